@@ -1,0 +1,63 @@
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# More arguments for pip, for instance the index of PyTorch's CPU build.
+PIP_ARGS ?=
+# More arguments for `sidecar demo`, pytest and the benchmarks.
+ARGS ?=
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: $(STAMP) ## Make .venv with everything in it (again only if pyproject.toml or constraints.txt changed)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] \
+		+ ". Name another one: make install PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Installing. The first time takes some minutes: the Linux build of PyTorch comes with CUDA, several gigabytes.'
+	@echo 'Without a GPU a CPU build does: find its index on the page pytorch.org/get-started, stop this with Ctrl-C and type'
+	@echo '  make install PIP_ARGS="--extra-index-url <the CPU index named there>"'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_ARGS) \
+		--constraint constraints.txt --editable '.[embedded,dev]'
+	@touch $(STAMP)
+
+.PHONY: run
+run: $(STAMP) ## Start Postgres, an example table and the service on :9000, until Ctrl-C
+	$(BIN)/sidecar demo $(ARGS)
+
+.PHONY: test
+test: $(STAMP) ## Run all tests (a part of them: make test ARGS="tests/unit -k config")
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint: $(STAMP) ## Style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: check
+check: lint test ## All that CI runs
+
+.PHONY: format
+format: $(STAMP) ## Format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: $(STAMP) ## Measure every figure of the README
+	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: clean
+clean: ## Remove caches and build products; .venv and the demo's data stay
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
