@@ -1,0 +1,83 @@
+"""Reads the environment, and nothing else does."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+from pydantic import AliasChoices, SecretStr, ValidationError
+from pydantic_settings import EnvSettingsSource
+
+from sidecar.allowed_values import allowed_values
+from sidecar.errors import ConfigurationError
+from sidecar.settings import Settings
+
+__all__ = ["Settings", "load_settings", "settings_table", "variable_names"]
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings in `environ`, by default the process's own. A blank variable is unset, an unknown one ignored.
+
+    Raises ConfigurationError with a line for every bad value: its name, the value, what is allowed. Of a secret it
+    shows the scheme of its URL, and no more.
+    """
+    environ = os.environ if environ is None else environ
+    present = {name: value.strip() for name, value in environ.items() if value.strip()}
+    source = EnvSettingsSource(Settings)
+    source.env_vars = present
+    values = source()
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        bad = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
+    problems = [_describe(alias, present) for alias in bad]
+    good = {alias: value for alias, value in values.items() if alias not in bad}
+    # What the bad ones contradict shows when they are right; what the others contradict is said now.
+    try:
+        Settings(**good)
+    except ConfigurationError as error:
+        problems += [problem for problem in error.problems if not any(alias in problem for alias in bad)]
+    raise ConfigurationError(problems)
+
+
+def variable_names(field_name: str) -> list[str]:
+    """The environment variables that set a field of Settings, the first that is present counts."""
+    alias = Settings.model_fields[field_name].validation_alias
+    return [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [str(alias)]
+
+
+def settings_table() -> str:
+    """All settings as a Markdown table: variable, default, what is allowed, meaning."""
+    rows = ["| Variable | Default | Allowed | Meaning |", "|---|---|---|---|"]
+    for field_name, field in Settings.model_fields.items():
+        default = "" if field.default_factory or field.default is None else f"`{_show(field.default)}`"
+        name = variable_names(field_name)[0]
+        cells = [f"`{name}`", default, allowed_values(field), field.description or ""]
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def _describe(alias: str, present: Mapping[str, str]) -> str:
+    field_name = next(name for name in Settings.model_fields if alias in variable_names(name))
+    field = Settings.model_fields[field_name]
+    variable = next(name for name in variable_names(field_name) if name in present)
+    value = present[variable]
+    if SecretStr in getattr(field.annotation, "__args__", ()):
+        scheme = _SCHEME.match(value)
+        value = (scheme.group() if scheme else "") + "***"
+    return f"{variable}={_shorten(value)!r}: {allowed_values(field)}"
+
+
+def _shorten(value: str) -> str:
+    return value if len(value) <= 100 else value[:100] + "…"
+
+
+def _show(default: object) -> str:
+    if isinstance(default, bool):
+        return str(int(default))
+    if isinstance(default, tuple):
+        return ",".join(str(part) for part in default)
+    return str(default)

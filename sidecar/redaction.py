@@ -1,0 +1,19 @@
+"""Takes secrets out of text that people will read."""
+
+from __future__ import annotations
+
+import re
+
+_URL_PASSWORD = re.compile(r"(?P<user>\w[\w+.-]*://[^\s:/?#]*):(?P<secret>\S*)@")
+_NAMED_PASSWORD = re.compile(r"(?P<name>\b(?:ssl)?password\s*=\s*)(?P<secret>'[^']*'|[^\s&'\"]+)", re.IGNORECASE)
+_HUB_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{8,}")
+
+
+def redact(text: str) -> str:
+    """`text` with `***` for the passwords of connection strings and for Hugging Face tokens.
+
+    A password that holds an unescaped `@` or `/` is covered too: everything up to the last `@` of the word goes.
+    """
+    text = _URL_PASSWORD.sub(r"\g<user>:***@", text)
+    text = _NAMED_PASSWORD.sub(r"\g<name>***", text)
+    return _HUB_TOKEN.sub("hf_***", text)

@@ -1,0 +1,243 @@
+"""What can be set: every variable with its bounds, its default and its line in `docs/settings.md`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic.config import JsonDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from sidecar.errors import ConfigurationError
+
+MIB = 1024 * 1024
+_MAX_TILES = 8  # of a panorama; five crops are cut from each, at each factor
+_DATABASE_URL: JsonDict = {
+    "allowed": "a URL such as postgresql://user:password@host:5432/database, without +driver, special characters as %XX"
+}
+
+
+def _count_decode_processes() -> int:
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(max(cpus - 1, 1), 8)
+
+
+class Settings(BaseSettings):
+    """What the environment says. Field `lease_s` is variable `LEASE_S`, and so on; `docs/settings.md` lists them.
+
+    `Settings(…)` itself reads no environment; `load_settings` does. Raises ConfigurationError where values that are
+    fine one by one contradict each other.
+    """
+
+    model_config = SettingsConfigDict(
+        alias_generator=str.upper,
+        validate_by_name=True,
+        case_sensitive=True,
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        str_strip_whitespace=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+    vision_model_id: str = Field(default="hf-hub:timm/ViT-SO400M-14-SigLIP-384", min_length=1)
+    """The open_clip model: `hf-hub:org/name`, `local-dir:/path`, or a name open_clip knows."""
+    vision_size: int | None = Field(default=None, ge=16, le=4096)
+    """Side in pixels of the square the model reads. Unset: the model's own size."""
+    tta_crop_size: int | None = Field(default=None, ge=16, le=4096)
+    """Side in pixels of a crop. Smaller is cheaper. Unset: as `VISION_SIZE`."""
+    model_precision: Literal["bf16", "fp16", "fp32"] | None = None
+    """Number format on the device. Unset: `bf16` where the device supports it, else `fp32`."""
+    enable_multi_scale: bool = True
+    """Cut crops at every factor of `MULTI_SCALE_FACTORS`."""
+    multi_scale_factors: Annotated[tuple[float, ...], NoDecode] = Field(
+        default=(1.0, 1.35), json_schema_extra={"allowed": "1 to 8 numbers from 0.1 to 8, separated by commas"}
+    )
+    """Scales at which crops are cut, in multiples of the crop size."""
+    multi_scale_max_dim: int = Field(default=1536, ge=16, le=16384)
+    """Longest side in pixels of a scaled picture."""
+    matmul_precision: Literal["highest", "high", "medium"] = "high"
+    """Precision of float32 products on the GPU; `medium` is a little faster and less exact."""
+    cuda_device: str | None = Field(
+        default=None, pattern=r"^cuda(:\d+)?$", json_schema_extra={"allowed": "cuda, or cuda:0, cuda:1 and so on"}
+    )
+    """The GPU to use. Unset: the first."""
+    enable_tta: bool = True
+    """Average several crops of a picture, and tiles of a panorama. `0` is faster and less exact."""
+    panorama_max_ratio: float = Field(default=2.6, gt=1, le=100)
+    """Pictures longer than this many times their short side are split into tiles."""
+    tta_anchor_weight: float = Field(default=0.0, ge=0, le=1)
+    """Weight of the whole squashed picture beside the mean of the crops."""
+    require_cuda: bool = True
+    """Refuse to start without a CUDA GPU. `0` admits CPU and MPS."""
+    hf_token: SecretStr | None = Field(
+        default=None, json_schema_extra={"allowed": "a token such as hf_…, without spaces"}
+    )
+    """Token for models that Hugging Face gives to members only."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    """The least important messages to log."""
+    log_format: str = Field(
+        default="%(asctime)s | %(levelname)s | %(name)s | %(message)s",
+        json_schema_extra={"allowed": "a format of Python's logging, such as %(levelname)s %(message)s"},
+    )
+    """Layout of a log line."""
+
+    database_url: SecretStr | None = Field(default=None, json_schema_extra=_DATABASE_URL)
+    """The database to watch. Unset: REST only."""
+    listen_database_url: SecretStr | None = Field(default=None, json_schema_extra=_DATABASE_URL)
+    """A direct connection for LISTEN, where `DATABASE_URL` is a pooler in transaction mode."""
+    bind_host: str = Field(default="127.0.0.1", min_length=1)
+    """Address to serve on; `0.0.0.0` for all."""
+    bind_port: int = Field(default=9000, ge=1, le=65535, validation_alias=AliasChoices("BIND_PORT", "PORT"))
+    """Port to serve on. `PORT` is read where `BIND_PORT` is unset."""
+    shutdown_timeout_s: float = Field(default=10.0, ge=0.1, le=600)
+    """Time to finish what is in hand when stopped."""
+
+    ingest: bool = True
+    """Embed the rows of watched tables. `0`: REST only."""
+    poll_interval_s: float = Field(default=1.0, ge=0.01, le=60)
+    """Longest wait before looking for new rows."""
+    lease_s: float = Field(default=60.0, ge=5, le=3600)
+    """Time after which a crashed sidecar's rows are taken over by another."""
+    ingest_batch_rows: int = Field(default=256, ge=1, le=10_000)
+    """Rows claimed at once, at most."""
+    ingest_batch_bytes: int = Field(default=64 * MIB, ge=MIB, le=4096 * MIB)
+    """Bytes read at once, at most."""
+    ingest_min_share: float = Field(default=0.1, ge=0, le=0.9)
+    """Part of the device's time that ingest gets however many queries there are."""
+    backfill_min_share: float = Field(default=0.1, gt=0, le=0.9)
+    """Part of ingest that the backfill gets however many live changes there are."""
+    sweep_interval_s: float = Field(default=3600.0, ge=1, le=604_800)
+    """Time between two searches for rows that no trigger saw."""
+
+    max_image_bytes: int = Field(default=32 * MIB, ge=1024, le=1024 * MIB)
+    """Largest encoded picture."""
+    max_image_pixels: int = Field(default=100_000_000, ge=1, le=2_000_000_000)
+    """Largest decoded picture."""
+    decode_timeout_s: float = Field(default=10.0, ge=0.1, le=300)
+    """Longest time to decode one picture."""
+    decode_processes: int = Field(default_factory=_count_decode_processes, ge=1, le=128)
+    """Processes that decode pictures. Unset: one less than CPUs, from 1 to 8."""
+    decode_memory_bytes: int = Field(default=2048 * MIB, ge=256 * MIB, le=65_536 * MIB)
+    """Address space of a decoding process."""
+
+    max_body_bytes: int = Field(default=64 * MIB, ge=1024, le=4096 * MIB)
+    """Largest body of a request."""
+    max_batch_texts: int = Field(default=256, ge=1, le=100_000)
+    """Texts in one request, at most."""
+    max_text_chars: int = Field(default=100_000, ge=1, le=10_000_000)
+    """Longest text of a request, in characters."""
+    request_timeout_s: float = Field(default=60.0, ge=0.1, le=3600)
+    """Longest time to answer a request."""
+    batch_max_views: int = Field(default=32, ge=1, le=4096)
+    """Texts or picture crops encoded together, at most."""
+    batch_window_ms: float = Field(default=10.0, ge=0, le=1000)
+    """Longest wait for a batch to fill."""
+    query_queue_views: int = Field(default=512, ge=1, le=1_000_000)
+    """Views of requests that may wait."""
+    ingest_queue_views: int = Field(default=1024, ge=1, le=1_000_000)
+    """Views of rows that may wait."""
+
+    @field_validator("model_precision", "matmul_precision", "cuda_device", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("multi_scale_factors", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: Any) -> Any:
+        return tuple(value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("multi_scale_factors")
+    @classmethod
+    def _check_factors(cls, factors: tuple[float, ...]) -> tuple[float, ...]:
+        if not 1 <= len(factors) <= 8 or not all(0.1 <= factor <= 8 for factor in factors):
+            raise ValueError("out of range")
+        return factors
+
+    @field_validator("log_format")
+    @classmethod
+    def _check_log_format(cls, log_format: str) -> str:
+        record = logging.LogRecord("sidecar", logging.INFO, __file__, 1, "message", None, None)
+        try:
+            logging.Formatter(log_format).format(record)
+        except (KeyError, TypeError) as error:
+            raise ValueError("not a format of Python's logging") from error
+        return log_format
+
+    @field_validator("hf_token")
+    @classmethod
+    def _check_token(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and len(token.get_secret_value().split()) != 1:
+            raise ValueError("blank or with spaces")
+        return token
+
+    @field_validator("database_url", "listen_database_url")
+    @classmethod
+    def _check_database_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            parts = urlsplit(url.get_secret_value())
+            ports = [host.rpartition("]")[2].partition(":")[2] for host in parts.netloc.rpartition("@")[2].split(",")]
+            if parts.scheme not in {"postgresql", "postgres"} or parts.fragment:
+                raise ValueError("not a database URL")
+            if not all(port == "" or port.isdecimal() for port in ports):
+                raise ValueError("the port is not a number")
+        return url
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if problems := self._contradictions():
+            raise ConfigurationError(problems)
+        return self
+
+    def _contradictions(self) -> list[str]:
+        problems = []
+        crop, max_dim, views = (
+            self.tta_crop_size or self.vision_size or 0,
+            self.multi_scale_max_dim,
+            self.max_picture_views,
+        )
+        if self.enable_tta and crop > max_dim:
+            name = "TTA_CROP_SIZE" if self.tta_crop_size else "VISION_SIZE"
+            problems.append(f"{name}='{crop}': at most MULTI_SCALE_MAX_DIM, which is {max_dim}")
+        if self.lease_s <= self.decode_timeout_s:
+            problems.append(f"LEASE_S='{self.lease_s:g}': above DECODE_TIMEOUT_S, which is {self.decode_timeout_s:g}")
+        if self.query_queue_views < views:
+            problems.append(
+                f"QUERY_QUEUE_VIEWS='{self.query_queue_views}': at least {views}, the views of one panorama"
+            )
+        if self.ingest_queue_views < views:
+            problems.append(
+                f"INGEST_QUEUE_VIEWS='{self.ingest_queue_views}': at least {views}, the views of one panorama"
+            )
+        return problems
+
+    @property
+    def max_picture_views(self) -> int:
+        """How many views can be cut from one picture, however long it is."""
+        if not self.enable_tta:
+            return 1
+        factors = len(self.multi_scale_factors) if self.enable_multi_scale else 1
+        return _MAX_TILES * factors * 5 + (self.tta_anchor_weight > 0)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)

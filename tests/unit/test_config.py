@@ -1,0 +1,233 @@
+import os
+import subprocess
+import sys
+
+import pytest
+from pydantic import SecretStr
+
+from sidecar.config import Settings, load_settings, variable_names
+from sidecar.errors import ConfigurationError
+
+
+def problems_with(**environ: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(environ)
+    return caught.value.problems
+
+
+def test_defaults_are_those_of_the_prototype() -> None:
+    settings = load_settings({})
+    assert settings == Settings()
+    assert settings.vision_model_id == "hf-hub:timm/ViT-SO400M-14-SigLIP-384"
+    assert (settings.vision_size, settings.tta_crop_size, settings.model_precision) == (None, None, None)
+    assert settings.enable_multi_scale
+    assert settings.multi_scale_factors == (1.0, 1.35)
+    assert settings.multi_scale_max_dim == 1536
+    assert settings.matmul_precision == "high"
+    assert settings.cuda_device is None
+    assert settings.enable_tta
+    assert settings.panorama_max_ratio == 2.6
+    assert settings.require_cuda
+    assert settings.log_level == "INFO"
+    assert settings.log_format == "%(asctime)s | %(levelname)s | %(name)s | %(message)s"
+    assert settings.bind_port == 9000
+
+
+def test_every_variable_is_read() -> None:
+    settings = load_settings(
+        {
+            "VISION_MODEL_ID": "local-dir:/models/a b",
+            "VISION_SIZE": "256",
+            "MODEL_PRECISION": "FP16",
+            "MULTI_SCALE_FACTORS": " 1, 1.5 ,2",
+            "CUDA_DEVICE": "cuda:1",
+            "LOG_LEVEL": "debug",
+            "HF_TOKEN": "hf_abc\n",
+            "DATABASE_URL": " postgresql://ann:s3cret@db/shop ",
+            "LEASE_S": "30.5",
+        }
+    )
+    assert settings.vision_model_id == "local-dir:/models/a b"
+    assert settings.vision_size == 256
+    assert settings.model_precision == "fp16"
+    assert settings.multi_scale_factors == (1.0, 1.5, 2.0)
+    assert settings.cuda_device == "cuda:1"
+    assert settings.log_level == "DEBUG"
+    assert settings.hf_token == SecretStr("hf_abc")
+    assert settings.database_url == SecretStr("postgresql://ann:s3cret@db/shop")
+    assert settings.lease_s == 30.5
+
+
+@pytest.mark.parametrize("field_name", list(Settings.model_fields))
+def test_a_variable_is_named_after_its_field(field_name: str) -> None:
+    assert variable_names(field_name)[0] == field_name.upper()
+
+
+@pytest.mark.parametrize("value", ["", " ", "\n"])
+def test_a_blank_variable_is_unset(value: str) -> None:
+    assert load_settings({"BIND_PORT": value, "DATABASE_URL": value, "HF_TOKEN": value}) == Settings()
+
+
+def test_unknown_variables_are_ignored_because_the_environment_is_shared() -> None:
+    assert load_settings({"PATH": "/bin", "BIND_PROT": "1"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [(text, True) for text in ("1", "true", "YES", "on")] + [(text, False) for text in ("0", "False", "no", "OFF")],
+)
+def test_switches_take_the_usual_words(text: str, value: bool) -> None:
+    assert load_settings({"ENABLE_TTA": text}).enable_tta is value
+
+
+def test_port_is_an_alias_of_bind_port() -> None:
+    assert load_settings({"PORT": "8000"}).bind_port == 8000
+
+
+def test_bind_port_wins_over_port() -> None:
+    assert load_settings({"PORT": "8000", "BIND_PORT": "8001"}).bind_port == 8001
+
+
+def test_a_bad_port_is_reported_under_the_name_that_was_set() -> None:
+    assert problems_with(PORT="http") == ["PORT='http': a whole number from 1 up to 65535"]
+    assert problems_with(PORT="8000", BIND_PORT="0") == ["BIND_PORT='0': a whole number from 1 up to 65535"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("VISION_SIZE", "15", "a whole number from 16 up to 4096"),
+        ("TTA_CROP_SIZE", "2.5", "a whole number from 16 up to 4096"),
+        ("MODEL_PRECISION", "int8", "one of bf16, fp16, fp32"),
+        ("ENABLE_TTA", "maybe", "1 or 0 (true/false, yes/no and on/off will do)"),
+        ("MULTI_SCALE_FACTORS", "1,,2", "1 to 8 numbers from 0.1 to 8, separated by commas"),
+        ("MULTI_SCALE_FACTORS", "1,9", "1 to 8 numbers from 0.1 to 8, separated by commas"),
+        ("MULTI_SCALE_FACTORS", "1,1,1,1,1,1,1,1,1", "1 to 8 numbers from 0.1 to 8, separated by commas"),
+        ("MULTI_SCALE_FACTORS", "nan", "1 to 8 numbers from 0.1 to 8, separated by commas"),
+        ("PANORAMA_MAX_RATIO", "1", "a number above 1 and up to 100"),
+        ("PANORAMA_MAX_RATIO", "nan", "a number above 1 and up to 100"),
+        ("CUDA_DEVICE", "0", "cuda, or cuda:0, cuda:1 and so on"),
+        ("LOG_LEVEL", "loud", "one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+        ("LOG_FORMAT", "json", "a format of Python's logging, such as %(levelname)s %(message)s"),
+        ("LOG_FORMAT", "%(nobody)s", "a format of Python's logging, such as %(levelname)s %(message)s"),
+        ("LOG_FORMAT", "%(message)d", "a format of Python's logging, such as %(levelname)s %(message)s"),
+        ("POLL_INTERVAL_S", "0", "a number from 0.01 up to 60"),
+        ("LEASE_S", "inf", "a number from 5 up to 3600"),
+        ("BACKFILL_MIN_SHARE", "0", "a number above 0 and up to 0.9"),
+    ],
+)
+def test_a_bad_value_is_reported_with_its_name_and_what_is_allowed(name: str, value: str, allowed: str) -> None:
+    assert problems_with(**{name: value}) == [f"{name}='{value}': {allowed}"]
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    problems = problems_with(
+        LEASE_S="1", BIND_PORT="x", MULTI_SCALE_FACTORS="a,b", QUERY_QUEUE_VIEWS="4", TTA_CROP_SIZE="2048"
+    )
+    assert sorted(problem.partition("=")[0] for problem in problems) == [
+        "BIND_PORT",
+        "LEASE_S",
+        "MULTI_SCALE_FACTORS",
+        "QUERY_QUEUE_VIEWS",
+        "TTA_CROP_SIZE",
+    ]
+
+
+def test_a_long_value_is_cut() -> None:
+    (problem,) = problems_with(BIND_PORT="9" * 5000)
+    assert len(problem) < 200
+
+
+@pytest.mark.parametrize(
+    ("environ", "problem"),
+    [
+        (
+            {"TTA_CROP_SIZE": "2048"},
+            "TTA_CROP_SIZE='2048': at most MULTI_SCALE_MAX_DIM, which is 1536",
+        ),
+        (
+            {"VISION_SIZE": "512", "MULTI_SCALE_MAX_DIM": "400"},
+            "VISION_SIZE='512': at most MULTI_SCALE_MAX_DIM, which is 400",
+        ),
+        (
+            {"LEASE_S": "10", "DECODE_TIMEOUT_S": "10"},
+            "LEASE_S='10': above DECODE_TIMEOUT_S, which is 10",
+        ),
+        (
+            {"MULTI_SCALE_FACTORS": "1,2,3", "QUERY_QUEUE_VIEWS": "119"},
+            "QUERY_QUEUE_VIEWS='119': at least 120, the views of one panorama",
+        ),
+        (
+            {"TTA_ANCHOR_WEIGHT": "0.5", "ENABLE_MULTI_SCALE": "0", "INGEST_QUEUE_VIEWS": "40"},
+            "INGEST_QUEUE_VIEWS='40': at least 41, the views of one panorama",
+        ),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(environ: dict[str, str], problem: str) -> None:
+    assert problems_with(**environ) == [problem]
+
+
+def test_what_a_bad_value_makes_contradict_is_not_reported_beside_it() -> None:
+    assert len(problems_with(TTA_CROP_SIZE="2048", MULTI_SCALE_MAX_DIM="much")) == 1
+
+
+def test_without_tta_a_queue_may_be_short_and_a_crop_large() -> None:
+    assert load_settings({"ENABLE_TTA": "0", "QUERY_QUEUE_VIEWS": "1", "TTA_CROP_SIZE": "2048"}).query_queue_views == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql:///shop",
+        "postgres://ann:s3cret@[::1]:5432/shop?sslmode=require",
+        "postgresql://ann:s3%23cret@one:5432,two:5433/shop",
+        "postgresql://ann@/shop?host=/run/postgresql",
+    ],
+)
+def test_urls_that_postgres_clients_take_are_taken(url: str) -> None:
+    assert load_settings({"DATABASE_URL": url}).database_url == SecretStr(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://ann:s3cret@db/shop",
+        "postgresql+asyncpg://ann:s3cret@db/shop",
+        "postgresql://ann:s3cret",
+        "postgresql://ann:s3cret#1@db/shop",
+        "postgresql://ann:x@[s3cret/shop",
+        "ann:s3cret@db/shop",
+        "host=db password=s3cret",
+        "s3cret",
+    ],
+)
+@pytest.mark.parametrize("name", ["DATABASE_URL", "LISTEN_DATABASE_URL"])
+def test_a_bad_database_url_is_refused_without_showing_its_password(name: str, url: str) -> None:
+    (problem,) = problems_with(**{name: url})
+    assert problem.startswith(f"{name}='")
+    assert "postgresql://user:password@host:5432/database" in problem
+    assert "s3cret" not in problem
+
+
+def test_a_bad_token_is_refused_without_showing_it() -> None:
+    assert problems_with(HF_TOKEN="hf_abc def") == ["HF_TOKEN='***': a token such as hf_…, without spaces"]
+
+
+def test_settings_never_print_their_secrets() -> None:
+    settings = load_settings({"DATABASE_URL": "postgresql://ann:s3cret@db/shop", "HF_TOKEN": "hf_s3cret"})
+    assert "s3cret" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+
+
+def test_a_password_is_not_in_the_traceback_either() -> None:
+    program = "from sidecar.config import load_settings; load_settings()"
+    environ = {**os.environ, "DATABASE_URL": "mysql://ann:s3cret@db/shop", "HF_TOKEN": "s3cret s3cret"}
+    ended = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "ConfigurationError" in ended.stderr
+    assert "s3cret" not in ended.stdout + ended.stderr
+
+
+def test_constructing_settings_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIND_PORT", "8123")
+    assert Settings().bind_port == 9000
+    assert load_settings().bind_port == 8123

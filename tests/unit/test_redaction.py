@@ -1,0 +1,32 @@
+import pytest
+
+from sidecar.redaction import redact
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("postgresql://ann:s3cret@db:5432/shop", "postgresql://ann:***@db:5432/shop"),
+        ("postgresql://ann:s3c@ret/x@db/shop is down", "postgresql://ann:***@db/shop is down"),
+        ("postgresql://:s3cret@db/shop", "postgresql://:***@db/shop"),
+        ("host=db password=s3cret user=ann", "host=db password=*** user=ann"),
+        ("host=db password = 's3 cret' user=ann", "host=db password = *** user=ann"),
+        ("postgresql://db/shop?user=ann&password=s3cret&sslmode=require", "postgresql://db/shop?user=ann&password=***&sslmode=require"),
+        ("header: Bearer hf_abcdefghijkl", "header: Bearer hf_***"),
+    ],
+)  # fmt: skip
+def test_secrets_are_taken_out_of_text(text: str, redacted: str) -> None:
+    assert redact(text) == redacted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://127.0.0.1:9000/embed/text",
+        "postgresql://ann@db:5432/shop",
+        "hf-hub:timm/ViT",
+        "at 10:30 ann@example.org",
+    ],
+)
+def test_text_without_secrets_stays_as_it_is(text: str) -> None:
+    assert redact(text) == text
