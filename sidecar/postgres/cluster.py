@@ -1,0 +1,138 @@
+"""The data directory of the embedded server: making it, and reading what the server says of itself in it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidecar.errors import DatabaseUnavailable
+from sidecar.postgres.server_programs import copy_programs_for
+from sidecar.postgres.server_user import ServerUser
+
+# Only what a program needs, so that no PGPORT or PGDATA of the user's reaches the server.
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
+_LOCALE = {"16": ["--no-locale"], "18": ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]}
+_MAX_SOCKET_PATH = 100  # 107 on Linux, 103 on macOS
+
+
+@dataclass(frozen=True, slots=True)
+class Postmaster:
+    """What the server wrote into `postmaster.pid`. `status` is `starting`, `ready`, `stopping` or `standby`."""
+
+    pid: int
+    port: int
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """`directory` is ours; `data`, inside it, belongs to the server's user and is Postgres's own data directory."""
+
+    directory: Path
+    version: str
+    user: ServerUser
+
+    @property
+    def data(self) -> Path:
+        return self.directory / "cluster"
+
+    @property
+    def log(self) -> Path:
+        """The server's log. A lock on it, held by the server and all it starts, says that the cluster is in use."""
+        return self.directory / "postgres.log"
+
+    @property
+    def password(self) -> str:
+        return self._password_file.read_text().strip()
+
+    @property
+    def socket_directory(self) -> str:
+        """Where the Unix socket goes; empty, for none, if its path would be too long for the kernel."""
+        longest = len(os.fsencode(self.data / ".s.PGSQL.65535"))
+        return str(self.data) if longest <= _MAX_SOCKET_PATH else ""
+
+    @property
+    def _password_file(self) -> Path:
+        return self.directory / "postgres.password"
+
+    def make_directory(self) -> None:
+        """Makes `directory`, or takes over an empty one. Raises DatabaseUnavailable if it cannot be used."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            if self.directory.stat().st_uid != os.geteuid():
+                raise DatabaseUnavailable(f"{self.directory} belongs to another user. Choose another data directory.")
+            if not any(self.directory.iterdir()):
+                self.user.share(self.directory, 0o710)
+        except OSError as error:
+            raise DatabaseUnavailable(f"Cannot use {self.directory} as a data directory: {error.strerror}.") from error
+        if closed := self.user.first_unreachable(self.directory):
+            raise DatabaseUnavailable(
+                f"Postgres does not run as root, and its user {self.user.name} cannot enter {closed}."
+                f" Choose a data directory elsewhere, open this one with `chmod o+x {closed}`,"
+                " or start this as an ordinary user."
+            )
+
+    def initialise(self, *, sync: bool) -> Path:
+        """Runs initdb unless that was done before, and returns the folder of the server's programs."""
+        programs = copy_programs_for(self.user, self.version, self.directory)
+        if not self.data.exists():
+            self._run_initdb(programs, sync=sync)
+        version = (self.data / "PG_VERSION").read_text().strip()
+        if version != self.version:
+            raise DatabaseUnavailable(
+                f"{self.directory} holds the data of PostgreSQL {version}, not {self.version}."
+                " Choose another data directory, or remove this one."
+            )
+        self._remove_pid_file_of_another_program()
+        return programs
+
+    def read_postmaster(self) -> Postmaster | None:
+        """None if there is no server, or it has not written everything yet."""
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return None
+        return Postmaster(int(lines[0]), int(lines[3]), lines[7].strip()) if len(lines) >= 8 else None
+
+    def _run_initdb(self, programs: Path, *, sync: bool) -> None:
+        # Renamed when it is complete: a crash on the way leaves nothing that looks like a cluster.
+        unfinished = self.directory / "cluster.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        self.user.give(unfinished, 0o700)
+        self._password_file.touch(mode=0o600)
+        self._password_file.write_text(secrets.token_urlsafe(24))
+        self.user.share(self._password_file, 0o600 if self.user.name is None else 0o640)
+        command: list[str | Path] = [
+            programs / "initdb",
+            "-D",
+            unfinished,
+            "--username=postgres",
+            "--encoding=UTF8",
+            "--no-instructions",
+        ]
+        command += ["--auth=scram-sha-256", f"--pwfile={self._password_file}", *_LOCALE[self.version]]
+        command += [] if sync else ["--no-sync"]
+        ended = subprocess.run(
+            command,
+            cwd="/",
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            check=False,
+            **self.user.popen_arguments(),
+        )
+        if ended.returncode != 0:
+            raise DatabaseUnavailable(f"initdb failed in {self.directory}:\n{ended.stdout}{ended.stderr}".rstrip())
+        unfinished.rename(self.data)
+
+    def _remove_pid_file_of_another_program(self) -> None:
+        """Postgres refuses to start if the process named in a left-over file lives, whatever program it is by now."""
+        postmaster = self.read_postmaster()
+        program = Path(f"/proc/{postmaster.pid}/comm") if postmaster else None
+        if program and program.exists() and program.read_text().strip() != "postgres":
+            (self.data / "postmaster.pid").unlink()

@@ -1,0 +1,188 @@
+"""A Postgres of our own: no Docker, no root, nothing to install beside the Python package.
+
+It never outlives the process that started it. A shell stands between the two and holds one end of a pipe: when the
+other end closes, because we stop it or because we were killed, the shell shuts the server down.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from sidecar.errors import DatabaseUnavailable
+from sidecar.postgres.cluster import ENVIRONMENT, Cluster
+from sidecar.postgres.server_programs import find_programs
+from sidecar.postgres.server_user import find_server_user
+
+_SUPERVISE = """
+exec 3<&0 </dev/null
+"$@" 3<&- &
+server=$!
+{ read -r _ <&3; kill -INT "$server"; } 2>/dev/null &
+wait "$server"; status=$?
+kill $! 2>/dev/null
+exit "$status"
+"""
+_PORT_TAKEN = "Address already in use"
+_LOCK_TIMEOUT_S = 3.0
+_START_TIMEOUT_S = 120.0
+_STOP_TIMEOUT_S = 30.0
+_POLL_S = 0.02
+
+
+class EmbeddedPostgres:
+    """One server over one data directory, on a TCP port of 127.0.0.1 and a Unix socket.
+
+    `data_dir` is made if it is missing and keeps its data; root's server runs as a user of its own, who must be able
+    to enter it. `port` 0 takes a free one. `settings` are server settings, such as `{"fsync": "off"}`. The superuser
+    is `postgres`, with a random password. Every method blocks.
+    """
+
+    def __init__(
+        self, data_dir: Path, version: str = "18", *, port: int = 0, settings: Mapping[str, str] | None = None
+    ) -> None:
+        self._data_dir = data_dir.absolute()
+        self._version = version
+        self._port = port
+        self._settings = dict(settings or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self._url: str | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """The running server's URL, with its password. Raises DatabaseUnavailable if it was not started."""
+        if self._url is None:
+            raise DatabaseUnavailable(f"No server was started on {self._data_dir}.")
+        return self._url
+
+    @property
+    def bin_dir(self) -> Path:
+        """The folder with `psql`, `pg_dump`, `pgbench` and so on, of the server's own version."""
+        return find_programs(self._version)
+
+    def start(self) -> str:
+        """Starts the server and returns its URL, for psql, asyncpg and psycopg alike.
+
+        Raises DatabaseUnavailable if a server already runs there, or this one does not start; the message says why.
+        """
+        cluster = Cluster(self._data_dir, self._version, find_server_user())
+        cluster.make_directory()
+        with cluster.log.open("ab") as log:
+            _lock(log, cluster)
+            programs = cluster.initialise(sync=self._settings.get("fsync") != "off")
+            while True:
+                log.truncate(0)
+                port = self._port or _find_free_port()
+                try:
+                    self._start_on(port, programs, cluster, log)
+                except DatabaseUnavailable as error:
+                    # Another program took the free port first.
+                    if self._port or _PORT_TAKEN not in str(error):
+                        raise
+                else:
+                    self._url = f"postgresql://postgres:{cluster.password}@127.0.0.1:{port}/postgres"
+                    return self._url
+
+    def stop(self) -> None:
+        """Shuts the server down: open connections are cut, nothing committed is lost. Does nothing if none runs."""
+        process, self._process, self._url = self._process, None, None
+        if process is None or process.stdin is None:
+            return
+        process.stdin.close()
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            # The server recovers from its log when it starts the next time.
+            os.killpg(process.pid, signal.SIGQUIT)
+            process.wait()
+
+    def _start_on(self, port: int, programs: Path, cluster: Cluster, log: IO[bytes]) -> None:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(port),
+            "unix_socket_directories": cluster.socket_directory,
+            **self._settings,
+        }
+        options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", _SUPERVISE, "sh", programs / "postgres", "-D", cluster.data, *options],
+            cwd="/",
+            env=ENVIRONMENT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            # Ctrl-C in the terminal is for us: we stop the server when we are done with it.
+            start_new_session=True,
+            **cluster.user.popen_arguments(),
+        )
+        try:
+            _wait_until_ready(self._process, cluster)
+        except BaseException:
+            self.stop()
+            raise
+
+
+def _lock(log: IO[bytes], cluster: Cluster) -> None:
+    """Takes the lock that the server will hold as long as it lives. One that is just shutting down is waited for."""
+    began = time.monotonic()
+    while True:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            postmaster = cluster.read_postmaster()
+            stopping = postmaster is not None and postmaster.status == "stopping"
+            if time.monotonic() - began > (_STOP_TIMEOUT_S if stopping else _LOCK_TIMEOUT_S):
+                who = f"A server (process {postmaster.pid})" if postmaster else "Another process"
+                raise DatabaseUnavailable(
+                    f"{who} is already using {cluster.directory}. Stop it, or choose another data directory."
+                ) from error
+            time.sleep(_POLL_S)
+        else:
+            return
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], cluster: Cluster) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        postmaster = cluster.read_postmaster()
+        if postmaster and postmaster.status == "ready" and _is_ours(postmaster.pid, process):
+            return
+        if process.poll() is not None:
+            raise DatabaseUnavailable(f"Postgres did not start on {cluster.directory}:\n{_last_lines(cluster.log)}")
+        time.sleep(_POLL_S)
+    raise DatabaseUnavailable(
+        f"Postgres was not ready on {cluster.directory} after {_START_TIMEOUT_S:g} s:\n{_last_lines(cluster.log)}"
+    )
+
+
+def _is_ours(pid: int, process: subprocess.Popen[bytes]) -> bool:
+    try:
+        return os.getsid(pid) == process.pid
+    except ProcessLookupError:  # a file left over from an earlier server
+        return False
+
+
+def _last_lines(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-10:])
+
+
+def _find_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

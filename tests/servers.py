@@ -1,0 +1,85 @@
+"""A Postgres server for the tests, and databases in it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import psycopg
+from psycopg import sql
+
+from sidecar.postgres.embedded import EmbeddedPostgres
+from tests.waiting import wait_until
+
+# Nothing in a test outlives its server: what makes a crash survivable only costs time.
+_FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
+
+
+class Server:
+    """A server that the tests may make databases in. `url` is its superuser's, on database `postgres`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def database_url(self, name: str) -> str:
+        return urlunsplit(urlsplit(self.url)._replace(path=f"/{name}"))
+
+    def create_database(self, template: str = "template0") -> str:
+        """Creates a database as a copy of `template` and returns its name, which nobody else has."""
+        name = f"sidecar_test_{uuid4().hex}"
+        self._execute(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template)))
+        return name
+
+    def drop_database(self, name: str) -> None:
+        self._execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+    def check_nobody_is_connected_to(self, name: str) -> None:
+        """Fails if a connection to database `name` stays open: somebody forgot to close it."""
+        # A backend takes a moment to go after its client has.
+        wait_until(
+            lambda: not self._connections_to(name),
+            lambda: f"all connections to be closed; open are {self._connections_to(name)}",
+            timeout_s=3,
+        )
+
+    def _connections_to(self, name: str) -> list[str]:
+        query = "select concat_ws(' ', application_name, state, query) from pg_stat_activity where datname = %s"
+        with psycopg.connect(self.url) as connection:
+            return [row[0] for row in connection.execute(query, [name])]
+
+    def _execute(self, statement: sql.Composed) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement)
+
+
+@contextmanager
+def open_directory() -> Iterator[Path]:
+    """A new directory that another user can enter, as the embedded server of root needs it; pytest's are closed."""
+    directory = Path(tempfile.mkdtemp(prefix="sidecar-test-"))
+    try:
+        directory.chmod(0o711)
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+@contextmanager
+def embedded_server(version: str) -> Iterator[Server]:
+    with (
+        open_directory() as directory,
+        EmbeddedPostgres(directory / "data", version, settings=_FAST_SETTINGS) as server,
+    ):
+        yield Server(server.url)
+
+
+@contextmanager
+def container_server(version: str) -> Iterator[Server]:
+    from testcontainers.postgres import PostgresContainer
+
+    with PostgresContainer(f"pgvector/pgvector:pg{version}", driver=None) as container:
+        yield Server(container.get_connection_url())
