@@ -1,0 +1,57 @@
+"""Alembic's environment: one transaction per migration, on a synchronous connection of its own.
+
+Alembic runs on psycopg because a migration file holds many statements, which asyncpg and its SQLAlchemy dialect refuse.
+"""
+
+from alembic import context
+from sqlalchemy import Connection, create_engine, pool, text
+
+from sidecar.config import load_settings
+from sidecar.postgres.migrations import sqlalchemy_url
+
+# Two deploys that start at once: the second waits, finds nothing to do, and goes on.
+ADVISORY_LOCK = "select pg_advisory_lock(hashtextextended('sidecar.migrate', 0))"
+# A migration that waits for a lock blocks everyone behind it: rather fail and be run again.
+TIMEOUTS = ("set lock_timeout = '10s'", "set statement_timeout = '15min'", "set client_min_messages = warning")
+
+
+def database_url() -> str:
+    """The URL that `sidecar migrate` passes in, else DATABASE_URL (for `alembic upgrade head` in a checkout)."""
+    given = context.config.attributes.get("database_url")
+    if isinstance(given, str):
+        return given
+    configured = load_settings().database_url
+    if configured is None:
+        raise SystemExit(
+            "DATABASE_URL is not set: say which database to migrate, for example "
+            "DATABASE_URL=postgresql://user@localhost/shop alembic upgrade head"
+        )
+    return configured.get_secret_value()
+
+
+def migrate(connection: Connection) -> None:
+    """Runs the migrations that Alembic was asked for. Our version table stands in our schema."""
+    connection.execute(text("create schema if not exists sidecar"))
+    connection.commit()
+    context.configure(
+        connection=connection,
+        target_metadata=None,
+        version_table="alembic_version",
+        version_table_schema="sidecar",
+        transaction_per_migration=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def run() -> None:
+    """Connects, takes the lock, migrates."""
+    engine = create_engine(sqlalchemy_url(database_url()), poolclass=pool.NullPool)
+    with engine.connect() as connection:
+        for statement in (*TIMEOUTS, ADVISORY_LOCK):
+            connection.execute(text(statement))
+        connection.commit()
+        migrate(connection)
+
+
+run()

@@ -1,0 +1,18 @@
+"""pause, resume, retry, reembed, wait_embedded."""
+
+from sidecar.postgres.migrations import run_sql_file
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Runs sql/0003_operate.up.sql."""
+    run_sql_file("0003_operate.up.sql")
+
+
+def downgrade() -> None:
+    """Runs sql/0003_operate.down.sql."""
+    run_sql_file("0003_operate.down.sql")

@@ -1,0 +1,55 @@
+"""The seam between the batcher and a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedText:
+    """A text ready for the device: `token_ids` is (context_length,) int64, padded to exactly that length.
+
+    `truncated`: the text had more tokens than the model reads. `blank`: canonicalisation left nothing of it.
+    """
+
+    token_ids: NDArray[np.int64]
+    truncated: bool
+    blank: bool
+
+
+class Encoder(Protocol):
+    """A model. `encode_*` are called by one thread only; `prepare_texts` may be called by any thread."""
+
+    @property
+    def model_id(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the vector space: weights, preprocessing and view settings. Two vectors compare only if it is equal."""
+        ...
+
+    @property
+    def dimensions(self) -> int: ...
+
+    @property
+    def view_size(self) -> int:
+        """Side in pixels of the square views that `encode_views` takes."""
+        ...
+
+    def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]: ...
+
+    def encode_texts(self, texts: Sequence[PreparedText]) -> NDArray[np.float32]:
+        """(n, dimensions) float32, unit length. Raises DeviceError, DeviceOutOfMemory."""
+        ...
+
+    def encode_views(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """`views` is (n, view_size, view_size, 3) uint8 RGB; returns (n, dimensions) float32, unit length.
+
+        Raises DeviceError, DeviceOutOfMemory.
+        """
+        ...

@@ -1,0 +1,110 @@
+"""Every error this package raises on purpose.
+
+    SidecarError
+    ├── ConfigurationError          a setting is wrong; the process does not start (exit code 2)
+    ├── InputError                  the caller's text, picture or request cannot be used
+    │   ├── TextRejected            blank after canonicalisation, not a string …
+    │   └── PictureRejected         not a picture, truncated, too many pixels, crashed its decoder …
+    ├── Overloaded                  a bounded queue is full; try again after `retry_after_s`
+    ├── ModelError                  the model cannot be loaded, or fails its self-test
+    ├── DeviceError                 the device failed while encoding; nobody's row is to blame
+    │   └── DeviceOutOfMemory       … by a batch too large for it
+    └── DatabaseError
+        ├── DatabaseUnavailable     no connection: ingest waits, queries go on
+        ├── Contention              lock timeout, deadlock or serialisation failure: do the same again
+        ├── WatchChanged            a watched table or column is not what it was: load the watches again
+        ├── SchemaError             not migrated, or pgvector missing or too old
+        └── StatementRejected       Postgres refused a call such as sidecar.watch: message, hint, SQLSTATE
+
+Foreign exceptions are translated once, at the edge that calls the foreign library, with `raise … from`.
+The message of an error is written for the user: what was wrong, with which value, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class SidecarError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class ConfigurationError(SidecarError):
+    """One or more settings are wrong.
+
+    `problems` holds one line each: the variable, the value, what is allowed. Secrets are not in it.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class InputError(SidecarError):
+    """The caller's input cannot be used. `code` is stable and fit for programs; `param` names the field."""
+
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
+
+
+class TextRejected(InputError):
+    """A text that has nothing to embed."""
+
+
+class PictureRejected(InputError):
+    """Bytes that cannot be turned into pixels.
+
+    Codes: `not_a_picture`, `truncated_picture`, `unsupported_format`, `too_many_pixels`, `too_many_bytes`,
+    `decode_timeout`, `decode_crashed`, `decode_out_of_memory`.
+    """
+
+
+class Overloaded(SidecarError):
+    """A bounded queue is full."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ModelError(SidecarError):
+    """The model cannot be loaded, or its self-test failed."""
+
+
+class DeviceError(SidecarError):
+    """The device failed while encoding."""
+
+
+class DeviceOutOfMemory(DeviceError):
+    """The batch did not fit into the device's memory."""
+
+
+class DatabaseError(SidecarError):
+    """Base of what goes wrong between us and Postgres."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """There is no usable connection to Postgres."""
+
+
+class Contention(DatabaseError):
+    """Another transaction was in the way. Nothing is wrong; the same statement may be tried again."""
+
+
+class WatchChanged(DatabaseError):
+    """A watched table or column was renamed or dropped, or the watch itself is gone."""
+
+
+class SchemaError(DatabaseError):
+    """The schema `sidecar` is missing or of another version, or pgvector is missing or too old."""
+
+
+class StatementRejected(DatabaseError):
+    """Postgres refused a statement on the user's behalf."""
+
+    def __init__(self, message: str, sqlstate: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.sqlstate = sqlstate
+        self.hint = hint

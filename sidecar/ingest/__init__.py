@@ -1,0 +1,1 @@
+"""Rows in, vectors out: claim, read, encode, complete; and the index that follows."""

@@ -1,0 +1,67 @@
+"""Sleeping and waking of the worker, and what triggers are told of it.
+
+    AWAKE    claiming. Nothing is written to `wake`, so under load triggers send no NOTIFY at all. DOZING   a claim
+    found nothing. Marked asleep (committed), claimed once more, then waits: for a notification, a stop, or
+             the poll, whichever is first. The poll comes after 20 ms at first, doubling to POLL_INTERVAL_S: it also
+             finds what was written, but not yet committed, when the claim looked.
+
+The mark is written at most once per POLL_INTERVAL_S and expires after two, so it may outlast a nap by a second; the
+notifications it causes then find the worker awake and cost nothing but themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+
+FIRST_POLL_S = 0.02
+
+
+class Alarm:
+    """`mark_asleep(for_s)` writes the mark; None where NOTIFY is not to be used, and polling alone must do."""
+
+    def __init__(self, poll_interval_s: float, mark_asleep: Callable[[float], Awaitable[None]] | None) -> None:
+        self._poll_interval_s = poll_interval_s
+        self._mark_asleep = mark_asleep
+        self._woken = asyncio.Event()
+        self._marked_at = float("-inf")
+        self._poll_s = FIRST_POLL_S
+        self.was_notified = False
+
+    def ring(self) -> None:
+        """Somebody committed something. Called on the event loop."""
+        self.was_notified = True
+        self._woken.set()
+
+    def nudge(self) -> None:
+        """Look again, for a reason of our own."""
+        self._woken.set()
+
+    def clear(self) -> None:
+        """To be called before claiming: what rings during the claim is not lost."""
+        self.was_notified = False
+        self._woken.clear()
+
+    def found_work(self) -> None:
+        """Polls quickly again after work."""
+        self._poll_s = FIRST_POLL_S
+
+    async def mark(self) -> bool:
+        """Marks this sidecar as asleep if that is due. True: it was, so claim once more before waiting."""
+        if self._mark_asleep is None or time.monotonic() - self._marked_at < self._poll_interval_s:
+            return False
+        await self._mark_asleep(2 * self._poll_interval_s)
+        self._marked_at = time.monotonic()
+        return True
+
+    async def wait(self) -> None:
+        """Until rung, or until the poll."""
+        timeout_s = self._poll_s * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+        self._poll_s = min(self._poll_s * 2, self._poll_interval_s)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._woken.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,142 @@
+"""One claimed batch on its way: read → encode → complete. No transaction is open while the device works.
+
+Chunks of 64 rows are encoded side by side and completed in order, each as soon as its vectors are there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from sidecar.errors import Contention, DatabaseError, StatementRejected, WatchChanged
+from sidecar.ingest.backoff import retry_delay_s
+from sidecar.ingest.context import Context
+from sidecar.ingest.encoding import Encoded, Later, RowEncoder
+from sidecar.ingest.lease_keeper import LeaseKeeper
+from sidecar.ingest.side_by_side import side_by_side
+from sidecar.ingest.truncation import clear_truncated
+from sidecar.ingest.verdict import MAX_ATTEMPTS, Claimed, group_by_key, judge
+from sidecar.ingest.writer import ROWS_PER_WRITE, Writer
+from sidecar.postgres.completion import Result
+from sidecar.postgres.events import Event, Key, Lease, delay, release
+from sidecar.postgres.rows import Row, read_rows
+from sidecar.postgres.watches import Watch
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a batch is about."""
+
+    watch: Watch
+    lease: Lease
+    events: list[Event]
+
+
+class Batch:
+    """`park` takes results whose row is locked, and returns at once."""
+
+    def __init__(
+        self,
+        context: Context,
+        rows: RowEncoder,
+        claim: Claim,
+        park: Callable[[Watch, Lease, list[Result]], Awaitable[None]],
+    ) -> None:
+        self._context = context
+        self._rows = rows
+        self._claim = claim
+        self._park = park
+        self._writer = Writer(context, claim.watch, claim.lease)
+        self._keeper = LeaseKeeper(context.database, claim.watch, claim.lease, (e.gen for e in claim.events))
+
+    async def run(self) -> None:
+        """Returns when no event of the batch is in hand any more. Raises DeviceError, DatabaseUnavailable.
+
+        Whatever ends it early, what is still in hand is released with its attempt given back.
+        """
+        async with self._keeper:
+            try:
+                await self._process()
+            except (WatchChanged, StatementRejected) as error:
+                await self._context.catalogue.report_change(self._claim.watch, error)
+            except Contention as error:
+                logger.warning("%s is busy, its events are given back: %s", self._claim.watch.label, error)
+            finally:
+                if self._keeper.held:
+                    await asyncio.shield(self._release())
+
+    async def _process(self) -> None:
+        claim = self._claim
+        if not await self._context.catalogue.pin(claim.watch):
+            return
+        for event in claim.events:
+            if event.key is None:
+                await clear_truncated(self._context.database, claim.watch, claim.lease, event.gen)
+                self._keeper.drop([event.gen])
+        grouped = group_by_key(claim.events)
+        worn_out = [c for c in grouped.values() if c.attempts > MAX_ATTEMPTS]
+        await self._write([_crashed(c) for c in worn_out])
+        await self._read_and_encode({c.key: c for c in grouped.values() if c.attempts <= MAX_ATTEMPTS})
+
+    async def _read_and_encode(self, wanted: dict[Key, Claimed]) -> None:
+        settings, watch = self._context.settings, self._claim.watch
+        max_row_bytes = settings.max_image_bytes if watch.kind == "image" else settings.ingest_batch_bytes
+        pages = read_rows(self._context.database, watch, list(wanted), settings.ingest_batch_bytes, max_row_bytes)
+        async for page in pages:
+            chunks = [page[i : i + ROWS_PER_WRITE] for i in range(0, len(page), ROWS_PER_WRITE)]
+            encoding = (self._encode(chunk, wanted, max_row_bytes) for chunk in chunks)
+            async with side_by_side(encoding, f"encode-{watch.id}") as tasks:
+                for task in tasks:
+                    await self._finish(await task)
+
+    async def _encode(self, rows: Sequence[Row], wanted: dict[Key, Claimed], max_row_bytes: int) -> list[Encoded]:
+        limit_name = "MAX_IMAGE_BYTES" if self._claim.watch.kind == "image" else "INGEST_BATCH_BYTES"
+        results: list[Encoded] = []
+        to_encode: list[tuple[Claimed, bytes]] = []
+        for row in rows:
+            claimed = wanted[row.key]
+            result = judge(claimed, row, max_row_bytes, limit_name)
+            if result is not None:
+                results.append(result)
+            elif row.content is not None:
+                to_encode.append((claimed, row.content))
+        return results + await self._rows.encode(self._claim.watch.kind, to_encode)
+
+    async def _finish(self, encoded: Sequence[Encoded]) -> None:
+        await self._write([e for e in encoded if not isinstance(e, Later)])
+        later = [e for e in encoded if isinstance(e, Later)]
+        if later:
+            delays_s = {gen: retry_delay_s(e.claimed.attempts) for e in later for gen in e.claimed.gens}
+            for e in later:
+                logger.info("a row of %s is tried again later: %s: %s", self._claim.watch.label, e.reason, e.message)
+            async with self._context.database.connection() as connection:
+                await delay(connection, self._claim.watch, delays_s, self._claim.lease)
+            self._keeper.drop(delays_s)
+
+    async def _write(self, results: Sequence[Result]) -> None:
+        if not results:
+            return
+        done = await self._writer.write(results)
+        # Stale ones stay in hand: they are released at the end, claimed again, and read afresh.
+        self._keeper.drop(gen for r in (*done.written, *done.overtaken, *done.lost, *done.not_now) for gen in r.gens)
+        if done.not_now:
+            await self._park(self._claim.watch, self._claim.lease, done.not_now)
+
+    async def _release(self) -> None:
+        try:
+            async with self._context.database.connection() as connection:
+                await release(connection, self._claim.watch, sorted(self._keeper.held), self._claim.lease)
+        except DatabaseError as error:
+            logger.warning(
+                "could not release events on %s; their lease runs out by itself: %s", self._claim.watch.label, error
+            )
+
+
+def _crashed(claimed: Claimed) -> Result:
+    return claimed.failure(
+        "worker_crashed", f"the sidecar ended {claimed.attempts - 1} times while it worked on this row"
+    )

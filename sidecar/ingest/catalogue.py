@@ -1,0 +1,100 @@
+"""Which watches this sidecar works on, kept fresh."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+from sidecar.errors import StatementRejected, WatchChanged
+from sidecar.postgres.database import Database
+from sidecar.postgres.presence import Identity
+from sidecar.postgres.queries import statement
+from sidecar.postgres.watches import Watch, load_watches, pin_fingerprint
+
+logger = logging.getLogger(__name__)
+
+STRIKES = 3  # a watch whose statements meet a missing table or column this often in a row, freshly loaded, is broken
+
+
+class Catalogue:
+    """Loaded at start, on a notification, every few seconds, and when a statement meets a changed table."""
+
+    def __init__(self, database: Database, identity: Identity) -> None:
+        self._database = database
+        self._identity = identity
+        self._strikes: Counter[int] = Counter()
+        self._said: set[tuple[int, str]] = set()
+        self.stale = True
+        self.all: list[Watch] = []
+
+    async def refresh(self) -> None:
+        """Loads the watches again if something said that they changed. Raises DatabaseError."""
+        if not self.stale:
+            return
+        self.stale = False
+        try:
+            async with self._database.connection() as connection:
+                self.all = await load_watches(connection)
+        except BaseException:
+            self.stale = True
+            raise
+        for watch in self.all:
+            self._explain(watch)
+
+    def workable(self) -> list[Watch]:
+        """Those whose events this sidecar may claim."""
+        return [w for w in self.ours() if not w.paused and "clear" not in w.scans]
+
+    def ours(self) -> list[Watch]:
+        """Those that this sidecar's model may write to."""
+        identity = self._identity
+        return [
+            w
+            for w in self.all
+            if w.broken is None and w.accepts(identity.model_id, identity.fingerprint, identity.dimensions)
+        ]
+
+    async def pin(self, watch: Watch) -> bool:
+        """Makes the watch's vector space this encoder's. False: it belongs to another; the watches are loaded again."""
+        if watch.fingerprint is not None:
+            return watch.fingerprint == self._identity.fingerprint
+        self.stale = True
+        async with self._database.connection() as connection:
+            return await pin_fingerprint(connection, watch, self._identity.model_id, self._identity.fingerprint)
+
+    async def report_change(self, watch: Watch, error: WatchChanged | StatementRejected) -> None:
+        """A statement met something renamed, dropped or forbidden: load again; a few times in a row, the watch is
+        broken.
+        """
+        self.stale = True
+        self._strikes[watch.id] += 1
+        logger.warning("watch %d on %s changed under its sidecar: %s", watch.id, watch.label, error)
+        if self._strikes[watch.id] < STRIKES:
+            return
+        async with self._database.connection() as connection:
+            await connection.execute(statement("mark_broken"), watch.id, str(error))
+        logger.error(
+            "watch %d on %s is broken and left alone: %s. Call sidecar.watch again.", watch.id, watch.label, error
+        )
+
+    def absolve(self, watch: Watch) -> None:
+        """A statement on the watch worked."""
+        self._strikes.pop(watch.id, None)
+
+    def _explain(self, watch: Watch) -> None:
+        identity = self._identity
+        if watch.broken is not None:
+            self._say_once(watch, f"is broken and left alone: {watch.broken}")
+        elif not watch.accepts(identity.model_id, identity.fingerprint, identity.dimensions):
+            wanted = watch.fingerprint or watch.model
+            self._say_once(
+                watch,
+                f"is left alone: it wants {watch.dimensions} dimensions of {wanted}, this sidecar makes "
+                f"{identity.dimensions} of {identity.fingerprint} ({identity.model_id}). "
+                "sidecar.reembed(…, model => …) moves it to another model.",
+            )
+
+    def _say_once(self, watch: Watch, message: str) -> None:
+        if (watch.id, message) not in self._said:
+            self._said.add((watch.id, message))
+            logger.warning("watch %d on %s %s", watch.id, watch.label, message)

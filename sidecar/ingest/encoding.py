@@ -1,0 +1,99 @@
+"""Contents of rows → results that carry packed vectors, or say why there is none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sidecar.batching.embedder import Embedded, Embedder
+from sidecar.batching.lane import Lane
+from sidecar.errors import DeviceOutOfMemory, PictureRejected, TextRejected
+from sidecar.ingest.side_by_side import side_by_side
+from sidecar.ingest.verdict import MAX_ATTEMPTS, Claimed, hash_of
+from sidecar.postgres.completion import EMPTY, Outcome, Result
+from sidecar.postgres.vectors import pack_vectors, vector_digest
+
+# The picture alone is to blame for these for certain. The other reasons may have been a passing shortage of memory or
+# time, so they are tried again.
+CERTAIN = {"not_a_picture", "truncated_picture", "unsupported_format", "too_many_pixels", "too_many_bytes"}
+_PICTURES_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A row to be tried again after a while; the attempt counts."""
+
+    claimed: Claimed
+    reason: str
+    message: str
+
+
+Encoded = Result | Later
+
+
+class RowEncoder:
+    """The ingest lane's side of the embedder. Decoded pictures in memory are bounded over all batches in hand."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._places = asyncio.Semaphore(_PICTURES_AT_ONCE)
+
+    async def encode(self, kind: str, rows: Sequence[tuple[Claimed, bytes]]) -> list[Encoded]:
+        """One answer per row, in order. Raises DeviceError."""
+        if not rows:
+            return []
+        if kind == "text":
+            return await self._encode_texts(rows)
+        pictures = (self._encode_picture(claimed, content) for claimed, content in rows)
+        async with side_by_side(pictures, "encode-picture") as tasks:
+            return [await task for task in tasks]
+
+    async def _encode_texts(self, rows: Sequence[tuple[Claimed, bytes]]) -> list[Encoded]:
+        texts = [content.decode("utf-8", "replace") for _, content in rows]
+        try:
+            answers = await self._embedder.embed_texts(texts, Lane.INGEST)
+        except DeviceOutOfMemory as error:
+            return [_later(claimed, "device_out_of_memory", str(error)) for claimed, _ in rows]
+        return pack_results(
+            [(claimed, content, answer) for (claimed, content), answer in zip(rows, answers, strict=True)]
+        )
+
+    async def _encode_picture(self, claimed: Claimed, content: bytes) -> Encoded:
+        async with self._places:
+            try:
+                answer = await self._embedder.embed_picture(content, Lane.INGEST)
+            except PictureRejected as error:
+                if error.code in CERTAIN:
+                    return claimed.failure(error.code, error.message)
+                return _later(claimed, error.code, error.message)
+            except DeviceOutOfMemory as error:
+                return _later(claimed, "device_out_of_memory", str(error))
+        return pack_results([(claimed, content, answer)])[0]
+
+
+def _later(claimed: Claimed, reason: str, message: str) -> Encoded:
+    """Another attempt while there are some left, else a failure."""
+    if claimed.attempts >= MAX_ATTEMPTS:
+        return claimed.failure(reason, message)
+    return Later(claimed, reason, message)
+
+
+def pack_results(answers: Sequence[tuple[Claimed, bytes, Embedded | TextRejected]]) -> list[Encoded]:
+    """Results in the same order; the vectors are packed in one go."""
+    packed = iter(pack_vectors([a.vector for _, _, a in answers if isinstance(a, Embedded)]))
+    results: list[Encoded] = []
+    for claimed, content, answer in answers:
+        if isinstance(answer, TextRejected):
+            results.append(claimed.result(Outcome.EMPTY, EMPTY))
+            continue
+        vector = next(packed)
+        results.append(
+            replace(
+                claimed.result(Outcome.VECTOR, hash_of(content)),
+                packed_vector=vector,
+                vector_digest=vector_digest(vector),
+                truncated=answer.truncated,
+            )
+        )
+    return results

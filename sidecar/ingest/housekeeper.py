@@ -1,0 +1,67 @@
+"""The slow chores: heartbeat, progress, tombstones, fresh watches, and the index keeper."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from sidecar.errors import Contention, DatabaseError, StatementRejected, WatchChanged
+from sidecar.ingest.context import Context
+from sidecar.ingest.index_keeper import IndexKeeper
+from sidecar.postgres.presence import beat
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_S = 2.0
+TOMBSTONES_EVERY = 30  # rounds
+
+
+class Housekeeper:
+    """`run` goes on until cancelled; a chore that meets a database that is down is left for the next round."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._index_keeper = IndexKeeper(context)
+
+    async def run(self) -> None:
+        chores = asyncio.create_task(self._keep_indexes(), name="ingest-index-keeper")
+        try:
+            rounds = 0
+            while not chores.done():
+                await self._round(rounds)
+                rounds += 1
+                await asyncio.wait([chores], timeout=INTERVAL_S)
+            chores.result()
+        finally:
+            chores.cancel()
+            await asyncio.gather(chores, return_exceptions=True)
+
+    async def _round(self, number: int) -> None:
+        context = self._context
+        context.catalogue.stale = True
+        try:
+            await context.catalogue.refresh()
+            async with context.database.connection() as connection:
+                await beat(connection, context.identity)
+            await context.progress.report(context.database)
+            if number % TOMBSTONES_EVERY == 0:
+                await self._delete_tombstones()
+        except DatabaseError as error:
+            logger.warning("chores wait for the database: %s", error)
+
+    async def _delete_tombstones(self) -> None:
+        for watch in self._context.catalogue.ours():
+            try:
+                async with self._context.database.connection() as connection:
+                    await connection.execute(watch.sql("delete_tombstones"))
+            except (Contention, WatchChanged, StatementRejected) as error:
+                logger.info("tombstones of %s stay for now: %s", watch.label, error)
+
+    async def _keep_indexes(self) -> None:
+        """A task of its own: a build takes minutes, and the heartbeat must not wait for it."""
+        while True:
+            try:
+                await self._index_keeper.look_after_all()
+            except DatabaseError as error:
+                logger.warning("index builds wait for the database: %s", error)
+            await asyncio.sleep(INTERVAL_S)

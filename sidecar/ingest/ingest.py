@@ -1,0 +1,159 @@
+"""Rows in, vectors out: the parts of ingest, started together and stopped together.
+
+    listener ──notification──► alarm ──► worker: claim → read → encode → complete
+    scanner ──enqueued───────►   ▲         (batches in hand, parked rows)
+    housekeeper: heartbeat, progress, tombstones, and the index keeper when a backlog is drained
+
+A database that is down ends none of them: each waits with backoff. Any other end of a part is an error that `run`
+raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+from uuid import uuid4
+
+from pydantic import SecretStr
+
+from sidecar.batching.embedder import Embedder
+from sidecar.batching.encoder import Encoder
+from sidecar.errors import DatabaseError, SchemaError, WatchChanged
+from sidecar.ingest.alarm import Alarm
+from sidecar.ingest.backoff import Backoff
+from sidecar.ingest.catalogue import Catalogue
+from sidecar.ingest.context import Context
+from sidecar.ingest.housekeeper import Housekeeper
+from sidecar.ingest.progress import Progress
+from sidecar.ingest.scanner import Scanner
+from sidecar.ingest.side_by_side import side_by_side
+from sidecar.ingest.worker import Worker
+from sidecar.postgres.database import Database
+from sidecar.postgres.listener import Listener
+from sidecar.postgres.migrations import head_revision
+from sidecar.postgres.presence import Identity, can_notify, forget, mark_asleep
+from sidecar.postgres.queries import statement
+from sidecar.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class Ingest:
+    """One per process. `database_url` must be set in the settings."""
+
+    def __init__(self, settings: Settings, embedder: Embedder, encoder: Encoder) -> None:
+        if settings.database_url is None:
+            raise ValueError("ingest needs DATABASE_URL")
+        self._settings = settings
+        self._database = Database(settings.database_url)
+        self._listen_url: SecretStr = settings.listen_database_url or settings.database_url
+        identity = Identity(uuid4(), encoder.model_id, encoder.fingerprint, encoder.dimensions)
+        catalogue = Catalogue(self._database, identity)
+        self._context = Context(settings, self._database, embedder, identity, catalogue, Progress())
+        self._stop = asyncio.Event()
+
+    def request_stop(self) -> None:
+        """No more claims; `run` returns when what is in hand is finished or given back."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Returns after `request_stop`. Raises what ended a part of it unexpectedly."""
+        try:
+            await self._database.open()
+            if await self._stopped_before(self._await_schema()):
+                return
+            await self._run_parts()
+        finally:
+            await self._leave()
+
+    async def _run_parts(self) -> None:
+        context = self._context
+        async with self._database.connection() as connection:
+            notifies = await can_notify(connection)
+        alarm = Alarm(self._settings.poll_interval_s, self._mark_asleep if notifies else None)
+        worker = Worker(context, alarm)
+        listener = Listener(self._listen_url, lambda channel: self._notified(channel, alarm))
+        scanner = Scanner(context, alarm.nudge, lambda: self._notified("sidecar_watches", alarm))
+        tasks = [
+            asyncio.create_task(part, name=name)
+            for name, part in (
+                ("ingest-worker", worker.run()),
+                ("ingest-listener", listener.run()),
+                ("ingest-scanner", scanner.run()),
+                ("ingest-housekeeper", Housekeeper(context).run()),
+            )
+        ]
+        stop = asyncio.create_task(self._stop.wait(), name="ingest-stop")
+        try:
+            await asyncio.wait([*tasks, stop], return_when=asyncio.FIRST_COMPLETED)
+            worker.stop()
+            if not any(t.done() for t in tasks):
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for ended in tasks:
+                if ended.done():
+                    ended.result()
+        finally:
+            for task in (*tasks, stop):
+                task.cancel()
+            await asyncio.gather(*tasks, stop, return_exceptions=True)
+
+    async def _await_schema(self) -> None:
+        """Waits until the database is there and migrated."""
+        backoff = Backoff(0.2, 10.0)
+        while True:
+            try:
+                await self._check_schema()
+            except DatabaseError as error:
+                delay_s = backoff.next_s()
+                logger.warning("ingest waits %.1f s: %s", delay_s, error)
+                await asyncio.sleep(delay_s)
+            else:
+                return
+
+    async def _check_schema(self) -> None:
+        try:
+            async with self._database.connection() as connection:
+                revision = await connection.fetchval(statement("schema_revision"))
+                if revision == head_revision():
+                    await connection.execute(statement("raise_generation"))
+                    return
+        except WatchChanged as error:
+            raise SchemaError("this database has no schema `sidecar` yet: run `sidecar migrate`") from error
+        if revision is None or revision < head_revision():
+            raise SchemaError(
+                f"the schema `sidecar` is at {revision}, this version needs {head_revision()}: run `sidecar migrate`"
+            )
+        logger.warning("the schema is at %s, newer than this sidecar (%s): upgrade it soon", revision, head_revision())
+
+    async def _stopped_before(self, coroutine: Coroutine[Any, Any, None]) -> bool:
+        """Awaits `coroutine`; True if the stop came first."""
+        waits = [coroutine, self._wait_for_stop()]
+        async with side_by_side(waits, "ingest-start") as tasks:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if tasks[0].done():
+                tasks[0].result()
+            return self._stop.is_set()
+
+    async def _wait_for_stop(self) -> None:
+        await self._stop.wait()
+
+    def _notified(self, channel: str, alarm: Alarm) -> None:
+        if channel == "sidecar_watches":
+            self._context.catalogue.stale = True
+            alarm.nudge()
+        else:
+            alarm.ring()
+
+    async def _mark_asleep(self, for_s: float) -> None:
+        async with self._database.connection() as connection:
+            await mark_asleep(connection, self._context.identity, for_s)
+
+    async def _leave(self) -> None:
+        try:
+            async with asyncio.timeout(2), self._database.connection() as connection:
+                await forget(connection, self._context.identity)
+        except (DatabaseError, TimeoutError) as error:
+            logger.info("could not sign off: %s", error)
+        await self._database.close()

@@ -1,0 +1,66 @@
+"""Keeps the leases of the events in hand alive while the device works on them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from sidecar.errors import DatabaseError
+from sidecar.postgres.database import Database
+from sidecar.postgres.events import Lease, renew_lease
+from sidecar.postgres.watches import Watch
+
+logger = logging.getLogger(__name__)
+
+
+class LeaseKeeper:
+    """Renews at a third of the lease. `held` are the generations in hand; whoever finishes one removes it with `drop`.
+
+    A renewal that does not find an event means that another sidecar claimed it: its result will be dropped by complete,
+    which looks for the token too, so losing one needs no more than forgetting it.
+    """
+
+    def __init__(self, database: Database, watch: Watch, lease: Lease, gens: Iterable[int]) -> None:
+        self._database = database
+        self._watch = watch
+        self._lease = lease
+        self._task: asyncio.Task[None] | None = None
+        self.held = set(gens)
+
+    def drop(self, gens: Iterable[int]) -> None:
+        self.held.difference_update(gens)
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._renew(), name=f"renew-lease-{self._lease.token}")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease.duration_s / 3)
+            if not self.held:
+                continue
+            asked = set(self.held)
+            try:
+                async with self._database.connection() as connection:
+                    renewed = await renew_lease(connection, self._watch, sorted(asked), self._lease)
+            except DatabaseError as error:
+                logger.warning("could not renew %d leases on %s: %s", len(asked), self._watch.label, error)
+                continue
+            if lost := asked - renewed:
+                # Those completed in the meantime are missing too; only what is still in hand was taken from us.
+                taken = lost & self.held
+                self.held -= taken
+                if taken:
+                    logger.warning(
+                        "lost the lease of %d events on %s to another sidecar", len(taken), self._watch.label
+                    )

@@ -1,0 +1,106 @@
+"""Turns the pages of backfills, sweeps and clearings, and brings delayed events back.
+
+A backfill enqueues at most four batches ahead of the worker: its events never bury live ones, and a pause stops it
+there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from sidecar.errors import Contention, DatabaseError, StatementRejected, WatchChanged
+from sidecar.ingest.context import Context
+from sidecar.postgres.events import return_due
+from sidecar.postgres.scans import Page, backfill_page, clear_page, outstanding_backfill, start_sweep, sweep_page
+from sidecar.postgres.watches import Watch
+
+logger = logging.getLogger(__name__)
+
+BATCHES_AHEAD = 4
+SWEEP_PAGE_ROWS = 5000
+CLEAR_PAGE_ROWS = 200  # each row is a write to the user's table under its lock
+BUSY_INTERVAL_S = 0.02
+SWEEP_PAUSE_S = 0.1  # between two pages of a sweep, so that it never is the heaviest query of the database
+
+
+class Scanner:
+    """`on_enqueued` wakes the worker; `on_change` has the watches loaded again."""
+
+    def __init__(self, context: Context, on_enqueued: Callable[[], None], on_change: Callable[[], None]) -> None:
+        self._context = context
+        self._on_enqueued = on_enqueued
+        self._on_change = on_change
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        interval_s = self._context.settings.poll_interval_s
+        while True:
+            busy = False
+            for watch in [w for w in self._context.catalogue.ours() if not w.paused]:
+                busy = await self._look_after(watch) or busy
+            await asyncio.sleep(BUSY_INTERVAL_S if busy else interval_s / 2)
+
+    async def _look_after(self, watch: Watch) -> bool:
+        """True if there is more to do soon."""
+        try:
+            if "clear" in watch.scans:
+                return await self._clear(watch)
+            async with self._context.database.connection() as connection:
+                if await return_due(connection, watch):
+                    self._on_enqueued()
+            busy = await self._backfill(watch) if "backfill" in watch.scans else False
+            await self._sweep(watch)
+        except Contention:
+            return True
+        except (WatchChanged, StatementRejected) as error:
+            await self._context.catalogue.report_change(watch, error)
+            return False
+        except DatabaseError as error:
+            logger.warning("scans of %s wait for the database: %s", watch.label, error)
+            return False
+        return busy
+
+    async def _clear(self, watch: Watch) -> bool:
+        async with self._context.database.connection() as connection:
+            page = await clear_page(connection, watch, CLEAR_PAGE_ROWS)
+        self._note_end(watch, "clearing old vectors", page)
+        return page is not None
+
+    async def _backfill(self, watch: Watch) -> bool:
+        page_rows = self._context.settings.ingest_batch_rows
+        room = BATCHES_AHEAD * page_rows
+        async with self._context.database.connection() as connection:
+            if await outstanding_backfill(connection, watch, room) > room - page_rows:
+                return True
+            page = await backfill_page(connection, watch, page_rows)
+        if page is not None and page.enqueued:
+            self._on_enqueued()
+        self._note_end(watch, "backfill", page)
+        return page is not None and not page.last
+
+    async def _sweep(self, watch: Watch) -> None:
+        async with self._context.database.connection() as connection:
+            started = await start_sweep(connection, watch, self._context.settings.sweep_interval_s)
+        if not started and "sweep" not in watch.scans:
+            return
+        found = 0
+        page: Page | None = Page(0, 0, last=False)
+        while page is not None and not page.last:
+            async with self._context.database.connection() as connection:
+                page = await sweep_page(connection, watch, SWEEP_PAGE_ROWS)
+            found += page.enqueued if page else 0
+            if page and not page.last:
+                await asyncio.sleep(SWEEP_PAUSE_S)
+        if found:
+            logger.warning("the sweep of %s found %d rows that no event told of", watch.label, found)
+            self._on_enqueued()
+        if page is not None:
+            self._on_change()
+
+    def _note_end(self, watch: Watch, what: str, page: Page | None) -> None:
+        if page is None or page.last:
+            self._on_change()
+        if page is not None and page.last:
+            logger.info("%s of %s: every row is enqueued or done", what, watch.label)

@@ -1,0 +1,95 @@
+"""Whose turn it is: watches one after another, and within a watch live events before backfill, with a share for each.
+
+A claim looks above a low-water mark, because the deleted events below it cost time until they are vacuumed (measured
+under a pinned snapshot: 21.7 ms a claim without the mark, 4.4 ms with it). An event of a transaction that commits
+late may lie below the mark, so it is refreshed every few seconds, may fall, and a claim that comes back short looks
+below it too.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from sidecar.ingest.batch import Claim
+from sidecar.postgres.database import Database
+from sidecar.postgres.events import Event, Lease, Queue, claim, low_water
+from sidecar.postgres.watches import Watch
+from sidecar.settings import Settings
+
+LOW_WATER_AGE_S = 5.0
+SUSPECT_EVERY = 8  # claims between two looks for suspects while there are none; every second claim while there are
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What is remembered of one watch."""
+
+    low_water: int = 0
+    low_water_at: float = field(default=float("-inf"))
+    claims: int = 0
+    suspects_seen: bool = False
+    backfill_credit: float = 0.0
+
+
+class Turns:
+    """Claims the next batch of a watch."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._turns: dict[int, _Turn] = {}
+        self._next = 0
+
+    def order(self, watches: list[Watch]) -> list[Watch]:
+        """All watches, beginning with another one each time."""
+        if not watches:
+            return []
+        self._next = (self._next + 1) % len(watches)
+        return watches[self._next :] + watches[: self._next]
+
+    async def claim_batch(self, watch: Watch, max_rows: int, look_below: bool) -> Claim | None:
+        """None: nothing waits. `look_below`: look below the low-water mark at once, after a notification."""
+        turn = self._turns.setdefault(watch.id, _Turn())
+        await self._refresh_low_water(watch, turn)
+        lease = Lease(uuid4(), self._settings.lease_s)
+        for queue in self._queues(turn):
+            events = await self._claim(watch, queue, turn, max_rows, lease, look_below)
+            if queue is Queue.SUSPECT:
+                turn.suspects_seen = bool(events)
+            if events:
+                turn.claims += 1
+                if queue is Queue.LIVE:
+                    turn.backfill_credit += self._settings.backfill_min_share
+                elif queue is Queue.BACKFILL:
+                    turn.backfill_credit = max(0.0, turn.backfill_credit - 1)
+                return Claim(watch, lease, events)
+        return None
+
+    def _queues(self, turn: _Turn) -> list[Queue]:
+        queues = [Queue.LIVE, Queue.BACKFILL]
+        if turn.backfill_credit >= 1:
+            queues.reverse()
+        every = 2 if turn.suspects_seen else SUSPECT_EVERY
+        # Last it is always looked for: when nothing else waits, a suspect holds nobody up.
+        queues.insert(0 if turn.claims % every == every - 1 else 2, Queue.SUSPECT)
+        return queues
+
+    async def _claim(
+        self, watch: Watch, queue: Queue, turn: _Turn, max_rows: int, lease: Lease, look_below: bool
+    ) -> list[Event]:
+        limit = 1 if queue is Queue.SUSPECT else max_rows
+        above = 0 if look_below else turn.low_water
+        async with self._database.connection() as connection:
+            events = await claim(connection, watch, queue, above, limit, lease)
+            if len(events) < limit and above > 0:
+                events += await claim(connection, watch, queue, 0, limit - len(events), lease)
+        return events
+
+    async def _refresh_low_water(self, watch: Watch, turn: _Turn) -> None:
+        if time.monotonic() - turn.low_water_at < LOW_WATER_AGE_S:
+            return
+        async with self._database.connection() as connection:
+            turn.low_water = await low_water(connection, watch)
+        turn.low_water_at = time.monotonic()

@@ -1,0 +1,67 @@
+"""Decides what a row needs, before anything is encoded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sidecar.postgres.completion import EMPTY, FAILED, Outcome, Result
+from sidecar.postgres.events import Event, Key
+from sidecar.postgres.rows import Row
+
+MAX_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """All events in hand of one key."""
+
+    key: Key
+    gens: tuple[int, ...]
+    attempts: int
+    force: bool
+
+    def result(self, outcome: Outcome, content_hash: bytes | None = None) -> Result:
+        return Result(self.key, self.gens, outcome, content_hash, attempts=self.attempts)
+
+    def failure(self, reason: str, message: str) -> Result:
+        return replace(self.result(Outcome.FAILED, FAILED), reason=reason, message=message)
+
+
+def group_by_key(events: Sequence[Event]) -> dict[Key, Claimed]:
+    """One entry per key, in the order of their oldest events."""
+    grouped: dict[Key, list[Event]] = {}
+    for event in events:
+        if event.key is not None:
+            grouped.setdefault(event.key, []).append(event)
+    return {
+        key: Claimed(key, tuple(e.gen for e in same), max(e.attempts for e in same), any(e.force for e in same))
+        for key, same in grouped.items()
+    }
+
+
+def hash_of(content: bytes) -> bytes:
+    """The content hash that the ledger keeps: SHA-256."""
+    return hashlib.sha256(content).digest()
+
+
+def judge(claimed: Claimed, row: Row, max_row_bytes: int, limit_name: str) -> Result | None:
+    """The result of a row that needs no encoding; None for one that does."""
+    if not row.found:
+        return claimed.result(Outcome.MISSING)
+    if not row.size_bytes:
+        return claimed.result(Outcome.EMPTY, EMPTY)
+    if row.content is None:
+        return claimed.failure(
+            "too_many_bytes",
+            f"the source has {row.size_bytes:,} bytes; at most {max_row_bytes:,} are read ({limit_name})",
+        )
+    content_hash = hash_of(row.content)
+    if not claimed.force and row.is_embedded_as(content_hash):
+        return replace(
+            claimed.result(Outcome.UNCHANGED, content_hash),
+            vector_digest=row.ledger_digest,
+            truncated=row.ledger_truncated,
+        )
+    return None

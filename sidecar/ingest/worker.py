@@ -1,0 +1,160 @@
+"""The claim loop: claims batches while there are slots, and dozes when there is nothing to claim.
+
+Several batches are in hand at a time, so that the next one is claimed, read and decoded while the device works on the
+current one, and a third is being written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from sidecar.errors import DatabaseError, DeviceError, StatementRejected, WatchChanged
+from sidecar.ingest.alarm import Alarm
+from sidecar.ingest.backoff import Backoff
+from sidecar.ingest.batch import Batch, Claim
+from sidecar.ingest.context import Context
+from sidecar.ingest.encoding import RowEncoder
+from sidecar.ingest.pace import Pace
+from sidecar.ingest.parking import Parking
+from sidecar.ingest.turns import Turns
+from sidecar.postgres.completion import Result
+from sidecar.postgres.events import Lease
+from sidecar.postgres.watches import Watch
+
+logger = logging.getLogger(__name__)
+
+BATCHES_IN_HAND = 4
+MAX_PARKED_ROWS = 1024
+
+
+class Worker:
+    """`run` returns after `stop`, with nothing left in hand."""
+
+    def __init__(self, context: Context, alarm: Alarm) -> None:
+        self._context = context
+        self._alarm = alarm
+        self._turns = Turns(context.settings, context.database)
+        self._rows = RowEncoder(context.embedder)
+        self._pace = {kind: Pace(context.settings.ingest_batch_rows) for kind in ("text", "image")}
+        self._slots = asyncio.Semaphore(BATCHES_IN_HAND)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._parked_rows = 0
+        self._device_backoff_s = 0.0
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """No claims from now on."""
+        self._stopping = True
+        self._alarm.nudge()
+
+    async def run(self) -> None:
+        """Raises what a batch raised that is nobody's fault but ours; such an end is the end of the process."""
+        backoff = Backoff(0.1, 10.0)
+        try:
+            while not self._stopping:
+                self._raise_failure()
+                try:
+                    await self._claim_or_doze()
+                    backoff = Backoff(0.1, 10.0)
+                except DatabaseError as error:
+                    delay_s = backoff.next_s()
+                    logger.warning("ingest waits %.1f s for the database: %s", delay_s, error)
+                    await asyncio.sleep(delay_s)
+            await self._finish_in_hand()
+        finally:
+            await self._cancel_in_hand()
+
+    async def _claim_or_doze(self) -> None:
+        await self._context.catalogue.refresh()
+        if self._device_backoff_s:
+            await asyncio.sleep(self._device_backoff_s)
+        was_notified = self._alarm.was_notified
+        self._alarm.clear()
+        if await self._claim_round(was_notified):
+            self._alarm.found_work()
+        elif not self._stopping and not await self._alarm.mark():
+            await self._alarm.wait()
+
+    async def _claim_round(self, was_notified: bool) -> bool:
+        """One batch of each watch. True if there was any."""
+        found = False
+        for watch in self._turns.order(self._context.catalogue.workable()):
+            await self._slots.acquire()
+            claim = None
+            try:
+                if not self._stopping:
+                    rows = self._pace[watch.kind].rows_to_claim()
+                    claim = await self._turns.claim_batch(watch, rows, was_notified)
+            except (WatchChanged, StatementRejected) as error:
+                await self._context.catalogue.report_change(watch, error)
+            finally:
+                if claim is None:
+                    self._slots.release()
+            if claim is not None:
+                found = True
+                self._start(self._work(claim), f"batch-{watch.id}")
+        return found
+
+    async def _work(self, claim: Claim) -> None:
+        started = time.monotonic()
+        try:
+            await Batch(self._context, self._rows, claim, self._park).run()
+            self._device_backoff_s = 0.0
+            self._pace[claim.watch.kind].record(len(claim.events), started)
+        except DeviceError as error:
+            self._device_backoff_s = min(max(self._device_backoff_s * 2, 0.5), 30.0)
+            logger.warning("the device failed, %d rows are given back: %s", len(claim.events), error)
+        except DatabaseError as error:
+            logger.warning("%d rows of %s are given back: %s", len(claim.events), claim.watch.label, error)
+        finally:
+            self._slots.release()
+            self._alarm.nudge()
+
+    async def _park(self, watch: Watch, lease: Lease, results: list[Result]) -> None:
+        if self._parked_rows + len(results) > MAX_PARKED_ROWS:
+            await Parking(self._context, watch, lease).put_off(results)
+            return
+        self._parked_rows += len(results)
+        self._start(self._wait_and_write(watch, lease, results), f"parked-{watch.id}")
+
+    async def _wait_and_write(self, watch: Watch, lease: Lease, results: list[Result]) -> None:
+        try:
+            await Parking(self._context, watch, lease).wait_and_write(results)
+        except DatabaseError as error:
+            logger.warning("%d parked rows of %s are left to their lease: %s", len(results), watch.label, error)
+        finally:
+            self._parked_rows -= len(results)
+
+    def _start(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
+            self._failed.set_exception(error)
+            self._alarm.nudge()
+
+    def _raise_failure(self) -> None:
+        if self._failed.done():
+            self._failed.result()
+
+    async def _finish_in_hand(self) -> None:
+        """Half of the shutdown time is for finishing what is in hand; the other half for giving it back."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._context.settings.shutdown_timeout_s / 2)
+        self._raise_failure()
+
+    async def _cancel_in_hand(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._failed.done():
+            self._failed.exception()

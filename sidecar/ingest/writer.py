@@ -1,0 +1,99 @@
+"""Brings results into the database, whatever stands in the way.
+
+complete ──ok──► done
+   │
+   ├─ connection lost ────► again when the database is back (the vectors are still in memory)
+   ├─ contention ─────────► again in 20 ms, doubling; after a while given back
+   ├─ the table refuses ──► one by one; the row that is refused alone becomes a failure: write_rejected, or
+   │                        write_suppressed where a trigger swallowed the write
+   └─ row locked by a user's transaction ──► parked: see parking.py
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sidecar.errors import Contention, DatabaseUnavailable, StatementRejected
+from sidecar.ingest.backoff import Backoff
+from sidecar.ingest.context import Context
+from sidecar.postgres.completion import FAILED, Completion, Outcome, Result, WriteSuppressed, complete
+from sidecar.postgres.events import Lease
+from sidecar.postgres.watches import Watch
+
+logger = logging.getLogger(__name__)
+
+ROWS_PER_WRITE = 64  # a 256-row transaction holds its row locks for 11-14 ms; this quarters it at no measurable cost
+CONTENTION_TRIES = 8
+
+
+class Writer:
+    """Writes the results of one claim."""
+
+    def __init__(self, context: Context, watch: Watch, lease: Lease) -> None:
+        self._context = context
+        self._watch = watch
+        self._lease = lease
+
+    async def write(self, results: Sequence[Result], wait_for_rows: bool = False) -> Completion:
+        """Completes at most ROWS_PER_WRITE results. Raises WatchChanged, and Contention where it lasts for seconds."""
+        try:
+            return await self._complete(results, wait_for_rows)
+        except (StatementRejected, WriteSuppressed) as error:
+            if len(results) == 1:
+                return await self._record_refusal(results[0], error, wait_for_rows)
+        merged = Completion()
+        for result in results:
+            one = await self.write([result], wait_for_rows)
+            for name in ("written", "overtaken", "lost", "not_now", "stale", "lags_ms"):
+                getattr(merged, name).extend(getattr(one, name))
+        return merged
+
+    async def _complete(self, results: Sequence[Result], wait_for_rows: bool) -> Completion:
+        database_backoff, contention_backoff = Backoff(0.1, 5.0), Backoff(0.02, 0.5)
+        tries = 0
+        while True:
+            try:
+                return await self._complete_once(results, wait_for_rows)
+            except DatabaseUnavailable as error:
+                logger.warning("%d vectors for %s wait for the database: %s", len(results), self._watch.label, error)
+                await asyncio.sleep(database_backoff.next_s())
+            except Contention:
+                tries += 1
+                if tries >= CONTENTION_TRIES or wait_for_rows:
+                    raise
+                await asyncio.sleep(contention_backoff.next_s())
+
+    async def _complete_once(self, results: Sequence[Result], wait_for_rows: bool) -> Completion:
+        context, watch = self._context, self._watch
+        if wait_for_rows:
+            # It may wait for 2 s, and must not hold up the others of its table meanwhile.
+            async with context.database.connection() as connection:
+                done = await complete(connection, watch, context.identity.fingerprint, self._lease, results, True)
+        else:
+            async with context.table_locks[watch.identifiers.table], context.database.connection() as connection:
+                done = await complete(connection, watch, context.identity.fingerprint, self._lease, results)
+        context.progress.count(watch.id, done)
+        context.catalogue.absolve(watch)
+        return done
+
+    async def _record_refusal(
+        self, result: Result, error: StatementRejected | WriteSuppressed, wait_for_rows: bool
+    ) -> Completion:
+        if result.outcome is Outcome.FAILED:
+            raise error
+        reason = "write_suppressed" if isinstance(error, WriteSuppressed) else "write_rejected"
+        code = "" if isinstance(error, WriteSuppressed) else f" (SQLSTATE {error.sqlstate})"
+        logger.warning("%s refuses the vector of key %s: %s", self._watch.label, result.key, error)
+        failed = replace(
+            result,
+            outcome=Outcome.FAILED,
+            content_hash=FAILED,
+            packed_vector=None,
+            vector_digest=None,
+            reason=reason,
+            message=f"{error}{code}",
+        )
+        return await self._complete([failed], wait_for_rows)

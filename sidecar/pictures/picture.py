@@ -1,0 +1,52 @@
+"""A picture on its way to the device, and the settings that decide which views are cut from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+# Decoder processes read this file too, and start faster and smaller without numpy and pydantic.
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sidecar.config import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSettings:
+    """Which views are cut from a picture. Part of the fingerprint: other settings are another vector space.
+
+    Lengths are pixels. `view_size` is the side of the square the model reads; `crop_size` the side of a crop
+    before it is resized to `view_size`.
+    """
+
+    view_size: int
+    enable_tta: bool
+    crop_size: int
+    scale_factors: tuple[float, ...]
+    max_scaled_dim: int
+    panorama_max_ratio: float
+    anchor_weight: float = 0.0
+
+    @classmethod
+    def from_settings(cls, settings: Settings, native_size: int) -> ViewSettings:
+        """`native_size`: side in pixels of the loaded model's input, used where VISION_SIZE is unset."""
+        view_size = native_size if settings.vision_size is None else settings.vision_size
+        return cls(
+            view_size=view_size,
+            enable_tta=settings.enable_tta,
+            crop_size=view_size if settings.tta_crop_size is None else settings.tta_crop_size,
+            scale_factors=settings.multi_scale_factors if settings.enable_multi_scale else (1.0,),
+            max_scaled_dim=settings.multi_scale_max_dim,
+            panorama_max_ratio=settings.panorama_max_ratio,
+            anchor_weight=settings.tta_anchor_weight,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedPicture:
+    """`views` is (n, view_size, view_size, 3) uint8 RGB; `weights` is (n,) float32 and sums to one."""
+
+    views: NDArray[np.uint8]
+    weights: NDArray[np.float32]

@@ -1,0 +1,108 @@
+"""Events: "bring this key up to date". Claimed under a lease, given back, delayed, or deleted by complete.
+
+An event is in one of four states:
+
+    waiting   lease_until is NULL or past: any sidecar may claim it
+    leased    lease_until lies ahead; `lease_token` says who may renew, release, delay or complete it
+    delayed   in delayed_N until run_at, after a failed attempt; comes back waiting, with a new generation
+    gone      completed, together with the vector, in one transaction
+
+A crashed sidecar leaves leased events behind; they are waiting again when the lease has run out, one attempt older.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from sidecar.postgres.watches import Watch
+
+if TYPE_CHECKING:
+    from sidecar.postgres.database import Connection
+
+Key = tuple[str, ...]
+
+
+class Queue(Enum):
+    """Which events a claim takes."""
+
+    LIVE = "claim_live"
+    BACKFILL = "claim_backfill"
+    SUSPECT = "claim_suspect"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`key` is None for a TRUNCATE. `attempts` counts this claim."""
+
+    gen: int
+    key: Key | None
+    enqueued_at: datetime
+    backfill: bool
+    force: bool
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What a claim holds, and how long before it must be renewed."""
+
+    token: UUID
+    duration_s: float
+
+
+async def claim(
+    connection: Connection, watch: Watch, queue: Queue, above_gen: int, limit: int, lease: Lease
+) -> list[Event]:
+    """Leases up to `limit` of the oldest waiting events with a generation above `above_gen`, oldest first."""
+    rows = await connection.fetch(watch.sql(queue.value), above_gen, limit, lease.duration_s, lease.token)
+    return sorted(
+        (
+            Event(
+                gen=row["gen"],
+                key=None if row["is_truncate"] else tuple(row["key"]),
+                enqueued_at=row["enqueued_at"],
+                backfill=row["backfill"],
+                force=row["force"],
+                attempts=row["attempts"],
+            )
+            for row in rows
+        ),
+        key=lambda event: event.gen,
+    )
+
+
+async def low_water(connection: Connection, watch: Watch) -> int:
+    """One below the lowest generation that is visible now. Events of open transactions may still come below it."""
+    return int(await connection.fetchval(watch.sql("low_water")))
+
+
+async def renew_lease(connection: Connection, watch: Watch, gens: Sequence[int], lease: Lease) -> set[int]:
+    """Prolongs the lease. Returns the generations that are still ours; the others are lost to another claimer."""
+    rows = await connection.fetch(watch.sql("renew_lease"), gens, lease.token, lease.duration_s)
+    return {row["gen"] for row in rows}
+
+
+async def release(connection: Connection, watch: Watch, gens: Sequence[int], lease: Lease) -> None:
+    """Back to waiting, with the attempt given back."""
+    await connection.execute(watch.sql("release"), gens, lease.token)
+
+
+async def give_back_attempt(connection: Connection, watch: Watch, gens: Sequence[int], lease: Lease) -> None:
+    """Uncounts the attempt but keeps the lease."""
+    await connection.execute(watch.sql("give_back_attempt"), gens, lease.token)
+
+
+async def delay(connection: Connection, watch: Watch, delays_s: Mapping[int, float], lease: Lease) -> None:
+    """Moves leased events out of the way for some seconds each. `delays_s` is keyed by generation."""
+    await connection.execute(watch.sql("delay"), list(delays_s), lease.token, list(delays_s.values()))
+
+
+async def return_due(connection: Connection, watch: Watch) -> int:
+    """Brings delayed events back whose time has come. Returns how many."""
+    tag = await connection.execute(watch.sql("return_due"))
+    return int(tag.rpartition(" ")[2])

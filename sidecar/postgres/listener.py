@@ -1,0 +1,74 @@
+"""Listens for notifications on a connection of its own.
+
+A notification is a hint, never data: whoever listens looks into the tables. So everything that may have been missed
+while there was no connection is made good by calling `on_wake` after every (re)connect.
+
+asyncpg does not see that a peer is gone until TCP gives up, minutes later, so an idle connection is pinged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
+
+from sidecar.errors import DatabaseUnavailable
+from sidecar.postgres.database import connect, translated
+
+if TYPE_CHECKING:
+    import asyncpg
+
+logger = logging.getLogger(__name__)
+
+CHANNELS = ("sidecar", "sidecar_watches")
+PING_INTERVAL_S = 5.0
+PING_TIMEOUT_S = 5.0
+BACKOFF_FIRST_S, BACKOFF_LAST_S = 0.1, 10.0  # 100, 200, 400 ms … 10 s, each ± 50 %
+
+
+class Listener:
+    """`on_wake(channel)` is called on the event loop for every notification and after every connect."""
+
+    def __init__(self, url: SecretStr, on_wake: Callable[[str], None]) -> None:
+        self._url = url
+        self._on_wake = on_wake
+        self.connected = False
+
+    async def run(self) -> None:
+        """Connects, listens, pings, reconnects; until cancelled."""
+        backoff_s = BACKOFF_FIRST_S
+        while True:
+            try:
+                connection = await connect(self._url)
+            except DatabaseUnavailable as error:
+                logger.warning("cannot listen for notifications (polling goes on): %s", error)
+            else:
+                backoff_s = BACKOFF_FIRST_S
+                await self._listen(connection)
+            await asyncio.sleep(backoff_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            backoff_s = min(backoff_s * 2, BACKOFF_LAST_S)
+
+    async def _listen(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        """Returns when the connection is lost."""
+        try:
+            with translated():
+                for channel in CHANNELS:
+                    await connection.add_listener(channel, self._notified)
+                self.connected = True
+                for channel in CHANNELS:
+                    self._on_wake(channel)
+                while True:
+                    await asyncio.sleep(PING_INTERVAL_S)
+                    await connection.execute("select 1", timeout=PING_TIMEOUT_S)
+        except DatabaseUnavailable as error:
+            logger.warning("lost the connection that listens (polling goes on): %s", error)
+        finally:
+            self.connected = False
+            connection.terminate()
+
+    def _notified(self, _connection: Any, _pid: int, channel: str, _payload: object) -> None:
+        self._on_wake(channel)

@@ -1,0 +1,99 @@
+"""Runs the Alembic migrations, from an installed package as well as from a checkout."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import psycopg
+import sqlalchemy
+from alembic import command, op
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+import sidecar
+from sidecar.errors import DatabaseUnavailable, SchemaError, StatementRejected
+from sidecar.redaction import redact
+
+PACKAGE = Path(sidecar.__file__).parent
+
+
+def _shipped(installed_name: str, checkout_name: str) -> Path:
+    """A wheel carries the directory inside the package; a checkout has it beside the package."""
+    installed = PACKAGE / installed_name
+    return installed if installed.is_dir() else PACKAGE.parent / checkout_name
+
+
+def migrations_directory() -> Path:
+    """Where Alembic's env.py and versions/ are."""
+    return _shipped("_migrations", "migrations")
+
+
+def sql_directory() -> Path:
+    """Where the numbered SQL files are that the migrations run."""
+    return _shipped("_sql", "sql")
+
+
+def sqlalchemy_url(url: str) -> sqlalchemy.URL:
+    """A libpq URL as SQLAlchemy wants it, with the psycopg driver."""
+    return sqlalchemy.make_url(url.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+psycopg")
+
+
+def run_sql_file(name: str) -> None:
+    """Runs all statements of one file in the migration's transaction. For use inside a migration only."""
+    script = (sql_directory() / name).read_text(encoding="utf-8")
+    connection = op.get_bind().connection.dbapi_connection
+    assert connection is not None
+    # Without parameters psycopg sends the text as it is: many statements, and % means itself.
+    connection.cursor().execute(script)
+
+
+def _config(url: str, output: io.StringIO | None = None) -> Config:
+    config = Config(stdout=output) if output is not None else Config()
+    config.set_main_option("script_location", str(migrations_directory()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["database_url"] = url
+    return config
+
+
+def head_revision() -> str:
+    """The revision this package's code is written for."""
+    head = ScriptDirectory(str(migrations_directory())).get_current_head()
+    if head is None:
+        raise SchemaError(f"no migrations in {migrations_directory()}: the installation is incomplete")
+    return head
+
+
+def migrate(url: str, revision: str = "head") -> None:
+    """Brings the schema `sidecar` to `revision`; 'base' or an older one goes down.
+
+    Raises DatabaseUnavailable, SchemaError, StatementRejected.
+    """
+    goes_down = revision == "base" or (revision != "head" and revision < (current_revision(url) or ""))
+    try:
+        (command.downgrade if goes_down else command.upgrade)(_config(url, io.StringIO()), revision)
+    except sqlalchemy.exc.OperationalError as error:
+        raise DatabaseUnavailable(f"cannot migrate {redact(url)}: {error.orig}") from error
+    except (sqlalchemy.exc.DBAPIError, psycopg.Error) as error:
+        raise _rejected(error) from error
+
+
+def _rejected(error: Exception) -> StatementRejected:
+    cause = getattr(error, "orig", error)
+    if not isinstance(cause, psycopg.Error):
+        return StatementRejected(str(cause), "XX000")
+    return StatementRejected(
+        cause.diag.message_primary or str(cause), cause.sqlstate or "XX000", cause.diag.message_hint
+    )
+
+
+def current_revision(url: str) -> str | None:
+    """The revision the database is at; None before the first migration. Raises DatabaseUnavailable."""
+    try:
+        with psycopg.connect(url, connect_timeout=10) as connection:
+            if connection.execute("select to_regclass('sidecar.alembic_version')").fetchone() == (None,):
+                return None
+            row = connection.execute("select version_num from sidecar.alembic_version").fetchone()
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(f"cannot connect to {redact(url)}: {error}") from error
+    return None if row is None else str(row[0])

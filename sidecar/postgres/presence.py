@@ -1,0 +1,54 @@
+"""What a running sidecar tells the database of itself: that it lives, and whether it sleeps."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from sidecar import __version__
+from sidecar.postgres.queries import statement
+
+if TYPE_CHECKING:
+    from sidecar.postgres.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """This process, and the model it runs."""
+
+    id: UUID
+    model_id: str
+    fingerprint: str
+    dimensions: int
+
+
+async def beat(connection: Connection, identity: Identity) -> None:
+    """The heartbeat that `sidecar.status` reads."""
+    await connection.execute(
+        statement("beat"),
+        identity.id,
+        socket.gethostname(),
+        os.getpid(),
+        __version__,
+        identity.model_id,
+        identity.fingerprint,
+        identity.dimensions,
+    )
+
+
+async def mark_asleep(connection: Connection, identity: Identity, for_s: float) -> None:
+    """From now on, and for `for_s` seconds, triggers notify."""
+    await connection.execute(statement("mark_asleep"), identity.id, for_s)
+
+
+async def forget(connection: Connection, identity: Identity) -> None:
+    """At the end of the process: nobody is asleep or alive under this id any more."""
+    await connection.execute(statement("forget_sidecar"), identity.id)
+
+
+async def can_notify(connection: Connection) -> bool:
+    """False where prepared transactions are in use: a NOTIFY in them would fail the user's PREPARE TRANSACTION."""
+    return bool(await connection.fetchval(statement("can_notify")))

@@ -1,0 +1,417 @@
+-- Runtime statements. A statement begins with `-- name:`; its comment says which index and locks it takes.
+--
+-- {braces} are filled in by queries.render, once per watch, with identifiers that Postgres quoted:
+--   {events} {delayed} {ledger} {table} {home} {companion}   our and the user's tables ({home} holds the vector)
+--   {target} {vector} {vector_send}           the vector column, its type, its binary output function
+--   {k}                                       k1, k2
+--   {keys:N}                                  $N::text[]::bigint[], …: the key columns as parameters from $N on
+--   {text_key:x}                              array[x.k1::text, x.k2::text]
+--   {same:x,y}                                x.k1 = y.k1 and x.k2 = y.k2
+--   {is_row:t,x} {row_key:t} {same_row:x,y}   t."id" = x.k1 and …; t."id", …; x."id" = y."id" and …
+--   {row_found:t} {row_text_key:t} {cursor:N} t."id" is not null; array[t."id"::text, …]; (($N::text[])[1])::bigint, …
+--   {ledger_key:l} {companion_key}            l.k1, …; "id", …
+--   {join_home} {home_target}                 brings in the table that holds the vector; the vector in it
+--   {key_json:x}                              jsonb_build_object('id', x.k1, …)
+--   {content:t} {bytes:t}                     the source as bytea, and its length before it is read
+-- Keys travel as text and are cast to the user's types, so that every type of key works alike.
+
+-- name: load_watches
+-- Small table, sequential scan, no locks. A watch whose table is gone has no relation.
+select w.id, case when c.oid is not null then format('%I.%I', n.nspname, c.relname) end as relation,
+       (select array_agg(quote_ident(u.c) order by u.i) from unnest(w.key_columns) with ordinality u(c, i)) as key_columns,
+       (select array_agg(quote_literal(u.c) order by u.i) from unnest(w.key_columns) with ordinality u(c, i)) as key_literals,
+       w.key_types, w.kind, w.dimensions, w.index_kind, w.model, w.fingerprint, w.paused,
+       (select array_agg(quote_ident(u.c) order by u.i) from unnest(w.source) with ordinality u(c, i)) as source,
+       quote_ident(w.target) as target, w.target as target_name,
+       case when cc.oid is not null then format('%I.%I', cn.nspname, cc.relname) end as companion,
+       w.companion is not null as has_companion,
+       coalesce(w.broken, (select string_agg(b.code || ': ' || b.message, '; ') from sidecar.breakages b where b.watch_id = w.id)) as broken,
+       quote_ident(sidecar.vector_schema()) as vector_schema,
+       coalesce((select array_agg(s.purpose) from sidecar.scans s where s.watch_id = w.id and s.finished_at is null), '{}') as scans
+from sidecar.watches w
+left join pg_class c on c.oid = w.relation
+left join pg_namespace n on n.oid = c.relnamespace
+left join pg_class cc on cc.oid = w.companion
+left join pg_namespace cn on cn.oid = cc.relnamespace
+where w.unwatched_at is null
+order by w.id
+
+-- name: pin_fingerprint
+-- The first vector decides the space of a watch: compare-and-set. Waits for completes in hand. Not while old vectors are cleared.
+update sidecar.watches w set fingerprint = $2, encoder = $3
+where w.id = $1 and w.fingerprint is null and (w.model is null or w.model in ($2, $3))
+  and not exists (select from sidecar.scans s where s.watch_id = w.id and s.purpose = 'clear' and s.finished_at is null)
+returning w.id
+
+-- name: read_pin
+select w.fingerprint from sidecar.watches w where w.id = $1 and w.unwatched_at is null
+
+-- name: low_water
+-- Primary key of events: the first entry.
+select coalesce(min(e.gen) - 1, 0) from {events} e
+
+-- name: claim_live
+-- Primary key of events from the low-water mark on; row locks that nobody waits for. $1 low water, $2 rows, $3 lease in s, $4 token.
+with picked as (
+    select e.gen from {events} e
+    where e.gen > $1 and not e.backfill and e.attempts < 2 and (e.lease_until is null or e.lease_until < now())
+    order by e.gen limit $2 for update skip locked
+)
+update {events} e set lease_until = clock_timestamp() + make_interval(secs => $3), lease_token = $4, attempts = e.attempts + 1
+from picked where e.gen = picked.gen
+returning e.gen, {text_key:e} as key, e.k1 is null as is_truncate, e.enqueued_at, e.backfill, e.force, e.attempts
+
+-- name: claim_backfill
+-- The partial index events_N_backfill.
+with picked as (
+    select e.gen from {events} e
+    where e.gen > $1 and e.backfill and e.attempts < 2 and (e.lease_until is null or e.lease_until < now())
+    order by e.gen limit $2 for update skip locked
+)
+update {events} e set lease_until = clock_timestamp() + make_interval(secs => $3), lease_token = $4, attempts = e.attempts + 1
+from picked where e.gen = picked.gen
+returning e.gen, {text_key:e} as key, e.k1 is null as is_truncate, e.enqueued_at, e.backfill, e.force, e.attempts
+
+-- name: claim_suspect
+-- An event that was claimed twice or more and never finished comes alone. Suspects are old, so they stand near the low-water mark.
+with front as (
+    select e.gen, e.attempts, e.lease_until from {events} e where e.gen > $1 order by e.gen limit 2000
+), picked as (
+    select e.gen from {events} e join front f using (gen)
+    where e.attempts >= 2 and (e.lease_until is null or e.lease_until < now())
+    order by e.gen limit $2 for update of e skip locked
+)
+update {events} e set lease_until = clock_timestamp() + make_interval(secs => $3), lease_token = $4, attempts = e.attempts + 1
+from picked where e.gen = picked.gen
+returning e.gen, {text_key:e} as key, e.k1 is null as is_truncate, e.enqueued_at, e.backfill, e.force, e.attempts
+
+-- name: renew_lease
+-- A generation that does not come back is lost: somebody else claimed it.
+update {events} e set lease_until = clock_timestamp() + make_interval(secs => $3)
+where e.gen = any ($1::bigint[]) and e.lease_token = $2
+returning e.gen
+
+-- name: give_back_attempt
+-- The attempt was nobody's fault; the lease stays.
+update {events} e set attempts = greatest(e.attempts - 1, 0) where e.gen = any ($1::bigint[]) and e.lease_token = $2
+
+-- name: release
+-- Lease and attempt are given back.
+update {events} e set lease_until = null, lease_token = null, attempts = greatest(e.attempts - 1, 0)
+where e.gen = any ($1::bigint[]) and e.lease_token = $2
+
+-- name: delay
+-- Out of the way of claims until run_at. $3 seconds per event, in the order of $1.
+with moved as (
+    delete from {events} e where e.gen = any ($1::bigint[]) and e.lease_token = $2 returning e.*
+)
+insert into {delayed} (gen, {k}, enqueued_at, backfill, force, attempts, run_at)
+select m.gen, {k}, m.enqueued_at, m.backfill, m.force, m.attempts, clock_timestamp() + make_interval(secs => d.delay_s)
+from moved m join unnest($1::bigint[], $3::float8[]) as d(gen, delay_s) using (gen)
+
+-- name: return_due
+-- Index delayed_N_run_at. They come back with a new generation and their attempts.
+with due as (
+    delete from {delayed} d
+    where d.gen in (select x.gen from {delayed} x where x.run_at <= now() order by x.run_at limit 1000 for update skip locked)
+    returning d.*
+)
+insert into {events} ({k}, enqueued_at, backfill, force, attempts)
+select {k}, d.enqueued_at, d.backfill, d.force, d.attempts from due d order by d.run_at
+
+-- name: next_due
+select extract(epoch from min(d.run_at) - now())::float8 from {delayed} d
+
+-- name: read_rows
+-- Primary keys of the user's table, the ledger and the companion; no locks. A second statement after the claim, so that it
+-- sees every content that is as old as the claimed generation, or newer. $1 bytes for the whole answer, $2 bytes for one row.
+-- A row beyond $1 comes without content and is asked for again; the first one always comes.
+select s.position, s.found, s.bytes as size_bytes, s.has_vector, s.content_hash, s.vector_digest, s.truncated, s.digest_matches,
+       case when s.bytes <= $2 and (s.total <= $1 or s.position = 1) then s.content end as content
+from (
+    select u.position, {row_found:t} as found, {bytes:t} as bytes, {content:t} as content,
+           {home_target} is not null as has_vector, l.content_hash, l.vector_digest, coalesce(l.truncated, false) as truncated,
+           case when l.vector_digest is not null and {home_target} is not null
+                then sha256({vector_send}({home_target})) = l.vector_digest end as digest_matches,
+           sum(least({bytes:t}, $2)) over (order by u.position) as total
+    from unnest({keys:3}) with ordinality as u({k}, position)
+    left join {table} t on {is_row:t,u}
+    {join_home}
+    left join {ledger} l on {same:l,u}
+) s
+order by s.position
+
+-- name: begin_complete
+-- What a session behind a transaction pooler would not keep.
+select set_config('sidecar.writer', 'on', true), set_config('row_security', 'off', true), set_config('lock_timeout', $1, true),
+       set_config('idle_in_transaction_session_timeout', '2s', true), set_config('synchronous_commit', 'off', true)
+
+-- name: lock_watch
+-- FOR SHARE: unwatch and reembed wait for us, other completes do not.
+select w.fingerprint, w.truncated_gen, w.unwatched_at is null as active,
+       exists (select from sidecar.dead_letters d where d.watch_id = w.id) as has_failures
+from sidecar.watches w where w.id = $1 for share of w
+
+-- name: lock_events
+-- An event that another claimer holds, or finished, does not come back.
+select e.gen from {events} e where e.gen = any ($1::bigint[]) and e.lease_token = $2 for update skip locked
+
+-- name: lock_rows
+-- In-row targets only. FOR NO KEY UPDATE: foreign-key checks go on. A row that does not come back is locked or gone.
+select u.position, t.{target} is not null as has_vector
+from unnest({keys:1}) with ordinality as u({k}, position)
+join {table} t on {is_row:t,u}
+for no key update of t skip locked
+
+-- name: lock_rows_waiting
+-- The same for rows completed alone: waits up to lock_timeout.
+select u.position, t.{target} is not null as has_vector
+from unnest({keys:1}) with ordinality as u({k}, position)
+join {table} t on {is_row:t,u}
+for no key update of t
+
+-- name: recheck_unchanged
+-- Under the row lock: the vector still is the one that the ledger knows, and was made of this content. $1 content hashes.
+select u.position
+from unnest($1::bytea[], {keys:2}) with ordinality as u(content_hash, {k}, position)
+join {ledger} l on {same:l,u} and l.content_hash = u.content_hash
+join {home} h on {is_row:h,u}
+where sha256({vector_send}(h.{target})) = l.vector_digest
+
+-- name: record_in_ledger
+-- All keys in one statement, in key order, so that two sidecars cannot deadlock. Only over a lower generation.
+-- $1 generations, $2 content hashes, $3 vector digests, $4 truncated
+with wanted as (
+    select * from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], {keys:5}) with ordinality
+        as u(gen, content_hash, vector_digest, truncated, {k}, position)
+), recorded as (
+    insert into {ledger} as l ({k}, gen, content_hash, vector_digest, truncated)
+    select {k}, gen, content_hash, vector_digest, truncated from wanted order by {k}
+    on conflict ({k}) do update set gen = excluded.gen, content_hash = excluded.content_hash, vector_digest = excluded.vector_digest,
+        truncated = excluded.truncated,
+        embedded_at = case when l.vector_digest = excluded.vector_digest then l.embedded_at else excluded.embedded_at end
+        where l.gen < excluded.gen
+    returning {k}
+)
+select w.position from wanted w join recorded r on {same:r,w}
+
+-- name: write_vectors_in_row
+-- Rows locked by lock_rows. A row that does not come back was suppressed by a BEFORE trigger of the user's.
+update {table} t set {target} = u.embedding
+from unnest($1::{vector}[], {keys:2}) with ordinality as u(embedding, {k}, position)
+where {is_row:t,u}
+returning u.position
+
+-- name: clear_vectors_in_row
+update {table} t set {target} = null
+from unnest({keys:1}) with ordinality as u({k}, position)
+where {is_row:t,u}
+returning u.position
+
+-- name: write_vectors_in_companion
+with wanted as (
+    select * from unnest($1::{vector}[], {keys:2}) with ordinality as u(embedding, {k}, position)
+), written as (
+    insert into {home} as c ({companion_key}, {target}) select {k}, embedding from wanted order by {k}
+    on conflict ({companion_key}) do update set {target} = excluded.{target}
+    returning {row_key:c}
+)
+select w.position from wanted w join written r on {is_row:r,w}
+
+-- name: clear_vectors_in_companion
+delete from {home} c using unnest({keys:1}) with ordinality as u({k}, position) where {is_row:c,u} returning u.position
+
+-- name: delete_events
+-- By generation, never by key. Comes back with what it took from the event to here, on the server's clock.
+delete from {events} e where e.gen = any ($1::bigint[]) and e.lease_token = $2
+returning e.gen, e.backfill, extract(epoch from clock_timestamp() - e.enqueued_at)::float8 * 1000 as lag_ms
+
+-- name: delete_failures
+delete from sidecar.dead_letters d using unnest({keys:1}) as u({k}) where d.watch_id = {id} and d.key = {key_json:u}
+
+-- name: record_failures
+-- $1 generations, $2 attempts, $3 reasons, $4 messages
+insert into sidecar.dead_letters (watch_id, key, gen, attempts, reason, message)
+select {id}, {key_json:u}, u.gen, u.attempts, u.reason, u.message
+from unnest($1::bigint[], $2::smallint[], $3::text[], $4::text[], {keys:5}) as u(gen, attempts, reason, message, {k})
+on conflict (watch_id, key) do update set gen = excluded.gen, attempts = excluded.attempts, reason = excluded.reason,
+    message = excluded.message, failed_at = now()
+
+-- name: raise_truncated_gen
+update sidecar.watches w set truncated_gen = greatest(w.truncated_gen, $2) where w.id = $1
+
+-- name: clear_truncated_in_row
+-- A chunk of what a TRUNCATE took with it. $1 its generation. Sequential scan of the ledger.
+with gone as (
+    delete from {ledger} l where l.ctid = any (array(select x.ctid from {ledger} x where x.gen < $1 limit 5000)) returning {k}
+), letters as (
+    delete from sidecar.dead_letters d using gone u where d.watch_id = {id} and d.key = {key_json:u}
+)
+select count(*) from gone
+
+-- name: clear_truncated_in_companion
+with gone as (
+    delete from {ledger} l where l.ctid = any (array(select x.ctid from {ledger} x where x.gen < $1 limit 5000)) returning {k}
+), letters as (
+    delete from sidecar.dead_letters d using gone u where d.watch_id = {id} and d.key = {key_json:u}
+), vectors as (
+    delete from {home} c using gone u where {is_row:c,u}
+)
+select count(*) from gone
+
+-- name: delete_tombstones
+-- Index ledger_N_exceptions. A tombstone is needed while an older event may still be in somebody's hands.
+delete from {ledger} l
+where l.ctid = any (array(
+    select x.ctid from {ledger} x
+    where x.content_hash is null and (x.truncated or x.content_hash is null or octet_length(x.content_hash) < 32)
+      and x.gen < (select coalesce(min(e.gen), 9223372036854775807) from {events} e) limit 5000))
+
+-- name: lock_scan
+-- One sidecar at a time works on a scan; the others pass by.
+select s.last_key, s.force from sidecar.scans s
+where s.watch_id = $1 and s.purpose = $2 and s.finished_at is null for update skip locked
+
+-- name: save_scan
+update sidecar.scans s set last_key = $3::text[], finished_at = case when $4 then now() end
+where s.watch_id = $1 and s.purpose = $2
+
+-- name: start_sweep
+-- Starts the hourly sweep where the last one is over for long enough. $2 seconds.
+insert into sidecar.scans (watch_id, purpose, finished_at) values ($1, 'sweep', now())
+on conflict (watch_id, purpose) do update set last_key = null, started_at = now(), finished_at = null
+    where scans.finished_at < now() - make_interval(secs => $2)
+returning finished_at is null as started
+
+-- name: outstanding_backfill
+-- The partial index events_N_backfill.
+select count(*) from (select from {events} e where e.backfill limit $1) x
+
+-- name: backfill_first_page
+-- Primary key of the user's table, in order. $1 rows, $2 force.
+with page as (select {row_key:t} from {table} t order by {row_key:t} limit $1),
+enqueued as (insert into {events} ({k}, backfill, force) select p.*, true, $2 from page p)
+select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {row_key:p} desc limit 1
+
+-- name: backfill_next_page
+-- $3 the last key of the page before.
+with page as (select {row_key:t} from {table} t where ({row_key:t}) > ({cursor:3}) order by {row_key:t} limit $1),
+enqueued as (insert into {events} ({k}, backfill, force) select p.*, true, $2 from page p)
+select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {row_key:p} desc limit 1
+
+-- name: sweep_first_page
+-- Rows that no event told of: without a ledger entry, or whose vector went missing. Primary keys of both tables, in order.
+with page as (select {row_key:t} from {table} t order by {row_key:t} limit $1),
+enqueued as (
+    insert into {events} ({k}, backfill)
+    select {row_key:p}, true from page p left join {ledger} l on {is_row:p,l} left join {home} h on {same_row:h,p}
+    where l.k1 is null or l.content_hash is null or (l.vector_digest is not null and h.{target} is null)
+    returning 1
+)
+select {row_text_key:p} as last_key, count(*) over () as rows, (select count(*) from enqueued) as enqueued
+from page p order by {row_key:p} desc limit 1
+
+-- name: sweep_next_page
+with page as (select {row_key:t} from {table} t where ({row_key:t}) > ({cursor:2}) order by {row_key:t} limit $1),
+enqueued as (
+    insert into {events} ({k}, backfill)
+    select {row_key:p}, true from page p left join {ledger} l on {is_row:p,l} left join {home} h on {same_row:h,p}
+    where l.k1 is null or l.content_hash is null or (l.vector_digest is not null and h.{target} is null)
+    returning 1
+)
+select {row_text_key:p} as last_key, count(*) over () as rows, (select count(*) from enqueued) as enqueued
+from page p order by {row_key:p} desc limit 1
+
+-- name: sweep_orphans
+-- Ledger entries whose row is gone (deleted with the triggers off): processing their event writes the tombstone.
+insert into {events} ({k}, backfill)
+select {ledger_key:l}, true from {ledger} l
+where l.content_hash is not null and not exists (select from {table} t where {is_row:t,l})
+
+-- name: clear_first_page_in_row
+-- Before vectors of another space: old ones go, a page at a time, with their ledger entries. $1 rows. Locks the rows of the page.
+with page as (select {row_key:t} from {table} t order by {row_key:t} limit $1),
+cleared as (update {table} t set {target} = null from page p where {same_row:t,p} and t.{target} is not null),
+forgotten as (delete from {ledger} l using page p where {is_row:p,l})
+select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {row_key:p} desc limit 1
+
+-- name: clear_next_page_in_row
+with page as (select {row_key:t} from {table} t where ({row_key:t}) > ({cursor:2}) order by {row_key:t} limit $1),
+cleared as (update {table} t set {target} = null from page p where {same_row:t,p} and t.{target} is not null),
+forgotten as (delete from {ledger} l using page p where {is_row:p,l})
+select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {row_key:p} desc limit 1
+
+-- name: clear_first_page_in_companion
+with page as (select {row_key:h} from {home} h order by {row_key:h} limit $1),
+cleared as (delete from {home} h using page p where {same_row:h,p}),
+forgotten as (delete from {ledger} l using page p where {is_row:p,l})
+select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {row_key:p} desc limit 1
+
+-- name: clear_next_page_in_companion
+with page as (select {row_key:h} from {home} h where ({row_key:h}) > ({cursor:2}) order by {row_key:h} limit $1),
+cleared as (delete from {home} h using page p where {same_row:h,p}),
+forgotten as (delete from {ledger} l using page p where {is_row:p,l})
+select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {row_key:p} desc limit 1
+
+-- name: mark_asleep
+insert into sidecar.wake (sidecar_id, asleep_until) values ($1, clock_timestamp() + make_interval(secs => $2))
+on conflict (sidecar_id) do update set asleep_until = excluded.asleep_until
+
+-- name: forget_sidecar
+with w as (delete from sidecar.wake where sidecar_id = $1)
+delete from sidecar.sidecars where id = $1
+
+-- name: beat
+-- The heartbeat; rows of sidecars that are long gone go with it.
+with dead as (delete from sidecar.sidecars s where s.seen_at < now() - interval '10 minutes' and s.id <> $1 returning s.id),
+asleep as (delete from sidecar.wake w where w.asleep_until < now() - interval '10 minutes' and w.sidecar_id <> $1)
+insert into sidecar.sidecars (id, host, pid, version, model, fingerprint, dimensions) values ($1, $2, $3, $4, $5, $6, $7)
+on conflict (id) do update set seen_at = clock_timestamp()
+
+-- name: record_progress
+-- $2 rows embedded since the last call, $3 their mean lag in ms or NULL
+insert into sidecar.progress (watch_id, embedded_total, lag_ms) values ($1, $2, $3)
+on conflict (watch_id) do update set embedded_total = progress.embedded_total + excluded.embedded_total,
+    lag_ms = coalesce(excluded.lag_ms, progress.lag_ms), updated_at = clock_timestamp()
+
+-- name: mark_broken
+update sidecar.watches w set broken = $2 where w.id = $1 and w.broken is distinct from $2
+
+-- name: raise_generation
+select sidecar.raise_generation()
+
+-- name: try_index_lock
+-- Session-level: two sidecars must not build the same index. $1 watch.
+select pg_try_advisory_lock(hashtextextended('sidecar.index.' || $1::integer, 0))
+
+-- name: schema_revision
+select version_num from sidecar.alembic_version
+
+-- name: can_notify
+-- NOTIFY makes PREPARE TRANSACTION fail, so where that is in use sidecars poll.
+select current_setting('max_prepared_transactions')::integer = 0
+
+-- name: waits_for_build
+-- Whether a user's statement waits for the backend $1, which builds an index.
+select exists (select from pg_stat_activity a where a.wait_event_type = 'Lock' and $1::integer = any (pg_blocking_pids(a.pid)))
+
+-- name: cancel_build
+select pg_cancel_backend($1::integer)
+
+-- name: index_state
+select f.index::text as name, f.valid, sidecar.index_statement(w) as statement, c.relkind = 'r' as can_build,
+       exists (select from pg_stat_progress_create_index p where p.relid = c.oid) as building,
+       exists (select from {home} h where h.{target} is not null) as has_vectors,
+       exists (select from {events} e where e.backfill) as has_backlog
+from sidecar.watches w
+join pg_class c on c.oid = coalesce(w.companion, w.relation)
+left join lateral sidecar.find_index(c.oid, w.target) f on true
+where w.id = $1
+
+-- name: status
+select s.relation::text, s.target, s.kind, s.source, s.companion::text, s.state, s.rows, s.embedded, s.pending, s.failed, s.empty,
+       s.truncated, s.coverage, s.oldest_pending, s.lag_ms, s.index, s.model, s.fingerprint, s.query, s.estimated, s.watch_id
+from sidecar.status s
+
+-- name: failures
+select f.relation::text, f.target, f.key::text, f.reason, f.message, f.attempts, f.at from sidecar.failures f order by f.at desc limit $1

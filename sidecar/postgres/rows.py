@@ -1,0 +1,78 @@
+"""Reads what claimed keys hold now, bounded in bytes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sidecar.postgres.events import Key
+from sidecar.postgres.watches import Watch
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from sidecar.postgres.database import Connection, Database
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a key holds. `content` is None where the source is NULL, or longer than asked for (`size_bytes` tells)."""
+
+    key: Key
+    found: bool
+    size_bytes: int | None
+    content: bytes | None
+    has_vector: bool
+    ledger_hash: bytes | None
+    ledger_digest: bytes | None
+    ledger_truncated: bool
+    digest_matches: bool
+
+    def is_embedded_as(self, content_hash: bytes) -> bool:
+        """The stored vector is the one the ledger knows, and was made of this content."""
+        return self.ledger_hash == content_hash and self.has_vector and self.digest_matches
+
+
+async def read_rows(
+    database: Database, watch: Watch, keys: Sequence[Key], max_bytes: int, max_row_bytes: int
+) -> AsyncIterator[list[Row]]:
+    """Yields the rows of all `keys`, in order, in lists of about `max_bytes`. No snapshot is held in between."""
+    rest = list(keys)
+    while rest:
+        async with database.connection() as connection:
+            rows = await _read_page(connection, watch, rest, max_bytes, max_row_bytes)
+        yield rows
+        rest = rest[len(rows) :]
+
+
+async def _read_page(
+    connection: Connection, watch: Watch, keys: Sequence[Key], max_bytes: int, max_row_bytes: int
+) -> list[Row]:
+    records = await connection.fetch(watch.sql("read_rows"), max_bytes, max_row_bytes, *columns_of(keys))
+    page = []
+    for key, record in zip(keys, records, strict=True):
+        fits = record["size_bytes"] is None or record["size_bytes"] > max_row_bytes or record["content"] is not None
+        if not fits:
+            break
+        page.append(_row(key, record))
+    return page
+
+
+def _row(key: Key, record: asyncpg.Record) -> Row:
+    return Row(
+        key=key,
+        found=record["found"],
+        size_bytes=record["size_bytes"],
+        content=record["content"],
+        has_vector=record["has_vector"],
+        ledger_hash=record["content_hash"],
+        ledger_digest=record["vector_digest"],
+        ledger_truncated=record["truncated"],
+        digest_matches=bool(record["digest_matches"]),
+    )
+
+
+def columns_of(keys: Sequence[Key]) -> list[list[str]]:
+    """Keys as one list per key column: the parameters of {keys:N}."""
+    return [list(column) for column in zip(*keys, strict=True)]

@@ -1,0 +1,76 @@
+"""What sidecar.status and sidecar.failures say, for /status and the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sidecar.postgres.database import Database
+from sidecar.postgres.queries import statement
+
+
+@dataclass(frozen=True, slots=True)
+class WatchStatus:
+    """A row of sidecar.status. `estimated`: some counts are the planner's."""
+
+    relation: str
+    target: str
+    kind: str
+    source: list[str]
+    companion: str | None
+    state: str
+    rows: int | None
+    embedded: int
+    pending: int | None
+    failed: int
+    empty: int
+    truncated: int
+    coverage: float | None
+    oldest_pending_s: float | None
+    lag_ms: float | None
+    index: str | None
+    model: str | None
+    fingerprint: str | None
+    query: str | None
+    estimated: bool
+    watch_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A row of sidecar.failures. `key` is JSON."""
+
+    relation: str
+    target: str
+    key: str
+    reason: str
+    message: str
+    attempts: int
+    at: datetime
+
+
+async def read_status(database: Database) -> list[WatchStatus]:
+    """One entry per watch. Raises DatabaseError."""
+    async with database.connection() as connection:
+        records = await connection.fetch(statement("status"))
+    return [
+        WatchStatus(
+            **{
+                **{name: value for name, value in record.items() if name != "oldest_pending"},
+                "coverage": None if record["coverage"] is None else float(record["coverage"]),
+                "oldest_pending_s": _seconds(record["oldest_pending"]),
+            }
+        )
+        for record in records
+    ]
+
+
+async def read_failures(database: Database, limit: int = 1000) -> list[Failure]:
+    """The newest failures first. Raises DatabaseError."""
+    async with database.connection() as connection:
+        records = await connection.fetch(statement("failures"), limit)
+    return [Failure(**dict(record.items())) for record in records]
+
+
+def _seconds(interval: timedelta | None) -> float | None:
+    return None if interval is None else round(interval.total_seconds(), 3)

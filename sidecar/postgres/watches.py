@@ -1,0 +1,92 @@
+"""Watches as the sidecar sees them: loaded whole, never changed in place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from sidecar.postgres.queries import Identifiers, render, statement
+
+if TYPE_CHECKING:
+    from sidecar.postgres.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One watched (table, target). `scans` are the purposes of its unfinished scans."""
+
+    id: int
+    identifiers: Identifiers
+    kind: str
+    target_name: str
+    dimensions: int
+    index_kind: str
+    model: str | None
+    fingerprint: str | None
+    paused: bool
+    broken: str | None
+    scans: frozenset[str]
+
+    @property
+    def label(self) -> str:
+        """For logs: "public"."products".photo_embedding"""
+        return f"{self.identifiers.table}.{self.identifiers.target}"
+
+    @property
+    def has_companion(self) -> bool:
+        return self.identifiers.companion is not None
+
+    def sql(self, name: str) -> str:
+        """The named statement with this watch's identifiers."""
+        return render(name, self.identifiers)
+
+    def accepts(self, model_id: str, fingerprint: str, dimensions: int) -> bool:
+        """Whether vectors of this encoder belong into this watch."""
+        if self.dimensions != dimensions:
+            return False
+        if self.fingerprint is not None:
+            return self.fingerprint == fingerprint
+        return self.model is None or self.model in (model_id, fingerprint)
+
+
+async def load_watches(connection: Connection) -> list[Watch]:
+    """All active watches, in the order they were made. Those whose table is gone are left out."""
+    rows = await connection.fetch(statement("load_watches"))
+    return [_watch(row) for row in rows if row["relation"] and (row["companion"] or not row["has_companion"])]
+
+
+def _watch(row: asyncpg.Record) -> Watch:
+    identifiers = Identifiers(
+        watch_id=row["id"],
+        table=row["relation"],
+        companion=row["companion"],
+        key_columns=tuple(row["key_columns"]),
+        key_literals=tuple(row["key_literals"]),
+        key_types=tuple(row["key_types"]),
+        source=tuple(row["source"]),
+        target=row["target"],
+        is_image=row["kind"] == "image",
+        vector_schema=row["vector_schema"],
+    )
+    return Watch(
+        id=row["id"],
+        identifiers=identifiers,
+        kind=row["kind"],
+        target_name=row["target_name"],
+        dimensions=row["dimensions"],
+        index_kind=row["index_kind"],
+        model=row["model"],
+        fingerprint=row["fingerprint"],
+        paused=row["paused"],
+        broken=row["broken"],
+        scans=frozenset(row["scans"]),
+    )
+
+
+async def pin_fingerprint(connection: Connection, watch: Watch, model_id: str, fingerprint: str) -> bool:
+    """Claims the vector space of a watch for this encoder, before its first vector. False: somebody else was faster."""
+    if await connection.fetchval(statement("pin_fingerprint"), watch.id, fingerprint, model_id) is not None:
+        return True
+    return bool(await connection.fetchval(statement("read_pin"), watch.id) == fingerprint)

@@ -1,0 +1,10 @@
+drop function sidecar.raise_generation();
+drop procedure sidecar.wait_embedded(regclass, jsonb, text, integer);
+drop function sidecar.wait_one_embedded(sidecar.watches, jsonb, timestamptz, integer);
+drop function sidecar.is_own_uncommitted(xid);
+drop function sidecar.reembed(regclass, text, text);
+drop function sidecar.retry(regclass, text, jsonb, text);
+drop function sidecar.set_paused(regclass, text, boolean);
+drop function sidecar.resume(regclass, text);
+drop function sidecar.pause(regclass, text);
+drop function sidecar.key_condition(sidecar.watches, jsonb);
