@@ -1,0 +1,78 @@
+"""Encoders without torch: the same content gives the same vector, other content another one."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidecar.batching.encoder import PreparedText
+
+CONTEXT_LENGTH = 64
+
+
+class HashEncoder:
+    """Unit vectors made of a hash of the content and of `model_id`: two model ids are two vector spaces.
+
+    A token is a word, in any case; texts that agree in the first 64 words have the same vector, as with a real model.
+    `calls` lists the number of texts or views of every call so far.
+    """
+
+    def __init__(self, model_id: str = "hash", *, dimensions: int = 1152, view_size: int = 32) -> None:
+        self.model_id = model_id
+        self.dimensions = dimensions
+        self.view_size = view_size
+        self.fingerprint = f"{model_id}-{dimensions}-{view_size}"
+        self.calls: list[int] = []
+
+    def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
+        return [_prepare(text) for text in texts]
+
+    def encode_texts(self, texts: Sequence[PreparedText]) -> NDArray[np.float32]:
+        return self._encode(text.token_ids.tobytes() for text in texts)
+
+    def encode_views(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
+        assert views.dtype == np.uint8, views.dtype
+        assert views.shape[1:] == (self.view_size, self.view_size, 3), views.shape
+        return self._encode(view.tobytes() for view in views)
+
+    def vector_of(self, text: str) -> NDArray[np.float32]:
+        """(dimensions,) float32: the vector a row or a query with `text` must get."""
+        return self._vector(_prepare(text).token_ids.tobytes())
+
+    def _encode(self, contents: Iterable[bytes]) -> NDArray[np.float32]:
+        vectors = np.stack([self._vector(content) for content in contents])
+        self.calls.append(len(vectors))
+        return vectors
+
+    def _vector(self, content: bytes) -> NDArray[np.float32]:
+        stream = hashlib.shake_256(self.fingerprint.encode() + b"\0" + content).digest(self.dimensions)
+        vector = np.frombuffer(stream, np.uint8).astype(np.float32) - np.float32(127.5)
+        return vector / np.linalg.norm(vector)
+
+
+class TimedEncoder(HashEncoder):
+    """Takes `view_ms` for every text or view, with an idle CPU, as a GPU would."""
+
+    def __init__(self, view_ms: float, model_id: str = "timed", *, dimensions: int = 1152, view_size: int = 32) -> None:
+        super().__init__(model_id, dimensions=dimensions, view_size=view_size)
+        self.view_ms = view_ms
+
+    def _encode(self, contents: Iterable[bytes]) -> NDArray[np.float32]:
+        began = time.perf_counter()
+        vectors = super()._encode(contents)
+        ends = began + len(vectors) * self.view_ms / 1000
+        time.sleep(max(ends - time.perf_counter(), 0))
+        return vectors
+
+
+def _prepare(text: str) -> PreparedText:
+    words = text.lower().split()
+    token_ids = np.zeros(CONTEXT_LENGTH, np.int64)
+    for position, word in enumerate(words[:CONTEXT_LENGTH]):
+        digest = hashlib.blake2b(word.encode(), digest_size=8).digest()
+        token_ids[position] = int.from_bytes(digest) >> 1
+    return PreparedText(token_ids, truncated=len(words) > CONTEXT_LENGTH, blank=not words)
