@@ -1,0 +1,60 @@
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
+    """The built wheel. Without isolation, so that nothing is downloaded."""
+    directory = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*command, "--wheel-dir", str(directory), str(ROOT)], check=True)
+    (built,) = directory.glob("*.whl")
+    with zipfile.ZipFile(built) as wheel:
+        yield wheel
+
+
+def test_migrations_and_their_sql_are_inside_the_package(wheel: zipfile.ZipFile) -> None:
+    packed = set(wheel.namelist())
+    for installed, checkout in (("sidecar/_migrations", "migrations"), ("sidecar/_sql", "sql")):
+        sources = [path for path in (ROOT / checkout).rglob("*") if path.suffix in {".py", ".mako", ".sql"}]
+        assert sources
+        assert {f"{installed}/{path.relative_to(ROOT / checkout)}" for path in sources} <= packed
+
+
+def test_types_and_statements_are_inside_the_package(wheel: zipfile.ZipFile) -> None:
+    assert {"sidecar/py.typed", "sidecar/postgres/queries.sql"} <= set(wheel.namelist())
+
+
+def test_nothing_but_the_package_goes_to_site_packages(wheel: zipfile.ZipFile) -> None:
+    tops = {name.partition("/")[0] for name in wheel.namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"sidecar"}
+    assert not any("__pycache__" in name for name in wheel.namelist())
+
+
+def test_the_console_script_is_named_sidecar(wheel: zipfile.ZipFile) -> None:
+    (entry_points,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
+    assert "sidecar = sidecar.cli:main" in wheel.read(entry_points).decode()
+
+
+def test_an_installed_package_migrates_a_database(
+    wheel: zipfile.ZipFile, tmp_path: Path, plain_database_url: str
+) -> None:
+    wheel.extractall(tmp_path)
+    program = """
+import sys
+sys.path.insert(0, ".")
+from sidecar.postgres import migrations
+assert migrations.__file__.startswith(sys.argv[1]), migrations.__file__
+migrations.migrate(sys.argv[2])
+"""
+    subprocess.run([sys.executable, "-c", program, str(tmp_path), plain_database_url], cwd=tmp_path, check=True)
+    with psycopg.connect(plain_database_url) as connection:
+        assert connection.execute("select count(*) from sidecar.watches").fetchone() == (0,)
