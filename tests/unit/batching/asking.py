@@ -1,0 +1,36 @@
+"""Callers of a batcher, as tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidecar.batching.batcher import Batcher
+from sidecar.batching.lane import Lane
+from tests.unit.batching.gated_encoder import labelled_picture, labelled_text
+
+QUERY, INGEST = Lane.QUERY, Lane.INGEST
+Waiter: TypeAlias = asyncio.Task[NDArray[np.float32]]
+
+
+def ask_text(batcher: Batcher, label: int, lane: Lane = QUERY) -> Waiter:
+    return ask_texts(batcher, [label], lane)
+
+
+def ask_texts(batcher: Batcher, labels: Sequence[int], lane: Lane = QUERY) -> Waiter:
+    texts = [labelled_text(label) for label in labels]
+    return asyncio.create_task(batcher.encode_texts(texts, lane), name=f"texts {labels}")
+
+
+def ask_picture(batcher: Batcher, *labels: int, lane: Lane = QUERY) -> Waiter:
+    return asyncio.create_task(batcher.encode_picture(labelled_picture(*labels), lane), name=f"picture {labels}")
+
+
+async def let_callers_enter() -> None:
+    """Every task created before has run to its first wait."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)

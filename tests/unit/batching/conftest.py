@@ -1,0 +1,37 @@
+"""A running batcher over a gated encoder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from typing import TypeAlias
+
+import pytest
+
+from sidecar.batching.batcher import Batcher
+from sidecar.batching.lane_queues import BatchSettings
+from tests.unit.batching.gated_encoder import GatedEncoder
+
+SETTINGS = BatchSettings(max_views=8, window_s=0.0, query_queue_views=64, ingest_queue_views=64, ingest_min_share=0.1)
+
+RunningBatcher: TypeAlias = Callable[..., AbstractAsyncContextManager[Batcher]]
+
+
+@pytest.fixture
+def running_batcher() -> RunningBatcher:
+    """`async with running_batcher(encoder, max_views=…) as batcher`: the settings named are changed."""
+
+    @asynccontextmanager
+    async def run(encoder: GatedEncoder, **changes: float) -> AsyncIterator[Batcher]:
+        batcher = Batcher(encoder, replace(SETTINGS, **changes))  # type: ignore[arg-type]  # counts and seconds
+        running = asyncio.create_task(batcher.run(), name="batcher")
+        try:
+            yield batcher
+        finally:
+            encoder.open()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    return run

@@ -1,0 +1,128 @@
+"""Bounded lanes: who is refused, who waits, and what becomes of callers that go away."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from sidecar.errors import Overloaded
+from tests.unit.batching.asking import INGEST, QUERY, ask_picture, ask_text, ask_texts, let_callers_enter
+from tests.unit.batching.conftest import RunningBatcher
+from tests.unit.batching.gated_encoder import GatedEncoder
+
+
+async def test_a_full_query_lane_refuses_and_takes_again_once_drained(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    async with running_batcher(encoder, query_queue_views=3) as batcher:
+        waiters = [ask_text(batcher, 1)]
+        await encoder.next_call()
+        waiters.append(ask_texts(batcher, [2, 3, 4]))
+        await let_callers_enter()
+        with pytest.raises(Overloaded, match="3 views wait and 1 more do not fit") as refused:
+            await ask_text(batcher, 5)
+        assert refused.value.retry_after_s > 0
+        assert batcher.waiting(QUERY) == 3
+        encoder.open()
+        await asyncio.gather(*waiters)
+        await ask_text(batcher, 6)
+    assert [labels for _, labels in encoder.seen] == [[1], [2, 3, 4], [6]]
+
+
+async def test_retry_after_grows_with_what_has_to_drain_first(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    async with running_batcher(encoder, query_queue_views=40) as batcher:
+        first = ask_text(batcher, 1)
+        await encoder.next_call()
+        encoder.let_go()
+        await first  # now a rate has been measured
+        blocker = ask_text(batcher, 2)
+        await encoder.next_call()
+        waiting = ask_texts(batcher, list(range(40)))
+        await let_callers_enter()
+        pauses = []
+        for views in (1, 10, 40):
+            with pytest.raises(Overloaded) as refused:
+                await ask_texts(batcher, list(range(views)))
+            pauses.append(refused.value.retry_after_s)
+        encoder.open()
+        await asyncio.gather(blocker, waiting)
+    assert pauses == pytest.approx([pauses[0], 10 * pauses[0], 40 * pauses[0]])
+
+
+async def test_work_larger_than_the_lane_is_let_into_an_empty_one(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    encoder.open()
+    async with running_batcher(encoder, query_queue_views=2, ingest_queue_views=2) as batcher:
+        await asyncio.wait_for(ask_texts(batcher, [1, 2, 3, 4]), 5)
+        await asyncio.wait_for(ask_texts(batcher, [1, 2, 3, 4], INGEST), 5)
+
+
+async def test_a_full_ingest_lane_makes_callers_wait_in_order(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    async with running_batcher(encoder, ingest_queue_views=2, max_views=2) as batcher:
+        waiters = [ask_text(batcher, 1, INGEST)]
+        await encoder.next_call()
+        waiters += [ask_text(batcher, label, INGEST) for label in range(2, 12)]
+        await let_callers_enter()
+        assert batcher.waiting(INGEST) == 2
+        encoder.open()
+        await asyncio.gather(*waiters)
+    assert [label for _, labels in encoder.seen for label in labels] == list(range(1, 12))
+
+
+async def test_a_cancelled_callers_work_never_reaches_the_device(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    async with running_batcher(encoder) as batcher:
+        kept = [ask_text(batcher, 1)]
+        await encoder.next_call()
+        leaving = ask_picture(batcher, 2, 3)
+        kept.append(ask_picture(batcher, 4))
+        await let_callers_enter()
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        assert batcher.waiting(QUERY) == 1
+        encoder.open()
+        await asyncio.gather(*kept)
+    assert encoder.seen == [("texts", [1]), ("views", [4])]
+
+
+async def test_of_a_picture_cancelled_halfway_the_rest_is_dropped(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    async with running_batcher(encoder, max_views=2) as batcher:
+        leaving = ask_picture(batcher, 1, 2, 3, 4, 5)
+        await encoder.next_call()
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        encoder.open()
+        await ask_picture(batcher, 6)
+    assert [labels for _, labels in encoder.seen] == [[1, 2], [6]]
+
+
+async def test_a_caller_cancelled_at_the_door_of_ingest_lets_the_next_one_in(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    async with running_batcher(encoder, ingest_queue_views=1) as batcher:
+        kept = [ask_text(batcher, 1, INGEST)]
+        await encoder.next_call()
+        kept.append(ask_text(batcher, 2, INGEST))
+        leaving = ask_text(batcher, 3, INGEST)
+        kept.append(ask_text(batcher, 4, INGEST))
+        await let_callers_enter()
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        encoder.open()
+        await asyncio.wait_for(asyncio.gather(*kept), 5)
+    assert [label for _, labels in encoder.seen for label in labels] == [1, 2, 4]
+
+
+async def test_reserved_room_is_refused_to_others_until_it_is_given_back(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    encoder.open()
+    async with running_batcher(encoder, query_queue_views=4) as batcher:
+        with batcher.reserved(QUERY, 4):
+            with pytest.raises(Overloaded):
+                await ask_text(batcher, 1)
+            with pytest.raises(Overloaded), batcher.reserved(QUERY, 1):
+                pass
+            await ask_text(batcher, 2, INGEST)
+        await ask_text(batcher, 1)

@@ -1,0 +1,139 @@
+"""A device that runs out of memory, fails or breaks: who hears of it, and who does not."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sidecar.batching.batcher import Batcher
+from sidecar.errors import DeviceError, DeviceOutOfMemory
+from tests.unit.batching.asking import INGEST, QUERY, ask_picture, ask_text, ask_texts, let_callers_enter
+from tests.unit.batching.conftest import SETTINGS, RunningBatcher
+from tests.unit.batching.gated_encoder import GatedEncoder, labelled_text, vector_of
+
+
+async def test_a_batch_too_large_for_the_device_is_halved_and_nothing_is_lost(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder(lambda labels: DeviceOutOfMemory("too large") if len(labels) > 2 else None)
+    encoder.open()
+    async with running_batcher(encoder) as batcher:
+        vectors = await ask_texts(batcher, [1, 2, 3, 4, 5, 6, 7])
+    np.testing.assert_array_equal(vectors, [vector_of(label) for label in range(1, 8)])
+    assert [len(labels) for _, labels in encoder.seen] == [7, 3, 1, 2, 4, 2, 2]
+
+
+async def test_a_view_that_does_not_fit_even_alone_fails_its_own_job_only(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder(lambda labels: DeviceOutOfMemory("no room for 4") if 4 in labels else None)
+    async with running_batcher(encoder) as batcher:
+        first = ask_text(batcher, 1)
+        await encoder.next_call()
+        before, huge, after = ask_picture(batcher, 2, 3), ask_picture(batcher, 4, 5), ask_picture(batcher, 6)
+        await let_callers_enter()
+        encoder.open()
+        await asyncio.gather(first, before, after)
+        with pytest.raises(DeviceOutOfMemory, match="no room for 4"):
+            await huge
+
+
+async def test_a_device_error_fails_the_jobs_of_that_micro_batch_and_no_others(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder(lambda labels: DeviceError("bus error") if 2 in labels else None)
+    async with running_batcher(encoder, max_views=2) as batcher:
+        before = ask_text(batcher, 1)
+        await encoder.next_call()
+        hit = [ask_text(batcher, 2), ask_text(batcher, 3)]
+        after = ask_text(batcher, 4)
+        await let_callers_enter()
+        encoder.open()
+        await asyncio.gather(before, after)
+        for waiter in hit:
+            with pytest.raises(DeviceError, match="bus error"):
+                await waiter
+
+
+async def test_of_a_job_that_failed_the_device_is_given_no_more(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder(lambda labels: DeviceError("bus error") if 1 in labels else None)
+    async with running_batcher(encoder, max_views=1, query_queue_views=1) as batcher:
+        failing = ask_picture(batcher, 1, 2, 3)
+        await encoder.next_call()
+        encoder.open()
+        with pytest.raises(DeviceError):
+            await failing
+        assert batcher.waiting(QUERY) == 0
+        await ask_text(batcher, 9)
+    assert [labels for _, labels in encoder.seen] == [[1], [9]]
+
+
+async def test_a_vector_that_is_not_finite_fails_its_own_job_only(running_batcher: RunningBatcher) -> None:
+    class Overflowing(GatedEncoder):
+        def _encode(self, kind: str, labels: list[int]) -> NDArray[np.float32]:
+            vectors = super()._encode(kind, labels)
+            vectors[[label == 3 for label in labels]] = np.nan
+            return vectors
+
+    encoder = Overflowing()
+    async with running_batcher(encoder) as batcher:
+        good = [ask_text(batcher, 1)]
+        await encoder.next_call()
+        bad = ask_text(batcher, 3)
+        good.append(ask_text(batcher, 4))
+        await let_callers_enter()
+        encoder.open()
+        await asyncio.gather(*good)
+        with pytest.raises(DeviceError, match="not finite"):
+            await bad
+
+
+async def test_an_encoder_that_breaks_ends_the_batcher_and_every_waiter_hears_of_it() -> None:
+    encoder = GatedEncoder(lambda _labels: KeyError("a bug in the encoder"))
+    batcher = Batcher(encoder, SETTINGS)
+    running = asyncio.create_task(batcher.run(), name="batcher")
+    on_device = ask_text(batcher, 1)
+    await encoder.next_call()
+    waiting = [ask_picture(batcher, 2), ask_text(batcher, 3, INGEST)]
+    await let_callers_enter()
+    encoder.open()
+    with pytest.raises(KeyError, match="a bug in the encoder"):
+        await running
+    for waiter in (on_device, *waiting):
+        with pytest.raises(DeviceError, match="ended"):
+            await waiter
+    with pytest.raises(DeviceError, match="ended"):
+        await batcher.encode_texts([labelled_text(4)], QUERY)
+    with pytest.raises(DeviceError, match="ended"):
+        await batcher.encode_texts([labelled_text(4)], INGEST)
+
+
+async def test_an_answer_of_the_wrong_shape_is_a_bug_not_a_vector() -> None:
+    class Short(GatedEncoder):
+        def _encode(self, kind: str, labels: list[int]) -> NDArray[np.float32]:
+            return super()._encode(kind, labels)[:-1]
+
+    encoder = Short()
+    encoder.open()
+    batcher = Batcher(encoder, SETTINGS)
+    running = asyncio.create_task(batcher.run(), name="batcher")
+    with pytest.raises(DeviceError):
+        await ask_texts(batcher, [1, 2])
+    with pytest.raises(RuntimeError, match="This is a bug"):
+        await running
+
+
+async def test_stopped_it_lets_the_running_micro_batch_end_and_tells_the_rest() -> None:
+    encoder = GatedEncoder()
+    batcher = Batcher(encoder, SETTINGS)
+    running = asyncio.create_task(batcher.run(), name="batcher")
+    on_device = ask_text(batcher, 1)
+    await encoder.next_call()
+    waiting = ask_picture(batcher, 2)
+    await let_callers_enter()
+    running.cancel()
+    await let_callers_enter()
+    assert not running.done()
+    encoder.let_go()
+    np.testing.assert_array_equal(await on_device, [vector_of(1)])
+    with pytest.raises(DeviceError, match="ended"):
+        await waiting
+    with pytest.raises(asyncio.CancelledError):
+        await running
