@@ -1,0 +1,191 @@
+"""The composition root: opens everything in order, watches over it, closes it in reverse.
+
+    LOADING     serving already: /livez answers, /readyz and the embedding endpoints say 503 `model_loading`
+    READY       queries are embedded; with DATABASE_URL and INGEST=1, rows too
+    UNFIT       the model is loaded but failed its self-test: /readyz stays at 503 with the reason, the process lives
+    STOPPING    asked to: ingest claims no more and finishes or gives back what it has; requests in hand are answered
+    FAILED      the model cannot be loaded, or a task died: /readyz says so, and the process ends, with an exit code
+                that is not 0
+
+`sidecar serve` (sidecar/server.py) owns its server and ends it in order. Under a bare `uvicorn --factory
+sidecar.app:create_app` the process sends itself SIGTERM instead, and uvicorn ends as if killed by it (143). There,
+ingest hears of a stop only after the last connection is closed: give it `--timeout-graceful-shutdown 5`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+from starlette.applications import Starlette
+
+from sidecar.batching.batcher import Batcher
+from sidecar.batching.embedder import Embedder
+from sidecar.batching.encoder import Encoder
+from sidecar.batching.lane_queues import BatchSettings
+from sidecar.config import Settings, load_settings
+from sidecar.errors import ConfigurationError, ModelError
+from sidecar.http.application import make_http_application
+from sidecar.http.service import ServedModel, Serving
+from sidecar.ingest.ingest import Ingest
+from sidecar.model.golden import find_golden
+from sidecar.model.selftest import run_self_test
+from sidecar.pictures.picture import ViewSettings
+from sidecar.pictures.pool import DecoderPool, DecoderSettings
+from sidecar.service_state import ServiceState
+from sidecar.supervisor import EXIT_CONFIGURATION, Supervisor, in_daemon_thread
+from sidecar.telemetry.logs import configure_logging
+
+logger = logging.getLogger(__name__)
+
+LoadEncoder: TypeAlias = Callable[[Settings], Encoder]
+
+_CLOSING_SHARE = 0.2  # of SHUTDOWN_TIMEOUT_S, kept for what is closed after ingest
+
+
+def load_siglip(settings: Settings) -> Encoder:
+    """The model that the settings name. Blocks; imports torch, which takes seconds, only now."""
+    from sidecar.model.loading import load_encoder
+
+    return load_encoder(settings)
+
+
+def create_app(settings: Settings | None = None, *, load_encoder: LoadEncoder = load_siglip) -> Starlette:
+    """For `uvicorn --factory sidecar.app:create_app`: settings from the environment; wrong ones exit with code 2."""
+    if settings is None:
+        try:
+            settings = load_settings()
+        except ConfigurationError as error:
+            sys.stderr.write(f"{error}\n")
+            raise SystemExit(EXIT_CONFIGURATION) from error
+        configure_logging(settings)
+    return Sidecar(settings, load_encoder, on_failure=lambda: os.kill(os.getpid(), signal.SIGTERM)).make_app()
+
+
+class Sidecar:
+    """All that runs behind the REST edge. `on_failure` has to stop the server; `supervisor` knows the exit code."""
+
+    def __init__(self, settings: Settings, load_encoder: LoadEncoder, on_failure: Callable[[], None]) -> None:
+        self.supervisor = Supervisor(on_failure)
+        self._settings = settings
+        self._load_encoder = load_encoder
+        self._state = ServiceState(settings, self.supervisor)
+        self._ingest: Ingest | None = None
+        self._stop_by = 0.0  # on the loop's clock
+        self._closing = asyncio.Event()
+
+    def make_app(self) -> Starlette:
+        return make_http_application(self._state, self._lifespan)
+
+    def request_stop(self) -> None:
+        """Claim no more rows, and be closed within SHUTDOWN_TIMEOUT_S. May be repeated."""
+        if self.supervisor.stopping:
+            return
+        self.supervisor.stop()
+        self._stop_by = asyncio.get_running_loop().time() + self._settings.shutdown_timeout_s
+        if self._ingest is not None:
+            self._ingest.request_stop()
+
+    @asynccontextmanager
+    async def _lifespan(self, _application: Starlette) -> AsyncIterator[None]:
+        """Serving starts at once; the model is loaded behind it."""
+        async with self._open_database(), self.supervisor.running("sidecar", self._run()) as task:
+            try:
+                yield
+            finally:
+                self.request_stop()
+                self._closing.set()
+                if self._state.opened is not None:  # else it is still loading, which is cut off
+                    await asyncio.wait([task], timeout=self._time_left_s(0))
+
+    async def _run(self) -> None:
+        encoder = await in_daemon_thread("model-loading", self._load_and_test)
+        model = ServedModel(encoder.model_id, encoder.fingerprint, encoder.dimensions)
+        self._state.loaded = model
+        if self._state.unfit is not None:
+            logger.error("%s", self._state.unfit)
+            await self._closing.wait()
+            return
+        async with self._open_decoders(encoder) as decoders:
+            batcher = Batcher(encoder, _batch_settings(self._settings))
+            embedder = Embedder(encoder, batcher, decoders)
+            async with self.supervisor.running("batcher", batcher.run()), self._ingesting(embedder, encoder):
+                self._state.batcher, self._state.opened = batcher, Serving(embedder, model)
+                logger.info("Ready: %s", encoder.model_id)
+                await self._closing.wait()
+
+    def _load_and_test(self) -> Encoder:
+        """In a thread of its own. A model that fails its test answers nothing, but the process stays to say why."""
+        encoder = self._load_encoder(self._settings)
+        try:
+            run_self_test(encoder, find_golden(self._settings.vision_model_id))
+        except ModelError as error:
+            self._state.unfit = f"The model failed its self-test: {error}"
+        return encoder
+
+    @asynccontextmanager
+    async def _open_database(self) -> AsyncIterator[None]:
+        """For /status only; ingest has connections of its own."""
+        database = self._state.database
+        if database is None:
+            yield
+            return
+        await database.open()
+        try:
+            yield
+        finally:
+            await database.close()
+
+    @asynccontextmanager
+    async def _open_decoders(self, encoder: Encoder) -> AsyncIterator[DecoderPool]:
+        decoders = DecoderPool(_decoder_settings(self._settings, encoder.view_size))
+        await decoders.start()
+        try:
+            yield decoders
+        finally:
+            await decoders.close()
+
+    @asynccontextmanager
+    async def _ingesting(self, embedder: Embedder, encoder: Encoder) -> AsyncIterator[None]:
+        if not self._state.ingests:
+            yield
+            return
+        self._ingest = Ingest(self._settings, embedder, encoder)
+        async with self.supervisor.running("ingest", self._ingest.run()) as task:
+            try:
+                yield
+            finally:
+                self._ingest.request_stop()
+                await asyncio.wait([task], timeout=self._time_left_s(_CLOSING_SHARE))
+
+    def _time_left_s(self, reserved_share: float) -> float:
+        """Until the stop is due, less a share of the whole that others need afterwards."""
+        left_s = self._stop_by - asyncio.get_running_loop().time()
+        return max(left_s - reserved_share * self._settings.shutdown_timeout_s, 0)
+
+
+def _batch_settings(settings: Settings) -> BatchSettings:
+    return BatchSettings(
+        max_views=settings.batch_max_views,
+        window_s=settings.batch_window_ms / 1000,
+        query_queue_views=settings.query_queue_views,
+        ingest_queue_views=settings.ingest_queue_views,
+        ingest_min_share=settings.ingest_min_share,
+    )
+
+
+def _decoder_settings(settings: Settings, view_size: int) -> DecoderSettings:
+    return DecoderSettings(
+        views=ViewSettings.from_settings(settings, view_size),
+        processes=settings.decode_processes,
+        timeout_s=settings.decode_timeout_s,
+        max_image_bytes=settings.max_image_bytes,
+        max_image_pixels=settings.max_image_pixels,
+        memory_bytes=settings.decode_memory_bytes,
+    )

@@ -1,0 +1,67 @@
+"""What the embedding endpoints answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, WithJsonSchema
+
+from sidecar.batching.embedder import Embedded
+from sidecar.http.json_response import JsonResponse
+from sidecar.http.service import ServedModel
+
+_NUMBERS = {"type": "array", "items": {"type": "number"}}
+Vector = Annotated[InstanceOf[np.ndarray], WithJsonSchema(_NUMBERS)]
+Vectors = Annotated[InstanceOf[np.ndarray], WithJsonSchema({"type": "array", "items": _NUMBERS})]
+
+
+class EmbeddingAnswer(BaseModel):
+    """One unit vector, and the space it lives in."""
+
+    model_config = ConfigDict(frozen=True)
+
+    embedding: Vector
+    dim: int
+    model: str
+    fingerprint: str = Field(description="Vectors compare only if their fingerprints are equal.")
+    truncated: bool = Field(description="The text was longer than the model reads; its end has no part in the vector.")
+
+
+class EmbeddingsAnswer(BaseModel):
+    """Unit vectors in the order of the request."""
+
+    model_config = ConfigDict(frozen=True)
+
+    embeddings: Vectors
+    dim: int
+    model: str
+    fingerprint: str
+    truncated: list[bool]
+
+
+def answer_one(embedded: Embedded, model: ServedModel) -> JsonResponse:
+    """`embedded.vector` as `embedding`."""
+    answer = EmbeddingAnswer(
+        embedding=embedded.vector,
+        dim=model.dim,
+        model=model.id,
+        fingerprint=model.fingerprint,
+        truncated=embedded.truncated,
+    )
+    return JsonResponse(dict(answer))
+
+
+def answer_many(embedded: Sequence[Embedded], model: ServedModel) -> JsonResponse:
+    """The vectors as `embeddings`, (n, dim)."""
+    vectors: NDArray[np.float32] = np.stack([one.vector for one in embedded])
+    answer = EmbeddingsAnswer(
+        embeddings=vectors,
+        dim=model.dim,
+        model=model.id,
+        fingerprint=model.fingerprint,
+        truncated=[one.truncated for one in embedded],
+    )
+    return JsonResponse(dict(answer))

@@ -1,0 +1,24 @@
+"""The REST edge put together."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.types import Lifespan
+
+from sidecar.http.embedding_endpoints import EmbeddingEndpoints
+from sidecar.http.error_handling import EXCEPTION_HANDLERS, UnexpectedErrors
+from sidecar.http.health_endpoints import HealthEndpoints
+from sidecar.http.service import Service
+
+
+def make_http_application(service: Service, lifespan: Lifespan[Starlette]) -> Starlette:
+    """Every endpoint of the service; `lifespan` opens and closes what is behind it."""
+    application = Starlette(
+        routes=[*EmbeddingEndpoints(service).routes(), *HealthEndpoints(service).routes()],
+        middleware=[Middleware(UnexpectedErrors)],
+        exception_handlers=dict(EXCEPTION_HANDLERS),
+        lifespan=lifespan,
+    )
+    application.router.redirect_slashes = False  # a redirect would be the one answer without our body
+    return application

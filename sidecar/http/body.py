@@ -1,0 +1,35 @@
+"""Reads a request's body, never more of it than is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+
+from sidecar.errors import InputError
+
+
+def require_content_type(request: Request, media_type: str, example: str) -> None:
+    """Raises InputError (`unsupported_media_type`) unless the body is declared as `media_type`."""
+    declared = request.headers.get("content-type", "")
+    if declared.partition(";")[0].strip().lower() != media_type:
+        said = f"Content-Type {declared[:100]!r}" if declared else "no Content-Type"
+        message = f"The body must be {media_type}, the request has {said}. Example: {example}"
+        raise InputError("unsupported_media_type", message)
+
+
+async def body_chunks(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
+    """The body as it arrives. Raises InputError (`body_too_large`) as soon as it is, whatever Content-Length says."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > max_bytes:
+        raise _too_large(max_bytes)
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > max_bytes:
+            raise _too_large(max_bytes)
+        yield chunk
+
+
+def _too_large(max_bytes: int) -> InputError:
+    return InputError("body_too_large", f"The body has more than {max_bytes} bytes. The limit is MAX_BODY_BYTES.")

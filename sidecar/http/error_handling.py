@@ -1,0 +1,82 @@
+"""Sees to it that every failed request is answered in the one shape, and that nothing internal gets out."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
+
+from sidecar.errors import SidecarError
+from sidecar.http.error_table import error_response, respond_to
+
+logger = logging.getLogger(__name__)
+
+_CLIENT_CLOSED_REQUEST = 499  # nobody reads it; it marks the line in the access log
+
+
+async def _answer_sidecar_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, SidecarError)
+    response = respond_to(error)
+    if response.status_code >= 500:
+        logger.warning("%s %s: %s", request.method, request.url.path, error)
+    return response
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        response = error_response(405, "method_not_allowed", f"{path} answers {allowed}, not {request.method}.")
+    elif error.status_code == 404:
+        response = error_response(404, "not_found", f"There is nothing at {path}.")
+    else:
+        response = error_response(error.status_code, "http_error", error.detail)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _answer_nobody(request: Request, _error: Exception) -> Response:
+    logger.debug("%s %s: the client has gone", request.method, request.url.path)
+    return Response(status_code=_CLIENT_CLOSED_REQUEST)
+
+
+EXCEPTION_HANDLERS: Mapping[Any, ExceptionHandler] = {
+    SidecarError: _answer_sidecar_error,
+    HTTPException: _answer_http_exception,
+    ClientDisconnect: _answer_nobody,
+}
+
+
+class UnexpectedErrors:
+    """What nobody caught is logged with its traceback, and answered with a 500 that has its id."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched_send)
+        except Exception:
+            request_id = uuid.uuid4().hex
+            logger.exception("Request %s failed: %s %s", request_id, scope["method"], scope["path"])
+            if started:
+                raise
+            message = f"Something went wrong here. The log has more under request {request_id}."
+            await error_response(500, "internal_error", message)(scope, receive, send)

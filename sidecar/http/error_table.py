@@ -1,0 +1,76 @@
+"""From what went wrong to what the client is told: the one table, and the one shape of an error."""
+
+from __future__ import annotations
+
+import math
+from http import HTTPStatus
+
+from sidecar.errors import (
+    DatabaseError,
+    DeviceError,
+    InputError,
+    ModelError,
+    Overloaded,
+    SidecarError,
+)
+from sidecar.http.json_response import JsonResponse
+from sidecar.http.service import NotReady
+from sidecar.pictures.pool import DecoderUnavailable
+
+_DEVICE_RETRY_S = 1.0
+
+# The caller's errors, by code; 422 where nothing else is said.
+_STATUS_OF_INPUT_ERROR = {
+    "invalid_json": 400,
+    "invalid_multipart": 400,
+    "body_too_large": 413,
+    "too_many_bytes": 413,
+    "unsupported_media_type": 415,
+    "unsupported_format": 415,
+}
+
+# Ours: status and code, by class; the first that fits.
+_STATUS_OF_ERROR: tuple[tuple[type[SidecarError], int, str], ...] = (
+    (Overloaded, 429, "overloaded"),
+    (DeviceError, 503, "device_error"),
+    (DecoderUnavailable, 503, "decoder_unavailable"),
+    (ModelError, 503, "model_failed"),
+    (DatabaseError, 503, "database_unavailable"),
+    (SidecarError, 500, "internal_error"),
+)
+
+# After these the rest of the body is not read: the connection cannot be used again.
+_CLOSING = {413, 415, 504}
+
+
+def error_response(
+    status: int, code: str, message: str, param: str | None = None, *, retry_after_s: float | None = None
+) -> JsonResponse:
+    """`{"error": {"code", "message", "type", "param"}}`, which OpenAI's client reads too."""
+    headers = {}
+    if retry_after_s is not None:
+        headers["Retry-After"] = str(max(math.ceil(retry_after_s), 1))
+    if status in _CLOSING:
+        headers["Connection"] = "close"
+    error = {"code": code, "message": message, "type": _type_of(status), "param": param}
+    return JsonResponse({"error": error}, status, headers)
+
+
+def respond_to(error: SidecarError) -> JsonResponse:
+    """The answer to an error that was raised on purpose."""
+    if isinstance(error, InputError):
+        status = _STATUS_OF_INPUT_ERROR.get(error.code, HTTPStatus.UNPROCESSABLE_ENTITY)
+        return error_response(status, error.code, error.message, error.param)
+    if isinstance(error, NotReady):
+        return error_response(503, error.code, error.message, retry_after_s=error.retry_after_s)
+    status, code = next((status, code) for kind, status, code in _STATUS_OF_ERROR if isinstance(error, kind))
+    retry_after_s = error.retry_after_s if isinstance(error, Overloaded) else None
+    if isinstance(error, DeviceError | DecoderUnavailable):
+        retry_after_s = _DEVICE_RETRY_S
+    return error_response(status, code, str(error), retry_after_s=retry_after_s)
+
+
+def _type_of(status: int) -> str:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return "rate_limit_error"
+    return "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"

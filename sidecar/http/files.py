@@ -1,0 +1,121 @@
+"""The bodies of the picture endpoints: multipart/form-data, its field `file` once or several times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartCallbacks, MultipartParser, parse_options_header
+from starlette.requests import Request
+
+from sidecar.errors import InputError, PictureRejected
+from sidecar.http.body import body_chunks, require_content_type
+from sidecar.http.service import RequestLimits
+
+_FIELD = b"file"
+_EXAMPLE = "curl -F file=@photo.jpg"
+
+
+async def read_file(request: Request, limits: RequestLimits) -> bytes:
+    """The one uploaded file. Raises InputError for none, several, an empty one, or a body that cannot be read."""
+    files = await _read(request, limits, max_files=1, too_many="Send several pictures to /embed/image/batch.")
+    _check_not_empty(files[0], "file")
+    return files[0]
+
+
+async def read_files(request: Request, limits: RequestLimits) -> list[bytes]:
+    """The uploaded files in order. Raises InputError, naming the file that is wrong as `file[2]`."""
+    files = await _read(request, limits, max_files=limits.max_batch_images, too_many="Split the request.")
+    for index, file in enumerate(files):
+        _check_not_empty(file, f"file[{index}]")
+    return files
+
+
+class _FileCollector:
+    """Keeps the bytes of the parts named `file`, within limits, while the body is still arriving."""
+
+    def __init__(self, max_files: int, too_many: str, max_file_bytes: int) -> None:
+        self.files: list[bytearray] = []
+        self.ended = False
+        self._max_files = max_files
+        self._too_many = too_many
+        self._max_file_bytes = max_file_bytes
+        self._header = (bytearray(), bytearray())
+        self._disposition = b""
+        self._collects = False
+
+    def callbacks(self) -> MultipartCallbacks:
+        return {
+            "on_part_begin": self._begin_part,
+            "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._begin_content,
+            "on_part_data": self._add_content,
+            "on_end": self._end,
+        }
+
+    def _begin_part(self) -> None:
+        self._disposition = b""
+
+    def _end_header(self) -> None:
+        name, value = self._header
+        if name.lower() == b"content-disposition":
+            self._disposition = bytes(value)
+        self._header = (bytearray(), bytearray())
+
+    def _begin_content(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        self._collects = options.get(b"name") == _FIELD
+        if not self._collects:
+            return
+        if b"filename" not in options:
+            raise InputError("wrong_type", f"`file` must be a file, not a text. Example: {_EXAMPLE}", "file")
+        if len(self.files) == self._max_files:
+            raise InputError("too_many_files", f"At most {self._max_files} `file` here. {self._too_many}", "file")
+        self.files.append(bytearray())
+
+    def _add_content(self, data: bytes, start: int, end: int) -> None:
+        if not self._collects:
+            return
+        file = self.files[-1]
+        if len(file) + end - start > self._max_file_bytes:
+            param = "file" if self._max_files == 1 else f"file[{len(self.files) - 1}]"
+            message = f"`{param}` has more than {self._max_file_bytes} bytes. The limit is MAX_IMAGE_BYTES."
+            raise PictureRejected("too_many_bytes", message, param)
+        file += data[start:end]
+
+    def _end(self) -> None:
+        self.ended = True
+
+
+async def _read(request: Request, limits: RequestLimits, max_files: int, too_many: str) -> list[bytes]:
+    require_content_type(request, "multipart/form-data", _EXAMPLE)
+    collector = _FileCollector(max_files, too_many, limits.max_image_bytes)
+    with _malformed_is_the_callers_error():
+        _, options = parse_options_header(request.headers["content-type"])
+        if not options.get(b"boundary"):
+            raise InputError("invalid_multipart", "The Content-Type names no boundary; let your client library set it.")
+        parser = MultipartParser(options[b"boundary"], collector.callbacks())
+        async for chunk in body_chunks(request, limits.max_body_bytes):
+            parser.write(chunk)
+        parser.finalize()
+    if not collector.ended:
+        raise InputError("invalid_multipart", "The body ends before its closing boundary.")
+    if not collector.files:
+        raise InputError("missing_field", f"The form has no field `file`. Example: {_EXAMPLE}", "file")
+    return [bytes(file) for file in collector.files]
+
+
+@contextmanager
+def _malformed_is_the_callers_error() -> Iterator[None]:
+    try:
+        yield
+    except FormParserError as error:
+        raise InputError("invalid_multipart", f"The body is not multipart/form-data: {error}") from error
+
+
+def _check_not_empty(file: bytes, param: str) -> None:
+    if not file:
+        raise InputError("empty_file", f"`{param}` is empty.", param)

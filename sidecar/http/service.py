@@ -1,0 +1,95 @@
+"""What the endpoints need of the process behind them; `sidecar.app` provides it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from sidecar.batching.embedder import Embedder
+from sidecar.errors import SidecarError
+
+
+class NotReady(SidecarError):
+    """Queries cannot be embedded: `model_loading`, `model_failed`, `task_died`, `stopping`."""
+
+    def __init__(self, code: str, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """What one request may ask for."""
+
+    max_body_bytes: int
+    max_batch_texts: int
+    max_text_chars: int
+    max_image_bytes: int
+    max_batch_images: int
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """The model behind the answers. `fingerprint` names the vector space."""
+
+    id: str
+    fingerprint: str
+    dim: int
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What answers a query: the way to a vector, and the model that makes it."""
+
+    embedder: Embedder
+    model: ServedModel
+
+
+@dataclass(frozen=True, slots=True)
+class LaneDepth:
+    """Views that wait for the device, and how many may."""
+
+    waiting_views: int
+    max_views: int
+
+
+# What sidecar.status says, a dataclass for each watch. Raises DatabaseError, which /status reports.
+ReadWatches: TypeAlias = Callable[[], Awaitable[Sequence[object]]]
+
+
+class Service(Protocol):
+    @property
+    def limits(self) -> RequestLimits: ...
+
+    @property
+    def serving(self) -> Serving:
+        """Raises NotReady while queries cannot be embedded."""
+        ...
+
+    @property
+    def model(self) -> ServedModel | None:
+        """None until it is loaded."""
+        ...
+
+    @property
+    def lanes(self) -> Mapping[str, LaneDepth]:
+        """By name of the lane; empty until the model is loaded."""
+        ...
+
+    @property
+    def ingest_state(self) -> str:
+        """`running`, `starting`, `stopped` or `off`, and why where it is not running."""
+        ...
+
+    @property
+    def read_watches(self) -> ReadWatches | None:
+        """None without a database."""
+        ...
+
+    def check_ready(self) -> None:
+        """Raises NotReady unless queries can be embedded and every task is alive. Does not look at the database."""
+        ...

@@ -1,0 +1,64 @@
+"""`sidecar serve`: our own uvicorn server, so that a failure ends it in order and with its exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+import uvloop
+
+from sidecar.app import LoadEncoder, Sidecar, load_siglip
+from sidecar.config import Settings
+from sidecar.telemetry.logs import configure_logging
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to `serve`: uvicorn raises them again at its end, and a stop in order would not exit with 0."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def serve(settings: Settings, *, load_encoder: LoadEncoder = load_siglip) -> int:
+    """Serve until SIGINT, SIGTERM or a failure; returns the exit code. Blocks, and takes over the process's logging.
+
+    0: stopped in order, within SHUTDOWN_TIMEOUT_S. 1: the model cannot be loaded, or a task died. 2: a setting does not
+    go with this machine or model. A port that is taken raises SystemExit.
+    """
+    configure_logging(settings)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(settings, load_encoder))
+
+
+async def _serve(settings: Settings, load_encoder: LoadEncoder) -> int:
+    def stop() -> None:
+        server.force_exit = server.should_exit  # the second signal waits for nothing
+        server.should_exit = True
+        sidecar.request_stop()
+
+    def fail() -> None:
+        server.should_exit = True
+
+    sidecar = Sidecar(settings, load_encoder, on_failure=fail)
+    server = _Server(_server_config(settings, sidecar))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    await server.serve()
+    return sidecar.supervisor.exit_code
+
+
+def _server_config(settings: Settings, sidecar: Sidecar) -> uvicorn.Config:
+    return uvicorn.Config(
+        sidecar.make_app(),
+        host=settings.bind_host,
+        port=settings.bind_port,
+        lifespan="on",
+        log_config=None,
+        # Requests in hand get half of the time; what is behind them, the rest.
+        timeout_graceful_shutdown=int(settings.shutdown_timeout_s // 2),
+    )

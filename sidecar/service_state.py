@@ -1,0 +1,94 @@
+"""What the process knows about itself: filled in by `sidecar.app`, told by the endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from sidecar.batching.batcher import Batcher
+from sidecar.batching.lane import Lane
+from sidecar.config import Settings
+from sidecar.http.service import LaneDepth, NotReady, ReadWatches, RequestLimits, ServedModel, Serving
+from sidecar.postgres.database import Database
+from sidecar.postgres.status import read_status
+from sidecar.supervisor import Supervisor
+
+_MAX_BATCH_IMAGES = 32
+_LOADING_RETRY_S = 5.0
+
+
+class ServiceState:
+    """A `Service`. What `sidecar.app` has not set yet is None.
+
+    `unfit` says why a loaded model must not be used.
+    """
+
+    def __init__(self, settings: Settings, supervisor: Supervisor) -> None:
+        self.database = Database(settings.database_url) if settings.database_url else None
+        self.batcher: Batcher | None = None
+        self.loaded: ServedModel | None = None
+        self.unfit: str | None = None
+        self.opened: Serving | None = None
+        self._settings = settings
+        self._supervisor = supervisor
+
+    @property
+    def ingests(self) -> bool:
+        """Whether this process embeds rows."""
+        return self.database is not None and self._settings.ingest
+
+    @property
+    def limits(self) -> RequestLimits:
+        return RequestLimits(
+            max_body_bytes=self._settings.max_body_bytes,
+            max_batch_texts=self._settings.max_batch_texts,
+            max_text_chars=self._settings.max_text_chars,
+            max_image_bytes=self._settings.max_image_bytes,
+            max_batch_images=_MAX_BATCH_IMAGES,
+            timeout_s=self._settings.request_timeout_s,
+        )
+
+    @property
+    def serving(self) -> Serving:
+        """Also while stopping, for the requests in hand. Raises NotReady."""
+        if self.opened is None:
+            self.check_ready()
+            raise AssertionError("ready without a way to a vector: this is a bug")
+        return self.opened
+
+    @property
+    def model(self) -> ServedModel | None:
+        return self.loaded
+
+    @property
+    def lanes(self) -> Mapping[str, LaneDepth]:
+        if self.batcher is None:
+            return {}
+        bounds = {Lane.QUERY: self._settings.query_queue_views, Lane.INGEST: self._settings.ingest_queue_views}
+        return {lane.value: LaneDepth(self.batcher.waiting(lane), bound) for lane, bound in bounds.items()}
+
+    @property
+    def ingest_state(self) -> str:
+        if not self.ingests:
+            reason = "DATABASE_URL is not set" if self.database is None else "INGEST=0"
+            return f"off: REST only, {reason}"
+        if self._supervisor.failure is not None:
+            return "ending"
+        if self._supervisor.stopping:
+            return "stopping"
+        return "starting" if self.opened is None else "running"
+
+    @property
+    def read_watches(self) -> ReadWatches | None:
+        return None if self.database is None else partial(read_status, self.database)
+
+    def check_ready(self) -> None:
+        """Raises NotReady unless queries can be embedded and every task is alive."""
+        if self._supervisor.failure is not None:
+            raise NotReady("failed", f"The process is ending: {self._supervisor.failure}")
+        if self._supervisor.stopping:
+            raise NotReady("stopping", "The process is shutting down.")
+        if self.unfit is not None:
+            raise NotReady("model_failed", self.unfit)
+        if self.opened is None:
+            raise NotReady("model_loading", "The model is loading. Try again in a moment.", _LOADING_RETRY_S)
