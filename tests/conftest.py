@@ -11,7 +11,6 @@ otherwise it is the embedded one. SIDECAR_TEST_POSTGRES_VERSION is 16 or 18.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +20,7 @@ import pytest
 
 from sidecar.config import Settings, variable_names
 from tests.servers import Server, container_server, embedded_server, open_directory
+from tests.tasks import no_task_left
 
 _OURS = {name for field_name in Settings.model_fields for name in variable_names(field_name)}
 for _name in list(os.environ):
@@ -56,13 +56,15 @@ def migrated_template(postgres_server: Server) -> Iterator[str]:
 @pytest.fixture
 def database_url(postgres_server: Server, migrated_template: str) -> Iterator[str]:
     """A migrated database of the test's own. The test fails if a connection to it stays open."""
-    yield from _lend_database(postgres_server, migrated_template)
+    with postgres_server.lend_database(migrated_template) as url:
+        yield url
 
 
 @pytest.fixture
 def plain_database_url(postgres_server: Server) -> Iterator[str]:
     """An empty database of the test's own, not even pgvector in it. The test fails if a connection stays open."""
-    yield from _lend_database(postgres_server, "template0")
+    with postgres_server.lend_database() as url:
+        yield url
 
 
 @pytest.fixture
@@ -80,19 +82,5 @@ def _no_task_is_left(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 async def _task_check() -> AsyncIterator[None]:
-    before = asyncio.all_tasks()
-    yield
-    await asyncio.sleep(0)  # what was just told to end gets its turn
-    left = asyncio.all_tasks() - before - {asyncio.current_task()}
-    for task in left:
-        task.cancel()
-    assert not left, f"tasks left running: {[task.get_name() for task in left]}"
-
-
-def _lend_database(server: Server, template: str) -> Iterator[str]:
-    name = server.create_database(template)
-    yield server.database_url(name)
-    try:
-        server.check_nobody_is_connected_to(name)
-    finally:
-        server.drop_database(name)
+    async with no_task_left():
+        yield

@@ -29,6 +29,21 @@ class Server:
     def database_url(self, name: str) -> str:
         return urlunsplit(urlsplit(self.url)._replace(path=f"/{name}"))
 
+    @contextmanager
+    def lend_database(self, template: str = "template0") -> Iterator[str]:
+        """The URL of a copy of database `template`, dropped at the end. Fails if a connection to it stays open."""
+        name = self.create_database(template)
+        try:
+            yield self.database_url(name)
+            # A backend takes a moment to go after its client has.
+            wait_until(
+                lambda: not self._connections_to(name),
+                lambda: f"all connections to be closed; open are {self._connections_to(name)}",
+                timeout_s=3,
+            )
+        finally:
+            self.drop_database(name)
+
     def create_database(self, template: str = "template0") -> str:
         """Creates a database as a copy of `template` and returns its name, which nobody else has."""
         name = f"sidecar_test_{uuid4().hex}"
@@ -37,15 +52,6 @@ class Server:
 
     def drop_database(self, name: str) -> None:
         self._execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
-
-    def check_nobody_is_connected_to(self, name: str) -> None:
-        """Fails if a connection to database `name` stays open: somebody forgot to close it."""
-        # A backend takes a moment to go after its client has.
-        wait_until(
-            lambda: not self._connections_to(name),
-            lambda: f"all connections to be closed; open are {self._connections_to(name)}",
-            timeout_s=3,
-        )
 
     def _connections_to(self, name: str) -> list[str]:
         query = "select concat_ws(' ', application_name, state, query) from pg_stat_activity where datname = %s"
