@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 EMPTY, FAILED = b"empty", b"failed"
 UNWRITABLE = ("write_rejected", "write_suppressed")  # the table refuses our writes, so the old vector stays as it is
-LOCK_TIMEOUT, LOCK_TIMEOUT_ALONE = "250ms", "2s"
 
 
 class Outcome(Enum):
@@ -71,6 +70,13 @@ class Completion:
     lags_ms: list[float] = field(default_factory=list)  # event to vector, of live events whose vector was written
 
 
+@dataclass(frozen=True, slots=True)
+class _Locked:
+    held: frozenset[int]
+    truncated_gen: int
+    has_failures: bool
+
+
 class WriteSuppressed(DatabaseError):
     """A locked row did not come back from the write: a BEFORE trigger of the user's swallowed it."""
 
@@ -88,47 +94,57 @@ async def complete(
     Raises WatchChanged where the watch was unwatched or its fingerprint is another, WriteSuppressed, Contention, and
     StatementRejected where the user's table refuses a row. After any of them nothing was written.
     """
-    done = Completion()
-    async with connection.transaction():
-        timeout = LOCK_TIMEOUT_ALONE if wait_for_rows else LOCK_TIMEOUT
-        await connection.execute(statement("begin_complete"), timeout)
-        truncated_gen, has_failures = await _lock_watch(connection, watch, fingerprint)
-        held = await _lock_events(connection, watch, lease, results)
-        current = _split(results, held, truncated_gen, done)
-        with_vector = await _lock_rows(connection, watch, current, wait_for_rows, done)
-        current = [r for r in current if r.key in with_vector or r.outcome is Outcome.MISSING]
-        current = await _drop_stale(connection, watch, current, done)
-        passed = await _record_in_ledger(connection, watch, current, done)
-        await _write(connection, watch, passed, with_vector)
-        await _settle_failures(connection, watch, passed, has_failures)
-        finished = [gen for r in (*passed, *done.overtaken) for gen in r.gens if gen in held]
-        deleted = await connection.fetch(watch.sql("delete_events"), finished, lease.token)
-        embedded = {r.gen for r in passed if r.outcome is Outcome.VECTOR}
-        done.lags_ms = [row["lag_ms"] for row in deleted if row["gen"] in embedded and not row["backfill"]]
-        done.written = passed
+    try:
+        await connection.execute(statement("begin_complete"))
+        if wait_for_rows:
+            await connection.execute(statement("wait_longer"))
+        done = await _complete(connection, watch, fingerprint, lease, results, wait_for_rows)
+        await connection.execute("commit")
+    except BaseException:
+        if not connection.is_closed():
+            await connection.execute("rollback")
+        raise
     return done
 
 
-async def _lock_watch(connection: Connection, watch: Watch, fingerprint: str) -> tuple[int, bool]:
-    row = await connection.fetchrow(statement("lock_watch"), watch.id)
+async def _complete(
+    connection: Connection,
+    watch: Watch,
+    fingerprint: str,
+    lease: Lease,
+    results: Sequence[Result],
+    wait_for_rows: bool,
+) -> Completion:
+    done = Completion()
+    state = await _lock_watch_and_events(connection, watch, fingerprint, lease, results)
+    current = _split(results, state, done)
+    with_vector = await _lock_rows(connection, watch, current, wait_for_rows, done)
+    current = [r for r in current if r.key in with_vector or r.outcome is Outcome.MISSING]
+    current = await _drop_stale(connection, watch, current, done)
+    await _finish(connection, watch, current, state.held, lease, done)
+    await _clear_vectors(connection, watch, done.written, with_vector)
+    await _settle_failures(connection, watch, done.written, state.has_failures)
+    return done
+
+
+async def _lock_watch_and_events(
+    connection: Connection, watch: Watch, fingerprint: str, lease: Lease, results: Sequence[Result]
+) -> _Locked:
+    gens = [gen for r in results for gen in r.gens]
+    row = await connection.fetchrow(watch.sql("lock_watch_and_events"), gens, lease.token)
     if row is None or not row["active"]:
         raise WatchChanged(f"{watch.label} is no longer watched")
     if row["fingerprint"] != fingerprint:
         raise WatchChanged(f"{watch.label} now holds vectors of {row['fingerprint']}")
-    return row["truncated_gen"], row["has_failures"]
+    return _Locked(frozenset(row["held"] or ()), row["truncated_gen"], row["has_failures"])
 
 
-async def _lock_events(connection: Connection, watch: Watch, lease: Lease, results: Sequence[Result]) -> set[int]:
-    gens = [gen for r in results for gen in r.gens]
-    return {row["gen"] for row in await connection.fetch(watch.sql("lock_events"), gens, lease.token)}
-
-
-def _split(results: Sequence[Result], held: set[int], truncated_gen: int, done: Completion) -> list[Result]:
+def _split(results: Sequence[Result], state: _Locked, done: Completion) -> list[Result]:
     current = []
     for result in results:
-        if result.gen not in held:
+        if result.gen not in state.held:
             done.lost.append(result)
-        elif result.gen <= truncated_gen:
+        elif result.gen <= state.truncated_gen:
             done.overtaken.append(result)
         else:
             current.append(result)
@@ -171,45 +187,54 @@ async def _drop_stale(
     return [r for r in results if r.outcome is not Outcome.UNCHANGED or r.key in fresh]
 
 
-async def _record_in_ledger(
-    connection: Connection, watch: Watch, results: Sequence[Result], done: Completion
-) -> list[Result]:
+async def _finish(
+    connection: Connection,
+    watch: Watch,
+    results: Sequence[Result],
+    held: frozenset[int],
+    lease: Lease,
+    done: Completion,
+) -> None:
+    events = [gen for r in (*results, *done.overtaken) for gen in r.gens if gen in held]
     if not results:
-        return []
-    rows = await connection.fetch(
-        watch.sql("record_in_ledger"),
+        await connection.execute(watch.sql("delete_events"), events, lease.token)
+        return
+    row = await connection.fetchrow(
+        watch.sql("finish_in_companion" if watch.has_companion else "finish_in_row"),
         [r.gen for r in results],
         [r.content_hash for r in results],
         [r.vector_digest for r in results],
         [r.truncated for r in results],
+        [r.packed_vector for r in results],
+        events,
+        lease.token,
         *columns_of([r.key for r in results]),
     )
-    recorded = {row["position"] for row in rows}
-    done.overtaken += [r for i, r in enumerate(results, 1) if i not in recorded]
-    return [r for i, r in enumerate(results, 1) if i in recorded]
+    assert row is not None, "a select of aggregates has one row"
+    recorded = frozenset(row["recorded"] or ())
+    done.written = [r for r in results if r.gen in recorded]
+    done.overtaken += [r for r in results if r.gen not in recorded]
+    done.lags_ms = row["lags_ms"] or []
+    if row["written"] < sum(r.packed_vector is not None for r in done.written):
+        raise _suppressed(done.written)
 
 
-async def _write(connection: Connection, watch: Watch, results: Sequence[Result], with_vector: dict[Key, bool]) -> None:
-    place = "companion" if watch.has_companion else "in_row"
-    vectors = [r for r in results if r.outcome is Outcome.VECTOR]
-    if vectors:
-        packed = [r.packed_vector for r in vectors]
-        rows = await connection.fetch(
-            watch.sql(f"write_vectors_{place}"), packed, *columns_of([r.key for r in vectors])
-        )
-        _check_all_written(vectors, {row["position"] for row in rows})
+async def _clear_vectors(
+    connection: Connection, watch: Watch, results: Sequence[Result], with_vector: dict[Key, bool]
+) -> None:
     bare = (Outcome.EMPTY, Outcome.FAILED, Outcome.MISSING) if watch.has_companion else (Outcome.EMPTY, Outcome.FAILED)
     cleared = [r for r in results if r.outcome in bare and with_vector.get(r.key, True) and r.reason not in UNWRITABLE]
-    if cleared:
-        rows = await connection.fetch(watch.sql(f"clear_vectors_{place}"), *columns_of([r.key for r in cleared]))
-        if not watch.has_companion:
-            _check_all_written(cleared, {row["position"] for row in rows})
+    if not cleared:
+        return
+    name = "clear_vectors_in_companion" if watch.has_companion else "clear_vectors_in_row"
+    tag = await connection.execute(watch.sql(name), *columns_of([r.key for r in cleared]))
+    if not watch.has_companion and int(tag.rpartition(" ")[2]) < len(cleared):
+        raise _suppressed(cleared)
 
 
-def _check_all_written(results: Sequence[Result], positions: set[int]) -> None:
-    missing = [r.key for i, r in enumerate(results, 1) if i not in positions]
-    if missing:
-        raise WriteSuppressed(f"a trigger on the table swallowed the write of the vector of key {missing[0]}")
+def _suppressed(results: Sequence[Result]) -> WriteSuppressed:
+    keys = ", ".join(str(r.key) for r in results[:3])
+    return WriteSuppressed(f"a trigger on the table swallowed the write of a vector; the row is among: {keys}")
 
 
 async def _settle_failures(connection: Connection, watch: Watch, results: Iterable[Result], has_failures: bool) -> None:

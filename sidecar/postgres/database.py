@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 import asyncpg
 from pydantic import SecretStr
@@ -14,10 +14,8 @@ from sidecar.errors import Contention, DatabaseUnavailable, StatementRejected, W
 from sidecar.postgres.vectors import register_vector
 from sidecar.redaction import redact
 
-if TYPE_CHECKING:
-    from asyncpg.pool import PoolConnectionProxy
-
-    Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+# A string, because asyncpg's classes take parameters for the type checker only.
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 60.0
@@ -93,6 +91,12 @@ async def connect(url: SecretStr) -> asyncpg.Connection[asyncpg.Record]:
     return connection
 
 
+async def _end_transaction(connection: Connection) -> None:
+    """All that may be left in a session of ours; asyncpg's own reset costs 0.3 ms each time one is given back."""
+    if connection.is_in_transaction():
+        await connection.execute("rollback")
+
+
 class Database:
     """A pool. It connects when first needed: a database that is down does not keep the process from starting."""
 
@@ -111,6 +115,7 @@ class Database:
                 command_timeout=COMMAND_TIMEOUT_S,
                 init=register_vector,
                 server_settings=SESSION_SETTINGS,
+                reset=_end_transaction,
             )
 
     async def close(self) -> None:

@@ -142,19 +142,31 @@ from (
 order by s.position
 
 -- name: begin_complete
--- What a session behind a transaction pooler would not keep.
-select set_config('sidecar.writer', 'on', true), set_config('row_security', 'off', true), set_config('lock_timeout', $1, true),
-       set_config('idle_in_transaction_session_timeout', '2s', true), set_config('synchronous_commit', 'off', true)
+-- One round trip. The settings are the session's own already, unless it is behind a transaction pooler; but for the plans:
+-- all that follows goes by keys, and is not worth planning anew each time.
+begin;
+set local plan_cache_mode = force_generic_plan;
+set local sidecar.writer = 'on';
+set local row_security = off;
+set local synchronous_commit = off;
+set local lock_timeout = '250ms';
+set local idle_in_transaction_session_timeout = '2s'
 
--- name: lock_watch
--- FOR SHARE: unwatch and reembed wait for us, other completes do not.
-select w.fingerprint, w.truncated_gen, w.unwatched_at is null as active,
-       exists (select from sidecar.dead_letters d where d.watch_id = w.id) as has_failures
-from sidecar.watches w where w.id = $1 for share of w
+-- name: wait_longer
+-- For a row that is completed alone.
+set local lock_timeout = '2s'
 
--- name: lock_events
--- An event that another claimer holds, or finished, does not come back.
-select e.gen from {events} e where e.gen = any ($1::bigint[]) and e.lease_token = $2 for update skip locked
+-- name: lock_watch_and_events
+-- The watch row FOR SHARE: unwatch and reembed wait for us, other completes do not. An event that another claimer holds,
+-- or finished, does not come back; a row without one always does, to tell of the watch.
+with locked as materialized (
+    select w.fingerprint, w.truncated_gen, w.unwatched_at is null as active from sidecar.watches w where w.id = {id} for share of w
+), held as materialized (
+    select e.gen from {events} e where e.gen = any ($1::bigint[]) and e.lease_token = $2 for update skip locked
+)
+select l.fingerprint, l.truncated_gen, l.active, (select array_agg(h.gen) from held h) as held,
+       exists (select from sidecar.dead_letters d where d.watch_id = {id}) as has_failures
+from locked l
 
 -- name: lock_rows
 -- In-row targets only. FOR NO KEY UPDATE: foreign-key checks go on. A row that does not come back is locked or gone.
@@ -178,53 +190,71 @@ join {ledger} l on {same:l,u} and l.content_hash = u.content_hash
 join {home} h on {is_row:h,u}
 where sha256({vector_send}(h.{target})) = l.vector_digest
 
--- name: record_in_ledger
--- All keys in one statement, in key order, so that two sidecars cannot deadlock. Only over a lower generation.
--- $1 generations, $2 content hashes, $3 vector digests, $4 truncated
-with wanted as (
-    select * from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], {keys:5}) with ordinality
-        as u(gen, content_hash, vector_digest, truncated, {k}, position)
+-- name: finish_in_row
+-- Ledger, vectors and events in one statement: three would cost a third of the whole in round trips. Ledger keys are
+-- written in key order, so that two sidecars cannot deadlock, and only over a lower generation; only keys that passed get
+-- their vector. Rows are locked by lock_rows: fewer are written if a BEFORE trigger of the user's suppresses one.
+-- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 vectors (NULL: none to write), $6 events to delete,
+-- $7 lease token. Events go by generation, never by key.
+with wanted as materialized (
+    select * from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $5::{vector}[], {keys:8})
+        as u(gen, content_hash, vector_digest, truncated, embedding, {k})
 ), recorded as (
     insert into {ledger} as l ({k}, gen, content_hash, vector_digest, truncated)
     select {k}, gen, content_hash, vector_digest, truncated from wanted order by {k}
-    on conflict ({k}) do update set gen = excluded.gen, content_hash = excluded.content_hash, vector_digest = excluded.vector_digest,
-        truncated = excluded.truncated,
+    on conflict ({k}) do update set gen = excluded.gen, content_hash = excluded.content_hash,
+        vector_digest = excluded.vector_digest, truncated = excluded.truncated,
         embedded_at = case when l.vector_digest = excluded.vector_digest then l.embedded_at else excluded.embedded_at end
         where l.gen < excluded.gen
-    returning {k}
+    returning l.gen
+), written as (
+    update {table} t set {target} = w.embedding from wanted w join recorded r using (gen)
+    where {is_row:t,w} and w.embedding is not null
+    returning 1
+), deleted as (
+    delete from {events} e where e.gen = any ($6::bigint[]) and e.lease_token = $7 returning e.gen, e.backfill, e.enqueued_at
 )
-select w.position from wanted w join recorded r on {same:r,w}
+select (select array_agg(r.gen) from recorded r) as recorded, (select count(*) from written) as written,
+       (select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000)
+        from deleted d join wanted w using (gen) where w.embedding is not null and not d.backfill) as lags_ms
 
--- name: write_vectors_in_row
--- Rows locked by lock_rows. A row that does not come back was suppressed by a BEFORE trigger of the user's.
-update {table} t set {target} = u.embedding
-from unnest($1::{vector}[], {keys:2}) with ordinality as u(embedding, {k}, position)
-where {is_row:t,u}
-returning u.position
+-- name: finish_in_companion
+-- Ledger, vectors and events in one statement: three would cost a third of the whole in round trips. Ledger keys are
+-- written in key order, so that two sidecars cannot deadlock, and only over a lower generation; only keys that passed get
+-- their vector. Nobody else writes the companion table.
+-- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 vectors (NULL: none to write), $6 events to delete,
+-- $7 lease token. Events go by generation, never by key.
+with wanted as materialized (
+    select * from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $5::{vector}[], {keys:8})
+        as u(gen, content_hash, vector_digest, truncated, embedding, {k})
+), recorded as (
+    insert into {ledger} as l ({k}, gen, content_hash, vector_digest, truncated)
+    select {k}, gen, content_hash, vector_digest, truncated from wanted order by {k}
+    on conflict ({k}) do update set gen = excluded.gen, content_hash = excluded.content_hash,
+        vector_digest = excluded.vector_digest, truncated = excluded.truncated,
+        embedded_at = case when l.vector_digest = excluded.vector_digest then l.embedded_at else excluded.embedded_at end
+        where l.gen < excluded.gen
+    returning l.gen
+), written as (
+    insert into {home} as c ({companion_key}, {target})
+    select {k}, w.embedding from wanted w join recorded r using (gen) where w.embedding is not null order by {k}
+    on conflict ({companion_key}) do update set {target} = excluded.{target}
+    returning 1
+), deleted as (
+    delete from {events} e where e.gen = any ($6::bigint[]) and e.lease_token = $7 returning e.gen, e.backfill, e.enqueued_at
+)
+select (select array_agg(r.gen) from recorded r) as recorded, (select count(*) from written) as written,
+       (select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000)
+        from deleted d join wanted w using (gen) where w.embedding is not null and not d.backfill) as lags_ms
 
 -- name: clear_vectors_in_row
-update {table} t set {target} = null
-from unnest({keys:1}) with ordinality as u({k}, position)
-where {is_row:t,u}
-returning u.position
-
--- name: write_vectors_in_companion
-with wanted as (
-    select * from unnest($1::{vector}[], {keys:2}) with ordinality as u(embedding, {k}, position)
-), written as (
-    insert into {home} as c ({companion_key}, {target}) select {k}, embedding from wanted order by {k}
-    on conflict ({companion_key}) do update set {target} = excluded.{target}
-    returning {row_key:c}
-)
-select w.position from wanted w join written r on {is_row:r,w}
+update {table} t set {target} = null from unnest({keys:1}) as u({k}) where {is_row:t,u}
 
 -- name: clear_vectors_in_companion
-delete from {home} c using unnest({keys:1}) with ordinality as u({k}, position) where {is_row:c,u} returning u.position
+delete from {home} c using unnest({keys:1}) as u({k}) where {is_row:c,u}
 
 -- name: delete_events
--- By generation, never by key. Comes back with what it took from the event to here, on the server's clock.
 delete from {events} e where e.gen = any ($1::bigint[]) and e.lease_token = $2
-returning e.gen, e.backfill, extract(epoch from clock_timestamp() - e.enqueued_at)::float8 * 1000 as lag_ms
 
 -- name: delete_failures
 delete from sidecar.dead_letters d using unnest({keys:1}) as u({k}) where d.watch_id = {id} and d.key = {key_json:u}

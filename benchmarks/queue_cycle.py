@@ -1,0 +1,156 @@
+"""Claim → read → complete without a model, and complete with vectors beside a bare bulk write of the same rows."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.figure import Figure
+from benchmarks.scratch import DIMENSIONS, FINGERPRINT, execute, new_lease, only_watch, opened, scratch_database
+from sidecar.postgres.completion import EMPTY, Outcome, Result, complete
+from sidecar.postgres.database import Connection, Database
+from sidecar.postgres.events import Event, Lease, Queue, claim
+from sidecar.postgres.rows import columns_of, read_rows
+from sidecar.postgres.vectors import pack_vectors, vector_digest
+from sidecar.postgres.watches import Watch
+from tests.servers import Server
+
+BATCH = 256
+ROWS_PER_WRITE = 64
+MAX_BYTES = 64 * 1024 * 1024
+
+
+async def measure_queue_cycle(server: Server, rows: int) -> list[Figure]:
+    """rows/s of the queue alone; then ratios of our complete to a bare write, in interleaved rounds."""
+    with scratch_database(server) as url:
+        alone = await _cycle_without_vectors(url, rows)
+    figures = [Figure("claim + read + complete, no vectors, batch 256", alone, "rows/s", ">= 20000")]
+    for place, companion in (("in-row", False), ("companion", True)):
+        with scratch_database(server) as url:
+            bare, ours, cycle = await _against_bare_write(url, rows, companion)
+        figures += [
+            Figure(f"bare bulk write of vectors, {place}", bare, "rows/s"),
+            Figure(f"complete with vectors, {place}", ours, "rows/s"),
+            Figure(f"complete with vectors / bare bulk write, {place}", ours / bare, "ratio", ">= 0.6"),
+            Figure(f"claim + read + complete with vectors, {place}", cycle, "rows/s"),
+        ]
+    return figures
+
+
+def _prepare(url: str, rows: int, companion: bool) -> None:
+    where = ", companion => 'docs_embedding'" if companion else ""
+    execute(
+        url,
+        "create table docs (id bigint generated always as identity primary key, body text)",
+        f"select sidecar.watch('docs', source => 'body', target => 'embedding', index => 'none'{where})",
+        "update sidecar.scans set finished_at = now()",
+        f"insert into docs (body) select 'document number ' || i from generate_series(1, {rows}) i",
+        "vacuum analyze docs",
+        "checkpoint",
+    )
+
+
+async def _cycle_without_vectors(url: str, rows: int) -> float:
+    _prepare(url, rows, companion=False)
+    async with opened(url) as database, database.connection() as connection:
+        watch = await only_watch(connection)
+        started = time.perf_counter()
+        done = 0
+        while batch := await _claim_and_read(database, connection, watch):
+            events, lease, _ = batch
+            results = [Result(e.key or (), (e.gen,), Outcome.EMPTY, EMPTY) for e in events]
+            await _complete(connection, watch, lease, results)
+            done += len(events)
+        assert done == rows, f"{done} of {rows} rows came through"
+        return rows / (time.perf_counter() - started)
+
+
+async def _against_bare_write(url: str, rows: int, companion: bool) -> tuple[float, float, float]:
+    """rows/s of a bare write, of our complete, and of the whole cycle around it."""
+    _prepare(url, rows, companion)
+    vectors = np.random.default_rng(0).standard_normal((BATCH, DIMENSIONS)).astype(np.float32)
+    packed = pack_vectors(list(vectors))
+    bare_s = ours_s = cycle_s = 0.0
+    done = 0
+    async with opened(url) as database, database.connection() as connection:
+        watch = await only_watch(connection)
+        await _prepare_bare(connection)
+        while True:
+            started = time.perf_counter()
+            batch = await _claim_and_read(database, connection, watch)
+            if batch is None:
+                break
+            events, lease, contents = batch
+            results = [
+                _result(e, content, packed[i]) for i, (e, content) in enumerate(zip(events, contents, strict=True))
+            ]
+            before = time.perf_counter()
+            await _complete(connection, watch, lease, results)
+            after = time.perf_counter()
+            await _bare_write(connection, watch, [e.key or () for e in events], packed)
+            bare_s += time.perf_counter() - after
+            ours_s += after - before
+            cycle_s += after - started
+            done += len(events)
+    return done / bare_s, done / ours_s, done / cycle_s
+
+
+async def _prepare_bare(connection: Connection) -> None:
+    """A table of the same shape that nobody watches, with the same settings of the session."""
+    await connection.execute(
+        "create table public.bare (id bigint primary key, body text, embedding public.vector(1152))"
+    )
+    await connection.execute(
+        "create table public.bare_companion (id bigint primary key, embedding public.vector(1152))"
+    )
+    await connection.execute("insert into public.bare select id, body from public.docs")
+    await connection.execute("vacuum analyze public.bare")
+
+
+async def _bare_write(
+    connection: Connection, watch: Watch, keys: Sequence[tuple[str, ...]], packed: list[bytes]
+) -> None:
+    statement = (
+        "insert into public.bare_companion select u.id, u.v from unnest($1::public.vector[], $2::text[]::bigint[]) u(v, id) "
+        "on conflict (id) do update set embedding = excluded.embedding"
+        if watch.has_companion
+        else "update public.bare t set embedding = u.v "
+        "from unnest($1::public.vector[], $2::text[]::bigint[]) u(v, id) where t.id = u.id"
+    )
+    for i in range(0, len(keys), ROWS_PER_WRITE):
+        await connection.execute(
+            statement, packed[i : i + len(keys)][:ROWS_PER_WRITE], *columns_of(keys[i : i + ROWS_PER_WRITE])
+        )
+
+
+async def _claim_and_read(
+    database: Database, connection: Connection, watch: Watch
+) -> tuple[list[Event], Lease, list[bytes]] | None:
+    lease = new_lease()
+    events = await claim(connection, watch, Queue.LIVE, 0, BATCH, lease)
+    if not events:
+        return None
+    keys = [e.key for e in events if e.key is not None]
+    contents = [
+        row.content or b"" async for page in read_rows(database, watch, keys, MAX_BYTES, MAX_BYTES) for row in page
+    ]
+    return events, lease, contents
+
+
+def _result(event: Event, content: bytes, packed: bytes) -> Result:
+    return Result(
+        event.key or (),
+        (event.gen,),
+        Outcome.VECTOR,
+        hashlib.sha256(content).digest(),
+        packed_vector=packed,
+        vector_digest=vector_digest(packed),
+    )
+
+
+async def _complete(connection: Connection, watch: Watch, lease: Lease, results: Sequence[Result]) -> None:
+    for i in range(0, len(results), ROWS_PER_WRITE):
+        await complete(connection, watch, FINGERPRINT, lease, results[i : i + ROWS_PER_WRITE])
