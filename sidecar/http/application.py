@@ -10,13 +10,17 @@ from sidecar.http.embedding_endpoints import EmbeddingEndpoints
 from sidecar.http.error_handling import EXCEPTION_HANDLERS, UnexpectedErrors
 from sidecar.http.health_endpoints import HealthEndpoints
 from sidecar.http.service import Service
+from sidecar.http.unread_body import UnreadBody
 
 
 def make_http_application(service: Service, lifespan: Lifespan[Starlette]) -> Starlette:
     """Every endpoint of the service; `lifespan` opens and closes what is behind it."""
     application = Starlette(
         routes=[*EmbeddingEndpoints(service).routes(), *HealthEndpoints(service).routes()],
-        middleware=[Middleware(UnexpectedErrors)],
+        middleware=[
+            Middleware(UnreadBody, max_bytes=2 * service.limits.max_body_bytes),
+            Middleware(UnexpectedErrors),
+        ],
         exception_handlers=dict(EXCEPTION_HANDLERS),
         lifespan=lifespan,
     )

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, 
 
 from sidecar.errors import SidecarError
 from sidecar.http.error_table import error_response, respond_to
+from sidecar.http.service import NotReady
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ _CLIENT_CLOSED_REQUEST = 499  # nobody reads it; it marks the line in the access
 async def _answer_sidecar_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, SidecarError)
     response = respond_to(error)
-    if response.status_code >= 500:
+    if response.status_code >= 500 and not isinstance(error, NotReady):  # a probe asks every few seconds
         logger.warning("%s %s: %s", request.method, request.url.path, error)
     return response
 

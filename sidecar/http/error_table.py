@@ -39,9 +39,6 @@ _STATUS_OF_ERROR: tuple[tuple[type[SidecarError], int, str], ...] = (
     (SidecarError, 500, "internal_error"),
 )
 
-# After these the rest of the body is not read: the connection cannot be used again.
-_CLOSING = {413, 415, 504}
-
 
 def error_response(
     status: int, code: str, message: str, param: str | None = None, *, retry_after_s: float | None = None
@@ -50,8 +47,6 @@ def error_response(
     headers = {}
     if retry_after_s is not None:
         headers["Retry-After"] = str(max(math.ceil(retry_after_s), 1))
-    if status in _CLOSING:
-        headers["Connection"] = "close"
     error = {"code": code, "message": message, "type": _type_of(status), "param": param}
     return JsonResponse({"error": error}, status, headers)
 

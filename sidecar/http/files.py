@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartCallbacks, MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from sidecar.errors import InputError, PictureRejected
 from sidecar.http.body import body_chunks, require_content_type
 from sidecar.http.service import RequestLimits
+
+if TYPE_CHECKING:  # it does not exist at run time
+    from python_multipart.multipart import MultipartCallbacks
 
 _FIELD = b"file"
 _EXAMPLE = "curl -F file=@photo.jpg"

@@ -1,0 +1,61 @@
+"""Answers that are ready while the client still sends."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_DISCARD_TIMEOUT_S = 2.0
+
+
+class UnreadBody:
+    """Reads the rest of a body, and forgets it, before a request that needs no more of it is answered.
+
+    Closed on a client that still sends, the connection would be reset, and the client never see why it was refused.
+    Who sends more than `max_bytes`, or too slowly, is answered and cut off.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        all_read = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+
+        async def watched_receive() -> Message:
+            nonlocal all_read
+            message = await receive()
+            all_read = message["type"] == "http.disconnect" or not message.get("more_body", False)
+            return message
+
+        async def patient_send(message: Message) -> None:
+            if message["type"] == "http.response.start" and not all_read:
+                await self._discard(headers, watched_receive)
+                if not all_read:
+                    message["headers"] = [*message["headers"], (b"connection", b"close")]
+            await send(message)
+
+        await self._app(scope, watched_receive, patient_send)
+
+    async def _discard(self, headers: Headers, receive: Receive) -> None:
+        """Until the end of the body, or until that is too much to ask."""
+        declared = headers.get("content-length", "")
+        # A client that waits for "100 Continue" has sent nothing, and reading would ask it to.
+        if "expect" in headers or (declared.isdecimal() and int(declared) > self._max_bytes):
+            return
+        discarded = 0
+        more = True
+        try:
+            async with asyncio.timeout(_DISCARD_TIMEOUT_S):
+                while more and discarded <= self._max_bytes:
+                    message = await receive()
+                    more = message.get("more_body", False)
+                    discarded += len(message.get("body", b""))
+        except TimeoutError:
+            return

@@ -1,0 +1,24 @@
+"""The one shape of an error."""
+
+from __future__ import annotations
+
+import httpx
+
+
+def assert_error(response: httpx.Response, status: int, code: str, message: str, param: str | None = None) -> None:
+    """The whole body, of which `message` is the start of the message."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    body = response.json()
+    assert set(body) == {"error"}
+    expected = {"code": code, "message": body["error"]["message"], "type": _type_of(status), "param": param}
+    assert body["error"] == expected
+    assert body["error"]["message"].startswith(message)
+    assert "Traceback" not in response.text
+    assert ".py" not in response.text
+
+
+def _type_of(status: int) -> str:
+    if status == 429:
+        return "rate_limit_error"
+    return "server_error" if status >= 500 else "invalid_request_error"

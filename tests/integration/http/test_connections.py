@@ -1,0 +1,117 @@
+"""What only a real connection shows: clients that hang up, and bodies that do not end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import httpx
+import pytest
+
+from tests.encoders import HashEncoder
+from tests.integration.http.blocking_encoder import BlockingEncoder
+from tests.integration.http.live_server import live_server
+from tests.waiting import wait_until_async
+
+REQUEST = b"POST /embed/text HTTP/1.1\r\nHost: sidecar\r\nContent-Type: application/json\r\n"
+PATIENCE_S = 10
+
+
+def text_request(text: str) -> bytes:
+    body = b'{"text": "%s"}' % text.encode()
+    return REQUEST + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+async def waiting_views(port: int) -> int:
+    async with httpx.AsyncClient() as client:
+        status = (await client.get(f"http://127.0.0.1:{port}/status")).json()
+    return int(status["lanes"]["query"]["waiting_views"])
+
+
+async def test_the_work_of_a_client_that_hangs_up_is_dropped_and_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    encoder = BlockingEncoder()
+    async with live_server(encoder) as port:
+        before = sum(encoder.calls)
+        encoder.hold()
+        _, on_device = await asyncio.open_connection("127.0.0.1", port)
+        on_device.write(text_request("on the device"))
+        await asyncio.to_thread(encoder.entered.wait, PATIENCE_S)
+        _, behind = await asyncio.open_connection("127.0.0.1", port)
+        behind.write(text_request("behind it"))
+        await wait_until_async(lambda: is_waiting(port, 1), "the second request to wait")
+        behind.close()
+        await behind.wait_closed()
+        await wait_until_async(lambda: is_waiting(port, 0), "its work to be dropped")
+        encoder.release()
+        on_device.close()
+        await on_device.wait_closed()
+    assert sum(encoder.calls) - before == 1
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_client_that_hangs_up_while_sending_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "sidecar")
+    async with live_server(HashEncoder()) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(REQUEST + b"Content-Length: 1000\r\n\r\n{")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+        async def noticed() -> bool:
+            return any("the client has gone" in record.message for record in caplog.records)
+
+        await wait_until_async(noticed, "the server to notice")
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize("framing", [b"Transfer-Encoding: chunked", b"Content-Length: 10000000"])
+async def test_an_endless_body_is_answered_and_cut_off(framing: bytes) -> None:
+    async with live_server(HashEncoder(), max_body_bytes=100_000) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(REQUEST + framing + b"\r\n\r\n")
+        sent = 0
+        answering = asyncio.create_task(reader.readuntil(b"}}"), name="answer")
+        try:
+            while not answering.done():
+                writer.write(b"2710\r\n" + b"x" * 10_000 + b"\r\n")
+                await writer.drain()
+                sent += 10_000
+        except ConnectionError:
+            pass
+        answer = await asyncio.wait_for(answering, PATIENCE_S)
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"connection: close" in answer.lower()
+    assert b"body_too_large" in answer
+    assert sent < 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/embed/image", 413, "too_many_bytes"),
+        ("/embed/text", 415, "unsupported_media_type"),
+        ("/nowhere", 404, "not_found"),
+    ],
+)
+async def test_a_client_refused_in_the_middle_of_an_upload_gets_to_see_why(path: str, status: int, code: str) -> None:
+    async with live_server(HashEncoder(), max_image_bytes=10_000) as port, httpx.AsyncClient() as client:
+        for _ in range(2):  # over the same connection
+            response = await client.post(f"http://127.0.0.1:{port}{path}", files={"file": ("a.jpg", b"x" * 5_000_000)})
+            assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+            assert "connection" not in response.headers
+
+
+async def test_a_client_that_asks_before_it_sends_is_refused_without_sending() -> None:
+    async with live_server(HashEncoder(), max_body_bytes=10_000) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(REQUEST + b"Content-Length: 10001\r\nExpect: 100-continue\r\n\r\n")
+        answer = await asyncio.wait_for(reader.readuntil(b"}}"), PATIENCE_S)
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert await reader.read() == b""  # closed
+        writer.close()
+
+
+async def is_waiting(port: int, views: int) -> bool:
+    return await waiting_views(port) == views

@@ -1,0 +1,86 @@
+"""What a good request is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from typing import Any
+
+import httpx
+import numpy as np
+
+from tests.encoders import HashEncoder
+from tests.integration.http.conftest import Serving
+from tests.integration.http.pictures import picture
+
+ENCODER = HashEncoder()
+LONG = " ".join(f"word{number}" for number in range(65))
+
+
+def assert_space(answer: dict[str, Any]) -> None:
+    assert (answer["dim"], answer["model"], answer["fingerprint"]) == (1152, "hash", ENCODER.fingerprint)
+
+
+async def test_a_text_is_answered_with_its_vector_and_the_space_it_lives_in(client: httpx.AsyncClient) -> None:
+    response = await client.post("/embed/text", json={"text": "a red bicycle"})
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    answer = response.json()
+    assert set(answer) == {"embedding", "dim", "model", "fingerprint", "truncated"}
+    assert_space(answer)
+    assert answer["truncated"] is False
+    np.testing.assert_array_equal(np.float32(answer["embedding"]), ENCODER.vector_of("a red bicycle"))
+
+
+async def test_texts_are_answered_in_their_order_each_with_whether_it_was_cut(client: httpx.AsyncClient) -> None:
+    response = await client.post("/embed/text/batch", json={"texts": ["b", LONG[:190], "a"], "unknown": "is ignored"})
+    answer = response.json()
+    assert set(answer) == {"embeddings", "dim", "model", "fingerprint", "truncated"}
+    assert_space(answer)
+    assert answer["truncated"] == [False, False, False]
+    expected = [ENCODER.vector_of(text) for text in ("b", LONG[:190], "a")]
+    np.testing.assert_array_equal(np.float32(answer["embeddings"]), expected)
+
+
+async def test_a_text_longer_than_the_model_reads_is_said_to_be_cut(serving: Serving) -> None:
+    async with serving() as client:
+        one = (await client.post("/embed/text", json={"text": LONG})).json()
+        many = (await client.post("/embed/text/batch", json={"texts": ["short", LONG]})).json()
+    assert one["truncated"] is True
+    assert many["truncated"] == [False, True]
+
+
+async def test_a_picture_is_answered_with_one_unit_vector(client: httpx.AsyncClient) -> None:
+    response = await client.post("/embed/image", files={"file": ("photo.png", picture())})
+    assert response.status_code == 200
+    answer = response.json()
+    assert set(answer) == {"embedding", "dim", "model", "fingerprint", "truncated"}
+    assert_space(answer)
+    assert answer["truncated"] is False
+    assert abs(np.linalg.norm(answer["embedding"]) - 1) < 1e-6
+
+
+async def test_pictures_are_answered_in_their_order_as_each_is_alone(client: httpx.AsyncClient) -> None:
+    pictures = [picture(colour) for colour in ("red", "green", "blue", "white", "black")]
+    alone = [(await client.post("/embed/image", files={"file": ("p", one)})).json()["embedding"] for one in pictures]
+    files = [("file", (f"{index}.png", one)) for index, one in enumerate(pictures)]
+    answer = (await client.post("/embed/image/batch", files=files, data={"note": "other fields are ignored"})).json()
+    assert answer["embeddings"] == alone
+    assert answer["truncated"] == [False] * 5
+    assert all(one != other for one, other in pairwise(alone))
+
+
+async def test_requests_that_come_together_share_micro_batches(serving: Serving) -> None:
+    encoder = HashEncoder()
+    async with serving(lambda _settings: encoder) as client:
+        before = len(encoder.calls)
+        answers = await asyncio.gather(*(client.post("/embed/text", json={"text": f"text {n}"}) for n in range(40)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert sum(encoder.calls[before:]) == 40
+    assert len(encoder.calls[before:]) < 40
+
+
+async def test_floats_read_back_as_the_float32_that_was_computed(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/embed/text", json={"text": "digits"})
+    digits = answer.text.partition("[")[2].partition("]")[0].split(",")
+    assert max(map(len, digits)) <= 16

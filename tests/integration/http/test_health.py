@@ -1,0 +1,123 @@
+"""What balancers and operators are told, in every state of the process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydantic import SecretStr
+
+import sidecar
+from sidecar.batching.encoder import Encoder
+from sidecar.config import Settings
+from tests.encoders import HashEncoder
+from tests.integration.http.conftest import Serving, is_ready
+from tests.integration.http.errors import assert_error
+from tests.integration.http.pictures import picture
+from tests.waiting import wait_until_async
+
+NOWHERE = SecretStr("postgresql://nobody:hunter2@127.0.0.1:1/nothing")
+
+
+class ForgetfulEncoder(HashEncoder):
+    """Its vectors depend on what else is in the batch, as those of a model with the wrong padding."""
+
+    def _vector(self, content: bytes) -> NDArray[np.float32]:
+        return super()._vector(content + bytes([len(self.calls)]))
+
+
+async def test_while_the_model_loads_it_lives_but_is_not_ready(serving: Serving) -> None:
+    may_load = threading.Event()
+
+    def load(_settings: Settings) -> Encoder:
+        assert may_load.wait(10)
+        return HashEncoder()
+
+    async with serving(load, await_ready=False) as client:
+        assert (await client.get("/livez")).json() == {"status": "alive"}
+        health = (await client.get("/healthz")).json()
+        assert (health["status"], health["ready"], health["model"]) == ("ok", False, None)
+        requests = [
+            await client.get("/readyz"),
+            await client.post("/embed/text", json={"text": "a"}),
+            await client.post("/embed/text/batch", json={"texts": ["a"]}),
+            await client.post("/embed/image", files={"file": ("a.png", picture())}),
+            await client.post("/embed/image/batch", files={"file": ("a.png", picture())}),
+        ]
+        for response in requests:
+            assert_error(response, 503, "model_loading", "The model is loading.")
+            assert response.headers["retry-after"] == "5"
+        status = (await client.get("/status")).json()
+        assert (status["model"], status["lanes"]) == (None, {})
+        may_load.set()
+        await wait_until_async(lambda: is_ready(client), "/readyz")
+        assert (await client.get("/readyz")).json() == {"status": "ready"}
+
+
+async def test_a_model_that_fails_its_self_test_is_never_ready_and_the_process_says_why(
+    serving: Serving, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(lambda _settings: ForgetfulEncoder(), await_ready=False) as client:
+
+        async def has_failed() -> bool:
+            return bool((await client.get("/readyz")).json()["error"]["code"] == "model_failed")
+
+        await wait_until_async(has_failed, "the self-test to fail")
+        reason = "The model failed its self-test: "
+        assert_error(await client.get("/readyz"), 503, "model_failed", reason)
+        assert_error(await client.post("/embed/text", json={"text": "a"}), 503, "model_failed", reason)
+        health = await client.get("/healthz")
+        assert (health.status_code, health.json()["ready"]) == (200, False)
+        assert health.json()["detail"].startswith(reason)
+        assert (await client.get("/livez")).status_code == 200
+    assert any(record.levelno == logging.ERROR and reason in record.message for record in caplog.records)
+
+
+async def test_once_ready_it_says_what_it_serves(client: httpx.AsyncClient) -> None:
+    model = {"id": "hash", "fingerprint": HashEncoder().fingerprint, "dim": 1152}
+    health = (await client.get("/healthz")).json()
+    assert health.pop("uptime_s") >= 0
+    assert health == {
+        "status": "ok",
+        "detail": "ready",
+        "ready": True,
+        "version": sidecar.__version__,
+        "model": model,
+        "ingest": "off: REST only, DATABASE_URL is not set",
+    }
+    assert (await client.get("/status")).json() == {
+        "status": "ready",
+        "version": sidecar.__version__,
+        "model": model,
+        "lanes": {
+            "query": {"waiting_views": 0, "max_views": 512},
+            "ingest": {"waiting_views": 0, "max_views": 1024},
+        },
+        "ingest": "off: REST only, DATABASE_URL is not set",
+        "database": "none",
+        "database_detail": "REST only: DATABASE_URL is not set.",
+        "watches": None,
+    }
+
+
+async def test_a_database_that_is_down_is_reported_and_queries_go_on(serving: Serving) -> None:
+    async with serving(database_url=NOWHERE, ingest=False) as client:
+        response = await client.get("/status")
+        assert response.status_code == 200
+        status = response.json()
+        assert (status["database"], status["watches"]) == ("unavailable", None)
+        assert status["database_detail"]
+        assert "hunter2" not in response.text
+        assert status["ingest"] == "off: REST only, INGEST=0"
+        assert (await client.get("/readyz")).status_code == 200
+        assert (await client.post("/embed/text", json={"text": "a"})).status_code == 200
+
+
+async def test_the_watches_of_the_database_are_listed(serving: Serving, database_url: str) -> None:
+    async with serving(database_url=SecretStr(database_url), ingest=False) as client:
+        status = (await client.get("/status")).json()
+    assert (status["database"], status["database_detail"], status["watches"]) == ("ok", None, [])
