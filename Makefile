@@ -23,9 +23,10 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	@echo 'Installing. The first time takes some minutes: the Linux build of PyTorch comes with CUDA, several gigabytes.'
-	@echo 'Without a GPU a CPU build does: find its index on the page pytorch.org/get-started, stop this with Ctrl-C and type'
-	@echo '  make install PIP_ARGS="--extra-index-url <the CPU index named there>"'
+	@test -f $(STAMP) || printf '%s\n' \
+		'The first time takes minutes: on Linux PyTorch comes with CUDA, 6 GB on the disk. Without a GPU its CPU build' \
+		'will do: stop this with Ctrl-C, look up the index of CPU builds on the page pytorch.org/get-started, and type' \
+		'  make install PIP_ARGS="--extra-index-url <that index>"'
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_ARGS) \
 		--constraint constraints.txt --editable '.[embedded,dev]'
 	@touch $(STAMP)
