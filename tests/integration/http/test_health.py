@@ -117,6 +117,13 @@ async def test_a_database_that_is_down_is_reported_and_queries_go_on(serving: Se
         assert (await client.post("/embed/text", json={"text": "a"})).status_code == 200
 
 
+async def test_queries_go_on_while_ingest_waits_for_its_database(serving: Serving) -> None:
+    async with serving(database_url=NOWHERE) as client:
+        status = (await client.get("/status")).json()
+        assert (status["status"], status["ingest"], status["database"]) == ("ready", "running", "unavailable")
+        assert (await client.post("/embed/text", json={"text": "a"})).status_code == 200
+
+
 async def test_the_watches_of_the_database_are_listed(serving: Serving, database_url: str) -> None:
     async with serving(database_url=SecretStr(database_url), ingest=False) as client:
         status = (await client.get("/status")).json()

@@ -1,0 +1,117 @@
+"""How the process ends: in order, within its time, and with an exit code that tells."""
+
+from __future__ import annotations
+
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.integration.server.process import Process, sidecar_process
+from tests.waiting import wait_until
+
+UVICORN = ("-m", "uvicorn", "--factory", "tests.integration.server.program:make_app", "--port", "{port}")
+
+
+def serving(directory: Path, encoder: str, **environment: str) -> AbstractContextManager[Process]:
+    return sidecar_process(directory, ("-m", "tests.integration.server.program", encoder), **environment)
+
+
+def embed(process: Process, text: str) -> httpx.Response:
+    return httpx.post(f"{process.url}/embed/text", json={"text": text}, timeout=20)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order_with_code_0(tmp_path: Path, number: signal.Signals) -> None:
+    with serving(tmp_path, "hash") as process:
+        process.await_ready()
+        process.stop(number)
+        assert process.exit_code() == 0
+        assert "Traceback" not in process.log
+
+
+def test_requests_in_hand_are_answered_before_it_ends(tmp_path: Path) -> None:
+    with serving(tmp_path, "slow") as process, ThreadPoolExecutor() as threads:
+        process.await_ready()
+        answers = [threads.submit(embed, process, f"text {number}") for number in range(3)]
+        wait_until(lambda: waiting_views(process) == 2, "one request on the device and two behind it")
+        process.stop()
+        assert [answer.result().status_code for answer in answers] == [200, 200, 200]
+        assert process.exit_code() == 0
+
+
+def test_a_signal_while_the_model_loads_ends_it_at_once(tmp_path: Path) -> None:
+    with serving(tmp_path, "never", SHUTDOWN_TIMEOUT_S="60") as process:
+        wait_until(lambda: process.ask("/livez") == 200 and "loading" in process.log, "the model to load")
+        assert process.ask("/readyz") == 503
+        process.stop()
+        assert process.exit_code() == 0
+
+
+def test_a_device_that_hangs_does_not_keep_it_beyond_its_time(tmp_path: Path) -> None:
+    with serving(tmp_path, "fragile", SHUTDOWN_TIMEOUT_S="2") as process, ThreadPoolExecutor() as threads:
+        process.await_ready()
+        answer = threads.submit(embed, process, "hang")
+        wait_until(lambda: "hanging" in process.log, "the device to hang")
+        process.stop()
+        began = time.monotonic()
+        assert process.exit_code() == 0
+        assert time.monotonic() - began < 4
+        assert isinstance(answer.exception(), httpx.TransportError) or answer.result().status_code >= 500
+
+
+def test_a_task_that_dies_ends_the_process_with_code_1(tmp_path: Path) -> None:
+    with serving(tmp_path, "fragile") as process:
+        process.await_ready()
+        assert embed(process, "break").status_code == 503
+        assert process.exit_code() == 1
+        assert "Task batcher died" in process.log
+        assert "a bug in the encoder" in process.log
+
+
+def test_a_task_that_dies_ends_bare_uvicorn_too(tmp_path: Path) -> None:
+    with sidecar_process(tmp_path, UVICORN, SIDECAR_TEST_ENCODER="fragile") as process:
+        process.await_ready()
+        assert embed(process, "break").status_code == 503
+        assert process.exit_code() == -signal.SIGTERM
+        assert "Task batcher died" in process.log
+
+
+def test_a_model_that_cannot_be_loaded_ends_it_with_code_1_and_one_line(tmp_path: Path) -> None:
+    with serving(tmp_path, "unreadable", LOG_FORMAT="%(levelname)s %(message)s") as process:
+        assert process.exit_code() == 1
+        assert "CRITICAL /nowhere/model.safetensors cannot be read: is it cut off?\n" in process.log
+        assert "Traceback" not in process.log
+
+
+def test_a_setting_that_does_not_go_with_the_machine_ends_it_with_code_2(tmp_path: Path) -> None:
+    with serving(tmp_path, "refused", LOG_FORMAT="%(levelname)s %(message)s") as process:
+        assert process.exit_code() == 2
+        assert "CRITICAL REQUIRE_CUDA='1': there is no GPU\n" in process.log
+        assert "CRITICAL CUDA_DEVICE='cuda:7': there is no such GPU\n" in process.log
+        assert "Traceback" not in process.log
+
+
+def test_a_wrong_setting_ends_bare_uvicorn_with_code_2_before_anything_is_loaded(tmp_path: Path) -> None:
+    wrong = {"BATCH_MAX_VIEWS": "none", "LOG_LEVEL": "LOUD"}
+    with sidecar_process(tmp_path, UVICORN, SIDECAR_TEST_ENCODER="hash", **wrong) as process:
+        assert process.exit_code() == 2
+        lines = sorted(process.log.splitlines())
+        assert [line.partition("=")[0] for line in lines] == ["BATCH_MAX_VIEWS", "LOG_LEVEL"]
+
+
+def test_bare_uvicorn_serves_and_stops(tmp_path: Path) -> None:
+    with sidecar_process(tmp_path, UVICORN, SIDECAR_TEST_ENCODER="hash") as process:
+        process.await_ready()
+        assert embed(process, "a").status_code == 200
+        process.stop()
+        assert process.exit_code() == -signal.SIGTERM
+        assert "Traceback" not in process.log
+
+
+def waiting_views(process: Process) -> int:
+    return int(httpx.get(f"{process.url}/status").json()["lanes"]["query"]["waiting_views"])
