@@ -113,17 +113,16 @@ async def _prepare_bare(connection: Connection) -> None:
 async def _bare_write(
     connection: Connection, watch: Watch, keys: Sequence[tuple[str, ...]], packed: list[bytes]
 ) -> None:
+    """All rows of the batch in one statement."""
     statement = (
-        "insert into public.bare_companion select u.id, u.v from unnest($1::public.vector[], $2::text[]::bigint[]) u(v, id) "
-        "on conflict (id) do update set embedding = excluded.embedding"
+        """insert into public.bare_companion select u.id, u.v
+           from unnest($1::public.vector[], $2::text[]::bigint[]) as u(v, id)
+           on conflict (id) do update set embedding = excluded.embedding"""
         if watch.has_companion
-        else "update public.bare t set embedding = u.v "
-        "from unnest($1::public.vector[], $2::text[]::bigint[]) u(v, id) where t.id = u.id"
+        else """update public.bare t set embedding = u.v
+           from unnest($1::public.vector[], $2::text[]::bigint[]) as u(v, id) where t.id = u.id"""
     )
-    for i in range(0, len(keys), ROWS_PER_WRITE):
-        await connection.execute(
-            statement, packed[i : i + len(keys)][:ROWS_PER_WRITE], *columns_of(keys[i : i + ROWS_PER_WRITE])
-        )
+    await connection.execute(statement, packed[: len(keys)], *columns_of(keys))
 
 
 async def _claim_and_read(

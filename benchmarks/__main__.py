@@ -1,0 +1,90 @@
+"""`make bench`: measures every figure of the README; prints a table and writes JSON."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psycopg
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.figure import Figure
+from benchmarks.lag import measure_lag
+from benchmarks.pipeline import measure_pipeline
+from benchmarks.queue_cycle import measure_queue_cycle
+from benchmarks.scratch import scratch_server
+from benchmarks.triggers import measure_triggers
+from tests.servers import Server
+
+PARTS = ("queue", "triggers", "lag", "pipeline")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measures every figure of the README on an embedded Postgres.")
+    parser.add_argument("parts", nargs="*", default=PARTS, help=f"which of: {', '.join(PARTS)}; default: all")
+    parser.add_argument(
+        "--json", type=Path, default=Path("benchmarks/figures.json"), help="where the figures are written"
+    )
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING)
+    with scratch_server() as server:
+        hardware = _hardware(server)
+        figures = [figure for part in arguments.parts for figure in _measure(part, server)]
+    _print(hardware, figures)
+    report = {"hardware": hardware, "figures": [figure.as_json() for figure in figures]}
+    arguments.json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def _measure(part: str, server: Server) -> list[Figure]:
+    if part == "queue":
+        return uvloop.run(measure_queue_cycle(server, rows=20_000))
+    if part == "triggers":
+        return measure_triggers(server, rows=100_000)
+    if part == "lag":
+        return uvloop.run(measure_lag(server, inserts=200))
+    if part == "pipeline":
+        return uvloop.run(measure_pipeline(server, rows=8_000))
+    raise SystemExit(f"there is no part {part!r}; there are: {', '.join(PARTS)}")
+
+
+def _hardware(server: Server) -> dict[str, Any]:
+    with psycopg.connect(server.url) as connection:
+        (version,) = connection.execute("show server_version").fetchone() or ("?",)
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "postgres": version,
+    }
+
+
+def _processor() -> str:
+    """The model's name; empty where the system does not tell."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists():
+        return platform.processor()
+    names = [
+        line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
+    ]
+    return names[0] if names else platform.processor()
+
+
+def _print(hardware: dict[str, Any], figures: list[Figure]) -> None:
+    console = Console()
+    console.print(" · ".join(f"{name}: {value}" for name, value in hardware.items()))
+    table = Table("figure", "value", "unit", "target", "met")
+    for figure in figures:
+        met = "" if figure.met is None else ("yes" if figure.met else "NO")
+        table.add_row(figure.name, f"{figure.value:,.2f}", figure.unit, figure.target or "", met)
+    console.print(table)
+
+
+main()

@@ -1,0 +1,139 @@
+"""Commit to vector visible, with the timed device."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+
+import psycopg
+
+from benchmarks.figure import Figure
+from benchmarks.running import running_ingest
+from benchmarks.scratch import execute, scratch_database
+from tests.encoders import TimedEncoder
+from tests.servers import Server
+from tests.waiting import wait_until_async
+
+ENCODE_MS = 5.0
+TARGET = f"<= {ENCODE_MS + 20:g}"
+LOOK_EVERY_S = 0.001
+OPEN_S = 0.5
+
+Inserted = dict[int, float]
+Insert = Callable[[psycopg.AsyncConnection], Awaitable[int]]
+
+
+async def measure_lag(server: Server, inserts: int) -> list[Figure]:
+    """p50 and p95 for single inserts when idle, at half load, and from transactions that stay open for 500 ms."""
+    figures = []
+    for name, scenario in (
+        ("single inserts when idle", _idle),
+        ("Poisson arrivals at half load", _poisson),
+        ("from a transaction that was open for 500 ms", _late_commits),
+    ):
+        with scratch_database(server) as url:
+            execute(
+                url,
+                "create table docs (id bigint generated always as identity primary key, body text)",
+                "select sidecar.watch('docs', source => 'body', target => 'embedding', index => 'none')",
+            )
+            lags = await _run(url, scenario, inserts)
+        figures += [
+            Figure(f"commit to vector, {name}, p50 ({ENCODE_MS:g} ms encode)", lags[len(lags) // 2], "ms"),
+            Figure(
+                f"commit to vector, {name}, p95 ({ENCODE_MS:g} ms encode)", lags[int(len(lags) * 0.95)], "ms", TARGET
+            ),
+        ]
+    return figures
+
+
+async def _run(url: str, scenario: Callable[[str, Inserted, int], Awaitable[None]], inserts: int) -> list[float]:
+    """Sorted lags in ms."""
+    committed: Inserted = {}
+    seen: Inserted = {}
+    async with running_ingest(url, TimedEncoder(ENCODE_MS)):
+        await _until_backfilled(url)
+        watcher = asyncio.create_task(_watch(url, seen), name="watcher")
+        await scenario(url, committed, inserts)
+        await wait_until_async(_all_in(committed, seen), "the last vectors", timeout_s=30)
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
+    return sorted((seen[row] - at) * 1000 for row, at in committed.items())
+
+
+def _all_in(committed: Inserted, seen: Inserted) -> Callable[[], Awaitable[bool]]:
+    async def all_seen() -> bool:
+        return committed.keys() <= seen.keys()
+
+    return all_seen
+
+
+async def _until_backfilled(url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+
+        async def is_finished() -> bool:
+            cursor = await connection.execute(b"select count(*) from sidecar.scans where finished_at is not null")
+            return await cursor.fetchone() == (1,)
+
+        await wait_until_async(is_finished, "the backfill of an empty table")
+
+
+async def _watch(url: str, seen: Inserted) -> None:
+    """Looks every millisecond which rows have their vector; a lag is measured up to a look too long."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        while True:
+            cursor = await connection.execute(
+                b"select id from docs where embedding is not null and id > %s", [_all_seen_up_to(seen)]
+            )
+            now = time.perf_counter()
+            for (row,) in await cursor.fetchall():
+                seen.setdefault(row, now)
+            await asyncio.sleep(LOOK_EVERY_S)
+
+
+def _all_seen_up_to(seen: Inserted) -> int:
+    """Generated ids have no gaps here; looking at the last two hundred is cheap and misses none."""
+    return max(0, len(seen) - 200)
+
+
+async def _insert(connection: psycopg.AsyncConnection) -> int:
+    cursor = await connection.execute(b"insert into docs (body) values (%s) returning id", [f"text {random.random()}"])
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def _idle(url: str, committed: Inserted, inserts: int) -> None:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        for _ in range(inserts):
+            await asyncio.sleep(random.uniform(0.02, 0.3))
+            row = await _insert(connection)
+            committed[row] = time.perf_counter()
+
+
+async def _poisson(url: str, committed: Inserted, inserts: int) -> None:
+    rate_per_s = 0.5 * 1000 / ENCODE_MS
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        due = time.perf_counter()
+        for _ in range(inserts * 4):
+            due += random.expovariate(rate_per_s)
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            row = await _insert(connection)
+            committed[row] = time.perf_counter()
+
+
+async def _late_commits(url: str, committed: Inserted, inserts: int) -> None:
+    """Ten writers side by side, so that events below the low-water mark commit after others were claimed."""
+
+    async def write() -> None:
+        async with await psycopg.AsyncConnection.connect(url) as connection:
+            for _ in range(max(1, inserts // 20)):
+                await asyncio.sleep(random.uniform(0, 1))
+                row = await _insert(connection)
+                await asyncio.sleep(OPEN_S)
+                await connection.commit()
+                committed[row] = time.perf_counter()
+
+    await asyncio.gather(*(write() for _ in range(10)))

@@ -1,0 +1,108 @@
+"""Rows a second from end to end, beside what the device alone can do."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psycopg
+from PIL import Image
+
+from benchmarks.figure import Figure
+from benchmarks.running import running_ingest
+from benchmarks.scratch import execute, scratch_database
+from sidecar.batching.encoder import Encoder
+from sidecar.config import Settings
+from sidecar.model.loading import load_encoder
+from sidecar.model.tiny import make_tiny_model
+from tests.encoders import TimedEncoder
+from tests.servers import Server
+from tests.waiting import wait_until_async
+
+TEXT_MS, VIEW_MS = 1.0, 5.0
+VIEWS_OF_640_BY_480 = 8  # two scales, equal crops encoded once
+
+
+async def measure_pipeline(server: Server, rows: int) -> list[Figure]:
+    """A backlog that is there when the watch begins, from the first vector to the last."""
+    texts = await _texts_per_s(server, TimedEncoder(TEXT_MS), rows)
+    pictures = await _pictures_per_s(server, TimedEncoder(VIEW_MS, view_size=384), rows // 16)
+    text_rate, picture_rate = 1000 / TEXT_MS, 1000 / VIEW_MS / VIEWS_OF_640_BY_480
+    figures = [
+        Figure(f"pipeline, texts, device of {text_rate:g} texts/s", texts / text_rate, "of the device", ">= 0.9"),
+        Figure(
+            f"pipeline, 640x480 JPEGs with 8 views, device of {picture_rate:g} pictures/s",
+            pictures / picture_rate,
+            "of the device",
+            ">= 0.9",
+        ),
+    ]
+    with tempfile.TemporaryDirectory() as directory:
+        encoder = _tiny_model(Path(directory))
+        figures += [
+            Figure(
+                "pipeline, texts, small real model on the CPU", await _texts_per_s(server, encoder, rows // 2), "rows/s"
+            ),
+            Figure(
+                "pipeline, 640x480 JPEGs with TTA, small real model on the CPU",
+                await _pictures_per_s(server, encoder, rows // 32),
+                "rows/s",
+            ),
+        ]
+    return figures
+
+
+def _tiny_model(directory: Path) -> Encoder:
+    make_tiny_model(directory)
+    return load_encoder(Settings(vision_model_id=f"local-dir:{directory}", require_cuda=False))
+
+
+async def _texts_per_s(server: Server, encoder: Encoder, rows: int) -> float:
+    with scratch_database(server) as url:
+        execute(
+            url,
+            "create table docs (id bigint generated always as identity primary key, body text)",
+            f"insert into docs (body) select 'document number ' || i from generate_series(1, {rows}) i",
+            "select sidecar.watch('docs', source => 'body', target => 'embedding', index => 'none')",
+        )
+        return await _drain(url, encoder, rows)
+
+
+async def _pictures_per_s(server: Server, encoder: Encoder, rows: int) -> float:
+    with scratch_database(server) as url:
+        execute(url, "create table docs (id bigint generated always as identity primary key, photo bytea)")
+        _insert_pictures(url, rows)
+        execute(url, "select sidecar.watch('docs', source => 'photo', target => 'embedding', index => 'none')")
+        return await _drain(url, encoder, rows)
+
+
+def _insert_pictures(url: str, rows: int) -> None:
+    random = np.random.default_rng(0)
+    with psycopg.connect(url, autocommit=True) as connection:
+        for _ in range(rows):
+            coarse = random.integers(0, 255, (12, 16, 3), np.uint8)
+            buffer = io.BytesIO()
+            Image.fromarray(coarse).resize((640, 480), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=85)
+            connection.execute("insert into docs (photo) values (%s)", [buffer.getvalue()])
+
+
+async def _drain(url: str, encoder: Encoder, rows: int) -> float:
+    """Rows per second, from the first vectors that are seen to the last."""
+    async with running_ingest(url, encoder), await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+
+        async def count() -> int:
+            cursor = await connection.execute("select count(*) from docs where embedding is not null")
+            row = await cursor.fetchone()
+            return 0 if row is None else int(row[0])
+
+        await wait_until_async(count, "the first vector", timeout_s=60)
+        first, started = await count(), time.perf_counter()
+
+        async def all_done() -> bool:
+            return await count() == rows
+
+        await wait_until_async(all_done, f"{rows} vectors", timeout_s=300)
+        return (rows - first) / (time.perf_counter() - started)

@@ -1,0 +1,48 @@
+"""An ingest that runs in this process, composed as sidecar/app.py does it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from pydantic import SecretStr
+
+from sidecar.batching.batcher import Batcher
+from sidecar.batching.embedder import Embedder
+from sidecar.batching.encoder import Encoder
+from sidecar.batching.lane_queues import BatchSettings
+from sidecar.config import Settings
+from sidecar.ingest.ingest import Ingest
+from sidecar.pictures.picture import ViewSettings
+from sidecar.pictures.pool import DecoderPool, DecoderSettings
+
+
+@asynccontextmanager
+async def running_ingest(url: str, encoder: Encoder) -> AsyncIterator[None]:
+    """Default settings, apart from the database. An ingest that dies ends the block with its error."""
+    settings = Settings(database_url=SecretStr(url))
+    views = ViewSettings.from_settings(settings, encoder.view_size)
+    decoders = DecoderPool(
+        DecoderSettings(
+            views=views,
+            processes=settings.decode_processes,
+            timeout_s=settings.decode_timeout_s,
+            max_image_bytes=settings.max_image_bytes,
+            max_image_pixels=settings.max_image_pixels,
+            memory_bytes=settings.decode_memory_bytes,
+        )
+    )
+    batcher = Batcher(encoder, BatchSettings(settings.batch_max_views, settings.batch_window_ms / 1000, 512, 1024, 0.1))
+    await decoders.start()
+    device = asyncio.create_task(batcher.run(), name="device")
+    ingest = Ingest(settings, Embedder(encoder, batcher, decoders), encoder)
+    task = asyncio.create_task(ingest.run(), name="ingest")
+    try:
+        yield
+    finally:
+        ingest.request_stop()
+        await task
+        device.cancel()
+        await asyncio.gather(device, return_exceptions=True)
+        await decoders.close()
