@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sidecar.errors import Contention, DatabaseError, StatementRejected, WatchChanged
 from sidecar.ingest.backoff import retry_delay_s
@@ -17,7 +17,7 @@ from sidecar.ingest.encoding import Encoded, Later, RowEncoder
 from sidecar.ingest.lease_keeper import LeaseKeeper
 from sidecar.ingest.side_by_side import side_by_side
 from sidecar.ingest.truncation import clear_truncated
-from sidecar.ingest.verdict import MAX_ATTEMPTS, Claimed, group_by_key, judge
+from sidecar.ingest.verdict import Claimed, group_by_key, judge
 from sidecar.ingest.writer import ROWS_PER_WRITE, Writer
 from sidecar.postgres.completion import Result
 from sidecar.postgres.events import Event, Key, Lease, delay, release
@@ -77,10 +77,7 @@ class Batch:
             if event.key is None:
                 await clear_truncated(self._context.database, claim.watch, claim.lease, event.gen)
                 self._keeper.drop([event.gen])
-        grouped = group_by_key(claim.events)
-        worn_out = [c for c in grouped.values() if c.attempts > MAX_ATTEMPTS]
-        await self._write([_crashed(c) for c in worn_out])
-        await self._read_and_encode({c.key: c for c in grouped.values() if c.attempts <= MAX_ATTEMPTS})
+        await self._read_and_encode(group_by_key(claim.events))
 
     async def _read_and_encode(self, wanted: dict[Key, Claimed]) -> None:
         settings, watch = self._context.settings, self._claim.watch
@@ -98,7 +95,7 @@ class Batch:
         results: list[Encoded] = []
         to_encode: list[tuple[Claimed, bytes]] = []
         for row in rows:
-            claimed = wanted[row.key]
+            claimed = replace(wanted[row.key], version=row.version)
             result = judge(claimed, row, max_row_bytes, limit_name)
             if result is not None:
                 results.append(result)
@@ -134,9 +131,3 @@ class Batch:
             logger.warning(
                 "could not release events on %s; their lease runs out by itself: %s", self._claim.watch.label, error
             )
-
-
-def _crashed(claimed: Claimed) -> Result:
-    return claimed.failure(
-        "worker_crashed", f"the sidecar ended {claimed.attempts - 1} times while it worked on this row"
-    )

@@ -15,15 +15,16 @@ MAX_ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """All events in hand of one key."""
+    """All events in hand of one key. `version` is that of its ledger entry, once it is read."""
 
     key: Key
     gens: tuple[int, ...]
     attempts: int
     force: bool
+    version: str | None = None
 
     def result(self, outcome: Outcome, content_hash: bytes | None = None) -> Result:
-        return Result(self.key, self.gens, outcome, content_hash, attempts=self.attempts)
+        return Result(self.key, self.gens, outcome, content_hash, attempts=self.attempts, version=self.version)
 
     def failure(self, reason: str, message: str) -> Result:
         return replace(self.result(Outcome.FAILED, FAILED), reason=reason, message=message)
@@ -63,5 +64,9 @@ def judge(claimed: Claimed, row: Row, max_row_bytes: int, limit_name: str) -> Re
             claimed.result(Outcome.UNCHANGED, content_hash),
             vector_digest=row.ledger_digest,
             truncated=row.ledger_truncated,
+        )
+    if claimed.attempts > MAX_ATTEMPTS:
+        return claimed.failure(
+            "worker_crashed", f"the sidecar ended {claimed.attempts - 1} times while it worked on this row"
         )
     return None

@@ -2,7 +2,11 @@
 
 Order of locks, the same everywhere: watch row (FOR SHARE) → events (skip locked) → user's rows (skip locked) → ledger
 keys (sorted). Nothing here waits for a user's row except `complete(…, wait_for_rows=True)`, which is called for rows
-alone.
+alone and waits before it takes any other lock.
+
+A result counts only if the ledger entry of its key is still the one that was read together with the content. So each
+write was read after the one before was committed, and the content of a key never goes back in time, whatever the
+order of the events.
 """
 
 from __future__ import annotations
@@ -37,7 +41,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The outcome of one key. `gens` are all its events in hand; the highest one guards the write.
+    """The outcome of one key. `gens` are all its events in hand, `version` is that of the ledger entry as read.
 
     `packed_vector` and `vector_digest` belong to VECTOR; `vector_digest` of UNCHANGED is the ledger's own.
     """
@@ -52,6 +56,7 @@ class Result:
     attempts: int = 1
     reason: str = ""
     message: str = ""
+    version: str | None = None
 
     @property
     def gen(self) -> int:
@@ -63,10 +68,10 @@ class Completion:
     """Where each result went. Exactly one list holds it."""
 
     written: list[Result] = field(default_factory=list)
-    overtaken: list[Result] = field(default_factory=list)  # a newer generation, or a TRUNCATE, was there first
+    overtaken: list[Result] = field(default_factory=list)  # a TRUNCATE was there first
     lost: list[Result] = field(default_factory=list)  # the lease is somebody else's
     not_now: list[Result] = field(default_factory=list)  # the row is locked by another transaction
-    stale: list[Result] = field(default_factory=list)  # UNCHANGED no longer holds: read it again
+    stale: list[Result] = field(default_factory=list)  # somebody wrote this key since it was read: read it again
     lags_ms: list[float] = field(default_factory=list)  # event to vector, of live events whose vector was written
 
 
@@ -92,39 +97,31 @@ async def complete(
     """Completes at most some dozens of results in one transaction. `results` have distinct keys.
 
     Raises WatchChanged where the watch was unwatched or its fingerprint is another, WriteSuppressed, Contention, and
-    StatementRejected where the user's table refuses a row. After any of them nothing was written.
+    StatementRejected where the user's table refuses a row. After any of them nothing was written; the transaction that
+    is still open then ends when the connection goes back to its pool.
     """
-    try:
-        await connection.execute(statement("begin_complete"))
-        if wait_for_rows:
-            await connection.execute(statement("wait_longer"))
-        done = await _complete(connection, watch, fingerprint, lease, results, wait_for_rows)
-        await connection.execute("commit")
-    except BaseException:
-        if not connection.is_closed():
-            await connection.execute("rollback")
-        raise
-    return done
-
-
-async def _complete(
-    connection: Connection,
-    watch: Watch,
-    fingerprint: str,
-    lease: Lease,
-    results: Sequence[Result],
-    wait_for_rows: bool,
-) -> Completion:
+    await connection.execute(statement("begin_complete"))
+    if wait_for_rows:
+        await _wait_for_rows(connection, watch, results)
     done = Completion()
     state = await _lock_watch_and_events(connection, watch, fingerprint, lease, results)
     current = _split(results, state, done)
-    with_vector = await _lock_rows(connection, watch, current, wait_for_rows, done)
+    with_vector = await _lock_rows(connection, watch, current, done)
+    if wait_for_rows:  # what cannot be locked now is gone
+        done.stale, done.not_now = done.not_now, []
     current = [r for r in current if r.key in with_vector or r.outcome is Outcome.MISSING]
     current = await _drop_stale(connection, watch, current, done)
     await _finish(connection, watch, current, state.held, lease, done)
     await _clear_vectors(connection, watch, done.written, with_vector)
     await _settle_failures(connection, watch, done.written, state.has_failures)
+    await connection.execute("commit")
     return done
+
+
+async def _wait_for_rows(connection: Connection, watch: Watch, results: Sequence[Result]) -> None:
+    await connection.execute(statement("wait_longer"))
+    await connection.execute(watch.sql("wait_for_row"), *columns_of([r.key for r in results]))
+    await connection.execute(statement("wait_no_longer"))
 
 
 async def _lock_watch_and_events(
@@ -152,26 +149,18 @@ def _split(results: Sequence[Result], state: _Locked, done: Completion) -> list[
 
 
 async def _lock_rows(
-    connection: Connection, watch: Watch, results: Sequence[Result], wait_for_rows: bool, done: Completion
+    connection: Connection, watch: Watch, results: Sequence[Result], done: Completion
 ) -> dict[Key, bool]:
     """Key → whether the row holds a vector now. Companion tables are written by nobody else: no lock is needed."""
     present = [r for r in results if r.outcome is not Outcome.MISSING]
     if watch.has_companion:
         return {r.key: True for r in present}
-    name = "lock_rows_waiting" if wait_for_rows else "lock_rows"
-    locked = await _positions(connection, watch, name, present)
-    for i, result in enumerate(present, 1):
-        if i not in locked:
-            # After waiting, a row that is not there was deleted: the delete's own, higher event does the rest.
-            (done.overtaken if wait_for_rows else done.not_now).append(result)
-    return {present[i - 1].key: has_vector for i, has_vector in locked.items()}
-
-
-async def _positions(connection: Connection, watch: Watch, name: str, results: Sequence[Result]) -> dict[int, bool]:
-    if not results:
+    if not present:
         return {}
-    rows = await connection.fetch(watch.sql(name), *columns_of([r.key for r in results]))
-    return {row["position"]: row["has_vector"] for row in rows}
+    rows = await connection.fetch(watch.sql("lock_rows"), *columns_of([r.key for r in present]))
+    locked = {present[row["position"] - 1].key: row["has_vector"] for row in rows}
+    done.not_now = [r for r in present if r.key not in locked]
+    return locked
 
 
 async def _drop_stale(
@@ -195,10 +184,11 @@ async def _finish(
     lease: Lease,
     done: Completion,
 ) -> None:
-    events = [gen for r in (*results, *done.overtaken) for gen in r.gens if gen in held]
+    void = [gen for r in done.overtaken for gen in r.gens if gen in held]
     if not results:
-        await connection.execute(watch.sql("delete_events"), events, lease.token)
+        await connection.execute(watch.sql("delete_events"), void, lease.token)
         return
+    events = [(gen, r.gen) for r in results for gen in r.gens if gen in held]
     row = await connection.fetchrow(
         watch.sql("finish_in_companion" if watch.has_companion else "finish_in_row"),
         [r.gen for r in results],
@@ -206,14 +196,16 @@ async def _finish(
         [r.vector_digest for r in results],
         [r.truncated for r in results],
         [r.packed_vector for r in results],
-        events,
+        [r.version for r in results],
+        [gen for gen, _ in events] + void,
+        [needed for _, needed in events] + [None] * len(void),
         lease.token,
         *columns_of([r.key for r in results]),
     )
     assert row is not None, "a select of aggregates has one row"
-    recorded = frozenset(row["recorded"] or ())
-    done.written = [r for r in results if r.gen in recorded]
-    done.overtaken += [r for r in results if r.gen not in recorded]
+    passed = frozenset(row["passed"] or ())
+    done.written = [r for r in results if r.gen in passed]
+    done.stale += [r for r in results if r.gen not in passed]
     done.lags_ms = row["lags_ms"] or []
     if row["written"] < sum(r.packed_vector is not None for r in done.written):
         raise _suppressed(done.written)

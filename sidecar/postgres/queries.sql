@@ -125,12 +125,13 @@ select extract(epoch from min(d.run_at) - now())::float8 from {delayed} d
 -- name: read_rows
 -- Primary keys of the user's table, the ledger and the companion; no locks. A second statement after the claim, so that it
 -- sees every content that is as old as the claimed generation, or newer. $1 bytes for the whole answer, $2 bytes for one row.
--- A row beyond $1 comes without content and is asked for again; the first one always comes.
-select s.position, s.found, s.bytes as size_bytes, s.has_vector, s.content_hash, s.vector_digest, s.truncated, s.digest_matches,
+-- A row beyond $1 comes without content and is asked for again; the first one always comes. `version` names the ledger entry
+-- in the snapshot that the content is read in: complete replaces this very entry, or none.
+select s.position, s.found, s.bytes as size_bytes, s.has_vector, s.version, s.content_hash, s.vector_digest, s.truncated, s.digest_matches,
        case when s.bytes <= $2 and (s.total <= $1 or s.position = 1) then s.content end as content
 from (
     select u.position, {row_found:t} as found, {bytes:t} as bytes, {content:t} as content,
-           {home_target} is not null as has_vector, l.content_hash, l.vector_digest, coalesce(l.truncated, false) as truncated,
+           {home_target} is not null as has_vector, l.xmin::text as version, l.content_hash, l.vector_digest, coalesce(l.truncated, false) as truncated,
            case when l.vector_digest is not null and {home_target} is not null
                 then sha256({vector_send}({home_target})) = l.vector_digest end as digest_matches,
            sum(least({bytes:t}, $2)) over (order by u.position) as total
@@ -153,8 +154,10 @@ set local lock_timeout = '250ms';
 set local idle_in_transaction_session_timeout = '2s'
 
 -- name: wait_longer
--- For a row that is completed alone.
 set local lock_timeout = '2s'
+
+-- name: wait_no_longer
+set local lock_timeout = '250ms'
 
 -- name: lock_watch_and_events
 -- The watch row FOR SHARE: unwatch and reembed wait for us, other completes do not. An event that another claimer holds,
@@ -175,12 +178,9 @@ from unnest({keys:1}) with ordinality as u({k}, position)
 join {table} t on {is_row:t,u}
 for no key update of t skip locked
 
--- name: lock_rows_waiting
--- The same for rows completed alone: waits up to lock_timeout.
-select u.position, t.{target} is not null as has_vector
-from unnest({keys:1}) with ordinality as u({k}, position)
-join {table} t on {is_row:t,u}
-for no key update of t
+-- name: wait_for_row
+-- The same for one row, up to lock_timeout. It comes before all other locks: a user who holds the row may be waiting for ours.
+select from unnest({keys:1}) as u({k}) join {table} t on {is_row:t,u} for no key update of t
 
 -- name: recheck_unchanged
 -- Under the row lock: the vector still is the one that the ledger knows, and was made of this content. $1 content hashes.
@@ -192,60 +192,80 @@ where sha256({vector_send}(h.{target})) = l.vector_digest
 
 -- name: finish_in_row
 -- Ledger, vectors and events in one statement: three would cost a third of the whole in round trips. Ledger keys are
--- written in key order, so that two sidecars cannot deadlock, and only over a lower generation; only keys that passed get
--- their vector. Rows are locked by lock_rows: fewer are written if a BEFORE trigger of the user's suppresses one.
--- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 vectors (NULL: none to write), $6 events to delete,
--- $7 lease token. Events go by generation, never by key.
+-- written in key order, so that two sidecars cannot deadlock. Compare-and-set: an entry is replaced only if it is the one
+-- that was read together with the content, so contents reach the ledger in the order in which they were read. Generations
+-- do not tell that order: events of scans, retries and delays take theirs without the row's lock, perhaps above that of an
+-- edit which commits later. A tombstone takes a new generation, above every event in hand that may have read the row.
+-- Only keys that passed get their vector, and lose their events. Rows are locked by
+-- lock_rows: fewer are written if a BEFORE trigger of the user's suppresses one.
+-- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 vectors (NULL: none to write), $6 versions of the
+-- ledger entries as read (NULL: there was none), $7 events to delete (by generation, never by key), $8 for each of them the
+-- generation in $1 that has to pass (NULL: none), $9 lease token.
 with wanted as materialized (
-    select * from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $5::{vector}[], {keys:8})
-        as u(gen, content_hash, vector_digest, truncated, embedding, {k})
+    select u.*, case when u.content_hash is null then nextval('sidecar.generation') else u.event_gen end as gen
+    from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $5::{vector}[], $6::text[], {keys:10})
+        as u(event_gen, content_hash, vector_digest, truncated, embedding, version, {k})
 ), recorded as (
     insert into {ledger} as l ({k}, gen, content_hash, vector_digest, truncated)
     select {k}, gen, content_hash, vector_digest, truncated from wanted order by {k}
-    on conflict ({k}) do update set gen = excluded.gen, content_hash = excluded.content_hash,
+    on conflict ({k}) do update set gen = greatest(l.gen, excluded.gen), content_hash = excluded.content_hash,
         vector_digest = excluded.vector_digest, truncated = excluded.truncated,
         embedded_at = case when l.vector_digest = excluded.vector_digest then l.embedded_at else excluded.embedded_at end
-        where l.gen < excluded.gen
-    returning l.gen
+        where l.xmin::text = (select w.version from wanted w where w.gen = excluded.gen)
+    returning {ledger_key:l}
+), passed as materialized (
+    select w.* from wanted w join recorded r on {same:r,w}
 ), written as (
-    update {table} t set {target} = w.embedding from wanted w join recorded r using (gen)
-    where {is_row:t,w} and w.embedding is not null
+    update {table} t set {target} = p.embedding from passed p
+    where {is_row:t,p} and p.embedding is not null
     returning 1
 ), deleted as (
-    delete from {events} e where e.gen = any ($6::bigint[]) and e.lease_token = $7 returning e.gen, e.backfill, e.enqueued_at
+    delete from {events} e using unnest($7::bigint[], $8::bigint[]) as d(gen, needs)
+    where e.gen = d.gen and e.lease_token = $9 and (d.needs is null or d.needs in (select p.event_gen from passed p))
+    returning e.gen, e.backfill, e.enqueued_at
 )
-select (select array_agg(r.gen) from recorded r) as recorded, (select count(*) from written) as written,
+select (select array_agg(p.event_gen) from passed p) as passed, (select count(*) from written) as written,
        (select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000)
-        from deleted d join wanted w using (gen) where w.embedding is not null and not d.backfill) as lags_ms
+        from deleted d join passed p on p.gen = d.gen where p.embedding is not null and not d.backfill) as lags_ms
 
 -- name: finish_in_companion
 -- Ledger, vectors and events in one statement: three would cost a third of the whole in round trips. Ledger keys are
--- written in key order, so that two sidecars cannot deadlock, and only over a lower generation; only keys that passed get
--- their vector. Nobody else writes the companion table.
--- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 vectors (NULL: none to write), $6 events to delete,
--- $7 lease token. Events go by generation, never by key.
+-- written in key order, so that two sidecars cannot deadlock. Compare-and-set: an entry is replaced only if it is the one
+-- that was read together with the content, so contents reach the ledger in the order in which they were read. Generations
+-- do not tell that order: events of scans, retries and delays take theirs without the row's lock, perhaps above that of an
+-- edit which commits later. A tombstone takes a new generation, above every event in hand that may have read the row.
+-- Only keys that passed get their vector, and lose their events. Nobody else writes the
+-- companion table.
+-- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 vectors (NULL: none to write), $6 versions of the
+-- ledger entries as read (NULL: there was none), $7 events to delete (by generation, never by key), $8 for each of them the
+-- generation in $1 that has to pass (NULL: none), $9 lease token.
 with wanted as materialized (
-    select * from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $5::{vector}[], {keys:8})
-        as u(gen, content_hash, vector_digest, truncated, embedding, {k})
+    select u.*, case when u.content_hash is null then nextval('sidecar.generation') else u.event_gen end as gen
+    from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $5::{vector}[], $6::text[], {keys:10})
+        as u(event_gen, content_hash, vector_digest, truncated, embedding, version, {k})
 ), recorded as (
     insert into {ledger} as l ({k}, gen, content_hash, vector_digest, truncated)
     select {k}, gen, content_hash, vector_digest, truncated from wanted order by {k}
-    on conflict ({k}) do update set gen = excluded.gen, content_hash = excluded.content_hash,
+    on conflict ({k}) do update set gen = greatest(l.gen, excluded.gen), content_hash = excluded.content_hash,
         vector_digest = excluded.vector_digest, truncated = excluded.truncated,
         embedded_at = case when l.vector_digest = excluded.vector_digest then l.embedded_at else excluded.embedded_at end
-        where l.gen < excluded.gen
-    returning l.gen
+        where l.xmin::text = (select w.version from wanted w where w.gen = excluded.gen)
+    returning {ledger_key:l}
+), passed as materialized (
+    select w.* from wanted w join recorded r on {same:r,w}
 ), written as (
     insert into {home} as c ({companion_key}, {target})
-    select {k}, w.embedding from wanted w join recorded r using (gen) where w.embedding is not null order by {k}
+    select {k}, p.embedding from passed p where p.embedding is not null order by {k}
     on conflict ({companion_key}) do update set {target} = excluded.{target}
     returning 1
 ), deleted as (
-    delete from {events} e where e.gen = any ($6::bigint[]) and e.lease_token = $7 returning e.gen, e.backfill, e.enqueued_at
+    delete from {events} e using unnest($7::bigint[], $8::bigint[]) as d(gen, needs)
+    where e.gen = d.gen and e.lease_token = $9 and (d.needs is null or d.needs in (select p.event_gen from passed p))
+    returning e.gen, e.backfill, e.enqueued_at
 )
-select (select array_agg(r.gen) from recorded r) as recorded, (select count(*) from written) as written,
+select (select array_agg(p.event_gen) from passed p) as passed, (select count(*) from written) as written,
        (select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000)
-        from deleted d join wanted w using (gen) where w.embedding is not null and not d.backfill) as lags_ms
+        from deleted d join passed p on p.gen = d.gen where p.embedding is not null and not d.backfill) as lags_ms
 
 -- name: clear_vectors_in_row
 update {table} t set {target} = null from unnest({keys:1}) as u({k}) where {is_row:t,u}

@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a key holds. `content` is None where the source is NULL, or longer than asked for (`size_bytes` tells)."""
+    """What a key holds. `content` is None where the source is NULL, or longer than asked for (`size_bytes` tells).
+
+    `version` names the ledger entry that stood there when the content was read; None: there was none.
+    """
 
     key: Key
     found: bool
     size_bytes: int | None
     content: bytes | None
     has_vector: bool
+    version: str | None
     ledger_hash: bytes | None
     ledger_digest: bytes | None
     ledger_truncated: bool
@@ -66,6 +70,7 @@ def _row(key: Key, record: asyncpg.Record) -> Row:
         size_bytes=record["size_bytes"],
         content=record["content"],
         has_vector=record["has_vector"],
+        version=record["version"],
         ledger_hash=record["content_hash"],
         ledger_digest=record["vector_digest"],
         ledger_truncated=record["truncated"],

@@ -1,0 +1,70 @@
+"""Ingest in this process, composed as sidecar/app.py does it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import SecretStr
+
+from sidecar.app import _batch_settings, _decoder_settings
+from sidecar.batching.batcher import Batcher
+from sidecar.batching.embedder import Embedder
+from sidecar.batching.encoder import Encoder
+from sidecar.config import Settings
+from sidecar.ingest.ingest import Ingest
+from sidecar.pictures.pool import DecoderPool
+
+DIMENSIONS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class RunningIngest:
+    """`task` is that of `ingest.run()`. `device` is that of the batcher."""
+
+    ingest: Ingest
+    task: asyncio.Task[None]
+    device: asyncio.Task[None]
+    decoders: DecoderPool
+
+    async def stop(self) -> None:
+        """As SIGTERM does."""
+        self.ingest.request_stop()
+        await asyncio.wait_for(asyncio.shield(self.task), timeout=20)
+
+    async def crash(self) -> None:
+        """As kill -9 does: what is in hand stays leased."""
+        pool = self.ingest._database._pool
+        assert pool is not None
+        pool.terminate()
+        self.task.cancel()
+        await asyncio.wait([self.task])
+
+
+@asynccontextmanager
+async def running_ingest(
+    database_url: str, encoder: Encoder, *, pictures: bool = False, **settings: Any
+) -> AsyncIterator[RunningIngest]:
+    """Stopped at the end of the block, unless the block did. Raises what ended it unexpectedly."""
+    settings = {"poll_interval_s": 0.2, "enable_tta": False, "decode_processes": 2, **settings}
+    configured = Settings(database_url=SecretStr(database_url), **settings)
+    decoders = DecoderPool(_decoder_settings(configured, encoder.view_size))
+    if pictures:
+        await decoders.start()
+    batcher = Batcher(encoder, _batch_settings(configured))
+    ingest = Ingest(configured, Embedder(encoder, batcher, decoders), encoder)
+    device = asyncio.create_task(batcher.run(), name="batcher")
+    task = asyncio.create_task(ingest.run(), name="ingest")
+    running = RunningIngest(ingest, task, device, decoders)
+    try:
+        yield running
+        if not task.cancelled():
+            await running.stop()
+    finally:
+        for each in (task, device):
+            each.cancel()
+        await asyncio.gather(task, device, return_exceptions=True)
+        await decoders.close()

@@ -1,0 +1,208 @@
+"""A watched table as its user sees it, and the oracle: what must stand in it, found with SQL of its own."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from PIL import Image
+from psycopg import sql
+
+from tests.encoders import HashEncoder
+from tests.integration.ingest.composition import DIMENSIONS
+from tests.waiting import wait_until_async
+
+Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
+Key: TypeAlias = tuple[Any, ...]
+
+PATIENCE_S = 20.0
+
+
+@asynccontextmanager
+async def user(database_url: str, *, autocommit: bool = True) -> AsyncIterator[Connection]:
+    """A session of a user. What is still open at the end of the block is rolled back."""
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=autocommit) as connection:
+        yield connection
+        if not connection.closed:
+            await connection.rollback()
+
+
+async def run(connection: Connection, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    """The rows of one statement; parameters are `%s`."""
+    cursor = await connection.execute(query.encode(), parameters or None)
+    return await cursor.fetchall() if cursor.description else []
+
+
+async def value(connection: Connection, query: str, *parameters: Any) -> Any:
+    """The first column of the first row."""
+    rows = await run(connection, query, *parameters)
+    return rows[0][0] if rows else None
+
+
+def picture(seed: int, side: int = 32) -> bytes:
+    """A PNG of noise. With the encoder's own side it reaches the encoder pixel for pixel."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def expected_vector(encoder: HashEncoder, contents: Sequence[str | bytes | None]) -> NDArray[np.float32] | None:
+    """Of a row whose source columns hold `contents`: computed without anything of ours but the encoder."""
+    if isinstance(contents[0], bytes):
+        pixels = np.asarray(Image.open(io.BytesIO(contents[0])).convert("RGB"))
+        vector: NDArray[np.float32] = encoder._vector(pixels.tobytes())
+        return vector
+    text = " ".join(c for c in contents if isinstance(c, str))
+    return encoder.vector_of(text) if text.strip() else None
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedTable:
+    """`connection` is the oracle's own session. `home` is the table that holds the vectors."""
+
+    connection: Connection
+    watch_id: int
+    table: sql.Identifier
+    key: tuple[str, ...]
+    source: tuple[str, ...]
+    target: str
+    companion: sql.Identifier | None
+
+    async def vectors(self) -> dict[Key, NDArray[np.float32] | None]:
+        """Key → stored vector; None for NULL. Rows of a companion without a row of their own are in it too."""
+        query = sql.SQL("select {}, {}::text from {}").format(
+            self._list(self.key), sql.Identifier(self.target), self.companion or self.table
+        )
+        return {row[:-1]: _parse(row[-1]) for row in await (await self.connection.execute(query)).fetchall()}
+
+    async def contents(self) -> dict[Key, tuple[str | bytes | None, ...]]:
+        """Key → what its source columns hold."""
+        query = sql.SQL("select {}, {} from {}").format(self._list(self.key), self._list(self.source), self.table)
+        rows = await (await self.connection.execute(query)).fetchall()
+        return {row[: len(self.key)]: row[len(self.key) :] for row in rows}
+
+    async def wrong(self, encoder: HashEncoder) -> list[str]:
+        """What is not as it must be when nothing is pending."""
+        async with self.connection.transaction():
+            await self.connection.execute("set transaction isolation level repeatable read")
+            contents, vectors = await self.contents(), await self.vectors()
+        failed = await self.failures()
+        problems = [f"{key} has a vector but no row" for key in vectors.keys() - contents.keys()]
+        for key, content in contents.items():
+            expected = None if self._json(key) in failed else expected_vector(encoder, content)
+            if not _same(vectors.get(key), expected):
+                problems.append(
+                    f"{key} has {_describe(vectors.get(key))} where {content!r:.60} makes {_describe(expected)}"
+                )
+        return problems
+
+    async def is_settled(self) -> bool:
+        """Nothing waits, is in hand, or is put off, and no scan is under way."""
+        return not await self.unsettled()
+
+    async def unsettled(self) -> list[tuple[Any, ...]]:
+        query = f"""
+            select 'event', e::text from sidecar.events_{self.watch_id} e
+            union all select 'delayed', d::text from sidecar.delayed_{self.watch_id} d
+            union all select 'scan', s::text from sidecar.scans s where watch_id = %s and finished_at is null limit 5
+        """
+        return await run(self.connection, query, self.watch_id)
+
+    async def settle(self, timeout_s: float = PATIENCE_S) -> None:
+        await wait_until_async(self.is_settled, "every event to be done", timeout_s)
+
+    async def settle_right(self, encoder: HashEncoder, timeout_s: float = PATIENCE_S) -> None:
+        """Waits until nothing is pending, and checks every vector."""
+        await self.settle(timeout_s)
+        assert not (wrong := await self.wrong(encoder)), wrong[:5]
+
+    async def failures(self) -> dict[str, tuple[str, str]]:
+        """Key as JSON → reason and message."""
+        rows = await run(
+            self.connection,
+            "select key::text, reason, message from sidecar.dead_letters where watch_id = %s",
+            self.watch_id,
+        )
+        return {_normal(key): (reason, message) for key, reason, message in rows}
+
+    async def ledger_hash(self, key: Key) -> Any:
+        condition = " and ".join(f"k{i} = %s" for i in range(1, len(key) + 1))
+        query = f"""
+            select coalesce(encode(content_hash, 'escape'), 'tombstone') from sidecar.ledger_{self.watch_id}
+            where {condition}
+        """
+        return await value(self.connection, query, *key)
+
+    async def count(self, what: str, condition: str = "true") -> int:
+        """Rows of events, delayed or ledger."""
+        found: int = await value(
+            self.connection, f"select count(*) from sidecar.{what}_{self.watch_id} where {condition}"
+        )
+        return found
+
+    async def age_leases(self) -> None:
+        """As if the sidecars that hold them had been gone for long."""
+        query = f"""
+            update sidecar.events_{self.watch_id} set lease_until = now() - interval '1 s'
+            where lease_until is not null
+        """
+        await run(self.connection, query)
+
+    async def age_delays(self) -> None:
+        """What was put off is due now."""
+        await run(self.connection, f"update sidecar.delayed_{self.watch_id} set run_at = now()")
+
+    def _json(self, key: Key) -> str:
+        return _normal(json.dumps(dict(zip(self.key, key, strict=True)), default=str))
+
+    @staticmethod
+    def _list(columns: Sequence[str]) -> sql.Composable:
+        return sql.SQL(", ").join(map(sql.Identifier, columns))
+
+
+async def watch(
+    connection: Connection,
+    table: Sequence[str],
+    source: Sequence[str],
+    key: Sequence[str] = ("id",),
+    **options: Any,
+) -> WatchedTable:
+    """Calls sidecar.watch. `table` is (name,) or (schema, name)."""
+    options = {"target": "embedding", "dimensions": DIMENSIONS, "index": "none", **options}
+    name = sql.Identifier(*table)
+    query = sql.SQL("select sidecar.watch({}::text::regclass, source => %s::text[], {})").format(
+        sql.Literal(name.as_string(connection)),
+        sql.SQL(", ").join(sql.SQL("{} => {}").format(sql.Identifier(k), sql.Literal(v)) for k, v in options.items()),
+    )
+    row = await (await connection.execute(query, [list(source)])).fetchone()
+    assert row is not None
+    companion = options.get("companion")
+    home = None if companion is None else sql.Identifier(*table[:-1], companion)
+    return WatchedTable(connection, row[0], name, tuple(key), tuple(source), options["target"], home)
+
+
+def _normal(key: str | Mapping[str, Any]) -> str:
+    loaded = json.loads(key) if isinstance(key, str) else key
+    return json.dumps({k: str(v) for k, v in loaded.items()}, sort_keys=True)
+
+
+def _parse(text: str | None) -> NDArray[np.float32] | None:
+    return None if text is None else np.array(json.loads(text), dtype=np.float32)
+
+
+def _same(stored: NDArray[np.float32] | None, expected: NDArray[np.float32] | None) -> bool:
+    if stored is None or expected is None:
+        return stored is expected
+    return stored.shape == expected.shape and bool(np.allclose(stored, expected, atol=1e-6))
+
+
+def _describe(vector: NDArray[np.float32] | None) -> str:
+    return "no vector" if vector is None else f"[{vector[0]:.4f} …]"
