@@ -114,7 +114,7 @@ class Sidecar:
             return
         async with self._open_decoders(encoder) as decoders:
             batcher = Batcher(encoder, _batch_settings(self._settings))
-            embedder = Embedder(encoder, batcher, decoders)
+            embedder = Embedder(encoder, batcher, decoders, ingest_decodes=self._settings.decode_processes)
             async with self.supervisor.running("batcher", batcher.run()), self._ingesting(embedder, encoder):
                 self._state.batcher, self._state.opened = batcher, Serving(embedder, model)
                 logger.info("Ready: %s", encoder.model_id)

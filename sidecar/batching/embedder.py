@@ -28,12 +28,17 @@ class Embedded:
 
 
 class Embedder:
-    """Both lanes go through the same preparation, so query and row vectors live in one space."""
+    """Both lanes go through the same preparation, so query and row vectors live in one space.
 
-    def __init__(self, encoder: Encoder, batcher: Batcher, decoders: DecoderPool) -> None:
+    At most `ingest_decodes` pictures of rows are with the decoders at once. As many as there are decoder processes keep
+    them busy; more would only stand before a query's picture, which the decoders take in order of arrival.
+    """
+
+    def __init__(self, encoder: Encoder, batcher: Batcher, decoders: DecoderPool, *, ingest_decodes: int = 8) -> None:
         self._encoder = encoder
         self._batcher = batcher
         self._decoders = decoders
+        self._ingest_decodes = asyncio.Semaphore(ingest_decodes)
 
     async def embed_texts(self, texts: Sequence[str], lane: Lane) -> list[Embedded | TextRejected]:
         """One answer for each text, in order: its vector, or TextRejected (`empty_text`) where nothing is left of it.
@@ -49,7 +54,11 @@ class Embedder:
     async def embed_picture(self, image: bytes, lane: Lane) -> Embedded:
         """Decode and encode the bytes of one picture. Raises PictureRejected, Overloaded, DeviceError."""
         with self._batcher.reserved(lane, _USUAL_VIEWS):
-            picture = await self._decoders.decode(image)
+            if lane is Lane.INGEST:
+                async with self._ingest_decodes:
+                    picture = await self._decoders.decode(image)
+            else:
+                picture = await self._decoders.decode(image)
         return Embedded(await self._batcher.encode_picture(picture, lane), truncated=False)
 
 

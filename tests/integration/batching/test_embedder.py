@@ -1,0 +1,133 @@
+"""From texts and bytes to vectors, with real decoder processes."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from typing import TypeAlias
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sidecar.batching.batcher import Batcher
+from sidecar.batching.embedder import Embedded, Embedder
+from sidecar.batching.encoder import Encoder
+from sidecar.batching.lane import Lane
+from sidecar.batching.lane_queues import BatchSettings
+from sidecar.errors import Overloaded, PictureRejected, TextRejected
+from sidecar.pictures.picture import ViewSettings
+from sidecar.pictures.pool import DecoderPool, DecoderSettings
+from tests.encoders import HashEncoder
+
+BATCHES = BatchSettings(max_views=8, window_s=0.0, query_queue_views=64, ingest_queue_views=64, ingest_min_share=0.1)
+VIEWS = ViewSettings(
+    view_size=32,
+    enable_tta=True,
+    crop_size=32,
+    scale_factors=(1.0, 1.35),
+    max_scaled_dim=256,
+    panorama_max_ratio=2.6,
+)
+DECODERS = DecoderSettings(
+    views=VIEWS, processes=1, timeout_s=10, max_image_bytes=1 << 20, max_image_pixels=10**7, memory_bytes=1 << 30
+)
+
+MakeEmbedder: TypeAlias = Callable[..., AbstractAsyncContextManager[Embedder]]
+
+
+@pytest.fixture
+def running_embedder() -> MakeEmbedder:
+    """`async with running_embedder(query_queue_views=…) as embedder`: the batch settings named are changed."""
+
+    @asynccontextmanager
+    async def run(encoder: Encoder | None = None, **changes: int) -> AsyncIterator[Embedder]:
+        encoder = encoder or HashEncoder()
+        batcher = Batcher(encoder, replace(BATCHES, **changes))
+        decoders = DecoderPool(DECODERS)
+        await decoders.start()
+        running = asyncio.create_task(batcher.run(), name="batcher")
+        try:
+            yield Embedder(encoder, batcher, decoders, ingest_decodes=DECODERS.processes)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await decoders.close()
+
+    return run
+
+
+def photo(seed: int) -> bytes:
+    noise = np.random.default_rng(seed).integers(0, 255, (60, 80, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("lane", Lane)
+async def test_texts_are_answered_in_order_and_a_blank_one_fails_no_other(
+    running_embedder: MakeEmbedder, lane: Lane
+) -> None:
+    encoder = HashEncoder()
+    async with running_embedder(encoder) as embedder:
+        answers = await embedder.embed_texts(["a", " ", " ".join("abcd" * 20), "a"], lane)
+    assert isinstance(answers[1], TextRejected)
+    assert answers[1].code == "empty_text"
+    embedded = [answer for answer in answers if isinstance(answer, Embedded)]
+    assert [answer.truncated for answer in embedded] == [False, True, False]
+    np.testing.assert_array_equal(embedded[0].vector, encoder.vector_of("a"))
+    np.testing.assert_array_equal(embedded[0].vector, embedded[2].vector)
+
+
+async def test_a_query_and_a_row_with_the_same_picture_have_the_same_vector(running_embedder: MakeEmbedder) -> None:
+    async with running_embedder() as embedder:
+        query, row, other = await asyncio.gather(
+            embedder.embed_picture(photo(1), Lane.QUERY),
+            embedder.embed_picture(photo(1), Lane.INGEST),
+            embedder.embed_picture(photo(2), Lane.INGEST),
+        )
+    np.testing.assert_array_equal(query.vector, row.vector)
+    assert float(query.vector @ other.vector) < 0.9
+
+
+async def test_one_bad_picture_fails_alone(running_embedder: MakeEmbedder) -> None:
+    pictures = [photo(1), b"no picture", photo(2)]
+    async with running_embedder() as embedder:
+        good, bad, also_good = await asyncio.gather(
+            *(embedder.embed_picture(one, Lane.INGEST) for one in pictures), return_exceptions=True
+        )
+    assert isinstance(bad, PictureRejected)
+    assert isinstance(good, Embedded)
+    assert isinstance(also_good, Embedded)
+
+
+async def test_a_querys_picture_is_not_decoded_behind_a_backlog_of_rows(running_embedder: MakeEmbedder) -> None:
+    done: list[str] = []
+
+    async def embed(name: str, image: bytes, lane: Lane) -> None:
+        await embedder.embed_picture(image, lane)
+        done.append(name)
+
+    async with running_embedder() as embedder, asyncio.TaskGroup() as tasks:
+        for number in range(12):
+            tasks.create_task(embed("row", photo(number), Lane.INGEST), name=f"row {number}")
+        await asyncio.sleep(0)  # the rows are there first
+        tasks.create_task(embed("query", photo(99), Lane.QUERY), name="query")
+    assert done.index("query") <= 2
+
+
+async def test_a_full_lane_refuses_a_query_before_any_work_is_done_for_it(running_embedder: MakeEmbedder) -> None:
+    class Untouchable(HashEncoder):
+        def prepare_texts(self, texts: object) -> list[object]:  # type: ignore[override]
+            raise AssertionError("tokenised")
+
+    async with running_embedder(Untouchable(), query_queue_views=5) as embedder:
+        batcher = embedder._batcher
+        with batcher.reserved(Lane.QUERY, 5):
+            with pytest.raises(Overloaded):
+                await embedder.embed_texts(["a"], Lane.QUERY)
+            with pytest.raises(Overloaded):
+                await embedder.embed_picture(b"not even looked at", Lane.QUERY)

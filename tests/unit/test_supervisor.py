@@ -1,0 +1,121 @@
+"""Tasks that end, die or are stopped, and threads whose result is awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+
+import pytest
+
+from sidecar.errors import ConfigurationError, ModelError
+from sidecar.supervisor import EXIT_CONFIGURATION, EXIT_FAILURE, Supervisor, in_daemon_thread
+
+
+class Alarm:
+    def __init__(self) -> None:
+        self.rung = asyncio.Event()
+        self.times = 0
+
+    def __call__(self) -> None:
+        self.times += 1
+        self.rung.set()
+
+
+async def die(error: Exception) -> None:
+    raise error
+
+
+async def end() -> None:
+    return
+
+
+async def test_a_task_that_dies_is_logged_with_its_traceback_and_raises_the_alarm_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    alarm = Alarm()
+    supervisor = Supervisor(alarm)
+    async with supervisor.running("first", die(KeyError("a bug"))), supervisor.running("second", die(OSError())):
+        await asyncio.wait_for(alarm.rung.wait(), 5)
+        await asyncio.sleep(0)
+    assert alarm.times == 1
+    assert supervisor.exit_code == EXIT_FAILURE
+    assert supervisor.failure == "task first died: 'a bug'"
+    record = caplog.records[0]
+    assert (record.levelno, record.message) == (logging.CRITICAL, "Task first died; the process ends.")
+    assert record.exc_info is not None
+
+
+async def test_a_task_that_ends_unasked_raises_the_alarm() -> None:
+    alarm = Alarm()
+    supervisor = Supervisor(alarm)
+    async with supervisor.running("worker", end()):
+        await asyncio.wait_for(alarm.rung.wait(), 5)
+    assert (supervisor.exit_code, supervisor.failure) == (EXIT_FAILURE, "task worker ended unasked")
+
+
+async def test_a_task_that_ends_when_all_stop_is_no_failure() -> None:
+    supervisor = Supervisor(Alarm())
+    supervisor.stop()
+    async with supervisor.running("worker", end()) as task:
+        await task
+    assert (supervisor.exit_code, supervisor.failure) == (0, None)
+
+
+async def test_a_task_is_cancelled_and_awaited_at_the_end_of_its_block() -> None:
+    steps: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            steps.append("closed")
+
+    supervisor = Supervisor(Alarm())
+    async with supervisor.running("worker", work()) as task:
+        assert task.get_name() == "worker"
+        await asyncio.sleep(0)
+    steps.append("left")
+    assert steps == ["closed", "left"]
+    assert supervisor.failure is None
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "lines"),
+    [
+        (ModelError("no such file"), EXIT_FAILURE, ["no such file"]),
+        (ConfigurationError(["A='1': no", "B='2': no"]), EXIT_CONFIGURATION, ["A='1': no", "B='2': no"]),
+    ],
+)
+async def test_what_the_operator_can_mend_is_a_line_without_a_traceback(
+    caplog: pytest.LogCaptureFixture, error: Exception, code: int, lines: list[str]
+) -> None:
+    alarm = Alarm()
+    supervisor = Supervisor(alarm)
+    async with supervisor.running("worker", die(error)):
+        await asyncio.wait_for(alarm.rung.wait(), 5)
+    assert supervisor.exit_code == code
+    assert [record.message for record in caplog.records] == lines
+    assert not any(record.exc_info for record in caplog.records)
+
+
+async def test_a_thread_answers_raises_and_does_not_keep_the_process() -> None:
+    assert await in_daemon_thread("answering", lambda: threading.current_thread().daemon) is True
+    assert await in_daemon_thread("naming", lambda: threading.current_thread().name) == "naming"
+    with pytest.raises(ZeroDivisionError):
+        await in_daemon_thread("raising", lambda: 1 // 0)
+
+
+async def test_cancelled_it_does_not_wait_for_its_thread() -> None:
+    began, may_end = threading.Event(), threading.Event()
+
+    def work() -> None:
+        began.set()
+        may_end.wait(10)
+
+    waiting = asyncio.create_task(in_daemon_thread("slow", work), name="waiting")
+    await asyncio.to_thread(began.wait, 5)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(waiting, 5)
+    may_end.set()
