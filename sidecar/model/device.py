@@ -1,0 +1,91 @@
+"""Which device encodes, and in which number format."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import torch
+
+from sidecar.config import Settings
+from sidecar.errors import ConfigurationError
+from sidecar.model.precision import Precision
+
+logger = logging.getLogger(__name__)
+
+_DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+_NO_CUDA = (
+    "REQUIRE_CUDA=1: PyTorch finds no CUDA GPU on this machine; set REQUIRE_CUDA=0 to run on the CPU (much slower), "
+    "or check the driver with nvidia-smi and install a CUDA build of PyTorch"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeDevice:
+    """A device and the number format used on it."""
+
+    device: torch.device
+    precision: Precision
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return _DTYPES[self.precision]
+
+    @property
+    def name(self) -> str:
+        """For people: the GPU's product name, else `cpu` or `mps`."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+
+
+def choose_device(settings: Settings) -> ComputeDevice:
+    """CUDA where there is some; with `REQUIRE_CUDA=0` also MPS, then the CPU.
+
+    Cheap, so that a wrong setting shows before the model is loaded. Raises ConfigurationError.
+    """
+    device = _choose_hardware(settings)
+    return ComputeDevice(device, _choose_precision(settings.model_precision, device))
+
+
+def _choose_hardware(settings: Settings) -> torch.device:
+    if torch.cuda.is_available():
+        return _choose_gpu(settings.cuda_device)
+    if settings.require_cuda:
+        raise ConfigurationError([_NO_CUDA])
+    device = torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if settings.cuda_device is not None:
+        logger.warning("CUDA_DEVICE=%s is ignored: PyTorch finds no CUDA GPU, using %s", settings.cuda_device, device)
+    return device
+
+
+def _choose_gpu(wanted: str | None) -> torch.device:
+    device = torch.device(wanted or "cuda:0")
+    count = torch.cuda.device_count()
+    index = device.index or 0
+    if index >= count:
+        allowed = ", ".join(f"cuda:{number}" for number in range(count))
+        raise ConfigurationError([f"CUDA_DEVICE={wanted!r}: there is no such GPU; allowed: {allowed}"])
+    return torch.device("cuda", index)
+
+
+def _choose_precision(wanted: Precision | None, device: torch.device) -> Precision:
+    """Unset: bf16 on a GPU that computes it natively, else fp32. bf16 on the CPU only where it is asked for."""
+    if wanted is None:
+        return "bf16" if device.type == "cuda" and _computes_bf16(device) else "fp32"
+    if wanted == "bf16" and not _computes_bf16(device):
+        fallback: Precision = "fp32" if device.type == "cpu" else "fp16"
+        logger.warning("MODEL_PRECISION=bf16: %s does not compute bf16 natively, using %s", device, fallback)
+        return fallback
+    if wanted == "fp16" and device.type == "cpu":
+        logger.warning("MODEL_PRECISION=fp16: slower than fp32 on a CPU and no more exact, using fp32")
+        return "fp32"
+    return wanted
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "mps":
+        return torch.backends.mps.is_macos_or_newer(14, 0)
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))

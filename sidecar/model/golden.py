@@ -1,0 +1,61 @@
+"""Vectors that a model is known to give, stored beside it. Imports no torch."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidecar.batching.encoder import Encoder
+from sidecar.errors import ModelError
+from sidecar.model.probes import SELF_TEST_TEXTS, draw_probe_views
+
+GOLDEN_NAME = "golden.npz"
+_LOCAL_PREFIX = "local-dir:"
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """`text_vectors` and `view_vectors` are (n, dimensions) float32; the views are the probes drawn at `view_size`."""
+
+    texts: tuple[str, ...]
+    text_vectors: NDArray[np.float32]
+    view_size: int
+    view_vectors: NDArray[np.float32]
+
+
+def find_golden(model_id: str) -> Path | None:
+    """The golden vectors in a `local-dir:` model's folder, where there are some."""
+    if not model_id.startswith(_LOCAL_PREFIX):
+        return None
+    path = Path(model_id.removeprefix(_LOCAL_PREFIX)).expanduser() / GOLDEN_NAME
+    return path if path.is_file() else None
+
+
+def write_golden(encoder: Encoder, path: Path) -> None:
+    """Stores what `encoder` makes of the probes. Use it in fp32, on a machine that is trusted."""
+    prepared = encoder.prepare_texts(SELF_TEST_TEXTS)
+    np.savez(
+        path,
+        texts=np.array(SELF_TEST_TEXTS),
+        text_vectors=encoder.encode_texts(prepared),
+        view_size=np.array(encoder.view_size),
+        view_vectors=encoder.encode_views(draw_probe_views(encoder.view_size)),
+    )
+
+
+def read_golden(path: Path) -> Golden:
+    """Raises ModelError if the file cannot be read."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return Golden(
+                texts=tuple(str(text) for text in arrays["texts"]),
+                text_vectors=np.asarray(arrays["text_vectors"], dtype=np.float32),
+                view_size=int(arrays["view_size"]),
+                view_vectors=np.asarray(arrays["view_vectors"], dtype=np.float32),
+            )
+    except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
+        raise ModelError(f"the golden vectors in {path} cannot be read: {error}") from error

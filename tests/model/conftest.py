@@ -1,0 +1,24 @@
+"""The tiny model, made once, and loaded by the code that loads the big one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sidecar.model.siglip import SiglipEncoder
+from sidecar.model.tiny import make_tiny_model
+from tests.model.variants import load_on_cpu
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny model. Not to be written to: `variants.copy_model` makes one that is."""
+    directory = tmp_path_factory.mktemp("tiny")
+    make_tiny_model(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tiny_model: Path) -> SiglipEncoder:
+    return load_on_cpu(tiny_model)

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sidecar.config import load_settings
+from sidecar.errors import ConfigurationError, ModelError
+from sidecar.model.checkpoint import find_checkpoint
+from sidecar.model.loading import load_encoder
+from sidecar.model.probes import draw_probe_views
+from sidecar.model.siglip import SiglipEncoder
+from tests.model.variants import WEIGHTS_NAME, copy_model, edit_config, load_on_cpu, settings_for
+
+
+def remove_weights(directory: Path) -> None:
+    (directory / WEIGHTS_NAME).unlink()
+
+
+def cut_off_weights(directory: Path) -> None:
+    whole = (directory / WEIGHTS_NAME).read_bytes()
+    (directory / WEIGHTS_NAME).write_bytes(whole[: len(whole) // 2])
+
+
+def exchange_weights(directory: Path) -> None:
+    edit_config(directory, lambda config: config["model_cfg"]["text_cfg"].update(layers=3))
+
+
+def remove_config(directory: Path) -> None:
+    (directory / "open_clip_config.json").unlink()
+
+
+def garble_config(directory: Path) -> None:
+    (directory / "open_clip_config.json").write_text("{")
+
+
+def forget_preprocessing(directory: Path) -> None:
+    edit_config(directory, lambda config: config.pop("preprocess_cfg"))
+
+
+def crop_the_centre(directory: Path) -> None:
+    edit_config(directory, lambda config: config["preprocess_cfg"].update(resize_mode="shortest"))
+
+
+def resize_bilinearly(directory: Path) -> None:
+    edit_config(directory, lambda config: config["preprocess_cfg"].update(interpolation="bilinear"))
+
+
+def mean_of_clip_for_siglip(directory: Path) -> None:
+    edit_config(directory, lambda config: config["preprocess_cfg"].update(mean=[0.48, 0.46, 0.41]))
+    siglip = "vit_so400m_patch14_siglip_384"
+    edit_config(directory, lambda config: config["model_cfg"]["vision_cfg"].update(timm_model_name=siglip))
+
+
+def name_no_channels(directory: Path) -> None:
+    edit_config(directory, lambda config: config["preprocess_cfg"].update(std=0.5))
+
+
+def add_two_weights_files(directory: Path) -> None:
+    (directory / WEIGHTS_NAME).rename(directory / "epoch_1.safetensors")
+    (directory / "epoch_2.safetensors").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (remove_weights, "holds no weights: a file named open_clip_model.safetensors is expected"),
+        (cut_off_weights, "damaged or cut off"),
+        (exchange_weights, "cannot be loaded"),
+        (remove_config, "does not exist"),
+        (garble_config, "cannot be read"),
+        (forget_preprocessing, "lacks 'preprocess_cfg'"),
+        (crop_the_centre, "resize_mode is 'shortest': only 'squash'"),
+        (resize_bilinearly, "interpolation is 'bilinear': only 'bicubic'"),
+        (mean_of_clip_for_siglip, "was trained with 0.5"),
+        (name_no_channels, "preprocess_cfg.std is 0.5: three numbers"),
+        (add_two_weights_files, r"several weights files \(epoch_1.safetensors, epoch_2.safetensors\)"),
+    ],
+)
+def test_a_model_that_is_not_whole_is_an_error_that_says_what_is_wrong(
+    tiny_model: Path, tmp_path: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    copy_model(tiny_model, tmp_path)
+    damage(tmp_path)
+    with pytest.raises(ModelError, match=message):
+        load_encoder(settings_for(tmp_path))
+
+
+def test_a_directory_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"nowhere: there is no such directory"):
+        load_encoder(settings_for(tmp_path / "nowhere"))
+
+
+def test_the_weights_that_are_digested_are_those_that_open_clip_loads(
+    tiny_model: Path, tiny_encoder: SiglipEncoder, tmp_path: Path
+) -> None:
+    copy_model(tiny_model, tmp_path)
+    for name in ("a_first.safetensors", "model.safetensors", "open_clip_pytorch_model.bin"):
+        (tmp_path / name).write_bytes(b"damaged")
+    encoder = load_on_cpu(tmp_path)
+    assert encoder.fingerprint == tiny_encoder.fingerprint
+    views = draw_probe_views(160)
+    assert np.array_equal(encoder.encode_views(views), tiny_encoder.encode_views(views))
+
+
+def test_a_single_weights_file_of_any_name_is_taken(
+    tiny_model: Path, tiny_encoder: SiglipEncoder, tmp_path: Path
+) -> None:
+    copy_model(tiny_model, tmp_path)
+    (tmp_path / WEIGHTS_NAME).rename(tmp_path / "epoch_30.safetensors")
+    assert load_on_cpu(tmp_path).fingerprint == tiny_encoder.fingerprint
+
+
+def test_dropout_is_off(tiny_model: Path, tiny_encoder: SiglipEncoder, tmp_path: Path) -> None:
+    copy_model(tiny_model, tmp_path)
+    edit_config(tmp_path, lambda config: config["model_cfg"]["vision_cfg"].update(timm_drop=0.5))
+    views = draw_probe_views(160)
+    assert np.array_equal(load_on_cpu(tmp_path).encode_views(views), tiny_encoder.encode_views(views))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_without_a_gpu_it_says_what_to_set_before_anything_is_loaded(tmp_path: Path) -> None:
+    settings = load_settings({"VISION_MODEL_ID": f"local-dir:{tmp_path}/nowhere"})
+    with pytest.raises(ConfigurationError) as caught:
+        load_encoder(settings)
+    assert caught.value.problems[0].startswith("REQUIRE_CUDA=1: ")
+    assert "set REQUIRE_CUDA=0 to run on the CPU" in caught.value.problems[0]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_cpu_computes_in_fp32_unless_asked(tiny_model: Path) -> None:
+    assert load_encoder(settings_for(tiny_model)).precision == "fp32"
+
+
+def test_the_matmul_precision_is_set(tiny_model: Path) -> None:
+    before = torch.get_float32_matmul_precision()
+    try:
+        load_encoder(settings_for(tiny_model, MATMUL_PRECISION="medium"))
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_the_log_says_what_was_loaded(tiny_model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "sidecar.model"):
+        encoder = load_on_cpu(tiny_model)
+    assert f"Loaded {encoder.model_id} as {encoder.fingerprint} on cpu in fp32" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("no-such-model", "open_clip knows no such model"),
+        ("ViT-B-32", "open_clip knows several weights for it (openai, "),
+    ],
+)
+def test_a_name_without_certain_weights_is_refused(name: str, problem: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        find_checkpoint(name, None)
+    assert problem in str(caught.value)
+    assert "hf-hub:org/name or local-dir:/path" in str(caught.value)
+
+
+def test_a_name_with_certain_weights_is_looked_for_where_they_are() -> None:
+    with pytest.raises(ModelError, match="'timm/ViT-SO400M-14-SigLIP-384' is not on this machine"):
+        find_checkpoint("ViT-SO400M-14-SigLIP-384", None)
