@@ -1,0 +1,35 @@
+"""The database that a command works on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sidecar.cli.complaint import warn
+from sidecar.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from sidecar.postgres.operations import Operations
+
+
+def find_database_url(option: str | None) -> SecretStr:
+    """`--database-url`, else DATABASE_URL. Raises ConfigurationError."""
+    from sidecar.config import load_settings
+
+    settings = load_settings() if option is None else load_settings({"DATABASE_URL": option})
+    if settings.database_url is None:
+        hint = "HINT: export DATABASE_URL=postgresql://user:password@host:5432/database, or give --database-url."
+        raise ConfigurationError([f"DATABASE_URL is not set.\n{hint}"])
+    return settings.database_url
+
+
+@contextmanager
+def open_database(option: str | None) -> Iterator[Operations]:
+    """Connected and migrated. Warnings of the server go to stderr. Raises ConfigurationError, DatabaseError."""
+    from sidecar.postgres.operations import open_operations
+
+    with open_operations(find_database_url(option), warn) as operations:
+        yield operations

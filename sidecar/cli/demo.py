@@ -1,0 +1,42 @@
+"""`sidecar demo`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sidecar.cli.output import make_console
+from sidecar.cli.port import check_port
+from sidecar.cli.serve import Port, load_settings_with
+
+
+def demo(
+    port: Port = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where Postgres and the model lie. Default: .demo here; for root /var/lib/sidecar-demo, if Postgres,"
+            " which does not run as root, cannot get here.",
+            show_default=False,
+        ),
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Delete what earlier runs left in the directory.")] = False,
+) -> None:
+    """Try it here: a Postgres, an example, the service. Nothing has to be set up; Ctrl-C ends all of it.
+
+    The data is kept for the next run. The URL of the database is written to the file database_url in the directory.
+
+    Example: sidecar demo --port 9001 --data-dir /tmp/sidecar-demo
+    """
+    from sidecar.demo.directory import choose_directory, open_directory
+    from sidecar.demo.run import run_demo
+
+    settings = load_settings_with(port)
+    with open_directory(data_dir or choose_directory()) as directory:
+        check_port(settings.bind_host, settings.bind_port, "Choose another: sidecar demo --port 9001")
+        if fresh:
+            directory.clear()
+        raise typer.Exit(run_demo(directory, settings, make_console()))

@@ -1,0 +1,44 @@
+"""`sidecar migrate`"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from sidecar.cli.database import find_database_url
+from sidecar.cli.options import DatabaseUrl
+from sidecar.cli.output import make_console
+
+
+def migrate(
+    revision: Annotated[
+        str,
+        typer.Option(help="Where to go: `head`, a revision such as 0002, or `base`, which removes schema `sidecar`."),
+    ] = "head",
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Bring schema `sidecar` of the database up to date. Creates the extension pgvector where it is missing.
+
+    Example: DATABASE_URL=postgresql://me:secret@localhost/shop sidecar migrate
+    """
+    from sidecar.postgres.migrations import current_revision
+    from sidecar.postgres.migrations import migrate as run_migrations
+    from sidecar.postgres.operations import connect_as_user
+
+    url = find_database_url(database_url)
+    with connect_as_user(url):  # a clear message before Alembic begins
+        pass
+    address = url.get_secret_value()
+    began = time.monotonic()
+    with make_console().status("Migrating …"):
+        before = current_revision(address)
+        run_migrations(address, revision)
+        after = current_revision(address)
+    if before == after:
+        typer.echo(f"Nothing to do: schema `sidecar` is at revision {after or 'base'}.")
+    else:
+        typer.echo(
+            f"Schema `sidecar`: {before or 'nothing'} → {after or 'removed'} in {time.monotonic() - began:.1f} s."
+        )

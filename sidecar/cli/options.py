@@ -1,0 +1,28 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import typer
+
+Table: TypeAlias = Annotated[
+    str,
+    typer.Argument(metavar="TABLE", help="The watched table, as in SQL: products, shop.products.", show_default=False),
+]
+OptionalTable: TypeAlias = Annotated[
+    str | None, typer.Argument(metavar="[TABLE]", help="Only the watches of this table.", show_default=False)
+]
+Target: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="The vector column, where the table has several watches.", show_default=False),
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+DatabaseUrl: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="The database; DATABASE_URL if left out. Others on this machine see a command line, and a password in it.",
+        show_default=False,
+    ),
+]

@@ -1,0 +1,59 @@
+"""All commands in one program, and the one place where their errors become a line on stderr and an exit code."""
+
+from __future__ import annotations
+
+from typing import Annotated, NoReturn
+
+import typer
+
+import sidecar
+from sidecar.cli.complaint import complain
+from sidecar.cli.demo import demo
+from sidecar.cli.failures import failures, retry
+from sidecar.cli.migrate import migrate
+from sidecar.cli.search import search
+from sidecar.cli.serve import serve
+from sidecar.cli.status import status
+from sidecar.cli.watch import unwatch, watch
+from sidecar.errors import SidecarError
+
+_IN_ORDER_OF_USE = (demo, serve, migrate, watch, unwatch, status, failures, retry, search)
+
+
+def main() -> NoReturn:
+    """Runs the command of the process's arguments, and exits: 0 done, 1 failed, 2 wrong usage or configuration."""
+    try:
+        _make_program()()
+    except SidecarError as error:
+        raise SystemExit(complain(error)) from error
+    raise SystemExit(0)
+
+
+def _make_program() -> typer.Typer:
+    program = typer.Typer(
+        name="sidecar",
+        help="Keeps a pgvector column in step with the text or picture beside it, and embeds queries over REST.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+    program.callback()(_common)
+    for command in _IN_ORDER_OF_USE:
+        program.command()(command)
+    return program
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sidecar {sidecar.__version__}")
+        raise typer.Exit
+
+
+def _common(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass

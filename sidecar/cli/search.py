@@ -1,0 +1,128 @@
+"""`sidecar search`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sidecar.cli.complaint import warn
+from sidecar.cli.database import open_database
+from sidecar.cli.options import DatabaseUrl, Json, Table, Target
+from sidecar.cli.output import print_json, print_table
+from sidecar.errors import InputError, PictureRejected
+
+if TYPE_CHECKING:
+    from sidecar.cli.service import EmbeddingService, QueryVector
+    from sidecar.postgres.search import FoundRows, SearchableWatch
+
+_PICTURE_SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+
+
+def search(  # noqa: PLR0913 - one parameter for every option of the command
+    table: Table,
+    query: Annotated[
+        str, typer.Argument(metavar="QUERY", help="A text, or the path of a picture.", show_default=False)
+    ],
+    target: Target = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many rows.")] = 5,
+    text: Annotated[bool, typer.Option("--text", help="QUERY is a text, even if a file has that name.")] = False,
+    url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="The service. Default: port BIND_PORT (9000) here.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Find the rows nearest to a text or a picture. Asks the running service for the query's vector.
+
+    \b
+    Examples:
+      sidecar search products 'red running shoes' --target title_embedding
+      sidecar search products shoe.jpg --target photo_embedding --limit 3
+    """
+    from sidecar.cli.service import EmbeddingService
+
+    picture = None if text else _read_picture(query)
+    with open_database(database_url) as operations:
+        watch = operations.watch_to_search(table, target)
+        vector = _embed(EmbeddingService(url or _default_url()), query, picture)
+        _check_space(watch, vector)
+        found = operations.search(watch, vector.vector, limit)
+    if as_json:
+        print_json(_as_objects(found))
+    elif not found.rows:
+        typer.echo(f"{watch.relation}.{watch.target} holds no vectors yet. See: sidecar status {table}")
+    else:
+        _print_rows(found, watch)
+
+
+def _read_picture(query: str) -> bytes | None:
+    """The bytes of the file, None if `query` is a text. Raises InputError for a file that cannot be read."""
+    path = Path(query).expanduser()
+    looks_like_one = path.suffix.lower() in _PICTURE_SUFFIXES
+    try:
+        if looks_like_one or path.is_file():
+            return path.read_bytes()
+    except OSError as error:
+        if looks_like_one:
+            hint = "HINT: To search for these words themselves, add --text."
+            raise InputError("file_not_readable", f"{query}: {error.strerror}\n{hint}") from error
+    return None
+
+
+def _default_url() -> str:
+    from sidecar.config import load_settings
+
+    return f"http://127.0.0.1:{load_settings().bind_port}"
+
+
+def _embed(service: EmbeddingService, query: str, picture: bytes | None) -> QueryVector:
+    if picture is None:
+        vector = service.embed_text(query)
+        if vector.truncated:
+            warn("the text is longer than the model reads; only its beginning was searched for")
+        return vector
+    try:
+        return service.embed_picture(picture)
+    except InputError as error:
+        message = error.message.removeprefix("`file`: ")
+        hint = "HINT: To search for these words themselves, add --text."
+        raise PictureRejected(error.code, f"{query}: {message}\n{hint}") from error
+
+
+def _check_space(watch: SearchableWatch, vector: QueryVector) -> None:
+    """Vectors of another length cannot be compared at all; those of another space give an order without meaning."""
+    if watch.dimensions != len(vector.vector):
+        raise InputError(
+            "wrong_dimensions",
+            f"{watch.relation}.{watch.target} holds vectors of {watch.dimensions} dimensions, "
+            f"but the service's model {vector.model} makes {len(vector.vector)}.\n"
+            "HINT: Name the service that embeds this table: --url http://host:port",
+        )
+    if watch.fingerprint not in {None, vector.fingerprint}:
+        warn(
+            f"{watch.relation}.{watch.target} was embedded by {watch.model} ({watch.fingerprint}), but the service "
+            f"runs {vector.model} ({vector.fingerprint}): the order of these rows means nothing",
+            "Name the service that embeds this table (--url), or embed it again: select sidecar.reembed(…)",
+        )
+
+
+def _as_objects(found: FoundRows) -> list[dict[str, object]]:
+    return [
+        {"distance": distance, "row": dict(zip(found.columns, row, strict=True))}
+        for distance, row in zip(found.distances, found.rows, strict=True)
+    ]
+
+
+def _print_rows(found: FoundRows, watch: SearchableWatch) -> None:
+    keys = [index for index, column in enumerate(found.columns) if column in watch.key_columns]
+    others = [index for index in range(len(found.columns)) if index not in keys]
+    print_table(
+        [*(found.columns[index] for index in keys), "distance", *(found.columns[index] for index in others)],
+        [
+            (*(row[index] for index in keys), distance, *(row[index] for index in others))
+            for distance, row in zip(found.distances, found.rows, strict=True)
+        ],
+    )

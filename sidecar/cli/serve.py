@@ -1,0 +1,45 @@
+"""`sidecar serve`"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from sidecar.cli.options import DatabaseUrl
+from sidecar.cli.port import check_port
+
+if TYPE_CHECKING:
+    from sidecar.config import Settings
+
+Port: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=1, max=65535, help="The port to serve on. Default: BIND_PORT (9000).", show_default=False),
+]
+
+
+def serve(port: Port = None, database_url: DatabaseUrl = None) -> None:
+    """Embed rows and queries, until Ctrl-C: the rows of watched tables, and what is sent over REST.
+
+    Everything is set by environment variables (docs/settings.md). The default model weighs 3.5 GB and wants a GPU;
+    HF_TOKEN is for models that Hugging Face gives to members only.
+
+    Example: DATABASE_URL=postgresql://me:secret@localhost/shop sidecar serve --port 9100
+    """
+    settings = load_settings_with(port, database_url)
+    check_port(settings.bind_host, settings.bind_port, "Choose another: sidecar serve --port 9001")
+    from sidecar.server import serve as run_server
+
+    raise typer.Exit(run_server(settings))
+
+
+def load_settings_with(port: int | None, database_url: str | None = None) -> Settings:
+    """The environment's settings, changed by options that are not None. Raises ConfigurationError."""
+    from sidecar.config import Settings, load_settings
+
+    values = load_settings().model_dump(exclude_unset=True)
+    if port is not None:
+        values["bind_port"] = port
+    if database_url is not None:
+        values["database_url"] = load_settings({"DATABASE_URL": database_url}).database_url
+    return Settings(**values)

@@ -1,0 +1,77 @@
+"""A running sidecar's REST service, as a client sees it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from sidecar.cli.complaint import ServiceUnavailable
+from sidecar.errors import ConfigurationError, InputError
+
+_TIMEOUT_S = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class QueryVector:
+    """A unit vector, and the space it lives in."""
+
+    vector: list[float]
+    model: str
+    fingerprint: str
+    truncated: bool
+
+
+class EmbeddingService:
+    """Embeds one query at a time. Raises ServiceUnavailable, or InputError where the service refuses the input."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ConfigurationError([f"--url {url}: an address such as http://127.0.0.1:9000 is expected"])
+        self._url = url.rstrip("/")
+
+    def embed_text(self, text: str) -> QueryVector:
+        return self._post("/embed/text", json.dumps({"text": text}).encode(), "application/json")
+
+    def embed_picture(self, picture: bytes) -> QueryVector:
+        boundary = uuid4().hex
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="picture"\r\n\r\n'
+        body = head.encode() + picture + f"\r\n--{boundary}--\r\n".encode()
+        return self._post("/embed/image", body, f"multipart/form-data; boundary={boundary}")
+
+    def _post(self, path: str, body: bytes, content_type: str) -> QueryVector:
+        parts = urlsplit(self._url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        try:
+            connection = kind(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)
+            try:
+                connection.request("POST", parts.path + path, body, {"Content-Type": content_type})
+                response = connection.getresponse()
+                status, answer = response.status, response.read()
+            finally:
+                connection.close()
+        except (OSError, http.client.HTTPException) as error:
+            raise ServiceUnavailable(
+                f"the service does not answer at {self._url}: {getattr(error, 'strerror', None) or error}\n"
+                "HINT: Start it with `sidecar serve`, or name the one that runs: --url http://host:port"
+            ) from error
+        return self._read(status, answer)
+
+    def _read(self, status: int, answer: bytes) -> QueryVector:
+        try:
+            content: dict[str, Any] = json.loads(answer)
+            if status == 200:
+                vector = [float(number) for number in content["embedding"]]
+                return QueryVector(vector, content["model"], content["fingerprint"], content["truncated"])
+            code, message = content["error"]["code"], content["error"]["message"]
+        except (ValueError, LookupError, TypeError) as error:
+            raise ServiceUnavailable(
+                f"what answers at {self._url} is not a sidecar (status {status}).\nHINT: Name the right one: --url http://host:port"
+            ) from error
+        if 400 <= status < 500 and status != 429:
+            raise InputError(code, message)
+        raise ServiceUnavailable(f"the service at {self._url} cannot embed now: {message}")

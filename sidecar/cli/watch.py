@@ -1,0 +1,107 @@
+"""`sidecar watch` and `sidecar unwatch`"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sidecar.cli.database import open_database
+from sidecar.cli.options import DatabaseUrl, Json, Table, Target
+from sidecar.cli.output import make_console, print_json
+
+if TYPE_CHECKING:
+    from sidecar.postgres.status import WatchStatus
+
+
+class Kind(StrEnum):
+    """What a source holds."""
+
+    TEXT = "text"
+    IMAGE = "image"
+
+
+class Index(StrEnum):
+    """The HNSW index over the vectors."""
+
+    HALFVEC = "halfvec"
+    VECTOR = "vector"
+    NONE = "none"
+
+
+def watch(  # noqa: PLR0913 - one parameter for every option of the command
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="The table, as in SQL: products, shop.products.", show_default=False)
+    ],
+    source: Annotated[
+        list[str],
+        typer.Option(
+            metavar="COLUMN", help="A text column (several are joined), or a bytea column that holds pictures."
+        ),
+    ],
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="The vector column; added if missing. Default: SOURCE_embedding."),
+    ] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Left out, it follows from the column's type.")] = None,
+    companion: Annotated[
+        str | None, typer.Option(metavar="TABLE", help="Keep the vectors in this table; made if missing.")
+    ] = None,
+    index: Annotated[
+        Index, typer.Option(help="halfvec takes a third of the space, at the same recall.")
+    ] = Index.HALFVEC,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Only a sidecar with this model id or fingerprint embeds the rows."),
+    ] = None,
+    dimensions: Annotated[int, typer.Option(min=1, max=16000, help="Length of the model's vectors.")] = 1152,
+    replace: Annotated[bool, typer.Option("--replace", help="Change a watch that exists.")] = False,
+    as_json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Keep a vector column up to date with the text or pictures beside it. The same call again changes nothing.
+
+    \b
+    Examples:
+      sidecar watch products --source photo
+      sidecar watch products --source title --source brand --target title_embedding
+    """
+    from sidecar.postgres.operations import WatchRequest
+
+    request = WatchRequest(table, source, target, kind, companion, index, model, dimensions, replace)
+    with open_database(database_url) as operations, make_console().status(f"Watching {table} …"):
+        watched = operations.watch(request)
+    if as_json:
+        print_json(watched)
+    else:
+        typer.echo(_describe(watched))
+
+
+def unwatch(
+    table: Table,
+    target: Target = None,
+    drop_target: Annotated[
+        bool, typer.Option("--drop-target", help="Delete the vectors too: the column, or the companion table.")
+    ] = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """End a watch. Its vectors stay where they are, and are used again when the watch is started again.
+
+    Example: sidecar unwatch products --target photo_embedding
+    """
+    with open_database(database_url) as operations, make_console().status(f"Unwatching {table} …"):
+        relation, column = operations.unwatch(table, target, drop_target=drop_target)
+    typer.echo(f"{relation}.{column} is no longer watched. Its vectors are {'deleted' if drop_target else 'kept'}.")
+
+
+def _describe(watched: WatchStatus) -> str:
+    where = f"{watched.companion}.{watched.target}" if watched.companion else watched.target
+    lines = [
+        f"Watching {watched.relation}: {', '.join(watched.source)} → {where} ({watched.kind}).",
+        f"{watched.pending} of {'about ' if watched.estimated else ''}{watched.rows} rows are still to be embedded.",
+    ]
+    if watched.state == "no sidecar is running":
+        lines.append("No sidecar is running on this database. Start one: sidecar serve")
+    lines += ["To search, with a query vector from the service as $1:", f"  {watched.query}"]
+    return "\n".join(lines)

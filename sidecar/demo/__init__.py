@@ -1,0 +1,1 @@
+"""The whole product on one machine, with nothing to set up: what `sidecar demo` and `make run` start."""

@@ -1,0 +1,94 @@
+"""The directory that the demo keeps its things in."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidecar.errors import ConfigurationError, DatabaseUnavailable
+from sidecar.postgres.server_user import find_server_user
+
+_DEFAULT = Path(".demo")
+_DEFAULT_OF_ROOT = Path("/var/lib/sidecar-demo")
+_LOCK_NAME = "demo.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoDirectory:
+    """`path` is absolute, and nobody else's demo uses it."""
+
+    path: Path
+
+    @property
+    def postgres(self) -> Path:
+        return self.path / "postgres"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def url_file(self) -> Path:
+        """Holds the URL of the running Postgres, with its password: only its owner can read it."""
+        return self.path / "database_url"
+
+    def write_url(self, url: str) -> None:
+        # Made anew: a file of an earlier run may have been opened to others.
+        self.url_file.unlink(missing_ok=True)
+        with os.fdopen(os.open(self.url_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(url + "\n")
+
+    def clear(self) -> None:
+        """Removes all that an earlier run left, and nothing else."""
+        for directory in (self.postgres, self.model):
+            shutil.rmtree(directory, ignore_errors=not directory.exists())
+        self.url_file.unlink(missing_ok=True)
+
+
+def choose_directory() -> Path:
+    """`.demo` here; for root `/var/lib/sidecar-demo`, if its Postgres, another user, cannot enter this place."""
+    here = _DEFAULT.absolute()
+    return here if find_server_user().first_unreachable(here.parent) is None else _DEFAULT_OF_ROOT
+
+
+@contextmanager
+def open_directory(path: Path) -> Iterator[DemoDirectory]:
+    """Makes the directory if it is missing, and holds it until the end of the block.
+
+    Raises ConfigurationError if it cannot be used or holds other things, DatabaseUnavailable if a demo runs on it.
+    """
+    path = path.expanduser().absolute()
+    lock_path = path / _LOCK_NAME
+    try:
+        if not path.exists():
+            path.mkdir(parents=True)
+            path.chmod(0o711)  # root's Postgres is another user, who has to get through
+        elif not lock_path.exists() and any(path.iterdir()):
+            raise ConfigurationError(
+                [f"--data-dir {path} holds files of another program.\nHINT: Name an empty or a new directory."]
+            )
+        lock = lock_path.open("a+")
+    except OSError as error:
+        raise ConfigurationError([f"--data-dir {path} cannot be used: {error.strerror}"]) from error
+    with lock:
+        _lock(lock.fileno(), path)
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield DemoDirectory(path)
+
+
+def _lock(file: int, path: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        process = (path / _LOCK_NAME).read_text().strip()
+        raise DatabaseUnavailable(
+            f"a demo (process {process}) is already running on {path}.\n"
+            "HINT: Stop it, or start a second one beside it: sidecar demo --port 9001 --data-dir another-directory"
+        ) from error

@@ -1,0 +1,186 @@
+"""What a user says to schema `sidecar`: watch, unwatch, retry, status, failures, search. Blocking.
+
+The connection is the user's own: their rights, their search_path, which finds the table that they named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg.rows import dict_row
+from pydantic import SecretStr
+
+from sidecar.errors import DatabaseUnavailable, SchemaError, StatementRejected
+from sidecar.postgres.search import FoundRows, SearchableWatch, run_search
+from sidecar.postgres.status import Failure, WatchStatus
+from sidecar.redaction import redact
+
+Warn: TypeAlias = Callable[[str, str | None], None]
+"""Takes a warning of Postgres's and its hint."""
+
+_CONNECT_TIMEOUT_S = 10
+_UNKNOWN_TABLE = {"42P01", "42602", "3F000"}  # undefined_table, invalid_name, invalid_schema_name
+
+_IS_MIGRATED = "select current_database(), to_regclass('sidecar.status') is not null"
+_WATCH = """
+    select sidecar.watch($1::regclass, $2::text[], target => $3::text, kind => $4::text, companion => $5::text,
+                         index => $6::text, model => $7::text, dimensions => $8::integer, replace => $9::boolean)
+"""
+_NAME_OF_WATCH = "select w.relation::text, w.target from sidecar.need_watch($1::regclass, $2::text) w"
+_UNWATCH = "select sidecar.unwatch($1::regclass, $2::text, $3::boolean)"
+_RETRY = "select sidecar.retry($1::regclass, $2::text, $3::jsonb, $4::text)"
+_STATUS = """
+    select s.relation::text, s.target, s.kind, s.source, s.companion::text, s.state, s.rows, s.embedded, s.pending,
+           s.failed, s.empty, s.truncated, s.coverage::float8,
+           extract(epoch from s.oldest_pending)::float8 as oldest_pending_s, s.lag_ms, s.index,
+           s.model, s.fingerprint, s.query, s.estimated, s.watch_id
+        from sidecar.status_of($1::regclass, $2::boolean) s
+"""
+_FAILURES = """
+    select f.relation::text, f.target, f.key::text, f.reason, f.message, f.attempts, f.at
+        from sidecar.failures f
+        where ($1::regclass is null or f.relation = $1::regclass) and ($2::text is null or f.target = $2::text)
+        order by f.at desc limit $3::bigint
+"""
+_WATCH_TO_SEARCH = """
+    select w.relation::text as relation, w.target, w.kind, w.dimensions, w.fingerprint, w.encoder as model,
+           w.key_columns, sidecar.search_statement(w) as statement,
+           quote_ident(sidecar.vector_schema()) as vector_schema
+        from sidecar.need_watch($1::regclass, $2::text) w
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRequest:
+    """The arguments of sidecar.watch. None where the server is to choose."""
+
+    table: str
+    source: list[str]
+    target: str | None = None
+    kind: str | None = None
+    companion: str | None = None
+    index: str = "halfvec"
+    model: str | None = None
+    dimensions: int = 1152
+    replace: bool = False
+
+
+class Operations:
+    """An open connection to a migrated database. Every method raises DatabaseUnavailable or StatementRejected."""
+
+    def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+        self._connection = connection
+
+    def watch(self, request: WatchRequest) -> WatchStatus:
+        """Starts the watch, or finds it started, and returns how it stands."""
+        r = request
+        watch_id = self._value(
+            _WATCH,
+            (r.table, r.source, r.target, r.kind, r.companion, r.index, r.model, r.dimensions, r.replace),
+        )
+        return next(watch for watch in self.status(r.table) if watch.watch_id == watch_id)
+
+    def unwatch(self, table: str, target: str | None, *, drop_target: bool) -> tuple[str, str]:
+        """Ends the watch; returns the names of its table and target. `drop_target` deletes its vectors too."""
+        with _translated():
+            row = self._connection.execute(_NAME_OF_WATCH, (table, target)).fetchone()
+            self._connection.execute(_UNWATCH, (table, target, drop_target))
+        assert row is not None
+        return row[0], row[1]
+
+    def retry(self, table: str, target: str | None, *, key: str | None, reason: str | None) -> int:
+        """Enqueues failed rows again, those of a key (JSON) or a reason, or all; returns how many."""
+        return int(self._value(_RETRY, (table, target, key, reason)))
+
+    def status(self, table: str | None = None, *, exact: bool = False) -> list[WatchStatus]:
+        """One entry per watch; of one table if it is named, which has to be watched then."""
+        found = [WatchStatus(**row) for row in self._rows(_STATUS, (table, exact))]
+        if table is not None and not found:
+            self._value(_NAME_OF_WATCH, (table, None))  # raises: it is not watched
+        return found
+
+    def failures(self, table: str | None, target: str | None, limit: int) -> list[Failure]:
+        """The newest first. A table that is named has to be watched."""
+        found = [Failure(**row) for row in self._rows(_FAILURES, (table, target, limit))]
+        if table is not None and not found:
+            self.status(table) if target is None else self._value(_NAME_OF_WATCH, (table, target))
+        return found
+
+    def watch_to_search(self, table: str, target: str | None) -> SearchableWatch:
+        """What a search has to know of a watch."""
+        (row,) = self._rows(_WATCH_TO_SEARCH, (table, target))
+        return SearchableWatch(**row)
+
+    def search(self, watch: SearchableWatch, vector: list[float], limit: int) -> FoundRows:
+        """The `limit` rows nearest to `vector`, by the watch's documented query."""
+        with _translated():
+            return run_search(self._connection, watch, vector, limit)
+
+    def _rows(self, query: str, parameters: tuple[object, ...]) -> list[dict[str, Any]]:
+        with _translated(), psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor:
+            return cursor.execute(query.encode(), parameters).fetchall()
+
+    def _value(self, query: str, parameters: tuple[object, ...]) -> Any:
+        with _translated():
+            row = self._connection.execute(query.encode(), parameters).fetchone()
+        assert row is not None
+        return row[0]
+
+
+@contextmanager
+def open_operations(url: SecretStr, warn: Warn) -> Iterator[Operations]:
+    """`warn` hears the warnings of the server. Raises DatabaseUnavailable, SchemaError."""
+    with connect_as_user(url) as connection:
+        connection.add_notice_handler(
+            lambda notice: (
+                warn(notice.message_primary or "", notice.message_hint)
+                if notice.severity_nonlocalized == "WARNING"
+                else None
+            )
+        )
+        with _translated():
+            row = connection.execute(_IS_MIGRATED).fetchone()
+        assert row is not None
+        if not row[1]:
+            raise SchemaError(f'database "{row[0]}" has no schema `sidecar`, or an older one.\nHINT: sidecar migrate')
+        yield Operations(connection)
+
+
+@contextmanager
+def connect_as_user(url: SecretStr) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """A connection in autocommit mode, with parameters written $1, $2 … Raises DatabaseUnavailable."""
+    address = url.get_secret_value()
+    try:
+        connection = psycopg.connect(
+            address,
+            autocommit=True,
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            application_name="sidecar-cli",
+            cursor_factory=psycopg.RawCursor,
+        )
+    except psycopg.Error as error:
+        # libpq tells of every address it tried, on lines of their own; the first says enough.
+        reason = str(error).removeprefix("connection failed: ").partition("\n")[0]
+        raise DatabaseUnavailable(
+            f"cannot connect to {redact(address)}: {redact(reason)}\n"
+            "HINT: Does the server run there? Are user and password right? The URL is DATABASE_URL or --database-url."
+        ) from error
+    with connection:
+        yield connection
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        if error.sqlstate is None or error.sqlstate.startswith(("08", "57P")):
+            raise DatabaseUnavailable(f"the connection was lost: {redact(str(error)).strip()}") from error
+        hint = error.diag.message_hint
+        if hint is None and error.sqlstate in _UNKNOWN_TABLE:
+            hint = "Name it as schema.table; a name with capitals or blanks needs double quotes inside the shell's."
+        raise StatementRejected(error.diag.message_primary or str(error), error.sqlstate, hint) from error
