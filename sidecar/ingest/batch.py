@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from sidecar.errors import Contention, DatabaseError, StatementRejected, WatchChanged
+from sidecar.errors import Contention, DatabaseError, DeviceError, StatementRejected, WatchChanged
 from sidecar.ingest.backoff import retry_delay_s
 from sidecar.ingest.context import Context
 from sidecar.ingest.encoding import Encoded, Later, RowEncoder
@@ -19,8 +19,9 @@ from sidecar.ingest.side_by_side import side_by_side
 from sidecar.ingest.truncation import clear_truncated
 from sidecar.ingest.verdict import Claimed, group_by_key, judge
 from sidecar.ingest.writer import ROWS_PER_WRITE, Writer
+from sidecar.pictures.pool import DecoderUnavailable
 from sidecar.postgres.completion import Result
-from sidecar.postgres.events import Event, Key, Lease, delay, release
+from sidecar.postgres.events import Event, Key, Lease, delay
 from sidecar.postgres.rows import Row, read_rows
 from sidecar.postgres.watches import Watch
 
@@ -29,11 +30,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a batch is about."""
+    """What a batch is about. `may_be_more`: events may have been left waiting."""
 
     watch: Watch
     lease: Lease
     events: list[Event]
+    may_be_more: bool = True
 
 
 class Batch:
@@ -54,9 +56,10 @@ class Batch:
         self._keeper = LeaseKeeper(context.database, claim.watch, claim.lease, (e.gen for e in claim.events))
 
     async def run(self) -> None:
-        """Returns when no event of the batch is in hand any more. Raises DeviceError, DatabaseUnavailable.
+        """Returns when no event of the batch is in hand any more.
 
-        Whatever ends it early, what is still in hand is released with its attempt given back.
+        Raises DeviceError, DecoderUnavailable, DatabaseError; what is still in hand then is released, with its attempt
+        given back. After any other error it is left to its lease.
         """
         async with self._keeper:
             try:
@@ -65,9 +68,12 @@ class Batch:
                 await self._context.catalogue.report_change(self._claim.watch, error)
             except Contention as error:
                 logger.warning("%s is busy, its events are given back: %s", self._claim.watch.label, error)
+            except Exception as error:
+                if not isinstance(error, (DatabaseError, DeviceError, DecoderUnavailable)):
+                    self._keeper.held.clear()  # as after a crash, the attempt counts: one of the rows may be to blame
+                raise
             finally:
-                if self._keeper.held:
-                    await asyncio.shield(self._release())
+                await asyncio.shield(self._keeper.release(self._keeper.held))
 
     async def _process(self) -> None:
         claim = self._claim
@@ -111,23 +117,14 @@ class Batch:
             for e in later:
                 logger.info("a row of %s is tried again later: %s: %s", self._claim.watch.label, e.reason, e.message)
             async with self._context.database.connection() as connection:
-                await delay(connection, self._claim.watch, delays_s, self._claim.lease)
+                await delay(connection, self._claim.watch, delays_s, self._claim.lease, attempt_counts=True)
             self._keeper.drop(delays_s)
 
     async def _write(self, results: Sequence[Result]) -> None:
         if not results:
             return
         done = await self._writer.write(results)
-        # Stale ones stay in hand: they are released at the end, claimed again, and read afresh.
+        await self._keeper.release(gen for r in done.stale for gen in r.gens)
         self._keeper.drop(gen for r in (*done.written, *done.overtaken, *done.lost, *done.not_now) for gen in r.gens)
         if done.not_now:
             await self._park(self._claim.watch, self._claim.lease, done.not_now)
-
-    async def _release(self) -> None:
-        try:
-            async with self._context.database.connection() as connection:
-                await release(connection, self._claim.watch, sorted(self._keeper.held), self._claim.lease)
-        except DatabaseError as error:
-            logger.warning(
-                "could not release events on %s; their lease runs out by itself: %s", self._claim.watch.label, error
-            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 
@@ -23,21 +24,25 @@ class Catalogue:
         self._database = database
         self._identity = identity
         self._strikes: Counter[int] = Counter()
+        self._struck: set[int] = set()  # since the last load
+        self._loading = asyncio.Lock()
         self._said: set[tuple[int, str]] = set()
         self.stale = True
         self.all: list[Watch] = []
 
     async def refresh(self) -> None:
         """Loads the watches again if something said that they changed. Raises DatabaseError."""
-        if not self.stale:
-            return
-        self.stale = False
-        try:
-            async with self._database.connection() as connection:
-                self.all = await load_watches(connection)
-        except BaseException:
-            self.stale = True
-            raise
+        async with self._loading:
+            if not self.stale:
+                return
+            self.stale = False
+            try:
+                async with self._database.connection() as connection:
+                    self.all = await load_watches(connection)
+            except BaseException:
+                self.stale = True
+                raise
+            self._struck.clear()
         for watch in self.all:
             self._explain(watch)
 
@@ -63,12 +68,15 @@ class Catalogue:
             return await pin_fingerprint(connection, watch, self._identity.model_id, self._identity.fingerprint)
 
     async def report_change(self, watch: Watch, error: WatchChanged | StatementRejected) -> None:
-        """A statement met something renamed, dropped or forbidden: load again; a few times in a row, the watch is
-        broken.
+        """A statement met something renamed, dropped or forbidden: load again. A watch that is loaded just the same and
+        meets it again, a few times in a row, is broken.
         """
         self.stale = True
-        self._strikes[watch.id] += 1
         logger.warning("watch %d on %s changed under its sidecar: %s", watch.id, watch.label, error)
+        if watch not in self.all or watch.id in self._struck:
+            return
+        self._struck.add(watch.id)
+        self._strikes[watch.id] += 1
         if self._strikes[watch.id] < STRIKES:
             return
         async with self._database.connection() as connection:

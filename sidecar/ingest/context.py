@@ -13,10 +13,16 @@ from sidecar.postgres.database import Database
 from sidecar.postgres.presence import Identity
 from sidecar.settings import Settings
 
+ROW_WAITS = 2  # of the pool's 8 connections
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Composed once, when ingest starts. `table_locks`: completes on one table are serialised inside a sidecar."""
+    """Composed once, when ingest starts.
+
+    `table_locks`: completes on one table are serialised inside a sidecar. `row_waits`: how many connections may be
+    waiting for a row that a user's transaction holds.
+    """
 
     settings: Settings
     database: Database
@@ -25,3 +31,4 @@ class Context:
     catalogue: Catalogue
     progress: Progress
     table_locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    row_waits: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ROW_WAITS))

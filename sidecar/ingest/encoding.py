@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sidecar.batching.embedder import Embedded, Embedder
 from sidecar.batching.lane import Lane
-from sidecar.errors import DeviceOutOfMemory, PictureRejected, TextRejected
+from sidecar.errors import DeviceError, DeviceOutOfMemory, PictureRejected, TextRejected
 from sidecar.ingest.side_by_side import side_by_side
 from sidecar.ingest.verdict import MAX_ATTEMPTS, Claimed, hash_of
 from sidecar.postgres.completion import EMPTY, Outcome, Result
@@ -18,6 +18,7 @@ from sidecar.postgres.vectors import pack_vectors, vector_digest
 # time, so they are tried again.
 CERTAIN = {"not_a_picture", "truncated_picture", "unsupported_format", "too_many_pixels", "too_many_bytes"}
 _PICTURES_AT_ONCE = 64
+_PROBE = "Does the device work?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +41,34 @@ class RowEncoder:
         self._places = asyncio.Semaphore(_PICTURES_AT_ONCE)
 
     async def encode(self, kind: str, rows: Sequence[tuple[Claimed, bytes]]) -> list[Encoded]:
-        """One answer per row, in order. Raises DeviceError."""
+        """One answer per row, in order. Raises DeviceError where no row is to blame, and DecoderUnavailable."""
         if not rows:
             return []
+        try:
+            return await self._encode_together(kind, rows)
+        except DeviceError:
+            return [await self._encode_alone(kind, row) for row in rows]
+
+    async def _encode_together(self, kind: str, rows: Sequence[tuple[Claimed, bytes]]) -> list[Encoded]:
         if kind == "text":
             return await self._encode_texts(rows)
         pictures = (self._encode_picture(claimed, content) for claimed, content in rows)
         async with side_by_side(pictures, "encode-picture") as tasks:
             return [await task for task in tasks]
 
+    async def _encode_alone(self, kind: str, row: tuple[Claimed, bytes]) -> Encoded:
+        """A row is to blame if the device fails on it alone and then does something else."""
+        try:
+            return (await self._encode_together(kind, [row]))[0]
+        except DeviceOutOfMemory as error:
+            return _later(row[0], "device_out_of_memory", str(error))
+        except DeviceError as error:
+            await self._embedder.embed_texts([_PROBE], Lane.INGEST)
+            return _later(row[0], "device_error", str(error))
+
     async def _encode_texts(self, rows: Sequence[tuple[Claimed, bytes]]) -> list[Encoded]:
         texts = [content.decode("utf-8", "replace") for _, content in rows]
-        try:
-            answers = await self._embedder.embed_texts(texts, Lane.INGEST)
-        except DeviceOutOfMemory as error:
-            return [_later(claimed, "device_out_of_memory", str(error)) for claimed, _ in rows]
+        answers = await self._embedder.embed_texts(texts, Lane.INGEST)
         return pack_results(
             [(claimed, content, answer) for (claimed, content), answer in zip(rows, answers, strict=True)]
         )
@@ -67,8 +81,6 @@ class RowEncoder:
                 if error.code in CERTAIN:
                     return claimed.failure(error.code, error.message)
                 return _later(claimed, error.code, error.message)
-            except DeviceOutOfMemory as error:
-                return _later(claimed, "device_out_of_memory", str(error))
         return pack_results([(claimed, content, answer)])[0]
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from sidecar.errors import Contention, StatementRejected, WatchChanged
+from sidecar.errors import Contention, DatabaseError, StatementRejected, WatchChanged
 from sidecar.ingest.context import Context
 from sidecar.postgres.database import connect, translated
 from sidecar.postgres.queries import statement
@@ -92,9 +92,12 @@ class IndexKeeper:
     async def _yield_to_users(self, build_pid: int) -> None:
         while True:
             await asyncio.sleep(YIELD_INTERVAL_S)
-            async with self._context.database.connection() as connection:
-                if await connection.fetchval(statement("waits_for_build"), build_pid):
-                    await connection.execute(statement("cancel_build"), build_pid)
+            try:
+                async with self._context.database.connection() as connection:
+                    if await connection.fetchval(statement("waits_for_build"), build_pid):
+                        await connection.execute(statement("cancel_build"), build_pid)
+            except DatabaseError as error:
+                logger.warning("could not see whether anybody waits for an index build: %s", error)
 
     async def _build_on(
         self, connection: asyncpg.Connection[asyncpg.Record], watch: Watch, state: IndexState, create: str

@@ -52,6 +52,7 @@ class Ingest:
         identity = Identity(uuid4(), encoder.model_id, encoder.fingerprint, encoder.dimensions)
         catalogue = Catalogue(self._database, identity)
         self._context = Context(settings, self._database, embedder, identity, catalogue, Progress())
+        self._notifies = True
         self._stop = asyncio.Event()
 
     def request_stop(self) -> None:
@@ -70,9 +71,7 @@ class Ingest:
 
     async def _run_parts(self) -> None:
         context = self._context
-        async with self._database.connection() as connection:
-            notifies = await can_notify(connection)
-        alarm = Alarm(self._settings.poll_interval_s, self._mark_asleep if notifies else None)
+        alarm = Alarm(self._settings.poll_interval_s, self._mark_asleep if self._notifies else None)
         worker = Worker(context, alarm)
         listener = Listener(self._listen_url, lambda channel: self._notified(channel, alarm))
         scanner = Scanner(context, alarm.nudge, lambda: self._notified("sidecar_watches", alarm))
@@ -116,16 +115,17 @@ class Ingest:
         try:
             async with self._database.connection() as connection:
                 revision = await connection.fetchval(statement("schema_revision"))
-                if revision == head_revision():
+                if revision is not None and revision >= head_revision():
                     await connection.execute(statement("raise_generation"))
-                    return
+                    self._notifies = await can_notify(connection)
         except WatchChanged as error:
             raise SchemaError("this database has no schema `sidecar` yet: run `sidecar migrate`") from error
         if revision is None or revision < head_revision():
             raise SchemaError(
                 f"the schema `sidecar` is at {revision}, this version needs {head_revision()}: run `sidecar migrate`"
             )
-        logger.warning("the schema is at %s, newer than this sidecar (%s): upgrade it soon", revision, head_revision())
+        if revision > head_revision():
+            logger.warning("the schema is at %s, this sidecar knows %s: upgrade it soon", revision, head_revision())
 
     async def _stopped_before(self, coroutine: Coroutine[Any, Any, None]) -> bool:
         """Awaits `coroutine`; True if the stop came first."""

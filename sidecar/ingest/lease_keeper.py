@@ -10,7 +10,7 @@ from typing import Self
 
 from sidecar.errors import DatabaseError
 from sidecar.postgres.database import Database
-from sidecar.postgres.events import Lease, renew_lease
+from sidecar.postgres.events import Lease, release, renew_lease
 from sidecar.postgres.watches import Watch
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,18 @@ class LeaseKeeper:
 
     def drop(self, gens: Iterable[int]) -> None:
         self.held.difference_update(gens)
+
+    async def release(self, gens: Iterable[int]) -> None:
+        """Gives back those of `gens` that are in hand, with their attempt. Where that fails, the lease runs out."""
+        released = self.held.intersection(gens)
+        self.held -= released
+        if not released:
+            return
+        try:
+            async with self._database.connection() as connection:
+                await release(connection, self._watch, sorted(released), self._lease)
+        except DatabaseError as error:
+            logger.warning("could not release %d events on %s: %s", len(released), self._watch.label, error)
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._renew(), name=f"renew-lease-{self._lease.token}")

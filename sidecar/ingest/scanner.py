@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 from sidecar.errors import Contention, DatabaseError, StatementRejected, WatchChanged
@@ -32,6 +33,7 @@ class Scanner:
         self._context = context
         self._on_enqueued = on_enqueued
         self._on_change = on_change
+        self._next_sweep: dict[int, float] = {}  # watch → on the clock of time.monotonic
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -50,8 +52,7 @@ class Scanner:
             async with self._context.database.connection() as connection:
                 if await return_due(connection, watch):
                     self._on_enqueued()
-            busy = await self._backfill(watch) if "backfill" in watch.scans else False
-            await self._sweep(watch)
+            return await (self._backfill(watch) if "backfill" in watch.scans else self._sweep(watch))
         except Contention:
             return True
         except (WatchChanged, StatementRejected) as error:
@@ -60,7 +61,6 @@ class Scanner:
         except DatabaseError as error:
             logger.warning("scans of %s wait for the database: %s", watch.label, error)
             return False
-        return busy
 
     async def _clear(self, watch: Watch) -> bool:
         async with self._context.database.connection() as connection:
@@ -80,24 +80,28 @@ class Scanner:
         self._note_end(watch, "backfill", page)
         return page is not None and not page.last
 
-    async def _sweep(self, watch: Watch) -> None:
-        async with self._context.database.connection() as connection:
-            started = await start_sweep(connection, watch, self._context.settings.sweep_interval_s)
-        if not started and "sweep" not in watch.scans:
-            return
-        found = 0
-        page: Page | None = Page(0, 0, last=False)
-        while page is not None and not page.last:
+    async def _sweep(self, watch: Watch) -> bool:
+        """One page at a time, so that the other watches have their turn; and only when all that it would find anew is
+        done, or each sweep would enqueue a backlog once more.
+        """
+        if "sweep" not in watch.scans:
             async with self._context.database.connection() as connection:
-                page = await sweep_page(connection, watch, SWEEP_PAGE_ROWS)
-            found += page.enqueued if page else 0
-            if page and not page.last:
-                await asyncio.sleep(SWEEP_PAUSE_S)
-        if found:
-            logger.warning("the sweep of %s found %d rows that no event told of", watch.label, found)
+                if await start_sweep(connection, watch, self._context.settings.sweep_interval_s):
+                    self._on_change()
+            return False
+        if time.monotonic() < self._next_sweep.get(watch.id, 0):
+            return True
+        async with self._context.database.connection() as connection:
+            if await outstanding_backfill(connection, watch, 1):
+                return False
+            page = await sweep_page(connection, watch, SWEEP_PAGE_ROWS)
+        self._next_sweep[watch.id] = time.monotonic() + SWEEP_PAUSE_S
+        if page is not None and page.enqueued:
+            logger.warning("the sweep of %s found %d rows that no event told of", watch.label, page.enqueued)
             self._on_enqueued()
-        if page is not None:
+        if page is None or page.last:
             self._on_change()
+        return page is not None and not page.last
 
     def _note_end(self, watch: Watch, what: str, page: Page | None) -> None:
         if page is None or page.last:

@@ -19,7 +19,7 @@ from sidecar.postgres.watches import Watch
 from sidecar.settings import Settings
 
 LOW_WATER_AGE_S = 5.0
-SUSPECT_EVERY = 8  # claims between two looks for suspects while there are none; every second claim while there are
+LOOK_AGAIN_S = 1.0  # between two looks into a queue that was empty, other than the live one
 
 
 @dataclass(slots=True)
@@ -28,9 +28,13 @@ class _Turn:
 
     low_water: int = 0
     low_water_at: float = field(default=float("-inf"))
-    claims: int = 0
-    suspects_seen: bool = False
     backfill_credit: float = 0.0
+    suspect_last: bool = False  # a suspect gets at most every second claim
+    empty_since: dict[Queue, float] = field(default_factory=dict)
+
+    def worth_a_look(self, queue: Queue) -> bool:
+        """Not if it was empty a moment ago: every look costs a round trip, of which single rows have few."""
+        return time.monotonic() - self.empty_since.get(queue, float("-inf")) >= LOOK_AGAIN_S
 
 
 class Turns:
@@ -54,33 +58,33 @@ class Turns:
         turn = self._turns.setdefault(watch.id, _Turn())
         await self._refresh_low_water(watch, turn)
         lease = Lease(uuid4(), self._settings.lease_s)
-        for queue in self._queues(turn):
-            events = await self._claim(watch, queue, turn, max_rows, lease, look_below)
-            if queue is Queue.SUSPECT:
-                turn.suspects_seen = bool(events)
+        for queue in self._queues(watch, turn):
+            limit = 1 if queue is Queue.SUSPECT else max_rows
+            events = await self._claim(watch, queue, 0 if look_below else turn.low_water, limit, lease)
             if events:
-                turn.claims += 1
-                if queue is Queue.LIVE:
-                    turn.backfill_credit += self._settings.backfill_min_share
-                elif queue is Queue.BACKFILL:
-                    turn.backfill_credit = max(0.0, turn.backfill_credit - 1)
-                return Claim(watch, lease, events)
+                turn.empty_since.pop(queue, None)
+                self._account(turn, queue)
+                return Claim(watch, lease, events, may_be_more=len(events) == limit or queue is not Queue.LIVE)
+            turn.empty_since[queue] = time.monotonic()
         return None
 
-    def _queues(self, turn: _Turn) -> list[Queue]:
-        queues = [Queue.LIVE, Queue.BACKFILL]
-        if turn.backfill_credit >= 1:
-            queues.reverse()
-        every = 2 if turn.suspects_seen else SUSPECT_EVERY
-        # Last it is always looked for: when nothing else waits, a suspect holds nobody up.
-        queues.insert(0 if turn.claims % every == every - 1 else 2, Queue.SUSPECT)
+    def _account(self, turn: _Turn, queue: Queue) -> None:
+        turn.suspect_last = queue is Queue.SUSPECT
+        if queue is Queue.LIVE:
+            turn.backfill_credit += self._settings.backfill_min_share
+        elif queue is Queue.BACKFILL:
+            turn.backfill_credit = max(0.0, turn.backfill_credit - 1)
+
+    def _queues(self, watch: Watch, turn: _Turn) -> list[Queue]:
+        """In which order to look. Suspects come first when they are due, and last when nothing else waits."""
+        queues = [Queue.LIVE]
+        if watch.scans or turn.worth_a_look(Queue.BACKFILL):
+            queues.insert(0 if turn.backfill_credit >= 1 else 1, Queue.BACKFILL)
+        if turn.worth_a_look(Queue.SUSPECT):
+            queues.insert(len(queues) if turn.suspect_last else 0, Queue.SUSPECT)
         return queues
 
-    async def _claim(
-        self, watch: Watch, queue: Queue, turn: _Turn, max_rows: int, lease: Lease, look_below: bool
-    ) -> list[Event]:
-        limit = 1 if queue is Queue.SUSPECT else max_rows
-        above = 0 if look_below else turn.low_water
+    async def _claim(self, watch: Watch, queue: Queue, above: int, limit: int, lease: Lease) -> list[Event]:
         async with self._database.connection() as connection:
             events = await claim(connection, watch, queue, above, limit, lease)
             if len(events) < limit and above > 0:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 from sidecar.errors import DatabaseError, DeviceError, StatementRejected, WatchChanged
@@ -21,6 +22,7 @@ from sidecar.ingest.encoding import RowEncoder
 from sidecar.ingest.pace import Pace
 from sidecar.ingest.parking import Parking
 from sidecar.ingest.turns import Turns
+from sidecar.pictures.pool import DecoderUnavailable
 from sidecar.postgres.completion import Result
 from sidecar.postgres.events import Lease
 from sidecar.postgres.watches import Watch
@@ -40,23 +42,25 @@ class Worker:
         self._turns = Turns(context.settings, context.database)
         self._rows = RowEncoder(context.embedder)
         self._pace = {kind: Pace(context.settings.ingest_batch_rows) for kind in ("text", "image")}
-        self._slots = asyncio.Semaphore(BATCHES_IN_HAND)
+        self._batches = 0  # in hand
+        self._freed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._parked_rows = 0
         self._device_backoff_s = 0.0
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._stopping = False
+        self._stop = asyncio.Event()
 
     def stop(self) -> None:
         """No claims from now on."""
-        self._stopping = True
+        self._stop.set()
+        self._freed.set()
         self._alarm.nudge()
 
     async def run(self) -> None:
         """Raises what a batch raised that is nobody's fault but ours; such an end is the end of the process."""
         backoff = Backoff(0.1, 10.0)
         try:
-            while not self._stopping:
+            while not self._stop.is_set():
                 self._raise_failure()
                 try:
                     await self._claim_or_doze()
@@ -64,7 +68,7 @@ class Worker:
                 except DatabaseError as error:
                     delay_s = backoff.next_s()
                     logger.warning("ingest waits %.1f s for the database: %s", delay_s, error)
-                    await asyncio.sleep(delay_s)
+                    await self._pause(delay_s)
             await self._finish_in_hand()
         finally:
             await self._cancel_in_hand()
@@ -72,33 +76,36 @@ class Worker:
     async def _claim_or_doze(self) -> None:
         await self._context.catalogue.refresh()
         if self._device_backoff_s:
-            await asyncio.sleep(self._device_backoff_s)
+            await self._pause(self._device_backoff_s)
         was_notified = self._alarm.was_notified
         self._alarm.clear()
-        if await self._claim_round(was_notified):
-            self._alarm.found_work()
-        elif not self._stopping and not await self._alarm.mark():
+        if not await self._claim_round(was_notified) and not self._stop.is_set() and not await self._alarm.mark():
             await self._alarm.wait()
 
     async def _claim_round(self, was_notified: bool) -> bool:
-        """One batch of each watch. True if there was any."""
-        found = False
+        """One batch of each watch. True if more may be waiting."""
+        more = False
         for watch in self._turns.order(self._context.catalogue.workable()):
-            await self._slots.acquire()
-            claim = None
+            await self._wait_for_slot()
+            if self._stop.is_set():
+                break
             try:
-                if not self._stopping:
-                    rows = self._pace[watch.kind].rows_to_claim()
-                    claim = await self._turns.claim_batch(watch, rows, was_notified)
+                rows = self._pace[watch.kind].rows_to_claim()
+                claim = await self._turns.claim_batch(watch, rows, was_notified)
             except (WatchChanged, StatementRejected) as error:
                 await self._context.catalogue.report_change(watch, error)
-            finally:
-                if claim is None:
-                    self._slots.release()
+                continue
             if claim is not None:
-                found = True
+                more = more or claim.may_be_more
+                self._alarm.found_work()
+                self._batches += 1
                 self._start(self._work(claim), f"batch-{watch.id}")
-        return found
+        return more
+
+    async def _wait_for_slot(self) -> None:
+        while self._batches >= BATCHES_IN_HAND and not self._stop.is_set():
+            self._freed.clear()
+            await self._freed.wait()
 
     async def _work(self, claim: Claim) -> None:
         started = time.monotonic()
@@ -106,29 +113,31 @@ class Worker:
             await Batch(self._context, self._rows, claim, self._park).run()
             self._device_backoff_s = 0.0
             self._pace[claim.watch.kind].record(len(claim.events), started)
-        except DeviceError as error:
+        except (DeviceError, DecoderUnavailable) as error:
             self._device_backoff_s = min(max(self._device_backoff_s * 2, 0.5), 30.0)
             logger.warning("the device failed, %d rows are given back: %s", len(claim.events), error)
         except DatabaseError as error:
             logger.warning("%d rows of %s are given back: %s", len(claim.events), claim.watch.label, error)
         finally:
-            self._slots.release()
+            self._batches -= 1
+            self._freed.set()
             self._alarm.nudge()
 
     async def _park(self, watch: Watch, lease: Lease, results: list[Result]) -> None:
+        parking = Parking(self._context, watch, lease, results)
         if self._parked_rows + len(results) > MAX_PARKED_ROWS:
-            await Parking(self._context, watch, lease).put_off(results)
+            await parking.put_off()
             return
         self._parked_rows += len(results)
-        self._start(self._wait_and_write(watch, lease, results), f"parked-{watch.id}")
+        self._start(self._wait_and_write(parking, len(results)), f"parked-{watch.id}")
 
-    async def _wait_and_write(self, watch: Watch, lease: Lease, results: list[Result]) -> None:
+    async def _wait_and_write(self, parking: Parking, rows: int) -> None:
         try:
-            await Parking(self._context, watch, lease).wait_and_write(results)
+            await parking.wait_and_write()
         except DatabaseError as error:
-            logger.warning("%d parked rows of %s are left to their lease: %s", len(results), watch.label, error)
+            logger.warning("%d rows that were locked are given back: %s", rows, error)
         finally:
-            self._parked_rows -= len(results)
+            self._parked_rows -= rows
 
     def _start(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(coroutine, name=name)
@@ -140,6 +149,11 @@ class Worker:
         if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
             self._failed.set_exception(error)
             self._alarm.nudge()
+
+    async def _pause(self, delay_s: float) -> None:
+        """Or until stopped."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), delay_s)
 
     def _raise_failure(self) -> None:
         if self._failed.done():

@@ -19,7 +19,7 @@ from dataclasses import replace
 from sidecar.errors import Contention, DatabaseUnavailable, StatementRejected
 from sidecar.ingest.backoff import Backoff
 from sidecar.ingest.context import Context
-from sidecar.postgres.completion import FAILED, Completion, Outcome, Result, WriteSuppressed, complete
+from sidecar.postgres.completion import FAILED, UNWRITABLE, Completion, Outcome, Result, WriteSuppressed, complete
 from sidecar.postgres.events import Lease
 from sidecar.postgres.watches import Watch
 
@@ -69,8 +69,8 @@ class Writer:
     async def _complete_once(self, results: Sequence[Result], wait_for_rows: bool) -> Completion:
         context, watch = self._context, self._watch
         if wait_for_rows:
-            # It may wait for 2 s, and must not hold up the others of its table meanwhile.
-            async with context.database.connection() as connection:
+            # It may wait for 2 s, and must hold up neither the others of its table nor all connections meanwhile.
+            async with context.row_waits, context.database.connection() as connection:
                 done = await complete(connection, watch, context.identity.fingerprint, self._lease, results, True)
         else:
             async with context.table_locks[watch.identifiers.table], context.database.connection() as connection:
@@ -82,7 +82,7 @@ class Writer:
     async def _record_refusal(
         self, result: Result, error: StatementRejected | WriteSuppressed, wait_for_rows: bool
     ) -> Completion:
-        if result.outcome is Outcome.FAILED:
+        if result.reason in UNWRITABLE:
             raise error
         reason = "write_suppressed" if isinstance(error, WriteSuppressed) else "write_rejected"
         code = "" if isinstance(error, WriteSuppressed) else f" (SQLSTATE {error.sqlstate})"

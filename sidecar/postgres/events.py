@@ -92,14 +92,12 @@ async def release(connection: Connection, watch: Watch, gens: Sequence[int], lea
     await connection.execute(watch.sql("release"), gens, lease.token)
 
 
-async def give_back_attempt(connection: Connection, watch: Watch, gens: Sequence[int], lease: Lease) -> None:
-    """Uncounts the attempt but keeps the lease."""
-    await connection.execute(watch.sql("give_back_attempt"), gens, lease.token)
-
-
-async def delay(connection: Connection, watch: Watch, delays_s: Mapping[int, float], lease: Lease) -> None:
+async def delay(
+    connection: Connection, watch: Watch, delays_s: Mapping[int, float], lease: Lease, *, attempt_counts: bool
+) -> None:
     """Moves leased events out of the way for some seconds each. `delays_s` is keyed by generation."""
-    await connection.execute(watch.sql("delay"), list(delays_s), lease.token, list(delays_s.values()))
+    given_back = 0 if attempt_counts else 1
+    await connection.execute(watch.sql("delay"), list(delays_s), lease.token, list(delays_s.values()), given_back)
 
 
 async def return_due(connection: Connection, watch: Watch) -> int:

@@ -12,11 +12,12 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from sidecar.errors import DatabaseUnavailable
+from sidecar.errors import DatabaseError
 from sidecar.postgres.database import connect, translated
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Listener:
         while True:
             try:
                 connection = await connect(self._url)
-            except DatabaseUnavailable as error:
+            except DatabaseError as error:
                 logger.warning("cannot listen for notifications (polling goes on): %s", error)
             else:
                 backoff_s = BACKOFF_FIRST_S
@@ -54,6 +55,8 @@ class Listener:
 
     async def _listen(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         """Returns when the connection is lost."""
+        lost = asyncio.Event()
+        connection.add_termination_listener(lambda _connection: lost.set())
         try:
             with translated():
                 for channel in CHANNELS:
@@ -61,10 +64,11 @@ class Listener:
                 self.connected = True
                 for channel in CHANNELS:
                     self._on_wake(channel)
-                while True:
-                    await asyncio.sleep(PING_INTERVAL_S)
+                while not lost.is_set():
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(lost.wait(), PING_INTERVAL_S)
                     await connection.execute("select 1", timeout=PING_TIMEOUT_S)
-        except DatabaseUnavailable as error:
+        except DatabaseError as error:
             logger.warning("lost the connection that listens (polling goes on): %s", error)
         finally:
             self.connected = False

@@ -91,22 +91,18 @@ update {events} e set lease_until = clock_timestamp() + make_interval(secs => $3
 where e.gen = any ($1::bigint[]) and e.lease_token = $2
 returning e.gen
 
--- name: give_back_attempt
--- The attempt was nobody's fault; the lease stays.
-update {events} e set attempts = greatest(e.attempts - 1, 0) where e.gen = any ($1::bigint[]) and e.lease_token = $2
-
 -- name: release
 -- Lease and attempt are given back.
 update {events} e set lease_until = null, lease_token = null, attempts = greatest(e.attempts - 1, 0)
 where e.gen = any ($1::bigint[]) and e.lease_token = $2
 
 -- name: delay
--- Out of the way of claims until run_at. $3 seconds per event, in the order of $1.
+-- Out of the way of claims until run_at. $3 seconds per event, in the order of $1; $4 attempts to give back.
 with moved as (
     delete from {events} e where e.gen = any ($1::bigint[]) and e.lease_token = $2 returning e.*
 )
 insert into {delayed} (gen, {k}, enqueued_at, backfill, force, attempts, run_at)
-select m.gen, {k}, m.enqueued_at, m.backfill, m.force, m.attempts, clock_timestamp() + make_interval(secs => d.delay_s)
+select m.gen, {k}, m.enqueued_at, m.backfill, m.force, greatest(m.attempts - $4::smallint, 0), clock_timestamp() + make_interval(secs => d.delay_s)
 from moved m join unnest($1::bigint[], $3::float8[]) as d(gen, delay_s) using (gen)
 
 -- name: return_due
@@ -425,7 +421,7 @@ on conflict (watch_id) do update set embedded_total = progress.embedded_total + 
     lag_ms = coalesce(excluded.lag_ms, progress.lag_ms), updated_at = clock_timestamp()
 
 -- name: mark_broken
-update sidecar.watches w set broken = $2 where w.id = $1 and w.broken is distinct from $2
+update sidecar.watches w set broken = $2 where w.id = $1 and w.unwatched_at is null and w.broken is distinct from $2
 
 -- name: raise_generation
 select sidecar.raise_generation()
