@@ -1,0 +1,108 @@
+"""Which views are cut from a picture of a given size. Pure arithmetic.
+
+The plan is part of the fingerprint: another plan is another vector space, so golden tests pin it. Halves are rounded
+to even, as Python's `round` does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sidecar.pictures.picture import ViewSettings
+
+MAX_TILES = 8
+TILE_RATIO = 1.5
+"""A tile of a panorama is this many times as long as the picture's short side."""
+
+
+class Size(NamedTuple):
+    width: int
+    height: int
+
+
+class Box(NamedTuple):
+    """Pixels `left ≤ x < right`, `top ≤ y < bottom`."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def size(self) -> Size:
+        return Size(self.right - self.left, self.bottom - self.top)
+
+
+class Cut(NamedTuple):
+    """One view: `tile` of the picture is resized to `scaled`, and `crop` of that to the view's size."""
+
+    tile: Box
+    scaled: Size
+    crop: Box
+
+
+@dataclass(frozen=True, slots=True)
+class ViewPlan:
+    """The views of one picture, `view_size` pixels square, in the order of encoding; `weights` sum to one."""
+
+    view_size: int
+    cuts: tuple[Cut, ...]
+    weights: tuple[float, ...]
+
+
+def plan_views(width: int, height: int, settings: ViewSettings) -> ViewPlan:
+    """Plan the views of a picture of `width` x `height` pixels: five crops per tile and scale, equal ones once.
+
+    Without TTA it is one view: the whole picture, squashed to a square. With an anchor weight that view is added
+    (or, where a crop already equals it, made heavier).
+    """
+    whole = Box(0, 0, width, height)
+    side = settings.view_size
+    squashed = Cut(whole, Size(side, side), Box(0, 0, side, side))
+    if not settings.enable_tta:
+        return ViewPlan(side, (squashed,), (1.0,))
+    counts = Counter(
+        Cut(tile, scaled, crop)
+        for tile in _tiles(whole.size, settings.panorama_max_ratio)
+        for scaled in (_scaled_size(tile.size, factor, settings) for factor in settings.scale_factors)
+        for crop in _five_crops(scaled, settings.crop_size)
+    )
+    crops_share = 1.0 - settings.anchor_weight
+    weights = {cut: crops_share * count / counts.total() for cut, count in counts.items()}
+    weights[squashed] = weights.get(squashed, 0.0) + settings.anchor_weight
+    kept = {cut: weight for cut, weight in weights.items() if weight > 0.0}
+    return ViewPlan(side, tuple(kept), tuple(kept.values()))
+
+
+def _tiles(picture: Size, max_ratio: float) -> list[Box]:
+    """The whole picture, or overlapping tiles along the long side of a panorama, wide or tall."""
+    long, short = max(picture), min(picture)
+    ratio = long / short
+    count = min(math.ceil(ratio / TILE_RATIO), MAX_TILES)
+    # A maximum ratio below 1.5 calls pictures panoramas that are no longer than a single tile.
+    if ratio <= max_ratio or count < 2:
+        return [Box(0, 0, *picture)]
+    length = max(round(TILE_RATIO * short), math.ceil(long / count))
+    starts = [round(i * (long - length) / (count - 1)) for i in range(count)]
+    if picture.width >= picture.height:
+        return [Box(start, 0, start + length, short) for start in starts]
+    return [Box(0, start, short, start + length) for start in starts]
+
+
+def _scaled_size(tile: Size, factor: float, settings: ViewSettings) -> Size:
+    crop_size, max_dim = settings.crop_size, settings.max_scaled_dim
+    long, short = max(tile), min(tile)
+    scale = round(max(crop_size, crop_size * factor)) / short
+    if long * scale > max_dim:
+        scale = max(max_dim / long, crop_size / short)
+    return Size(max(crop_size, round(tile.width * scale)), max(crop_size, round(tile.height * scale)))
+
+
+def _five_crops(scaled: Size, side: int) -> list[Box]:
+    """Top left, top right, bottom left, bottom right, centre."""
+    right, bottom = scaled.width - side, scaled.height - side
+    corners = [(0, 0), (right, 0), (0, bottom), (right, bottom), (right // 2, bottom // 2)]
+    return [Box(left, top, left + side, top + side) for left, top in corners]

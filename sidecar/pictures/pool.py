@@ -1,0 +1,110 @@
+"""Decoder processes for many callers: a picture that crashes or hangs its decoder costs itself and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from sidecar.errors import PictureRejected
+from sidecar.pictures.picture import DecodedPicture
+from sidecar.pictures.process import DecoderDied, DecoderProcess, DecoderUnavailable
+from sidecar.pictures.settings import DecoderSettings
+
+__all__ = ["DecoderPool", "DecoderSettings", "DecoderUnavailable"]
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 4
+FIRST_PAUSE_S = 0.1
+"""Before the second attempt to start a process; doubled before each further one."""
+
+
+class DecoderPool:
+    """`settings.processes` children that decode one picture each; callers wait in the order of their calls.
+
+    A child that died is replaced by the next caller that gets its place.
+    """
+
+    def __init__(self, settings: DecoderSettings) -> None:
+        self._settings = settings
+        self._processes: list[DecoderProcess | None] = [None] * settings.processes
+        self._idle: asyncio.Queue[int] = asyncio.Queue()
+        for place in range(settings.processes):
+            self._idle.put_nowait(place)
+        self._closed = False
+
+    async def start(self) -> None:
+        """Start all children and wait until they are ready. Raises DecoderUnavailable."""
+        try:
+            for place in range(self._settings.processes):
+                await self._living_process(place)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def decode(self, image: bytes) -> DecodedPicture:
+        """Decode, turn upright, and cut into views. Raises PictureRejected, DecoderUnavailable.
+
+        When the caller is cancelled, its child is killed and replaced.
+        """
+        if len(image) > self._settings.max_image_bytes:
+            raise PictureRejected(
+                "too_many_bytes",
+                f"The picture has {len(image):,} bytes; at most {self._settings.max_image_bytes:,} are read "
+                "(MAX_IMAGE_BYTES). Scale it down, or compress it more.",
+            )
+        for _ in range(MAX_ATTEMPTS):
+            try:
+                return await self._decode_once(image)
+            except DecoderDied:
+                log.warning("a decoder process died before it began with a picture; another one takes it")
+        raise DecoderUnavailable(f"Decoder processes died {MAX_ATTEMPTS} times before they began with a picture.")
+
+    async def close(self) -> None:
+        """End all children; who waits for a picture gets DecoderUnavailable. May be repeated."""
+        if self._closed:
+            return
+        self._closed = True
+        for process in self._processes:
+            if process is not None:
+                process.kill()
+        for _ in self._processes:  # nobody uses a process any more when all places are back
+            await self._idle.get()
+        for process in self._processes:
+            if process is not None:
+                await process.end()
+
+    async def _decode_once(self, image: bytes) -> DecodedPicture:
+        self._check_open()
+        place = await self._idle.get()
+        try:
+            process = await self._living_process(place)
+            return await process.decode(image)
+        finally:
+            self._idle.put_nowait(place)
+
+    async def _living_process(self, place: int) -> DecoderProcess:
+        process = self._processes[place]
+        if process is None or not process.alive:
+            if process is not None:
+                await process.end()
+            process = self._processes[place] = await self._start_process()
+        self._check_open()
+        return process
+
+    async def _start_process(self) -> DecoderProcess:
+        for attempt in range(MAX_ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
+            self._check_open()
+            try:
+                return await DecoderProcess.start(self._settings)
+            except (OSError, DecoderDied) as error:  # OSError: also TimeoutError
+                log.warning("a decoder process did not start: %r", error)
+        raise DecoderUnavailable(
+            f"A decoder process could not be started in {MAX_ATTEMPTS} attempts; the log above says why."
+        )
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise DecoderUnavailable("The decoder processes are ended; the service is shutting down.")

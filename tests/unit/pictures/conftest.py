@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+import uvloop
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Processes, pipes and signals are where event loops differ: each test runs with both that the service may have."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
