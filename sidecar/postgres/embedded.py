@@ -80,7 +80,7 @@ class EmbeddedPostgres:
 
         Raises DatabaseUnavailable if a server already runs there, or this one does not start; the message says why.
         """
-        cluster = Cluster(self._data_dir, self._version, find_server_user())
+        cluster = self._cluster()
         cluster.make_directory()
         with cluster.log.open("ab") as log:
             _lock(log, cluster)
@@ -100,16 +100,15 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Shuts the server down: open connections are cut, nothing committed is lost. Does nothing if none runs."""
-        process, self._process, self._url = self._process, None, None
-        if process is None or process.stdin is None:
-            return
-        process.stdin.close()
-        try:
-            process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            # The server recovers from its log when it starts the next time.
-            os.killpg(process.pid, signal.SIGQUIT)
-            process.wait()
+        if self._process is not None:
+            self._shut_down(self._process)
+            self._process = self._url = None
+            # Somebody may have killed the shell: only the lock tells that the server is gone.
+            with self._cluster().log.open("ab") as log:
+                _lock(log, self._cluster())
+
+    def _cluster(self) -> Cluster:
+        return Cluster(self._data_dir, self._version, find_server_user())
 
     def _start_on(self, port: int, programs: Path, cluster: Cluster, log: IO[bytes]) -> None:
         settings = {
@@ -133,8 +132,20 @@ class EmbeddedPostgres:
         try:
             _wait_until_ready(self._process, cluster)
         except BaseException:
-            self.stop()
+            self._shut_down(self._process)
+            self._process = None
             raise
+
+    @staticmethod
+    def _shut_down(process: subprocess.Popen[bytes]) -> None:
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            # The server recovers from its log when it starts the next time.
+            os.killpg(process.pid, signal.SIGQUIT)
+            process.wait()
 
 
 def _lock(log: IO[bytes], cluster: Cluster) -> None:

@@ -220,6 +220,12 @@ def test_the_server_does_not_outlive_a_killed_starter_and_its_data_can_be_used_a
         assert ask(server.url, "select seven from kept") == "7"
 
 
+def test_stopping_waits_for_the_server_even_if_its_shell_was_killed(server: EmbeddedPostgres, data_dir: Path) -> None:
+    psutil.Process(os.getsid(postmaster_pid(data_dir))).kill()
+    server.stop()
+    assert not (data_dir / "cluster" / "postmaster.pid").exists()
+
+
 def test_ctrl_c_in_the_terminal_does_not_reach_the_server(
     shared_server: EmbeddedPostgres, shared_data_dir: Path
 ) -> None:
