@@ -12,9 +12,12 @@ order of the events.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
+
+import asyncpg
 
 from sidecar.errors import DatabaseError, WatchChanged
 from sidecar.postgres.events import Key, Lease
@@ -97,12 +100,30 @@ async def complete(
     """Completes at most some dozens of results in one transaction. `results` have distinct keys.
 
     Raises WatchChanged where the watch was unwatched or its fingerprint is another, WriteSuppressed, Contention, and
-    StatementRejected where the user's table refuses a row. After any of them nothing was written; the transaction that
-    is still open then ends when the connection goes back to its pool.
+    StatementRejected where the user's table refuses a row. After any of them nothing was written.
     """
-    await connection.execute(statement("begin_complete"))
-    if wait_for_rows:
-        await _wait_for_rows(connection, watch, results)
+    try:
+        await connection.execute(statement("begin_complete"))
+        if wait_for_rows:
+            await _wait_for_rows(connection, watch, results)
+        done = await _complete(connection, watch, fingerprint, lease, results, wait_for_rows)
+        await connection.execute("commit")
+    except BaseException:
+        # Where this fails the connection is lost, and the transaction with it; the first error is the one to tell.
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            await connection.execute("rollback")
+        raise
+    return done
+
+
+async def _complete(
+    connection: Connection,
+    watch: Watch,
+    fingerprint: str,
+    lease: Lease,
+    results: Sequence[Result],
+    wait_for_rows: bool,
+) -> Completion:
     done = Completion()
     state = await _lock_watch_and_events(connection, watch, fingerprint, lease, results)
     current = _split(results, state, done)
@@ -114,7 +135,6 @@ async def complete(
     await _finish(connection, watch, current, state.held, lease, done)
     await _clear_vectors(connection, watch, done.written, with_vector)
     await _settle_failures(connection, watch, done.written, state.has_failures)
-    await connection.execute("commit")
     return done
 
 

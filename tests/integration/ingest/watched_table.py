@@ -124,6 +124,16 @@ class WatchedTable:
         await self.settle(timeout_s)
         assert not (wrong := await self.wrong(encoder)), wrong[:5]
 
+    async def become_right(self, encoder: HashEncoder, timeout_s: float = PATIENCE_S) -> None:
+        """Waits until every vector is right, whatever is still pending."""
+        wrong: list[str] = []
+
+        async def is_right() -> bool:
+            wrong[:] = await self.wrong(encoder)
+            return not wrong
+
+        await wait_until_async(is_right, lambda: f"right vectors; {wrong[:3]}", timeout_s)
+
     async def failures(self) -> dict[str, tuple[str, str]]:
         """Key as JSON → reason and message."""
         rows = await run(

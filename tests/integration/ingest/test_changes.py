@@ -1,0 +1,234 @@
+"""What a user does to a row, and the vector that follows."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.encoders import HashEncoder
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.items import in_row_and_companion, make_pictures, make_texts
+from tests.integration.ingest.watched_table import Connection, picture, run, user, value, watch
+
+
+@in_row_and_companion
+@pytest.mark.parametrize("kind", ["text", "image"])
+async def test_a_vector_follows_its_row_through_its_life(
+    database_url: str, db: Connection, encoder: GatedEncoder, kind: str, companion: str | None
+) -> None:
+    is_image = kind == "image"
+    table = await (make_pictures if is_image else make_texts)(db, 3, companion=companion)
+    column = "photo" if is_image else "title"
+    async with running_ingest(database_url, encoder, pictures=is_image, decode_processes=1):
+        await table.settle_right(encoder)
+        assert len(await table.vectors()) == 3
+
+        for statement in (
+            f"insert into items (id, {column}) select id + 10, {column} from items",
+            f"update items set {column} = (select {column} from items where id = 2) where id = 1",
+            f"update items set {column} = null where id = 2",
+            "update items set id = 100 where id = 3",
+            "update items set id = id + 1000",
+            "delete from items where id in (1100, 1011)",
+            f"insert into items (id, {column}) select 1100, {column} from items where id = 1012",
+            f"begin; delete from items where id = 1013; insert into items (id, {column}) select 1013, {column} "
+            "from items where id = 1012; commit",
+            f"begin; create temp table kept as select * from items; truncate items; "
+            f"insert into items (id, {column}) select id, {column} from kept where id > 1012; commit",
+            "truncate items",
+        ):
+            for each in statement.split("; "):
+                await run(db, each)
+            await table.settle_right(encoder)
+
+        if companion:
+            assert await table.vectors() == {}
+
+
+@in_row_and_companion
+async def test_what_is_rolled_back_leaves_no_trace(
+    database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
+) -> None:
+    table = await make_texts(db, 2, companion=companion)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        async with user(database_url, autocommit=False) as session:
+            await run(session, "insert into items values (3, 'never')")
+            await run(session, "update items set title = 'never' where id = 1")
+            await run(session, "delete from items where id = 2")
+            await session.rollback()
+        await run(db, "insert into items values (4, 'after')")
+
+        await table.settle_right(encoder)
+
+    assert encoder.texts["never"] == 0
+    assert len(await table.vectors()) == 3
+
+
+async def test_several_source_columns_are_joined_without_their_nulls(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    await run(
+        db, "create table items (id bigint primary key, title text, brand varchar(20), colour char(8), price int)"
+    )
+    await run(
+        db,
+        "insert into items values (1, 'a', 'b', 'c'), (2, null, 'b', null), (3, null, null, null), (4, 'a', null, 'c')",
+    )
+    table = await watch(db, ["items"], ["title", "brand", "colour"])
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        for column in ("title", "brand", "colour"):
+            await run(db, f"update items set {column} = 'other' where id = 1")
+            await table.settle_right(encoder)
+        await run(db, "update items set title = null, brand = null, colour = null where id = 4")
+
+        await table.settle_right(encoder)
+
+    assert await table.ledger_hash((3,)) == await table.ledger_hash((4,)) == "empty"
+
+
+@in_row_and_companion
+@pytest.mark.parametrize("blank", [None, "", " \t\n "])
+async def test_nothing_to_embed_is_no_vector_and_no_failure(
+    database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None, blank: str | None
+) -> None:
+    table = await make_texts(db, 1, companion=companion)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        await run(db, "update items set title = %s where id = 1", blank)
+        await run(db, "insert into items values (2, %s)", blank)
+        await table.settle_right(encoder)
+
+        assert {key: await table.ledger_hash(key) for key in [(1,), (2,)]} == {(1,): "empty", (2,): "empty"}
+        assert await table.failures() == {}
+        assert await value(db, "select empty from sidecar.status") == 2
+
+        await run(db, "update items set title = 'something'")
+        await table.settle_right(encoder)
+        assert await value(db, "select embedded from sidecar.status") == 2
+
+
+async def test_an_unrelated_update_enqueues_nothing(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+    table = await make_texts(db, 2)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+    await run(db, "update items set price = price + 1")
+    await run(db, "update items set title = title, price = price + 1")
+
+    assert await table.count("events") == 0
+
+    await run(db, "update items set title = title || '!'")
+    assert await table.count("events") == 2
+
+
+@in_row_and_companion
+async def test_a_vector_written_back_by_a_full_row_save_is_mended(
+    database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
+) -> None:
+    table = await make_texts(db, 1, companion=companion)
+    home = companion or "items"
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        old = await value(db, f"select embedding::text from {home}")
+        await run(db, "update items set title = 'new'")
+        await table.settle_right(encoder)
+
+        await run(db, f"update {home} set embedding = %s::text::vector", old)
+        await table.settle_right(encoder)
+
+        # Both at once, as an ORM does that loaded the row before the vector came.
+        await run(db, "update items set title = 'newer', price = 7")
+        await run(db, f"update {home} set embedding = %s::text::vector", old)
+        await table.settle_right(encoder)
+
+        if not companion:
+            await run(db, "update items set embedding = null")
+        await table.settle_right(encoder)
+
+
+async def test_a_companion_row_that_somebody_deletes_comes_back_with_the_sweep(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db, 2, companion="items_embeddings")
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+    await run(db, "delete from items_embeddings where id = 1")
+    await run(db, "update sidecar.scans set finished_at = now() - interval '2 h'")
+    await run(
+        db,
+        "insert into sidecar.scans (watch_id, purpose, finished_at) values (%s, 'sweep', now() - interval '2 h') "
+        "on conflict (watch_id, purpose) do update set finished_at = excluded.finished_at",
+        table.watch_id,
+    )
+    async with running_ingest(database_url, encoder):
+        await table.become_right(encoder)
+
+
+async def test_delete_and_insert_of_the_same_content_gets_its_vector_again(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db, 1)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        await run(db, "delete from items")
+        await run(db, "insert into items values (1, 'title 1')")
+        await table.settle_right(encoder)
+
+        async with user(database_url, autocommit=False) as session:
+            await run(session, "delete from items")
+            await run(session, "insert into items values (1, 'title 1')")
+            await session.commit()
+        await table.settle_right(encoder)
+
+
+async def test_two_rows_may_swap_their_keys(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+    table = await make_texts(db, 2)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        async with user(database_url, autocommit=False) as session:
+            await run(session, "update items set id = 0 where id = 1")
+            await run(session, "update items set id = 1 where id = 2")
+            await run(session, "update items set id = 2 where id = 0")
+            await session.commit()
+
+        await table.settle_right(encoder)
+
+
+async def test_a_text_longer_than_the_model_reads_is_marked_truncated(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db)
+    async with running_ingest(database_url, encoder):
+        await run(db, "insert into items values (1, %s), (2, 'short')", "word " * 65)
+        await table.settle_right(encoder)
+
+        assert await value(db, "select truncated from sidecar.status") == 1
+
+
+async def test_vectors_of_the_default_model_have_1152_dimensions(database_url: str, db: Connection) -> None:
+    encoder = HashEncoder()
+    table = await make_texts(db, 70, dimensions=1152)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+
+    assert await value(db, "select vector_dims(embedding) from items where id = 1") == 1152
+    assert 0.99999 < await value(db, "select vector_norm(embedding) from items where id = 1") < 1.00001
+
+
+async def test_two_watches_of_one_table_do_not_disturb_each_other(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    await run(db, "create table items (id bigint primary key, title text, photo bytea)")
+    await run(db, "insert into items values (1, 'one', %s), (2, 'two', %s)", picture(1), picture(2))
+    titles = await watch(db, ["items"], ["title"], target="title_embedding")
+    photos = await watch(db, ["items"], ["photo"], target="photo_embedding")
+    async with running_ingest(database_url, encoder, pictures=True, decode_processes=1):
+        await titles.settle_right(encoder)
+        await photos.settle_right(encoder)
+        views = encoder.views
+        await run(db, "update items set title = 'three' where id = 1")
+        await titles.settle_right(encoder)
+        await photos.settle_right(encoder)
+
+        assert encoder.views == views, "a change of the title encoded a photo"

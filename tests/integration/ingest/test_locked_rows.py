@@ -1,0 +1,201 @@
+"""Rows that a user's transaction holds while their vector is on its way."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import pytest
+
+from sidecar.ingest.verdict import MAX_ATTEMPTS
+from sidecar.ingest.worker import MAX_PARKED_ROWS
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.items import in_row_and_companion, make_texts
+from tests.integration.ingest.watched_table import Connection, run, user, value
+from tests.waiting import wait_until_async
+
+
+async def test_a_row_that_stays_locked_holds_up_no_other_and_is_encoded_once(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db, 300)
+    async with running_ingest(database_url, encoder), user(database_url, autocommit=False) as holder:
+        await run(holder, "select from items where id = 7 for update")
+
+        async def only_one_is_left() -> bool:
+            return await table.count("events") == 1
+
+        await wait_until_async(only_one_is_left, "the other 299 rows")
+        await run(db, "update items set title = 'new' where id <> 7")
+        await wait_until_async(only_one_is_left, "the other 299 rows again")
+        await holder.commit()
+
+        await table.settle_right(encoder)
+    assert encoder.texts["title 7"] == 1
+
+
+async def test_rows_that_are_all_locked_leave_connections_for_other_tables(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db, 700)
+    await run(db, "create table others (id bigint primary key, title text)")
+    others_id = await value(
+        db, "select sidecar.watch('others', source => 'title', target => 'v', dimensions => 16, index => 'none')"
+    )
+    async with running_ingest(database_url, encoder), user(database_url, autocommit=False) as holder:
+        await run(holder, "update items set price = 1")
+
+        async def all_are_encoded() -> bool:
+            return sum(encoder.texts.values()) >= 700
+
+        await wait_until_async(all_are_encoded, "all to be encoded")
+        await run(db, "insert into others select i, 'other ' || i from generate_series(1, 50) i")
+
+        async def others_are_done() -> bool:
+            return bool(await value(db, "select count(v) = 50 from others"))
+
+        await wait_until_async(others_are_done, "the other table", timeout_s=10)
+        assert await table.count("events") + await table.count("delayed") == 700
+        await holder.commit()
+
+        await table.settle_right(encoder, timeout_s=30)
+    assert others_id != table.watch_id
+
+
+async def test_what_stays_locked_for_long_is_put_off_and_never_counts_as_a_failure(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    more = 6  # than may be parked: they are put off at once
+    table = await make_texts(db)
+    async with running_ingest(database_url, encoder), user(database_url, autocommit=False) as holder:
+        await table.settle()
+        encoder.close()
+        await run(db, "insert into items select i, 'title ' || i from generate_series(1, %s) i", MAX_PARKED_ROWS + more)
+        await run(holder, "update items set price = 1")
+        encoder.open()
+
+        async def the_rest_is_put_off() -> bool:
+            return await table.count("delayed", "run_at > now()") >= more
+
+        for _ in range(MAX_ATTEMPTS + 1):
+            await wait_until_async(the_rest_is_put_off, "rows to be put off")
+            await table.age_delays()
+        await holder.commit()
+        await table.settle(timeout_s=30)
+
+    assert await table.failures() == {}
+    assert await table.wrong(encoder) == []
+
+
+async def test_an_unchanged_row_that_was_locked_is_looked_at_again_at_once(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db, 1)
+    async with running_ingest(database_url, encoder), user(database_url, autocommit=False) as holder:
+        await table.settle_right(encoder)
+        await run(holder, "update items set embedding = null")  # an ORM's full-row save
+        await run(db, "insert into sidecar.events_1 (k1) values (1)")  # finds nothing to do, and cannot say so yet
+
+        async def is_parked() -> bool:
+            return await table.count("events", "lease_until is not null") > 0
+
+        await wait_until_async(is_parked, "the event to be claimed")
+        await holder.commit()
+
+        await table.settle_right(encoder, timeout_s=10)
+
+
+async def test_a_row_that_is_deleted_while_its_vector_waits_leaves_nothing_behind(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db, 2)
+    async with running_ingest(database_url, encoder), user(database_url, autocommit=False) as holder:
+        await run(holder, "delete from items where id = 1")
+
+        async def only_one_is_left() -> bool:
+            return await table.count("events") + await table.count("delayed") == 1
+
+        await wait_until_async(only_one_is_left, "the other row")
+        await holder.commit()
+
+        await table.settle_right(encoder)
+    assert await table.ledger_hash((1,)) == "tombstone"
+
+
+@in_row_and_companion
+async def test_users_with_foreign_keys_never_wait_for_long_and_never_fail(
+    database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
+) -> None:
+    table = await make_texts(db, 20, companion=companion)
+    await run(db, "create table orders (id bigserial primary key, item bigint references items on update cascade)")
+
+    async def write(worker: int) -> None:
+        async with user(database_url, autocommit=False) as session:
+            await run(session, "set statement_timeout = '5s'")
+            for i in range(40):
+                await run(session, "insert into orders (item) values (%s)", 1 + (i * 7 + worker) % 20)
+                await run(session, "update items set title = %s where id = %s", f"{worker} {i}", 1 + worker * 5 + i % 5)
+                await run(session, "update items set price = price + 1 where id = %s", 1 + worker * 5 + (i + 1) % 5)
+                await (session.rollback() if i % 9 == 8 else session.commit())
+
+    async with running_ingest(database_url, encoder):
+        await asyncio.gather(*(write(worker) for worker in range(4)))
+        await table.settle_right(encoder)
+
+    assert await value(db, "select count(*) from orders") == 4 * 36
+
+
+async def test_a_repeatable_read_transaction_must_retry_where_the_vector_is_in_its_row(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    """The documented exception; a companion table has not got it."""
+    in_row = await make_texts(db, 1)
+    await run(db, "create table notes (id bigint primary key, title text)")
+    await run(db, "insert into notes values (1, 'note')")
+    await run(
+        db,
+        "select sidecar.watch('notes', source => 'title', target => 'v', dimensions => 16, companion => 'notes_v', "
+        "index => 'none')",
+    )
+    async with user(database_url, autocommit=False) as session:
+        await session.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+        await run(session, "select from items")  # takes the snapshot
+        async with running_ingest(database_url, encoder):
+            await in_row.settle_right(encoder)
+
+            async def note_is_done() -> bool:
+                return bool(await value(db, "select count(*) from notes_v"))
+
+            await wait_until_async(note_is_done, "the vector of the note")
+        await run(session, "update notes set title = 'other'")
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            await run(session, "update items set price = 1")
+
+
+@pytest.mark.parametrize("statement", ["select sidecar.pause('items')", "select sidecar.reembed('items')"])
+async def test_a_user_who_holds_a_row_may_call_the_sidecars_functions(
+    database_url: str, db: Connection, encoder: GatedEncoder, statement: str
+) -> None:
+    """Whoever waits for the row must not hold what these functions need, or Postgres would end one of the two."""
+    await run(db, f"alter database {db.info.dbname} set deadlock_timeout = '10ms'")
+    table = await make_texts(db, 1)
+    async with user(database_url, autocommit=False) as holder:
+        await run(holder, "update items set price = 1")
+        async with running_ingest(database_url, encoder):
+
+            async def somebody_waits() -> bool:
+                return bool(
+                    await value(
+                        db,
+                        "select exists (select from pg_stat_activity where datname = current_database() "
+                        "and application_name = 'sidecar' and wait_event_type = 'Lock')",
+                    )
+                )
+
+            for _ in range(3):
+                await wait_until_async(somebody_waits, "the sidecar to wait for the row")
+                await run(holder, statement)
+            await holder.commit()
+            await run(db, "select sidecar.resume()")
+            await table.settle_right(encoder)
