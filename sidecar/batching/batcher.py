@@ -182,7 +182,8 @@ class Batcher:
     def _drop(self, job: Job) -> None:
         with self._changed:
             self._queues.drop(job)
-        self._room_freed.set()
+        if job.lane is Lane.INGEST:
+            self._room_freed.set()
 
     def _deliver(self, outcomes: Sequence[Outcome], duration_s: float) -> None:
         self._drain_rate.add(sum(len(part) for part, _ in outcomes), duration_s)
@@ -190,7 +191,7 @@ class Batcher:
             if isinstance(result, DeviceError):
                 part.job.fail(result)
             else:
-                part.job.accept(part.start, result)
+                part.job.accept(result)
 
     def _close(self) -> None:
         with self._changed:

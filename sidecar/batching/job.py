@@ -35,18 +35,21 @@ class Job:
         self.units = units
         self.answer = answer
         self.taken = 0
-        self._encoded: dict[int, NDArray[np.float32]] = {}  # by the index of the first unit
+        self._encoded: list[NDArray[np.float32]] = []
 
     @property
     def waiting(self) -> int:
         """Units not yet handed to the device."""
         return len(self.units) - self.taken
 
-    def accept(self, start: int, vectors: NDArray[np.float32]) -> None:
-        """Keep the vectors of the units from `start` on; the last ones missing complete the answer."""
-        self._encoded[start] = vectors
-        if not self.answer.done() and sum(map(len, self._encoded.values())) == len(self.units):
-            self.answer.set_result(np.concatenate([self._encoded[at] for at in sorted(self._encoded)]))
+    def accept(self, vectors: NDArray[np.float32]) -> None:
+        """Keep the vectors of the units that follow; the last ones complete the answer.
+
+        Units are handed out in order by one thread, and come back in that order.
+        """
+        self._encoded.append(vectors)
+        if not self.answer.done() and sum(map(len, self._encoded)) == len(self.units):
+            self.answer.set_result(np.concatenate(self._encoded))
 
     def fail(self, error: Exception) -> None:
         """Tell the caller, unless an answer was given or the caller has gone."""

@@ -71,6 +71,24 @@ async def test_a_full_ingest_lane_makes_callers_wait_in_order(running_batcher: R
     assert [label for _, labels in encoder.seen for label in labels] == list(range(1, 12))
 
 
+async def test_ingest_is_let_in_as_soon_as_views_leave_the_lane_not_when_they_are_done(
+    running_batcher: RunningBatcher,
+) -> None:
+    encoder = GatedEncoder()
+    async with running_batcher(encoder, ingest_queue_views=6, max_views=2) as batcher:
+        waiters = [ask_text(batcher, 1)]
+        await encoder.next_call()
+        waiters += [ask_texts(batcher, [2, 3, 4, 5, 6, 7], INGEST), ask_texts(batcher, [8, 9], INGEST)]
+        await let_callers_enter()
+        assert batcher.waiting(INGEST) == 6
+        encoder.let_go()
+        assert await encoder.next_call() == ("texts", [2, 3])
+        await let_callers_enter()
+        assert batcher.waiting(INGEST) == 6
+        encoder.open()
+        await asyncio.gather(*waiters)
+
+
 async def test_a_cancelled_callers_work_never_reaches_the_device(running_batcher: RunningBatcher) -> None:
     encoder = GatedEncoder()
     async with running_batcher(encoder) as batcher:
