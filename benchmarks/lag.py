@@ -74,7 +74,9 @@ async def _until_backfilled(url: str) -> None:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
 
         async def is_finished() -> bool:
-            cursor = await connection.execute(b"select count(*) from sidecar.scans where finished_at is not null")
+            cursor = await connection.execute(
+                b"select count(*) from sidecar.scans where purpose = 'backfill' and finished_at is not null"
+            )
             return await cursor.fetchone() == (1,)
 
         await wait_until_async(is_finished, "the backfill of an empty table")
