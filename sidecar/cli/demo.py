@@ -9,7 +9,7 @@ import typer
 
 from sidecar.cli.output import make_console
 from sidecar.cli.port import check_port
-from sidecar.cli.serve import Port, load_settings_with
+from sidecar.cli.serve import Port, exit_after_serving, load_settings_with
 
 
 def demo(
@@ -39,4 +39,4 @@ def demo(
         check_port(settings.bind_host, settings.bind_port, "Choose another: sidecar demo --port 9001")
         if fresh:
             directory.clear()
-        raise typer.Exit(run_demo(directory, settings, make_console()))
+        exit_after_serving(run_demo(directory, settings, make_console()))

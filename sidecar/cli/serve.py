@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+import gc
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeAlias
 
 import typer
 
@@ -30,7 +31,13 @@ def serve(port: Port = None, database_url: DatabaseUrl = None) -> None:
     check_port(settings.bind_host, settings.bind_port, "Choose another: sidecar serve --port 9001")
     from sidecar.server import serve as run_server
 
-    raise typer.Exit(run_server(settings))
+    exit_after_serving(run_server(settings))
+
+
+def exit_after_serving(exit_code: int) -> NoReturn:
+    """Ends the command without the interpreter's last garbage collections: they look through all of torch for 2 s."""
+    gc.freeze()
+    raise typer.Exit(exit_code)
 
 
 def load_settings_with(port: int | None, database_url: str | None = None) -> Settings:

@@ -18,7 +18,10 @@ _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked up, 
 _CHANGE = (
     "update pictures set caption = 'A pot of green tea' where id = 4",
     "call sidecar.wait_embedded('pictures', jsonb_build_object('id', 4))",
-    "select p.title from pictures p, pictures q where q.id = 4 order by p.caption_embedding <=> q.caption_embedding",
+    (
+        "select p.title, p.caption from pictures p, pictures q where q.id = 4 "
+        "order by p.caption_embedding <=> q.caption_embedding limit 3"
+    ),
 )
 _STAND_IN_NOTE = """
 This model is a small stand-in with random weights: everything works, but its vectors mean nothing yet, and so the
@@ -26,14 +29,14 @@ order in which it finds things does not either. The real model weighs 3.5 GB and
 of your own (with HF_TOKEN=hf_… if Hugging Face asks for one):
 
     export DATABASE_URL=postgresql://user:password@host:5432/database
-    sidecar migrate && sidecar serve
+    {program} migrate && {program} serve
 """
 
 
 def tell_what_to_type(console: Console, service_url: str, url_file: Path, bin_dir: Path) -> None:
     """Says what the vectors are worth, then prints the commands, each indented by four blanks after `Type next`."""
     lines = [
-        _STAND_IN_NOTE,
+        _STAND_IN_NOTE.format(program=_find_program()),
         "Type next, in another terminal:",
         "",
         "  a query vector over REST",

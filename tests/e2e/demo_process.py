@@ -1,0 +1,104 @@
+"""`sidecar demo` as a process of its own, the way `make run` starts it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from tests.waiting import wait_until
+
+# Importing torch alone takes 20 s on a busy machine.
+START_TIMEOUT_S = 100.0
+STOP_TIMEOUT_S = 10.0
+
+
+class Demo:
+    """`output` holds what the process printed so far."""
+
+    def __init__(self, process: psutil.Popen, data_dir: Path, port: int, output_path: Path) -> None:
+        self.data_dir = data_dir
+        self.port = port
+        self.service_url = f"http://127.0.0.1:{port}"
+        self._process = process
+        self._output_path = output_path
+
+    @property
+    def output(self) -> str:
+        return self._output_path.read_text()
+
+    @property
+    def database_url(self) -> str:
+        return self._url_file.read_text().strip()
+
+    @property
+    def commands(self) -> list[str]:
+        """What it says to type next."""
+        lines = self.output.partition("Type next")[2].splitlines()
+        paragraphs = "\n".join(line if line.startswith("    ") else "" for line in lines).split("\n\n")
+        return [paragraph.strip() for paragraph in paragraphs if paragraph.strip()]
+
+    @property
+    def _url_file(self) -> Path:
+        return self.data_dir / "database_url"
+
+    def await_ready(self) -> None:
+        self._wait_for(lambda: "Ctrl-C here ends everything" in self.output, "the demo to be ready")
+
+    def await_postgres(self) -> None:
+        self._wait_for(self._url_file.exists, "the demo's Postgres")
+
+    def end(self, number: signal.Signals) -> int:
+        """Sends the signal and returns the exit code; all its processes have to be gone in ten seconds."""
+        everything = [self._process, *self._process.children(recursive=True)]
+        assert len(everything) > 3, everything  # at least Postgres's shell, Postgres and its workers
+        self._process.send_signal(number)
+        code: int = self._process.wait(STOP_TIMEOUT_S)
+        _, alive = psutil.wait_procs(everything, STOP_TIMEOUT_S)
+        assert not alive, alive
+        return code
+
+    def _wait_for(self, condition: object, what: str) -> None:
+        assert callable(condition)
+        wait_until(
+            lambda: condition() or self._process.poll() is not None, lambda: f"{what}\n{self.output}", START_TIMEOUT_S
+        )
+        assert self._process.poll() is None, self.output
+
+
+def sidecar_command() -> str:
+    """The console script, which lies beside the interpreter."""
+    return str(Path(sys.executable).with_name("sidecar"))
+
+
+def find_free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+    return port
+
+
+@contextmanager
+def demo_process(data_dir: Path, *arguments: str) -> Iterator[Demo]:
+    """Killed at the end of the block, with its Postgres, if it still runs."""
+    port = find_free_port()
+    output_path = data_dir.with_name(f"output-{port}.log")
+    with output_path.open("wb") as output:
+        process = psutil.Popen(
+            [sidecar_command(), "demo", "--port", str(port), "--data-dir", str(data_dir), *arguments],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "DECODE_PROCESSES": "1"},
+        )
+    try:
+        yield Demo(process, data_dir, port, output_path)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()

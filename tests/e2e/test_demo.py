@@ -1,0 +1,174 @@
+"""The two commands' second half, as a newcomer meets it: the real process, a real Postgres, a real (tiny) model."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import stat
+import subprocess
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from PIL import Image
+
+from tests.e2e.demo_process import Demo, demo_process, sidecar_command
+from tests.servers import open_directory
+
+CAPTION = "A lighthouse on a cliff above a stormy sea."
+
+
+@pytest.fixture(scope="module")
+def directory() -> Iterator[Path]:
+    with open_directory() as directory:
+        yield directory
+
+
+@pytest.fixture(scope="module")
+def demo(directory: Path) -> Iterator[Demo]:
+    """Started once, on a directory that is new. The last test ends it."""
+    with demo_process(directory / "data") as demo:
+        demo.await_ready()
+        yield demo
+
+
+@pytest.fixture
+def db(demo: Demo) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    with psycopg.connect(demo.database_url, autocommit=True, cursor_factory=psycopg.RawCursor) as connection:
+        yield connection
+
+
+def png() -> bytes:
+    file = BytesIO()
+    Image.linear_gradient("L").resize((300, 200)).convert("RGB").save(file, "PNG")
+    return file.getvalue()
+
+
+def search(db: psycopg.Connection[tuple[Any, ...]], target: str, vector: list[float]) -> tuple[Any, ...]:
+    """The first row that the documented query finds."""
+    row = db.execute("select query from sidecar.status where target = $1", [target]).fetchone()
+    assert row is not None
+    found = db.execute(row[0].encode(), [str(vector)]).fetchone()
+    assert found is not None
+    return found
+
+
+def embed(demo: Demo, path: str, **request: Any) -> list[float]:
+    answer = httpx.post(f"{demo.service_url}{path}", timeout=30, **request)
+    assert answer.status_code == 200, answer.text
+    vector: list[float] = answer.json()["embedding"]
+    assert len(vector) == answer.json()["dim"] == 1152
+    return vector
+
+
+def test_every_example_is_embedded_when_it_says_so(db: psycopg.Connection[tuple[Any, ...]]) -> None:
+    query = "select count(*), count(photo_embedding), count(caption_embedding) from pictures"
+    assert db.execute(query).fetchone() == (12, 12, 12)
+
+
+def test_it_says_what_it_did_and_what_the_vectors_are_worth(demo: Demo) -> None:
+    steps, _, rest = demo.output.partition("\n\n")
+    assert all(
+        word in steps for word in ("Postgres 18", "Schema `sidecar`", "Stand-in model made", "pictures", "serving")
+    )
+    assert all(line.split()[1] == "s" for line in steps.splitlines()), steps
+    assert "vectors mean nothing yet" in rest
+    assert "sidecar migrate && " in rest
+    assert "HF_TOKEN" in rest
+    assert "Traceback" not in demo.output
+
+
+def test_a_text_that_is_inserted_is_found_by_that_text(demo: Demo, db: psycopg.Connection[tuple[Any, ...]]) -> None:
+    db.execute("insert into pictures (title, caption) values ('lighthouse', $1)", [CAPTION])
+    (key,) = db.execute("select jsonb_build_object('id', max(id))::text from pictures").fetchall()[0]
+    db.execute("call sidecar.wait_embedded('pictures', $1::jsonb, timeout_ms => 20000)", [key])
+    assert search(db, "caption_embedding", embed(demo, "/embed/text", json={"text": CAPTION}))[1] == "lighthouse"
+
+
+def test_a_picture_that_is_inserted_is_found_by_that_picture(
+    demo: Demo, db: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    db.execute("insert into pictures (title, caption, photo) values ('gradient', '', $1)", [png()])
+    (key,) = db.execute("select jsonb_build_object('id', max(id))::text from pictures").fetchall()[0]
+    db.execute("call sidecar.wait_embedded('pictures', $1::jsonb, timeout_ms => 20000)", [key])
+    assert search(db, "photo_embedding", embed(demo, "/embed/image", files={"file": png()}))[1] == "gradient"
+
+
+def test_the_printed_commands_work_as_printed(demo: Demo, tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("there is no curl on this machine")
+    curl, psql, searched = (
+        subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
+        for command in demo.commands
+    )
+    assert curl.stdout.startswith('{"embedding":[')
+    assert "UPDATE 1" in psql.stdout
+    assert psql.stdout.splitlines()[4].split("|")[1].strip() == "A pot of green tea"
+    rows = [line.strip("│").split("│") for line in searched.stdout.splitlines() if line.startswith("│")]
+    assert [cell.strip() for cell in rows[0][:3]] == ["3", "0", "cat"]
+    assert len(rows) == 5
+    assert (curl.stderr, psql.stderr, searched.stderr) == ("", "", "")
+
+
+@pytest.mark.parametrize(
+    ("path", "request_", "status", "code"),
+    [
+        ("/embed/text", {"content": b"{", "headers": {"Content-Type": "application/json"}}, 400, "invalid_json"),
+        ("/embed/text", {"json": {"text": " "}}, 422, "empty_text"),
+        ("/embed/image", {"files": {"file": b"hello"}}, 422, "not_a_picture"),
+        ("/embed/image", {"files": {"file": png()[:-200]}}, 422, "truncated_picture"),
+    ],
+)
+def test_bad_input_gets_a_4xx_with_a_reason(
+    demo: Demo, path: str, request_: dict[str, Any], status: int, code: str
+) -> None:
+    answer = httpx.post(f"{demo.service_url}{path}", timeout=30, **request_)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+def test_only_its_owner_can_read_the_database_url(demo: Demo) -> None:
+    assert stat.S_IMODE((demo.data_dir / "database_url").stat().st_mode) == 0o600
+    password = demo.database_url.partition("postgres:")[2].partition("@")[0]
+    assert len(password) > 20
+    assert password not in demo.output
+
+
+def test_a_second_demo_on_the_same_directory_is_refused(demo: Demo) -> None:
+    command = [sidecar_command(), "demo", "--data-dir", str(demo.data_dir), "--port", "1"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert f"is already running on {demo.data_dir}.\nHINT:" in ended.stderr
+
+
+def test_a_second_demo_on_the_same_port_is_refused(demo: Demo, directory: Path) -> None:
+    command = [sidecar_command(), "demo", "--data-dir", str(directory / "other"), "--port", str(demo.port)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert f"port {demo.port} of 127.0.0.1 is in use" in ended.stderr
+    assert "HINT: Choose another: sidecar demo --port" in ended.stderr
+
+
+def test_it_ends_whole_and_starts_again_with_its_data(demo: Demo) -> None:
+    """Ctrl-C, then SIGTERM, then SIGKILL: each leaves no process behind."""
+    with psycopg.connect(demo.database_url, autocommit=True) as connection:
+        connection.execute("update pictures set title = 'my cat' where id = 3")
+    assert demo.end(signal.SIGINT) == 0
+    assert demo.output.endswith(f"Stopped. The data stays in {demo.data_dir}.\n")
+
+    with demo_process(demo.data_dir) as again:
+        again.await_ready()
+        assert "Stand-in model made" not in again.output
+        with psycopg.connect(again.database_url) as connection:
+            assert connection.execute("select title from pictures where id = 3").fetchone() == ("my cat",)
+        assert again.end(signal.SIGTERM) == 0
+
+    (demo.data_dir / "database_url").unlink()
+    with demo_process(demo.data_dir, "--fresh") as fresh:
+        fresh.await_postgres()
+        with psycopg.connect(fresh.database_url) as connection:
+            assert connection.execute("select to_regclass('pictures')").fetchone() == (None,)
+        assert fresh.end(signal.SIGKILL) == -signal.SIGKILL

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.command_line import CommandLine
+from tests.integration.server.process import Process, sidecar_process
+
+PRODUCTS = """
+    create table products (id bigint primary key, title text, brand text, photo bytea);
+    insert into products (id, title, brand)
+        values (1, 'red shoes', 'Acme'), (2, 'blue shoes', 'Acme'), (3, 'a hat', null);
+"""
+
+
+@pytest.fixture
+def command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    return CommandLine(monkeypatch, capsys)
+
+
+@pytest.fixture
+def db(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """A user's session in the database that DATABASE_URL names, with three products in it."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(PRODUCTS)
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A sidecar without a database, over the hash encoder."""
+    directory = tmp_path_factory.mktemp("service")
+    with sidecar_process(directory, ("-m", "tests.integration.server.program", "hash"), DATABASE_URL="") as process:
+        process.await_ready()
+        yield process
+
+
+def parse(line: str) -> Any:
+    """One line of JSON."""
+    assert line.count("\n") == 1
+    return json.loads(line)

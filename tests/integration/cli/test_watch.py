@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import psycopg
+
+from tests.command_line import CommandLine
+from tests.integration.cli.conftest import parse
+
+Db: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+
+
+def watches(db: Db) -> list[tuple[Any, ...]]:
+    query = """select relation::text, kind, source, target, companion::text, dimensions, index_kind, model
+               from sidecar.watches where unwatched_at is null order by id"""
+    return db.execute(query).fetchall()
+
+
+def test_watch_passes_every_option_on(db: Db, command_line: CommandLine) -> None:
+    command_line.succeed("watch", "products", "--source", "photo")
+    command_line.succeed(
+        *("watch", "public.products", "--source", "title", "--source", "brand", "--target", "e", "--kind", "text"),
+        *("--companion", "product_vectors", "--index", "none", "--model", "some-model", "--dimensions", "16"),
+    )
+    assert watches(db) == [
+        ("products", "image", ["photo"], "photo_embedding", None, 1152, "halfvec", None),
+        ("products", "text", ["title", "brand"], "e", "product_vectors", 16, "none", "some-model"),
+    ]
+
+
+def test_watch_says_what_it_watches_what_is_to_do_and_how_to_search(db: Db, command_line: CommandLine) -> None:
+    text = command_line.succeed("watch", "products", "--source", "title", "--target", "e")
+    assert "products: title → e (text)" in text
+    assert "3 of 3 rows" in text
+    assert "sidecar serve" in text
+    assert "select * from public.products order by e::halfvec(1152) <=> $1::halfvec(1152) limit 10" in text
+    again = parse(command_line.succeed("watch", "products", "--source", "title", "--target", "e", "--json"))
+    assert (again["target"], again["pending"], again["state"]) == ("e", 3, "no sidecar is running")
+    assert len(watches(db)) == 1
+
+
+def test_a_differing_watch_needs_replace(db: Db, command_line: CommandLine) -> None:
+    command_line.succeed("watch", "products", "--source", "title", "--target", "e")
+    assert "watched already" in command_line.fail("watch", "products", "--source", "brand", "--target", "e")
+    command_line.succeed("watch", "products", "--source", "brand", "--target", "e", "--replace")
+    assert watches(db)[0][2] == ["brand"]
+
+
+def test_hostile_names_are_names(db: Db, command_line: CommandLine) -> None:
+    db.execute(
+        """create schema "x; drop"; create table "x; drop"."a ""b" ("k 'ey" text primary key, "so""urce" text)"""
+    )
+    table = '"x; drop"."a ""b"'
+    command_line.succeed("watch", table, "--source", 'so"urce', "--target", "ta'rget; order by 1 limit 10")
+    assert watches(db)[0][2:4] == (['so"urce'], "ta'rget; order by 1 limit 10")
+    assert "no longer watched" in command_line.succeed("unwatch", table)
+    assert watches(db) == []
+
+
+def test_a_warning_of_the_server_reaches_the_user(db: Db, command_line: CommandLine) -> None:
+    db.execute("insert into products select n, 'x' from generate_series(10, 6000) n")
+    for brand in ("a", "b", "c"):
+        db.execute("update products set brand = %s", [brand])
+    db.execute("select pg_stat_force_next_flush()")
+    outcome = command_line("watch", "products", "--source", "title")
+    assert outcome.code == 0
+    assert "WARNING: table public.products has seen" in outcome.stderr
+    assert "HINT: Keep the vector in a table of its own" in outcome.stderr
+
+
+def test_unwatch_keeps_the_vectors_unless_told_otherwise(db: Db, command_line: CommandLine) -> None:
+    def has_column(name: str) -> bool:
+        query = "select from pg_attribute where attrelid = 'products'::regclass and attname = %s and not attisdropped"
+        return db.execute(query, [name]).fetchone() is not None
+
+    for target in ("e", "f"):
+        command_line.succeed("watch", "products", "--source", "title", "--target", target)
+    assert "are kept" in command_line.succeed("unwatch", "products", "--target", "e")
+    assert "are deleted" in command_line.succeed("unwatch", "products", "--target", "f", "--drop-target")
+    assert (has_column("e"), has_column("f")) == (True, False)
+    assert watches(db) == []

@@ -1,0 +1,57 @@
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+
+from sidecar.cli.output import print_json, print_table, shorten, show, show_size
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, ""),
+        (b"12345", "5 bytes"),
+        (0.123456789, "0.1235"),
+        (7, "7"),
+        ("a\nb\x1b[31mc\td", "a b [31mc d"),
+        ("x" * 71, "x" * 69 + "…"),
+        ("x" * 70, "x" * 70),
+    ],
+)
+def test_a_value_is_shown_short_and_on_one_line(value: object, shown: str) -> None:
+    assert show(value) == shown
+
+
+def test_sizes_are_told_in_the_unit_that_fits() -> None:
+    assert [show_size(size) for size in (0, 1023, 1024, 1024**2 - 1, 3 * 1024**2)] == [
+        "0 bytes",
+        "1023 bytes",
+        "1.0 KB",
+        "1024.0 KB",
+        "3.0 MB",
+    ]
+
+
+def test_a_line_is_cut_at_its_limit() -> None:
+    assert shorten("abcdef", 3) == "ab…"
+
+
+def test_square_brackets_in_data_are_data(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["title"], [("[red]shoes[/red] [/]",)])
+    assert "[red]shoes[/red] [/]" in capsys.readouterr().out
+
+
+@dataclass
+class Row:
+    name: str
+    at: datetime
+
+
+def test_json_is_one_line_with_dataclasses_as_objects_and_bytes_as_their_number(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_json([Row("ä", datetime(2026, 1, 2, tzinfo=UTC)), b"123"])
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1
+    assert json.loads(printed) == [{"name": "ä", "at": "2026-01-02 00:00:00+00:00"}, {"bytes": 3}]

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from sidecar.demo.directory import open_directory
+from sidecar.errors import ConfigurationError, DatabaseUnavailable
+
+
+def test_a_second_demo_on_the_same_directory_is_told_who_uses_it(tmp_path: Path) -> None:
+    with (
+        open_directory(tmp_path / "data"),
+        pytest.raises(
+            DatabaseUnavailable, match=rf"\(process {os.getpid()}\) is already running on .*\nHINT: .*--data-"
+        ),
+        open_directory(tmp_path / "data"),
+    ):
+        pass
+    with open_directory(tmp_path / "data"):
+        pass
+
+
+def test_a_directory_with_other_things_in_it_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "thesis.txt").write_text("years of work")
+    with pytest.raises(ConfigurationError, match="holds files of another program"), open_directory(tmp_path):
+        pass
+    assert (tmp_path / "model" / "thesis.txt").exists()
+
+
+def test_a_place_where_nothing_can_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(ConfigurationError, match="cannot be used: Not a directory"),
+        open_directory(tmp_path / "file/x"),
+    ):
+        pass
+
+
+def test_fresh_removes_what_a_run_left_and_nothing_else(tmp_path: Path) -> None:
+    with open_directory(tmp_path / "data") as directory:
+        (directory.postgres / "cluster").mkdir(parents=True)
+        directory.model.mkdir()
+        directory.write_url("postgresql://host/db")
+        (directory.path / "notes.txt").touch()
+        directory.clear()
+        assert {path.name for path in directory.path.iterdir()} == {"demo.lock", "notes.txt"}
+        directory.clear()
+
+
+def test_only_its_owner_can_read_the_url(tmp_path: Path) -> None:
+    with open_directory(tmp_path / "data") as directory:
+        directory.url_file.touch(mode=0o644)
+        directory.write_url("postgresql://postgres:secret@host/db")
+        assert directory.url_file.read_text() == "postgresql://postgres:secret@host/db\n"
+        assert stat.S_IMODE(directory.url_file.stat().st_mode) == 0o600

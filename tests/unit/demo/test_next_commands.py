@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import pytest
+
+from sidecar.config import Settings
+from sidecar.demo.next_commands import url_of_service
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:9000"),
+        ("0.0.0.0", "http://127.0.0.1:9000"),  # noqa: S104
+        ("::", "http://[::1]:9000"),
+        ("example.org", "http://example.org:9000"),
+    ],
+)
+def test_the_url_is_one_that_a_client_can_reach(host: str, url: str) -> None:
+    assert url_of_service(Settings(bind_host=host)) == url
