@@ -11,8 +11,14 @@ from sidecar.postgres.migrations import sqlalchemy_url
 
 # Two deploys that start at once: the second waits, finds nothing to do, and goes on.
 ADVISORY_LOCK = "select pg_advisory_lock(hashtextextended('sidecar.migrate', 0))"
-# A migration that waits for a lock blocks everyone behind it: rather fail and be run again.
-TIMEOUTS = ("set lock_timeout = '10s'", "set statement_timeout = '15min'", "set client_min_messages = warning")
+# A migration that waits for a table blocks everyone behind it: rather fail and be run again. The advisory lock is taken
+# before, because another deploy may hold it for minutes.
+BEFORE_LOCK = ("set statement_timeout = '15min'", "set client_min_messages = warning")
+AFTER_LOCK = ("set lock_timeout = '10s'",)
+# `create schema if not exists` asks for the right to create one even where it exists.
+CREATE_SCHEMA = """do $$ begin
+    if to_regnamespace('sidecar') is null then create schema sidecar; end if;
+end $$"""
 
 
 def database_url() -> str:
@@ -31,7 +37,7 @@ def database_url() -> str:
 
 def migrate(connection: Connection) -> None:
     """Runs the migrations that Alembic was asked for. Our version table stands in our schema."""
-    connection.execute(text("create schema if not exists sidecar"))
+    connection.execute(text(CREATE_SCHEMA))
     connection.commit()
     context.configure(
         connection=connection,
@@ -48,7 +54,7 @@ def run() -> None:
     """Connects, takes the lock, migrates."""
     engine = create_engine(sqlalchemy_url(database_url()), poolclass=pool.NullPool)
     with engine.connect() as connection:
-        for statement in (*TIMEOUTS, ADVISORY_LOCK):
+        for statement in (*BEFORE_LOCK, ADVISORY_LOCK, *AFTER_LOCK):
             connection.execute(text(statement))
         connection.commit()
         migrate(connection)

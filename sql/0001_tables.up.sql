@@ -5,8 +5,9 @@ do $$
 begin
     if not exists (select from pg_extension where extname = 'vector') then
         if not exists (select from pg_available_extensions where name = 'vector') then
-            raise exception 'pgvector is not installed on this server' using errcode = 'undefined_file',
-                hint = 'Install it (packages are called postgresql-18-pgvector or the like; the image pgvector/pgvector has it), then run this again.';
+            raise exception 'pgvector is not installed on this server' using errcode = 'undefined_object',
+                hint = 'Install it (packages are called postgresql-18-pgvector or the like; '
+                       'the image pgvector/pgvector has it), then run this again.';
         end if;
         create extension vector;
     end if;
@@ -30,7 +31,7 @@ create table sidecar.watches (
     model           text,                           -- model id or fingerprint the user asked for; NULL: any
     fingerprint     text,                           -- the space of the stored vectors; NULL until the first one
     encoder         text,                           -- id of the model that made them
-    truncated_gen   bigint      not null default 0, -- results at or below it were overtaken by a TRUNCATE
+    truncated_gen   bigint      not null default 0, -- results at or below it were overtaken: by a TRUNCATE, or by watching again
     paused          boolean     not null default false,
     broken          text,                           -- why the sidecar leaves this watch alone
     created_at      timestamptz not null default now(),
@@ -39,7 +40,9 @@ create table sidecar.watches (
     check (kind = 'text' or cardinality(source) = 1)
 );
 create unique index watches_target on sidecar.watches (relation, target);
+-- Two watches must not write the same column, nor the same companion: they would delete each other's rows.
 create unique index watches_home on sidecar.watches ((coalesce(companion::oid, relation::oid)), target);
+create unique index watches_companion on sidecar.watches (companion);
 
 -- Keyset scans over a watched table: `clear` old vectors, `backfill` every row, `sweep` for what no event told.
 -- A page and the cursor behind it are committed together, so a crash repeats nothing and skips nothing.

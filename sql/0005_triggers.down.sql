@@ -1,0 +1,11 @@
+drop function sidecar.triggers_fit(sidecar.watches);
+drop function sidecar.drop_triggers(sidecar.watches);
+drop function sidecar.triggers_of(sidecar.watches);
+drop function sidecar.create_triggers(sidecar.watches);
+drop function sidecar.create_trigger(sidecar.watches, text, text, regclass, text, text);
+drop function sidecar.is_subscribed(regclass);
+drop function sidecar.needs_row_triggers(regclass);
+drop function sidecar.changes_unnamed(sidecar.watches);
+drop function sidecar.create_trigger_functions(sidecar.watches);
+drop function sidecar.wake_sleepers();
+drop function sidecar.report_breakage(integer, text, text);

@@ -1,0 +1,273 @@
+-- sidecar.watch and sidecar.unwatch.
+--
+-- Order of locks, here and in the sidecar: watch row → the user's table → companion → ledger → events. A complete holds
+-- the watch row FOR SHARE while it writes; the other way round it would wait for us, and we for it.
+
+-- Locks a table, 2 s at a time, so that those who queue behind us get their turn in between; five times, or as long as the
+-- caller's own lock_timeout says.
+create function sidecar.lock_table(relation regclass, mode text) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    own_timeout constant text := current_setting('lock_timeout');
+begin
+    for attempt in 1 .. case own_timeout when '0' then 5 else 1 end loop
+        begin
+            perform set_config('lock_timeout', case own_timeout when '0' then '2s' else own_timeout end, true);
+            execute format('lock table %s in %s mode', relation, mode);
+            perform set_config('lock_timeout', own_timeout, true);
+            return;
+        exception when lock_not_available then
+            null; -- The block's end has undone the set_config.
+        end;
+    end loop;
+    raise exception 'table % is in use: it could not be locked within %', relation, case own_timeout when '0' then '10s' else own_timeout end
+        using errcode = 'lock_not_available', hint = 'A transaction that uses it is still open. Nothing was changed; try again when it is over.';
+end $$;
+
+-- The active or former watch of (relation, target); NULL where there was none.
+create function sidecar.find_watch(relation regclass, target text) returns sidecar.watches
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select w from sidecar.watches w where w.relation = find_watch.relation and w.target = find_watch.target;
+$$;
+
+-- Like find_watch, but raises unless the watch is active. `target` NULL: the only watch of the table.
+create function sidecar.need_watch(relation regclass, target text) returns sidecar.watches
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    w sidecar.watches;
+    targets text;
+    n integer;
+begin
+    select count(*), string_agg(quote_literal(x.target), ', ' order by x.target) into n, targets
+        from sidecar.watches x where x.relation = need_watch.relation and x.unwatched_at is null;
+    select * into w from sidecar.watches x where x.relation = need_watch.relation and x.unwatched_at is null
+        and (x.target = need_watch.target or (need_watch.target is null and n = 1));
+    if w.id is not null then
+        return w;
+    elsif n = 0 then
+        raise exception 'table % is not watched', coalesce(relation::text, 'NULL') using errcode = 'undefined_object',
+            hint = format('select sidecar.watch(%L, source => …) starts it; select * from sidecar.status lists what is watched.', relation::text);
+    elsif need_watch.target is null then
+        raise exception 'table % has % watches', relation, n using errcode = 'ambiguous_column',
+            hint = format('Name the target, one of: %s', targets);
+    end if;
+    raise exception 'table % has no watch with target %', relation, quote_literal(need_watch.target)
+        using errcode = 'undefined_object', hint = format('Its targets: %s', targets);
+end $$;
+
+-- Takes the triggers off the tables that are still there.
+create function sidecar.release_tables(w sidecar.watches) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    home regclass;
+begin
+    for home in select t.home from sidecar.triggers_of(w) t group by t.home order by t.home = w.relation desc loop
+        perform sidecar.lock_table(home, 'access exclusive');
+    end loop;
+    perform sidecar.drop_triggers(w);
+end $$;
+
+-- Removes the vectors themselves.
+create function sidecar.drop_target(w sidecar.watches) returns void
+language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
+begin
+    if w.companion is null then
+        execute format('alter table %s drop column if exists %I', w.relation, w.target);
+    else
+        execute format('drop table %s', w.companion);
+    end if;
+end $$;
+
+-- Ends a watch. Vectors and ledger stay, so that watching again does only what has changed, unless `drop_target`.
+-- Works for a table that was dropped, too: select sidecar.unwatch(16384, 'photo_embedding'). `drop_target` also for a watch
+-- that has ended.
+create function sidecar.unwatch(relation regclass, target text default null, drop_target boolean default false) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    w sidecar.watches := sidecar.find_watch(relation, target);
+    is_there boolean := exists (select from pg_class c where c.oid = unwatch.relation);
+begin
+    if w.id is null or (w.unwatched_at is not null and not drop_target) then
+        w := sidecar.need_watch(relation, target);
+    end if;
+    perform from sidecar.watches x where x.id = w.id for update;
+    perform sidecar.release_tables(w);
+    if drop_target and exists (select from pg_class c where c.oid = coalesce(w.companion, w.relation)) then
+        perform sidecar.drop_target(w);
+    end if;
+    perform sidecar.drop_queue(w.id, keep_ledger => is_there and not drop_target);
+    if is_there and not drop_target then
+        update sidecar.watches x set unwatched_at = now(), paused = false, broken = null where x.id = w.id;
+    else
+        delete from sidecar.watches x where x.id = w.id;
+    end if;
+    perform pg_notify('sidecar_watches', '');
+end $$;
+
+-- Queue, functions, triggers and the backfill of a watch whose row is in place and whose table is locked.
+create function sidecar.install_watch(w sidecar.watches) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    definitions text[] := (sidecar.primary_key_of(w.relation)).definitions;
+begin
+    if to_regclass(format('sidecar.events_%s', w.id)) is null then
+        perform sidecar.create_queue(w.id, definitions);
+    end if;
+    if to_regclass(format('sidecar.ledger_%s', w.id)) is null then
+        perform sidecar.create_ledger(w.id, definitions);
+    end if;
+    perform sidecar.create_trigger_functions(w);
+    perform sidecar.drop_triggers(w);
+    perform sidecar.create_triggers(w);
+    perform sidecar.start_scan(w.id, 'backfill');
+    insert into sidecar.progress (watch_id) values (w.id) on conflict do nothing;
+    delete from sidecar.breakages b where b.watch_id = w.id;
+    update sidecar.watches x set broken = null where x.id = w.id;
+    perform pg_notify('sidecar_watches', '');
+end $$;
+
+-- Raises for what cannot be watched as asked; fills in what was left out. Changes nothing.
+create function sidecar.checked_watch(wanted sidecar.watches, companion_name text) returns sidecar.watches
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    perform sidecar.vector_schema();
+    perform sidecar.check_relation(wanted.relation);
+    select p.columns, p.types into wanted.key_columns, wanted.key_types from sidecar.primary_key_of(wanted.relation) p;
+    perform sidecar.check_key_operators(wanted.relation);
+    wanted.kind := sidecar.kind_of_source(wanted.relation, wanted.source, wanted.kind);
+    wanted.target := coalesce(wanted.target, wanted.source[1] || '_embedding');
+    perform sidecar.check_options(wanted.target, wanted.source, wanted.dimensions, wanted.index_kind);
+    wanted.companion := to_regclass(companion_name);
+    if wanted.companion is not null then
+        perform sidecar.check_companion(wanted);
+    elsif companion_name is not null and wanted.target = any (wanted.key_columns) then
+        raise exception 'target % is a key column, which the companion has too', quote_literal(wanted.target)
+            using errcode = 'invalid_parameter_value', hint = 'Name a column of its own for the vector.';
+    end if;
+    return wanted;
+end $$;
+
+-- Whether two calls ask for the same.
+create function sidecar.is_same_watch(a sidecar.watches, b sidecar.watches) returns boolean
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select (a.kind, a.source, a.dimensions, a.index_kind, a.model, a.companion)
+        is not distinct from (b.kind, b.source, b.dimensions, b.index_kind, b.model, b.companion);
+$$;
+
+-- Writes the watch's row. A former one is taken up again with its ledger, unless its vectors or keys were of another type.
+-- (Keys that were merely renamed keep it: an entry counts only where content and vector are what it says.)
+create function sidecar.save_watch(wanted sidecar.watches, former sidecar.watches) returns sidecar.watches
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    saved sidecar.watches;
+    other sidecar.watches;
+    fits boolean := (former.key_types, former.dimensions) = (wanted.key_types, wanted.dimensions);
+begin
+    select * into other from sidecar.watches w where w.id is distinct from former.id and
+        (w.companion = wanted.companion or (coalesce(w.companion, w.relation) = coalesce(wanted.companion, wanted.relation) and w.target = wanted.target));
+    if found then
+        raise exception 'column % of % holds the vectors of another watch, on %', quote_literal(other.target), coalesce(other.companion, other.relation), other.relation
+            using errcode = 'duplicate_object', hint = format('Name another one, or: select sidecar.unwatch(%L, %L, drop_target => true)', other.relation, other.target);
+    end if;
+    if former.id is null then
+        insert into sidecar.watches (relation, key_columns, key_types, kind, source, target, companion, dimensions, index_kind, model)
+            values (wanted.relation, wanted.key_columns, wanted.key_types, wanted.kind, wanted.source, wanted.target, wanted.companion,
+                    wanted.dimensions, wanted.index_kind, wanted.model)
+            returning * into saved;
+        return saved;
+    end if;
+    if not fits then
+        perform sidecar.drop_queue(former.id, keep_ledger => false);
+    end if;
+    -- The new generation voids what the ledger says until the backfill has looked at the row: it may have changed since.
+    update sidecar.watches w
+        set key_columns = wanted.key_columns, key_types = wanted.key_types, kind = wanted.kind, source = wanted.source, companion = wanted.companion,
+            dimensions = wanted.dimensions, index_kind = wanted.index_kind, model = wanted.model, unwatched_at = null, created_at = now(),
+            truncated_gen = nextval('sidecar.generation'), paused = former.paused and former.unwatched_at is null,
+            fingerprint = case when former.dimensions = wanted.dimensions then w.fingerprint end,
+            encoder = case when former.dimensions = wanted.dimensions then w.encoder end
+        where w.id = former.id returning * into saved;
+    return saved;
+end $$;
+
+-- Keeps target up to date with source, from now on and for the rows that are there. Returns the watch's id. The same call
+-- again changes nothing; if something is missing or broken it mends it.
+create function sidecar.watch(
+    relation regclass, source text[], target text default null, kind text default null, companion text default null,
+    dimensions integer default 1152, model text default null, index text default 'halfvec', replace boolean default false
+) returns integer
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    companion_name constant text := sidecar.companion_name(relation, companion);
+    wanted sidecar.watches;
+    former sidecar.watches;
+    is_same boolean;
+begin
+    wanted.relation := relation; wanted.source := source; wanted.target := target; wanted.kind := kind;
+    wanted.dimensions := dimensions; wanted.index_kind := index; wanted.model := model;
+    wanted := sidecar.checked_watch(wanted, companion_name);
+    select * into former from sidecar.watches w where w.relation = wanted.relation and w.target = wanted.target for update;
+    if former.id is not null and former.unwatched_at is null then
+        is_same := sidecar.is_same_watch(former, wanted) and (former.companion is null) = (companion_name is null);
+        if is_same and sidecar.is_intact(former, wanted.key_columns, wanted.key_types) then
+            return former.id;
+        elsif not (is_same or replace) then
+            raise exception '%.% is watched already, with source %, companion %, dimensions %, model %, index %', relation,
+                quote_ident(former.target), former.source, coalesce(former.companion::text, 'none'), former.dimensions,
+                coalesce(former.model, 'any'), former.index_kind
+                using errcode = 'duplicate_object', hint = 'Add replace => true to change it, or name another target.';
+        end if;
+        perform sidecar.unwatch(relation, former.target);
+    end if;
+    return coalesce(sidecar.start_watch(wanted, former, companion_name),
+                    sidecar.watch(relation, source, target, kind, companion, dimensions, model, index, replace));
+end $$;
+
+-- Whether a watch is in working order, and the table's key still what it was.
+create function sidecar.is_intact(w sidecar.watches, key_columns text[], key_types text[]) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select (w.key_columns, w.key_types) = (is_intact.key_columns, is_intact.key_types)
+        and w.broken is null and not exists (select from sidecar.breakages b where b.watch_id = w.id) and sidecar.triggers_fit(w);
+$$;
+
+-- Locks, saves and installs. Writers of the table wait from here to the end of the transaction, so that no row falls
+-- between the triggers and the backfill. NULL: another session watched it while we waited for the lock.
+create function sidecar.start_watch(wanted sidecar.watches, former sidecar.watches, companion_name text) returns integer
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    adds_target constant boolean := companion_name is null and sidecar.target_is_missing(wanted);
+    saved sidecar.watches;
+begin
+    perform sidecar.lock_table(wanted.relation, case when adds_target then 'access exclusive' else 'share row exclusive' end);
+    if former.id is null and (sidecar.find_watch(wanted.relation, wanted.target)).id is not null then
+        return null;
+    end if;
+    if companion_name is not null and wanted.companion is null then
+        wanted.companion := sidecar.create_companion(wanted, companion_name);
+    elsif companion_name is not null then
+        perform sidecar.lock_table(wanted.companion, 'share row exclusive');
+    elsif adds_target then
+        perform sidecar.add_target(wanted);
+    end if;
+    saved := sidecar.save_watch(wanted, former);
+    perform sidecar.install_watch(saved);
+    if former.dimensions <> wanted.dimensions then
+        perform sidecar.start_scan(saved.id, 'clear');
+    elsif saved.fingerprint is not null and saved.model not in (saved.fingerprint, coalesce(saved.encoder, '')) then
+        perform sidecar.reembed(saved.relation, saved.target, saved.model);
+    end if;
+    perform sidecar.warn_of_updates(saved);
+    perform sidecar.warn_of_old_pgvector();
+    return saved.id;
+end $$;
+
+-- The usual case of one source column.
+create function sidecar.watch(
+    relation regclass, source text, target text default null, kind text default null, companion text default null,
+    dimensions integer default 1152, model text default null, index text default 'halfvec', replace boolean default false
+) returns integer
+language sql set search_path = pg_catalog, pg_temp as $$
+    select sidecar.watch(relation, array[source], target, kind, companion, dimensions, model, index, replace);
+$$;
+
+revoke all on all functions in schema sidecar from public;
