@@ -15,12 +15,13 @@ A job:
     DONE        answered, or failed: with DeviceOutOfMemory if a single unit of it did not fit; with DeviceError if the
                 device failed in its micro-batch, or the batcher ended.
 
-The device thread:
+The device thread (device_thread.py):
 
     IDLE        nothing waits. The first job to arrive is dispatched at once.
     GATHERING   the device came free less than `window_s` ago from a micro-batch of queries that was larger than what
                 waits now, and ingest has nothing to do meanwhile. Its callers are about to come back: without this, 32
-                clients that each wait for their answer fall into step as batches of 1, 31, 1, 31 …
+                clients that each wait for their answer fall into step as batches of 1, 31, 1, 31 … (measured over HTTP,
+                20 ms a micro-batch: 725 answers/s without, 930 with).
                 Left when as many wait as before, when `window_s` is over, or when ingest work arrives.
     RUNNING     a micro-batch is on the device; what arrives meanwhile gathers, and up to `max_views` of it go next.
     CLOSED      `run` was cancelled, or the encoder raised something that is not a DeviceError. Every waiter is told.
@@ -34,21 +35,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sidecar.batching.device_thread import DeviceThread
 from sidecar.batching.drain_rate import DrainRate
 from sidecar.batching.encoder import Encoder, PreparedText
-from sidecar.batching.gathering import Gathering
 from sidecar.batching.job import Job, Units
 from sidecar.batching.lane import Lane
 from sidecar.batching.lane_queues import BatchSettings, LaneQueues
-from sidecar.batching.micro_batch import MicroBatch, Outcome
+from sidecar.batching.micro_batch import Outcome
 from sidecar.errors import DeviceError, Overloaded
 from sidecar.pictures.picture import DecodedPicture
 
@@ -59,9 +58,8 @@ class Batcher:
     def __init__(self, encoder: Encoder, settings: BatchSettings) -> None:
         self._encoder = encoder
         self._queues = LaneQueues(settings)
-        self._changed = threading.Condition()  # guards the queues, and everything else the device thread reads
-        self._closed = False
-        self._gathering = Gathering(settings.window_s)
+        self._changed = threading.Condition()  # guards the queues, which the device thread takes from
+        self._device = DeviceThread(encoder, self._queues, self._changed, settings.window_s)
         self._jobs: set[Job] = set()  # unanswered; the loop's
         self._drain_rate = DrainRate()
         self._ingest_door = asyncio.Lock()
@@ -109,24 +107,23 @@ class Batcher:
 
         Cancelled, it lets the running micro-batch end first: the device is then nobody's.
         """
-        outcome: Future[None] = Future()
-        # A daemon: a device that hangs must not keep the process from ending.
-        thread = threading.Thread(
-            target=self._drive, args=(asyncio.get_running_loop(), outcome), name="sidecar-device", daemon=True
+        call_soon = asyncio.get_running_loop().call_soon_threadsafe
+        ended = asyncio.wrap_future(
+            self._device.start(
+                on_taken=lambda: call_soon(self._room_freed.set),
+                on_done=lambda outcomes, duration_s: call_soon(self._deliver, outcomes, duration_s),
+            )
         )
-        thread.start()
-        ended = asyncio.wrap_future(outcome)
         try:
             await asyncio.shield(ended)
         finally:
-            self._close()
+            self._device.close()
+            self._room_freed.set()
             try:
                 await asyncio.wait([ended])
             finally:
                 for job in self._jobs:
                     job.fail(DeviceError("The batcher ended before the device answered."))
-
-    # ── callers, on the event loop ──────────────────────────────────────────────────────────────────────────────────
 
     async def _encode(self, units: Units, lane: Lane) -> NDArray[np.float32]:
         job = Job(lane, units, asyncio.get_running_loop().create_future())
@@ -170,7 +167,7 @@ class Batcher:
             self._queues.reserve(Lane.QUERY, units)
 
     def _refuse_if_closed(self) -> None:
-        if self._closed:
+        if self._device.closed:
             raise DeviceError("The batcher has ended; the process is on its way down.")
 
     def _refuse_if_full(self, units: int) -> None:
@@ -192,44 +189,3 @@ class Batcher:
                 part.job.fail(result)
             else:
                 part.job.accept(result)
-
-    def _close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._room_freed.set()
-
-    # ── the device thread ───────────────────────────────────────────────────────────────────────────────────────────
-
-    def _drive(self, loop: asyncio.AbstractEventLoop, outcome: Future[None]) -> None:
-        outcome.set_running_or_notify_cancel()
-        try:
-            while (batch := self._next_batch()) is not None:
-                loop.call_soon_threadsafe(self._room_freed.set)
-                started = time.monotonic()
-                outcomes = batch.encode(self._encoder)
-                self._gathering.device_is_free()
-                self._drop_failed(outcomes)
-                loop.call_soon_threadsafe(self._deliver, outcomes, time.monotonic() - started)
-        except Exception as error:  # noqa: BLE001 - `run` raises it
-            outcome.set_exception(error)
-        else:
-            outcome.set_result(None)
-
-    def _drop_failed(self, outcomes: Sequence[Outcome]) -> None:
-        with self._changed:
-            for part, result in outcomes:
-                if isinstance(result, DeviceError):
-                    self._queues.drop(part.job)
-
-    def _next_batch(self) -> MicroBatch | None:
-        """Wait for work; None once closed."""
-        with self._changed:
-            while not self._closed:
-                lane = self._queues.next_lane()
-                if lane is not None and (pause_s := self._gathering.pause_s(lane, self._queues)) <= 0:
-                    batch = self._queues.take(lane)
-                    self._gathering.dispatched(lane, batch)
-                    return batch
-                self._changed.wait(None if lane is None else pause_s)
-            return None
