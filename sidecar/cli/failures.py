@@ -32,9 +32,9 @@ def failures(
         typer.echo("No row has failed.")
     else:
         print_table(
-            ["table", "target", "key", "reason", "message", "attempts", "at"],
+            ["watch", "key", "reason", "message", "attempts", "at"],
             [
-                (f.relation, f.target, f.key, f.reason, f.message, f.attempts, f"{f.at:%Y-%m-%d %H:%M:%S}")
+                (f"{f.relation}.{f.target}", f.key, f.reason, f.message, f.attempts, f"{f.at:%Y-%m-%d %H:%M:%S}")
                 for f in found
             ],
         )

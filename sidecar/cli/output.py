@@ -27,12 +27,12 @@ def print_json(value: object) -> None:
     typer.echo(json.dumps(value, default=_as_json, ensure_ascii=False))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
-    """Numbers to the right, None as nothing, every value on one line as far as the terminal is wide."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Numbers to the right and never cut, None as nothing; what is long is wrapped in a narrow terminal."""
+    table = Table(header_style="bold")
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int | float | None) for row in rows)
-        table.add_column(shorten(column, 40), justify="right" if numeric else "left", overflow="fold")
+        table.add_column(shorten(column, 40), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
     for row in rows:
         table.add_row(*(show(value) for value in row))
     make_console().print(table)
@@ -43,7 +43,7 @@ def show(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, bytes):
-        return f"{show_size(len(value))}"
+        return show_size(len(value))
     if isinstance(value, float):
         return f"{value:.4g}"
     return shorten(str(value), 70)

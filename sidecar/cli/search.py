@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sidecar.cli.service import EmbeddingService, QueryVector
     from sidecar.postgres.search import FoundRows, SearchableWatch
 
+_MAX_COLUMNS = 6
 _PICTURE_SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
@@ -119,6 +120,8 @@ def _as_objects(found: FoundRows) -> list[dict[str, object]]:
 def _print_rows(found: FoundRows, watch: SearchableWatch) -> None:
     keys = [index for index, column in enumerate(found.columns) if column in watch.key_columns]
     others = [index for index in range(len(found.columns)) if index not in keys]
+    hidden = [found.columns[index] for index in others[_MAX_COLUMNS:]]
+    del others[_MAX_COLUMNS:]
     print_table(
         [*(found.columns[index] for index in keys), "distance", *(found.columns[index] for index in others)],
         [
@@ -126,3 +129,5 @@ def _print_rows(found: FoundRows, watch: SearchableWatch) -> None:
             for distance, row in zip(found.distances, found.rows, strict=True)
         ],
     )
+    if hidden:
+        typer.echo(f"Not shown, but in --json: {', '.join(hidden)}")

@@ -9,7 +9,7 @@ import typer
 
 from sidecar.cli.database import open_database
 from sidecar.cli.options import DatabaseUrl, Json, OptionalTable
-from sidecar.cli.output import print_json, print_table
+from sidecar.cli.output import print_json
 
 if TYPE_CHECKING:
     from sidecar.postgres.status import WatchStatus
@@ -26,7 +26,7 @@ def status(
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Show what is watched and how far it has got. Counts marked with ~ are the planner's estimates.
+    """Show what is watched and how far it has got. Of a large table the counts are estimates.
 
     \b
     Examples:
@@ -45,43 +45,30 @@ def status(
     elif not watches:
         typer.echo("Nothing is watched yet. Start with: sidecar watch TABLE --source COLUMN")
     else:
-        _print_watches(watches)
+        for watch in watches:
+            _print_watch(watch)
 
 
-def _print_watches(watches: list[WatchStatus]) -> None:
-    print_table(
-        [
-            "table",
-            "target",
-            "kind",
-            "rows",
-            "embedded",
-            "pending",
-            "failed",
-            "empty",
-            "done",
-            "oldest",
-            "index",
-            "state",
-        ],
-        [
-            (
-                watch.relation,
-                watch.target,
-                watch.kind,
-                f"~{watch.rows}" if watch.estimated else watch.rows,
-                watch.embedded,
-                watch.pending,
-                watch.failed,
-                watch.empty,
-                None if watch.coverage is None else f"{watch.coverage:g} %",
-                None if watch.oldest_pending_s is None else str(timedelta(seconds=round(watch.oldest_pending_s))),
-                watch.index,
-                watch.state,
-            )
-            for watch in watches
-        ],
-    )
-    for watch in watches:
-        if watch.failed:
-            typer.echo(f"{watch.failed} of {watch.relation}.{watch.target} failed: sidecar failures {watch.relation}")
+def _print_watch(watch: WatchStatus) -> None:
+    facts = {
+        "source": f"{', '.join(watch.source)} ({watch.kind})",
+        "vectors": f"in table {watch.companion}" if watch.companion else None,
+        "rows": _describe_rows(watch),
+        "oldest": watch.oldest_pending_s and f"waiting for {timedelta(seconds=round(watch.oldest_pending_s))}",
+        "failed": watch.failed and f"{watch.failed:,}: sidecar failures {watch.relation}",
+        "index": watch.index,
+        "model": watch.model or "none yet",
+    }
+    typer.echo(f"{watch.relation}.{watch.target}: {watch.state}")
+    for name, fact in facts.items():
+        if fact:
+            typer.echo(f"    {name:<8}{fact}")
+
+
+def _describe_rows(watch: WatchStatus) -> str | None:
+    if watch.rows is None:  # the table is gone
+        return None
+    done = "" if watch.coverage is None else f" ({watch.coverage:g} %)"
+    counts = [f"{watch.embedded:,} embedded{done}", f"{watch.pending or 0:,} pending"]
+    counts += [f"{watch.empty:,} empty"] if watch.empty else []
+    return f"{'about ' if watch.estimated else ''}{watch.rows:,}: {', '.join(counts)}"

@@ -46,7 +46,9 @@ def test_without_a_watch_status_says_how_to_start(db: Db, command_line: CommandL
 def test_status_shows_every_watch(watched: Db, command_line: CommandLine) -> None:
     fail_rows(watched, not_a_picture=2)
     text = command_line.succeed("status")
-    assert all(word in text for word in ("products", "no sidecar is running", "sidecar failures products"))
+    assert text.splitlines()[0] == "products.e: no sidecar is running"
+    assert "3: 0 embedded (0 %), 2 pending" in text
+    assert "1: sidecar failures products" in text
     (watch,) = parse(command_line.succeed("status", "products", "--exact", "--json"))
     assert (watch["rows"], watch["pending"], watch["failed"], watch["estimated"]) == (3, 2, 1, False)
 

@@ -71,6 +71,12 @@ def test_the_table_shows_key_distance_and_texts_but_no_vectors(
     assert [cell.strip() for cell in first.strip("│").split("│")] == ["3", "0", "a hat", "", "2.0 KB"]
 
 
+def test_a_wide_row_is_shown_in_part(titles: Db, service: Process, command_line: CommandLine) -> None:
+    titles.execute("alter table products add a text, add b text, add c text, add d text, add f text, add g text")
+    text = command_line.succeed("search", "products", "a hat", "--url", service.url)
+    assert text.splitlines()[-1] == "Not shown, but in --json: d, f, g"
+
+
 def test_a_picture_file_finds_its_row(db: Db, service: Process, command_line: CommandLine, tmp_path: Path) -> None:
     db.execute("select sidecar.watch('products', source => 'photo', target => 'e')")
     for key, colour in enumerate(("red", "blue", "green"), 1):
