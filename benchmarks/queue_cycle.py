@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks.figure import Figure
 from benchmarks.scratch import DIMENSIONS, FINGERPRINT, execute, new_lease, only_watch, opened, scratch_database
+from sidecar.ingest.writer import rows_per_write
 from sidecar.postgres.completion import EMPTY, Outcome, Result, complete
 from sidecar.postgres.database import Connection, Database
 from sidecar.postgres.events import Event, Lease, Queue, claim
@@ -19,7 +20,6 @@ from sidecar.postgres.watches import Watch
 from tests.servers import Server
 
 BATCH = 256
-ROWS_PER_WRITE = 64
 MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -151,5 +151,6 @@ def _result(event: Event, content: bytes, packed: bytes) -> Result:
 
 
 async def _complete(connection: Connection, watch: Watch, lease: Lease, results: Sequence[Result]) -> None:
-    for i in range(0, len(results), ROWS_PER_WRITE):
-        await complete(connection, watch, FINGERPRINT, lease, results[i : i + ROWS_PER_WRITE])
+    size = rows_per_write(watch)
+    for i in range(0, len(results), size):
+        await complete(connection, watch, FINGERPRINT, lease, results[i : i + size])

@@ -1,6 +1,6 @@
 """One claimed batch on its way: read → encode → complete. No transaction is open while the device works.
 
-Chunks of 64 rows are encoded side by side and completed in order, each as soon as its vectors are there.
+Chunks of some dozens of rows are encoded side by side and completed in order, each as soon as its vectors are there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sidecar.ingest.lease_keeper import LeaseKeeper
 from sidecar.ingest.side_by_side import side_by_side
 from sidecar.ingest.truncation import clear_truncated
 from sidecar.ingest.verdict import Claimed, group_by_key, judge
-from sidecar.ingest.writer import ROWS_PER_WRITE, Writer
+from sidecar.ingest.writer import Writer, rows_per_write
 from sidecar.pictures.pool import DecoderUnavailable
 from sidecar.postgres.completion import Result
 from sidecar.postgres.events import Event, Key, Lease, delay
@@ -90,7 +90,8 @@ class Batch:
         max_row_bytes = settings.max_image_bytes if watch.kind == "image" else settings.ingest_batch_bytes
         pages = read_rows(self._context.database, watch, list(wanted), settings.ingest_batch_bytes, max_row_bytes)
         async for page in pages:
-            chunks = [page[i : i + ROWS_PER_WRITE] for i in range(0, len(page), ROWS_PER_WRITE)]
+            size = rows_per_write(watch)
+            chunks = [page[i : i + size] for i in range(0, len(page), size)]
             encoding = (self._encode(chunk, wanted, max_row_bytes) for chunk in chunks)
             async with side_by_side(encoding, f"encode-{watch.id}") as tasks:
                 for task in tasks:
