@@ -1,0 +1,36 @@
+"""Most tests here run in one transaction, rolled back at its end, in a database that all of them share.
+
+shared_database_url     for the whole run
+└── db                  a session in a transaction that is rolled back
+database_url
+└── committed           a session in autocommit, in a database of the test's own: for tests with several sessions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from tests.integration.sql.session import Connection
+from tests.servers import Server
+
+
+@pytest.fixture(scope="session")
+def shared_database_url(postgres_server: Server, migrated_template: str) -> Iterator[str]:
+    with postgres_server.lend_database(migrated_template) as url:
+        yield url
+
+
+@pytest.fixture
+def db(shared_database_url: str) -> Iterator[Connection]:
+    with psycopg.connect(shared_database_url) as connection:
+        yield connection
+        connection.rollback()
+
+
+@pytest.fixture
+def committed(database_url: str) -> Iterator[Connection]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection

@@ -1,0 +1,78 @@
+"""What triggers left for the sidecar, and what a sidecar would have left in the ledger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.integration.sql.session import Connection, Row, run
+
+
+def take_events(db: Connection, watch_id: int, columns: str = "k1") -> list[Row]:
+    """The events there are, oldest first, and removes them."""
+    return run(
+        db,
+        f"""
+        with taken as (delete from sidecar.events_{watch_id} returning *)
+        select {columns} from taken order by gen
+        """,
+    )
+
+
+def take_keys(db: Connection, watch_id: int) -> list[Any]:
+    """The first key column of the events there are, sorted, and removes them. A TRUNCATE is None."""
+    return sorted((key for (key,) in take_events(db, watch_id)), key=lambda key: (key is None, key))
+
+
+def embed(
+    db: Connection, watch_id: int, key: Any, *, content_hash: bytes | None = None, truncated: bool = False
+) -> None:
+    """The ledger after a complete: by default with a vector. Also `b"empty"` and `b"failed"`. The events are done."""
+    digest = b"d" * 32 if content_hash is None else None
+    run(
+        db,
+        f"""
+        insert into sidecar.ledger_{watch_id} (k1, gen, content_hash, vector_digest, truncated)
+        values (%s, nextval('sidecar.generation'), %s, %s, %s)
+        on conflict (k1) do update set gen = excluded.gen, content_hash = excluded.content_hash,
+            vector_digest = excluded.vector_digest, truncated = excluded.truncated
+        """,
+        key,
+        content_hash or b"h" * 32,
+        digest,
+        truncated,
+    )
+    run(db, f"delete from sidecar.events_{watch_id} where k1 = %s", key)
+
+
+def fail(db: Connection, watch_id: int, key: Any, reason: str = "not_a_picture", message: str = "not an image") -> None:
+    """The ledger and the failure after a complete with a NULL vector. The key column is `id`."""
+    embed(db, watch_id, key, content_hash=b"failed")
+    run(
+        db,
+        """
+        insert into sidecar.dead_letters (watch_id, key, gen, attempts, reason, message)
+        values (%s, jsonb_build_object('id', %s::bigint), 1, 1, %s, %s)
+        """,
+        watch_id,
+        key,
+        reason,
+        message,
+    )
+
+
+def finish_backfill(db: Connection, watch_id: int) -> None:
+    run(db, "update sidecar.scans set finished_at = now() where watch_id = %s and purpose = 'backfill'", watch_id)
+
+
+def run_a_sidecar(db: Connection, model: str = "m", fingerprint: str = "f", dimensions: int = 3) -> None:
+    """Its heartbeat."""
+    run(
+        db,
+        """
+        insert into sidecar.sidecars (id, host, pid, version, model, fingerprint, dimensions)
+        values (gen_random_uuid(), 'here', 1, '0', %s, %s, %s)
+        """,
+        model,
+        fingerprint,
+        dimensions,
+    )

@@ -1,0 +1,61 @@
+"""A vector that somebody else writes is wrong: an ORM that saves whole rows puts an old one back."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.sql.queue import take_events
+from tests.integration.sql.session import Connection, run, value
+
+PLACES = [("items", None), ("vectors", "vectors")]
+
+
+@pytest.fixture(params=PLACES, ids=["in-row", "companion"])
+def place(request: pytest.FixtureRequest, db: Connection) -> tuple[str, int]:
+    """The table that holds the vectors of `items`, and the watch. The row has a vector."""
+    home, companion = request.param
+    run(db, "create table items (id int primary key, title text)")
+    watch_id = value(
+        db,
+        "select sidecar.watch('items', source => 'title', target => 'e', dimensions => 3, companion => %s)",
+        companion,
+    )
+    run(db, "set local sidecar.writer = 'on'")
+    run(db, "insert into items values (1, 'a')")
+    run(db, "update items set e = '[1,2,3]'" if companion is None else "insert into vectors values (1, '[1,2,3]')")
+    run(db, "set local sidecar.writer = ''")
+    take_events(db, watch_id)
+    return home, watch_id
+
+
+@pytest.mark.parametrize("vector", ["[3,2,1]", None])
+def test_an_overwritten_vector_is_enqueued_with_force(
+    db: Connection, place: tuple[str, int], vector: str | None
+) -> None:
+    home, watch_id = place
+    if vector is None and home == "vectors":
+        run(db, "alter table vectors alter e drop not null")
+    run(db, f"update {home} set e = %s", vector)
+    assert take_events(db, watch_id, "k1, force") == [(1, True)]
+
+
+def test_the_same_vector_again_enqueues_nothing(db: Connection, place: tuple[str, int]) -> None:
+    home, watch_id = place
+    run(db, f"update {home} set id = id, e = '[1,2,3]'")
+    assert take_events(db, watch_id) == []
+
+
+def test_what_the_sidecar_writes_enqueues_nothing(db: Connection, place: tuple[str, int]) -> None:
+    home, watch_id = place
+    run(db, "set local sidecar.writer = 'on'")
+    run(db, f"update {home} set e = '[3,2,1]'")
+    assert take_events(db, watch_id) == []
+
+
+def test_a_content_changed_by_a_session_that_calls_itself_the_sidecar_is_enqueued_all_the_same(
+    db: Connection, place: tuple[str, int]
+) -> None:
+    _, watch_id = place
+    run(db, "set local sidecar.writer = 'on'")
+    run(db, "update items set title = 'new'")
+    assert take_events(db, watch_id, "k1, force") == [(1, False)]
