@@ -35,7 +35,11 @@ def demo(
     from sidecar.demo.run import run_demo
 
     settings = load_settings_with(port)
-    with open_directory(data_dir or choose_directory()) as directory:
+    if data_dir is None:
+        data_dir = choose_directory()
+        if data_dir.parent != Path.cwd():
+            typer.echo(f"Postgres does not run as root, and its user cannot enter {Path.cwd()}: the data is elsewhere.")
+    with open_directory(data_dir) as directory:
         check_port(settings.bind_host, settings.bind_port, "Choose another: sidecar demo --port 9001")
         if fresh:
             directory.clear()

@@ -61,6 +61,17 @@ def test_the_limit_holds(titles: Db, service: Process, command_line: CommandLine
     )
 
 
+def test_more_rows_than_one_pass_over_the_index_finds_are_found(
+    titles: Db, service: Process, command_line: CommandLine
+) -> None:
+    titles.execute("insert into products select n, 'product ' || n from generate_series(10, 99) n")
+    write_title_vectors(titles)
+    titles.execute("create index on products using hnsw ((e::halfvec(1152)) halfvec_cosine_ops)")
+    titles.execute(f'alter database "{titles.info.dbname}" set enable_seqscan = off')
+    found = parse(command_line.succeed("search", "products", "a hat", "--limit", "80", "--url", service.url, "--json"))
+    assert len(found) == 80  # hnsw.ef_search is 40
+
+
 def test_the_table_shows_key_distance_and_texts_but_no_vectors(
     titles: Db, service: Process, command_line: CommandLine
 ) -> None:

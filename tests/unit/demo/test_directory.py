@@ -6,8 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.demo.directory import open_directory
+from sidecar.demo.directory import choose_directory, open_directory
 from sidecar.errors import ConfigurationError, DatabaseUnavailable
+
+
+def test_it_lies_here_unless_here_is_closed_to_the_user_that_roots_postgres_runs_as(
+    tmp_path: Path, open_tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(open_tmp_path)
+    assert choose_directory() == open_tmp_path / ".demo"
+    tmp_path.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    assert choose_directory() == (Path("/var/lib/sidecar-demo") if os.geteuid() == 0 else tmp_path / ".demo")
 
 
 def test_a_second_demo_on_the_same_directory_is_told_who_uses_it(tmp_path: Path) -> None:
