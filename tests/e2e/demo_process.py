@@ -100,5 +100,6 @@ def demo_process(data_dir: Path, *arguments: str) -> Iterator[Demo]:
         yield Demo(process, data_dir, port, output_path)
     finally:
         if process.poll() is None:
+            everything = [process, *process.children(recursive=True)]
             process.kill()
-            process.wait()
+            psutil.wait_procs(everything, STOP_TIMEOUT_S)
