@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import alembic.util
 import psycopg
 import sqlalchemy
 from alembic import command, op
@@ -72,6 +73,10 @@ def migrate(url: str, revision: str = "head") -> None:
     goes_down = revision == "base" or (revision != "head" and revision < (current_revision(url) or ""))
     try:
         (command.downgrade if goes_down else command.upgrade)(_config(url, io.StringIO()), revision)
+    except alembic.util.CommandError as error:
+        raise SchemaError(
+            f"cannot migrate to {revision!r}: {error}; known are 'head', 'base' and up to {head_revision()}"
+        ) from error
     except sqlalchemy.exc.OperationalError as error:
         raise DatabaseUnavailable(f"cannot migrate {redact(url)}: {error.orig}") from error
     except (sqlalchemy.exc.DBAPIError, psycopg.Error) as error:
