@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 BATCHES_AHEAD = 4
 SWEEP_PAGE_ROWS = 5000
 CLEAR_PAGE_ROWS = 200  # each row is a write to the user's table under its lock
-BUSY_INTERVAL_S = 0.02
+BUSY_INTERVAL_S, IDLE_INTERVAL_S = 0.02, 0.5
 SWEEP_PAUSE_S = 0.1  # between two pages of a sweep, so that it never is the heaviest query of the database
 
 
@@ -37,12 +37,12 @@ class Scanner:
 
     async def run(self) -> None:
         """Until cancelled."""
-        interval_s = self._context.settings.poll_interval_s
+        idle_interval_s = min(IDLE_INTERVAL_S, self._context.settings.poll_interval_s)
         while True:
             busy = False
             for watch in [w for w in self._context.catalogue.ours() if not w.paused]:
                 busy = await self._look_after(watch) or busy
-            await asyncio.sleep(BUSY_INTERVAL_S if busy else interval_s / 2)
+            await asyncio.sleep(BUSY_INTERVAL_S if busy else idle_interval_s)
 
     async def _look_after(self, watch: Watch) -> bool:
         """True if there is more to do soon."""

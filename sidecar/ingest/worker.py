@@ -78,6 +78,8 @@ class Worker:
         if self._device_backoff_s:
             await self._pause(self._device_backoff_s)
         was_notified = self._alarm.was_notified
+        if was_notified:
+            logger.debug("woken by a notification")
         self._alarm.clear()
         if not await self._claim_round(was_notified) and not self._stop.is_set() and not await self._alarm.mark():
             await self._alarm.wait()

@@ -16,7 +16,7 @@ in_row_and_companion = pytest.mark.parametrize("companion", PLACES, ids=["in-row
 async def make_texts(db: Connection, rows: int = 0, **options: Any) -> WatchedTable:
     """`items (id, title, price)` with titles 'title 1', 'title 2' …, watched."""
     await run(db, "create table items (id bigint primary key, title text, price integer default 0)")
-    await run(db, "insert into items select i, 'title ' || i from generate_series(1, %s) i", rows)
+    await insert_titles(db, 1, rows)
     return await watch(db, ["items"], ["title"], **options)
 
 
@@ -26,3 +26,8 @@ async def make_pictures(db: Connection, rows: int = 0, **options: Any) -> Watche
     for i in range(1, rows + 1):
         await run(db, "insert into items values (%s, %s)", i, picture(i))
     return await watch(db, ["items"], ["photo"], **options)
+
+
+async def insert_titles(db: Connection, first: int, last: int) -> None:
+    """Rows `first` to `last`, in one statement."""
+    await run(db, "insert into items select i, 'title ' || i from generate_series(%s::int, %s::int) i", first, last)

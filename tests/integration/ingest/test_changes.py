@@ -23,22 +23,26 @@ async def test_a_vector_follows_its_row_through_its_life(
         await table.settle_right(encoder)
         assert len(await table.vectors()) == 3
 
-        for statement in (
-            f"insert into items (id, {column}) select id + 10, {column} from items",
-            f"update items set {column} = (select {column} from items where id = 2) where id = 1",
-            f"update items set {column} = null where id = 2",
-            "update items set id = 100 where id = 3",
-            "update items set id = id + 1000",
-            "delete from items where id in (1100, 1011)",
-            f"insert into items (id, {column}) select 1100, {column} from items where id = 1012",
-            f"begin; delete from items where id = 1013; insert into items (id, {column}) select 1013, {column} "
-            "from items where id = 1012; commit",
-            f"begin; create temp table kept as select * from items; truncate items; "
-            f"insert into items (id, {column}) select id, {column} from kept where id > 1012; commit",
-            "truncate items",
+        columns = f"id, {column}"
+        for statements in (
+            [f"insert into items ({columns}) select id + 10, {column} from items"],
+            [f"update items set {column} = (select {column} from items where id = 2) where id = 1"],
+            [f"update items set {column} = null where id = 2"],
+            ["update items set id = 100 where id = 3"],
+            ["update items set id = id + 1000"],
+            ["delete from items where id in (1100, 1011)"],
+            [f"insert into items ({columns}) select 1100, {column} from items where id = 1012"],
+            [
+                "create temp table kept on commit drop as select * from items",
+                "truncate items",
+                f"insert into items ({columns}) select {columns} from kept where id > 1012",
+                f"update items set {column} = (select {column} from items where id = 1013) where id = 1100",
+            ],
+            ["truncate items"],
         ):
-            for each in statement.split("; "):
-                await run(db, each)
+            async with db.transaction():
+                for statement in statements:
+                    await run(db, statement)
             await table.settle_right(encoder)
 
         if companion:

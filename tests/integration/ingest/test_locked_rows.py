@@ -11,7 +11,7 @@ from sidecar.ingest.verdict import MAX_ATTEMPTS
 from sidecar.ingest.worker import MAX_PARKED_ROWS
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
-from tests.integration.ingest.items import in_row_and_companion, make_texts
+from tests.integration.ingest.items import in_row_and_companion, insert_titles, make_texts
 from tests.integration.ingest.watched_table import Connection, run, user, value
 from tests.waiting import wait_until_async
 
@@ -71,7 +71,7 @@ async def test_what_stays_locked_for_long_is_put_off_and_never_counts_as_a_failu
     async with running_ingest(database_url, encoder), user(database_url, autocommit=False) as holder:
         await table.settle()
         encoder.close()
-        await run(db, "insert into items select i, 'title ' || i from generate_series(1, %s) i", MAX_PARKED_ROWS + more)
+        await insert_titles(db, 1, MAX_PARKED_ROWS + more)
         await run(holder, "update items set price = 1")
         encoder.open()
 

@@ -1,0 +1,131 @@
+"""How ingest learns of new rows: notifications, and what it does without."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.items import insert_titles, make_texts
+from tests.integration.ingest.watched_table import Connection, run, user, value
+from tests.waiting import wait_until_async
+
+IS_LISTENING = """
+    select exists (select from pg_stat_activity where datname = current_database() and application_name = 'sidecar'
+                   and pid <> pg_backend_pid() and query ~ '^(LISTEN|select 1)')
+"""
+KILL_LISTENER = """
+    select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()
+    and application_name = 'sidecar' and query ~ '^(LISTEN|select 1)'
+"""
+LONG_S = 30.0
+
+
+async def until_listening(db: Connection) -> None:
+    async def listens() -> bool:
+        return bool(await value(db, IS_LISTENING))
+
+    await wait_until_async(listens, "a connection that listens")
+
+
+async def until_asleep(db: Connection) -> None:
+    async def is_asleep() -> bool:
+        return bool(await value(db, "select exists (select from sidecar.wake where asleep_until > clock_timestamp())"))
+
+    await wait_until_async(is_asleep, "a sidecar asleep")
+
+
+async def until_woken(caplog: pytest.LogCaptureFixture) -> None:
+    async def is_woken() -> bool:
+        return "woken by a notification" in caplog.text
+
+    await wait_until_async(is_woken, "a notification to wake the sidecar")
+
+
+async def test_a_sleeping_sidecar_is_woken_by_a_notification(
+    database_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "sidecar.ingest.worker")
+    table = await make_texts(db)
+    async with running_ingest(database_url, encoder, poll_interval_s=LONG_S):
+        await table.settle()
+        await until_listening(db)
+        await until_woken(caplog)  # once for the connection that was made
+        await until_asleep(db)
+        caplog.clear()
+        await run(db, "insert into items values (1, 'new')")
+
+        await until_woken(caplog)
+        await table.settle_right(encoder)
+
+
+async def test_nobody_is_notified_while_the_sidecar_is_busy(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db)
+    async with running_ingest(database_url, encoder, poll_interval_s=0.05), user(database_url) as listener:
+        await run(listener, "listen sidecar")
+        await table.settle()
+        encoder.close()
+        await insert_titles(db, 1, 2000)
+        await encoder.until_held()
+
+        async def nobody_sleeps() -> bool:
+            return not await value(
+                db, "select exists (select from sidecar.wake where asleep_until > clock_timestamp())"
+            )
+
+        await wait_until_async(nobody_sleeps, "the mark to expire")
+        [_ async for _ in listener.notifies(timeout=0)]
+        await run(db, "insert into items values (0, 'one more')")
+        assert [n async for n in listener.notifies(timeout=0.2)] == []
+        encoder.open()
+        await table.settle_right(encoder)
+
+        await until_asleep(db)
+        await run(db, "update items set title = 'once more' where id = 0")
+        assert len([n async for n in listener.notifies(timeout=5, stop_after=1)]) == 1
+
+
+async def test_a_lost_notification_costs_one_poll(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+    table = await make_texts(db)
+    async with running_ingest(database_url, encoder, poll_interval_s=0.3):
+        await until_listening(db)
+        await run(db, "delete from sidecar.wake")  # so the trigger finds nobody to notify
+        await run(db, "insert into items values (1, 'silent')")
+
+        await table.settle_right(encoder, timeout_s=5)
+
+
+async def test_polling_alone_is_correct(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+    """LISTEN_DATABASE_URL leads nowhere, as behind a pooler that nobody configured."""
+    table = await make_texts(db)
+    nowhere = "postgresql://nobody@127.0.0.1:1/nowhere"
+    async with running_ingest(database_url, encoder, listen_database_url=nowhere):
+        for i in range(5):
+            await run(db, "insert into items values (%s, 'polled')", i)
+            await table.settle_right(encoder, timeout_s=5)
+
+
+async def test_a_listener_whose_connection_was_killed_comes_back_and_looks_at_once(
+    database_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "sidecar.ingest.worker")
+    table = await make_texts(db)
+    async with running_ingest(database_url, encoder, poll_interval_s=LONG_S):
+        await table.settle()
+        await until_listening(db)
+        await until_woken(caplog)
+        caplog.clear()
+        assert await run(db, KILL_LISTENER)
+        await run(db, "insert into items values (1, 'while nobody listened')")
+        await until_woken(caplog)
+        await table.settle_right(encoder)
+
+        await until_listening(db)
+        await until_asleep(db)
+        caplog.clear()
+        await run(db, "insert into items values (2, 'new')")
+        await until_woken(caplog)
