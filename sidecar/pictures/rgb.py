@@ -50,9 +50,7 @@ def _to_8_bits(picture: Image.Image) -> Image.Image:
     offset = 0.5 - black * scale  # the conversion to 8 bits rounds down
     # Not every 16-bit mode converts to F directly.
     deep = picture if picture.mode in ("I", "F") else picture.convert("I")
-    grey = deep.convert("F").point(lambda value: value * scale + offset).convert("L")
-    grey.info.pop("transparency", None)  # a 16-bit value that no 8-bit pixel has
-    return grey
+    return deep.convert("F").point(lambda value: value * scale + offset).convert("L")
 
 
 def _value_range(picture: Image.Image) -> tuple[float, float]:

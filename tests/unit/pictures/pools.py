@@ -42,9 +42,16 @@ async def running_pool(settings: DecoderSettings = SETTINGS, processes: int = 1)
         await pool.close()
 
 
-def children(of: int | None = None) -> list[psutil.Process]:
-    """The living child processes of this process, or of another one."""
-    return [child for child in psutil.Process(of).children() if child.status() != psutil.STATUS_ZOMBIE]
+def children() -> list[psutil.Process]:
+    """The living child processes of this process."""
+    return [child for child in psutil.Process().children() if is_alive(child)]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def only_child() -> psutil.Process:

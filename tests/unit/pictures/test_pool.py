@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sidecar.errors import PictureRejected
 from sidecar.pictures.decode import decode_rgb
@@ -105,6 +106,16 @@ async def test_limits_are_those_of_the_settings() -> None:
     assert too_long.value.code == "too_many_bytes"
     assert f"{len(image) + 1:,} bytes; at most {len(image):,}" in too_long.value.message
     assert too_large.value.code == "too_many_pixels"
+
+
+async def test_the_size_of_a_bomb_is_named() -> None:
+    bomb = encode(Image.new("1", (20_000, 20_000)), "PNG")
+
+    async with running_pool() as pool:
+        with pytest.raises(PictureRejected, match=r"20000 x 20000 = 400,000,000 pixels") as caught:
+            await pool.decode(bomb)
+
+    assert caught.value.code == "too_many_pixels"
 
 
 async def test_signals_to_the_group_leave_the_children_at_work() -> None:

@@ -22,12 +22,13 @@ from tests.unit.pictures.pictures import encode, make_picture
 from tests.unit.pictures.pools import (
     SETTINGS,
     children,
+    is_alive,
     make_slow_picture,
     only_child,
     running_pool,
     wait_until_busy,
 )
-from tests.waiting import wait_until
+from tests.waiting import wait_until, wait_until_async
 
 GOOD = encode(make_picture(), "PNG")
 
@@ -197,6 +198,26 @@ async def test_an_installation_that_breaks_for_a_while_costs_no_picture(
         assert len((await pool.decode(GOOD)).views) == 8
 
 
+async def test_closing_does_not_wait_for_further_attempts_to_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = break_pillow(tmp_path)
+
+    async with running_pool() as pool:
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        only_child().kill()
+        task = asyncio.create_task(pool.decode(GOOD))
+
+        async def has_tried() -> bool:
+            return attempts.exists()
+
+        await wait_until_async(has_tried, "an attempt to start")
+
+    with pytest.raises(DecoderUnavailable, match="shutting down"):
+        await task
+    assert len(attempts.read_text().splitlines()) < MAX_ATTEMPTS
+
+
 async def test_a_codec_that_complains_reaches_the_log_but_does_not_flood_it(caplog: pytest.LogCaptureFixture) -> None:
     # libtiff says a line about each damaged line of a fax, and reads on.
     image = bytearray(encode(make_picture(64, 20_000).convert("1"), "TIFF", compression="group3"))
@@ -237,7 +258,7 @@ def test_the_death_of_the_parent_ends_the_children_even_one_that_hangs() -> None
         parent.communicate()
 
     def all_gone() -> bool:
-        return not any(orphan.is_running() and orphan.status() != psutil.STATUS_ZOMBIE for orphan in orphans)
+        return not any(map(is_alive, orphans))
 
     assert len(orphans) == 2
     wait_until(all_gone, "the end of the orphans")

@@ -178,7 +178,7 @@ def test_a_transparent_colour_becomes_white() -> None:
 def test_a_transparent_16_bit_grey_is_kept_grey() -> None:
     values = np.array([[0, 65_535]], dtype=np.uint16)
 
-    rgb = to_rgb(reopen(encode(Image.fromarray(values), "PNG", transparency=0)))
+    rgb = to_rgb(reopen(encode(Image.fromarray(values), "PNG", transparency=65_535)))
 
     assert np.asarray(rgb)[0, :, 0].tolist() == [0, 255]
 
