@@ -119,6 +119,15 @@ class WatchedTable:
     async def settle(self, timeout_s: float = PATIENCE_S) -> None:
         await wait_until_async(self.is_settled, "every event to be done", timeout_s)
 
+    async def settle_without_delays(self, timeout_s: float = PATIENCE_S) -> None:
+        """As `settle`, and what was put off need not wait."""
+
+        async def is_settled() -> bool:
+            await self.age_delays()
+            return await self.is_settled()
+
+        await wait_until_async(is_settled, "every event to be done", timeout_s)
+
     async def settle_right(self, encoder: HashEncoder, timeout_s: float = PATIENCE_S) -> None:
         """Waits until nothing is pending, and checks every vector."""
         await self.settle(timeout_s)
