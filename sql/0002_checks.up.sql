@@ -103,9 +103,9 @@ begin
     printed := format_type(type, modifier);
 end $$;
 
--- Refuses key types that are compared by an operator of an extension's: the sidecar looks operators up in pg_catalog only,
--- so that nobody can slip it one of theirs, and would compare citext keys as if they were text.
-create function sidecar.check_key_operators(relation regclass) returns void
+-- Refuses key types that cannot be handed to the sidecar's statements: arrays and composites fall apart in unnest(); and
+-- operators are looked up in pg_catalog only, so that nobody can slip in one of theirs, which makes citext plain text.
+create function sidecar.check_key_types(relation regclass) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     key record;
@@ -114,15 +114,18 @@ begin
         from pg_index i
         cross join generate_series(0, i.indnkeyatts - 1) as position
         join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[position]
+        cross join sidecar.base_type(a.atttypid, a.atttypmod) b
+        join pg_type t on t.oid = b.type
         join pg_opclass oc on oc.oid = i.indclass[position]
-        join pg_am am on am.oid = oc.opcmethod and am.amname = 'btree'
-        join pg_amop o on o.amopfamily = oc.opcfamily and o.amopstrategy = 3
-                          and o.amoplefttype = oc.opcintype and o.amoprighttype = oc.opcintype
-        join pg_operator op on op.oid = o.amopopr
-        where i.indrelid = relation and i.indisprimary and op.oprnamespace <> 'pg_catalog'::regnamespace limit 1;
+        left join pg_amop o on o.amopfamily = oc.opcfamily and o.amopstrategy = 3
+                               and o.amoplefttype = oc.opcintype and o.amoprighttype = oc.opcintype
+        left join pg_operator op on op.oid = o.amopopr
+        where i.indrelid = relation and i.indisprimary
+          and (t.typcategory in ('A', 'C') or op.oprnamespace <> 'pg_catalog'::regnamespace) limit 1;
     if found then
-        raise exception 'key column %.% has type %, whose operators do not belong to Postgres itself', relation, quote_ident(key.attname), key.type
-            using errcode = 'feature_not_supported', hint = 'Use a key of a built-in type, such as bigint, uuid or text.';
+        raise exception 'key column %.% has type %, which cannot be a key here', relation, quote_ident(key.attname), key.type
+            using errcode = 'feature_not_supported',
+                  hint = 'Use a key of a simple type of Postgres''s own, such as bigint, uuid or text; or of several such columns.';
     end if;
 end $$;
 

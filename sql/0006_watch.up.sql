@@ -133,7 +133,7 @@ begin
     perform sidecar.vector_schema();
     perform sidecar.check_relation(wanted.relation);
     select p.columns, p.types into wanted.key_columns, wanted.key_types from sidecar.primary_key_of(wanted.relation) p;
-    perform sidecar.check_key_operators(wanted.relation);
+    perform sidecar.check_key_types(wanted.relation);
     wanted.kind := sidecar.kind_of_source(wanted.relation, wanted.source, wanted.kind);
     wanted.target := coalesce(wanted.target, wanted.source[1] || '_embedding');
     perform sidecar.check_options(wanted.target, wanted.source, wanted.dimensions, wanted.index_kind);

@@ -107,7 +107,7 @@ declare
 begin
     execute format('select exists (select from %s t where %s)', w.relation, sidecar.key_condition(w, ours => false)) into is_there using key;
     if not is_there then
-        raise exception 'table % has no row %', w.relation, key using errcode = 'no_data_found',
+        raise exception 'table % has no row %', w.relation, key using errcode = '02000',
             hint = 'It may have been deleted, or inserted by a transaction that is still open.';
     end if;
 end $$;

@@ -1,0 +1,131 @@
+"""Names of the user's: quoted, with spaces and quotes in them, as long as they may be, and those that we use ourselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+from psycopg import sql
+
+from tests.encoders import HashEncoder
+from tests.integration.ingest.composition import DIMENSIONS, running_ingest
+from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, watch
+
+LONG = "ü" * 31 + "x"  # 63 bytes
+
+
+@dataclass(frozen=True)
+class Names:
+    """Of a schema, a table, its key and source columns, the target, and the companion."""
+
+    schema: str
+    table: str
+    key: Sequence[str]
+    source: Sequence[str]
+    target: str
+    companion: str
+
+
+HOSTILE = [
+    Names("public", '"we""ird ; drop table x --', ["id"], ["a b"], "e'", "c\\d"),
+    Names('Sch"ema', "Table.With.Dots", ['"', "'"], ["%I", "%s %%"], "$1", "{events}"),
+    Names("select", "from", ["where"], ["order"], "limit", "table"),
+    Names("pg", "old", ["new"], ["old"], "changed_rows", "tg_op"),
+    Names("k", "t", ["k1", "k2"], ["gen", "u"], "t", "e"),
+    Names("l", "u", ["position", "k1"], ["content", "embedding"], "digest", "h"),
+    Names("g", "page", ["k2", "k1"], ["force", "backfill"], "attempts", "p"),
+    Names("w", "gone", ["l"], ["rows"], "relation", "wanted"),
+    Names("Ümläut ☃", LONG, [LONG, "y" * 63], ["z" * 63], "ö" * 31, "ß" * 31),
+    Names("news\nlines", "tab\tle", ["/* */"], ["-- "], "';'", '""'),
+]
+
+
+async def _create(db: Connection, names: Names) -> sql.Identifier:
+    table = sql.Identifier(names.schema, names.table)
+    columns = sql.SQL(", ").join(
+        [sql.SQL("{} bigint").format(sql.Identifier(key)) for key in names.key]
+        + [sql.SQL("{} text").format(sql.Identifier(source)) for source in names.source]
+    )
+    key = sql.SQL(", ").join(map(sql.Identifier, names.key))
+    await db.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(names.schema)))
+    await db.execute(sql.SQL("create table {} ({}, primary key ({}))").format(table, columns, key))
+    return table
+
+
+async def _insert(db: Connection, names: Names, table: sql.Identifier, number: int) -> None:
+    values = [number] * len(names.key) + [f"text {number} of {column}" for column in names.source]
+    columns = sql.SQL(", ").join(map(sql.Identifier, [*names.key, *names.source]))
+    await db.execute(
+        sql.SQL("insert into {} ({}) values ({})").format(table, columns, sql.SQL(", ").join(map(sql.Literal, values)))
+    )
+
+
+async def _watch(db: Connection, names: Names, place: str) -> WatchedTable:
+    companion = sql.Identifier(names.companion).as_string(db)
+    watched = await watch(
+        db,
+        [names.schema, names.table],
+        names.source,
+        names.key,
+        target=names.target,
+        companion=companion if place == "companion" else None,
+    )
+    home = sql.Identifier(names.schema, names.companion) if place == "companion" else None
+    return replace(watched, companion=home)
+
+
+async def _spoil(db: Connection, names: Names, watched: WatchedTable) -> None:
+    """Changes the key of one row, and removes all vectors while no trigger looks."""
+    key, target = sql.Identifier(names.key[0]), sql.Identifier(names.target)
+    await db.execute(sql.SQL("update {} set {} = 77 where {} = 1").format(watched.table, key, key))
+    remove = sql.SQL("delete from {}") if watched.companion else sql.SQL("update {} set {} = null")
+    await run(db, "set session_replication_role = replica")
+    await db.execute(remove.format(watched.companion or watched.table, target))
+    await run(db, "reset session_replication_role")
+
+
+@pytest.mark.parametrize("place", ["in-row", "companion"])
+async def test_tables_with_such_names_are_embedded_changed_swept_and_truncated(database_url: str, place: str) -> None:
+    encoder = HashEncoder(dimensions=DIMENSIONS)
+    async with user(database_url) as db, running_ingest(database_url, encoder, sweep_interval_s=1.0) as _:
+        await run(db, "create table x (id int)")
+        watched = []
+        for names in HOSTILE:
+            table = await _create(db, names)
+            await _insert(db, names, table, 1)
+            watched.append(await _watch(db, names, place))
+            await _insert(db, names, table, 2)
+            await db.execute(sql.SQL("update {} set {} = 'new'").format(table, sql.Identifier(names.source[0])))
+        for each in watched:
+            await each.settle_right(encoder)
+        for names, each in zip(HOSTILE, watched, strict=True):
+            await _spoil(db, names, each)
+        for each in watched:
+            await each.become_right(encoder)
+        await run(db, "select * from sidecar.status_exact('x'::regclass)")
+        for (query,) in await run(db, "select query from sidecar.status"):
+            assert len(await run(db, query.replace("%", "%%").replace("$1::", "%s::"), str([0.5] * DIMENSIONS))) == 2
+        for (name,) in await run(db, "select relation::oid from sidecar.watches"):
+            assert len(await run(db, "select * from sidecar.status_exact(%s::oid::regclass)", name)) == 1
+            await run(db, "call sidecar.wait_embedded(%s::oid::regclass, %s)", name, await _first_key(db, name))
+        for each in watched:
+            await db.execute(sql.SQL("truncate {}").format(each.table))
+        for each in watched:
+            await each.settle_right(encoder)
+            assert await each.count("ledger", "content_hash is not null") == 0
+            await run(db, "select sidecar.unwatch(%s::text::regclass, %s)", each.table.as_string(db), each.target)
+        assert await run(db, "select * from x") == []
+
+
+async def _first_key(db: Connection, relation: int) -> str:
+    [(columns, table)] = await run(
+        db, "select key_columns, format('%%I.%%I', nspname, relname) from sidecar.watches w join pg_class c on c.oid = relation "
+            "join pg_namespace n on n.oid = relnamespace where w.relation = %s::oid::regclass", relation,
+    )  # fmt: skip
+    pairs = sql.SQL(", ").join(sql.SQL("{}, {}").format(sql.Literal(c), sql.Identifier(c)) for c in columns)
+    cursor = await db.execute(
+        sql.SQL("select jsonb_build_object({})::text from ").format(pairs) + sql.SQL(table) + sql.SQL(" limit 1")
+    )
+    [(key,)] = await cursor.fetchall()
+    return str(key)

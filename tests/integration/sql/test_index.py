@@ -1,0 +1,168 @@
+"""The HNSW index of a watch, and the query that uses it as it stands in sidecar.status."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.integration.sql.session import Connection, run, value
+
+DIMENSIONS = 1152  # of the default model: small vectors would be planned differently
+
+
+def _make_items(db: Connection, companion: str | None, index: str = "halfvec", dimensions: int = 3) -> None:
+    run(db, "create table items (id bigint primary key, title text)")
+    run(
+        db,
+        "select sidecar.watch('items', 'title', target => 'e', dimensions => %s, companion => %s, index => %s)",
+        dimensions,
+        companion,
+        index,
+    )
+
+
+def _fill(db: Connection, companion: str | None) -> None:
+    """10,000 rows, each with the sum of another pair of random vectors: that many random numbers would take long."""
+    run(db, "set session_replication_role = replica")  # the queue is not what is tested
+    run(
+        db,
+        """
+        create temp table pool as
+            select n, (select array_agg(random() - 0.5)::vector from generate_series(1, %s) where n >= 0) as v
+            from generate_series(0, 199) n
+        """,
+        DIMENSIONS,
+    )
+    pairs = "generate_series(1, 10000) i join pool a on a.n = i % 100 join pool b on b.n = 100 + i / 100 % 100"
+    run(db, f"insert into items select i, 'title ' || i{', a.v + b.v' if companion is None else ''} from {pairs}")
+    if companion:
+        run(db, f"insert into vectors select i, a.v + b.v from {pairs}")
+
+
+def _build(db: Connection) -> None:
+    [(statement,)] = run(db, "select sidecar.index_statement(w) from sidecar.watches w")
+    run(db, statement)
+
+
+def _plan_of(db: Connection, query: str, vector: str) -> list[dict[str, Any]]:
+    """The nodes of the plan, outermost first."""
+    [(plan,)] = run(db, f"explain (format json) {query.replace('$1', '%s')}", vector)
+    nodes, rest = [], [(json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]]
+    while rest:
+        node = rest.pop()
+        rest += node.pop("Plans", [])
+        nodes.append(node)
+    return nodes
+
+
+@pytest.mark.parametrize("companion", [None, "vectors"], ids=["in-row", "companion"])
+def test_the_documented_query_uses_the_index_verbatim_under_default_settings(
+    committed: Connection, companion: str | None
+) -> None:
+    _make_items(committed, companion, dimensions=DIMENSIONS)
+    _fill(committed, companion)
+    run(committed, "set maintenance_work_mem = '256MB'")
+    _build(committed)
+    run(committed, "analyze")
+    run(committed, "reset all")
+    name = "items_e_hnsw_1" if companion is None else "vectors_e_hnsw_1"
+    [(index, query)] = run(committed, "select index, query from sidecar.status")
+    vector = value(committed, f"select e::text from {companion or 'items'} where id = 77")
+
+    assert index == f"public.{name}"
+    nodes = _plan_of(committed, query, vector)
+    assert name in {node.get("Index Name") for node in nodes}, nodes
+    assert not {"Sort", "Seq Scan"} & {node["Node Type"] for node in nodes}, nodes
+    found = run(committed, query.replace("$1", "%s"), vector)
+    assert (found[0][0], len(found)) == (77, 10)
+
+
+@pytest.mark.parametrize(
+    ("index", "created", "queried"),
+    [
+        ("halfvec", r"((e::public.halfvec(3)) public.halfvec_cosine_ops)", "e::halfvec(3) <=> $1::halfvec(3)"),
+        ("vector", r"(e public.vector_cosine_ops)", "e <=> $1::vector(3)"),
+        ("none", None, "e <=> $1::vector(3)"),
+    ],
+)
+def test_index_and_query_fit_each_other(db: Connection, index: str, created: str | None, queried: str) -> None:
+    _make_items(db, None, index)
+    [(statement, query)] = run(db, "select sidecar.index_statement(w), query from sidecar.watches w, sidecar.status")
+    expected = (
+        None
+        if created is None
+        else f"create index concurrently items_e_hnsw_{_watch_id(db)} on public.items using hnsw {created}"
+    )
+    assert statement == expected
+    assert query == f"select * from public.items order by {queried} limit 10"
+    run(db, query.replace("$1", "%s"), "[1,2,3]")
+
+
+def test_pgvector_in_another_schema_is_named_with_it(plain_database_url: str, committed: Connection) -> None:
+    run(committed, 'create schema "Ext"; alter extension vector set schema "Ext"')
+    _make_items(committed, "vectors")
+    run(committed, "insert into vectors values (1, '[1,2,3]')")
+    run(committed, "insert into items values (1, 'a')")
+    run(committed, "update vectors set e = '[3,2,1]'")
+    _build(committed)
+    [(index, query)] = run(committed, "select index, query from sidecar.status")
+    assert index == "public.vectors_e_hnsw_1"
+    assert 'operator("Ext".<=>) $1::"Ext".halfvec(3)' in query
+    assert run(committed, query.replace("$1", "%s"), "[1,2,3]") == [(1, "a")]
+
+
+def _watch_id(db: Connection) -> int:
+    watch_id: int = value(db, "select id from sidecar.watches")
+    return watch_id
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        "using hnsw (e vector_l2_ops)",
+        "using hnsw (e vector_cosine_ops)",
+        "using hnsw ((e::halfvec(3)) halfvec_ip_ops)",
+        "using hnsw ((e::halfvec(3)) halfvec_cosine_ops) where id > 5",
+        "using hnsw ((f::halfvec(3)) halfvec_cosine_ops)",
+        "(title)",
+    ],
+)
+def test_an_index_that_the_query_cannot_use_does_not_count(db: Connection, index: str) -> None:
+    _make_items(db, None)
+    run(db, "alter table items add f vector(3)")
+    run(db, f"create index mine on items {index}")
+    assert value(db, "select index from sidecar.status") == "not built yet"
+
+
+def test_an_index_of_the_user_s_own_that_serves_the_query_counts(db: Connection) -> None:
+    _make_items(db, None)
+    run(db, "create index mine on items using hnsw ((e::halfvec(3)) halfvec_cosine_ops) with (m = 8)")
+    assert value(db, "select index from sidecar.status") == "public.mine"
+
+
+def test_an_invalid_leftover_is_shown_and_a_valid_one_preferred(db: Connection) -> None:
+    _make_items(db, None)
+    for name in ("left_over", "good"):
+        run(db, f"create index {name} on items using hnsw ((e::halfvec(3)) halfvec_cosine_ops)")
+    run(db, "update pg_index set indisvalid = false where indexrelid = 'left_over'::regclass")
+    assert value(db, "select index from sidecar.status") == "public.good"
+    run(db, "drop index good")
+    assert value(db, "select index from sidecar.status") == "invalid: public.left_over"
+
+
+def test_no_index_is_wanted_where_none_was_asked_for(db: Connection) -> None:
+    _make_items(db, None, "none")
+    run(db, "create index mine on items using hnsw (e vector_cosine_ops)")
+    assert value(db, "select index from sidecar.status") == "none"
+
+
+def test_a_long_name_is_cut_to_63_bytes(committed: Connection) -> None:
+    run(committed, f"create table {'ü' * 31} (id int primary key, title text)")
+    run(committed, f"select sidecar.watch('{'ü' * 31}', 'title', target => '{'e' * 63}', dimensions => 3)")
+    _build(committed)
+    index = value(committed, "select index from sidecar.status")
+    name = index.removeprefix("public.").strip('"')
+    assert name.endswith("_hnsw_1")
+    assert len(name.encode()) in (62, 63)

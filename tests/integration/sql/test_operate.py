@@ -1,0 +1,167 @@
+"""pause, resume, retry, reembed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.sql.queue import embed, fail, finish_backfill, take_events
+from tests.integration.sql.session import Connection, refused, run, value
+
+
+@pytest.fixture
+def watch_id(db: Connection) -> int:
+    run(db, "create table items (id bigint primary key, title text)")
+    watch: int = value(db, "select sidecar.watch('items', 'title', target => 'e', dimensions => 3)")
+    run(db, "insert into items select i, 'x' from generate_series(1, 5) i")
+    take_events(db, watch)
+    return watch
+
+
+def test_pause_and_resume_take_one_watch_a_table_or_all(db: Connection, watch_id: int) -> None:
+    run(db, "create table others (id int primary key, title text)")
+    run(db, "select sidecar.watch('items', 'title', target => 'f', dimensions => 3)")
+    run(db, "select sidecar.watch('others', 'title', target => 'e', dimensions => 3)")
+    paused = "select relation::text, target from sidecar.watches where paused order by 1, 2"
+    assert value(db, "select sidecar.pause('items', 'e')") == 1
+    assert run(db, paused) == [("items", "e")]
+    assert value(db, "select sidecar.pause('items')") == 1
+    assert run(db, paused) == [("items", "e"), ("items", "f")]
+    assert value(db, "select sidecar.pause()") == 1
+    assert value(db, "select sidecar.pause()") == 0
+    assert value(db, "select sidecar.resume('items', target => 'f')") == 1
+    assert run(db, paused) == [("items", "e"), ("others", "e")]
+    assert value(db, "select sidecar.resume()") == 2
+    assert run(db, paused) == []
+
+
+@pytest.mark.parametrize("call", ["pause", "resume"])
+def test_pausing_what_is_not_watched_is_an_error(db: Connection, watch_id: int, call: str) -> None:
+    run(db, "create table others (id int primary key)")
+    with refused(db, "42704", "table public.others is not watched", ""):
+        run(db, f"select sidecar.{call}('others')")
+    with refused(db, "42704", "has no watch with target 'f'", "Its targets: 'e'"):
+        run(db, f"select sidecar.{call}('items', 'f')")
+    with refused(db, "42704", "table NULL is not watched", ""):
+        run(db, f"select sidecar.{call}(target => 'e')")
+
+
+def test_changes_are_enqueued_while_paused(db: Connection, watch_id: int) -> None:
+    run(db, "select sidecar.pause()")
+    run(db, "insert into items values (6, 'x')")
+    assert take_events(db, watch_id) == [(6,)]
+
+
+def test_retry_enqueues_failed_rows_by_key_by_reason_or_all(db: Connection, watch_id: int) -> None:
+    fail(db, watch_id, 1, "not_a_picture")
+    fail(db, watch_id, 2, "not_a_picture")
+    fail(db, watch_id, 3, "decode_timeout")
+    assert value(db, "select sidecar.retry('items', 'e', key => '{\"id\": 1}')") == 1
+    assert take_events(db, watch_id, "k1, force, backfill, attempts") == [(1, True, False, 0)]
+    assert value(db, "select sidecar.retry('items', reason => 'not_a_picture')") == 2
+    assert sorted(take_events(db, watch_id)) == [(1,), (2,)]
+    assert value(db, "select sidecar.retry('items')") == 3
+    assert sorted(take_events(db, watch_id)) == [(1,), (2,), (3,)]
+    assert value(db, "select sidecar.retry('items', key => '{\"id\": 4}')") == 0
+    assert value(db, "select sidecar.retry('items', key => '{\"id\": 1}', reason => 'decode_timeout')") == 0
+    assert value(db, "select count(*) from sidecar.failures") == 3, "only a complete deletes failures"
+
+
+@pytest.mark.parametrize("key", ['{"id": "1"}', '{"id": " 1 "}'])
+def test_a_key_may_be_written_in_any_way_that_its_type_reads(db: Connection, watch_id: int, key: str) -> None:
+    fail(db, watch_id, 1)
+    assert value(db, "select sidecar.retry('items', key => %s)", key) == 1
+
+
+def test_a_timestamp_in_the_key_is_found_whatever_the_session_s_settings(db: Connection) -> None:
+    run(db, "create table readings (at timestamptz, day date, took interval, note text, primary key (at, day, took))")
+    watch_id = value(db, "select sidecar.watch('readings', 'note', dimensions => 3)")
+    run(db, "set local timezone = 'UTC'")
+    run(
+        db,
+        """
+        insert into sidecar.dead_letters (watch_id, key, gen, attempts, reason, message)
+        values (%s, jsonb_build_object('at', timestamptz '2026-03-01 12:00+00', 'day', date '2026-03-01',
+                                       'took', interval '90 min'), 1, 1, 'x', 'y')
+        """,
+        watch_id,
+    )
+    run(db, "set local timezone = 'Asia/Tokyo'; set local datestyle = 'SQL, DMY'; set local intervalstyle = 'iso_8601'")
+    key = '{"at": "2026-03-01T21:00:00+09:00", "day": "2026-03-01", "took": "PT1H30M"}'
+    assert value(db, "select sidecar.retry('readings', key => %s)", key) == 1
+
+
+@pytest.mark.parametrize("key", ['{"nr": 1}', '{"id": 1, "nr": 2}', "{}", "[1]", "1", "null"])
+def test_a_key_with_other_columns_is_an_error_that_shows_the_right_ones(
+    db: Connection, watch_id: int, key: str
+) -> None:
+    with refused(db, "22023", "does not name the key columns of public.items", "key => '{\"id\": …}'"):
+        run(db, "select sidecar.retry('items', key => %s)", key)
+
+
+def test_reembed_enqueues_all_rows_with_force(db: Connection, watch_id: int) -> None:
+    finish_backfill(db, watch_id)
+    run(db, "update sidecar.scans set last_key = '{5}'")
+    run(db, "select sidecar.reembed('items')")
+    assert run(db, "select purpose, force, last_key, finished_at from sidecar.scans") == [
+        ("backfill", True, None, None)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "pinned", "wanted", "scans"),
+    [
+        (None, "f", None, ["backfill"]),
+        ("f", "f", None, ["backfill"]),
+        ("m", "f", None, ["backfill"]),
+        ("other", None, "other", ["backfill", "clear"]),
+        ("any", None, None, ["backfill", "clear"]),
+    ],
+)
+def test_reembed_with_another_model_forgets_the_fingerprint_and_clears_first(
+    db: Connection, watch_id: int, model: str | None, pinned: str | None, wanted: str | None, scans: list[str]
+) -> None:
+    run(db, "update sidecar.watches set fingerprint = 'f', encoder = 'm'")
+    run(db, "select sidecar.reembed('items', model => %s)", model)
+    assert run(db, "select fingerprint, model from sidecar.watches") == [(pinned, wanted)]
+    assert run(db, "select purpose from sidecar.scans where finished_at is null order by 1") == [(s,) for s in scans]
+
+
+def test_a_watch_without_vectors_has_nothing_to_clear(db: Connection, watch_id: int) -> None:
+    run(db, "select sidecar.reembed('items', model => 'other')")
+    assert run(db, "select purpose, force from sidecar.scans") == [("backfill", True)]
+    assert value(db, "select model from sidecar.watches") == "other"
+
+
+def test_a_second_reembed_starts_over_and_keeps_the_force_of_the_first(db: Connection, watch_id: int) -> None:
+    run(db, "select sidecar.reembed('items')")
+    run(db, "update sidecar.scans set last_key = '{3}'")
+    run(db, "select sidecar.start_scan(%s, 'backfill')", watch_id)
+    assert run(db, "select force, last_key from sidecar.scans") == [(True, None)]
+    finish_backfill(db, watch_id)
+    run(db, "select sidecar.start_scan(%s, 'backfill')", watch_id)
+    assert run(db, "select force from sidecar.scans") == [(False,)]
+
+
+def test_generations_start_above_every_one_in_use(db: Connection, watch_id: int) -> None:
+    def after_restore(table: str, columns: str, values: str) -> int:
+        """As after a restore of rows without the sequence."""
+        with db.transaction(force_rollback=True):
+            run(db, f"insert into sidecar.{table}_{watch_id} ({columns}) values ({values})")
+            run(db, "alter sequence sidecar.generation restart with 1")
+            run(db, "select sidecar.raise_generation()")
+            return int(value(db, "select nextval('sidecar.generation')"))
+
+    assert after_restore("events", "gen, k1", "1000000, 1") > 1000000
+    assert after_restore("ledger", "gen, k1", "2000000, 1") > 2000000
+    assert after_restore("delayed", "gen, k1, enqueued_at, backfill, force, attempts, run_at",
+                         "3000000, 1, now(), false, false, 1, now()") > 3000000  # fmt: skip
+    run(db, "update sidecar.watches set truncated_gen = 4000000")
+    run(db, "select sidecar.raise_generation()")
+    assert value(db, "select nextval('sidecar.generation')") > 4000000
+
+
+def test_generations_go_on_where_nothing_was_lost(db: Connection, watch_id: int) -> None:
+    embed(db, watch_id, 1)
+    last = value(db, "select last_value from sidecar.generation")
+    run(db, "select sidecar.raise_generation()")
+    assert value(db, "select nextval('sidecar.generation')") == last + 1

@@ -1,0 +1,200 @@
+"""sidecar.status, status_exact and failures: what an operator reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from tests.integration.sql.queue import embed, fail, finish_backfill, run_a_sidecar, take_events
+from tests.integration.sql.session import Connection, run, value
+
+WATCH = "select sidecar.watch('items', 'title', target => 'e', dimensions => 3)"
+
+
+def _status(db: psycopg.Connection[Any], query: str = "select * from sidecar.status") -> dict[str, Any]:
+    with db.cursor(row_factory=dict_row) as cursor:
+        [row] = cursor.execute(query.encode()).fetchall()
+    return row
+
+
+def _exact(db: psycopg.Connection[Any]) -> dict[str, Any]:
+    return _status(db, "select * from sidecar.status_exact('items')")
+
+
+@pytest.fixture
+def watch_id(db: Connection) -> int:
+    """Ten rows: the backfill is over, a sidecar runs, and nothing is embedded yet."""
+    run(db, "create table items (id bigint primary key, title text, price int)")
+    watch: int = value(db, WATCH)
+    run(db, "insert into items select i, 'x' from generate_series(1, 10) i")
+    finish_backfill(db, watch)
+    run_a_sidecar(db)
+    return watch
+
+
+def _counts(status: dict[str, Any]) -> dict[str, int]:
+    return {name: status[name] for name in ("rows", "embedded", "pending", "failed", "empty", "truncated")}
+
+
+def test_a_new_watch_says_what_it_watches(db: Connection, watch_id: int) -> None:
+    status = _status(db)
+    assert (status["relation"], status["target"], status["kind"], status["source"]) == ("items", "e", "text", ["title"])
+    assert (status["companion"], status["index"], status["model"], status["fingerprint"]) == (
+        None,
+        "not built yet",
+        None,
+        None,
+    )
+    assert (status["estimated"], status["watch_id"]) == (False, watch_id)
+    assert status["state"] == "catching up"
+    assert status["oldest_pending"].total_seconds() >= 0
+
+
+@pytest.mark.parametrize("read", [_status, _exact])
+def test_every_row_is_counted_where_it_belongs(db: Connection, watch_id: int, read: Any) -> None:
+    for key in range(1, 5):
+        embed(db, watch_id, key)
+    embed(db, watch_id, 5, content_hash=b"empty")
+    fail(db, watch_id, 6)
+    embed(db, watch_id, 7, truncated=True)
+    assert _counts(read(db)) == {"rows": 10, "embedded": 5, "pending": 3, "failed": 1, "empty": 1, "truncated": 1}
+    assert float(read(db)["coverage"]) == 55.6  # of the nine that have something to embed
+    run(db, "update items set title = 'new' where id <= 2")
+    run(db, "update items set title = 'newer' where id <= 2")
+    assert read(db)["pending"] == 5, "an embedded row that waits for an update is pending, and once"
+    run(db, "delete from items where id = 3")
+    assert read(db)["pending"] == 6, "so is one whose ledger entry must go"
+
+
+@pytest.mark.parametrize("read", [_status, _exact])
+def test_everything_done_is_nothing_pending(db: Connection, watch_id: int, read: Any) -> None:
+    for key in range(1, 11):
+        embed(db, watch_id, key)
+    run(db, f"insert into sidecar.ledger_{watch_id} (k1, gen) values (99, 1)")  # a tombstone
+    status = read(db)
+    assert _counts(status) == {"rows": 10, "embedded": 10, "pending": 0, "failed": 0, "empty": 0, "truncated": 0}
+    assert (status["state"], float(status["coverage"]), status["oldest_pending"]) == ("up to date", 100.0, None)
+
+
+def test_rows_that_the_backfill_has_not_met_are_pending(db: Connection) -> None:
+    run(db, "create table items (id bigint primary key, title text)")
+    run(db, "insert into items select i, 'x' from generate_series(1, 10) i")
+    watch_id = value(db, WATCH)
+    run_a_sidecar(db)
+    assert (_status(db)["pending"], _status(db)["state"]) == (10, "backfilling")
+    embed(db, watch_id, 1)
+    run(db, "update items set title = 'new' where id in (1, 2)")
+    assert _status(db)["pending"] == 10
+    run(db, "insert into items values (11, 'x')")
+    assert _status(db)["pending"] == 11
+
+
+def test_only_exact_status_finds_rows_that_no_event_told_of(db: Connection, watch_id: int) -> None:
+    take_events(db, watch_id)
+    assert (_status(db)["pending"], _exact(db)["pending"]) == (0, 10)
+
+
+def test_an_event_that_is_put_off_is_pending(db: Connection, watch_id: int) -> None:
+    for key in range(1, 11):
+        embed(db, watch_id, key)
+    run(
+        db,
+        f"""
+        insert into sidecar.delayed_{watch_id} (gen, k1, enqueued_at, backfill, force, attempts, run_at)
+        values (1, 1, clock_timestamp() - interval '1 hour', false, false, 1, now() + interval '1 hour')
+        """,
+    )
+    status = _status(db)
+    assert (status["pending"], status["state"]) == (1, "catching up")
+    assert 3600 <= status["oldest_pending"].total_seconds() < 3700
+
+
+def test_a_table_without_rows_has_no_coverage(db: Connection, watch_id: int) -> None:
+    run(db, "delete from items")
+    assert _status(db)["coverage"] is None
+
+
+STATES = {
+    "delete from sidecar.sidecars": "no sidecar is running",
+    "update sidecar.sidecars set seen_at = now() - interval '31 s'": "no sidecar is running",
+    "select sidecar.pause()": "paused",
+    "select sidecar.reembed('items')": "backfilling",
+    "update sidecar.watches set fingerprint = 'g'":
+        "waiting for a sidecar with fingerprint g and 3 dimensions; running: m (f)",
+    "update sidecar.watches set model = 'n'": "waiting for a sidecar with model n and 3 dimensions; running: m (f)",
+    "update sidecar.sidecars set dimensions = 4": "waiting for a sidecar with any model and 3 dimensions; running: m (f)",
+    "update sidecar.watches set model = 'm'": "catching up",
+    "update sidecar.watches set model = 'f'": "catching up",
+    "update sidecar.watches set broken = 'gone'": "broken: gone: call sidecar.watch again",
+    "select sidecar.start_scan(watch_id, 'clear') from sidecar.status": "clearing old vectors",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", STATES)
+def test_the_state_says_what_is_going_on(db: Connection, watch_id: int, change: str) -> None:
+    run(db, change)
+    assert _status(db)["state"] == STATES[change]
+
+
+def test_model_fingerprint_and_lag_are_shown(db: Connection, watch_id: int) -> None:
+    run(db, "update sidecar.watches set fingerprint = 'f', encoder = 'm'")
+    run(db, "update sidecar.progress set lag_ms = 12.345")
+    status = _status(db)
+    assert (status["model"], status["fingerprint"], status["lag_ms"]) == ("m", "f", 12.3)
+
+
+def test_a_large_table_is_estimated_after_analyze_and_follows_its_growth(db: Connection, watch_id: int) -> None:
+    run(db, "alter table items add filler text default repeat('x', 1000)")
+    run(db, "alter table items alter filler set storage plain")
+    run(db, "insert into items select i, 'x' from generate_series(11, 20000) i")
+    assert (_status(db)["rows"], _status(db)["estimated"]) == (20000, False), "never analysed: counted"
+    run(db, "analyze items")
+    assert _status(db)["estimated"]
+    assert _status(db)["rows"] == pytest.approx(20000, rel=0.02)
+    run(db, "insert into items select i, 'x' from generate_series(20001, 30000) i")
+    assert _status(db)["rows"] == pytest.approx(30000, rel=0.02)
+    assert (_exact(db)["rows"], _exact(db)["estimated"]) == (30000, False)
+
+
+def test_an_estimate_leaves_nothing_pending_when_the_queue_is_empty(db: Connection, watch_id: int) -> None:
+    run(db, "insert into items select i, repeat('x', 900) from generate_series(11, 20000) i")
+    run(db, f"delete from sidecar.events_{watch_id}")
+    run(db, "analyze items")
+    status = _status(db)
+    assert (status["estimated"], status["pending"], status["state"]) == (True, 0, "up to date")
+
+
+def test_partitions_are_estimated_together(db: Connection) -> None:
+    run(
+        db,
+        """
+        create table items (id bigint primary key, title text) partition by range (id);
+        create table low partition of items for values from (0) to (10000);
+        create table high partition of items for values from (10000) to (100000);
+        insert into items select i, repeat('x', 900) from generate_series(1, 20000) i;
+        """,
+    )
+    run(db, WATCH)
+    assert (_status(db)["rows"], _status(db)["estimated"]) == (20000, False)
+    run(db, "analyze low; analyze high")
+    status = _status(db)
+    assert (status["rows"], status["estimated"]) == (pytest.approx(20000, rel=0.02), True)
+
+
+def test_failures_show_key_reason_and_attempts(db: Connection, watch_id: int) -> None:
+    fail(db, watch_id, 3, "not_a_picture", "these are words")
+    assert run(
+        db, "select relation::text, target, key, reason, message, attempts, at <= now() from sidecar.failures"
+    ) == [("items", "e", {"id": 3}, "not_a_picture", "these are words", 1, True)]
+    run(db, "select sidecar.unwatch('items')")
+    assert run(db, "select * from sidecar.failures") == []
+
+
+def test_status_exact_takes_one_table(db: Connection, watch_id: int) -> None:
+    run(db, "create table others (id int primary key, title text)")
+    run(db, "select sidecar.watch('others', 'title', dimensions => 3)")
+    assert value(db, "select count(*) from sidecar.status") == 2
+    assert value(db, "select relation::text from sidecar.status_exact('others')") == "others"

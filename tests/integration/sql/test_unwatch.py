@@ -1,0 +1,104 @@
+"""sidecar.unwatch ends a watch and leaves the vectors, unless it is told to drop them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.sql.queue import embed, fail
+from tests.integration.sql.session import Connection, refused, run, value, warnings_of
+
+
+@pytest.fixture(params=[None, "vectors"], ids=["in-row", "companion"])
+def watch_id(request: pytest.FixtureRequest, db: Connection) -> int:
+    run(db, "create table items (id int primary key, title text)")
+    watch: int = value(
+        db,
+        "select sidecar.watch('items', 'title', target => 'e', dimensions => 3, companion => %s)",
+        request.param,
+    )
+    run(db, "insert into items values (1, 'a'), (2, 'b'), (3, 'c')")
+    embed(db, watch, 1)
+    fail(db, watch, 2)
+    run(db, "select sidecar.pause('items')")
+    return watch
+
+
+def _objects(db: Connection) -> list[str]:
+    """Tables, functions and triggers that belong to a single watch."""
+    rows = run(
+        db,
+        """
+        select c.relname from pg_class c where relnamespace = 'sidecar'::regnamespace and relkind = 'r' and relname ~ '[0-9]$'
+        union all select p.proname from pg_proc p where p.pronamespace = 'sidecar'::regnamespace and proname ~ '[0-9]'
+        union all select t.tgname from pg_trigger t where not tgisinternal
+        union all select 'scan' from sidecar.scans union all select 'failure' from sidecar.dead_letters
+        union all select 'breakage' from sidecar.breakages
+        """,
+    )
+    return sorted(name for (name,) in rows)
+
+
+def test_it_keeps_vectors_and_ledger_and_nothing_else(db: Connection, watch_id: int) -> None:
+    run(db, "insert into sidecar.breakages (watch_id, code, message) values (%s, 'x', 'y')", watch_id)
+    with warnings_of(db) as warnings:
+        run(db, "select sidecar.unwatch('items', 'e')")
+    assert warnings == []
+    assert _objects(db) == [f"ledger_{watch_id}"]
+    assert run(db, "select paused, unwatched_at is not null from sidecar.watches") == [(False, True)]
+    assert run(db, "select * from sidecar.status") == run(db, "select * from sidecar.failures") == []
+    run(db, "update items set title = 'new'")
+    home = value(db, "select coalesce(companion, relation)::text from sidecar.watches")
+    assert run(db, f"select e from {home} where false") == []
+
+
+def test_drop_target_leaves_nothing(db: Connection, watch_id: int) -> None:
+    run(db, "select sidecar.unwatch('items', drop_target => true)")
+    assert _objects(db) == []
+    assert value(db, "select count(*) from sidecar.watches") == 0
+    assert value(db, "select to_regclass('vectors')") is None
+    assert value(db, "select count(*) from pg_attribute where attrelid = 'items'::regclass and attname = 'e'") == 0
+
+
+def test_drop_target_works_after_the_watch_has_ended(db: Connection, watch_id: int) -> None:
+    run(db, "select sidecar.unwatch('items')")
+    run(db, "select sidecar.unwatch('items', 'e', drop_target => true)")
+    assert _objects(db) == []
+    assert value(db, "select to_regclass('vectors')") is None
+
+
+def test_a_watch_whose_table_was_dropped_is_forgotten_as_status_says(db: Connection, watch_id: int) -> None:
+    run(db, "drop table items")
+    state = value(db, "select state from sidecar.status")
+    said, _, call = state.partition(": select ")
+    assert said == "broken: the table is gone"
+    run(db, f"select {call}")
+    assert _objects(db) == []
+    assert value(db, "select count(*) from sidecar.watches") == 0
+
+
+def test_what_is_not_watched_is_an_error_that_names_what_is(db: Connection, watch_id: int) -> None:
+    run(db, "create table others (id int primary key, title text)")
+    with refused(db, "42704", "table public.others is not watched", "select sidecar.watch"):
+        run(db, "select sidecar.unwatch('others')")
+    with refused(db, "42704", "has no watch with target 'f'", "Its targets: 'e'"):
+        run(db, "select sidecar.unwatch('items', 'f')")
+    run(db, "select sidecar.watch('items', 'title', target => 'f', dimensions => 3)")
+    with refused(db, "42702", "has 2 watches", "one of: 'e', 'f'"):
+        run(db, "select sidecar.unwatch('items')")
+    run(db, "select sidecar.unwatch('items', 'f')")
+    run(db, "select sidecar.unwatch('items')")
+    with refused(db, "42704", "is not watched", "sidecar.status lists"):
+        run(db, "select sidecar.unwatch('items')")
+
+
+def test_a_dropped_companion_does_not_hold_it_up(db: Connection, watch_id: int) -> None:
+    run(db, "drop table if exists vectors")
+    run(db, "select sidecar.unwatch('items', drop_target => true)")
+    assert _objects(db) == []
+
+
+def test_other_watches_of_the_table_go_on(db: Connection, watch_id: int) -> None:
+    other = value(db, "select sidecar.watch('items', 'title', target => 'f', dimensions => 3)")
+    run(db, "select sidecar.unwatch('items', 'e')")
+    run(db, "update items set title = 'new' where id = 1")
+    assert run(db, f"select k1 from sidecar.events_{other}") == [(1,)]
