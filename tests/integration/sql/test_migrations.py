@@ -1,0 +1,179 @@
+"""The schema goes up, down and up again, refuses to go where it would break users' tables, and comes out as golden."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+
+from sidecar.errors import StatementRejected
+from sidecar.postgres.migrations import current_revision, head_revision, migrate, migrations_directory
+from tests.integration.sql.session import Connection, run, value
+from tests.schema_dump import GOLDEN, dump_schema
+from tests.waiting import wait_until
+
+MIGRATE = "import sys; from sidecar.postgres.migrations import migrate; migrate(sys.argv[1])"
+
+
+@pytest.fixture
+def plain(plain_database_url: str) -> Iterator[Connection]:
+    """A session in a database where nothing of ours has been."""
+    with psycopg.connect(plain_database_url, autocommit=True) as connection:
+        yield connection
+
+
+def test_up_gives_the_golden_schema_and_so_does_up_after_down(plain_database_url: str) -> None:
+    migrate(plain_database_url)
+    assert current_revision(plain_database_url) == head_revision()
+    first = dump_schema(plain_database_url)
+    assert first == GOLDEN.read_text(encoding="utf-8"), "If the change is meant: make schema"
+
+    migrate(plain_database_url, "base")
+    assert current_revision(plain_database_url) is None
+    assert dump_schema(plain_database_url).splitlines()[2:] == ["CREATE SCHEMA sidecar;"]
+
+    migrate(plain_database_url)
+    assert dump_schema(plain_database_url) == first
+
+
+def test_each_migration_is_undone_by_its_own_way_down(plain_database_url: str) -> None:
+    migrate(plain_database_url, "0001")
+    revisions = [f"{n:04d}" for n in range(1, int(head_revision()) + 1)]
+    dumps = {}
+    for revision in revisions:
+        migrate(plain_database_url, revision)
+        dumps[revision] = dump_schema(plain_database_url)
+    for revision in reversed(revisions):
+        migrate(plain_database_url, revision)
+        assert current_revision(plain_database_url) == revision
+        assert dump_schema(plain_database_url) == dumps[revision], revision
+
+
+def test_a_database_that_is_up_to_date_is_left_alone(database_url: str, committed: Connection) -> None:
+    before = run(committed, "select oid, proname, xmin::text from pg_proc where pronamespace = 'sidecar'::regnamespace")
+    migrate(database_url)
+    assert before == run(
+        committed, "select oid, proname, xmin::text from pg_proc where pronamespace = 'sidecar'::regnamespace"
+    )
+
+
+def test_two_deploys_at_once_both_succeed(plain_database_url: str, plain: Connection) -> None:
+    run(plain, "select pg_advisory_lock(hashtextextended('sidecar.migrate', 0))")  # so that they meet at the start
+    both = [
+        subprocess.Popen([sys.executable, "-c", MIGRATE, plain_database_url], stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'advisory'"
+    wait_until(lambda: value(plain, waiting) == 2, "both to wait for the lock", timeout_s=30)
+    run(plain, "select pg_advisory_unlock_all()")
+    for process in both:
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 0, said
+    assert current_revision(plain_database_url) == head_revision()
+
+
+def test_a_migration_that_fails_leaves_the_one_before_whole(plain_database_url: str, plain: Connection) -> None:
+    migrate(plain_database_url, "0008")
+    before = dump_schema(plain_database_url)
+    run(plain, "create view sidecar.failures as select 1")
+    with pytest.raises(StatementRejected, match='"failures" already exists'):
+        migrate(plain_database_url)
+    run(plain, "drop view sidecar.failures")
+    assert (current_revision(plain_database_url), dump_schema(plain_database_url)) == ("0008", before)
+    migrate(plain_database_url)
+    assert current_revision(plain_database_url) == head_revision()
+
+
+@pytest.mark.parametrize("revision", ["base", "0005", "0008"])
+def test_the_way_down_is_refused_before_anything_is_gone_while_a_table_is_watched(
+    database_url: str, committed: Connection, revision: str
+) -> None:
+    run(committed, "create table items (id int primary key, title text)")
+    run(committed, "select sidecar.watch('items', 'title', dimensions => 3)")
+    with pytest.raises(StatementRejected, match="there are active watches") as caught:
+        migrate(database_url, revision)
+    assert "select sidecar.unwatch(relation, target) from sidecar.watches" in (caught.value.hint or "")
+    assert current_revision(database_url) == head_revision()
+    run(committed, "insert into items values (1, 'a')")
+    assert value(committed, "select pending from sidecar.status") == 1
+
+
+def test_the_hint_of_the_refused_way_down_works_and_former_ledgers_go_with_it(
+    database_url: str, committed: Connection
+) -> None:
+    run(committed, "create table items (id int primary key, title text)")
+    run(committed, "select sidecar.watch('items', 'title', dimensions => 3)")
+    run(committed, "select sidecar.watch('items', 'title', target => 'e', companion => 'vectors', dimensions => 3)")
+    run(committed, "select sidecar.unwatch(relation, target) from sidecar.watches where unwatched_at is null")
+    migrate(database_url, "base")
+    assert run(
+        committed, "select relname from pg_class where relnamespace = 'sidecar'::regnamespace and relkind = 'r'"
+    ) == [("alembic_version",)]
+    assert value(committed, "select count(*) from pg_proc where pronamespace = 'sidecar'::regnamespace") == 0
+    run(committed, "insert into items values (1, 'a')")
+    assert value(committed, "select to_regclass('vectors')::text") == "vectors"
+
+
+def test_a_server_without_pgvector_is_an_error_that_says_where_to_get_it(
+    plain_database_url: str, plain: Connection
+) -> None:
+    if plain.info.server_version < 180000:
+        pytest.skip("only Postgres 18 can be told to look for extensions elsewhere")
+    run(plain, f"alter database {plain.info.dbname} set extension_control_path = '/nowhere'")
+    with pytest.raises(StatementRejected, match="pgvector is not installed on this server") as caught:
+        migrate(plain_database_url)
+    assert "postgresql-18-pgvector" in (caught.value.hint or "")
+    assert current_revision(plain_database_url) is None
+
+
+def test_a_pgvector_that_is_too_old_is_an_error_that_says_how_to_update(
+    plain_database_url: str, plain: Connection
+) -> None:
+    run(plain, "create extension vector")
+    run(plain, "update pg_extension set extversion = '0.7.4' where extname = 'vector'")
+    with pytest.raises(StatementRejected, match=r"pgvector 0\.7\.4 is too old") as caught:
+        migrate(plain_database_url)
+    assert "alter extension vector update" in (caught.value.hint or "")
+
+
+def test_a_role_that_may_not_create_schemas_migrates_the_one_it_was_given(
+    plain_database_url: str, plain: Connection
+) -> None:
+    run(
+        plain,
+        """
+        create role sidecar_installer login password 'pw';
+        create extension vector;
+        create schema sidecar authorization sidecar_installer;
+        """,
+    )
+    try:
+        parts = urlsplit(plain_database_url)
+        migrate(urlunsplit(parts._replace(netloc=f"sidecar_installer:pw@{parts.hostname}:{parts.port}")))
+        assert value(
+            plain, "select pg_get_userbyid(relowner) from pg_class where oid = 'sidecar.watches'::regclass"
+        ) == ("sidecar_installer")
+    finally:
+        run(plain, "drop owned by sidecar_installer cascade; drop role sidecar_installer")
+
+
+def test_alembic_in_a_checkout_migrates_the_database_of_the_environment(plain_database_url: str) -> None:
+    checkout = migrations_directory().parent
+
+    def upgrade(**environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "alembic", "upgrade", "head"]
+        return subprocess.run(
+            command, cwd=checkout, env=os.environ | environment, capture_output=True, text=True, check=False
+        )
+
+    refused = upgrade()
+    assert refused.returncode != 0
+    assert "DATABASE_URL is not set" in refused.stderr
+    done = upgrade(DATABASE_URL=plain_database_url)
+    assert done.returncode == 0, done.stderr
+    assert current_revision(plain_database_url) == head_revision()
