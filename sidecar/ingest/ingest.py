@@ -74,7 +74,7 @@ class Ingest:
         alarm = Alarm(self._settings.poll_interval_s, self._mark_asleep if self._notifies else None)
         worker = Worker(context, alarm)
         listener = Listener(self._listen_url, lambda channel: self._notified(channel, alarm))
-        scanner = Scanner(context, alarm.nudge, lambda: self._notified("sidecar_watches", alarm))
+        scanner = Scanner(context, worker.look_everywhere, lambda: self._notified("sidecar_watches", alarm))
         tasks = [
             asyncio.create_task(part, name=name)
             for name, part in (

@@ -53,6 +53,11 @@ class Turns:
         self._next = (self._next + 1) % len(watches)
         return watches[self._next :] + watches[: self._next]
 
+    def look_everywhere(self) -> None:
+        """Events were enqueued by ourselves, into whichever queue."""
+        for turn in self._turns.values():
+            turn.empty_since.clear()
+
     async def claim_batch(self, watch: Watch, max_rows: int, look_below: bool) -> Claim | None:
         """None: nothing waits. `look_below`: look below the low-water mark at once, after a notification."""
         turn = self._turns.setdefault(watch.id, _Turn())

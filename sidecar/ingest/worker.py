@@ -56,6 +56,11 @@ class Worker:
         self._freed.set()
         self._alarm.nudge()
 
+    def look_everywhere(self) -> None:
+        """The scanner enqueued something: backfill, or delayed events that are due."""
+        self._turns.look_everywhere()
+        self._alarm.nudge()
+
     async def run(self) -> None:
         """Raises what a batch raised that is nobody's fault but ours; such an end is the end of the process."""
         backoff = Backoff(0.1, 10.0)
