@@ -75,7 +75,7 @@ class Completion:
     lost: list[Result] = field(default_factory=list)  # the lease is somebody else's
     not_now: list[Result] = field(default_factory=list)  # the row is locked by another transaction
     stale: list[Result] = field(default_factory=list)  # somebody wrote this key since it was read: read it again
-    lags_ms: list[float] = field(default_factory=list)  # event to vector, of live events whose vector was written
+    lags_ms: list[float] = field(default_factory=list)  # event to vector, of live events whose vector is in place now
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,15 +139,9 @@ from (
 order by s.position
 
 -- name: begin_complete
--- One round trip. The settings are the session's own already, unless it is behind a transaction pooler; but for the plans:
--- all that follows goes by keys, and is not worth planning anew each time.
+-- All that follows goes by keys: planning it anew each time would cost more than it gains.
 begin;
-set local plan_cache_mode = force_generic_plan;
-set local sidecar.writer = 'on';
-set local row_security = off;
-set local synchronous_commit = off;
-set local lock_timeout = '250ms';
-set local idle_in_transaction_session_timeout = '2s'
+set local plan_cache_mode = force_generic_plan
 
 -- name: wait_longer
 set local lock_timeout = '2s'
@@ -164,6 +158,9 @@ with locked as materialized (
     select e.gen from {events} e where e.gen = any ($1::bigint[]) and e.lease_token = $2 for update skip locked
 )
 select l.fingerprint, l.truncated_gen, l.active, (select array_agg(h.gen) from held h) as held,
+       -- The session's own settings, unless it is behind a transaction pooler, which loses them.
+       set_config('sidecar.writer', 'on', true), set_config('row_security', 'off', true),
+       set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '250ms', true),
        exists (select from sidecar.dead_letters d where d.watch_id = {id}) as has_failures
 from locked l
 
@@ -192,28 +189,30 @@ where sha256({vector_send}(h.{target})) = l.vector_digest
 -- that was read together with the content, so contents reach the ledger in the order in which they were read. Generations
 -- do not tell that order: events of scans, retries and delays take theirs without the row's lock, perhaps above that of an
 -- edit which commits later. A tombstone takes a new generation, above every event in hand that may have read the row.
--- Only keys that passed get their vector, and lose their events. Rows are locked by
--- lock_rows: fewer are written if a BEFORE trigger of the user's suppresses one.
+-- Only keys that passed get their vector, and lose their events. Rows are locked by lock_rows: fewer are written
+-- if a BEFORE trigger of the user's suppresses one.
+-- `(… in (…)) is true` is looked up in a hash table; a join of these few rows would be a nested loop, in the square of them.
 -- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 vectors (NULL: none to write), $6 versions of the
 -- ledger entries as read (NULL: there was none), $7 events to delete (by generation, never by key), $8 for each of them the
 -- generation in $1 that has to pass (NULL: none), $9 lease token.
 with wanted as materialized (
     select u.*, case when u.content_hash is null then nextval('sidecar.generation') else u.event_gen end as gen
-    from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $5::{vector}[], $6::text[], {keys:10})
-        as u(event_gen, content_hash, vector_digest, truncated, embedding, version, {k})
+    from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $6::text[], {keys:10}) with ordinality
+        as u(event_gen, content_hash, vector_digest, truncated, version, {k}, position)
 ), recorded as (
     insert into {ledger} as l ({k}, gen, content_hash, vector_digest, truncated)
     select {k}, gen, content_hash, vector_digest, truncated from wanted order by {k}
     on conflict ({k}) do update set gen = greatest(l.gen, excluded.gen), content_hash = excluded.content_hash,
         vector_digest = excluded.vector_digest, truncated = excluded.truncated,
         embedded_at = case when l.vector_digest = excluded.vector_digest then l.embedded_at else excluded.embedded_at end
-        where l.xmin::text = (select w.version from wanted w where w.gen = excluded.gen)
+        where ((l.xmin::text, excluded.gen) in (select w.version, w.gen from wanted w)) is true
     returning {ledger_key:l}
 ), passed as materialized (
-    select w.* from wanted w join recorded r on {same:r,w}
+    select w.position, w.event_gen from wanted w where (({ledger_key:w}) in (select {ledger_key:r} from recorded r)) is true
 ), written as (
-    update {table} t set {target} = p.embedding from passed p
-    where {is_row:t,p} and p.embedding is not null
+    update {table} t set {target} = v.embedding
+    from unnest($5::{vector}[], {keys:10}) with ordinality as v(embedding, {k}, position)
+    where {is_row:t,v} and v.embedding is not null and (v.position in (select p.position from passed p)) is true
     returning 1
 ), deleted as (
     delete from {events} e using unnest($7::bigint[], $8::bigint[]) as d(gen, needs)
@@ -221,8 +220,8 @@ with wanted as materialized (
     returning e.gen, e.backfill, e.enqueued_at
 )
 select (select array_agg(p.event_gen) from passed p) as passed, (select count(*) from written) as written,
-       (select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000)
-        from deleted d join passed p on p.gen = d.gen where p.embedding is not null and not d.backfill) as lags_ms
+       (select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) from deleted d
+        where not d.backfill and (d.gen in (select w.event_gen from wanted w where w.vector_digest is not null)) is true) as lags_ms
 
 -- name: finish_in_companion
 -- Ledger, vectors and events in one statement: three would cost a third of the whole in round trips. Ledger keys are
@@ -230,28 +229,29 @@ select (select array_agg(p.event_gen) from passed p) as passed, (select count(*)
 -- that was read together with the content, so contents reach the ledger in the order in which they were read. Generations
 -- do not tell that order: events of scans, retries and delays take theirs without the row's lock, perhaps above that of an
 -- edit which commits later. A tombstone takes a new generation, above every event in hand that may have read the row.
--- Only keys that passed get their vector, and lose their events. Nobody else writes the
--- companion table.
+-- Only keys that passed get their vector, and lose their events. Nobody else writes the companion table, and only
+-- whoever holds the ledger entry of a key writes its row.
+-- `(… in (…)) is true` is looked up in a hash table; a join of these few rows would be a nested loop, in the square of them.
 -- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 vectors (NULL: none to write), $6 versions of the
 -- ledger entries as read (NULL: there was none), $7 events to delete (by generation, never by key), $8 for each of them the
 -- generation in $1 that has to pass (NULL: none), $9 lease token.
 with wanted as materialized (
     select u.*, case when u.content_hash is null then nextval('sidecar.generation') else u.event_gen end as gen
-    from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $5::{vector}[], $6::text[], {keys:10})
-        as u(event_gen, content_hash, vector_digest, truncated, embedding, version, {k})
+    from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $6::text[], {keys:10}) with ordinality
+        as u(event_gen, content_hash, vector_digest, truncated, version, {k}, position)
 ), recorded as (
     insert into {ledger} as l ({k}, gen, content_hash, vector_digest, truncated)
     select {k}, gen, content_hash, vector_digest, truncated from wanted order by {k}
     on conflict ({k}) do update set gen = greatest(l.gen, excluded.gen), content_hash = excluded.content_hash,
         vector_digest = excluded.vector_digest, truncated = excluded.truncated,
         embedded_at = case when l.vector_digest = excluded.vector_digest then l.embedded_at else excluded.embedded_at end
-        where l.xmin::text = (select w.version from wanted w where w.gen = excluded.gen)
+        where ((l.xmin::text, excluded.gen) in (select w.version, w.gen from wanted w)) is true
     returning {ledger_key:l}
 ), passed as materialized (
-    select w.* from wanted w join recorded r on {same:r,w}
+    select w.position, w.event_gen from wanted w where (({ledger_key:w}) in (select {ledger_key:r} from recorded r)) is true
 ), written as (
     insert into {home} as c ({companion_key}, {target})
-    select {k}, p.embedding from passed p where p.embedding is not null order by {k}
+    select {k}, v.embedding from unnest($5::{vector}[], {keys:10}) with ordinality as v(embedding, {k}, position) where v.embedding is not null and (v.position in (select p.position from passed p)) is true
     on conflict ({companion_key}) do update set {target} = excluded.{target}
     returning 1
 ), deleted as (
@@ -260,8 +260,8 @@ with wanted as materialized (
     returning e.gen, e.backfill, e.enqueued_at
 )
 select (select array_agg(p.event_gen) from passed p) as passed, (select count(*) from written) as written,
-       (select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000)
-        from deleted d join passed p on p.gen = d.gen where p.embedding is not null and not d.backfill) as lags_ms
+       (select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) from deleted d
+        where not d.backfill and (d.gen in (select w.event_gen from wanted w where w.vector_digest is not null)) is true) as lags_ms
 
 -- name: clear_vectors_in_row
 update {table} t set {target} = null from unnest({keys:1}) as u({k}) where {is_row:t,u}
