@@ -24,8 +24,8 @@ def create_case_blind_text(db: Connection) -> None:
         run(
             db,
             f"""
-            create function case_blind_{number}(a case_blind, b case_blind) returns boolean language sql immutable strict
-                as 'select case_blind_cmp(a, b) {name} 0';
+            create function case_blind_{number}(a case_blind, b case_blind) returns boolean
+                language sql immutable strict as 'select case_blind_cmp(a, b) {name} 0';
             create operator {name} (leftarg = case_blind, rightarg = case_blind, function = case_blind_{number},
                                     commutator = operator(public.{commutator}));
             """,

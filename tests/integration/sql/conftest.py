@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from tests.integration.sql.session import Connection
+from tests.integration.sql.session import Connection, run
 from tests.servers import Server
 
 
@@ -28,6 +28,21 @@ def db(shared_database_url: str) -> Iterator[Connection]:
     with psycopg.connect(shared_database_url) as connection:
         yield connection
         connection.rollback()
+
+
+@pytest.fixture
+def tidied(shared_database_url: str) -> Iterator[Connection]:
+    with psycopg.connect(shared_database_url, autocommit=True) as connection:
+        yield connection
+        run(connection, "reset all")
+        run(
+            connection, "select sidecar.unwatch(relation, target, true) from sidecar.watches where unwatched_at is null"
+        )
+        run(connection, "delete from sidecar.watches; delete from sidecar.sidecars")
+        for (table,) in run(
+            connection, "select oid::regclass::text from pg_class where relname in ('items', 'others')"
+        ):
+            run(connection, f"drop table {table}")
 
 
 @pytest.fixture

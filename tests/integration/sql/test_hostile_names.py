@@ -1,7 +1,8 @@
-"""Names of the user's: quoted, with spaces and quotes in them, as long as they may be, and those that we use ourselves."""
+"""Names of the user's: with spaces and quotes in them, as long as they may be, and those that we use ourselves."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -75,6 +76,16 @@ async def _watch(db: Connection, names: Names, place: str) -> WatchedTable:
     return replace(watched, companion=home)
 
 
+async def _watch_with_two_rows(db: Connection, names: Names, place: str) -> WatchedTable:
+    """One row is there before, the other comes and changes afterwards."""
+    table = await _create(db, names)
+    await _insert(db, names, table, 1)
+    watched = await _watch(db, names, place)
+    await _insert(db, names, table, 2)
+    await db.execute(sql.SQL("update {} set {} = 'new'").format(table, sql.Identifier(names.source[0])))
+    return watched
+
+
 async def _spoil(db: Connection, names: Names, watched: WatchedTable) -> None:
     """Changes the key of one row, and removes all vectors while no trigger looks."""
     key, target = sql.Identifier(names.key[0]), sql.Identifier(names.target)
@@ -85,47 +96,37 @@ async def _spoil(db: Connection, names: Names, watched: WatchedTable) -> None:
     await run(db, "reset session_replication_role")
 
 
+async def _ask_for_each(db: Connection, watched: Sequence[WatchedTable]) -> None:
+    """What a user says of a table: every answer must be about its two rows."""
+    for each in watched:
+        name = each.table.as_string(db)
+        [(query, rows, state)] = await run(
+            db, "select query, rows, state from sidecar.status_exact(%s::text::regclass)", name
+        )
+        assert (rows, state) == (2, "up to date")
+        search = query.replace("%", "%%").replace("$1::", "%s::")
+        assert len(await run(db, search, str([0.5] * DIMENSIONS))) == 2
+        key = json.dumps(dict.fromkeys(each.key, 2))
+        await run(db, "call sidecar.wait_embedded(%s::text::regclass, %s, target => %s)", name, key, each.target)
+        assert await run(db, "select sidecar.retry(%s::text::regclass, key => %s)", name, key) == [(0,)]
+
+
 @pytest.mark.parametrize("place", ["in-row", "companion"])
 async def test_tables_with_such_names_are_embedded_changed_swept_and_truncated(database_url: str, place: str) -> None:
     encoder = HashEncoder(dimensions=DIMENSIONS)
     async with user(database_url) as db, running_ingest(database_url, encoder, sweep_interval_s=1.0) as _:
-        await run(db, "create table x (id int)")
-        watched = []
-        for names in HOSTILE:
-            table = await _create(db, names)
-            await _insert(db, names, table, 1)
-            watched.append(await _watch(db, names, place))
-            await _insert(db, names, table, 2)
-            await db.execute(sql.SQL("update {} set {} = 'new'").format(table, sql.Identifier(names.source[0])))
+        watched = [await _watch_with_two_rows(db, names, place) for names in HOSTILE]
         for each in watched:
             await each.settle_right(encoder)
         for names, each in zip(HOSTILE, watched, strict=True):
             await _spoil(db, names, each)
         for each in watched:
             await each.become_right(encoder)
-        await run(db, "select * from sidecar.status_exact('x'::regclass)")
-        for (query,) in await run(db, "select query from sidecar.status"):
-            assert len(await run(db, query.replace("%", "%%").replace("$1::", "%s::"), str([0.5] * DIMENSIONS))) == 2
-        for (name,) in await run(db, "select relation::oid from sidecar.watches"):
-            assert len(await run(db, "select * from sidecar.status_exact(%s::oid::regclass)", name)) == 1
-            await run(db, "call sidecar.wait_embedded(%s::oid::regclass, %s)", name, await _first_key(db, name))
+            await each.settle()
+        await _ask_for_each(db, watched)
         for each in watched:
             await db.execute(sql.SQL("truncate {}").format(each.table))
         for each in watched:
             await each.settle_right(encoder)
             assert await each.count("ledger", "content_hash is not null") == 0
             await run(db, "select sidecar.unwatch(%s::text::regclass, %s)", each.table.as_string(db), each.target)
-        assert await run(db, "select * from x") == []
-
-
-async def _first_key(db: Connection, relation: int) -> str:
-    [(columns, table)] = await run(
-        db, "select key_columns, format('%%I.%%I', nspname, relname) from sidecar.watches w join pg_class c on c.oid = relation "
-            "join pg_namespace n on n.oid = relnamespace where w.relation = %s::oid::regclass", relation,
-    )  # fmt: skip
-    pairs = sql.SQL(", ").join(sql.SQL("{}, {}").format(sql.Literal(c), sql.Identifier(c)) for c in columns)
-    cursor = await db.execute(
-        sql.SQL("select jsonb_build_object({})::text from ").format(pairs) + sql.SQL(table) + sql.SQL(" limit 1")
-    )
-    [(key,)] = await cursor.fetchall()
-    return str(key)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.encoders import HashEncoder
 from tests.integration.ingest.composition import DIMENSIONS, running_ingest
-from tests.integration.ingest.watched_table import WatchedTable, run, user, watch
+from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, watch
 
 TYPES = """
 create schema "Odd, Place";
@@ -45,61 +45,55 @@ KEYS = {
 }  # fmt: skip
 
 
-def _table_name(key: str, place: str) -> str:
-    return f"{key} {place}".replace(" ", "_")
+async def _create(db: Connection, name: str, place: str, source: str) -> tuple[str, list[str]]:
+    """The table's and the key columns' names."""
+    columns, _ = KEYS[name]
+    table = f"{name} {place}".replace(" ", "_")
+    key = [column.split()[0] for column in columns]
+    await run(db, f"create table {table} ({', '.join([*columns, source])}, primary key ({', '.join(key)}))")
+    return table, key
 
 
-@pytest.mark.parametrize("place", ["in_row", "companion"])
+@pytest.mark.parametrize("place", ["in row", "companion"])
 async def test_rows_with_any_key_are_embedded_changed_and_deleted(database_url: str, place: str) -> None:
     encoder = HashEncoder(dimensions=DIMENSIONS)
-    tables: dict[str, WatchedTable] = {}
+    watched: dict[str, WatchedTable] = {}
     async with user(database_url) as db, running_ingest(database_url, encoder) as _:
         await run(db, TYPES)
-        for name, (columns, rows) in KEYS.items():
-            table = _table_name(name, place)
-            key = [column.split()[0] for column in columns]
-            await run(db, f"create table {table} ({', '.join(columns)}, title text, primary key ({', '.join(key)}))")
+        for name, (_, rows) in KEYS.items():
+            table, key = await _create(db, name, place, "title text")
             await run(db, f"insert into {table} values ({rows[0]}, 'there before')")
-            companion = {} if place == "in_row" else {"companion": f"{table}_vectors"}
-            tables[table] = await watch(db, [table], ["title"], key, **companion)
+            companion = None if place == "in row" else f"{table}_vectors"
+            watched[table] = await watch(db, [table], ["title"], key, companion=companion)
             for row in rows[1:]:
                 await run(db, f"insert into {table} values ({row}, 'came later')")
-        for table in tables.values():
-            await table.settle_right(encoder)
-        for name in tables:
-            await run(db, f"update {name} set title = title || '!'")
-            [(rows_left,)] = await run(db, f"with gone as (delete from {name} where title like 'there%' returning 1) "
-                                           "select count(*) from gone")  # fmt: skip
-            assert rows_left == 1
-        for table in tables.values():
-            await table.settle_right(encoder)
-        statuses = await run(db, "select relation::text, state, failed, pending, embedded - rows from sidecar.status")
-        assert {status[1:] for status in statuses} == {("up to date", 0, 0, 0)}
+        for each in watched.values():
+            await each.settle_right(encoder)
+        for table in watched:
+            await run(db, f"update {table} set title = title || '!'")
+            await run(db, f"delete from {table} where title like 'there%'")
+        for each in watched.values():
+            await each.settle_right(encoder)
+        statuses = await run(db, "select state, failed, pending, embedded - rows from sidecar.status")
+        assert set(statuses) == {("up to date", 0, 0, 0)}
 
 
-async def test_a_backfill_in_pages_and_a_failure_find_rows_with_any_key(database_url: str) -> None:
-    """The keyset cursor and the key in sidecar.failures go through text and JSON and back."""
+async def test_keys_survive_the_cursor_of_the_backfill_and_the_json_of_failures(database_url: str) -> None:
     encoder = HashEncoder(dimensions=DIMENSIONS)
+    watched: dict[str, WatchedTable] = {}
     async with user(database_url) as db:
         await run(db, TYPES)
-        tables = {}
-        for name, (columns, rows) in KEYS.items():
-            table = _table_name(name, "failing")
-            key = [column.split()[0] for column in columns]
-            await run(db, f"create table {table} ({', '.join(columns)}, photo bytea, primary key ({', '.join(key)}))")
+        for name, (_, rows) in KEYS.items():
+            table, key = await _create(db, name, "failing", "photo bytea")
             for row in rows:
                 await run(db, f"insert into {table} values ({row}, 'no picture')")
-            tables[table] = await watch(db, [table], ["photo"], key)
+            watched[table] = await watch(db, [table], ["photo"], key)
         async with running_ingest(database_url, encoder, pictures=True, ingest_batch_rows=1) as _:
-            for table in tables.values():
-                await table.settle()
-            for name, table in tables.items():
-                keys = await run(db, "select key, reason from sidecar.failures where relation = %s::regclass", name)
-                assert {reason for _, reason in keys} == {"not_a_picture"}
-                assert len(keys) == await table.count("ledger") == len(await table.contents()), name
-                for (key,) in await run(
-                    db, "select key::text from sidecar.failures where relation = %s::regclass", name
-                ):
-                    assert await run(db, "select sidecar.retry(%s, key => %s::jsonb)", name, key) == [(1,)], (name, key)
-            for table in tables.values():
-                await table.settle()
+            for table, each in watched.items():
+                await each.settle()
+                failures = await run(db, "select key::text from sidecar.failures where relation = %s::regclass", table)
+                assert len(failures) == await each.count("ledger") == len(await each.contents()), table
+        for table, key_json in await run(db, "select relation::text, key::text from sidecar.failures"):
+            assert await run(db, "select sidecar.retry(%s, key => %s::jsonb)", table, key_json) == [(1,)], key_json
+        for table, each in watched.items():
+            assert await each.count("events") == len(await each.contents()), table

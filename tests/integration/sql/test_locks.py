@@ -19,14 +19,14 @@ Start = Callable[[str], "Future[Any]"]
 
 
 @pytest.fixture
-def start(database_url: str, committed: Connection) -> Iterator[Start]:
+def start(shared_database_url: str, tidied: Connection) -> Iterator[Start]:
     """Runs a statement in a session of its own, in the background."""
 
     def in_a_session(query: str) -> Any:
-        with another_session(database_url) as session:
+        with another_session(shared_database_url) as session:
             return value(session, query)
 
-    run(committed, "create table items (id int primary key, title text)")
+    run(tidied, "create table items (id int primary key, title text)")
     with ThreadPoolExecutor() as threads:
         yield lambda query: threads.submit(in_a_session, query)
 
@@ -38,87 +38,89 @@ def _wait_for_waiters(db: Connection, n: int) -> None:
 
 @pytest.mark.parametrize("call", [WATCH, REPLACE, UNWATCH])
 def test_a_table_in_use_is_waited_for_no_longer_than_the_session_s_lock_timeout(
-    database_url: str, committed: Connection, start: Start, call: str
+    shared_database_url: str, tidied: Connection, start: Start, call: str
 ) -> None:
     if call != WATCH:
-        run(committed, WATCH)
-    before = run(committed, "select w::text from sidecar.watches w")
-    with another_session(database_url, autocommit=False) as writer:
+        run(tidied, WATCH)
+    before = run(tidied, "select w::text from sidecar.watches w")
+    with another_session(shared_database_url, autocommit=False) as writer:
         run(writer, "insert into items values (1, 'a')")
-        run(committed, "set lock_timeout = '50ms'")
+        run(tidied, "set lock_timeout = '50ms'")
         with refused(
-            committed, "55P03", "public.items is in use: it could not be locked within 50ms", "Nothing was changed"
+            tidied, "55P03", "public.items is in use: it could not be locked within 50ms", "Nothing was changed"
         ):
-            run(committed, call)
-        assert run(committed, "select w::text from sidecar.watches w") == before
-    assert value(committed, "show lock_timeout") == "50ms"
-    run(committed, call)
+            run(tidied, call)
+        assert run(tidied, "select w::text from sidecar.watches w") == before
+    assert value(tidied, "show lock_timeout") == "50ms"
+    run(tidied, call)
 
 
 @pytest.mark.parametrize("call", [WATCH, UNWATCH])
 def test_a_table_that_becomes_free_in_time_is_changed(
-    database_url: str, committed: Connection, start: Start, call: str
+    shared_database_url: str, tidied: Connection, start: Start, call: str
 ) -> None:
     if call != WATCH:
-        run(committed, WATCH)
-    with another_session(database_url, autocommit=False) as writer:
+        run(tidied, WATCH)
+    with another_session(shared_database_url, autocommit=False) as writer:
         run(writer, "insert into items values (1, 'a')")
         done = start(call)
-        _wait_for_waiters(committed, 1)
+        _wait_for_waiters(tidied, 1)
     done.result(timeout=10)
-    assert value(committed, "select count(*) from sidecar.watches where unwatched_at is null") == (call == WATCH)
+    assert value(tidied, "select count(*) from sidecar.watches where unwatched_at is null") == (call == WATCH)
 
 
 def test_two_sessions_that_watch_the_same_get_the_same_watch(
-    database_url: str, committed: Connection, start: Start
+    shared_database_url: str, tidied: Connection, start: Start
 ) -> None:
-    with another_session(database_url, autocommit=False) as writer:
+    with another_session(shared_database_url, autocommit=False) as writer:
         run(writer, "insert into items values (1, 'a')")
         both = [start(WATCH), start(WATCH)]
-        _wait_for_waiters(committed, 2)
+        _wait_for_waiters(tidied, 2)
     assert len({done.result(timeout=20) for done in both}) == 1
-    assert value(committed, "select count(*) from sidecar.watches") == 1
+    assert value(tidied, "select count(*) from sidecar.watches") == 1
 
 
-def test_no_row_falls_between_triggers_and_backfill(database_url: str, committed: Connection, start: Start) -> None:
-    with another_session(database_url, autocommit=False) as watcher:
+def test_no_row_falls_between_triggers_and_backfill(shared_database_url: str, tidied: Connection, start: Start) -> None:
+    with another_session(shared_database_url, autocommit=False) as watcher:
         watch_id = value(watcher, WATCH)
         inserted = start("insert into items values (1, 'a') returning id")
-        _wait_for_waiters(committed, 1)
+        _wait_for_waiters(tidied, 1)
         watcher.commit()
     inserted.result(timeout=10)
-    assert run(committed, f"select k1 from sidecar.events_{watch_id}") == [(1,)]
+    assert run(tidied, f"select k1 from sidecar.events_{watch_id}") == [(1,)]
 
 
 @pytest.mark.parametrize("call", [UNWATCH, REPLACE, WATCH.replace("3)", "3, replace => true, companion => 'vectors')")])
 def test_a_complete_in_hand_is_waited_for_before_the_table_is_locked(
-    database_url: str, committed: Connection, start: Start, call: str
+    shared_database_url: str, tidied: Connection, start: Start, call: str
 ) -> None:
     """Otherwise the complete would wait for the table, and we for the watch that it holds."""
-    run(committed, WATCH)
-    with another_session(database_url, autocommit=False) as completer:
+    run(tidied, WATCH)
+    with another_session(shared_database_url, autocommit=False) as completer:
         run(completer, "select from sidecar.watches for share")
         done = start(call)
-        _wait_for_waiters(committed, 1)
+        _wait_for_waiters(tidied, 1)
         run(completer, "set local lock_timeout = '1s'")
         run(completer, "update items set e = '[1,2,3]'")
         completer.commit()
     done.result(timeout=10)
 
 
-def test_the_same_call_again_does_not_lock_the_table(database_url: str, committed: Connection, start: Start) -> None:
-    watch_id = value(committed, WATCH)
-    with another_session(database_url, autocommit=False) as writer:
+def test_the_same_call_again_does_not_lock_the_table(
+    shared_database_url: str, tidied: Connection, start: Start
+) -> None:
+    watch_id = value(tidied, WATCH)
+    with another_session(shared_database_url, autocommit=False) as writer:
         run(writer, "insert into items values (1, 'a')")
-        run(committed, "set lock_timeout = '50ms'")
-        assert value(committed, WATCH) == watch_id
+        run(tidied, "set lock_timeout = '50ms'")
+        assert value(tidied, WATCH) == watch_id
 
 
 def test_readers_go_on_while_an_existing_column_is_watched(
-    database_url: str, committed: Connection, start: Start
+    shared_database_url: str, tidied: Connection, start: Start
 ) -> None:
-    run(committed, "alter table items add e vector(3)")
-    with another_session(database_url, autocommit=False) as watcher:
+    run(tidied, "alter table items add e vector(3)")
+    with another_session(shared_database_url, autocommit=False) as watcher:
         run(watcher, WATCH)
-        run(committed, "set lock_timeout = '50ms'")
-        assert run(committed, "select * from items") == []
+        run(tidied, "set lock_timeout = '50ms'")
+        assert run(tidied, "select * from items") == []

@@ -125,7 +125,8 @@ STATES = {
     "update sidecar.watches set fingerprint = 'g'":
         "waiting for a sidecar with fingerprint g and 3 dimensions; running: m (f)",
     "update sidecar.watches set model = 'n'": "waiting for a sidecar with model n and 3 dimensions; running: m (f)",
-    "update sidecar.sidecars set dimensions = 4": "waiting for a sidecar with any model and 3 dimensions; running: m (f)",
+    "update sidecar.sidecars set dimensions = 4":
+        "waiting for a sidecar with any model and 3 dimensions; running: m (f)",
     "update sidecar.watches set model = 'm'": "catching up",
     "update sidecar.watches set model = 'f'": "catching up",
     "update sidecar.watches set broken = 'gone'": "broken: gone: call sidecar.watch again",

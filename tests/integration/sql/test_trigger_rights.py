@@ -1,8 +1,6 @@
-"""Triggers run with the rights of the one who watches, for users who have none, and look up nothing in users' schemas."""
+"""Triggers run with the rights of the one who watches, for users without any, and look up nothing in users' schemas."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,7 +9,7 @@ from tests.integration.sql.session import Connection, refused, run, value
 
 
 @pytest.fixture
-def watch_id(db: Connection) -> Iterator[int]:
+def watch_id(db: Connection) -> int:
     """The session is `shop_user`, who may write to items and knows nothing of schema `sidecar`."""
     run(
         db,
@@ -21,7 +19,8 @@ def watch_id(db: Connection) -> Iterator[int]:
         grant all on items to shop_user;
         """,
     )
-    yield value(db, "select sidecar.watch('items', source => 'title', dimensions => 3)")
+    watch: int = value(db, "select sidecar.watch('items', source => 'title', dimensions => 3)")
+    return watch
 
 
 def test_a_user_without_rights_on_our_schema_writes_as_before(db: Connection, watch_id: int) -> None:
@@ -65,7 +64,8 @@ _HOSTILE_FUNCTIONS = """
 create function evil.hijack() returns void language plpgsql as $$ begin raise exception 'hijacked'; end $$;
 create function evil.clock_timestamp() returns timestamptz language sql as 'select evil.hijack(); select now()';
 create function evil.pg_notify(text, text) returns void language sql as 'select evil.hijack()';
-create function evil.current_setting(text, boolean) returns text language sql as $$ select evil.hijack(); select 'on' $$;
+create function evil.current_setting(text, boolean) returns text language sql
+    as $$ select evil.hijack(); select 'on' $$;
 """
 _HOSTILE_OPERATORS = """
 create function evil.hijack(a {type}, b {type}) returns boolean language plpgsql as $$

@@ -28,7 +28,8 @@ def _objects(db: Connection) -> list[str]:
     rows = run(
         db,
         """
-        select c.relname from pg_class c where relnamespace = 'sidecar'::regnamespace and relkind = 'r' and relname ~ '[0-9]$'
+        select c.relname from pg_class c
+            where relnamespace = 'sidecar'::regnamespace and relkind = 'r' and relname ~ '[0-9]$'
         union all select p.proname from pg_proc p where p.pronamespace = 'sidecar'::regnamespace and proname ~ '[0-9]'
         union all select t.tgname from pg_trigger t where not tgisinternal
         union all select 'scan' from sidecar.scans union all select 'failure' from sidecar.dead_letters

@@ -33,7 +33,7 @@ def _heard(db: Connection, listener: Connection) -> list[str]:
     """The payloads on channel `sidecar` since the last call. What was committed before is delivered before the mark."""
     run(listener, "listen mark")
     run(db, "notify mark")
-    heard = []
+    heard: list[str] = []
     for notification in listener.notifies(timeout=10):
         if notification.channel == "mark":
             return heard
