@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
-from sidecar.errors import DatabaseError
+from sidecar.errors import DatabaseError, DatabaseUnavailable
 from sidecar.postgres.database import Database
 from sidecar.postgres.events import Lease, release, renew_lease
 from sidecar.postgres.watches import Watch
 
 logger = logging.getLogger(__name__)
+
+SECOND_TRY_S = 0.1
 
 
 class LeaseKeeper:
@@ -35,15 +37,22 @@ class LeaseKeeper:
 
     async def release(self, gens: Iterable[int]) -> None:
         """Gives back those of `gens` that are in hand, with their attempt. Where that fails, the lease runs out."""
-        released = self.held.intersection(gens)
-        self.held -= released
+        released = sorted(self.held.intersection(gens))
+        self.held.difference_update(released)
         if not released:
             return
         try:
-            async with self._database.connection() as connection:
-                await release(connection, self._watch, sorted(released), self._lease)
+            try:
+                await self._release(released)
+            except DatabaseUnavailable:  # the connection that broke was one of many: the next one may be good
+                await asyncio.sleep(SECOND_TRY_S)
+                await self._release(released)
         except DatabaseError as error:
             logger.warning("could not release %d events on %s: %s", len(released), self._watch.label, error)
+
+    async def _release(self, gens: Sequence[int]) -> None:
+        async with self._database.connection() as connection:
+            await release(connection, self._watch, gens, self._lease)
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._renew(), name=f"renew-lease-{self._lease.token}")

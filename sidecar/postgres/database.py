@@ -40,6 +40,7 @@ SESSION_SETTINGS = {
 _UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a backend that is terminated at the wrong moment confuses asyncpg's protocol
     asyncpg.CannotConnectNowError,
     asyncpg.InsufficientResourcesError,
     asyncpg.AdminShutdownError,

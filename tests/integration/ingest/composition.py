@@ -63,6 +63,10 @@ async def running_ingest(
         yield running
         if not task.cancelled():
             await running.stop()
+    except BaseException as error:
+        if task.done() and not task.cancelled() and (cause := task.exception()) is not None:
+            raise cause from error  # what the test ran into is that ingest died
+        raise
     finally:
         for each in (task, device):
             each.cancel()

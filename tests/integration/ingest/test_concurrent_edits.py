@@ -128,10 +128,10 @@ async def test_an_old_result_does_not_survive_a_truncate(
         slow.close()
         await run(db, "update items set title = 'old'")
 
-        async def all_are_in_hand() -> bool:
-            return await table.count("events", "lease_until is not null") == BATCHES_IN_HAND
+        async def all_are_read() -> bool:
+            return slow.texts["old"] == BATCHES_IN_HAND
 
-        await wait_until_async(all_are_in_hand, "the slow sidecar to claim all that it can")
+        await wait_until_async(all_are_read, "the slow sidecar to read all that it can")
         async with running_ingest(database_url, encoder):
             await run(db, "truncate items")
 
@@ -147,3 +147,4 @@ async def test_an_old_result_does_not_survive_a_truncate(
             await wait_until_async(new_is_done, "the new content")
         slow.open()
         await table.settle_right(encoder)
+    assert not await table.wrong(encoder)
