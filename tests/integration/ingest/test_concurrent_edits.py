@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from sidecar.ingest.worker import BATCHES_IN_HAND
@@ -86,34 +84,6 @@ async def test_an_insert_that_commits_after_many_later_ones_is_found(
 
         await table.settle_right(encoder)
         assert await value(db, "select embedding is not null from items where id = 0")
-
-
-async def test_late_commits_are_found_while_later_events_keep_the_worker_busy(
-    database_url: str, db: Connection, encoder: GatedEncoder
-) -> None:
-    table = await make_texts(db)
-
-    async def flood() -> None:
-        async with user(database_url) as session:
-            for i in range(1, 100_000):
-                await insert_titles(session, i * 50, i * 50 + 49)
-
-    async def many_are_done() -> bool:
-        return bool(await value(db, "select count(embedding) > 500 from items"))
-
-    async def late_is_done() -> bool:
-        return bool(await value(db, "select embedding is not null from items where id = -1"))
-
-    async with running_ingest(database_url, encoder), user(database_url, autocommit=False) as late:
-        await run(late, "insert into items values (-1, 'late')")
-        flooding = asyncio.create_task(flood(), name="flood")
-        await wait_until_async(many_are_done, "a few hundred rows")
-        await late.commit()
-        await wait_until_async(late_is_done, "the row that was committed late", timeout_s=15)
-        assert not flooding.done()
-        flooding.cancel()
-        await asyncio.wait([flooding])
-        await table.settle_right(encoder, timeout_s=60)
 
 
 @in_row_and_companion

@@ -79,13 +79,14 @@ class WatchedTable:
     async def vectors(self) -> dict[Key, NDArray[np.float32] | None]:
         """Key → stored vector; None for NULL. Rows of a companion without a row of their own are in it too."""
         query = sql.SQL("select {}, {}::text from {}").format(
-            self._list(self.key), sql.Identifier(self.target), self.companion or self.table
+            self._key_text(), sql.Identifier(self.target), self.companion or self.table
         )
         return {row[:-1]: _parse(row[-1]) for row in await (await self.connection.execute(query)).fetchall()}
 
     async def contents(self) -> dict[Key, tuple[str | bytes | None, ...]]:
         """Key → what its source columns hold."""
-        query = sql.SQL("select {}, {} from {}").format(self._list(self.key), self._list(self.source), self.table)
+        source = sql.SQL(", ").join(map(sql.Identifier, self.source))
+        query = sql.SQL("select {}, {} from {}").format(self._key_text(), source, self.table)
         rows = await (await self.connection.execute(query)).fetchall()
         return {row[: len(self.key)]: row[len(self.key) :] for row in rows}
 
@@ -182,9 +183,8 @@ class WatchedTable:
     def _json(self, key: Key) -> str:
         return _normal(json.dumps(dict(zip(self.key, key, strict=True)), default=str))
 
-    @staticmethod
-    def _list(columns: Sequence[str]) -> sql.Composable:
-        return sql.SQL(", ").join(map(sql.Identifier, columns))
+    def _key_text(self) -> sql.Composable:
+        return sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(column)) for column in self.key)
 
 
 async def watch(
@@ -194,17 +194,20 @@ async def watch(
     key: Sequence[str] = ("id",),
     **options: Any,
 ) -> WatchedTable:
-    """Calls sidecar.watch. `table` is (name,) or (schema, name)."""
-    options = {"target": "embedding", "dimensions": DIMENSIONS, "index": "none", **options}
+    """Calls sidecar.watch. `table` is (name,) or (schema, name); no name is quoted yet."""
     name = sql.Identifier(*table)
-    query = sql.SQL("select sidecar.watch({}::text::regclass, source => %s::text[], {})").format(
+    home = None
+    if options.get("companion") is not None:
+        home = sql.Identifier(*table[:-1], options["companion"])
+        options["companion"] = sql.Identifier(options["companion"]).as_string(connection)
+    options = {"target": "embedding", "dimensions": DIMENSIONS, "index": "none", **options}
+    query = sql.SQL("select sidecar.watch({}::text::regclass, source => {}::text[], {})").format(
         sql.Literal(name.as_string(connection)),
+        sql.Literal(list(source)),
         sql.SQL(", ").join(sql.SQL("{} => {}").format(sql.Identifier(k), sql.Literal(v)) for k, v in options.items()),
     )
-    row = await (await connection.execute(query, [list(source)])).fetchone()
+    row = await (await connection.execute(query)).fetchone()
     assert row is not None
-    companion = options.get("companion")
-    home = None if companion is None else sql.Identifier(*table[:-1], companion)
     return WatchedTable(connection, row[0], name, tuple(key), tuple(source), options["target"], home)
 
 
