@@ -1247,10 +1247,13 @@ declare
     w sidecar.watches := sidecar.find_watch(relation, target);
     is_there boolean := exists (select from pg_class c where c.oid = unwatch.relation);
 begin
-    if w.id is null or (w.unwatched_at is not null and not drop_target) then
+    if w.id is null then
         w := sidecar.need_watch(relation, target);
     end if;
-    perform from sidecar.watches x where x.id = w.id for update;
+    select * into w from sidecar.watches x where x.id = w.id for update; -- as whoever held it left it
+    if w.id is null or (w.unwatched_at is not null and not drop_target) then
+        perform sidecar.need_watch(relation, target);
+    end if;
     perform sidecar.release_tables(w);
     if drop_target and exists (select from pg_class c where c.oid = coalesce(w.companion, w.relation)) then
         perform sidecar.drop_target(w);

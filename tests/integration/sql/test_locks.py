@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.integration.sql.session import Connection, another_session, refused, run, value
@@ -45,7 +46,7 @@ def test_a_table_in_use_is_waited_for_no_longer_than_the_session_s_lock_timeout(
     before = run(tidied, "select w::text from sidecar.watches w")
     with another_session(shared_database_url, autocommit=False) as writer:
         run(writer, "insert into items values (1, 'a')")
-        run(tidied, "set lock_timeout = '50ms'")
+        run(tidied, "set lock_timeout = '50ms'; set statement_timeout = '1s'")
         with refused(
             tidied, "55P03", "public.items is in use: it could not be locked within 50ms", "Nothing was changed"
         ):
@@ -124,3 +125,40 @@ def test_readers_go_on_while_an_existing_column_is_watched(
         run(watcher, WATCH)
         run(tidied, "set lock_timeout = '50ms'")
         assert run(tidied, "select * from items") == []
+
+
+def test_a_call_that_waited_for_another_sees_what_that_left(
+    shared_database_url: str, tidied: Connection, start: Start
+) -> None:
+    run(tidied, WATCH)
+    with another_session(shared_database_url, autocommit=False) as first:
+        run(first, WATCH.replace("3)", "3, replace => true, companion => 'vectors')"))
+        second = start(REPLACE)
+        _wait_for_waiters(tidied, 1)
+        first.commit()
+    second.result(timeout=10)
+    assert run(tidied, "select companion, model from sidecar.watches") == [(None, "m")]
+    assert value(tidied, "select count(*) from pg_trigger where tgrelid = 'vectors'::regclass") == 0
+    run(tidied, "drop table vectors")
+    with another_session(shared_database_url, autocommit=False) as first:
+        run(first, UNWATCH)
+        second = start(UNWATCH)
+        _wait_for_waiters(tidied, 1)
+        first.commit()
+    with pytest.raises(psycopg.errors.UndefinedObject, match="table public.items is not watched"):
+        second.result(timeout=10)
+
+
+def test_two_sessions_that_watch_again_take_up_the_former_watch_once(
+    shared_database_url: str, tidied: Connection, start: Start
+) -> None:
+    watch_id = value(tidied, WATCH)
+    run(tidied, UNWATCH)
+    with another_session(shared_database_url, autocommit=False) as first:
+        assert value(first, WATCH) == watch_id
+        created_at = value(first, "select created_at from sidecar.watches")
+        second = start(WATCH)
+        _wait_for_waiters(tidied, 1)
+        first.commit()
+    assert second.result(timeout=10) == watch_id
+    assert value(tidied, "select created_at from sidecar.watches") == created_at
