@@ -43,8 +43,15 @@ async def running_pool(settings: DecoderSettings = SETTINGS, processes: int = 1)
 
 
 def children() -> list[psutil.Process]:
-    """The living child processes of this process."""
-    return [child for child in psutil.Process().children() if is_alive(child)]
+    """The living decoder processes of this process, which may have other children: the tests' Postgres is one."""
+    return [child for child in psutil.Process().children() if is_alive(child) and is_decoder(child)]
+
+
+def is_decoder(process: psutil.Process) -> bool:
+    try:
+        return any("sidecar.pictures.child" in argument for argument in process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
 
 
 def is_alive(process: psutil.Process) -> bool:
