@@ -21,7 +21,7 @@ from sidecar.pictures.pool import DecoderPool
 DIMENSIONS = 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunningIngest:
     """`task` is that of `ingest.run()`. `device` is that of the batcher."""
 
@@ -29,6 +29,7 @@ class RunningIngest:
     task: asyncio.Task[None]
     device: asyncio.Task[None]
     decoders: DecoderPool
+    crashed: bool = False
 
     async def stop(self) -> None:
         """As SIGTERM does."""
@@ -38,8 +39,9 @@ class RunningIngest:
     async def crash(self) -> None:
         """As kill -9 does: what is in hand stays leased."""
         pool = self.ingest._database._pool
-        assert pool is not None
-        pool.terminate()
+        if pool is not None:
+            pool.terminate()
+        self.crashed = True
         self.task.cancel()
         await asyncio.wait([self.task])
 
@@ -61,10 +63,10 @@ async def running_ingest(
     running = RunningIngest(ingest, task, device, decoders)
     try:
         yield running
-        if not task.cancelled():
+        if not running.crashed:
             await running.stop()
     except BaseException as error:
-        if task.done() and not task.cancelled() and (cause := task.exception()) is not None:
+        if task.done() and not running.crashed and not task.cancelled() and (cause := task.exception()) is not None:
             raise cause from error  # what the test ran into is that ingest died
         raise
     finally:

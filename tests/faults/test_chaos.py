@@ -1,0 +1,98 @@
+"""Random users, random crashes, many short epochs on few keys; after each, every vector is compared with the oracle.
+
+Many short epochs, because in a long one later changes mend what went wrong before. Draining begins only after the last
+user has committed. `pytest tests/faults --chaos-epochs 300 --chaos-seed 7` goes on for longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+import pytest
+from psycopg import IsolationLevel
+
+from tests.faults.herd import Herd
+from tests.faults.random_users import Crowd, MoodyEncoder
+from tests.integration.ingest.items import in_row_and_companion
+from tests.integration.ingest.watched_table import Connection, WatchedTable, run, watch
+
+EPOCHS = 8
+EPOCH_S = 0.45
+USERS, SIDECARS = 3, 2
+ANY_ISOLATION = [IsolationLevel.READ_COMMITTED, IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE]
+TERMINATE_ONE = """
+    select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and application_name = 'sidecar' order by random() limit 1
+"""
+WRONG_LEDGER = """
+    select l.k1, l.content_hash from sidecar.ledger_1 l join items i on i.id = l.k1 join {home} h on h.id = i.id
+    where h.embedding is not null and (l.content_hash is distinct from sha256(convert_to(i.title, 'UTF8'))
+          or l.vector_digest is distinct from sha256(vector_send(h.embedding)))
+"""
+
+
+async def make_table(db: Connection, companion: str | None) -> WatchedTable:
+    await run(db, f"alter database {db.info.dbname} set deadlock_timeout = '50ms'")
+    await run(db, f"alter database {db.info.dbname} set lock_timeout = '2s'")
+    await run(db, "create table items (id integer primary key, title text, n integer)")
+    return await watch(db, ["items"], ["title"], companion=companion)
+
+
+async def torment(table: WatchedTable, herd: Herd, rng: random.Random, until: float) -> None:
+    """Leases run out under their holders, delays pass, connections break, sidecars crash."""
+    while time.monotonic() < until:
+        await asyncio.sleep(rng.uniform(0, 0.2))
+        match rng.randrange(5):
+            case 0 | 1:
+                await table.age_leases()
+            case 2:
+                await table.age_delays()
+            case 3:
+                await run(table.connection, TERMINATE_ONE)
+            case 4:
+                await herd.crash_one()
+
+
+async def drain(table: WatchedTable, herd: Herd) -> None:
+    """Until nothing is pending and nothing has failed: what was given up in all the crashing is tried again."""
+    for _ in range(3):
+        await table.age_leases()
+        await table.settle_without_delays()
+        herd.check()
+        if not await table.failures():
+            return
+        await run(table.connection, "select sidecar.retry('items')")
+    assert await table.failures() == {}
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("own_keys", [False, True], ids=["shared-keys", "own-keys"])
+@in_row_and_companion
+async def test_after_any_chaos_every_vector_matches_its_row(
+    database_url: str, db: Connection, companion: str | None, own_keys: bool, request: pytest.FixtureRequest
+) -> None:
+    """With keys of their own, and in-row not above READ COMMITTED, users must not meet a single error."""
+    seed = request.config.getoption("--chaos-seed", default=None) or 1
+    epochs = request.config.getoption("--chaos-epochs", default=None) or EPOCHS
+    rng = random.Random(seed)
+    isolation = ANY_ISOLATION if not own_keys else ANY_ISOLATION[: 2 if companion else 1]
+    crowd = Crowd(database_url, companion or "items", rng, own_keys, isolation)
+    table = await make_table(db, companion)
+    encoder = MoodyEncoder(rng)
+    async with Herd(database_url, rng, SIDECARS) as herd:
+        for epoch in range(epochs):
+            until = time.monotonic() + EPOCH_S
+            async with asyncio.TaskGroup() as group:
+                group.create_task(crowd.act(USERS, until), name="users")
+                group.create_task(torment(table, herd, rng, until), name="torment")
+            await drain(table, herd)
+            where = f"seed {seed}, epoch {epoch}, after {crowd.transactions} transactions, {herd.crashes} crashes"
+            assert not (wrong := await table.wrong(encoder)), (where, wrong)
+            assert not (wrong_ledger := await run(db, WRONG_LEDGER.format(home=companion or "items"))), (
+                where,
+                wrong_ledger,
+            )
+    assert herd.crashes > 0
+    assert crowd.transactions > 10 * epochs, crowd.errors
