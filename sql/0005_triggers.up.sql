@@ -167,9 +167,12 @@ begin
                'else old.%1$I operator(%2$I.<>) new.%1$I end)', w.target, sidecar.vector_schema()), 'row(''force'')');
 end $$;
 
-create function sidecar.triggers_of(w sidecar.watches, out name name, out home regclass, out names_columns boolean, out fires boolean)
+-- Those that stand on the watched table and its companion. `fires`: a user may have disabled one.
+create function sidecar.triggers_of(w sidecar.watches, out name name, out home regclass, out for_row boolean, out names_columns boolean,
+                                    out fires boolean)
 returns setof record language sql stable set search_path = pg_catalog, pg_temp as $$
-    select t.tgname, t.tgrelid::regclass, t.tgattr <> ''::int2vector, t.tgenabled <> 'D' from pg_trigger t
+    select t.tgname, t.tgrelid::regclass, t.tgtype & 1 = 1, t.tgattr <> ''::int2vector,
+           t.tgenabled = 'A' or (t.tgenabled = 'O' and not sidecar.is_subscribed(t.tgrelid)) from pg_trigger t
         where t.tgrelid in (w.relation, w.companion) and t.tgname ~ format('^sidecar_%s_[a-z]+$', w.id);
 $$;
 
@@ -183,10 +186,13 @@ begin
     end loop;
 end $$;
 
--- Whether all triggers stand and fire, in the shape that the table needs now: it may have got a BEFORE trigger since.
+-- Whether all triggers stand and fire, in the shape that the table needs now: it may have got a BEFORE trigger since, or
+-- become a partition.
 create function sidecar.triggers_fit(w sidecar.watches) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select count(*) = 5 and bool_and(t.names_columns <> sidecar.changes_unnamed(w)) filter (where t.name like '%\_update')
+    select count(*) = 5 and bool_and(case when t.name like '%\_update' then t.names_columns <> sidecar.changes_unnamed(w)
+                                         when t.name ~ '_(insert|delete)$' then t.for_row or not sidecar.needs_row_triggers(w.relation)
+                                         else true end)
         from sidecar.triggers_of(w) t where t.fires;
 $$;
 

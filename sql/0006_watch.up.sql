@@ -254,6 +254,9 @@ begin
     end if;
     saved := sidecar.save_watch(wanted, former);
     perform sidecar.install_watch(saved);
+    if former.id is not null then
+        perform sidecar.start_scan(saved.id, 'sweep'); -- for what was deleted while nobody watched
+    end if;
     if former.dimensions <> wanted.dimensions then
         perform sidecar.start_scan(saved.id, 'clear');
     elsif saved.fingerprint is not null and saved.model not in (saved.fingerprint, coalesce(saved.encoder, '')) then

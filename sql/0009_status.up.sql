@@ -37,7 +37,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         order by i.indisvalid desc, i.indexrelid limit 1;
 $$;
 
--- 'create index concurrently … using hnsw …' for a watch: what the index keeper runs, and status prints. NULL for 'none'.
+-- 'create index concurrently … using hnsw …' for a watch: what the index keeper runs, and status prints. NULL for
+-- 'none', and where the table is gone.
 create function sidecar.index_statement(w sidecar.watches) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -46,6 +47,9 @@ declare
     stem text := (select c.relname || '_' || w.target from pg_class c where c.oid = home);
     ext text := quote_ident(sidecar.vector_schema());
 begin
+    if w.index_kind = 'none' or stem is null then
+        return null;
+    end if;
     while octet_length(stem || suffix) > 63 loop
         stem := left(stem, -1);
     end loop;
@@ -180,7 +184,7 @@ create function sidecar.status_of(only_relation regclass, exact boolean) returns
     relation regclass, target text, kind text, source text[], companion regclass, state text,
     rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric,
     oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text,
-    estimated boolean, watch_id integer)
+    estimated boolean, watch_id integer, index_statement text)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     w sidecar.watches;
@@ -211,6 +215,7 @@ begin
         coverage := case when rows > empty then round(100.0 * least(1, embedded::numeric / (rows - empty)), 1) end;
         lag_ms := (select round(p.lag_ms::numeric, 1) from sidecar.progress p where p.watch_id = w.id);
         index := sidecar.index_of(w);
+        index_statement := case when index = 'not built yet' then sidecar.index_statement(w) end;
         state := sidecar.state_of(w, pending);
         return next;
     end loop;

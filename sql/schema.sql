@@ -646,6 +646,9 @@ declare
     stem text := (select c.relname || '_' || w.target from pg_class c where c.oid = home);
     ext text := quote_ident(sidecar.vector_schema());
 begin
+    if w.index_kind = 'none' or stem is null then
+        return null;
+    end if;
     while octet_length(stem || suffix) > 63 loop
         stem := left(stem, -1);
     end loop;
@@ -1086,6 +1089,9 @@ begin
     end if;
     saved := sidecar.save_watch(wanted, former);
     perform sidecar.install_watch(saved);
+    if former.id is not null then
+        perform sidecar.start_scan(saved.id, 'sweep'); -- for what was deleted while nobody watched
+    end if;
     if former.dimensions <> wanted.dimensions then
         perform sidecar.start_scan(saved.id, 'clear');
     elsif saved.fingerprint is not null and saved.model not in (saved.fingerprint, coalesce(saved.encoder, '')) then
@@ -1123,7 +1129,7 @@ begin
         else 'up to date' end;
 end $$;
 
-CREATE FUNCTION sidecar.status_of(only_relation regclass, exact boolean) RETURNS TABLE(relation regclass, target text, kind text, source text[], companion regclass, state text, rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric, oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text, estimated boolean, watch_id integer)
+CREATE FUNCTION sidecar.status_of(only_relation regclass, exact boolean) RETURNS TABLE(relation regclass, target text, kind text, source text[], companion regclass, state text, rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric, oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text, estimated boolean, watch_id integer, index_statement text)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1156,6 +1162,7 @@ begin
         coverage := case when rows > empty then round(100.0 * least(1, embedded::numeric / (rows - empty)), 1) end;
         lag_ms := (select round(p.lag_ms::numeric, 1) from sidecar.progress p where p.watch_id = w.id);
         index := sidecar.index_of(w);
+        index_statement := case when index = 'not built yet' then sidecar.index_statement(w) end;
         state := sidecar.state_of(w, pending);
         return next;
     end loop;
@@ -1182,8 +1189,9 @@ CREATE VIEW sidecar.status AS
     fingerprint,
     query,
     estimated,
-    watch_id
-   FROM sidecar.status_of(NULL::regclass, false) status_of(relation, target, kind, source, companion, state, rows, embedded, pending, failed, empty, truncated, coverage, oldest_pending, lag_ms, index, model, fingerprint, query, estimated, watch_id);
+    watch_id,
+    index_statement
+   FROM sidecar.status_of(NULL::regclass, false) status_of(relation, target, kind, source, companion, state, rows, embedded, pending, failed, empty, truncated, coverage, oldest_pending, lag_ms, index, model, fingerprint, query, estimated, watch_id, index_statement);
 
 CREATE FUNCTION sidecar.status_exact(relation regclass) RETURNS SETOF sidecar.status
     LANGUAGE sql STABLE
@@ -1226,16 +1234,19 @@ end $$;
 CREATE FUNCTION sidecar.triggers_fit(w sidecar.watches) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select count(*) = 5 and bool_and(t.names_columns <> sidecar.changes_unnamed(w)) filter (where t.name like '%\_update')
+    AS $_$
+    select count(*) = 5 and bool_and(case when t.name like '%\_update' then t.names_columns <> sidecar.changes_unnamed(w)
+                                         when t.name ~ '_(insert|delete)$' then t.for_row or not sidecar.needs_row_triggers(w.relation)
+                                         else true end)
         from sidecar.triggers_of(w) t where t.fires;
-$$;
+$_$;
 
-CREATE FUNCTION sidecar.triggers_of(w sidecar.watches, OUT name name, OUT home regclass, OUT names_columns boolean, OUT fires boolean) RETURNS SETOF record
+CREATE FUNCTION sidecar.triggers_of(w sidecar.watches, OUT name name, OUT home regclass, OUT for_row boolean, OUT names_columns boolean, OUT fires boolean) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-    select t.tgname, t.tgrelid::regclass, t.tgattr <> ''::int2vector, t.tgenabled <> 'D' from pg_trigger t
+    select t.tgname, t.tgrelid::regclass, t.tgtype & 1 = 1, t.tgattr <> ''::int2vector,
+           t.tgenabled = 'A' or (t.tgenabled = 'O' and not sidecar.is_subscribed(t.tgrelid)) from pg_trigger t
         where t.tgrelid in (w.relation, w.companion) and t.tgname ~ format('^sidecar_%s_[a-z]+$', w.id);
 $_$;
 
@@ -1655,7 +1666,7 @@ REVOKE ALL ON FUNCTION sidecar.target_is_missing(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.triggers_fit(w sidecar.watches) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.triggers_of(w sidecar.watches, OUT name name, OUT home regclass, OUT names_columns boolean, OUT fires boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar.triggers_of(w sidecar.watches, OUT name name, OUT home regclass, OUT for_row boolean, OUT names_columns boolean, OUT fires boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.unwatch(relation regclass, target text, drop_target boolean) FROM PUBLIC;
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 from psycopg import sql
@@ -62,25 +62,13 @@ async def _insert(db: Connection, names: Names, table: sql.Identifier, number: i
     )
 
 
-async def _watch(db: Connection, names: Names, place: str) -> WatchedTable:
-    companion = sql.Identifier(names.companion).as_string(db)
-    watched = await watch(
-        db,
-        [names.schema, names.table],
-        names.source,
-        names.key,
-        target=names.target,
-        companion=companion if place == "companion" else None,
-    )
-    home = sql.Identifier(names.schema, names.companion) if place == "companion" else None
-    return replace(watched, companion=home)
-
-
 async def _watch_with_two_rows(db: Connection, names: Names, place: str) -> WatchedTable:
     """One row is there before, the other comes and changes afterwards."""
     table = await _create(db, names)
     await _insert(db, names, table, 1)
-    watched = await _watch(db, names, place)
+    companion = names.companion if place == "companion" else None
+    path = (names.schema, names.table)
+    watched = await watch(db, path, names.source, names.key, target=names.target, companion=companion)
     await _insert(db, names, table, 2)
     await db.execute(sql.SQL("update {} set {} = 'new'").format(table, sql.Identifier(names.source[0])))
     return watched

@@ -42,8 +42,9 @@ def _fill(db: Connection, companion: str | None) -> None:
 
 
 def _build(db: Connection) -> None:
-    [(statement,)] = run(db, "select sidecar.index_statement(w) from sidecar.watches w")
-    run(db, statement)
+    """As status says."""
+    run(db, value(db, "select index_statement from sidecar.status"))
+    assert value(db, "select index_statement from sidecar.status") is None
 
 
 def _plan_of(db: Connection, query: str, vector: str) -> list[dict[str, Any]]:
@@ -89,7 +90,7 @@ def test_the_documented_query_uses_the_index_verbatim_under_default_settings(
 )
 def test_index_and_query_fit_each_other(db: Connection, index: str, created: str | None, queried: str) -> None:
     _make_items(db, None, index)
-    [(statement, query)] = run(db, "select sidecar.index_statement(w), query from sidecar.watches w, sidecar.status")
+    [(statement, query)] = run(db, "select index_statement, query from sidecar.status")
     expected = (
         None
         if created is None

@@ -18,3 +18,14 @@ def test_what_a_replication_worker_writes_is_enqueued(db: Connection) -> None:
     run(db, "update items set title = 'b'")
     run(db, "delete from items")
     assert take_keys(db, watch_id) == [1, 1, 1]
+
+
+def test_a_table_that_is_subscribed_after_it_was_watched_is_reported_and_mended(db: Connection) -> None:
+    run(db, "create table items (id int primary key, title text)")
+    call = "select sidecar.watch('items', source => 'title', dimensions => 3)"
+    watch_id = value(db, call)
+    run(db, "set local allow_system_table_mods = on")
+    run(db, "insert into pg_subscription_rel (srsubid, srrelid, srsubstate) values (1, 'items'::regclass, 'r')")
+    assert "call sidecar.watch again" in value(db, "select state from sidecar.status")
+    assert value(db, call) == watch_id
+    assert value(db, "select state from sidecar.status") == "no sidecar is running"

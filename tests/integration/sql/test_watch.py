@@ -135,7 +135,10 @@ def test_replace_watches_the_new_source_and_scans_again(items: Connection) -> No
     run(items, "insert into items values (1, 'a', 'b')")
     run(items, "update sidecar.scans set finished_at = now()")
     run(items, WATCH.replace("'title'", "'brand'").replace("3)", "3, replace => true)"))
-    assert run(items, "select finished_at from sidecar.scans") == [(None,)]
+    assert run(items, "select purpose, finished_at from sidecar.scans order by 1") == [
+        ("backfill", None),
+        ("sweep", None),
+    ]
     run(items, "update items set title = 'new'")
     assert take_keys(items, watch_id) == []
     run(items, "update items set brand = 'new'")
@@ -226,6 +229,7 @@ def test_watching_again_with_other_dimensions_clears_what_is_left_of_the_old(ite
     assert run(items, "select purpose from sidecar.scans where watch_id = %s order by 1", watch_id) == [
         ("backfill",),
         ("clear",),
+        ("sweep",),
     ]
 
 
@@ -236,7 +240,11 @@ def test_another_model_moves_the_watch_as_reembed_does(items: Connection) -> Non
     assert run(items, "select fingerprint, model from sidecar.watches") == [("f", "m")]
     run(items, WATCH.replace("3)", "3, model => 'other', replace => true)"))
     assert run(items, "select fingerprint, model from sidecar.watches") == [(None, "other")]
-    assert run(items, "select purpose, force from sidecar.scans order by 1") == [("backfill", True), ("clear", False)]
+    assert run(items, "select purpose, force from sidecar.scans order by 1") == [
+        ("backfill", True),
+        ("clear", False),
+        ("sweep", False),
+    ]
 
 
 def test_an_index_in_a_table_with_many_updates_is_warned_of(committed: Connection) -> None:
