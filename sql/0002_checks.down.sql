@@ -2,6 +2,7 @@ drop function sidecar.check_options(text, text[], integer, text);
 drop function sidecar.kind_of_column(regclass, text);
 drop function sidecar.kind_of_source(regclass, text[], text);
 drop function sidecar.check_key_types(regclass);
+drop function sidecar.for_each_key(text[], text[], text, text);
 drop function sidecar.base_type(oid, integer);
 drop function sidecar.primary_key_of(regclass);
 drop function sidecar.check_relation(regclass);

@@ -59,7 +59,8 @@ begin
             using errcode = 'wrong_object_type', hint = 'Use declarative partitioning, or a table of its own.';
     elsif not pg_has_role(class.relowner, 'usage') then
         raise exception 'only the owner of % can watch it, and role "%" is not', relation, current_user
-            using errcode = 'insufficient_privilege', hint = format('Let %I call this: set role %1$I;', pg_get_userbyid(class.relowner));
+            using errcode = 'insufficient_privilege',
+                  hint = format('Let %I call this: set role %1$I;', pg_get_userbyid(class.relowner));
     end if;
 end $$;
 
@@ -87,6 +88,12 @@ begin
                                 'alter table %s add column id bigint generated always as identity primary key;', relation);
     end if;
 end $$;
+
+-- The pattern once for each key column: %1$s is its number, %2$s its name, %3$s its type.
+create function sidecar.for_each_key(columns text[], types text[], pattern text, separator text default ', ') returns text
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select string_agg(format(pattern, i, columns[i], types[i]), separator order by i) from generate_subscripts(columns, 1) i;
+$$;
 
 -- What a domain rests on; other types stand for themselves. `printed` is schema-qualified and has the type modifier.
 create function sidecar.base_type(inout type oid, inout modifier integer, out printed text)
@@ -149,7 +156,8 @@ begin
     end loop;
     if cardinality(kinds) > 1 and 'image' = any (kinds) then
         raise exception 'source % mixes pictures with other columns', kind_of_source.source
-            using errcode = 'datatype_mismatch', hint = 'Several source columns are joined as text. Watch each bytea column by itself.';
+            using errcode = 'datatype_mismatch',
+                  hint = 'Several source columns are joined as text. Watch each bytea column by itself.';
     elsif kind_of_source.kind <> kinds[1] then
         raise exception 'kind is %, but source % holds %', quote_literal(kind_of_source.kind),
             kind_of_source.source, case kinds[1] when 'image' then 'bytea (pictures)' else 'text' end

@@ -22,8 +22,9 @@ begin
             using errcode = 'datatype_mismatch', hint = format('Say dimensions => %s, or name another target.', existing.atttypmod);
     elsif existing.atttypmod = -1 and w.index_kind = 'vector' then
         raise exception 'column % has no dimensions, so it cannot have an HNSW index on vector', label
-            using errcode = 'datatype_mismatch', hint = format('Run: alter table %s alter column %I type %I.vector(%s); or say index => ''halfvec''.',
-                                                               w.relation, w.target, sidecar.vector_schema(), w.dimensions);
+            using errcode = 'datatype_mismatch',
+                  hint = format('Run: alter table %s alter column %I type %I.vector(%s); or say index => ''halfvec''.',
+                                w.relation, w.target, sidecar.vector_schema(), w.dimensions);
     elsif existing.attnotnull then
         raise exception 'column % is NOT NULL, but a new row has no vector yet', label
             using errcode = 'invalid_table_definition',
@@ -48,7 +49,8 @@ begin
         raise exception 'companion % has too many dots', quote_literal(companion) using errcode = 'invalid_name',
             hint = 'Name a table, or schema.table.';
     elsif cardinality(parts) = 1 then
-        return format('%I.%I', (select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation), parts[1]);
+        return (select format('%I.%I', n.nspname, parts[1]) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                where c.oid = relation);
     end if;
     return case when companion is not null then format('%I.%I', parts[1], parts[2]) end;
 end $$;
@@ -60,9 +62,8 @@ declare
     key record := sidecar.primary_key_of(w.relation);
 begin
     execute format('create table %s (%s, %I %I.vector(%s) not null, primary key (%s))', name,
-        (select string_agg(format('%I %s', key.columns[i], key.definitions[i]), ', ' order by i) from generate_subscripts(key.columns, 1) i),
-        w.target, sidecar.vector_schema(), w.dimensions,
-        (select string_agg(quote_ident(c), ', ' order by i) from unnest(key.columns) with ordinality as u(c, i)));
+        sidecar.for_each_key(key.columns, key.definitions, '%2$I %3$s'), w.target, sidecar.vector_schema(), w.dimensions,
+        sidecar.for_each_key(key.columns, null, '%2$I'));
     perform sidecar.check_relation(to_regclass(name));  -- nor in a temporary schema, nor in ours
     return to_regclass(name);
 end $$;
@@ -79,19 +80,21 @@ begin
     if w.companion = w.relation then
         raise exception 'table % cannot be its own companion', w.relation using errcode = 'invalid_parameter_value', hint = made;
     elsif not exists (select from pg_constraint c where c.conrelid = w.companion and c.contype = 'p')
-          or (select row(p.columns, p.types) from sidecar.primary_key_of(w.companion) p) is distinct from row(key.columns, key.types) then
+          or (select (p.columns, p.types) <> (key.columns, key.types) from sidecar.primary_key_of(w.companion) p) then
         raise exception 'companion table % has another primary key than %', w.companion, w.relation
             using errcode = 'invalid_table_definition',
                   hint = format('It needs primary key (%s) with the same types. ', array_to_string(key.columns, ', ')) || made;
     end if;
-    perform from pg_attribute a where a.attrelid = w.companion and a.attname = w.target and not a.attisdropped and a.attgenerated = ''
-        and a.atttypid = format('%I.vector', sidecar.vector_schema())::regtype and a.atttypmod = w.dimensions;
+    perform from pg_attribute a
+        where a.attrelid = w.companion and a.attname = w.target and not a.attisdropped and a.attgenerated = ''
+          and a.atttypid = format('%I.vector', sidecar.vector_schema())::regtype and a.atttypmod = w.dimensions;
     if not found then
         raise exception 'companion table % has no column % of type vector(%)', w.companion, quote_literal(w.target), w.dimensions
             using errcode = 'datatype_mismatch', hint = made;
     end if;
     select a.attname into stranger from pg_attribute a
-        where a.attrelid = w.companion and a.attnum > 0 and not a.attisdropped and a.attnotnull and not a.atthasdef and a.attidentity = ''
+        where a.attrelid = w.companion and a.attnum > 0 and not a.attisdropped
+          and a.attnotnull and not a.atthasdef and a.attidentity = ''
           and a.attname <> all (w.key_columns || w.target) limit 1;
     if found then
         raise exception 'companion table % has column %, which is NOT NULL and has no default', w.companion, quote_literal(stranger)
@@ -107,7 +110,7 @@ declare
 begin
     select t.n_tup_upd, t.n_live_tup into s from pg_stat_all_tables t where t.relid = w.relation;
     if w.companion is null and w.index_kind <> 'none' and s.n_tup_upd > greatest(10000, 2 * s.n_live_tup) then
-        raise warning 'table % has seen % updates of % rows: with an HNSW index on the same row each of them gets slower (about 2 ms)',
+        raise warning 'table % has seen % updates of % rows: an HNSW index on the same row makes each of them about 2 ms slower',
             w.relation, s.n_tup_upd, s.n_live_tup
             using hint = 'Keep the vector in a table of its own: companion => ''some_table''.';
     end if;

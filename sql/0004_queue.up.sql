@@ -4,7 +4,7 @@
 create function sidecar.create_queue(watch_id integer, key_definitions text[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    keys text := (select string_agg(format('k%s %s', i, key_definitions[i]), ', ' order by i) from generate_subscripts(key_definitions, 1) i);
+    keys text := sidecar.for_each_key(key_definitions, key_definitions, 'k%1$s %3$s');
 begin
     -- "Bring this key up to date." Append-only, duplicates are fine; a NULL key is a TRUNCATE. The small fillfactor keeps
     -- leases HOT. The partial index holds the backfill's few outstanding events, so that its share of the claims need
@@ -42,8 +42,8 @@ end $$;
 create function sidecar.create_ledger(watch_id integer, key_definitions text[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    keys text := (select string_agg(format('k%s %s', i, key_definitions[i]), ', ' order by i) from generate_subscripts(key_definitions, 1) i);
-    key_names text := (select string_agg('k' || i, ', ' order by i) from generate_subscripts(key_definitions, 1) i);
+    keys text := sidecar.for_each_key(key_definitions, key_definitions, 'k%1$s %3$s');
+    key_names text := sidecar.for_each_key(key_definitions, null, 'k%1$s');
 begin
     execute format($sql$
         create table sidecar.ledger_%1$s (

@@ -7,7 +7,8 @@
 create function sidecar.report_breakage(watch_id integer, code text, message text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    if not exists (select from sidecar.breakages b where b.watch_id = report_breakage.watch_id and b.code = report_breakage.code) then
+    if not exists (select from sidecar.breakages b
+                   where b.watch_id = report_breakage.watch_id and b.code = report_breakage.code) then
         raise warning 'sidecar: watch % could not record a change (%): %', watch_id, code, message
             using hint = 'Rows may go without a fresh vector until sidecar.watch is called again: see sidecar.status.';
         insert into sidecar.breakages (watch_id, code, message) values (watch_id, code, message);
@@ -33,18 +34,13 @@ end $$;
 create function sidecar.create_trigger_functions(w sidecar.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    k text;                 -- k1, k2
-    rows_key text;          -- r.id, r.region
-    new_key text;
-    old_key text;
-    key_changed text;
+    k text := sidecar.for_each_key(w.key_columns, null, 'k%1$s');           -- k1, k2
+    rows_key text := sidecar.for_each_key(w.key_columns, null, 'r.%2$I');   -- r.id, r.region
+    new_key text := sidecar.for_each_key(w.key_columns, null, 'new.%2$I');
+    old_key text := sidecar.for_each_key(w.key_columns, null, 'old.%2$I');
+    key_changed text := sidecar.for_each_key(w.key_columns, null,
+        'new.%2$I::text collate "C" is distinct from old.%2$I::text collate "C"', ' or ');
 begin
-    select string_agg('k' || i, ', ' order by i), string_agg(format('r.%I', c), ', ' order by i),
-           string_agg(format('new.%I', c), ', ' order by i), string_agg(format('old.%I', c), ', ' order by i),
-           string_agg(format('new.%1$I::text collate "C" is distinct from old.%1$I::text collate "C"', c), ' or ' order by i)
-        into k, rows_key, new_key, old_key, key_changed
-        from unnest(w.key_columns) with ordinality as u(c, i);
-
     execute format($outer$
         create or replace function sidecar.enqueue_%1$s_statement() returns trigger
         language plpgsql security definer set search_path = pg_catalog, pg_temp as $f$
@@ -106,14 +102,15 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     select exists (select from pg_trigger t
                    where t.tgrelid in (select w.relation union all select p.relid from pg_partition_tree(w.relation) p)
                      and not t.tgisinternal and t.tgtype & 1 = 1 and t.tgtype & 2 = 2 and t.tgtype & 16 = 16)
-        or exists (select from pg_attribute a where a.attrelid = w.relation and a.attname = any (w.source || w.key_columns) and a.attgenerated <> '');
+        or exists (select from pg_attribute a
+                   where a.attrelid = w.relation and a.attname = any (w.source || w.key_columns) and a.attgenerated <> '');
 $$;
 
 -- Whether logical replication writes to the table or a partition of it: triggers fire then only if they are ENABLE ALWAYS.
 create function sidecar.is_subscribed(relation regclass) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select exists (select from pg_subscription_rel s
-                   where s.srrelid in (select is_subscribed.relation union all select p.relid from pg_partition_tree(is_subscribed.relation) p));
+    select exists (select from pg_subscription_rel s where s.srrelid in (
+        select is_subscribed.relation union all select p.relid from pg_partition_tree(is_subscribed.relation) p));
 $$;
 
 -- Statement triggers miss rows that come in through a partition tree or by logical replication.
@@ -124,8 +121,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- One of a watch's triggers. `event`: 'after update of title'; `manner`: 'for each row when (…)'; `call`: 'row()'.
-create function sidecar.create_trigger(w sidecar.watches, suffix text, event text, home regclass, manner text, call text) returns void
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+create function sidecar.create_trigger(w sidecar.watches, suffix text, event text, home regclass, manner text, call text)
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     execute format('create trigger sidecar_%1$s_%2$s after %3$s on %4$s %5$s execute function sidecar.enqueue_%1$s_%6$s',
                    w.id, suffix, event, home, manner, call);
@@ -153,23 +150,26 @@ begin
         perform sidecar.create_trigger(w, 'insert', 'insert', w.relation, 'for each row', 'row()');
         perform sidecar.create_trigger(w, 'delete', 'delete', w.relation, 'for each row', 'row()');
     else
-        perform sidecar.create_trigger(w, 'insert', 'insert', w.relation, 'referencing new table as changed_rows for each statement', 'statement()');
-        perform sidecar.create_trigger(w, 'delete', 'delete', w.relation, 'referencing old table as changed_rows for each statement', 'statement()');
+        perform sidecar.create_trigger(w, 'insert', 'insert', w.relation,
+                                       'referencing new table as changed_rows for each statement', 'statement()');
+        perform sidecar.create_trigger(w, 'delete', 'delete', w.relation,
+                                       'referencing old table as changed_rows for each statement', 'statement()');
     end if;
     perform sidecar.create_trigger(w, 'update', 'update' || case when unnamed then '' else ' of ' || of_columns end, w.relation,
                                    format('for each row when (%s)', changed), 'row()');
     perform sidecar.create_trigger(w, 'truncate', 'truncate', w.relation, 'for each statement', 'statement()');
     -- Somebody else wrote the vector: an ORM that saves whole rows puts an old one back. `force`: never skipped.
     perform sidecar.create_trigger(w, 'target',
-        'update' || case when unnamed and w.companion is null then '' else format(' of %I', w.target) end, coalesce(w.companion, w.relation),
+        'update' || case when unnamed and w.companion is null then '' else format(' of %I', w.target) end,
+        coalesce(w.companion, w.relation),
         format('for each row when (current_setting(''sidecar.writer'', true) is distinct from ''on'' and '
                'case when old.%1$I is null or new.%1$I is null then (old.%1$I is null) <> (new.%1$I is null) '
                'else old.%1$I operator(%2$I.<>) new.%1$I end)', w.target, sidecar.vector_schema()), 'row(''force'')');
 end $$;
 
 -- Those that stand on the watched table and its companion. `fires`: a user may have disabled one.
-create function sidecar.triggers_of(w sidecar.watches, out name name, out home regclass, out for_row boolean, out names_columns boolean,
-                                    out fires boolean)
+create function sidecar.triggers_of(w sidecar.watches, out name name, out home regclass, out for_row boolean,
+                                    out names_columns boolean, out fires boolean)
 returns setof record language sql stable set search_path = pg_catalog, pg_temp as $$
     select t.tgname, t.tgrelid::regclass, t.tgtype & 1 = 1, t.tgattr <> ''::int2vector,
            t.tgenabled = 'A' or (t.tgenabled = 'O' and not sidecar.is_subscribed(t.tgrelid)) from pg_trigger t
@@ -190,9 +190,10 @@ end $$;
 -- become a partition.
 create function sidecar.triggers_fit(w sidecar.watches) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select count(*) = 5 and bool_and(case when t.name like '%\_update' then t.names_columns <> sidecar.changes_unnamed(w)
-                                         when t.name ~ '_(insert|delete)$' then t.for_row or not sidecar.needs_row_triggers(w.relation)
-                                         else true end)
+    select count(*) = 5 and bool_and(
+        case when t.name like '%\_update' then t.names_columns <> sidecar.changes_unnamed(w)
+             when t.name ~ '_(insert|delete)$' then t.for_row or not sidecar.needs_row_triggers(w.relation)
+             else true end)
         from sidecar.triggers_of(w) t where t.fires;
 $$;
 

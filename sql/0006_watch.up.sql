@@ -20,8 +20,10 @@ begin
             null; -- The block's end has undone the set_config.
         end;
     end loop;
-    raise exception 'table % is in use: it could not be locked within %', relation, case own_timeout when '0' then '10s' else own_timeout end
-        using errcode = 'lock_not_available', hint = 'A transaction that uses it is still open. Nothing was changed; try again when it is over.';
+    raise exception 'table % is in use: it could not be locked within %', relation,
+            case own_timeout when '0' then '10s' else own_timeout end
+        using errcode = 'lock_not_available',
+              hint = 'A transaction that uses it is still open. Nothing was changed; try again when it is over.';
 end $$;
 
 -- The active or former watch of (relation, target); NULL where there was none.
@@ -46,7 +48,8 @@ begin
         return w;
     elsif n = 0 then
         raise exception 'table % is not watched', coalesce(relation::text, 'NULL') using errcode = 'undefined_object',
-            hint = format('select sidecar.watch(%L, source => …) starts it; select * from sidecar.status lists what is watched.', relation::text);
+            hint = format('select sidecar.watch(%L, source => …) starts it; select * from sidecar.status lists what is watched.',
+                          relation::text);
     elsif need_watch.target is null then
         raise exception 'table % has % watches', relation, n using errcode = 'ambiguous_column',
             hint = format('Name the target, one of: %s', targets);
@@ -71,6 +74,7 @@ end $$;
 create function sidecar.drop_target(w sidecar.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 begin
+    perform sidecar.lock_table(coalesce(w.companion, w.relation), 'access exclusive');
     if w.companion is null then
         execute format('alter table %s drop column if exists %I', w.relation, w.target);
     else
@@ -87,12 +91,13 @@ declare
     w sidecar.watches := sidecar.find_watch(relation, target);
     is_there boolean := exists (select from pg_class c where c.oid = unwatch.relation);
 begin
-    if w.id is null then
+    if w.id is null or (w.unwatched_at is not null and not drop_target) then
         w := sidecar.need_watch(relation, target);
     end if;
-    select * into w from sidecar.watches x where x.id = w.id for update; -- as whoever held it left it
-    if w.id is null or (w.unwatched_at is not null and not drop_target) then
-        perform sidecar.need_watch(relation, target);
+    select * into w from sidecar.watches x where x.id = w.id and (x.unwatched_at is null or drop_target) for update;
+    if not found then
+        raise exception 'table % is not watched any longer', relation using errcode = 'undefined_object',
+            hint = 'Another session has just ended the watch.';
     end if;
     perform sidecar.release_tables(w);
     if drop_target and exists (select from pg_class c where c.oid = coalesce(w.companion, w.relation)) then
@@ -113,19 +118,14 @@ language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     definitions text[] := (sidecar.primary_key_of(w.relation)).definitions;
 begin
-    if to_regclass(format('sidecar.events_%s', w.id)) is null then
-        perform sidecar.create_queue(w.id, definitions);
-    end if;
+    perform sidecar.create_queue(w.id, definitions);
     if to_regclass(format('sidecar.ledger_%s', w.id)) is null then
         perform sidecar.create_ledger(w.id, definitions);
     end if;
     perform sidecar.create_trigger_functions(w);
-    perform sidecar.drop_triggers(w);
     perform sidecar.create_triggers(w);
     perform sidecar.start_scan(w.id, 'backfill');
     insert into sidecar.progress (watch_id) values (w.id) on conflict do nothing;
-    delete from sidecar.breakages b where b.watch_id = w.id;
-    update sidecar.watches x set broken = null where x.id = w.id;
     perform pg_notify('sidecar_watches', '');
 end $$;
 
@@ -166,16 +166,20 @@ declare
     other sidecar.watches;
     fits boolean := (former.key_types, former.dimensions) = (wanted.key_types, wanted.dimensions);
 begin
-    select * into other from sidecar.watches w where w.id is distinct from former.id and
-        (w.companion = wanted.companion or (coalesce(w.companion, w.relation) = coalesce(wanted.companion, wanted.relation) and w.target = wanted.target));
+    select * into other from sidecar.watches w
+        where w.id is distinct from former.id and coalesce(w.companion, w.relation) = coalesce(wanted.companion, wanted.relation)
+          and (w.target = wanted.target or w.companion = wanted.companion);
     if found then
-        raise exception 'column % of % holds the vectors of another watch, on %', quote_literal(other.target), coalesce(other.companion, other.relation), other.relation
-            using errcode = 'duplicate_object', hint = format('Name another one, or: select sidecar.unwatch(%L, %L, drop_target => true)', other.relation, other.target);
+        raise exception 'column % of % holds the vectors of another watch, on %', quote_literal(other.target),
+                coalesce(other.companion, other.relation), other.relation
+            using errcode = 'duplicate_object', hint = format('Name another one, or: select sidecar.unwatch(%L, %L, drop_target => true)',
+                                                              other.relation, other.target);
     end if;
     if former.id is null then
-        insert into sidecar.watches (relation, key_columns, key_types, kind, source, target, companion, dimensions, index_kind, model)
-            values (wanted.relation, wanted.key_columns, wanted.key_types, wanted.kind, wanted.source, wanted.target, wanted.companion,
-                    wanted.dimensions, wanted.index_kind, wanted.model)
+        insert into sidecar.watches (relation, key_columns, key_types, kind, source, target, companion, dimensions, index_kind,
+                                     model)
+            values (wanted.relation, wanted.key_columns, wanted.key_types, wanted.kind, wanted.source, wanted.target,
+                    wanted.companion, wanted.dimensions, wanted.index_kind, wanted.model)
             returning * into saved;
         return saved;
     end if;
@@ -184,8 +188,9 @@ begin
     end if;
     -- The new generation voids what the ledger says until the backfill has looked at the row: it may have changed since.
     update sidecar.watches w
-        set key_columns = wanted.key_columns, key_types = wanted.key_types, kind = wanted.kind, source = wanted.source, companion = wanted.companion,
-            dimensions = wanted.dimensions, index_kind = wanted.index_kind, model = wanted.model, unwatched_at = null, created_at = now(),
+        set key_columns = wanted.key_columns, key_types = wanted.key_types, kind = wanted.kind, source = wanted.source,
+            companion = wanted.companion, dimensions = wanted.dimensions, index_kind = wanted.index_kind, model = wanted.model,
+            unwatched_at = null, created_at = now(),
             truncated_gen = nextval('sidecar.generation'), paused = former.paused and former.unwatched_at is null,
             fingerprint = case when former.dimensions = wanted.dimensions then w.fingerprint end,
             encoder = case when former.dimensions = wanted.dimensions then w.encoder end

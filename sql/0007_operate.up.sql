@@ -8,14 +8,14 @@ set datestyle = 'ISO, YMD' set intervalstyle = 'postgres' set timezone = 'UTC' s
 declare
     canonical jsonb;
 begin
-    if jsonb_typeof(key) is distinct from 'object'
-       or (select array_agg(k order by k) from jsonb_object_keys(key) k) is distinct from (select array_agg(c order by c) from unnest(w.key_columns) c) then
+    if jsonb_typeof(key) is distinct from 'object' or (select array_agg(k order by k) from jsonb_object_keys(key) k)
+            is distinct from (select array_agg(c order by c) from unnest(w.key_columns) c) then
         raise exception 'key % does not name the key columns of %', coalesce(key::text, 'NULL'), w.relation
             using errcode = 'invalid_parameter_value',
                   hint = format('Say: key => ''{%s}''', (select string_agg(to_json(c) || ': …', ', ') from unnest(w.key_columns) c));
     end if;
-    execute (select format('select jsonb_build_object(%s)', string_agg(format('%1$L, ($1->>%1$L)::%2$s', c, w.key_types[i]), ', ' order by i))
-             from unnest(w.key_columns) with ordinality as u(c, i)) into canonical using key;
+    execute format('select jsonb_build_object(%s)', sidecar.for_each_key(w.key_columns, w.key_types, '%2$L, ($1->>%2$L)::%3$s'))
+        into canonical using key;
     return canonical;
 end $$;
 
@@ -47,8 +47,8 @@ language sql set search_path = pg_catalog, pg_temp as $$ select sidecar.set_paus
 
 -- Enqueues failed rows again: one key, one reason, or all. Returns how many. It only inserts events: the failures are
 -- deleted when the rows are done.
-create function sidecar.retry(relation regclass, target text default null, key jsonb default null, reason text default null) returns bigint
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+create function sidecar.retry(relation regclass, target text default null, key jsonb default null, reason text default null)
+returns bigint language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     w sidecar.watches := sidecar.need_watch(relation, target);
     wanted_key jsonb := case when key is not null then sidecar.canonical_key(w, key) end;
@@ -56,9 +56,8 @@ declare
 begin
     execute format('insert into sidecar.events_%s (%s, force) select %s, true from sidecar.dead_letters d
                     where d.watch_id = $1 and ($2 is null or d.key = $2) and ($3 is null or d.reason = $3)',
-        w.id,
-        (select string_agg('k' || i, ', ' order by i) from generate_subscripts(w.key_columns, 1) i),
-        (select string_agg(format('(d.key->>%L)::%s', w.key_columns[i], w.key_types[i]), ', ' order by i) from generate_subscripts(w.key_columns, 1) i))
+        w.id, sidecar.for_each_key(w.key_columns, null, 'k%1$s'),
+        sidecar.for_each_key(w.key_columns, w.key_types, '(d.key->>%2$L)::%3$s'))
         using w.id, wanted_key, reason;
     get diagnostics enqueued = row_count;
     if enqueued > 0 then
@@ -98,7 +97,8 @@ begin
     perform pg_advisory_xact_lock(hashtextextended('sidecar.raise_generation', 0));
     for w in select x.id, x.truncated_gen from sidecar.watches x loop
         used := greatest(used, w.truncated_gen);
-        for found_gen in select sidecar.highest_generation(format('sidecar.%s_%s', t, w.id)) from unnest(array['ledger', 'events', 'delayed']) t loop
+        for found_gen in select sidecar.highest_generation(format('sidecar.%s_%s', t, w.id))
+                         from unnest(array['ledger', 'events', 'delayed']) t loop
             used := greatest(used, found_gen);
         end loop;
     end loop;

@@ -48,8 +48,8 @@ end $$;
 -- 't.id = ($1->>''id'')::bigint and …', or with our names 't.k1 = …': a condition for a canonical key in $1.
 create function sidecar.key_condition(w sidecar.watches, ours boolean) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select string_agg(format('t.%s = ($1->>%L)::%s', case when ours then 'k' || i else quote_ident(c) end, c, w.key_types[i]), ' and ' order by i)
-        from unnest(w.key_columns) with ordinality as u(c, i);
+    select sidecar.for_each_key(w.key_columns, w.key_types,
+        case when ours then 't.k%1$s' else 't.%2$I' end || ' = ($1->>%2$L)::%3$s', ' and ');
 $$;
 
 create function sidecar.wait_one_embedded(w sidecar.watches, key jsonb, deadline timestamptz, timeout_ms integer) returns void
@@ -64,7 +64,8 @@ begin
     wanted_gen := sidecar.newest_event(w, key);
     loop
         -- Each statement of a READ COMMITTED transaction takes a new snapshot, so this sees what the sidecar commits.
-        execute format('select t.gen, t.content_hash from sidecar.ledger_%s t join sidecar.watches x on x.id = $2 and t.gen > x.truncated_gen
+        execute format('select t.gen, t.content_hash
+                        from sidecar.ledger_%s t join sidecar.watches x on x.id = $2 and t.gen > x.truncated_gen
                         where %s and t.content_hash is not null and not exists (select from sidecar.scans s
                             where s.watch_id = $2 and s.purpose = ''clear'' and s.finished_at is null)', w.id, condition)
             into entry using key, w.id;
@@ -75,7 +76,8 @@ begin
         perform sidecar.check_row_exists(w, key);
         if clock_timestamp() >= deadline then
             raise exception 'row % of % was not embedded within % ms', key, w.relation, timeout_ms
-                using errcode = 'SC001', hint = format('The watch on %s: %s. See sidecar.status.', w.target, sidecar.state_of(w, 1));
+                using errcode = 'SC001',
+                      hint = format('The watch on %s: %s. See sidecar.status.', w.target, sidecar.state_of(w, 1));
         end if;
         perform pg_sleep(least(pause_s, greatest(0, extract(epoch from deadline - clock_timestamp()))));
         pause_s := least(pause_s * 1.5, 0.05);
@@ -105,7 +107,8 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     is_there boolean;
 begin
-    execute format('select exists (select from %s t where %s)', w.relation, sidecar.key_condition(w, ours => false)) into is_there using key;
+    execute format('select exists (select from %s t where %s)', w.relation, sidecar.key_condition(w, ours => false))
+        into is_there using key;
     if not is_there then
         raise exception 'table % has no row %', w.relation, key using errcode = '02000',
             hint = 'It may have been deleted, or inserted by a transaction that is still open.';
@@ -116,8 +119,9 @@ create function sidecar.check_not_failed(w sidecar.watches, key jsonb, content_h
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     if content_hash = 'failed' then
-        raise exception 'row % of % cannot be embedded: %', key, w.relation, coalesce(
-                (select d.reason || ': ' || d.message from sidecar.dead_letters d where d.watch_id = w.id and d.key = check_not_failed.key), 'unknown reason')
+        raise exception 'row % of % cannot be embedded: %', key, w.relation,
+                coalesce((select d.reason || ': ' || d.message from sidecar.dead_letters d
+                          where d.watch_id = w.id and d.key = check_not_failed.key), 'unknown reason')
             using errcode = 'SC002', hint = 'Mend the row, or: select sidecar.retry(…). See sidecar.failures.';
     end if;
 end $$;

@@ -3,7 +3,8 @@ do $$
 begin
     if exists (select from sidecar.watches where unwatched_at is null) then
         raise exception 'there are active watches' using errcode = 'dependent_objects_still_exist',
-            hint = 'End each of them first: select sidecar.unwatch(relation, target) from sidecar.watches where unwatched_at is null;';
+            hint = 'End each of them first: '
+                   'select sidecar.unwatch(relation, target) from sidecar.watches where unwatched_at is null;';
     end if;
 end $$;
 drop view sidecar.failures;

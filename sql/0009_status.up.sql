@@ -10,7 +10,8 @@ begin
     with leaf as (
         select count_rows.relation::oid as oid union select p.relid from pg_partition_tree(count_rows.relation) p where p.isleaf
     ), size as (
-        select c.reltuples, c.relpages, pg_relation_size(c.oid) / page_bytes as pages from leaf join pg_class c using (oid) where c.relkind = 'r'
+        select c.reltuples, c.relpages, pg_relation_size(c.oid) / page_bytes as pages
+        from leaf join pg_class c using (oid) where c.relkind = 'r'
     )
     select sum(s.reltuples * s.pages / greatest(s.relpages, 1))::bigint,
            sum(s.pages) * page_bytes > 16 * 1024 * 1024 and bool_and(s.reltuples >= 0 and (s.relpages > 0 or s.pages = 0))
@@ -74,7 +75,7 @@ begin
         return format('select * from %s order by %s limit 10', w.relation, distance);
     end if;
     return format('select t.* from %s e join %s t using (%s) order by %s limit 10', w.companion, w.relation,
-        (select string_agg(quote_ident(c), ', ' order by i) from unnest(w.key_columns) with ordinality as u(c, i)), distance);
+                  sidecar.for_each_key(w.key_columns, null, '%2$I'), distance);
 end $$;
 
 -- What the watch is doing, or why it is not.
@@ -114,7 +115,8 @@ begin
     elsif w.companion is not null and not exists (select from pg_class c where c.oid = w.companion) then
         return 'the companion table is gone: call sidecar.watch again with replace => true';
     elsif exists (select from sidecar.breakages b where b.watch_id = w.id) then
-        return (select string_agg(distinct b.message, '; ') from sidecar.breakages b where b.watch_id = w.id) || ': call sidecar.watch again';
+        return (select string_agg(distinct b.message, '; ') || ': call sidecar.watch again'
+                from sidecar.breakages b where b.watch_id = w.id);
     elsif w.broken is not null then
         return w.broken || ': call sidecar.watch again';
     elsif not sidecar.triggers_fit(w) then
@@ -128,11 +130,12 @@ end $$;
 create function sidecar.count_queue(w sidecar.watches, out keys bigint, out updates bigint, out oldest timestamptz)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    k text := (select string_agg('k' || i, ', ' order by i) from generate_subscripts(w.key_columns, 1) i);
+    k text := sidecar.for_each_key(w.key_columns, null, 'k%1$s');
 begin
     execute format('select count(q.k1), count(l.gen), min(q.enqueued_at)
                     from (select %2$s, min(enqueued_at) as enqueued_at
-                          from (select %2$s, enqueued_at from sidecar.events_%1$s union all select %2$s, enqueued_at from sidecar.delayed_%1$s) e
+                          from (select %2$s, enqueued_at from sidecar.events_%1$s
+                                union all select %2$s, enqueued_at from sidecar.delayed_%1$s) e
                           group by %2$s) q
                     left join (select %2$s, gen from sidecar.ledger_%1$s where content_hash is not null) l using (%2$s)', w.id, k)
         into keys, updates, oldest;
@@ -158,11 +161,11 @@ end $$;
 create function sidecar.count_unknown(w sidecar.watches) returns bigint
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    same text := (select string_agg(format('t.%I = l.k%s', c, i), ' and ') from unnest(w.key_columns) with ordinality as u(c, i));
     n bigint;
 begin
-    execute format('select count(*) from %s t where not exists (select from sidecar.ledger_%s l where %s and l.content_hash is not null)',
-                   w.relation, w.id, same) into n;
+    execute format('select count(*) from %s t
+                    where not exists (select from sidecar.ledger_%s l where %s and l.content_hash is not null)',
+                   w.relation, w.id, sidecar.for_each_key(w.key_columns, null, 't.%2$I = l.k%1$s', ' and ')) into n;
     return n;
 end $$;
 
@@ -172,7 +175,8 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     home regclass := coalesce(w.companion, w.relation);
     hnsw record;
-    build text := (select format('building: %s %s%%', p.phase, coalesce(round(100.0 * p.blocks_done / nullif(p.blocks_total, 0)), 0))
+    build text := (select format('building: %s %s%%', p.phase,
+                                 coalesce(round(100.0 * p.blocks_done / nullif(p.blocks_total, 0)), 0))
                    from pg_stat_progress_create_index p where p.relid = home limit 1);
 begin
     select f.index, f.valid into hnsw from sidecar.find_index(home, w.target) f;
@@ -192,7 +196,8 @@ declare
     ledger record;
     queue record;
 begin
-    for w in select * from sidecar.watches x where x.unwatched_at is null and (only_relation is null or x.relation = only_relation) order by x.id loop
+    for w in select * from sidecar.watches x
+             where x.unwatched_at is null and (only_relation is null or x.relation = only_relation) order by x.id loop
         relation := w.relation; target := w.target; kind := w.kind; source := w.source; companion := w.companion;
         fingerprint := w.fingerprint; model := coalesce(w.encoder, w.model); watch_id := w.id;
         rows := null; query := null; estimated := false;
@@ -207,7 +212,8 @@ begin
         -- A row that is neither in the ledger nor in the queue has still to be met by the backfill. Once that is over the
         -- queue alone knows: the difference of two estimates would never come to rest.
         pending := case when exact and rows is not null then sidecar.count_unknown(w) + queue.updates
-            when exists (select from sidecar.scans s where s.watch_id = w.id and s.purpose in ('clear', 'backfill') and s.finished_at is null)
+            when exists (select from sidecar.scans s
+                         where s.watch_id = w.id and s.purpose in ('clear', 'backfill') and s.finished_at is null)
                 then greatest(rows - ledger.entries, queue.keys - queue.updates) + queue.updates
             else queue.keys end;
         estimated := estimated or ledger.estimated;

@@ -64,14 +64,14 @@ CREATE FUNCTION sidecar.canonical_key(w sidecar.watches, key jsonb) RETURNS json
 declare
     canonical jsonb;
 begin
-    if jsonb_typeof(key) is distinct from 'object'
-       or (select array_agg(k order by k) from jsonb_object_keys(key) k) is distinct from (select array_agg(c order by c) from unnest(w.key_columns) c) then
+    if jsonb_typeof(key) is distinct from 'object' or (select array_agg(k order by k) from jsonb_object_keys(key) k)
+            is distinct from (select array_agg(c order by c) from unnest(w.key_columns) c) then
         raise exception 'key % does not name the key columns of %', coalesce(key::text, 'NULL'), w.relation
             using errcode = 'invalid_parameter_value',
                   hint = format('Say: key => ''{%s}''', (select string_agg(to_json(c) || ': …', ', ') from unnest(w.key_columns) c));
     end if;
-    execute (select format('select jsonb_build_object(%s)', string_agg(format('%1$L, ($1->>%1$L)::%2$s', c, w.key_types[i]), ', ' order by i))
-             from unnest(w.key_columns) with ordinality as u(c, i)) into canonical using key;
+    execute format('select jsonb_build_object(%s)', sidecar.for_each_key(w.key_columns, w.key_types, '%2$L, ($1->>%2$L)::%3$s'))
+        into canonical using key;
     return canonical;
 end $_$;
 
@@ -82,7 +82,8 @@ CREATE FUNCTION sidecar.changes_unnamed(w sidecar.watches) RETURNS boolean
     select exists (select from pg_trigger t
                    where t.tgrelid in (select w.relation union all select p.relid from pg_partition_tree(w.relation) p)
                      and not t.tgisinternal and t.tgtype & 1 = 1 and t.tgtype & 2 = 2 and t.tgtype & 16 = 16)
-        or exists (select from pg_attribute a where a.attrelid = w.relation and a.attname = any (w.source || w.key_columns) and a.attgenerated <> '');
+        or exists (select from pg_attribute a
+                   where a.attrelid = w.relation and a.attname = any (w.source || w.key_columns) and a.attgenerated <> '');
 $$;
 
 CREATE FUNCTION sidecar.check_companion(w sidecar.watches) RETURNS void
@@ -98,19 +99,21 @@ begin
     if w.companion = w.relation then
         raise exception 'table % cannot be its own companion', w.relation using errcode = 'invalid_parameter_value', hint = made;
     elsif not exists (select from pg_constraint c where c.conrelid = w.companion and c.contype = 'p')
-          or (select row(p.columns, p.types) from sidecar.primary_key_of(w.companion) p) is distinct from row(key.columns, key.types) then
+          or (select (p.columns, p.types) <> (key.columns, key.types) from sidecar.primary_key_of(w.companion) p) then
         raise exception 'companion table % has another primary key than %', w.companion, w.relation
             using errcode = 'invalid_table_definition',
                   hint = format('It needs primary key (%s) with the same types. ', array_to_string(key.columns, ', ')) || made;
     end if;
-    perform from pg_attribute a where a.attrelid = w.companion and a.attname = w.target and not a.attisdropped and a.attgenerated = ''
-        and a.atttypid = format('%I.vector', sidecar.vector_schema())::regtype and a.atttypmod = w.dimensions;
+    perform from pg_attribute a
+        where a.attrelid = w.companion and a.attname = w.target and not a.attisdropped and a.attgenerated = ''
+          and a.atttypid = format('%I.vector', sidecar.vector_schema())::regtype and a.atttypmod = w.dimensions;
     if not found then
         raise exception 'companion table % has no column % of type vector(%)', w.companion, quote_literal(w.target), w.dimensions
             using errcode = 'datatype_mismatch', hint = made;
     end if;
     select a.attname into stranger from pg_attribute a
-        where a.attrelid = w.companion and a.attnum > 0 and not a.attisdropped and a.attnotnull and not a.atthasdef and a.attidentity = ''
+        where a.attrelid = w.companion and a.attnum > 0 and not a.attisdropped
+          and a.attnotnull and not a.atthasdef and a.attidentity = ''
           and a.attname <> all (w.key_columns || w.target) limit 1;
     if found then
         raise exception 'companion table % has column %, which is NOT NULL and has no default', w.companion, quote_literal(stranger)
@@ -150,8 +153,9 @@ CREATE FUNCTION sidecar.check_not_failed(w sidecar.watches, key jsonb, content_h
     AS $$
 begin
     if content_hash = 'failed' then
-        raise exception 'row % of % cannot be embedded: %', key, w.relation, coalesce(
-                (select d.reason || ': ' || d.message from sidecar.dead_letters d where d.watch_id = w.id and d.key = check_not_failed.key), 'unknown reason')
+        raise exception 'row % of % cannot be embedded: %', key, w.relation,
+                coalesce((select d.reason || ': ' || d.message from sidecar.dead_letters d
+                          where d.watch_id = w.id and d.key = check_not_failed.key), 'unknown reason')
             using errcode = 'SC002', hint = 'Mend the row, or: select sidecar.retry(…). See sidecar.failures.';
     end if;
 end $$;
@@ -210,7 +214,8 @@ begin
             using errcode = 'wrong_object_type', hint = 'Use declarative partitioning, or a table of its own.';
     elsif not pg_has_role(class.relowner, 'usage') then
         raise exception 'only the owner of % can watch it, and role "%" is not', relation, current_user
-            using errcode = 'insufficient_privilege', hint = format('Let %I call this: set role %1$I;', pg_get_userbyid(class.relowner));
+            using errcode = 'insufficient_privilege',
+                  hint = format('Let %I call this: set role %1$I;', pg_get_userbyid(class.relowner));
     end if;
 end $_$;
 
@@ -221,7 +226,8 @@ CREATE FUNCTION sidecar.check_row_exists(w sidecar.watches, key jsonb) RETURNS v
 declare
     is_there boolean;
 begin
-    execute format('select exists (select from %s t where %s)', w.relation, sidecar.key_condition(w, ours => false)) into is_there using key;
+    execute format('select exists (select from %s t where %s)', w.relation, sidecar.key_condition(w, ours => false))
+        into is_there using key;
     if not is_there then
         raise exception 'table % has no row %', w.relation, key using errcode = '02000',
             hint = 'It may have been deleted, or inserted by a transaction that is still open.';
@@ -261,7 +267,8 @@ begin
         raise exception 'companion % has too many dots', quote_literal(companion) using errcode = 'invalid_name',
             hint = 'Name a table, or schema.table.';
     elsif cardinality(parts) = 1 then
-        return format('%I.%I', (select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation), parts[1]);
+        return (select format('%I.%I', n.nspname, parts[1]) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                where c.oid = relation);
     end if;
     return case when companion is not null then format('%I.%I', parts[1], parts[2]) end;
 end $$;
@@ -287,11 +294,12 @@ CREATE FUNCTION sidecar.count_queue(w sidecar.watches, OUT keys bigint, OUT upda
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-    k text := (select string_agg('k' || i, ', ' order by i) from generate_subscripts(w.key_columns, 1) i);
+    k text := sidecar.for_each_key(w.key_columns, null, 'k%1$s');
 begin
     execute format('select count(q.k1), count(l.gen), min(q.enqueued_at)
                     from (select %2$s, min(enqueued_at) as enqueued_at
-                          from (select %2$s, enqueued_at from sidecar.events_%1$s union all select %2$s, enqueued_at from sidecar.delayed_%1$s) e
+                          from (select %2$s, enqueued_at from sidecar.events_%1$s
+                                union all select %2$s, enqueued_at from sidecar.delayed_%1$s) e
                           group by %2$s) q
                     left join (select %2$s, gen from sidecar.ledger_%1$s where content_hash is not null) l using (%2$s)', w.id, k)
         into keys, updates, oldest;
@@ -307,7 +315,8 @@ begin
     with leaf as (
         select count_rows.relation::oid as oid union select p.relid from pg_partition_tree(count_rows.relation) p where p.isleaf
     ), size as (
-        select c.reltuples, c.relpages, pg_relation_size(c.oid) / page_bytes as pages from leaf join pg_class c using (oid) where c.relkind = 'r'
+        select c.reltuples, c.relpages, pg_relation_size(c.oid) / page_bytes as pages
+        from leaf join pg_class c using (oid) where c.relkind = 'r'
     )
     select sum(s.reltuples * s.pages / greatest(s.relpages, 1))::bigint,
            sum(s.pages) * page_bytes > 16 * 1024 * 1024 and bool_and(s.reltuples >= 0 and (s.relpages > 0 or s.pages = 0))
@@ -321,38 +330,37 @@ end $$;
 CREATE FUNCTION sidecar.count_unknown(w sidecar.watches) RETURNS bigint
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
 declare
-    same text := (select string_agg(format('t.%I = l.k%s', c, i), ' and ') from unnest(w.key_columns) with ordinality as u(c, i));
     n bigint;
 begin
-    execute format('select count(*) from %s t where not exists (select from sidecar.ledger_%s l where %s and l.content_hash is not null)',
-                   w.relation, w.id, same) into n;
+    execute format('select count(*) from %s t
+                    where not exists (select from sidecar.ledger_%s l where %s and l.content_hash is not null)',
+                   w.relation, w.id, sidecar.for_each_key(w.key_columns, null, 't.%2$I = l.k%1$s', ' and ')) into n;
     return n;
-end $$;
+end $_$;
 
 CREATE FUNCTION sidecar.create_companion(w sidecar.watches, name text) RETURNS regclass
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
 declare
     key record := sidecar.primary_key_of(w.relation);
 begin
     execute format('create table %s (%s, %I %I.vector(%s) not null, primary key (%s))', name,
-        (select string_agg(format('%I %s', key.columns[i], key.definitions[i]), ', ' order by i) from generate_subscripts(key.columns, 1) i),
-        w.target, sidecar.vector_schema(), w.dimensions,
-        (select string_agg(quote_ident(c), ', ' order by i) from unnest(key.columns) with ordinality as u(c, i)));
+        sidecar.for_each_key(key.columns, key.definitions, '%2$I %3$s'), w.target, sidecar.vector_schema(), w.dimensions,
+        sidecar.for_each_key(key.columns, null, '%2$I'));
     perform sidecar.check_relation(to_regclass(name));  -- nor in a temporary schema, nor in ours
     return to_regclass(name);
-end $$;
+end $_$;
 
 CREATE FUNCTION sidecar.create_ledger(watch_id integer, key_definitions text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-    keys text := (select string_agg(format('k%s %s', i, key_definitions[i]), ', ' order by i) from generate_subscripts(key_definitions, 1) i);
-    key_names text := (select string_agg('k' || i, ', ' order by i) from generate_subscripts(key_definitions, 1) i);
+    keys text := sidecar.for_each_key(key_definitions, key_definitions, 'k%1$s %3$s');
+    key_names text := sidecar.for_each_key(key_definitions, null, 'k%1$s');
 begin
     execute format($sql$
         create table sidecar.ledger_%1$s (
@@ -375,7 +383,7 @@ CREATE FUNCTION sidecar.create_queue(watch_id integer, key_definitions text[]) R
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-    keys text := (select string_agg(format('k%s %s', i, key_definitions[i]), ', ' order by i) from generate_subscripts(key_definitions, 1) i);
+    keys text := sidecar.for_each_key(key_definitions, key_definitions, 'k%1$s %3$s');
 begin
     -- "Bring this key up to date." Append-only, duplicates are fine; a NULL key is a TRUNCATE. The small fillfactor keeps
     -- leases HOT. The partial index holds the backfill's few outstanding events, so that its share of the claims need
@@ -425,18 +433,13 @@ CREATE FUNCTION sidecar.create_trigger_functions(w sidecar.watches) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-    k text;                 -- k1, k2
-    rows_key text;          -- r.id, r.region
-    new_key text;
-    old_key text;
-    key_changed text;
+    k text := sidecar.for_each_key(w.key_columns, null, 'k%1$s');           -- k1, k2
+    rows_key text := sidecar.for_each_key(w.key_columns, null, 'r.%2$I');   -- r.id, r.region
+    new_key text := sidecar.for_each_key(w.key_columns, null, 'new.%2$I');
+    old_key text := sidecar.for_each_key(w.key_columns, null, 'old.%2$I');
+    key_changed text := sidecar.for_each_key(w.key_columns, null,
+        'new.%2$I::text collate "C" is distinct from old.%2$I::text collate "C"', ' or ');
 begin
-    select string_agg('k' || i, ', ' order by i), string_agg(format('r.%I', c), ', ' order by i),
-           string_agg(format('new.%I', c), ', ' order by i), string_agg(format('old.%I', c), ', ' order by i),
-           string_agg(format('new.%1$I::text collate "C" is distinct from old.%1$I::text collate "C"', c), ' or ' order by i)
-        into k, rows_key, new_key, old_key, key_changed
-        from unnest(w.key_columns) with ordinality as u(c, i);
-
     execute format($outer$
         create or replace function sidecar.enqueue_%1$s_statement() returns trigger
         language plpgsql security definer set search_path = pg_catalog, pg_temp as $f$
@@ -508,15 +511,18 @@ begin
         perform sidecar.create_trigger(w, 'insert', 'insert', w.relation, 'for each row', 'row()');
         perform sidecar.create_trigger(w, 'delete', 'delete', w.relation, 'for each row', 'row()');
     else
-        perform sidecar.create_trigger(w, 'insert', 'insert', w.relation, 'referencing new table as changed_rows for each statement', 'statement()');
-        perform sidecar.create_trigger(w, 'delete', 'delete', w.relation, 'referencing old table as changed_rows for each statement', 'statement()');
+        perform sidecar.create_trigger(w, 'insert', 'insert', w.relation,
+                                       'referencing new table as changed_rows for each statement', 'statement()');
+        perform sidecar.create_trigger(w, 'delete', 'delete', w.relation,
+                                       'referencing old table as changed_rows for each statement', 'statement()');
     end if;
     perform sidecar.create_trigger(w, 'update', 'update' || case when unnamed then '' else ' of ' || of_columns end, w.relation,
                                    format('for each row when (%s)', changed), 'row()');
     perform sidecar.create_trigger(w, 'truncate', 'truncate', w.relation, 'for each statement', 'statement()');
     -- Somebody else wrote the vector: an ORM that saves whole rows puts an old one back. `force`: never skipped.
     perform sidecar.create_trigger(w, 'target',
-        'update' || case when unnamed and w.companion is null then '' else format(' of %I', w.target) end, coalesce(w.companion, w.relation),
+        'update' || case when unnamed and w.companion is null then '' else format(' of %I', w.target) end,
+        coalesce(w.companion, w.relation),
         format('for each row when (current_setting(''sidecar.writer'', true) is distinct from ''on'' and '
                'case when old.%1$I is null or new.%1$I is null then (old.%1$I is null) <> (new.%1$I is null) '
                'else old.%1$I operator(%2$I.<>) new.%1$I end)', w.target, sidecar.vector_schema()), 'row(''force'')');
@@ -544,6 +550,7 @@ CREATE FUNCTION sidecar.drop_target(w sidecar.watches) RETURNS void
     SET client_min_messages TO 'warning'
     AS $$
 begin
+    perform sidecar.lock_table(coalesce(w.companion, w.relation), 'access exclusive');
     if w.companion is null then
         execute format('alter table %s drop column if exists %I', w.relation, w.target);
     else
@@ -575,7 +582,8 @@ begin
     elsif w.companion is not null and not exists (select from pg_class c where c.oid = w.companion) then
         return 'the companion table is gone: call sidecar.watch again with replace => true';
     elsif exists (select from sidecar.breakages b where b.watch_id = w.id) then
-        return (select string_agg(distinct b.message, '; ') from sidecar.breakages b where b.watch_id = w.id) || ': call sidecar.watch again';
+        return (select string_agg(distinct b.message, '; ') || ': call sidecar.watch again'
+                from sidecar.breakages b where b.watch_id = w.id);
     elsif w.broken is not null then
         return w.broken || ': call sidecar.watch again';
     elsif not sidecar.triggers_fit(w) then
@@ -608,6 +616,13 @@ CREATE FUNCTION sidecar.find_watch(relation regclass, target text) RETURNS sidec
     select w from sidecar.watches w where w.relation = find_watch.relation and w.target = find_watch.target;
 $$;
 
+CREATE FUNCTION sidecar.for_each_key(columns text[], types text[], pattern text, separator text DEFAULT ', '::text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select string_agg(format(pattern, i, columns[i], types[i]), separator order by i) from generate_subscripts(columns, 1) i;
+$$;
+
 CREATE FUNCTION sidecar.highest_generation(queue text) RETURNS bigint
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -628,7 +643,8 @@ CREATE FUNCTION sidecar.index_of(w sidecar.watches) RETURNS text
 declare
     home regclass := coalesce(w.companion, w.relation);
     hnsw record;
-    build text := (select format('building: %s %s%%', p.phase, coalesce(round(100.0 * p.blocks_done / nullif(p.blocks_total, 0)), 0))
+    build text := (select format('building: %s %s%%', p.phase,
+                                 coalesce(round(100.0 * p.blocks_done / nullif(p.blocks_total, 0)), 0))
                    from pg_stat_progress_create_index p where p.relid = home limit 1);
 begin
     select f.index, f.valid into hnsw from sidecar.find_index(home, w.target) f;
@@ -665,19 +681,14 @@ CREATE FUNCTION sidecar.install_watch(w sidecar.watches) RETURNS void
 declare
     definitions text[] := (sidecar.primary_key_of(w.relation)).definitions;
 begin
-    if to_regclass(format('sidecar.events_%s', w.id)) is null then
-        perform sidecar.create_queue(w.id, definitions);
-    end if;
+    perform sidecar.create_queue(w.id, definitions);
     if to_regclass(format('sidecar.ledger_%s', w.id)) is null then
         perform sidecar.create_ledger(w.id, definitions);
     end if;
     perform sidecar.create_trigger_functions(w);
-    perform sidecar.drop_triggers(w);
     perform sidecar.create_triggers(w);
     perform sidecar.start_scan(w.id, 'backfill');
     insert into sidecar.progress (watch_id) values (w.id) on conflict do nothing;
-    delete from sidecar.breakages b where b.watch_id = w.id;
-    update sidecar.watches x set broken = null where x.id = w.id;
     perform pg_notify('sidecar_watches', '');
 end $$;
 
@@ -720,16 +731,16 @@ CREATE FUNCTION sidecar.is_subscribed(relation regclass) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select exists (select from pg_subscription_rel s
-                   where s.srrelid in (select is_subscribed.relation union all select p.relid from pg_partition_tree(is_subscribed.relation) p));
+    select exists (select from pg_subscription_rel s where s.srrelid in (
+        select is_subscribed.relation union all select p.relid from pg_partition_tree(is_subscribed.relation) p));
 $$;
 
 CREATE FUNCTION sidecar.key_condition(w sidecar.watches, ours boolean) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-    select string_agg(format('t.%s = ($1->>%L)::%s', case when ours then 'k' || i else quote_ident(c) end, c, w.key_types[i]), ' and ' order by i)
-        from unnest(w.key_columns) with ordinality as u(c, i);
+    select sidecar.for_each_key(w.key_columns, w.key_types,
+        case when ours then 't.k%1$s' else 't.%2$I' end || ' = ($1->>%2$L)::%3$s', ' and ');
 $_$;
 
 CREATE FUNCTION sidecar.kind_of_column(relation regclass, name text) RETURNS text
@@ -775,7 +786,8 @@ begin
     end loop;
     if cardinality(kinds) > 1 and 'image' = any (kinds) then
         raise exception 'source % mixes pictures with other columns', kind_of_source.source
-            using errcode = 'datatype_mismatch', hint = 'Several source columns are joined as text. Watch each bytea column by itself.';
+            using errcode = 'datatype_mismatch',
+                  hint = 'Several source columns are joined as text. Watch each bytea column by itself.';
     elsif kind_of_source.kind <> kinds[1] then
         raise exception 'kind is %, but source % holds %', quote_literal(kind_of_source.kind),
             kind_of_source.source, case kinds[1] when 'image' then 'bytea (pictures)' else 'text' end
@@ -801,8 +813,10 @@ begin
             null; -- The block's end has undone the set_config.
         end;
     end loop;
-    raise exception 'table % is in use: it could not be locked within %', relation, case own_timeout when '0' then '10s' else own_timeout end
-        using errcode = 'lock_not_available', hint = 'A transaction that uses it is still open. Nothing was changed; try again when it is over.';
+    raise exception 'table % is in use: it could not be locked within %', relation,
+            case own_timeout when '0' then '10s' else own_timeout end
+        using errcode = 'lock_not_available',
+              hint = 'A transaction that uses it is still open. Nothing was changed; try again when it is over.';
 end $$;
 
 CREATE FUNCTION sidecar.need_watch(relation regclass, target text) RETURNS sidecar.watches
@@ -822,7 +836,8 @@ begin
         return w;
     elsif n = 0 then
         raise exception 'table % is not watched', coalesce(relation::text, 'NULL') using errcode = 'undefined_object',
-            hint = format('select sidecar.watch(%L, source => …) starts it; select * from sidecar.status lists what is watched.', relation::text);
+            hint = format('select sidecar.watch(%L, source => …) starts it; select * from sidecar.status lists what is watched.',
+                          relation::text);
     elsif need_watch.target is null then
         raise exception 'table % has % watches', relation, n using errcode = 'ambiguous_column',
             hint = format('Name the target, one of: %s', targets);
@@ -900,7 +915,8 @@ begin
     perform pg_advisory_xact_lock(hashtextextended('sidecar.raise_generation', 0));
     for w in select x.id, x.truncated_gen from sidecar.watches x loop
         used := greatest(used, w.truncated_gen);
-        for found_gen in select sidecar.highest_generation(format('sidecar.%s_%s', t, w.id)) from unnest(array['ledger', 'events', 'delayed']) t loop
+        for found_gen in select sidecar.highest_generation(format('sidecar.%s_%s', t, w.id))
+                         from unnest(array['ledger', 'events', 'delayed']) t loop
             used := greatest(used, found_gen);
         end loop;
     end loop;
@@ -947,7 +963,8 @@ CREATE FUNCTION sidecar.report_breakage(watch_id integer, code text, message tex
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    if not exists (select from sidecar.breakages b where b.watch_id = report_breakage.watch_id and b.code = report_breakage.code) then
+    if not exists (select from sidecar.breakages b
+                   where b.watch_id = report_breakage.watch_id and b.code = report_breakage.code) then
         raise warning 'sidecar: watch % could not record a change (%): %', watch_id, code, message
             using hint = 'Rows may go without a fresh vector until sidecar.watch is called again: see sidecar.status.';
         insert into sidecar.breakages (watch_id, code, message) values (watch_id, code, message);
@@ -972,9 +989,8 @@ declare
 begin
     execute format('insert into sidecar.events_%s (%s, force) select %s, true from sidecar.dead_letters d
                     where d.watch_id = $1 and ($2 is null or d.key = $2) and ($3 is null or d.reason = $3)',
-        w.id,
-        (select string_agg('k' || i, ', ' order by i) from generate_subscripts(w.key_columns, 1) i),
-        (select string_agg(format('(d.key->>%L)::%s', w.key_columns[i], w.key_types[i]), ', ' order by i) from generate_subscripts(w.key_columns, 1) i))
+        w.id, sidecar.for_each_key(w.key_columns, null, 'k%1$s'),
+        sidecar.for_each_key(w.key_columns, w.key_types, '(d.key->>%2$L)::%3$s'))
         using w.id, wanted_key, reason;
     get diagnostics enqueued = row_count;
     if enqueued > 0 then
@@ -992,16 +1008,20 @@ declare
     other sidecar.watches;
     fits boolean := (former.key_types, former.dimensions) = (wanted.key_types, wanted.dimensions);
 begin
-    select * into other from sidecar.watches w where w.id is distinct from former.id and
-        (w.companion = wanted.companion or (coalesce(w.companion, w.relation) = coalesce(wanted.companion, wanted.relation) and w.target = wanted.target));
+    select * into other from sidecar.watches w
+        where w.id is distinct from former.id and coalesce(w.companion, w.relation) = coalesce(wanted.companion, wanted.relation)
+          and (w.target = wanted.target or w.companion = wanted.companion);
     if found then
-        raise exception 'column % of % holds the vectors of another watch, on %', quote_literal(other.target), coalesce(other.companion, other.relation), other.relation
-            using errcode = 'duplicate_object', hint = format('Name another one, or: select sidecar.unwatch(%L, %L, drop_target => true)', other.relation, other.target);
+        raise exception 'column % of % holds the vectors of another watch, on %', quote_literal(other.target),
+                coalesce(other.companion, other.relation), other.relation
+            using errcode = 'duplicate_object', hint = format('Name another one, or: select sidecar.unwatch(%L, %L, drop_target => true)',
+                                                              other.relation, other.target);
     end if;
     if former.id is null then
-        insert into sidecar.watches (relation, key_columns, key_types, kind, source, target, companion, dimensions, index_kind, model)
-            values (wanted.relation, wanted.key_columns, wanted.key_types, wanted.kind, wanted.source, wanted.target, wanted.companion,
-                    wanted.dimensions, wanted.index_kind, wanted.model)
+        insert into sidecar.watches (relation, key_columns, key_types, kind, source, target, companion, dimensions, index_kind,
+                                     model)
+            values (wanted.relation, wanted.key_columns, wanted.key_types, wanted.kind, wanted.source, wanted.target,
+                    wanted.companion, wanted.dimensions, wanted.index_kind, wanted.model)
             returning * into saved;
         return saved;
     end if;
@@ -1010,8 +1030,9 @@ begin
     end if;
     -- The new generation voids what the ledger says until the backfill has looked at the row: it may have changed since.
     update sidecar.watches w
-        set key_columns = wanted.key_columns, key_types = wanted.key_types, kind = wanted.kind, source = wanted.source, companion = wanted.companion,
-            dimensions = wanted.dimensions, index_kind = wanted.index_kind, model = wanted.model, unwatched_at = null, created_at = now(),
+        set key_columns = wanted.key_columns, key_types = wanted.key_types, kind = wanted.kind, source = wanted.source,
+            companion = wanted.companion, dimensions = wanted.dimensions, index_kind = wanted.index_kind, model = wanted.model,
+            unwatched_at = null, created_at = now(),
             truncated_gen = nextval('sidecar.generation'), paused = former.paused and former.unwatched_at is null,
             fingerprint = case when former.dimensions = wanted.dimensions then w.fingerprint end,
             encoder = case when former.dimensions = wanted.dimensions then w.encoder end
@@ -1035,7 +1056,7 @@ begin
         return format('select * from %s order by %s limit 10', w.relation, distance);
     end if;
     return format('select t.* from %s e join %s t using (%s) order by %s limit 10', w.companion, w.relation,
-        (select string_agg(quote_ident(c), ', ' order by i) from unnest(w.key_columns) with ordinality as u(c, i)), distance);
+                  sidecar.for_each_key(w.key_columns, null, '%2$I'), distance);
 end $_$;
 
 CREATE FUNCTION sidecar.set_paused(relation regclass, target text, paused boolean) RETURNS integer
@@ -1139,7 +1160,8 @@ declare
     ledger record;
     queue record;
 begin
-    for w in select * from sidecar.watches x where x.unwatched_at is null and (only_relation is null or x.relation = only_relation) order by x.id loop
+    for w in select * from sidecar.watches x
+             where x.unwatched_at is null and (only_relation is null or x.relation = only_relation) order by x.id loop
         relation := w.relation; target := w.target; kind := w.kind; source := w.source; companion := w.companion;
         fingerprint := w.fingerprint; model := coalesce(w.encoder, w.model); watch_id := w.id;
         rows := null; query := null; estimated := false;
@@ -1154,7 +1176,8 @@ begin
         -- A row that is neither in the ledger nor in the queue has still to be met by the backfill. Once that is over the
         -- queue alone knows: the difference of two estimates would never come to rest.
         pending := case when exact and rows is not null then sidecar.count_unknown(w) + queue.updates
-            when exists (select from sidecar.scans s where s.watch_id = w.id and s.purpose in ('clear', 'backfill') and s.finished_at is null)
+            when exists (select from sidecar.scans s
+                         where s.watch_id = w.id and s.purpose in ('clear', 'backfill') and s.finished_at is null)
                 then greatest(rows - ledger.entries, queue.keys - queue.updates) + queue.updates
             else queue.keys end;
         estimated := estimated or ledger.estimated;
@@ -1221,8 +1244,9 @@ begin
             using errcode = 'datatype_mismatch', hint = format('Say dimensions => %s, or name another target.', existing.atttypmod);
     elsif existing.atttypmod = -1 and w.index_kind = 'vector' then
         raise exception 'column % has no dimensions, so it cannot have an HNSW index on vector', label
-            using errcode = 'datatype_mismatch', hint = format('Run: alter table %s alter column %I type %I.vector(%s); or say index => ''halfvec''.',
-                                                               w.relation, w.target, sidecar.vector_schema(), w.dimensions);
+            using errcode = 'datatype_mismatch',
+                  hint = format('Run: alter table %s alter column %I type %I.vector(%s); or say index => ''halfvec''.',
+                                w.relation, w.target, sidecar.vector_schema(), w.dimensions);
     elsif existing.attnotnull then
         raise exception 'column % is NOT NULL, but a new row has no vector yet', label
             using errcode = 'invalid_table_definition',
@@ -1235,9 +1259,10 @@ CREATE FUNCTION sidecar.triggers_fit(w sidecar.watches) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-    select count(*) = 5 and bool_and(case when t.name like '%\_update' then t.names_columns <> sidecar.changes_unnamed(w)
-                                         when t.name ~ '_(insert|delete)$' then t.for_row or not sidecar.needs_row_triggers(w.relation)
-                                         else true end)
+    select count(*) = 5 and bool_and(
+        case when t.name like '%\_update' then t.names_columns <> sidecar.changes_unnamed(w)
+             when t.name ~ '_(insert|delete)$' then t.for_row or not sidecar.needs_row_triggers(w.relation)
+             else true end)
         from sidecar.triggers_of(w) t where t.fires;
 $_$;
 
@@ -1258,12 +1283,13 @@ declare
     w sidecar.watches := sidecar.find_watch(relation, target);
     is_there boolean := exists (select from pg_class c where c.oid = unwatch.relation);
 begin
-    if w.id is null then
+    if w.id is null or (w.unwatched_at is not null and not drop_target) then
         w := sidecar.need_watch(relation, target);
     end if;
-    select * into w from sidecar.watches x where x.id = w.id for update; -- as whoever held it left it
-    if w.id is null or (w.unwatched_at is not null and not drop_target) then
-        perform sidecar.need_watch(relation, target);
+    select * into w from sidecar.watches x where x.id = w.id and (x.unwatched_at is null or drop_target) for update;
+    if not found then
+        raise exception 'table % is not watched any longer', relation using errcode = 'undefined_object',
+            hint = 'Another session has just ended the watch.';
     end if;
     perform sidecar.release_tables(w);
     if drop_target and exists (select from pg_class c where c.oid = coalesce(w.companion, w.relation)) then
@@ -1336,7 +1362,8 @@ begin
     wanted_gen := sidecar.newest_event(w, key);
     loop
         -- Each statement of a READ COMMITTED transaction takes a new snapshot, so this sees what the sidecar commits.
-        execute format('select t.gen, t.content_hash from sidecar.ledger_%s t join sidecar.watches x on x.id = $2 and t.gen > x.truncated_gen
+        execute format('select t.gen, t.content_hash
+                        from sidecar.ledger_%s t join sidecar.watches x on x.id = $2 and t.gen > x.truncated_gen
                         where %s and t.content_hash is not null and not exists (select from sidecar.scans s
                             where s.watch_id = $2 and s.purpose = ''clear'' and s.finished_at is null)', w.id, condition)
             into entry using key, w.id;
@@ -1347,7 +1374,8 @@ begin
         perform sidecar.check_row_exists(w, key);
         if clock_timestamp() >= deadline then
             raise exception 'row % of % was not embedded within % ms', key, w.relation, timeout_ms
-                using errcode = 'SC001', hint = format('The watch on %s: %s. See sidecar.status.', w.target, sidecar.state_of(w, 1));
+                using errcode = 'SC001',
+                      hint = format('The watch on %s: %s. See sidecar.status.', w.target, sidecar.state_of(w, 1));
         end if;
         perform pg_sleep(least(pause_s, greatest(0, extract(epoch from deadline - clock_timestamp()))));
         pause_s := least(pause_s * 1.5, 0.05);
@@ -1385,7 +1413,7 @@ declare
 begin
     select t.n_tup_upd, t.n_live_tup into s from pg_stat_all_tables t where t.relid = w.relation;
     if w.companion is null and w.index_kind <> 'none' and s.n_tup_upd > greatest(10000, 2 * s.n_live_tup) then
-        raise warning 'table % has seen % updates of % rows: with an HNSW index on the same row each of them gets slower (about 2 ms)',
+        raise warning 'table % has seen % updates of % rows: an HNSW index on the same row makes each of them about 2 ms slower',
             w.relation, s.n_tup_upd, s.n_live_tup
             using hint = 'Keep the vector in a table of its own: companion => ''some_table''.';
     end if;
@@ -1599,6 +1627,8 @@ REVOKE ALL ON FUNCTION sidecar.fault_of(w sidecar.watches) FROM PUBLIC;
 REVOKE ALL ON FUNCTION sidecar.find_index(home regclass, target text, OUT index regclass, OUT valid boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.find_watch(relation regclass, target text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.for_each_key(columns text[], types text[], pattern text, separator text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.highest_generation(queue text) FROM PUBLIC;
 

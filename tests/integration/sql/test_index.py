@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from tests.integration.sql.session import Connection, run, value
+from tests.integration.sql.session import Connection, another_session, run, value
+from tests.waiting import wait_until
 
 DIMENSIONS = 1152  # of the default model: small vectors would be planned differently
 
@@ -169,3 +171,20 @@ def test_a_long_name_is_cut_to_63_bytes(committed: Connection) -> None:
     name = index.removeprefix("public.").strip('"')
     assert name.endswith("_hnsw_1")
     assert len(name.encode()) in (62, 63)
+
+
+def test_an_index_under_construction_is_shown(shared_database_url: str, tidied: Connection) -> None:
+    _make_items(tidied, None)
+
+    def build() -> None:
+        with another_session(shared_database_url) as session:
+            run(session, value(session, "select index_statement from sidecar.status"))
+
+    with ThreadPoolExecutor() as threads:
+        with another_session(shared_database_url, autocommit=False) as writer:  # whom the build waits for
+            run(writer, "insert into items values (1, 'a')")
+            built = threads.submit(build)
+            status = "select index from sidecar.status"
+            wait_until(lambda: value(tidied, status).startswith("building: waiting for"), "the build to show")
+        built.result(timeout=10)
+    assert value(tidied, status).startswith("public.items_e_hnsw_")

@@ -145,7 +145,7 @@ def test_a_call_that_waited_for_another_sees_what_that_left(
         second = start(UNWATCH)
         _wait_for_waiters(tidied, 1)
         first.commit()
-    with pytest.raises(psycopg.errors.UndefinedObject, match=r"table public\.items is not watched"):
+    with pytest.raises(psycopg.errors.UndefinedObject, match=r"table public\.items is not watched any longer"):
         second.result(timeout=10)
 
 
