@@ -186,6 +186,19 @@ async def test_delete_and_insert_of_the_same_content_gets_its_vector_again(
         await table.settle_right(encoder)
 
 
+async def test_a_row_that_takes_over_a_key_and_its_content_does_not_keep_its_own_old_vector(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    """The ledger knows the key with this very content, and the row has a vector: that of what it was before."""
+    table = await make_texts(db, 2)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        async with db.transaction():
+            await run(db, "delete from items where id = 2")
+            await run(db, "update items set id = 2, title = 'title 2' where id = 1")
+        await table.settle_right(encoder)
+
+
 async def test_two_rows_may_swap_their_keys(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
     table = await make_texts(db, 2)
     async with running_ingest(database_url, encoder):

@@ -16,6 +16,7 @@ async def test_a_new_process_finishes_what_a_killed_one_had_in_hand(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db)
+    await run(db, "update sidecar.scans set finished_at = now()")  # no second event for any row
     await insert_titles(db, 1, 200)
     async with sidecar_process(database_url, hold="title 77") as doomed:
         await doomed.until_holding()

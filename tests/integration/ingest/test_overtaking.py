@@ -4,29 +4,54 @@ without the lock of the row, so that a generation of an edit that is not committ
 
 from __future__ import annotations
 
-import pytest
-
+from sidecar.ingest.worker import BATCHES_IN_HAND
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
-from tests.integration.ingest.watched_table import Connection, run, user, watch
+from tests.integration.ingest.items import in_row_and_companion, make_texts
+from tests.integration.ingest.watched_table import Connection, run, user
+from tests.waiting import wait_until_async
 
-IN_ROW_AND_COMPANION = pytest.mark.parametrize("companion", [None, "items_embeddings"])
 
-
-@IN_ROW_AND_COMPANION
+@in_row_and_companion
 async def test_a_backfill_does_not_overtake_an_edit_that_commits_after_it_read(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
-    await run(db, "create table items (id bigint primary key, title text)")
-    await run(db, "insert into items values (1, 'old')")
-    table = await watch(db, ["items"], ["title"], companion=companion)
+    table = await make_texts(db, 1, companion=companion)
     async with running_ingest(database_url, encoder), user(database_url, autocommit=False) as editor:
         await table.settle_right(encoder)
         encoder.close()
         await run(editor, "update items set title = 'new'")  # its generation is the lower one
         await run(db, "select sidecar.reembed('items')")
-        await encoder.until_held()  # the backfill read 'old'
+        await encoder.until_held()  # the backfill read the old title
         await editor.commit()
         encoder.open()
 
         await table.settle_right(encoder)
+
+
+@in_row_and_companion
+async def test_a_backfill_that_read_before_an_edit_does_not_write_after_it(
+    database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
+) -> None:
+    table = await make_texts(db, BATCHES_IN_HAND, companion=companion)
+    slow = GatedEncoder()
+    async with (
+        running_ingest(database_url, slow, ingest_batch_rows=1),
+        user(database_url, autocommit=False) as editor,
+    ):
+        await table.settle_right(encoder)
+        slow.texts.clear()
+        slow.close()
+        await run(editor, "update items set title = 'new'")
+        await run(db, "select sidecar.reembed('items')")
+
+        async def all_are_read() -> bool:
+            return sum(slow.texts.values()) == BATCHES_IN_HAND
+
+        await wait_until_async(all_are_read, "the backfill to read the old titles")
+        await editor.commit()
+        async with running_ingest(database_url, encoder):
+            await table.become_right(encoder)
+            slow.open()
+            await table.settle_right(encoder)
+    assert not await table.wrong(encoder)
