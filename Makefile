@@ -64,6 +64,10 @@ docs: $(STAMP) ## Write the table of docs/settings.md anew
 bench: $(STAMP) ## Measure every figure of the README
 	$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: schema
+schema: $(STAMP) ## Write sql/schema.sql anew
+	$(BIN)/python -m tests.schema_dump
+
 .PHONY: clean
 clean: ## Remove caches and build products; .venv and the demo's data stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
