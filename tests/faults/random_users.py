@@ -98,6 +98,7 @@ class User:
             (3, self._delete),
             (3, self._replace),
             (3, self._change_key),
+            (3, self._take_over),
             (2, self._touch),
             (2, self._enqueue),
             *([(1, self._reembed), (1, self._truncate)] if touches_all else []),
@@ -152,6 +153,12 @@ class User:
         query = "update items set id = %s where id = %s and not exists (select from items where id = %s)"
         new = self._key
         await run(self._session, query, new, self._key, new)
+
+    async def _take_over(self) -> None:
+        """A row gets the key and the content of another one, and keeps its own vector."""
+        gone, heir = self._key, self._key
+        for (title,) in await run(self._session, "delete from items where id = %s returning title", gone):
+            await run(self._session, "update items set id = %s, title = %s where id = %s", gone, title, heir)
 
     async def _touch(self) -> None:
         await run(self._session, "update items set n = n + 1 where id = %s", self._key)

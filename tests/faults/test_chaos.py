@@ -58,8 +58,7 @@ async def torment(table: WatchedTable, herd: Herd, rng: random.Random, until: fl
 async def drain(table: WatchedTable, herd: Herd) -> None:
     """Until nothing is pending and nothing has failed: what was given up in all the crashing is tried again."""
     for _ in range(3):
-        await table.age_leases()
-        await table.settle_without_delays()
+        await table.settle_after_crashes()
         herd.check()
         if not await table.failures():
             return

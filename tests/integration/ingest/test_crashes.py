@@ -59,7 +59,7 @@ async def test_a_lease_is_respected_until_it_runs_out(database_url: str, db: Con
     await run(
         db,
         "update sidecar.events_1 set attempts = 1, lease_token = gen_random_uuid(), "
-        "lease_until = now() + interval '1 h' where k1 = 1",
+        "lease_until = now() + interval '1 min' where k1 = 1",
     )
     async with running_ingest(database_url, encoder):
 

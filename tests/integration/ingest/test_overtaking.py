@@ -4,7 +4,11 @@ without the lock of the row, so that a generation of an edit that is not committ
 
 from __future__ import annotations
 
+from pydantic import SecretStr
+
 from sidecar.ingest.worker import BATCHES_IN_HAND
+from sidecar.postgres.database import Database
+from sidecar.postgres.watches import load_watches
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, make_texts
@@ -55,3 +59,46 @@ async def test_a_backfill_that_read_before_an_edit_does_not_write_after_it(
             slow.open()
             await table.settle_right(encoder)
     assert not await table.wrong(encoder)
+
+
+async def test_whoever_read_a_row_before_it_was_deleted_writes_no_vector_of_it(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    """Although the generation of the delete is the lower one, its tombstone stays until nobody holds such an event."""
+    table = await make_texts(db, BATCHES_IN_HAND, companion="items_embeddings")
+    slow = GatedEncoder()
+    async with (
+        running_ingest(database_url, slow, ingest_batch_rows=1),
+        user(database_url, autocommit=False) as editor,
+    ):
+        await table.settle_right(encoder)
+        slow.texts.clear()
+        slow.close()
+        await run(editor, "delete from items where id = 1")
+        await run(db, "select sidecar.reembed('items')")
+
+        async def all_are_read() -> bool:
+            return sum(slow.texts.values()) == BATCHES_IN_HAND
+
+        await wait_until_async(all_are_read, "the backfill to read all rows")
+        await editor.commit()
+        async with running_ingest(database_url, encoder):
+
+            async def is_tombstone() -> bool:
+                return bool(await table.ledger_hash((1,)) == "tombstone")
+
+            await wait_until_async(is_tombstone, "the tombstone")
+            await delete_tombstones(database_url)
+            slow.open()
+            await table.settle_right(encoder)
+    assert not await table.wrong(encoder)
+
+
+async def delete_tombstones(database_url: str) -> None:
+    """As the housekeeper does it once a minute."""
+    database = Database(SecretStr(database_url))
+    await database.open()
+    async with database.connection() as connection:
+        [watch] = await load_watches(connection)
+        await connection.execute(watch.sql("delete_tombstones"))
+    await database.close()

@@ -170,7 +170,7 @@ async def test_tombstones_go_when_no_older_event_is_in_hand(
     await run(
         db,
         f"insert into sidecar.events_{table.watch_id} (k1, lease_until, lease_token) "
-        "values (3, now() + interval '1 h', gen_random_uuid())",
+        "values (3, now() + interval '1 min', gen_random_uuid())",
     )
     await run(db, "delete from items where id < 3")
     async with running_ingest(database_url, encoder):

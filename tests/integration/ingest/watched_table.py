@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -118,16 +118,32 @@ class WatchedTable:
         return await run(self.connection, query, self.watch_id)
 
     async def settle(self, timeout_s: float = PATIENCE_S) -> None:
-        await wait_until_async(self.is_settled, "every event to be done", timeout_s)
+        await self._settle(timeout_s)
 
     async def settle_without_delays(self, timeout_s: float = PATIENCE_S) -> None:
         """As `settle`, and what was put off need not wait."""
+        await self._settle(timeout_s, self.age_delays)
+
+    async def settle_after_crashes(self, timeout_s: float = PATIENCE_S) -> None:
+        """As `settle_without_delays`, and leases that are some seconds old are taken for those of the dead."""
+
+        async def hurry() -> None:
+            await self.age_delays()
+            await self.age_leases(min_age_s=3)
+
+        await self.age_leases()
+        await self._settle(timeout_s, hurry)
+
+    async def _settle(self, timeout_s: float, hurry: Callable[[], Awaitable[None]] | None = None) -> None:
+        unsettled: list[tuple[Any, ...]] = []
 
         async def is_settled() -> bool:
-            await self.age_delays()
-            return await self.is_settled()
+            if hurry is not None:
+                await hurry()
+            unsettled[:] = await self.unsettled()
+            return not unsettled
 
-        await wait_until_async(is_settled, "every event to be done", timeout_s)
+        await wait_until_async(is_settled, lambda: f"every event to be done, such as {unsettled}", timeout_s)
 
     async def settle_right(self, encoder: HashEncoder, timeout_s: float = PATIENCE_S) -> None:
         """Waits until nothing is pending, and checks every vector."""
@@ -168,13 +184,13 @@ class WatchedTable:
         )
         return found
 
-    async def age_leases(self) -> None:
-        """As if the sidecars that hold them had been gone for long."""
+    async def age_leases(self, min_age_s: float = 0) -> None:
+        """As if the sidecars that took or renewed them `min_age_s` ago had been gone for long. LEASE_S must be 60."""
         query = f"""
             update sidecar.events_{self.watch_id} set lease_until = now() - interval '1 s'
-            where lease_until is not null
+            where lease_until <= clock_timestamp() + make_interval(secs => 60 - %s)
         """
-        await run(self.connection, query)
+        await run(self.connection, query, min_age_s)
 
     async def age_delays(self) -> None:
         """What was put off is due now."""
