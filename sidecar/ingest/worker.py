@@ -66,7 +66,6 @@ class Worker:
         backoff = Backoff(0.1, 10.0)
         try:
             while not self._stop.is_set():
-                self._raise_failure()
                 try:
                     await self._claim_or_doze()
                     backoff = Backoff(0.1, 10.0)
@@ -155,22 +154,19 @@ class Worker:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
             self._failed.set_exception(error)
-            self._alarm.nudge()
+            self.stop()
 
     async def _pause(self, delay_s: float) -> None:
         """Or until stopped."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), delay_s)
 
-    def _raise_failure(self) -> None:
-        if self._failed.done():
-            self._failed.result()
-
     async def _finish_in_hand(self) -> None:
         """Half of the shutdown time is for finishing what is in hand; the other half for giving it back."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._context.settings.shutdown_timeout_s / 2)
-        self._raise_failure()
+        if self._failed.done():
+            self._failed.result()
 
     async def _cancel_in_hand(self) -> None:
         tasks = list(self._tasks)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from sidecar.batching.encoder import PreparedText
 from sidecar.ingest.verdict import MAX_ATTEMPTS
 from sidecar.ingest.worker import BATCHES_IN_HAND
 from tests.integration.ingest.composition import running_ingest
@@ -51,6 +57,32 @@ async def test_a_row_that_ends_the_process_five_times_is_given_up(
 
     assert {key: reason for key, (reason, _) in (await table.failures()).items()} == {'{"id": "1"}': "worker_crashed"}
     assert await value(db, "select count(embedding) from items") == 4 * MAX_ATTEMPTS
+
+
+class BuggyEncoder(GatedEncoder):
+    """Fails on one text in a way that nobody foresaw."""
+
+    def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
+        if "deadly" in texts:
+            raise ZeroDivisionError
+        return super().prepare_texts(texts)
+
+
+async def test_a_row_that_our_own_code_fails_on_is_given_up_too(database_url: str, db: Connection) -> None:
+    encoder = BuggyEncoder()
+    table = await make_texts(db)
+    await run(db, "update sidecar.scans set finished_at = now()")
+    await run(db, "insert into items values (1, 'deadly')")
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        with pytest.raises(ZeroDivisionError):
+            async with running_ingest(database_url, encoder) as doomed:
+                await asyncio.wait([doomed.task], timeout=10)
+        assert await table.count("events", f"attempts = {attempt}") == 1
+        await table.age_leases()
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+
+    assert [reason for reason, _ in (await table.failures()).values()] == ["worker_crashed"]
 
 
 async def test_a_lease_is_respected_until_it_runs_out(database_url: str, db: Connection, encoder: GatedEncoder) -> None:

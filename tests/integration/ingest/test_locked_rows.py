@@ -7,6 +7,7 @@ import asyncio
 import psycopg
 import pytest
 
+from sidecar.ingest.context import ROW_WAITS
 from sidecar.ingest.verdict import MAX_ATTEMPTS
 from sidecar.ingest.worker import MAX_PARKED_ROWS
 from tests.integration.ingest.composition import running_ingest
@@ -14,6 +15,11 @@ from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, insert_titles, make_texts
 from tests.integration.ingest.watched_table import Connection, run, user, value
 from tests.waiting import wait_until_async
+
+WAITING = """
+    select count(*) from pg_stat_activity
+    where datname = current_database() and application_name = 'sidecar' and wait_event_type = 'Lock'
+"""
 
 
 async def test_a_row_that_stays_locked_holds_up_no_other_and_is_encoded_once(
@@ -38,25 +44,33 @@ async def test_a_row_that_stays_locked_holds_up_no_other_and_is_encoded_once(
 async def test_rows_that_are_all_locked_leave_connections_for_other_tables(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    table = await make_texts(db, 700)
+    table = await make_texts(db)
     await run(db, "create table others (id bigint primary key, title text)")
     others_id = await value(
         db, "select sidecar.watch('others', source => 'title', target => 'v', dimensions => 16, index => 'none')"
     )
-    async with running_ingest(database_url, encoder), user(database_url, autocommit=False) as holder:
+    async with (
+        running_ingest(database_url, encoder, ingest_batch_rows=20),
+        user(database_url, autocommit=False) as holder,
+    ):
+        await table.settle()
+        encoder.close()
+        await insert_titles(db, 1, 700)
         await run(holder, "update items set price = 1")
+        encoder.open()
 
-        async def all_are_encoded() -> bool:
-            return sum(encoder.texts.values()) >= 700
+        async def all_are_parked() -> bool:
+            return await table.count("events", "lease_until is not null") == 700 and await value(db, WAITING) > 0
 
-        await wait_until_async(all_are_encoded, "all to be encoded")
-        await run(db, "insert into others select i, 'other ' || i from generate_series(1, 50) i")
+        await wait_until_async(all_are_parked, "all rows to wait for their user")
+        for i in range(20):
+            await run(db, "insert into others values (%s, 'other')", i)
 
-        async def others_are_done() -> bool:
-            return bool(await value(db, "select count(v) = 50 from others"))
+            async def others_are_done() -> bool:
+                assert await value(db, WAITING) <= ROW_WAITS
+                return not await value(db, "select exists (select from others where v is null)")
 
-        await wait_until_async(others_are_done, "the other table", timeout_s=10)
-        assert await table.count("events") + await table.count("delayed") == 700
+            await wait_until_async(others_are_done, "the other table", timeout_s=5)
         await holder.commit()
 
         await table.settle_right(encoder, timeout_s=30)
@@ -185,13 +199,7 @@ async def test_a_user_who_holds_a_row_may_call_the_sidecars_functions(
         async with running_ingest(database_url, encoder):
 
             async def somebody_waits() -> bool:
-                return bool(
-                    await value(
-                        db,
-                        "select exists (select from pg_stat_activity where datname = current_database() "
-                        "and application_name = 'sidecar' and wait_event_type = 'Lock')",
-                    )
-                )
+                return bool(await value(db, WAITING))
 
             for _ in range(3):
                 await wait_until_async(somebody_waits, "the sidecar to wait for the row")

@@ -78,6 +78,25 @@ async def test_reembed_with_another_model_never_mixes_the_two(
     assert await value(db, "select fingerprint from sidecar.watches") == new.fingerprint
 
 
+async def test_vectors_in_hand_of_the_old_model_are_dropped(database_url: str, db: Connection) -> None:
+    old, new = GatedEncoder("old"), GatedEncoder("new")
+    table = await make_texts(db, 5)
+    async with running_ingest(database_url, new):
+        async with running_ingest(database_url, old):
+            await run(db, "select sidecar.reembed('items', model => 'old')")
+            await table.settle_right(old)
+            old.close()
+            new.close()
+            await run(db, "update items set title = title || '!'")
+            await old.until_held()
+            await run(db, "select sidecar.reembed('items', model => 'new')")
+            await new.until_held()  # the old vectors are gone, and the space is pinned
+            old.open()
+        assert await value(db, "select count(embedding) from items") == 0
+        new.open()
+        await table.settle_right(new)
+
+
 async def test_two_sidecars_with_different_models_pin_one_space_between_them(database_url: str, db: Connection) -> None:
     encoders = {"left": GatedEncoder("left"), "right": GatedEncoder("right")}
     for round_ in range(4):
