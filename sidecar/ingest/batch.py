@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from sidecar.errors import Contention, DatabaseError, DeviceError, StatementRejected, WatchChanged
+from sidecar.errors import DatabaseError, DeviceError, StatementRejected, WatchChanged
 from sidecar.ingest.backoff import retry_delay_s
 from sidecar.ingest.context import Context
 from sidecar.ingest.encoding import Encoded, Later, RowEncoder
@@ -66,8 +66,6 @@ class Batch:
                 await self._process()
             except (WatchChanged, StatementRejected) as error:
                 await self._context.catalogue.report_change(self._claim.watch, error)
-            except Contention as error:
-                logger.warning("%s is busy, its events are given back: %s", self._claim.watch.label, error)
             except Exception as error:
                 if not isinstance(error, (DatabaseError, DeviceError, DecoderUnavailable)):
                     self._keeper.held.clear()  # as after a crash, the attempt counts: one of the rows may be to blame
@@ -83,7 +81,15 @@ class Batch:
             if event.key is None:
                 await clear_truncated(self._context.database, claim.watch, claim.lease, event.gen)
                 self._keeper.drop([event.gen])
-        await self._read_and_encode(group_by_key(claim.events))
+        in_hand, rest = self._context.in_hand, group_by_key(claim.events)
+        while rest:
+            free = {key: claimed for key, claimed in rest.items() if not in_hand.has(claim.watch.id, key)}
+            if not free:
+                await in_hand.wait(claim.watch.id, next(iter(rest)))
+                continue
+            with in_hand.held(claim.watch.id, free):
+                await self._read_and_encode(free)
+            rest = {key: claimed for key, claimed in rest.items() if key not in free}
 
     async def _read_and_encode(self, wanted: dict[Key, Claimed]) -> None:
         settings, watch = self._context.settings, self._claim.watch

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from sidecar.batching.embedder import Embedder
 from sidecar.ingest.catalogue import Catalogue
+from sidecar.ingest.in_hand import KeysInHand
 from sidecar.ingest.progress import Progress
 from sidecar.postgres.database import Database
 from sidecar.postgres.presence import Identity
@@ -31,4 +32,5 @@ class Context:
     catalogue: Catalogue
     progress: Progress
     table_locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    in_hand: KeysInHand = field(default_factory=KeysInHand)
     row_waits: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ROW_WAITS))

@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
-from sidecar.errors import DatabaseError, DeviceError, StatementRejected, WatchChanged
+from sidecar.errors import Contention, DatabaseError, DeviceError, StatementRejected, WatchChanged
 from sidecar.ingest.alarm import Alarm
 from sidecar.ingest.backoff import Backoff
 from sidecar.ingest.batch import Batch, Claim
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 BATCHES_IN_HAND = 4
 MAX_PARKED_ROWS = 1024
+REST_S = 0.5  # of a watch whose table is locked, so that the slots are for the others meanwhile
 
 
 class Worker:
@@ -44,6 +45,7 @@ class Worker:
         self._pace = {kind: Pace(context.settings.ingest_batch_rows) for kind in ("text", "image")}
         self._batches = 0  # in hand
         self._freed = asyncio.Event()
+        self._resting: dict[int, float] = {}  # watch → until when, on the clock of time.monotonic
         self._tasks: set[asyncio.Task[None]] = set()
         self._parked_rows = 0
         self._device_backoff_s = 0.0
@@ -92,6 +94,8 @@ class Worker:
         """One batch of each watch. True if more may be waiting."""
         more = False
         for watch in self._turns.order(self._context.catalogue.workable()):
+            if time.monotonic() < self._resting.get(watch.id, 0):
+                continue
             await self._wait_for_slot()
             if self._stop.is_set():
                 break
@@ -122,6 +126,9 @@ class Worker:
         except (DeviceError, DecoderUnavailable) as error:
             self._device_backoff_s = min(max(self._device_backoff_s * 2, 0.5), 30.0)
             logger.warning("the device failed, %d rows are given back: %s", len(claim.events), error)
+        except Contention as error:
+            self._resting[claim.watch.id] = time.monotonic() + REST_S
+            logger.warning("%s is locked, its rows are given back for %g s: %s", claim.watch.label, REST_S, error)
         except DatabaseError as error:
             logger.warning("%d rows of %s are given back: %s", len(claim.events), claim.watch.label, error)
         finally:

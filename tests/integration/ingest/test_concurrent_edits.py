@@ -52,6 +52,27 @@ async def test_a_row_edited_many_times_while_it_is_encoded_ends_with_the_newest_
         await table.settle_right(encoder)
 
 
+async def test_a_row_that_changes_while_it_is_encoded_is_encoded_once_more(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db)
+    async with running_ingest(database_url, encoder):
+        await table.settle()
+        encoder.close()
+        await run(db, "insert into items values (1, 'inserted')")
+        await encoder.until_held()
+        await run(db, "update items set title = 'updated'")
+        await run(db, "insert into items values (2, 'another')")
+
+        async def all_are_claimed() -> bool:
+            return await table.count("events", "lease_until is not null") == 3
+
+        await wait_until_async(all_are_claimed, "the change to be claimed")
+        encoder.open()
+        await table.settle_right(encoder)
+    assert encoder.texts == {"inserted": 1, "updated": 1, "another": 1}
+
+
 async def test_a_row_deleted_and_inserted_again_while_it_is_encoded_gets_the_new_content(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:

@@ -9,11 +9,11 @@ import pytest
 
 from sidecar.ingest.context import ROW_WAITS
 from sidecar.ingest.verdict import MAX_ATTEMPTS
-from sidecar.ingest.worker import MAX_PARKED_ROWS
+from sidecar.ingest.worker import BATCHES_IN_HAND, MAX_PARKED_ROWS
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, insert_titles, make_texts
-from tests.integration.ingest.watched_table import Connection, run, user, value
+from tests.integration.ingest.watched_table import Connection, run, user, value, watch
 from tests.waiting import wait_until_async
 
 WAITING = """
@@ -100,6 +100,35 @@ async def test_what_stays_locked_for_long_is_put_off_and_never_counts_as_a_failu
 
     assert await table.failures() == {}
     assert await table.wrong(encoder) == []
+
+
+async def test_a_table_that_is_locked_for_long_does_not_hold_up_the_others(
+    database_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As by an ALTER TABLE that writes it anew."""
+    table = await make_texts(db)
+    await run(db, "create table others (id bigint primary key, title text)")
+    others = await watch(db, ["others"], ["title"])
+    async with running_ingest(database_url, encoder), user(database_url, autocommit=False) as holder:
+        await table.settle()
+        await insert_titles(holder, 1, 300)
+        encoder.close()
+        await holder.commit()
+        await encoder.until_held()
+        await run(holder, "lock table items")
+        encoder.open()
+
+        async def is_met() -> bool:
+            return "is locked" in caplog.text
+
+        await wait_until_async(is_met, "the lock to be met")
+        for i in range(10):
+            await run(db, "insert into others values (%s, 'other')", i)
+            await others.settle_right(encoder, timeout_s=2)
+        assert caplog.text.count("is locked") <= 2 * BATCHES_IN_HAND
+        await holder.rollback()
+        await table.settle_right(encoder)
+        assert await table.failures() == {}
 
 
 async def test_an_unchanged_row_that_was_locked_is_looked_at_again_at_once(
