@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from sidecar.errors import DatabaseError, DeviceError, StatementRejected, WatchChanged
+from sidecar.errors import Contention, DatabaseError, DeviceError, StatementRejected, WatchChanged
 from sidecar.ingest.backoff import retry_delay_s
 from sidecar.ingest.context import Context
 from sidecar.ingest.encoding import Encoded, Later, RowEncoder
@@ -20,7 +20,7 @@ from sidecar.ingest.truncation import clear_truncated
 from sidecar.ingest.verdict import Claimed, group_by_key, judge
 from sidecar.ingest.writer import Writer, rows_per_write
 from sidecar.pictures.pool import DecoderUnavailable
-from sidecar.postgres.completion import Result
+from sidecar.postgres.completion import Completion, Result
 from sidecar.postgres.events import Event, Key, Lease, delay
 from sidecar.postgres.rows import Row, read_rows
 from sidecar.postgres.watches import Watch
@@ -130,7 +130,10 @@ class Batch:
     async def _write(self, results: Sequence[Result]) -> None:
         if not results:
             return
-        done = await self._writer.write(results)
+        try:
+            done = await self._writer.write(results)
+        except Contention:
+            done = Completion(not_now=list(results))
         await self._keeper.release(gen for r in done.stale for gen in r.gens)
         self._keeper.drop(gen for r in (*done.written, *done.overtaken, *done.lost, *done.not_now) for gen in r.gens)
         if done.not_now:

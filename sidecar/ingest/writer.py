@@ -3,10 +3,9 @@
 complete ──ok──► done
    │
    ├─ connection lost ────► again when the database is back (the vectors are still in memory)
-   ├─ contention ─────────► again in 20 ms, doubling; after a while given back
    ├─ the table refuses ──► one by one; the row that is refused alone becomes a failure: write_rejected, or
    │                        write_suppressed where a trigger swallowed the write
-   └─ row locked by a user's transaction ──► parked: see parking.py
+   └─ row or table locked by a user's transaction ──► parked: see parking.py
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sidecar.errors import Contention, DatabaseUnavailable, StatementRejected
+from sidecar.errors import DatabaseUnavailable, StatementRejected
 from sidecar.ingest.backoff import Backoff
 from sidecar.ingest.context import Context
 from sidecar.postgres.completion import FAILED, UNWRITABLE, Completion, Outcome, Result, WriteSuppressed, complete
@@ -28,7 +27,6 @@ logger = logging.getLogger(__name__)
 # The rows of one transaction. Beginning and ending one costs as much as writing 20 rows, but while it lasts the user's
 # rows are locked, about 40 µs each; those of a companion table are nobody's but ours.
 ROWS_PER_WRITE_IN_ROW, ROWS_PER_WRITE_IN_COMPANION = 128, 256
-CONTENTION_TRIES = 8
 
 
 def rows_per_write(watch: Watch) -> int:
@@ -45,7 +43,7 @@ class Writer:
         self._lease = lease
 
     async def write(self, results: Sequence[Result], wait_for_rows: bool = False) -> Completion:
-        """Completes at most `rows_per_write` results. Raises WatchChanged, and Contention that lasts for seconds."""
+        """Completes at most `rows_per_write` results. Raises WatchChanged, and Contention: somebody is in the way."""
         try:
             return await self._complete(results, wait_for_rows)
         except (StatementRejected, WriteSuppressed) as error:
@@ -59,19 +57,13 @@ class Writer:
         return merged
 
     async def _complete(self, results: Sequence[Result], wait_for_rows: bool) -> Completion:
-        database_backoff, contention_backoff = Backoff(0.1, 5.0), Backoff(0.02, 0.5)
-        tries = 0
+        backoff = Backoff(0.1, 5.0)
         while True:
             try:
                 return await self._complete_once(results, wait_for_rows)
             except DatabaseUnavailable as error:
                 logger.warning("%d vectors for %s wait for the database: %s", len(results), self._watch.label, error)
-                await asyncio.sleep(database_backoff.next_s())
-            except Contention:
-                tries += 1
-                if tries >= CONTENTION_TRIES or wait_for_rows:
-                    raise
-                await asyncio.sleep(contention_backoff.next_s())
+                await asyncio.sleep(backoff.next_s())
 
     async def _complete_once(self, results: Sequence[Result], wait_for_rows: bool) -> Completion:
         context, watch = self._context, self._watch

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from sidecar.ingest.context import ROW_WAITS
+from sidecar.ingest.pace import FIRST_ROWS
 from sidecar.ingest.verdict import MAX_ATTEMPTS
 from sidecar.ingest.worker import BATCHES_IN_HAND, MAX_PARKED_ROWS
 from tests.integration.ingest.composition import running_ingest
@@ -114,14 +115,14 @@ async def test_a_table_that_is_locked_for_long_does_not_hold_up_the_others(
         await insert_titles(holder, 1, 300)
         encoder.close()
         await holder.commit()
-        await encoder.until_held()
+
+        async def all_slots_are_taken() -> bool:
+            return sum(encoder.texts.values()) >= BATCHES_IN_HAND * FIRST_ROWS
+
+        await wait_until_async(all_slots_are_taken, "all slots to be taken")
         await run(holder, "lock table items")
         encoder.open()
 
-        async def is_met() -> bool:
-            return "is locked" in caplog.text
-
-        await wait_until_async(is_met, "the lock to be met")
         for i in range(10):
             await run(db, "insert into others values (%s, 'other')", i)
             await others.settle_right(encoder, timeout_s=2)
