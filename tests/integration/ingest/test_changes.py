@@ -7,7 +7,7 @@ import pytest
 from tests.encoders import HashEncoder
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
-from tests.integration.ingest.items import in_row_and_companion, make_pictures, make_texts
+from tests.integration.ingest.items import in_row_and_companion, insert_titles, make_pictures, make_texts
 from tests.integration.ingest.watched_table import Connection, picture, run, user, value, watch
 
 
@@ -231,6 +231,57 @@ async def test_vectors_of_the_default_model_have_1152_dimensions(database_url: s
 
     assert await value(db, "select vector_dims(embedding) from items where id = 1") == 1152
     assert 0.99999 < await value(db, "select vector_norm(embedding) from items where id = 1") < 1.00001
+
+
+async def test_texts_larger_than_a_batch_are_read_one_after_another_and_too_large_ones_fail(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db)
+    async with running_ingest(database_url, encoder, ingest_batch_bytes=1 << 20):
+        await table.settle()
+        query = "insert into items select i, i || repeat(' word', %s::int) from generate_series(%s::int, %s::int) i"
+        await run(db, query, 80_000, 1, 9)
+        await run(db, query, 300_000, 10, 10)
+        await insert_titles(db, 11, 12)
+        await table.settle_right(encoder)
+
+    [(reason, message)] = (await table.failures()).values()
+    assert reason == "too_many_bytes"
+    assert "1,048,576 are read (INGEST_BATCH_BYTES)" in message
+
+
+async def test_a_picture_of_no_bytes_is_empty(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+    table = await make_pictures(db)
+    await run(db, "insert into items values (1, ''), (2, null)")
+    async with running_ingest(database_url, encoder):
+        await table.settle()
+
+    assert {await table.ledger_hash((1,)), await table.ledger_hash((2,))} == {"empty"}
+
+
+@in_row_and_companion
+async def test_rows_of_a_partitioned_table_may_move_between_partitions(
+    database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
+) -> None:
+    await run(
+        db,
+        "create table items (id bigint, region text, title text, primary key (id, region)) partition by list (region)",
+    )
+    for region in ("eu", "us"):
+        await run(db, f"create table items_{region} partition of items for values in ('{region}')")
+    await run(db, "insert into items select i, 'eu', 'title ' || i from generate_series(1, 20) i")
+    table = await watch(db, ["items"], ["title"], ["id", "region"], companion=companion)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        for statement in (
+            "update items set region = 'us' where id < 5",
+            "update items_us set title = 'moved' where id = 1",
+            "insert into items_us values (100, 'us', 'straight into a leaf')",
+            "delete from items_eu where id = 10",
+            "truncate items",
+        ):
+            await run(db, statement)
+            await table.settle_right(encoder)
 
 
 async def test_two_watches_of_one_table_do_not_disturb_each_other(

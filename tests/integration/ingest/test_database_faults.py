@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from sidecar.postgres.migrations import migrate
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, insert_titles, make_texts
@@ -105,5 +106,7 @@ async def test_a_database_that_is_not_migrated_is_waited_for(plain_database_url:
             )
 
         await wait_until_async(is_connected, "ingest to look at the database")
-        await asyncio.wait([running.task], timeout=0.3)
+        await asyncio.to_thread(migrate, plain_database_url)
+        table = await make_texts(session, 3)
+        await table.settle_right(encoder)
         assert not running.task.done()
