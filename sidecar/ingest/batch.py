@@ -5,7 +5,6 @@ Chunks of some dozens of rows are encoded side by side and completed in order, e
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -70,8 +69,6 @@ class Batch:
                 if not isinstance(error, (DatabaseError, DeviceError, DecoderUnavailable)):
                     self._keeper.held.clear()  # as after a crash, the attempt counts: one of the rows may be to blame
                 raise
-            finally:
-                await asyncio.shield(self._keeper.release(self._keeper.held))
 
     async def _process(self) -> None:
         claim = self._claim

@@ -19,6 +19,7 @@ import asyncpg
 
 from sidecar.errors import Contention, DatabaseError, StatementRejected, WatchChanged
 from sidecar.ingest.context import Context
+from sidecar.ingest.undisturbed import undisturbed
 from sidecar.postgres.database import connect, disconnect, translated
 from sidecar.postgres.queries import statement
 from sidecar.postgres.watches import Watch
@@ -87,7 +88,7 @@ class IndexKeeper:
         finally:
             yielding.cancel()
             await asyncio.gather(yielding, return_exceptions=True)
-            await asyncio.shield(disconnect(connection))
+            await undisturbed(disconnect(connection), f"disconnect-{watch.id}")
 
     async def _yield_to_users(self, build_pid: int) -> None:
         while True:

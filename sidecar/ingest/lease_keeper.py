@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from sidecar.errors import DatabaseError, DatabaseUnavailable
+from sidecar.ingest.undisturbed import undisturbed
 from sidecar.postgres.database import Database
 from sidecar.postgres.events import Lease, release, renew_lease
 from sidecar.postgres.watches import Watch
@@ -20,6 +21,8 @@ SECOND_TRY_S = 0.1
 
 class LeaseKeeper:
     """Renews at a third of the lease. `held` are the generations in hand; whoever finishes one removes it with `drop`.
+
+    What is still in hand at the end of the block is released.
 
     A renewal that does not find an event means that another sidecar claimed it: its result will be dropped by complete,
     which looks for the token too, so losing one needs no more than forgetting it.
@@ -64,6 +67,7 @@ class LeaseKeeper:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await undisturbed(self.release(set(self.held)), f"release-{self._lease.token}")
 
     async def _renew(self) -> None:
         while True:

@@ -48,8 +48,6 @@ class Parking:
                 await self._wait()
             except WatchChanged as error:
                 await self._context.catalogue.report_change(self._watch, error)
-            finally:
-                await asyncio.shield(self._keeper.release(self._keeper.held))
 
     async def put_off(self) -> None:
         """The events come back in a while, to be read and encoded anew; the attempt does not count."""

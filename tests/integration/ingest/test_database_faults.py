@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from sidecar.postgres.migrations import migrate
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
@@ -93,19 +95,15 @@ async def test_a_database_that_goes_down_and_comes_back_is_caught_up_with(
         assert not running.task.done()
 
 
-async def test_a_database_that_is_not_migrated_is_waited_for(plain_database_url: str, encoder: GatedEncoder) -> None:
+async def test_a_database_that_is_not_migrated_is_waited_for(
+    plain_database_url: str, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
     async with running_ingest(plain_database_url, encoder) as running, user(plain_database_url) as session:
 
-        async def is_connected() -> bool:
-            return bool(
-                await value(
-                    session,
-                    "select exists (select from pg_stat_activity where datname = current_database() "
-                    "and application_name = 'sidecar')",
-                )
-            )
+        async def has_looked() -> bool:
+            return "run `sidecar migrate`" in caplog.text
 
-        await wait_until_async(is_connected, "ingest to look at the database")
+        await wait_until_async(has_looked, "ingest to look at the database")
         await asyncio.to_thread(migrate, plain_database_url)
         table = await make_texts(session, 3)
         await table.settle_right(encoder)
