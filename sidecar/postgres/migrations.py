@@ -18,6 +18,8 @@ from sidecar.redaction import redact
 
 PACKAGE = Path(sidecar.__file__).parent
 
+_OLDEST_THAT_WATCHES = "0009"
+
 
 def _shipped(installed_name: str, checkout_name: str) -> Path:
     """A wheel carries the directory inside the package; a checkout has it beside the package."""
@@ -71,6 +73,8 @@ def migrate(url: str, revision: str = "head") -> None:
     Raises DatabaseUnavailable, SchemaError, StatementRejected.
     """
     goes_down = revision == "base" or (revision != "head" and revision < (current_revision(url) or ""))
+    if goes_down and (revision == "base" or revision < _OLDEST_THAT_WATCHES):
+        _refuse_while_watched(url)
     try:
         (command.downgrade if goes_down else command.upgrade)(_config(url, io.StringIO()), revision)
     except alembic.util.CommandError as error:
@@ -81,6 +85,20 @@ def migrate(url: str, revision: str = "head") -> None:
         raise DatabaseUnavailable(f"cannot migrate {redact(url)}: {error.orig}") from error
     except (sqlalchemy.exc.DBAPIError, psycopg.Error) as error:
         raise _rejected(error) from error
+
+
+def _refuse_while_watched(url: str) -> None:
+    """Below the oldest revision that watches, the way down is refused, and at once rather than half-way."""
+    if (current_revision(url) or "") < _OLDEST_THAT_WATCHES:
+        return
+    with psycopg.connect(url, connect_timeout=10) as connection:
+        if connection.execute("select from sidecar.watches where unwatched_at is null limit 1").fetchone() is not None:
+            raise StatementRejected(
+                "there are active watches",
+                "2BP01",
+                "End each of them first: "
+                "select sidecar.unwatch(relation, target) from sidecar.watches where unwatched_at is null;",
+            )
 
 
 def _rejected(error: Exception) -> StatementRejected:

@@ -1,0 +1,1 @@
+-- Undoes 0010_tables.up.sql.

@@ -1,0 +1,1 @@
+-- Tables of every shape: partitions, keys, triggers.

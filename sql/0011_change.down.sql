@@ -1,0 +1,1 @@
+-- Undoes 0011_change.up.sql.

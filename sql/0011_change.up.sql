@@ -1,0 +1,1 @@
+-- What users change: renames, drops, restores; verify and uninstall.

@@ -1,0 +1,1 @@
+-- Undoes 0012_roles.up.sql.

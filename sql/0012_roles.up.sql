@@ -1,0 +1,1 @@
+-- Roles: installer, worker, reader.

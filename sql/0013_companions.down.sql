@@ -1,0 +1,1 @@
+-- Undoes 0013_companions.up.sql.

@@ -1,0 +1,1 @@
+-- Companion tables: view, moving to and fro, advice.

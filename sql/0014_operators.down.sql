@@ -1,0 +1,1 @@
+-- Undoes 0014_operators.up.sql.

@@ -1,0 +1,1 @@
+-- Undoes 0015_search.up.sql.
