@@ -21,11 +21,13 @@ CREATE TABLE sidecar.watches (
     broken text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     unwatched_at timestamp with time zone,
+    rows_per_s double precision,
     CONSTRAINT watches_check CHECK (((cardinality(key_columns) >= 1) AND (cardinality(key_columns) = cardinality(key_types)))),
     CONSTRAINT watches_check1 CHECK (((kind = 'text'::text) OR (cardinality(source) = 1))),
     CONSTRAINT watches_dimensions_check CHECK (((dimensions >= 1) AND (dimensions <= 16000))),
     CONSTRAINT watches_index_kind_check CHECK ((index_kind = ANY (ARRAY['halfvec'::text, 'vector'::text, 'none'::text]))),
     CONSTRAINT watches_kind_check CHECK ((kind = ANY (ARRAY['text'::text, 'image'::text]))),
+    CONSTRAINT watches_rows_per_s_check CHECK ((rows_per_s > (0)::double precision)),
     CONSTRAINT watches_source_check CHECK ((cardinality(source) >= 1))
 );
 
@@ -36,6 +38,25 @@ CREATE FUNCTION sidecar.add_target(w sidecar.watches) RETURNS void
 begin
     execute format('alter table %s add column %I %I.vector(%s)', w.relation, w.target, sidecar.vector_schema(), w.dimensions);
 end $$;
+
+CREATE FUNCTION sidecar.advice_on(reason text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case
+        when reason in ('not_a_picture', 'truncated_picture', 'unsupported_format')
+            then 'Put a whole picture of a known format into the row: it is tried again by itself.'
+        when reason = 'too_many_pixels' then 'Scale the picture down, or raise MAX_IMAGE_PIXELS and retry.'
+        when reason = 'too_many_bytes' then 'Make the content smaller, or raise the limit that the message names and retry.'
+        when reason = 'decode_timeout' then 'Raise DECODE_TIMEOUT_S, or give the machine more CPUs, and retry.'
+        when reason in ('decode_crashed', 'decode_out_of_memory')
+            then 'Save the picture anew, or raise DECODE_MEMORY_BYTES, and retry.'
+        when reason = 'device_out_of_memory' then 'Lower BATCH_MAX_VIEWS, or free memory on the device, and retry.'
+        when reason = 'worker_crashed' then 'The sidecar''s log says what ended it; mend that and retry.'
+        when reason in ('write_rejected', 'write_suppressed')
+            then 'A constraint or trigger of the table refused the vector: mend it and retry.'
+        else 'The message says what was wrong; mend it and retry.' end;
+$$;
 
 CREATE FUNCTION sidecar.base_type(INOUT type oid, INOUT modifier integer, OUT printed text) RETURNS record
     LANGUAGE plpgsql STABLE
@@ -185,6 +206,37 @@ begin
     end if;
 end $$;
 
+CREATE FUNCTION sidecar.check_place(w sidecar.watches) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    class record;
+    rule name := (select r.rulename from pg_rewrite r where r.ev_class = w.relation and r.ev_type = '2' limit 1);
+    other sidecar.watches;
+    companion constant text := 'keep the vectors in a table of their own: companion => ''some_table''.';
+begin
+    select c.relispartition, c.reloftype <> 0 as is_typed into class from pg_class c where c.oid = w.relation;
+    if rule is not null then
+        raise exception 'rule % rewrites updates of %, so no vector can be written', quote_ident(rule), w.relation
+            using errcode = 'feature_not_supported', hint = 'Use a trigger in place of the rule, or ' || companion;
+    elsif (class.relispartition or class.is_typed) and sidecar.target_is_missing(w) then
+        raise exception '% cannot get a column % of its own: it is %', w.relation, quote_literal(w.target),
+            case when class.is_typed then 'a typed table' else 'a partition' end
+            using errcode = 'wrong_object_type', hint = case when class.is_typed then 'Alter its type first, or '
+                else format('Watch %s, or ', pg_partition_root(w.relation)) end || companion;
+    end if;
+    select x.* into other from sidecar.watches x
+        where x.unwatched_at is null and x.companion is null and x.target = w.target and x.relation <> w.relation
+          and x.relation in (select a.relid from pg_partition_ancestors(w.relation) a
+                             union all select t.home from sidecar.tree_of(w.relation) t) limit 1;
+    if found then
+        raise exception 'column % of % holds the vectors of the watch on %', quote_literal(w.target), w.relation, other.relation
+            using errcode = 'duplicate_object',
+                  hint = format('End that one first: select sidecar.unwatch(%L, %L); or %s', other.relation, w.target, companion);
+    end if;
+end $$;
+
 CREATE FUNCTION sidecar.check_relation(relation regclass) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -208,8 +260,7 @@ begin
     elsif class.nspname in ('sidecar', 'pg_catalog', 'information_schema') then
         raise exception '% belongs to schema "%"', relation, class.nspname
             using errcode = 'wrong_object_type', hint = 'Use a table of your own.';
-    elsif exists (select from pg_inherits i join pg_class p on p.oid = i.inhparent
-                  where p.relkind = 'r' and relation in (i.inhparent, i.inhrelid)) then
+    elsif sidecar.inherits(relation) then
         raise exception '% takes part in table inheritance, where a primary key does not cover the children', relation
             using errcode = 'wrong_object_type', hint = 'Use declarative partitioning, or a table of its own.';
     elsif not pg_has_role(class.relowner, 'usage') then
@@ -272,6 +323,14 @@ begin
     end if;
     return case when companion is not null then format('%I.%I', parts[1], parts[2]) end;
 end $$;
+
+CREATE FUNCTION sidecar.count_leaf_indexes(w sidecar.watches, OUT leaves bigint, OUT built bigint) RETURNS record
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select nullif(count(*), 0), count(*) filter (where exists (select from sidecar.usable_indexes(w, t.home) u where u.valid))
+        from sidecar.tree_of(coalesce(w.companion, w.relation)) t where t.is_leaf and t.parent is not null;
+$$;
 
 CREATE FUNCTION sidecar.count_ledger(w sidecar.watches, exact boolean, OUT entries bigint, OUT empty bigint, OUT failed bigint, OUT truncated bigint, OUT estimated boolean) RETURNS record
     LANGUAGE plpgsql STABLE
@@ -596,17 +655,10 @@ CREATE FUNCTION sidecar.find_index(home regclass, target text, OUT index regclas
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select i.indexrelid::regclass, i.indisvalid
-        from sidecar.watches w
-        join pg_index i on i.indrelid = home and i.indpred is null
-        join pg_class c on c.oid = i.indexrelid
-        join pg_am am on am.oid = c.relam and am.amname = 'hnsw'
-        join pg_opclass o on o.oid = i.indclass[0] and o.opcname = w.index_kind || '_cosine_ops'
-        join pg_attribute a on a.attrelid = i.indrelid and a.attname = find_index.target
-        where coalesce(w.companion, w.relation) = home and w.target = find_index.target
-          and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
-                      and d.refobjid = home and d.refobjsubid = a.attnum)
-        order by i.indisvalid desc, i.indexrelid limit 1;
+    select i.index, i.valid
+        from sidecar.watches w cross join lateral sidecar.usable_indexes(w, find_index.home) i
+        where coalesce(w.companion, w.relation) = find_index.home and w.target = find_index.target
+        order by i.valid desc, i.index limit 1;
 $$;
 
 CREATE FUNCTION sidecar.find_watch(relation regclass, target text) RETURNS sidecar.watches
@@ -636,43 +688,150 @@ begin
     return highest;
 end $$;
 
+CREATE FUNCTION sidecar.hybrid_search(relation regclass, query_vector public.vector, query_text text, target text DEFAULT NULL::text, document text[] DEFAULT NULL::text[], k integer DEFAULT 10, filter jsonb DEFAULT '{}'::jsonb, config regconfig DEFAULT 'english'::regconfig, candidates integer DEFAULT NULL::integer, rrf_constant integer DEFAULT 60, vector_weight double precision DEFAULT 1, text_weight double precision DEFAULT 1) RETURNS TABLE(key jsonb, score double precision, vector_rank bigint, text_rank bigint, distance double precision)
+    LANGUAGE plpgsql STABLE ROWS 10
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET client_min_messages TO 'warning'
+    SET "hnsw.iterative_scan" TO 'strict_order'
+    AS $$
+declare
+    w constant sidecar.watches := sidecar.need_watch(relation, target);
+    words tsquery := websearch_to_tsquery(config, coalesce(query_text, ''));
+begin
+    if k < 0 or candidates < 1 or rrf_constant < 0 then
+        raise exception 'k must be 0 or more, candidates 1 or more, rrf_constant 0 or more' using errcode = 'invalid_parameter_value',
+            hint = format('They are %s, %s and %s.', k, coalesce(candidates::text, 'unset'), rrf_constant);
+    elsif w.kind <> 'text' and document is null then
+        raise exception 'target % is made of pictures, which have no text to match', quote_literal(w.target)
+            using errcode = 'invalid_parameter_value', hint = 'Name text columns of the same table: document => array[''title''].';
+    end if;
+    if numnode(words) = 0 then
+        words := null;
+    end if;
+    return query execute sidecar.hybrid_statement(w, sidecar.search_document(relation, coalesce(document, w.source), config),
+                                                  sidecar.search_condition(filter))
+        using query_vector, words, coalesce(candidates, greatest(4 * k, 100)), rrf_constant, vector_weight, text_weight, k;
+end $$;
+
+CREATE FUNCTION sidecar.hybrid_statement(w sidecar.watches, document text, condition text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    ext constant text := quote_ident(sidecar.vector_schema());
+    tables constant text := w.relation || ' t'
+        || case when w.companion is null then '' else format(' join %s e using (%s)', w.companion,
+                                                             sidecar.for_each_key(w.key_columns, null, '%2$I')) end;
+    vector text := format(case when w.companion is null then 't.%I' else 'e.%I' end, w.target);
+    keys constant text := sidecar.for_each_key(w.key_columns, null, 'k%1$s');
+    key_columns constant text := sidecar.for_each_key(w.key_columns, null, 't.%2$I as k%1$s');
+    type constant text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
+    distance constant text := format('%s%s operator(%s.<=>) $1::%s', vector,
+                                     case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type);
+    near constant text := format('select %s, %s as distance from %s where %s is not null and $1 is not null%s
+                                  order by distance fetch first ($3) rows with ties', key_columns, distance, tables, vector, condition);
+    matching constant text := format('select %1$s, ts_rank_cd(%2$s, $2) as relevance from %3$s t where %2$s @@ $2%4$s
+                                      order by relevance desc, %5$s limit $3', key_columns, document, w.relation, condition, keys);
+begin
+    return format('
+        with near as (select n.*, rank() over (order by distance) as place from (%s) n),
+             matching as (select m.*, rank() over (order by relevance desc) as place from (%s) m)
+        select jsonb_build_object(%s),
+               coalesce($5 / ($4 + near.place), 0) + coalesce($6 / ($4 + matching.place), 0) as score,
+               near.place, matching.place, near.distance
+        from near full join matching using (%s) order by score desc, %4$s limit $7', near, matching,
+        sidecar.for_each_key(w.key_columns, null, '%2$L, k%1$s'), keys);
+end $_$;
+
+CREATE FUNCTION sidecar.index_name(w sidecar.watches, home regclass, replaced regclass) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    class record;
+    suffix text := '_hnsw_' || w.id;
+    stem text;
+begin
+    select c.relname || '_' || w.target as stem, n.nspname into class
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = home;
+    stem := class.stem;
+    if octet_length(stem || suffix) > 63 or to_regclass(format('%I.%I', class.nspname, stem || suffix)) <> replaced then
+        suffix := format('_%s_hnsw_%s', to_hex(home::oid::bigint), w.id);
+    end if;
+    while octet_length(stem || suffix) > 63 loop
+        stem := left(stem, -1);
+    end loop;
+    return stem || suffix;
+end $$;
+
 CREATE FUNCTION sidecar.index_of(w sidecar.watches) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    home regclass := coalesce(w.companion, w.relation);
     hnsw record;
-    build text := (select format('building: %s %s%%', p.phase,
-                                 coalesce(round(100.0 * p.blocks_done / nullif(p.blocks_total, 0)), 0))
-                   from pg_stat_progress_create_index p where p.relid = home limit 1);
+    build text := (select format('building: %s %s%%', b.phase, b.percent) from sidecar.index_builds b where b.watch_id = w.id limit 1);
 begin
-    select f.index, f.valid into hnsw from sidecar.find_index(home, w.target) f;
+    select f.index, f.valid into hnsw from sidecar.find_index(coalesce(w.companion, w.relation), w.target) f;
     return case when w.index_kind = 'none' then 'none' when hnsw.valid then hnsw.index::text when build is not null then build
            when hnsw.index is not null then 'invalid: ' || hnsw.index else 'not built yet' end;
 end $$;
 
 CREATE FUNCTION sidecar.index_statement(w sidecar.watches) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select string_agg(s.step, E';\n' order by s.number) from sidecar.index_steps(w) with ordinality s(step, number);
+$$;
+
+CREATE FUNCTION sidecar.index_steps(w sidecar.watches) RETURNS SETOF text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    home regclass := coalesce(w.companion, w.relation);
-    suffix text := '_hnsw_' || w.id;
-    stem text := (select c.relname || '_' || w.target from pg_class c where c.oid = home);
-    ext text := quote_ident(sidecar.vector_schema());
-begin
-    if w.index_kind = 'none' or stem is null then
-        return null;
-    end if;
-    while octet_length(stem || suffix) > 63 loop
-        stem := left(stem, -1);
-    end loop;
-    return format('create index concurrently %I on %s using hnsw ', stem || suffix, home) || case w.index_kind
+    top constant regclass := coalesce(w.companion, w.relation);
+    ext constant text := quote_ident(sidecar.vector_schema());
+    key constant text := case w.index_kind
         when 'halfvec' then format('((%I::%s.halfvec(%s)) %s.halfvec_cosine_ops)', w.target, ext, w.dimensions, ext)
-        when 'vector' then format('(%I %s.vector_cosine_ops)', w.target, ext)
-        end;
+        when 'vector' then format('(%I %s.vector_cosine_ops)', w.target, ext) end;
+    indexes jsonb := '{}';  -- table → its index, quoted
+    t record;
+    i record;
+    name text;
+begin
+    if key is null or (sidecar.find_index(top, w.target)).valid then
+        return;
+    end if;
+    for t in select x.*, n.nspname from sidecar.tree_of(top) x
+             join pg_class c on c.oid = x.home join pg_namespace n on n.oid = c.relnamespace order by x.level, x.home loop
+        select u.index, u.valid, t.parent is not null and u.parent is not null as is_attached into i
+            from sidecar.usable_indexes(w, t.home) u order by u.parent is not null desc, u.valid desc, u.index limit 1;
+        name := case when i.index is not null then i.index::text end;
+        if t.is_leaf and not i.valid and i.is_attached then
+            return next 'reindex index concurrently ' || name;
+        elsif i.index is null or (t.is_leaf and not i.valid) then
+            if i.index is not null then
+                return next 'drop index concurrently if exists ' || name;
+            end if;
+            name := sidecar.index_name(w, t.home, coalesce(i.index, 0::oid::regclass));
+            return next format(case when t.is_leaf then 'create index concurrently %I on %s using hnsw %s'
+                               else 'create index %I on only %s using hnsw %s' end, name, t.home, key);
+            name := format('%I.%I', t.nspname, name);
+        end if;
+        if t.parent is not null and not coalesce(i.is_attached, false) then
+            return next format('alter index %s attach partition %s', indexes->>t.parent::oid::text, name);
+        end if;
+        indexes := indexes || jsonb_build_object(t.home::oid::text, name);
+    end loop;
 end $$;
+
+CREATE FUNCTION sidecar.inherits(relation regclass) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (select from pg_inherits i join pg_class p on p.oid = i.inhparent
+                   where p.relkind = 'r' and inherits.relation in (i.inhparent, i.inhrelid));
+$$;
 
 CREATE FUNCTION sidecar.install_watch(w sidecar.watches) RETURNS void
     LANGUAGE plpgsql
@@ -732,7 +891,8 @@ CREATE FUNCTION sidecar.is_subscribed(relation regclass) RETURNS boolean
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select exists (select from pg_subscription_rel s where s.srrelid in (
-        select is_subscribed.relation union all select p.relid from pg_partition_tree(is_subscribed.relation) p));
+        select is_subscribed.relation union all select p.relid from pg_partition_tree(is_subscribed.relation) p
+        union all select a.relid from pg_partition_ancestors(is_subscribed.relation) a));
 $$;
 
 CREATE FUNCTION sidecar.key_condition(w sidecar.watches, ours boolean) RETURNS text
@@ -762,7 +922,9 @@ begin
         return 'text';
     end if;
     raise exception 'column %.% has type %, which holds neither text nor pictures', relation, quote_ident(name), source.printed
-        using errcode = 'datatype_mismatch', hint = 'A source is a text column, or a bytea column that holds picture files.';
+        using errcode = 'datatype_mismatch',
+              hint = 'A source is a text column, or a bytea column that holds picture files. Of other types make a generated '
+                     'column: alter table … add column … text generated always as (…) stored;';
 end $$;
 
 CREATE FUNCTION sidecar.kind_of_source(relation regclass, source text[], kind text) RETURNS text
@@ -872,6 +1034,18 @@ begin
     end if;
     return newest;
 end $_$;
+
+CREATE FUNCTION sidecar.partition_lacks_trigger(w sidecar.watches) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (
+        select from sidecar.triggers_of(w) t
+        join pg_trigger root on root.tgrelid = t.home and root.tgname = t.name
+        cross join lateral pg_partition_tree(t.home) p
+        left join pg_trigger copy on copy.tgrelid = p.relid and copy.tgname = t.name
+        where t.for_row and p.level > 0 and copy.tgenabled is distinct from root.tgenabled);
+$$;
 
 CREATE FUNCTION sidecar.pause(relation regclass DEFAULT NULL::regclass, target text DEFAULT NULL::text) RETURNS integer
     LANGUAGE sql
@@ -999,6 +1173,23 @@ begin
     return enqueued;
 end $_$;
 
+CREATE FUNCTION sidecar.sample_source(w sidecar.watches, rows bigint, sample_rows integer, head_bytes integer) RETURNS TABLE(bytes bigint, head bytea)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    min_pages constant double precision := 100;
+    pages double precision := (select greatest(sum(pg_relation_size(t.oid)), 1) / current_setting('block_size')::integer
+        from (select w.relation::oid as oid union select p.relid from pg_partition_tree(w.relation) p) t);
+    wanted double precision := least(1, sample_rows / greatest(rows, 1)::double precision);
+    share double precision := least(1, greatest(wanted, min_pages / greatest(pages, 1)));
+    content text := format('nullif(concat_ws('' '', %s), '''')', (select string_agg(format('t.%I::text', c), ', ' order by i) from unnest(w.source) with ordinality u(c, i)));
+begin
+    return query execute format('select %s from %s t tablesample system (%s) where random() <= %s',
+        case w.kind when 'image' then format('octet_length(t.%1$I)::bigint, substring(t.%1$I from 1 for $1)', w.source[1])
+             else format('octet_length(%s)::bigint, null::bytea', content) end, w.relation, 100 * share, wanted / share) using head_bytes;
+end $_$;
+
 CREATE FUNCTION sidecar.save_watch(wanted sidecar.watches, former sidecar.watches) RETURNS sidecar.watches
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1040,6 +1231,61 @@ begin
     return saved;
 end $$;
 
+CREATE FUNCTION sidecar.search(relation regclass, query_vector text, target text DEFAULT NULL::text, k integer DEFAULT 10) RETURNS TABLE(key jsonb, distance double precision)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    former_scan constant text := coalesce(current_setting('hnsw.iterative_scan', true), 'off');
+    w sidecar.watches := sidecar.need_watch(relation, target);
+    ext text := quote_ident(sidecar.vector_schema());
+    type text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
+    measure text := format('h.%I%s operator(%s.<=>) $1::%s', w.target, case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type);
+begin
+    if search.k is null or search.k < 1 then
+        raise exception 'k is %', coalesce(search.k::text, 'NULL')
+            using errcode = 'invalid_parameter_value', hint = 'Say how many rows you want, for example 10.';
+    end if;
+    -- Not as a setting of the function: a role that is no superuser could not restore it from a dump.
+    perform set_config('hnsw.iterative_scan', 'strict_order', true);
+    return query execute format('select jsonb_build_object(%s), (%s)::float8 from %s h where h.%I is not null%s order by %s limit $2',
+        sidecar.for_each_key(w.key_columns, null, '%2$L, h.%2$I'), measure, coalesce(w.companion, w.relation), w.target,
+        case when w.companion is not null then format(' and exists (select from %s t where %s)', w.relation,
+            sidecar.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and ')) else '' end, measure)
+        using query_vector, k;
+    perform set_config('hnsw.iterative_scan', former_scan, true);
+end $_$;
+
+CREATE FUNCTION sidecar.search_condition(filter jsonb) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(string_agg(case when f.value is null then format(' and t.%I is null', f.key)
+                               else format(' and t.%I = %L', f.key, f.value) end, '' order by f.key), '')
+    from jsonb_each_text(filter) f;
+$$;
+
+CREATE FUNCTION sidecar.search_document(relation regclass, columns text[], config regconfig) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    stranger text := (select c.name from unnest(columns) c(name)
+                      where not exists (select from pg_attribute a where a.attrelid = relation and a.attname = c.name
+                                        and a.attnum > 0 and not a.attisdropped) limit 1);
+begin
+    if stranger is not null or coalesce(cardinality(columns), 0) = 0 or array_position(columns, null) is not null then
+        raise exception 'table % has no column %', relation, coalesce(quote_literal(stranger), 'NULL')
+            using errcode = 'undefined_column', hint = 'Name text columns, or one tsvector column: document => array[''title''].';
+    elsif cardinality(columns) = 1 and exists (select from pg_attribute a where a.attrelid = relation and a.attname = columns[1]
+                                               and a.atttypid = 'tsvector'::regtype) then
+        return format('t.%I', columns[1]);
+    end if;
+    return (select format('to_tsvector(%L::regconfig, %s)', config,
+                          string_agg(format('coalesce(t.%I, '''')', c.name), ' || '' '' || ' order by c.n))
+            from unnest(columns) with ordinality c(name, n));
+end $$;
+
 CREATE FUNCTION sidecar.search_statement(w sidecar.watches) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1078,6 +1324,49 @@ begin
     perform pg_notify('sidecar_watches', '');
     return changed;
 end $$;
+
+CREATE FUNCTION sidecar.set_rate(relation regclass DEFAULT NULL::regclass, target text DEFAULT NULL::text, rows_per_s double precision DEFAULT NULL::double precision) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    changed integer;
+begin
+    if set_rate.rows_per_s <= 0 or set_rate.rows_per_s in ('nan', 'infinity') then
+        raise exception 'rows_per_s is %', set_rate.rows_per_s using errcode = 'invalid_parameter_value',
+            hint = 'Give a number above 0 (0.5 is a row every two seconds), or NULL for no cap; sidecar.pause stops a watch.';
+    elsif target is not null or (relation is not null and not exists (
+            select from sidecar.watches w where w.relation = set_rate.relation and w.unwatched_at is null)) then
+        perform sidecar.need_watch(relation, target);
+    end if;
+    update sidecar.watches w set rows_per_s = set_rate.rows_per_s
+        where w.unwatched_at is null and w.rows_per_s is distinct from set_rate.rows_per_s
+          and (set_rate.relation is null or w.relation = set_rate.relation)
+          and (set_rate.target is null or w.target = set_rate.target);
+    get diagnostics changed = row_count;
+    perform pg_notify('sidecar_watches', '');
+    return changed;
+end $$;
+
+CREATE FUNCTION sidecar.show_row(w sidecar.watches, key jsonb) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    shown json;
+    fields text := (select string_agg(format('json_build_object(%s)', part.pairs), ', ' order by part.n) from (
+        select (a.position - 1) / 50 as n, string_agg(format(case a.type when 'bytea' then '%1$L, case when t.%2$I is not null then json_build_object(''bytes'', octet_length(t.%2$I)) end'
+                                                   else '%1$L, t.%2$I' end, a.attname, a.attname), ', ' order by a.position) as pairs
+        from (select x.attname, b.printed as type, row_number() over (order by x.attnum) as position
+              from pg_attribute x cross join sidecar.base_type(x.atttypid, x.atttypmod) b join pg_type y on y.oid = b.type
+              where x.attrelid = w.relation and x.attnum > 0 and not x.attisdropped
+                and y.typname not in ('vector', 'halfvec', 'sparsevec')) a
+        group by 1) part);
+begin
+    execute format('select array_to_json(array[%s]) from %s t where %s', fields, w.relation, sidecar.key_condition(w, ours => false))
+        into shown using key;
+    return shown;
+end $_$;
 
 CREATE FUNCTION sidecar.start_scan(watch_id integer, purpose text, force boolean DEFAULT false) RETURNS void
     LANGUAGE sql
@@ -1150,7 +1439,7 @@ begin
         else 'up to date' end;
 end $$;
 
-CREATE FUNCTION sidecar.status_of(only_relation regclass, exact boolean) RETURNS TABLE(relation regclass, target text, kind text, source text[], companion regclass, state text, rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric, oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text, estimated boolean, watch_id integer, index_statement text)
+CREATE FUNCTION sidecar.status_of(only_relation regclass, exact boolean) RETURNS TABLE(relation regclass, target text, kind text, source text[], companion regclass, state text, rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric, oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text, estimated boolean, watch_id integer, index_statement text, rows_per_s double precision)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1164,6 +1453,7 @@ begin
              where x.unwatched_at is null and (only_relation is null or x.relation = only_relation) order by x.id loop
         relation := w.relation; target := w.target; kind := w.kind; source := w.source; companion := w.companion;
         fingerprint := w.fingerprint; model := coalesce(w.encoder, w.model); watch_id := w.id;
+        rows_per_s := w.rows_per_s;
         rows := null; query := null; estimated := false;
         if exists (select from pg_class c where c.oid = w.relation) then
             select c.n, c.estimated into rows, estimated from sidecar.count_rows(w.relation, exact) c;
@@ -1213,8 +1503,9 @@ CREATE VIEW sidecar.status AS
     query,
     estimated,
     watch_id,
-    index_statement
-   FROM sidecar.status_of(NULL::regclass, false) status_of(relation, target, kind, source, companion, state, rows, embedded, pending, failed, empty, truncated, coverage, oldest_pending, lag_ms, index, model, fingerprint, query, estimated, watch_id, index_statement);
+    index_statement,
+    rows_per_s
+   FROM sidecar.status_of(NULL::regclass, false) status_of(relation, target, kind, source, companion, state, rows, embedded, pending, failed, empty, truncated, coverage, oldest_pending, lag_ms, index, model, fingerprint, query, estimated, watch_id, index_statement, rows_per_s);
 
 CREATE FUNCTION sidecar.status_exact(relation regclass) RETURNS SETOF sidecar.status
     LANGUAGE sql STABLE
@@ -1255,6 +1546,17 @@ begin
     return false;
 end $$;
 
+CREATE FUNCTION sidecar.tree_of(relation regclass, OUT home regclass, OUT parent regclass, OUT is_leaf boolean, OUT level integer) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select p.relid, case when p.level > 0 then p.parentrelid end, p.isleaf, p.level
+        from pg_partition_tree(tree_of.relation) p
+    union all
+    select c.oid, null, true, 0 from pg_class c where c.oid = tree_of.relation and c.relkind = 'r' and not c.relispartition
+    order by level, 1;
+$$;
+
 CREATE FUNCTION sidecar.triggers_fit(w sidecar.watches) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1263,6 +1565,7 @@ CREATE FUNCTION sidecar.triggers_fit(w sidecar.watches) RETURNS boolean
         case when t.name like '%\_update' then t.names_columns <> sidecar.changes_unnamed(w)
              when t.name ~ '_(insert|delete)$' then t.for_row or not sidecar.needs_row_triggers(w.relation)
              else true end)
+        and not sidecar.partition_lacks_trigger(w) and not sidecar.inherits(w.relation)
         from sidecar.triggers_of(w) t where t.fires;
 $_$;
 
@@ -1303,6 +1606,22 @@ begin
     end if;
     perform pg_notify('sidecar_watches', '');
 end $$;
+
+CREATE FUNCTION sidecar.usable_indexes(w sidecar.watches, home regclass, OUT index regclass, OUT valid boolean, OUT parent regclass) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select i.indexrelid, i.indisvalid, h.inhparent
+        from pg_index i
+        join pg_class c on c.oid = i.indexrelid
+        join pg_am am on am.oid = c.relam and am.amname = 'hnsw'
+        join pg_opclass o on o.oid = i.indclass[0] and o.opcname = w.index_kind || '_cosine_ops'
+        join pg_attribute a on a.attrelid = i.indrelid and a.attname = w.target
+        left join pg_inherits h on h.inhrelid = i.indexrelid
+        where i.indrelid = usable_indexes.home and i.indpred is null
+          and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
+                      and d.refobjid = i.indrelid and d.refobjsubid = a.attnum);
+$$;
 
 CREATE FUNCTION sidecar.vector_schema() RETURNS text
     LANGUAGE plpgsql STABLE
@@ -1456,6 +1775,15 @@ CREATE FUNCTION sidecar.watch(relation regclass, source text, target text DEFAUL
     select sidecar.watch(relation, array[source], target, kind, companion, dimensions, model, index, replace);
 $$;
 
+CREATE FUNCTION sidecar.watch_statement(w sidecar.watches) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format('select sidecar.watch(%L, source => array[%s], target => %L, kind => %L, companion => %L, dimensions => %s, model => %L, index => %L)',
+                  w.relation, (select string_agg(quote_literal(c), ', ' order by i) from unnest(w.source) with ordinality u(c, i)),
+                  w.target, w.kind, w.companion, w.dimensions, w.model, w.index_kind);
+$$;
+
 CREATE TABLE sidecar.breakages (
     watch_id integer NOT NULL,
     code text NOT NULL,
@@ -1486,12 +1814,64 @@ CREATE VIEW sidecar.failures AS
      JOIN sidecar.watches w ON ((w.id = d.watch_id)))
   WHERE (w.unwatched_at IS NULL);
 
+CREATE VIEW sidecar.failures_by_reason AS
+ SELECT w.relation,
+    w.target,
+    g.reason,
+    g.failures,
+    g.oldest,
+    g.newest,
+    e.key AS example_key,
+    e.message AS example_message,
+    sidecar.advice_on(g.reason) AS advice,
+    w.id AS watch_id
+   FROM ((( SELECT d.watch_id,
+            d.reason,
+            count(*) AS failures,
+            min(d.failed_at) AS oldest,
+            max(d.failed_at) AS newest
+           FROM sidecar.dead_letters d
+          GROUP BY d.watch_id, d.reason) g
+     JOIN sidecar.watches w ON ((w.id = g.watch_id)))
+     CROSS JOIN LATERAL ( SELECT d.key,
+            d.message
+           FROM sidecar.dead_letters d
+          WHERE ((d.watch_id = g.watch_id) AND (d.reason = g.reason))
+          ORDER BY d.failed_at DESC
+         LIMIT 1) e)
+  WHERE (w.unwatched_at IS NULL);
+
 CREATE SEQUENCE sidecar.generation
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
     NO MAXVALUE
     CACHE 1;
+
+CREATE VIEW sidecar.index_builds AS
+ SELECT w.id AS watch_id,
+    w.relation,
+    w.target,
+    (p.relid)::regclass AS home,
+    p.pid,
+    p.phase,
+    round(((100)::numeric * LEAST((1)::numeric, COALESCE(((p.blocks_done)::numeric / (NULLIF(p.blocks_total, 0))::numeric), ((p.tuples_done)::numeric / NULLIF(GREATEST((c.reltuples)::numeric, (p.tuples_total)::numeric, (0)::numeric), (0)::numeric)), (0)::numeric))), 1) AS percent,
+    p.blocks_done,
+    p.blocks_total,
+    p.tuples_done,
+    p.tuples_total
+   FROM ((sidecar.watches w
+     JOIN pg_stat_progress_create_index p ON (((p.datname = current_database()) AND (p.relid IN ( SELECT (COALESCE(w.companion, w.relation))::oid AS "coalesce"
+        UNION
+         SELECT t.relid
+           FROM pg_partition_tree(COALESCE(w.companion, w.relation)) t(relid, parentrelid, isleaf, level))))))
+     JOIN pg_class c ON ((c.oid = p.relid)))
+  WHERE ((w.unwatched_at IS NULL) AND ((NOT (EXISTS ( SELECT
+           FROM pg_class i
+          WHERE (i.oid = p.index_relid)))) OR (EXISTS ( SELECT
+           FROM (pg_depend d
+             JOIN pg_attribute a ON (((a.attrelid = d.refobjid) AND (a.attnum = d.refobjsubid))))
+          WHERE ((d.classid = ('pg_class'::regclass)::oid) AND (d.objid = p.index_relid) AND (d.refobjid = p.relid) AND (a.attname = w.target))))));
 
 CREATE TABLE sidecar.progress (
     watch_id integer NOT NULL,
@@ -1520,7 +1900,11 @@ CREATE TABLE sidecar.sidecars (
     fingerprint text NOT NULL,
     dimensions integer NOT NULL,
     started_at timestamp with time zone DEFAULT now() NOT NULL,
-    seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    role name DEFAULT CURRENT_USER,
+    clock_skew_s double precision,
+    texts_per_s double precision,
+    picture_views_per_s double precision
 )
 WITH (fillfactor='50', autovacuum_vacuum_threshold='50', autovacuum_vacuum_scale_factor='0');
 
@@ -1574,6 +1958,8 @@ ALTER TABLE ONLY sidecar.scans
 
 REVOKE ALL ON FUNCTION sidecar.add_target(w sidecar.watches) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.advice_on(reason text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.base_type(INOUT type oid, INOUT modifier integer, OUT printed text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.canonical_key(w sidecar.watches, key jsonb) FROM PUBLIC;
@@ -1588,6 +1974,8 @@ REVOKE ALL ON FUNCTION sidecar.check_not_failed(w sidecar.watches, key jsonb, co
 
 REVOKE ALL ON FUNCTION sidecar.check_options(target text, source text[], dimensions integer, index_kind text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.check_place(w sidecar.watches) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.check_relation(relation regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.check_row_exists(w sidecar.watches, key jsonb) FROM PUBLIC;
@@ -1595,6 +1983,8 @@ REVOKE ALL ON FUNCTION sidecar.check_row_exists(w sidecar.watches, key jsonb) FR
 REVOKE ALL ON FUNCTION sidecar.checked_watch(wanted sidecar.watches, companion_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.companion_name(relation regclass, companion text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.count_leaf_indexes(w sidecar.watches, OUT leaves bigint, OUT built bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.count_ledger(w sidecar.watches, exact boolean, OUT entries bigint, OUT empty bigint, OUT failed bigint, OUT truncated bigint, OUT estimated boolean) FROM PUBLIC;
 
@@ -1632,9 +2022,19 @@ REVOKE ALL ON FUNCTION sidecar.for_each_key(columns text[], types text[], patter
 
 REVOKE ALL ON FUNCTION sidecar.highest_generation(queue text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.hybrid_search(relation regclass, query_vector public.vector, query_text text, target text, document text[], k integer, filter jsonb, config regconfig, candidates integer, rrf_constant integer, vector_weight double precision, text_weight double precision) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.hybrid_statement(w sidecar.watches, document text, condition text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.index_name(w sidecar.watches, home regclass, replaced regclass) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.index_of(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.index_statement(w sidecar.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.index_steps(w sidecar.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.inherits(relation regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.install_watch(w sidecar.watches) FROM PUBLIC;
 
@@ -1660,6 +2060,8 @@ REVOKE ALL ON FUNCTION sidecar.needs_row_triggers(relation regclass) FROM PUBLIC
 
 REVOKE ALL ON FUNCTION sidecar.newest_event(w sidecar.watches, key jsonb) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.partition_lacks_trigger(w sidecar.watches) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.pause(relation regclass, target text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.primary_key_of(relation regclass, OUT columns text[], OUT types text[], OUT definitions text[]) FROM PUBLIC;
@@ -1676,11 +2078,23 @@ REVOKE ALL ON FUNCTION sidecar.resume(relation regclass, target text) FROM PUBLI
 
 REVOKE ALL ON FUNCTION sidecar.retry(relation regclass, target text, key jsonb, reason text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.sample_source(w sidecar.watches, rows bigint, sample_rows integer, head_bytes integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.save_watch(wanted sidecar.watches, former sidecar.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.search(relation regclass, query_vector text, target text, k integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.search_condition(filter jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.search_document(relation regclass, columns text[], config regconfig) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.search_statement(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.set_paused(relation regclass, target text, paused boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.set_rate(relation regclass, target text, rows_per_s double precision) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.show_row(w sidecar.watches, key jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.start_scan(watch_id integer, purpose text, force boolean) FROM PUBLIC;
 
@@ -1694,11 +2108,15 @@ REVOKE ALL ON FUNCTION sidecar.status_exact(relation regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.target_is_missing(w sidecar.watches) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.tree_of(relation regclass, OUT home regclass, OUT parent regclass, OUT is_leaf boolean, OUT level integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.triggers_fit(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.triggers_of(w sidecar.watches, OUT name name, OUT home regclass, OUT for_row boolean, OUT names_columns boolean, OUT fires boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.unwatch(relation regclass, target text, drop_target boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.usable_indexes(w sidecar.watches, home regclass, OUT index regclass, OUT valid boolean, OUT parent regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.vector_schema() FROM PUBLIC;
 
@@ -1715,3 +2133,5 @@ REVOKE ALL ON FUNCTION sidecar.warn_of_updates(w sidecar.watches) FROM PUBLIC;
 REVOKE ALL ON FUNCTION sidecar.watch(relation regclass, source text[], target text, kind text, companion text, dimensions integer, model text, index text, replace boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.watch(relation regclass, source text, target text, kind text, companion text, dimensions integer, model text, index text, replace boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.watch_statement(w sidecar.watches) FROM PUBLIC;
