@@ -21,13 +21,11 @@ CREATE TABLE sidecar.watches (
     broken text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     unwatched_at timestamp with time zone,
-    rows_per_s double precision,
     CONSTRAINT watches_check CHECK (((cardinality(key_columns) >= 1) AND (cardinality(key_columns) = cardinality(key_types)))),
     CONSTRAINT watches_check1 CHECK (((kind = 'text'::text) OR (cardinality(source) = 1))),
     CONSTRAINT watches_dimensions_check CHECK (((dimensions >= 1) AND (dimensions <= 16000))),
     CONSTRAINT watches_index_kind_check CHECK ((index_kind = ANY (ARRAY['halfvec'::text, 'vector'::text, 'none'::text]))),
     CONSTRAINT watches_kind_check CHECK ((kind = ANY (ARRAY['text'::text, 'image'::text]))),
-    CONSTRAINT watches_rows_per_s_check CHECK ((rows_per_s > (0)::double precision)),
     CONSTRAINT watches_source_check CHECK ((cardinality(source) >= 1))
 );
 
@@ -38,25 +36,6 @@ CREATE FUNCTION sidecar.add_target(w sidecar.watches) RETURNS void
 begin
     execute format('alter table %s add column %I %I.vector(%s)', w.relation, w.target, sidecar.vector_schema(), w.dimensions);
 end $$;
-
-CREATE FUNCTION sidecar.advice_on(reason text) RETURNS text
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select case
-        when reason in ('not_a_picture', 'truncated_picture', 'unsupported_format')
-            then 'Put a whole picture of a known format into the row: it is tried again by itself.'
-        when reason = 'too_many_pixels' then 'Scale the picture down, or raise MAX_IMAGE_PIXELS and retry.'
-        when reason = 'too_many_bytes' then 'Make the content smaller, or raise the limit that the message names and retry.'
-        when reason = 'decode_timeout' then 'Raise DECODE_TIMEOUT_S, or give the machine more CPUs, and retry.'
-        when reason in ('decode_crashed', 'decode_out_of_memory')
-            then 'Save the picture anew, or raise DECODE_MEMORY_BYTES, and retry.'
-        when reason = 'device_out_of_memory' then 'Lower BATCH_MAX_VIEWS, or free memory on the device, and retry.'
-        when reason = 'worker_crashed' then 'The sidecar''s log says what ended it; mend that and retry.'
-        when reason in ('write_rejected', 'write_suppressed')
-            then 'A constraint or trigger of the table refused the vector: mend it and retry.'
-        else 'The message says what was wrong; mend it and retry.' end;
-$$;
 
 CREATE FUNCTION sidecar.base_type(INOUT type oid, INOUT modifier integer, OUT printed text) RETURNS record
     LANGUAGE plpgsql STABLE
@@ -769,10 +748,13 @@ CREATE FUNCTION sidecar.index_of(w sidecar.watches) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
+    home regclass := coalesce(w.companion, w.relation);
     hnsw record;
-    build text := (select format('building: %s %s%%', b.phase, b.percent) from sidecar.index_builds b where b.watch_id = w.id limit 1);
+    build text := (select format('building: %s %s%%', p.phase,
+                                 coalesce(round(100.0 * p.blocks_done / nullif(p.blocks_total, 0)), 0))
+                   from pg_stat_progress_create_index p where p.relid = home limit 1);
 begin
-    select f.index, f.valid into hnsw from sidecar.find_index(coalesce(w.companion, w.relation), w.target) f;
+    select f.index, f.valid into hnsw from sidecar.find_index(home, w.target) f;
     return case when w.index_kind = 'none' then 'none' when hnsw.valid then hnsw.index::text when build is not null then build
            when hnsw.index is not null then 'invalid: ' || hnsw.index else 'not built yet' end;
 end $$;
@@ -1173,23 +1155,6 @@ begin
     return enqueued;
 end $_$;
 
-CREATE FUNCTION sidecar.sample_source(w sidecar.watches, rows bigint, sample_rows integer, head_bytes integer) RETURNS TABLE(bytes bigint, head bytea)
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    min_pages constant double precision := 100;
-    pages double precision := (select greatest(sum(pg_relation_size(t.oid)), 1) / current_setting('block_size')::integer
-        from (select w.relation::oid as oid union select p.relid from pg_partition_tree(w.relation) p) t);
-    wanted double precision := least(1, sample_rows / greatest(rows, 1)::double precision);
-    share double precision := least(1, greatest(wanted, min_pages / greatest(pages, 1)));
-    content text := format('nullif(concat_ws('' '', %s), '''')', (select string_agg(format('t.%I::text', c), ', ' order by i) from unnest(w.source) with ordinality u(c, i)));
-begin
-    return query execute format('select %s from %s t tablesample system (%s) where random() <= %s',
-        case w.kind when 'image' then format('octet_length(t.%1$I)::bigint, substring(t.%1$I from 1 for $1)', w.source[1])
-             else format('octet_length(%s)::bigint, null::bytea', content) end, w.relation, 100 * share, wanted / share) using head_bytes;
-end $_$;
-
 CREATE FUNCTION sidecar.save_watch(wanted sidecar.watches, former sidecar.watches) RETURNS sidecar.watches
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1230,31 +1195,6 @@ begin
         where w.id = former.id returning * into saved;
     return saved;
 end $$;
-
-CREATE FUNCTION sidecar.search(relation regclass, query_vector text, target text DEFAULT NULL::text, k integer DEFAULT 10) RETURNS TABLE(key jsonb, distance double precision)
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    former_scan constant text := coalesce(current_setting('hnsw.iterative_scan', true), 'off');
-    w sidecar.watches := sidecar.need_watch(relation, target);
-    ext text := quote_ident(sidecar.vector_schema());
-    type text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
-    measure text := format('h.%I%s operator(%s.<=>) $1::%s', w.target, case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type);
-begin
-    if search.k is null or search.k < 1 then
-        raise exception 'k is %', coalesce(search.k::text, 'NULL')
-            using errcode = 'invalid_parameter_value', hint = 'Say how many rows you want, for example 10.';
-    end if;
-    -- Not as a setting of the function: a role that is no superuser could not restore it from a dump.
-    perform set_config('hnsw.iterative_scan', 'strict_order', true);
-    return query execute format('select jsonb_build_object(%s), (%s)::float8 from %s h where h.%I is not null%s order by %s limit $2',
-        sidecar.for_each_key(w.key_columns, null, '%2$L, h.%2$I'), measure, coalesce(w.companion, w.relation), w.target,
-        case when w.companion is not null then format(' and exists (select from %s t where %s)', w.relation,
-            sidecar.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and ')) else '' end, measure)
-        using query_vector, k;
-    perform set_config('hnsw.iterative_scan', former_scan, true);
-end $_$;
 
 CREATE FUNCTION sidecar.search_condition(filter jsonb) RETURNS text
     LANGUAGE sql STABLE
@@ -1324,49 +1264,6 @@ begin
     perform pg_notify('sidecar_watches', '');
     return changed;
 end $$;
-
-CREATE FUNCTION sidecar.set_rate(relation regclass DEFAULT NULL::regclass, target text DEFAULT NULL::text, rows_per_s double precision DEFAULT NULL::double precision) RETURNS integer
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    changed integer;
-begin
-    if set_rate.rows_per_s <= 0 or set_rate.rows_per_s in ('nan', 'infinity') then
-        raise exception 'rows_per_s is %', set_rate.rows_per_s using errcode = 'invalid_parameter_value',
-            hint = 'Give a number above 0 (0.5 is a row every two seconds), or NULL for no cap; sidecar.pause stops a watch.';
-    elsif target is not null or (relation is not null and not exists (
-            select from sidecar.watches w where w.relation = set_rate.relation and w.unwatched_at is null)) then
-        perform sidecar.need_watch(relation, target);
-    end if;
-    update sidecar.watches w set rows_per_s = set_rate.rows_per_s
-        where w.unwatched_at is null and w.rows_per_s is distinct from set_rate.rows_per_s
-          and (set_rate.relation is null or w.relation = set_rate.relation)
-          and (set_rate.target is null or w.target = set_rate.target);
-    get diagnostics changed = row_count;
-    perform pg_notify('sidecar_watches', '');
-    return changed;
-end $$;
-
-CREATE FUNCTION sidecar.show_row(w sidecar.watches, key jsonb) RETURNS json
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    shown json;
-    fields text := (select string_agg(format('json_build_object(%s)', part.pairs), ', ' order by part.n) from (
-        select (a.position - 1) / 50 as n, string_agg(format(case a.type when 'bytea' then '%1$L, case when t.%2$I is not null then json_build_object(''bytes'', octet_length(t.%2$I)) end'
-                                                   else '%1$L, t.%2$I' end, a.attname, a.attname), ', ' order by a.position) as pairs
-        from (select x.attname, b.printed as type, row_number() over (order by x.attnum) as position
-              from pg_attribute x cross join sidecar.base_type(x.atttypid, x.atttypmod) b join pg_type y on y.oid = b.type
-              where x.attrelid = w.relation and x.attnum > 0 and not x.attisdropped
-                and y.typname not in ('vector', 'halfvec', 'sparsevec')) a
-        group by 1) part);
-begin
-    execute format('select array_to_json(array[%s]) from %s t where %s', fields, w.relation, sidecar.key_condition(w, ours => false))
-        into shown using key;
-    return shown;
-end $_$;
 
 CREATE FUNCTION sidecar.start_scan(watch_id integer, purpose text, force boolean DEFAULT false) RETURNS void
     LANGUAGE sql
@@ -1439,7 +1336,7 @@ begin
         else 'up to date' end;
 end $$;
 
-CREATE FUNCTION sidecar.status_of(only_relation regclass, exact boolean) RETURNS TABLE(relation regclass, target text, kind text, source text[], companion regclass, state text, rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric, oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text, estimated boolean, watch_id integer, index_statement text, rows_per_s double precision)
+CREATE FUNCTION sidecar.status_of(only_relation regclass, exact boolean) RETURNS TABLE(relation regclass, target text, kind text, source text[], companion regclass, state text, rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric, oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text, estimated boolean, watch_id integer, index_statement text)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1453,7 +1350,6 @@ begin
              where x.unwatched_at is null and (only_relation is null or x.relation = only_relation) order by x.id loop
         relation := w.relation; target := w.target; kind := w.kind; source := w.source; companion := w.companion;
         fingerprint := w.fingerprint; model := coalesce(w.encoder, w.model); watch_id := w.id;
-        rows_per_s := w.rows_per_s;
         rows := null; query := null; estimated := false;
         if exists (select from pg_class c where c.oid = w.relation) then
             select c.n, c.estimated into rows, estimated from sidecar.count_rows(w.relation, exact) c;
@@ -1503,9 +1399,8 @@ CREATE VIEW sidecar.status AS
     query,
     estimated,
     watch_id,
-    index_statement,
-    rows_per_s
-   FROM sidecar.status_of(NULL::regclass, false) status_of(relation, target, kind, source, companion, state, rows, embedded, pending, failed, empty, truncated, coverage, oldest_pending, lag_ms, index, model, fingerprint, query, estimated, watch_id, index_statement, rows_per_s);
+    index_statement
+   FROM sidecar.status_of(NULL::regclass, false) status_of(relation, target, kind, source, companion, state, rows, embedded, pending, failed, empty, truncated, coverage, oldest_pending, lag_ms, index, model, fingerprint, query, estimated, watch_id, index_statement);
 
 CREATE FUNCTION sidecar.status_exact(relation regclass) RETURNS SETOF sidecar.status
     LANGUAGE sql STABLE
@@ -1775,15 +1670,6 @@ CREATE FUNCTION sidecar.watch(relation regclass, source text, target text DEFAUL
     select sidecar.watch(relation, array[source], target, kind, companion, dimensions, model, index, replace);
 $$;
 
-CREATE FUNCTION sidecar.watch_statement(w sidecar.watches) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select format('select sidecar.watch(%L, source => array[%s], target => %L, kind => %L, companion => %L, dimensions => %s, model => %L, index => %L)',
-                  w.relation, (select string_agg(quote_literal(c), ', ' order by i) from unnest(w.source) with ordinality u(c, i)),
-                  w.target, w.kind, w.companion, w.dimensions, w.model, w.index_kind);
-$$;
-
 CREATE TABLE sidecar.breakages (
     watch_id integer NOT NULL,
     code text NOT NULL,
@@ -1814,64 +1700,12 @@ CREATE VIEW sidecar.failures AS
      JOIN sidecar.watches w ON ((w.id = d.watch_id)))
   WHERE (w.unwatched_at IS NULL);
 
-CREATE VIEW sidecar.failures_by_reason AS
- SELECT w.relation,
-    w.target,
-    g.reason,
-    g.failures,
-    g.oldest,
-    g.newest,
-    e.key AS example_key,
-    e.message AS example_message,
-    sidecar.advice_on(g.reason) AS advice,
-    w.id AS watch_id
-   FROM ((( SELECT d.watch_id,
-            d.reason,
-            count(*) AS failures,
-            min(d.failed_at) AS oldest,
-            max(d.failed_at) AS newest
-           FROM sidecar.dead_letters d
-          GROUP BY d.watch_id, d.reason) g
-     JOIN sidecar.watches w ON ((w.id = g.watch_id)))
-     CROSS JOIN LATERAL ( SELECT d.key,
-            d.message
-           FROM sidecar.dead_letters d
-          WHERE ((d.watch_id = g.watch_id) AND (d.reason = g.reason))
-          ORDER BY d.failed_at DESC
-         LIMIT 1) e)
-  WHERE (w.unwatched_at IS NULL);
-
 CREATE SEQUENCE sidecar.generation
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
     NO MAXVALUE
     CACHE 1;
-
-CREATE VIEW sidecar.index_builds AS
- SELECT w.id AS watch_id,
-    w.relation,
-    w.target,
-    (p.relid)::regclass AS home,
-    p.pid,
-    p.phase,
-    round(((100)::numeric * LEAST((1)::numeric, COALESCE(((p.blocks_done)::numeric / (NULLIF(p.blocks_total, 0))::numeric), ((p.tuples_done)::numeric / NULLIF(GREATEST((c.reltuples)::numeric, (p.tuples_total)::numeric, (0)::numeric), (0)::numeric)), (0)::numeric))), 1) AS percent,
-    p.blocks_done,
-    p.blocks_total,
-    p.tuples_done,
-    p.tuples_total
-   FROM ((sidecar.watches w
-     JOIN pg_stat_progress_create_index p ON (((p.datname = current_database()) AND (p.relid IN ( SELECT (COALESCE(w.companion, w.relation))::oid AS "coalesce"
-        UNION
-         SELECT t.relid
-           FROM pg_partition_tree(COALESCE(w.companion, w.relation)) t(relid, parentrelid, isleaf, level))))))
-     JOIN pg_class c ON ((c.oid = p.relid)))
-  WHERE ((w.unwatched_at IS NULL) AND ((NOT (EXISTS ( SELECT
-           FROM pg_class i
-          WHERE (i.oid = p.index_relid)))) OR (EXISTS ( SELECT
-           FROM (pg_depend d
-             JOIN pg_attribute a ON (((a.attrelid = d.refobjid) AND (a.attnum = d.refobjsubid))))
-          WHERE ((d.classid = ('pg_class'::regclass)::oid) AND (d.objid = p.index_relid) AND (d.refobjid = p.relid) AND (a.attname = w.target))))));
 
 CREATE TABLE sidecar.progress (
     watch_id integer NOT NULL,
@@ -1900,11 +1734,7 @@ CREATE TABLE sidecar.sidecars (
     fingerprint text NOT NULL,
     dimensions integer NOT NULL,
     started_at timestamp with time zone DEFAULT now() NOT NULL,
-    seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    role name DEFAULT CURRENT_USER,
-    clock_skew_s double precision,
-    texts_per_s double precision,
-    picture_views_per_s double precision
+    seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 )
 WITH (fillfactor='50', autovacuum_vacuum_threshold='50', autovacuum_vacuum_scale_factor='0');
 
@@ -1957,8 +1787,6 @@ ALTER TABLE ONLY sidecar.scans
     ADD CONSTRAINT scans_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar.watches(id) ON DELETE CASCADE;
 
 REVOKE ALL ON FUNCTION sidecar.add_target(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.advice_on(reason text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.base_type(INOUT type oid, INOUT modifier integer, OUT printed text) FROM PUBLIC;
 
@@ -2078,11 +1906,7 @@ REVOKE ALL ON FUNCTION sidecar.resume(relation regclass, target text) FROM PUBLI
 
 REVOKE ALL ON FUNCTION sidecar.retry(relation regclass, target text, key jsonb, reason text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.sample_source(w sidecar.watches, rows bigint, sample_rows integer, head_bytes integer) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION sidecar.save_watch(wanted sidecar.watches, former sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.search(relation regclass, query_vector text, target text, k integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.search_condition(filter jsonb) FROM PUBLIC;
 
@@ -2091,10 +1915,6 @@ REVOKE ALL ON FUNCTION sidecar.search_document(relation regclass, columns text[]
 REVOKE ALL ON FUNCTION sidecar.search_statement(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.set_paused(relation regclass, target text, paused boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.set_rate(relation regclass, target text, rows_per_s double precision) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.show_row(w sidecar.watches, key jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.start_scan(watch_id integer, purpose text, force boolean) FROM PUBLIC;
 
@@ -2133,5 +1953,3 @@ REVOKE ALL ON FUNCTION sidecar.warn_of_updates(w sidecar.watches) FROM PUBLIC;
 REVOKE ALL ON FUNCTION sidecar.watch(relation regclass, source text[], target text, kind text, companion text, dimensions integer, model text, index text, replace boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.watch(relation regclass, source text, target text, kind text, companion text, dimensions integer, model text, index text, replace boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.watch_statement(w sidecar.watches) FROM PUBLIC;

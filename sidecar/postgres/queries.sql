@@ -445,19 +445,22 @@ select exists (select from pg_stat_activity a where a.wait_event_type = 'Lock' a
 select pg_cancel_backend($1::integer)
 
 -- name: index_state
-select f.index::text as name, f.valid, sidecar.index_statement(w) as statement, c.relkind = 'r' as can_build,
-       exists (select from pg_stat_progress_create_index p where p.relid = c.oid) as building,
+-- What is left to do for the index, and whether it is time: vectors are there, the first backlog is done, nobody builds.
+select array(select s.step from sidecar.index_steps(w) with ordinality s(step, number) order by s.number) as steps,
+       exists (select from pg_stat_progress_create_index p join sidecar.tree_of(coalesce(w.companion, w.relation)) t on t.home = p.relid) as building,
        exists (select from {home} h where h.{target} is not null) as has_vectors,
        exists (select from {events} e where e.backfill) as has_backlog
 from sidecar.watches w
-join pg_class c on c.oid = coalesce(w.companion, w.relation)
-left join lateral sidecar.find_index(c.oid, w.target) f on true
 where w.id = $1
 
 -- name: status
 select s.relation::text, s.target, s.kind, s.source, s.companion::text, s.state, s.rows, s.embedded, s.pending, s.failed, s.empty,
        s.truncated, s.coverage, s.oldest_pending, s.lag_ms, s.index, s.model, s.fingerprint, s.query, s.estimated, s.watch_id
 from sidecar.status s
+
+-- name: set_lock_timeout
+-- $1 with its unit.
+select set_config('lock_timeout', $1, false)
 
 -- name: failures
 select f.relation::text, f.target, f.key::text, f.reason, f.message, f.attempts, f.at from sidecar.failures f order by f.at desc limit $1

@@ -1,0 +1,193 @@
+"""Partitioned tables, from the row to its vector: writes through any table of the tree, and trees that change."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import pytest
+
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.items import in_row_and_companion
+from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, value, watch
+from tests.integration.tables.sweeping import sweep, until_clean
+from tests.integration.tables.trees import TREES, Tree, make_stranger, plant
+
+every_tree = pytest.mark.parametrize(
+    ("tree", "companion"),
+    [*((TREES[name], None) for name in TREES), (TREES["nested"], "vectors")],
+    ids=[*TREES, "nested with companion"],
+)
+trees_that_grow = pytest.mark.parametrize(
+    ("tree", "companion"),
+    [(TREES["range"], None), (TREES["nested"], None), (TREES["list"], "vectors")],
+    ids=["range", "nested", "list with companion"],
+)
+
+
+async def watch_tree(db: Connection, tree: Tree, companion: str | None = None) -> WatchedTable:
+    await plant(db, tree)
+    await run(db, "insert into items select 'eu', i, 'there before ' || i from generate_series(1, 20) i")
+    return await watch(db, ["items"], ["title"], ["region", "id"], companion=companion)
+
+
+@every_tree
+async def test_writes_through_any_table_of_the_tree_are_followed(
+    database_url: str, db: Connection, encoder: GatedEncoder, tree: Tree, companion: str | None
+) -> None:
+    table = await watch_tree(db, tree, companion)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        for statement in (
+            "insert into items select r, i, 'later ' || i from unnest('{eu,us}'::text[]) r, generate_series(31, 40) i",
+            f"insert into {tree.leaf} values ('eu', 50, 'straight into a leaf')",
+            f"update {tree.leaf} set title = 'changed in the leaf' where region = 'eu' and id < 5",
+            "update items set title = title || '!' where id between 4 and 8",
+            "update items set region = 'us', id = id + 100 where id between 6 and 9",
+            f"update {tree.other_leaf} set title = 'changed after the move' where id between 106 and 108",
+            f"delete from {tree.leaf} where id = 3",
+            "delete from items where id = 107",
+            "insert into items values ('eu', 1, 'again') on conflict (region, id) do update set title = excluded.title",
+        ):
+            await run(db, statement)
+            await table.settle_right(encoder)
+        assert await run(db, "select title from items where id = 108") == [("changed after the move",)]
+        assert await run(db, "select rows, embedded, failed, pending from sidecar.status_exact('items')") == [
+            (39, 39, 0, 0)
+        ]
+        await run(db, "truncate items")
+        await table.settle_right(encoder)
+        await until_clean(db, table)
+
+
+@trees_that_grow
+async def test_a_partition_that_is_attached_with_rows_and_detached_again_is_found_by_the_sweep(
+    database_url: str, db: Connection, encoder: GatedEncoder, tree: Tree, companion: str | None
+) -> None:
+    table = await watch_tree(db, tree, companion)
+    await make_stranger(db, "stranger", with_target=companion is None)
+    region, first = tree.free_row
+    await run(
+        db,
+        "insert into stranger (region, id, title) select %s, %s + i, 'stranger ' || i from generate_series(0, 9) i",
+        region,
+        first,
+    )
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        await run(db, f"alter table items attach partition stranger {tree.free_bounds}")
+        assert await table.count("events") == 0
+        await sweep(db, table, encoder)
+        assert len(await table.contents()) == 30
+
+        await run(db, "update stranger set title = 'changed' where id = %s", first + 1)
+        await run(db, "update items set title = 'changed too' where region = %s and id = %s", region, first + 2)
+        await table.settle_right(encoder)
+
+        await run(db, "alter table items detach partition stranger")
+        await run(db, "update stranger set title = 'nobody looks' where id = %s", first + 3)
+        assert await table.count("events") == 0
+        await sweep(db, table, encoder)
+        await until_clean(db, table)
+        assert len(await table.vectors()) == 20
+
+        await run(db, f"alter table items attach partition stranger {tree.free_bounds}")
+        await sweep(db, table, encoder)
+        assert len(await table.vectors()) == 30
+
+
+async def test_a_partition_that_is_detached_concurrently_takes_its_vectors_along(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await watch_tree(db, TREES["list"])
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        await run(db, "alter table items detach partition items_eu concurrently")
+        await sweep(db, table, encoder)
+        await until_clean(db, table)
+    assert await value(db, "select count(embedding) from items_eu") == 20
+    assert await value(db, "select count(*) from pg_trigger where tgrelid = 'items_eu'::regclass") == 0
+
+
+async def test_a_leaf_that_is_truncated_is_found_by_the_sweep_and_filled_again(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await watch_tree(db, TREES["nested"], "vectors")
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        await run(db, "truncate items_eu_low")
+        assert len(await table.vectors()) == 20
+        await sweep(db, table, encoder)
+        await until_clean(db, table)
+        assert await table.vectors() == {}
+        await run(db, "insert into items values ('eu', 1, 'there again')")
+        await table.settle_right(encoder)
+        assert len(await table.vectors()) == 1
+
+
+@trees_that_grow
+async def test_partitions_that_are_made_later_are_followed_from_their_first_row(
+    database_url: str, db: Connection, encoder: GatedEncoder, tree: Tree, companion: str | None
+) -> None:
+    table = await watch_tree(db, tree, companion)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        await run(db, f"create table branch partition of items {tree.free_bounds} partition by hash (id)")
+        await run(db, "create table branch_0 partition of branch for values with (modulus 1, remainder 0)")
+        region, first = tree.free_row
+        await run(db, "insert into items values (%s, %s, 'first')", region, first)
+        await run(db, "insert into branch_0 values (%s, %s, 'second')", region, first + 1)
+        await table.settle_right(encoder)
+        await run(db, "update branch set title = title || ' edition'")
+        await table.settle_right(encoder)
+        await run(db, "drop table branch")
+        await sweep(db, table, encoder)
+        await until_clean(db, table)
+
+
+@in_row_and_companion
+async def test_rows_that_move_between_partitions_while_they_are_embedded_lose_nothing(
+    database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
+) -> None:
+    """An update that waits for a row which moves meanwhile fails with 40001: ours must not, nor make a user's."""
+    table = await watch_tree(db, TREES["nested"], companion)
+
+    async def move(ids: range) -> None:
+        async with user(database_url, autocommit=False) as session:
+            await run(session, "set statement_timeout = '5s'")
+            for turn in range(6):
+                for id_ in ids:
+                    region = ("us", "eu", "us")[(turn + id_) % 3]
+                    await run(session, "update items set region = %s, title = title || '.' where id = %s", region, id_)
+                    await run(session, "update items set title = %s where id = %s", f"{turn} of {id_}", id_)
+                    await (session.rollback() if (turn + id_) % 5 == 4 else session.commit())
+
+    async with running_ingest(database_url, encoder), running_ingest(database_url, GatedEncoder()):
+        await asyncio.gather(*(move(range(first, first + 5)) for first in (1, 6, 11, 16)))
+        await table.settle_right(encoder)
+        await until_clean(db, table)
+
+
+async def test_a_trigger_that_is_disabled_on_one_partition_is_reported_and_mended(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await watch_tree(db, TREES["nested"])
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        await run(db, f"alter table items_eu_low disable trigger sidecar_{table.watch_id}_insert")
+        await run(db, "insert into items values ('eu', 77, 'unseen')")
+        assert "call sidecar.watch again" in await value(db, "select state from sidecar.status")
+        again = await watch(db, ["items"], ["title"], ["region", "id"])
+        assert again.watch_id == table.watch_id
+        await table.settle_right(encoder)
+        assert await value(db, "select state from sidecar.status") == "up to date"
+
+
+async def test_a_foreign_table_can_never_become_a_partition(db: Connection) -> None:
+    """Postgres's own rule: a primary key cannot cover it."""
+    await watch_tree(db, TREES["list"])
+    await run(db, "create foreign data wrapper nowhere")
+    await run(db, "create server far foreign data wrapper nowhere")
+    with pytest.raises(psycopg.errors.WrongObjectType, match="foreign"):
+        await run(db, "create foreign table far_away partition of items for values in ('far') server far")
