@@ -1,0 +1,71 @@
+"""Compares the watches that models declare with those of the database, when autogenerate runs.
+
+A table whose `info` has no key "sidecar" is left alone: its watches are managed by hand-written migrations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from alembic.autogenerate import comparators
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations.ops import MigrateOperation, UpgradeOps
+from alembic.util import DispatchPriority, PriorityDispatchResult
+from sqlalchemy import Connection, Table, text
+
+from sidecar.alembic.operations import UnwatchOp, WatchOp
+from sidecar.alembic.stored import StoredWatch, load_watches
+from sidecar.alembic.watch import Watch, declared_watches
+
+
+@comparators.dispatch_for("schema", priority=DispatchPriority.LAST)
+def compare_watches(
+    context: AutogenContext, upgrade_ops: UpgradeOps, _schemas: set[str | None]
+) -> PriorityDispatchResult:
+    """Watches end before anything else changes, and start when everything else is there."""
+    managed = [
+        (table, watches)
+        for table in context.sorted_tables
+        if (watches := declared_watches(table)) is not None
+        and context.run_object_filters(table, table.name, "table", False, None)
+    ]
+    if managed and context.connection is not None:
+        stored = load_watches(context.connection)
+        for table, watches in managed:
+            ends, starts = _compare_table(context.connection, table, watches, stored)
+            upgrade_ops.ops[:0] = ends
+            upgrade_ops.ops.extend(starts)
+    return PriorityDispatchResult.CONTINUE
+
+
+def _compare_table(
+    connection: Connection, table: Table, declared: list[Watch], stored: list[StoredWatch]
+) -> tuple[list[MigrateOperation], list[MigrateOperation]]:
+    schema = table.schema or connection.dialect.default_schema_name or "public"
+    there = {s.watch.target: s for s in stored if (s.watch.schema, s.watch.relation) == (schema, table.name)}
+    ends: list[MigrateOperation] = [
+        UnwatchOp(table.name, target, schema=table.schema, existing=replace(s.watch, schema=table.schema))
+        for target, s in there.items()
+        if target not in {watch.target for watch in declared}
+    ]
+    starts: list[MigrateOperation] = []
+    for watch in declared:
+        now = there.get(watch.target)
+        if now is None:
+            starts.append(WatchOp(watch))
+        elif not _is_same(connection, watch, schema, now):
+            starts.append(WatchOp(watch, replace=True, former=replace(now.watch, schema=table.schema)))
+    return ends, starts
+
+
+def _is_same(connection: Connection, declared: Watch, schema: str, stored: StoredWatch) -> bool:
+    wanted = replace(declared, schema=schema, kind=declared.kind or stored.watch.kind, companion=stored.watch.companion)
+    return wanted == stored.watch and _companion_of(connection, declared, schema) == stored.companion
+
+
+def _companion_of(connection: Connection, declared: Watch, schema: str) -> tuple[str, str] | None:
+    """(schema, name), as sidecar.watch understands it."""
+    if declared.companion is None:
+        return None
+    parts = connection.scalar(text("select parse_ident(:companion)"), {"companion": declared.companion})
+    return (schema, parts[0]) if len(parts) == 1 else (parts[0], parts[1])

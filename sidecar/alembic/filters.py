@@ -1,0 +1,51 @@
+"""Keeps autogenerate's hands off what the sidecar has made. What the models declare is compared as ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from functools import cache
+from typing import Any, TypeAlias
+
+from sqlalchemy import Column, Connection, Index, Table
+from sqlalchemy.schema import SchemaItem
+
+from sidecar.alembic.stored import Made, load_made
+
+SCHEMA = "sidecar"
+
+IncludeObject: TypeAlias = Callable[[Any, Any, Any, bool, Any], bool]
+IncludeName: TypeAlias = Callable[[Any, Any, MutableMapping[Any, Any]], bool]
+
+
+def include_object(connection: Connection, also: IncludeObject | None = None) -> IncludeObject:
+    """For `context.configure(include_object=…)`. `also` is a filter of your own, asked where ours has no objection.
+
+    Leaves out, as long as the models do not have them: vector columns and companion tables of active watches, the HNSW
+    indexes on them (unless the watch says `index => 'none'`), and schema `sidecar`. Reads the watches once, when
+    autogenerate first asks.
+    """
+
+    @cache
+    def made() -> frozenset[Made]:
+        return load_made(connection)
+
+    def include(item: SchemaItem, name: str | None, type_: str, reflected: bool, compare_to: SchemaItem | None) -> bool:
+        table = item if isinstance(item, Table) else item.table if isinstance(item, (Column, Index)) else None
+        if reflected and compare_to is None and table is not None:
+            schema = table.schema or connection.dialect.default_schema_name or "public"
+            if schema == SCHEMA or Made(type_, schema, table.name, str(name)) in made():
+                return False
+        return also is None or also(item, name, type_, reflected, compare_to)
+
+    return include
+
+
+def include_name(also: IncludeName | None = None) -> IncludeName:
+    """For `context.configure(include_name=…)`, of use with `include_schemas=True`: schema `sidecar` is not read."""
+
+    def include(name: str | None, type_: str, parent_names: MutableMapping[Any, Any]) -> bool:
+        if type_ == "schema" and name == SCHEMA:
+            return False
+        return also is None or also(name, type_, parent_names)
+
+    return include

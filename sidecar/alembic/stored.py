@@ -1,0 +1,86 @@
+"""What the database says is watched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from sidecar.alembic.watch import Watch
+
+_IS_MIGRATED = text("select to_regclass('sidecar.watches') is not null")
+
+_WATCHES = text("""
+    select rn.nspname, r.relname, w.source, w.target, w.kind, cn.nspname, c.relname, w.dimensions, w.model, w.index_kind
+    from sidecar.watches w
+    join pg_class r on r.oid = w.relation join pg_namespace rn on rn.oid = r.relnamespace
+    left join pg_class c on c.oid = w.companion left join pg_namespace cn on cn.oid = c.relnamespace
+    where w.unwatched_at is null order by w.id
+""")
+
+# The vectors' home is the watched table or the companion, and its partitions. An HNSW index on them is the sidecar's,
+# unless the watch leaves indexes to others.
+_MADE = text("""
+    with home as (
+        select h.oid, w.target, w.companion is not null as is_companion, w.index_kind
+        from sidecar.watches w
+        cross join lateral (
+            select coalesce(w.companion, w.relation)::oid as oid
+            union select p.relid from pg_partition_tree(coalesce(w.companion, w.relation)) p
+        ) h
+        where w.unwatched_at is null
+    )
+    select case when h.is_companion then 'table' else 'column' end, n.nspname, c.relname,
+           case when h.is_companion then c.relname else h.target end
+    from home h join pg_class c on c.oid = h.oid join pg_namespace n on n.oid = c.relnamespace
+    union all
+    select 'index', n.nspname, c.relname, ic.relname
+    from home h join pg_class c on c.oid = h.oid join pg_namespace n on n.oid = c.relnamespace
+    join pg_attribute a on a.attrelid = h.oid and a.attname = h.target
+    join pg_depend d on d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass
+                        and d.refobjid = h.oid and d.refobjsubid = a.attnum
+    join pg_class ic on ic.oid = d.objid and ic.relkind in ('i', 'I')
+    join pg_am am on am.oid = ic.relam and am.amname = 'hnsw'
+    where h.index_kind <> 'none'
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Something that the sidecar has made or may make: `type` is 'table', 'column' or 'index'. `table` has it."""
+
+    type: str
+    schema: str
+    table: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWatch:
+    """`watch.schema` is always there, and `companion` is (schema, name) or None."""
+
+    watch: Watch
+    companion: tuple[str, str] | None
+
+
+def load_made(connection: Connection) -> frozenset[Made]:
+    """Of all active watches. Empty where schema `sidecar` is missing."""
+    if not connection.scalar(_IS_MIGRATED):
+        return frozenset()
+    return frozenset(Made(*row) for row in connection.execute(_MADE))
+
+
+def load_watches(connection: Connection) -> list[StoredWatch]:
+    """The active ones. Empty where schema `sidecar` is missing."""
+    if not connection.scalar(_IS_MIGRATED):
+        return []
+    quote = connection.dialect.identifier_preparer.quote
+    stored = []
+    for row in connection.execute(_WATCHES):
+        schema, relation, source, target, kind, companion_schema, companion, dimensions, model, index = row
+        name = None
+        if companion is not None:
+            name = quote(companion) if companion_schema == schema else f"{quote(companion_schema)}.{quote(companion)}"
+        watch = Watch(relation, tuple(source), target, kind, name, dimensions, model, index, schema)
+        stored.append(StoredWatch(watch, None if companion is None else (companion_schema, companion)))
+    return stored

@@ -1,0 +1,60 @@
+"""A shop. Its watches are declared here (products), or stand in hand-written migrations only (articles, notes)."""
+
+from pgvector.sqlalchemy import HALFVEC, Vector
+from sqlalchemy import Index, func
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Product(Base):
+    """The vectors of the photos are in the model; those of title and brand are known to SQL only."""
+
+    __tablename__ = "products"
+    __table_args__ = (
+        {
+            "info": {
+                "sidecar": [
+                    {"source": "photo"},
+                    {"source": ["title", "brand"], "target": "title_embedding"},
+                ]
+            }
+        },
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str | None]
+    brand: Mapped[str | None]
+    photo: Mapped[bytes | None]
+    photo_embedding: Mapped[list[float] | None] = mapped_column(Vector(1152), deferred=True)
+
+
+class Article(Base):
+    """In another schema, and its vectors in a companion table."""
+
+    __tablename__ = "articles"
+    __table_args__ = ({"schema": "press"},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str]
+    body: Mapped[str | None]
+
+
+class Note(Base):
+    """With an HNSW index of the project's own."""
+
+    __tablename__ = "notes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    body: Mapped[str]
+    body_embedding: Mapped[list[float] | None] = mapped_column(Vector(1152), deferred=True)
+
+
+Index(
+    "notes_by_body",
+    func.cast(Note.body_embedding, HALFVEC(1152)).label("half"),
+    postgresql_using="hnsw",
+    postgresql_ops={"half": "halfvec_cosine_ops"},
+)

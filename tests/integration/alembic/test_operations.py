@@ -1,0 +1,138 @@
+"""op.sidecar_watch and op.sidecar_unwatch by themselves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
+from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from sidecar.alembic import SidecarMissing, UnwatchOp, Watch, WatchOp
+from sidecar.errors import SchemaError
+from sidecar.postgres.migrations import sqlalchemy_url
+
+PRODUCTS = "create table products (id int primary key, title varchar, photo bytea)"
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[Connection]:
+    engine = create_engine(sqlalchemy_url(database_url), poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text(PRODUCTS))
+        yield connection
+
+
+def op(connection: Connection) -> Any:
+    """As a migration sees it."""
+    return Operations(MigrationContext.configure(connection))
+
+
+def watches(connection: Connection) -> list[Any]:
+    query = (
+        "select target, source, dimensions, index_kind, model, unwatched_at is null from sidecar.watches order by id"
+    )
+    return [tuple(row) for row in connection.execute(text(query))]
+
+
+def test_every_option_reaches_sidecar_watch(connection: Connection) -> None:
+    options = {"target": "it's 100%", "kind": "text", "dimensions": 16, "model": "a:b", "index": "vector"}
+    op(connection).sidecar_watch("products", ["title"], schema="public", **options)
+    assert watches(connection) == [("it's 100%", ["title"], 16, "vector", "a:b", True)]
+    op(connection).sidecar_watch("products", "title", target="it's 100%", dimensions=16, index="none", replace=True)
+    assert watches(connection) == [("it's 100%", ["title"], 16, "none", None, True)]
+
+
+def test_unwatch_keeps_the_vectors_unless_told_otherwise(connection: Connection) -> None:
+    op(connection).sidecar_watch("products", "title", dimensions=16)
+    op(connection).sidecar_unwatch("products")
+    assert watches(connection)[0][-1] is False
+    connection.execute(text("select title_embedding from products"))
+    op(connection).sidecar_unwatch("products", "title_embedding", drop_target=True)
+    assert watches(connection) == []
+    with pytest.raises(ProgrammingError, match="title_embedding"):
+        connection.execute(text("select title_embedding from products"))
+
+
+def test_a_watch_goes_with_its_transaction(connection: Connection, database_url: str) -> None:
+    op(connection).sidecar_watch("products", "title", dimensions=16)
+    connection.rollback()
+    with psycopg.connect(database_url) as other:
+        assert other.execute("select count(*) from sidecar.watches").fetchone() == (0,)
+
+
+def test_what_sidecar_watch_refuses_keeps_its_hint(connection: Connection) -> None:
+    with pytest.raises(ProgrammingError, match=r"(?s)has no column 'titel'.*Column names are case-sensitive"):
+        op(connection).sidecar_watch("products", "titel")
+
+
+def test_an_unknown_option_is_named(connection: Connection) -> None:
+    with pytest.raises(CommandError, match=r"unknown options \['dimension'\]"):
+        op(connection).sidecar_watch("products", "title", dimension=16)
+
+
+def test_without_our_schema_the_error_says_what_to_run_and_keeps_its_cause(plain_database_url: str) -> None:
+    engine = create_engine(sqlalchemy_url(plain_database_url), poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text(PRODUCTS))
+        with pytest.raises(SidecarMissing, match=r"cannot call sidecar\.unwatch .*Run `sidecar migrate`") as caught:
+            op(connection).sidecar_unwatch("products")
+    assert isinstance(caught.value, SchemaError)
+    assert isinstance(caught.value, CommandError)
+    assert isinstance(caught.value.__cause__, ProgrammingError)
+
+
+async def test_it_works_over_asyncpg(database_url: str, plain_database_url: str) -> None:
+    def migrate(connection: Connection) -> list[Any]:
+        connection.execute(text(PRODUCTS))
+        op(connection).sidecar_watch("products", ["title"], dimensions=16, replace=False)
+        return watches(connection)
+
+    engine = create_async_engine(sqlalchemy_url(database_url).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
+    async with engine.connect() as connection:
+        assert await connection.run_sync(migrate) == [("title_embedding", ["title"], 16, "halfvec", None, True)]
+    bare = create_async_engine(
+        sqlalchemy_url(plain_database_url).set(drivername="postgresql+asyncpg"), poolclass=NullPool
+    )
+    async with bare.connect() as connection:
+        with pytest.raises(SidecarMissing):
+            await connection.run_sync(migrate)
+
+
+def test_operations_reverse_both_ways() -> None:
+    watch = Watch("products", ("photo",), "photo_embedding", index="none", schema="shop")
+    there = WatchOp(watch)
+    back = there.reverse()
+    assert isinstance(back, UnwatchOp)
+    assert (back.relation, back.target, back.schema, back.drop_target) == ("products", "photo_embedding", "shop", False)
+    again = back.reverse()
+    assert again.watch == watch
+    assert there.to_diff_tuple() == ("sidecar_watch", watch)
+    assert back.to_diff_tuple() == ("sidecar_unwatch", "shop", "products", "photo_embedding")
+
+
+def test_what_was_there_before_must_be_known_to_go_back() -> None:
+    watch = Watch("products", ("photo",), "photo_embedding")
+    with pytest.raises(ValueError, match="give it as `existing`"):
+        UnwatchOp("products").reverse()
+    with pytest.raises(ValueError, match="give what was before"):
+        WatchOp(watch, replace=True).reverse()
+
+
+def test_it_needs_alembic_and_sqlalchemy_only() -> None:
+    program = """
+import sys
+heavy = ["torch", "asyncpg", "psycopg", "pydantic", "pydantic_settings", "numpy", "pgvector", "typer", "starlette"]
+sys.modules.update(dict.fromkeys(heavy))  # importing one of them is an ImportError
+import sidecar.alembic
+assert not {"sidecar.config", "sidecar.settings"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
