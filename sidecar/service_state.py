@@ -24,7 +24,8 @@ class ServiceState:
     """
 
     def __init__(self, settings: Settings, supervisor: Supervisor) -> None:
-        self.database = Database(settings.database_url) if settings.database_url else None
+        url = settings.database_url
+        self.database = Database(url, settings.listen_database_url) if url else None
         self.batcher: Batcher | None = None
         self.loaded: ServedModel | None = None
         self.unfit: str | None = None

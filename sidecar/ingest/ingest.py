@@ -16,8 +16,6 @@ from collections.abc import Coroutine
 from typing import Any
 from uuid import uuid4
 
-from pydantic import SecretStr
-
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder
 from sidecar.errors import DatabaseError, SchemaError, WatchChanged
@@ -47,8 +45,7 @@ class Ingest:
         if settings.database_url is None:
             raise ValueError("ingest needs DATABASE_URL")
         self._settings = settings
-        self._database = Database(settings.database_url)
-        self._listen_url: SecretStr = settings.listen_database_url or settings.database_url
+        self._database = Database(settings.database_url, settings.listen_database_url)
         identity = Identity(uuid4(), encoder.model_id, encoder.fingerprint, encoder.dimensions)
         catalogue = Catalogue(self._database, identity)
         self._context = Context(settings, self._database, embedder, identity, catalogue, Progress())
@@ -73,7 +70,7 @@ class Ingest:
         context = self._context
         alarm = Alarm(self._settings.poll_interval_s, self._mark_asleep if self._notifies else None)
         worker = Worker(context, alarm)
-        listener = Listener(self._listen_url, lambda channel: self._notified(channel, alarm))
+        listener = Listener(self._database.direct_url, lambda channel: self._notified(channel, alarm))
         scanner = Scanner(context, worker.look_everywhere, lambda: self._notified("sidecar_watches", alarm))
         tasks = [
             asyncio.create_task(part, name=name)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import asyncpg
 from pydantic import SecretStr
 
 from sidecar.errors import Contention, DatabaseUnavailable, StatementRejected, WatchChanged
+from sidecar.postgres.pooled_connection import DirectConnection, PooledConnection
 from sidecar.postgres.vectors import register_vector
 from sidecar.redaction import redact
 
-# A string, because asyncpg's classes take parameters for the type checker only.
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+logger = logging.getLogger(__name__)
+
+Connection: TypeAlias = "DirectConnection | PooledConnection"
 
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 60.0
@@ -84,12 +87,42 @@ def translated() -> Iterator[None]:
         raise StatementRejected(error.args[0] if error.args else str(error), error.sqlstate or "XX000", hint) from error
 
 
+class _IsPooler(Exception):
+    """The session does not keep what is set in it."""
+
+
 async def connect(url: SecretStr) -> asyncpg.Connection[asyncpg.Record]:
-    """One connection of its own, for the listener and for index builds. The caller closes it."""
+    """One connection of its own, for the listener and for index builds. The caller closes it.
+
+    Raises StatementRejected where a pooler stands in between: LISTEN and session locks need a session.
+    """
     with translated():
+        try:
+            return await _connect_directly(url.get_secret_value(), timeout=CONNECT_TIMEOUT_S)
+        except _IsPooler as error:
+            raise StatementRejected(
+                f"{redact(url.get_secret_value())} leads to a connection pooler, which keeps no session",
+                "08P01",
+                "Set LISTEN_DATABASE_URL to a direct connection.",
+            ) from error
+
+
+async def _connect_directly(*arguments: Any, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
+    """A pooler refuses our settings, or takes them and forgets them. Raises _IsPooler."""
+    try:
         connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
-            url.get_secret_value(), timeout=CONNECT_TIMEOUT_S, server_settings=SESSION_SETTINGS
+            *arguments, **options, server_settings=SESSION_SETTINGS
         )
+    except asyncpg.ProtocolViolationError as error:
+        raise _IsPooler from error
+    try:
+        keeps_settings = await connection.fetchval("select current_setting('sidecar.writer', true)") == "on"
+    except BaseException:
+        connection.terminate()
+        raise
+    if not keeps_settings:
+        await disconnect(connection)
+        raise _IsPooler
     return connection
 
 
@@ -101,17 +134,23 @@ async def disconnect(connection: asyncpg.Connection[asyncpg.Record]) -> None:
         connection.terminate()
 
 
-async def _end_transaction(connection: Connection) -> None:
+async def _end_transaction(connection: DirectConnection) -> None:
     """All that may be left in a session of ours; asyncpg's own reset costs 0.3 ms each time one is given back."""
     if connection.is_in_transaction():
         await connection.execute("rollback")
 
 
 class Database:
-    """A pool. It connects when first needed: a database that is down does not keep the process from starting."""
+    """A pool. It connects when first needed: a database that is down does not keep the process from starting.
 
-    def __init__(self, url: SecretStr, max_connections: int = 8) -> None:
+    `listen_url`, if there is one, leads past a pooler in transaction mode; then `url` is taken for one. Without it a
+    pooler is recognised by what it does with our settings.
+    """
+
+    def __init__(self, url: SecretStr, listen_url: SecretStr | None = None, max_connections: int = 8) -> None:
         self.url = url
+        self.direct_url = listen_url or url
+        self._behind_pooler = listen_url is not None
         self._max_connections = max_connections
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
@@ -119,12 +158,12 @@ class Database:
         with translated():
             self._pool = await asyncpg.create_pool(
                 self.url.get_secret_value(),
+                connect=self._connect,
                 min_size=0,
                 max_size=self._max_connections,
                 timeout=CONNECT_TIMEOUT_S,
                 command_timeout=COMMAND_TIMEOUT_S,
                 init=register_vector,
-                server_settings=SESSION_SETTINGS,
                 reset=_end_transaction,
             )
 
@@ -145,4 +184,20 @@ class Database:
             raise DatabaseUnavailable("the pool is closed")
         with translated():
             async with self._pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
-                yield connection
+                yield PooledConnection(connection, SESSION_SETTINGS) if self._behind_pooler else connection
+
+    async def _connect(self, *arguments: Any, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
+        if not self._behind_pooler:
+            try:
+                return await _connect_directly(*arguments, **options)
+            except _IsPooler:
+                self._behind_pooler = True
+                logger.warning(
+                    "DATABASE_URL leads to a connection pooler: new rows are found by polling, and no index is built."
+                    " Set LISTEN_DATABASE_URL to a direct connection."
+                )
+        # Statements that are prepared by name would be unknown to the next server connection.
+        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
+            *arguments, **options, statement_cache_size=0, server_settings={"application_name": "sidecar"}
+        )
+        return connection

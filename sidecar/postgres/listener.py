@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from sidecar.errors import DatabaseError
+from sidecar.errors import DatabaseError, StatementRejected
 from sidecar.postgres.database import connect, translated
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ class Listener:
         while True:
             try:
                 connection = await connect(self._url)
+            except StatementRejected as error:
+                logger.warning("cannot listen for notifications (polling goes on): %s. %s", error, error.hint or "")
+                backoff_s = BACKOFF_LAST_S
             except DatabaseError as error:
                 logger.warning("cannot listen for notifications (polling goes on): %s", error)
             else:

@@ -1,0 +1,72 @@
+"""Statements through a pooler in transaction mode, such as PgBouncer.
+
+A pooler hands out a server connection for one transaction, and the next one may get another: what is set in the
+session is lost, or worse, left behind for somebody else. So every statement runs in a transaction of its own, or in
+the one that was begun, and the settings that our statements rely on go with each (`set local`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeAlias, TypeVar
+
+import asyncpg
+
+Answer = TypeVar("Answer")
+# A string, because asyncpg's classes take parameters for the type checker only.
+DirectConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+_BEGINS = re.compile(r"^begin\b", re.MULTILINE)  # comments of queries.sql may stand before it
+_ISOLATION = "default_transaction_isolation"
+
+
+class PooledConnection:
+    """As much of asyncpg's connection as our statements need. Takes three round trips for a statement, not one."""
+
+    def __init__(self, connection: DirectConnection, settings: Mapping[str, str]) -> None:
+        self._connection = connection
+        isolation = f"set transaction isolation level {settings[_ISOLATION]}"
+        pairs = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
+        self._settings = f"{isolation}; select {pairs}"
+
+    async def execute(self, query: str, *arguments: Any) -> str:
+        if _BEGINS.search(query):
+            begun = await self._connection.execute(query)
+            await self._connection.execute(self._settings)
+            return begun
+        return await self._in_transaction(lambda: self._connection.execute(query, *arguments))
+
+    async def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
+        return await self._in_transaction(lambda: self._connection.fetch(query, *arguments))
+
+    async def fetchrow(self, query: str, *arguments: Any) -> asyncpg.Record | None:
+        return await self._in_transaction(lambda: self._connection.fetchrow(query, *arguments))
+
+    async def fetchval(self, query: str, *arguments: Any) -> Any:
+        return await self._in_transaction(lambda: self._connection.fetchval(query, *arguments))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """Committed at the end of the block, rolled back where it raises."""
+        async with self._connection.transaction():
+            await self._connection.execute(self._settings)
+            yield
+
+    def is_in_transaction(self) -> bool:
+        return self._connection.is_in_transaction()
+
+    async def _in_transaction(self, run: Callable[[], Awaitable[Answer]]) -> Answer:
+        if self._connection.is_in_transaction():
+            return await run()
+        try:
+            await self._connection.execute(f"begin; {self._settings}")
+            answer = await run()
+            await self._connection.execute("commit")
+        except BaseException:
+            # Where this fails the connection is lost, and the transaction with it; the first error is the one to tell.
+            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                await self._connection.execute("rollback")
+            raise
+        return answer

@@ -1,0 +1,179 @@
+"""A sidecar whose DATABASE_URL leads through a pooler in transaction mode."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import httpx
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from sidecar.errors import StatementRejected
+from sidecar.postgres.database import SESSION_SETTINGS, Database, connect
+from tests.encoders import HashEncoder
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.items import in_row_and_companion, insert_titles, make_texts
+from tests.integration.ingest.test_index_keeper import until_indexed
+from tests.integration.ingest.test_signals import LONG_S, until_asleep, until_listening, until_woken
+from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user
+from tests.integration.pooler.pgbouncer import PROGRAM, pgbouncer
+from tests.integration.server.process import sidecar_process
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="the program pgbouncer is not on this machine")
+
+FORGETFUL = ", ".join(SESSION_SETTINGS)
+HOPS = 15  # transactions, more than the pooler has connections
+
+
+@pytest.fixture
+def encoder() -> GatedEncoder:
+    return GatedEncoder()
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Connection]:
+    """A user's session, past the pooler."""
+    async with user(database_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def pooler_url(database_url: str, open_tmp_path: Path) -> Iterator[str]:
+    with pgbouncer(open_tmp_path, database_url) as url:
+        yield url
+
+
+@pytest.fixture
+def forgetful_url(database_url: str, open_tmp_path: Path) -> Iterator[str]:
+    """Of a pooler that is told to accept our settings, and forgets them."""
+    with pgbouncer(open_tmp_path, database_url, ignored=FORGETFUL) as url:
+        yield url
+
+
+async def live_through_changes(db: Connection, table: WatchedTable, encoder: HashEncoder) -> None:
+    for statement in (
+        "insert into items select i + 1000, 'late ' || i from generate_series(1, 300) i",
+        "update items set title = title || '!' where id % 3 = 0",
+        "update items set title = null where id % 7 = 0",
+        "delete from items where id % 5 = 0",
+        "truncate items",
+        "insert into items values (1, 'again')",
+    ):
+        await run(db, statement)
+        await table.settle_right(encoder)
+
+
+@in_row_and_companion
+async def test_vectors_follow_their_rows(
+    database_url: str, pooler_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
+) -> None:
+    table = await make_texts(db, 300, companion=companion)
+    async with running_ingest(pooler_url, encoder, listen_database_url=SecretStr(database_url)):
+        await live_through_changes(db, table, encoder)
+
+
+@pytest.mark.parametrize("way", ["pooler_url", "forgetful_url"])
+async def test_without_a_direct_connection_polling_goes_on_and_the_log_says_what_is_missing(
+    request: pytest.FixtureRequest, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    table = await make_texts(db, 300, index="halfvec")
+    async with running_ingest(request.getfixturevalue(way), encoder):
+        await live_through_changes(db, table, encoder)
+    told = [record.message for record in caplog.records if "leads to a connection pooler" in record.message]
+    assert "Set LISTEN_DATABASE_URL to a direct connection." in told[0]
+
+
+async def test_notifications_and_index_builds_take_the_direct_connection(
+    database_url: str,
+    pooler_url: str,
+    db: Connection,
+    encoder: GatedEncoder,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, "sidecar.ingest.worker")
+    table = await make_texts(db, 50, index="halfvec")
+    listen_url = SecretStr(database_url)
+    async with running_ingest(pooler_url, encoder, poll_interval_s=LONG_S, listen_database_url=listen_url):
+        await table.settle()
+        await until_indexed(db)
+        await until_listening(db)
+        await until_woken(caplog)  # once for the connection that was made
+        await until_asleep(db)
+        caplog.clear()
+        await insert_titles(db, 100, 100)
+        await until_woken(caplog)
+        await table.settle_right(encoder)
+
+
+@pytest.mark.parametrize("way", ["pooler_url", "forgetful_url"])
+async def test_settings_go_with_every_transaction_and_stay_in_no_session(
+    request: pytest.FixtureRequest, way: str
+) -> None:
+    url = request.getfixturevalue(way)
+    seen = f"select jsonb_object_agg(n, current_setting(n, true)) from unnest(array{list(SESSION_SETTINGS)}) n"
+    database = Database(SecretStr(url))
+    await database.open()
+    try:
+        for _ in range(HOPS):
+            async with database.connection() as connection:
+                assert '"sidecar.writer": "on"' in await connection.fetchval(seen)
+                assert '"row_security": "off"' in await connection.fetchval(seen)
+                async with connection.transaction():
+                    assert '"search_path": "pg_catalog, pg_temp"' in await connection.fetchval(seen)
+                    assert await connection.fetchval("show transaction_isolation") == "read committed"
+    finally:
+        await database.close()
+    strangers = await asyncpg.connect(url, statement_cache_size=0)
+    try:
+        for _ in range(HOPS):
+            left = await strangers.fetchval(seen)
+            assert '"sidecar.writer": "on"' not in left
+            assert '"row_security": "on"' in left
+    finally:
+        await strangers.close()
+
+
+async def test_a_statement_that_fails_leaves_nothing_open(pooler_url: str) -> None:
+    database = Database(SecretStr(pooler_url))
+    await database.open()
+    try:
+        async with database.connection() as connection:
+            with pytest.raises(asyncpg.DivisionByZeroError):
+                await connection.fetchval("select 1 / $1::integer", 0)
+            assert not connection.is_in_transaction()
+            assert await connection.fetchval("select 1") == 1
+    finally:
+        await database.close()
+
+
+@pytest.mark.parametrize("way", ["pooler_url", "forgetful_url"])
+async def test_what_needs_a_session_is_refused_one_by_a_pooler(request: pytest.FixtureRequest, way: str) -> None:
+    with pytest.raises(StatementRejected, match="leads to a connection pooler") as caught:
+        await connect(SecretStr(request.getfixturevalue(way)))
+    assert caught.value.hint == "Set LISTEN_DATABASE_URL to a direct connection."
+
+
+def test_the_whole_process_works_behind_it(database_url: str, pooler_url: str, tmp_path: Path) -> None:
+    program = ("-m", "tests.integration.server.program", "hash")
+    with (
+        psycopg.connect(database_url, autocommit=True) as connection,
+        sidecar_process(
+            tmp_path, program, DATABASE_URL=pooler_url, LISTEN_DATABASE_URL=database_url, LOG_LEVEL="WARNING"
+        ) as process,
+    ):
+        process.await_ready()
+        connection.execute("create table items (id bigint primary key, title text)")
+        connection.execute("select sidecar.watch('items', 'title')")
+        for key in range(HOPS):
+            connection.execute("insert into items values (%s, 'a cup of coffee')", [key])
+            connection.execute(f"call sidecar.wait_embedded('items', '{{\"id\": {key}}}', timeout_ms => 10000)")
+        [watch] = httpx.get(f"{process.url}/status", timeout=20).json()["watches"]
+        assert (watch["embedded"], watch["pending"]) == (HOPS, 0)
+        process.stop()
+        assert process.exit_code() == 0
+        assert process.log == ""
