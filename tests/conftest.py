@@ -1,12 +1,14 @@
 """Fixtures every test may use.
 
-    postgres_server         a server with pgvector, for the whole run
-    ├── plain_database_url  an empty database, for one test
-    └── migrated_template   a database with the schema `sidecar`, for the whole run, never connected to
-        └── database_url    a copy of it, for one test
+    postgres_version            "16" or "18"
+    └── postgres_server         a server with pgvector, for the whole run
+        ├── plain_database_url  an empty database, for one test
+        └── migrated_template   a database with the schema `sidecar`, for the whole run, never connected to
+            └── database_url    a copy of it, for one test
 
 SIDECAR_TEST_DATABASE_URL names a server to use (a superuser's URL), SIDECAR_TEST_CONTAINERS=1 starts one in Docker;
-otherwise it is the embedded one. SIDECAR_TEST_POSTGRES_VERSION is 16 or 18.
+otherwise it is the embedded one. SIDECAR_TEST_POSTGRES_VERSION is 16 or 18; unset, it is 18, and the files named below
+run on 16 too.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from sidecar.config import Settings, variable_names
-from tests.servers import Server, container_server, embedded_server, open_directory
+from sidecar.postgres.server_programs import VERSIONS
+from tests.servers import Server, Servers, open_directory
 from tests.tasks import no_task_left
 
 _OURS = {name for field_name in Settings.model_fields for name in variable_names(field_name)}
@@ -29,28 +33,51 @@ for _name in list(os.environ):
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Server]:
-    url = os.environ.get("SIDECAR_TEST_DATABASE_URL")
-    version = os.environ.get("SIDECAR_TEST_POSTGRES_VERSION", "18")
-    if url:
-        yield Server(url)
-    elif os.environ.get("SIDECAR_TEST_CONTAINERS") == "1":
-        with container_server(version) as server:
-            yield server
-    else:
-        with embedded_server(version) as server:
-            yield server
+# What differs between versions (planner, dump, DDL, triggers, protocol) is tested on both, the rest on the newest.
+_ON_EVERY_POSTGRES = (
+    "e2e/test_demo.py",
+    "integration/ingest/test_changes.py",
+    "integration/ingest/test_keys.py",
+    "integration/sql/test_hybrid_search.py",
+    "integration/sql/test_migrations.py",
+    "integration/sql/test_partitions.py",
+    "integration/sql/test_triggers.py",
+    "integration/test_documents.py",
+    "integration/test_dump.py",
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Without a server or version of the developer's choice, some files run on each embedded Postgres."""
+    chosen = any(os.environ.get(f"SIDECAR_TEST_{name}") for name in ("DATABASE_URL", "CONTAINERS", "POSTGRES_VERSION"))
+    path = metafunc.definition.path.relative_to(Path(__file__).parent).as_posix()
+    if not chosen and path in _ON_EVERY_POSTGRES and "postgres_version" in metafunc.fixturenames:
+        versions = [f"postgres-{version}" for version in reversed(VERSIONS)]
+        metafunc.parametrize("postgres_version", list(reversed(VERSIONS)), ids=versions, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres_server: Server) -> Iterator[str]:
-    from sidecar.postgres.migrations import migrate
+def postgres_version(request: pytest.FixtureRequest) -> str:
+    """The major version of `postgres_server`."""
+    return str(getattr(request, "param", os.environ.get("SIDECAR_TEST_POSTGRES_VERSION", VERSIONS[-1])))
 
-    name = postgres_server.create_database()
-    migrate(postgres_server.database_url(name))
-    yield name
-    postgres_server.drop_database(name)
+
+@pytest.fixture(scope="session")
+def _postgres_servers() -> Iterator[Servers]:
+    with ExitStack() as stack:
+        yield Servers(
+            stack, os.environ.get("SIDECAR_TEST_DATABASE_URL"), os.environ.get("SIDECAR_TEST_CONTAINERS") == "1"
+        )
+
+
+@pytest.fixture(scope="session")
+def postgres_server(_postgres_servers: Servers, postgres_version: str) -> Server:
+    return _postgres_servers.server(postgres_version)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(_postgres_servers: Servers, postgres_version: str) -> str:
+    return _postgres_servers.migrated_template(postgres_version)
 
 
 @pytest.fixture

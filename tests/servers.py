@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -89,3 +89,30 @@ def container_server(version: str) -> Iterator[Server]:
 
     with PostgresContainer(f"pgvector/pgvector:pg{version}", driver=None) as container:
         yield Server(container.get_connection_url())
+
+
+class Servers:
+    """One server for each version, started when it is first asked for, and stopped by `stack`."""
+
+    def __init__(self, stack: ExitStack, url: str | None, in_containers: bool) -> None:
+        self._stack = stack
+        self._url = url
+        self._start = container_server if in_containers else embedded_server
+        self._servers: dict[str, Server] = {}
+        self._templates: dict[str, str] = {}
+
+    def server(self, version: str) -> Server:
+        if version not in self._servers:
+            self._servers[version] = Server(self._url) if self._url else self._stack.enter_context(self._start(version))
+        return self._servers[version]
+
+    def migrated_template(self, version: str) -> str:
+        """A database with the schema `sidecar`, never connected to."""
+        from sidecar.postgres.migrations import migrate
+
+        server = self.server(version)
+        if version not in self._templates:
+            self._templates[version] = server.create_database()
+            migrate(server.database_url(self._templates[version]))
+            self._stack.callback(server.drop_database, self._templates[version])
+        return self._templates[version]

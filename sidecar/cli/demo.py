@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,13 @@ import typer
 from sidecar.cli.output import make_console
 from sidecar.cli.port import check_port
 from sidecar.cli.serve import Port, exit_after_serving, load_settings_with
+
+
+class EmbeddedVersion(Enum):
+    """Which servers the extra `embedded` brings; typer reads it."""
+
+    POSTGRES_16 = "16"
+    POSTGRES_18 = "18"
 
 
 def demo(
@@ -24,6 +32,9 @@ def demo(
         ),
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what earlier runs left in the directory.")] = False,
+    postgres: Annotated[
+        EmbeddedVersion, typer.Option("--postgres", help="The major version of a new directory's Postgres.")
+    ] = EmbeddedVersion.POSTGRES_18,
 ) -> None:
     """Try it here: a Postgres, an example, the service. Nothing has to be set up; Ctrl-C ends all of it.
 
@@ -43,4 +54,4 @@ def demo(
         check_port(settings.bind_host, settings.bind_port, "Choose another: sidecar demo --port 9001")
         if fresh:
             directory.clear()
-        exit_after_serving(run_demo(directory, settings, make_console()))
+        exit_after_serving(run_demo(directory, settings, make_console(), postgres.value))

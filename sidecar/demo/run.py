@@ -21,13 +21,13 @@ from sidecar.postgres.migrations import migrate
 from sidecar.server import serve
 
 
-def run_demo(directory: DemoDirectory, settings: Settings, console: Console) -> int:
+def run_demo(directory: DemoDirectory, settings: Settings, console: Console, postgres_version: str = "18") -> int:
     """Runs until Ctrl-C, SIGTERM or a failure; returns the exit code. Raises SidecarError if a step fails."""
     signal.signal(signal.SIGTERM, _exit_in_order)  # until the service takes it over
     steps = Steps(console)
     if settings.database_url is not None:
         steps.tell("DATABASE_URL is set; the demo leaves that database alone and uses a Postgres of its own.")
-    postgres = EmbeddedPostgres(directory.postgres)
+    postgres = EmbeddedPostgres(directory.postgres, postgres_version)
     try:
         _prepare(directory, postgres, steps)
         settings = demo_settings(settings, postgres.url, directory.model)
@@ -45,7 +45,7 @@ def run_demo(directory: DemoDirectory, settings: Settings, console: Console) -> 
 
 
 def _prepare(directory: DemoDirectory, postgres: EmbeddedPostgres, steps: Steps) -> None:
-    steps.run(f"Postgres 18 with pgvector, its data in {directory.path}", postgres.start)
+    steps.run(f"Postgres {postgres.version} with pgvector, its data in {directory.path}", postgres.start)
     directory.write_url(postgres.url)
     steps.run("Schema `sidecar` up to date (sidecar migrate)", lambda: migrate(postgres.url))
     if not (directory.model / GOLDEN_NAME).exists():  # which is written last

@@ -50,7 +50,7 @@ class EmbeddedPostgres:
         self, data_dir: Path, version: str = "18", *, port: int = 0, settings: Mapping[str, str] | None = None
     ) -> None:
         self._data_dir = data_dir.absolute()
-        self._version = version
+        self.version = version
         self._port = port
         self._settings = dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
@@ -73,7 +73,7 @@ class EmbeddedPostgres:
     @property
     def bin_dir(self) -> Path:
         """The folder with `psql`, `pg_dump`, `pgbench` and so on, of the server's own version."""
-        return find_programs(self._version)
+        return find_programs(self.version)
 
     def start(self) -> str:
         """Starts the server and returns its URL, for psql, asyncpg and psycopg alike.
@@ -108,7 +108,7 @@ class EmbeddedPostgres:
                 _lock(log, self._cluster())
 
     def _cluster(self) -> Cluster:
-        return Cluster(self._data_dir, self._version, find_server_user())
+        return Cluster(self._data_dir, self.version, find_server_user())
 
     def _start_on(self, port: int, programs: Path, cluster: Cluster, log: IO[bytes]) -> None:
         settings = {

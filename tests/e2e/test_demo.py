@@ -23,15 +23,15 @@ CAPTION = "A lighthouse on a cliff above a stormy sea."
 
 
 @pytest.fixture(scope="module")
-def directory() -> Iterator[Path]:
+def directory(postgres_version: str) -> Iterator[Path]:
     with open_directory() as directory:
         yield directory
 
 
 @pytest.fixture(scope="module")
-def demo(directory: Path) -> Iterator[Demo]:
+def demo(directory: Path, postgres_version: str) -> Iterator[Demo]:
     """Started once, on a directory that is new. The last test ends it."""
-    with demo_process(directory / "data") as demo:
+    with demo_process(directory / "data", "--postgres", postgres_version) as demo:
         demo.await_ready()
         yield demo
 
@@ -70,10 +70,14 @@ def test_every_example_is_embedded_when_it_says_so(db: psycopg.Connection[tuple[
     assert db.execute(query).fetchone() == (12, 12, 12)
 
 
-def test_it_says_what_it_did_and_what_the_vectors_are_worth(demo: Demo) -> None:
+def test_it_says_what_it_did_and_what_the_vectors_are_worth(
+    demo: Demo, db: psycopg.Connection[tuple[Any, ...]], postgres_version: str
+) -> None:
+    assert db.info.server_version // 10000 == int(postgres_version)
     steps, _, rest = demo.output.partition("\n\n")
     assert all(
-        word in steps for word in ("Postgres 18", "Schema `sidecar`", "Stand-in model made", "pictures", "serving")
+        word in steps
+        for word in (f"Postgres {postgres_version}", "Schema `sidecar`", "Stand-in model made", "pictures", "serving")
     )
     assert all(line.split()[1] == "s" for line in steps.splitlines()), steps
     assert "vectors mean nothing yet" in rest
@@ -152,14 +156,15 @@ def test_a_second_demo_on_the_same_port_is_refused(demo: Demo, directory: Path) 
     assert "HINT: Choose another: sidecar demo --port" in ended.stderr
 
 
-def test_it_ends_whole_and_starts_again_with_its_data(demo: Demo) -> None:
+def test_it_ends_whole_and_starts_again_with_its_data(demo: Demo, postgres_version: str) -> None:
     """Ctrl-C, then SIGTERM, then SIGKILL: each leaves no process behind."""
     with psycopg.connect(demo.database_url, autocommit=True) as connection:
         connection.execute("update pictures set title = 'my cat' where id = 3")
     assert demo.end(signal.SIGINT) == 0
     assert demo.output.endswith(f"Stopped. The data stays in {demo.data_dir}.\n")
 
-    with demo_process(demo.data_dir) as again:
+    version = ("--postgres", postgres_version)
+    with demo_process(demo.data_dir, *version) as again:
         again.await_ready()
         assert "Stand-in model made" not in again.output
         with psycopg.connect(again.database_url) as connection:
@@ -167,7 +172,7 @@ def test_it_ends_whole_and_starts_again_with_its_data(demo: Demo) -> None:
         assert again.end(signal.SIGTERM) == 0
 
     (demo.data_dir / "database_url").unlink()
-    with demo_process(demo.data_dir, "--fresh") as fresh:
+    with demo_process(demo.data_dir, "--fresh", *version) as fresh:
         fresh.await_postgres()
         with psycopg.connect(fresh.database_url) as connection:
             assert connection.execute("select to_regclass('pictures')").fetchone() == (None,)
