@@ -1,1 +1,86 @@
--- Undoes 0012_roles.up.sql.
+-- Undoes 0012_roles.up.sql. Roles keep what they were granted of things that stay.
+create or replace function sidecar.install_watch(w sidecar.watches) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    definitions text[] := (sidecar.primary_key_of(w.relation)).definitions;
+begin
+    perform sidecar.create_queue(w.id, definitions);
+    if to_regclass(format('sidecar.ledger_%s', w.id)) is null then
+        perform sidecar.create_ledger(w.id, definitions);
+    end if;
+    perform sidecar.create_trigger_functions(w);
+    perform sidecar.create_triggers(w);
+    perform sidecar.start_scan(w.id, 'backfill');
+    insert into sidecar.progress (watch_id) values (w.id) on conflict do nothing;
+    perform pg_notify('sidecar_watches', '');
+end $$;
+
+alter function sidecar.status_of(regclass, boolean) security invoker reset row_security;
+
+create or replace function sidecar.check_not_failed(w sidecar.watches, key jsonb, content_hash bytea) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    if content_hash = 'failed' then
+        raise exception 'row % of % cannot be embedded: %', key, w.relation,
+                coalesce((select d.reason || ': ' || d.message from sidecar.dead_letters d
+                          where d.watch_id = w.id and d.key = check_not_failed.key), 'unknown reason')
+            using errcode = 'SC002', hint = 'Mend the row, or: select sidecar.retry(…). See sidecar.failures.';
+    end if;
+end $$;
+
+create or replace function sidecar.wait_one_embedded(w sidecar.watches, key jsonb, deadline timestamptz, timeout_ms integer) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    condition text := sidecar.key_condition(w, ours => true);
+    wanted_gen bigint;
+    entry record;
+    pause_s double precision := 0.002;
+begin
+    perform sidecar.check_row_exists(w, key); -- first, because unwatch locks the user's table before ours
+    wanted_gen := sidecar.newest_event(w, key);
+    loop
+        -- Each statement of a READ COMMITTED transaction takes a new snapshot, so this sees what the sidecar commits.
+        execute format('select t.gen, t.content_hash
+                        from sidecar.ledger_%s t join sidecar.watches x on x.id = $2 and t.gen > x.truncated_gen
+                        where %s and t.content_hash is not null and not exists (select from sidecar.scans s
+                            where s.watch_id = $2 and s.purpose = ''clear'' and s.finished_at is null)', w.id, condition)
+            into entry using key, w.id;
+        if entry.gen >= coalesce(wanted_gen, 0) then
+            perform sidecar.check_not_failed(w, key, entry.content_hash);
+            return;
+        end if;
+        perform sidecar.check_row_exists(w, key);
+        if clock_timestamp() >= deadline then
+            raise exception 'row % of % was not embedded within % ms', key, w.relation, timeout_ms
+                using errcode = 'SC001',
+                      hint = format('The watch on %s: %s. See sidecar.status.', w.target, sidecar.state_of(w, 1));
+        end if;
+        perform pg_sleep(least(pause_s, greatest(0, extract(epoch from deadline - clock_timestamp()))));
+        pause_s := least(pause_s * 1.5, 0.05);
+    end loop;
+end $$;
+
+drop function sidecar.state_of_watch(integer);
+drop function sidecar.ledger_entry_of(integer, jsonb);
+drop function sidecar.newest_event_of(integer, jsonb);
+drop function sidecar.check_row_security(regclass);
+drop function sidecar.renew_grants();
+drop function sidecar.revoke_grants(regrole);
+drop function sidecar.check_role(regrole);
+drop function sidecar.grant_reader(regrole);
+drop function sidecar.grant_worker(regrole);
+drop function sidecar.revoke_table(sidecar.watches);
+drop function sidecar.grant_schemas(sidecar.watches, regrole);
+drop function sidecar.grant_table(sidecar.watches);
+drop function sidecar.denial_of(sidecar.watches, name);
+drop function sidecar.denials_of(sidecar.watches, name);
+drop function sidecar.columns_of(sidecar.watches);
+drop function sidecar.rls_hides(regclass, name);
+drop function sidecar.own_queue(integer);
+drop function sidecar.grant_queue(integer, regrole);
+drop function sidecar.queue_of(integer);
+drop function sidecar.grant_schema(regrole, text);
+drop function sidecar.may_call(text, oid);
+drop function sidecar.installer();
+drop function sidecar.roles();
+alter table sidecar.sidecars drop column role;

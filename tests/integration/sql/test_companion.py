@@ -135,7 +135,7 @@ def test_the_hint_for_one_that_a_former_watch_holds_works(db: Connection) -> Non
 
 def test_a_dropped_companion_is_reported_and_replaced(db: Connection) -> None:
     watch_id = value(db, WATCH.format("vectors"))
-    run(db, "drop table shop.vectors")
+    run(db, "drop table shop.vectors cascade")
     assert "companion table is gone" in value(db, "select state from sidecar.status")
     with refused(db, "42710", "is watched already", "replace => true"):
         run(db, WATCH.format("vectors"))
