@@ -68,6 +68,10 @@ bench: $(STAMP) ## Measure every figure of the README
 schema: $(STAMP) ## Write sql/schema.sql anew
 	$(BIN)/python -m tests.schema_dump
 
+.PHONY: demo-data
+demo-data: $(STAMP) ## Pack the rows of the demo's table anew (needs Debian's packages; see sidecar/demo/data/LICENSES.md)
+	$(BIN)/python -m training.demo_data
+
 .PHONY: clean
 clean: ## Remove caches and build products; .venv and the demo's data stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

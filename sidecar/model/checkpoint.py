@@ -12,8 +12,8 @@ import open_clip
 
 from sidecar.errors import ModelError
 from sidecar.model.hub import fetch_snapshot
+from sidecar.model.local_directory import LOCAL_PREFIX, find_local_directory
 
-LOCAL_PREFIX = "local-dir:"
 HUB_PREFIX = "hf-hub:"
 CONFIG_NAME = "open_clip_config.json"
 
@@ -63,12 +63,13 @@ class Checkpoint:
 
 
 def find_checkpoint(model_id: str, token: str | None) -> Checkpoint:
-    """Looks up `hf-hub:org/name` (downloading what is missing), `local-dir:/path`, or a name that open_clip knows.
+    """Looks up `hf-hub:org/name` (downloading what is missing), `local-dir:/path`, `demo`, or a name open_clip knows.
 
     Raises ModelError where anything is missing: open_clip itself would go on with random weights or another tokenizer.
     """
-    if model_id.startswith(LOCAL_PREFIX):
-        return _read_directory(Path(model_id.removeprefix(LOCAL_PREFIX)).expanduser())
+    directory = find_local_directory(model_id)
+    if directory is not None:
+        return _read_directory(directory)
     repo_id = model_id.removeprefix(HUB_PREFIX) if model_id.startswith(HUB_PREFIX) else _repository_of(model_id)
     return _read_repository(repo_id, token)
 

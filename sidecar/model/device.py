@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 _DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 _NO_CUDA = (
-    "REQUIRE_CUDA=1: PyTorch finds no CUDA GPU on this machine; set REQUIRE_CUDA=0 to run on the CPU (much slower), "
-    "or check the driver with nvidia-smi and install a CUDA build of PyTorch"
+    "REQUIRE_CUDA=1: PyTorch finds no CUDA GPU on this machine; set REQUIRE_CUDA=0 to run on the CPU (much slower; "
+    "VISION_MODEL_ID=demo is made for it), or check the driver with nvidia-smi and install a CUDA build of PyTorch"
 )
 
 

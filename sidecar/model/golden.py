@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from sidecar.batching.encoder import Encoder
 from sidecar.errors import ModelError
+from sidecar.model.local_directory import find_local_directory
 from sidecar.model.probes import SELF_TEST_TEXTS, draw_probe_views
 
 GOLDEN_NAME = "golden.npz"
-_LOCAL_PREFIX = "local-dir:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,10 @@ class Golden:
 
 
 def find_golden(model_id: str) -> Path | None:
-    """The golden vectors in a `local-dir:` model's folder, where there are some."""
-    if not model_id.startswith(_LOCAL_PREFIX):
-        return None
-    path = Path(model_id.removeprefix(_LOCAL_PREFIX)).expanduser() / GOLDEN_NAME
-    return path if path.is_file() else None
+    """The golden vectors in the model's folder, where it is one on this machine that holds some."""
+    directory = find_local_directory(model_id)
+    path = None if directory is None else directory / GOLDEN_NAME
+    return path if path is not None and path.is_file() else None
 
 
 def write_golden(encoder: Encoder, path: Path) -> None:

@@ -12,9 +12,10 @@ from safetensors import SafetensorError
 
 from sidecar.config import Settings
 from sidecar.errors import ModelError
-from sidecar.model.checkpoint import LOCAL_PREFIX, Checkpoint, find_checkpoint
+from sidecar.model.checkpoint import Checkpoint, find_checkpoint
 from sidecar.model.device import ComputeDevice, choose_device
 from sidecar.model.fingerprint import VectorSpace, digest_weights
+from sidecar.model.local_directory import LOCAL_PREFIX
 from sidecar.model.preprocessing import read_preprocessing
 from sidecar.model.probes import FINGERPRINT_TEXTS
 from sidecar.model.siglip import ModelIdentity, SiglipEncoder

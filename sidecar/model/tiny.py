@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from sidecar.config import Settings
-from sidecar.model.checkpoint import CONFIG_NAME, LOCAL_PREFIX
+from sidecar.model.checkpoint import CONFIG_NAME
 from sidecar.model.device import ComputeDevice
 from sidecar.model.golden import GOLDEN_NAME, write_golden
 from sidecar.model.loading import load_encoder_on
+from sidecar.model.local_directory import LOCAL_PREFIX
 from sidecar.model.tiny_tokenizer import write_tiny_tokenizer
 
 _VOCABULARY_SIZE = 1000

@@ -1,0 +1,103 @@
+"""The example table's rows, packed into one file of the package."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from PIL import Image
+
+from sidecar.demo.emoji import PACKED_ROWS, picture_path
+from training.corpus import DEBIAN_CLDR, CorpusError
+from training.dataset import Dataset, make_dataset
+from training.holdout import Holdout, draw_holdout
+from training.keyboard import DEBIAN_EMOJI_TEST, Key, read_keyboard, without_selectors
+from training.rendering import DEBIAN_FONT
+
+PACKAGED = Path(__file__).parents[1] / "sidecar" / "demo" / "data" / "emoji.zip"
+
+_SIDE = 128
+_EARLIEST = (1980, 1, 1, 0, 0, 0)  # that a zip file can name: the same bytes every time
+_HAIR = "Component"
+_PEOPLE = "People & Body"
+
+
+def demo_data(
+    path: Annotated[Path, typer.Argument(help="The zip file to write.")] = PACKAGED,
+    cldr: Annotated[Path, typer.Option(help="CLDR's folder 'common'.")] = DEBIAN_CLDR,
+    font: Annotated[Path, typer.Option(help="NotoColorEmoji.ttf")] = DEBIAN_FONT,
+    emoji_test: Annotated[Path, typer.Option(help="Unicode's emoji-test.txt")] = DEBIAN_EMOJI_TEST,
+) -> None:
+    """Pack the rows of the example table into the package."""
+    try:
+        dataset, keyboard = make_dataset(cldr, font), read_keyboard(emoji_test)
+    except CorpusError as error:
+        raise SystemExit(str(error)) from error
+    count = write_demo_data(path, dataset, draw_holdout(dataset.emoji), keyboard)
+    typer.echo(f"{count} emoji in {path}, {path.stat().st_size / 1e6:.1f} MB")
+
+
+def write_demo_data(path: Path, dataset: Dataset, holdout: Holdout, keyboard: Mapping[str, Key]) -> int:
+    """Writes a zip file with emoji.json and a picture for each emoji; returns how many there are.
+
+    The demo embeds them in this order: single characters, which people look for, then sequences, then flags.
+    """
+    keys = [keyboard[without_selectors(emoji.characters)] for emoji in dataset.emoji]
+    order = sorted(range(len(keys)), key=lambda index: (_rank(keys[index]), keys[index].position))
+    with zipfile.ZipFile(path, "w") as archive:
+        rows = [_describe(number, index, dataset, holdout, keys) for number, index in enumerate(order, 1)]
+        lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+        _add(archive, PACKED_ROWS, f"[\n{lines}\n]\n".encode())
+        for number, index in enumerate(order, 1):
+            _add(archive, picture_path(number), encode_picture(dataset.pictures[index]))
+    return len(order)
+
+
+def encode_picture(pixels: NDArray[np.uint8]) -> bytes:
+    """(128, 136, 4) uint8 RGBA → a square WebP without loss, on white. The margins that are cut off are empty."""
+    margin = (pixels.shape[1] - _SIDE) // 2
+    kept = Image.fromarray(np.ascontiguousarray(pixels[:, margin : margin + _SIDE]))
+    picture = Image.new("RGB", kept.size, "white")
+    picture.paste(kept, mask=kept)
+    file = io.BytesIO()
+    picture.save(file, "WEBP", lossless=True, quality=75, method=4)
+    return file.getvalue()
+
+
+def _rank(key: Key) -> int:
+    if key.category == "Flags":
+        return 2
+    return int(len(without_selectors(key.characters)) > 1)
+
+
+def _describe(
+    number: int, index: int, dataset: Dataset, holdout: Holdout, keys: Sequence[Key]
+) -> dict[str, int | str | list[str] | bool]:
+    emoji, key = dataset.emoji[index], keys[index]
+    return {
+        "id": number,
+        "emoji": key.characters,
+        "name": emoji.name,
+        "category": _PEOPLE if key.category == _HAIR else key.category,
+        "keywords": list(emoji.keywords),
+        "held_out": index in holdout.emoji,
+        "held_out_keywords": sorted(holdout.keywords.intersection(emoji.keywords)),
+    }
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    """Stored: pictures do not get smaller."""
+    entry = zipfile.ZipInfo(name, _EARLIEST)
+    entry.compress_type = zipfile.ZIP_DEFLATED if name == PACKED_ROWS else zipfile.ZIP_STORED
+    archive.writestr(entry, content)
+
+
+if __name__ == "__main__":
+    typer.run(demo_data)
