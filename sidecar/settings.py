@@ -115,6 +115,8 @@ class Settings(BaseSettings):
     """Part of ingest that the backfill gets however many live changes there are."""
     sweep_interval_s: float = Field(default=3600.0, ge=1, le=604_800)
     """Time between two searches for rows that no trigger saw."""
+    verify_bytes_per_s: int = Field(default=32 * MIB, ge=64 * 1024, le=16_384 * MIB)
+    """Bytes of content and vectors that `sidecar verify` reads in a second, by all sidecars together."""
 
     max_image_bytes: int = Field(default=32 * MIB, ge=1024, le=1024 * MIB)
     """Largest encoded picture."""

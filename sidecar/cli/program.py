@@ -14,10 +14,12 @@ from sidecar.cli.migrate import migrate
 from sidecar.cli.search import search
 from sidecar.cli.serve import serve
 from sidecar.cli.status import status
+from sidecar.cli.uninstall import uninstall
+from sidecar.cli.verify import verify
 from sidecar.cli.watch import unwatch, watch
 from sidecar.errors import SidecarError
 
-_IN_ORDER_OF_USE = (demo, serve, migrate, watch, unwatch, status, failures, retry, search)
+_IN_ORDER_OF_USE = (demo, serve, migrate, watch, unwatch, status, failures, retry, verify, search, uninstall)
 
 
 def main() -> NoReturn:

@@ -9,7 +9,7 @@ from collections import Counter
 from sidecar.errors import StatementRejected, WatchChanged
 from sidecar.postgres.database import Database
 from sidecar.postgres.presence import Identity
-from sidecar.postgres.queries import statement
+from sidecar.postgres.queries import Identifiers, statement
 from sidecar.postgres.watches import Watch, load_watches, pin_fingerprint
 
 logger = logging.getLogger(__name__)
@@ -23,10 +23,10 @@ class Catalogue:
     def __init__(self, database: Database, identity: Identity) -> None:
         self._database = database
         self._identity = identity
-        self._strikes: Counter[int] = Counter()
+        self._strikes: Counter[Identifiers] = Counter()  # a watch that was renamed is another one
         self._struck: set[int] = set()  # since the last load
         self._loading = asyncio.Lock()
-        self._said: set[tuple[int, str]] = set()
+        self._said: dict[int, str] = {}  # watch → why it is left alone, as the log has it
         self.stale = True
         self.all: list[Watch] = []
 
@@ -38,6 +38,8 @@ class Catalogue:
             self.stale = False
             try:
                 async with self._database.connection() as connection:
+                    for change in await connection.fetch(statement("follow_changes")):
+                        logger.info("%s", change[0])
                     self.all = await load_watches(connection)
             except BaseException:
                 self.stale = True
@@ -72,12 +74,15 @@ class Catalogue:
         meets it again, a few times in a row, is broken.
         """
         self.stale = True
-        logger.warning("watch %d on %s changed under its sidecar: %s", watch.id, watch.label, error)
         if watch not in self.all or watch.id in self._struck:
             return
         self._struck.add(watch.id)
-        self._strikes[watch.id] += 1
-        if self._strikes[watch.id] < STRIKES:
+        logger.warning("watch %d on %s changed under its sidecar: %s", watch.id, watch.label, error)
+        self._strikes = Counter(
+            {w: n for w, n in self._strikes.items() if w.watch_id != watch.id or w == watch.identifiers}
+        )
+        self._strikes[watch.identifiers] += 1
+        if self._strikes[watch.identifiers] < STRIKES:
             return
         async with self._database.connection() as connection:
             await connection.execute(statement("mark_broken"), watch.id, str(error))
@@ -87,7 +92,7 @@ class Catalogue:
 
     def absolve(self, watch: Watch) -> None:
         """A statement on the watch worked."""
-        self._strikes.pop(watch.id, None)
+        self._strikes.pop(watch.identifiers, None)
 
     def _explain(self, watch: Watch) -> None:
         identity = self._identity
@@ -101,8 +106,10 @@ class Catalogue:
                 f"{identity.dimensions} of {identity.fingerprint} ({identity.model_id}). "
                 "sidecar.reembed(…, model => …) moves it to another model.",
             )
+        else:
+            self._said.pop(watch.id, None)
 
     def _say_once(self, watch: Watch, message: str) -> None:
-        if (watch.id, message) not in self._said:
-            self._said.add((watch.id, message))
+        if self._said.get(watch.id) != message:
+            self._said[watch.id] = message
             logger.warning("watch %d on %s %s", watch.id, watch.label, message)

@@ -1,4 +1,4 @@
-"""Turns the pages of backfills, sweeps and clearings, and brings delayed events back.
+"""Turns the pages of backfills, sweeps, verifications and clearings, and brings delayed events back.
 
 A backfill enqueues at most four batches ahead of the worker: its events never bury live ones, and a pause stops it
 there.
@@ -12,15 +12,25 @@ import time
 from collections.abc import Callable
 
 from sidecar.errors import Contention, DatabaseError, StatementRejected, WatchChanged
+from sidecar.ingest.backoff import Backoff
 from sidecar.ingest.context import Context
 from sidecar.postgres.events import return_due
-from sidecar.postgres.scans import Page, backfill_page, clear_page, outstanding_backfill, start_sweep, sweep_page
+from sidecar.postgres.scans import (
+    Page,
+    backfill_page,
+    clear_page,
+    outstanding_backfill,
+    start_sweep,
+    sweep_page,
+    verify_page,
+)
 from sidecar.postgres.watches import Watch
 
 logger = logging.getLogger(__name__)
 
 BATCHES_AHEAD = 4
 SWEEP_PAGE_ROWS = 5000
+VERIFY_PAGE_ROWS, VERIFY_PAGE_S = 1000, 0.25  # a page has the bytes that may be read in that time
 CLEAR_PAGE_ROWS = 200  # each row is a write to the user's table under its lock
 BUSY_INTERVAL_S, IDLE_INTERVAL_S = 0.02, 0.5
 SWEEP_PAUSE_S = 0.1  # between two pages of a sweep, so that it never is the heaviest query of the database
@@ -34,32 +44,44 @@ class Scanner:
         self._on_enqueued = on_enqueued
         self._on_change = on_change
         self._next_sweep: dict[int, float] = {}  # watch → on the clock of time.monotonic
+        self._next_verify: dict[int, float] = {}
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. Looks at fresh watches only: the worker, who loads them too, may be busy for long."""
         idle_interval_s = min(IDLE_INTERVAL_S, self._context.settings.poll_interval_s)
+        backoff = Backoff(0.2, 10.0)
         while True:
-            busy = False
-            for watch in [w for w in self._context.catalogue.ours() if not w.paused]:
-                busy = await self._look_after(watch) or busy
+            try:
+                busy = await self._look_after_all()
+                backoff = Backoff(0.2, 10.0)
+            except DatabaseError as error:
+                delay_s = backoff.next_s()
+                logger.warning("scans wait %.1f s for the database: %s", delay_s, error)
+                await asyncio.sleep(delay_s)
+                continue
             await asyncio.sleep(BUSY_INTERVAL_S if busy else idle_interval_s)
 
-    async def _look_after(self, watch: Watch) -> bool:
+    async def _look_after_all(self) -> bool:
         """True if there is more to do soon."""
+        await self._context.catalogue.refresh()
+        watches = [w for w in self._context.catalogue.ours() if not w.paused]
+        return any([await self._look_after(watch) for watch in watches])
+
+    async def _look_after(self, watch: Watch) -> bool:
         try:
             if "clear" in watch.scans:
                 return await self._clear(watch)
             async with self._context.database.connection() as connection:
                 if await return_due(connection, watch):
                     self._on_enqueued()
-            return await (self._backfill(watch) if "backfill" in watch.scans else self._sweep(watch))
+            if "backfill" in watch.scans:
+                return await self._backfill(watch)
+            verifying = "verify" in watch.scans and await self._verify(watch)
+            return await self._sweep(watch) or verifying
         except Contention:
             return True
         except (WatchChanged, StatementRejected) as error:
             await self._context.catalogue.report_change(watch, error)
-            return False
-        except DatabaseError as error:
-            logger.warning("scans of %s wait for the database: %s", watch.label, error)
             return False
 
     async def _clear(self, watch: Watch) -> bool:
@@ -101,6 +123,24 @@ class Scanner:
             self._on_enqueued()
         if page is None or page.last:
             self._on_change()
+        return page is not None and not page.last
+
+    async def _verify(self, watch: Watch) -> bool:
+        """Throttled, and never far ahead of the worker."""
+        if time.monotonic() < self._next_verify.get(watch.id, 0):
+            return True
+        settings = self._context.settings
+        async with self._context.database.connection() as connection:
+            if await outstanding_backfill(connection, watch, 1):
+                return True
+            page_bytes = int(settings.verify_bytes_per_s * VERIFY_PAGE_S)
+            page = await verify_page(connection, watch, VERIFY_PAGE_ROWS, settings.verify_bytes_per_s, page_bytes)
+        if page is not None:
+            self._next_verify[watch.id] = time.monotonic() + page.wait_s
+            if page.enqueued:
+                logger.warning("verifying %s found %d rows that differ from their ledger", watch.label, page.enqueued)
+                self._on_enqueued()
+        self._note_end(watch, "verification", page)
         return page is not None and not page.last
 
     def _note_end(self, watch: Watch, what: str, page: Page | None) -> None:

@@ -148,9 +148,13 @@ async def _lock_watch_and_events(
     connection: Connection, watch: Watch, fingerprint: str, lease: Lease, results: Sequence[Result]
 ) -> _Locked:
     gens = [gen for r in results for gen in r.gens]
-    row = await connection.fetchrow(watch.sql("lock_watch_and_events"), gens, lease.token)
+    row = await connection.fetchrow(
+        watch.sql("lock_watch_and_events"), gens, lease.token, watch.identifiers.table, watch.identifiers.companion
+    )
     if row is None or not row["active"]:
         raise WatchChanged(f"{watch.label} is no longer watched")
+    if not row["same_tables"]:
+        raise WatchChanged(f"{watch.label} was renamed")
     if row["fingerprint"] != fingerprint:
         raise WatchChanged(f"{watch.label} now holds vectors of {row['fingerprint']}")
     return _Locked(frozenset(row["held"] or ()), row["truncated_gen"], row["has_failures"])

@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import alembic.util
 import psycopg
 import sqlalchemy
 from alembic import command, op
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 
-import sidecar
 from sidecar.errors import DatabaseUnavailable, SchemaError, StatementRejected
+from sidecar.postgres.shipped import head_revision, migrations_directory, sql_directory
 from sidecar.redaction import redact
 
-PACKAGE = Path(sidecar.__file__).parent
+__all__ = [
+    "current_revision",
+    "head_revision",
+    "migrate",
+    "migrations_directory",
+    "run_sql_file",
+    "sql_directory",
+    "sqlalchemy_url",
+]
 
 _OLDEST_THAT_WATCHES = "0009"
-
-
-def _shipped(installed_name: str, checkout_name: str) -> Path:
-    """A wheel carries the directory inside the package; a checkout has it beside the package."""
-    installed = PACKAGE / installed_name
-    return installed if installed.is_dir() else PACKAGE.parent / checkout_name
-
-
-def migrations_directory() -> Path:
-    """Where Alembic's env.py and versions/ are."""
-    return _shipped("_migrations", "migrations")
-
-
-def sql_directory() -> Path:
-    """Where the numbered SQL files are that the migrations run."""
-    return _shipped("_sql", "sql")
 
 
 def sqlalchemy_url(url: str) -> sqlalchemy.URL:
@@ -57,14 +47,6 @@ def _config(url: str, output: io.StringIO | None = None) -> Config:
     config.set_main_option("path_separator", "os")
     config.attributes["database_url"] = url
     return config
-
-
-def head_revision() -> str:
-    """The revision this package's code is written for."""
-    head = ScriptDirectory(str(migrations_directory())).get_current_head()
-    if head is None:
-        raise SchemaError(f"no migrations in {migrations_directory()}: the installation is incomplete")
-    return head
 
 
 def migrate(url: str, revision: str = "head") -> None:

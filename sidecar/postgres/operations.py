@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from sidecar.errors import DatabaseUnavailable, SchemaError, StatementRejected
 from sidecar.postgres.search import FoundRows, SearchableWatch, run_search
+from sidecar.postgres.shipped import head_revision
 from sidecar.postgres.status import Failure, WatchStatus
 from sidecar.redaction import redact
 
@@ -26,6 +27,7 @@ _CONNECT_TIMEOUT_S = 10
 _UNKNOWN_TABLE = {"42P01", "42602", "3F000"}  # undefined_table, invalid_name, invalid_schema_name
 
 _IS_MIGRATED = "select current_database(), to_regclass('sidecar.status') is not null"
+_REVISION = "select version_num from sidecar.alembic_version"
 _WATCH = """
     select sidecar.watch($1::regclass, $2::text[], target => $3::text, kind => $4::text, companion => $5::text,
                          index => $6::text, model => $7::text, dimensions => $8::integer, replace => $9::boolean)
@@ -86,7 +88,7 @@ class Operations:
 
     def unwatch(self, table: str, target: str | None, *, drop_target: bool) -> tuple[str, str]:
         """Ends the watch; returns the names of its table and target. `drop_target` deletes its vectors too."""
-        with _translated():
+        with translated():
             row = self._connection.execute(_NAME_OF_WATCH, (table, target)).fetchone()
             self._connection.execute(_UNWATCH, (table, target, drop_target))
         assert row is not None
@@ -117,15 +119,15 @@ class Operations:
 
     def search(self, watch: SearchableWatch, vector: list[float], limit: int) -> FoundRows:
         """The `limit` rows nearest to `vector`, by the watch's documented query."""
-        with _translated():
+        with translated():
             return run_search(self._connection, watch, vector, limit)
 
     def _rows(self, query: str, parameters: tuple[object, ...]) -> list[dict[str, Any]]:
-        with _translated(), psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor:
+        with translated(), psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor:
             return cursor.execute(query.encode(), parameters).fetchall()
 
     def _value(self, query: str, parameters: tuple[object, ...]) -> Any:
-        with _translated():
+        with translated():
             row = self._connection.execute(query.encode(), parameters).fetchone()
         assert row is not None
         return row[0]
@@ -134,6 +136,13 @@ class Operations:
 @contextmanager
 def open_operations(url: SecretStr, warn: Warn) -> Iterator[Operations]:
     """`warn` hears the warnings of the server. Raises DatabaseUnavailable, SchemaError."""
+    with connect_to_schema(url, warn) as connection:
+        yield Operations(connection)
+
+
+@contextmanager
+def connect_to_schema(url: SecretStr, warn: Warn) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """As connect_as_user, to a schema `sidecar` that is at least as new as this code. Raises SchemaError, too."""
     with connect_as_user(url) as connection:
         connection.add_notice_handler(
             lambda notice: (
@@ -142,12 +151,27 @@ def open_operations(url: SecretStr, warn: Warn) -> Iterator[Operations]:
                 else None
             )
         )
-        with _translated():
+        with translated():
             row = connection.execute(_IS_MIGRATED).fetchone()
-        assert row is not None
-        if not row[1]:
-            raise SchemaError(f'database "{row[0]}" has no schema `sidecar`, or an older one.\nHINT: sidecar migrate')
-        yield Operations(connection)
+            assert row is not None
+            if not row[1]:
+                raise SchemaError(
+                    f'database "{row[0]}" has no schema `sidecar`, or an older one.\nHINT: sidecar migrate'
+                )
+            _check_revision(connection)
+        yield connection
+
+
+def _check_revision(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+    try:
+        row = connection.execute(_REVISION).fetchone()
+    except psycopg.errors.InsufficientPrivilege:
+        return  # a reader, who is not shown the revision
+    revision = None if row is None else row[0]
+    if revision is None or revision < head_revision():
+        raise SchemaError(
+            f"the schema `sidecar` is at {revision}, this version needs {head_revision()}.\nHINT: sidecar migrate"
+        )
 
 
 @contextmanager
@@ -174,7 +198,8 @@ def connect_as_user(url: SecretStr) -> Iterator[psycopg.Connection[tuple[Any, ..
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """The edge to Postgres: raises DatabaseUnavailable or StatementRejected."""
     try:
         yield
     except psycopg.Error as error:

@@ -25,6 +25,7 @@ class Identifiers(NamedTuple):
     target: str
     is_image: bool
     vector_schema: str
+    dimensions: int
 
 
 @cache
@@ -69,6 +70,8 @@ def _names(w: Identifiers) -> Mapping[str, Callable[..., str]]:
         "target": lambda: w.target,
         "vector": lambda: f"{w.vector_schema}.vector",
         "vector_send": lambda: f"{w.vector_schema}.vector_send",
+        "vector_equals": lambda: f"operator({w.vector_schema}.=)",
+        "vector_bytes": lambda: str(4 * w.dimensions),
     }
 
 
@@ -82,6 +85,7 @@ def _keys(w: Identifiers) -> Mapping[str, Callable[..., str]]:
         "ledger_key": lambda x: _list(x, k),
         "is_row": lambda t, x: _pairs(t, w.key_columns, x),
         "row_key": lambda t: _list(t, w.key_columns),
+        "last_first": lambda t: ", ".join(f"{t}.{c} desc" for c in w.key_columns),
         "same_row": lambda x, y: _equal(x, y, w.key_columns),
         "row_found": lambda t: f"{t}.{w.key_columns[0]} is not null",
         "row_text_key": lambda t: _text_array(t, w.key_columns),
@@ -98,8 +102,16 @@ def _source(w: Identifiers) -> Mapping[str, Callable[..., str]]:
         return f"concat_ws(' ', {', '.join(f'{t}.{c}::text' for c in w.source)})"
 
     if w.is_image:
-        return {"content": lambda t: f"{t}.{w.source[0]}", "bytes": lambda t: f"octet_length({t}.{w.source[0]})"}
-    return {"content": lambda t: f"convert_to({joined(t)}, 'UTF8')", "bytes": lambda t: f"octet_length({joined(t)})"}
+        return {
+            "content": lambda t: f"{t}.{w.source[0]}",
+            "bytes": lambda t: f"octet_length({t}.{w.source[0]})",
+            "is_blank": lambda _t: "false",
+        }
+    return {
+        "content": lambda t: f"convert_to({joined(t)}, 'UTF8')",
+        "bytes": lambda t: f"octet_length({joined(t)})",
+        "is_blank": lambda t: f"{joined(t)} collate \"C\" !~ '[^[:space:][:punct:]]'",
+    }
 
 
 def _k_names(w: Identifiers) -> tuple[str, ...]:

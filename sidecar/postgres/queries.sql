@@ -2,17 +2,18 @@
 --
 -- {braces} are filled in by queries.render, once per watch, with identifiers that Postgres quoted:
 --   {events} {delayed} {ledger} {table} {home} {companion}   our and the user's tables ({home} holds the vector)
---   {target} {vector} {vector_send}           the vector column, its type, its binary output function
+--   {target} {vector} {vector_send} {vector_bytes}  the vector column, its type, its binary output function, its size
+--   {vector_equals}                           the equality operator of vectors
 --   {k}                                       k1, k2
 --   {keys:N}                                  $N::text[]::bigint[], …: the key columns as parameters from $N on
 --   {text_key:x}                              array[x.k1::text, x.k2::text]
 --   {same:x,y}                                x.k1 = y.k1 and x.k2 = y.k2
 --   {is_row:t,x} {row_key:t} {same_row:x,y}   t."id" = x.k1 and …; t."id", …; x."id" = y."id" and …
 --   {row_found:t} {row_text_key:t} {cursor:N} t."id" is not null; array[t."id"::text, …]; (($N::text[])[1])::bigint, …
---   {ledger_key:l} {companion_key}            l.k1, …; "id", …
+--   {ledger_key:l} {companion_key} {last_first:t}  l.k1, …; "id", …; t."id" desc, …
 --   {join_home} {home_target}                 brings in the table that holds the vector; the vector in it
 --   {key_json:x}                              jsonb_build_object('id', x.k1, …)
---   {content:t} {bytes:t}                     the source as bytea, and its length before it is read
+--   {content:t} {bytes:t} {is_blank:t}        the source as bytea, its length before it is read, whether nothing but punctuation is in it
 -- Keys travel as text and are cast to the user's types, so that every type of key works alike.
 
 -- name: load_watches
@@ -25,7 +26,8 @@ select w.id, case when c.oid is not null then format('%I.%I', n.nspname, c.relna
        quote_ident(w.target) as target, w.target as target_name,
        case when cc.oid is not null then format('%I.%I', cn.nspname, cc.relname) end as companion,
        w.companion is not null as has_companion,
-       coalesce(w.broken, (select string_agg(b.code || ': ' || b.message, '; ') from sidecar.breakages b where b.watch_id = w.id)) as broken,
+       coalesce(w.broken, (select string_agg(b.code || ': ' || b.message, '; ') from sidecar.breakages b where b.watch_id = w.id),
+                sidecar.structure_fault(w), sidecar.denial_of(w, current_user)) as broken,
        quote_ident(sidecar.vector_schema()) as vector_schema,
        coalesce((select array_agg(s.purpose) from sidecar.scans s where s.watch_id = w.id and s.finished_at is null), '{}') as scans
 from sidecar.watches w
@@ -35,6 +37,10 @@ left join pg_class cc on cc.oid = w.companion
 left join pg_namespace cn on cn.oid = cc.relnamespace
 where w.unwatched_at is null
 order by w.id
+
+-- name: follow_changes
+-- Takes up renamed columns, forgets watches whose table was dropped; what is locked is left for the next time.
+select * from sidecar.follow_changes()
 
 -- name: pin_fingerprint
 -- The first vector decides the space of a watch: compare-and-set. Waits for completes in hand. Not while old vectors are cleared.
@@ -151,13 +157,16 @@ set local lock_timeout = '250ms'
 
 -- name: lock_watch_and_events
 -- The watch row FOR SHARE: unwatch and reembed wait for us, other completes do not. An event that another claimer holds,
--- or finished, does not come back; a row without one always does, to tell of the watch.
+-- or finished, does not come back; a row without one always does, to tell of the watch. $3, $4 what we take for table and
+-- companion: after a rename another table may bear the name.
 with locked as materialized (
-    select w.fingerprint, w.truncated_gen, w.unwatched_at is null as active from sidecar.watches w where w.id = {id} for share of w
+    select w.fingerprint, w.truncated_gen, w.unwatched_at is null as active,
+           w.relation = to_regclass($3) and w.companion is not distinct from to_regclass($4) as same_tables
+    from sidecar.watches w where w.id = {id} for share of w
 ), held as materialized (
     select e.gen from {events} e where e.gen = any ($1::bigint[]) and e.lease_token = $2 for update skip locked
 )
-select l.fingerprint, l.truncated_gen, l.active, (select array_agg(h.gen) from held h) as held,
+select l.fingerprint, l.truncated_gen, l.active, l.same_tables, (select array_agg(h.gen) from held h) as held,
        -- The session's own settings, unless it is behind a transaction pooler, which loses them.
        set_config('sidecar.writer', 'on', true), set_config('row_security', 'off', true),
        set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '250ms', true),
@@ -314,13 +323,32 @@ where l.ctid = any (array(
       and x.gen < (select coalesce(min(e.gen), 9223372036854775807) from {events} e) limit 5000))
 
 -- name: lock_scan
--- One sidecar at a time works on a scan; the others pass by.
-select s.last_key, s.force from sidecar.scans s
-where s.watch_id = $1 and s.purpose = $2 and s.finished_at is null for update skip locked
+-- One sidecar at a time works on a scan; the others pass by. A backfill waits for a move: it would encode what has still to
+-- come. $3, $4 what we take for table and companion.
+select s.last_key, s.force, extract(epoch from greatest(s.next_page_at, clock_timestamp()) - clock_timestamp())::float8 as wait_s
+from sidecar.scans s join sidecar.watches w on w.id = s.watch_id
+where s.watch_id = $1 and s.purpose = $2 and s.finished_at is null
+  and w.relation = to_regclass($3) and w.companion is not distinct from to_regclass($4)
+  and ($2 <> 'backfill' or not exists (select from sidecar.scans m where m.watch_id = $1 and m.purpose = 'move' and m.finished_at is null))
+for update of s skip locked
 
 -- name: save_scan
 update sidecar.scans s set last_key = $3::text[], finished_at = case when $4 then now() end
 where s.watch_id = $1 and s.purpose = $2
+
+-- name: save_verify
+-- $5 rows and $6 bytes looked at, $7 rows found that differ, $8 seconds until the next page.
+update sidecar.scans s set last_key = $3::text[], finished_at = case when $4 then now() end, rows_seen = s.rows_seen + $5,
+    bytes_seen = s.bytes_seen + $6, found = s.found + $7, next_page_at = clock_timestamp() + make_interval(secs => $8)
+where s.watch_id = $1 and s.purpose = $2
+
+-- name: move_page
+-- Primary keys of both homes; locks the rows that it writes, and passes by those that somebody else has locked.
+select sidecar.move_page($1, $2)
+
+-- name: denial
+-- What this role lacks to work on a watch, or NULL.
+select sidecar.denial_of(w, current_user) from sidecar.watches w where w.id = $1
 
 -- name: start_sweep
 -- Starts the hourly sweep where the last one is over for long enough. $2 seconds.
@@ -337,13 +365,13 @@ select count(*) from (select from {events} e where e.backfill limit $1) x
 -- Primary key of the user's table, in order. $1 rows, $2 force.
 with page as (select {row_key:t} from {table} t order by {row_key:t} limit $1),
 enqueued as (insert into {events} ({k}, backfill, force) select p.*, true, $2 from page p)
-select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {row_key:p} desc limit 1
+select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {last_first:p} limit 1
 
 -- name: backfill_next_page
 -- $3 the last key of the page before.
 with page as (select {row_key:t} from {table} t where ({row_key:t}) > ({cursor:3}) order by {row_key:t} limit $1),
 enqueued as (insert into {events} ({k}, backfill, force) select p.*, true, $2 from page p)
-select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {row_key:p} desc limit 1
+select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {last_first:p} limit 1
 
 -- name: sweep_first_page
 -- Rows that no event told of: without a ledger entry, or whose vector went missing. Primary keys of both tables, in order.
@@ -355,7 +383,7 @@ enqueued as (
     returning 1
 )
 select {row_text_key:p} as last_key, count(*) over () as rows, (select count(*) from enqueued) as enqueued
-from page p order by {row_key:p} desc limit 1
+from page p order by {last_first:p} limit 1
 
 -- name: sweep_next_page
 with page as (select {row_key:t} from {table} t where ({row_key:t}) > ({cursor:2}) order by {row_key:t} limit $1),
@@ -366,7 +394,7 @@ enqueued as (
     returning 1
 )
 select {row_text_key:p} as last_key, count(*) over () as rows, (select count(*) from enqueued) as enqueued
-from page p order by {row_key:p} desc limit 1
+from page p order by {last_first:p} limit 1
 
 -- name: sweep_orphans
 -- Ledger entries whose row is gone (deleted with the triggers off): processing their event writes the tombstone.
@@ -374,30 +402,97 @@ insert into {events} ({k}, backfill)
 select {ledger_key:l}, true from {ledger} l
 where l.content_hash is not null and not exists (select from {table} t where {is_row:t,l})
 
+-- name: verify_first_page
+-- Rows whose content, vector or ledger entry differs from what the others say, and that no event waits for. $1 rows; $2 bytes
+-- of content and vectors, of which one row may have more. Primary keys of all tables. A failed row is `retry`'s to try.
+with page ({k}, size_bytes) as materialized (
+    select {row_key:t}, coalesce({bytes:t}, 0) + {vector_bytes} from {table} t order by {row_key:t} limit $1
+), counted as (
+    select p.*, sum(p.size_bytes) over (order by {ledger_key:p}) as total, row_number() over (order by {ledger_key:p}) as position from page p
+), chosen as materialized (
+    select * from counted c where c.total <= $2 or c.position = 1
+), different as (
+    select {ledger_key:c} from chosen c join {table} t on {is_row:t,c} left join {home} h on {is_row:h,c} left join {ledger} l on {same:l,c}
+    where (case when l.content_hash = 'failed' then exists (select from sidecar.dead_letters d where d.watch_id = {id} and d.key = {key_json:c})
+                when coalesce({bytes:t}, 0) = 0 or (l.content_hash = 'empty' and {is_blank:t}) then l.content_hash = 'empty' and h.{target} is null
+                else l.content_hash = sha256({content:t}) and l.vector_digest = sha256({vector_send}(h.{target})) end) is not true
+      and not exists (select from {events} e where {same:e,c}) and not exists (select from {delayed} e where {same:e,c})
+), enqueued as (
+    insert into {events} ({k}, backfill) select d.*, true from different d returning 1
+)
+select (select {text_key:c} from chosen c order by c.position desc limit 1) as last_key, (select count(*) from chosen) as rows,
+       (select sum(c.size_bytes)::bigint from chosen c) as bytes, (select count(*) from enqueued) as enqueued,
+       (select count(*) from page) < $1 and (select count(*) from chosen) = (select count(*) from page) as finished
+
+-- name: verify_next_page
+-- $3 the last key of the page before.
+with page ({k}, size_bytes) as materialized (
+    select {row_key:t}, coalesce({bytes:t}, 0) + {vector_bytes} from {table} t where ({row_key:t}) > ({cursor:3}) order by {row_key:t} limit $1
+), counted as (
+    select p.*, sum(p.size_bytes) over (order by {ledger_key:p}) as total, row_number() over (order by {ledger_key:p}) as position from page p
+), chosen as materialized (
+    select * from counted c where c.total <= $2 or c.position = 1
+), different as (
+    select {ledger_key:c} from chosen c join {table} t on {is_row:t,c} left join {home} h on {is_row:h,c} left join {ledger} l on {same:l,c}
+    where (case when l.content_hash = 'failed' then exists (select from sidecar.dead_letters d where d.watch_id = {id} and d.key = {key_json:c})
+                when coalesce({bytes:t}, 0) = 0 or (l.content_hash = 'empty' and {is_blank:t}) then l.content_hash = 'empty' and h.{target} is null
+                else l.content_hash = sha256({content:t}) and l.vector_digest = sha256({vector_send}(h.{target})) end) is not true
+      and not exists (select from {events} e where {same:e,c}) and not exists (select from {delayed} e where {same:e,c})
+), enqueued as (
+    insert into {events} ({k}, backfill) select d.*, true from different d returning 1
+)
+select (select {text_key:c} from chosen c order by c.position desc limit 1) as last_key, (select count(*) from chosen) as rows,
+       (select sum(c.size_bytes)::bigint from chosen c) as bytes, (select count(*) from enqueued) as enqueued,
+       (select count(*) from page) < $1 and (select count(*) from chosen) = (select count(*) from page) as finished
+
+-- name: verify_strays_in_row
+-- Ledger entries without a row: processing their event writes the tombstone.
+with stray as (
+    select {ledger_key:l} from {ledger} l where l.content_hash is not null and not exists (select from {table} t where {is_row:t,l})
+), enqueued as (
+    insert into {events} ({k}, backfill)
+    select s.*, true from stray s where not exists (select from {events} e where {same:e,s}) and not exists (select from {delayed} e where {same:e,s})
+    returning 1
+)
+select count(*) from enqueued
+
+-- name: verify_strays_in_companion
+-- Ledger entries and vectors without a row: processing their event removes them.
+with stray ({k}) as (
+    select {ledger_key:l} from {ledger} l where l.content_hash is not null and not exists (select from {table} t where {is_row:t,l})
+    union
+    select {row_key:h} from {home} h where not exists (select from {table} t where {same_row:t,h})
+), enqueued as (
+    insert into {events} ({k}, backfill)
+    select s.*, true from stray s where not exists (select from {events} e where {same:e,s}) and not exists (select from {delayed} e where {same:e,s})
+    returning 1
+)
+select count(*) from enqueued
+
 -- name: clear_first_page_in_row
 -- Before vectors of another space: old ones go, a page at a time, with their ledger entries. $1 rows. Locks the rows of the page.
 with page as (select {row_key:t} from {table} t order by {row_key:t} limit $1),
 cleared as (update {table} t set {target} = null from page p where {same_row:t,p} and t.{target} is not null),
 forgotten as (delete from {ledger} l using page p where {is_row:p,l})
-select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {row_key:p} desc limit 1
+select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {last_first:p} limit 1
 
 -- name: clear_next_page_in_row
 with page as (select {row_key:t} from {table} t where ({row_key:t}) > ({cursor:2}) order by {row_key:t} limit $1),
 cleared as (update {table} t set {target} = null from page p where {same_row:t,p} and t.{target} is not null),
 forgotten as (delete from {ledger} l using page p where {is_row:p,l})
-select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {row_key:p} desc limit 1
+select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {last_first:p} limit 1
 
 -- name: clear_first_page_in_companion
 with page as (select {row_key:h} from {home} h order by {row_key:h} limit $1),
 cleared as (delete from {home} h using page p where {same_row:h,p}),
 forgotten as (delete from {ledger} l using page p where {is_row:p,l})
-select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {row_key:p} desc limit 1
+select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {last_first:p} limit 1
 
 -- name: clear_next_page_in_companion
 with page as (select {row_key:h} from {home} h where ({row_key:h}) > ({cursor:2}) order by {row_key:h} limit $1),
 cleared as (delete from {home} h using page p where {same_row:h,p}),
 forgotten as (delete from {ledger} l using page p where {is_row:p,l})
-select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {row_key:p} desc limit 1
+select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {last_first:p} limit 1
 
 -- name: mark_asleep
 insert into sidecar.wake (sidecar_id, asleep_until) values ($1, clock_timestamp() + make_interval(secs => $2))

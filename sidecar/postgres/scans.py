@@ -1,4 +1,4 @@
-"""Keyset scans over a watched table: backfill, sweep, and clearing vectors of another space.
+"""Scans over a watched table: backfill, sweep, verify, clearing and moving vectors.
 
 A page of events and the cursor behind it are committed together, so a crash neither repeats nor skips a page. The
 scan's row is locked with SKIP LOCKED: one sidecar at a time turns the pages, the others pass by.
@@ -18,19 +18,31 @@ if TYPE_CHECKING:
     from sidecar.postgres.database import Connection
 
 
+MOVE_PAGE_ROWS = 500
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`rows` were looked at, `enqueued` of them were enqueued; `last` means the scan is finished."""
+    """`rows` were looked at, `enqueued` of them were enqueued; `last` means the scan is finished.
+
+    `wait_s`: the next page is due then, for the sake of everybody else who uses the database.
+    """
 
     rows: int
     enqueued: int
     last: bool
+    wait_s: float = 0.0
 
 
 async def backfill_page(connection: Connection, watch: Watch, max_rows: int) -> Page | None:
-    """Enqueues the next keys. None: no unfinished backfill, or another sidecar is at it."""
+    """Enqueues the next keys. None: no unfinished backfill, or another sidecar is at it.
+
+    Where vectors have to move to another home first, it moves some of them and enqueues nothing.
+    """
+    if "move" in watch.scans and (moved := await _move_page(connection, watch)) is not None:
+        return moved
     async with connection.transaction():
-        scan = await connection.fetchrow(statement("lock_scan"), watch.id, "backfill")
+        scan = await _lock(connection, watch, "backfill")
         if scan is None:
             return None
         if scan["last_key"] is None:
@@ -40,6 +52,16 @@ async def backfill_page(connection: Connection, watch: Watch, max_rows: int) -> 
                 watch.sql("backfill_next_page"), max_rows, scan["force"], scan["last_key"]
             )
         return await _save(connection, watch, "backfill", record, max_rows)
+
+
+async def _move_page(connection: Connection, watch: Watch) -> Page | None:
+    """Carries the next vectors to their new home, unencoded. The backfill follows, so this never is the last page."""
+    async with connection.transaction():
+        if await _lock(connection, watch, "move") is None:
+            return None
+        rows = await connection.fetchval(statement("move_page"), watch.id, MOVE_PAGE_ROWS)
+        await connection.execute(statement("save_scan"), watch.id, "move", None, rows < MOVE_PAGE_ROWS)
+        return Page(rows, enqueued=0, last=False)
 
 
 async def sweep_page(connection: Connection, watch: Watch, max_rows: int) -> Page | None:
@@ -55,7 +77,7 @@ async def clear_page(connection: Connection, watch: Watch, max_rows: int) -> Pag
 
 async def _turn_page(connection: Connection, watch: Watch, purpose: str, place: str, max_rows: int) -> Page | None:
     async with connection.transaction():
-        scan = await connection.fetchrow(statement("lock_scan"), watch.id, purpose)
+        scan = await _lock(connection, watch, purpose)
         if scan is None:
             return None
         if scan["last_key"] is None:
@@ -66,6 +88,39 @@ async def _turn_page(connection: Connection, watch: Watch, purpose: str, place: 
         if purpose == "sweep" and page.last:
             await connection.execute(watch.sql("sweep_orphans"))
         return page
+
+
+async def verify_page(
+    connection: Connection, watch: Watch, max_rows: int, bytes_per_s: float, page_bytes: int
+) -> Page | None:
+    """Compares the next rows with the ledger, about `page_bytes` of them, and enqueues those that differ. The last page
+    also finds ledger entries and vectors without a row. All sidecars together keep to `bytes_per_s`.
+    """
+    async with connection.transaction():
+        scan = await _lock(connection, watch, "verify")
+        if scan is None or scan["wait_s"] > 0:
+            return None if scan is None else Page(0, 0, last=False, wait_s=scan["wait_s"])
+        if scan["last_key"] is None:
+            record = await connection.fetchrow(watch.sql("verify_first_page"), max_rows, page_bytes)
+        else:
+            record = await connection.fetchrow(watch.sql("verify_next_page"), max_rows, page_bytes, scan["last_key"])
+        assert record is not None, "a select of aggregates has one row"
+        found, size_bytes = record["enqueued"], record["bytes"] or 0
+        if record["finished"]:
+            place = "companion" if watch.has_companion else "row"
+            found += await connection.fetchval(watch.sql(f"verify_strays_in_{place}"))
+        wait_s = size_bytes / bytes_per_s
+        last_key = record["last_key"] or scan["last_key"]
+        await connection.execute(
+            statement("save_verify"),
+            *(watch.id, "verify", last_key, record["finished"], record["rows"], size_bytes, found, wait_s),
+        )
+        return Page(record["rows"], found, record["finished"], wait_s)
+
+
+async def _lock(connection: Connection, watch: Watch, purpose: str) -> asyncpg.Record | None:
+    tables = (watch.identifiers.table, watch.identifiers.companion)
+    return await connection.fetchrow(statement("lock_scan"), watch.id, purpose, *tables)
 
 
 async def _save(

@@ -12,7 +12,7 @@ import asyncpg
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.errors import SchemaError
+from sidecar.errors import SchemaError, WatchChanged
 
 
 def pack_vectors(vectors: Sequence[NDArray[np.float32]]) -> list[bytes]:
@@ -33,10 +33,15 @@ def vector_digest(packed: bytes) -> bytes:
 
 
 async def register_vector(connection: asyncpg.Connection) -> None:
-    """Lets `vector` and `vector[]` parameters be given as packed bytes. Raises SchemaError without pgvector."""
+    """Lets `vector` and `vector[]` parameters be given as packed bytes. Raises SchemaError without pgvector,
+    and WatchChanged if it moves meanwhile.
+    """
     schema = await connection.fetchval(
         "select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'"
     )
     if schema is None:
         raise SchemaError("the pgvector extension is not installed in this database: run `sidecar migrate`")
-    await connection.set_type_codec("vector", schema=schema, encoder=bytes, decoder=bytes, format="binary")
+    try:
+        await connection.set_type_codec("vector", schema=schema, encoder=bytes, decoder=bytes, format="binary")
+    except ValueError as error:  # asyncpg's "unknown type": the schema was renamed since
+        raise WatchChanged(f"pgvector is no longer in schema {schema}") from error

@@ -69,6 +69,7 @@ def _watch(row: asyncpg.Record) -> Watch:
         target=row["target"],
         is_image=row["kind"] == "image",
         vector_schema=row["vector_schema"],
+        dimensions=row["dimensions"],
     )
     return Watch(
         id=row["id"],

@@ -9,7 +9,7 @@ import pytest
 import sidecar
 from tests.command_line import CommandLine
 
-COMMANDS = ("demo", "serve", "migrate", "watch", "unwatch", "status", "failures", "retry", "search")
+COMMANDS = ("demo", "serve", "migrate", "watch", "unwatch", "status", "failures", "retry", "verify", "search", "uninstall")
 
 
 def test_the_help_names_every_command(command_line: CommandLine) -> None:

@@ -1,0 +1,61 @@
+"""`sidecar verify`"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import typer
+
+from sidecar.cli.complaint import warn
+from sidecar.cli.database import find_database_url
+from sidecar.cli.options import DatabaseUrl, Json, Table, Target
+from sidecar.cli.output import make_console, print_json, show_size
+from sidecar.errors import SchemaError
+
+if TYPE_CHECKING:
+    from sidecar.postgres.verification import Verification, Verifier
+
+_INTERVAL_S = 0.2
+
+
+def verify(table: Table, target: Target = None, as_json: Json = False, database_url: DatabaseUrl = None) -> None:
+    """Compare every row and vector with what was recorded; a running sidecar does it, and embeds what differs again.
+
+    It finds contents changed with the triggers off and vectors overwritten. Ctrl-C leaves it going on.
+
+    Example: sidecar verify products --target photo_embedding
+    """
+    from sidecar.postgres.verification import verifying
+
+    with verifying(find_database_url(database_url), table, target, warn) as verifier:
+        verification = _follow(verifier)
+    if as_json:
+        print_json(verification)
+    else:
+        typer.echo(_describe(verification))
+
+
+def _follow(verifier: Verifier) -> Verification:
+    name = f"{verifier.relation}.{verifier.target}"
+    has_warned = False
+    with make_console().status(f"Verifying {name} …") as status:
+        while True:
+            read = verifier.read()
+            if read is None:
+                raise SchemaError(f"{name} is no longer watched")
+            if read.is_finished:
+                return read
+            if not (read.is_served or has_warned):
+                warn(f"{name}: {read.state}", "It is verified as soon as a sidecar works on it: sidecar serve")
+                has_warned = True
+            status.update(f"Verifying {name}: {read.rows_seen} of {read.rows} rows, {read.found} differ …")
+            time.sleep(_INTERVAL_S)
+
+
+def _describe(verification: Verification) -> str:
+    name = f"{verification.relation}.{verification.target}"
+    looked = f"{verification.rows_seen} rows of {name} compared ({show_size(verification.bytes_seen)})"
+    if verification.found == 0:
+        return f"{looked}: all as recorded."
+    return f"{looked}: {verification.found} differ, and are being embedded again."

@@ -1,0 +1,34 @@
+"""What comes with the package beside its code: migrations and SQL files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sidecar
+from sidecar.errors import SchemaError
+
+PACKAGE = Path(sidecar.__file__).parent
+
+
+def migrations_directory() -> Path:
+    """Where Alembic's env.py and versions/ are."""
+    return _shipped("_migrations", "migrations")
+
+
+def sql_directory() -> Path:
+    """Where the numbered SQL files are that the migrations run."""
+    return _shipped("_sql", "sql")
+
+
+def head_revision() -> str:
+    """The revision this package's code is written for. Raises SchemaError where no migrations are installed."""
+    revisions = [path.name.partition("_")[0] for path in (migrations_directory() / "versions").glob("[0-9]*_*.py")]
+    if not revisions:
+        raise SchemaError(f"no migrations in {migrations_directory()}: the installation is incomplete")
+    return max(revisions)
+
+
+def _shipped(installed_name: str, checkout_name: str) -> Path:
+    """A wheel carries the directory inside the package; a checkout has it beside the package."""
+    installed = PACKAGE / installed_name
+    return installed if installed.is_dir() else PACKAGE.parent / checkout_name
