@@ -14,7 +14,8 @@ from sqlalchemy.types import String, TypeEngine
 from sidecar.alembic.watch import Watch, WatchOptions
 from sidecar.errors import SchemaError
 
-_NO_SUCH_SCHEMA_OR_FUNCTION = ("3F000", "42883")
+_NO_SUCH_SCHEMA = "3F000"
+_NO_SUCH_FUNCTION = "42883"
 
 
 class SidecarMissing(SchemaError, CommandError):
@@ -136,7 +137,7 @@ def _call(operations: Operations, function: str, relation: str, arguments: dict[
     try:
         operations.execute(statement)
     except DBAPIError as error:
-        if _sqlstate(error) not in _NO_SUCH_SCHEMA_OR_FUNCTION:
+        if not _is_missing(error, function):
             raise
         raise SidecarMissing(
             f"cannot call {function} for {relation}: this database has no schema `sidecar`, or an older version of it. "
@@ -155,6 +156,9 @@ def _print(operations: Operations, statement: TextClause) -> None:
     operations.migration_context.impl.static_output(f"{compiled}{operations.migration_context.impl.command_terminator}")
 
 
-def _sqlstate(error: DBAPIError) -> str | None:
-    """Every driver has its own name for it."""
-    return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+def _is_missing(error: DBAPIError, function: str) -> bool:
+    """Whether it is our schema that is missing, or the function itself: not one that it calls."""
+    # Every driver has its own name for it.
+    sqlstate = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+    message = str(error.orig).partition("\n")[0]
+    return sqlstate == _NO_SUCH_SCHEMA or (sqlstate == _NO_SUCH_FUNCTION and f"{function}(" in message)

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from sidecar.alembic import SidecarMissing, UnwatchOp, Watch, WatchOp
 from sidecar.errors import SchemaError
-from sidecar.postgres.migrations import sqlalchemy_url
+from sidecar.postgres.migrations import migrate, sqlalchemy_url
 
 PRODUCTS = "create table products (id int primary key, title varchar, photo bytea)"
 
@@ -90,21 +90,36 @@ def test_without_our_schema_the_error_says_what_to_run_and_keeps_its_cause(plain
     assert isinstance(caught.value.__cause__, ProgrammingError)
 
 
+def test_a_fault_inside_our_schema_is_not_taken_for_a_missing_one(connection: Connection) -> None:
+    connection.execute(text("drop function sidecar.warn_of_old_pgvector"))
+    with pytest.raises(ProgrammingError, match="warn_of_old_pgvector"):
+        op(connection).sidecar_watch("products", "title", dimensions=16)
+
+
 async def test_it_works_over_asyncpg(database_url: str, plain_database_url: str) -> None:
-    def migrate(connection: Connection) -> list[Any]:
+    def watch(connection: Connection) -> list[Any]:
         connection.execute(text(PRODUCTS))
         op(connection).sidecar_watch("products", ["title"], dimensions=16, replace=False)
         return watches(connection)
 
     engine = create_async_engine(sqlalchemy_url(database_url).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
     async with engine.connect() as connection:
-        assert await connection.run_sync(migrate) == [("title_embedding", ["title"], 16, "halfvec", None, True)]
+        assert await connection.run_sync(watch) == [("title_embedding", ["title"], 16, "halfvec", None, True)]
     bare = create_async_engine(
         sqlalchemy_url(plain_database_url).set(drivername="postgresql+asyncpg"), poolclass=NullPool
     )
     async with bare.connect() as connection:
         with pytest.raises(SidecarMissing):
-            await connection.run_sync(migrate)
+            await connection.run_sync(watch)
+
+
+def test_a_schema_that_is_too_old_to_watch_is_named(plain_database_url: str) -> None:
+    migrate(plain_database_url, "0002")
+    engine = create_engine(sqlalchemy_url(plain_database_url), poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text(PRODUCTS))
+        with pytest.raises(SidecarMissing, match="an older version of it"):
+            op(connection).sidecar_watch("products", "title")
 
 
 def test_operations_reverse_both_ways() -> None:

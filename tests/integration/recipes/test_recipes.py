@@ -1,0 +1,143 @@
+"""The recipes do what they say, beside a sidecar that runs as a process of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.integration.recipes.page import RECIPES, Page
+from tests.integration.server.process import Process, sidecar_process
+from tests.waiting import wait_until
+
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+WRITES_OF_DJANGO = """
+import django
+django.setup()
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from shop.models import Product
+
+def update_names_the_vector(change):
+    with CaptureQueriesContext(connection) as queries:
+        change()
+    (update,) = [query["sql"] for query in queries if query["sql"].startswith("UPDATE")]
+    return "title_embedding" in update.split("WHERE")[0]
+
+found = Product.objects.get(title="a straw hat")
+assert not update_names_the_vector(found.save)
+created = Product.objects.create(title="gloves", price=10)
+assert not update_names_the_vector(lambda: created.save(update_fields=["price"]))
+assert not update_names_the_vector(lambda: Product.objects.filter(id=created.id).update(price=1))
+assert update_names_the_vector(created.save)
+"""
+STATEMENTS_OF_SQLALCHEMY = """
+import shop
+from sqlalchemy import event, select
+from sqlalchemy.orm import Session
+from models import Product
+
+statements = []
+event.listen(shop.engine, "before_cursor_execute", lambda c, k, statement, *rest: statements.append(statement))
+with Session(shop.engine) as session:
+    detached = session.scalars(select(Product).limit(1)).one()
+    session.expunge(detached)
+    detached.price = 1
+    session.merge(detached).title = "another title"
+    session.commit()
+shop.engine.dispose()
+assert [statement.split()[0] for statement in statements] == ["SELECT", "SELECT", "UPDATE"], statements
+assert not any("title_embedding" in statement for statement in statements), statements
+"""
+
+
+@pytest.fixture
+def service(tmp_path: Path, database_url: str) -> Iterator[Process]:
+    program = ("-m", "tests.integration.server.program", "hash")
+    with sidecar_process(tmp_path, program, DATABASE_URL=database_url) as process:
+        process.await_ready()
+        yield process
+        process.stop()
+        assert process.exit_code() == 0, process.log
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    directory = tmp_path / "project"
+    directory.mkdir()
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("name", "programs"),
+    [
+        ("sqlalchemy.md", ["shop.py", "async_shop.py", "similar.py"]),
+        ("drivers.md", ["with_asyncpg.py", "with_psycopg.py"]),
+    ],
+)
+def test_the_page_works_as_written_and_its_searches_use_the_index(
+    name: str, programs: list[str], service: Process, database_url: str, directory: Path
+) -> None:
+    page = Page(name, directory, database_url, service.url)
+    page.follow()
+    check_index_is_used(page, programs)
+
+
+def test_the_django_page_works_as_written(service: Process, database_url: str, directory: Path) -> None:
+    page = Page("django.md", directory, database_url, service.url)
+    page.follow(until="## And back")
+    page.run_python(WRITES_OF_DJANGO)
+    check_index_is_used(page, ["try_it.py"])
+    page.follow(below="## And back")
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("select to_regclass('shop_article_vectors')").fetchone() == (None,)
+
+
+def test_sqlalchemy_neither_reads_nor_writes_a_deferred_vector(
+    service: Process, database_url: str, directory: Path
+) -> None:
+    page = Page("sqlalchemy.md", directory, database_url, service.url)
+    page.follow(until="## Asynchronous")
+    page.run_python(STATEMENTS_OF_SQLALCHEMY)
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in RECIPES.glob("*.md")))
+def test_links_lead_somewhere(name: str) -> None:
+    links = LINK.findall((RECIPES / name).read_text(encoding="utf-8"))
+    assert not [link for link in links if not (RECIPES / link).exists()]
+
+
+def test_the_alembic_page_works_as_written(service: Process, database_url: str, directory: Path) -> None:
+    Page("alembic.md", directory, database_url, service.url).follow()
+
+
+def check_index_is_used(page: Page, programs: list[str]) -> None:
+    """Runs the programs once more. Few rows are sorted faster than looked up, so other plans are forbidden."""
+    with psycopg.connect(page.database_url, autocommit=True) as connection:
+        wait_until(lambda: _index_is_built(connection), "the index to be built", timeout_s=20)
+        for setting in ("enable_seqscan", "enable_sort", "enable_bitmapscan"):
+            connection.execute(f"alter database {connection.info.dbname} set {setting} = off".encode())
+        for program in programs:
+            scans = _index_scans(connection)
+            page.run(f"python {program}")
+            _await_index_scan(connection, scans, program)
+
+
+def _index_is_built(connection: psycopg.Connection) -> bool:
+    found = connection.execute("select count(*) from sidecar.status where index not like '%hnsw%'").fetchone()
+    return found == (0,)
+
+
+def _await_index_scan(connection: psycopg.Connection, before: int, program: str) -> None:
+    wait_until(lambda: _index_scans(connection) > before, f"{program} to use the index")
+
+
+def _index_scans(connection: psycopg.Connection) -> int:
+    query = "select coalesce(sum(idx_scan), 0) from pg_stat_user_indexes where indexrelname like '%hnsw%'"
+    row = connection.execute(query).fetchone()
+    assert row is not None
+    return int(row[0])
