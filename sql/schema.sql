@@ -21,11 +21,15 @@ CREATE TABLE sidecar.watches (
     broken text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     unwatched_at timestamp with time zone,
+    companion_view regclass,
+    moved_from regclass,
+    rows_per_s double precision,
     CONSTRAINT watches_check CHECK (((cardinality(key_columns) >= 1) AND (cardinality(key_columns) = cardinality(key_types)))),
     CONSTRAINT watches_check1 CHECK (((kind = 'text'::text) OR (cardinality(source) = 1))),
     CONSTRAINT watches_dimensions_check CHECK (((dimensions >= 1) AND (dimensions <= 16000))),
     CONSTRAINT watches_index_kind_check CHECK ((index_kind = ANY (ARRAY['halfvec'::text, 'vector'::text, 'none'::text]))),
     CONSTRAINT watches_kind_check CHECK ((kind = ANY (ARRAY['text'::text, 'image'::text]))),
+    CONSTRAINT watches_rows_per_s_check CHECK ((rows_per_s > (0)::double precision)),
     CONSTRAINT watches_source_check CHECK ((cardinality(source) >= 1))
 );
 
@@ -36,6 +40,25 @@ CREATE FUNCTION sidecar.add_target(w sidecar.watches) RETURNS void
 begin
     execute format('alter table %s add column %I %I.vector(%s)', w.relation, w.target, sidecar.vector_schema(), w.dimensions);
 end $$;
+
+CREATE FUNCTION sidecar.advice_on(reason text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case
+        when reason in ('not_a_picture', 'truncated_picture', 'unsupported_format')
+            then 'Put a whole picture of a known format into the row: it is tried again by itself.'
+        when reason = 'too_many_pixels' then 'Scale the picture down, or raise MAX_IMAGE_PIXELS and retry.'
+        when reason = 'too_many_bytes' then 'Make the content smaller, or raise the limit that the message names and retry.'
+        when reason = 'decode_timeout' then 'Raise DECODE_TIMEOUT_S, or give the machine more CPUs, and retry.'
+        when reason in ('decode_crashed', 'decode_out_of_memory')
+            then 'Save the picture anew, or raise DECODE_MEMORY_BYTES, and retry.'
+        when reason = 'device_out_of_memory' then 'Lower BATCH_MAX_VIEWS, or free memory on the device, and retry.'
+        when reason = 'worker_crashed' then 'The sidecar''s log says what ended it; mend that and retry.'
+        when reason in ('write_rejected', 'write_suppressed')
+            then 'A constraint or trigger of the table refused the vector: mend it and retry.'
+        else 'The message says what was wrong; mend it and retry.' end;
+$$;
 
 CREATE FUNCTION sidecar.base_type(INOUT type oid, INOUT modifier integer, OUT printed text) RETURNS record
     LANGUAGE plpgsql STABLE
@@ -154,8 +177,8 @@ CREATE FUNCTION sidecar.check_not_failed(w sidecar.watches, key jsonb, content_h
 begin
     if content_hash = 'failed' then
         raise exception 'row % of % cannot be embedded: %', key, w.relation,
-                coalesce((select d.reason || ': ' || d.message from sidecar.dead_letters d
-                          where d.watch_id = w.id and d.key = check_not_failed.key), 'unknown reason')
+                coalesce((select f.reason || ': ' || f.message from sidecar.failures f
+                          where f.relation = w.relation and f.target = w.target and f.key = check_not_failed.key), 'unknown reason')
             using errcode = 'SC002', hint = 'Mend the row, or: select sidecar.retry(…). See sidecar.failures.';
     end if;
 end $$;
@@ -249,6 +272,17 @@ begin
     end if;
 end $_$;
 
+CREATE FUNCTION sidecar.check_role(role regrole) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if not exists (select from pg_roles r where r.oid = role) then
+        raise exception 'there is no role %', coalesce(role::text, 'NULL') using errcode = 'undefined_object',
+            hint = 'Create it first: create role sidecar_worker login;';
+    end if;
+end $$;
+
 CREATE FUNCTION sidecar.check_row_exists(w sidecar.watches, key jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -261,6 +295,28 @@ begin
     if not is_there then
         raise exception 'table % has no row %', w.relation, key using errcode = '02000',
             hint = 'It may have been deleted, or inserted by a transaction that is still open.';
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar.check_row_security(relation regclass) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    role name;
+begin
+    for role in select pg_get_userbyid(r.role) from sidecar.roles() r where r.kind = 'worker'
+                union select s.role from sidecar.sidecars s where s.seen_at > clock_timestamp() - interval '30 s' loop
+        if sidecar.rls_hides(relation, role) then
+            raise exception 'row-level security of % hides rows from role %, which the sidecar runs as', relation, quote_ident(role)
+                using errcode = 'insufficient_privilege',
+                      hint = format('Run: alter role %I bypassrls; or let the sidecar run as the owner of the table, without '
+                                    'FORCE ROW LEVEL SECURITY.', role);
+        end if;
+    end loop;
+    if role is null and (select c.relrowsecurity from pg_class c where c.oid = relation) then
+        raise warning 'table % has row-level security', relation
+            using hint = 'The sidecar has to run as a role with BYPASSRLS, or as the owner without FORCE ROW LEVEL SECURITY.';
     end if;
 end $$;
 
@@ -279,12 +335,38 @@ begin
     wanted.companion := to_regclass(companion_name);
     if wanted.companion is not null then
         perform sidecar.check_companion(wanted);
-    elsif companion_name is not null and wanted.target = any (wanted.key_columns) then
+    elsif companion_name is null then
+        perform sidecar.check_place(wanted);
+    elsif wanted.target = any (wanted.key_columns) then
         raise exception 'target % is a key column, which the companion has too', quote_literal(wanted.target)
             using errcode = 'invalid_parameter_value', hint = 'Name a column of its own for the vector.';
     end if;
     return wanted;
 end $$;
+
+CREATE FUNCTION sidecar.columns_of(w sidecar.watches, OUT readable text, OUT written text, OUT keys text) RETURNS record
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select string_agg(quote_ident(a.attname), ', ' order by a.attnum) filter (where a.attname <> w.target or w.companion is null),
+           string_agg(quote_ident(a.attname), ', ') filter (where a.attname = w.target),
+           string_agg(quote_ident(a.attname), ', ' order by a.attnum) filter (where a.attname = any (w.key_columns))
+        from pg_attribute a
+        where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
+          and a.attname = any (w.key_columns || w.source || w.target);
+$$;
+
+CREATE FUNCTION sidecar.columns_of_trigger(w sidecar.watches, home regclass, suffix text) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select array_agg(distinct a.attname::text)
+        from pg_trigger t
+        join pg_depend d on d.classid = 'pg_trigger'::regclass and d.objid = t.oid
+                        and d.refclassid = 'pg_class'::regclass and d.refobjid = t.tgrelid and d.refobjsubid > 0
+        join pg_attribute a on a.attrelid = t.tgrelid and a.attnum = d.refobjsubid
+        where t.tgrelid = home and t.tgname = format('sidecar_%s_%s', w.id, suffix);
+$$;
 
 CREATE FUNCTION sidecar.companion_name(relation regclass, companion text) RETURNS text
     LANGUAGE plpgsql STABLE
@@ -327,6 +409,20 @@ begin
     entries := greatest(entries - tombstones, empty + failed);
 end $$;
 
+CREATE FUNCTION sidecar.count_orphans(w sidecar.watches, at_most integer) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    n bigint;
+begin
+    execute format('select count(*) from (select from %s h where not exists (select from %s t where %s)
+                                          and not exists (select from sidecar.events_%s e where %s) limit $1) o',
+        w.companion, w.relation, sidecar.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and '),
+        w.id, sidecar.for_each_key(w.key_columns, null, 'e.k%1$s = h.%2$I', ' and ')) into n using at_most;
+    return n;
+end $_$;
+
 CREATE FUNCTION sidecar.count_queue(w sidecar.watches, OUT keys bigint, OUT updates bigint, OUT oldest timestamp with time zone) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -360,10 +456,32 @@ begin
            sum(s.pages) * page_bytes > 16 * 1024 * 1024 and bool_and(s.reltuples >= 0 and (s.relpages > 0 or s.pages = 0))
         into n, estimated from size s;
     estimated := coalesce(estimated, false) and not exact;
-    if not estimated then
+    if not sidecar.may_count(relation) then
+        n := coalesce(greatest(n, 0), 0);
+        estimated := true;
+    elsif not estimated then
         execute format('select count(*) from %s', relation) into n;
     end if;
 end $$;
+
+CREATE FUNCTION sidecar.count_strangers(w sidecar.watches, at_most integer, OUT looked bigint, OUT strangers bigint) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    home regclass := coalesce(w.companion, w.relation);
+    rows bigint := greatest((sidecar.count_rows(home, false)).n, 1);
+    ext text := quote_ident(sidecar.vector_schema());
+begin
+    execute format('select count(*), count(*) filter (where (%1$s.vector_dims(h.%2$I) <> $2
+                               or sha256(%1$s.vector_send(h.%2$I)) is distinct from l.vector_digest)
+                           and not exists (select from sidecar.events_%3$s e where %4$s))
+                    from (select * from %5$s t tablesample system (%6$s) where t.%2$I is not null limit $1) h
+                    left join sidecar.ledger_%3$s l on %7$s',
+        ext, w.target, w.id, sidecar.for_each_key(w.key_columns, null, 'e.k%1$s = h.%2$I', ' and '), home,
+        least(100, 200.0 * at_most / rows), sidecar.for_each_key(w.key_columns, null, 'l.k%1$s = h.%2$I', ' and '))
+        into looked, strangers using at_most, w.dimensions;
+end $_$;
 
 CREATE FUNCTION sidecar.count_unknown(w sidecar.watches) RETURNS bigint
     LANGUAGE plpgsql STABLE
@@ -372,6 +490,10 @@ CREATE FUNCTION sidecar.count_unknown(w sidecar.watches) RETURNS bigint
 declare
     n bigint;
 begin
+    if not sidecar.may_count(w.relation) or not exists (select from pg_constraint c where c.conrelid = w.relation and c.contype = 'p')
+            or (select p.types from sidecar.primary_key_of(w.relation) p) is distinct from w.key_types then
+        return null;
+    end if;
     execute format('select count(*) from %s t
                     where not exists (select from sidecar.ledger_%s l where %s and l.content_hash is not null)',
                    w.relation, w.id, sidecar.for_each_key(w.key_columns, null, 't.%2$I = l.k%1$s', ' and ')) into n;
@@ -389,6 +511,36 @@ begin
         sidecar.for_each_key(key.columns, key.definitions, '%2$I %3$s'), w.target, sidecar.vector_schema(), w.dimensions,
         sidecar.for_each_key(key.columns, null, '%2$I'));
     perform sidecar.check_relation(to_regclass(name));  -- nor in a temporary schema, nor in ours
+    perform sidecar.share_like(w.relation, to_regclass(name));
+    return to_regclass(name);
+end $_$;
+
+CREATE FUNCTION sidecar.create_companion_view(w sidecar.watches) RETURNS regclass
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    class record;
+    name text;
+    columns text;
+begin
+    select n.nspname, c.relname into class from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.companion;
+    while octet_length(class.relname || '_view') > 63 loop
+        class.relname := left(class.relname, -1);
+    end loop;
+    name := format('%I.%I', class.nspname, class.relname || '_view');
+    if to_regclass(name) is not null then
+        raise warning 'the view of companion % was not made: the name % is taken', w.companion, name
+            using hint = 'Nothing depends on it: join the two tables yourself, as the query in sidecar.status does.';
+        return null;
+    end if;
+    select string_agg(format('t.%I', u.c), ', ' order by u.n) into columns
+        from unnest(w.key_columns || w.source) with ordinality as u(c, n)
+        where u.n <= cardinality(w.key_columns) or u.c <> all (w.key_columns);
+    execute format('create view %s with (security_invoker = true) as select %s, e.%I from %s t join %s e on %s', name, columns, w.target,
+                   w.relation, w.companion, sidecar.for_each_key(w.key_columns, null, 't.%2$I = e.%2$I', ' and '));
+    execute format('comment on view %s is %L', name, format('Rows of %s and their vectors. Kept by the sidecar.', w.relation));
+    perform sidecar.share_like(w.relation, to_regclass(name));
     return to_regclass(name);
 end $_$;
 
@@ -566,6 +718,74 @@ begin
                'else old.%1$I operator(%2$I.<>) new.%1$I end)', w.target, sidecar.vector_schema()), 'row(''force'')');
 end $_$;
 
+CREATE FUNCTION sidecar.denial_of(w sidecar.watches, role name) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select string_agg(d.what || ': ' || d.remedy, '; ' order by d.what) from sidecar.denials_of(w, role) d;
+$$;
+
+CREATE FUNCTION sidecar.denials_of(w sidecar.watches, role name) RETURNS TABLE(what text, remedy text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with home as (
+        select c.oid, c.relnamespace from pg_class c where c.oid in (w.relation, w.companion)
+    ), column_right as (
+        select r.action, string_agg(quote_ident(a.attname), ', ' order by a.attnum) as columns
+            from pg_attribute a cross join (values ('select'), ('update')) as r(action)
+            where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
+              and ((a.attname = w.target and w.companion is null) or (r.action = 'select' and a.attname = any (w.key_columns || w.source)))
+              and not has_column_privilege(denials_of.role, w.relation, a.attnum, r.action)
+            group by r.action
+    ), table_right as (
+        select string_agg(r.action, ', ' order by r.position) as actions
+            from unnest(array['select', 'insert', 'update', 'delete']) with ordinality as r(action, position)
+            where exists (select from home h where h.oid = w.companion)
+              and not has_table_privilege(denials_of.role, w.companion, r.action)
+    ), denial(what, remedy) as (
+        select format('%I may not use schema %I', denials_of.role, n.nspname),
+               format('grant usage on schema %I to %I', n.nspname, denials_of.role)
+            from pg_namespace n
+            where (n.oid in (select h.relnamespace from home h) or n.nspname = sidecar.vector_schema())
+              and not has_schema_privilege(denials_of.role, n.oid, 'usage')
+        union all
+        select format('%I may not %s %s of %s', denials_of.role, c.action, c.columns, w.relation),
+               format('grant %s (%s) on %s to %I', c.action, c.columns, w.relation, denials_of.role) from column_right c
+        union all
+        select format('%I may not %s on %s', denials_of.role, t.actions, w.companion),
+               format('grant %s on %s to %I', t.actions, w.companion, denials_of.role) from table_right t where t.actions is not null
+        union all
+        select format('row-level security of %s hides rows from %I', h.oid::regclass, denials_of.role),
+               format('alter role %I bypassrls', denials_of.role)
+            from home h where sidecar.rls_hides(h.oid, denials_of.role)
+    )
+    select * from denial d where exists (select from pg_roles r where r.rolname = denials_of.role);
+$$;
+
+CREATE FUNCTION sidecar.dress_companion(w sidecar.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    made regclass;
+begin
+    if w.companion is null then
+        return;
+    elsif not exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_row_deleted', w.id)) then
+        execute format('create trigger sidecar_%1$s_row_deleted after delete on %2$s referencing old table as lost_rows for each statement '
+                       'when (current_setting(''sidecar.writer'', true) is distinct from ''on'') '
+                       'execute function sidecar.enqueue_lost_vectors(%1$s)', w.id, w.companion);
+    end if;
+    if not exists (select from pg_class c where c.oid = w.companion_view) then
+        made := sidecar.create_companion_view(w);
+        update sidecar.watches x set companion_view = made where x.id = w.id and x.companion_view is distinct from made;
+        if made is not null then
+            raise notice '% joins % and its vectors', made, w.relation;
+        end if;
+    end if;
+end $_$;
+
 CREATE FUNCTION sidecar.drop_queue(watch_id integer, keep_ledger boolean) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -573,14 +793,30 @@ CREATE FUNCTION sidecar.drop_queue(watch_id integer, keep_ledger boolean) RETURN
     AS $_$
 begin
     if not keep_ledger then
-        execute format('drop table if exists sidecar.ledger_%s', watch_id);
+        execute format('drop table if exists sidecar.ledger_%1$s, sidecar.former_%1$s', watch_id);
     end if;
     execute format('drop table if exists sidecar.events_%1$s, sidecar.delayed_%1$s', watch_id);
-    execute format('drop function if exists sidecar.enqueue_%1$s_statement(), sidecar.enqueue_%1$s_row()', watch_id);
+    execute format('drop function if exists sidecar.enqueue_%1$s_statement(), sidecar.enqueue_%1$s_row() cascade', watch_id);
     delete from sidecar.dead_letters d where d.watch_id = drop_queue.watch_id;
     delete from sidecar.scans s where s.watch_id = drop_queue.watch_id;
     delete from sidecar.breakages b where b.watch_id = drop_queue.watch_id;
 end $_$;
+
+CREATE FUNCTION sidecar.drop_stray_triggers(w sidecar.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    stray record;
+begin
+    for stray in select t.tgname, t.tgrelid::regclass as home from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+                 where t.tgrelid in (w.relation, w.companion) and t.tgparentid = 0
+                   and p.pronamespace = 'sidecar'::regnamespace
+                   and not exists (select from sidecar.watches x cross join sidecar.triggers_of(x) own
+                                   where x.unwatched_at is null and own.home = t.tgrelid and own.name = t.tgname) loop
+        execute format('drop trigger %I on %s', stray.tgname, stray.home);
+    end loop;
+end $$;
 
 CREATE FUNCTION sidecar.drop_target(w sidecar.watches) RETURNS void
     LANGUAGE plpgsql
@@ -608,22 +844,47 @@ begin
     end loop;
 end $$;
 
+CREATE FUNCTION sidecar.enqueue_lost_vectors() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    w sidecar.watches;
+begin
+    select * into w from sidecar.watches x where x.id = tg_argv[0]::integer and x.companion = tg_relid and x.unwatched_at is null;
+    if found then
+        execute format('insert into sidecar.events_%s (%s) select %s from lost_rows r', w.id,
+                       sidecar.for_each_key(w.key_columns, null, 'k%1$s'), sidecar.for_each_key(w.key_columns, null, 'r.%2$I'));
+        perform sidecar.wake_sleepers();
+    end if;
+    return null;
+exception when others then
+    perform sidecar.report_breakage(w.id, sqlstate, sqlerrm);
+    return null;
+end $_$;
+
 CREATE FUNCTION sidecar.fault_of(w sidecar.watches) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    forget text := format('select sidecar.unwatch(%s, %L)', w.relation::oid, w.target);
+    fault text := sidecar.structure_fault(w);
 begin
-    if not exists (select from pg_class c where c.oid = w.relation) then
-        return 'the table is gone: ' || forget;
-    elsif w.companion is not null and not exists (select from pg_class c where c.oid = w.companion) then
-        return 'the companion table is gone: call sidecar.watch again with replace => true';
+    if fault = 'the table is gone' then
+        return format('%s: select sidecar.unwatch(%s, %L)', fault, w.relation::oid, w.target);
+    elsif fault = 'the companion table is gone' then
+        return fault || ': call sidecar.watch again with replace => true';
+    elsif fault is not null then
+        return fault || ': call sidecar.watch again, with replace => true if it names other columns now';
     elsif exists (select from sidecar.breakages b where b.watch_id = w.id) then
         return (select string_agg(distinct b.message, '; ') || ': call sidecar.watch again'
                 from sidecar.breakages b where b.watch_id = w.id);
     elsif w.broken is not null then
         return w.broken || ': call sidecar.watch again';
+    elsif sidecar.inherits(w.relation) then
+        return 'another table inherits from it, and its primary key does not cover that one: end the inheritance';
+    elsif sidecar.partition_lacks_trigger(w) then
+        return 'a partition lacks a trigger, or has it disabled: call sidecar.watch again';
     elsif not sidecar.triggers_fit(w) then
         return 'a trigger is missing, disabled or out of date: call sidecar.watch again';
     end if;
@@ -647,11 +908,173 @@ CREATE FUNCTION sidecar.find_watch(relation regclass, target text) RETURNS sidec
     select w from sidecar.watches w where w.relation = find_watch.relation and w.target = find_watch.target;
 $$;
 
+CREATE FUNCTION sidecar.follow_changes(only_relation regclass DEFAULT NULL::regclass, new_target text DEFAULT NULL::text) RETURNS SETOF text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w sidecar.watches;
+    present sidecar.watches;
+    done text;
+begin
+    for w in select x.* from sidecar.watches x left join pg_class c on c.oid = x.relation
+             where c.oid is null or ((only_relation is null or x.relation = only_relation) and x.unwatched_at is null) loop
+        present := sidecar.with_present_names(w);
+        done := null;
+        if not exists (select from pg_class c where c.oid = w.relation) then
+            done := case when sidecar.forget_watch(w.id)
+                    then format('watch %s on %s is forgotten: its table was dropped', w.id, w.target) end;
+        elsif (present.source, present.target) is distinct from (w.source, w.target) then
+            done := case when sidecar.take_up_names(w, present) then format('watch %s follows renamed columns of %s: %s → %s is now %s → %s',
+                         w.id, w.relation, w.source, w.target, present.source, present.target) end;
+        end if;
+        if done is not null then
+            perform pg_notify('sidecar_watches', '');
+            return next done;
+        end if;
+    end loop;
+    perform sidecar.rename_former_target(only_relation, new_target);
+end $$;
+
 CREATE FUNCTION sidecar.for_each_key(columns text[], types text[], pattern text, separator text DEFAULT ', '::text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select string_agg(format(pattern, i, columns[i], types[i]), separator order by i) from generate_subscripts(columns, 1) i;
+$$;
+
+CREATE FUNCTION sidecar.forget_watch(watch_id integer) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform from sidecar.watches w where w.id = forget_watch.watch_id for update skip locked;
+    if not found then
+        return false;
+    end if;
+    perform sidecar.drop_queue(watch_id, keep_ledger => false);
+    delete from sidecar.watches w where w.id = forget_watch.watch_id;
+    return true;
+exception when lock_not_available or deadlock_detected or insufficient_privilege then
+    return false;
+end $$;
+
+CREATE FUNCTION sidecar.grant_queue(watch_id integer, role regrole) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    queue regclass;
+begin
+    for queue in select * from sidecar.queue_of(watch_id) loop
+        execute format('grant select, insert, update, delete on %s to %s', queue, role);
+    end loop;
+end $$;
+
+CREATE FUNCTION sidecar.grant_reader(role regrole) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform sidecar.check_role(role);
+    perform sidecar.grant_schema(role, 'reader');
+end $$;
+
+CREATE FUNCTION sidecar.grant_schema(role regrole, kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    routine record;
+    views text;
+begin
+    select string_agg(c.oid::regclass::text, ', ') into views
+        from pg_class c where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'v';
+    execute format('grant usage on schema sidecar to %s', role);
+    execute format('grant select on %s, sidecar.watches, sidecar.progress, sidecar.sidecars to %s', views, role);
+    if kind = 'worker' then
+        execute format('grant select on all tables in schema sidecar to %s', role);
+        execute format('grant update on sidecar.watches to %s', role);
+        execute format('grant insert, update, delete on sidecar.scans, sidecar.dead_letters, sidecar.wake, sidecar.sidecars, '
+                       'sidecar.progress to %s', role);
+        execute format('grant usage, select, update on sequence sidecar.generation to %s', role);
+    end if;
+    for routine in select p.oid::regprocedure as name from pg_proc p
+                   where p.pronamespace = 'sidecar'::regnamespace and sidecar.may_call(grant_schema.kind, p.oid) loop
+        execute format('grant execute on routine %s to %s', routine.name, role);
+    end loop;
+end $$;
+
+CREATE FUNCTION sidecar.grant_schemas(w sidecar.watches, role regrole) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    schema name;
+begin
+    for schema in select n.nspname from pg_namespace n
+                  where (n.nspname = sidecar.vector_schema()
+                         or n.oid in (select c.relnamespace from pg_class c where c.oid in (w.relation, w.companion)))
+                    and not has_schema_privilege(grant_schemas.role::oid, n.oid, 'usage')
+                    and has_schema_privilege(n.oid, 'usage with grant option') loop
+        execute format('grant usage on schema %I to %s', schema, role);
+    end loop;
+end $$;
+
+CREATE FUNCTION sidecar.grant_table(w sidecar.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    worker regrole;
+    is_owner constant boolean := (select pg_has_role(c.relowner, 'usage') from pg_class c where c.oid = w.relation);
+    readable constant text := (sidecar.columns_of(w)).readable;
+    denied text;
+begin
+    if is_owner and not has_any_column_privilege(sidecar.installer()::oid, w.relation, 'select') then
+        perform sidecar.grant_schemas(w, sidecar.installer());
+        execute format('grant select (%s) on %s to %s', (sidecar.columns_of(w)).keys, w.relation, sidecar.installer());
+    end if;
+    for worker in select r.role from sidecar.roles() r where r.kind = 'worker' loop
+        if is_owner and sidecar.denial_of(w, pg_get_userbyid(worker)) is not null then
+            perform sidecar.grant_schemas(w, worker);
+            execute format('grant select (%s) on %s to %s', readable, w.relation, worker);
+            if w.companion is null then
+                execute format('grant update (%I) on %s to %s', w.target, w.relation, worker);
+            else
+                execute format('grant select, insert, update, delete on %s to %s', w.companion, worker);
+            end if;
+        end if;
+        denied := sidecar.denial_of(w, pg_get_userbyid(worker));
+        if denied is not null then
+            raise warning 'the sidecar cannot work on % yet: %', w.relation, denied
+                using hint = 'Let the owner, or a superuser, run the statement.';
+        end if;
+    end loop;
+end $$;
+
+CREATE FUNCTION sidecar.grant_worker(role regrole) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w sidecar.watches;
+begin
+    perform sidecar.check_role(role);
+    perform sidecar.grant_schema(role, 'worker');
+    for w in select * from sidecar.watches x order by x.id loop
+        perform sidecar.grant_queue(w.id, role);
+        if w.unwatched_at is null and exists (select from pg_class c where c.oid = w.relation) then
+            perform sidecar.grant_table(w);
+        end if;
+    end loop;
+end $$;
+
+CREATE FUNCTION sidecar.graph_bytes(w sidecar.watches, rows bigint) RETURNS bigint
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case w.index_kind when 'halfvec' then 2 when 'vector' then 4 end * w.dimensions * rows + 720 * rows;
 $$;
 
 CREATE FUNCTION sidecar.highest_generation(queue text) RETURNS bigint
@@ -748,14 +1171,14 @@ CREATE FUNCTION sidecar.index_of(w sidecar.watches) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    home regclass := coalesce(w.companion, w.relation);
     hnsw record;
-    build text := (select format('building: %s %s%%', p.phase,
-                                 coalesce(round(100.0 * p.blocks_done / nullif(p.blocks_total, 0)), 0))
-                   from pg_stat_progress_create_index p where p.relid = home limit 1);
+    tree record;
+    build text := (select format('building: %s %s%%', b.phase, b.percent) from sidecar.index_builds b where b.watch_id = w.id limit 1);
 begin
-    select f.index, f.valid into hnsw from sidecar.find_index(home, w.target) f;
+    select f.index, f.valid into hnsw from sidecar.find_index(coalesce(w.companion, w.relation), w.target) f;
+    tree := sidecar.count_leaf_indexes(w);
     return case when w.index_kind = 'none' then 'none' when hnsw.valid then hnsw.index::text when build is not null then build
+           when tree.leaves > 0 and hnsw.index is not null then format('%s of %s partitions have it', tree.built, tree.leaves)
            when hnsw.index is not null then 'invalid: ' || hnsw.index else 'not built yet' end;
 end $$;
 
@@ -827,17 +1250,29 @@ begin
         perform sidecar.create_ledger(w.id, definitions);
     end if;
     perform sidecar.create_trigger_functions(w);
+    perform sidecar.own_queue(w.id);
+    perform sidecar.grant_queue(w.id, r.role) from sidecar.roles() r where r.kind = 'worker';
+    perform sidecar.grant_table(w);
+    perform sidecar.drop_stray_triggers(w);
     perform sidecar.create_triggers(w);
+    perform sidecar.dress_companion(w);
     perform sidecar.start_scan(w.id, 'backfill');
     insert into sidecar.progress (watch_id) values (w.id) on conflict do nothing;
     perform pg_notify('sidecar_watches', '');
 end $$;
 
+CREATE FUNCTION sidecar.installer() RETURNS regrole
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select n.nspowner::regrole from pg_namespace n where n.nspname = 'sidecar';
+$$;
+
 CREATE FUNCTION sidecar.is_intact(w sidecar.watches, key_columns text[], key_types text[]) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select (w.key_columns, w.key_types) = (is_intact.key_columns, is_intact.key_types)
+    select (w.key_columns, w.key_types) = (is_intact.key_columns, is_intact.key_types) and sidecar.structure_fault(w) is null
         and w.broken is null and not exists (select from sidecar.breakages b where b.watch_id = w.id) and sidecar.triggers_fit(w);
 $$;
 
@@ -940,6 +1375,23 @@ begin
     return kinds[1];
 end $$;
 
+CREATE FUNCTION sidecar.ledger_entry_of(watch_id integer, key jsonb, OUT gen bigint, OUT content_hash bytea) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    w sidecar.watches;
+begin
+    select * into w from sidecar.watches x where x.id = watch_id and x.unwatched_at is null;
+    if found then
+        execute format('select t.gen, t.content_hash
+                        from sidecar.ledger_%s t join sidecar.watches x on x.id = $2 and t.gen > x.truncated_gen
+                        where %s and t.content_hash is not null and not exists (select from sidecar.scans s
+                            where s.watch_id = $2 and s.purpose = ''clear'' and s.finished_at is null)',
+                       w.id, sidecar.key_condition(w, ours => true)) into gen, content_hash using key, w.id;
+    end if;
+end $_$;
+
 CREATE FUNCTION sidecar.lock_table(relation regclass, mode text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -962,6 +1414,73 @@ begin
         using errcode = 'lock_not_available',
               hint = 'A transaction that uses it is still open. Nothing was changed; try again when it is over.';
 end $$;
+
+CREATE FUNCTION sidecar.may_call(kind text, function oid) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select p.proname in ('status_of', 'status_exact', 'wait_embedded', 'wait_one_embedded', 'check_row_exists', 'check_not_failed',
+                         'newest_event_of', 'ledger_entry_of', 'state_of_watch', 'sample_source')
+        or (p.proname = 'follow_changes' and may_call.kind = 'worker')
+        or (not p.prosecdef and p.prorettype <> 'trigger'::regtype and (may_call.kind = 'worker' or p.provolatile <> 'v'))
+        from pg_proc p where p.oid = may_call.function;
+$$;
+
+CREATE FUNCTION sidecar.may_count(relation regclass) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select has_any_column_privilege(relation, 'select') and not row_security_active(relation);
+$$;
+
+CREATE FUNCTION sidecar.move_page(watch_id integer, max_rows integer) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
+    AS $_$
+declare
+    w sidecar.watches;
+    looked_at bigint := 0;
+    to_row boolean;
+begin
+    select * into w from sidecar.watches x where x.id = watch_id and x.unwatched_at is null for share;
+    to_row := w.companion is null;
+    perform set_config('sidecar.writer', 'on', true);
+    -- Not where vectors of another space are wanted by now, nor where the former home has been dropped.
+    if to_regclass(format('sidecar.former_%s', w.id)) is not null
+            and exists (select from pg_attribute a where a.attrelid = w.moved_from and a.attname = w.target and not a.attisdropped)
+            and not exists (select from sidecar.scans c join sidecar.scans m using (watch_id)
+                            where c.watch_id = w.id and c.purpose = 'clear' and m.purpose = 'move' and c.started_at >= m.started_at) then
+        execute format($sql$
+            with page as (
+                delete from sidecar.former_%1$s f where f.ctid = any (array(select x.ctid from sidecar.former_%1$s x limit $1)) returning f.*
+            ), found as materialized (
+                select p.*, h.%2$I as vector from page p join %3$s t on %5$s join %4$s h on %6$s
+                where sha256(%7$I.vector_send(h.%2$I)) = p.vector_digest %8$s
+            ), recorded as (
+                insert into sidecar.ledger_%1$s (%9$s, gen, content_hash, vector_digest, truncated, embedded_at)
+                select %9$s, gen, content_hash, vector_digest, truncated, embedded_at from found order by %9$s
+                on conflict (%9$s) do nothing returning %9$s
+            ), written as (%10$s)
+            select count(*) from page
+        $sql$, w.id, w.target, w.relation, w.moved_from, sidecar.for_each_key(w.key_columns, null, 't.%2$I = p.k%1$s', ' and '),
+            sidecar.for_each_key(w.key_columns, null, 'h.%2$I = p.k%1$s', ' and '), sidecar.vector_schema(),
+            case when to_row then 'for no key update of t skip locked' else '' end, sidecar.for_each_key(w.key_columns, null, 'k%1$s'),
+            case when to_row then
+                format('update %s t set %I = f.vector from found f join recorded r using (%s) where %s', w.relation, w.target,
+                       sidecar.for_each_key(w.key_columns, null, 'k%1$s'), sidecar.for_each_key(w.key_columns, null, 't.%2$I = f.k%1$s', ' and '))
+            else
+                format('insert into %s (%s, %I) select %s, f.vector from found f join recorded r using (%4$s) '
+                       'on conflict (%2$s) do update set %3$I = excluded.%3$I', w.companion, sidecar.for_each_key(w.key_columns, null, '%2$I'),
+                       w.target, sidecar.for_each_key(w.key_columns, null, 'k%1$s'))
+            end) into looked_at using max_rows;
+    end if;
+    if looked_at < max_rows and not to_row then -- an older companion, whose rows were deleted while nobody watched
+        execute format('delete from %s e where not exists (select from %s t where %s)', w.companion, w.relation,
+                       sidecar.for_each_key(w.key_columns, null, 't.%2$I = e.%2$I', ' and '));
+    end if;
+    return looked_at;
+end $_$;
 
 CREATE FUNCTION sidecar.need_watch(relation regclass, target text) RETURNS sidecar.watches
     LANGUAGE plpgsql STABLE
@@ -1017,6 +1536,31 @@ begin
     return newest;
 end $_$;
 
+CREATE FUNCTION sidecar.newest_event_of(watch_id integer, key jsonb) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select sidecar.newest_event(w, key) from sidecar.watches w where w.id = watch_id and w.unwatched_at is null;
+$$;
+
+CREATE FUNCTION sidecar.own_queue(watch_id integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    installer regrole := sidecar.installer();
+    made record;
+begin
+    for made in select format('table %s', c.oid::regclass) as name from pg_class c
+                where c.oid in (select sidecar.queue_of(watch_id)) and c.relowner <> installer
+                union all
+                select format('function %s', p.oid::regprocedure) from pg_proc p
+                where p.pronamespace = 'sidecar'::regnamespace and p.proowner <> installer
+                  and p.proname ~ format('^enqueue_%s_[a-z]+$', watch_id) loop
+        execute format('alter %s owner to %s', made.name, installer);
+    end loop;
+end $_$;
+
 CREATE FUNCTION sidecar.partition_lacks_trigger(w sidecar.watches) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1033,6 +1577,22 @@ CREATE FUNCTION sidecar.pause(relation regclass DEFAULT NULL::regclass, target t
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select sidecar.set_paused(relation, target, true) $$;
+
+CREATE FUNCTION sidecar.prepare_ledger(former sidecar.watches, saved sidecar.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if former.companion is not distinct from saved.companion or to_regclass(format('sidecar.ledger_%s', saved.id)) is null then
+        return;
+    end if;
+    perform sidecar.start_move(former, saved);
+    raise notice 'the vectors of % move from % to %: sidecar.status tells how far', saved.relation,
+            coalesce(former.companion, former.relation), coalesce(saved.companion, saved.relation)
+        using hint = 'Search the new place from now on. When all have moved, and not before, drop the former one: '
+            || case when former.companion is null then format('alter table %s drop column %I;', former.relation, former.target)
+               else format('drop table %s;', former.companion) end;
+end $$;
 
 CREATE FUNCTION sidecar.primary_key_of(relation regclass, OUT columns text[], OUT types text[], OUT definitions text[]) RETURNS record
     LANGUAGE plpgsql STABLE
@@ -1058,6 +1618,15 @@ begin
                                 'alter table %s add column id bigint generated always as identity primary key;', relation);
     end if;
 end $$;
+
+CREATE FUNCTION sidecar.queue_of(watch_id integer) RETURNS SETOF regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select c.oid::regclass from pg_class c
+        where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'r'
+          and c.relname ~ format('^(events|delayed|ledger|former)_%s$', watch_id);
+$_$;
 
 CREATE FUNCTION sidecar.raise_generation() RETURNS bigint
     LANGUAGE plpgsql
@@ -1101,6 +1670,24 @@ begin
     perform pg_notify('sidecar_watches', '');
 end $$;
 
+CREATE FUNCTION sidecar.release_companion(w sidecar.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET client_min_messages TO 'warning'
+    AS $$
+begin
+    if exists (select from pg_class c where c.oid = w.companion) then
+        execute format('drop trigger if exists sidecar_%s_row_deleted on %s', w.id, w.companion);
+    end if;
+    if exists (select from pg_class c where c.oid = w.companion_view) then
+        begin
+            execute format('drop view %s', w.companion_view);
+        exception when dependent_objects_still_exist then
+            raise warning 'view % stays: %', w.companion_view, sqlerrm using hint = 'Drop what depends on it, then the view.';
+        end;
+    end if;
+end $$;
+
 CREATE FUNCTION sidecar.release_tables(w sidecar.watches) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1112,7 +1699,41 @@ begin
         perform sidecar.lock_table(home, 'access exclusive');
     end loop;
     perform sidecar.drop_triggers(w);
+    perform sidecar.release_companion(w);
 end $$;
+
+CREATE FUNCTION sidecar.rename_former_target(relation regclass, new_target text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with orphan as (
+        select w.id, coalesce(w.companion, w.relation) as home from sidecar.watches w
+        where w.relation = rename_former_target.relation and w.unwatched_at is not null
+          and not exists (select from pg_attribute a where a.attrelid = coalesce(w.companion, w.relation)
+                          and a.attname = w.target and not a.attisdropped)
+    )
+    update sidecar.watches w set target = new_target from orphan o
+    where w.id = o.id and (select count(*) from orphan) = 1
+      and exists (select from pg_attribute a where a.attrelid = o.home and a.attname = new_target and not a.attisdropped)
+      and not exists (select from sidecar.watches x where coalesce(x.companion, x.relation) = o.home and x.target = new_target);
+$$;
+
+CREATE FUNCTION sidecar.rename_ledger(watch_id integer, present text, wanted text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    execute format('drop table if exists sidecar.%s_%s', wanted, watch_id);
+    execute format('alter table sidecar.%1$s_%3$s rename to %2$s_%3$s; alter index sidecar.%1$s_%3$s_pkey rename to %2$s_%3$s_pkey; '
+                   'alter index sidecar.%1$s_%3$s_exceptions rename to %2$s_%3$s_exceptions', present, wanted, watch_id);
+end $_$;
+
+CREATE FUNCTION sidecar.renew_grants() RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select sidecar.grant_schema(r.role, r.kind) from sidecar.roles() r;
+$$;
 
 CREATE FUNCTION sidecar.report_breakage(watch_id integer, code text, message text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1155,6 +1776,121 @@ begin
     return enqueued;
 end $_$;
 
+CREATE FUNCTION sidecar.retype_ledger(watch_id integer, former_types text[], wanted_types text[]) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    ledger regclass := to_regclass(format('sidecar.ledger_%s', watch_id));
+    definitions text[];
+begin
+    if former_types = wanted_types or ledger is null then
+        return true;
+    elsif cardinality(former_types) <> cardinality(wanted_types) then
+        return false;
+    end if;
+    select p.definitions into definitions from sidecar.watches w cross join sidecar.primary_key_of(w.relation) p
+        where w.id = retype_ledger.watch_id;
+    execute format('alter table %s %s', ledger, (
+        select string_agg(format('alter column k%1$s type %2$s using k%1$s::text::%3$s', i, definitions[i], wanted_types[i]), ', ')
+        from generate_subscripts(wanted_types, 1) i));
+    return true;
+exception when data_exception or integrity_constraint_violation then
+    return false;
+end $_$;
+
+CREATE FUNCTION sidecar.revoke_grants(role regrole) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w sidecar.watches;
+    object text;
+begin
+    perform sidecar.check_role(role);
+    for w in select * from sidecar.watches x where exists (select from sidecar.roles() r where r.role = revoke_grants.role and r.kind = 'worker')
+             and exists (select from pg_class c where c.oid = x.relation and pg_has_role(c.relowner, 'usage') and c.relowner <> role) loop
+        execute format('revoke all (%s) on %s from %s', concat_ws(', ', (sidecar.columns_of(w)).readable), w.relation, role);
+        if exists (select from pg_class c where c.oid = w.companion) then
+            execute format('revoke all on %s from %s', w.companion, role);
+        end if;
+    end loop;
+    foreach object in array array['all tables in', 'all sequences in', 'all routines in', ''] loop
+        execute format('revoke all on %s schema sidecar from %s', object, role);
+    end loop;
+end $$;
+
+CREATE FUNCTION sidecar.revoke_table(w sidecar.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    worker regrole;
+    c record := sidecar.columns_of(w);
+    other sidecar.watches;
+begin
+    if not exists (select from pg_class k where k.oid = w.relation and pg_has_role(k.relowner, 'usage')) then
+        return;
+    end if;
+    for worker in select r.role from sidecar.roles() r where r.kind = 'worker' union select sidecar.installer() loop
+        if exists (select from pg_class k where k.oid = w.relation and k.relowner = worker) then
+            continue; -- the owner's rights are not ours to take
+        end if;
+        execute format('revoke select (%s) on %s from %s', concat_ws(', ', c.readable, case when w.companion is not null then c.written end),
+                       w.relation, worker);
+        if c.written is not null then
+            execute format('revoke update (%s) on %s from %s', c.written, w.relation, worker);
+        end if;
+        if exists (select from pg_class k where k.oid = w.companion and k.relowner <> worker) then
+            execute format('revoke all on %s from %s', w.companion, worker);
+        end if;
+    end loop;
+    for other in select * from sidecar.watches x where x.relation = w.relation and x.id <> w.id and x.unwatched_at is null loop
+        perform sidecar.grant_table(other);
+    end loop;
+exception when others then
+    raise warning 'the sidecar''s grants on % could not be taken back: %', w.relation, sqlerrm;
+end $$;
+
+CREATE FUNCTION sidecar.rls_hides(relation regclass, role name) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (select from pg_class c, pg_roles r
+                   where c.oid = rls_hides.relation and r.rolname = rls_hides.role and c.relrowsecurity
+                     and not (r.rolsuper or r.rolbypassrls)
+                     and (c.relforcerowsecurity or not pg_has_role(r.oid, c.relowner, 'usage')));
+$$;
+
+CREATE FUNCTION sidecar.roles() RETURNS TABLE(role regrole, kind text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select a.grantee::regrole, case when bool_or(c.relname = 'sidecars') then 'worker' else 'reader' end
+        from pg_class c cross join aclexplode(c.relacl) a
+        where a.grantee not in (0, c.relowner)
+          and ((c.oid = 'sidecar.sidecars'::regclass and a.privilege_type = 'INSERT')
+               or (c.oid = 'sidecar.progress'::regclass and a.privilege_type = 'SELECT'))
+        group by a.grantee;
+$$;
+
+CREATE FUNCTION sidecar.sample_source(w sidecar.watches, rows bigint, sample_rows integer, head_bytes integer) RETURNS TABLE(bytes bigint, head bytea)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    min_pages constant double precision := 100;
+    pages double precision := (select greatest(sum(pg_relation_size(t.home)), 1) / current_setting('block_size')::integer
+                               from sidecar.tree_of(w.relation) t);
+    wanted double precision := least(1, sample_rows / greatest(rows, 1)::double precision);
+    share double precision := least(1, greatest(wanted, min_pages / greatest(pages, 1)));
+    content text := format('nullif(concat_ws('' '', %s), '''')', (select string_agg(format('t.%I::text', c), ', ' order by i) from unnest(w.source) with ordinality u(c, i)));
+begin
+    return query execute format('select %s from %s t tablesample system (%s) where random() <= %s',
+        case w.kind when 'image' then format('octet_length(t.%1$I)::bigint, substring(t.%1$I from 1 for $1)', w.source[1])
+             else format('octet_length(%s)::bigint, null::bytea', content) end, w.relation, 100 * share, wanted / share) using head_bytes;
+end $_$;
+
 CREATE FUNCTION sidecar.save_watch(wanted sidecar.watches, former sidecar.watches) RETURNS sidecar.watches
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1162,7 +1898,7 @@ CREATE FUNCTION sidecar.save_watch(wanted sidecar.watches, former sidecar.watche
 declare
     saved sidecar.watches;
     other sidecar.watches;
-    fits boolean := (former.key_types, former.dimensions) = (wanted.key_types, wanted.dimensions);
+    fits boolean := (former.kind, former.dimensions) = (wanted.kind, wanted.dimensions);
 begin
     select * into other from sidecar.watches w
         where w.id is distinct from former.id and coalesce(w.companion, w.relation) = coalesce(wanted.companion, wanted.relation)
@@ -1181,7 +1917,7 @@ begin
             returning * into saved;
         return saved;
     end if;
-    if not fits then
+    if not fits or not sidecar.retype_ledger(former.id, former.key_types, wanted.key_types) then
         perform sidecar.drop_queue(former.id, keep_ledger => false);
     end if;
     -- The new generation voids what the ledger says until the backfill has looked at the row: it may have changed since.
@@ -1195,6 +1931,31 @@ begin
         where w.id = former.id returning * into saved;
     return saved;
 end $$;
+
+CREATE FUNCTION sidecar.search(relation regclass, query_vector text, target text DEFAULT NULL::text, k integer DEFAULT 10) RETURNS TABLE(key jsonb, distance double precision)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    former_scan constant text := coalesce(current_setting('hnsw.iterative_scan', true), 'off');
+    w sidecar.watches := sidecar.need_watch(relation, target);
+    ext text := quote_ident(sidecar.vector_schema());
+    type text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
+    measure text := format('h.%I%s operator(%s.<=>) $1::%s', w.target, case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type);
+begin
+    if search.k is null or search.k < 1 then
+        raise exception 'k is %', coalesce(search.k::text, 'NULL')
+            using errcode = 'invalid_parameter_value', hint = 'Say how many rows you want, for example 10.';
+    end if;
+    -- Not as a setting of the function: a role that is no superuser could not restore it from a dump.
+    perform set_config('hnsw.iterative_scan', 'strict_order', true);
+    return query execute format('select jsonb_build_object(%s), (%s)::float8 from %s h where h.%I is not null%s order by %s limit $2',
+        sidecar.for_each_key(w.key_columns, null, '%2$L, h.%2$I'), measure, coalesce(w.companion, w.relation), w.target,
+        case when w.companion is not null then format(' and exists (select from %s t where %s)', w.relation,
+            sidecar.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and ')) else '' end, measure)
+        using query_vector, k;
+    perform set_config('hnsw.iterative_scan', former_scan, true);
+end $_$;
 
 CREATE FUNCTION sidecar.search_condition(filter jsonb) RETURNS text
     LANGUAGE sql STABLE
@@ -1245,6 +2006,20 @@ begin
                   sidecar.for_each_key(w.key_columns, null, '%2$I'), distance);
 end $_$;
 
+CREATE FUNCTION sidecar.serving_roles() RETURNS SETOF name
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with running as (
+        select distinct s.role from sidecar.sidecars s where s.seen_at > clock_timestamp() - interval '30 s'
+    ), granted as (
+        select pg_get_userbyid(r.role) as role from sidecar.roles() r where r.kind = 'worker'
+    )
+    select role from running
+    union select role from granted where not exists (select from running)
+    union select current_user where not exists (select from running) and not exists (select from granted);
+$$;
+
 CREATE FUNCTION sidecar.set_paused(relation regclass, target text, paused boolean) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1265,6 +2040,102 @@ begin
     return changed;
 end $$;
 
+CREATE FUNCTION sidecar.set_rate(relation regclass DEFAULT NULL::regclass, target text DEFAULT NULL::text, rows_per_s double precision DEFAULT NULL::double precision) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    changed integer;
+begin
+    if set_rate.rows_per_s <= 0 or set_rate.rows_per_s in ('nan', 'infinity') then
+        raise exception 'rows_per_s is %', set_rate.rows_per_s using errcode = 'invalid_parameter_value',
+            hint = 'Give a number above 0 (0.5 is a row every two seconds), or NULL for no cap; sidecar.pause stops a watch.';
+    elsif target is not null or (relation is not null and not exists (
+            select from sidecar.watches w where w.relation = set_rate.relation and w.unwatched_at is null)) then
+        perform sidecar.need_watch(relation, target);
+    end if;
+    update sidecar.watches w set rows_per_s = set_rate.rows_per_s
+        where w.unwatched_at is null and w.rows_per_s is distinct from set_rate.rows_per_s
+          and (set_rate.relation is null or w.relation = set_rate.relation)
+          and (set_rate.target is null or w.target = set_rate.target);
+    get diagnostics changed = row_count;
+    perform pg_notify('sidecar_watches', '');
+    return changed;
+end $$;
+
+CREATE FUNCTION sidecar.share_like(relation regclass, made regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    model record;
+    grantee oid;
+begin
+    select c.relowner::regrole as owner, c.relowner <> m.relowner and has_schema_privilege(c.relowner, m.relnamespace, 'create') as moves,
+           c.relrowsecurity and m.relkind <> 'v' as hides into model
+        from pg_class c, pg_class m where c.oid = relation and m.oid = made;
+    if model.hides then
+        raise warning 'table % has row-level security, which % has not: only its owner may read it', relation, made
+            using hint = 'Grant SELECT on it yourself, after a policy of its own.';
+    else
+        for grantee in select a.grantee from pg_class c cross join aclexplode(c.relacl) a
+                       where c.oid = relation and a.privilege_type = 'SELECT' and a.grantee <> c.relowner loop
+            execute format('grant select on %s to %s', made, case grantee when 0 then 'public' else grantee::regrole::text end);
+        end loop;
+    end if;
+    if model.moves then
+        execute format('alter table %s owner to %s', made, model.owner);
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar.show_row(w sidecar.watches, key jsonb) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    shown json;
+    fields text := (select string_agg(format('json_build_object(%s)', part.pairs), ', ' order by part.n) from (
+        select (a.position - 1) / 50 as n, string_agg(format(case a.type when 'bytea' then '%1$L, case when t.%2$I is not null then json_build_object(''bytes'', octet_length(t.%2$I)) end'
+                                                   else '%1$L, t.%2$I' end, a.attname, a.attname), ', ' order by a.position) as pairs
+        from (select x.attname, b.printed as type, row_number() over (order by x.attnum) as position
+              from pg_attribute x cross join sidecar.base_type(x.atttypid, x.atttypmod) b join pg_type y on y.oid = b.type
+              where x.attrelid = w.relation and x.attnum > 0 and not x.attisdropped
+                and y.typname not in ('vector', 'halfvec', 'sparsevec')) a
+        group by 1) part);
+begin
+    execute format('select array_to_json(array[%s]) from %s t where %s', fields, w.relation, sidecar.key_condition(w, ours => false))
+        into shown using key;
+    return shown;
+end $_$;
+
+CREATE FUNCTION sidecar.start_move(former sidecar.watches, saved sidecar.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET client_min_messages TO 'warning'
+    AS $_$
+declare
+    old_ledger constant text := format('sidecar.former_%s', saved.id);
+    new_home constant regclass := coalesce(saved.companion, saved.relation);
+    old_home constant regclass := coalesce(former.companion, former.relation);
+    worker regrole;
+begin
+    if to_regclass(old_ledger) is not null and former.moved_from = new_home then
+        -- Back again. What was written meanwhile goes by its digest, so an entry of the one or the other is as good.
+        execute format('insert into sidecar.former_%1$s select * from sidecar.ledger_%1$s on conflict do nothing', saved.id);
+        perform sidecar.rename_ledger(saved.id, 'former', 'ledger');
+        update sidecar.watches x set moved_from = null where x.id = saved.id;
+        return;
+    end if;
+    perform sidecar.rename_ledger(saved.id, 'ledger', 'former');
+    update sidecar.watches x set moved_from = old_home where x.id = saved.id;
+    perform sidecar.start_scan(saved.id, 'move');
+    for worker in select r.role from sidecar.roles() r
+                  where r.kind = 'worker' and exists (select from pg_attribute a
+                                                      where a.attrelid = old_home and a.attname = former.target and not a.attisdropped) loop
+        execute format('grant select (%s, %I) on %s to %s', sidecar.for_each_key(former.key_columns, null, '%2$I'), former.target, old_home, worker);
+    end loop;
+end $_$;
+
 CREATE FUNCTION sidecar.start_scan(watch_id integer, purpose text, force boolean DEFAULT false) RETURNS void
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1272,7 +2143,7 @@ CREATE FUNCTION sidecar.start_scan(watch_id integer, purpose text, force boolean
     insert into sidecar.scans (watch_id, purpose, force) values (watch_id, purpose, force)
     on conflict (watch_id, purpose) do update
         set last_key = null, force = excluded.force or (scans.force and scans.finished_at is null),
-            started_at = now(), finished_at = null;
+            started_at = now(), finished_at = null, rows_seen = 0, bytes_seen = 0, found = 0, next_page_at = '-infinity';
 $$;
 
 CREATE FUNCTION sidecar.start_watch(wanted sidecar.watches, former sidecar.watches, companion_name text) RETURNS integer
@@ -1283,6 +2154,8 @@ declare
     adds_target constant boolean := companion_name is null and sidecar.target_is_missing(wanted);
     saved sidecar.watches;
 begin
+    perform sidecar.check_row_security(wanted.relation);
+    perform sidecar.check_row_security(wanted.companion);
     perform sidecar.lock_table(wanted.relation, case when adds_target then 'access exclusive' else 'share row exclusive' end);
     if former.id is null and (sidecar.find_watch(wanted.relation, wanted.target)).id is not null then
         return null;
@@ -1295,6 +2168,7 @@ begin
         perform sidecar.add_target(wanted);
     end if;
     saved := sidecar.save_watch(wanted, former);
+    perform sidecar.prepare_ledger(former, saved);
     perform sidecar.install_watch(saved);
     if former.id is not null then
         perform sidecar.start_scan(saved.id, 'sweep'); -- for what was deleted while nobody watched
@@ -1314,8 +2188,8 @@ CREATE FUNCTION sidecar.state_of(w sidecar.watches, pending bigint) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    scan text := (select s.purpose from sidecar.scans s where s.watch_id = w.id and s.finished_at is null
-                  and s.purpose in ('clear', 'backfill') order by s.purpose desc limit 1);
+    scan text := (select s.purpose from sidecar.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep'
+                  order by array_position(array['move', 'clear', 'backfill', 'verify'], s.purpose) limit 1);
     running text := (select string_agg(distinct format('%s (%s)', s.model, s.fingerprint), ', ') from sidecar.sidecars s
                      where s.seen_at > clock_timestamp() - interval '30 s');
     fits boolean := exists (select from sidecar.sidecars s where s.seen_at > clock_timestamp() - interval '30 s'
@@ -1323,33 +2197,49 @@ declare
                             and case when w.fingerprint is not null then s.fingerprint = w.fingerprint
                                 else w.model is null or w.model in (s.model, s.fingerprint) end);
     fault text := sidecar.fault_of(w);
+    denied text := (select string_agg(distinct sidecar.denial_of(w, s.role), '; ') from sidecar.sidecars s
+                    where s.seen_at > clock_timestamp() - interval '30 s');
 begin
     return case
         when fault is not null then 'broken: ' || fault
+        when denied is not null then 'denied: ' || denied
         when w.paused then 'paused'
         when running is null then 'no sidecar is running'
         when not fits then format('waiting for a sidecar with %s and %s dimensions; running: %s',
             coalesce('fingerprint ' || w.fingerprint, 'model ' || w.model, 'any model'), w.dimensions, running)
+        when scan = 'move' then 'moving vectors'
         when scan = 'clear' then 'clearing old vectors'
         when scan = 'backfill' then 'backfilling'
+        when scan = 'verify' then (select format('verifying: %s rows compared, %s differ', s.rows_seen, s.found)
+                                   from sidecar.scans s where s.watch_id = w.id and s.purpose = 'verify')
         when pending > 0 then 'catching up'
         else 'up to date' end;
 end $$;
 
-CREATE FUNCTION sidecar.status_of(only_relation regclass, exact boolean) RETURNS TABLE(relation regclass, target text, kind text, source text[], companion regclass, state text, rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric, oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text, estimated boolean, watch_id integer, index_statement text)
-    LANGUAGE plpgsql STABLE
+CREATE FUNCTION sidecar.state_of_watch(watch_id integer) RETURNS text
+    LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select sidecar.state_of(w, 1) from sidecar.watches w where w.id = watch_id;
+$$;
+
+CREATE FUNCTION sidecar.status_of(only_relation regclass, exact boolean) RETURNS TABLE(relation regclass, target text, kind text, source text[], companion regclass, state text, rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric, oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text, estimated boolean, watch_id integer, index_statement text, rows_per_s double precision, companion_view regclass)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
     AS $$
 declare
     w sidecar.watches;
     counted record;
     ledger record;
     queue record;
+    unknown bigint;
 begin
     for w in select * from sidecar.watches x
              where x.unwatched_at is null and (only_relation is null or x.relation = only_relation) order by x.id loop
         relation := w.relation; target := w.target; kind := w.kind; source := w.source; companion := w.companion;
         fingerprint := w.fingerprint; model := coalesce(w.encoder, w.model); watch_id := w.id;
+        rows_per_s := w.rows_per_s; companion_view := w.companion_view;
         rows := null; query := null; estimated := false;
         if exists (select from pg_class c where c.oid = w.relation) then
             select c.n, c.estimated into rows, estimated from sidecar.count_rows(w.relation, exact) c;
@@ -1361,7 +2251,8 @@ begin
         empty := ledger.empty; failed := ledger.failed; truncated := ledger.truncated;
         -- A row that is neither in the ledger nor in the queue has still to be met by the backfill. Once that is over the
         -- queue alone knows: the difference of two estimates would never come to rest.
-        pending := case when exact and rows is not null then sidecar.count_unknown(w) + queue.updates
+        unknown := case when exact and rows is not null then sidecar.count_unknown(w) end;
+        pending := case when unknown is not null then unknown + queue.updates
             when exists (select from sidecar.scans s
                          where s.watch_id = w.id and s.purpose in ('clear', 'backfill') and s.finished_at is null)
                 then greatest(rows - ledger.entries, queue.keys - queue.updates) + queue.updates
@@ -1371,7 +2262,7 @@ begin
         coverage := case when rows > empty then round(100.0 * least(1, embedded::numeric / (rows - empty)), 1) end;
         lag_ms := (select round(p.lag_ms::numeric, 1) from sidecar.progress p where p.watch_id = w.id);
         index := sidecar.index_of(w);
-        index_statement := case when index = 'not built yet' then sidecar.index_statement(w) end;
+        index_statement := case when rows is not null then sidecar.index_statement(w) end;
         state := sidecar.state_of(w, pending);
         return next;
     end loop;
@@ -1399,13 +2290,69 @@ CREATE VIEW sidecar.status AS
     query,
     estimated,
     watch_id,
-    index_statement
-   FROM sidecar.status_of(NULL::regclass, false) status_of(relation, target, kind, source, companion, state, rows, embedded, pending, failed, empty, truncated, coverage, oldest_pending, lag_ms, index, model, fingerprint, query, estimated, watch_id, index_statement);
+    index_statement,
+    rows_per_s,
+    companion_view
+   FROM sidecar.status_of(NULL::regclass, false) status_of(relation, target, kind, source, companion, state, rows, embedded, pending, failed, empty, truncated, coverage, oldest_pending, lag_ms, index, model, fingerprint, query, estimated, watch_id, index_statement, rows_per_s, companion_view);
 
 CREATE FUNCTION sidecar.status_exact(relation regclass) RETURNS SETOF sidecar.status
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select * from sidecar.status_of(relation, true) $$;
+
+CREATE FUNCTION sidecar.structure_fault(w sidecar.watches) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    named text[];
+    present sidecar.watches;
+    key record;
+begin
+    if not exists (select from pg_class c where c.oid = w.relation) then
+        return 'the table is gone';
+    elsif w.companion is not null and not exists (select from pg_class c where c.oid = w.companion) then
+        return 'the companion table is gone';
+    elsif not exists (select from sidecar.triggers_of(w) t where t.home = w.relation) then
+        return 'its triggers are gone';
+    end if;
+    key := sidecar.primary_key_of(w.relation);
+    if (key.columns, key.types) is distinct from (w.key_columns, w.key_types) then
+        return format('the primary key was (%s), now it is (%s)', sidecar.for_each_key(w.key_columns, w.key_types, '%2$s %3$s'),
+                      sidecar.for_each_key(key.columns, key.types, '%2$s %3$s'));
+    end if;
+    perform sidecar.kind_of_source(w.relation, w.source, w.kind);
+    present := sidecar.with_present_names(w);
+    named := sidecar.columns_of_trigger(w, w.relation, 'update');
+    if present.target <> w.target then
+        return format('column %I is now called %I', w.target, present.target);
+    elsif not w.source <@ named then
+        return format('of the source columns (%s) the triggers know only (%s): they were renamed',
+                      array_to_string(w.source, ', '), array_to_string(named, ', '));
+    elsif not exists (select from pg_attribute a where a.attrelid = coalesce(w.companion, w.relation) and a.attname = w.target
+                      and not a.attisdropped and a.attgenerated = '' and a.atttypmod in (w.dimensions, -1)
+                      and a.atttypid = format('%I.vector', sidecar.vector_schema())::regtype) then
+        return format('%s has no column %I of type vector(%s)', coalesce(w.companion, w.relation), w.target, w.dimensions);
+    end if;
+    return null;
+exception when invalid_table_definition or undefined_column or datatype_mismatch then
+    return sqlerrm;
+end $_$;
+
+CREATE FUNCTION sidecar.take_up_names(w sidecar.watches, present sidecar.watches) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- A former watch of the column that had this name before: the ledger is of vectors that are gone.
+    perform sidecar.forget_watch(x.id) from sidecar.watches x
+        where x.relation = w.relation and x.target = present.target and x.id <> w.id and x.unwatched_at is not null;
+    update sidecar.watches x set source = present.source, target = present.target
+        where x.id = w.id and (x.source, x.target) = (w.source, w.target);
+    return found;
+exception when lock_not_available or deadlock_detected or unique_violation then
+    return false;
+end $$;
 
 CREATE FUNCTION sidecar.target_is_missing(w sidecar.watches) RETURNS boolean
     LANGUAGE plpgsql STABLE
@@ -1473,14 +2420,43 @@ CREATE FUNCTION sidecar.triggers_of(w sidecar.watches, OUT name name, OUT home r
         where t.tgrelid in (w.relation, w.companion) and t.tgname ~ format('^sidecar_%s_[a-z]+$', w.id);
 $_$;
 
+CREATE FUNCTION sidecar.uninstall(force boolean DEFAULT false) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET client_min_messages TO 'warning'
+    AS $$
+declare
+    running text := (select string_agg(format('%s (process %s)', s.host, s.pid), ', ') from sidecar.sidecars s
+                     where s.seen_at > clock_timestamp() - interval '30 s');
+    users text := sidecar.used_by_others();
+    w sidecar.watches;
+begin
+    if running is not null and not force then
+        raise exception 'a sidecar is running on this database: %', running using errcode = 'object_in_use',
+            hint = 'Stop it first (one that was killed is forgotten after 30 s), or use force.';
+    elsif users is not null then
+        raise exception 'schema sidecar is used by %', users using errcode = 'dependent_objects_still_exist',
+            hint = 'They would be dropped with it: drop or change them first.';
+    end if;
+    for w in select * from sidecar.watches x order by x.id for update loop
+        perform sidecar.release_tables(w);
+        perform sidecar.revoke_table(w);
+    end loop;
+    drop schema sidecar cascade;
+end $$;
+
 CREATE FUNCTION sidecar.unwatch(relation regclass, target text DEFAULT NULL::text, drop_target boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    w sidecar.watches := sidecar.find_watch(relation, target);
+    w sidecar.watches;
     is_there boolean := exists (select from pg_class c where c.oid = unwatch.relation);
 begin
+    if is_there then
+        perform sidecar.follow_changes(relation);
+    end if;
+    w := sidecar.find_watch(relation, target);
     if w.id is null or (w.unwatched_at is not null and not drop_target) then
         w := sidecar.need_watch(relation, target);
     end if;
@@ -1490,6 +2466,7 @@ begin
             hint = 'Another session has just ended the watch.';
     end if;
     perform sidecar.release_tables(w);
+    perform sidecar.revoke_table(w);
     if drop_target and exists (select from pg_class c where c.oid = coalesce(w.companion, w.relation)) then
         perform sidecar.drop_target(w);
     end if;
@@ -1518,6 +2495,28 @@ CREATE FUNCTION sidecar.usable_indexes(w sidecar.watches, home regclass, OUT ind
                       and d.refobjid = i.indrelid and d.refobjsubid = a.attnum);
 $$;
 
+CREATE FUNCTION sidecar.used_by_others() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with ours as (
+        select 'pg_class'::regclass as class, c.oid as object from pg_class c where c.relnamespace = 'sidecar'::regnamespace
+        union all select 'pg_proc'::regclass, p.oid from pg_proc p where p.pronamespace = 'sidecar'::regnamespace
+        union all select 'pg_type'::regclass, t.oid from pg_type t where t.typnamespace = 'sidecar'::regnamespace
+    ), dependent as (
+        select coalesce(r.ev_class, a.adrelid, c.conrelid, case when d.classid = 'pg_class'::regclass then d.objid end)::regclass::text as relation,
+               case when d.classid = 'pg_proc'::regclass then d.objid end::regprocedure::text as routine
+            from pg_depend d
+            join ours o on o.class = d.refclassid and o.object = d.refobjid
+            left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+            left join pg_attrdef a on d.classid = 'pg_attrdef'::regclass and a.oid = d.objid
+            left join pg_constraint c on d.classid = 'pg_constraint'::regclass and c.oid = d.objid
+            where d.deptype = 'n'
+    )
+    select string_agg(distinct coalesce(d.relation, d.routine), ', ') from dependent d
+        where coalesce(d.relation, d.routine) !~ '^sidecar\.';
+$$;
+
 CREATE FUNCTION sidecar.vector_schema() RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1536,6 +2535,17 @@ begin
             using errcode = 'feature_not_supported', hint = 'Install a newer pgvector, then: alter extension vector update;';
     end if;
     return found_schema;
+end $$;
+
+CREATE FUNCTION sidecar.verify(relation regclass, target text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w sidecar.watches := sidecar.need_watch(relation, target);
+begin
+    perform sidecar.start_scan(w.id, 'verify');
+    perform pg_notify('sidecar_watches', '');
 end $$;
 
 CREATE PROCEDURE sidecar.wait_embedded(IN relation regclass, IN key jsonb, IN target text DEFAULT NULL::text, IN timeout_ms integer DEFAULT 5000)
@@ -1565,22 +2575,17 @@ end $$;
 CREATE FUNCTION sidecar.wait_one_embedded(w sidecar.watches, key jsonb, deadline timestamp with time zone, timeout_ms integer) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 declare
-    condition text := sidecar.key_condition(w, ours => true);
     wanted_gen bigint;
     entry record;
     pause_s double precision := 0.002;
 begin
     perform sidecar.check_row_exists(w, key); -- first, because unwatch locks the user's table before ours
-    wanted_gen := sidecar.newest_event(w, key);
+    wanted_gen := sidecar.newest_event_of(w.id, key);
     loop
         -- Each statement of a READ COMMITTED transaction takes a new snapshot, so this sees what the sidecar commits.
-        execute format('select t.gen, t.content_hash
-                        from sidecar.ledger_%s t join sidecar.watches x on x.id = $2 and t.gen > x.truncated_gen
-                        where %s and t.content_hash is not null and not exists (select from sidecar.scans s
-                            where s.watch_id = $2 and s.purpose = ''clear'' and s.finished_at is null)', w.id, condition)
-            into entry using key, w.id;
+        entry := sidecar.ledger_entry_of(w.id, key);
         if entry.gen >= coalesce(wanted_gen, 0) then
             perform sidecar.check_not_failed(w, key, entry.content_hash);
             return;
@@ -1589,12 +2594,12 @@ begin
         if clock_timestamp() >= deadline then
             raise exception 'row % of % was not embedded within % ms', key, w.relation, timeout_ms
                 using errcode = 'SC001',
-                      hint = format('The watch on %s: %s. See sidecar.status.', w.target, sidecar.state_of(w, 1));
+                      hint = format('The watch on %s: %s. See sidecar.status.', w.target, sidecar.state_of_watch(w.id));
         end if;
         perform pg_sleep(least(pause_s, greatest(0, extract(epoch from deadline - clock_timestamp()))));
         pause_s := least(pause_s * 1.5, 0.05);
     end loop;
-end $_$;
+end $$;
 
 CREATE FUNCTION sidecar.wake_sleepers() RETURNS void
     LANGUAGE plpgsql
@@ -1623,12 +2628,16 @@ CREATE FUNCTION sidecar.warn_of_updates(w sidecar.watches) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    s record;
+    live bigint;
+    updates bigint;
 begin
-    select t.n_tup_upd, t.n_live_tup into s from pg_stat_all_tables t where t.relid = w.relation;
-    if w.companion is null and w.index_kind <> 'none' and s.n_tup_upd > greatest(10000, 2 * s.n_live_tup) then
+    select sum(s.n_live_tup), sum(s.n_tup_upd) - coalesce((select sum(p.embedded_total) from sidecar.progress p
+                                                           join sidecar.watches x on x.id = p.watch_id
+                                                           where x.relation = w.relation and x.companion is null), 0)
+        into live, updates from pg_stat_all_tables s where s.relid in (select t.home from sidecar.tree_of(w.relation) t);
+    if w.companion is null and w.index_kind <> 'none' and updates > greatest(1000, live) then
         raise warning 'table % has seen % updates of % rows: an HNSW index on the same row makes each of them about 2 ms slower',
-            w.relation, s.n_tup_upd, s.n_live_tup
+            w.relation, updates, live
             using hint = 'Keep the vector in a table of its own: companion => ''some_table''.';
     end if;
 end $$;
@@ -1643,6 +2652,7 @@ declare
     former sidecar.watches;
     is_same boolean;
 begin
+    perform sidecar.follow_changes(relation, target);
     wanted.relation := relation; wanted.source := source; wanted.target := target; wanted.kind := kind;
     wanted.dimensions := dimensions; wanted.index_kind := index; wanted.model := model;
     wanted := sidecar.checked_watch(wanted, companion_name);
@@ -1650,6 +2660,8 @@ begin
     if former.id is not null and former.unwatched_at is null then
         is_same := sidecar.is_same_watch(former, wanted) and (former.companion is null) = (companion_name is null);
         if is_same and sidecar.is_intact(former, wanted.key_columns, wanted.key_types) then
+            perform sidecar.grant_table(former);
+            perform sidecar.dress_companion(former);
             return former.id;
         elsif not (is_same or replace) then
             raise exception '%.% is watched already, with source %, companion %, dimensions %, model %, index %', relation,
@@ -1669,6 +2681,38 @@ CREATE FUNCTION sidecar.watch(relation regclass, source text, target text DEFAUL
     AS $$
     select sidecar.watch(relation, array[source], target, kind, companion, dimensions, model, index, replace);
 $$;
+
+CREATE FUNCTION sidecar.watch_statement(w sidecar.watches) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format('select sidecar.watch(%L, source => array[%s], target => %L, kind => %L, companion => %L, dimensions => %s, model => %L, index => %L)',
+                  w.relation, (select string_agg(quote_literal(c), ', ' order by i) from unnest(w.source) with ordinality u(c, i)),
+                  w.target, w.kind, case when w.companion is not null then coalesce(
+                      (select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.companion),
+                      (select format('%I.%I', n.nspname, left(c.relname || '_' || w.target, 63))
+                       from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.relation)) end,
+                  w.dimensions, w.model, w.index_kind);
+$$;
+
+CREATE FUNCTION sidecar.with_present_names(w sidecar.watches) RETURNS sidecar.watches
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    named text[] := sidecar.columns_of_trigger(w, w.relation, 'update');
+    target_named text[] := sidecar.columns_of_trigger(w, coalesce(w.companion, w.relation), 'target');
+    lost text[] := array(select distinct c from unnest(w.source) c where c <> all (named));
+    found text[] := array(select c from unnest(named) c where c <> all (w.source || w.key_columns));
+begin
+    if cardinality(lost) = 1 and cardinality(found) = 1 and not w.key_columns && lost and w.key_columns <@ named then
+        w.source := array_replace(w.source, lost[1], found[1]);
+    end if;
+    if cardinality(target_named) = 1 then
+        w.target := target_named[1];
+    end if;
+    return w;
+end $$;
 
 CREATE TABLE sidecar.breakages (
     watch_id integer NOT NULL,
@@ -1700,12 +2744,62 @@ CREATE VIEW sidecar.failures AS
      JOIN sidecar.watches w ON ((w.id = d.watch_id)))
   WHERE (w.unwatched_at IS NULL);
 
+CREATE VIEW sidecar.failures_by_reason AS
+ SELECT w.relation,
+    w.target,
+    g.reason,
+    g.failures,
+    g.oldest,
+    g.newest,
+    e.key AS example_key,
+    e.message AS example_message,
+    sidecar.advice_on(g.reason) AS advice,
+    w.id AS watch_id
+   FROM ((( SELECT d.watch_id,
+            d.reason,
+            count(*) AS failures,
+            min(d.failed_at) AS oldest,
+            max(d.failed_at) AS newest
+           FROM sidecar.dead_letters d
+          GROUP BY d.watch_id, d.reason) g
+     JOIN sidecar.watches w ON ((w.id = g.watch_id)))
+     CROSS JOIN LATERAL ( SELECT d.key,
+            d.message
+           FROM sidecar.dead_letters d
+          WHERE ((d.watch_id = g.watch_id) AND (d.reason = g.reason))
+          ORDER BY d.failed_at DESC
+         LIMIT 1) e)
+  WHERE (w.unwatched_at IS NULL);
+
 CREATE SEQUENCE sidecar.generation
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
     NO MAXVALUE
     CACHE 1;
+
+CREATE VIEW sidecar.index_builds AS
+ SELECT w.id AS watch_id,
+    w.relation,
+    w.target,
+    (p.relid)::regclass AS home,
+    p.pid,
+    p.phase,
+    round(((100)::numeric * LEAST((1)::numeric, COALESCE(((p.blocks_done)::numeric / (NULLIF(p.blocks_total, 0))::numeric), ((p.tuples_done)::numeric / NULLIF(GREATEST((c.reltuples)::numeric, (p.tuples_total)::numeric, (0)::numeric), (0)::numeric)), (0)::numeric))), 1) AS percent,
+    p.blocks_done,
+    p.blocks_total,
+    p.tuples_done,
+    p.tuples_total
+   FROM ((sidecar.watches w
+     JOIN pg_stat_progress_create_index p ON (((p.datname = current_database()) AND (p.relid IN ( SELECT t.home
+           FROM sidecar.tree_of(COALESCE(w.companion, w.relation)) t(home, parent, is_leaf, level))))))
+     JOIN pg_class c ON ((c.oid = p.relid)))
+  WHERE ((w.unwatched_at IS NULL) AND ((NOT (EXISTS ( SELECT
+           FROM pg_class i
+          WHERE (i.oid = p.index_relid)))) OR (EXISTS ( SELECT
+           FROM (pg_depend d
+             JOIN pg_attribute a ON (((a.attrelid = d.refobjid) AND (a.attnum = d.refobjsubid))))
+          WHERE ((d.classid = ('pg_class'::regclass)::oid) AND (d.objid = p.index_relid) AND (d.refobjid = p.relid) AND (a.attname = w.target))))));
 
 CREATE TABLE sidecar.progress (
     watch_id integer NOT NULL,
@@ -1722,7 +2816,11 @@ CREATE TABLE sidecar.scans (
     force boolean DEFAULT false NOT NULL,
     started_at timestamp with time zone DEFAULT now() NOT NULL,
     finished_at timestamp with time zone,
-    CONSTRAINT scans_purpose_check CHECK ((purpose = ANY (ARRAY['clear'::text, 'backfill'::text, 'sweep'::text])))
+    rows_seen bigint DEFAULT 0 NOT NULL,
+    bytes_seen bigint DEFAULT 0 NOT NULL,
+    found bigint DEFAULT 0 NOT NULL,
+    next_page_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT scans_purpose_check CHECK ((purpose = ANY (ARRAY['clear'::text, 'move'::text, 'backfill'::text, 'sweep'::text, 'verify'::text])))
 );
 
 CREATE TABLE sidecar.sidecars (
@@ -1734,7 +2832,11 @@ CREATE TABLE sidecar.sidecars (
     fingerprint text NOT NULL,
     dimensions integer NOT NULL,
     started_at timestamp with time zone DEFAULT now() NOT NULL,
-    seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    role name DEFAULT CURRENT_USER NOT NULL,
+    clock_skew_s double precision,
+    texts_per_s double precision,
+    picture_views_per_s double precision
 )
 WITH (fillfactor='50', autovacuum_vacuum_threshold='50', autovacuum_vacuum_scale_factor='0');
 
@@ -1788,6 +2890,8 @@ ALTER TABLE ONLY sidecar.scans
 
 REVOKE ALL ON FUNCTION sidecar.add_target(w sidecar.watches) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.advice_on(reason text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.base_type(INOUT type oid, INOUT modifier integer, OUT printed text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.canonical_key(w sidecar.watches, key jsonb) FROM PUBLIC;
@@ -1806,9 +2910,17 @@ REVOKE ALL ON FUNCTION sidecar.check_place(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.check_relation(relation regclass) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.check_role(role regrole) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.check_row_exists(w sidecar.watches, key jsonb) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.check_row_security(relation regclass) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.checked_watch(wanted sidecar.watches, companion_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.columns_of(w sidecar.watches, OUT readable text, OUT written text, OUT keys text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.columns_of_trigger(w sidecar.watches, home regclass, suffix text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.companion_name(relation regclass, companion text) FROM PUBLIC;
 
@@ -1816,13 +2928,19 @@ REVOKE ALL ON FUNCTION sidecar.count_leaf_indexes(w sidecar.watches, OUT leaves 
 
 REVOKE ALL ON FUNCTION sidecar.count_ledger(w sidecar.watches, exact boolean, OUT entries bigint, OUT empty bigint, OUT failed bigint, OUT truncated bigint, OUT estimated boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.count_orphans(w sidecar.watches, at_most integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.count_queue(w sidecar.watches, OUT keys bigint, OUT updates bigint, OUT oldest timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.count_rows(relation regclass, exact boolean, OUT n bigint, OUT estimated boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.count_strangers(w sidecar.watches, at_most integer, OUT looked bigint, OUT strangers bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.count_unknown(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.create_companion(w sidecar.watches, name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.create_companion_view(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.create_ledger(watch_id integer, key_definitions text[]) FROM PUBLIC;
 
@@ -1834,11 +2952,21 @@ REVOKE ALL ON FUNCTION sidecar.create_trigger_functions(w sidecar.watches) FROM 
 
 REVOKE ALL ON FUNCTION sidecar.create_triggers(w sidecar.watches) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.denial_of(w sidecar.watches, role name) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.denials_of(w sidecar.watches, role name) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.dress_companion(w sidecar.watches) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.drop_queue(watch_id integer, keep_ledger boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.drop_stray_triggers(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.drop_target(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.drop_triggers(w sidecar.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.enqueue_lost_vectors() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.fault_of(w sidecar.watches) FROM PUBLIC;
 
@@ -1846,7 +2974,25 @@ REVOKE ALL ON FUNCTION sidecar.find_index(home regclass, target text, OUT index 
 
 REVOKE ALL ON FUNCTION sidecar.find_watch(relation regclass, target text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.follow_changes(only_relation regclass, new_target text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.for_each_key(columns text[], types text[], pattern text, separator text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.forget_watch(watch_id integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.grant_queue(watch_id integer, role regrole) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.grant_reader(role regrole) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.grant_schema(role regrole, kind text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.grant_schemas(w sidecar.watches, role regrole) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.grant_table(w sidecar.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.grant_worker(role regrole) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.graph_bytes(w sidecar.watches, rows bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.highest_generation(queue text) FROM PUBLIC;
 
@@ -1866,6 +3012,8 @@ REVOKE ALL ON FUNCTION sidecar.inherits(relation regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.install_watch(w sidecar.watches) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.installer() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.is_intact(w sidecar.watches, key_columns text[], key_types text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.is_own_uncommitted(row_xmin xid) FROM PUBLIC;
@@ -1880,7 +3028,15 @@ REVOKE ALL ON FUNCTION sidecar.kind_of_column(relation regclass, name text) FROM
 
 REVOKE ALL ON FUNCTION sidecar.kind_of_source(relation regclass, source text[], kind text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.ledger_entry_of(watch_id integer, key jsonb, OUT gen bigint, OUT content_hash bytea) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.lock_table(relation regclass, mode text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.may_call(kind text, function oid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.may_count(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.move_page(watch_id integer, max_rows integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.need_watch(relation regclass, target text) FROM PUBLIC;
 
@@ -1888,17 +3044,33 @@ REVOKE ALL ON FUNCTION sidecar.needs_row_triggers(relation regclass) FROM PUBLIC
 
 REVOKE ALL ON FUNCTION sidecar.newest_event(w sidecar.watches, key jsonb) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.newest_event_of(watch_id integer, key jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.own_queue(watch_id integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.partition_lacks_trigger(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.pause(relation regclass, target text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.prepare_ledger(former sidecar.watches, saved sidecar.watches) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.primary_key_of(relation regclass, OUT columns text[], OUT types text[], OUT definitions text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.queue_of(watch_id integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.raise_generation() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.reembed(relation regclass, target text, model text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.release_companion(w sidecar.watches) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.release_tables(w sidecar.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.rename_former_target(relation regclass, new_target text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.rename_ledger(watch_id integer, present text, wanted text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.renew_grants() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.report_breakage(watch_id integer, code text, message text) FROM PUBLIC;
 
@@ -1906,7 +3078,21 @@ REVOKE ALL ON FUNCTION sidecar.resume(relation regclass, target text) FROM PUBLI
 
 REVOKE ALL ON FUNCTION sidecar.retry(relation regclass, target text, key jsonb, reason text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.retype_ledger(watch_id integer, former_types text[], wanted_types text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.revoke_grants(role regrole) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.revoke_table(w sidecar.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.rls_hides(relation regclass, role name) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.roles() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.sample_source(w sidecar.watches, rows bigint, sample_rows integer, head_bytes integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.save_watch(wanted sidecar.watches, former sidecar.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.search(relation regclass, query_vector text, target text, k integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.search_condition(filter jsonb) FROM PUBLIC;
 
@@ -1914,7 +3100,17 @@ REVOKE ALL ON FUNCTION sidecar.search_document(relation regclass, columns text[]
 
 REVOKE ALL ON FUNCTION sidecar.search_statement(w sidecar.watches) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.serving_roles() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.set_paused(relation regclass, target text, paused boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.set_rate(relation regclass, target text, rows_per_s double precision) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.share_like(relation regclass, made regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.show_row(w sidecar.watches, key jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.start_move(former sidecar.watches, saved sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.start_scan(watch_id integer, purpose text, force boolean) FROM PUBLIC;
 
@@ -1922,9 +3118,15 @@ REVOKE ALL ON FUNCTION sidecar.start_watch(wanted sidecar.watches, former sideca
 
 REVOKE ALL ON FUNCTION sidecar.state_of(w sidecar.watches, pending bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.state_of_watch(watch_id integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.status_of(only_relation regclass, exact boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.status_exact(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.structure_fault(w sidecar.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.take_up_names(w sidecar.watches, present sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.target_is_missing(w sidecar.watches) FROM PUBLIC;
 
@@ -1934,11 +3136,17 @@ REVOKE ALL ON FUNCTION sidecar.triggers_fit(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.triggers_of(w sidecar.watches, OUT name name, OUT home regclass, OUT for_row boolean, OUT names_columns boolean, OUT fires boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.uninstall(force boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.unwatch(relation regclass, target text, drop_target boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.usable_indexes(w sidecar.watches, home regclass, OUT index regclass, OUT valid boolean, OUT parent regclass) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.used_by_others() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.vector_schema() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.verify(relation regclass, target text) FROM PUBLIC;
 
 REVOKE ALL ON PROCEDURE sidecar.wait_embedded(IN relation regclass, IN key jsonb, IN target text, IN timeout_ms integer) FROM PUBLIC;
 
@@ -1953,3 +3161,7 @@ REVOKE ALL ON FUNCTION sidecar.warn_of_updates(w sidecar.watches) FROM PUBLIC;
 REVOKE ALL ON FUNCTION sidecar.watch(relation regclass, source text[], target text, kind text, companion text, dimensions integer, model text, index text, replace boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.watch(relation regclass, source text, target text, kind text, companion text, dimensions integer, model text, index text, replace boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.watch_statement(w sidecar.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.with_present_names(w sidecar.watches) FROM PUBLIC;

@@ -44,7 +44,7 @@ from numpy.typing import NDArray
 from sidecar.batching.device_thread import DeviceThread
 from sidecar.batching.drain_rate import DrainRate
 from sidecar.batching.encoder import Encoder, PreparedText
-from sidecar.batching.job import Job, Units
+from sidecar.batching.job import Job, Kind, Units
 from sidecar.batching.lane import Lane
 from sidecar.batching.lane_queues import BatchSettings, LaneQueues
 from sidecar.batching.micro_batch import Outcome
@@ -62,8 +62,14 @@ class Batcher:
         self._device = DeviceThread(encoder, self._queues, self._changed, settings.window_s)
         self._jobs: set[Job] = set()  # unanswered; the loop's
         self._drain_rate = DrainRate()
+        self._full_rates = {kind: DrainRate() for kind in Kind}
+        self._full_views = settings.max_views / 2
         self._ingest_door = asyncio.Lock()
         self._room_freed = asyncio.Event()
+
+    def views_per_s(self, kind: Kind) -> float | None:
+        """The device's rate in micro-batches that are at least half full; None while there was none."""
+        return self._full_rates[kind].per_s
 
     def waiting(self, lane: Lane) -> int:
         """Views that wait in a lane."""
@@ -183,7 +189,10 @@ class Batcher:
             self._room_freed.set()
 
     def _deliver(self, outcomes: Sequence[Outcome], duration_s: float) -> None:
-        self._drain_rate.add(sum(len(part) for part, _ in outcomes), duration_s)
+        views = sum(len(part) for part, _ in outcomes)
+        self._drain_rate.add(views, duration_s)
+        if views >= self._full_views:
+            self._full_rates[outcomes[0][0].job.kind].add(views, duration_s)
         for part, result in outcomes:
             if isinstance(result, DeviceError):
                 part.job.fail(result)

@@ -19,6 +19,11 @@ class DrainRate:
         else:
             self._seconds_per_view += _SMOOTHING * (newest - self._seconds_per_view)
 
+    @property
+    def per_s(self) -> float | None:
+        """None while nothing has been measured."""
+        return 1 / self._seconds_per_view if self._seconds_per_view else None
+
     def time_for(self, views: int) -> float:
         """Seconds until so many views will be done; one second while nothing has been measured."""
         return _UNMEASURED_S if self._seconds_per_view is None else views * self._seconds_per_view

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.encoder import Encoder
+from sidecar.batching.job import Kind
 from sidecar.batching.lane import Lane
 from sidecar.errors import TextRejected
 from sidecar.pictures.pool import DecoderPool
@@ -39,6 +40,10 @@ class Embedder:
         self._batcher = batcher
         self._decoders = decoders
         self._ingest_decodes = asyncio.Semaphore(ingest_decodes)
+
+    def views_per_s(self, kind: Kind) -> float | None:
+        """How many texts or picture views the device does in a second when it has enough; None while not measured."""
+        return self._batcher.views_per_s(kind)
 
     async def embed_texts(self, texts: Sequence[str], lane: Lane) -> list[Embedded | TextRejected]:
         """One answer for each text, in order: its vector, or TextRejected (`empty_text`) where nothing is left of it.

@@ -9,6 +9,8 @@ from sidecar.redaction import redact
 
 EXIT_FAILURE = 1
 EXIT_CONFIGURATION = 2
+EXIT_FINDINGS = 3
+"""What was looked for was found: `doctor`, and `plan` where `watch` would refuse."""
 
 
 class ServiceUnavailable(SidecarError):

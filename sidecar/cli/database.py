@@ -26,6 +26,13 @@ def find_database_url(option: str | None) -> SecretStr:
     return settings.database_url
 
 
+def find_listen_url(database_url: SecretStr) -> SecretStr:
+    """LISTEN_DATABASE_URL, else `database_url`. Raises ConfigurationError."""
+    from sidecar.config import load_settings
+
+    return load_settings().listen_database_url or database_url
+
+
 @contextmanager
 def open_database(option: str | None) -> Iterator[Operations]:
     """Connected and migrated. Warnings of the server go to stderr. Raises ConfigurationError, DatabaseError."""

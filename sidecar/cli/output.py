@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
+from datetime import datetime
 from typing import Any
 
 import typer
@@ -14,16 +15,16 @@ from rich.table import Table
 _WIDTH_FOR_PROGRAMS = 200
 
 
-def make_console() -> Console:
-    """On stdout. Reads no markup in what it prints, which is users' data; wide where nobody looks at it."""
-    console = Console(markup=False, highlight=False, emoji=False, soft_wrap=False)
+def make_console(*, stderr: bool = False) -> Console:
+    """On stdout, or stderr. Reads no markup in what it prints, which is users' data; wide where nobody looks at it."""
+    console = Console(markup=False, highlight=False, emoji=False, soft_wrap=False, stderr=stderr)
     if not console.is_terminal:
         console.width = _WIDTH_FOR_PROGRAMS
     return console
 
 
 def print_json(value: object) -> None:
-    """One line of JSON. Dataclasses become objects; what JSON lacks becomes text, bytes their number."""
+    """One line of JSON. Dataclasses become objects, times ISO 8601; what else JSON lacks becomes text."""
     typer.echo(json.dumps(value, default=_as_json, ensure_ascii=False))
 
 
@@ -42,8 +43,8 @@ def show(value: object) -> str:
     """A value of a table's cell, as short text without line breaks or control characters."""
     if value is None:
         return ""
-    if isinstance(value, bytes):
-        return show_size(len(value))
+    if isinstance(value, dict) and list(value) == ["bytes"]:  # what a search shows of a bytea
+        return show_size(value["bytes"])
     if isinstance(value, float):
         return f"{value:.4g}"
     return shorten(str(value), 70)
@@ -66,6 +67,4 @@ def shorten(text: str, max_chars: int) -> str:
 def _as_json(value: Any) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
-    if isinstance(value, bytes):
-        return {"bytes": len(value)}
-    return str(value)
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -9,6 +9,7 @@ import typer
 import sidecar
 from sidecar.cli.complaint import complain
 from sidecar.cli.demo import demo
+from sidecar.cli.doctor import doctor
 from sidecar.cli.failures import failures, retry
 from sidecar.cli.migrate import migrate
 from sidecar.cli.search import search
@@ -19,7 +20,7 @@ from sidecar.cli.verify import verify
 from sidecar.cli.watch import unwatch, watch
 from sidecar.errors import SidecarError
 
-_IN_ORDER_OF_USE = (demo, serve, migrate, watch, unwatch, status, failures, retry, verify, search, uninstall)
+_IN_ORDER_OF_USE = (demo, serve, migrate, watch, unwatch, status, failures, retry, verify, search, doctor, uninstall)
 
 
 def main() -> NoReturn:

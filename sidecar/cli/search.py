@@ -112,8 +112,8 @@ def _check_space(watch: SearchableWatch, vector: QueryVector) -> None:
 
 def _as_objects(found: FoundRows) -> list[dict[str, object]]:
     return [
-        {"distance": distance, "row": dict(zip(found.columns, row, strict=True))}
-        for distance, row in zip(found.distances, found.rows, strict=True)
+        {"key": key, "distance": distance, "row": dict(zip(found.columns, row, strict=True))}
+        for key, distance, row in zip(found.keys, found.distances, found.rows, strict=True)
     ]
 
 

@@ -12,6 +12,7 @@ notifications it causes then find the worker awake and cost nothing but themselv
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -56,9 +57,9 @@ class Alarm:
         self._marked_at = time.monotonic()
         return True
 
-    async def wait(self) -> None:
-        """Until rung, or until the poll."""
-        timeout_s = self._poll_s * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+    async def wait(self, at_most_s: float = math.inf) -> None:
+        """Until rung, or until the poll; at most so long."""
+        timeout_s = min(self._poll_s * random.uniform(0.75, 1.25), at_most_s)  # noqa: S311 - jitter
         self._poll_s = min(self._poll_s * 2, self._poll_interval_s)
         try:
             async with asyncio.timeout(timeout_s):

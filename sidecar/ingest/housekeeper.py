@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from sidecar.batching.job import Kind
 from sidecar.errors import Contention, DatabaseError, StatementRejected, WatchChanged
 from sidecar.ingest.context import Context
 from sidecar.ingest.index_keeper import IndexKeeper
-from sidecar.postgres.presence import beat
+from sidecar.postgres.presence import Speed, beat
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +41,13 @@ class Housekeeper:
         context = self._context
         context.catalogue.stale = True
         try:
-            await context.catalogue.refresh()
+            speed = Speed(
+                texts_per_s=context.embedder.views_per_s(Kind.TEXT),
+                picture_views_per_s=context.embedder.views_per_s(Kind.PICTURE),
+            )
             async with context.database.connection() as connection:
-                await beat(connection, context.identity)
+                await beat(connection, context.identity, speed)
+            await context.catalogue.refresh()  # after the heartbeat: caps are shared among the sidecars that live
             await context.progress.report(context.database)
             if number % TOMBSTONES_EVERY == 0:
                 await self._delete_tombstones()

@@ -21,6 +21,7 @@ from sidecar.ingest.context import Context
 from sidecar.ingest.encoding import RowEncoder
 from sidecar.ingest.pace import Pace
 from sidecar.ingest.parking import Parking
+from sidecar.ingest.rate_caps import RateCaps
 from sidecar.ingest.turns import Turns
 from sidecar.pictures.pool import DecoderUnavailable
 from sidecar.postgres.completion import Result
@@ -43,6 +44,7 @@ class Worker:
         self._turns = Turns(context.settings, context.database)
         self._rows = RowEncoder(context.embedder)
         self._pace = {kind: Pace(context.settings.ingest_batch_rows) for kind in ("text", "image")}
+        self._caps = RateCaps()
         self._batches = 0  # in hand
         self._freed = asyncio.Event()
         self._resting: dict[int, float] = {}  # watch → until when, on the clock of time.monotonic
@@ -88,7 +90,7 @@ class Worker:
             logger.debug("woken by a notification")
         self._alarm.clear()
         if not await self._claim_round(was_notified) and not self._stop.is_set() and not await self._alarm.mark():
-            await self._alarm.wait()
+            await self._alarm.wait(self._caps.wait_s())
 
     async def _claim_round(self, was_notified: bool) -> bool:
         """One batch of each watch. True if more may be waiting."""
@@ -100,14 +102,15 @@ class Worker:
             if self._stop.is_set():
                 break
             try:
-                rows = self._pace[watch.kind].rows_to_claim()
-                claim = await self._turns.claim_batch(watch, rows, was_notified)
+                rows = min(self._pace[watch.kind].rows_to_claim(), self._caps.free_rows(watch))
+                claim = await self._turns.claim_batch(watch, rows, was_notified) if rows else None
             except (WatchChanged, StatementRejected) as error:
                 await self._context.catalogue.report_change(watch, error)
                 continue
             if claim is not None:
                 more = more or claim.may_be_more
                 self._alarm.found_work()
+                self._caps.take(watch, len(claim.events))
                 self._batches += 1
                 self._start(self._work(claim), f"batch-{watch.id}")
         return more

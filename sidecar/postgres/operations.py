@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 from pydantic import SecretStr
 
 from sidecar.errors import DatabaseUnavailable, SchemaError, StatementRejected
-from sidecar.postgres.search import FoundRows, SearchableWatch, run_search
+from sidecar.postgres.search import FoundRows, SearchableWatch, find_watch, run_search
 from sidecar.postgres.shipped import head_revision
 from sidecar.postgres.status import Failure, WatchStatus
 from sidecar.redaction import redact
@@ -47,12 +47,6 @@ _FAILURES = """
         from sidecar.failures f
         where ($1::regclass is null or f.relation = $1::regclass) and ($2::text is null or f.target = $2::text)
         order by f.at desc limit $3::bigint
-"""
-_WATCH_TO_SEARCH = """
-    select w.relation::text as relation, w.target, w.kind, w.dimensions, w.fingerprint, w.encoder as model,
-           w.key_columns, sidecar.search_statement(w) as statement,
-           quote_ident(sidecar.vector_schema()) as vector_schema
-        from sidecar.need_watch($1::regclass, $2::text) w
 """
 
 
@@ -114,13 +108,13 @@ class Operations:
 
     def watch_to_search(self, table: str, target: str | None) -> SearchableWatch:
         """What a search has to know of a watch."""
-        (row,) = self._rows(_WATCH_TO_SEARCH, (table, target))
-        return SearchableWatch(**row)
+        with translated():
+            return find_watch(self._connection, table, target)
 
     def search(self, watch: SearchableWatch, vector: list[float], limit: int) -> FoundRows:
-        """The `limit` rows nearest to `vector`, by the watch's documented query."""
+        """The `limit` rows nearest to `vector`."""
         with translated():
-            return run_search(self._connection, watch, vector, limit)
+            return run_search(self._connection, watch.relation, watch.target, vector, limit)
 
     def _rows(self, query: str, parameters: tuple[object, ...]) -> list[dict[str, Any]]:
         with translated(), psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor:

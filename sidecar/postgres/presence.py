@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -25,8 +26,16 @@ class Identity:
     dimensions: int
 
 
-async def beat(connection: Connection, identity: Identity) -> None:
-    """The heartbeat that `sidecar.status` reads."""
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What the device does in a second when it has enough to do; None while that is not measured."""
+
+    texts_per_s: float | None = None
+    picture_views_per_s: float | None = None
+
+
+async def beat(connection: Connection, identity: Identity, speed: Speed) -> None:
+    """The heartbeat that `sidecar.status`, `doctor` and `plan` read."""
     await connection.execute(
         statement("beat"),
         identity.id,
@@ -36,6 +45,9 @@ async def beat(connection: Connection, identity: Identity) -> None:
         identity.model_id,
         identity.fingerprint,
         identity.dimensions,
+        time.time(),
+        speed.texts_per_s,
+        speed.picture_views_per_s,
     )
 
 

@@ -22,6 +22,9 @@ select w.id, case when c.oid is not null then format('%I.%I', n.nspname, c.relna
        (select array_agg(quote_ident(u.c) order by u.i) from unnest(w.key_columns) with ordinality u(c, i)) as key_columns,
        (select array_agg(quote_literal(u.c) order by u.i) from unnest(w.key_columns) with ordinality u(c, i)) as key_literals,
        w.key_types, w.kind, w.dimensions, w.index_kind, w.model, w.fingerprint, w.paused,
+       -- Each of the running sidecars that may fill a watch keeps to its share of the cap.
+       w.rows_per_s / greatest(1, (select count(*) from sidecar.sidecars s where s.seen_at > now() - interval '30 s'
+           and s.dimensions = w.dimensions and s.fingerprint = coalesce(w.fingerprint, s.fingerprint))) as rows_per_s,
        (select array_agg(quote_ident(u.c) order by u.i) from unnest(w.source) with ordinality u(c, i)) as source,
        quote_ident(w.target) as target, w.target as target_name,
        case when cc.oid is not null then format('%I.%I', cn.nspname, cc.relname) end as companion,
@@ -503,11 +506,14 @@ with w as (delete from sidecar.wake where sidecar_id = $1)
 delete from sidecar.sidecars where id = $1
 
 -- name: beat
--- The heartbeat; rows of sidecars that are long gone go with it.
+-- The heartbeat; rows of sidecars that are long gone go with it. $8 the sidecar's clock in seconds since 1970, $9 texts and
+-- $10 views of pictures that its device does in a second, NULL while not measured.
 with dead as (delete from sidecar.sidecars s where s.seen_at < now() - interval '10 minutes' and s.id <> $1 returning s.id),
 asleep as (delete from sidecar.wake w where w.asleep_until < now() - interval '10 minutes' and w.sidecar_id <> $1)
-insert into sidecar.sidecars (id, host, pid, version, model, fingerprint, dimensions) values ($1, $2, $3, $4, $5, $6, $7)
-on conflict (id) do update set seen_at = clock_timestamp()
+insert into sidecar.sidecars (id, host, pid, version, model, fingerprint, dimensions, clock_skew_s, texts_per_s, picture_views_per_s)
+values ($1, $2, $3, $4, $5, $6, $7, $8 - extract(epoch from clock_timestamp())::float8, $9, $10)
+on conflict (id) do update set seen_at = clock_timestamp(), clock_skew_s = excluded.clock_skew_s,
+    texts_per_s = excluded.texts_per_s, picture_views_per_s = excluded.picture_views_per_s
 
 -- name: record_progress
 -- $2 rows embedded since the last call, $3 their mean lag in ms or NULL

@@ -1,31 +1,32 @@
-"""Nearest-neighbour search over a watch, by the query that sidecar.status documents."""
+"""Nearest-neighbour search over a watch, by sidecar.search."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg.rows import dict_row
 
-from sidecar.errors import SchemaError
-
-# Identifiers are quoted where they could be mistaken for the words around them.
-_DOCUMENTED_QUERY = re.compile(
-    r'select (?P<columns>\*|t\.\*) from (?P<tables>(?:"(?:[^"]|"")*"|[^"])*?) order by (?P<distance>.+) limit 10',
-    re.DOTALL,
-)
-_VECTOR_TYPES = "select oid::bigint from pg_type where typname in ('vector', 'halfvec', 'sparsevec')"
-# strict_order: an index scan goes on until it has found as many rows as were asked for.
-_PREPARE_SESSION = """
-    select set_config('hnsw.iterative_scan', 'strict_order', false),
-           set_config('search_path', current_setting('search_path') || ', ' || $1::text, false)
+_WATCH = """
+    select w.relation::text as relation, w.target, w.kind, w.dimensions, w.fingerprint, w.encoder as model,
+           w.key_columns
+        from sidecar.need_watch($1::regclass, $2::text) w
+"""
+# A row that went between the two looks at it has no columns to show.
+_SEARCH = """
+    select s.key, s.distance, r.row
+        from sidecar.need_watch($1::regclass, $2::text) w
+        cross join sidecar.search(w.relation, $3::text, w.target, $4::integer) s
+        cross join lateral (select sidecar.show_row(w, s.key) as row) r
+        where r.row is not null
+        order by s.distance
 """
 
 
 @dataclass(frozen=True, slots=True)
 class SearchableWatch:
-    """`statement` is the documented query, `fingerprint` the space of the stored vectors, None before the first one."""
+    """What a search has to know of a watch. `fingerprint` is the space of its vectors, None before the first one."""
 
     relation: str
     target: str
@@ -34,41 +35,41 @@ class SearchableWatch:
     fingerprint: str | None
     model: str | None
     key_columns: list[str]
-    statement: str
-    vector_schema: str
 
 
 @dataclass(frozen=True, slots=True)
 class FoundRows:
-    """Rows nearest first, without their vectors: values in the order of `columns`, and cosine distances (0 to 2)."""
+    """Rows nearest first, without their vectors: values in the order of `columns`, and cosine distances (0 to 2).
+
+    A value is as JSON has it; of a bytea only its length is there, `{"bytes": 2048}`. `keys` hold column → value.
+    """
 
     columns: list[str]
     rows: list[tuple[Any, ...]]
     distances: list[float]
+    keys: list[dict[str, Any]]
+
+
+def find_watch(connection: psycopg.Connection[Any], table: str, target: str | None) -> SearchableWatch:
+    """Raises psycopg.Error: the table, or that target of it, is not watched."""
+    with psycopg.RawCursor(connection, row_factory=dict_row) as cursor:
+        row = cursor.execute(_WATCH.encode(), (table, target)).fetchone()
+    assert row is not None
+    return SearchableWatch(**row)
 
 
 def run_search(
-    connection: psycopg.Connection[tuple[Any, ...]], watch: SearchableWatch, vector: list[float], limit: int
+    connection: psycopg.Connection[Any], table: str, target: str, vector: list[float], limit: int
 ) -> FoundRows:
-    """Raises psycopg.Error, SchemaError."""
-    connection.execute(_PREPARE_SESSION, (watch.vector_schema,))
-    vector_types = {row[0] for row in connection.execute(_VECTOR_TYPES)}
+    """Raises psycopg.Error."""
     literal = "[" + ",".join(map(repr, vector)) + "]"
-    cursor = connection.execute(_with_distance(watch.statement).encode(), (literal, limit))
-    assert cursor.description is not None
-    shown = [i for i, column in enumerate(cursor.description[:-1]) if column.type_code not in vector_types]
-    found = [row for row in cursor if row[-1] is not None]
+    found = connection.execute(_SEARCH.encode(), (table, target, literal, limit)).fetchall()
+    rows: list[dict[str, Any]] = [
+        {name: value for part in parts for name, value in part.items()} for _, _, parts in found
+    ]
     return FoundRows(
-        columns=[cursor.description[i].name for i in shown],
-        rows=[tuple(row[i] for i in shown) for row in found],
-        distances=[float(row[-1]) for row in found],
+        columns=list(rows[0]) if rows else [],
+        rows=[tuple(row.values()) for row in rows],
+        distances=[distance for _, distance, _ in found],
+        keys=[key for key, _, _ in found],
     )
-
-
-def _with_distance(statement: str) -> str:
-    """The documented query with its distance as the last column, and its limit as $2."""
-    parts = _DOCUMENTED_QUERY.fullmatch(statement)
-    if parts is None:
-        raise SchemaError(f"the schema `sidecar` documents a query that this version does not know: {statement}")
-    columns, tables, distance = parts["columns"], parts["tables"], parts["distance"]
-    return f"select {columns}, {distance} from {tables} order by {distance} limit $2"  # noqa: S608 - Postgres quoted it

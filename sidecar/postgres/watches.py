@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """One watched (table, target). `scans` are the purposes of its unfinished scans."""
+    """One watched (table, target). `scans` are the purposes of its unfinished scans.
+
+    `rows_per_s` is this sidecar's share of the cap that a user set, None where there is none.
+    """
 
     id: int
     identifiers: Identifiers
@@ -26,6 +29,7 @@ class Watch:
     model: str | None
     fingerprint: str | None
     paused: bool
+    rows_per_s: float | None
     broken: str | None
     scans: frozenset[str]
 
@@ -81,6 +85,7 @@ def _watch(row: asyncpg.Record) -> Watch:
         model=row["model"],
         fingerprint=row["fingerprint"],
         paused=row["paused"],
+        rows_per_s=row["rows_per_s"],
         broken=row["broken"],
         scans=frozenset(row["scans"]),
     )

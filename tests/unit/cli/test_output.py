@@ -11,7 +11,7 @@ from sidecar.cli.output import print_json, print_table, shorten, show, show_size
     ("value", "shown"),
     [
         (None, ""),
-        (b"12345", "5 bytes"),
+        ({"bytes": 5}, "5 bytes"),
         (0.123456789, "0.1235"),
         (7, "7"),
         ("a\nb\x1b[31mc\td", "a b [31mc d"),
@@ -48,10 +48,10 @@ class Row:
     at: datetime
 
 
-def test_json_is_one_line_with_dataclasses_as_objects_and_bytes_as_their_number(
+def test_json_is_one_line_with_dataclasses_as_objects_and_iso_times(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    print_json([Row("ä", datetime(2026, 1, 2, tzinfo=UTC)), b"123"])
+    print_json([Row("ä", datetime(2026, 1, 2, tzinfo=UTC))])
     printed = capsys.readouterr().out
     assert printed.count("\n") == 1
-    assert json.loads(printed) == [{"name": "ä", "at": "2026-01-02 00:00:00+00:00"}, {"bytes": 3}]
+    assert json.loads(printed) == [{"name": "ä", "at": "2026-01-02T00:00:00+00:00"}]

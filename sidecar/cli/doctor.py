@@ -1,0 +1,74 @@
+"""`sidecar doctor`"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sidecar.cli.complaint import EXIT_FINDINGS
+from sidecar.cli.database import find_database_url, find_listen_url
+from sidecar.cli.options import DatabaseUrl, Json
+from sidecar.cli.output import make_console, print_json, shorten
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from sidecar.postgres.findings import Checkup, Finding, Limits, Severity
+
+_SEVERITIES: tuple[Severity, ...] = ("problem", "warning", "note")
+
+
+def doctor(
+    long_transaction_s: Annotated[float, typer.Option(min=0, help="From when on an open transaction is old.")] = 300,
+    as_json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Look for faults in the database and on the way to it, and say how to mend each. Changes nothing.
+
+    Exit code: 0 nothing found but notes, 3 problems or warnings, 1 it could not look. What the role may not see is told
+    as not checked.
+
+    Example: sidecar doctor --json
+    """
+    from sidecar.postgres.findings import Limits
+
+    url = find_database_url(database_url)
+    with make_console(stderr=True).status("Looking …"):
+        checkup = _examine(url, find_listen_url(url), Limits(long_transaction_s=long_transaction_s))
+    if as_json:
+        print_json(asdict(checkup))
+    else:
+        _print(checkup)
+    if any(finding.severity != "note" for finding in checkup.findings):
+        raise typer.Exit(EXIT_FINDINGS)
+
+
+def _examine(url: SecretStr, listen_url: SecretStr, limits: Limits) -> Checkup:
+    from sidecar.postgres.checkup import check_database, check_sessions
+    from sidecar.postgres.operations import connect_as_user, translated
+
+    with connect_as_user(url) as connection, translated():
+        checkup = check_database(connection, limits)
+        asyncio.run(check_sessions(url, listen_url, checkup))
+    checkup.findings.sort(key=lambda finding: _SEVERITIES.index(finding.severity))
+    return checkup
+
+
+def _print(checkup: Checkup) -> None:
+    for finding in checkup.findings:
+        _print_finding(finding)
+    for missed in checkup.not_checked:
+        typer.echo(f"not checked  {missed.check}: {shorten(missed.reason, 200)}")
+    counts = Counter(finding.severity for finding in checkup.findings)
+    told = ", ".join(f"{counts[s]} {s}{'s' if counts[s] > 1 else ''}" for s in _SEVERITIES if counts[s])
+    typer.echo(f"Found: {told}." if told else "Nothing found: all is well.")
+
+
+def _print_finding(finding: Finding) -> None:
+    typer.echo(f"{finding.severity.upper()}  {finding.check}: {shorten(f'{finding.subject}: {finding.what}', 400)}")
+    typer.echo(f"    why    {shorten(finding.why, 400)}")
+    typer.echo(f"    {finding.run_in:<6} {finding.remedy}")

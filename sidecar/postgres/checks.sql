@@ -1,0 +1,262 @@
+-- What `sidecar doctor` looks at in the database. Each statement returns its findings:
+--   severity 'problem' | 'warning' | 'note', subject, what, why, remedy, run_in 'psql' | 'shell'
+-- $1, where it stands, is the jsonb of checkup.Limits. Nothing here writes, or takes a lock that anybody waits for.
+
+-- name: pgvector
+select case when f.vector_schema is null then 'problem' else 'warning' end as severity, 'extension vector' as subject,
+       case when f.vector_schema is null then 'pgvector is not installed in this database'
+            else format('pgvector %s has known faults in HNSW indexes', f.version) end as what,
+       case when f.vector_schema is null then 'no vector can be stored or compared'
+            else 'before 0.8.4 VACUUM could leave rows out of an index: after the update, reindex the HNSW indexes' end as why,
+       case when f.vector_schema is null then 'create extension vector;'
+            when f.newest <> f.version then 'alter extension vector update;'
+            else 'apt-get install --only-upgrade postgresql-' || f.server || '-pgvector' end as remedy,
+       case when f.vector_schema is not null and f.newest = f.version then 'shell' else 'psql' end as run_in
+from (select e.extversion as version, n.nspname as vector_schema, a.default_version as newest,
+             current_setting('server_version_num')::integer / 10000 as server
+      from (select) nothing left join pg_extension e on e.extname = 'vector' left join pg_namespace n on n.oid = e.extnamespace
+      left join pg_available_extensions a on a.name = 'vector') f
+where f.vector_schema is null or string_to_array(split_part(f.version, '-', 1), '.')::integer[] < array[0, 8, 4]
+
+-- name: watches
+-- The table or a column is gone, or a trigger could not do its work.
+select 'problem' as severity, format('%s.%I', w.relation, w.target) as subject, f.fault as what,
+       'its rows get no vectors' as why,
+       case when c.oid is null then format('select sidecar.unwatch(%s, %L);', w.relation::oid, w.target)
+            when sidecar.inherits(w.relation) then (
+                select string_agg(format('alter table %s no inherit %s;', i.inhrelid::regclass, i.inhparent::regclass), ' ')
+                from pg_inherits i where w.relation in (i.inhparent, i.inhrelid))
+            when sidecar.structure_fault(w) is not null then
+                regexp_replace(sidecar.watch_statement(p.present), 'dimensions => \d+(.*)\)$', format('dimensions => %s\1, replace => true);', p.dimensions))
+            else sidecar.watch_statement(w) || ';' end as remedy,
+       'psql' as run_in
+from sidecar.watches w
+left join pg_class c on c.oid = w.relation
+cross join lateral (select split_part(sidecar.fault_of(w), ': call ', 1) as fault) f
+-- As the table is now: a column that was renamed, or made longer.
+cross join lateral (select x as present, coalesce((
+        select nullif(a.atttypmod, -1) from pg_attribute a where a.attrelid = coalesce(x.companion, x.relation) and a.attname = x.target
+            and a.atttypid = format('%I.vector', sidecar.vector_schema())::regtype), x.dimensions) as dimensions
+    from sidecar.with_present_names(w) x) p
+where w.unwatched_at is null and f.fault is not null
+  and (c.oid is null or sidecar.structure_fault(w) is not null or w.broken is not null or sidecar.inherits(w.relation)
+       or exists (select from sidecar.breakages b where b.watch_id = w.id))
+
+-- name: triggers
+-- Missing, disabled, or not of the shape that the table needs now.
+select 'problem' as severity, format('%s.%I', w.relation, w.target) as subject,
+       case when d.disabled is not null then format('disabled: %s', d.disabled)
+            when d.standing < 5 then format('%s of 5 triggers are missing', 5 - d.standing)
+            when sidecar.partition_lacks_trigger(w) then 'a partition lacks a trigger, or has it disabled'
+            else 'the triggers no longer have the shape that the table needs' end as what,
+       'changes of rows are not noticed until the next sweep, and changed content not at all' as why,
+       sidecar.watch_statement(w) || ';' as remedy, 'psql' as run_in
+from sidecar.watches w
+cross join lateral (select count(*) as standing, string_agg(t.name, ', ' order by t.name) filter (where not t.fires) as disabled
+                    from sidecar.triggers_of(w) t) d
+where w.unwatched_at is null and sidecar.structure_fault(w) is null and not sidecar.inherits(w.relation) and not sidecar.triggers_fit(w)
+
+-- name: grants
+-- What the sidecar's role may not do: with the users' tables, and with ours.
+select 'problem' as severity, r.role::text as subject, d.what, 'the sidecar leaves such a watch alone' as why,
+       d.remedy || ';' as remedy, 'psql' as run_in
+from sidecar.serving_roles() r(role)
+cross join lateral (select distinct d.what, d.remedy from sidecar.watches w cross join lateral sidecar.denials_of(w, r.role) d
+                    where w.unwatched_at is null and sidecar.structure_fault(w) is null) d
+union all
+select 'problem', r.role::text, format('%I may not %s', r.role, string_agg(p.what, ', ' order by p.what)),
+       'the sidecar cannot take rows from the queue, or say that it lives', format('select sidecar.grant_worker(%L);', r.role), 'psql'
+from sidecar.serving_roles() r(role)
+cross join lateral (
+    select format('%s on %s', a.action, c.oid::regclass) as what
+    from pg_class c
+    cross join lateral unnest(case when c.relname = 'watches' then array['select', 'update'] when c.relname = 'breakages' then array['select']
+                              else array['select', 'insert', 'update', 'delete'] end) a(action)
+    where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'r'
+      and (c.relname in ('watches', 'scans', 'dead_letters', 'wake', 'sidecars', 'progress', 'breakages')
+           or c.oid in (select q from sidecar.watches w cross join lateral sidecar.queue_of(w.id) q where w.unwatched_at is null))
+      and not has_table_privilege(r.role, c.oid, a.action)
+    union all
+    select 'use schema sidecar' where not has_schema_privilege(r.role, 'sidecar', 'usage')
+    union all
+    select 'use sequence sidecar.generation' where not has_sequence_privilege(r.role, 'sidecar.generation', 'usage')
+) p
+group by r.role
+
+-- name: index
+-- Wanted, due, and not there; or left invalid by a build that was interrupted.
+select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
+       case when i.state like 'invalid%' then 'the HNSW index is ' || i.state else 'there is no HNSW index: ' || i.state end as what,
+       case when o.may_build then 'searches read the whole table; a running sidecar builds the index by itself when the backlog is done'
+            else 'searches read the whole table, and no role of a sidecar owns it, so its owner has to build the index' end as why,
+       sidecar.index_statement(w) || ';' as remedy, 'psql' as run_in
+from sidecar.watches w
+join pg_class c on c.oid = coalesce(w.companion, w.relation)
+cross join lateral (select sidecar.index_of(w) as state) i
+cross join lateral (select exists (select from sidecar.serving_roles() r(role) where pg_has_role(r.role, c.relowner, 'usage')) as may_build) o
+where w.unwatched_at is null and sidecar.structure_fault(w) is null and w.index_kind <> 'none' and i.state not like 'building%'
+  and sidecar.index_statement(w) is not null and (sidecar.count_ledger(w, false)).entries > 0
+  and not exists (select from sidecar.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
+
+-- name: maintenance_work_mem
+-- Of the role that builds; what a role was given in this database goes before what it was given anywhere, and that before the server's.
+select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
+       format('the HNSW graph of about %s rows takes %s, but maintenance_work_mem of %s is %s', n.rows, pg_size_pretty(n.bytes), r.role,
+              pg_size_pretty(m.bytes)) as what,
+       'what does not fit is built several times slower' as why,
+       format('alter role %I in database %I set maintenance_work_mem = %L;', r.role, current_database(),
+              ceil(n.bytes * 1.1 / 1048576) || 'MB') as remedy,
+       'psql' as run_in
+from sidecar.watches w
+cross join lateral (select rows, sidecar.graph_bytes(w, rows) as bytes
+                    from (select (sidecar.count_rows(w.relation, false)).n as rows) counted) n
+cross join sidecar.serving_roles() r(role)
+cross join lateral (
+    select pg_size_bytes(coalesce(
+        (select regexp_replace(substring(setting from '=(.*)$'), '^(\d+)$', '\1kB') from pg_db_role_setting s cross join unnest(s.setconfig) setting
+         where setting like 'maintenance\_work\_mem=%' and s.setrole in (0, (select oid from pg_roles where rolname = r.role))
+           and s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
+         order by s.setrole <> 0 and s.setdatabase <> 0 desc, s.setrole <> 0 desc limit 1),
+        current_setting('maintenance_work_mem'))) as bytes) m
+where w.unwatched_at is null and w.index_kind <> 'none' and sidecar.structure_fault(w) is null
+  and not (select coalesce(f.valid, false) from (select) nothing left join sidecar.find_index(coalesce(w.companion, w.relation), w.target) f on true)
+  and n.bytes > m.bytes
+
+-- name: hot_updates
+-- Updates by users, not our own writes of vectors; few of them HOT, and no room left in the pages for more.
+select 'warning' as severity, t.relation::text as subject,
+       format('%s of %s updates were HOT, and fillfactor is %s', s.n_tup_hot_upd, s.n_tup_upd, t.fillfactor) as what,
+       'each other update writes all indexes of the row again, about 2 ms with HNSW. This leaves room in pages to come (VACUUM FULL rewrites '
+       'the present ones); a companion table has no such cost' as why,
+       format('alter table %s set (fillfactor = 70);', t.relation) as remedy,
+       'psql' as run_in
+from (select w.relation, coalesce((select option_value::integer from pg_options_to_table(c.reloptions) where option_name = 'fillfactor'), 100) as fillfactor,
+             sum(p.embedded_total) as ours
+      from sidecar.watches w join pg_class c on c.oid = w.relation left join sidecar.progress p on p.watch_id = w.id
+      where w.unwatched_at is null and w.companion is null and w.index_kind <> 'none' and c.relkind = 'r' group by w.relation, c.reloptions) t
+join pg_stat_all_tables s on s.relid = t.relation
+where t.fillfactor > 90 and s.n_tup_upd - coalesce(t.ours, 0) > greatest(10000, 2 * s.n_live_tup) and s.n_tup_hot_upd < s.n_tup_upd / 2
+
+-- name: fingerprints
+-- Watches that no running sidecar may write to, and watches that whoever comes first may claim.
+with running as (
+    select * from sidecar.sidecars s where s.seen_at > clock_timestamp() - interval '30 s'
+)
+select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
+       format('its vectors are of %s, %s dimensions; running: %s', coalesce('fingerprint ' || w.fingerprint, 'model ' || w.model, 'any model'), w.dimensions,
+              (select string_agg(distinct format('%s (%s, %s dimensions)', r.model, r.fingerprint, r.dimensions), ', ') from running r)) as what,
+       'no running sidecar fills it. One with that model would; reembed moves the watch to another model and clears the old vectors first' as why,
+       case when m.fingerprint is not null then format('select sidecar.reembed(%L, %L, model => %L);', w.relation, w.target, m.fingerprint)
+            else format('VISION_MODEL_ID=%s sidecar serve', coalesce(w.encoder, w.model, '…')) end as remedy,
+       case when m.fingerprint is not null then 'psql' else 'shell' end as run_in
+from sidecar.watches w
+left join lateral (select r.fingerprint from running r where r.dimensions = w.dimensions order by r.started_at limit 1) m on true
+where w.unwatched_at is null and exists (select from running) and not exists (
+    select from running r where r.dimensions = w.dimensions
+        and case when w.fingerprint is not null then r.fingerprint = w.fingerprint else w.model is null or w.model in (r.model, r.fingerprint) end)
+union all
+select 'warning', format('%s.%I', w.relation, w.target),
+       format('sidecars with %s fingerprints may fill it: %s', count(distinct r.fingerprint), string_agg(distinct r.fingerprint, ', ')),
+       'the first one to write decides its vector space', format('update sidecar.watches set model = %L where id = %s;', min(r.fingerprint), w.id), 'psql'
+from sidecar.watches w join running r on r.dimensions = w.dimensions and (w.model is null or w.model in (r.model, r.fingerprint))
+where w.unwatched_at is null and w.fingerprint is null
+group by w.id having count(distinct r.fingerprint) > 1
+
+-- name: strangers
+-- Vectors that somebody wrote past the triggers: of another model, perhaps.
+select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
+       format('%s of %s vectors that were looked at are not the sidecar''s', c.strangers, c.looked) as what,
+       'vectors of another model give an order without meaning' as why,
+       format('select sidecar.verify(%L, %L);', w.relation, w.target) as remedy, 'psql' as run_in
+from sidecar.watches w cross join lateral sidecar.count_strangers(w, ($1::jsonb->>'sample_rows')::integer) c
+where w.unwatched_at is null and sidecar.structure_fault(w) is null and c.strangers > 0
+  and not exists (select from sidecar.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
+
+-- name: companion_orphans
+select 'warning' as severity, w.companion::text as subject,
+       format('%s%s rows have no row in %s any more', case when o.n = 10000 then 'at least ' else '' end, o.n, w.relation) as what,
+       'a search that does not join the watched table finds what is no longer there' as why,
+       format('delete from %s h where not exists (select from %s t where %s);', w.companion, w.relation,
+              sidecar.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and ')) as remedy,
+       'psql' as run_in
+from sidecar.watches w cross join lateral (select sidecar.count_orphans(w, 10000) as n) o
+where w.unwatched_at is null and w.companion is not null and sidecar.structure_fault(w) is null and o.n > 0
+  and not exists (select from sidecar.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
+
+-- name: failures
+select 'warning' as severity, format('%s.%I', f.relation, f.target) as subject,
+       format('%s rows failed: %s, such as %s: %s', f.failures, f.reason, f.example_key, left(f.example_message, 200)) as what, f.advice as why,
+       format('select sidecar.retry(%L, %L, reason => %L);', f.relation, f.target, f.reason) as remedy, 'psql' as run_in
+from sidecar.failures_by_reason f
+
+-- name: sidecars
+select 'warning' as severity, 'sidecars' as subject, 'no sidecar is running on this database' as what,
+       'nothing is embedded' as why, 'sidecar serve' as remedy, 'shell' as run_in
+where exists (select from sidecar.watches w where w.unwatched_at is null)
+  and not exists (select from sidecar.sidecars s where s.seen_at > clock_timestamp() - interval '30 s')
+
+-- name: sidecar_clocks
+select 'warning' as severity, format('sidecar on %s', s.host) as subject,
+       format('its clock is %s s %s the server''s', round(abs(s.clock_skew_s)::numeric, 1), case when s.clock_skew_s > 0 then 'ahead of' else 'behind' end) as what,
+       'its logs do not fit those of the database and of other machines' as why,
+       format('ssh %s sudo chronyc makestep', quote_ident(s.host)) as remedy, 'shell' as run_in
+from sidecar.sidecars s
+where s.seen_at > clock_timestamp() - interval '30 s' and abs(s.clock_skew_s) > ($1::jsonb->>'clock_skew_s')::float8
+
+-- name: paused
+select 'note' as severity, format('%s.%I', w.relation, w.target) as subject, 'the watch is paused' as what,
+       'changes are remembered, but not embedded' as why, format('select sidecar.resume(%L, %L);', w.relation, w.target) as remedy, 'psql' as run_in
+from sidecar.watches w where w.unwatched_at is null and w.paused
+
+-- name: autovacuum
+select 'problem' as severity, c.oid::regclass::text as subject, 'autovacuum is switched off for this table' as what,
+       'the queue slows down with every row that went through it' as why,
+       format('alter table %s reset (autovacuum_enabled);', c.oid::regclass) as remedy, 'psql' as run_in
+from pg_class c
+where c.relkind = 'r' and (c.relnamespace = 'sidecar'::regnamespace or c.oid in (
+        select coalesce(w.companion, w.relation) from sidecar.watches w where w.unwatched_at is null))
+  and exists (select from pg_options_to_table(c.reloptions) where option_name = 'autovacuum_enabled' and not option_value::boolean)
+union all
+select 'problem', 'server', 'autovacuum is switched off', 'the queue slows down with every row that went through it',
+       'alter system set autovacuum = on; select pg_reload_conf();', 'psql'
+where not current_setting('autovacuum')::boolean
+
+-- name: dead_rows
+select 'warning' as severity, s.relid::regclass::text as subject,
+       format('%s dead rows beside %s live ones', s.n_dead_tup, s.n_live_tup) as what,
+       'every claim steps over them; if VACUUM does not help, an old transaction keeps them' as why,
+       format('vacuum (analyze) %s;', s.relid::regclass) as remedy, 'psql' as run_in
+from pg_stat_all_tables s
+where s.schemaname = 'sidecar' and s.n_dead_tup > greatest(($1::jsonb->>'dead_rows')::bigint, s.n_live_tup)
+
+-- name: long_transactions
+-- Whoever holds an old snapshot, in this database; and transactions that were prepared and forgotten.
+select 'warning' as severity, format('process %s of %s', a.pid, a.usename) as subject,
+       format('a transaction has been open for %s: %s', date_trunc('second', clock_timestamp() - a.xact_start), left(a.query, 100)) as what,
+       'VACUUM cannot remove what went since, so the queue slows down; an index build waits for it' as why,
+       format('select pg_terminate_backend(%s);', a.pid) as remedy, 'psql' as run_in
+from pg_stat_activity a
+where a.datname = current_database() and a.pid <> pg_backend_pid() and coalesce(a.backend_xmin, a.backend_xid) is not null
+  and a.xact_start < clock_timestamp() - make_interval(secs => ($1::jsonb->>'long_transaction_s')::float8)
+  and a.query not ilike 'create index concurrently%' and a.backend_type = 'client backend'
+union all
+select 'warning', format('prepared transaction %s', quote_literal(p.gid)), format('it has been open since %s', p.prepared),
+       'VACUUM cannot remove what went since, so the queue slows down; an index build waits for it', format('rollback prepared %L;', p.gid), 'psql'
+from pg_prepared_xacts p
+where p.database = current_database() and p.prepared < clock_timestamp() - make_interval(secs => ($1::jsonb->>'long_transaction_s')::float8)
+
+-- name: replication_slots
+select 'warning' as severity, format('replication slot %s', s.slot_name) as subject,
+       format('nobody reads it, and it keeps %s of WAL%s', pg_size_pretty(l.bytes), case when coalesce(s.xmin, s.catalog_xmin) is not null
+              then ', and old rows' else '' end) as what,
+       'the disk fills up, or VACUUM stops helping' as why, format('select pg_drop_replication_slot(%L);', s.slot_name) as remedy, 'psql' as run_in
+from pg_replication_slots s
+cross join lateral (select pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end, s.restart_lsn) as bytes) l
+where not s.active and (l.bytes > ($1::jsonb->>'slot_lag_bytes')::bigint or s.xmin is not null)
+
+-- name: prepared_transactions
+select 'note' as severity, 'max_prepared_transactions' as subject,
+       format('it is %s, so sidecars poll every POLL_INTERVAL_S instead of waiting for NOTIFY', s.setting) as what,
+       'a NOTIFY would make PREPARE TRANSACTION fail. If nobody uses it, set it to 0, which takes effect when the server starts again' as why,
+       'alter system set max_prepared_transactions = 0;' as remedy, 'psql' as run_in
+from pg_settings s where s.name = 'max_prepared_transactions' and s.setting::integer > 0

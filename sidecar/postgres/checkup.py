@@ -1,0 +1,145 @@
+"""Looks for faults in a database, and on the way to it.
+
+The statements stand in checks.sql. Each runs in a read-only transaction of its own, for a few seconds at most; what the
+role may not look at, or what takes longer, is told as not checked.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+from pydantic import SecretStr
+
+from sidecar.postgres.findings import Checkup, Finding, Limits, NotChecked, Severity
+from sidecar.postgres.migrations import head_revision
+from sidecar.postgres.session_probe import judge_sessions, try_sessions
+from sidecar.redaction import redact
+
+STATEMENT_TIMEOUT_S = 3
+_WITHOUT_OUR_SCHEMA = {"pgvector", "prepared_transactions"}
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_LIMITED = (
+    "set transaction read only",
+    f"set local statement_timeout = '{STATEMENT_TIMEOUT_S}s'",
+    "set local lock_timeout = '1s'",
+    "set local search_path = pg_catalog, pg_temp",
+)
+_REVISION = "select version_num from sidecar.alembic_version"
+_MAY_SEE_OTHERS = "select pg_has_role('pg_read_all_stats', 'usage')"
+
+
+@cache
+def check_statements() -> Mapping[str, str]:
+    """Name of the check → its statement."""
+    text = files("sidecar.postgres").joinpath("checks.sql").read_text(encoding="utf-8")
+    _, *parts = _NAME.split(text)
+    return {name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def check_database(
+    connection: psycopg.Connection[Any], limits: Limits, clock: Callable[[], float] = time.time
+) -> Checkup:
+    """Everything that can be seen through one connection in autocommit mode. Raises psycopg.Error if it is lost."""
+    checkup = Checkup()
+    _check_clock(connection, limits, clock, checkup)
+    is_current = _check_revision(connection, checkup)
+    for name, statement in check_statements().items():
+        if is_current or name in _WITHOUT_OUR_SCHEMA:
+            _run_check(connection, name, statement, limits, checkup)
+        else:
+            checkup.not_checked.append(NotChecked(name, "the schema `sidecar` is missing or too old"))
+    row = connection.execute(_MAY_SEE_OTHERS.encode()).fetchone()
+    if row is not None and not row[0]:
+        hint = f"grant pg_read_all_stats to {connection.info.user}"
+        checkup.not_checked.append(NotChecked("long_transactions", f"of other roles, which are hidden: {hint}"))
+    return checkup
+
+
+async def check_sessions(url: SecretStr, listen_url: SecretStr, checkup: Checkup) -> None:
+    """Adds what sessions on the way to the server lose. Raises nothing: no session is told as not checked."""
+    try:
+        migrated = not any(finding.check == "migrations" for finding in checkup.findings)
+        sessions = await try_sessions(url, listen_url, as_sidecar=migrated)
+    except (psycopg.Error, TimeoutError) as error:
+        checkup.not_checked.append(NotChecked("listener", redact(str(error)).partition("\n")[0] or "no answer in time"))
+        return
+    checkup.facts["pooler"] = "transaction" if sessions.shares_backends else None
+    checkup.facts["notified_ms"] = None if sessions.notified_ms is None else round(sessions.notified_ms, 2)
+    checkup.findings += judge_sessions(sessions, url)
+
+
+def _run_check(
+    connection: psycopg.Connection[Any], name: str, statement: str, limits: Limits, checkup: Checkup
+) -> None:
+    parameters = (Jsonb(asdict(limits)),) if "$1" in statement else ()
+    try:
+        with connection.transaction():
+            for setting in _LIMITED:
+                connection.execute(setting.encode())
+            with psycopg.RawCursor(connection, row_factory=dict_row) as cursor:
+                rows = cursor.execute(statement.encode(), parameters).fetchall()
+            checkup.findings += [Finding(check=name, **row) for row in rows]
+    except psycopg.errors.QueryCanceled:
+        checkup.not_checked.append(NotChecked(name, f"it takes longer than {STATEMENT_TIMEOUT_S} s"))
+    except psycopg.DatabaseError as error:
+        if connection.closed:
+            raise
+        checkup.not_checked.append(NotChecked(name, error.diag.message_primary or str(error)))
+
+
+def _check_revision(connection: psycopg.Connection[Any], checkup: Checkup) -> bool:
+    """Whether the checks that need the schema can be made."""
+    try:
+        row = connection.execute(_REVISION.encode()).fetchone()
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        row = None
+    except psycopg.errors.InsufficientPrivilege as error:
+        checkup.not_checked.append(NotChecked("migrations", error.diag.message_primary or str(error)))
+        return True
+    revision, head = "" if row is None else str(row[0]), head_revision()
+    checkup.facts["schema_revision"] = revision or None
+    if revision < head:
+        what = f"it is at revision {revision}, this version needs {head}" if revision else "it is not there"
+        why = "sidecars of this version wait until it is"
+        checkup.findings.append(_schema_finding("problem", what, why, "sidecar migrate"))
+    elif revision > head:
+        what = f"it is at revision {revision}, this version knows {head}"
+        why = "a newer sidecar migrated it; this one works, but misses what is new"
+        checkup.findings.append(_schema_finding("warning", what, why, "pip install --upgrade sidecar-embeddings"))
+    return revision >= head
+
+
+def _schema_finding(severity: Severity, what: str, why: str, remedy: str) -> Finding:
+    return Finding("migrations", severity, "schema sidecar", what, why, remedy, "shell")
+
+
+def _check_clock(
+    connection: psycopg.Connection[Any], limits: Limits, clock: Callable[[], float], checkup: Checkup
+) -> None:
+    asked = clock()
+    row = connection.execute(b"select extract(epoch from clock_timestamp())::float8").fetchone()
+    answered = clock()
+    assert row is not None
+    skew_s = (asked + answered) / 2 - row[0]
+    checkup.facts["clock_skew_ms"] = round(skew_s * 1000, 1)
+    if abs(skew_s) - (answered - asked) / 2 > limits.clock_skew_s:
+        checkup.findings.append(
+            Finding(
+                check="clock",
+                severity="warning",
+                subject="this machine",
+                what=f"its clock is {abs(skew_s):.1f} s {'ahead of' if skew_s > 0 else 'behind'} the server's",
+                why="its logs do not fit those of the database and of other machines",
+                remedy="sudo chronyc makestep",
+                run_in="shell",
+            )
+        )

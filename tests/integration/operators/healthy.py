@@ -1,0 +1,70 @@
+"""A database in which all is well, and what its operator sees of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import psycopg
+
+from tests.command_line import CommandLine
+from tests.integration.sql.queue import finish_backfill, run_a_sidecar
+from tests.integration.sql.session import Connection, run, value
+
+DIMENSIONS = 3
+_WATCHES = """
+    create table items (id bigint primary key, title text);
+    insert into items select i, 'item ' || i from generate_series(1, 10) i;
+    select sidecar.watch('items', source => 'title', target => 'e', dimensions => 3);
+    select sidecar.watch('items', source => 'title', target => 'v', companion => 'vectors', dimensions => 3);
+"""
+_AS_A_SIDECAR = """
+    set sidecar.writer = 'on';
+    update items set e = array[id, 1, 2]::real[]::vector;
+    insert into vectors (id, v) select id, e from items;
+    reset sidecar.writer;
+    insert into sidecar.ledger_1 (k1, gen, content_hash, vector_digest)
+        select id, nextval('sidecar.generation'), sha256(convert_to(title, 'UTF8')), sha256(vector_send(e)) from items;
+    insert into sidecar.ledger_2 select * from sidecar.ledger_1;
+    update sidecar.watches set fingerprint = 'f', encoder = 'm';
+    update sidecar.progress set embedded_total = 10;
+    analyze items; analyze vectors;
+"""
+
+
+def make_healthy(db: Connection) -> None:
+    """Watch 1 keeps its vectors in the row, watch 2 in a companion; both are embedded and have their index."""
+    run(db, _WATCHES)
+    run(db, _AS_A_SIDECAR)
+    for watch_id in (1, 2):
+        finish_backfill(db, watch_id)
+        script = value(db, "select index_statement from sidecar.status where watch_id = %s", watch_id)
+        run_script(db, script)
+    run_a_sidecar(db)
+
+
+def run_script(db: Connection, script: str) -> None:
+    """As psql does: one statement after another, outside of a transaction."""
+    for statement in filter(str.strip, script.split(";")):
+        db.execute(statement.encode())
+
+
+def examine(command_line: CommandLine, *options: str, code: int | None = None) -> dict[str, Any]:
+    """What `sidecar doctor --json` says. Its exit code must fit what it says."""
+    outcome = command_line("doctor", "--json", *options)
+    assert outcome.stderr == ""
+    found: dict[str, Any] = json.loads(outcome.stdout)
+    expected = 3 if any(f["severity"] != "note" for f in found["findings"]) else 0
+    assert outcome.code == (expected if code is None else code), outcome
+    return found
+
+
+def checks(found: dict[str, Any]) -> list[str]:
+    return sorted(finding["check"] for finding in found["findings"])
+
+
+def mend(database_url: str, found: dict[str, Any]) -> None:
+    """Types what the findings say, each command once, in a new psql."""
+    with psycopg.connect(database_url, autocommit=True) as session:
+        for remedy in dict.fromkeys(finding["remedy"] for finding in found["findings"]):
+            run_script(session, remedy)

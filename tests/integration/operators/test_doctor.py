@@ -1,0 +1,207 @@
+"""`sidecar doctor`: it finds nothing in a healthy database, and every planted fault; what it says to type mends it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from sidecar.postgres.checkup import check_database, check_statements
+from sidecar.postgres.embedded import EmbeddedPostgres
+from sidecar.postgres.findings import Limits
+from tests.command_line import CommandLine
+from tests.integration.operators.faults import FAULTS
+from tests.integration.operators.healthy import checks, examine, make_healthy, mend, run_script
+from tests.integration.pooler.pgbouncer import PROGRAM, pgbouncer
+from tests.integration.sql.session import Connection, another_session, run
+from tests.servers import Server
+
+WATCH = (
+    "select sidecar.watch('public.items', source => array['title'], target => 'e', kind => 'text', "
+    "companion => NULL, dimensions => 3, model => NULL, index => 'halfvec')"
+)
+
+
+@pytest.fixture
+def db(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        make_healthy(connection)
+        yield connection
+
+
+@pytest.fixture
+def worker(db: Connection, database_url: str) -> Iterator[str]:
+    """The name of a role, which is the whole server's; the test makes it or not."""
+    name = f"worker_{db.info.dbname}"
+    yield name
+    if db.execute("select from pg_roles where rolname = %s", [name]).fetchone():
+        for command in ("drop owned by {}", "drop role {}"):
+            db.execute(sql.SQL(command).format(sql.Identifier(name)))
+
+
+def test_a_healthy_database_has_no_finding(db: Connection, command_line: CommandLine) -> None:
+    found = examine(command_line, "--long-transaction-s", "0")
+    assert found["findings"] == []
+    assert found["not_checked"] == []
+    assert found["facts"]["notified_ms"] > 0
+    assert command_line.succeed("doctor") == "Nothing found: all is well.\n"
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_found_and_what_doctor_says_mends_it(
+    db: Connection, database_url: str, worker: str, command_line: CommandLine, name: str
+) -> None:
+    fault = FAULTS[name]
+    plant(db, fault.plant, worker)
+    found = examine(command_line)
+    assert (checks(found), found["not_checked"]) == (list(fault.expected), []), found
+    assert {finding["run_in"] for finding in found["findings"]} == {"psql" if fault.in_psql else "shell"}
+    if fault.in_psql:
+        mend(database_url, found)
+    run(db, fault.meanwhile)
+    assert examine(command_line)["findings"] == []
+
+
+def test_every_check_of_the_database_has_its_fault_here() -> None:
+    planted = {check for fault in FAULTS.values() for check in fault.expected}
+    elsewhere = {"long_transactions", "replication_slots", "prepared_transactions"}
+    assert planted | elsewhere == set(check_statements())
+
+
+def test_an_old_transaction_is_found_and_ended(db: Connection, database_url: str, command_line: CommandLine) -> None:
+    with another_session(database_url, autocommit=False) as forgotten:
+        run(forgotten, "insert into items values (11, 'x')")
+        assert examine(command_line)["findings"] == []
+        found = examine(command_line, "--long-transaction-s", "0")
+        assert checks(found) == ["long_transactions"]
+        assert "insert into items" in found["findings"][0]["what"]
+        mend(database_url, found)
+        with pytest.raises(psycopg.OperationalError):
+            run(forgotten, "select 1")
+    assert examine(command_line, "--long-transaction-s", "0")["findings"] == []
+
+
+def test_a_replication_slot_that_nobody_reads_is_found_and_dropped(db: Connection, database_url: str) -> None:
+    name = "forgotten_slot"
+    db.execute("select pg_create_physical_replication_slot(%s, true)", [name])
+    try:
+        assert check_database(db, Limits()).findings == []
+        run(db, "insert into items values (11, 'x')")
+        (finding,) = check_database(db, Limits(slot_lag_bytes=1)).findings
+        assert finding.check == "replication_slots"
+        run_script(db, finding.remedy)
+        assert check_database(db, Limits(slot_lag_bytes=1)).findings == []
+    finally:
+        run(db, "select pg_drop_replication_slot(slot_name) from pg_replication_slots")
+
+
+def test_a_clock_that_is_wrong_here_is_found(db: Connection) -> None:
+    (finding,) = check_database(db, Limits(), clock=lambda: time.time() + 60).findings
+    assert (finding.check, finding.remedy) == ("clock", "sudo chronyc makestep")
+    assert finding.what.startswith("its clock is 60.0 s ahead")
+    assert check_database(db, Limits(), clock=lambda: time.time() - 4).findings == []
+
+
+def test_prepared_transactions_are_told_of_and_forgotten_ones_found(
+    monkeypatch: pytest.MonkeyPatch, command_line: CommandLine, open_tmp_path: Path
+) -> None:
+    settings = {"fsync": "off", "max_prepared_transactions": "2"}
+    with (
+        EmbeddedPostgres(open_tmp_path / "data", settings=settings) as server,
+        Server(server.url).lend_database() as url,
+    ):
+        monkeypatch.setenv("DATABASE_URL", url)
+        command_line.succeed("migrate")
+        with psycopg.connect(url, autocommit=True) as db:
+            run_script(db, "create table t (id int); begin; insert into t values (1); prepare transaction 'it''s'")
+            found = examine(command_line, "--long-transaction-s", "0")
+            assert checks(found) == ["long_transactions", "prepared_transactions"]
+            old, note = sorted(found["findings"], key=lambda finding: str(finding["check"]))
+            run_script(db, old["remedy"])
+            assert checks(examine(command_line, "--long-transaction-s", "0")) == ["prepared_transactions"]
+            assert (note["severity"], note["remedy"]) == ("note", "alter system set max_prepared_transactions = 0;")
+
+
+def test_a_database_that_is_not_migrated_is_told_how(
+    plain_database_url: str, monkeypatch: pytest.MonkeyPatch, command_line: CommandLine
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", plain_database_url)
+    found = examine(command_line)
+    assert checks(found) == ["migrations", "pgvector"]
+    assert {"triggers", "grants"} <= {missed["check"] for missed in found["not_checked"]}
+    assert found["findings"][0]["remedy"] == "sidecar migrate"
+    command_line.succeed("migrate")
+    assert examine(command_line)["findings"] == []
+
+
+def test_a_newer_schema_than_this_version_knows_is_told(db: Connection, command_line: CommandLine) -> None:
+    run(db, "update sidecar.alembic_version set version_num = '9999'")
+    assert checks(examine(command_line)) == ["migrations"]
+
+
+def test_a_reader_is_told_what_it_may_not_look_at(
+    db: Connection, database_url: str, worker: str, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(db, f"create role {worker} login password 'pw'; select sidecar.grant_reader('{worker}')")
+    parts = urlsplit(database_url)
+    monkeypatch.setenv("DATABASE_URL", urlunsplit(parts._replace(netloc=f"{worker}:pw@{parts.hostname}:{parts.port}")))
+    run(db, "alter table items disable trigger sidecar_1_insert")
+    found = examine(command_line)
+    assert checks(found) == ["triggers"]
+    missed = {each["check"]: each["reason"] for each in found["not_checked"]}
+    assert "permission denied" in missed["strangers"]
+    assert f"grant pg_read_all_stats to {worker}" in missed["long_transactions"]
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed here")
+@pytest.mark.parametrize("ignored", ["", "row_security,sidecar.writer,synchronous_commit,search_path,lock_timeout"])
+def test_a_pooler_that_loses_notifications_is_found_and_a_direct_connection_mends_it(
+    db: Connection,
+    database_url: str,
+    open_tmp_path: Path,
+    command_line: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+    ignored: str,
+) -> None:
+    with pgbouncer(open_tmp_path, database_url, ignored) as pooled_url:
+        monkeypatch.setenv("DATABASE_URL", pooled_url)
+        found = examine(command_line)
+        assert (checks(found), found["facts"]["pooler"]) == (["listener"], "transaction"), found
+        port = urlsplit(database_url).port
+        name, _, direct = found["findings"][0]["remedy"].removeprefix("export ").partition("=")
+        assert (name, f"@127.0.0.1:{port}/" in direct) == ("LISTEN_DATABASE_URL", True), direct
+        monkeypatch.setenv(name, direct.strip("'").replace("PASSWORD", urlsplit(database_url).password or ""))
+        found = examine(command_line)
+        assert (found["findings"], found["facts"]["pooler"]) == ([], "transaction")
+
+
+def test_a_server_that_is_down_ends_with_code_1(command_line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:hunter2@127.0.0.1:1/shop")
+    assert "cannot connect" in command_line.fail("doctor")
+
+
+def test_in_a_terminal_each_finding_has_its_reason_and_its_command(db: Connection, command_line: CommandLine) -> None:
+    run(db, "select sidecar.pause('items', 'v')")
+    run(db, "alter table items disable trigger sidecar_1_insert")
+    outcome = command_line("doctor")
+    assert outcome.code == 3
+    assert outcome.stdout.splitlines() == [
+        "PROBLEM  triggers: public.items.e: disabled: sidecar_1_insert",
+        "    why    changes of rows are not noticed until the next sweep, and changed content not at all",
+        f"    psql   {WATCH};",
+        "NOTE  paused: public.items.v: the watch is paused",
+        "    why    changes are remembered, but not embedded",
+        "    psql   select sidecar.resume('public.items', 'v');",
+        "Found: 1 problem, 1 note.",
+    ]
+
+
+def plant(db: Connection, script: str, worker: str) -> None:
+    for part in script.replace("{worker}", worker).replace("{database}", db.info.dbname).split("--\n"):
+        db.execute(part.encode())
