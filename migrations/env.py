@@ -20,6 +20,11 @@ CREATE_SCHEMA = """do $$ begin
     if to_regnamespace('sidecar') is null then create schema sidecar; end if;
 end $$"""
 
+# Workers and readers get what a migration adds. The function comes with 0012.
+RENEW_GRANTS = """do $$ begin
+    if to_regprocedure('sidecar.renew_grants()') is not null then perform sidecar.renew_grants(); end if;
+end $$"""
+
 
 def database_url() -> str:
     """The URL that `sidecar migrate` passes in, else DATABASE_URL (for `alembic upgrade head` in a checkout)."""
@@ -45,6 +50,7 @@ def migrate(connection: Connection) -> None:
         version_table="alembic_version",
         version_table_schema="sidecar",
         transaction_per_migration=True,
+        on_version_apply=lambda ctx, **_: ctx.connection.execute(text(RENEW_GRANTS)),
     )
     with context.begin_transaction():
         context.run_migrations()

@@ -5,6 +5,7 @@ complete ──ok──► done
    ├─ connection lost ────► again when the database is back (the vectors are still in memory)
    ├─ the table refuses ──► one by one; the row that is refused alone becomes a failure: write_rejected, or
    │                        write_suppressed where a trigger swallowed the write
+   ├─ our role may not ───► given back; the watch rests until somebody grants what is missing
    └─ row or table locked by a user's transaction ──► parked: see parking.py
 """
 
@@ -20,6 +21,7 @@ from sidecar.ingest.backoff import Backoff
 from sidecar.ingest.context import Context
 from sidecar.postgres.completion import FAILED, UNWRITABLE, Completion, Outcome, Result, WriteSuppressed, complete
 from sidecar.postgres.events import Lease
+from sidecar.postgres.queries import statement
 from sidecar.postgres.watches import Watch
 
 logger = logging.getLogger(__name__)
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 # The rows of one transaction. Beginning and ending one costs as much as writing 20 rows, but while it lasts the user's
 # rows are locked, about 40 µs each; those of a companion table are nobody's but ours.
 ROWS_PER_WRITE_IN_ROW, ROWS_PER_WRITE_IN_COMPANION = 128, 256
+
+INSUFFICIENT_PRIVILEGE = "42501"
 
 
 def rows_per_write(watch: Watch) -> int:
@@ -47,6 +51,8 @@ class Writer:
         try:
             return await self._complete(results, wait_for_rows)
         except (StatementRejected, WriteSuppressed) as error:
+            if await self._may_not_write(error):
+                raise
             if len(results) == 1:
                 return await self._record_refusal(results[0], error, wait_for_rows)
         merged = Completion()
@@ -77,6 +83,13 @@ class Writer:
         context.progress.count(watch.id, done)
         context.catalogue.absolve(watch)
         return done
+
+    async def _may_not_write(self, error: StatementRejected | WriteSuppressed) -> bool:
+        """Whether our role lacks a right on the table, no row's fault: the watch rests until it is granted."""
+        if not isinstance(error, StatementRejected) or error.sqlstate != INSUFFICIENT_PRIVILEGE:
+            return False
+        async with self._context.database.connection() as connection:
+            return await connection.fetchval(statement("denial"), self._watch.id) is not None
 
     async def _record_refusal(
         self, result: Result, error: StatementRejected | WriteSuppressed, wait_for_rows: bool

@@ -1,0 +1,85 @@
+"""The HNSW index needs the rights of the table's owner."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.items import in_row_and_companion
+from tests.integration.ingest.watched_table import Connection, run, user, value
+from tests.integration.roles.cast import Stage
+from tests.integration.roles.items import watch_texts
+from tests.waiting import wait_until_async
+
+INDEX = "select index from sidecar.status"
+
+
+async def until_indexed(owner: Connection) -> None:
+    async def is_indexed() -> bool:
+        return "_hnsw_" in str(await value(owner, INDEX))
+
+    await wait_until_async(is_indexed, "a valid index", timeout_s=20)
+
+
+@in_row_and_companion
+@pytest.mark.parametrize("membership", ["", "with inherit false"])
+async def test_a_worker_that_is_a_member_of_the_owner_builds_it(
+    stage: Stage, owner: Connection, admin: Connection, encoder: GatedEncoder, membership: str, companion: str | None
+) -> None:
+    table = await watch_texts(owner, 20, index="halfvec", companion=companion)
+    await run(admin, f'grant {stage.cast.owner} to "{stage.cast.worker}" {membership}')
+    try:
+        async with running_ingest(stage.worker, encoder):
+            await table.settle_right(encoder)
+            await until_indexed(owner)
+    finally:
+        await run(admin, f'revoke {stage.cast.owner} from "{stage.cast.worker}"')
+    home = f"shop.{companion or 'items'}"
+    owners = """
+        select distinct pg_get_userbyid(c.relowner) from pg_index i join pg_class c on c.oid = i.indexrelid
+        where i.indrelid = %s::text::regclass
+    """
+    assert await run(owner, owners, home) == [(stage.cast.owner,)]
+
+
+async def test_another_worker_asks_the_owner_and_notices_when_he_has(
+    stage: Stage, owner: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = await watch_texts(owner, 20, index="halfvec")
+    async with running_ingest(stage.worker, encoder):
+        await table.settle_right(encoder)
+
+        async def has_asked() -> bool:
+            return "is the owner's to build" in caplog.text
+
+        await wait_until_async(has_asked, "the log to ask for it")
+        assert await value(owner, INDEX) == "not built yet"
+        statement = await value(owner, "select index_statement from sidecar.status")
+        assert statement in caplog.text
+        await run(owner, statement)
+        await until_indexed(owner)
+    assert caplog.text.count("is the owner's to build") == 1
+
+
+async def test_its_build_gives_way_though_it_may_not_see_other_sessions(
+    stage: Stage, owner: Connection, admin: Connection, encoder: GatedEncoder
+) -> None:
+    """Without pg_read_all_stats a role does not see what the sessions of others wait for."""
+    table = await watch_texts(owner, 20, index="halfvec")
+    await run(admin, f'grant {stage.cast.owner} to "{stage.cast.worker}"')
+    try:
+        async with user(stage.admin, autocommit=False) as old, running_ingest(stage.worker, encoder):
+            await run(old, "insert into shop.items values (1000, 'x')")
+
+            async def is_building() -> bool:
+                return bool(await value(admin, "select count(*) from pg_stat_progress_create_index"))
+
+            await wait_until_async(is_building, "a build that waits", timeout_s=20)
+            await run(old, "truncate shop.items")
+            await old.commit()
+            await run(owner, "insert into shop.items select i, 'title ' || i from generate_series(1, 5) i")
+            await table.settle_right(encoder)
+            await until_indexed(owner)
+    finally:
+        await run(admin, f'revoke {stage.cast.owner} from "{stage.cast.worker}"')

@@ -1,0 +1,105 @@
+"""Who installs, and who may watch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from sidecar.errors import StatementRejected
+from sidecar.postgres.migrations import migrate
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.watched_table import Connection, run, user, value, watch
+from tests.integration.roles.cast import Cast, Stage
+from tests.integration.roles.items import make_items, watch_texts
+from tests.servers import Server
+
+
+@pytest.fixture
+def empty(postgres_server: Server, cast: Cast) -> Iterator[Stage]:
+    """A database with nothing in it."""
+    with postgres_server.lend_database() as url:
+        yield Stage(cast, url)
+
+
+async def test_an_installer_creates_extension_and_schema_where_it_may(empty: Stage) -> None:
+    async with user(empty.admin) as admin:
+        [(name, trusted)] = await run(
+            admin,
+            """
+            select current_database(), bool_or(trusted) from pg_available_extension_versions where name = 'vector'
+            """,
+        )
+        await run(admin, f"grant create on database {name} to {empty.cast.installer}")
+        if not trusted:
+            with pytest.raises(StatementRejected, match="permission denied to create extension") as caught:
+                migrate(empty.installer)
+            assert "superuser" in (caught.value.hint or "")
+            await run(admin, "create extension vector")
+        migrate(empty.installer)
+        assert await value(admin, "select nspowner::regrole::text from pg_namespace where nspname = 'sidecar'") == (
+            empty.cast.installer
+        )
+
+
+async def test_an_installer_without_the_right_to_create_a_schema_is_told_so(empty: Stage) -> None:
+    with pytest.raises(StatementRejected, match="permission denied for database"):
+        migrate(empty.installer)
+
+
+async def test_the_owner_of_a_table_has_to_be_a_member_of_the_installer(stage: Stage, admin: Connection) -> None:
+    await run(admin, f"create schema other authorization {stage.cast.stranger}")
+    async with user(stage.stranger) as stranger:
+        await run(stranger, "create table other.items (id int primary key, title text)")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for schema sidecar"):
+            await run(stranger, "select sidecar.watch('other.items', 'title')")
+
+
+async def test_or_the_installer_a_member_of_the_owner(stage: Stage, admin: Connection, encoder: GatedEncoder) -> None:
+    await run(admin, f"create schema other authorization {stage.cast.stranger}")
+    async with user(stage.stranger) as stranger, user(stage.installer) as installer:
+        await run(stranger, "create table other.items (id int primary key, title text)")
+        with pytest.raises(psycopg.Error):
+            await run(installer, "select sidecar.watch('other.items', 'title')")
+        await run(admin, f"grant {stage.cast.stranger} to {stage.cast.installer}")
+        try:
+            table = await watch(installer, ["other", "items"], ["title"], companion="vectors")
+            async with running_ingest(stage.worker, encoder):
+                await run(stranger, "insert into other.items values (1, 'a'), (2, 'b')")
+                await table.settle_right(encoder)
+        finally:
+            await run(admin, f"revoke {stage.cast.stranger} from {stage.cast.installer}")
+        owner = "select relowner::regrole::text from pg_class where oid = 'other.vectors'::regclass"
+        assert await value(admin, owner) == stage.cast.stranger
+
+
+async def test_only_the_owner_of_a_table_may_watch_it(stage: Stage, owner: Connection, admin: Connection) -> None:
+    await run(admin, "create table public.theirs (id int primary key, title text)")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match=r"only the owner of public.theirs can watch it"):
+        await run(owner, "select sidecar.watch('public.theirs', 'title')")
+
+
+async def test_pgvector_in_a_schema_that_the_worker_may_not_use_is_said(
+    stage: Stage, owner: Connection, admin: Connection
+) -> None:
+    await run(admin, "create schema extensions")
+    await run(admin, "alter extension vector set schema extensions")
+    await run(admin, f"grant usage on schema extensions to {stage.cast.owner}, {stage.cast.installer}")
+    heard: list[str] = []
+    owner.add_notice_handler(lambda d: heard.append(str(d.message_primary)))
+    await watch_texts(owner, 1)
+    remedy = f'grant usage on schema extensions to "{stage.cast.worker}"'
+    assert [said for said in heard if "cannot work on shop.items yet" in said and said.endswith(remedy)], heard
+
+
+async def test_a_migration_renews_the_grants(stage: Stage, owner: Connection) -> None:
+    await make_items(owner, 1)
+    await run(owner, f"revoke execute on function sidecar.status_of(regclass, boolean) from {stage.cast.reader}")
+    async with user(stage.reader) as reader:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await run(reader, "select * from sidecar.status")
+        migrate(stage.installer, "0014")
+        migrate(stage.installer)
+        await run(reader, "select * from sidecar.status")

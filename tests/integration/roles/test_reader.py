@@ -1,0 +1,139 @@
+"""A reader sees status and failures, waits for rows and searches; the rest is closed to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.items import in_row_and_companion
+from tests.integration.ingest.watched_table import Connection, picture, run, user, value, watch
+from tests.integration.roles.cast import Stage
+from tests.integration.roles.items import watch_texts
+
+
+@pytest.fixture
+async def reader(stage: Stage) -> AsyncIterator[Connection]:
+    async with user(stage.reader) as connection:
+        yield connection
+
+
+async def let_read(stage: Stage, owner: Connection) -> None:
+    """What an owner grants to whoever searches his tables."""
+    await run(owner, f"grant usage on schema shop to {stage.cast.reader}")
+    await run(owner, f"grant select on all tables in schema shop to {stage.cast.reader}")
+
+
+async def refuses(connection: Connection, statement: str, *sqlstates: str) -> None:
+    with pytest.raises(psycopg.Error) as caught:
+        await run(connection, statement)
+    assert caught.value.sqlstate in (sqlstates or ("42501",)), (statement, caught.value)
+
+
+@in_row_and_companion
+async def test_it_reads_status_waits_and_searches(
+    stage: Stage, owner: Connection, reader: Connection, encoder: GatedEncoder, companion: str | None
+) -> None:
+    table = await watch_texts(owner, 5, companion=companion)
+    await let_read(stage, owner)
+    async with running_ingest(stage.worker, encoder):
+        await run(reader, """call sidecar.wait_embedded('shop.items', '{"id": 3}', timeout_ms => 20000)""")
+        await table.settle_right(encoder)
+        [(state, rows, embedded, query)] = await run(reader, "select state, rows, embedded, query from sidecar.status")
+        assert (state, rows, embedded) == ("up to date", 5, 5)
+        assert await value(reader, "select embedded from sidecar.status_exact('shop.items')") == 5
+    wanted = str(encoder.vector_of("title 3").tolist())
+    await run(reader, f"prepare nearest as {query}")
+    [nearest, *_] = await run(reader, f"execute nearest ('{wanted}')")
+    assert nearest[:2] == (3, "title 3")
+
+
+async def test_it_hears_why_a_row_is_not_embedded(
+    stage: Stage, owner: Connection, reader: Connection, encoder: GatedEncoder
+) -> None:
+    await run(owner, "create table shop.items (id bigint primary key, photo bytea)")
+    await run(owner, "insert into shop.items values (1, 'not a picture'), (2, %s)", picture(1))
+    table = await watch(owner, ["shop", "items"], ["photo"])
+    await let_read(stage, owner)
+    call = """call sidecar.wait_embedded('shop.items', '{"id": 1}', timeout_ms => 0)"""
+    with pytest.raises(psycopg.Error, match="was not embedded within 0 ms") as caught:
+        await run(reader, call)
+    assert caught.value.diag.message_hint == "The watch on embedding: no sidecar is running. See sidecar.status."
+    async with running_ingest(stage.worker, encoder, pictures=True):
+        await table.settle(20)
+    assert await run(reader, "select key, reason from sidecar.failures") == [({"id": 1}, "not_a_picture")]
+    with pytest.raises(psycopg.Error, match="cannot be embedded: not_a_picture") as caught:
+        await run(reader, call)
+    assert caught.value.sqlstate == "SC002"
+    await refuses(reader, call.replace("1}", "7}"), "02000")
+
+
+async def test_it_may_wait_only_for_rows_that_it_may_read(
+    stage: Stage, owner: Connection, reader: Connection, encoder: GatedEncoder
+) -> None:
+    table = await watch_texts(owner, 2)
+    async with running_ingest(stage.worker, encoder):
+        await table.settle_right(encoder)
+    call = """call sidecar.wait_embedded('shop.items'::regclass, '{"id": 2}', timeout_ms => 0)"""
+    await run(owner, f"grant usage on schema shop to {stage.cast.reader}")
+    await refuses(reader, call)
+    await let_read(stage, owner)
+    await run(reader, call)
+    await run(owner, "alter table shop.items enable row level security")
+    await run(owner, "create policy only_one on shop.items using (id = 1)")
+    await refuses(reader, call, "02000")
+
+
+FORBIDDEN = [
+    "select * from sidecar.ledger_1",
+    "select * from sidecar.events_1",
+    "select * from sidecar.dead_letters",
+    "select * from sidecar.scans",
+    "select * from sidecar.wake",
+    "update sidecar.watches set paused = true",
+    "insert into sidecar.progress (watch_id) values (1)",
+    "select nextval('sidecar.generation')",
+    "select sidecar.watch('shop.items', 'secret')",
+    "select sidecar.unwatch('shop.items')",
+    "select sidecar.pause()",
+    "select sidecar.retry('shop.items')",
+    "select sidecar.reembed('shop.items')",
+    "select sidecar.verify('shop.items')",
+    "select sidecar.follow_changes()",
+    "select sidecar.grant_reader('pg_monitor')",
+    "select sidecar.raise_generation()",
+    "select sidecar.report_breakage(1, 'x', 'y')",
+    "select sidecar.start_scan(1, 'backfill')",
+    "select sidecar.move_page(1, 1)",
+    "select secret from shop.items",
+    "create function sidecar.mine() returns int language sql as 'select 1'",
+]
+
+
+async def test_it_can_do_nothing_else(stage: Stage, owner: Connection, reader: Connection) -> None:
+    assert (await watch_texts(owner, 1)).watch_id == 1
+    for statement in FORBIDDEN:
+        await refuses(reader, statement)
+
+
+async def test_somebody_without_grants_can_do_nothing_at_all(stage: Stage, owner: Connection) -> None:
+    await watch_texts(owner, 1)
+    async with user(stage.stranger) as stranger:
+        for statement in ("select * from sidecar.status", "select sidecar.status_of(null, false)", *FORBIDDEN):
+            await refuses(stranger, statement)
+
+
+async def test_taking_the_grants_back_leaves_nothing(stage: Stage, owner: Connection, reader: Connection) -> None:
+    await watch_texts(owner, 1)
+    await run(owner, "select sidecar.revoke_grants(%s::text::regrole)", stage.cast.reader)
+    await refuses(reader, "select * from sidecar.status")
+    assert await run(owner, "select kind from sidecar.roles()") == [("worker",)]
+    left = """
+        select count(*) from pg_shdepend d join pg_roles r on r.oid = d.refobjid
+        join pg_database b on b.oid = d.dbid and b.datname = current_database()
+        where d.deptype = 'a' and r.rolname = %s
+    """
+    assert await value(owner, left, stage.cast.reader) == 0
