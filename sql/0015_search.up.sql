@@ -2,6 +2,8 @@
 
 -- hybrid_search takes a vector, whose type stands in the schema that pgvector was installed in.
 select set_config('search_path', 'pg_catalog, ' || quote_ident(sidecar.vector_schema()), true);
+-- Loads pgvector's library: until then only a superuser may name its settings in a function.
+select '[1]'::vector;
 
 -- The tsvector that is searched: a column of that type as it is, so that its GIN index serves; text columns joined with a
 -- space, NULLs skipped, in the very words of the GIN index that the documents tell people to create.
@@ -98,3 +100,4 @@ begin
 end $$;
 
 revoke all on all functions in schema sidecar from public;
+select sidecar.renew_grants();

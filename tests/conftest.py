@@ -42,6 +42,7 @@ _ON_EVERY_POSTGRES = (
     "integration/sql/test_migrations.py",
     "integration/sql/test_partitions.py",
     "integration/sql/test_triggers.py",
+    "integration/test_cookbook.py",
     "integration/test_documents.py",
     "integration/test_dump.py",
 )

@@ -22,6 +22,7 @@ from sidecar.config import Settings, load_settings
 from sidecar.errors import ConfigurationError, ModelError
 from sidecar.server import serve
 from tests.encoders import HashEncoder, TimedEncoder
+from tests.integration.word_encoder import WordEncoder
 
 
 class FragileEncoder(HashEncoder):
@@ -59,6 +60,8 @@ def _refuse_the_machine(_settings: Settings) -> NoReturn:
 def load(name: str, settings: Settings) -> Encoder:
     if name == "hash":
         return HashEncoder()
+    if name == "words":
+        return WordEncoder()
     if name == "slow":
         return TimedEncoder(view_ms=300)
     if name == "fragile":
