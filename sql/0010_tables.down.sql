@@ -1,4 +1,5 @@
 -- Undoes 0010_tables.up.sql: the functions it replaced are what they were.
+alter table sidecar.breakages replica identity default;
 drop function sidecar.count_leaf_indexes(sidecar.watches);
 
 create or replace function sidecar.index_statement(w sidecar.watches) returns text

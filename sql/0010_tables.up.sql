@@ -233,4 +233,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         from sidecar.tree_of(coalesce(w.companion, w.relation)) t where t.is_leaf and t.parent is not null;
 $$;
 
+-- It has no key, and a publication FOR ALL TABLES would let nobody delete from it.
+alter table sidecar.breakages replica identity full;
+
 revoke all on all functions in schema sidecar from public;

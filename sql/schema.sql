@@ -947,20 +947,13 @@ CREATE FUNCTION sidecar.forget_watch(watch_id integer) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-declare
-    w sidecar.watches;
 begin
-    select * into w from sidecar.watches x where x.id = forget_watch.watch_id for update skip locked;
+    perform from sidecar.watches w where w.id = forget_watch.watch_id for update skip locked;
     if not found then
         return false;
     end if;
-    begin
-        perform sidecar.release_companion(w);
-    exception when insufficient_privilege then
-        null; -- Another role's table: its trigger has nothing to do from now on.
-    end;
     perform sidecar.drop_queue(watch_id, keep_ledger => false);
-    delete from sidecar.watches x where x.id = forget_watch.watch_id;
+    delete from sidecar.watches w where w.id = forget_watch.watch_id;
     return true;
 exception when lock_not_available or deadlock_detected or insufficient_privilege then
     return false;
@@ -1437,8 +1430,7 @@ CREATE FUNCTION sidecar.may_count(relation regclass) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select has_schema_privilege(c.relnamespace, 'usage') and has_any_column_privilege(c.oid, 'select') and not row_security_active(c.oid)
-        from pg_class c where c.oid = relation;
+    select has_any_column_privilege(relation, 'select') and not row_security_active(relation);
 $$;
 
 CREATE FUNCTION sidecar.move_page(watch_id integer, max_rows integer) RETURNS bigint

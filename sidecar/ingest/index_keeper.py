@@ -33,9 +33,12 @@ LOCK_TIMEOUT_MS = 500  # of the steps that lock a table; concurrent ones wait fo
 
 @dataclass(frozen=True, slots=True)
 class IndexState:
-    """`steps` are the statements that are left to run for a valid index."""
+    """`steps` are the statements that are left to run for a valid index, by `owner` alone."""
 
     steps: list[str]
+    owner: str
+    is_owner: bool
+    may_become_owner: bool
     building: bool
     has_vectors: bool
     has_backlog: bool
@@ -45,13 +48,18 @@ class IndexState:
         """Vectors are there, the first backlog is done, and no valid index stands or is being built."""
         return bool(self.steps) and self.has_vectors and not (self.building or self.has_backlog)
 
+    @property
+    def script(self) -> str:
+        return "; ".join(self.steps) + ";"
+
 
 class IndexKeeper:
     """`look_after` is called now and then for every watch."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._refused: dict[int, list[str]] = {}  # watch → the steps that it may not take
+        self._refused: dict[int, list[str]] = {}  # watch → steps that Postgres refused; others are tried
+        self._not_owned: set[int] = set()  # watches whose owner was asked to run the steps
 
     async def look_after_all(self) -> None:
         """Builds what is due, one after another. Raises DatabaseUnavailable."""
@@ -61,17 +69,32 @@ class IndexKeeper:
                     await self._look_after(watch)
                 except WatchChanged:
                     self._context.catalogue.stale = True
-                except StatementRejected as error:
-                    logger.warning("cannot build the index of %s: %s. %s", watch.label, error, error.hint or "")
 
     async def _look_after(self, watch: Watch) -> None:
         async with self._context.database.connection() as connection:
             state = await _state_of(connection, watch)
-        if state is not None and state.is_due and state.steps != self._refused.get(watch.id):
+        if state is None or not state.is_due or state.steps == self._refused.get(watch.id):
+            return
+        if not (state.is_owner or state.may_become_owner):
+            self._ask_owner(watch, state)
+            return
+        try:
             await self._build(watch)
+        except StatementRejected as error:
+            self._refused[watch.id] = state.steps
+            hint = error.hint or f"Let {state.owner} run: {state.script}"
+            logger.warning("cannot build the index of %s: %s. %s", watch.label, error, hint)
+
+    def _ask_owner(self, watch: Watch, state: IndexState) -> None:
+        """Once; a grant or the owner's own build is noticed."""
+        if watch.id not in self._not_owned:
+            self._not_owned.add(watch.id)
+            logger.warning(
+                "the index of %s is the owner's to build. Let %s run: %s", watch.label, state.owner, state.script
+            )
 
     async def _build(self, watch: Watch) -> None:
-        connection = await connect(self._context.database.url)
+        connection = await connect(self._context.database.direct_url)
         yielding = asyncio.create_task(self._yield_to_users(connection.get_server_pid()), name=f"yield-{watch.id}")
         try:
             with translated():
@@ -99,22 +122,14 @@ class IndexKeeper:
         state = await _state_of(connection, watch)  # another sidecar may just have ended its build
         if state is None or not state.is_due:
             return
-        for number, step in enumerate(state.steps):
-            try:
-                await _take(connection, watch, step)
-            except StatementRejected as error:
-                self._refused[watch.id] = state.steps[number:]
-                hint = f"Let the owner of the table run: {'; '.join(state.steps[number:])};"
-                raise StatementRejected(error.message, error.sqlstate, hint) from error
+        if not state.is_owner:
+            await connection.execute(statement("become"), state.owner)
+        for step in state.steps:
+            logger.info("building the index of %s: %s", watch.label, step)
+            is_concurrent = step.split(maxsplit=3)[2] == "concurrently"
+            await connection.execute(statement("set_lock_timeout"), "0" if is_concurrent else f"{LOCK_TIMEOUT_MS}ms")
+            await connection.execute(step)
         logger.info("the index of %s is ready", watch.label)
-
-
-async def _take(connection: Connection, watch: Watch, step: str) -> None:
-    logger.info("building the index of %s: %s", watch.label, step)
-    is_concurrent = step.split(maxsplit=3)[2] == "concurrently"
-    with translated():
-        await connection.execute(statement("set_lock_timeout"), "0" if is_concurrent else f"{LOCK_TIMEOUT_MS}ms")
-        await connection.execute(step)
 
 
 async def _state_of(connection: Connection, watch: Watch) -> IndexState | None:

@@ -86,7 +86,7 @@ class _Locked:
 
 
 class WriteSuppressed(DatabaseError):
-    """A locked row did not come back from the write: a BEFORE trigger of the user's swallowed it."""
+    """A locked row did not come back from the write as written: a BEFORE trigger of the user's swallowed or changed it."""
 
 
 async def complete(
@@ -250,7 +250,7 @@ async def _clear_vectors(
 
 def _suppressed(results: Sequence[Result]) -> WriteSuppressed:
     keys = ", ".join(str(r.key) for r in results[:3])
-    return WriteSuppressed(f"a trigger on the table swallowed the write of a vector; the row is among: {keys}")
+    return WriteSuppressed(f"a trigger on the table swallowed or changed a vector; the row is among: {keys}")
 
 
 async def _settle_failures(connection: Connection, watch: Watch, results: Iterable[Result], has_failures: bool) -> None:

@@ -202,7 +202,7 @@ where sha256({vector_send}(h.{target})) = l.vector_digest
 -- do not tell that order: events of scans, retries and delays take theirs without the row's lock, perhaps above that of an
 -- edit which commits later. A tombstone takes a new generation, above every event in hand that may have read the row.
 -- Only keys that passed get their vector, and lose their events. Rows are locked by lock_rows: fewer are written
--- if a BEFORE trigger of the user's suppresses one.
+-- if a BEFORE trigger of the user's suppresses one, or puts another vector in its place.
 -- `(… in (…)) is true` is looked up in a hash table; a join of these few rows would be a nested loop, in the square of them.
 -- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 vectors (NULL: none to write), $6 versions of the
 -- ledger entries as read (NULL: there was none), $7 events to delete (by generation, never by key), $8 for each of them the
@@ -225,13 +225,13 @@ with wanted as materialized (
     update {table} t set {target} = v.embedding
     from unnest($5::{vector}[], {keys:10}) with ordinality as v(embedding, {k}, position)
     where {is_row:t,v} and v.embedding is not null and (v.position in (select p.position from passed p)) is true
-    returning 1
+    returning t.{target} {vector_equals} v.embedding as kept
 ), deleted as (
     delete from {events} e using unnest($7::bigint[], $8::bigint[]) as d(gen, needs)
     where e.gen = d.gen and e.lease_token = $9 and (d.needs is null or d.needs in (select p.event_gen from passed p))
     returning e.gen, e.backfill, e.enqueued_at
 )
-select (select array_agg(p.event_gen) from passed p) as passed, (select count(*) from written) as written,
+select (select array_agg(p.event_gen) from passed p) as passed, (select count(*) from written r where r.kept) as written,
        (select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) from deleted d
         where not d.backfill and (d.gen in (select w.event_gen from wanted w where w.vector_digest is not null)) is true) as lags_ms
 
@@ -276,7 +276,11 @@ select (select array_agg(p.event_gen) from passed p) as passed, (select count(*)
         where not d.backfill and (d.gen in (select w.event_gen from wanted w where w.vector_digest is not null)) is true) as lags_ms
 
 -- name: clear_vectors_in_row
-update {table} t set {target} = null from unnest({keys:1}) as u({k}) where {is_row:t,u}
+-- Returns a row for each that has no vector now: a BEFORE trigger of the user's may put it back.
+with cleared as (
+    update {table} t set {target} = null from unnest({keys:1}) as u({k}) where {is_row:t,u} returning t.{target} is null as is_gone
+)
+select from cleared c where c.is_gone
 
 -- name: clear_vectors_in_companion
 delete from {home} c using unnest({keys:1}) as u({k}) where {is_row:c,u}
@@ -539,8 +543,9 @@ select version_num from sidecar.alembic_version
 select current_setting('max_prepared_transactions')::integer = 0
 
 -- name: waits_for_build
--- Whether a user's statement waits for the backend $1, which builds an index.
-select exists (select from pg_stat_activity a where a.wait_event_type = 'Lock' and $1::integer = any (pg_blocking_pids(a.pid)))
+-- Whether a user's statement waits for the backend $1, which builds an index. (pg_stat_activity hides the waits of others
+-- from a role with few rights.)
+select exists (select from pg_locks l where not l.granted and l.pid <> $1::integer and $1::integer = any (pg_blocking_pids(l.pid)))
 
 -- name: cancel_build
 select pg_cancel_backend($1::integer)
@@ -548,10 +553,12 @@ select pg_cancel_backend($1::integer)
 -- name: index_state
 -- What is left to do for the index, and whether it is time: vectors are there, the first backlog is done, nobody builds.
 select array(select s.step from sidecar.index_steps(w) with ordinality s(step, number) order by s.number) as steps,
+       pg_get_userbyid(c.relowner) as owner, pg_has_role(c.relowner, 'usage') as is_owner,
+       pg_has_role(c.relowner, case when current_setting('server_version_num')::integer >= 160000 then 'set' else 'member' end) as may_become_owner,
        exists (select from pg_stat_progress_create_index p join sidecar.tree_of(coalesce(w.companion, w.relation)) t on t.home = p.relid) as building,
        exists (select from {home} h where h.{target} is not null) as has_vectors,
        exists (select from {events} e where e.backfill) as has_backlog
-from sidecar.watches w
+from sidecar.watches w join pg_class c on c.oid = coalesce(w.companion, w.relation)
 where w.id = $1
 
 -- name: status
@@ -562,6 +569,10 @@ from sidecar.status s
 -- name: set_lock_timeout
 -- $1 with its unit.
 select set_config('lock_timeout', $1, false)
+
+-- name: become
+-- For the rest of the session. $1 a role.
+select set_config('role', $1, false)
 
 -- name: failures
 select f.relation::text, f.target, f.key::text, f.reason, f.message, f.attempts, f.at from sidecar.failures f order by f.at desc limit $1

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sidecar.errors import WatchChanged
 from sidecar.postgres.events import Key
 from sidecar.postgres.watches import Watch
 
@@ -41,7 +42,10 @@ class Row:
 async def read_rows(
     database: Database, watch: Watch, keys: Sequence[Key], max_bytes: int, max_row_bytes: int
 ) -> AsyncIterator[list[Row]]:
-    """Yields the rows of all `keys`, in order, in lists of about `max_bytes`. No snapshot is held in between."""
+    """Yields the rows of all `keys`, in order, in lists of about `max_bytes`. No snapshot is held in between.
+
+    Raises WatchChanged where a key has several rows.
+    """
     rest = list(keys)
     while rest:
         async with database.connection() as connection:
@@ -54,6 +58,8 @@ async def _read_page(
     connection: Connection, watch: Watch, keys: Sequence[Key], max_bytes: int, max_row_bytes: int
 ) -> list[Row]:
     records = await connection.fetch(watch.sql("read_rows"), max_bytes, max_row_bytes, *columns_of(keys))
+    if len(records) != len(keys):
+        raise WatchChanged(f"{watch.label} has several rows with one key: another table inherits from it")
     page = []
     for key, record in zip(keys, records, strict=True):
         fits = record["size_bytes"] is None or record["size_bytes"] > max_row_bytes or record["content"] is not None

@@ -81,7 +81,8 @@ def test_the_documented_query_uses_the_index_verbatim_under_default_settings(
     assert not {"Sort", "Seq Scan"} & {node["Node Type"] for node in nodes}, nodes
     found = run(committed, query.replace("$1", "%s"), vector)
     assert len(found) == 10
-    assert 77 in {row[0] for row in found}
+    # An HNSW index may miss a row; but every neighbour shares one of the two vectors that row 77 is the sum of.
+    assert all(row[0] % 100 == 77 or row[0] // 100 % 20 == 0 for row in found), found
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,98 @@
+"""Columns that a vector may be made of: each type that holds text, domains, and generated columns."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.items import in_row_and_companion
+from tests.integration.ingest.watched_table import Connection, picture, run, watch
+
+TEXTS = {
+    "varchar": "varchar(40)",
+    "char": "char(40)",
+    "name": "name",
+    "domain": "headline",
+    "collated": 'text collate "C"',
+}
+GENERATED = {
+    "stored": "text generated always as (upper(brand) || coalesce(' ' || title, '')) stored",
+    "virtual": "text generated always as (upper(brand) || coalesce(' ' || title, '')) virtual",
+}
+
+
+@pytest.mark.parametrize("type_", TEXTS.values(), ids=TEXTS)
+async def test_any_type_that_is_text_may_be_a_source(
+    database_url: str, db: Connection, encoder: GatedEncoder, type_: str
+) -> None:
+    await run(db, "create domain one_line as varchar(60) check (value !~ '\\n'); ")
+    await run(db, "create domain headline as one_line not null check (value <> 'forbidden')")
+    await run(db, f"create table items (id bigint primary key, title {type_}, brand varchar)")
+    await run(db, "insert into items values (1, 'there before', 'x'), (2, 'it''s', null), (3, '', '')")
+    alone = await watch(db, ["items"], ["title"])
+    both = await watch(db, ["items"], ["title", "brand"], target="both_embedding")
+    async with running_ingest(database_url, encoder):
+        await run(db, "insert into items values (4, 'came later', 'y')")
+        await run(db, "update items set title = 'It''s' where id = 2")
+        await run(db, "update items set brand = 'z' where id = 1")
+        for table in (alone, both):
+            await table.settle_right(encoder)
+            assert await table.failures() == {}
+        assert await alone.ledger_hash((3,)) == "empty"
+
+
+async def test_a_domain_over_bytea_holds_pictures(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+    await run(db, "create domain file as bytea check (octet_length(value) < 100000); create domain photo as file")
+    await run(db, "create table items (id bigint primary key, photo photo)")
+    table = await watch(db, ["items"], ["photo"])
+    async with running_ingest(database_url, encoder, pictures=True, decode_processes=1):
+        await run(db, "insert into items values (1, %s), (2, null)", picture(1))
+        await table.settle_right(encoder)
+    assert encoder.views == 1
+
+
+@in_row_and_companion
+@pytest.mark.parametrize("generated", GENERATED.values(), ids=GENERATED)
+async def test_a_generated_column_follows_the_columns_it_is_made_of(
+    database_url: str, db: Connection, encoder: GatedEncoder, generated: str, companion: str | None
+) -> None:
+    if generated.endswith("virtual") and db.info.server_version < 180000:
+        pytest.skip("virtual generated columns came with Postgres 18")
+    columns = f"id bigint primary key, brand text, title text, words {generated}, price integer default 0"
+    await run(db, f"create table items ({columns})")
+    await run(
+        db, "insert into items (id, brand, title) select i, 'brand ' || i, 'title ' || i from generate_series(1, 5) i"
+    )
+    table = await watch(db, ["items"], ["words"], companion=companion)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        encoder.texts.clear()
+        await run(db, "update items set title = null where id = 1")
+        await run(db, "update items set brand = null where id = 2")
+        await run(db, "update items set brand = upper(brand), price = 1")
+        await run(db, "insert into items (id, brand) values (6, 'new')")
+        await table.settle_right(encoder)
+        assert encoder.texts == {"BRAND 1": 1, "NEW": 1}
+
+
+@pytest.mark.parametrize("type_", ["json", "jsonb", "xml", "mood", "integer", "tsvector", "text[]", "pair"])
+async def test_other_types_are_refused_with_the_recipe_for_them(db: Connection, type_: str) -> None:
+    await run(db, "create type mood as enum ('good'); create type pair as (x text, y text)")
+    await run(db, f"create table items (id bigint primary key, title {type_})")
+    with pytest.raises(psycopg.errors.DatatypeMismatch, match="holds neither text nor pictures") as caught:
+        await watch(db, ["items"], ["title"])
+    assert "text generated always as" in (caught.value.diag.message_hint or "")
+
+
+async def test_the_recipe_for_json_works(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+    await run(db, "create table items (id bigint primary key, doc jsonb)")
+    await run(db, "insert into items values (1, '{\"title\": \"a text\"}'), (2, '{}')")
+    await run(db, "alter table items add column title text generated always as (doc->>'title') stored")
+    table = await watch(db, ["items"], ["title"])
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        await run(db, 'update items set doc = \'{"title": "another"}\'')
+        await table.settle_right(encoder)
+    assert encoder.texts == {"a text": 1, "another": 2}

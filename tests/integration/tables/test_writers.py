@@ -1,0 +1,100 @@
+"""Every way to write rows: what fires the triggers is embedded at once, what does not is found by the sweep."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.items import in_row_and_companion
+from tests.integration.ingest.watched_table import Connection, WatchedTable, run, watch
+from tests.integration.tables.sweeping import sweep, until_clean
+
+STATEMENTS = (
+    "insert into items values (1, 'mended'), (100, 'new') on conflict (id) do update set title = excluded.title",
+    "insert into items values (2, 'not this'), (101, 'new too') on conflict do nothing",
+    """
+    merge into items t using (values (3, 'merged'), (4, null), (102, 'inserted')) as s(id, title) on t.id = s.id
+        when matched and s.title is null then delete
+        when matched then update set title = s.title
+        when not matched then insert (id, title) values (s.id, s.title)
+    """,
+    "update items t set title = s.title from (values (5, 'from'), (6, 'from')) s(id, title) where s.id = t.id",
+    "delete from items t using (values (7), (8)) s(id) where s.id = t.id",
+    "with gone as (delete from items where id = 9 returning title) insert into items select 109, title from gone",
+    """
+    with moved as (update items set id = id + 200 where id in (10, 11) returning id)
+    update items t set title = 'beside' from moved where t.id = moved.id - 190
+    """,
+    "do $$ begin for i in 1..5 loop insert into items values (300 + i, 'loop ' || i); end loop; end $$",
+)
+SHAPES = {
+    "table": "create table items (id bigint primary key, title text)",
+    "partitioned": "create table items (id bigint primary key, title text) partition by range (id)",
+    "unlogged": "create unlogged table items (id bigint primary key, title text)",
+}
+
+
+async def make(db: Connection, shape: str, companion: str | None = None) -> WatchedTable:
+    await run(db, SHAPES[shape])
+    if shape == "partitioned":
+        await run(db, "create table items_low partition of items for values from (0) to (8)")
+        await run(db, "create table items_high partition of items for values from (8) to (1000)")
+    await run(db, "insert into items select i, 'title ' || i from generate_series(1, 20) i")
+    return await watch(db, ["items"], ["title"], companion=companion)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_every_statement_that_writes_is_followed(
+    database_url: str, db: Connection, encoder: GatedEncoder, shape: str
+) -> None:
+    table = await make(db, shape)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        for statement in STATEMENTS:
+            await run(db, statement)
+            await table.settle_right(encoder)
+        async with db.cursor().copy("copy items (id, title) from stdin") as copy:
+            for i in range(500, 520):
+                await copy.write_row((i, f"copied {i}"))
+        await table.settle_right(encoder)
+        await until_clean(db, table)
+        assert await table.failures() == {}
+
+
+@pytest.mark.parametrize("shape", ["table", "partitioned"])
+@in_row_and_companion
+async def test_what_is_loaded_as_a_replica_is_found_by_the_sweep(
+    database_url: str, db: Connection, encoder: GatedEncoder, shape: str, companion: str | None
+) -> None:
+    """As pglogical and other tools load: no ordinary trigger fires."""
+    table = await make(db, shape, companion)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        await run(db, "set session_replication_role = replica")
+        async with db.cursor().copy("copy items (id, title) from stdin") as copy:
+            for i in range(500, 520):
+                await copy.write_row((i, f"copied {i}"))
+        await run(db, "insert into items values (600, 'inserted')")
+        await run(db, "delete from items where id < 5")
+        await run(db, "update items set id = id + 700 where id in (5, 6)")
+        await run(db, "reset session_replication_role")
+        assert await table.count("events") == 0
+        await sweep(db, table, encoder)
+        await until_clean(db, table)
+
+
+@in_row_and_companion
+async def test_truncate_and_load_in_one_transaction(
+    database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
+) -> None:
+    table = await make(db, "table", companion)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        async with db.transaction():
+            await run(db, "truncate items")
+            async with db.cursor().copy("copy items (id, title) from stdin") as copy:
+                for i in range(10, 30):
+                    await copy.write_row((i, f"title {i if i % 2 else -i}"))
+        await table.settle_right(encoder)
+        await until_clean(db, table)
