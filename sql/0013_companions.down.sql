@@ -186,4 +186,4 @@ drop function sidecar.share_like(regclass, regclass);
 delete from sidecar.scans where purpose = 'move';
 alter table sidecar.scans drop constraint scans_purpose_check,
     add constraint scans_purpose_check check (purpose in ('clear', 'backfill', 'sweep', 'verify'));
-alter table sidecar.watches drop column moved_from, drop column companion_view;
+alter table sidecar.watches drop column moved_fingerprint, drop column moved_from, drop column companion_view;

@@ -2,7 +2,8 @@
 
 alter table sidecar.watches
     add column companion_view regclass,             -- joins watched table and companion; NULL: there is none
-    add column moved_from regclass;                 -- the former home of the vectors, which still has them
+    add column moved_from regclass,                 -- the former home of the vectors, which still has them
+    add column moved_fingerprint text;              -- and their space: vectors of another one do not follow
 
 -- `move` carries vectors from the former home to the new one, before the backfill looks at the rows.
 alter table sidecar.scans drop constraint scans_purpose_check,
@@ -159,9 +160,13 @@ declare
     old_ledger constant text := format('sidecar.former_%s', saved.id);
     new_home constant regclass := coalesce(saved.companion, saved.relation);
     old_home constant regclass := coalesce(former.companion, former.relation);
+    is_under_way boolean := false;
     worker regrole;
 begin
-    if to_regclass(old_ledger) is not null and former.moved_from = new_home then
+    if to_regclass(old_ledger) is not null then
+        execute format('select exists (select from %s)', old_ledger) into is_under_way;
+    end if;
+    if is_under_way and former.moved_from = new_home and former.moved_fingerprint = former.fingerprint then
         -- Back again. What was written meanwhile goes by its digest, so an entry of the one or the other is as good.
         execute format('insert into sidecar.former_%1$s select * from sidecar.ledger_%1$s on conflict do nothing', saved.id);
         perform sidecar.rename_ledger(saved.id, 'former', 'ledger');
@@ -169,7 +174,7 @@ begin
         return;
     end if;
     perform sidecar.rename_ledger(saved.id, 'ledger', 'former');
-    update sidecar.watches x set moved_from = old_home where x.id = saved.id;
+    update sidecar.watches x set moved_from = old_home, moved_fingerprint = saved.fingerprint where x.id = saved.id;
     perform sidecar.start_scan(saved.id, 'move');
     for worker in select r.role from sidecar.roles() r
                   where r.kind = 'worker' and exists (select from pg_attribute a
@@ -202,8 +207,7 @@ begin
     -- Not where vectors of another space are wanted by now, nor where the former home has been dropped.
     if to_regclass(format('sidecar.former_%s', w.id)) is not null
             and exists (select from pg_attribute a where a.attrelid = w.moved_from and a.attname = w.target and not a.attisdropped)
-            and not exists (select from sidecar.scans c join sidecar.scans m using (watch_id)
-                            where c.watch_id = w.id and c.purpose = 'clear' and m.purpose = 'move' and c.started_at >= m.started_at) then
+            and w.fingerprint = w.moved_fingerprint then
         execute format($sql$
             with page as (
                 delete from sidecar.former_%1$s f where f.ctid = any (array(select x.ctid from sidecar.former_%1$s x limit $1)) returning f.*
@@ -373,11 +377,22 @@ begin
     return saved.id;
 end $$;
 
--- A ledger tells of vectors in one place. Where they go to another one, it is put aside for the move.
+-- A ledger tells of vectors in one place and of one space. Where they go to another place, it is put aside for the move.
 create function sidecar.prepare_ledger(former sidecar.watches, saved sidecar.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    has_vectors boolean;
 begin
-    if former.companion is not distinct from saved.companion or to_regclass(format('sidecar.ledger_%s', saved.id)) is null then
+    if to_regclass(format('sidecar.ledger_%s', saved.id)) is null then
+        return;
+    elsif saved.fingerprint is null then -- unwatched after a reembed, before the old vectors were cleared
+        execute format('select exists (select from sidecar.ledger_%s l where l.vector_digest is not null)', saved.id) into has_vectors;
+        execute format('drop table sidecar.ledger_%s', saved.id);
+        if has_vectors then
+            perform sidecar.start_scan(saved.id, 'clear');
+        end if;
+        return;
+    elsif former.companion is not distinct from saved.companion then
         return;
     end if;
     perform sidecar.start_move(former, saved);

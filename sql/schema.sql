@@ -23,6 +23,7 @@ CREATE TABLE sidecar.watches (
     unwatched_at timestamp with time zone,
     companion_view regclass,
     moved_from regclass,
+    moved_fingerprint text,
     rows_per_s double precision,
     CONSTRAINT watches_check CHECK (((cardinality(key_columns) >= 1) AND (cardinality(key_columns) = cardinality(key_types)))),
     CONSTRAINT watches_check1 CHECK (((kind = 'text'::text) OR (cardinality(source) = 1))),
@@ -947,13 +948,20 @@ CREATE FUNCTION sidecar.forget_watch(watch_id integer) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+    w sidecar.watches;
 begin
-    perform from sidecar.watches w where w.id = forget_watch.watch_id for update skip locked;
+    select * into w from sidecar.watches x where x.id = forget_watch.watch_id for update skip locked;
     if not found then
         return false;
     end if;
+    begin
+        perform sidecar.release_companion(w);
+    exception when insufficient_privilege then
+        null; -- Another role's table: its trigger has nothing to do from now on.
+    end;
     perform sidecar.drop_queue(watch_id, keep_ledger => false);
-    delete from sidecar.watches w where w.id = forget_watch.watch_id;
+    delete from sidecar.watches x where x.id = forget_watch.watch_id;
     return true;
 exception when lock_not_available or deadlock_detected or insufficient_privilege then
     return false;
@@ -1430,7 +1438,8 @@ CREATE FUNCTION sidecar.may_count(relation regclass) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select has_any_column_privilege(relation, 'select') and not row_security_active(relation);
+    select has_schema_privilege(c.relnamespace, 'usage') and has_any_column_privilege(c.oid, 'select') and not row_security_active(c.oid)
+        from pg_class c where c.oid = relation;
 $$;
 
 CREATE FUNCTION sidecar.move_page(watch_id integer, max_rows integer) RETURNS bigint
@@ -1449,8 +1458,7 @@ begin
     -- Not where vectors of another space are wanted by now, nor where the former home has been dropped.
     if to_regclass(format('sidecar.former_%s', w.id)) is not null
             and exists (select from pg_attribute a where a.attrelid = w.moved_from and a.attname = w.target and not a.attisdropped)
-            and not exists (select from sidecar.scans c join sidecar.scans m using (watch_id)
-                            where c.watch_id = w.id and c.purpose = 'clear' and m.purpose = 'move' and c.started_at >= m.started_at) then
+            and w.fingerprint = w.moved_fingerprint then
         execute format($sql$
             with page as (
                 delete from sidecar.former_%1$s f where f.ctid = any (array(select x.ctid from sidecar.former_%1$s x limit $1)) returning f.*
@@ -1582,8 +1590,19 @@ CREATE FUNCTION sidecar.prepare_ledger(former sidecar.watches, saved sidecar.wat
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+    has_vectors boolean;
 begin
-    if former.companion is not distinct from saved.companion or to_regclass(format('sidecar.ledger_%s', saved.id)) is null then
+    if to_regclass(format('sidecar.ledger_%s', saved.id)) is null then
+        return;
+    elsif saved.fingerprint is null then -- unwatched after a reembed, before the old vectors were cleared
+        execute format('select exists (select from sidecar.ledger_%s l where l.vector_digest is not null)', saved.id) into has_vectors;
+        execute format('drop table sidecar.ledger_%s', saved.id);
+        if has_vectors then
+            perform sidecar.start_scan(saved.id, 'clear');
+        end if;
+        return;
+    elsif former.companion is not distinct from saved.companion then
         return;
     end if;
     perform sidecar.start_move(former, saved);
@@ -2117,9 +2136,13 @@ declare
     old_ledger constant text := format('sidecar.former_%s', saved.id);
     new_home constant regclass := coalesce(saved.companion, saved.relation);
     old_home constant regclass := coalesce(former.companion, former.relation);
+    is_under_way boolean := false;
     worker regrole;
 begin
-    if to_regclass(old_ledger) is not null and former.moved_from = new_home then
+    if to_regclass(old_ledger) is not null then
+        execute format('select exists (select from %s)', old_ledger) into is_under_way;
+    end if;
+    if is_under_way and former.moved_from = new_home and former.moved_fingerprint = former.fingerprint then
         -- Back again. What was written meanwhile goes by its digest, so an entry of the one or the other is as good.
         execute format('insert into sidecar.former_%1$s select * from sidecar.ledger_%1$s on conflict do nothing', saved.id);
         perform sidecar.rename_ledger(saved.id, 'former', 'ledger');
@@ -2127,7 +2150,7 @@ begin
         return;
     end if;
     perform sidecar.rename_ledger(saved.id, 'ledger', 'former');
-    update sidecar.watches x set moved_from = old_home where x.id = saved.id;
+    update sidecar.watches x set moved_from = old_home, moved_fingerprint = saved.fingerprint where x.id = saved.id;
     perform sidecar.start_scan(saved.id, 'move');
     for worker in select r.role from sidecar.roles() r
                   where r.kind = 'worker' and exists (select from pg_attribute a

@@ -1,0 +1,233 @@
+"""Vectors move from the row to a companion and back, and are not made again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sidecar.postgres import scans
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.items import insert_titles, make_texts
+from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, value, watch
+from tests.waiting import wait_until_async
+
+WAYS = [(None, "vectors"), ("vectors", None), ("vectors", "others")]
+each_way = pytest.mark.parametrize(("before", "after"), WAYS, ids=["out of the row", "into the row", "to another"])
+
+
+async def move(db: Connection, companion: str | None, **options: Any) -> WatchedTable:
+    return await watch(db, ["items"], ["title"], companion=companion, replace=True, **options)
+
+
+async def embed_all(database_url: str, table: WatchedTable, encoder: GatedEncoder) -> None:
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+    encoder.texts.clear()
+
+
+@each_way
+async def test_nothing_is_encoded_again(
+    database_url: str, db: Connection, encoder: GatedEncoder, before: str | None, after: str | None
+) -> None:
+    rows = 2 * scans.MOVE_PAGE_ROWS + 7
+    table = await make_texts(db, rows, companion=before)
+    await run(db, "insert into items values (5001, null), (5002, '')")
+    await embed_all(database_url, table, encoder)
+    table = await move(db, after)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        assert encoder.texts == {}
+        assert await value(db, "select embedded from sidecar.status_exact('items')") == rows
+        await insert_titles(db, 6000, 6003)
+        await run(db, "update items set title = 'new' where id = 1")
+        await run(db, "delete from items where id = 2")
+        await table.settle_right(encoder)
+    assert sum(encoder.texts.values()) == 5
+    assert await table.count("former") == 0
+    assert sum(v is not None for v in (await table.vectors()).values()) == rows + 4 - 1
+
+
+@each_way
+async def test_what_changed_meanwhile_is_encoded_and_only_that(
+    database_url: str, db: Connection, encoder: GatedEncoder, before: str | None, after: str | None
+) -> None:
+    """Also where the change comes after the move began, in a row that has not moved yet."""
+    table = await make_texts(db, 50, companion=before)
+    await embed_all(database_url, table, encoder)
+    await run(db, "select sidecar.unwatch('items')")
+    await run(db, "update items set title = 'unseen' where id = 1")
+    await run(db, "delete from items where id = 2")
+    table = await move(db, after)
+    await run(db, "update items set title = 'seen' where id = 3")
+    await run(db, "update items set title = null where id = 4")
+    await run(db, "update items set id = 100 where id = 5")
+    await run(db, "delete from items where id = 6")
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+    assert set(encoder.texts) == {"unseen", "seen", "title 5"}
+
+
+async def test_search_goes_to_the_new_place_at_once_and_status_tells_how_much_is_there(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db, 20)
+    await embed_all(database_url, table, encoder)
+    query = "select query, embedded, pending, coverage from sidecar.status"
+    assert "order by embedding" in (await run(db, query))[0][0]
+    table = await move(db, "vectors")
+    [(statement, embedded, pending, coverage)] = await run(db, query)
+    assert "from public.vectors e join public.items t" in statement
+    assert (embedded, pending, coverage) == (0, 20, 0)
+    await run(db, f"prepare nearest as {statement}")
+    wanted = str(encoder.vector_of("title 7").tolist())
+    assert await run(db, f"execute nearest ('{wanted}')") == []
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+    assert (await run(db, f"execute nearest ('{wanted}')"))[0][0] == 7
+    assert (await run(db, query))[0][1:] == (20, 0, 100)
+
+
+async def test_there_and_back_before_it_has_moved(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+    table = await make_texts(db, 30)
+    await embed_all(database_url, table, encoder)
+    await move(db, "vectors")
+    await run(db, "select sidecar.move_page(1, 10)")
+    table = await move(db, None)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+    assert encoder.texts == {}
+    assert await value(db, "select to_regclass('sidecar.former_1')") is None
+
+
+async def test_there_and_back_after_it_has_moved_clears_what_is_stale(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    """The column still has the vectors of then."""
+    table = await make_texts(db, 10)
+    await embed_all(database_url, table, encoder)
+    table = await move(db, "vectors")
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        await run(db, "update items set title = 'changed' where id = 1")
+        await run(db, "update items set title = null where id = 2")
+        await table.settle_right(encoder)
+        encoder.texts.clear()
+        table = await move(db, None)
+        await table.settle_right(encoder)
+    assert encoder.texts == {}
+
+
+async def test_vectors_of_another_space_do_not_move(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+    table = await make_texts(db, 10)
+    await embed_all(database_url, table, encoder)
+    table = await move(db, "vectors", model="another")
+    other = GatedEncoder("another")
+    async with running_ingest(database_url, other):
+        await table.settle_right(other)
+    assert other.texts["title 1"] == 1
+
+
+@each_way
+@pytest.mark.parametrize("reembed_first", [True, False])
+async def test_nor_where_the_model_is_changed_beside_it(
+    database_url: str,
+    db: Connection,
+    encoder: GatedEncoder,
+    before: str | None,
+    after: str | None,
+    reembed_first: bool,
+) -> None:
+    """The old vectors were to be cleared, and stand in both places."""
+    table = await make_texts(db, 10, companion=before)
+    await embed_all(database_url, table, encoder)
+    if reembed_first:
+        await run(db, "select sidecar.reembed('items', model => 'any')")
+    table = await move(db, after)
+    if not reembed_first:
+        await run(db, "select sidecar.reembed('items', model => 'any')")
+    other = GatedEncoder("another")
+    async with running_ingest(database_url, other):
+        await table.settle_right(other)
+
+
+async def test_an_unwatched_table_whose_vectors_were_to_be_cleared_is_cleared_when_it_is_watched_again(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db, 10)
+    await embed_all(database_url, table, encoder)
+    await run(db, "select sidecar.reembed('items', model => 'any')")
+    await run(db, "select sidecar.unwatch('items')")
+    table = await watch(db, ["items"], ["title"])
+    other = GatedEncoder("another")
+    async with running_ingest(database_url, other):
+        await table.settle_right(other)
+
+
+async def test_a_former_home_that_is_dropped_too_early_costs_encoding(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db, 10)
+    await embed_all(database_url, table, encoder)
+    table = await move(db, "vectors")
+    await run(db, "alter table items drop column embedding")
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+    assert sum(encoder.texts.values()) == 10
+
+
+async def test_the_former_home_can_go_when_all_has_moved(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    heard: list[str] = []
+    db.add_notice_handler(lambda d: heard.append(f"{d.message_primary} {d.message_hint}"))
+    table = await make_texts(db, 10)
+    await embed_all(database_url, table, encoder)
+    table = await move(db, "vectors")
+    [said] = [said for said in heard if " move from " in said]
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        await run(db, said.rpartition(": ")[2])
+        await insert_titles(db, 100, 101)
+        await table.settle_right(encoder)
+        table = await move(db, None)
+        await table.settle_right(encoder)
+        await run(db, "drop table vectors cascade")
+        await insert_titles(db, 200, 201)
+        await table.settle_right(encoder)
+    assert sum(encoder.texts.values()) == 4
+
+
+async def test_a_locked_row_does_not_hold_up_the_others(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db, 20, companion="vectors")
+    await embed_all(database_url, table, encoder)
+    table = await move(db, None)
+    async with user(database_url, autocommit=False) as locker:
+        await run(locker, "select from items where id = 5 for update")
+        async with running_ingest(database_url, encoder):
+
+            async def others_are_there() -> bool:
+                return bool(await value(db, "select count(embedding) = 19 from items"))
+
+            await wait_until_async(others_are_there, "the other vectors")
+            await locker.rollback()
+            await table.settle_right(encoder)
+
+
+async def test_crashing_on_the_way_loses_nothing(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+    table = await make_texts(db, 3 * scans.MOVE_PAGE_ROWS)
+    await embed_all(database_url, table, encoder)
+    table = await move(db, "vectors")
+    async with running_ingest(database_url, encoder) as running:
+
+        async def is_under_way() -> bool:
+            return bool(await value(db, "select count(*) > 0 from vectors"))
+
+        await wait_until_async(is_under_way, "the first page")
+        await running.crash()
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+    assert encoder.texts == {}

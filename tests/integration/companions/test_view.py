@@ -1,0 +1,170 @@
+"""The view beside a companion joins it to its table, and shows no row whose source is gone."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.items import make_texts
+from tests.integration.ingest.watched_table import Connection, run, user, value, watch
+from tests.waiting import wait_until_async
+
+COLUMNS = """
+    select array_agg(attname::text order by attnum) from pg_attribute
+    where attrelid = %s::text::regclass and attnum > 0 and not attisdropped
+"""
+
+
+def listen(db: Connection) -> list[str]:
+    heard: list[str] = []
+    db.add_notice_handler(lambda d: heard.append(f"{d.severity} {d.message_primary}"))
+    return heard
+
+
+async def test_it_joins_and_hides_vectors_without_a_row(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    heard = listen(db)
+    table = await make_texts(db, 5, companion="vectors", index="halfvec")
+    assert "NOTICE public.vectors_view joins public.items and its vectors" in heard
+    assert await value(db, "select companion_view::text from sidecar.watches") == "vectors_view"
+    assert await value(db, COLUMNS, "vectors_view") == ["id", "title", "embedding"]
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        wanted = str(encoder.vector_of("title 3").tolist())
+        nearest = "select id, title from vectors_view order by embedding::halfvec(16) <=> %s::halfvec(16) limit 1"
+        assert await run(db, nearest, wanted) == [(3, "title 3")]
+    await run(db, "delete from items where id = 3")  # nobody is there to take its vector away
+    assert await value(db, "select count(*) from vectors where id = 3") == 1
+    assert (await run(db, nearest, wanted))[0][0] != 3
+
+
+async def test_the_index_serves_the_view_and_the_documented_query(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db, 50, companion="vectors", index="halfvec")
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+    await run(db, (await value(db, "select index_statement from sidecar.status")) or "select 1")
+    await run(db, "set enable_sort = off")
+    wanted = str(encoder.vector_of("title 3").tolist())
+    by_view = f"select * from vectors_view order by embedding::halfvec(16) <=> '{wanted}'::halfvec(16) limit 5"
+    documented = (await value(db, "select query from sidecar.status")).replace("$1", f"'{wanted}'")
+    for query in (by_view, documented):
+        plan = "\n".join(row[0] for row in await run(db, f"explain {query}"))
+        assert "Index Scan using vectors_embedding_hnsw_1" in plan, plan
+
+
+async def test_names_that_clash_do_not(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+    """The table has a column named like the target, and one named like ours."""
+    await run(db, "create table items (id int primary key, title text, embedding text, k1 int)")
+    await run(db, "insert into items values (1, 'a', 'mine', 7)")
+    table = await watch(db, ["items"], ["title"], companion="vectors")
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        query = await value(db, "select query from sidecar.status")
+        await run(db, f"prepare nearest as {query}")
+        assert await run(db, f"execute nearest ('{encoder.vector_of('a').tolist()}')") == [(1, "a", "mine", 7)]
+    assert await value(db, "select embedding is not null from vectors_view")
+
+
+async def test_it_follows_renames_and_lets_other_columns_change(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    await make_texts(db, 2, companion="vectors")
+    await run(db, "alter table items rename to things")
+    await run(db, "alter table vectors rename to thing_vectors")
+    await run(db, "alter view vectors_view rename to searchable")
+    await run(db, "alter table things rename to items")
+    await run(db, "alter table items drop column price")
+    await run(db, "alter table items add column stock int")
+    titles = "select array_agg(title order by id) from searchable"
+
+    async def all_there() -> bool:
+        return bool(await value(db, titles) == ["title 1", "title 2", "title 3"])
+
+    async with running_ingest(database_url, encoder):
+        await run(db, "insert into items values (3, 'title 3')")
+        await wait_until_async(all_there, "three rows in the view")
+    await run(db, "select sidecar.unwatch('items', 'embedding', drop_target => true)")
+    assert await value(db, "select to_regclass('searchable')") is None
+    assert await value(db, "select to_regclass('thing_vectors')") is None
+
+
+async def test_a_relation_of_the_user_s_is_not_touched(db: Connection) -> None:
+    heard = listen(db)
+    await run(db, "create table vectors_view (mine int)")
+    await make_texts(db, 1, companion="vectors")
+    assert [said for said in heard if "the name public.vectors_view is taken" in said]
+    assert await value(db, COLUMNS, "vectors_view") == ["mine"]
+    await run(db, "select sidecar.unwatch('items', 'embedding', drop_target => true)")
+    assert await value(db, COLUMNS, "vectors_view") == ["mine"]
+
+
+async def test_it_is_gone_while_nobody_watches_and_comes_back(db: Connection) -> None:
+    """It would stand in the way of changes to the watched columns."""
+    await make_texts(db, 1, companion="vectors")
+    with pytest.raises(psycopg.Error):
+        await run(db, "alter table items alter title type varchar(100)")
+    await run(db, "select sidecar.unwatch('items')")
+    assert await value(db, "select to_regclass('vectors_view')") is None
+    await run(db, "alter table items alter title type varchar(100)")
+    await watch(db, ["items"], ["title"], companion="vectors")
+    assert await value(db, COLUMNS, "vectors_view") == ["id", "title", "embedding"]
+    await run(db, "drop view vectors_view")
+    await watch(db, ["items"], ["title"], companion="vectors")
+    assert await value(db, COLUMNS, "vectors_view") == ["id", "title", "embedding"]
+
+
+async def test_a_view_that_the_user_builds_on_stays(db: Connection) -> None:
+    heard = listen(db)
+    await make_texts(db, 1, companion="vectors")
+    await run(db, "create view mine as select * from vectors_view")
+    await run(db, "select sidecar.unwatch('items')")
+    assert [said for said in heard if "view public.vectors_view stays" in said]
+    await watch(db, ["items"], ["title"], companion="vectors")
+    await run(db, "select * from mine")
+    assert await value(db, "select companion_view::text from sidecar.watches") == "vectors_view"
+
+
+async def test_moving_back_into_the_row_takes_it_away(db: Connection) -> None:
+    await make_texts(db, 1, companion="vectors")
+    await watch(db, ["items"], ["title"], replace=True)
+    assert await value(db, "select to_regclass('vectors_view')") is None
+
+
+async def test_owner_and_readers_are_those_of_the_watched_table(database_url: str, db: Connection) -> None:
+    await run(db, "create table items (id int primary key, title text)")
+    try:
+        await run(db, "create role companion_owner")
+        await run(db, "create role companion_reader")
+        await run(db, "grant create on schema public to companion_owner")
+        await run(db, "alter table items owner to companion_owner")
+        await run(db, "grant select on items to companion_reader")
+        await watch(db, ["items"], ["title"], companion="vectors")
+        owners = "select distinct relowner::regrole::text from pg_class where relname in ('vectors', 'vectors_view')"
+        assert await run(db, owners) == [("companion_owner",)]
+        async with user(database_url) as session:
+            await run(session, "set role companion_reader")
+            await run(session, "select * from vectors_view")
+            await run(session, "select * from vectors")
+            await run(db, "revoke select on items from companion_reader")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                await run(session, "select * from vectors_view")  # it lends nobody the rights of its owner
+    finally:
+        await run(db, "drop owned by companion_owner, companion_reader cascade")
+        await run(db, "drop role companion_owner, companion_reader")
+
+
+async def test_a_table_whose_rows_are_hidden_shares_its_vectors_with_nobody(db: Connection) -> None:
+    heard = listen(db)
+    await run(db, "create table items (id int primary key, title text)")
+    await run(db, "grant select on items to public")
+    await run(db, "alter table items enable row level security")
+    await watch(db, ["items"], ["title"], companion="vectors")
+    assert [said for said in heard if "items has row-level security, which public.vectors has not" in said]
+    readable = "select has_table_privilege('pg_monitor', %s, 'select')"
+    assert await value(db, readable, "vectors") is False
+    assert await value(db, readable, "vectors_view") is True
