@@ -152,13 +152,20 @@ end $$;
 -- Removes all that is left of a watch whose table was dropped. False: somebody is in the way, or it belongs to another role.
 create function sidecar.forget_watch(watch_id integer) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    w sidecar.watches;
 begin
-    perform from sidecar.watches w where w.id = forget_watch.watch_id for update skip locked;
+    select * into w from sidecar.watches x where x.id = forget_watch.watch_id for update skip locked;
     if not found then
         return false;
     end if;
+    begin
+        perform sidecar.release_companion(w);
+    exception when insufficient_privilege then
+        null; -- Another role's table: its trigger has nothing to do from now on.
+    end;
     perform sidecar.drop_queue(watch_id, keep_ledger => false);
-    delete from sidecar.watches w where w.id = forget_watch.watch_id;
+    delete from sidecar.watches x where x.id = forget_watch.watch_id;
     return true;
 exception when lock_not_available or deadlock_detected or insufficient_privilege then
     return false;

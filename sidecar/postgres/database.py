@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from textwrap import shorten
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -69,6 +70,8 @@ _CHANGED = (
     asyncpg.DatatypeMismatchError,
     asyncpg.InvalidCachedStatementError,
 )
+# A restore dropped pgvector and made it anew: our connections know its types by their old numbers.
+_OLD_TYPES = ("cache lookup failed for type", "invalid input for query argument")
 
 
 @contextmanager
@@ -184,7 +187,13 @@ class Database:
             raise DatabaseUnavailable("the pool is closed")
         with translated():
             async with self._pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
-                yield PooledConnection(connection, SESSION_SETTINGS) if self._behind_pooler else connection
+                try:
+                    yield PooledConnection(connection, SESSION_SETTINGS) if self._behind_pooler else connection
+                except asyncpg.PostgresError as error:
+                    if not str(error).startswith(_OLD_TYPES):
+                        raise
+                    await self._pool.expire_connections()
+                    raise DatabaseUnavailable(f"pgvector was made anew: {shorten(str(error), 100)}") from error
 
     async def _connect(self, *arguments: Any, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
         if not self._behind_pooler:

@@ -1,0 +1,251 @@
+"""Watched columns that are renamed, retyped or dropped: with the recipe, and by users who forget it."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.items import in_row_and_companion
+from tests.integration.ingest.watched_table import Connection, WatchedTable, run, value, watch
+from tests.waiting import wait_until_async
+
+CREATE = """
+    create table items (id integer primary key, title varchar(50), brand text, price integer);
+    insert into items select i, 'title ' || i, 'brand ' || i, i from generate_series(1, 20) i;
+"""
+# The migration between unwatch and watch, what is watched then, and how many of 20 rows have other content.
+RECIPES = {
+    "rename source": ("alter table items rename title to name", "id", "name", 0),
+    "retype source": ("alter table items alter title type text", "id", "title", 0),
+    "change contents": ("update items set title = upper(title) || '!' where id <= 3", "id", "title", 3),
+    "drop source, watch another": ("alter table items drop title", "id", "brand", 20),
+    "rename key": ("alter table items rename id to number", "number", "title", 0),
+    "retype key": ("alter table items alter id type bigint", "id", "title", 0),
+    "retype key to text": ("alter table items alter id type text", "id", "title", 0),
+    "another key": (
+        """
+        alter table items add column code text;
+        update items set code = 'c' || id;
+        alter table items drop constraint items_pkey, add primary key (code)
+        """,
+        "code",
+        "title",
+        20,
+    ),
+}
+
+
+async def watch_items(db: Connection, key: str, source: str, companion: str | None, **options: object) -> WatchedTable:
+    return await watch(db, ["items"], [source], [key], companion=companion, **options)
+
+
+@in_row_and_companion
+@pytest.mark.parametrize("name", [name for name in RECIPES if name != "another key"])
+async def test_the_recipe_embeds_only_what_changed(
+    database_url: str, db: Connection, encoder: GatedEncoder, name: str, companion: str | None
+) -> None:
+    migration, key, source, changed = RECIPES[name]
+    await run(db, CREATE)
+    table = await watch_items(db, "id", "title", companion)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        encoder.calls.clear()
+        async with db.transaction():
+            await run(db, "select sidecar.unwatch('items', 'embedding')")
+            await run(db, migration)
+            if companion is not None and "key" in name:
+                await run(db, migration.replace("items", companion))
+            again = await watch_items(db, key, source, companion)
+        assert again.watch_id == table.watch_id
+        await again.settle_right(encoder)
+        assert sum(encoder.calls) == changed
+        await run(db, f"update items set {source} = 'as before' where {key}::text = '1'")
+        await again.settle_right(encoder)
+        assert await value(db, "select state from sidecar.status") == "up to date"
+
+
+async def test_another_primary_key_embeds_all(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+    migration, key, source, changed = RECIPES["another key"]
+    await run(db, CREATE)
+    table = await watch_items(db, "id", "title", None)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        encoder.calls.clear()
+        async with db.transaction():
+            await run(db, "select sidecar.unwatch('items', 'embedding')")
+            await run(db, migration)
+            again = await watch_items(db, key, source, None)
+        await again.settle_right(encoder)
+    assert sum(encoder.calls) == changed
+
+
+@in_row_and_companion
+async def test_a_target_that_is_renamed_or_dropped_by_the_recipe(
+    database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
+) -> None:
+    home = companion or "items"
+    await run(db, CREATE)
+    table = await watch_items(db, "id", "title", companion)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        async with db.transaction():
+            await run(db, "select sidecar.unwatch('items')")
+            await run(db, f"alter table {home} rename embedding to vector")
+            renamed = await watch_items(db, "id", "title", companion, target="vector")
+        await renamed.settle_right(encoder)
+        assert (renamed.watch_id, sum(encoder.calls)) == (table.watch_id, 20)
+
+        async with db.transaction():
+            await run(db, "select sidecar.unwatch('items', drop_target => true)")
+            fresh = await watch_items(db, "id", "title", companion, target="vector")
+        await fresh.settle_right(encoder)
+        assert sum(encoder.calls) == 40
+
+
+@pytest.mark.parametrize(
+    ("statement", "sqlstate", "detail"),
+    [
+        ("alter table items drop title", "2BP01", "trigger sidecar_1_update on table items depends on column title"),
+        (
+            "alter table items alter title type text",
+            "0A000",
+            'sidecar_1_update on table items depends on column "title"',
+        ),
+        ("alter table items alter id type bigint", "0A000", 'sidecar_1_update on table items depends on column "id"'),
+        ("alter table items drop id", "2BP01", "trigger sidecar_1_update on table items depends on column id"),
+        (
+            "alter table items drop embedding",
+            "2BP01",
+            "trigger sidecar_1_target on table items depends on column embedding",
+        ),
+        ("alter table items alter embedding type vector(3)", "0A000", "sidecar_1_target on table items depends"),
+    ],
+)
+async def test_postgres_refuses_to_drop_or_retype_what_is_watched_and_names_the_sidecar(
+    db: Connection, statement: str, sqlstate: str, detail: str
+) -> None:
+    await run(db, CREATE)
+    await watch_items(db, "id", "title", None)
+    with pytest.raises(psycopg.Error) as caught:
+        await run(db, statement)
+    assert caught.value.sqlstate == sqlstate
+    assert detail in (caught.value.diag.message_detail or "")
+
+
+# What users do without unwatch, what status says then, a statement of theirs that must work, and the source to watch.
+FORGOTTEN = {
+    "drop source": (
+        "alter table items drop title cascade",
+        "table public.items has no column 'title'",
+        "update items set price = 0",
+        "brand",
+    ),
+    "drop target": (
+        "alter table items drop embedding cascade",
+        "public.items has no column embedding of type vector(16)",
+        "update items set title = 'new' where id = 1",
+        "title",
+    ),
+    "drop key": (
+        "alter table items drop constraint items_pkey",
+        "table public.items has no primary key",
+        "update items set title = 'new' where id = 1",
+        "title",
+    ),
+    "drop triggers": (
+        """
+        drop trigger sidecar_1_insert on items;
+        drop trigger sidecar_1_update on items;
+        drop trigger sidecar_1_delete on items;
+        drop trigger sidecar_1_truncate on items;
+        drop trigger sidecar_1_target on items
+        """,
+        "its triggers are gone",
+        "update items set title = 'new' where id = 1",
+        "title",
+    ),
+    "another target type": (
+        "alter table items drop embedding cascade; alter table items add embedding text",
+        "public.items has no column embedding of type vector(16)",
+        "update items set title = 'new' where id = 1",
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORGOTTEN)
+async def test_what_users_forget_marks_the_watch_and_fails_no_statement(
+    database_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    change, reason, statement, source = FORGOTTEN[name]
+    await run(db, CREATE)
+    table = await watch_items(db, "id", "title", None)
+    await run(db, "create table others (id int primary key, title text)")
+    others = await watch(db, ["others"], ["title"])
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        caplog.clear()
+        await run(db, change)
+        state = await value(db, "select state from sidecar.status where watch_id = 1")
+        assert state.startswith(f"broken: {reason}: call sidecar.watch again"), state
+        await run(db, statement)
+        await run(db, "insert into items (id, brand) values (100, 'while broken')")
+        await run(db, "delete from items where id = 2")
+        for i in range(3):  # ingest goes on with the others, and does not go on about this one
+            await run(db, "insert into others values (%s, 'x')", i)
+            await others.settle_right(encoder)
+        said = [record.message for record in caplog.records if "items" in record.message]
+        assert len(said) <= 3, said
+
+        if source is None:
+            await run(db, "alter table items drop embedding")
+            source = "title"
+        if name == "drop key":
+            await run(db, "alter table items add primary key (id)")
+        again = await watch_items(db, "id", source, None, replace=True)
+        assert again.watch_id == table.watch_id
+        await again.settle_right(encoder)
+        assert await value(db, "select state from sidecar.status where watch_id = 1") == "up to date"
+
+
+async def test_a_renamed_key_warns_the_writer_once_and_watch_mends_it(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    await run(db, CREATE)
+    table = await watch_items(db, "id", "title", None)
+    warnings: list[str] = []
+    db.add_notice_handler(lambda notice: warnings.append(notice.message_primary or ""))
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        encoder.texts.clear()
+        await run(db, "alter table items rename id to number")
+        state = await value(db, "select state from sidecar.status")
+        assert state.startswith("broken: the primary key was (id integer), now it is (number integer)")
+        await run(db, "update items set title = 'lost' where number = 1")
+        await run(db, "update items set title = 'lost too' where number = 2")
+        assert len([warning for warning in warnings if "could not record a change" in warning]) == 1
+
+        again = await watch_items(db, "number", "title", None)
+        await again.settle_right(encoder)
+    assert dict(encoder.texts) == {"lost": 1, "lost too": 1}
+
+
+async def test_a_fault_that_its_user_takes_back_is_over(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    await run(db, CREATE)
+    table = await watch_items(db, "id", "title", None)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        await run(db, "alter table items rename id to number")
+
+        async def is_left_alone() -> bool:
+            return str(await value(db, "select state from sidecar.status")).startswith("broken")
+
+        await wait_until_async(is_left_alone, "the fault to be seen")
+        await run(db, "alter table items rename number to id")
+        await run(db, "update items set title = 'as before' where id = 1")
+        await table.settle_right(encoder)
+        assert await value(db, "select state from sidecar.status") == "up to date"

@@ -1,0 +1,259 @@
+"""Dumped and restored: the sidecar goes on where it was, and embeds nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from tests.integration.change.dumps import dump, restore, version_of
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.items import insert_titles, make_texts
+from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, value, watch
+from tests.servers import Server, embedded_server, open_directory
+from tests.waiting import wait_until_async
+
+PENDING = {"changed": 1, "new": 1, "title 11": 1, "in flight": 1}
+BOTH = pytest.mark.parametrize("format_name", ["custom", "plain"])
+
+
+@dataclass(frozen=True, slots=True)
+class Dumps:
+    """Of a database with a history. `tables` are those that are watched in it."""
+
+    directory: Path
+    tables: list[WatchedTable]
+
+    def file(self, format_name: str) -> Path:
+        return self.directory / ("dump.sql" if format_name == "plain" else f"dump.{format_name}")
+
+
+@contextmanager
+def dumps_of(url: str, version: str) -> Iterator[Dumps]:
+    async def remember() -> list[WatchedTable]:
+        async with user(url) as connection:
+            return await make_history(url, connection, GatedEncoder())
+
+    tables = asyncio.run(remember())
+    with open_directory() as directory:
+        dumps = Dumps(directory, tables)
+        for format_name in ("custom", "plain"):
+            dump(url, dumps.file(format_name), f"--format={format_name}", version=version)
+        yield dumps
+
+
+@pytest.fixture(scope="module")
+def history_url(postgres_server: Server, migrated_template: str) -> Iterator[str]:
+    with postgres_server.lend_database(migrated_template) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def dumps(history_url: str) -> Iterator[Dumps]:
+    with dumps_of(history_url, version_of(history_url)) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def old_dumps(postgres_server: Server) -> Iterator[Dumps]:
+    """Of a server of version 16, by a newer pg_dump."""
+    from sidecar.postgres.migrations import migrate
+
+    version = version_of(postgres_server.url)
+    if version == "16":
+        pytest.skip("only to a newer version")
+    with embedded_server("16") as server, server.lend_database() as url:
+        migrate(url)
+        with dumps_of(url, version) as made:
+            yield made
+
+
+@pytest.fixture
+def restored_url(postgres_server: Server) -> Iterator[str]:
+    with postgres_server.lend_database() as url:
+        yield url
+
+
+@pytest.fixture
+async def restored(restored_url: str) -> AsyncIterator[Connection]:
+    async with user(restored_url) as connection:
+        yield connection
+
+
+async def make_history(url: str, db: Connection, encoder: GatedEncoder) -> list[WatchedTable]:
+    """Two watched tables with vectors and indexes, a failure, pending changes, and rows in a dead sidecar's hands."""
+    await run(db, "create schema shop")
+    items = await make_texts(db, 30, index="halfvec")
+    await run(db, "create table shop.photos (shop text, nr int, caption text, primary key (shop, nr))")
+    await run(db, "insert into shop.photos select 's', i, 'caption ' || i from generate_series(1, 10) i")
+    photos = await watch(db, ["shop", "photos"], ["caption"], ["shop", "nr"], companion="vectors", index="vector")
+    async with running_ingest(url, encoder) as running:
+        await items.settle_right(encoder)
+        await photos.settle_right(encoder)
+
+        async def has_indexes() -> bool:
+            return bool(await value(db, "select count(*) = 2 from pg_indexes where indexdef like '%% hnsw %%'"))
+
+        await wait_until_async(has_indexes, "the indexes")
+        encoder.close()
+        await run(db, "update items set title = 'in flight' where id = 1")
+        await encoder.until_held()
+        await running.crash()
+        encoder.open()
+    await run(db, "update items set title = 'changed' where id = 2")
+    await run(db, "insert into items values (31, 'new'), (32, null)")
+    await run(db, "delete from items where id = 3")
+    await run(db, "update items set embedding = null where id = 11")
+    await run(db, "delete from shop.photos where nr = 4")
+    return [items, photos]
+
+
+async def check_it_goes_on(url: str, connection: Connection, tables: list[WatchedTable]) -> None:
+    encoder = GatedEncoder()
+    async with running_ingest(url, encoder):
+        await check_pending_is_embedded(connection, tables, encoder)
+    again = await watch(connection, ["items"], ["title"], index="halfvec")
+    assert again.watch_id == tables[0].watch_id
+    assert await value(connection, "select count(*) from sidecar.scans where finished_at is null") == 0
+    assert await value(connection, "select count(*) from pg_indexes where indexdef like '%% hnsw %%'") == 2
+
+
+async def check_pending_is_embedded(connection: Connection, tables: list[WatchedTable], encoder: GatedEncoder) -> None:
+    """What was pending when the dump was made, and nothing else; and what is written from now on."""
+    items, photos = (replace(table, connection=connection) for table in tables)
+    await items.settle_after_crashes()
+    await photos.settle_after_crashes()
+    assert dict(encoder.texts) == PENDING
+    await check_writes_are_embedded(items, photos, encoder)
+
+
+async def check_writes_are_embedded(items: WatchedTable, photos: WatchedTable, encoder: GatedEncoder) -> None:
+    connection = items.connection
+    for table in (items, photos):
+        assert not await table.wrong(encoder)
+    await insert_titles(connection, 41, 42)
+    await run(connection, "update items set title = 'after it' where id = 5")
+    await run(connection, "delete from items where id = 6")
+    await run(connection, "update shop.photos set caption = 'after it' where nr = 5")
+    for table in (items, photos):
+        await table.settle_right(encoder)
+    states = await run(connection, "select distinct state from sidecar.status")
+    assert states == [("up to date",)]
+
+
+@BOTH
+async def test_a_dump_of_the_whole_database_restores_whole(
+    dumps: Dumps, restored_url: str, restored: Connection, format_name: str
+) -> None:
+    await restore(dumps.file(format_name), restored_url)
+    await check_it_goes_on(restored_url, restored, dumps.tables)
+
+
+@BOTH
+async def test_a_dump_of_postgres_16_restores_on_a_newer_one(
+    old_dumps: Dumps, restored_url: str, restored: Connection, format_name: str
+) -> None:
+    await restore(old_dumps.file(format_name), restored_url)
+    await check_it_goes_on(restored_url, restored, old_dumps.tables)
+
+
+async def test_a_sidecar_may_wait_for_the_restore(dumps: Dumps, restored_url: str, restored: Connection) -> None:
+    encoder = GatedEncoder()
+    async with running_ingest(restored_url, encoder) as running:
+        await restore(dumps.file("custom"), restored_url)
+        await check_pending_is_embedded(restored, dumps.tables, encoder)
+        assert not running.task.done()
+
+
+async def test_a_sidecar_may_run_while_its_database_is_replaced(dumps: Dumps, restored_url: str) -> None:
+    await restore(dumps.file("custom"), restored_url)
+    encoder = GatedEncoder()
+    async with running_ingest(restored_url, encoder) as running:
+        async with user(restored_url) as connection:
+            items = replace(dumps.tables[0], connection=connection)
+            await items.settle_after_crashes()
+            await insert_titles(connection, 50, 60)
+            await items.settle_right(encoder)
+        encoder.texts.clear()
+        await restore(dumps.file("custom"), restored_url, "--clean", "--if-exists")
+        async with user(restored_url) as connection:
+            await check_pending_is_embedded(connection, dumps.tables, encoder)
+        assert not running.task.done()
+
+
+async def test_data_alone_is_restored_with_the_triggers_disabled(
+    dumps: Dumps, restored_url: str, restored: Connection
+) -> None:
+    await restore(dumps.file("custom"), restored_url, "--schema-only")
+    await restore(dumps.file("custom"), restored_url, "--data-only", "--disable-triggers")
+    await check_it_goes_on(restored_url, restored, dumps.tables)
+
+
+async def test_a_sequence_that_was_left_behind_is_raised(dumps: Dumps, restored_url: str, restored: Connection) -> None:
+    await restore(dumps.file("custom"), restored_url)
+    await run(restored, "alter sequence sidecar.generation restart")
+    await check_it_goes_on(restored_url, restored, dumps.tables)
+
+
+async def test_chosen_schemas_are_restored_together_with_schema_sidecar(
+    dumps: Dumps, history_url: str, restored_url: str, restored: Connection
+) -> None:
+    dump(history_url, dumps.file("chosen"), "--format=custom", "--schema=shop", "--schema=public", "--schema=sidecar")
+    await run(restored, "create extension vector")
+    complaints = await restore(dumps.file("chosen"), restored_url, check=False)
+    assert complaints.count("error:") == complaints.count('schema "public" already exists'), complaints
+    await check_it_goes_on(restored_url, restored, dumps.tables)
+
+
+async def test_a_schema_restored_without_sidecar_is_watched_again(
+    database_url: str, db: Connection, open_tmp_path: Path, postgres_server: Server, migrated_template: str
+) -> None:
+    encoder = GatedEncoder()
+    table = await make_texts(db, 10)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+    file = open_tmp_path / "dump.custom"
+    dump(database_url, file, "--format=custom", "--schema=public")
+    with postgres_server.lend_database(migrated_template) as other_url:
+        async with user(other_url) as other:
+            await run(other, "create table decoys (id bigint primary key, title text)")
+            decoys = await watch(other, ["decoys"], ["title"])
+            complaints = await restore(file, other_url, check=False)
+            assert "error:" in complaints
+            async with running_ingest(other_url, encoder):
+                again = await watch(other, ["items"], ["title"])
+                await again.settle_right(encoder)
+                assert decoys.watch_id != again.watch_id
+                await run(other, "update items set title = 'after it' where id = 1")
+                await again.settle_right(encoder)
+                await decoys.settle_right(encoder)
+            assert await value(other, "select count(*) from pg_trigger where tgrelid = 'items'::regclass") == 5
+
+
+async def test_a_table_restored_into_its_own_database_is_watched_again(
+    database_url: str, db: Connection, open_tmp_path: Path
+) -> None:
+    """Its triggers come along and call the functions of the watch of the table that was dropped."""
+    encoder = GatedEncoder()
+    table = await make_texts(db, 10)
+    file = open_tmp_path / "dump.custom"
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+    dump(database_url, file, "--format=custom", "--table=public.items")
+    await run(db, "drop table items")
+    await restore(file, database_url)
+    await run(db, "insert into items values (11, 'before it is watched again')")
+    async with running_ingest(database_url, encoder):
+        again = await watch(db, ["items"], ["title"])
+        await again.settle_right(encoder)
+        await run(db, "update items set title = 'after it' where id = 1")
+        await again.settle_right(encoder)
+    assert again.watch_id != table.watch_id
+    assert await run(
+        db, "select distinct substring(tgname from '[0-9]+')::int from pg_trigger where tgname ~ 'sidecar'"
+    ) == [(again.watch_id,)]
