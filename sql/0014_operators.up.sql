@@ -61,10 +61,11 @@ begin
            when hnsw.index is not null then 'invalid: ' || hnsw.index else 'not built yet' end;
 end $$;
 
--- Whether our role may read a table whole, and running it calls nobody's code: no policy's function.
+-- Whether our role may read a table whole, and doing so calls nobody's code: no policy's function.
 create function sidecar.may_count(relation regclass) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select has_any_column_privilege(relation, 'select') and not row_security_active(relation);
+    select has_schema_privilege(c.relnamespace, 'usage') and has_any_column_privilege(c.oid, 'select') and not row_security_active(c.oid)
+        from pg_class c where c.oid = relation;
 $$;
 
 -- Rows of a table: counted where that is cheap or asked for, else estimated as the planner does: rows a page at the last

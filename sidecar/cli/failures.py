@@ -4,27 +4,40 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sidecar.cli.database import open_database
-from sidecar.cli.options import DatabaseUrl, Json, OptionalTable, Table, Target
-from sidecar.cli.output import make_console, print_json, print_table
+from sidecar.cli.options import DatabaseUrl, Json, OptionalTable, Target
+from sidecar.cli.output import make_console, print_json, print_table, shorten
+
+if TYPE_CHECKING:
+    from sidecar.postgres.status import FailedFor
 
 
 def failures(
     table: OptionalTable = None,
     target: Target = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 100,
+    by_reason: Annotated[
+        bool, typer.Option("--by-reason", help="One line for each reason: how many, an example, and what to do.")
+    ] = False,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
     """List the rows that cannot be embedded, and why.
 
-    Example: sidecar failures products --limit 20
+    \b
+    Examples:
+      sidecar failures --by-reason
+      sidecar failures products --limit 20
     """
     with open_database(database_url) as operations:
+        if by_reason:
+            _print_reasons(operations.failures_by_reason(table, target), as_json=as_json)
+            return
         found = operations.failures(table, target, limit)
     if as_json:
         print_json([{**asdict(failure), "key": json.loads(failure.key)} for failure in found])
@@ -42,8 +55,21 @@ def failures(
             typer.echo(f"These are the newest {limit}; there may be more: --limit.")
 
 
-def retry(
-    table: Table,
+def _print_reasons(found: list[FailedFor], *, as_json: bool) -> None:
+    if as_json:
+        print_json([{**asdict(reason), "example_key": json.loads(reason.example_key)} for reason in found])
+    elif not found:
+        typer.echo("No row has failed.")
+    for reason in [] if as_json else found:
+        typer.echo(f"{reason.relation}.{reason.target}: {reason.failures:,} × {reason.reason}")
+        typer.echo(f"    such as  {shorten(f'{reason.example_key}: {reason.example_message}', 200)}")
+        typer.echo(f"    to do    {reason.advice}")
+        options = f"--target {quote(reason.target)} --reason {reason.reason}"
+        typer.echo(f"    retry    sidecar retry {quote(reason.relation)} {options}")
+
+
+def retry(  # noqa: PLR0913 - one parameter for every option of the command
+    table: OptionalTable = None,
     target: Target = None,
     key: Annotated[
         str | None,
@@ -52,6 +78,8 @@ def retry(
     reason: Annotated[
         str | None, typer.Option(metavar="CODE", help="Only rows that failed for this reason.", show_default=False)
     ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All watches, or all of the table.")] = False,
+    as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Try rows again that could not be embedded.
@@ -60,11 +88,22 @@ def retry(
     Examples:
       sidecar retry products --target photo_embedding --reason worker_crashed
       sidecar retry products --key '{"id": 7}'
+      sidecar retry --all
     """
     _check_key(key)
-    with open_database(database_url) as operations, make_console().status(f"Retrying {table} …"):
-        enqueued = operations.retry(table, target, key=key, reason=reason)
-    typer.echo(f"{enqueued} {'row' if enqueued == 1 else 'rows'} will be tried again.")
+    if everything and (target is not None or key is not None):
+        raise typer.BadParameter("it goes with neither --target nor --key", param_hint="--all")
+    if not everything and table is None:
+        raise typer.BadParameter("name one, or give --all", param_hint="TABLE")
+    with open_database(database_url) as operations, make_console(stderr=True).status("Retrying …"):
+        if everything:
+            enqueued = operations.retry_all(table, reason=reason)
+        else:
+            enqueued = operations.retry(table or "", target, key=key, reason=reason)
+    if as_json:
+        print_json({"table": table, "target": target, "reason": reason, "enqueued": enqueued})
+    else:
+        typer.echo(f"{enqueued} {'row' if enqueued == 1 else 'rows'} will be tried again.")
 
 
 def _check_key(key: str | None) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from sidecar.cli.database import find_database_url
-from sidecar.cli.options import DatabaseUrl
-from sidecar.cli.output import make_console
+from sidecar.cli.options import DatabaseUrl, Json
+from sidecar.cli.output import make_console, print_json
 
 
 def migrate(
@@ -17,6 +17,7 @@ def migrate(
         str,
         typer.Option(help="Where to go: `head`, a revision such as 0002, or `base`, which removes schema `sidecar`."),
     ] = "head",
+    as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Bring schema `sidecar` of the database up to date. Creates the extension pgvector where it is missing.
@@ -36,7 +37,9 @@ def migrate(
         before = current_revision(address)
         run_migrations(address, revision)
         after = current_revision(address)
-    if before == after:
+    if as_json:
+        print_json({"before": before, "after": after, "seconds": round(time.monotonic() - began, 3)})
+    elif before == after:
         typer.echo(f"Nothing to do: schema `sidecar` is at revision {after or 'base'}.")
     else:
         typer.echo(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, NoReturn
 
 import typer
 
 import sidecar
 from sidecar.cli.complaint import complain
+from sidecar.cli.control import pause, rate, reembed, resume
 from sidecar.cli.demo import demo
 from sidecar.cli.doctor import doctor
 from sidecar.cli.failures import failures, retry
 from sidecar.cli.migrate import migrate
+from sidecar.cli.plan import plan
 from sidecar.cli.search import search
 from sidecar.cli.serve import serve
 from sidecar.cli.status import status
@@ -20,7 +23,10 @@ from sidecar.cli.verify import verify
 from sidecar.cli.watch import unwatch, watch
 from sidecar.errors import SidecarError
 
-_IN_ORDER_OF_USE = (demo, serve, migrate, watch, unwatch, status, failures, retry, verify, search, doctor, uninstall)
+_IN_ORDER_OF_USE = (
+    *(demo, serve, migrate, plan, watch, unwatch, status, search),
+    *(failures, retry, pause, resume, rate, reembed, verify, doctor, uninstall),
+)
 
 
 def main() -> NoReturn:
@@ -28,7 +34,7 @@ def main() -> NoReturn:
     try:
         _make_program()()
     except SidecarError as error:
-        raise SystemExit(complain(error)) from error
+        raise SystemExit(complain(error, as_json="--json" in sys.argv)) from error
     raise SystemExit(0)
 
 

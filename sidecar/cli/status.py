@@ -20,6 +20,10 @@ def status(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Show progress, rate and time left, until Ctrl-C.")
     ] = False,
+    until_embedded: Annotated[
+        bool,
+        typer.Option("--until-embedded", help="As --follow, and end when nothing is pending and every index stands."),
+    ] = False,
     exact: Annotated[
         bool, typer.Option("--exact", help="Count the rows of large tables too; that can take long.")
     ] = False,
@@ -31,13 +35,14 @@ def status(
     \b
     Examples:
       sidecar status --follow
+      sidecar status products --until-embedded && echo ready
       sidecar status products --json
     """
     with open_database(database_url) as operations:
-        if follow:
+        if follow or until_embedded:
             from sidecar.cli.follow import follow_progress
 
-            follow_progress(lambda: operations.status(table, exact=exact), as_json=as_json)
+            follow_progress(operations, table, exact=exact, until_embedded=until_embedded, as_json=as_json)
             return
         watches = operations.status(table, exact=exact)
     if as_json:
@@ -52,17 +57,32 @@ def status(
 def _print_watch(watch: WatchStatus) -> None:
     facts = {
         "source": f"{', '.join(watch.source)} ({watch.kind})",
-        "vectors": f"in table {watch.companion}" if watch.companion else None,
+        "vectors": _describe_home(watch),
         "rows": _describe_rows(watch),
         "oldest": watch.oldest_pending_s and f"waiting for {timedelta(seconds=round(watch.oldest_pending_s))}",
         "failed": watch.failed and f"{watch.failed:,}: sidecar failures {watch.relation}",
+        "rate": watch.rows_per_s and f"at most {watch.rows_per_s:g} rows a second",
         "index": watch.index,
+        "build": _describe_build(watch),
         "model": watch.model or "none yet",
     }
     typer.echo(f"{watch.relation}.{watch.target}: {watch.state}")
     for name, fact in facts.items():
         if fact:
             typer.echo(f"    {name:<8}{fact}")
+
+
+def _describe_home(watch: WatchStatus) -> str | None:
+    if watch.companion is None:
+        return None
+    return f"in table {watch.companion}" + (f", joined in view {watch.companion_view}" if watch.companion_view else "")
+
+
+def _describe_build(watch: WatchStatus) -> str | None:
+    """For an owner to run where the sidecar may not; it builds by itself once nothing is pending."""
+    if watch.index_statement is None or watch.pending or (watch.index or "").startswith("building"):
+        return None
+    return f"{watch.index_statement.replace(chr(10), ' ')};"
 
 
 def _describe_rows(watch: WatchStatus) -> str | None:

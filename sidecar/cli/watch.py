@@ -84,6 +84,7 @@ def unwatch(
     drop_target: Annotated[
         bool, typer.Option("--drop-target", help="Delete the vectors too: the column, or the companion table.")
     ] = False,
+    as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
     """End a watch. Its vectors stay where they are, and are used again when the watch is started again.
@@ -92,7 +93,11 @@ def unwatch(
     """
     with open_database(database_url) as operations, make_console().status(f"Unwatching {table} …"):
         relation, column = operations.unwatch(table, target, drop_target=drop_target)
-    typer.echo(f"{relation}.{column} is no longer watched. Its vectors are {'deleted' if drop_target else 'kept'}.")
+    vectors = "deleted" if drop_target else "kept"
+    if as_json:
+        print_json({"relation": relation, "target": column, "vectors": vectors})
+    else:
+        typer.echo(f"{relation}.{column} is no longer watched. Its vectors are {vectors}.")
 
 
 def _describe(watched: WatchStatus) -> str:

@@ -15,7 +15,7 @@ from sidecar.pictures.signatures import READABLE, name_format
 
 FORMATS = [name for name in READABLE if name != "AVIF" or features.check("avif")]
 
-_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, RuntimeError, struct.error, zlib.error)
+DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, RuntimeError, struct.error, zlib.error)
 """What Pillow and its codecs raise about bytes that they cannot make sense of."""
 
 
@@ -34,7 +34,7 @@ def decode_rgb(image: bytes, max_pixels: int) -> Image.Image:
             return to_rgb(picture)
         except PictureRejected:
             raise
-        except _DAMAGE as error:
+        except DAMAGE as error:
             if "out of memory" in str(error).lower():
                 raise MemoryError(str(error)) from error
             raise _damaged(image, str(error)) from error

@@ -1,4 +1,4 @@
-"""What a user says to schema `sidecar`: watch, unwatch, retry, status, failures, search. Blocking.
+"""What a user says to schema `sidecar`: watch, pause, retry, status, failures, search and the like. Blocking.
 
 The connection is the user's own: their rights, their search_path, which finds the table that they named.
 """
@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from sidecar.errors import DatabaseUnavailable, SchemaError, StatementRejected
 from sidecar.postgres.search import FoundRows, SearchableWatch, find_watch, run_search
 from sidecar.postgres.shipped import head_revision
-from sidecar.postgres.status import Failure, WatchStatus
+from sidecar.postgres.status import FailedFor, Failure, IndexBuild, WatchStatus
 from sidecar.redaction import redact
 
 Warn: TypeAlias = Callable[[str, str | None], None]
@@ -39,7 +39,8 @@ _STATUS = """
     select s.relation::text, s.target, s.kind, s.source, s.companion::text, s.state, s.rows, s.embedded, s.pending,
            s.failed, s.empty, s.truncated, s.coverage::float8,
            extract(epoch from s.oldest_pending)::float8 as oldest_pending_s, s.lag_ms, s.index,
-           s.model, s.fingerprint, s.query, s.estimated, s.watch_id
+           s.model, s.fingerprint, s.query, s.estimated, s.watch_id, s.index_statement, s.rows_per_s,
+           s.companion_view::text
         from sidecar.status_of($1::regclass, $2::boolean) s
 """
 _FAILURES = """
@@ -47,6 +48,23 @@ _FAILURES = """
         from sidecar.failures f
         where ($1::regclass is null or f.relation = $1::regclass) and ($2::text is null or f.target = $2::text)
         order by f.at desc limit $3::bigint
+"""
+_FAILURES_BY_REASON = """
+    select f.relation::text, f.target, f.reason, f.failures, f.oldest, f.newest, f.example_key::text, f.example_message,
+           f.advice
+        from sidecar.failures_by_reason f
+        where ($1::regclass is null or f.relation = $1::regclass) and ($2::text is null or f.target = $2::text)
+        order by f.failures desc, f.relation::text, f.target, f.reason
+"""
+_TARGETS = """
+    select w.target, w.kind from sidecar.watches w
+        where w.relation = $1::regclass and w.unwatched_at is null order by w.id
+"""
+_SET_PAUSED = "select sidecar.set_paused($1::regclass, $2::text, $3::boolean)"
+_SET_RATE = "select sidecar.set_rate($1::regclass, $2::text, $3::float8)"
+_REEMBED = "select sidecar.reembed(w.relation, w.target, $3::text) from sidecar.need_watch($1::regclass, $2::text) w"
+_INDEX_BUILDS = """
+    select b.watch_id, b.phase, b.percent::float8 as percent, b.tuples_done from sidecar.index_builds b
 """
 
 
@@ -92,6 +110,28 @@ class Operations:
         """Enqueues failed rows again, those of a key (JSON) or a reason, or all; returns how many."""
         return int(self._value(_RETRY, (table, target, key, reason)))
 
+    def retry_all(self, table: str | None, *, reason: str | None) -> int:
+        """The failed rows of all watches, or of all of a table; returns how many."""
+        found = self.failures_by_reason(table, None)
+        wanted = {(f.relation, f.target, f.reason) for f in found if reason in {None, f.reason}}
+        return sum(self.retry(relation, target, key=None, reason=why) for relation, target, why in sorted(wanted))
+
+    def set_paused(self, table: str | None, target: str | None, *, paused: bool) -> int:
+        """One watch, all of a table, or all; returns how many it changed."""
+        return int(self._value(_SET_PAUSED, (table, target, paused)))
+
+    def set_rate(self, table: str | None, target: str | None, rows_per_s: float | None) -> int:
+        """Caps one watch, all of a table, or all; None lifts the cap. Returns how many it changed."""
+        return int(self._value(_SET_RATE, (table, target, rows_per_s)))
+
+    def reembed(self, table: str, target: str | None, model: str | None) -> tuple[str, str]:
+        """All rows again; with another `model` old vectors are cleared first. Returns the watch's table and target."""
+        with translated():
+            row = self._connection.execute(_NAME_OF_WATCH, (table, target)).fetchone()
+            self._connection.execute(_REEMBED, (table, target, model))
+        assert row is not None
+        return row[0], row[1]
+
     def status(self, table: str | None = None, *, exact: bool = False) -> list[WatchStatus]:
         """One entry per watch; of one table if it is named, which has to be watched then."""
         found = [WatchStatus(**row) for row in self._rows(_STATUS, (table, exact))]
@@ -105,6 +145,21 @@ class Operations:
         if table is not None and not found:
             self.status(table) if target is None else self._value(_NAME_OF_WATCH, (table, target))
         return found
+
+    def failures_by_reason(self, table: str | None, target: str | None) -> list[FailedFor]:
+        """The most frequent reason first. A table that is named has to be watched."""
+        found = [FailedFor(**row) for row in self._rows(_FAILURES_BY_REASON, (table, target))]
+        if table is not None and not found:
+            self.failures(table, target, 1)
+        return found
+
+    def index_builds(self) -> dict[int, IndexBuild]:
+        """Builds under way that this role may see, by the number of their watch."""
+        return {build.watch_id: build for build in (IndexBuild(**row) for row in self._rows(_INDEX_BUILDS, ()))}
+
+    def targets(self, table: str) -> list[tuple[str, str]]:
+        """Target and kind of every watch of a table."""
+        return [(row["target"], row["kind"]) for row in self._rows(_TARGETS, (table,))]
 
     def watch_to_search(self, table: str, target: str | None) -> SearchableWatch:
         """What a search has to know of a watch."""

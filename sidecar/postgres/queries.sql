@@ -563,7 +563,8 @@ where w.id = $1
 
 -- name: status
 select s.relation::text, s.target, s.kind, s.source, s.companion::text, s.state, s.rows, s.embedded, s.pending, s.failed, s.empty,
-       s.truncated, s.coverage, s.oldest_pending, s.lag_ms, s.index, s.model, s.fingerprint, s.query, s.estimated, s.watch_id
+       s.truncated, s.coverage, s.oldest_pending, s.lag_ms, s.index, s.model, s.fingerprint, s.query, s.estimated, s.watch_id,
+       s.index_statement, s.rows_per_s, s.companion_view::text
 from sidecar.status s
 
 -- name: set_lock_timeout

@@ -11,7 +11,10 @@ from sidecar.postgres.queries import statement
 
 @dataclass(frozen=True, slots=True)
 class WatchStatus:
-    """A row of sidecar.status. `estimated`: some counts are the planner's."""
+    """A row of sidecar.status. `estimated`: some counts are the planner's.
+
+    `index_statement` is what is left to do for the index. `rows_per_s` is the cap that a user set.
+    """
 
     relation: str
     target: str
@@ -34,6 +37,9 @@ class WatchStatus:
     query: str | None
     estimated: bool
     watch_id: int
+    index_statement: str | None
+    rows_per_s: float | None
+    companion_view: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,31 @@ class Failure:
     message: str
     attempts: int
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FailedFor:
+    """A row of sidecar.failures_by_reason. `example_key` is JSON."""
+
+    relation: str
+    target: str
+    reason: str
+    failures: int
+    oldest: datetime
+    newest: datetime
+    example_key: str
+    example_message: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class IndexBuild:
+    """A row of sidecar.index_builds; `percent` is that of the phase."""
+
+    watch_id: int
+    phase: str
+    percent: float
+    tuples_done: int
 
 
 async def read_status(database: Database) -> list[WatchStatus]:

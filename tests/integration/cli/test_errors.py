@@ -21,8 +21,18 @@ NEED_A_DATABASE = [
     ("failures",),
     ("retry", "products"),
     ("search", "products", "red shoes"),
+    ("plan", "products", "title"),
+    ("pause",),
+    ("resume",),
+    ("rate", "products", "50"),
+    ("reembed", "products"),
+    ("doctor",),
 ]
 NEED_A_WATCH = [
+    ("pause", "products"),
+    ("resume", "products"),
+    ("rate", "products", "50"),
+    ("reembed", "products"),
     ("unwatch", "products"),
     ("status", "products"),
     ("failures", "products"),

@@ -9,7 +9,10 @@ import pytest
 import sidecar
 from tests.command_line import CommandLine
 
-COMMANDS = ("demo", "serve", "migrate", "watch", "unwatch", "status", "failures", "retry", "verify", "search", "uninstall")
+COMMANDS = (
+    *("demo", "serve", "migrate", "plan", "watch", "unwatch", "status", "search", "failures", "retry"),
+    *("pause", "resume", "rate", "reembed", "verify", "doctor", "uninstall"),
+)
 
 
 def test_the_help_names_every_command(command_line: CommandLine) -> None:

@@ -1,0 +1,105 @@
+"""`sidecar pause`, `sidecar resume`, `sidecar rate` and `sidecar reembed`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sidecar.cli.database import open_database
+from sidecar.cli.options import DatabaseUrl, Json, OptionalTable, Table, Target
+from sidecar.cli.output import print_json
+
+
+def pause(
+    table: OptionalTable = None, target: Target = None, as_json: Json = False, database_url: DatabaseUrl = None
+) -> None:
+    """Stop embedding the rows of a watch, of a table, or of all. Changes are remembered meanwhile.
+
+    Example: sidecar pause products
+    """
+    _set_paused(table, target, True, as_json, database_url)
+
+
+def resume(
+    table: OptionalTable = None, target: Target = None, as_json: Json = False, database_url: DatabaseUrl = None
+) -> None:
+    """Go on with what was paused.
+
+    Example: sidecar resume products --target photo_embedding
+    """
+    _set_paused(table, target, False, as_json, database_url)
+
+
+def rate(
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="The watched table, or `all`.", show_default=False)],
+    rows_per_s: Annotated[
+        str, typer.Argument(metavar="ROWS_PER_S", help="Such as 50 or 0.5; `none` lifts the cap.", show_default=False)
+    ],
+    target: Target = None,
+    as_json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Cap how many rows a second are embedded: live ones and backfill together, over all sidecars.
+
+    \b
+    Examples:
+      sidecar rate products 50
+      sidecar rate all none
+    """
+    cap = _read_rate(rows_per_s)
+    with open_database(database_url) as operations:
+        changed = operations.set_rate(None if table == "all" else table, target, cap)
+    if as_json:
+        print_json({"table": table, "target": target, "rows_per_s": cap, "changed": changed})
+    else:
+        limit = "without a cap" if cap is None else f"at most {cap:g} rows a second"
+        typer.echo(f"{_count(changed)} changed: {limit}.")
+
+
+def reembed(
+    table: Table,
+    target: Target = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Move to this model id or fingerprint, or to `any`; old vectors are cleared first.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Embed all rows again. With another model the old vectors are cleared first: two spaces never stand in one column.
+
+    Example: sidecar reembed products --target photo_embedding
+    """
+    with open_database(database_url) as operations:
+        relation, column = operations.reembed(table, target, model)
+    if as_json:
+        print_json({"relation": relation, "target": column, "model": model})
+    else:
+        typer.echo(
+            f"All rows of {relation}.{column} will be embedded again. Follow it: sidecar status {table} --follow"
+        )
+
+
+def _set_paused(table: str | None, target: str | None, paused: bool, as_json: bool, database_url: str | None) -> None:
+    with open_database(database_url) as operations:
+        changed = operations.set_paused(table, target, paused=paused)
+    if as_json:
+        print_json({"table": table, "target": target, "paused": paused, "changed": changed})
+    else:
+        typer.echo(f"{_count(changed)} {'paused' if paused else 'resumed'}.")
+
+
+def _count(watches: int) -> str:
+    return f"{watches} {'watch' if watches == 1 else 'watches'}"
+
+
+def _read_rate(text: str) -> float | None:
+    try:
+        return None if text == "none" else float(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text} is neither a number nor `none`", param_hint="ROWS_PER_S") from error

@@ -1,0 +1,88 @@
+"""What watching a table will take: arithmetic over what `sidecar plan` found.
+
+The constants were measured on PostgreSQL 18 with pgvector 0.8.5 on two cores; docs/operations.md says how well they
+hold elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+_PAGE_BYTES = 8160  # of 8192, what an index page has for tuples
+_NODE_BYTES = 300  # of an HNSW node with m = 16, beside its vector
+_BUILD_MS_PER_ROW = {"halfvec": 0.70, "vector": 0.93}  # at 1152 dimensions
+_BUILD_DIMENSIONS = 1152
+_LEDGER_BYTES_PER_ROW = 190
+_TOAST_THRESHOLD_BYTES = 2000
+_TOASTED, _INLINE = 1.21, 1.1  # how much more room a vector takes than its own bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Of all rows. `views` of texts are texts. `device_s` is None where no rate is known."""
+
+    rows_to_embed: int
+    source_bytes: int
+    views: int
+    views_per_row: float
+    device_s: float | None
+    vector_bytes: int
+    index_bytes: int
+    index_build_s: float
+    ledger_bytes: int
+    rewritten_bytes: int
+
+    @property
+    def disk_bytes(self) -> int:
+        """What the disk needs in the end; VACUUM makes the rewritten part free for new rows."""
+        return self.vector_bytes + self.index_bytes + self.ledger_bytes + self.rewritten_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the vectors go. `heap_bytes`: of the watched table, whose rows are written anew; 0 with a companion."""
+
+    dimensions: int
+    index: str
+    heap_bytes: int
+
+
+def estimate(
+    rows: int, sampled_bytes: Sequence[int | None], views_per_row: float, target: Target, views_per_s: float | None
+) -> Estimate:
+    """`sampled_bytes`: of the source of some rows, None where there is nothing to embed."""
+    meaningful = [size for size in sampled_bytes if size]
+    share = len(meaningful) / len(sampled_bytes) if sampled_bytes else 0.0
+    to_embed = round(rows * share)
+    views = round(to_embed * views_per_row)
+    return Estimate(
+        rows_to_embed=to_embed,
+        source_bytes=round(to_embed * fmean(meaningful)) if meaningful else 0,
+        views=views,
+        views_per_row=views_per_row,
+        device_s=None if views_per_s is None else views / views_per_s,
+        vector_bytes=round(to_embed * _vector_bytes(target.dimensions)),
+        index_bytes=round(to_embed * index_bytes_per_row(target.dimensions, target.index)),
+        index_build_s=to_embed * _build_ms_per_row(target) / 1000,
+        ledger_bytes=rows * _LEDGER_BYTES_PER_ROW,
+        rewritten_bytes=round(target.heap_bytes * share),
+    )
+
+
+def index_bytes_per_row(dimensions: int, index: str) -> float:
+    """Nodes are not split over pages: three halfvec of 1152 go on one, but only one vector."""
+    if index == "none":
+        return 0.0
+    nodes = _PAGE_BYTES / (dimensions * (2 if index == "halfvec" else 4) + 8 + _NODE_BYTES)
+    return 8192 / (int(nodes) if 1 <= nodes < 6 else nodes)  # small ones fill the gaps that others leave
+
+
+def _build_ms_per_row(target: Target) -> float:
+    return _BUILD_MS_PER_ROW.get(target.index, 0.0) * target.dimensions / _BUILD_DIMENSIONS
+
+
+def _vector_bytes(dimensions: int) -> float:
+    size = 4 * dimensions + 8
+    return size * (_TOASTED if size > _TOAST_THRESHOLD_BYTES else _INLINE)

@@ -1,0 +1,151 @@
+"""`sidecar plan`"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sidecar.cli.complaint import EXIT_FINDINGS, warn
+from sidecar.cli.database import find_database_url
+from sidecar.cli.estimate import Estimate, Target, estimate
+from sidecar.cli.options import DatabaseUrl, Json
+from sidecar.cli.output import make_console, print_json, show_size
+from sidecar.cli.watch import Index, Kind
+
+if TYPE_CHECKING:
+    from sidecar.postgres.operations import WatchRequest
+    from sidecar.postgres.planning import Prospect
+
+_USUAL_NATIVE_SIZE = 384  # of the default model
+_USUAL_SIZE = (640, 480)  # where no size can be read
+
+
+def plan(  # noqa: PLR0913 - one parameter for every option of the command
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="The table, as in SQL: products, shop.products.", show_default=False)
+    ],
+    source: Annotated[
+        list[str],
+        typer.Argument(metavar="SOURCE...", help="What `watch --source` would be given.", show_default=False),
+    ],
+    target: Annotated[str | None, typer.Option(metavar="COLUMN", help="The vector column.", show_default=False)] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Left out, it follows from the column's type.")] = None,
+    companion: Annotated[
+        str | None, typer.Option(metavar="TABLE", help="Keep the vectors in this table.", show_default=False)
+    ] = None,
+    index: Annotated[Index, typer.Option(help="The HNSW index.")] = Index.HALFVEC,
+    dimensions: Annotated[int, typer.Option(min=1, max=16000, help="Length of the model's vectors.")] = 1152,
+    views_per_s: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Texts or picture views that the device does in a second. Left out: what running sidecars measured.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Say what watching a table would take, and whether `watch` would refuse it, before anything starts.
+
+    Rows, bytes and picture sizes of a large table are estimated from a sample. Exit code: 3 if `watch` would refuse.
+
+    \b
+    Examples:
+      sidecar plan products photo
+      sidecar plan products title brand --views-per-s 2000 --json
+    """
+    from sidecar.postgres.operations import WatchRequest
+
+    request = WatchRequest(table, source, target, kind, companion, index, None, dimensions)
+    prospect = _survey(request, database_url)
+    measured = views_per_s if views_per_s is not None else prospect.views_per_s
+    views_per_row, sizes_read = _views_per_row(prospect)
+    home = Target(dimensions, index, 0 if companion else prospect.table.heap_bytes)
+    expected = estimate(prospect.table.rows, prospect.sample.sizes, views_per_row, home, measured)
+    if as_json:
+        print_json(
+            {
+                "relation": prospect.table.name,
+                "target": prospect.target,
+                "kind": prospect.kind,
+                "rows": prospect.table.rows,
+                "estimated": prospect.table.estimated,
+                "sampled_rows": len(prospect.sample.sizes),
+                "sampled_pictures": sizes_read,
+                "views_per_s": measured,
+                **asdict(expected),
+                "disk_bytes": expected.disk_bytes,
+                "refusal": prospect.refusal,
+            }
+        )
+    else:
+        _print(prospect, expected, measured, sizes_read)
+    if prospect.refusal is not None:
+        raise typer.Exit(EXIT_FINDINGS)
+
+
+def _survey(request: WatchRequest, database_url: str | None) -> Prospect:
+    from sidecar.postgres.operations import connect_to_schema
+    from sidecar.postgres.planning import survey
+
+    with (
+        connect_to_schema(find_database_url(database_url), warn) as connection,
+        make_console(stderr=True).status(f"Looking at {request.table} …"),
+    ):
+        return survey(connection, request)
+
+
+def _views_per_row(prospect: Prospect) -> tuple[float, int]:
+    """The mean over the sampled pictures (or of a usual one), and of how many of them the size could be read."""
+    from sidecar.config import load_settings
+    from sidecar.pictures.geometry import plan_views
+    from sidecar.pictures.picture import ViewSettings
+    from sidecar.pictures.size import read_size
+
+    if prospect.kind == "text":
+        return 1.0, 0
+    settings = ViewSettings.from_settings(load_settings(), _USUAL_NATIVE_SIZE)
+    sizes = [size for size in map(read_size, prospect.sample.heads) if size is not None]
+    views = [len(plan_views(width, height, settings).cuts) for width, height in sizes or [_USUAL_SIZE]]
+    return fmean(views), len(sizes)
+
+
+def _print(prospect: Prospect, expected: Estimate, views_per_s: float | None, sizes_read: int) -> None:
+    about = "about " if prospect.table.estimated else ""
+    facts = {
+        "rows": f"{about}{prospect.table.rows:,}, of which {expected.rows_to_embed:,} have something to embed",
+        "source": f"{show_size(expected.source_bytes)} (from a sample of {len(prospect.sample.sizes):,} rows)",
+        "views": f"{expected.views:,}: {expected.views_per_row:.3g} a row" + _describe_sizes(prospect, sizes_read),
+        "device": _describe_device(expected, views_per_s),
+        "index": f"{show_size(expected.index_bytes)}, built in about {_describe_s(expected.index_build_s)}",
+        "disk": f"{show_size(expected.disk_bytes)} more: vectors {show_size(expected.vector_bytes)}, index "
+        f"{show_size(expected.index_bytes)}, ledger {show_size(expected.ledger_bytes)}, row versions "
+        f"{show_size(expected.rewritten_bytes)}",
+    }
+    typer.echo(f"{prospect.table.name}.{prospect.target} ({prospect.kind})")
+    for name, fact in facts.items():
+        typer.echo(f"    {name:<8}{fact}")
+    if prospect.refusal is not None:
+        typer.echo(f"    REFUSED {prospect.refusal.message}")
+        typer.echo(f"    hint    {prospect.refusal.hint or ''}")
+
+
+def _describe_sizes(prospect: Prospect, sizes_read: int) -> str:
+    if prospect.kind == "text":
+        return ""
+    return f" (the sizes of {sizes_read} sampled pictures could be read)"
+
+
+def _describe_device(expected: Estimate, views_per_s: float | None) -> str:
+    if expected.device_s is None:
+        return "unknown: no running sidecar has measured its rate yet; give --views-per-s"
+    return f"{_describe_s(expected.device_s)} at {views_per_s:,.0f} views/s"
+
+
+def _describe_s(seconds: float) -> str:
+    return "less than a second" if seconds < 1 else str(timedelta(seconds=round(seconds)))

@@ -1,0 +1,92 @@
+"""`--json`: one line on stdout whatever happens; lists for what lists, objects for all else; errors too."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import psycopg
+import pytest
+
+from tests.command_line import CommandLine
+from tests.integration.cli.conftest import parse
+from tests.integration.cli.test_search import write_title_vectors
+from tests.integration.server.process import Process
+from tests.unit.cli.test_help import COMMANDS
+
+Db: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+
+WITHOUT_ANSWER = {"demo", "serve"}
+NEEDS_A_SIDECAR = {"verify"}
+COMMAND_LINES: dict[str, tuple[tuple[str, ...], set[str]]] = {
+    "migrate": ((), {"before", "after", "seconds"}),
+    "plan": (("products", "brand"), {"relation", "rows", "views", "device_s", "index_bytes", "disk_bytes", "refusal"}),
+    "watch": (("products", "--source", "brand"), {"relation", "target", "state", "pending", "query"}),
+    "unwatch": (("products",), {"relation", "target", "vectors"}),
+    "pause": ((), {"table", "target", "paused", "changed"}),
+    "resume": (("products",), {"table", "target", "paused", "changed"}),
+    "rate": (("products", "50"), {"table", "target", "rows_per_s", "changed"}),
+    "reembed": (("products",), {"relation", "target", "model"}),
+    "retry": (("products",), {"table", "target", "reason", "enqueued"}),
+    "doctor": ((), {"findings", "not_checked", "facts"}),
+    "uninstall": (("--yes",), {"removed", "kept"}),
+    "status": (("products",), {"relation", "target", "state", "pending", "index_statement", "rows_per_s"}),
+    "failures": (("products",), {"relation", "target", "key", "reason", "message", "attempts", "at"}),
+    "search": (("products", "a hat"), {"key", "distance", "row"}),
+}
+LISTS = {"status", "failures", "search"}
+
+
+@pytest.fixture
+def watched(db: Db) -> Db:
+    db.execute("select sidecar.watch('products', source => 'title', target => 'e')")
+    write_title_vectors(db)
+    db.execute(
+        "insert into sidecar.dead_letters (watch_id, key, gen, attempts, reason, message)"
+        """ values (1, '{"id": 2}', 1, 5, 'worker_crashed', 'It ended.')"""
+    )
+    return db
+
+
+def test_every_command_that_answers_is_tried_here() -> None:
+    assert set(COMMAND_LINES) | WITHOUT_ANSWER | NEEDS_A_SIDECAR == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMAND_LINES)
+def test_a_command_answers_with_one_line_of_json(
+    watched: Db, service: Process, command_line: CommandLine, command: str
+) -> None:
+    arguments, keys = COMMAND_LINES[command]
+    options = ["--url", service.url] if command == "search" else []
+    outcome = command_line(command, *arguments, *options, "--json")
+    assert outcome.code == (3 if command == "doctor" else 0), outcome
+    answer = parse(outcome.stdout)
+    assert isinstance(answer, list) == (command in LISTS)
+    example = answer[0] if command in LISTS else answer
+    assert keys <= set(example), example
+    assert all(key == key.lower() for key in example)
+
+
+@pytest.mark.parametrize("command", [c for c in COMMAND_LINES if c not in {"migrate", "doctor", "uninstall", "pause"}])
+def test_an_error_is_one_line_of_json_too_and_stays_on_stderr(db: Db, command_line: CommandLine, command: str) -> None:
+    arguments = [argument.replace("products", "produtcs") for argument in COMMAND_LINES[command][0]]
+    outcome = command_line(command, *arguments, "--json")
+    assert outcome.code == 1
+    error = parse(outcome.stdout)["error"]
+    assert set(error) == {"code", "message", "hint"}
+    assert error["code"] == "42P01"
+    assert error["message"] == 'relation "produtcs" does not exist'
+    assert outcome.stderr.splitlines() == [f"ERROR: {error['message']}", f"HINT: {error['hint']}"]
+
+
+def test_an_error_of_ours_has_its_kind_as_code_and_its_hint_apart(command_line: CommandLine) -> None:
+    outcome = command_line("status", "--json", "--database-url", "postgresql://me:hunter2@127.0.0.1:1/shop")
+    error = parse(outcome.stdout)["error"]
+    assert (outcome.code, error["code"]) == (1, "database_unavailable")
+    assert error["hint"].startswith("Does the server run there?")
+    assert "hunter2" not in outcome.stdout
+
+
+def test_a_number_or_a_time_is_one(watched: Db, command_line: CommandLine) -> None:
+    (failure,) = parse(command_line.succeed("failures", "--json"))
+    assert (failure["key"], failure["attempts"]) == ({"id": 2}, 5)
+    assert "T" in failure["at"]

@@ -1,0 +1,153 @@
+"""`sidecar plan`: what it says beforehand is what comes to pass."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any, TypeAlias
+
+import numpy as np
+import psycopg
+import pytest
+from PIL import Image
+
+from sidecar.pictures.geometry import plan_views
+from sidecar.pictures.picture import ViewSettings
+from sidecar.pictures.size import read_size
+from tests.command_line import CommandLine
+from tests.integration.cli.conftest import parse
+
+Db: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+
+
+def file_of(width: int, height: int, file_format: str = "PNG") -> bytes:
+    file = BytesIO()
+    pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file, file_format)
+    return file.getvalue()
+
+
+def planned(command_line: CommandLine, *arguments: str, code: int = 0) -> Any:
+    outcome = command_line("plan", *arguments, "--json")
+    assert (outcome.code, outcome.stderr) == (code, ""), outcome
+    return parse(outcome.stdout)
+
+
+@pytest.mark.parametrize("index", ["halfvec", "vector"])
+@pytest.mark.parametrize("dimensions", [1152, 256])
+def test_index_vectors_and_ledger_take_about_what_was_said(
+    db: Db, command_line: CommandLine, index: str, dimensions: int
+) -> None:
+    rows = 400
+    db.execute("create table notes (id bigint primary key, body text)")
+    db.execute("insert into notes select i, 'note ' || i from generate_series(1, %s::int) i", [rows])
+    plan = planned(command_line, "notes", "body", "--index", index, "--dimensions", str(dimensions))
+    assert (plan["rows"], plan["rows_to_embed"], plan["estimated"], plan["refusal"]) == (rows, rows, False, None)
+    db.execute(
+        "select sidecar.watch('notes', 'body', index => %s::text, dimensions => %s, companion => 'c', target => 'e')",
+        [index, dimensions],
+    )
+    db.execute(
+        "insert into c select i, (select array_agg(sin(i * n)) from generate_series(1, %s) n)::real[]::vector"
+        " from generate_series(1, %s) i",
+        [dimensions, rows],
+    )
+    db.execute(
+        "insert into sidecar.ledger_1 (k1, gen, content_hash, vector_digest)"
+        " select i, i, sha256(i::text::bytea), sha256(i::text::bytea) from generate_series(1, %s) i",
+        [rows],
+    )
+    (build,) = db.execute("select index_statement from sidecar.status").fetchall()
+    db.execute(build[0])
+
+    def size(query: str) -> int:
+        (row,) = db.execute(f"select ({query})::bigint".encode()).fetchall()
+        return int(row[0])
+
+    pages = 6 * 8192  # what a small table has beside its rows
+    hnsw = size(
+        "pg_relation_size((select indexrelid from pg_index where indrelid = 'c'::regclass and not indisprimary))"
+    )
+    assert plan["index_bytes"] == pytest.approx(hnsw, rel=0.1, abs=pages)
+    assert plan["vector_bytes"] == pytest.approx(size("pg_table_size('c')"), rel=0.15, abs=pages)
+    assert plan["ledger_bytes"] == pytest.approx(size("pg_total_relation_size('sidecar.ledger_1')"), rel=0.2, abs=pages)
+
+
+def test_the_views_of_pictures_follow_their_sizes_and_the_settings(
+    db: Db, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.execute("delete from products")
+    sizes = [(500, 500), (640, 480), (480, 640), (1400, 400)]
+    for key, size in enumerate(sizes):
+        db.execute("insert into products (id, photo) values (%s, %s)", [key, file_of(*size)])
+    db.execute("insert into products (id) values (10), (11), (12), (13)")
+    settings = ViewSettings(384, True, 384, (1.0, 1.35), 1536, 2.6)
+    expected = sum(len(plan_views(*size, settings).cuts) for size in sizes)
+    plan = planned(command_line, "products", "photo", "--views-per-s", "10")
+    assert (plan["rows"], plan["rows_to_embed"], plan["sampled_pictures"]) == (8, 4, 4)
+    assert (plan["views"], plan["device_s"]) == (expected, pytest.approx(expected / 10))
+    assert plan["source_bytes"] == sum(len(file_of(*size)) for size in sizes)
+    monkeypatch.setenv("ENABLE_TTA", "0")
+    assert planned(command_line, "products", "photo")["views"] == 4
+
+
+def test_the_rate_is_that_of_the_running_sidecars_or_unknown(db: Db, command_line: CommandLine) -> None:
+    assert planned(command_line, "products", "title")["device_s"] is None
+    assert "give --views-per-s" in command_line.succeed("plan", "products", "title")
+    for host in ("a", "b"):
+        db.execute(
+            "insert into sidecar.sidecars (id, host, pid, version, model, fingerprint, dimensions, texts_per_s,"
+            " picture_views_per_s) values (gen_random_uuid(), %s, 1, '0', 'm', 'f', 1152, 30, 3)",
+            [host],
+        )
+    assert planned(command_line, "products", "title")["device_s"] == pytest.approx(3 / 60)
+    assert planned(command_line, "products", "photo")["views_per_s"] == 6
+    assert planned(command_line, "products", "title", "--dimensions", "16")["views_per_s"] is None
+
+
+def test_a_large_table_is_sampled_and_said_to_be(db: Db, command_line: CommandLine) -> None:
+    db.execute("create table logs (id bigint primary key, body text)")
+    db.execute("insert into logs select i, repeat('x', 700 + i % 200) from generate_series(1, 30000) i")
+    db.execute("insert into logs select i, '' from generate_series(30001, 40000) i")
+    db.execute("analyze logs")
+    plan = planned(command_line, "logs", "body")
+    assert plan["estimated"]
+    assert plan["rows"] == pytest.approx(40000, rel=0.02)
+    assert 200 < plan["sampled_rows"] < 2000
+    assert plan["rows_to_embed"] == pytest.approx(30000, rel=0.25)
+    assert plan["source_bytes"] / plan["rows_to_embed"] == pytest.approx(800, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("plant", "arguments", "message"),
+    [
+        ("create table heap (title text)", ("heap", "title"), "has no primary key"),
+        ("alter table products add e int", ("products", "title", "--target", "e"), "has type integer"),
+        ("select 1", ("products", "title", "--index", "vector", "--dimensions", "3000"), "at most 2000 dimensions"),
+    ],
+)
+def test_what_watch_would_refuse_is_told_with_its_hint_and_code_3(
+    db: Db, command_line: CommandLine, plant: str, arguments: tuple[str, ...], message: str
+) -> None:
+    db.execute(plant.encode())
+    plan = planned(command_line, *arguments, code=3)
+    assert message in plan["refusal"]["message"]
+    assert plan["refusal"]["hint"]
+    outcome = command_line("plan", *arguments)
+    assert (outcome.code, "REFUSED" in outcome.stdout) == (3, True)
+    refused = command_line.fail("watch", arguments[0], "--source", *arguments[1:])
+    assert plan["refusal"]["message"] in refused
+
+
+def test_planning_changes_nothing(db: Db, command_line: CommandLine) -> None:
+    before = db.execute("select count(*), max(oid) from pg_class").fetchone()
+    planned(command_line, "products", "title", "--companion", "title_vectors")
+    assert db.execute("select count(*), max(oid) from pg_class").fetchone() == before
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "GIF", "BMP"])
+def test_the_size_of_a_picture_is_read_from_its_beginning(file_format: str) -> None:
+    assert read_size(file_of(120, 90, file_format)[:4096]) == (120, 90)
+
+
+def test_what_is_no_picture_has_no_size() -> None:
+    assert read_size(b"milk, bread") is None
