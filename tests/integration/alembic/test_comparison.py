@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import pytest
@@ -24,15 +24,11 @@ PRODUCTS = text("create table products (id int primary key, title varchar, brand
 
 
 @pytest.fixture
-def connection(database_url: str) -> Iterator[Connection]:
-    engine = create_engine(sqlalchemy_url(database_url), poolclass=NullPool)
-    with engine.connect() as connection:
-        connection.execute(text("create schema press"))
-        connection.execute(
-            text("create table products (id int primary key, title varchar, brand varchar, photo bytea)")
-        )
-        connection.execute(text('create table press."Odd table" (id int primary key, "The text" varchar)'))
-        yield connection
+def connection(transaction: Connection) -> Connection:
+    transaction.execute(text("create schema press"))
+    transaction.execute(PRODUCTS)
+    transaction.execute(text('create table press."Odd table" (id int primary key, "The text" varchar)'))
+    return transaction
 
 
 def products(*more: Column[Any], watches: Any = None) -> MetaData:
@@ -168,6 +164,26 @@ def test_names_that_need_quotes_and_companions_compare_equal(connection: Connect
     assert differences(connection, metadata).is_empty()
     apply(connection, differences(connection, odd_table([])).reverse())
     assert differences(connection, metadata).is_empty()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"companion": "press.other"},
+        {"companion": "public.article_vectors"},
+        {"companion": None},
+        {"dimensions": 17},
+        {"model": "other"},
+        {"index": "vector"},
+        {"kind": "image"},
+    ],
+)
+def test_a_change_of_any_option_is_seen(connection: Connection, change: dict[str, Any]) -> None:
+    watch = {"source": "The text", "companion": "article_vectors", "target": "e", "dimensions": 16}
+    apply(connection, differences(connection, odd_table([watch])))
+    (replacing,) = written(differences(connection, odd_table([watch | change])))
+    assert replacing.startswith("op.sidecar_watch(")
+    assert "replace=True" in replacing
 
 
 def test_a_companion_is_dropped_without_the_filter_only(connection: Connection) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 import pytest
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
@@ -24,11 +22,9 @@ PRODUCTS = "create table products (id int primary key, title varchar, photo byte
 
 
 @pytest.fixture
-def connection(database_url: str) -> Iterator[Connection]:
-    engine = create_engine(sqlalchemy_url(database_url), poolclass=NullPool)
-    with engine.connect() as connection:
-        connection.execute(text(PRODUCTS))
-        yield connection
+def connection(transaction: Connection) -> Connection:
+    transaction.execute(text(PRODUCTS))
+    return transaction
 
 
 def op(connection: Connection) -> Any:
@@ -62,11 +58,11 @@ def test_unwatch_keeps_the_vectors_unless_told_otherwise(connection: Connection)
         connection.execute(text("select title_embedding from products"))
 
 
-def test_a_watch_goes_with_its_transaction(connection: Connection, database_url: str) -> None:
+def test_a_watch_goes_with_its_transaction(connection: Connection) -> None:
     op(connection).sidecar_watch("products", "title", dimensions=16)
+    assert len(watches(connection)) == 1
     connection.rollback()
-    with psycopg.connect(database_url) as other:
-        assert other.execute("select count(*) from sidecar.watches").fetchone() == (0,)
+    assert watches(connection) == []
 
 
 def test_what_sidecar_watch_refuses_keeps_its_hint(connection: Connection) -> None:
