@@ -29,7 +29,7 @@ from sidecar.batching.batcher import Batcher
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder
 from sidecar.batching.lane_queues import BatchSettings
-from sidecar.config import Settings, load_settings
+from sidecar.config import Settings, let_waiting_threads_sleep, load_settings
 from sidecar.errors import ConfigurationError, ModelError
 from sidecar.http.application import make_http_application
 from sidecar.http.service import ServedModel, Serving
@@ -51,6 +51,7 @@ _CLOSING_SHARE = 0.2  # of SHUTDOWN_TIMEOUT_S, kept for what is closed after ing
 
 def load_siglip(settings: Settings) -> Encoder:
     """The model that the settings name. Blocks; imports torch, which takes seconds, only now."""
+    let_waiting_threads_sleep()
     from sidecar.model.loading import load_encoder
 
     return load_encoder(settings)

@@ -1,4 +1,4 @@
-"""Reads the environment, and nothing else does."""
+"""Reads and sets the environment, and nothing else does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sidecar.allowed_values import allowed_values
 from sidecar.errors import ConfigurationError
 from sidecar.settings import Settings
 
-__all__ = ["Settings", "load_settings", "settings_table", "variable_names"]
+__all__ = ["Settings", "let_waiting_threads_sleep", "load_settings", "settings_table", "variable_names"]
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -41,6 +41,15 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     except ConfigurationError as error:
         problems += [problem for problem in error.problems if not any(alias in problem for alias in bad)]
     raise ConfigurationError(problems)
+
+
+def let_waiting_threads_sleep() -> None:
+    """Keeps OpenMP's threads off the CPU while they wait for each other; to be called before torch is imported.
+
+    By default they spin, and where other processes want the CPU too a batch takes many times as long. What the user
+    says with OMP_WAIT_POLICY stays.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def variable_names(field_name: str) -> list[str]:

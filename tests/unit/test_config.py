@@ -5,7 +5,7 @@ import sys
 import pytest
 from pydantic import SecretStr
 
-from sidecar.config import Settings, load_settings, variable_names
+from sidecar.config import Settings, let_waiting_threads_sleep, load_settings, variable_names
 from sidecar.errors import ConfigurationError
 
 
@@ -231,3 +231,12 @@ def test_constructing_settings_reads_no_environment(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("BIND_PORT", "8123")
     assert Settings().bind_port == 9000
     assert load_settings().bind_port == 8123
+
+
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    let_waiting_threads_sleep()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    let_waiting_threads_sleep()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
