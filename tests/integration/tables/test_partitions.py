@@ -97,6 +97,20 @@ async def test_a_partition_that_is_attached_with_rows_and_detached_again_is_foun
         assert len(await table.vectors()) == 30
 
 
+async def test_what_was_changed_in_a_partition_while_it_was_detached_is_found_by_verify(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await watch_tree(db, TREES["list"])
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        await run(db, "alter table items detach partition items_eu")
+        await run(db, "update items_eu set title = 'nobody looks' where id = 3")
+        await run(db, "alter table items attach partition items_eu for values in ('eu')")
+        assert len(await table.wrong(encoder)) == 1
+        await run(db, "select sidecar.verify('items')")
+        await table.settle_right(encoder)
+
+
 async def test_a_partition_that_is_detached_concurrently_takes_its_vectors_along(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:

@@ -89,6 +89,21 @@ async def test_a_subscribed_table_is_followed(
     assert encoder.texts["title 4"] == 0, "an update of another column is none of ours"
 
 
+async def test_one_partition_of_a_subscribed_tree_is_followed(
+    publisher: Connection, subscriber: Connection, encoder: GatedEncoder
+) -> None:
+    """The subscription knows the root alone."""
+    await run(subscriber, ITEMS + SHAPES["partitioned"])
+    await run(subscriber, "create table items_low partition of items for values from (0) to (15)")
+    await run(subscriber, "create table items_high partition of items for values from (15) to (200)")
+    async with subscribed(publisher, subscriber) as replication, running_ingest(url_of(subscriber), encoder):
+        table = await watch(subscriber, ["items_low"], ["title"], companion="vectors")
+        for change in CHANGES[:-2]:
+            await replication.publish(change)
+            await table.settle_right(encoder)
+        assert len(await table.vectors()) == 12
+
+
 async def test_a_table_that_is_watched_first_and_subscribed_then_is_reported_and_mended(
     publisher: Connection, subscriber: Connection, encoder: GatedEncoder
 ) -> None:

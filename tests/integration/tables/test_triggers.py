@@ -41,6 +41,26 @@ async def test_a_source_that_a_before_trigger_makes_follows_whatever_it_is_made_
     assert encoder.texts == {"title 1 costs 7": 1, "title 2 costs 7": 1, "six costs 6": 1}
 
 
+async def test_a_source_that_changes_at_every_update_comes_to_rest_with_a_companion(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    """In the row, writing the vector would change the source again."""
+    await run(db, "create table items (id bigint primary key, words text, edition integer default 0)")
+    await run(
+        db,
+        "create function count_edition() returns trigger language plpgsql as $$ begin "
+        "new.edition := old.edition + 1; new.words := 'edition ' || new.edition; return new; end $$",
+    )
+    await run(db, "create trigger edit before update on items for each row execute function count_edition()")
+    await run(db, "insert into items values (1, 'first')")
+    table = await watch(db, ["items"], ["words"], companion="vectors")
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        await run(db, "update items set id = 2")
+        await table.settle_right(encoder)
+    assert encoder.texts == {"first": 1, "edition 1": 1}
+
+
 async def test_a_before_trigger_that_comes_after_the_watch_is_reported_and_mended(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
