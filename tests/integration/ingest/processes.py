@@ -18,6 +18,7 @@ from typing import Any
 from tests.waiting import wait_until_async
 
 START_S = 30.0
+CHECKOUT = Path(__file__).parents[3]
 
 
 @dataclass(slots=True)
@@ -58,9 +59,15 @@ class SidecarProcess:
 
 @asynccontextmanager
 async def sidecar_process(
-    database_url: str, *, model_id: str = "hash", view_ms: float = 0.0, hold: str | None = None, **settings: Any
+    database_url: str,
+    *,
+    model_id: str = "hash",
+    view_ms: float = 0.0,
+    hold: str | None = None,
+    checkout: Path = CHECKOUT,
+    **settings: Any,
 ) -> AsyncIterator[SidecarProcess]:
-    """Killed at the end of the block if it still lives."""
+    """Killed at the end of the block if it still lives. `checkout`: whose code it runs."""
     settings = {
         "database_url": database_url,
         "bind_port": _free_port(),
@@ -71,7 +78,7 @@ async def sidecar_process(
     arguments = json.dumps({"settings": settings, "model_id": model_id, "view_ms": view_ms, "hold": hold})
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.integration.ingest.sidecar_process", arguments),
-        cwd=Path(__file__).parents[3],
+        cwd=checkout,
         stdout=PIPE,
     )
     running = SidecarProcess(process)

@@ -1,0 +1,189 @@
+"""Migrations while sidecars are up: an older one goes on working, a newer one waits."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import subprocess
+import tarfile
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from sidecar.postgres.migrations import current_revision, head_revision, migrate
+from tests.command_line import CommandLine
+from tests.encoders import HashEncoder
+from tests.integration.ingest.composition import DIMENSIONS, running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.items import insert_titles, make_texts
+from tests.integration.ingest.processes import CHECKOUT, sidecar_process
+from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, value
+from tests.servers import open_directory
+from tests.waiting import wait_until_async
+
+OLD_REVISION, OLD_COMMIT = "0009", "a0794b380d7d"  # the last commit whose newest migration it is
+
+
+@pytest.fixture(scope="module")
+def old_checkout() -> Iterator[Path]:
+    """The code of then, out of git's history."""
+    archive = subprocess.run(
+        ["git", "archive", OLD_COMMIT, "sidecar", "migrations", "sql", "tests"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        check=False,
+    )
+    if archive.returncode != 0:
+        pytest.skip("needs a checkout with its history")
+    with open_directory() as directory:
+        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+            tar.extractall(directory, filter="data")
+        yield directory
+
+
+@pytest.fixture
+def old_url(plain_database_url: str) -> str:
+    migrate(plain_database_url, OLD_REVISION)
+    return plain_database_url
+
+
+@pytest.fixture
+async def db(old_url: str) -> AsyncIterator[Connection]:
+    async with user(old_url) as connection:
+        yield connection
+
+
+class Writers:
+    """Users who insert, update and delete until they are told to stop. No statement of theirs may fail."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._done = asyncio.Event()
+        self.writes: Counter[int] = Counter()
+
+    async def write(self, number: int) -> None:
+        async with user(self._url) as connection:
+            while not self._done.is_set():
+                i = self.writes[number]
+                first = 100_000 * (number + 1) + 3 * i
+                await insert_titles(connection, first, first + 2)
+                await run(connection, "update items set title = title || ' again' where id = %s", first)
+                await run(connection, "delete from items where id = %s", first + 1)
+                await run(connection, "update items set price = price + 1 where id = %s", first + 2)
+                self.writes[number] += 1
+
+    async def until_each_wrote(self, more: int) -> None:
+        """`more` rounds from now."""
+        before = self.writes.copy()
+
+        async def have() -> bool:
+            return all(self.writes[number] >= before[number] + more for number in range(2))
+
+        await wait_until_async(have, "the writers to go on", 20)
+
+    def stop(self) -> None:
+        self._done.set()
+
+
+async def some_rows_are_embedded(db: Connection, at_least: int) -> None:
+    async def are() -> bool:
+        return bool(await value(db, "select count(embedding) >= %s from items", at_least))
+
+    await wait_until_async(are, "some vectors", 30)
+
+
+async def test_an_older_sidecar_goes_on_while_and_after_its_schema_is_migrated(
+    old_url: str, db: Connection, old_checkout: Path
+) -> None:
+    table = await make_texts(db, 3000)
+    writers = Writers(old_url)
+    async with sidecar_process(old_url, checkout=old_checkout, view_ms=0.3) as old, asyncio.TaskGroup() as group:
+        try:
+            for number in range(2):
+                group.create_task(writers.write(number), name=f"writer-{number}")
+            await some_rows_are_embedded(db, 300)
+            await asyncio.to_thread(migrate, old_url)
+            embedded = await value(db, "select count(embedding) from items")
+            await writers.until_each_wrote(5)
+        finally:
+            writers.stop()
+        assert current_revision(old_url) == head_revision()
+        assert embedded < 3000, "the migration came when everything was done"
+        await check_all_is_right(db, table)
+        assert await value(db, "select count(*) from sidecar.sidecars") == 1
+        assert await old.terminate(15) == 0
+    unchanged = {f"title {i}" for i in range(1, 3001)}
+    assert set(old.texts) >= unchanged
+    assert max(old.texts[text] for text in unchanged) <= 2, "more than rows in flight were embedded twice"
+    async with running_ingest(old_url, GatedEncoder()) as running:
+        await run(db, "update items set title = 'by the new one' where id = 1")
+        await check_all_is_right(db, table)
+        assert not running.task.done()
+
+
+async def test_both_versions_work_side_by_side(old_url: str, db: Connection, old_checkout: Path) -> None:
+    table = await make_texts(db, 10)
+    migrate(old_url)
+    encoder = GatedEncoder()
+    async with sidecar_process(old_url, checkout=old_checkout) as old, running_ingest(old_url, encoder):
+
+        async def are_two() -> bool:
+            return bool(await value(db, "select count(*) = 2 from sidecar.sidecars"))
+
+        await wait_until_async(are_two, "both to run", 30)
+        for i in range(5):
+            await insert_titles(db, 100 * i + 100, 100 * i + 180)
+            await run(db, "update items set title = %s where id %% 7 = 0", f"round {i}")
+            await check_all_is_right(db, table)
+        assert await old.terminate(15) == 0
+
+
+async def check_all_is_right(db: Connection, table: WatchedTable) -> None:
+    await table.settle_right(HashEncoder(dimensions=DIMENSIONS), timeout_s=60)
+    assert await value(db, "select count(*) from sidecar.dead_letters") == 0
+    assert await value(db, "select count(*) from sidecar.breakages") == 0
+
+
+async def test_a_sidecar_that_is_newer_than_the_schema_waits_for_migrate(
+    old_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = await make_texts(db, 3)
+    wanted = f"the schema `sidecar` is at 0009, this version needs {head_revision()}: run `sidecar migrate`"
+    async with running_ingest(old_url, encoder) as running:
+
+        async def says_so() -> bool:
+            return any(wanted in record.message for record in caplog.records)
+
+        await wait_until_async(says_so, "the log to say so")
+        assert not running.task.done()
+        await asyncio.to_thread(migrate, old_url)
+        await table.settle_right(encoder)
+
+
+def test_commands_refuse_a_schema_that_is_older_than_they_are(
+    old_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", old_url)
+    command_line = CommandLine(monkeypatch, capsys)
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        connection.execute(b"create table items (id int primary key, title text)")
+    for command in (["status"], ["watch", "items", "--source", "title"], ["verify", "items"], ["uninstall", "--yes"]):
+        said = command_line.fail(*command, code=1)
+        assert f"the schema `sidecar` is at 0009, this version needs {head_revision()}" in said
+        assert "HINT: sidecar migrate" in said
+
+
+async def test_a_sidecar_works_on_a_schema_that_is_newer_than_it_knows(
+    old_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    migrate(old_url)
+    table = await make_texts(db, 3)
+    await run(db, "update sidecar.alembic_version set version_num = '9999'")
+    with caplog.at_level(logging.WARNING):
+        async with running_ingest(old_url, encoder):
+            await table.settle_right(encoder)
+    assert any("the schema is at 9999" in record.message for record in caplog.records)
