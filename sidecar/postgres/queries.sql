@@ -547,6 +547,14 @@ select current_setting('max_prepared_transactions')::integer = 0
 -- from a role with few rights.)
 select exists (select from pg_locks l where not l.granted and l.pid <> $1::integer and $1::integer = any (pg_blocking_pids(l.pid)))
 
+-- name: become
+-- For the rest of the session. $1 a role.
+select set_config('role', $1, false)
+
+-- name: set_lock_timeout
+-- $1 with its unit.
+select set_config('lock_timeout', $1, false)
+
 -- name: cancel_build
 select pg_cancel_backend($1::integer)
 
@@ -566,14 +574,6 @@ select s.relation::text, s.target, s.kind, s.source, s.companion::text, s.state,
        s.truncated, s.coverage, s.oldest_pending, s.lag_ms, s.index, s.model, s.fingerprint, s.query, s.estimated, s.watch_id,
        s.index_statement, s.rows_per_s, s.companion_view::text
 from sidecar.status s
-
--- name: set_lock_timeout
--- $1 with its unit.
-select set_config('lock_timeout', $1, false)
-
--- name: become
--- For the rest of the session. $1 a role.
-select set_config('role', $1, false)
 
 -- name: failures
 select f.relation::text, f.target, f.key::text, f.reason, f.message, f.attempts, f.at from sidecar.failures f order by f.at desc limit $1
