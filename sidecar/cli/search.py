@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sidecar.cli.answers import print_answers
 from sidecar.cli.complaint import warn
 from sidecar.cli.database import open_database
 from sidecar.cli.options import DatabaseUrl, Json, Table, Target
-from sidecar.cli.output import print_json, print_table
+from sidecar.cli.output import print_json
+from sidecar.cli.target import choose_target
 from sidecar.errors import InputError, PictureRejected
 
 if TYPE_CHECKING:
     from sidecar.cli.service import EmbeddingService, QueryVector
     from sidecar.postgres.search import FoundRows, SearchableWatch
 
-_MAX_COLUMNS = 6
 _PICTURE_SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
@@ -47,7 +48,7 @@ def search(  # noqa: PLR0913 - one parameter for every option of the command
 
     picture = None if text else _read_picture(query)
     with open_database(database_url) as operations:
-        watch = operations.watch_to_search(table, target)
+        watch = operations.watch_to_search(table, choose_target(operations, table, target))
         vector = _embed(EmbeddingService(url or _default_url()), query, picture)
         _check_space(watch, vector)
         found = operations.search(watch, vector.vector, limit)
@@ -56,7 +57,7 @@ def search(  # noqa: PLR0913 - one parameter for every option of the command
     elif not found.rows:
         typer.echo(f"{watch.relation}.{watch.target} holds no vectors yet. See: sidecar status {table}")
     else:
-        _print_rows(found, watch)
+        print_answers(found, watch)
 
 
 def _read_picture(query: str) -> bytes | None:
@@ -115,19 +116,3 @@ def _as_objects(found: FoundRows) -> list[dict[str, object]]:
         {"key": key, "distance": distance, "row": dict(zip(found.columns, row, strict=True))}
         for key, distance, row in zip(found.keys, found.distances, found.rows, strict=True)
     ]
-
-
-def _print_rows(found: FoundRows, watch: SearchableWatch) -> None:
-    keys = [index for index, column in enumerate(found.columns) if column in watch.key_columns]
-    others = [index for index in range(len(found.columns)) if index not in keys]
-    hidden = [found.columns[index] for index in others[_MAX_COLUMNS:]]
-    del others[_MAX_COLUMNS:]
-    print_table(
-        [*(found.columns[index] for index in keys), "distance", *(found.columns[index] for index in others)],
-        [
-            (*(row[index] for index in keys), distance, *(row[index] for index in others))
-            for distance, row in zip(found.distances, found.rows, strict=True)
-        ],
-    )
-    if hidden:
-        typer.echo(f"Not shown, but in --json: {', '.join(hidden)}")
