@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sidecar.postgres.watches import Watch
-
 BURST_S = 0.2
 UNCAPPED = sys.maxsize
 
@@ -40,21 +38,21 @@ class RateCaps:
         self._clock = clock
         self._buckets: dict[int, _Bucket] = {}
 
-    def free_rows(self, watch: Watch) -> int:
+    def free_rows(self, watch_id: int, rows_per_s: float | None) -> int:
         """0 until the bucket is full, so that rows are claimed some at a time; UNCAPPED without a cap."""
-        if watch.rows_per_s is None:
-            self._buckets.pop(watch.id, None)
+        if rows_per_s is None:
+            self._buckets.pop(watch_id, None)
             return UNCAPPED
         now = self._clock()
-        bucket = self._buckets.setdefault(watch.id, _Bucket(watch.rows_per_s, 0.0, now))
-        bucket.rows_per_s = watch.rows_per_s
+        bucket = self._buckets.setdefault(watch_id, _Bucket(rows_per_s, 0.0, now))
+        bucket.rows_per_s = rows_per_s
         bucket.fill(now)
         return math.floor(bucket.rows) if bucket.rows >= bucket.full else 0
 
-    def take(self, watch: Watch, rows: int) -> None:
+    def take(self, watch_id: int, rows: int) -> None:
         """So many were claimed."""
-        if watch.id in self._buckets:
-            self._buckets[watch.id].rows -= rows
+        if watch_id in self._buckets:
+            self._buckets[watch_id].rows -= rows
 
     def wait_s(self) -> float:
         """Seconds until the next bucket is full; infinite if none is filling."""

@@ -102,7 +102,7 @@ class Worker:
             if self._stop.is_set():
                 break
             try:
-                rows = min(self._pace[watch.kind].rows_to_claim(), self._caps.free_rows(watch))
+                rows = min(self._pace[watch.kind].rows_to_claim(), self._caps.free_rows(watch.id, watch.rows_per_s))
                 claim = await self._turns.claim_batch(watch, rows, was_notified) if rows else None
             except (WatchChanged, StatementRejected) as error:
                 await self._context.catalogue.report_change(watch, error)
@@ -110,7 +110,7 @@ class Worker:
             if claim is not None:
                 more = more or claim.may_be_more
                 self._alarm.found_work()
-                self._caps.take(watch, len(claim.events))
+                self._caps.take(watch.id, len(claim.events))
                 self._batches += 1
                 self._start(self._work(claim), f"batch-{watch.id}")
         return more
