@@ -12,7 +12,7 @@ ARGS ?=
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: install
 install: $(STAMP) ## Make .venv with everything in it (again only if pyproject.toml or constraints.txt changed)
@@ -38,6 +38,10 @@ run: $(STAMP) ## Start Postgres, an example table and the service on :9000, unti
 .PHONY: test
 test: $(STAMP) ## Run all tests (a part of them: make test ARGS="tests/unit -k config")
 	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-16
+test-16: $(STAMP) ## Run all tests on Postgres 16 (`make test` runs them on 18, and on 16 those where it may matter)
+	SIDECAR_TEST_POSTGRES_VERSION=16 $(BIN)/python -m pytest $(ARGS)
 
 .PHONY: lint
 lint: $(STAMP) ## Style, types and the direction of imports

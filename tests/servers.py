@@ -87,7 +87,10 @@ def embedded_server(version: str) -> Iterator[Server]:
 def container_server(version: str) -> Iterator[Server]:
     from testcontainers.postgres import PostgresContainer
 
-    with PostgresContainer(f"pgvector/pgvector:pg{version}", driver=None) as container:
+    options = " ".join(f"-c {name}={value}" for name, value in _FAST_SETTINGS.items())
+    image = f"pgvector/pgvector:pg{version}"
+    postgres = PostgresContainer(image, username="postgres", password="secret", dbname="postgres", driver=None)
+    with postgres.with_command(f"postgres {options}") as container:
         yield Server(container.get_connection_url())
 
 

@@ -38,5 +38,6 @@ def _colour_of(view: NDArray[np.uint8]) -> str:
 
 
 def _unit(sums: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    vectors = np.stack(sums)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors: NDArray[np.float32] = np.stack(sums)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors

@@ -1,0 +1,229 @@
+"""The image and the compose file, as far as they can be tried without a Docker engine; with one, Postgres in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.metadata import requires
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from sidecar.config import Settings, variable_names
+from tests.integration.server.process import sidecar_process
+from tests.servers import container_server
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+OURS = ("migrate", "sidecar", "sidecar-cpu")
+SERVING = ("sidecar", "sidecar-cpu")
+CUDA = ("nvidia-", "cuda-", "triton")  # the GPU build of torch pins them itself
+INTERPOLATED = re.compile(r"(?<!\$)\$\{(\w+)")
+
+
+def program(name: str) -> str:
+    found = shutil.which(name, path=str(Path(sys.executable).parent))
+    return found or pytest.skip(f"the program {name} is not installed: pip install '.[dev]'")
+
+
+def run(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def seconds(duration: str) -> float:
+    """Of a duration as compose writes it: '30s', '2m'."""
+    return float(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
+
+
+@pytest.mark.parametrize(
+    ("schema", "path"), [("compose-spec", "docker-compose.yml"), ("github-workflows", ".github/workflows/ci.yml")]
+)
+def test_a_file_follows_its_published_schema(schema: str, path: str, tmp_path: Path) -> None:
+    check = [program("check-jsonschema"), "--builtin-schema", f"vendor.{schema}"]
+    checked = run(*check, ROOT / path)
+    assert checked.returncode == 0, checked.stdout
+    broken = tmp_path / "broken.yml"
+    broken.write_text((ROOT / path).read_text().replace("services:", "servces:").replace("runs-on:", "run-on:"))
+    assert run(*check, broken).returncode != 0
+
+
+def test_the_dockerfile_has_no_lint() -> None:
+    linted = run(program("hadolint"), ROOT / "Dockerfile")
+    assert (linted.returncode, linted.stdout) == (0, "")
+
+
+def copied_sources() -> list[str]:
+    """What the image takes from the checkout."""
+    copies = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    return sorted({source for copy in copies for source in copy.split()})
+
+
+def test_nothing_but_what_is_copied_reaches_the_docker_engine() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    assert rules[0] == "*"
+    assert sorted(rule[1:] for rule in rules if rule.startswith("!")) == copied_sources()
+
+
+def test_what_is_copied_makes_the_same_wheel_as_the_checkout(tmp_path: Path) -> None:
+    """By the Dockerfile's own command."""
+    [command] = re.findall(r"^RUN (pip wheel .+)$", DOCKERFILE, re.MULTILINE)
+    contents = []
+    for name, sources in (("image", copied_sources()), ("checkout", [path.name for path in ROOT.iterdir()])):
+        source = tmp_path / name
+        source.mkdir()
+        for path in (ROOT / each for each in sources if each not in (".git", ".venv", ".demo")):
+            if path.is_dir():
+                shutil.copytree(path, source / path.name, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
+            else:
+                shutil.copy(path, source)
+        wheels = tmp_path / f"{name}-wheels"
+        built = run(sys.executable, "-m", *shlex.split(command.replace("/wheels", str(wheels))), cwd=source)
+        assert built.returncode == 0, built.stderr
+        [wheel] = wheels.glob("*.whl")
+        contents.append({item.filename: item.CRC for item in zipfile.ZipFile(wheel).infolist()})
+    assert contents[0] == contents[1]
+    assert any(name.endswith("/schema.sql") for name in contents[0])
+
+
+def test_the_requirements_are_those_of_the_package_and_each_is_pinned() -> None:
+    [command] = re.findall(r"python -c '(.+?)' \\", DOCKERFILE)
+    printed = run(sys.executable, "-c", command, cwd=ROOT)
+    assert (
+        printed.stdout.splitlines() == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    )
+    pins = {canonicalize_name(line.partition("==")[0]) for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    unpinned = {name for name in required(printed.stdout.splitlines()) if name not in pins}
+    assert not [name for name in unpinned if not name.startswith(CUDA)]
+
+
+def required(wanted: list[str]) -> set[str]:
+    """Names of all that the requirements `wanted` need on this machine, and what those need."""
+    found: set[str] = set()
+    waiting = [Requirement(each) for each in wanted]
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        found.add(name)
+        for each in map(Requirement, requires(name) or []):
+            applies = [each.marker is None or each.marker.evaluate({"extra": e}) for e in ("", *requirement.extras)]
+            if any(applies) and canonicalize_name(each.name) not in found:
+                waiting.append(each)
+    return found
+
+
+def test_the_last_stage_runs_as_nobody_in_particular_and_without_a_secret() -> None:
+    last = DOCKERFILE.rpartition("\nFROM ")[2]
+    assert "\nUSER 10001:10001\n" in last
+    assert 'ENTRYPOINT ["sidecar"]' in last
+    assert re.search(r"^VOLUME /models$", last, re.MULTILINE)
+    assert "HF_HOME=/models" in last
+    assert "BIND_HOST=0.0.0.0" in last
+    assert not re.search(r"HF_TOKEN|PASSWORD|DATABASE_URL", DOCKERFILE)
+    assert not re.search(r"apt|gcc|build-essential", last)
+
+
+def health_commands() -> list[list[str]]:
+    [image] = re.findall(r"^HEALTHCHECK .*\\\n\s+CMD (\[.+\])$", DOCKERFILE, re.MULTILINE)
+    composed = COMPOSE["services"]["sidecar"]["healthcheck"]["test"]
+    assert composed[0] == "CMD"
+    return [json.loads(image), composed[1:]]
+
+
+def test_the_health_checks_tell_a_ready_sidecar_from_one_that_loads(tmp_path: Path) -> None:
+    def check(command: list[str], port: str, **environment: str) -> int:
+        assert command[:2] == ["python", "-c"]
+        script = command[2].replace("127.0.0.1:9000", f"127.0.0.1:{port}")
+        return run(sys.executable, "-c", script, env={**os.environ, **environment}).returncode
+
+    image, composed = health_commands()
+    for encoder, status in (("hash", 0), ("never", 1)):
+        arguments = ("-m", "tests.integration.server.program", encoder)
+        with sidecar_process(tmp_path, arguments, SHUTDOWN_TIMEOUT_S="1") as process:
+            port = process.url.rpartition(":")[2]
+            if status == 0:
+                process.await_ready()
+            assert check(image, port, BIND_PORT=port) == check(image, port, PORT=port) == status
+            assert check(composed, port) == status
+    assert check(composed, "1") == 1
+
+
+def test_every_variable_that_compose_sets_is_a_setting() -> None:
+    settings = {name for field in Settings.model_fields for name in variable_names(field)}
+    for name in OURS:
+        unknown = COMPOSE["services"][name]["environment"].keys() - settings
+        assert not unknown, (name, unknown)
+
+
+def test_every_variable_that_compose_reads_stands_in_the_example_and_no_other() -> None:
+    read = set(INTERPOLATED.findall((ROOT / "docker-compose.yml").read_text()))
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    example = {line.partition("=")[0] for line in lines if line and not line.startswith("#")}
+    assert example == read | {"COMPOSE_PROFILES"}
+    assert "POSTGRES_PASSWORD=" in lines
+    assert "HF_TOKEN=" in lines
+    assert ".env" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_the_parts_start_one_after_the_other() -> None:
+    services = COMPOSE["services"]
+    assert services["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    assert services["migrate"]["restart"] == "no"
+    assert services["migrate"]["command"] == ["migrate"]
+    for name in SERVING:
+        assert services[name]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
+        assert services[name]["restart"] == "unless-stopped"
+    assert "pg_isready --host=127.0.0.1" in services["postgres"]["healthcheck"]["test"][1]
+
+
+def test_the_data_and_the_model_outlive_their_containers() -> None:
+    services = COMPOSE["services"]
+    assert (services["postgres"]["image"], services["postgres"]["volumes"]) == (
+        "pgvector/pgvector:pg18",
+        ["postgres:/var/lib/postgresql"],  # a volume at .../data, as up to 17, would stay empty
+    )
+    assert all(services[name]["volumes"] == ["models:/models"] for name in SERVING)
+    assert set(COMPOSE["volumes"]) == {"postgres", "models"}
+
+
+def test_a_sidecar_may_take_its_time_to_load_and_to_stop() -> None:
+    for name in SERVING:
+        service = COMPOSE["services"][name]
+        assert seconds(service["stop_grace_period"]) > float(service["environment"]["SHUTDOWN_TIMEOUT_S"])
+        assert seconds(service["healthcheck"]["start_period"]) >= 1800
+
+
+def test_one_profile_has_the_gpu_and_the_other_needs_none() -> None:
+    gpu, cpu = (COMPOSE["services"][name] for name in SERVING)
+    assert (gpu["profiles"], cpu["profiles"]) == (["gpu"], ["cpu"])
+    assert gpu["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+    assert "deploy" not in cpu
+    assert (gpu["environment"].get("REQUIRE_CUDA"), cpu["environment"]["REQUIRE_CUDA"]) == (None, "0")
+
+
+def test_nothing_listens_on_other_addresses_than_this_machines() -> None:
+    ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
+    assert len(ports) == 3
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_a_server_in_a_container_serves_the_tests(postgres_version: str) -> None:
+    if shutil.which("docker") is None or run("docker", "info").returncode != 0:
+        pytest.skip("there is no Docker engine here: `docker info` fails")
+    with container_server(postgres_version) as server, psycopg.connect(server.url) as connection:
+        assert connection.execute("select count(*) from pg_available_extensions where name = 'vector'").fetchone() == (
+            1,
+        )
