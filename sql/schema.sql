@@ -2659,8 +2659,8 @@ begin
                                                            where x.relation = w.relation and x.companion is null), 0)
         into live, updates from pg_stat_all_tables s where s.relid in (select t.home from sidecar.tree_of(w.relation) t);
     if w.companion is null and w.index_kind <> 'none' and updates > greatest(1000, live) then
-        raise warning 'table % has seen % updates of % rows: an HNSW index on the same row makes each of them about 2 ms slower',
-            w.relation, updates, live
+        raise warning 'table % has seen % updates of % rows: an HNSW index on the same row makes each of them about % ms slower',
+            w.relation, updates, live, case w.index_kind when 'halfvec' then 1 else 2 end
             using hint = 'Keep the vector in a table of its own: companion => ''some_table''.';
     end if;
 end $$;

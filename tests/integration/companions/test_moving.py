@@ -69,6 +69,25 @@ async def test_what_changed_meanwhile_is_encoded_and_only_that(
     assert set(encoder.texts) == {"unseen", "seen", "title 5"}
 
 
+@each_way
+async def test_what_was_embedded_in_the_new_place_is_not_overwritten(
+    database_url: str, db: Connection, encoder: GatedEncoder, before: str | None, after: str | None
+) -> None:
+    """A row that was emptied, and done with, before its old vector came along."""
+    table = await make_texts(db, 10, companion=before)
+    await embed_all(database_url, table, encoder)
+    table = await move(db, after)
+    if after is None:
+        await run(db, "set sidecar.writer = on")
+        await run(db, "update items set embedding = null")
+    await run(db, "insert into sidecar.ledger_1 (k1, gen, content_hash) values (1, 1, 'empty')")
+    assert await value(db, "select sidecar.move_page(1, 100)") == 10
+    assert {key for (key,), vector in (await table.vectors()).items() if vector is not None} == {
+        str(i) for i in range(2, 11)
+    }
+    assert await table.ledger_hash((1,)) == "empty"
+
+
 async def test_search_goes_to_the_new_place_at_once_and_status_tells_how_much_is_there(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
@@ -147,6 +166,7 @@ async def test_nor_where_the_model_is_changed_beside_it(
     table = await move(db, after)
     if not reembed_first:
         await run(db, "select sidecar.reembed('items', model => 'any')")
+        assert await value(db, "select sidecar.move_page(1, 100)") == 0
     other = GatedEncoder("another")
     async with running_ingest(database_url, other):
         await table.settle_right(other)

@@ -63,6 +63,11 @@ async def test_our_own_writes_are_not_counted(database_url: str, db: Connection,
     table = await watch(db, ["items"], ["title"])
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
+
+        async def is_reported() -> bool:
+            return bool(await value(db, "select embedded_total = 1200 from sidecar.progress"))
+
+        await wait_until_async(is_reported, "the sidecar to tell how much it wrote")
     await until_counted(db, 1200)
     await run(db, "delete from items where id > 10")
     assert await warnings(db, replace=True) == []

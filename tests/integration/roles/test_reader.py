@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
+from sidecar.postgres.operations import open_operations
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion
@@ -85,6 +88,23 @@ async def test_it_may_wait_only_for_rows_that_it_may_read(
     await run(owner, "alter table shop.items enable row level security")
     await run(owner, "create policy only_one on shop.items using (id = 1)")
     await refuses(reader, call, "02000")
+
+
+async def test_it_searches_by_command_and_by_words(stage: Stage, owner: Connection, encoder: GatedEncoder) -> None:
+    table = await watch_texts(owner, 5)
+    await let_read(stage, owner)
+    async with running_ingest(stage.worker, encoder):
+        await table.settle_right(encoder)
+    wanted = [float(x) for x in encoder.vector_of("title 3")]
+
+    def search() -> tuple[object, ...]:
+        with open_operations(SecretStr(stage.reader), lambda message, hint: None) as operations:
+            return operations.search(operations.watch_to_search("shop.items", None), wanted, 1).rows[0]
+
+    assert (await asyncio.to_thread(search))[:2] == (3, "title 3")
+    async with user(stage.reader) as reader:
+        by_words = "select key from sidecar.hybrid_search('shop.items', %s::text::vector, 'title 3', k => 1)"
+        assert await value(reader, by_words, str(wanted)) == {"id": 3}
 
 
 FORBIDDEN = [

@@ -165,6 +165,7 @@ async def test_a_missing_right_charges_no_row_and_is_mended_by_granting_it(
     assert await table.failures() == {}
     assert caplog.text.count("is broken and left alone") == 1, caplog.text
     assert "may not" in caplog.text
+    assert "refuses the vector" not in caplog.text  # nor did it try row by row
 
 
 async def test_an_error_of_a_user_s_trigger_that_names_no_right_of_ours_is_its_row_s(
