@@ -31,8 +31,16 @@ def test_it_finds_the_keys_nearest_to_a_vector_with_their_distances(db: Connecti
 
 
 def test_it_goes_through_the_index_until_it_has_found_enough_and_leaves_the_session_as_it_was(db: Connection) -> None:
-    run(db, "set sidecar.writer = 'on'; insert into items select i, 'x', array[sin(i), cos(i), sin(7 * i)]::real[]::vector "
-            "from generate_series(11, 200) i; reset sidecar.writer; set enable_seqscan = off")  # fmt: skip
+    run(
+        db,
+        """
+        set sidecar.writer = 'on';
+        insert into items select i, 'x', array[sin(i), cos(i), sin(7 * i)]::real[]::vector
+            from generate_series(11, 200) i;
+        reset sidecar.writer;
+        set enable_seqscan = off
+        """,
+    )
     run(db, "set hnsw.iterative_scan = 'relaxed_order'")
     before = value(db, "select idx_scan from pg_stat_user_indexes where indexrelname = 'items_e_hnsw_1'")
     assert value(db, "select count(*) from sidecar.search('items', '[3, 1, 2]', target => 'e', k => 150)") == 150
