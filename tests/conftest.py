@@ -34,8 +34,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 # What differs between versions (planner, dump, DDL, triggers, protocol) is tested on both, the rest on the newest.
-_ON_EVERY_POSTGRES = (
+ON_EVERY_POSTGRES = (
     "e2e/test_demo.py",
+    "integration/change/test_dumps.py",
     "integration/ingest/test_changes.py",
     "integration/ingest/test_keys.py",
     "integration/sql/test_hybrid_search.py",
@@ -44,7 +45,7 @@ _ON_EVERY_POSTGRES = (
     "integration/sql/test_triggers.py",
     "integration/test_cookbook.py",
     "integration/test_documents.py",
-    "integration/test_dump.py",
+    "integration/test_fixtures.py",
 )
 
 
@@ -52,7 +53,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Without a server or version of the developer's choice, some files run on each embedded Postgres."""
     chosen = any(os.environ.get(f"SIDECAR_TEST_{name}") for name in ("DATABASE_URL", "CONTAINERS", "POSTGRES_VERSION"))
     path = metafunc.definition.path.relative_to(Path(__file__).parent).as_posix()
-    if not chosen and path in _ON_EVERY_POSTGRES and "postgres_version" in metafunc.fixturenames:
+    if not chosen and path in ON_EVERY_POSTGRES and "postgres_version" in metafunc.fixturenames:
         versions = [f"postgres-{version}" for version in reversed(VERSIONS)]
         metafunc.parametrize("postgres_version", list(reversed(VERSIONS)), ids=versions, indirect=True, scope="session")
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from sidecar.config import Settings, load_settings
+from tests.conftest import ON_EVERY_POSTGRES
 from tests.servers import Server
 from tests.tasks import no_task_left
 
@@ -49,3 +51,12 @@ def test_databases_of_two_tests_have_nothing_in_common(postgres_server: Server) 
 def test_no_setting_of_the_developers_own_reaches_a_test() -> None:
     assert load_settings() == Settings()
     assert not [name for name in os.environ if name.startswith("PG")]
+
+
+def test_every_file_that_runs_on_every_postgres_exists() -> None:
+    assert [path for path in ON_EVERY_POSTGRES if not (Path(__file__).parents[1] / path).is_file()] == []
+
+
+def test_the_server_is_of_the_version_that_was_asked_for(postgres_server: Server, postgres_version: str) -> None:
+    with psycopg.connect(postgres_server.url) as connection:
+        assert connection.info.server_version // 10_000 == int(postgres_version)
