@@ -403,12 +403,6 @@ enqueued as (
 select {row_text_key:p} as last_key, count(*) over () as rows, (select count(*) from enqueued) as enqueued
 from page p order by {last_first:p} limit 1
 
--- name: sweep_orphans
--- Ledger entries whose row is gone (deleted with the triggers off): processing their event writes the tombstone.
-insert into {events} ({k}, backfill)
-select {ledger_key:l}, true from {ledger} l
-where l.content_hash is not null and not exists (select from {table} t where {is_row:t,l})
-
 -- name: verify_first_page
 -- Rows whose content, vector or ledger entry differs from what the others say, and that no event waits for. $1 rows; $2 bytes
 -- of content and vectors, of which one row may have more. Primary keys of all tables. A failed row is `retry`'s to try.
@@ -452,8 +446,8 @@ select (select {text_key:c} from chosen c order by c.position desc limit 1) as l
        (select sum(c.size_bytes)::bigint from chosen c) as bytes, (select count(*) from enqueued) as enqueued,
        (select count(*) from page) < $1 and (select count(*) from chosen) = (select count(*) from page) as finished
 
--- name: verify_strays_in_row
--- Ledger entries without a row: processing their event writes the tombstone.
+-- name: strays_in_row
+-- Ledger entries whose row is gone (deleted with the triggers off): processing their event writes the tombstone.
 with stray as (
     select {ledger_key:l} from {ledger} l where l.content_hash is not null and not exists (select from {table} t where {is_row:t,l})
 ), enqueued as (
@@ -463,7 +457,7 @@ with stray as (
 )
 select count(*) from enqueued
 
--- name: verify_strays_in_companion
+-- name: strays_in_companion
 -- Ledger entries and vectors without a row: processing their event removes them.
 with stray ({k}) as (
     select {ledger_key:l} from {ledger} l where l.content_hash is not null and not exists (select from {table} t where {is_row:t,l})

@@ -86,7 +86,7 @@ async def _turn_page(connection: Connection, watch: Watch, purpose: str, place: 
             record = await connection.fetchrow(watch.sql(f"{purpose}_next_page{place}"), max_rows, scan["last_key"])
         page = await _save(connection, watch, purpose, record, max_rows)
         if purpose == "sweep" and page.last:
-            await connection.execute(watch.sql("sweep_orphans"))
+            await _enqueue_strays(connection, watch)
         return page
 
 
@@ -107,8 +107,7 @@ async def verify_page(
         assert record is not None, "a select of aggregates has one row"
         found, size_bytes = record["enqueued"], record["bytes"] or 0
         if record["finished"]:
-            place = "companion" if watch.has_companion else "row"
-            found += await connection.fetchval(watch.sql(f"verify_strays_in_{place}"))
+            found += await _enqueue_strays(connection, watch)
         wait_s = size_bytes / bytes_per_s
         last_key = record["last_key"] or scan["last_key"]
         await connection.execute(
@@ -116,6 +115,11 @@ async def verify_page(
             *(watch.id, "verify", last_key, record["finished"], record["rows"], size_bytes, found, wait_s),
         )
         return Page(record["rows"], found, record["finished"], wait_s)
+
+
+async def _enqueue_strays(connection: Connection, watch: Watch) -> int:
+    place = "companion" if watch.has_companion else "row"
+    return int(await connection.fetchval(watch.sql(f"strays_in_{place}")))
 
 
 async def _lock(connection: Connection, watch: Watch, purpose: str) -> asyncpg.Record | None:

@@ -41,8 +41,11 @@ async def watch_items(db: Connection, key: str, source: str, companion: str | No
     return await watch(db, ["items"], [source], [key], companion=companion, **options)
 
 
-@in_row_and_companion
-@pytest.mark.parametrize("name", [name for name in RECIPES if name != "another key"])
+@pytest.mark.parametrize(
+    ("name", "companion"),
+    [(name, None) for name in RECIPES if name != "another key"]
+    + [(name, "vectors") for name in ("rename source", "retype source", "rename key", "retype key to text")],
+)
 async def test_the_recipe_embeds_only_what_changed(
     database_url: str, db: Connection, encoder: GatedEncoder, name: str, companion: str | None
 ) -> None:

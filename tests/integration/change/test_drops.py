@@ -54,6 +54,8 @@ async def test_a_dropped_table_is_cleaned_up_after(
 
         again = await make_texts(db, 3, companion=companion)
         assert again.watch_id != table.watch_id
+        if stays:  # with vectors of rows that the new table has not
+            await run(db, "select sidecar.verify('items')")
         await again.settle_right(encoder)
         assert not running.task.done()
 

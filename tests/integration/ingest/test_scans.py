@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, insert_titles, make_texts
-from tests.integration.ingest.watched_table import Connection, WatchedTable, run, value
+from tests.integration.ingest.watched_table import Connection, WatchedTable, run, value, watch
 from tests.waiting import wait_until_async
 
 BATCH = 20
@@ -54,6 +54,18 @@ async def test_a_backfill_goes_on_where_a_stopped_one_was(
         await table.settle_right(encoder)
 
     assert (before + encoder.texts) == {f"title {i}": 1 for i in range(1, 1001)}
+
+
+async def test_a_scan_over_a_key_of_two_columns_meets_every_row_once(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    await run(db, "create table items (shop int, nr int, title text, primary key (shop, nr))")
+    await run(db, "insert into items select i, 1000 - i, 'title ' || i from generate_series(1, 300) i")
+    table = await watch(db, ["items"], ["title"], ["shop", "nr"])
+    before = await value(db, "select last_value from sidecar.generation")
+    async with running_ingest(database_url, encoder, ingest_batch_rows=BATCH):
+        await table.settle_right(encoder)
+    assert await value(db, "select last_value from sidecar.generation") - before <= 301
 
 
 async def test_a_backfill_never_runs_far_ahead_of_the_worker(
