@@ -22,7 +22,8 @@ from tests.integration.ingest.test_index_keeper import until_indexed
 from tests.integration.ingest.test_signals import LONG_S, until_asleep, until_listening, until_woken
 from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user
 from tests.integration.pooler.pgbouncer import PROGRAM, pgbouncer
-from tests.integration.server.process import sidecar_process
+from tests.integration.server.process import Process, sidecar_process
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="the program pgbouncer is not on this machine")
 
@@ -158,6 +159,11 @@ async def test_what_needs_a_session_is_refused_one_by_a_pooler(request: pytest.F
     assert caught.value.hint == "Set LISTEN_DATABASE_URL to a direct connection."
 
 
+def counts(process: Process) -> tuple[int, int]:
+    [watch] = httpx.get(f"{process.url}/status", timeout=20).json()["watches"]
+    return watch["embedded"], watch["pending"]
+
+
 def test_the_whole_process_works_behind_it(database_url: str, pooler_url: str, tmp_path: Path) -> None:
     program = ("-m", "tests.integration.server.program", "hash")
     with (
@@ -172,8 +178,7 @@ def test_the_whole_process_works_behind_it(database_url: str, pooler_url: str, t
         for key in range(HOPS):
             connection.execute("insert into items values (%s, 'a cup of coffee')", [key])
             connection.execute(f"call sidecar.wait_embedded('items', '{{\"id\": {key}}}', timeout_ms => 10000)")
-        [watch] = httpx.get(f"{process.url}/status", timeout=20).json()["watches"]
-        assert (watch["embedded"], watch["pending"]) == (HOPS, 0)
+        wait_until(lambda: counts(process) == (HOPS, 0), lambda: f"nothing to be pending: {counts(process)}")
         process.stop()
         assert process.exit_code() == 0
         assert process.log == ""
