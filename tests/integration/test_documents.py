@@ -25,7 +25,12 @@ def sql_blocks(document: str, below: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("document", "below", "blocks"), [("README.md", "## Three uses", 3), ("docs/sql.md", "# SQL", 7)]
+    ("document", "below", "blocks"),
+    [
+        ("README.md", "## Three uses", 3),
+        ("docs/sql.md", "# SQL", 7),
+        ("docs/changing-tables.md", "# Changing watched tables", 8),
+    ],
 )
 async def test_sql_blocks_run_in_order_beside_a_running_sidecar(
     database_url: str, document: str, below: str, blocks: int

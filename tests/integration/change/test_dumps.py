@@ -194,6 +194,12 @@ async def test_data_alone_is_restored_with_the_triggers_disabled(
     await check_it_goes_on(restored_url, restored, dumps.tables)
 
 
+async def test_data_alone_with_the_triggers_on_is_refused_by_foreign_keys(dumps: Dumps, restored_url: str) -> None:
+    await restore(dumps.file("custom"), restored_url, "--schema-only")
+    complaints = await restore(dumps.file("custom"), restored_url, "--data-only", check=False)
+    assert "violates foreign key constraint" in complaints
+
+
 async def test_a_sequence_that_was_left_behind_is_raised(dumps: Dumps, restored_url: str, restored: Connection) -> None:
     await restore(dumps.file("custom"), restored_url)
     await run(restored, "alter sequence sidecar.generation restart")
