@@ -6,12 +6,9 @@ role may not look at, or what takes longer, is told as not checked.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import psycopg
@@ -22,11 +19,11 @@ from pydantic import SecretStr
 from sidecar.postgres.findings import Checkup, Finding, Limits, NotChecked, Severity
 from sidecar.postgres.migrations import head_revision
 from sidecar.postgres.session_probe import judge_sessions, try_sessions
+from sidecar.postgres.statement_file import read_statements
 from sidecar.redaction import redact
 
 STATEMENT_TIMEOUT_S = 3
 _WITHOUT_OUR_SCHEMA = {"pgvector", "prepared_transactions"}
-_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _LIMITED = (
     "set transaction read only",
     f"set local statement_timeout = '{STATEMENT_TIMEOUT_S}s'",
@@ -37,12 +34,9 @@ _REVISION = "select version_num from sidecar.alembic_version"
 _MAY_SEE_OTHERS = "select pg_has_role('pg_read_all_stats', 'usage')"
 
 
-@cache
 def check_statements() -> Mapping[str, str]:
     """Name of the check → its statement."""
-    text = files("sidecar.postgres").joinpath("checks.sql").read_text(encoding="utf-8")
-    _, *parts = _NAME.split(text)
-    return {name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
+    return read_statements("checks.sql")
 
 
 def check_database(

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from sidecar.errors import DatabaseUnavailable, SchemaError, StatementRejected
 from sidecar.postgres.search import FoundRows, SearchableWatch, find_watch, run_search
 from sidecar.postgres.shipped import head_revision
+from sidecar.postgres.statement_file import read_statements
 from sidecar.postgres.status import FailedFor, Failure, IndexBuild, WatchStatus
 from sidecar.redaction import redact
 
@@ -26,46 +27,9 @@ Warn: TypeAlias = Callable[[str, str | None], None]
 _CONNECT_TIMEOUT_S = 10
 _UNKNOWN_TABLE = {"42P01", "42602", "3F000"}  # undefined_table, invalid_name, invalid_schema_name
 
-_IS_MIGRATED = "select current_database(), to_regclass('sidecar.status') is not null"
-_REVISION = "select version_num from sidecar.alembic_version"
-_WATCH = """
-    select sidecar.watch($1::regclass, $2::text[], target => $3::text, kind => $4::text, companion => $5::text,
-                         index => $6::text, model => $7::text, dimensions => $8::integer, replace => $9::boolean)
-"""
-_NAME_OF_WATCH = "select w.relation::text, w.target from sidecar.need_watch($1::regclass, $2::text) w"
-_UNWATCH = "select sidecar.unwatch($1::regclass, $2::text, $3::boolean)"
-_RETRY = "select sidecar.retry($1::regclass, $2::text, $3::jsonb, $4::text)"
-_STATUS = """
-    select s.relation::text, s.target, s.kind, s.source, s.companion::text, s.state, s.rows, s.embedded, s.pending,
-           s.failed, s.empty, s.truncated, s.coverage::float8,
-           extract(epoch from s.oldest_pending)::float8 as oldest_pending_s, s.lag_ms, s.index,
-           s.model, s.fingerprint, s.query, s.estimated, s.watch_id, s.index_statement, s.rows_per_s,
-           s.companion_view::text
-        from sidecar.status_of($1::regclass, $2::boolean) s
-"""
-_FAILURES = """
-    select f.relation::text, f.target, f.key::text, f.reason, f.message, f.attempts, f.at
-        from sidecar.failures f
-        where ($1::regclass is null or f.relation = $1::regclass) and ($2::text is null or f.target = $2::text)
-        order by f.at desc limit $3::bigint
-"""
-_FAILURES_BY_REASON = """
-    select f.relation::text, f.target, f.reason, f.failures, f.oldest, f.newest, f.example_key::text, f.example_message,
-           f.advice
-        from sidecar.failures_by_reason f
-        where ($1::regclass is null or f.relation = $1::regclass) and ($2::text is null or f.target = $2::text)
-        order by f.failures desc, f.relation::text, f.target, f.reason
-"""
-_TARGETS = """
-    select w.target, w.kind from sidecar.watches w
-        where w.relation = $1::regclass and w.unwatched_at is null order by w.id
-"""
-_SET_PAUSED = "select sidecar.set_paused($1::regclass, $2::text, $3::boolean)"
-_SET_RATE = "select sidecar.set_rate($1::regclass, $2::text, $3::float8)"
-_REEMBED = "select sidecar.reembed(w.relation, w.target, $3::text) from sidecar.need_watch($1::regclass, $2::text) w"
-_INDEX_BUILDS = """
-    select b.watch_id, b.phase, b.percent::float8 as percent, b.tuples_done from sidecar.index_builds b
-"""
+
+def _statement(name: str) -> bytes:
+    return read_statements("operations.sql")[name].encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +57,18 @@ class Operations:
         """Starts the watch, or finds it started, and returns how it stands."""
         r = request
         watch_id = self._value(
-            _WATCH,
+            "watch",
             (r.table, r.source, r.target, r.kind, r.companion, r.index, r.model, r.dimensions, r.replace),
         )
         return next(watch for watch in self.status(r.table) if watch.watch_id == watch_id)
 
     def unwatch(self, table: str, target: str | None, *, drop_target: bool) -> tuple[str, str]:
         """Ends the watch; returns the names of its table and target. `drop_target` deletes its vectors too."""
-        with translated():
-            row = self._connection.execute(_NAME_OF_WATCH, (table, target)).fetchone()
-            self._connection.execute(_UNWATCH, (table, target, drop_target))
-        assert row is not None
-        return row[0], row[1]
+        return self._named("unwatch", (table, target, drop_target))
 
     def retry(self, table: str, target: str | None, *, key: str | None, reason: str | None) -> int:
         """Enqueues failed rows again, those of a key (JSON) or a reason, or all; returns how many."""
-        return int(self._value(_RETRY, (table, target, key, reason)))
+        return int(self._value("retry", (table, target, key, reason)))
 
     def retry_all(self, table: str | None, *, reason: str | None) -> int:
         """The failed rows of all watches, or of all of a table; returns how many."""
@@ -118,48 +78,44 @@ class Operations:
 
     def set_paused(self, table: str | None, target: str | None, *, paused: bool) -> int:
         """One watch, all of a table, or all; returns how many it changed."""
-        return int(self._value(_SET_PAUSED, (table, target, paused)))
+        return int(self._value("set_paused", (table, target, paused)))
 
     def set_rate(self, table: str | None, target: str | None, rows_per_s: float | None) -> int:
         """Caps one watch, all of a table, or all; None lifts the cap. Returns how many it changed."""
-        return int(self._value(_SET_RATE, (table, target, rows_per_s)))
+        return int(self._value("set_rate", (table, target, rows_per_s)))
 
     def reembed(self, table: str, target: str | None, model: str | None) -> tuple[str, str]:
         """All rows again; with another `model` old vectors are cleared first. Returns the watch's table and target."""
-        with translated():
-            row = self._connection.execute(_NAME_OF_WATCH, (table, target)).fetchone()
-            self._connection.execute(_REEMBED, (table, target, model))
-        assert row is not None
-        return row[0], row[1]
+        return self._named("reembed", (table, target, model))
 
     def status(self, table: str | None = None, *, exact: bool = False) -> list[WatchStatus]:
         """One entry per watch; of one table if it is named, which has to be watched then."""
-        found = [WatchStatus(**row) for row in self._rows(_STATUS, (table, exact))]
+        found = [WatchStatus(**row) for row in self._rows("status", (table, exact))]
         if table is not None and not found:
-            self._value(_NAME_OF_WATCH, (table, None))  # raises: it is not watched
+            self._value("name_of_watch", (table, None))  # raises: it is not watched
         return found
 
     def failures(self, table: str | None, target: str | None, limit: int) -> list[Failure]:
         """The newest first. A table that is named has to be watched."""
-        found = [Failure(**row) for row in self._rows(_FAILURES, (table, target, limit))]
+        found = [Failure(**row) for row in self._rows("failures", (table, target, limit))]
         if table is not None and not found:
-            self.status(table) if target is None else self._value(_NAME_OF_WATCH, (table, target))
+            self.status(table) if target is None else self._value("name_of_watch", (table, target))
         return found
 
     def failures_by_reason(self, table: str | None, target: str | None) -> list[FailedFor]:
         """The most frequent reason first. A table that is named has to be watched."""
-        found = [FailedFor(**row) for row in self._rows(_FAILURES_BY_REASON, (table, target))]
+        found = [FailedFor(**row) for row in self._rows("failures_by_reason", (table, target))]
         if table is not None and not found:
             self.failures(table, target, 1)
         return found
 
     def index_builds(self) -> dict[int, IndexBuild]:
         """Builds under way that this role may see, by the number of their watch."""
-        return {build.watch_id: build for build in (IndexBuild(**row) for row in self._rows(_INDEX_BUILDS, ()))}
+        return {build.watch_id: build for build in (IndexBuild(**row) for row in self._rows("index_builds", ()))}
 
     def targets(self, table: str) -> list[tuple[str, str]]:
         """Target and kind of every watch of a table."""
-        return [(row["target"], row["kind"]) for row in self._rows(_TARGETS, (table,))]
+        return [(row["target"], row["kind"]) for row in self._rows("targets", (table,))]
 
     def watch_to_search(self, table: str, target: str | None) -> SearchableWatch:
         """What a search has to know of a watch."""
@@ -171,13 +127,21 @@ class Operations:
         with translated():
             return run_search(self._connection, watch.relation, watch.target, vector, limit)
 
-    def _rows(self, query: str, parameters: tuple[object, ...]) -> list[dict[str, Any]]:
-        with translated(), psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor:
-            return cursor.execute(query.encode(), parameters).fetchall()
-
-    def _value(self, query: str, parameters: tuple[object, ...]) -> Any:
+    def _named(self, name: str, parameters: tuple[object, ...]) -> tuple[str, str]:
+        """Runs a statement on one watch; returns the names that its table and target had before."""
         with translated():
-            row = self._connection.execute(query.encode(), parameters).fetchone()
+            row = self._connection.execute(_statement("name_of_watch"), parameters[:2]).fetchone()
+            self._connection.execute(_statement(name), parameters)
+        assert row is not None
+        return row[0], row[1]
+
+    def _rows(self, name: str, parameters: tuple[object, ...]) -> list[dict[str, Any]]:
+        with translated(), psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor:
+            return cursor.execute(_statement(name), parameters).fetchall()
+
+    def _value(self, name: str, parameters: tuple[object, ...]) -> Any:
+        with translated():
+            row = self._connection.execute(_statement(name), parameters).fetchone()
         assert row is not None
         return row[0]
 
@@ -201,7 +165,7 @@ def connect_to_schema(url: SecretStr, warn: Warn) -> Iterator[psycopg.Connection
             )
         )
         with translated():
-            row = connection.execute(_IS_MIGRATED).fetchone()
+            row = connection.execute(_statement("is_migrated")).fetchone()
             assert row is not None
             if not row[1]:
                 raise SchemaError(
@@ -213,7 +177,7 @@ def connect_to_schema(url: SecretStr, warn: Warn) -> Iterator[psycopg.Connection
 
 def _check_revision(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
     try:
-        row = connection.execute(_REVISION).fetchone()
+        row = connection.execute(_statement("revision")).fetchone()
     except psycopg.errors.InsufficientPrivilege:
         return  # a reader, who is not shown the revision
     revision = None if row is None else row[0]

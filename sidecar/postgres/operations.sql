@@ -1,0 +1,53 @@
+-- What operations.py asks with the user's own rights and search_path. $1 is a table as the user named it, or NULL: any.
+
+-- name: is_migrated
+select current_database(), to_regclass('sidecar.status') is not null
+
+-- name: revision
+select version_num from sidecar.alembic_version
+
+-- name: watch
+select sidecar.watch($1::regclass, $2::text[], target => $3::text, kind => $4::text, companion => $5::text, index => $6::text,
+                     model => $7::text, dimensions => $8::integer, replace => $9::boolean)
+
+-- name: name_of_watch
+select w.relation::text, w.target from sidecar.need_watch($1::regclass, $2::text) w
+
+-- name: unwatch
+select sidecar.unwatch($1::regclass, $2::text, $3::boolean)
+
+-- name: retry
+select sidecar.retry($1::regclass, $2::text, $3::jsonb, $4::text)
+
+-- name: set_paused
+select sidecar.set_paused($1::regclass, $2::text, $3::boolean)
+
+-- name: set_rate
+select sidecar.set_rate($1::regclass, $2::text, $3::float8)
+
+-- name: reembed
+select sidecar.reembed(w.relation, w.target, $3::text) from sidecar.need_watch($1::regclass, $2::text) w
+
+-- name: status
+select s.relation::text, s.target, s.kind, s.source, s.companion::text, s.state, s.rows, s.embedded, s.pending, s.failed, s.empty,
+       s.truncated, s.coverage::float8, extract(epoch from s.oldest_pending)::float8 as oldest_pending_s, s.lag_ms, s.index,
+       s.model, s.fingerprint, s.query, s.estimated, s.watch_id, s.index_statement, s.rows_per_s, s.companion_view::text
+from sidecar.status_of($1::regclass, $2::boolean) s
+
+-- name: index_builds
+select b.watch_id, b.phase, b.percent::float8 as percent, b.tuples_done from sidecar.index_builds b
+
+-- name: targets
+select w.target, w.kind from sidecar.watches w where w.relation = $1::regclass and w.unwatched_at is null order by w.id
+
+-- name: failures
+select f.relation::text, f.target, f.key::text, f.reason, f.message, f.attempts, f.at
+from sidecar.failures f
+where ($1::regclass is null or f.relation = $1::regclass) and ($2::text is null or f.target = $2::text)
+order by f.at desc limit $3::bigint
+
+-- name: failures_by_reason
+select f.relation::text, f.target, f.reason, f.failures, f.oldest, f.newest, f.example_key::text, f.example_message, f.advice
+from sidecar.failures_by_reason f
+where ($1::regclass is null or f.relation = $1::regclass) and ($2::text is null or f.target = $2::text)
+order by f.failures desc, f.relation::text, f.target, f.reason

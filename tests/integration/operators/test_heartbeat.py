@@ -1,0 +1,56 @@
+"""What a sidecar tells of itself every two seconds, which `plan` and `doctor` read."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.command_line import CommandLine
+from tests.encoders import TimedEncoder
+from tests.integration.ingest.composition import DIMENSIONS, running_ingest
+from tests.integration.ingest.watched_table import run, user, value, watch
+from tests.waiting import wait_until_async
+
+
+async def test_the_rate_of_the_device_and_the_clock_reach_the_database_and_plan_uses_them(
+    database_url: str, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    encoder = TimedEncoder(view_ms=5, dimensions=DIMENSIONS)
+    async with user(database_url) as db:
+        await run(db, "create table items (id bigint primary key, title text)")
+        await run(db, "insert into items select i, 'item ' || i from generate_series(1, 200) i")
+        table = await watch(db, ("items",), ("title",))
+        async with running_ingest(database_url, encoder):
+            await table.settle()
+
+            async def told() -> object:
+                return await value(db, "select texts_per_s from sidecar.sidecars")
+
+            await wait_until_async(told, "a heartbeat after the backfill")
+            assert await told() == pytest.approx(200, rel=0.2)
+            assert abs(await value(db, "select clock_skew_s from sidecar.sidecars")) < 2
+            assert await value(db, "select picture_views_per_s from sidecar.sidecars") is None
+            plan = json.loads(command_line.succeed("plan", "items", "title", "--dimensions", str(DIMENSIONS), "--json"))
+            assert plan["device_s"] == pytest.approx(1, rel=0.25)
+
+
+async def test_a_reader_may_ask_for_status_and_plans(
+    database_url: str, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with user(database_url) as db:
+        role = f"reader_{db.info.dbname}"
+        await run(db, "create table items (id bigint primary key, title text)")
+        await watch(db, ("items",), ("title",))
+        await run(db, f"create role {role} login password 'pw'; select sidecar.grant_reader('{role}')")
+        await run(db, f"grant select on items to {role}")
+        server = database_url.partition("@")[2]
+        monkeypatch.setenv("DATABASE_URL", f"postgresql://{role}:pw@{server}")
+        try:
+            assert "no sidecar is running" in command_line.succeed("status")
+            assert "No row has failed" in command_line.succeed("failures", "--by-reason")
+            outcome = command_line("plan", "items", "title", "--json")
+            assert json.loads(outcome.stdout)["refusal"]["message"].startswith("only the owner of")
+        finally:
+            await run(db, f"drop owned by {role}; drop role {role}")
