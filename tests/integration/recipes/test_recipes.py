@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from tests.integration.pooler.pgbouncer import PROGRAM, pgbouncer
 from tests.integration.recipes.page import RECIPES, Page
 from tests.integration.server.process import Process, sidecar_process
 from tests.waiting import wait_until
@@ -85,6 +87,30 @@ def test_the_page_works_as_written_and_its_searches_use_the_index(
     page = Page(name, directory, database_url, service.url)
     page.follow()
     check_index_is_used(page, programs)
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="the program pgbouncer is not on this machine")
+@pytest.mark.parametrize(
+    ("name", "until", "needed"),
+    [
+        ("sqlalchemy.md", "## A vector that", ", connect_args=UNPREPARED"),
+        ("drivers.md", "## psycopg", ", statement_cache_size=0"),
+    ],
+)
+def test_behind_pgbouncer_statements_must_not_be_prepared(
+    name: str, until: str, needed: str, service: Process, database_url: str, open_tmp_path: Path
+) -> None:
+    page = Page(name, open_tmp_path, database_url, service.url)
+    page.follow(until=until)
+    with pgbouncer(open_tmp_path, database_url) as pooled_url:
+        behind = replace(page, database_url=pooled_url)
+        once = (open_tmp_path / "behind_pgbouncer.py").read_text(encoding="utf-8")
+        many = r"for _ in range(5): print(await asyncio.gather(*(\1 for _ in range(20))))"
+        often = re.sub(r"print\(await (dimensions\(\w+\))\)", many, once)
+        behind.run_python(often)
+        assert needed in often
+        with pytest.raises(AssertionError, match="prepared statement"):
+            behind.run_python(often.replace(needed, ""))
 
 
 def test_the_django_page_works_as_written(service: Process, database_url: str, directory: Path) -> None:

@@ -1,7 +1,7 @@
 """A shop. Its watches are declared here (products), or stand in hand-written migrations only (articles, notes)."""
 
-from pgvector.sqlalchemy import HALFVEC, Vector
-from sqlalchemy import Index, func
+from pgvector.sqlalchemy import Vector
+from sqlalchemy import Index, literal_column
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -46,15 +46,15 @@ class Note(Base):
     """With an HNSW index of the project's own."""
 
     __tablename__ = "notes"
+    __table_args__ = (
+        Index(
+            "notes_by_body",
+            literal_column("(body_embedding::halfvec(1152))").label("half"),
+            postgresql_using="hnsw",
+            postgresql_ops={"half": "halfvec_cosine_ops"},
+        ),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     body: Mapped[str]
     body_embedding: Mapped[list[float] | None] = mapped_column(Vector(1152), deferred=True)
-
-
-Index(
-    "notes_by_body",
-    func.cast(Note.body_embedding, HALFVEC(1152)).label("half"),
-    postgresql_using="hnsw",
-    postgresql_ops={"half": "halfvec_cosine_ops"},
-)
