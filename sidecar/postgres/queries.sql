@@ -413,11 +413,11 @@ with page ({k}, size_bytes) as materialized (
 ), chosen as materialized (
     select * from counted c where c.total <= $2 or c.position = 1
 ), different as (
-    select {ledger_key:c} from chosen c join {table} t on {is_row:t,c} left join {home} h on {is_row:h,c} left join {ledger} l on {same:l,c}
-    where (case when l.content_hash = 'failed' then exists (select from sidecar.dead_letters d where d.watch_id = {id} and d.key = {key_json:c})
-                when coalesce({bytes:t}, 0) = 0 or (l.content_hash = 'empty' and {is_blank:t}) then l.content_hash = 'empty' and h.{target} is null
-                else l.content_hash = sha256({content:t}) and l.vector_digest = sha256({vector_send}(h.{target})) end) is not true
-      and not exists (select from {events} e where {same:e,c}) and not exists (select from {delayed} e where {same:e,c})
+    select {ledger_key:u} from chosen u join {table} t on {is_row:t,u} {join_home} left join {ledger} l on {same:l,u}
+    where (case when l.content_hash = 'failed' then exists (select from sidecar.dead_letters d where d.watch_id = {id} and d.key = {key_json:u})
+                when coalesce({bytes:t}, 0) = 0 or (l.content_hash = 'empty' and {is_blank:t}) then l.content_hash = 'empty' and {home_target} is null
+                else l.content_hash = sha256({content:t}) and l.vector_digest = sha256({vector_send}({home_target})) end) is not true
+      and not exists (select from {events} e where {same:e,u}) and not exists (select from {delayed} e where {same:e,u})
 ), enqueued as (
     insert into {events} ({k}, backfill) select d.*, true from different d returning 1
 )
@@ -434,11 +434,11 @@ with page ({k}, size_bytes) as materialized (
 ), chosen as materialized (
     select * from counted c where c.total <= $2 or c.position = 1
 ), different as (
-    select {ledger_key:c} from chosen c join {table} t on {is_row:t,c} left join {home} h on {is_row:h,c} left join {ledger} l on {same:l,c}
-    where (case when l.content_hash = 'failed' then exists (select from sidecar.dead_letters d where d.watch_id = {id} and d.key = {key_json:c})
-                when coalesce({bytes:t}, 0) = 0 or (l.content_hash = 'empty' and {is_blank:t}) then l.content_hash = 'empty' and h.{target} is null
-                else l.content_hash = sha256({content:t}) and l.vector_digest = sha256({vector_send}(h.{target})) end) is not true
-      and not exists (select from {events} e where {same:e,c}) and not exists (select from {delayed} e where {same:e,c})
+    select {ledger_key:u} from chosen u join {table} t on {is_row:t,u} {join_home} left join {ledger} l on {same:l,u}
+    where (case when l.content_hash = 'failed' then exists (select from sidecar.dead_letters d where d.watch_id = {id} and d.key = {key_json:u})
+                when coalesce({bytes:t}, 0) = 0 or (l.content_hash = 'empty' and {is_blank:t}) then l.content_hash = 'empty' and {home_target} is null
+                else l.content_hash = sha256({content:t}) and l.vector_digest = sha256({vector_send}({home_target})) end) is not true
+      and not exists (select from {events} e where {same:e,u}) and not exists (select from {delayed} e where {same:e,u})
 ), enqueued as (
     insert into {events} ({k}, backfill) select d.*, true from different d returning 1
 )
