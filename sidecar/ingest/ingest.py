@@ -50,6 +50,7 @@ class Ingest:
         catalogue = Catalogue(self._database, identity)
         self._context = Context(settings, self._database, embedder, identity, catalogue, Progress())
         self._notifies = True
+        self._listener: Listener | None = None
         self._stop = asyncio.Event()
 
     def request_stop(self) -> None:
@@ -70,7 +71,7 @@ class Ingest:
         context = self._context
         alarm = Alarm(self._settings.poll_interval_s, self._mark_asleep if self._notifies else None)
         worker = Worker(context, alarm)
-        listener = Listener(self._database.direct_url, lambda channel: self._notified(channel, alarm))
+        listener = self._listener = Listener(self._database.direct_url, lambda channel: self._notified(channel, alarm))
         scanner = Scanner(context, worker.look_everywhere, lambda: self._notified("sidecar_watches", alarm))
         tasks = [
             asyncio.create_task(part, name=name)
@@ -144,6 +145,9 @@ class Ingest:
             alarm.ring()
 
     async def _mark_asleep(self, for_s: float) -> None:
+        """Users' commits pay for a notification: none is asked for while nobody would hear it."""
+        if self._listener is None or not self._listener.connected:
+            return
         async with self._database.connection() as connection:
             await mark_asleep(connection, self._context.identity, for_s)
 
