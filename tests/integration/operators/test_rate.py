@@ -43,10 +43,11 @@ async def embedded(table: WatchedTable, more_than: int) -> None:
 async def assert_never_above(table: WatchedTable, rows_per_s: float, sidecars: int = 1) -> None:
     """In no stretch of time more rows than the cap allows. A batch of several chunks is written in some ms."""
     query = f"""
-        with done as (select extract(epoch from embedded_at)::float8 as at from sidecar.ledger_{table.watch_id})
-        select coalesce(max(n - (until - since) * %s), 0) from (
-            select a.at as since, b.at as until, (select count(*) from done where at between a.at and b.at) as n
-            from done a join done b on b.at > a.at + 0.5) stretch
+        with done as (
+            select extract(epoch from embedded_at)::float8 as at, row_number() over (order by embedded_at) as n
+            from sidecar.ledger_{table.watch_id}
+        )
+        select max(b.n - a.n + 1 - (b.at - a.at) * %s) from done a join done b on b.n >= a.n
     """
     excess = await value(table.connection, query, rows_per_s)
     # Claimed in bursts, written up to a batch's duration later.
