@@ -213,17 +213,17 @@ language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     worker regrole;
     c record := sidecar.columns_of(w);
+    readable constant text := concat_ws(', ', c.readable, case when w.companion is not null then c.written end);
     other sidecar.watches;
 begin
-    if not exists (select from pg_class k where k.oid = w.relation and pg_has_role(k.relowner, 'usage')) then
-        return;
+    if readable = '' or not exists (select from pg_class k where k.oid = w.relation and pg_has_role(k.relowner, 'usage')) then
+        return; -- all its columns are gone, or the table is, or it is somebody else's
     end if;
     for worker in select r.role from sidecar.roles() r where r.kind = 'worker' union select sidecar.installer() loop
         if exists (select from pg_class k where k.oid = w.relation and k.relowner = worker) then
             continue; -- the owner's rights are not ours to take
         end if;
-        execute format('revoke select (%s) on %s from %s', concat_ws(', ', c.readable, case when w.companion is not null then c.written end),
-                       w.relation, worker);
+        execute format('revoke select (%s) on %s from %s', readable, w.relation, worker);
         if c.written is not null then
             execute format('revoke update (%s) on %s from %s', c.written, w.relation, worker);
         end if;

@@ -129,6 +129,17 @@ async def test_a_view_that_the_user_builds_on_stays(db: Connection) -> None:
     assert await value(db, "select companion_view::text from sidecar.watches") == "vectors_view"
 
 
+@pytest.mark.parametrize("table", ["items", "vectors"])
+async def test_dropping_a_table_asks_for_cascade_and_names_the_view(db: Connection, table: str) -> None:
+    await make_texts(db, 1, companion="vectors")
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist) as caught:
+        await run(db, f"drop table {table}")
+    assert "view vectors_view depends on table" in (caught.value.diag.message_detail or "")
+    await run(db, f"drop table {table} cascade")
+    await run(db, "select sidecar.unwatch(relation, target) from sidecar.watches")
+    assert await value(db, "select to_regclass('vectors_view')") is None
+
+
 async def test_moving_back_into_the_row_takes_it_away(db: Connection) -> None:
     await make_texts(db, 1, companion="vectors")
     await watch(db, ["items"], ["title"], replace=True)

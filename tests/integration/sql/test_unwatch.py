@@ -68,7 +68,7 @@ def test_drop_target_works_after_the_watch_has_ended(db: Connection, watch_id: i
 
 
 def test_a_watch_whose_table_was_dropped_is_forgotten_as_status_says(db: Connection, watch_id: int) -> None:
-    run(db, "drop table items")
+    run(db, "drop table items cascade")
     state = value(db, "select state from sidecar.status")
     said, _, call = state.partition(": select ")
     assert said == "broken: the table is gone"
@@ -93,7 +93,7 @@ def test_what_is_not_watched_is_an_error_that_names_what_is(db: Connection, watc
 
 
 def test_a_dropped_companion_does_not_hold_it_up(db: Connection, watch_id: int) -> None:
-    run(db, "drop table if exists vectors")
+    run(db, "drop table if exists vectors cascade")
     run(db, "select sidecar.unwatch('items', drop_target => true)")
     assert _objects(db) == []
 
