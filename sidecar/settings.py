@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(default=None, json_schema_extra=_DATABASE_URL)
     """The database to watch. Unset: REST only."""
     listen_database_url: SecretStr | None = Field(default=None, json_schema_extra=_DATABASE_URL)
-    """A direct connection for LISTEN, where `DATABASE_URL` is a pooler in transaction mode."""
+    """A direct connection for LISTEN and index builds, where `DATABASE_URL` is a pooler in transaction mode."""
     bind_host: str = Field(default="127.0.0.1", min_length=1)
     """Address to serve on; `0.0.0.0` for all."""
     bind_port: int = Field(default=9000, ge=1, le=65535, validation_alias=AliasChoices("BIND_PORT", "PORT"))
