@@ -107,6 +107,7 @@ async def test_what_an_interrupted_build_left_is_gone_on_with(
     spoiled, missing = "items_eu_low_embedding_hnsw_1", "items_eu_rest_embedding_hnsw_1"
     await run(db, "update pg_index set indisvalid = false where indexrelid = %s::text::regclass", spoiled)
     await run(db, f"drop index {missing}")
+    assert await value(db, "select index from sidecar.status") == "2 of 4 partitions have it"
     before = await oids_of_indexes(db)
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)

@@ -12,10 +12,10 @@ from sidecar.postgres.migrations import migrate
 from sidecar.postgres.server_programs import VERSIONS
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
-from tests.integration.ingest.items import in_row_and_companion, make_texts
+from tests.integration.ingest.items import make_texts
 from tests.integration.ingest.watched_table import Connection, run, user, value, watch
+from tests.integration.tables.both_places import all_clean, settle_right, watch_both
 from tests.integration.tables.replication import ITEMS, subscribed, url_of
-from tests.integration.tables.sweeping import until_clean
 from tests.servers import Server, open_directory
 from tests.waiting import wait_until_async
 
@@ -61,30 +61,29 @@ async def subscriber(logical_server: Server) -> AsyncIterator[Connection]:
 
 
 async def state(db: Connection) -> str:
-    return str(await value(db, "select state from sidecar.status"))
+    return str(await value(db, "select string_agg(distinct state, '; ') from sidecar.status"))
 
 
 SHAPES = {"table": "", "partitioned": " partition by range (id)"}
 
 
-@in_row_and_companion
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 async def test_a_subscribed_table_is_followed(
-    publisher: Connection, subscriber: Connection, encoder: GatedEncoder, companion: str | None, shape: str
+    publisher: Connection, subscriber: Connection, encoder: GatedEncoder, shape: str
 ) -> None:
     await run(subscriber, ITEMS + shape)
     if shape:
         await run(subscriber, "create table items_low partition of items for values from (0) to (100)")
         await run(subscriber, "create table items_high partition of items for values from (100) to (200)")
     async with subscribed(publisher, subscriber) as replication:
-        table = await watch(subscriber, ["items"], ["title"], companion=companion)
+        both = await watch_both(subscriber, "items", "id")
         async with running_ingest(url_of(subscriber), encoder):
-            await table.settle_right(encoder)
+            await settle_right(both, encoder)
             encoder.texts.clear()
             for change in CHANGES:
                 await replication.publish(change)
-                await table.settle_right(encoder)
-            await until_clean(subscriber, table)
+                await settle_right(both, encoder)
+            await all_clean(subscriber, both)
             assert await state(subscriber) == "up to date"
     assert encoder.texts["title 4"] == 0, "an update of another column is none of ours"
 

@@ -6,9 +6,9 @@ import pytest
 
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
-from tests.integration.ingest.items import in_row_and_companion
-from tests.integration.ingest.watched_table import Connection, WatchedTable, run, watch
-from tests.integration.tables.sweeping import sweep, until_clean
+from tests.integration.ingest.watched_table import Connection, WatchedTable, run, value
+from tests.integration.tables.both_places import all_clean, settle_right, watch_both
+from tests.integration.tables.sweeping import sweep
 
 STATEMENTS = (
     "insert into items values (1, 'mended'), (100, 'new') on conflict (id) do update set title = excluded.title",
@@ -35,42 +35,41 @@ SHAPES = {
 }
 
 
-async def make(db: Connection, shape: str, companion: str | None = None) -> WatchedTable:
+async def make(db: Connection, shape: str) -> list[WatchedTable]:
     await run(db, SHAPES[shape])
     if shape == "partitioned":
         await run(db, "create table items_low partition of items for values from (0) to (8)")
         await run(db, "create table items_high partition of items for values from (8) to (1000)")
     await run(db, "insert into items select i, 'title ' || i from generate_series(1, 20) i")
-    return await watch(db, ["items"], ["title"], companion=companion)
+    return await watch_both(db, "items", "id")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 async def test_every_statement_that_writes_is_followed(
     database_url: str, db: Connection, encoder: GatedEncoder, shape: str
 ) -> None:
-    table = await make(db, shape)
+    both = await make(db, shape)
     async with running_ingest(database_url, encoder):
-        await table.settle_right(encoder)
+        await settle_right(both, encoder)
         for statement in STATEMENTS:
             await run(db, statement)
-            await table.settle_right(encoder)
+            await settle_right(both, encoder)
         async with db.cursor().copy("copy items (id, title) from stdin") as copy:
             for i in range(500, 520):
                 await copy.write_row((i, f"copied {i}"))
-        await table.settle_right(encoder)
-        await until_clean(db, table)
-        assert await table.failures() == {}
+        await settle_right(both, encoder)
+        await all_clean(db, both)
+        assert await value(db, "select count(*) from sidecar.failures") == 0
 
 
 @pytest.mark.parametrize("shape", ["table", "partitioned"])
-@in_row_and_companion
 async def test_what_is_loaded_as_a_replica_is_found_by_the_sweep(
-    database_url: str, db: Connection, encoder: GatedEncoder, shape: str, companion: str | None
+    database_url: str, db: Connection, encoder: GatedEncoder, shape: str
 ) -> None:
     """As pglogical and other tools load: no ordinary trigger fires."""
-    table = await make(db, shape, companion)
+    both = await make(db, shape)
     async with running_ingest(database_url, encoder):
-        await table.settle_right(encoder)
+        await settle_right(both, encoder)
         await run(db, "set session_replication_role = replica")
         async with db.cursor().copy("copy items (id, title) from stdin") as copy:
             for i in range(500, 520):
@@ -79,22 +78,20 @@ async def test_what_is_loaded_as_a_replica_is_found_by_the_sweep(
         await run(db, "delete from items where id < 5")
         await run(db, "update items set id = id + 700 where id in (5, 6)")
         await run(db, "reset session_replication_role")
-        assert await table.count("events") == 0
-        await sweep(db, table, encoder)
-        await until_clean(db, table)
+        for table in both:
+            assert await table.count("events") == 0
+            await sweep(db, table, encoder)
+        await all_clean(db, both)
 
 
-@in_row_and_companion
-async def test_truncate_and_load_in_one_transaction(
-    database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
-) -> None:
-    table = await make(db, "table", companion)
+async def test_truncate_and_load_in_one_transaction(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+    both = await make(db, "table")
     async with running_ingest(database_url, encoder):
-        await table.settle_right(encoder)
+        await settle_right(both, encoder)
         async with db.transaction():
             await run(db, "truncate items")
             async with db.cursor().copy("copy items (id, title) from stdin") as copy:
                 for i in range(10, 30):
                     await copy.write_row((i, f"title {i if i % 2 else -i}"))
-        await table.settle_right(encoder)
-        await until_clean(db, table)
+        await settle_right(both, encoder)
+        await all_clean(db, both)
