@@ -275,18 +275,62 @@ def test_it_uses_the_hnsw_index_and_the_gin_index(many: Connection) -> None:
     }
 
 
-def test_neither_side_reads_the_whole_table(many: Connection) -> None:
-    run(many, "set search_path = pg_catalog, public; set hnsw.iterative_scan = strict_order")
-    statement = value(
-        many,
-        """select sidecar.hybrid_statement(w, sidecar.search_document('public.items', w.source, 'english'), '')
-           from sidecar.need_watch('public.items', 'e') w""",
-    )
-    run(many, f"prepare hybrid (vector, tsquery, integer, integer, float, float, integer) as {statement}")
+def plan_of(connection: Connection, table: str) -> str:
+    run(connection, "set search_path = pg_catalog, public; set hnsw.iterative_scan = strict_order")
+    query = """
+        select sidecar.hybrid_statement(w, sidecar.search_document(w.relation, w.source, 'english'), '')
+        from sidecar.need_watch(%s::text::regclass, 'e') w
+    """
+    statement = value(connection, query, f"public.{table}")
+    run(connection, f"prepare hybrid (vector, tsquery, integer, integer, float, float, integer) as {statement}")
     explain = "explain (costs off) execute hybrid (array_fill(0.5, array[32])::vector, 'cats', 100, 60, 1, 1, 10)"
-    plan = "\n".join(row[0] for row in run(many, explain))
+    return "\n".join(row[0] for row in run(connection, explain))
+
+
+def test_neither_side_reads_the_whole_table(many: Connection) -> None:
+    plan = plan_of(many, "items")
     assert re.search(r"Limit\n\s*->  Index Scan using items_hnsw on items t\n\s*Order By: .*<=>", plan), plan
     assert "Bitmap Index Scan on items_gin" in plan
+    assert "Seq Scan" not in plan
+
+
+def test_nor_does_it_where_the_vectors_stand_in_a_companion(many: Connection) -> None:
+    run(
+        many,
+        """
+        create table others (id bigint primary key, title text);
+        select sidecar.watch('others', 'title', target => 'e', companion => 'vectors', dimensions => 32);
+        insert into others select id, concat(title, ' ', brand) from items;
+        insert into vectors select id, e from items;
+        create index vectors_hnsw on vectors using hnsw ((e::halfvec(32)) halfvec_cosine_ops);
+        create index others_gin on others using gin (to_tsvector('english', coalesce(title, '')));
+        analyze others; analyze vectors;
+        """,
+    )
+    plan = plan_of(many, "others")
+    assert "Index Scan using vectors_hnsw" in plan
+    assert "Bitmap Index Scan on others_gin" in plan
+    assert "Seq Scan" not in plan
+
+
+def test_nor_does_it_in_a_partitioned_table(many: Connection) -> None:
+    run(
+        many,
+        """
+        create table others (id bigint, tenant bigint, title text, primary key (tenant, id)) partition by list (tenant);
+        create table others_0 partition of others for values in (0);
+        create table others_1 partition of others for values in (1);
+        select sidecar.watch('others', 'title', target => 'e', dimensions => 32);
+        insert into others select id, id % 2, concat(title, ' ', brand), e from items;
+        create index hnsw_0 on others_0 using hnsw ((e::halfvec(32)) halfvec_cosine_ops);
+        create index hnsw_1 on others_1 using hnsw ((e::halfvec(32)) halfvec_cosine_ops);
+        create index on others using gin (to_tsvector('english', coalesce(title, '')));
+        analyze others;
+        """,
+    )
+    plan = plan_of(many, "others")
+    assert re.search(r"Merge Append\n.*\n\s*->  Index Scan using hnsw_0", plan), plan
+    assert "Index Scan using hnsw_1" in plan
     assert "Seq Scan" not in plan
 
 
