@@ -108,5 +108,7 @@ def _describe(watched: WatchStatus) -> str:
     ]
     if watched.state == "no sidecar is running":
         lines.append("No sidecar is running on this database. Start one: sidecar serve")
+    if watched.companion_view:
+        lines.append(f"The view {watched.companion_view} joins the rows and their vectors.")
     lines += ["To search, with a query vector from the service as $1:", f"  {watched.query}"]
     return "\n".join(lines)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sidecar.postgres.database import Connection
 
 
-MOVE_PAGE_ROWS = 500
+MOVE_PAGE_ROWS = 200  # into the row, each is a write to the user's table under its lock
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,9 @@ async def test_search_goes_to_the_new_place_at_once_and_status_tells_how_much_is
     [(statement, embedded, pending, coverage)] = await run(db, query)
     assert "from public.vectors e join public.items t" in statement
     assert (embedded, pending, coverage) == (0, 20, 0)
+    heartbeat = "insert into sidecar.sidecars values (gen_random_uuid(), 'h', 1, 'v', 'm', %s, %s)"
+    await run(db, heartbeat, encoder.fingerprint, encoder.dimensions)
+    assert await value(db, "select state from sidecar.status") == "moving vectors"
     await run(db, f"prepare nearest as {statement}")
     wanted = str(encoder.vector_of("title 7").tolist())
     assert await run(db, f"execute nearest ('{wanted}')") == []

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
+from sidecar.postgres.database import Database
+from sidecar.postgres.status import read_failures, read_status
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion
@@ -31,6 +34,53 @@ async def test_texts_are_backfilled_and_followed(
         await run(owner, "insert into shop.items values (1, 'again')")
         await table.settle_right(encoder)
     assert await value(owner, "select pending from sidecar.status") == 0
+
+
+@in_row_and_companion
+async def test_a_partition_tree_needs_no_more_than_grants_on_its_root(
+    stage: Stage, owner: Connection, encoder: GatedEncoder, companion: str | None
+) -> None:
+    await run(owner, "create table shop.items (id bigint primary key, title text) partition by range (id)")
+    await run(owner, "create table shop.low partition of shop.items for values from (0) to (100)")
+    await run(owner, "create table shop.high partition of shop.items default")
+    await run(owner, "insert into shop.items select i, 'title ' || i from generate_series(90, 110) i")
+    table = await watch(owner, ["shop", "items"], ["title"], companion=companion)
+    async with running_ingest(stage.worker, encoder):
+        await table.settle_right(encoder)
+        await run(owner, "update shop.items set id = id + 50 where id between 95 and 99")
+        await run(owner, "update shop.low set title = 'changed'")
+        await run(owner, "delete from shop.high where id = 105")
+        await table.settle_right(encoder)
+
+
+async def test_status_and_failures_are_read_as_the_service_reads_them(
+    stage: Stage, owner: Connection, encoder: GatedEncoder
+) -> None:
+    table = await watch_texts(owner, 3)
+    database = Database(SecretStr(stage.worker))
+    await database.open()
+    try:
+        async with running_ingest(stage.worker, encoder):
+            await table.settle_right(encoder)
+            [status] = await read_status(database)
+            assert (status.state, status.rows, status.embedded) == ("up to date", 3, 3)
+            assert await read_failures(database) == []
+    finally:
+        await database.close()
+
+
+@in_row_and_companion
+async def test_vectors_move_with_its_grants(
+    stage: Stage, owner: Connection, encoder: GatedEncoder, companion: str | None
+) -> None:
+    table = await watch_texts(owner, 30, companion=companion)
+    async with running_ingest(stage.worker, encoder):
+        await table.settle_right(encoder)
+        encoder.texts.clear()
+        other = None if companion else "vectors"
+        table = await watch(owner, ["shop", "items"], ["title"], companion=other, replace=True)
+        await table.settle_right(encoder)
+    assert encoder.texts == {}
 
 
 @in_row_and_companion
