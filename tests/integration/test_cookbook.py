@@ -84,7 +84,7 @@ def as_text(table: Table) -> str:
 
 @pytest.fixture
 def reader(database_url: str, tmp_path: Path) -> Iterator[Reader]:
-    Image.new("RGB", (40, 30), "blue").save(tmp_path / "blue.png")
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "red.png")
     program = ("-m", "tests.integration.server.program", "words")
     with (
         sidecar_process(tmp_path, program, DATABASE_URL=database_url) as process,
