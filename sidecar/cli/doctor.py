@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,6 +60,7 @@ def _examine(url: SecretStr, listen_url: SecretStr, limits: Limits) -> Checkup:
 
 
 def _print(checkup: Checkup) -> None:
+    typer.echo(_describe(checkup.facts))
     for finding in checkup.findings:
         _print_finding(finding)
     for missed in checkup.not_checked:
@@ -66,6 +68,18 @@ def _print(checkup: Checkup) -> None:
     counts = Counter(finding.severity for finding in checkup.findings)
     told = ", ".join(f"{counts[s]} {s}{'s' if counts[s] > 1 else ''}" for s in _SEVERITIES if counts[s])
     typer.echo(f"Found: {told}." if told else "Nothing found: all is well.")
+
+
+def _describe(facts: Mapping[str, object]) -> str:
+    pgvector = (
+        f"pgvector {facts['pgvector']} in schema {facts['pgvector_schema']}" if facts["pgvector"] else "no pgvector"
+    )
+    told = [f"PostgreSQL {facts['server']}", pgvector, f"schema sidecar at {facts.get('schema_revision') or 'nothing'}"]
+    if facts.get("pooler"):
+        told.append("through a pooler in transaction mode")
+    if facts.get("notified_ms") is not None:
+        told.append(f"notified in {facts['notified_ms']} ms")
+    return ", ".join(told)
 
 
 def _print_finding(finding: Finding) -> None:

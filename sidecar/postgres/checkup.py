@@ -30,6 +30,11 @@ _LIMITED = (
     "set local lock_timeout = '1s'",
     "set local search_path = pg_catalog, pg_temp",
 )
+_SERVER = """
+    select current_setting('server_version'), e.extversion, n.nspname
+        from (select) nothing left join pg_extension e on e.extname = 'vector'
+        left join pg_namespace n on n.oid = e.extnamespace
+"""
 _REVISION = "select version_num from sidecar.alembic_version"
 _MAY_SEE_OTHERS = "select pg_has_role('pg_read_all_stats', 'usage')"
 
@@ -44,6 +49,8 @@ def check_database(
 ) -> Checkup:
     """Everything that can be seen through one connection in autocommit mode. Raises psycopg.Error if it is lost."""
     checkup = Checkup()
+    server, version, schema = connection.execute(_SERVER.encode()).fetchall()[0]
+    checkup.facts |= {"server": server, "pgvector": version, "pgvector_schema": schema}
     _check_clock(connection, limits, clock, checkup)
     is_current = _check_revision(connection, checkup)
     for name, statement in check_statements().items():

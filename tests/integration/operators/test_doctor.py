@@ -49,8 +49,13 @@ def test_a_healthy_database_has_no_finding(db: Connection, command_line: Command
     found = examine(command_line, "--long-transaction-s", "0")
     assert found["findings"] == []
     assert found["not_checked"] == []
-    assert found["facts"]["notified_ms"] > 0
-    assert command_line.succeed("doctor") == "Nothing found: all is well.\n"
+    facts = found["facts"]
+    assert (facts["notified_ms"] > 0, facts["pgvector_schema"], facts["pooler"]) == (True, "public", None)
+    server, verdict = command_line.succeed("doctor").splitlines()
+    assert server.startswith(
+        f"PostgreSQL {facts['server']}, pgvector {facts['pgvector']} in schema public, schema sidecar"
+    )
+    assert verdict == "Nothing found: all is well."
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -191,7 +196,7 @@ def test_in_a_terminal_each_finding_has_its_reason_and_its_command(db: Connectio
     run(db, "alter table items disable trigger sidecar_1_insert")
     outcome = command_line("doctor")
     assert outcome.code == 3
-    assert outcome.stdout.splitlines() == [
+    assert outcome.stdout.splitlines()[1:] == [
         "PROBLEM  triggers: public.items.e: disabled: sidecar_1_insert",
         "    why    changes of rows are not noticed until the next sweep, and changed content not at all",
         f"    psql   {WATCH};",
