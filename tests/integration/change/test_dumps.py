@@ -170,6 +170,23 @@ async def test_a_sidecar_may_wait_for_the_restore(dumps: Dumps, restored_url: st
         assert not running.task.done()
 
 
+async def test_a_sidecar_leaves_a_restore_alone_until_it_is_done(
+    dumps: Dumps, restored_url: str, restored: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows are there before primary keys and triggers are."""
+    encoder = GatedEncoder()
+    async with running_ingest(restored_url, encoder):
+        await restore(dumps.file("custom"), restored_url, "--section=pre-data", "--section=data")
+
+        async def knows_them() -> bool:
+            return sum("left alone: its triggers are gone" in r.message for r in caplog.records) == len(dumps.tables)
+
+        await wait_until_async(knows_them, "the sidecar to see the watches")
+        assert not encoder.texts
+        await restore(dumps.file("custom"), restored_url, "--section=post-data")
+        await check_pending_is_embedded(restored, dumps.tables, encoder)
+
+
 async def test_a_sidecar_may_run_while_its_database_is_replaced(dumps: Dumps, restored_url: str) -> None:
     await restore(dumps.file("custom"), restored_url)
     encoder = GatedEncoder()

@@ -54,7 +54,7 @@ async def test_unwatch_in_the_middle_of_the_work_and_watch_again(
 
 @pytest.mark.parametrize("change", ["drop table items", "alter table items drop column title cascade"])
 async def test_a_table_that_goes_away_under_a_sidecar_does_not_end_it(
-    database_url: str, db: Connection, encoder: GatedEncoder, change: str
+    database_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture, change: str
 ) -> None:
     table = await make_texts(db)
     await run(db, "create table others (id bigint primary key, title text)")
@@ -75,6 +75,7 @@ async def test_a_table_that_goes_away_under_a_sidecar_does_not_end_it(
             return str(state).startswith("broken") or (state is None and "drop table" in change)
 
         await wait_until_async(is_told, "the status to say so")
+        assert len([r for r in caplog.records if "changed under its sidecar" in r.message]) <= 1, "four batches in hand"
         await run(db, "insert into others values (2, 'still goes on')")
         await others.settle_right(encoder)
         assert not running.task.done()
