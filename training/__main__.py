@@ -1,0 +1,80 @@
+"""`python -m training`: make the demo's model, step by step."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from training.corpus import DEBIAN_CLDR, CorpusError
+from training.dataset import Dataset, load_dataset, make_dataset
+from training.export import export_model
+from training.options import TrainingOptions, default_options
+from training.rendering import DEBIAN_FONT
+from training.run import CHECKPOINT_NAME, DATASET_NAME, OPTIONS_NAME, TrainingRun
+from training.trainer import load_average
+
+program = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+
+RunFolder = Annotated[Path, typer.Argument(help="The run's folder: data, tokenizer, checkpoint, log.")]
+ModelFolder = Annotated[Path, typer.Argument(help="The model's folder.")]
+
+
+@program.command()
+def prepare(
+    run: RunFolder,
+    cldr: Annotated[Path, typer.Option(help="CLDR's folder 'common'.")] = DEBIAN_CLDR,
+    font: Annotated[Path, typer.Option(help="NotoColorEmoji.ttf")] = DEBIAN_FONT,
+) -> None:
+    """Render the emoji and write them with their names into the run's folder."""
+    run.mkdir(parents=True, exist_ok=True)
+    try:
+        dataset = make_dataset(cldr, font)
+    except CorpusError as error:
+        raise SystemExit(str(error)) from error
+    dataset.save(run / DATASET_NAME)
+    logging.info("%d emoji in %s", len(dataset.emoji), run / DATASET_NAME)
+
+
+@program.command()
+def train(
+    run: RunFolder,
+    steps: Annotated[int | None, typer.Option(min=1, help="Unset: as many as suit the device.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=2, help="Unset: as suits the device.")] = None,
+    compiled: Annotated[bool | None, typer.Option(help="Compile the towers. Unset: as suits the device.")] = None,
+) -> None:
+    """Train, or go on from the last checkpoint. Needs what `prepare` wrote."""
+    device = _choose_device()
+    dataset, options = _open_run(run, device)
+    wishes = {"steps": steps, "batch_size": batch_size, "compiled": compiled}
+    options = replace(options, **{name: wish for name, wish in wishes.items() if wish is not None})
+    options.save(run / OPTIONS_NAME)
+    logging.info("%s on %s", options, device)
+    TrainingRun(run, dataset, options, device).finish()
+
+
+@program.command()
+def export(run: RunFolder, model: ModelFolder) -> None:
+    """Write the trained model as the product loads it."""
+    options = TrainingOptions.load(run / OPTIONS_NAME)
+    export_model(load_average(run / CHECKPOINT_NAME, options), options.shape, run, model)
+
+
+def _open_run(run: Path, device: torch.device) -> tuple[Dataset, TrainingOptions]:
+    saved = run / OPTIONS_NAME
+    if not (run / DATASET_NAME).exists():
+        raise SystemExit(f"{run / DATASET_NAME} does not exist: type python -m training prepare {run}")
+    return load_dataset(run / DATASET_NAME), TrainingOptions.load(saved) if saved.exists() else default_options(device)
+
+
+def _choose_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    program()

@@ -1,0 +1,70 @@
+"""One step's pictures and captions, drawn on the device from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from training.backgrounds import draw_backgrounds
+from training.caption_bank import CaptionBank
+from training.compositing import Atlas
+from training.corpus import Emoji
+from training.degradation import degrade
+from training.layout import MAX_OBJECTS, LayoutArtist
+from training.truth import judge_captions
+
+# Mirrored, these would be something else or nothing: letters, flags, arrows, clocks, what points to one side.
+_ONE_WAY_WORDS = frozenset(
+    "flag button arrow arrows left right clock oclock thirty keycap letter letters input symbol sign mark japanese "
+    "number up down rightwards leftwards moon clef note notes calendar book newspaper page chart mahjong cards "
+    "fraktur copyright registered abc quarter hundred roman parenthesis bracket question exclamation".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`pixels` (n, 3, side, side) float -1 … 1; `tokens` (2 n, context_length) int64; `truth` (2 n, n) uint8."""
+
+    pixels: torch.Tensor
+    tokens: torch.Tensor
+    truth: torch.Tensor
+
+
+def find_flippable(corpus: Sequence[Emoji]) -> torch.Tensor:
+    """(emoji,) bool: which mean the same when mirrored."""
+    return torch.tensor([_ONE_WAY_WORDS.isdisjoint(emoji.words) for emoji in corpus])
+
+
+class BatchArtist:
+    """Draws the batch of any step, always the same for a seed and a device."""
+
+    def __init__(self, atlas: Atlas, bank: CaptionBank, truth: torch.Tensor, flippable: torch.Tensor) -> None:
+        self._atlas, self._bank, self._truth, self._flippable = atlas, bank, truth, flippable
+
+    def draw(self, trained: torch.Tensor, count: int, side: int, generator: torch.Generator) -> Batch:
+        """`count` pictures of `trained` emoji, `side` pixels square, and two captions of each."""
+        emoji = _shuffle(trained, count * MAX_OBJECTS, generator).view(MAX_OBJECTS, count).T.contiguous()
+        layout = LayoutArtist(generator).draw(emoji, self._flippable)
+        pixels = self._atlas.paste(draw_backgrounds(count, side, generator), layout)
+        pixels = degrade(pixels, generator)
+        captions = self._bank.draw(*_choose_objects(layout.emoji, generator), generator)
+        return Batch(
+            pixels * 2.0 - 1.0, captions.tokens, judge_captions(captions.phrases, layout.emoji, self._truth)
+        )
+
+
+def _shuffle(trained: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
+    """`count` of them, each about equally often and never close together."""
+    rounds = -(-count // len(trained))
+    orders = [torch.randperm(len(trained), generator=generator, device=trained.device) for _ in range(rounds)]
+    return trained[torch.cat(orders)[:count]]
+
+
+def _choose_objects(shown: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which object the captions are about: of each picture one alone, then the same with another, where there is."""
+    order = torch.rand(shown.shape, generator=generator, device=shown.device) - 2.0 * (shown >= 0)
+    ranked = shown.gather(1, order.argsort(dim=1))
+    first, second = ranked[:, 0], ranked[:, 1]
+    return torch.cat([first, first]), torch.cat([torch.full_like(second, -1), second])

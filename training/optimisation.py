@@ -1,0 +1,37 @@
+"""Gradients → weights."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from training.options import TrainingOptions
+
+_BETAS = (0.9, 0.98)
+_LEAST_DECAYED_DIMENSIONS = 2
+
+
+def make_optimizer(towers: torch.nn.Module, options: TrainingOptions) -> torch.optim.AdamW:
+    """AdamW; matrices decay, while embeddings, biases, norms, and the logits' scale and bias do not."""
+    decayed, others = [], []
+    for name, parameter in towers.named_parameters():
+        is_matrix = parameter.ndim >= _LEAST_DECAYED_DIMENSIONS and "embedding" not in name
+        (decayed if is_matrix else others).append(parameter)
+    groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    fused = next(towers.parameters()).device.type == "cuda"
+    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=_BETAS, fused=fused)
+
+
+def learning_rate_at(step: int, options: TrainingOptions) -> float:
+    """Rises linearly, then falls to nought as half a cosine."""
+    if step < options.warmup_steps:
+        return options.learning_rate * (step + 1) / options.warmup_steps
+    progress = (step - options.warmup_steps) / max(options.steps - options.warmup_steps, 1)
+    return options.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def make_average(towers: torch.nn.Module, options: TrainingOptions) -> torch.optim.swa_utils.AveragedModel:
+    """A copy whose weights follow those of `towers` slowly, at each `update_parameters`."""
+    average = torch.optim.swa_utils.get_ema_multi_avg_fn(options.average_decay)
+    return torch.optim.swa_utils.AveragedModel(towers, multi_avg_fn=average)

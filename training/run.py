@@ -1,0 +1,94 @@
+"""A training run in a folder: from nothing, or from its last checkpoint, to the end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+
+import torch
+from open_clip.tokenizer import HFTokenizer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from training.batches import BatchArtist, find_flippable
+from training.caption_bank import CaptionBank
+from training.captions import CaptionWriter, write_captions
+from training.compositing import Atlas
+from training.dataset import Dataset
+from training.holdout import draw_holdout
+from training.options import TrainingOptions
+from training.phrases import collect_phrases
+from training.rehearsal import measure_name_recall
+from training.tokenizer import write_tokenizer
+from training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT_NAME = "checkpoint.pt"
+OPTIONS_NAME = "options.json"
+LOG_NAME = "log.jsonl"
+DATASET_NAME = "dataset.npz"
+_LOG_EVERY_STEPS = 100
+_LOOKS = 12
+_LEAST_STEPS_BETWEEN_LOOKS = 500
+_CHECKPOINT_EVERY_S = 60.0
+
+
+class TrainingRun:
+    """Prepares everything that does not change, on the device; then `finish` trains."""
+
+    def __init__(self, folder: Path, dataset: Dataset, options: TrainingOptions, device: torch.device) -> None:
+        self._folder, self._options, self._device = folder, options, device
+        corpus, holdout = dataset.emoji, draw_holdout(dataset.emoji)
+        shape = options.shape
+        write_tokenizer(folder, corpus, shape.vocabulary_size, shape.context_length)
+        tokenize = HFTokenizer(str(folder), context_length=shape.context_length, clean="canonicalize")
+        phrases = collect_phrases(corpus, holdout)
+        trained = [index for index in range(len(corpus)) if index not in holdout.emoji]
+        captions = write_captions(CaptionWriter(phrases, holdout, options.seed), trained, options.captions_per_emoji)
+        bank = CaptionBank(dict(zip(trained, captions, strict=True)), len(corpus), tokenize).to(device)
+        self._atlas = Atlas(dataset.pictures, device)
+        self._names = tokenize([emoji.name for emoji in corpus]).to(device)
+        self._trained = torch.tensor(trained, device=device)
+        truth, flippable = torch.from_numpy(phrases.truth).to(device), find_flippable(corpus).to(device)
+        artist = BatchArtist(self._atlas, bank, truth, flippable)
+        self.trainer = Trainer(options, artist, self._trained, device)
+
+    def finish(self, until_step: int | None = None) -> None:
+        """Trains up to the last step, or up to `until_step`, from the last checkpoint if there is one."""
+        checkpoint, end = self._folder / CHECKPOINT_NAME, until_step or self._options.steps
+        if checkpoint.exists():
+            self.trainer.load(checkpoint)
+            logger.info("Going on at step %d of %d", self.trainer.steps_done, self._options.steps)
+        saved_at = time.monotonic()
+        with _progress_bar() as progress:
+            bar = progress.add_task("training", total=self._options.steps, completed=self.trainer.steps_done)
+            while self.trainer.steps_done < end:
+                loss = self.trainer.step()
+                self._report(loss)
+                progress.update(bar, completed=self.trainer.steps_done)
+                if time.monotonic() - saved_at > _CHECKPOINT_EVERY_S:
+                    self.trainer.save(checkpoint)
+                    saved_at = time.monotonic()
+        self.trainer.save(checkpoint)
+
+    def _report(self, loss: torch.Tensor) -> None:
+        done = self.trainer.steps_done
+        every = max(self._options.steps // _LOOKS, _LEAST_STEPS_BETWEEN_LOOKS)
+        looks = done % every == 0 or done == self._options.steps
+        if not looks and done % _LOG_EVERY_STEPS:
+            return
+        entry = {"step": done, "unix_s": round(time.time(), 1), "loss": round(loss.item(), 4)}
+        if looks:
+            recall = measure_name_recall(
+                self.trainer.average, self._atlas, self._names, self._trained, self._options.shape.image_size
+            )
+            entry |= {name: round(value, 4) for name, value in recall.items()}
+            logger.info("%s", entry)
+        with (self._folder / LOG_NAME).open("a", encoding="utf-8") as log:
+            log.write(json.dumps(entry) + "\n")
+
+
+def _progress_bar() -> Progress:
+    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -1,0 +1,78 @@
+"""A tokenizer of the kind SigLIP has, over what emoji are called."""
+
+from __future__ import annotations
+
+import json
+import math
+import string
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+from sidecar.model.tiny_corpus import CAPTIONS
+from training.captions import TEMPLATES
+from training.corpus import Emoji
+
+END_ID = 1
+"""`</s>`, which ends a text and fills it up."""
+_SPECIAL_TOKENS = ("<pad>", "</s>", "<unk>")
+_UNKNOWN_ID = 2
+_WORD_START = "\u2581"
+_FRAGMENT_LENGTHS = (2, 3, 4)
+_FRAGMENTS_SHARE = 0.25
+
+
+def write_tokenizer(directory: Path, corpus: Iterable[Emoji], vocabulary_size: int, context_length: int) -> None:
+    """Writes tokenizer.json and tokenizer_config.json: the same bytes for the same corpus, anywhere."""
+    pieces = _list_pieces(_count_words(corpus), vocabulary_size)
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=_UNKNOWN_ID, byte_fallback=False))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", END_ID)])
+    tokenizer.save(str(directory / "tokenizer.json"), pretty=False)
+    config = {
+        "tokenizer_class": "T5TokenizerFast",
+        "pad_token": "</s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "model_max_length": context_length,
+        "extra_ids": 0,
+    }
+    (directory / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _count_words(corpus: Iterable[Emoji]) -> Counter[str]:
+    """Of names, keywords, templates, and of general English, so that other words fall into sensible pieces."""
+    texts = [text for emoji in corpus for text in (emoji.canonical_name, *emoji.keywords)]
+    texts += [template.replace("{}", "") for template in TEMPLATES] + [CAPTIONS]
+    return Counter(_WORD_START + word for text in texts for word in text.split())
+
+
+def _list_pieces(words: Counter[str], vocabulary_size: int) -> list[tuple[str, float]]:
+    """`vocabulary_size` pieces with log probabilities: all characters, the commonest words, the commonest fragments.
+
+    Counted, not trained: the library's trainer gives other ids in every process.
+    """
+    fragments = Counter(
+        word[start : start + length]
+        for word in words
+        for length in _FRAGMENT_LENGTHS
+        for start in range(len(word) - length + 1)
+    )
+    characters = Counter("".join(words) + _WORD_START + string.ascii_lowercase + string.digits)
+    room = vocabulary_size - len(_SPECIAL_TOKENS) - len(characters)
+    fragment_room = max(round(room * _FRAGMENTS_SHARE), room - len(words))
+    pieces = dict.fromkeys(_SPECIAL_TOKENS, 0.0)
+    # A word in one piece must score above the same word in two, and that above single characters.
+    for counts, penalty, most in (
+        (characters, 12.0, len(characters)),
+        (words, 0.0, room - fragment_room),
+        (fragments, 6.0, len(fragments)),
+    ):
+        total = counts.total()
+        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        for piece, count in ranked[:most]:
+            pieces.setdefault(piece, math.log(count / total) - penalty)
+    return list(pieces.items())[:vocabulary_size]
