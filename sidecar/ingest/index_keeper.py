@@ -54,7 +54,7 @@ class IndexState:
 
 
 class IndexKeeper:
-    """`look_after` is called now and then for every watch."""
+    """`look_after_all` is called now and then."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
