@@ -138,6 +138,7 @@ begin
         else 'up to date' end;
 end $$;
 
+drop function sidecar.may_fill(sidecar.watches, sidecar.sidecars);
 drop function sidecar.may_count(regclass);
 drop view sidecar.index_builds;
 alter table sidecar.sidecars drop column clock_skew_s, drop column texts_per_s, drop column picture_views_per_s;

@@ -110,6 +110,13 @@ begin
     return n;
 end $$;
 
+-- Whether vectors of this sidecar belong into this watch.
+create function sidecar.may_fill(w sidecar.watches, s sidecar.sidecars) returns boolean
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select s.dimensions = w.dimensions
+        and case when w.fingerprint is not null then s.fingerprint = w.fingerprint else w.model is null or w.model in (s.model, s.fingerprint) end;
+$$;
+
 -- What the watch is doing, or why it is not.
 create or replace function sidecar.state_of(w sidecar.watches, pending bigint) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -118,13 +125,11 @@ declare
                   order by array_position(array['move', 'clear', 'backfill', 'verify'], s.purpose) limit 1);
     running text := (select string_agg(distinct format('%s (%s)', s.model, s.fingerprint), ', ') from sidecar.sidecars s
                      where s.seen_at > clock_timestamp() - interval '30 s');
-    fits boolean := exists (select from sidecar.sidecars s where s.seen_at > clock_timestamp() - interval '30 s'
-                            and s.dimensions = w.dimensions
-                            and case when w.fingerprint is not null then s.fingerprint = w.fingerprint
-                                else w.model is null or w.model in (s.model, s.fingerprint) end);
+    fits boolean := exists (select from sidecar.sidecars s
+                            where s.seen_at > clock_timestamp() - interval '30 s' and sidecar.may_fill(w, s));
     fault text := sidecar.fault_of(w);
     denied text := (select string_agg(distinct sidecar.denial_of(w, s.role), '; ') from sidecar.sidecars s
-                    where s.seen_at > clock_timestamp() - interval '30 s');
+                    where s.seen_at > clock_timestamp() - interval '30 s' and sidecar.may_fill(w, s));
 begin
     return case
         when fault is not null then 'broken: ' || fault

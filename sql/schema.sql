@@ -1442,6 +1442,31 @@ CREATE FUNCTION sidecar.may_count(relation regclass) RETURNS boolean
         from pg_class c where c.oid = relation;
 $$;
 
+CREATE TABLE sidecar.sidecars (
+    id uuid NOT NULL,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    version text NOT NULL,
+    model text NOT NULL,
+    fingerprint text NOT NULL,
+    dimensions integer NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    role name DEFAULT CURRENT_USER NOT NULL,
+    clock_skew_s double precision,
+    texts_per_s double precision,
+    picture_views_per_s double precision
+)
+WITH (fillfactor='50', autovacuum_vacuum_threshold='50', autovacuum_vacuum_scale_factor='0');
+
+CREATE FUNCTION sidecar.may_fill(w sidecar.watches, s sidecar.sidecars) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select s.dimensions = w.dimensions
+        and case when w.fingerprint is not null then s.fingerprint = w.fingerprint else w.model is null or w.model in (s.model, s.fingerprint) end;
+$$;
+
 CREATE FUNCTION sidecar.move_page(watch_id integer, max_rows integer) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1846,17 +1871,17 @@ CREATE FUNCTION sidecar.revoke_table(w sidecar.watches) RETURNS void
 declare
     worker regrole;
     c record := sidecar.columns_of(w);
+    readable constant text := concat_ws(', ', c.readable, case when w.companion is not null then c.written end);
     other sidecar.watches;
 begin
-    if not exists (select from pg_class k where k.oid = w.relation and pg_has_role(k.relowner, 'usage')) then
-        return;
+    if readable = '' or not exists (select from pg_class k where k.oid = w.relation and pg_has_role(k.relowner, 'usage')) then
+        return; -- all its columns are gone, or the table is, or it is somebody else's
     end if;
     for worker in select r.role from sidecar.roles() r where r.kind = 'worker' union select sidecar.installer() loop
         if exists (select from pg_class k where k.oid = w.relation and k.relowner = worker) then
             continue; -- the owner's rights are not ours to take
         end if;
-        execute format('revoke select (%s) on %s from %s', concat_ws(', ', c.readable, case when w.companion is not null then c.written end),
-                       w.relation, worker);
+        execute format('revoke select (%s) on %s from %s', readable, w.relation, worker);
         if c.written is not null then
             execute format('revoke update (%s) on %s from %s', c.written, w.relation, worker);
         end if;
@@ -2215,13 +2240,11 @@ declare
                   order by array_position(array['move', 'clear', 'backfill', 'verify'], s.purpose) limit 1);
     running text := (select string_agg(distinct format('%s (%s)', s.model, s.fingerprint), ', ') from sidecar.sidecars s
                      where s.seen_at > clock_timestamp() - interval '30 s');
-    fits boolean := exists (select from sidecar.sidecars s where s.seen_at > clock_timestamp() - interval '30 s'
-                            and s.dimensions = w.dimensions
-                            and case when w.fingerprint is not null then s.fingerprint = w.fingerprint
-                                else w.model is null or w.model in (s.model, s.fingerprint) end);
+    fits boolean := exists (select from sidecar.sidecars s
+                            where s.seen_at > clock_timestamp() - interval '30 s' and sidecar.may_fill(w, s));
     fault text := sidecar.fault_of(w);
     denied text := (select string_agg(distinct sidecar.denial_of(w, s.role), '; ') from sidecar.sidecars s
-                    where s.seen_at > clock_timestamp() - interval '30 s');
+                    where s.seen_at > clock_timestamp() - interval '30 s' and sidecar.may_fill(w, s));
 begin
     return case
         when fault is not null then 'broken: ' || fault
@@ -2848,23 +2871,6 @@ CREATE TABLE sidecar.scans (
     CONSTRAINT scans_purpose_check CHECK ((purpose = ANY (ARRAY['clear'::text, 'move'::text, 'backfill'::text, 'sweep'::text, 'verify'::text])))
 );
 
-CREATE TABLE sidecar.sidecars (
-    id uuid NOT NULL,
-    host text NOT NULL,
-    pid integer NOT NULL,
-    version text NOT NULL,
-    model text NOT NULL,
-    fingerprint text NOT NULL,
-    dimensions integer NOT NULL,
-    started_at timestamp with time zone DEFAULT now() NOT NULL,
-    seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    role name DEFAULT CURRENT_USER NOT NULL,
-    clock_skew_s double precision,
-    texts_per_s double precision,
-    picture_views_per_s double precision
-)
-WITH (fillfactor='50', autovacuum_vacuum_threshold='50', autovacuum_vacuum_scale_factor='0');
-
 CREATE TABLE sidecar.wake (
     sidecar_id uuid NOT NULL,
     asleep_until timestamp with time zone NOT NULL
@@ -3060,6 +3066,8 @@ REVOKE ALL ON FUNCTION sidecar.lock_table(relation regclass, mode text) FROM PUB
 REVOKE ALL ON FUNCTION sidecar.may_call(kind text, function oid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.may_count(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.may_fill(w sidecar.watches, s sidecar.sidecars) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.move_page(watch_id integer, max_rows integer) FROM PUBLIC;
 

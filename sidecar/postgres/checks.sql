@@ -62,7 +62,11 @@ select 'problem' as severity, r.role::text as subject, d.what, 'the sidecar leav
        d.remedy || ';' as remedy, 'psql' as run_in
 from sidecar.serving_roles() r(role)
 cross join lateral (select distinct d.what, d.remedy from sidecar.watches w cross join lateral sidecar.denials_of(w, r.role) d
-                    where w.unwatched_at is null and sidecar.structure_fault(w) is null) d
+                    where w.unwatched_at is null and sidecar.structure_fault(w) is null
+                      -- Sidecars of other models leave the watch alone anyhow.
+                      and (not exists (select from sidecar.sidecars s where s.role = r.role and s.seen_at > clock_timestamp() - interval '30 s')
+                           or exists (select from sidecar.sidecars s where s.role = r.role and s.seen_at > clock_timestamp() - interval '30 s'
+                                      and sidecar.may_fill(w, s)))) d
 union all
 select 'problem', r.role::text, format('%I may not %s', r.role, string_agg(p.what, ', ' order by p.what)),
        'the sidecar cannot take rows from the queue, or say that it lives', format('select sidecar.grant_worker(%L);', r.role), 'psql'
@@ -151,9 +155,8 @@ select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
        case when m.fingerprint is not null then 'psql' else 'shell' end as run_in
 from sidecar.watches w
 left join lateral (select r.fingerprint from running r where r.dimensions = w.dimensions order by r.started_at limit 1) m on true
-where w.unwatched_at is null and exists (select from running) and not exists (
-    select from running r where r.dimensions = w.dimensions
-        and case when w.fingerprint is not null then r.fingerprint = w.fingerprint else w.model is null or w.model in (r.model, r.fingerprint) end)
+where w.unwatched_at is null and exists (select from running)
+  and not exists (select from sidecar.sidecars s where s.seen_at > clock_timestamp() - interval '30 s' and sidecar.may_fill(w, s))
 union all
 select 'warning', format('%s.%I', w.relation, w.target),
        format('sidecars with %s fingerprints may fill it: %s', count(distinct r.fingerprint), string_agg(distinct r.fingerprint, ', ')),
