@@ -62,7 +62,11 @@ async def test_a_table_that_goes_away_under_a_sidecar_does_not_end_it(
     async with running_ingest(database_url, encoder, ingest_batch_rows=20) as running:
         encoder.close()
         await insert_titles(db, 1, 300)
-        await encoder.until_held()
+
+        async def are_in_hand() -> bool:
+            return await table.count("events", "lease_token is not null") >= 64
+
+        await wait_until_async(are_in_hand, "four batches to be in hand")
         await run(db, change)
         encoder.open()
         await run(db, "insert into others values (1, 'goes on')")
