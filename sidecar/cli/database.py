@@ -26,11 +26,15 @@ def find_database_url(option: str | None) -> SecretStr:
     return settings.database_url
 
 
-def find_listen_url(database_url: SecretStr) -> SecretStr:
-    """LISTEN_DATABASE_URL, else `database_url`. Raises ConfigurationError."""
+def find_direct_url(option: str | None) -> SecretStr:
+    """`--database-url`, else LISTEN_DATABASE_URL, which leads past any pooler, else DATABASE_URL.
+
+    Raises ConfigurationError.
+    """
     from sidecar.config import load_settings
 
-    return load_settings().listen_database_url or database_url
+    direct = None if option is not None else load_settings().listen_database_url
+    return direct or find_database_url(option)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sidecar.cli.complaint import EXIT_FINDINGS
-from sidecar.cli.database import find_database_url, find_listen_url
+from sidecar.cli.database import find_database_url, find_direct_url
 from sidecar.cli.options import DatabaseUrl, Json
 from sidecar.cli.output import make_console, print_json, shorten
 
@@ -39,7 +39,7 @@ def doctor(
 
     url = find_database_url(database_url)
     with make_console(stderr=True).status("Looking …"):
-        checkup = _examine(url, find_listen_url(url), Limits(long_transaction_s=long_transaction_s))
+        checkup = _examine(url, find_direct_url(database_url), Limits(long_transaction_s=long_transaction_s))
     if as_json:
         print_json(asdict(checkup))
     else:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sidecar.cli.database import find_database_url
+from sidecar.cli.database import find_direct_url
 from sidecar.cli.options import DatabaseUrl, Json
 from sidecar.cli.output import make_console, print_json
 
@@ -22,13 +22,15 @@ def migrate(
 ) -> None:
     """Bring schema `sidecar` of the database up to date. Creates the extension pgvector where it is missing.
 
+    It goes past a pooler: LISTEN_DATABASE_URL is used where it is set.
+
     Example: DATABASE_URL=postgresql://me:secret@localhost/shop sidecar migrate
     """
     from sidecar.postgres.migrations import current_revision
     from sidecar.postgres.migrations import migrate as run_migrations
     from sidecar.postgres.operations import connect_as_user
 
-    url = find_database_url(database_url)
+    url = find_direct_url(database_url)
     with connect_as_user(url):  # a clear message before Alembic begins
         pass
     address = url.get_secret_value()

@@ -13,6 +13,15 @@ def test_migrate_goes_up_says_so_and_then_has_nothing_to_do(plain_database_url: 
     assert "Nothing to do" in command_line.succeed("migrate", "--database-url", plain_database_url)
 
 
+def test_migrate_goes_past_a_pooler(
+    plain_database_url: str, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://pooler@127.0.0.1:1/shop")
+    monkeypatch.setenv("LISTEN_DATABASE_URL", plain_database_url)
+    assert f"nothing → {head_revision()}" in command_line.succeed("migrate")
+    assert "cannot connect" in command_line.fail("migrate", "--database-url", "postgresql://pooler@127.0.0.1:1/shop")
+
+
 def test_migrate_goes_down_to_where_it_is_told(database_url: str, command_line: CommandLine) -> None:
     assert "→ removed" in command_line.succeed("migrate", "--revision", "base", "--database-url", database_url)
     assert current_revision(database_url) is None
