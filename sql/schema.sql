@@ -1002,7 +1002,11 @@ begin
     execute format('grant select on %s, sidecar.watches, sidecar.progress, sidecar.sidecars to %s', views, role);
     if kind = 'worker' then
         execute format('grant select on all tables in schema sidecar to %s', role);
-        execute format('grant update on sidecar.watches to %s', role);
+        -- Not the columns that functions of ours make statements of.
+        execute format('grant update (%s) on sidecar.watches to %s', (
+            select string_agg(quote_ident(a.attname), ', ') from pg_attribute a
+                where a.attrelid = 'sidecar.watches'::regclass
+                  and a.attname in ('model', 'fingerprint', 'encoder', 'truncated_gen', 'paused', 'broken', 'rows_per_s')), role);
         execute format('grant insert, update, delete on sidecar.scans, sidecar.dead_letters, sidecar.wake, sidecar.sidecars, '
                        'sidecar.progress to %s', role);
         execute format('grant usage, select, update on sequence sidecar.generation to %s', role);

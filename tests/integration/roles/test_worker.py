@@ -153,6 +153,8 @@ FORBIDDEN = [
     "update sidecar.alembic_version set version_num = '0'",
     "insert into sidecar.watches (target) values (null)",
     "delete from sidecar.watches",
+    "update sidecar.watches set key_types = array['bigint) or evil(']",
+    "update sidecar.watches set relation = 'pg_class', target = 'relname'",
     "create table sidecar.mine (i int)",
     "drop table sidecar.wake",
     "create trigger mine after insert on sidecar.wake for each row execute function sidecar.enqueue_1_row()",
