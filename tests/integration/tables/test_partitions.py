@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import psycopg
 import pytest
 
 from tests.integration.ingest.composition import running_ingest
@@ -196,12 +195,3 @@ async def test_a_trigger_that_is_disabled_on_one_partition_is_reported_and_mende
         assert again.watch_id == table.watch_id
         await table.settle_right(encoder)
         assert await value(db, "select state from sidecar.status") == "up to date"
-
-
-async def test_a_foreign_table_can_never_become_a_partition(db: Connection) -> None:
-    """Postgres's own rule: a primary key cannot cover it."""
-    await watch_tree(db, TREES["list"])
-    await run(db, "create foreign data wrapper nowhere")
-    await run(db, "create server far foreign data wrapper nowhere")
-    with pytest.raises(psycopg.errors.WrongObjectType, match="foreign"):
-        await run(db, "create foreign table far_away partition of items for values in ('far') server far")

@@ -112,3 +112,13 @@ async def test_inheritance_that_comes_later_is_reported_and_ends_no_sidecar(
         await run(db, "drop table child")
         again = await watch(db, ["items"], ["title"])
         await again.settle_right(encoder)
+
+
+async def test_a_foreign_table_can_never_become_a_partition(db: Connection) -> None:
+    """Postgres's own rule: a primary key cannot cover it."""
+    await plant(db, TREES["list"])
+    await watch(db, ["items"], ["title"], ["region", "id"])
+    await run(db, "create foreign data wrapper nowhere")
+    await run(db, "create server far foreign data wrapper nowhere")
+    with pytest.raises(psycopg.errors.WrongObjectType, match="foreign"):
+        await run(db, "create foreign table far_away partition of items for values in ('far') server far")
