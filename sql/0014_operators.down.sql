@@ -3,6 +3,7 @@ drop function sidecar.sample_source(sidecar.watches, bigint, integer, integer);
 drop function sidecar.graph_bytes(sidecar.watches, bigint);
 drop function sidecar.count_strangers(sidecar.watches, integer);
 drop function sidecar.count_orphans(sidecar.watches, integer);
+drop function sidecar.pending_of(sidecar.watches);
 drop function sidecar.serving_roles();
 drop function sidecar.watch_statement(sidecar.watches);
 drop function sidecar.show_row(sidecar.watches, jsonb);

@@ -291,6 +291,13 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     union select current_user where not exists (select from running) and not exists (select from granted);
 $$;
 
+-- A FROM item: the keys that wait, as e.k1, e.k2 …
+create function sidecar.pending_of(w sidecar.watches) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select format('(select %1$s from sidecar.events_%2$s union all select %1$s from sidecar.delayed_%2$s) e',
+                  sidecar.for_each_key(w.key_columns, null, 'k%1$s'), w.id);
+$$;
+
 -- Rows of a companion whose source row is gone, and of which no event tells: `at_most` are counted.
 create function sidecar.count_orphans(w sidecar.watches, at_most integer) returns bigint
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -298,9 +305,9 @@ declare
     n bigint;
 begin
     execute format('select count(*) from (select from %s h where not exists (select from %s t where %s)
-                                          and not exists (select from sidecar.events_%s e where %s) limit $1) o',
+                                          and not exists (select from %s where %s) limit $1) o',
         w.companion, w.relation, sidecar.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and '),
-        w.id, sidecar.for_each_key(w.key_columns, null, 'e.k%1$s = h.%2$I', ' and ')) into n using at_most;
+        sidecar.pending_of(w), sidecar.for_each_key(w.key_columns, null, 'e.k%1$s = h.%2$I', ' and ')) into n using at_most;
     return n;
 end $$;
 
@@ -315,11 +322,11 @@ declare
 begin
     execute format('select count(*), count(*) filter (where (%1$s.vector_dims(h.%2$I) <> $2
                                or sha256(%1$s.vector_send(h.%2$I)) is distinct from l.vector_digest)
-                           and not exists (select from sidecar.events_%3$s e where %4$s))
+                           and not exists (select from %8$s where %4$s))
                     from (select * from %5$s t tablesample system (%6$s) where t.%2$I is not null limit $1) h
                     left join sidecar.ledger_%3$s l on %7$s',
         ext, w.target, w.id, sidecar.for_each_key(w.key_columns, null, 'e.k%1$s = h.%2$I', ' and '), home,
-        least(100, 200.0 * at_most / rows), sidecar.for_each_key(w.key_columns, null, 'l.k%1$s = h.%2$I', ' and '))
+        least(100, 200.0 * at_most / rows), sidecar.for_each_key(w.key_columns, null, 'l.k%1$s = h.%2$I', ' and '), sidecar.pending_of(w))
         into looked, strangers using at_most, w.dimensions;
 end $$;
 

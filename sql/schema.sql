@@ -418,9 +418,9 @@ declare
     n bigint;
 begin
     execute format('select count(*) from (select from %s h where not exists (select from %s t where %s)
-                                          and not exists (select from sidecar.events_%s e where %s) limit $1) o',
+                                          and not exists (select from %s where %s) limit $1) o',
         w.companion, w.relation, sidecar.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and '),
-        w.id, sidecar.for_each_key(w.key_columns, null, 'e.k%1$s = h.%2$I', ' and ')) into n using at_most;
+        sidecar.pending_of(w), sidecar.for_each_key(w.key_columns, null, 'e.k%1$s = h.%2$I', ' and ')) into n using at_most;
     return n;
 end $_$;
 
@@ -476,11 +476,11 @@ declare
 begin
     execute format('select count(*), count(*) filter (where (%1$s.vector_dims(h.%2$I) <> $2
                                or sha256(%1$s.vector_send(h.%2$I)) is distinct from l.vector_digest)
-                           and not exists (select from sidecar.events_%3$s e where %4$s))
+                           and not exists (select from %8$s where %4$s))
                     from (select * from %5$s t tablesample system (%6$s) where t.%2$I is not null limit $1) h
                     left join sidecar.ledger_%3$s l on %7$s',
         ext, w.target, w.id, sidecar.for_each_key(w.key_columns, null, 'e.k%1$s = h.%2$I', ' and '), home,
-        least(100, 200.0 * at_most / rows), sidecar.for_each_key(w.key_columns, null, 'l.k%1$s = h.%2$I', ' and '))
+        least(100, 200.0 * at_most / rows), sidecar.for_each_key(w.key_columns, null, 'l.k%1$s = h.%2$I', ' and '), sidecar.pending_of(w))
         into looked, strangers using at_most, w.dimensions;
 end $_$;
 
@@ -876,7 +876,9 @@ begin
     elsif fault = 'the companion table is gone' then
         return fault || ': call sidecar.watch again with replace => true';
     elsif fault is not null then
-        return fault || ': call sidecar.watch again, with replace => true if it names other columns now';
+        return fault || ': call sidecar.watch again' || case when w.source <@ array(
+            select a.attname::text from pg_attribute a where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped)
+            then '' else ' with the columns of now and replace => true' end;
     elsif exists (select from sidecar.breakages b where b.watch_id = w.id) then
         return (select string_agg(distinct b.message, '; ') || ': call sidecar.watch again'
                 from sidecar.breakages b where b.watch_id = w.id);
@@ -1614,6 +1616,14 @@ CREATE FUNCTION sidecar.pause(relation regclass DEFAULT NULL::regclass, target t
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select sidecar.set_paused(relation, target, true) $$;
+
+CREATE FUNCTION sidecar.pending_of(w sidecar.watches) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select format('(select %1$s from sidecar.events_%2$s union all select %1$s from sidecar.delayed_%2$s) e',
+                  sidecar.for_each_key(w.key_columns, null, 'k%1$s'), w.id);
+$_$;
 
 CREATE FUNCTION sidecar.prepare_ledger(former sidecar.watches, saved sidecar.watches) RETURNS void
     LANGUAGE plpgsql
@@ -3088,6 +3098,8 @@ REVOKE ALL ON FUNCTION sidecar.own_queue(watch_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION sidecar.partition_lacks_trigger(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.pause(relation regclass, target text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.pending_of(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.prepare_ledger(former sidecar.watches, saved sidecar.watches) FROM PUBLIC;
 

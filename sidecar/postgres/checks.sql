@@ -79,7 +79,7 @@ cross join lateral (
     where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'r'
       and (c.relname in ('watches', 'scans', 'dead_letters', 'wake', 'sidecars', 'progress', 'breakages')
            or c.oid in (select q from sidecar.watches w cross join lateral sidecar.queue_of(w.id) q where w.unwatched_at is null))
-      and not has_table_privilege(r.role, c.oid, a.action)
+      and not case when c.relname = 'watches' then has_any_column_privilege(r.role, c.oid, a.action) else has_table_privilege(r.role, c.oid, a.action) end
     union all
     select 'use schema sidecar' where not has_schema_privilege(r.role, 'sidecar', 'usage')
     union all
