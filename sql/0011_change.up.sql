@@ -110,7 +110,9 @@ begin
     elsif fault = 'the companion table is gone' then
         return fault || ': call sidecar.watch again with replace => true';
     elsif fault is not null then
-        return fault || ': call sidecar.watch again, with replace => true if it names other columns now';
+        return fault || ': call sidecar.watch again' || case when w.source <@ array(
+            select a.attname::text from pg_attribute a where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped)
+            then '' else ' with the columns of now and replace => true' end;
     elsif exists (select from sidecar.breakages b where b.watch_id = w.id) then
         return (select string_agg(distinct b.message, '; ') || ': call sidecar.watch again'
                 from sidecar.breakages b where b.watch_id = w.id);
