@@ -1,0 +1,132 @@
+"""What the sidecar's role may not do, and what happens where it may not do enough."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.items import in_row_and_companion
+from tests.integration.ingest.watched_table import Connection, run, user, value, watch
+from tests.integration.roles.cast import Stage
+from tests.integration.roles.items import watch_texts
+from tests.waiting import wait_until_async
+
+FORBIDDEN = [
+    "select secret from shop.items",
+    "select * from shop.items",
+    "update shop.items set title = 'x'",
+    "update shop.items set price = 1",
+    "insert into shop.items (id) values (7)",
+    "delete from shop.items",
+    "truncate shop.items",
+    "alter table shop.items add x int",
+    "select sidecar.watch('shop.items', 'secret')",
+    "select sidecar.unwatch('shop.items')",
+    "select sidecar.grant_worker('public'::text::regrole)",
+    "update sidecar.alembic_version set version_num = '0'",
+    "insert into sidecar.watches (target) values (null)",
+    "delete from sidecar.watches",
+    "update sidecar.watches set key_types = array['bigint) or evil(']",
+    "update sidecar.watches set relation = 'pg_class', target = 'relname'",
+    "create table sidecar.mine (i int)",
+    "drop table sidecar.wake",
+    "create trigger mine after insert on sidecar.wake for each row execute function sidecar.enqueue_1_row()",
+]
+
+
+async def test_it_can_do_nothing_else(stage: Stage, owner: Connection) -> None:
+    await watch_texts(owner, 1)
+    async with user(stage.worker) as worker:
+        await run(worker, "select id, title, embedding from shop.items for no key update")
+        await run(worker, "update shop.items set embedding = null")
+        for statement in FORBIDDEN:
+            with pytest.raises(psycopg.Error) as caught:
+                await run(worker, statement)
+            assert caught.value.sqlstate in {"42501", "42704"}, (statement, caught.value)
+
+
+async def test_the_grants_go_with_the_watch_but_not_those_that_another_needs(stage: Stage, owner: Connection) -> None:
+    await watch_texts(owner, 1)
+    await watch(owner, ["shop", "items"], ["secret"], target="e", companion="secrets")
+    await run(owner, "select sidecar.unwatch('shop.items', 'embedding')")
+    async with user(stage.worker) as worker:
+        await run(worker, "select id, secret from shop.items")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await run(worker, "select title from shop.items")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await run(worker, "update shop.items set embedding = null")
+        await run(owner, "select sidecar.unwatch('shop.items', 'e')")
+        for statement in ("select id from shop.items", "select e from shop.secrets"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                await run(worker, statement)
+    acl = "select count(*) from pg_attribute where attrelid = 'shop.items'::regclass and attacl is not null"
+    assert await value(owner, acl) == 0
+
+
+@in_row_and_companion
+async def test_a_missing_right_charges_no_row_and_is_mended_by_granting_it(
+    stage: Stage, owner: Connection, encoder: GatedEncoder, companion: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = await watch_texts(owner, 5, companion=companion)
+    right = "update (embedding) on shop.items" if companion is None else "insert on shop.items_embeddings"
+    worker = f'"{stage.cast.worker}"'
+    async with running_ingest(stage.worker, encoder):
+        await table.settle_right(encoder)
+        await run(owner, f"revoke {right} from {worker}")
+        await run(owner, "update shop.items set title = 'new ' || id")
+        state = "select state from sidecar.status"
+
+        async def is_denied() -> bool:
+            return "denied: " in await value(owner, state)
+
+        await wait_until_async(is_denied, "the state to say so")
+        said = await value(owner, state)
+        assert "may not" in said
+        assert said.endswith(f"to {worker}")
+        assert await table.failures() == {}
+        remedy = said.rpartition(": ")[2]
+        await run(owner, remedy)
+        await table.settle_right(encoder)
+    assert await table.failures() == {}
+    assert caplog.text.count("is broken and left alone") == 1, caplog.text
+    assert "may not" in caplog.text
+    assert "refuses the vector" not in caplog.text  # nor did it try row by row
+
+
+async def test_an_error_of_a_user_s_trigger_that_names_no_right_of_ours_is_its_row_s(
+    stage: Stage, owner: Connection, encoder: GatedEncoder
+) -> None:
+    """Negative control: not every 42501 is a missing grant; one such row must not hold up the others."""
+    table = await watch_texts(owner, 5)
+    await run(
+        owner,
+        """
+        create function shop.forbid() returns trigger language plpgsql as $$
+            begin raise exception 'not this one' using errcode = 'insufficient_privilege'; end $$;
+        """,
+    )
+    await run(
+        owner,
+        "create trigger forbid before update on shop.items for each row when (old.id = 3) "
+        "execute function shop.forbid()",
+    )
+    await run(
+        owner, "select sidecar.watch('shop.items', 'title', target => 'embedding', dimensions => 16, index => 'none')"
+    )
+    async with running_ingest(stage.worker, encoder):
+        await table.settle_right(encoder)
+    assert [reason for reason, _ in (await table.failures()).values()] == ["write_rejected"]
+
+
+async def test_what_belongs_to_a_watch_is_the_installer_s(stage: Stage, owner: Connection) -> None:
+    """So that its functions have no rights on users' tables, and a later migration may change it."""
+    await watch_texts(owner, 1)
+    strange = """
+        select c.relname::text from pg_class c where c.relnamespace = 'sidecar'::regnamespace
+            and pg_get_userbyid(c.relowner) <> %s
+        union all select p.proname from pg_proc p where p.pronamespace = 'sidecar'::regnamespace
+            and pg_get_userbyid(p.proowner) <> %s
+    """
+    assert await run(owner, strange, stage.cast.installer, stage.cast.installer) == []
