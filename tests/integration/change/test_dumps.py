@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.integration.change.dumps import dump, restore, version_of
+from tests.integration.change.history import Dumps, check_it_goes_on, check_pending_is_embedded, dumps_of
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import insert_titles, make_texts
-from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, value, watch
-from tests.servers import Server, embedded_server, open_directory
+from tests.integration.ingest.watched_table import Connection, run, user, value, watch
+from tests.servers import Server, embedded_server
 from tests.waiting import wait_until_async
 
-PENDING = {"changed": 1, "new": 1, "title 11": 1, "in flight": 1}
 BOTH = pytest.mark.parametrize("format_name", ["custom", "plain"])
-
-
-@dataclass(frozen=True, slots=True)
-class Dumps:
-    """Of a database with a history. `tables` are those that are watched in it."""
-
-    directory: Path
-    tables: list[WatchedTable]
-
-    def file(self, format_name: str) -> Path:
-        return self.directory / ("dump.sql" if format_name == "plain" else f"dump.{format_name}")
-
-
-@contextmanager
-def dumps_of(url: str, version: str) -> Iterator[Dumps]:
-    async def remember() -> list[WatchedTable]:
-        async with user(url) as connection:
-            return await make_history(url, connection, GatedEncoder())
-
-    tables = asyncio.run(remember())
-    with open_directory() as directory:
-        dumps = Dumps(directory, tables)
-        for format_name in ("custom", "plain"):
-            dump(url, dumps.file(format_name), f"--format={format_name}", version=version)
-        yield dumps
 
 
 @pytest.fixture(scope="module")
@@ -83,67 +56,6 @@ def restored_url(postgres_server: Server) -> Iterator[str]:
 async def restored(restored_url: str) -> AsyncIterator[Connection]:
     async with user(restored_url) as connection:
         yield connection
-
-
-async def make_history(url: str, db: Connection, encoder: GatedEncoder) -> list[WatchedTable]:
-    """Two watched tables with vectors and indexes, a failure, pending changes, and rows in a dead sidecar's hands."""
-    await run(db, "create schema shop")
-    items = await make_texts(db, 30, index="halfvec")
-    await run(db, "create table shop.photos (shop text, nr int, caption text, primary key (shop, nr))")
-    await run(db, "insert into shop.photos select 's', i, 'caption ' || i from generate_series(1, 10) i")
-    photos = await watch(db, ["shop", "photos"], ["caption"], ["shop", "nr"], companion="vectors", index="vector")
-    async with running_ingest(url, encoder) as running:
-        await items.settle_right(encoder)
-        await photos.settle_right(encoder)
-
-        async def has_indexes() -> bool:
-            return bool(await value(db, "select count(*) = 2 from pg_indexes where indexdef like '%% hnsw %%'"))
-
-        await wait_until_async(has_indexes, "the indexes")
-        encoder.close()
-        await run(db, "update items set title = 'in flight' where id = 1")
-        await encoder.until_held()
-        await running.crash()
-        encoder.open()
-    await run(db, "update items set title = 'changed' where id = 2")
-    await run(db, "insert into items values (31, 'new'), (32, null)")
-    await run(db, "delete from items where id = 3")
-    await run(db, "update items set embedding = null where id = 11")
-    await run(db, "delete from shop.photos where nr = 4")
-    return [items, photos]
-
-
-async def check_it_goes_on(url: str, connection: Connection, tables: list[WatchedTable]) -> None:
-    encoder = GatedEncoder()
-    async with running_ingest(url, encoder):
-        await check_pending_is_embedded(connection, tables, encoder)
-    again = await watch(connection, ["items"], ["title"], index="halfvec")
-    assert again.watch_id == tables[0].watch_id
-    assert await value(connection, "select count(*) from sidecar.scans where finished_at is null") == 0
-    assert await value(connection, "select count(*) from pg_indexes where indexdef like '%% hnsw %%'") == 2
-
-
-async def check_pending_is_embedded(connection: Connection, tables: list[WatchedTable], encoder: GatedEncoder) -> None:
-    """What was pending when the dump was made, and nothing else; and what is written from now on."""
-    items, photos = (replace(table, connection=connection) for table in tables)
-    await items.settle_after_crashes()
-    await photos.settle_after_crashes()
-    assert dict(encoder.texts) == PENDING
-    await check_writes_are_embedded(items, photos, encoder)
-
-
-async def check_writes_are_embedded(items: WatchedTable, photos: WatchedTable, encoder: GatedEncoder) -> None:
-    connection = items.connection
-    for table in (items, photos):
-        assert not await table.wrong(encoder)
-    await insert_titles(connection, 41, 42)
-    await run(connection, "update items set title = 'after it' where id = 5")
-    await run(connection, "delete from items where id = 6")
-    await run(connection, "update shop.photos set caption = 'after it' where nr = 5")
-    for table in (items, photos):
-        await table.settle_right(encoder)
-    states = await run(connection, "select distinct state from sidecar.status")
-    assert states == [("up to date",)]
 
 
 @BOTH

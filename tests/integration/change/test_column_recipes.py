@@ -1,0 +1,98 @@
+"""Watched columns that are renamed, retyped or dropped by the recipe: only what changed is embedded."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.change.columns import CREATE, watch_items
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.items import in_row_and_companion
+from tests.integration.ingest.watched_table import Connection, run, value
+
+# The migration between unwatch and watch, what is watched then, and how many of 20 rows have other content.
+RECIPES = {
+    "rename source": ("alter table items rename title to name", "id", "name", 0),
+    "retype source": ("alter table items alter title type text", "id", "title", 0),
+    "change contents": ("update items set title = upper(title) || '!' where id <= 3", "id", "title", 3),
+    "drop source, watch another": ("alter table items drop title", "id", "brand", 20),
+    "rename key": ("alter table items rename id to number", "number", "title", 0),
+    "retype key": ("alter table items alter id type bigint", "id", "title", 0),
+    "retype key to text": ("alter table items alter id type text", "id", "title", 0),
+    "another key": (
+        """
+        alter table items add column code text;
+        update items set code = 'c' || id;
+        alter table items drop constraint items_pkey, add primary key (code)
+        """,
+        "code",
+        "title",
+        20,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "companion"),
+    [(name, None) for name in RECIPES if name != "another key"]
+    + [(name, "vectors") for name in ("rename source", "retype source", "rename key", "retype key to text")],
+)
+async def test_the_recipe_embeds_only_what_changed(
+    database_url: str, db: Connection, encoder: GatedEncoder, name: str, companion: str | None
+) -> None:
+    migration, key, source, changed = RECIPES[name]
+    await run(db, CREATE)
+    table = await watch_items(db, "id", "title", companion)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        encoder.calls.clear()
+        async with db.transaction():
+            await run(db, "select sidecar.unwatch('items', 'embedding')")
+            await run(db, migration)
+            if companion is not None and "key" in name:
+                await run(db, migration.replace("items", companion))
+            again = await watch_items(db, key, source, companion)
+        assert again.watch_id == table.watch_id
+        await again.settle_right(encoder)
+        assert sum(encoder.calls) == changed
+        await run(db, f"update items set {source} = 'as before' where {key}::text = '1'")
+        await again.settle_right(encoder)
+        assert await value(db, "select state from sidecar.status") == "up to date"
+
+
+async def test_another_primary_key_embeds_all(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+    migration, key, source, changed = RECIPES["another key"]
+    await run(db, CREATE)
+    table = await watch_items(db, "id", "title", None)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        encoder.calls.clear()
+        async with db.transaction():
+            await run(db, "select sidecar.unwatch('items', 'embedding')")
+            await run(db, migration)
+            again = await watch_items(db, key, source, None)
+        await again.settle_right(encoder)
+    assert sum(encoder.calls) == changed
+
+
+@in_row_and_companion
+async def test_a_target_that_is_renamed_or_dropped_by_the_recipe(
+    database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
+) -> None:
+    home = companion or "items"
+    await run(db, CREATE)
+    table = await watch_items(db, "id", "title", companion)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        async with db.transaction():
+            await run(db, "select sidecar.unwatch('items')")
+            await run(db, f"alter table {home} rename embedding to vector")
+            renamed = await watch_items(db, "id", "title", companion, target="vector")
+        await renamed.settle_right(encoder)
+        assert (renamed.watch_id, sum(encoder.calls)) == (table.watch_id, 20)
+
+        async with db.transaction():
+            await run(db, "select sidecar.unwatch('items', drop_target => true)")
+            fresh = await watch_items(db, "id", "title", companion, target="vector")
+        await fresh.settle_right(encoder)
+        assert sum(encoder.calls) == 40
