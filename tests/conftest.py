@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.config import Settings, variable_names
+from sidecar.config import Settings, let_waiting_threads_sleep, variable_names
 from sidecar.postgres.server_programs import VERSIONS
 from tests.servers import Server, Servers, open_directory
 from tests.tasks import no_task_left
@@ -31,6 +31,7 @@ for _name in list(os.environ):
     if _name in _OURS or _name.startswith("PG"):
         del os.environ[_name]
 os.environ["HF_HUB_OFFLINE"] = "1"
+let_waiting_threads_sleep()
 
 
 # What differs between versions (planner, dump, DDL, triggers, protocol) is tested on both, the rest on the newest.

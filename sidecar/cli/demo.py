@@ -26,7 +26,7 @@ def demo(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where Postgres and the model lie. Default: .demo here; for root /var/lib/sidecar-demo, if Postgres,"
+            help="Where Postgres keeps its data. Default: .demo here; for root /var/lib/sidecar-demo, if Postgres,"
             " which does not run as root, cannot get here.",
             show_default=False,
         ),

@@ -19,9 +19,11 @@ def choose_target(operations: Operations, table: str, target: str | None) -> str
     if target is not None:
         return target
     watches = operations.status(table)
-    of_pictures = [watch.target for watch in watches if watch.kind == "image"]
+    of_pictures = [watch for watch in watches if watch.kind == "image"]
     if len(watches) == 1 or len(of_pictures) != 1:
         return None
-    others = " or ".join(watch.target for watch in watches if watch.target not in of_pictures)
-    typer.echo(f"Searching {table}.{of_pictures[0]}; for another: --target {others}", err=True)
-    return of_pictures[0]
+    chosen = of_pictures[0]
+    others = " or ".join(watch.target for watch in watches if watch is not chosen)
+    so_far = f", {chosen.embedded:,} of {chosen.rows:,} rows so far" if chosen.pending else ""
+    typer.echo(f"Searching {table}.{chosen.target}{so_far}; for another: --target {others}", err=True)
+    return chosen.target

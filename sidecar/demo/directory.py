@@ -29,7 +29,8 @@ class DemoDirectory:
         return self.path / "postgres"
 
     @property
-    def model(self) -> Path:
+    def stand_in_model(self) -> Path:
+        """Where earlier versions kept a model of random weights."""
         return self.path / "model"
 
     @property
@@ -45,7 +46,7 @@ class DemoDirectory:
 
     def clear(self) -> None:
         """Removes all that an earlier run left, and nothing else."""
-        for directory in (self.postgres, self.model):
+        for directory in (self.postgres, self.stand_in_model):
             shutil.rmtree(directory, ignore_errors=not directory.exists())
         self.url_file.unlink(missing_ok=True)
 

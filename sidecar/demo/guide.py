@@ -1,33 +1,39 @@
-"""Waits until the demo is ready and its rows are embedded, then says what to type next."""
+"""Says when search answers and what to type then, and shows how the rows fill in."""
 
 from __future__ import annotations
 
-import http.client
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from sidecar.demo.directory import DemoDirectory
+from sidecar.demo.outdated import reembed_outdated
+from sidecar.demo.progress import EmbeddingProgress
+from sidecar.demo.service import REQUEST_TIMEOUT_S, RunningService
 from sidecar.demo.steps import Steps
 from sidecar.errors import DatabaseError
-from sidecar.postgres.operations import open_operations
+from sidecar.postgres.operations import Operations, open_operations
 from sidecar.postgres.status import WatchStatus
 
-_POLL_S = 0.1
-_REQUEST_TIMEOUT_S = 2.0
+_POLL_S = 0.2
+_PROGRESS_INTERVAL_S = 0.5
+_FAREWELL = "Ctrl-C here ends everything; the data stays."
 
 
 class Guide:
-    """A thread beside the server, for the length of the block. `tell_next` is called once the rows are embedded."""
+    """A thread beside the server, for the length of the block. `tell_next` is called once search answers."""
 
-    def __init__(self, steps: Steps, service_url: str, database_url: SecretStr, tell_next: Callable[[], None]) -> None:
+    def __init__(
+        self, steps: Steps, directory: DemoDirectory, service: RunningService, url: str, tell_next: Callable[[], None]
+    ) -> None:
         self._steps = steps
-        self._service_url = service_url
-        self._database_url = database_url
+        self._directory = directory
+        self._service = service
+        self._url = url
         self._tell_next = tell_next
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._guide, name="guide", daemon=True)
@@ -38,29 +44,48 @@ class Guide:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._ending.set()
-        self._thread.join(_REQUEST_TIMEOUT_S + 1)
+        self._thread.join(REQUEST_TIMEOUT_S + 1)
 
     def _guide(self) -> None:
         began = time.monotonic()
-        if not self._wait_until("Loading the model", self._is_ready):
+        if not self._wait_until("Loading the model", self._service.is_ready):
             return
-        self._steps.tell(f"Model loaded, serving on {self._service_url}", time.monotonic() - began)
-        began = time.monotonic()
+        self._steps.tell(f"Model loaded, serving on {self._service.url}", time.monotonic() - began)
         try:
-            self._tell_of_rows(began)
+            self._tell_of_outdated()
+            with open_operations(SecretStr(self._url), lambda *_: None) as operations:
+                self._guide_search(operations)
         except DatabaseError as error:  # the user's own doing, or the end of the demo
             if not self._ending.is_set():
                 self._steps.tell(str(error))
-        if not self._ending.is_set():
-            self._tell_next()
 
-    def _tell_of_rows(self, began: float) -> None:
-        with open_operations(self._database_url, lambda *_: None) as operations:
-            if not self._wait_until("Embedding the rows", lambda: all(map(_is_settled, operations.status()))):
-                return
-            watches = operations.status()
-        embedded = sum(watch.embedded for watch in watches)
-        self._steps.tell(f"All rows embedded: {embedded} vectors are in place", time.monotonic() - began)
+    def _guide_search(self, operations: Operations) -> None:
+        if not self._wait_until("Embedding the first rows", lambda: all(map(_can_be_searched, operations.status()))):
+            return
+        self._tell_next()
+        self._tell_of_rows(operations)
+        if not self._ending.is_set():
+            self._steps.console.print(f"\n{_FAREWELL}")
+
+    def _tell_of_outdated(self) -> None:
+        fingerprint = self._service.fingerprint()
+        again = [] if fingerprint is None else reembed_outdated(self._url, fingerprint, self._directory)
+        if again:
+            self._steps.tell(f"{', '.join(again)}: from an earlier demo's model, and embedded again with this one")
+
+    def _tell_of_rows(self, operations: Operations) -> None:
+        watches = operations.status()
+        if not all(map(_is_settled, watches)):
+            began = time.monotonic()
+            with EmbeddingProgress(self._steps) as progress:
+                while not self._ending.wait(_PROGRESS_INTERVAL_S) and not all(map(_is_settled, watches)):
+                    watches = operations.status()
+                    progress.show(watches)
+            if not self._ending.is_set():
+                self._tell_of_vectors(watches, time.monotonic() - began)
+
+    def _tell_of_vectors(self, watches: Sequence[WatchStatus], took_s: float) -> None:
+        self._steps.tell(f"All rows embedded: {sum(watch.embedded for watch in watches):,} vectors", took_s)
         for watch in watches:
             if watch.pending:
                 self._steps.tell(f"{watch.relation}.{watch.target} is not kept up to date: {watch.state}")
@@ -74,18 +99,11 @@ class Guide:
                 self._ending.wait(_POLL_S)
         return False
 
-    def _is_ready(self) -> bool:
-        parts = urlsplit(self._service_url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_REQUEST_TIMEOUT_S)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+
+def _can_be_searched(watch: WatchStatus) -> bool:
+    return watch.embedded > 0 or _is_settled(watch)
 
 
 def _is_settled(watch: WatchStatus) -> bool:
     """Nothing to wait for: embedded, or left alone for a reason that `state` tells."""
-    return not watch.pending or watch.state.startswith(("broken", "paused", "waiting for"))
+    return not watch.pending or watch.state.startswith(("broken", "denied", "paused", "waiting for"))

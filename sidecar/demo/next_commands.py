@@ -11,44 +11,49 @@ from shlex import quote
 from rich.console import Console
 
 from sidecar.config import Settings
-from sidecar.demo.example import PICTURE_TARGET, TABLE, example_pictures
+from sidecar.demo.example import TABLE
 
 _DEFAULT_URL = "http://127.0.0.1:9000"
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked up, not listened on
-_CHANGE = (
-    "update pictures set caption = 'A pot of green tea' where id = 4",
-    "call sidecar.wait_embedded('pictures', jsonb_build_object('id', 4))",
-    (
-        "select p.title, p.caption from pictures p, pictures q where q.id = 4 "
-        "order by p.caption_embedding <=> q.caption_embedding limit 3"
-    ),
+_ALIKE = (
+    "select e.emoji, e.name from emoji e, emoji o where o.name = 'octopus' "
+    "order by e.picture_embedding <=> o.picture_embedding limit 5"
 )
-_STAND_IN_NOTE = """
-This model is a small stand-in with random weights: everything works, but its vectors mean nothing yet, and so the
-order in which it finds things does not either. The real model weighs 3.5 GB and wants a GPU. To run it on a database
-of your own (with HF_TOKEN=hf_… if Hugging Face asks for one):
+_INSERT = (
+    "insert into emoji (id, emoji, name) values (20001, '🫖', 'my green teapot')",
+    "call sidecar.wait_embedded('emoji', '{\"id\": 20001}')",
+)
+_NOTE = """
+The model is a small one (`VISION_MODEL_ID=demo`), trained on these emoji and what they are called: it knows little
+else, least of all photographs. The real one weighs 3.5 GB and wants a GPU; with a database of your own:
 
     export DATABASE_URL=postgresql://user:password@host:5432/database
-    {program} migrate && {program} serve
+    sidecar migrate && sidecar serve
 """
 
 
 def tell_what_to_type(console: Console, service_url: str, url_file: Path, bin_dir: Path) -> None:
-    """Says what the vectors are worth, then prints the commands, each indented by four blanks after `Type next`."""
+    """Prints commands, each a paragraph indented by four blanks after `Type next`, then what the model is worth."""
+    search = _search(service_url)
     lines = [
-        _STAND_IN_NOTE.format(program=_find_program()),
-        "Type next, in another terminal:",
+        "",
+        "Search answers from here on, with what is embedded so far. Type next, in another terminal:",
+        "",
+        f"    {_export_command(url_file, bin_dir)}",
+        "",
+        "  a text finds pictures",
+        f'    {search} "sad cat"',
+        "",
+        "  in SQL: pictures that look alike",
+        f'    psql "$DATABASE_URL" -c "{_ALIKE}"',
+        "",
+        "  a row of your own: insert it, wait for its vector, find it by its name",
+        " \\\n".join(['    psql "$DATABASE_URL"', *(f"      -c {quote(statement)}" for statement in _INSERT)])
+        + f' \\\n      && {search} "pot of tea" --target name_embedding',
         "",
         "  a query vector over REST",
         f"    {_embed_command(service_url)}",
-        "",
-        "  in SQL: change a row, wait for its vector, search with it",
-        f"    {_change_command(url_file, bin_dir)}",
-        "",
-        "  rows that look like a picture",
-        f"    {_search_command(url_file, service_url)}",
-        "",
-        "Ctrl-C here ends everything; the data stays.",
+        _NOTE,
     ]
     console.print("\n".join(lines), soft_wrap=True)
 
@@ -59,30 +64,24 @@ def url_of_service(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.bind_port}"
 
 
-def _embed_command(service_url: str) -> str:
-    body = json.dumps({"text": "a cat"})
-    return f"curl -s {service_url}/embed/text -H 'Content-Type: application/json' -d {quote(body)} | cut -c 1-120"
+def _export_command(url_file: Path, bin_dir: Path) -> str:
+    """The URL by way of its file: so no password stands on the screen or in the shell's history."""
+    path = [str(folder) for folder in (_folder_of_sidecar(), None if shutil.which("psql") else bin_dir) if folder]
+    in_path = f' PATH={quote(":".join(path))}:"$PATH"' if path else ""
+    return f'export DATABASE_URL="$(cat {quote(str(url_file))})"{in_path}'
 
 
-def _change_command(url_file: Path, bin_dir: Path) -> str:
-    psql = "psql" if shutil.which("psql") else quote(str(bin_dir / "psql"))
-    return " \\\n".join([f"{psql} {_content_of(url_file)}", *(f'      -c "{statement}"' for statement in _CHANGE)])
-
-
-def _search_command(url_file: Path, service_url: str) -> str:
-    picture = quote(str(example_pictures() / "cat.jpg"))
-    elsewhere = "" if service_url == _DEFAULT_URL else f" --url {service_url}"
-    command = f"{_find_program()} search {TABLE} {picture} --target {PICTURE_TARGET}{elsewhere}"
-    return f"DATABASE_URL={_content_of(url_file)} {command}"
-
-
-def _find_program() -> str:
-    """`sidecar` where the shell would find this very program, else its full path."""
+def _folder_of_sidecar() -> Path | None:
+    """None where the shell finds this very program by itself."""
     ours = Path(sys.executable).with_name("sidecar")
     found = shutil.which("sidecar")
-    return "sidecar" if found and (not ours.exists() or Path(found).samefile(ours)) else quote(str(ours))
+    return None if found and (not ours.exists() or Path(found).samefile(ours)) else ours.parent
 
 
-def _content_of(file: Path) -> str:
-    """As one word of the shell: so no password stands on the screen or in the shell's history."""
-    return f'"$(cat {quote(str(file))})"'
+def _search(service_url: str) -> str:
+    return f"sidecar search{'' if service_url == _DEFAULT_URL else f' --url {service_url}'} {TABLE}"
+
+
+def _embed_command(service_url: str) -> str:
+    body = json.dumps({"text": "a sad cat"})
+    return f"curl -s {service_url}/embed/text -H 'Content-Type: application/json' -d {quote(body)} | cut -c 1-120"

@@ -1,11 +1,10 @@
-"""Postgres, schema, model, example table and service, one after the other; all of it ends with the process."""
+"""Postgres, schema, example table, service and model, one after the other; all of it ends with the process."""
 
 from __future__ import annotations
 
 import signal
 from types import FrameType
 
-from pydantic import SecretStr
 from rich.console import Console
 
 from sidecar.config import Settings
@@ -13,9 +12,9 @@ from sidecar.demo.directory import DemoDirectory
 from sidecar.demo.example import TABLE, make_example
 from sidecar.demo.guide import Guide
 from sidecar.demo.next_commands import tell_what_to_type, url_of_service
+from sidecar.demo.service import RunningService
 from sidecar.demo.settings import demo_settings
 from sidecar.demo.steps import Steps
-from sidecar.model.golden import GOLDEN_NAME
 from sidecar.postgres.embedded import EmbeddedPostgres
 from sidecar.postgres.migrations import migrate
 from sidecar.server import serve
@@ -30,13 +29,13 @@ def run_demo(directory: DemoDirectory, settings: Settings, console: Console, pos
     postgres = EmbeddedPostgres(directory.postgres, postgres_version)
     try:
         _prepare(directory, postgres, steps)
-        settings = demo_settings(settings, postgres.url, directory.model)
+        settings = demo_settings(settings, postgres.url)
         service_url = url_of_service(settings)
 
         def tell_next() -> None:
             tell_what_to_type(console, service_url, directory.url_file, postgres.bin_dir)
 
-        with Guide(steps, service_url, SecretStr(postgres.url), tell_next):
+        with Guide(steps, directory, RunningService(service_url), postgres.url, tell_next):
             exit_code = serve(settings)
     finally:
         postgres.stop()
@@ -48,19 +47,9 @@ def _prepare(directory: DemoDirectory, postgres: EmbeddedPostgres, steps: Steps)
     steps.run(f"Postgres {postgres.version} with pgvector, its data in {directory.path}", postgres.start)
     directory.write_url(postgres.url)
     steps.run("Schema `sidecar` up to date (sidecar migrate)", lambda: migrate(postgres.url))
-    if not (directory.model / GOLDEN_NAME).exists():  # which is written last
-        steps.run(
-            "Stand-in model made: 5 MB of random weights in SigLIP's architecture", lambda: _make_model(directory)
-        )
-    made = steps.run(f"Table `{TABLE}`: pictures and captions, both watched", lambda: make_example(postgres.url))
+    made = steps.run(f"Table `{TABLE}`: names and pictures, both watched", lambda: make_example(postgres.url))
     if not made:
         steps.tell("(as the last run left it; --fresh starts over)")
-
-
-def _make_model(directory: DemoDirectory) -> None:
-    from sidecar.model.tiny import make_tiny_model  # imports torch, which takes seconds
-
-    make_tiny_model(directory.model)
 
 
 def _exit_in_order(number: int, _frame: FrameType | None) -> None:

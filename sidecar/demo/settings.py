@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sidecar.config import Settings
+from sidecar.model.local_directory import DEMO_MODEL_ID
 
 _SHUTDOWN_TIMEOUT_S = 5.0  # of the service; the rest of ten seconds is for Postgres
 
 
-def demo_settings(settings: Settings, database_url: str, model: Path) -> Settings:
-    """`settings` for the stand-in model in folder `model` and the demo's own database."""
+def demo_settings(settings: Settings, database_url: str) -> Settings:
+    """`settings` for the demo's own model and database."""
     values = {
         "log_level": "WARNING",  # the demo's own words are to be found among the lines
         "shutdown_timeout_s": _SHUTDOWN_TIMEOUT_S,
         **settings.model_dump(exclude_unset=True),
-        "vision_model_id": f"local-dir:{model}",
+        "vision_model_id": DEMO_MODEL_ID,
         "vision_size": None,
         "tta_crop_size": None,
         "enable_tta": True,

@@ -28,7 +28,9 @@ def test_pictures_are_searched_and_it_says_so(db: Db, service: Process, command_
     db.execute("update products set title_vector = %s where id = 2", [vector])
     outcome = command_line("search", "products", "a hat", "--url", service.url, "--json")
     assert [row["row"]["id"] for row in parse(outcome.stdout)] == [1]
-    assert outcome.stderr == "Searching products.photo_vector; for another: --target title_vector\n"
+    assert outcome.stderr == (
+        "Searching products.photo_vector, 0 of 3 rows so far; for another: --target title_vector\n"
+    )
     named = command_line("search", "products", "a hat", "--url", service.url, "--json", "--target", "title_vector")
     assert [row["row"]["id"] for row in parse(named.stdout)] == [2]
     assert named.stderr == ""

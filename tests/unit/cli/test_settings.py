@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from pydantic import SecretStr
 
@@ -39,7 +37,7 @@ def test_a_database_url_of_another_kind_is_refused_without_its_password(command_
     assert "hunter2" not in error
 
 
-def test_the_demo_sets_its_model_and_database_and_leaves_the_rest(tmp_path: Path) -> None:
+def test_the_demo_sets_its_model_and_database_and_leaves_the_rest() -> None:
     users = Settings(
         database_url=SecretStr("postgresql://mine/db"),
         listen_database_url=SecretStr("postgresql://mine/db"),
@@ -50,11 +48,11 @@ def test_the_demo_sets_its_model_and_database_and_leaves_the_rest(tmp_path: Path
         lease_s=30,
         log_level="DEBUG",
     )
-    settings = demo_settings(users, "postgresql://demo/db", tmp_path)
+    settings = demo_settings(users, "postgresql://demo/db")
     assert settings.database_url is not None
     assert settings.database_url.get_secret_value() == "postgresql://demo/db"
     assert settings.listen_database_url is None
-    assert settings.vision_model_id == f"local-dir:{tmp_path}"
+    assert settings.vision_model_id == "demo"
     assert (settings.ingest, settings.require_cuda, settings.enable_tta, settings.vision_size) == (
         True,
         False,
@@ -64,5 +62,5 @@ def test_the_demo_sets_its_model_and_database_and_leaves_the_rest(tmp_path: Path
     assert (settings.lease_s, settings.log_level) == (30, "DEBUG")
 
 
-def test_the_demo_is_quiet_unless_the_user_says_otherwise(tmp_path: Path) -> None:
-    assert demo_settings(Settings(), "postgresql://demo/db", tmp_path).log_level == "WARNING"
+def test_the_demo_is_quiet_unless_the_user_says_otherwise() -> None:
+    assert demo_settings(Settings(), "postgresql://demo/db").log_level == "WARNING"
