@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     )
 
     vision_model_id: str = Field(default="hf-hub:timm/ViT-SO400M-14-SigLIP-384", min_length=1)
-    """The open_clip model: `hf-hub:org/name`, `local-dir:/path`, or a name open_clip knows."""
+    """The open_clip model: `hf-hub:org/name`, `local-dir:/path`, a name open_clip knows, or `demo` (knows emoji)."""
     vision_size: int | None = Field(default=None, ge=16, le=4096)
     """Side in pixels of the square the model reads. Unset: the model's own size."""
     tta_crop_size: int | None = Field(default=None, ge=16, le=4096)
