@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.integration.change.dumps import dump
+from tests.integration.change.states import until_all_are
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import insert_titles, make_texts
@@ -101,5 +102,4 @@ async def check_writes_are_embedded(items: WatchedTable, photos: WatchedTable, e
     await run(connection, "update shop.photos set caption = 'after it' where nr = 5")
     for table in (items, photos):
         await table.settle_right(encoder)
-    states = await run(connection, "select distinct state from sidecar.status")
-    assert states == [("up to date",)]
+    await until_all_are("up to date", connection)

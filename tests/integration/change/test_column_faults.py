@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from tests.integration.change.columns import CREATE, watch_items
+from tests.integration.change.states import until_all_are
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.watched_table import Connection, run, value, watch
@@ -115,7 +116,7 @@ async def test_what_users_forget_marks_the_watch_and_fails_no_statement(
         again = await watch_items(db, "id", source, None, replace=True)
         assert again.watch_id == table.watch_id
         await again.settle_right(encoder)
-        assert await value(db, "select state from sidecar.status where watch_id = 1") == "up to date"
+        await until_all_are("up to date", db)
 
 
 async def test_a_renamed_key_warns_the_writer_once_and_watch_mends_it(
@@ -156,4 +157,4 @@ async def test_a_fault_that_its_user_takes_back_is_over(
         await run(db, "alter table items rename number to id")
         await run(db, "update items set title = 'as before' where id = 1")
         await table.settle_right(encoder)
-        assert await value(db, "select state from sidecar.status") == "up to date"
+        await until_all_are("up to date", db)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.change.columns import CREATE, watch_items
+from tests.integration.change.states import until_all_are
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion
-from tests.integration.ingest.watched_table import Connection, run, value
+from tests.integration.ingest.watched_table import Connection, run
 
 # The migration between unwatch and watch, what is watched then, and how many of 20 rows have other content.
 RECIPES = {
@@ -57,7 +58,7 @@ async def test_the_recipe_embeds_only_what_changed(
         assert sum(encoder.calls) == changed
         await run(db, f"update items set {source} = 'as before' where {key}::text = '1'")
         await again.settle_right(encoder)
-        assert await value(db, "select state from sidecar.status") == "up to date"
+        await until_all_are("up to date", db)
 
 
 async def test_another_primary_key_embeds_all(database_url: str, db: Connection, encoder: GatedEncoder) -> None:

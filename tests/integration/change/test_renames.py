@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 from psycopg import sql
 
+from tests.integration.change.states import until_all_are
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, insert_titles, make_texts
@@ -95,7 +96,7 @@ async def test_a_rename_costs_rows_in_flight_no_attempt(
                 )
             )
         await renamed.settle_right(encoder)
-        assert await value(db, "select state from sidecar.status") == "up to date"
+        await until_all_are("up to date", db)
         assert not running.task.done()
     assert await value(db, "select count(*) from sidecar.dead_letters") == 0
     assert (encoder.texts["after it"], encoder.texts["changed"]) == (1, 1)

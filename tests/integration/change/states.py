@@ -1,0 +1,17 @@
+"""What sidecar.status says of a watch, sooner or later."""
+
+from __future__ import annotations
+
+from tests.integration.ingest.watched_table import Connection, run
+from tests.waiting import wait_until_async
+
+
+async def until_all_are(state: str, db: Connection) -> None:
+    """Until every watch is in this state. The heartbeat that `up to date` needs is every two seconds."""
+    states: list[str] = []
+
+    async def are() -> bool:
+        states[:] = [row[0] for row in await run(db, "select distinct state from sidecar.status")]
+        return states == [state]
+
+    await wait_until_async(are, lambda: f"state {state!r}, not {states}")
