@@ -12,11 +12,15 @@ import typer
 
 from training.corpus import DEBIAN_CLDR, CorpusError
 from training.dataset import Dataset, load_dataset, make_dataset
+from training.evaluation import evaluate as measure
+from training.evaluation import save_figures
 from training.export import export_model
 from training.options import TrainingOptions, default_options
 from training.rendering import DEBIAN_FONT
 from training.run import CHECKPOINT_NAME, DATASET_NAME, OPTIONS_NAME, TrainingRun
 from training.trainer import load_average
+
+logger = logging.getLogger(__name__)
 
 program = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
@@ -37,7 +41,7 @@ def prepare(
     except CorpusError as error:
         raise SystemExit(str(error)) from error
     dataset.save(run / DATASET_NAME)
-    logging.info("%d emoji in %s", len(dataset.emoji), run / DATASET_NAME)
+    logger.info("%d emoji in %s", len(dataset.emoji), run / DATASET_NAME)
 
 
 @program.command()
@@ -50,10 +54,14 @@ def train(
     """Train, or go on from the last checkpoint. Needs what `prepare` wrote."""
     device = _choose_device()
     dataset, options = _open_run(run, device)
-    wishes = {"steps": steps, "batch_size": batch_size, "compiled": compiled}
-    options = replace(options, **{name: wish for name, wish in wishes.items() if wish is not None})
+    options = replace(
+        options,
+        steps=options.steps if steps is None else steps,
+        batch_size=options.batch_size if batch_size is None else batch_size,
+        compiled=options.compiled if compiled is None else compiled,
+    )
     options.save(run / OPTIONS_NAME)
-    logging.info("%s on %s", options, device)
+    logger.info("%s on %s", options, device)
     TrainingRun(run, dataset, options, device).finish()
 
 
@@ -62,6 +70,17 @@ def export(run: RunFolder, model: ModelFolder) -> None:
     """Write the trained model as the product loads it."""
     options = TrainingOptions.load(run / OPTIONS_NAME)
     export_model(load_average(run / CHECKPOINT_NAME, options), options.shape, run, model)
+
+
+@program.command()
+def evaluate(
+    run: RunFolder, model: ModelFolder, figures: Annotated[Path, typer.Argument(help="JSON to write.")]
+) -> None:
+    """Measure an exported model through the product's pipeline."""
+    measured = measure(model, load_dataset(run / DATASET_NAME))
+    save_figures(measured, figures)
+    for figure in measured:
+        typer.echo(f"{figure.value:7.4f}  {figure.name}  ({figure.count})")
 
 
 def _open_run(run: Path, device: torch.device) -> tuple[Dataset, TrainingOptions]:

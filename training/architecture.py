@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import open_clip
-import torch
 
 from sidecar.model.checkpoint import CONFIG_NAME
 
@@ -64,14 +64,13 @@ def make_model_cfg(shape: Shape) -> dict[str, Any]:
     }
 
 
-def build_towers(shape: Shape) -> torch.nn.Module:
-    """Initialised from torch's global generator."""
+def build_towers(shape: Shape) -> Any:
+    """An open_clip model, initialised from torch's global generator."""
     architecture = copy.deepcopy(make_model_cfg(shape))
     del architecture["custom_text"]
     architecture["text_cfg"]["proj_bias"] = True
     # SigLIP's start: a scale of 10.
-    towers: torch.nn.Module = open_clip.CustomTextCLIP(**architecture, init_logit_scale=2.302585)
-    return towers
+    return open_clip.CustomTextCLIP(**architecture, init_logit_scale=math.log(10))
 
 
 def write_config(directory: Path, shape: Shape) -> None:

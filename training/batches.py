@@ -17,9 +17,52 @@ from training.truth import judge_captions
 
 # Mirrored, these would be something else or nothing: letters, flags, arrows, clocks, what points to one side.
 _ONE_WAY_WORDS = frozenset(
-    "flag button arrow arrows left right clock oclock thirty keycap letter letters input symbol sign mark japanese "
-    "number up down rightwards leftwards moon clef note notes calendar book newspaper page chart mahjong cards "
-    "fraktur copyright registered abc quarter hundred roman parenthesis bracket question exclamation".split()
+    {
+        "flag",
+        "button",
+        "arrow",
+        "arrows",
+        "left",
+        "right",
+        "clock",
+        "oclock",
+        "thirty",
+        "keycap",
+        "letter",
+        "letters",
+        "input",
+        "symbol",
+        "sign",
+        "mark",
+        "japanese",
+        "number",
+        "up",
+        "down",
+        "rightwards",
+        "leftwards",
+        "moon",
+        "clef",
+        "note",
+        "notes",
+        "calendar",
+        "book",
+        "newspaper",
+        "page",
+        "chart",
+        "mahjong",
+        "cards",
+        "fraktur",
+        "copyright",
+        "registered",
+        "abc",
+        "quarter",
+        "hundred",
+        "roman",
+        "parenthesis",
+        "bracket",
+        "question",
+        "exclamation",
+    }
 )
 
 
@@ -50,9 +93,7 @@ class BatchArtist:
         pixels = self._atlas.paste(draw_backgrounds(count, side, generator), layout)
         pixels = degrade(pixels, generator)
         captions = self._bank.draw(*_choose_objects(layout.emoji, generator), generator)
-        return Batch(
-            pixels * 2.0 - 1.0, captions.tokens, judge_captions(captions.phrases, layout.emoji, self._truth)
-        )
+        return Batch(pixels * 2.0 - 1.0, captions.tokens, judge_captions(captions.phrases, layout.emoji, self._truth))
 
 
 def _shuffle(trained: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:

@@ -24,7 +24,7 @@ class Atlas:
 
     def __init__(self, pictures: NDArray[np.uint8], device: torch.device) -> None:
         """`pictures` is (n, height, width, 4) uint8 RGBA."""
-        parts = torch.from_numpy(pictures).split(256)
+        parts = torch.split(torch.from_numpy(pictures), 256)
         self.sheets = torch.cat([_make_sheets(part.to(device)).half() for part in parts])
 
     @property
@@ -58,10 +58,7 @@ def _find_on_sheet(grid: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
     """From places in an object, (n, side, side, 2) with each -1 … 1, to those on its sheet, at the level of each."""
     scale = grid.new_tensor([[side / _SHEET_WIDTH, side / _SHEET_HEIGHT] for _, _, side in _PLACES])
     middle = grid.new_tensor(
-        [
-            [(2 * left + side) / _SHEET_WIDTH - 1, (2 * top + side) / _SHEET_HEIGHT - 1]
-            for left, top, side in _PLACES
-        ]
+        [[(2 * left + side) / _SHEET_WIDTH - 1, (2 * top + side) / _SHEET_HEIGHT - 1] for left, top, side in _PLACES]
     )
     return grid * scale[level][:, None, None] + middle[level][:, None, None]
 

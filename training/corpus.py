@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from open_clip.tokenizer import get_clean_fn
 
@@ -61,7 +61,7 @@ def read_annotated(cldr: Path = DEBIAN_CLDR) -> list[Emoji]:
 def _read_annotations(path: Path) -> list[tuple[str, str, str]]:
     """(characters, type, text) of each; type is `tts` for names."""
     try:
-        root = ElementTree.parse(path).getroot()  # noqa: S314 (a file of the system's own)
+        root = ET.parse(path).getroot()  # noqa: S314 (a file of the system's own)
     except FileNotFoundError as error:
         raise CorpusError(
             f"{path} does not exist: on Debian, apt-get install {DEBIAN_CLDR_PACKAGE}; elsewhere unpack CLDR's "

@@ -47,7 +47,8 @@ class LayoutArtist:
         ones = self._draw_singles(singles)
         rows, free = self._draw_rows(several), self._draw_free(several)
         in_row = self._chance((several, 1), 0.5)
-        centre, extent = (torch.where(in_row[..., None], row, other) for row, other in zip(rows[:2], free[:2], strict=True))
+        centre = torch.where(in_row[..., None], rows[0], free[0])
+        extent = torch.where(in_row[..., None], rows[1], free[1])
         number = torch.where(in_row, rows[2], free[2])
         centre, extent = self._zoom_in(centre, extent)
         objects = torch.arange(MAX_OBJECTS, device=number.device)
@@ -70,7 +71,8 @@ class LayoutArtist:
         """Side by side or one below the other, squashed as a panorama is, or less."""
         number = self._integers((count, 1), 2, MAX_OBJECTS)
         along = self._between((count, 1), 0.75, 1.05) / number
-        across = (along * self._between((count, 1), 1.0, 1.3) * (1 + (number - 1) * self._rand((count, 1)))).clamp(max=1)
+        stretch = self._between((count, 1), 1.0, 1.3) * (1 + (number - 1) * self._rand((count, 1)))
+        across = (along * stretch).clamp(max=1.0)
         place = (torch.arange(MAX_OBJECTS, device=number.device) + 0.5) / number
         place = place + self._between(place.shape, -0.04, 0.04)
         aside = 0.5 + (1.0 - across) / 2 * self._between(place.shape, -1.0, 1.0)

@@ -14,7 +14,8 @@ _LEAST_DECAYED_DIMENSIONS = 2
 
 def make_optimizer(towers: torch.nn.Module, options: TrainingOptions) -> torch.optim.AdamW:
     """AdamW; matrices decay, while embeddings, biases, norms, and the logits' scale and bias do not."""
-    decayed, others = [], []
+    decayed: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
     for name, parameter in towers.named_parameters():
         is_matrix = parameter.ndim >= _LEAST_DECAYED_DIMENSIONS and "embedding" not in name
         (decayed if is_matrix else others).append(parameter)
@@ -33,5 +34,5 @@ def learning_rate_at(step: int, options: TrainingOptions) -> float:
 
 def make_average(towers: torch.nn.Module, options: TrainingOptions) -> torch.optim.swa_utils.AveragedModel:
     """A copy whose weights follow those of `towers` slowly, at each `update_parameters`."""
-    average = torch.optim.swa_utils.get_ema_multi_avg_fn(options.average_decay)
+    average = torch.optim.swa_utils.get_ema_multi_avg_fn(options.average_decay)  # type: ignore[no-untyped-call]
     return torch.optim.swa_utils.AveragedModel(towers, multi_avg_fn=average)

@@ -17,7 +17,31 @@ NEGATIVE, IGNORED, PARTLY, TRUE = 0, 1, 2, 3
 below it. IGNORED: nobody said so, but all its words occur among the emoji's own."""
 
 _FLAG_PREFIX = "flag: "
-_TOO_COMMON = frozenset("a an and at for from in into no not of off on or over s the to up with without".split())
+_TOO_COMMON = frozenset(
+    {
+        "a",
+        "an",
+        "and",
+        "at",
+        "for",
+        "from",
+        "in",
+        "into",
+        "no",
+        "not",
+        "of",
+        "off",
+        "on",
+        "or",
+        "over",
+        "s",
+        "the",
+        "to",
+        "up",
+        "with",
+        "without",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +102,7 @@ def _judge(
     return truth
 
 
-def _ignore_what_might_be_true(
-    truth: NDArray[np.uint8], position: Mapping[str, int], corpus: Sequence[Emoji]
-) -> None:
+def _ignore_what_might_be_true(truth: NDArray[np.uint8], position: Mapping[str, int], corpus: Sequence[Emoji]) -> None:
     having = defaultdict(set)
     for column, emoji in enumerate(corpus):
         for word in emoji.words:

@@ -20,8 +20,8 @@ def measure_name_recall(
     A quick look on the device; `training.evaluation` measures through the product. `name_tokens` is (emoji, tokens).
     """
     with torch.inference_mode():
-        pictures = torch.cat([_encode_clean(towers, tiles, side) for tiles in atlas.tiles.split(_CHUNK)])
-        texts = torch.cat([towers.encode_text(tokens) for tokens in name_tokens.split(_CHUNK)])
+        pictures = torch.cat([_encode_clean(towers, tiles, side) for tiles in torch.split(atlas.tiles, _CHUNK)])
+        texts = torch.cat([towers.encode_text(tokens) for tokens in torch.split(name_tokens, _CHUNK)])
         similarity = functional.normalize(texts.float(), dim=-1) @ functional.normalize(pictures.float(), dim=-1).T
     better = (similarity > similarity.diagonal()[:, None]).sum(dim=1)
     is_trained = torch.zeros(len(better), dtype=torch.bool, device=better.device)

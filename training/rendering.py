@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,7 +26,8 @@ _CLEAR = (0, 0, 0, 0)
 def load_font(path: Path = DEBIAN_FONT) -> ImageFont.FreeTypeFont:
     """Raises CorpusError that names the package to install."""
     try:
-        return ImageFont.truetype(str(path), _FONT_SIZE)
+        # Read here: for a path that does not exist Pillow would take a font of the same name from elsewhere.
+        return ImageFont.truetype(io.BytesIO(path.read_bytes()), _FONT_SIZE)
     except OSError as error:
         raise CorpusError(
             f"{path} cannot be read ({error}): on Debian, apt-get install {DEBIAN_FONT_PACKAGE}; "

@@ -32,9 +32,11 @@ class Trainer:
         self._device = device
         self._generator = torch.Generator(device)
         self._towers: Any = build_towers(options.shape).to(device).train()
-        self._encode_image, self._encode_text = self._towers.encode_image, self._towers.encode_text
+        self._encode_image: Any = self._towers.encode_image
+        self._encode_text: Any = self._towers.encode_text
         if options.compiled:
-            self._encode_image, self._encode_text = torch.compile(self._encode_image), torch.compile(self._encode_text)
+            self._encode_image = torch.compile(self._towers.encode_image)
+            self._encode_text = torch.compile(self._towers.encode_text)
         self._optimizer = make_optimizer(self._towers, options)
         self._average = make_average(self._towers, options)
 

@@ -1,0 +1,86 @@
+"""The product's own way from pictures and texts to vectors, without its server and database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidecar.batching.batcher import Batcher
+from sidecar.batching.embedder import Embedded, Embedder
+from sidecar.batching.encoder import Encoder
+from sidecar.batching.lane import Lane
+from sidecar.batching.lane_queues import BatchSettings
+from sidecar.config import Settings
+from sidecar.model.loading import load_encoder
+from sidecar.model.local_directory import LOCAL_PREFIX
+from sidecar.pictures.picture import ViewSettings
+from sidecar.pictures.pool import DecoderPool, DecoderSettings
+
+_AT_ONCE = 64
+
+Vectors = NDArray[np.float32]
+
+
+@asynccontextmanager
+async def open_pipeline(model: Path, views: Mapping[str, Any]) -> AsyncIterator[Embedder]:
+    """The model in folder `model` with default settings, but for those in `views` and that the CPU will do."""
+    settings = Settings(vision_model_id=f"{LOCAL_PREFIX}{model}", require_cuda=False, **views)
+    encoder = load_encoder(settings)
+    decoders = DecoderPool(_decoder_settings(settings, encoder))
+    await decoders.start()
+    batcher = Batcher(encoder, _batch_settings(settings))
+    running = asyncio.create_task(batcher.run(), name="batcher")
+    try:
+        yield Embedder(encoder, batcher, decoders, ingest_decodes=settings.decode_processes)
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        await decoders.close()
+
+
+async def embed_pictures(embedder: Embedder, pictures: Sequence[bytes]) -> Vectors:
+    """(n, dimensions) float32, unit length."""
+    embedded: list[Embedded] = []
+    for start in range(0, len(pictures), _AT_ONCE):
+        part = pictures[start : start + _AT_ONCE]
+        embedded += await asyncio.gather(*(embedder.embed_picture(picture, Lane.INGEST) for picture in part))
+    return np.stack([one.vector for one in embedded])
+
+
+async def embed_texts(embedder: Embedder, texts: Sequence[str]) -> Vectors:
+    """(n, dimensions) float32, unit length. Raises TextRejected if one is blank."""
+    embedded = []
+    for start in range(0, len(texts), _AT_ONCE):
+        for answer in await embedder.embed_texts(texts[start : start + _AT_ONCE], Lane.INGEST):
+            if not isinstance(answer, Embedded):
+                raise answer
+            embedded.append(answer.vector)
+    return np.stack(embedded)
+
+
+def _decoder_settings(settings: Settings, encoder: Encoder) -> DecoderSettings:
+    return DecoderSettings(
+        views=ViewSettings.from_settings(settings, encoder.view_size),
+        processes=settings.decode_processes,
+        timeout_s=settings.decode_timeout_s,
+        max_image_bytes=settings.max_image_bytes,
+        max_image_pixels=settings.max_image_pixels,
+        memory_bytes=settings.decode_memory_bytes,
+    )
+
+
+def _batch_settings(settings: Settings) -> BatchSettings:
+    return BatchSettings(
+        max_views=settings.batch_max_views,
+        window_s=settings.batch_window_ms / 1000,
+        query_queue_views=settings.query_queue_views,
+        ingest_queue_views=settings.ingest_queue_views,
+        ingest_min_share=settings.ingest_min_share,
+    )
