@@ -21,6 +21,7 @@ from sidecar.postgres.status import WatchStatus
 
 _POLL_S = 0.2
 _PROGRESS_INTERVAL_S = 0.5
+_MEANWHILE = "Meanwhile the other rows: names, and every picture in several views; faces come first, flags last."
 _FAREWELL = "Ctrl-C here ends everything; the data stays."
 
 
@@ -77,6 +78,7 @@ class Guide:
         watches = operations.status()
         if not all(map(_is_settled, watches)):
             began = time.monotonic()
+            self._steps.console.print(_MEANWHILE, soft_wrap=True)
             with EmbeddingProgress(self._steps) as progress:
                 while not self._ending.wait(_PROGRESS_INTERVAL_S) and not all(map(_is_settled, watches)):
                     watches = operations.status()

@@ -51,10 +51,15 @@ class EmbeddingProgress:
             if watch.watch_id not in self._tasks:
                 self._tasks[watch.watch_id] = self._bars.add_task(f"{watch.relation}.{watch.target}", total=watch.rows)
             self._bars.update(self._tasks[watch.watch_id], total=watch.rows, completed=_done(watch))
-        if self._bars.disable and time.monotonic() >= self._told_at + _LINE_INTERVAL_S:
+        behind = [watch for watch in watches if watch.pending]
+        if self._bars.disable and behind and time.monotonic() >= self._told_at + _LINE_INTERVAL_S:
             self._told_at = time.monotonic()
-            counts = (f"{_done(watch):,} of {watch.rows:,} {watch.relation}.{watch.target}" for watch in watches)
-            self._steps.tell(", ".join(counts), self._told_at - self._began)
+            self._steps.tell(", ".join(map(self._describe, behind)), self._told_at - self._began)
+
+    def _describe(self, watch: WatchStatus) -> str:
+        speed = self._bars.tasks[self._tasks[watch.watch_id]].speed
+        rate = f" ({speed:.0f} rows/s)" if speed else ""
+        return f"{watch.relation}.{watch.target} {_done(watch):,} of {watch.rows:,}{rate}"
 
 
 class _SpeedColumn(ProgressColumn):
