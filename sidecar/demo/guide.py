@@ -21,7 +21,8 @@ from sidecar.postgres.status import WatchStatus
 
 _POLL_S = 0.2
 _PROGRESS_INTERVAL_S = 0.5
-_MEANWHILE = "Meanwhile the other rows: names, and every picture in several views; faces come first, flags last."
+_ENOUGH_ROWS = 256  # all faces and gestures: what the first search asks for is among them
+_MEANWHILE = "\nEmbedding the rows: names, and every picture in several views; faces come first, flags last."
 _FAREWELL = "Ctrl-C here ends everything; the data stays."
 
 
@@ -61,30 +62,34 @@ class Guide:
                 self._steps.tell(str(error))
 
     def _guide_search(self, operations: Operations) -> None:
-        if not self._wait_until("Embedding the first rows", lambda: all(map(_can_be_searched, operations.status()))):
-            return
-        self._tell_next()
-        self._tell_of_rows(operations)
+        watches = operations.status()
+        if all(map(_is_settled, watches)):
+            self._tell_next()
+        else:
+            self._steps.console.print(_MEANWHILE, soft_wrap=True)
+            self._follow_rows(operations)
         if not self._ending.is_set():
             self._steps.console.print(f"\n{_FAREWELL}")
+
+    def _follow_rows(self, operations: Operations) -> None:
+        """Until all are embedded, or the demo ends."""
+        began, answers = time.monotonic(), False
+        with EmbeddingProgress(self._steps) as progress:
+            while not self._ending.wait(_PROGRESS_INTERVAL_S):
+                watches = operations.status()
+                progress.show(watches)
+                if not answers and all(map(_can_be_searched, watches)):
+                    self._tell_next()
+                    answers = True
+                if all(map(_is_settled, watches)):
+                    self._tell_of_vectors(watches, time.monotonic() - began)
+                    return
 
     def _tell_of_outdated(self) -> None:
         fingerprint = self._service.fingerprint()
         again = [] if fingerprint is None else reembed_outdated(self._url, fingerprint, self._directory)
         if again:
             self._steps.tell(f"{', '.join(again)}: from an earlier demo's model, and embedded again with this one")
-
-    def _tell_of_rows(self, operations: Operations) -> None:
-        watches = operations.status()
-        if not all(map(_is_settled, watches)):
-            began = time.monotonic()
-            self._steps.console.print(_MEANWHILE, soft_wrap=True)
-            with EmbeddingProgress(self._steps) as progress:
-                while not self._ending.wait(_PROGRESS_INTERVAL_S) and not all(map(_is_settled, watches)):
-                    watches = operations.status()
-                    progress.show(watches)
-            if not self._ending.is_set():
-                self._tell_of_vectors(watches, time.monotonic() - began)
 
     def _tell_of_vectors(self, watches: Sequence[WatchStatus], took_s: float) -> None:
         self._steps.tell(f"All rows embedded: {sum(watch.embedded for watch in watches):,} vectors", took_s)
@@ -103,7 +108,7 @@ class Guide:
 
 
 def _can_be_searched(watch: WatchStatus) -> bool:
-    return watch.embedded > 0 or _is_settled(watch)
+    return watch.embedded >= _ENOUGH_ROWS or _is_settled(watch)
 
 
 def _is_settled(watch: WatchStatus) -> bool:
