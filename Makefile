@@ -9,6 +9,8 @@ STAMP := $(VENV)/.installed
 PIP_ARGS ?=
 # More arguments for `sidecar demo`, pytest and the benchmarks.
 ARGS ?=
+# Processes that run the tests, each with a Postgres of its own; a file's tests stay together. 0: one, for a debugger.
+WORKERS ?= logical
 
 .PHONY: help
 help: ## List the targets
@@ -37,11 +39,11 @@ run: $(STAMP) ## Start Postgres, an example table and the service on :9000, unti
 
 .PHONY: test
 test: $(STAMP) ## Run all tests (a part of them: make test ARGS="tests/unit -k config")
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: test-16
 test-16: $(STAMP) ## Run all tests on Postgres 16 (`make test` runs them on 18, and on 16 those where it may matter)
-	SIDECAR_TEST_POSTGRES_VERSION=16 $(BIN)/python -m pytest $(ARGS)
+	SIDECAR_TEST_POSTGRES_VERSION=16 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: lint
 lint: $(STAMP) ## Style, types and the direction of imports
