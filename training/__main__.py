@@ -10,14 +10,15 @@ from typing import Annotated
 import torch
 import typer
 
+from training.card import read_log, write_card
 from training.corpus import DEBIAN_CLDR, CorpusError
 from training.dataset import Dataset, load_dataset, make_dataset
 from training.evaluation import evaluate as measure
-from training.evaluation import save_figures
+from training.evaluation import load_figures, save_figures
 from training.export import export_model
 from training.options import TrainingOptions, default_options
 from training.rendering import DEBIAN_FONT
-from training.run import CHECKPOINT_NAME, DATASET_NAME, OPTIONS_NAME, TrainingRun
+from training.run import CHECKPOINT_NAME, DATASET_NAME, LOG_NAME, OPTIONS_NAME, TrainingRun
 from training.trainer import load_average
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 program = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
 RunFolder = Annotated[Path, typer.Argument(help="The run's folder: data, tokenizer, checkpoint, log.")]
+FiguresFile = Annotated[Path, typer.Argument(help="The measured figures, JSON.")]
 ModelFolder = Annotated[Path, typer.Argument(help="The model's folder.")]
 
 
@@ -73,14 +75,25 @@ def export(run: RunFolder, model: ModelFolder) -> None:
 
 
 @program.command()
-def evaluate(
-    run: RunFolder, model: ModelFolder, figures: Annotated[Path, typer.Argument(help="JSON to write.")]
-) -> None:
+def evaluate(run: RunFolder, model: ModelFolder, figures: FiguresFile) -> None:
     """Measure an exported model through the product's pipeline."""
     measured = measure(model, load_dataset(run / DATASET_NAME))
     save_figures(measured, figures)
     for figure in measured:
         typer.echo(f"{figure.value:7.4f}  {figure.name}  ({figure.count})")
+
+
+@program.command()
+def card(
+    run: RunFolder,
+    model: ModelFolder,
+    figures: FiguresFile,
+    hardware: Annotated[str | None, typer.Option(help="What it was trained on. Unset: as the log says.")] = None,
+) -> None:
+    """Write the model card, with the figures that `evaluate` wrote."""
+    options = TrainingOptions.load(run / OPTIONS_NAME)
+    logged, minutes = read_log(run / LOG_NAME)
+    write_card(model, options, load_figures(figures), (hardware or logged, minutes))
 
 
 def _open_run(run: Path, device: torch.device) -> tuple[Dataset, TrainingOptions]:

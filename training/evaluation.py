@@ -65,6 +65,11 @@ def save_figures(figures: Sequence[Figure], path: Path) -> None:
     path.write_text(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n", encoding="utf-8")
 
 
+def load_figures(path: Path) -> list[Figure]:
+    """The inverse of `save_figures`."""
+    return [Figure(**figure) for figure in json.loads(path.read_text(encoding="utf-8"))]
+
+
 async def _evaluate_pipeline(model: Path, dataset: Dataset, suffix: str) -> list[Figure]:
     figures = []
     async with open_pipeline(model, _VIEWS[suffix]) as embedder:

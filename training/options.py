@@ -38,7 +38,7 @@ class TrainingOptions:
 
 
 def default_options(device: torch.device) -> TrainingOptions:
-    """On a GPU as the shipped model was trained, a quarter of an hour; else as far as two cores come in three hours."""
+    """On a GPU as the shipped model was trained, a quarter of an hour; else as far as two cores come in some hours."""
     if device.type == "cuda":
         return TrainingOptions(steps=13_600, batch_size=1024, compiled=True)
-    return TrainingOptions(steps=4_000, batch_size=256, warmup_steps=300)
+    return TrainingOptions(steps=7_000, batch_size=256, warmup_steps=300)

@@ -79,15 +79,20 @@ class TrainingRun:
         looks = done % every == 0 or done == self._options.steps
         if not looks and done % _LOG_EVERY_STEPS:
             return
-        entry = {"step": done, "unix_s": round(time.time(), 1), "loss": round(loss.item(), 4)}
+        entry: dict[str, str | float] = {"step": done, "unix_s": round(time.time(), 1), "loss": round(loss.item(), 4)}
         if looks:
             recall = measure_name_recall(
                 self.trainer.average, self._atlas, self._names, self._trained, self._options.shape.image_size
             )
             entry |= {name: round(value, 4) for name, value in recall.items()}
+            entry["device"] = _name_of(self._device)
             logger.info("%s", entry)
         with (self._folder / LOG_NAME).open("a", encoding="utf-8") as log:
             log.write(json.dumps(entry) + "\n")
+
+
+def _name_of(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "a CPU"
 
 
 def _progress_bar() -> Progress:
