@@ -39,6 +39,8 @@ def search(  # noqa: PLR0913 - one parameter for every option of the command
 ) -> None:
     """Find the rows nearest to a text or a picture. Asks the running service for the query's vector.
 
+    Where a table has several watches and none is named, the one of pictures is searched.
+
     \b
     Examples:
       sidecar search products 'red running shoes' --target title_embedding

@@ -47,5 +47,6 @@ def test_data_and_model_keep_their_size_limits_and_name_their_licences() -> None
     sizes_bytes = {path.name: len(path.read_bytes()) for path in data.iterdir()}
     assert set(sizes_bytes) == {"emoji.zip", "LICENSES.md"}
     assert sum(sizes_bytes.values()) <= 6_000_000
+    assert sum(len(path.read_bytes()) for path in (files("sidecar.demo") / "model").iterdir()) <= 12_000_000
     licences = (data / "LICENSES.md").read_text(encoding="utf-8")
     assert all(source in licences for source in ("SIL OPEN FONT LICENSE", "UNICODE INC.'S", "Noto Color Emoji", "CLDR"))
