@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn import functional
 
 from sidecar.model.golden import find_golden
 from sidecar.model.selftest import run_self_test
 from tests.model.variants import load_on_cpu
 from tests.training.emoji_set import TINY_OPTIONS
 from training.dataset import Dataset
-from training.export import WEIGHTS_NAME, export_model
+from training.export import WEIGHTS_NAME, export_model, fold_projection_bias
 from training.optimisation import learning_rate_at
 from training.options import TrainingOptions
 from training.run import CHECKPOINT_NAME, LOG_NAME, TrainingRun
@@ -58,6 +59,11 @@ def test_another_seed_gives_other_weights(finished_run: Path, emoji_set: Dataset
     assert not torch.equal(state_of(tmp_path)["visual.conv1.weight"], state_of(finished_run)["visual.conv1.weight"])
 
 
+def test_every_step_draws_another_batch(emoji_set: Dataset, tmp_path: Path) -> None:
+    trainer = TrainingRun(tmp_path, emoji_set, replace(TINY_OPTIONS, learning_rate=0.0), CPU).trainer
+    assert len({trainer.step().item() for _ in range(3)}) == 3
+
+
 def test_a_run_writes_down_how_it_went(finished_run: Path) -> None:
     entries = [json.loads(line) for line in (finished_run / LOG_NAME).read_text().splitlines()]
     assert entries[-1]["step"] == TINY_OPTIONS.steps
@@ -98,6 +104,18 @@ def test_the_product_loads_what_is_exported_and_gives_the_same_vectors(finished_
         texts = towers.encode_text(torch.tensor(np.stack([one.token_ids for one in prepared])), normalize=True).numpy()
     assert np.sum(encoder.encode_views(views) * pictures, axis=1).min() > 0.99999
     assert np.sum(encoder.encode_texts(prepared) * texts, axis=1).min() > 0.99999
+
+
+def test_a_projection_without_bias_computes_what_the_one_with_bias_did() -> None:
+    generator = torch.Generator().manual_seed(0)
+    norm = {name: torch.randn(64, generator=generator) for name in ("text.ln_final.weight", "text.ln_final.bias")}
+    weight, bias = torch.randn(1152, 64, generator=generator), torch.randn(1152, generator=generator)
+    inputs = torch.randn(5, 64, generator=generator)
+    folded = fold_projection_bias({**norm, "text.text_projection.weight": weight, "text.text_projection.bias": bias})
+    before = functional.layer_norm(inputs, (64,), *norm.values()) @ weight.T + bias
+    after = functional.layer_norm(inputs, (64,), folded["text.ln_final.weight"], folded["text.ln_final.bias"])
+    assert torch.allclose(after @ folded["text.text_projection"], before, atol=1e-3)
+    assert folded.keys() == {*norm, "text.text_projection"}
 
 
 def test_it_is_stored_in_half_the_space_and_loads_in_bf16(exported: Path) -> None:
