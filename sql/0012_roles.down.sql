@@ -60,6 +60,75 @@ begin
     end loop;
 end $$;
 
+create or replace function sidecar.create_trigger_functions(w sidecar.watches) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    k text := sidecar.for_each_key(w.key_columns, null, 'k%1$s');           -- k1, k2
+    rows_key text := sidecar.for_each_key(w.key_columns, null, 'r.%2$I');   -- r.id, r.region
+    new_key text := sidecar.for_each_key(w.key_columns, null, 'new.%2$I');
+    old_key text := sidecar.for_each_key(w.key_columns, null, 'old.%2$I');
+    key_changed text := sidecar.for_each_key(w.key_columns, null,
+        'new.%2$I::text collate "C" is distinct from old.%2$I::text collate "C"', ' or ');
+begin
+    execute format($outer$
+        create or replace function sidecar.enqueue_%1$s_statement() returns trigger
+        language plpgsql security definer set search_path = pg_catalog, pg_temp as $f$
+        begin
+            begin
+                if tg_op = 'TRUNCATE' then
+                    insert into sidecar.events_%1$s select limit 0;
+                else
+                    insert into sidecar.events_%1$s (%2$s) select %3$s from changed_rows r limit 0;
+                end if;
+            exception when others then
+                perform sidecar.report_breakage(%1$s, sqlstate, sqlerrm);
+                return null;
+            end;
+            if tg_op = 'TRUNCATE' then
+                insert into sidecar.events_%1$s default values;
+            else
+                insert into sidecar.events_%1$s (%2$s) select %3$s from changed_rows r;
+            end if;
+            if found then
+                perform sidecar.wake_sleepers();
+            end if;
+            return null;
+        end $f$;
+    $outer$, w.id, k, rows_key);
+
+    execute format($outer$
+        create or replace function sidecar.enqueue_%1$s_row() returns trigger
+        language plpgsql security definer set search_path = pg_catalog, pg_temp as $f$
+        begin
+            begin
+                if tg_op <> 'DELETE' then
+                    insert into sidecar.events_%1$s (%2$s) select %3$s limit 0;
+                else
+                    insert into sidecar.events_%1$s (%2$s) select %4$s limit 0;
+                end if;
+            exception when others then
+                perform sidecar.report_breakage(%1$s, sqlstate, sqlerrm);
+                return null;
+            end;
+            if tg_op <> 'DELETE' then
+                insert into sidecar.events_%1$s (%2$s, force) values (%3$s, tg_nargs > 0);
+            end if;
+            if tg_op = 'DELETE' or (tg_op = 'UPDATE' and (%5$s)) then
+                insert into sidecar.events_%1$s (%2$s) values (%4$s);
+            end if;
+            perform sidecar.wake_sleepers();
+            return null;
+        end $f$;
+    $outer$, w.id, k, new_key, old_key, key_changed);
+
+    execute format('revoke all on function sidecar.enqueue_%1$s_statement(), sidecar.enqueue_%1$s_row() from public', w.id);
+end $$;
+
+-- Those that stand call what goes.
+select sidecar.create_trigger_functions(w) from sidecar.watches w where w.unwatched_at is null;
+drop function sidecar.keys_fit(sidecar.watches, text);
+drop function sidecar.rests_on(regtype, regtype);
+
 drop function sidecar.state_of_watch(integer);
 drop function sidecar.ledger_entry_of(integer, jsonb);
 drop function sidecar.newest_event_of(integer, jsonb);

@@ -100,6 +100,92 @@ begin
     end loop;
 end $$;
 
+-- Whether a column's type is the wanted one, or a domain over it.
+create function sidecar.rests_on(type regtype, wanted regtype) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select b.type = wanted from sidecar.base_type(rests_on.type, -1) b;
+$$;
+
+-- A condition on a row of the user's, 'r', 'new' or 'old': its keys are of the types that the queue has. Of other types, a cast
+-- would be called, which whoever owns the table may have made for the purpose, and with our rights.
+create function sidecar.keys_fit(w sidecar.watches, row_name text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select sidecar.for_each_key(w.key_columns, null, format(
+        '(pg_typeof(%1$s.%%2$I) = pg_typeof((null::sidecar.events_%2$s).k%%1$s) '
+        'or sidecar.rests_on(pg_typeof(%1$s.%%2$I), pg_typeof((null::sidecar.events_%2$s).k%%1$s)))', row_name, w.id), ' and ');
+$$;
+
+-- The trigger functions of one watch. They run with the rights of the installer and must not fail the user's statement, for
+-- instance because a key column was renamed. So they first name what they need in a block that catches errors and writes
+-- nothing: a block that writes would cost a subtransaction id for every statement and every row.
+create or replace function sidecar.create_trigger_functions(w sidecar.watches) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    k text := sidecar.for_each_key(w.key_columns, null, 'k%1$s');           -- k1, k2
+    rows_key text := sidecar.for_each_key(w.key_columns, null, 'r.%2$I');   -- r.id, r.region
+    new_key text := sidecar.for_each_key(w.key_columns, null, 'new.%2$I');
+    old_key text := sidecar.for_each_key(w.key_columns, null, 'old.%2$I');
+    key_changed text := sidecar.for_each_key(w.key_columns, null,
+        'new.%2$I::text collate "C" is distinct from old.%2$I::text collate "C"', ' or ');
+begin
+    execute format($outer$
+        create or replace function sidecar.enqueue_%1$s_statement() returns trigger
+        language plpgsql security definer set search_path = pg_catalog, pg_temp as $f$
+        begin
+            begin
+                if tg_op = 'TRUNCATE' then
+                    insert into sidecar.events_%1$s select limit 0;
+                else
+                    insert into sidecar.events_%1$s (%2$s) select %3$s from changed_rows r where %4$s limit 0;
+                end if;
+            exception when others then
+                perform sidecar.report_breakage(%1$s, sqlstate, sqlerrm);
+                return null;
+            end;
+            if tg_op = 'TRUNCATE' then
+                insert into sidecar.events_%1$s default values;
+            else
+                insert into sidecar.events_%1$s (%2$s) select %3$s from changed_rows r where %4$s;
+            end if;
+            if found then
+                perform sidecar.wake_sleepers();
+            elsif exists (select from changed_rows) then
+                perform sidecar.report_breakage(%1$s, '42804', 'a key column has got another type');
+            end if;
+            return null;
+        end $f$;
+    $outer$, w.id, k, rows_key, sidecar.keys_fit(w, 'r'));
+
+    execute format($outer$
+        create or replace function sidecar.enqueue_%1$s_row() returns trigger
+        language plpgsql security definer set search_path = pg_catalog, pg_temp as $f$
+        begin
+            begin
+                if not (case when tg_op = 'DELETE' then %7$s else %6$s end) then
+                    raise datatype_mismatch using message = 'a key column has got another type';
+                elsif tg_op <> 'DELETE' then
+                    insert into sidecar.events_%1$s (%2$s) select %3$s limit 0;
+                else
+                    insert into sidecar.events_%1$s (%2$s) select %4$s limit 0;
+                end if;
+            exception when others then
+                perform sidecar.report_breakage(%1$s, sqlstate, sqlerrm);
+                return null;
+            end;
+            if tg_op <> 'DELETE' then
+                insert into sidecar.events_%1$s (%2$s, force) values (%3$s, tg_nargs > 0);
+            end if;
+            if tg_op = 'DELETE' or (tg_op = 'UPDATE' and (%5$s)) then
+                insert into sidecar.events_%1$s (%2$s) values (%4$s);
+            end if;
+            perform sidecar.wake_sleepers();
+            return null;
+        end $f$;
+    $outer$, w.id, k, new_key, old_key, key_changed, sidecar.keys_fit(w, 'new'), sidecar.keys_fit(w, 'old'));
+
+    execute format('revoke all on function sidecar.enqueue_%1$s_statement(), sidecar.enqueue_%1$s_row() from public', w.id);
+end $$;
+
 -- Whether row-level security hides rows of a table from a role (as Postgres decides it: BYPASSRLS is not inherited).
 create function sidecar.rls_hides(relation regclass, role name) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -414,6 +500,7 @@ end $$;
 do $$
 begin
     perform sidecar.own_queue(w.id) from sidecar.watches w;
+    perform sidecar.create_trigger_functions(w) from sidecar.watches w where w.unwatched_at is null;
 exception when insufficient_privilege then
     raise warning 'queues of present watches stay with who made them: %', sqlerrm;
 end $$;

@@ -2,8 +2,6 @@
 
 -- hybrid_search takes a vector, whose type stands in the schema that pgvector was installed in.
 select set_config('search_path', 'pg_catalog, ' || quote_ident(sidecar.vector_schema()), true);
--- Loads pgvector's library: until then only a superuser may name its settings in a function.
-select '[1]'::vector;
 
 -- The tsvector that is searched: a column of that type as it is, so that its GIN index serves; text columns joined with a
 -- space, NULLs skipped, in the very words of the GIN index that the documents tell people to create.
@@ -78,9 +76,9 @@ create function sidecar.hybrid_search(
     k integer default 10, filter jsonb default '{}', config regconfig default 'pg_catalog.english', candidates integer default null,
     rrf_constant integer default 60, vector_weight double precision default 1, text_weight double precision default 1)
 returns table (key jsonb, score double precision, vector_rank bigint, text_rank bigint, distance double precision)
-language plpgsql stable rows 10 set search_path = pg_catalog, pg_temp set client_min_messages = warning
-set hnsw.iterative_scan = strict_order as $$
+language plpgsql stable rows 10 set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 declare
+    former_scan constant text := coalesce(current_setting('hnsw.iterative_scan', true), 'off');
     w constant sidecar.watches := sidecar.need_watch(relation, target);
     words tsquery := websearch_to_tsquery(config, coalesce(query_text, ''));
 begin
@@ -94,9 +92,12 @@ begin
     if numnode(words) = 0 then
         words := null;
     end if;
+    -- Not as a setting of the function: a role that is no superuser could not restore it from a dump.
+    perform set_config('hnsw.iterative_scan', 'strict_order', true);
     return query execute sidecar.hybrid_statement(w, sidecar.search_document(relation, coalesce(document, w.source), config),
                                                   sidecar.search_condition(filter))
         using query_vector, words, coalesce(candidates, greatest(4 * k, 100)), rrf_constant, vector_weight, text_weight, k;
+    perform set_config('hnsw.iterative_scan', former_scan, true);
 end $$;
 
 revoke all on all functions in schema sidecar from public;

@@ -639,7 +639,7 @@ begin
                 if tg_op = 'TRUNCATE' then
                     insert into sidecar.events_%1$s select limit 0;
                 else
-                    insert into sidecar.events_%1$s (%2$s) select %3$s from changed_rows r limit 0;
+                    insert into sidecar.events_%1$s (%2$s) select %3$s from changed_rows r where %4$s limit 0;
                 end if;
             exception when others then
                 perform sidecar.report_breakage(%1$s, sqlstate, sqlerrm);
@@ -648,21 +648,25 @@ begin
             if tg_op = 'TRUNCATE' then
                 insert into sidecar.events_%1$s default values;
             else
-                insert into sidecar.events_%1$s (%2$s) select %3$s from changed_rows r;
+                insert into sidecar.events_%1$s (%2$s) select %3$s from changed_rows r where %4$s;
             end if;
             if found then
                 perform sidecar.wake_sleepers();
+            elsif exists (select from changed_rows) then
+                perform sidecar.report_breakage(%1$s, '42804', 'a key column has got another type');
             end if;
             return null;
         end $f$;
-    $outer$, w.id, k, rows_key);
+    $outer$, w.id, k, rows_key, sidecar.keys_fit(w, 'r'));
 
     execute format($outer$
         create or replace function sidecar.enqueue_%1$s_row() returns trigger
         language plpgsql security definer set search_path = pg_catalog, pg_temp as $f$
         begin
             begin
-                if tg_op <> 'DELETE' then
+                if not (case when tg_op = 'DELETE' then %7$s else %6$s end) then
+                    raise datatype_mismatch using message = 'a key column has got another type';
+                elsif tg_op <> 'DELETE' then
                     insert into sidecar.events_%1$s (%2$s) select %3$s limit 0;
                 else
                     insert into sidecar.events_%1$s (%2$s) select %4$s limit 0;
@@ -680,7 +684,7 @@ begin
             perform sidecar.wake_sleepers();
             return null;
         end $f$;
-    $outer$, w.id, k, new_key, old_key, key_changed);
+    $outer$, w.id, k, new_key, old_key, key_changed, sidecar.keys_fit(w, 'new'), sidecar.keys_fit(w, 'old'));
 
     execute format('revoke all on function sidecar.enqueue_%1$s_statement(), sidecar.enqueue_%1$s_row() from public', w.id);
 end $_$;
@@ -854,8 +858,9 @@ declare
 begin
     select * into w from sidecar.watches x where x.id = tg_argv[0]::integer and x.companion = tg_relid and x.unwatched_at is null;
     if found then
-        execute format('insert into sidecar.events_%s (%s) select %s from lost_rows r', w.id,
-                       sidecar.for_each_key(w.key_columns, null, 'k%1$s'), sidecar.for_each_key(w.key_columns, null, 'r.%2$I'));
+        execute format('insert into sidecar.events_%s (%s) select %s from lost_rows r where %s', w.id,
+                       sidecar.for_each_key(w.key_columns, null, 'k%1$s'), sidecar.for_each_key(w.key_columns, null, 'r.%2$I'),
+                       sidecar.keys_fit(w, 'r'));
         perform sidecar.wake_sleepers();
     end if;
     return null;
@@ -1108,9 +1113,9 @@ CREATE FUNCTION sidecar.hybrid_search(relation regclass, query_vector public.vec
     LANGUAGE plpgsql STABLE ROWS 10
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET client_min_messages TO 'warning'
-    SET "hnsw.iterative_scan" TO 'strict_order'
     AS $$
 declare
+    former_scan constant text := coalesce(current_setting('hnsw.iterative_scan', true), 'off');
     w constant sidecar.watches := sidecar.need_watch(relation, target);
     words tsquery := websearch_to_tsquery(config, coalesce(query_text, ''));
 begin
@@ -1124,9 +1129,12 @@ begin
     if numnode(words) = 0 then
         words := null;
     end if;
+    -- Not as a setting of the function: a role that is no superuser could not restore it from a dump.
+    perform set_config('hnsw.iterative_scan', 'strict_order', true);
     return query execute sidecar.hybrid_statement(w, sidecar.search_document(relation, coalesce(document, w.source), config),
                                                   sidecar.search_condition(filter))
         using query_vector, words, coalesce(candidates, greatest(4 * k, 100)), rrf_constant, vector_weight, text_weight, k;
+    perform set_config('hnsw.iterative_scan', former_scan, true);
 end $$;
 
 CREATE FUNCTION sidecar.hybrid_statement(w sidecar.watches, document text, condition text) RETURNS text
@@ -1332,6 +1340,15 @@ CREATE FUNCTION sidecar.key_condition(w sidecar.watches, ours boolean) RETURNS t
     AS $_$
     select sidecar.for_each_key(w.key_columns, w.key_types,
         case when ours then 't.k%1$s' else 't.%2$I' end || ' = ($1->>%2$L)::%3$s', ' and ');
+$_$;
+
+CREATE FUNCTION sidecar.keys_fit(w sidecar.watches, row_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select sidecar.for_each_key(w.key_columns, null, format(
+        '(pg_typeof(%1$s.%%2$I) = pg_typeof((null::sidecar.events_%2$s).k%%1$s) '
+        'or sidecar.rests_on(pg_typeof(%1$s.%%2$I), pg_typeof((null::sidecar.events_%2$s).k%%1$s)))', row_name, w.id), ' and ');
 $_$;
 
 CREATE FUNCTION sidecar.kind_of_column(relation regclass, name text) RETURNS text
@@ -1807,6 +1824,13 @@ begin
 exception when others then
     raise warning 'sidecar: watch % could not report its fault: %', watch_id, sqlerrm;
 end $$;
+
+CREATE FUNCTION sidecar.rests_on(type regtype, wanted regtype) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select b.type = wanted from sidecar.base_type(rests_on.type, -1) b;
+$$;
 
 CREATE FUNCTION sidecar.resume(relation regclass DEFAULT NULL::regclass, target text DEFAULT NULL::text) RETURNS integer
     LANGUAGE sql
@@ -3069,6 +3093,8 @@ REVOKE ALL ON FUNCTION sidecar.is_subscribed(relation regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.key_condition(w sidecar.watches, ours boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.keys_fit(w sidecar.watches, row_name text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.kind_of_column(relation regclass, name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.kind_of_source(relation regclass, source text[], kind text) FROM PUBLIC;
@@ -3122,6 +3148,8 @@ REVOKE ALL ON FUNCTION sidecar.rename_ledger(watch_id integer, present text, wan
 REVOKE ALL ON FUNCTION sidecar.renew_grants() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.report_breakage(watch_id integer, code text, message text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.rests_on(type regtype, wanted regtype) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.resume(relation regclass, target text) FROM PUBLIC;
 

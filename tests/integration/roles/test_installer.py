@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from sidecar.errors import StatementRejected
 from sidecar.postgres.migrations import migrate
+from tests.integration.change.dumps import dump, restore
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.watched_table import Connection, run, user, value, watch
@@ -103,3 +105,15 @@ async def test_a_migration_renews_the_grants(stage: Stage, owner: Connection) ->
         migrate(stage.installer, "0014")
         migrate(stage.installer)
         await run(reader, "select * from sidecar.status")
+
+
+async def test_an_installer_restores_the_schema_into_a_database_that_has_the_extension(
+    stage: Stage, empty: Stage, tmp_path: Path
+) -> None:
+    """psql stops at the first statement that only a superuser may run."""
+    dump(stage.admin, tmp_path / "sidecar.sql", "--schema=sidecar", "--no-owner")
+    async with user(empty.admin) as admin:
+        await run(admin, "create extension vector")
+        name = await value(admin, "select current_database()")
+        await run(admin, f"grant create on database {name} to {empty.cast.installer}")
+    await restore(tmp_path / "sidecar.sql", empty.installer)

@@ -1,0 +1,82 @@
+"""Who owns a watched table may change it as he likes, and gets none of the installer's rights by it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.ingest.watched_table import Connection, run, user, value
+from tests.integration.roles.cast import Stage
+from tests.integration.roles.items import watch_texts
+
+# A cast of his own, which an INSERT of such a value into a column of the wanted type calls; or the planner, as immutable.
+FORGERY = """
+create table audit (name text);
+grant insert on audit to public;
+create type forged as (x bigint);
+create function note() returns void language sql as $f$ insert into shop.audit values (current_user) $f$;
+create function tell(forged) returns bigint language plpgsql immutable as $f$
+    begin perform shop.note(); return null; end $f$;
+create cast (forged as bigint) with function tell(forged) as implicit;
+create function tell_text(forged) returns text language plpgsql immutable as $f$
+    begin perform shop.note(); return ''; end $f$;
+create cast (forged as text) with function tell_text(forged);
+alter table {table} rename id to former_id;
+alter table {table} add column id {forged};
+"""
+
+
+async def forge(owner: Connection, table: str, forged: str) -> None:
+    await run(owner, "set search_path = shop")
+    for statement in FORGERY.format(table=table, forged=forged).split(";\n"):
+        if statement.strip():
+            await run(owner, statement)
+        if statement.startswith("create type"):
+            await run(owner, "create domain disguised as forged")
+
+
+@pytest.mark.parametrize("forged", ["forged", "disguised"])
+async def test_a_cast_to_the_key_s_type_is_not_called(stage: Stage, owner: Connection, forged: str) -> None:
+    await watch_texts(owner, 1)
+    await forge(owner, "items", forged)
+    await run(owner, f"insert into items (former_id, title, id) values (7, 'a', row(1)::{forged})")
+    await run(owner, f"update items set title = 'b', id = row(2)::{forged}")
+    await run(owner, "delete from items")
+    assert await run(owner, "select * from audit") == []
+    assert await run(owner, "select message from sidecar.breakages") == [("a key column has got another type",)]
+
+
+@pytest.mark.parametrize("forged", ["forged", "disguised"])
+async def test_nor_where_vectors_are_deleted(stage: Stage, owner: Connection, forged: str) -> None:
+    await watch_texts(owner, 1, companion="vectors")
+    await forge(owner, "vectors", forged)
+    await run(owner, f"insert into vectors values (7, array_fill(0.5::real, array[16])::public.vector, row(1)::{forged})")
+    await run(owner, "delete from vectors")
+    assert await run(owner, "select * from audit") == []
+
+
+async def test_the_forged_cast_would_be_called(stage: Stage, owner: Connection) -> None:
+    """Negative control: the same INSERT by a function that does not look at the type."""
+    await watch_texts(owner, 1)
+    await forge(owner, "items", "forged")
+    async with user(stage.installer) as installer:
+        await run(installer, "create table sidecar.careless (id bigint)")
+        await run(
+            installer,
+            """
+            create function sidecar.careless() returns trigger language plpgsql security definer as $$
+                begin insert into sidecar.careless values (new.id); return null; end $$
+            """,
+        )
+    await run(owner, "create trigger careless after insert on items for each row execute function sidecar.careless()")
+    await run(owner, "insert into items (former_id, title, id) values (7, 'a', row(1)::forged)")
+    assert await value(owner, "select name from audit") == stage.cast.installer
+
+
+async def test_a_key_that_became_a_domain_still_fits(stage: Stage, owner: Connection) -> None:
+    await run(owner, "create domain shop.item_id as bigint check (value > 0)")
+    await run(owner, "create table shop.things (id shop.item_id primary key, title text)")
+    await run(owner, "select sidecar.watch('shop.things', 'title', dimensions => 3)")
+    await run(owner, "insert into shop.things values (1, 'a')")
+    await run(owner, "update shop.things set title = 'b', id = 2")
+    assert await run(owner, "select k1 from sidecar.events_1 order by gen") == [(1,), (2,), (1,)]
+    assert await run(owner, "select * from sidecar.breakages") == []
