@@ -108,11 +108,12 @@ def test_the_product_loads_what_is_exported_and_gives_the_same_vectors(finished_
 
 def test_a_projection_without_bias_computes_what_the_one_with_bias_did() -> None:
     generator = torch.Generator().manual_seed(0)
-    norm = {name: torch.randn(64, generator=generator) for name in ("text.ln_final.weight", "text.ln_final.bias")}
+    gain, offset = torch.randn(64, generator=generator), torch.randn(64, generator=generator)
+    norm = {"text.ln_final.weight": gain, "text.ln_final.bias": offset}
     weight, bias = torch.randn(1152, 64, generator=generator), torch.randn(1152, generator=generator)
     inputs = torch.randn(5, 64, generator=generator)
     folded = fold_projection_bias({**norm, "text.text_projection.weight": weight, "text.text_projection.bias": bias})
-    before = functional.layer_norm(inputs, (64,), *norm.values()) @ weight.T + bias
+    before = functional.layer_norm(inputs, (64,), gain, offset) @ weight.T + bias
     after = functional.layer_norm(inputs, (64,), folded["text.ln_final.weight"], folded["text.ln_final.bias"])
     assert torch.allclose(after @ folded["text.text_projection"], before, atol=1e-3)
     assert folded.keys() == {*norm, "text.text_projection"}
