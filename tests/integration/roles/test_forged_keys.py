@@ -8,7 +8,7 @@ from tests.integration.ingest.watched_table import Connection, run, user, value
 from tests.integration.roles.cast import Stage
 from tests.integration.roles.items import watch_texts
 
-# A cast of his own, which an INSERT of such a value into a column of the wanted type calls; or the planner, as immutable.
+# A cast of his own: an INSERT into a column of the wanted type calls it, or the planner, because it is immutable.
 FORGERY = """
 create table audit (name text);
 grant insert on audit to public;
@@ -49,7 +49,8 @@ async def test_a_cast_to_the_key_s_type_is_not_called(stage: Stage, owner: Conne
 async def test_nor_where_vectors_are_deleted(stage: Stage, owner: Connection, forged: str) -> None:
     await watch_texts(owner, 1, companion="vectors")
     await forge(owner, "vectors", forged)
-    await run(owner, f"insert into vectors values (7, array_fill(0.5::real, array[16])::public.vector, row(1)::{forged})")
+    vector = "array_fill(0.5::real, array[16])::public.vector"
+    await run(owner, f"insert into vectors values (7, {vector}, row(1)::{forged})")
     await run(owner, "delete from vectors")
     assert await run(owner, "select * from audit") == []
 
