@@ -11,10 +11,12 @@ PIP_ARGS ?=
 ARGS ?=
 # Processes that run the tests, each with a Postgres of its own; a file's tests stay together. 0: one, for a debugger.
 WORKERS ?= logical
+# Where the training of the demo's model keeps its checkpoints.
+RUN ?= .training/demo-model
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: install
 install: $(STAMP) ## Make .venv with everything in it (again only if pyproject.toml or constraints.txt changed)
@@ -34,7 +36,7 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $(STAMP)
 
 .PHONY: run
-run: $(STAMP) ## Start Postgres, an example table and the service on :9000, until Ctrl-C
+run: $(STAMP) ## Start Postgres, a table of emoji and the service on :9000, until Ctrl-C
 	$(BIN)/sidecar demo $(ARGS)
 
 .PHONY: test
@@ -77,6 +79,15 @@ schema: $(STAMP) ## Write sql/schema.sql anew
 .PHONY: demo-data
 demo-data: $(STAMP) ## Pack the rows of the demo's table anew (needs Debian's packages; see sidecar/demo/data/LICENSES.md)
 	$(BIN)/python -m training.demo_data
+
+.PHONY: train-demo-model
+train-demo-model: $(STAMP) ## Train the demo's model: a quarter of an hour on a GPU, hours without; goes on where it was
+	$(BIN)/python -m training prepare $(RUN)
+	$(BIN)/python -m training train $(RUN) $(ARGS)
+	$(BIN)/python -m training export $(RUN) sidecar/demo/model
+	$(BIN)/python -m training evaluate $(RUN) sidecar/demo/model training/figures.json
+	$(BIN)/python -m training card $(RUN) sidecar/demo/model training/figures.json
+	cp $(RUN)/log.jsonl training/log.jsonl
 
 .PHONY: clean
 clean: ## Remove caches and build products; .venv and the demo's data stay

@@ -24,7 +24,10 @@ from sidecar.pictures.picture import ViewSettings
 
 logger = logging.getLogger(__name__)
 
-_LOADING_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, OSError, AssertionError, SafetensorError)
+_LOADING_ERRORS = (
+    *(RuntimeError, ValueError, TypeError, LookupError, AttributeError),
+    *(OSError, AssertionError, SafetensorError),
+)
 """What open_clip, timm and torch raise about files that do not fit together."""
 
 

@@ -86,7 +86,7 @@ class _Locked:
 
 
 class WriteSuppressed(DatabaseError):
-    """A locked row did not come back from the write as written: a BEFORE trigger of the user's swallowed or changed it."""
+    """A locked row did not come back from the write as written: the user's BEFORE trigger swallowed or changed it."""
 
 
 async def complete(
@@ -148,12 +148,15 @@ async def _lock_watch_and_events(
     connection: Connection, watch: Watch, fingerprint: str, lease: Lease, results: Sequence[Result]
 ) -> _Locked:
     gens = [gen for r in results for gen in r.gens]
+    named = watch.identifiers
     row = await connection.fetchrow(
-        watch.sql("lock_watch_and_events"), gens, lease.token, watch.identifiers.table, watch.identifiers.companion
+        watch.sql("lock_watch_and_events"),
+        *(gens, lease.token, named.table, named.companion),
+        *(named.column_numbers, (*named.key_columns, *named.source), named.target_number, named.target),
     )
     if row is None or not row["active"]:
         raise WatchChanged(f"{watch.label} is no longer watched")
-    if not row["same_tables"]:
+    if not (row["same_tables"] and row["same_columns"]):
         raise WatchChanged(f"{watch.label} was renamed")
     if row["fingerprint"] != fingerprint:
         raise WatchChanged(f"{watch.label} now holds vectors of {row['fingerprint']}")
