@@ -23,6 +23,8 @@ class Identifiers(NamedTuple):
     key_types: tuple[str, ...]
     source: tuple[str, ...]
     target: str
+    column_numbers: tuple[int, ...]  # of key and source; a name may be another column's by now
+    target_number: int | None
     is_image: bool
     vector_schema: str
     dimensions: int

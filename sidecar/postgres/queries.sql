@@ -27,6 +27,9 @@ select w.id, case when c.oid is not null then format('%I.%I', n.nspname, c.relna
            and s.dimensions = w.dimensions and s.fingerprint = coalesce(w.fingerprint, s.fingerprint))) as rows_per_s,
        (select array_agg(quote_ident(u.c) order by u.i) from unnest(w.source) with ordinality u(c, i)) as source,
        quote_ident(w.target) as target, w.target as target_name,
+       array(select a.attnum from unnest(w.key_columns || w.source) with ordinality u(c, i)
+             join pg_attribute a on a.attrelid = w.relation and a.attname = u.c order by u.i) as column_numbers,
+       (select a.attnum from pg_attribute a where a.attrelid = coalesce(w.companion, w.relation) and a.attname = w.target) as target_number,
        case when cc.oid is not null then format('%I.%I', cn.nspname, cc.relname) end as companion,
        w.companion is not null as has_companion,
        coalesce(w.broken, (select string_agg(b.code || ': ' || b.message, '; ') from sidecar.breakages b where b.watch_id = w.id),
@@ -161,15 +164,21 @@ set local lock_timeout = '250ms'
 -- name: lock_watch_and_events
 -- The watch row FOR SHARE: unwatch and reembed wait for us, other completes do not. An event that another claimer holds,
 -- or finished, does not come back; a row without one always does, to tell of the watch. $3, $4 what we take for table and
--- companion: after a rename another table may bear the name.
+-- companion: after a rename another table may bear the name. Nor may another column: $5, $6 are numbers and names of key and
+-- source, $7, $8 those of the target.
 with locked as materialized (
     select w.fingerprint, w.truncated_gen, w.unwatched_at is null as active,
-           w.relation = to_regclass($3) and w.companion is not distinct from to_regclass($4) as same_tables
+           w.relation = to_regclass($3) and w.companion is not distinct from to_regclass($4) as same_tables,
+           not exists (select from unnest($5::smallint[], $6::text[]) u(number, name)
+                       left join pg_attribute a on a.attrelid = w.relation and a.attnum = u.number
+                       where quote_ident(a.attname) is distinct from u.name)
+           and exists (select from pg_attribute a where a.attrelid = coalesce(w.companion, w.relation) and a.attnum = $7::smallint
+                       and quote_ident(a.attname) = $8::text) as same_columns
     from sidecar.watches w where w.id = {id} for share of w
 ), held as materialized (
     select e.gen from {events} e where e.gen = any ($1::bigint[]) and e.lease_token = $2 for update skip locked
 )
-select l.fingerprint, l.truncated_gen, l.active, l.same_tables, (select array_agg(h.gen) from held h) as held,
+select l.fingerprint, l.truncated_gen, l.active, l.same_tables, l.same_columns, (select array_agg(h.gen) from held h) as held,
        -- The session's own settings, unless it is behind a transaction pooler, which loses them.
        set_config('sidecar.writer', 'on', true), set_config('row_security', 'off', true),
        set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '250ms', true),

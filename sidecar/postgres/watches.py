@@ -71,6 +71,8 @@ def _watch(row: asyncpg.Record) -> Watch:
         key_types=tuple(row["key_types"]),
         source=tuple(row["source"]),
         target=row["target"],
+        column_numbers=tuple(row["column_numbers"]),
+        target_number=row["target_number"],
         is_image=row["kind"] == "image",
         vector_schema=row["vector_schema"],
         dimensions=row["dimensions"],
