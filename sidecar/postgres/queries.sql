@@ -563,13 +563,17 @@ select pg_cancel_backend($1::integer)
 
 -- name: index_state
 -- What is left to do for the index, and whether it is time: vectors are there, the first backlog is done, nobody builds.
-select array(select s.step from sidecar.index_steps(w) with ordinality s(step, number) order by s.number) as steps,
+-- Where nothing is left, the table is not looked at: its first vector may stand behind millions of rows that have none.
+select i.steps,
        pg_get_userbyid(c.relowner) as owner, pg_has_role(c.relowner, 'usage') as is_owner,
        pg_has_role(c.relowner, case when current_setting('server_version_num')::integer >= 160000 then 'set' else 'member' end) as may_become_owner,
        exists (select from pg_stat_progress_create_index p join sidecar.tree_of(coalesce(w.companion, w.relation)) t on t.home = p.relid) as building,
-       exists (select from {home} h where h.{target} is not null) as has_vectors,
+       case when cardinality(i.steps) > 0 then exists (select from {home} h where h.{target} is not null) else false end as has_vectors,
        exists (select from {events} e where e.backfill) as has_backlog
 from sidecar.watches w join pg_class c on c.oid = coalesce(w.companion, w.relation)
+cross join lateral (
+    select array(select s.step from sidecar.index_steps(w) with ordinality s(step, number) order by s.number) as steps offset 0
+) i
 where w.id = $1
 
 -- name: status
