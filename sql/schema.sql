@@ -1195,7 +1195,13 @@ CREATE FUNCTION sidecar.index_of(w sidecar.watches) RETURNS text
 declare
     hnsw record;
     tree record;
-    build text := (select format('building: %s %s%%', b.phase, b.percent) from sidecar.index_builds b where b.watch_id = w.id limit 1);
+    -- Who may not see the progress of others sees at least that a sidecar holds the lock of its index keeper.
+    build text := coalesce(
+        (select format('building: %s %s%%', b.phase, b.percent) from sidecar.index_builds b where b.watch_id = w.id limit 1),
+        (select 'building' from pg_locks l
+         where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+           and l.database = (select d.oid from pg_database d where d.datname = current_database())
+           and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('sidecar.index.' || w.id, 0)));
 begin
     select f.index, f.valid into hnsw from sidecar.find_index(coalesce(w.companion, w.relation), w.target) f;
     tree := sidecar.count_leaf_indexes(w);

@@ -83,3 +83,30 @@ async def test_its_build_gives_way_though_it_may_not_see_other_sessions(
             await until_indexed(owner)
     finally:
         await run(admin, f'revoke {stage.cast.owner} from "{stage.cast.worker}"')
+
+
+async def test_who_may_not_see_its_progress_sees_that_it_is_built(
+    stage: Stage, owner: Connection, admin: Connection, encoder: GatedEncoder
+) -> None:
+    """Or `doctor` would call the index invalid, and the statement that mends it would end the build."""
+    table = await watch_texts(owner, 20, index="halfvec")
+    await run(admin, f'grant {stage.cast.owner} to "{stage.cast.worker}"')
+    try:
+        async with (
+            user(stage.admin, autocommit=False) as old,
+            user(stage.reader) as reader,
+            running_ingest(stage.worker, encoder),
+        ):
+            await run(old, "insert into shop.items values (1000, 'x')")
+
+            async def is_building() -> bool:
+                return bool(await value(admin, "select count(*) from pg_stat_progress_create_index"))
+
+            await wait_until_async(is_building, "a build that waits")
+            assert await value(reader, INDEX) == "building"
+            await old.commit()
+            await table.settle_right(encoder)
+            await until_indexed(owner)
+            assert "_hnsw_" in await value(reader, INDEX)
+    finally:
+        await run(admin, f'revoke {stage.cast.owner} from "{stage.cast.worker}"')
