@@ -42,6 +42,14 @@ def complain(error: SidecarError, *, as_json: bool = False) -> int:
     return EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_FAILURE
 
 
+def complain_in_json(reason: BaseException | None) -> None:
+    """What made typer end the command, which it has told on stderr: wrong usage, or a question answered with no."""
+    if isinstance(reason, typer.Abort):
+        print_json({"error": {"code": "aborted", "message": "aborted: nothing was done", "hint": None}})
+    elif (format_message := getattr(reason, "format_message", None)) is not None:
+        print_json({"error": {"code": "wrong_usage", "message": format_message(), "hint": None}})
+
+
 def warn(message: str, hint: str | None = None) -> None:
     """Writes `WARNING: …`, and the hint, to stderr."""
     typer.echo(f"WARNING: {redact(message)}", err=True)

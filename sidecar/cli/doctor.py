@@ -24,7 +24,9 @@ _SEVERITIES: tuple[Severity, ...] = ("problem", "warning", "note")
 
 
 def doctor(
-    long_transaction_s: Annotated[float, typer.Option(min=0, help="From when on an open transaction is old.")] = 300,
+    long_transaction_s: Annotated[
+        float, typer.Option(metavar="S", min=0, help="From when on an open transaction is old.")
+    ] = 300,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def failures(
     table: OptionalTable = None,
     target: Target = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 100,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many at most, the newest first.")] = 100,
     by_reason: Annotated[
         bool, typer.Option("--by-reason", help="One line for each reason: how many, an example, and what to do.")
     ] = False,

@@ -11,7 +11,7 @@ Table: TypeAlias = Annotated[
     typer.Argument(metavar="TABLE", help="The watched table, as in SQL: products, shop.products.", show_default=False),
 ]
 OptionalTable: TypeAlias = Annotated[
-    str | None, typer.Argument(metavar="[TABLE]", help="Only the watches of this table.", show_default=False)
+    str | None, typer.Argument(metavar="TABLE", help="Only the watches of this table.", show_default=False)
 ]
 Target: TypeAlias = Annotated[
     str | None,

@@ -30,7 +30,7 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
     ],
     source: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE...", help="What `watch --source` would be given.", show_default=False),
+        typer.Argument(metavar="SOURCE", help="What `watch --source` would be given.", show_default=False),
     ],
     target: Annotated[str | None, typer.Option(metavar="COLUMN", help="The vector column.", show_default=False)] = None,
     kind: Annotated[Kind | None, typer.Option(help="Left out, it follows from the column's type.")] = None,
@@ -38,10 +38,13 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
         str | None, typer.Option(metavar="TABLE", help="Keep the vectors in this table.", show_default=False)
     ] = None,
     index: Annotated[Index, typer.Option(help="The HNSW index.")] = Index.HALFVEC,
-    dimensions: Annotated[int, typer.Option(min=1, max=16000, help="Length of the model's vectors.")] = 1152,
+    dimensions: Annotated[
+        int, typer.Option(metavar="N", min=1, max=16000, help="Length of the model's vectors.")
+    ] = 1152,
     views_per_s: Annotated[
         float | None,
         typer.Option(
+            metavar="NUMBER",
             min=0.001,
             help="Texts or picture views that the device does in a second. Left out: what running sidecars measured.",
             show_default=False,

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import sidecar
-from sidecar.cli.complaint import complain
+from sidecar.cli.complaint import complain, complain_in_json
 from sidecar.cli.control import pause, rate, reembed, resume
 from sidecar.cli.demo import demo
 from sidecar.cli.doctor import doctor
@@ -31,10 +31,15 @@ _IN_ORDER_OF_USE = (
 
 def main() -> NoReturn:
     """Runs the command of the process's arguments, and exits: 0 done, 1 failed, 2 wrong usage or configuration."""
+    as_json = "--json" in sys.argv
     try:
         _make_program()()
     except SidecarError as error:
-        raise SystemExit(complain(error, as_json="--json" in sys.argv)) from error
+        raise SystemExit(complain(error, as_json=as_json)) from error
+    except SystemExit as ended:
+        if as_json:
+            complain_in_json(ended.__context__)
+        raise
     raise SystemExit(0)
 
 

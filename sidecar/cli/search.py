@@ -28,7 +28,7 @@ def search(  # noqa: PLR0913 - one parameter for every option of the command
         str, typer.Argument(metavar="QUERY", help="A text, or the path of a picture.", show_default=False)
     ],
     target: Target = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many rows.")] = 5,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="How many rows.")] = 5,
     text: Annotated[bool, typer.Option("--text", help="QUERY is a text, even if a file has that name.")] = False,
     url: Annotated[
         str | None,

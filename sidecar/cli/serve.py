@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 Port: TypeAlias = Annotated[
     int | None,
-    typer.Option(min=1, max=65535, help="The port to serve on. Default: BIND_PORT (9000).", show_default=False),
+    typer.Option(
+        metavar="PORT", min=1, max=65535, help="The port to serve on. Default: BIND_PORT (9000).", show_default=False
+    ),
 ]
 
 

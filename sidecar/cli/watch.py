@@ -55,7 +55,9 @@ def watch(  # noqa: PLR0913 - one parameter for every option of the command
         str | None,
         typer.Option(metavar="MODEL", help="Only a sidecar with this model id or fingerprint embeds the rows."),
     ] = None,
-    dimensions: Annotated[int, typer.Option(min=1, max=16000, help="Length of the model's vectors.")] = 1152,
+    dimensions: Annotated[
+        int, typer.Option(metavar="N", min=1, max=16000, help="Length of the model's vectors.")
+    ] = 1152,
     replace: Annotated[bool, typer.Option("--replace", help="Change a watch that exists.")] = False,
     as_json: Json = False,
     database_url: DatabaseUrl = None,

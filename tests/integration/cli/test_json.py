@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Any, TypeAlias
 
 import psycopg
@@ -90,3 +92,29 @@ def test_a_number_or_a_time_is_one(watched: Db, command_line: CommandLine) -> No
     (failure,) = parse(command_line.succeed("failures", "--json"))
     assert (failure["key"], failure["attempts"]) == ({"id": 2}, 5)
     assert "T" in failure["at"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("rate", "products", "many"),
+        ("wach",),
+        ("watch",),
+        ("failures", "--limit", "0"),
+        ("retry",),
+        ("watch", "p", "--x"),
+    ],
+)
+def test_wrong_usage_is_one_line_of_json_too(command_line: CommandLine, arguments: tuple[str, ...]) -> None:
+    outcome = command_line(*arguments, "--json")
+    error = parse(outcome.stdout)["error"]
+    assert (outcome.code, error["code"]) == (2, "wrong_usage")
+    assert error["message"] in outcome.stderr
+
+
+def test_a_question_answered_with_no_is_told_in_json(
+    watched: Db, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    outcome = command_line("uninstall", "--json")
+    assert (outcome.code, parse(outcome.stdout)["error"]["code"]) == (1, "aborted")

@@ -59,3 +59,8 @@ def test_nothing_heavy_is_imported_before_a_command_needs_it() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert ended.stdout.strip() == ""
+
+
+def test_an_optional_table_stands_in_one_pair_of_brackets(command_line: CommandLine) -> None:
+    assert "sidecar status [OPTIONS] [TABLE]\n" in command_line.succeed("status", "--help")
+    assert "{SOURCE}...\n" in command_line.succeed("plan", "--help")
