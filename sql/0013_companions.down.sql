@@ -179,6 +179,7 @@ drop function sidecar.move_page(integer, integer);
 drop function sidecar.rename_ledger(integer, text, text);
 drop function sidecar.start_move(sidecar.watches, sidecar.watches);
 drop function sidecar.release_companion(sidecar.watches);
+drop function sidecar.has_view(sidecar.watches);
 drop function sidecar.dress_companion(sidecar.watches);
 drop function sidecar.enqueue_lost_vectors();
 drop function sidecar.create_companion_view(sidecar.watches);

@@ -109,7 +109,7 @@ begin
                        'when (current_setting(''sidecar.writer'', true) is distinct from ''on'') '
                        'execute function sidecar.enqueue_lost_vectors(%1$s)', w.id, w.companion);
     end if;
-    if not exists (select from pg_class c where c.oid = w.companion_view) then
+    if not sidecar.has_view(w) then
         made := sidecar.create_companion_view(w);
         update sidecar.watches x set companion_view = made where x.id = w.id and x.companion_view is distinct from made;
         if made is not null then
@@ -118,6 +118,16 @@ begin
     end if;
 end $$;
 
+-- Whether the view still is the one that joins the companion. A dump keeps the number of a view that was dropped, and after a
+-- restore another relation may bear it.
+create function sidecar.has_view(w sidecar.watches) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select exists (select from pg_rewrite r
+                   join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
+                   where r.ev_class = w.companion_view and d.refobjid in (w.relation, w.companion)
+                   having count(distinct d.refobjid) = 2);
+$$;
+
 -- The other way round, when a watch ends: the view would stand in the way of changes to the watched columns.
 create function sidecar.release_companion(w sidecar.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
@@ -125,9 +135,10 @@ begin
     if exists (select from pg_class c where c.oid = w.companion) then
         execute format('drop trigger if exists sidecar_%s_row_deleted on %s', w.id, w.companion);
     end if;
-    if exists (select from pg_class c where c.oid = w.companion_view) then
+    if sidecar.has_view(w) then
         begin
             execute format('drop view %s', w.companion_view);
+            update sidecar.watches x set companion_view = null where x.id = w.id;
         exception when dependent_objects_still_exist then
             raise warning 'view % stays: %', w.companion_view, sqlerrm using hint = 'Drop what depends on it, then the view.';
         end;

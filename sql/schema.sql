@@ -782,7 +782,7 @@ begin
                        'when (current_setting(''sidecar.writer'', true) is distinct from ''on'') '
                        'execute function sidecar.enqueue_lost_vectors(%1$s)', w.id, w.companion);
     end if;
-    if not exists (select from pg_class c where c.oid = w.companion_view) then
+    if not sidecar.has_view(w) then
         made := sidecar.create_companion_view(w);
         update sidecar.watches x set companion_view = made where x.id = w.id and x.companion_view is distinct from made;
         if made is not null then
@@ -1094,6 +1094,16 @@ CREATE FUNCTION sidecar.graph_bytes(w sidecar.watches, rows bigint) RETURNS bigi
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select case w.index_kind when 'halfvec' then 2 when 'vector' then 4 end * w.dimensions * rows + 720 * rows;
+$$;
+
+CREATE FUNCTION sidecar.has_view(w sidecar.watches) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (select from pg_rewrite r
+                   join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
+                   where r.ev_class = w.companion_view and d.refobjid in (w.relation, w.companion)
+                   having count(distinct d.refobjid) = 2);
 $$;
 
 CREATE FUNCTION sidecar.highest_generation(queue text) RETURNS bigint
@@ -1760,9 +1770,10 @@ begin
     if exists (select from pg_class c where c.oid = w.companion) then
         execute format('drop trigger if exists sidecar_%s_row_deleted on %s', w.id, w.companion);
     end if;
-    if exists (select from pg_class c where c.oid = w.companion_view) then
+    if sidecar.has_view(w) then
         begin
             execute format('drop view %s', w.companion_view);
+            update sidecar.watches x set companion_view = null where x.id = w.id;
         exception when dependent_objects_still_exist then
             raise warning 'view % stays: %', w.companion_view, sqlerrm using hint = 'Drop what depends on it, then the view.';
         end;
@@ -3068,6 +3079,8 @@ REVOKE ALL ON FUNCTION sidecar.grant_table(w sidecar.watches) FROM PUBLIC;
 REVOKE ALL ON FUNCTION sidecar.grant_worker(role regrole) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.graph_bytes(w sidecar.watches, rows bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.has_view(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.highest_generation(queue text) FROM PUBLIC;
 

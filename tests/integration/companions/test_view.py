@@ -179,3 +179,19 @@ async def test_a_table_whose_rows_are_hidden_shares_its_vectors_with_nobody(db: 
     readable = "select has_table_privilege('pg_monitor', %s, 'select')"
     assert await value(db, readable, "vectors") is False
     assert await value(db, readable, "vectors_view") is True
+
+
+async def test_a_view_of_the_user_s_that_got_its_number_is_not_dropped(db: Connection) -> None:
+    """A dump has the number of a relation that is gone, and a restore may give it to another."""
+    await make_texts(db, companion="vectors")
+    await run(db, "drop view vectors_view")
+    await run(db, "create view theirs as select id from items")
+    await run(db, "update sidecar.watches set companion_view = 'theirs'")
+    await run(db, "select sidecar.unwatch('items')")
+    assert await value(db, "select to_regclass('theirs') is not null")
+
+
+async def test_its_number_is_forgotten_with_it(db: Connection) -> None:
+    await make_texts(db, companion="vectors")
+    await run(db, "select sidecar.unwatch('items')")
+    assert await value(db, "select companion_view from sidecar.watches") is None
