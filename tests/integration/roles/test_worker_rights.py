@@ -86,6 +86,11 @@ async def test_a_missing_right_charges_no_row_and_is_mended_by_granting_it(
         assert "may not" in said
         assert said.endswith(f"to {worker}")
         assert await table.failures() == {}
+
+        async def is_logged() -> bool:
+            return "is broken and left alone" in caplog.text
+
+        await wait_until_async(is_logged, "the log to say so")
         remedy = said.rpartition(": ")[2]
         await run(owner, remedy)
         await table.settle_right(encoder)
