@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
@@ -99,7 +100,13 @@ def _count(watches: int) -> str:
 
 
 def _read_rate(text: str) -> float | None:
+    if text == "none":
+        return None
     try:
-        return None if text == "none" else float(text)
+        cap = float(text)
     except ValueError as error:
         raise typer.BadParameter(f"{text} is neither a number nor `none`", param_hint="ROWS_PER_S") from error
+    if not 0 < cap < math.inf:
+        advice = "a number above 0 (0.5 is a row every two seconds), or `none`; `sidecar pause` stops a watch"
+        raise typer.BadParameter(f"{text} is not {advice}", param_hint="ROWS_PER_S")
+    return cap

@@ -55,7 +55,8 @@ def _make_program() -> typer.Typer:
     )
     program.callback()(_common)
     for command in _IN_ORDER_OF_USE:
-        program.command()(command)
+        # `rate` says itself what is wrong with -5.
+        program.command(context_settings={"ignore_unknown_options": command is rate})(command)
     return program
 
 

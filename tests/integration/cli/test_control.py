@@ -46,9 +46,12 @@ def test_a_rate_is_set_shown_and_lifted(watched: Db, command_line: CommandLine) 
     assert column(watched, "rows_per_s") == [None, None]
 
 
-@pytest.mark.parametrize("rate", ["0", "nan", "inf"])
+@pytest.mark.parametrize("rate", ["0", "-5", "-0.5", "nan", "inf"])
 def test_a_rate_that_is_none_is_refused(watched: Db, command_line: CommandLine, rate: str) -> None:
-    assert "HINT: Give a number above 0" in command_line.fail("rate", "products", rate)
+    outcome = command_line("rate", "products", rate)
+    assert outcome.code == 2
+    assert f"{rate} is not a number above 0" in outcome.stderr
+    assert "`sidecar pause` stops a watch" in outcome.stderr
 
 
 def test_a_rate_that_is_no_number_is_wrong_usage(watched: Db, command_line: CommandLine) -> None:
