@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -65,8 +66,8 @@ def _print(checkup: Checkup) -> None:
     typer.echo(_describe(checkup.facts))
     for finding in checkup.findings:
         _print_finding(finding)
-    for missed in checkup.not_checked:
-        typer.echo(f"not checked  {missed.check}: {shorten(missed.reason, 200)}")
+    for reason, missed in groupby(checkup.not_checked, lambda missed: missed.reason):
+        typer.echo(f"not checked  {', '.join(each.check for each in missed)}: {shorten(reason, 200)}")
     counts = Counter(finding.severity for finding in checkup.findings)
     told = ", ".join(f"{counts[s]} {s}{'s' if counts[s] > 1 else ''}" for s in _SEVERITIES if counts[s])
     typer.echo(f"Found: {told}." if told else "Nothing found: all is well.")
@@ -85,6 +86,10 @@ def _describe(facts: Mapping[str, object]) -> str:
 
 
 def _print_finding(finding: Finding) -> None:
-    typer.echo(f"{finding.severity.upper()}  {finding.check}: {shorten(f'{finding.subject}: {finding.what}', 400)}")
+    typer.echo(f"{finding.severity.upper()}  {finding.check}: {shorten(_tell(finding), 400)}")
     typer.echo(f"    why    {shorten(finding.why, 400)}")
     typer.echo(f"    {finding.run_in:<6} {finding.remedy}")
+
+
+def _tell(finding: Finding) -> str:
+    return finding.what if finding.subject == finding.check else f"{finding.subject}: {finding.what}"

@@ -79,8 +79,14 @@ def _describe_home(watch: WatchStatus) -> str | None:
 
 
 def _describe_build(watch: WatchStatus) -> str | None:
-    """For an owner to run where the sidecar may not; it builds by itself once nothing is pending."""
-    if watch.index_statement is None or watch.pending or (watch.index or "").startswith("building"):
+    """For an owner to run where the sidecar may not; it builds once there are vectors and nothing is pending."""
+    if (
+        watch.index_statement is None
+        or watch.state.startswith("broken")
+        or watch.pending
+        or not watch.embedded
+        or (watch.index or "").startswith("building")
+    ):
         return None
     return f"{watch.index_statement.replace(chr(10), ' ')};"
 

@@ -88,7 +88,7 @@ cross join lateral (
 group by r.role
 
 -- name: index
--- Wanted, due, and not there; or left invalid by a build that was interrupted.
+-- Wanted, due, and not there (without a vector it is not due); or left invalid by a build that was interrupted.
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
        case when i.state like 'invalid%' then 'the HNSW index is ' || i.state else 'there is no HNSW index: ' || i.state end as what,
        case when o.may_build then 'searches read the whole table; a running sidecar builds the index by itself when the backlog is done'
@@ -99,7 +99,8 @@ join pg_class c on c.oid = coalesce(w.companion, w.relation)
 cross join lateral (select sidecar.index_of(w) as state) i
 cross join lateral (select exists (select from sidecar.serving_roles() r(role) where pg_has_role(r.role, c.relowner, 'usage')) as may_build) o
 where w.unwatched_at is null and sidecar.structure_fault(w) is null and w.index_kind <> 'none' and i.state not like 'building%'
-  and sidecar.index_statement(w) is not null and (sidecar.count_ledger(w, false)).entries > 0
+  and sidecar.index_statement(w) is not null
+  and exists (select from sidecar.count_ledger(w, false) l where l.entries > l.empty + l.failed)
   and not exists (select from sidecar.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
 
 -- name: maintenance_work_mem
@@ -188,7 +189,7 @@ where w.unwatched_at is null and w.companion is not null and sidecar.structure_f
 
 -- name: failures
 select 'warning' as severity, format('%s.%I', f.relation, f.target) as subject,
-       format('%s rows failed: %s, such as %s: %s', f.failures, f.reason, f.example_key, left(f.example_message, 200)) as what, f.advice as why,
+       format('%s failed: %s, such as %s: %s', case f.failures when 1 then '1 row' else f.failures || ' rows' end, f.reason, f.example_key, left(f.example_message, 200)) as what, f.advice as why,
        format('select sidecar.retry(%L, %L, reason => %L);', f.relation, f.target, f.reason) as remedy, 'psql' as run_in
 from sidecar.failures_by_reason f
 

@@ -141,8 +141,19 @@ def test_a_database_that_is_not_migrated_is_told_how(
     assert checks(found) == ["migrations", "pgvector"]
     assert {"triggers", "grants"} <= {missed["check"] for missed in found["not_checked"]}
     assert found["findings"][0]["remedy"] == "sidecar migrate"
+    told = command_line("doctor").stdout
+    assert told.count("not checked") == 1, "one line for all that have the same reason"
+    assert "not checked  watches, triggers, grants, index, " in told
     command_line.succeed("migrate")
     assert examine(command_line)["findings"] == []
+
+
+def test_an_index_over_nothing_is_not_missed(db: Connection, command_line: CommandLine) -> None:
+    run(db, "update sidecar.ledger_1 set content_hash = 'failed', vector_digest = null")
+    run(db, "set sidecar.writer = 'on'; update items set e = null; reset sidecar.writer")
+    run(db, "drop index items_e_hnsw_1")
+    assert "index" not in checks(examine(command_line))
+    assert "    build   " not in command_line.succeed("status")
 
 
 def test_a_newer_schema_than_this_version_knows_is_told(db: Connection, command_line: CommandLine) -> None:
