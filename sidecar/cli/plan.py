@@ -125,7 +125,7 @@ def _print(prospect: Prospect, expected: Estimate, views_per_s: float | None, si
         "source": f"{show_size(expected.source_bytes)} (from a sample of {len(prospect.sample.sizes):,} rows)",
         "views": f"{expected.views:,}: {expected.views_per_row:.3g} a row" + _describe_sizes(prospect, sizes_read),
         "device": _describe_device(expected, views_per_s),
-        "index": f"{show_size(expected.index_bytes)}, built in about {_describe_s(expected.index_build_s)}",
+        "index": f"{show_size(expected.index_bytes)}, built in {_describe_s(expected.index_build_s)}",
         "disk": f"{show_size(expected.disk_bytes)} more: vectors {show_size(expected.vector_bytes)}, index "
         f"{show_size(expected.index_bytes)}, ledger {show_size(expected.ledger_bytes)}, row versions "
         f"{show_size(expected.rewritten_bytes)}",
@@ -141,14 +141,18 @@ def _print(prospect: Prospect, expected: Estimate, views_per_s: float | None, si
 def _describe_sizes(prospect: Prospect, sizes_read: int) -> str:
     if prospect.kind == "text":
         return ""
-    return f" (the sizes of {sizes_read} sampled pictures could be read)"
+    if sizes_read == 0:
+        return f" (as of {_USUAL_SIZE[0]} × {_USUAL_SIZE[1]}: no sampled picture's size could be read)"
+    return f" (the sizes of {sizes_read:,} sampled pictures could be read)"
 
 
 def _describe_device(expected: Estimate, views_per_s: float | None) -> str:
+    if expected.views == 0:
+        return "nothing to embed yet"
     if expected.device_s is None:
         return "unknown: no running sidecar has measured its rate yet; give --views-per-s"
-    return f"{_describe_s(expected.device_s)} at {views_per_s:,.0f} views/s"
+    return f"{_describe_s(expected.device_s)} at {views_per_s:,.3g} views/s"
 
 
 def _describe_s(seconds: float) -> str:
-    return "less than a second" if seconds < 1 else str(timedelta(seconds=round(seconds)))
+    return "less than a second" if seconds < 1 else f"about {timedelta(seconds=round(seconds))}"

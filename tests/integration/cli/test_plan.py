@@ -151,3 +151,12 @@ def test_the_size_of_a_picture_is_read_from_its_beginning(file_format: str) -> N
 
 def test_what_is_no_picture_has_no_size() -> None:
     assert read_size(b"milk, bread") is None
+
+
+def test_what_is_not_known_is_not_told_as_a_figure(db: Db, command_line: CommandLine) -> None:
+    told = command_line.succeed("plan", "products", "title")
+    assert "built in less than a second" in told
+    db.execute("delete from products")
+    told = command_line.succeed("plan", "products", "photo")
+    assert "(as of 640 × 480: no sampled picture's size could be read)" in told
+    assert "device  nothing to embed yet" in told
