@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
@@ -63,21 +62,25 @@ def _examine(url: SecretStr, listen_url: SecretStr, limits: Limits) -> Checkup:
 
 
 def _print(checkup: Checkup) -> None:
-    typer.echo(_describe(checkup.facts))
+    typer.echo(_describe(checkup))
     for finding in checkup.findings:
         _print_finding(finding)
     for reason, missed in groupby(checkup.not_checked, lambda missed: missed.reason):
         typer.echo(f"not checked  {', '.join(each.check for each in missed)}: {shorten(reason, 200)}")
     counts = Counter(finding.severity for finding in checkup.findings)
     told = ", ".join(f"{counts[s]} {s}{'s' if counts[s] > 1 else ''}" for s in _SEVERITIES if counts[s])
-    typer.echo(f"Found: {told}." if told else "Nothing found: all is well.")
+    well = "Nothing found in what this role may look at." if checkup.not_checked else "Nothing found: all is well."
+    typer.echo(f"Found: {told}." if told else well)
 
 
-def _describe(facts: Mapping[str, object]) -> str:
+def _describe(checkup: Checkup) -> str:
+    facts = checkup.facts
     pgvector = (
         f"pgvector {facts['pgvector']} in schema {facts['pgvector_schema']}" if facts["pgvector"] else "no pgvector"
     )
-    told = [f"PostgreSQL {facts['server']}", pgvector, f"schema sidecar at {facts.get('schema_revision') or 'nothing'}"]
+    is_hidden = any(missed.check == "migrations" for missed in checkup.not_checked)
+    revision = facts.get("schema_revision") or ("a revision that this role may not see" if is_hidden else "nothing")
+    told = [f"PostgreSQL {facts['server']}", pgvector, f"schema sidecar at {revision}"]
     if facts.get("pooler"):
         told.append("through a pooler in transaction mode")
     if facts.get("notified_ms") is not None:

@@ -25,6 +25,7 @@ Warn: TypeAlias = Callable[[str, str | None], None]
 """Takes a warning of Postgres's and its hint."""
 
 _CONNECT_TIMEOUT_S = 10
+_NOT_PERMITTED = "42501"
 _UNKNOWN_TABLE = {"42P01", "42602", "3F000"}  # undefined_table, invalid_name, invalid_schema_name
 
 
@@ -221,4 +222,8 @@ def translated() -> Iterator[None]:
         hint = error.diag.message_hint
         if hint is None and error.sqlstate in _UNKNOWN_TABLE:
             hint = "Name it as schema.table; a name with capitals or blanks needs double quotes inside the shell's."
+        if hint is None and error.sqlstate == _NOT_PERMITTED:
+            hint = (
+                "Connect as a role that may, as the table's owner or the installer: docs/roles.md has who may do what."
+            )
         raise StatementRejected(error.diag.message_primary or str(error), error.sqlstate, hint) from error

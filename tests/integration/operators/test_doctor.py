@@ -173,6 +173,11 @@ def test_a_reader_is_told_what_it_may_not_look_at(
     missed = {each["check"]: each["reason"] for each in found["not_checked"]}
     assert "permission denied" in missed["strangers"]
     assert f"grant pg_read_all_stats to {worker}" in missed["long_transactions"]
+    run(db, "alter table items enable trigger sidecar_1_insert")
+    first, *_, last = command_line.succeed("doctor").splitlines()
+    assert "schema sidecar at a revision that this role may not see" in first
+    assert last == "Nothing found in what this role may look at."
+    assert "HINT: Connect as a role that may, as the table's owner" in command_line.fail("pause")
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed here")
