@@ -20,7 +20,7 @@ _ALIKE = (
     "order by e.picture_embedding <=> o.picture_embedding limit 5"
 )
 _INSERT = (
-    "insert into emoji (id, emoji, name) values (20001, '🫖', 'my green teapot')",
+    "insert into emoji (id, emoji, name) values (20001, '🫖', 'my green teapot') on conflict do nothing",
     "call sidecar.wait_embedded('emoji', '{\"id\": 20001}')",
 )
 _NOTE = """
@@ -48,7 +48,7 @@ def tell_what_to_type(console: Console, service_url: str, url_file: Path, bin_di
         f'    psql "$DATABASE_URL" -c "{_ALIKE}"',
         "",
         "  a row of your own: insert it, wait for its vector, find it by its name",
-        " \\\n".join(['    psql "$DATABASE_URL"', *(f"      -c {quote(statement)}" for statement in _INSERT)])
+        " \\\n".join(['    psql "$DATABASE_URL"', *(f"      -c {_quote_sql(statement)}" for statement in _INSERT)])
         + f' \\\n      && {search} "pot of tea" --target name_embedding',
         "",
         "  a query vector over REST",
@@ -76,6 +76,12 @@ def _folder_of_sidecar() -> Path | None:
     ours = Path(sys.executable).with_name("sidecar")
     found = shutil.which("sidecar")
     return None if found and (not ours.exists() or Path(found).samefile(ours)) else ours.parent
+
+
+def _quote_sql(statement: str) -> str:
+    """For a shell, with its single quotes as they are. `statement` holds none of $, `, ! and backslash."""
+    escaped = statement.replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _search(service_url: str) -> str:
