@@ -132,6 +132,7 @@ drop function sidecar.rests_on(regtype, regtype);
 drop function sidecar.state_of_watch(integer);
 drop function sidecar.ledger_entry_of(integer, jsonb);
 drop function sidecar.newest_event_of(integer, jsonb);
+drop function sidecar.has_its_types(sidecar.watches);
 drop function sidecar.check_row_security(regclass);
 drop function sidecar.renew_grants();
 drop function sidecar.revoke_grants(regrole);

@@ -411,10 +411,22 @@ end $$;
 
 -- wait_embedded for readers: the row is looked for with their own rights and under their row-level security; ledger and
 -- events are ours to read. These take the number of a watch, not its row: what a caller makes up must not reach a statement.
-create function sidecar.newest_event_of(watch_id integer, key jsonb) returns bigint
-language sql security definer set search_path = pg_catalog, pg_temp as $$
-    select sidecar.newest_event(w, key) from sidecar.watches w where w.id = watch_id and w.unwatched_at is null;
+-- Nor a type that has taken the name of a key's, with a cast from text that its owner made.
+create function sidecar.has_its_types(w sidecar.watches) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select w.key_types = array(select format_type(a.atttypid, a.atttypmod) from pg_attribute a
+                               where a.attrelid = to_regclass(format('sidecar.events_%s', w.id)) and a.attname ~ '^k[0-9]+$'
+                               order by a.attnum);
 $$;
+
+create function sidecar.newest_event_of(watch_id integer, key jsonb) returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    w sidecar.watches;
+begin
+    select * into w from sidecar.watches x where x.id = watch_id and x.unwatched_at is null;
+    return case when sidecar.has_its_types(w) then sidecar.newest_event(w, key) end;
+end $$;
 
 create function sidecar.ledger_entry_of(watch_id integer, key jsonb, out gen bigint, out content_hash bytea)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -422,7 +434,7 @@ declare
     w sidecar.watches;
 begin
     select * into w from sidecar.watches x where x.id = watch_id and x.unwatched_at is null;
-    if found then
+    if sidecar.has_its_types(w) then
         execute format('select t.gen, t.content_hash
                         from sidecar.ledger_%s t join sidecar.watches x on x.id = $2 and t.gen > x.truncated_gen
                         where %s and t.content_hash is not null and not exists (select from sidecar.scans s

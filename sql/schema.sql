@@ -1096,6 +1096,15 @@ CREATE FUNCTION sidecar.graph_bytes(w sidecar.watches, rows bigint) RETURNS bigi
     select case w.index_kind when 'halfvec' then 2 when 'vector' then 4 end * w.dimensions * rows + 720 * rows;
 $$;
 
+CREATE FUNCTION sidecar.has_its_types(w sidecar.watches) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select w.key_types = array(select format_type(a.atttypid, a.atttypmod) from pg_attribute a
+                               where a.attrelid = to_regclass(format('sidecar.events_%s', w.id)) and a.attname ~ '^k[0-9]+$'
+                               order by a.attnum);
+$_$;
+
 CREATE FUNCTION sidecar.has_view(w sidecar.watches) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1430,7 +1439,7 @@ declare
     w sidecar.watches;
 begin
     select * into w from sidecar.watches x where x.id = watch_id and x.unwatched_at is null;
-    if found then
+    if sidecar.has_its_types(w) then
         execute format('select t.gen, t.content_hash
                         from sidecar.ledger_%s t join sidecar.watches x on x.id = $2 and t.gen > x.truncated_gen
                         where %s and t.content_hash is not null and not exists (select from sidecar.scans s
@@ -1609,11 +1618,15 @@ begin
 end $_$;
 
 CREATE FUNCTION sidecar.newest_event_of(watch_id integer, key jsonb) RETURNS bigint
-    LANGUAGE sql SECURITY DEFINER
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select sidecar.newest_event(w, key) from sidecar.watches w where w.id = watch_id and w.unwatched_at is null;
-$$;
+declare
+    w sidecar.watches;
+begin
+    select * into w from sidecar.watches x where x.id = watch_id and x.unwatched_at is null;
+    return case when sidecar.has_its_types(w) then sidecar.newest_event(w, key) end;
+end $$;
 
 CREATE FUNCTION sidecar.own_queue(watch_id integer) RETURNS void
     LANGUAGE plpgsql
@@ -3079,6 +3092,8 @@ REVOKE ALL ON FUNCTION sidecar.grant_table(w sidecar.watches) FROM PUBLIC;
 REVOKE ALL ON FUNCTION sidecar.grant_worker(role regrole) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.graph_bytes(w sidecar.watches, rows bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.has_its_types(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.has_view(w sidecar.watches) FROM PUBLIC;
 

@@ -81,3 +81,28 @@ async def test_a_key_that_became_a_domain_still_fits(stage: Stage, owner: Connec
     await run(owner, "update shop.things set title = 'b', id = 2")
     assert await run(owner, "select k1 from sidecar.events_1 order by gen") == [(1,), (2,), (1,)]
     assert await run(owner, "select * from sidecar.breakages") == []
+
+
+async def test_a_type_that_took_the_name_of_the_key_s_is_not_cast_to(stage: Stage, owner: Connection) -> None:
+    await run(owner, "set search_path = shop")
+    await run(owner, "create type mood as enum ('glad')")
+    await run(owner, "create table audit (name text)")
+    await run(owner, "grant insert on audit to public")
+    await run(owner, "create table things (id mood primary key, title text)")
+    await run(owner, "select sidecar.watch('things', 'title', dimensions => 3)")
+    await run(owner, "insert into things values ('glad', 'a')")
+    event = """sidecar.newest_event_of(1, '{"id": "glad"}')"""
+    entry = event.replace("newest_event_of", "ledger_entry_of")
+    assert await value(owner, f"select {event}") is not None
+
+    await run(owner, "alter type mood rename to former_mood")
+    await run(owner, "create type mood as enum ('glad')")
+    await run(
+        owner,
+        "create function note() returns text language sql as 'insert into shop.audit values (user) returning name'",
+    )
+    for name in ("mood", "former_mood"):  # there is no operator to compare them, so both become text
+        await run(owner, f"create function text_of({name}) returns text language sql as 'select shop.note()'")
+        await run(owner, f"create cast ({name} as text) with function text_of({name}) as implicit")
+    await run(owner, f"select {event}, {entry}")
+    assert await run(owner, "select * from audit") == []
