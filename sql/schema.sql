@@ -2581,7 +2581,10 @@ begin
     end if;
     perform sidecar.release_tables(w);
     perform sidecar.revoke_table(w);
-    if drop_target and exists (select from pg_class c where c.oid = coalesce(w.companion, w.relation)) then
+    -- A companion that was dropped before a dump may have left its number to another table.
+    if drop_target and exists (select from pg_class c where c.oid = coalesce(w.companion, w.relation))
+            and (w.companion is null or exists (select from pg_attribute a where a.attrelid = w.companion and a.attname = w.target
+                                                and a.atttypid = format('%I.vector', sidecar.vector_schema())::regtype)) then
         perform sidecar.drop_target(w);
     end if;
     perform sidecar.drop_queue(w.id, keep_ledger => is_there and not drop_target);

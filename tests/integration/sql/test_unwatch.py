@@ -103,3 +103,13 @@ def test_other_watches_of_the_table_go_on(db: Connection, watch_id: int) -> None
     run(db, "select sidecar.unwatch('items', 'e')")
     run(db, "update items set title = 'new' where id = 1")
     assert run(db, f"select k1 from sidecar.events_{other}") == [(1,)]
+
+
+def test_another_table_that_got_the_number_of_a_dropped_companion_is_not_dropped(db: Connection) -> None:
+    """A dump has the number of a table that is gone, and a restore may give it to another."""
+    run(db, "create table items (id int primary key, title text); create table others (id int primary key)")
+    run(db, "select sidecar.watch('items', 'title', target => 'e', companion => 'vectors', dimensions => 3)")
+    run(db, "drop table vectors cascade")
+    run(db, "update sidecar.watches set companion = 'others' where relation = 'items'::regclass")
+    run(db, "select sidecar.unwatch('items', 'e', drop_target => true)")
+    assert value(db, "select to_regclass('others') is not null")
