@@ -11,6 +11,8 @@ from sidecar.cli.database import open_database
 from sidecar.cli.options import DatabaseUrl, Json, OptionalTable, Table, Target
 from sidecar.cli.output import print_json
 
+_RESTING = ("paused", "waiting for", "no sidecar", "broken", "denied")
+
 
 def pause(
     table: OptionalTable = None, target: Target = None, as_json: Json = False, database_url: DatabaseUrl = None
@@ -78,12 +80,15 @@ def reembed(
     """
     with open_database(database_url) as operations:
         relation, column = operations.reembed(table, target, model)
+        state = next((watch.state for watch in operations.status(table) if watch.target == column), "")
     if as_json:
         print_json({"relation": relation, "target": column, "model": model})
     else:
         typer.echo(
             f"All rows of {relation}.{column} will be embedded again. Follow it: sidecar status {table} --follow"
         )
+        if state.startswith(_RESTING):
+            typer.echo(f"For now nothing happens. State of the watch: {state}")
 
 
 def _set_paused(table: str | None, target: str | None, paused: bool, as_json: bool, database_url: str | None) -> None:
@@ -91,6 +96,8 @@ def _set_paused(table: str | None, target: str | None, paused: bool, as_json: bo
         changed = operations.set_paused(table, target, paused=paused)
     if as_json:
         print_json({"table": table, "target": target, "paused": paused, "changed": changed})
+    elif changed == 0:
+        typer.echo(f"No watch changed: none was {'running' if paused else 'paused'}.")
     else:
         typer.echo(f"{_count(changed)} {'paused' if paused else 'resumed'}.")
 

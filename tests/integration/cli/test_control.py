@@ -30,7 +30,9 @@ def test_pause_and_resume_take_a_watch_a_table_or_all(watched: Db, command_line:
     assert command_line.succeed("pause", "products", "--target", "e") == "1 watch paused.\n"
     assert column(watched, "paused") == [True, False]
     assert command_line.succeed("pause") == "1 watch paused.\n"
+    assert command_line.succeed("pause") == "No watch changed: none was running.\n"
     assert command_line.succeed("resume", "products") == "2 watches resumed.\n"
+    assert command_line.succeed("resume") == "No watch changed: none was paused.\n"
     assert column(watched, "paused") == [False, False]
 
 
@@ -64,6 +66,11 @@ def test_reembed_starts_a_backfill_and_may_name_another_model(watched: Db, comma
     assert "All rows of products.e" in command_line.succeed("reembed", "products", "--target", "e", "--model", "new")
     assert (column(watched, "model"), column(watched, "fingerprint")) == (["new", None], [None, "old"])
     assert "has 2 watches" in command_line.fail("reembed", "products")
+
+
+def test_reembed_tells_what_keeps_it_from_beginning(watched: Db, command_line: CommandLine) -> None:
+    told = command_line.succeed("reembed", "products", "--target", "e")
+    assert "For now nothing happens. State of the watch: no sidecar is running" in told
 
 
 def test_failures_are_grouped_by_reason_with_an_example_and_what_to_do(watched: Db, command_line: CommandLine) -> None:
