@@ -92,7 +92,8 @@ class Guide:
             self._steps.tell(f"{', '.join(again)}: from an earlier demo's model, and embedded again with this one")
 
     def _tell_of_vectors(self, watches: Sequence[WatchStatus], took_s: float) -> None:
-        self._steps.tell(f"All rows embedded: {sum(watch.embedded for watch in watches):,} vectors", took_s)
+        so_far = "So far" if any(watch.pending for watch in watches) else "All rows embedded"
+        self._steps.tell(f"{so_far}: {sum(watch.embedded for watch in watches):,} vectors", took_s)
         for watch in watches:
             if watch.pending:
                 self._steps.tell(f"{watch.relation}.{watch.target} is not kept up to date: {watch.state}")
