@@ -151,7 +151,7 @@ def _describe_device(expected: Estimate, views_per_s: float | None) -> str:
         return "nothing to embed yet"
     if expected.device_s is None:
         return "unknown: no running sidecar has measured its rate yet; give --views-per-s"
-    return f"{_describe_s(expected.device_s)} at {views_per_s:,.3g} views/s"
+    return f"{_describe_s(expected.device_s)} at {views_per_s:{',.0f' if (views_per_s or 0) >= 10 else '.2g'}} views/s"
 
 
 def _describe_s(seconds: float) -> str:

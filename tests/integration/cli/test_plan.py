@@ -156,6 +156,8 @@ def test_what_is_no_picture_has_no_size() -> None:
 def test_what_is_not_known_is_not_told_as_a_figure(db: Db, command_line: CommandLine) -> None:
     told = command_line.succeed("plan", "products", "title")
     assert "built in less than a second" in told
+    assert "at 1,500 views/s" in command_line.succeed("plan", "products", "title", "--views-per-s", "1500")
+    assert "at 0.2 views/s" in command_line.succeed("plan", "products", "title", "--views-per-s", "0.2")
     db.execute("delete from products")
     told = command_line.succeed("plan", "products", "photo")
     assert "(as of 640 × 480: no sampled picture's size could be read)" in told
