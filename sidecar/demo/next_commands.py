@@ -39,6 +39,7 @@ def tell_what_to_type(console: Console, service_url: str, url_file: Path, bin_di
         "",
         "Search answers from here on, with what is embedded so far. Type next, in another terminal:",
         "",
+        "  again after every start, since Postgres takes another port each time",
         f"    {_export_command(url_file, bin_dir)}",
         "",
         "  a text finds pictures",
