@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_URL_PASSWORD = re.compile(r"(?P<user>\w[\w+.-]*://[^\s:/?#]*):(?P<secret>\S*)@")
+_URL_PASSWORD = re.compile(r"(?P<user>\w[\w+.-]*://[^\s:/?#]*):(?P<secret>(?:[^\s@/]+[ \t]+)*\S*)@")
 _NAMED_PASSWORD = re.compile(r"(?P<name>\b(?:ssl)?password\s*=\s*)(?P<secret>'[^']*'|[^\s&'\"]+)", re.IGNORECASE)
 _HUB_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{8,}")
 
@@ -13,6 +13,7 @@ def redact(text: str) -> str:
     """`text` with `***` for the passwords of connection strings and for Hugging Face tokens.
 
     A password that holds an unescaped `@` or `/` is covered too: everything up to the last `@` of the word goes.
+    So is one with unescaped blanks.
     """
     text = _URL_PASSWORD.sub(r"\g<user>:***@", text)
     text = _NAMED_PASSWORD.sub(r"\g<name>***", text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -189,6 +190,8 @@ class Settings(BaseSettings):
     @classmethod
     def _check_database_url(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
+            if re.search(r"\s", url.get_secret_value()):  # libpq refuses it too, and quotes a part of the password
+                raise ValueError("blanks in the URL")
             parts = urlsplit(url.get_secret_value())
             ports = [host.rpartition("]")[2].partition(":")[2] for host in parts.netloc.rpartition("@")[2].split(",")]
             if parts.scheme not in {"postgresql", "postgres"} or parts.fragment:

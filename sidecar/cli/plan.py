@@ -55,7 +55,8 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
 ) -> None:
     """Say what watching a table would take, and whether `watch` would refuse it, before anything starts.
 
-    Rows, bytes and picture sizes of a large table are estimated from a sample. Exit code: 3 if `watch` would refuse.
+    Rows, bytes and picture sizes of a large table are estimated from a sample. Exit code: 3 if `watch` would refuse,
+    1 if there is nothing to look at: no such table or column, or one of another type.
 
     \b
     Examples:

@@ -104,7 +104,7 @@ class Ingest:
                 await self._check_schema()
             except DatabaseError as error:
                 delay_s = backoff.next_s()
-                logger.warning("ingest waits %.1f s: %s", delay_s, error)
+                logger.warning("ingest waits %.1f s for the database: %s", delay_s, error)
                 await asyncio.sleep(delay_s)
             else:
                 return

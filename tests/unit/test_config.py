@@ -195,6 +195,7 @@ def test_urls_that_postgres_clients_take_are_taken(url: str) -> None:
         "postgresql+asyncpg://ann:s3cret@db/shop",
         "postgresql://ann:s3cret",
         "postgresql://ann:s3cret#1@db/shop",
+        "postgresql://ann:my s3cret@db/shop",
         "postgresql://ann:x@[s3cret/shop",
         "ann:s3cret@db/shop",
         "host=db password=s3cret",

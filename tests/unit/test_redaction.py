@@ -8,6 +8,8 @@ from sidecar.redaction import redact
     [
         ("postgresql://ann:s3cret@db:5432/shop", "postgresql://ann:***@db:5432/shop"),
         ("postgresql://ann:s3c@ret/x@db/shop is down", "postgresql://ann:***@db/shop is down"),
+        ("postgresql://ann:s 3 cret@db/shop is down", "postgresql://ann:***@db/shop is down"),
+        ("postgresql://db:5432/shop is down, ann@example.org knows", "postgresql://db:5432/shop is down, ann@example.org knows"),
         ("postgresql://:s3cret@db/shop", "postgresql://:***@db/shop"),
         ("host=db password=s3cret user=ann", "host=db password=*** user=ann"),
         ("host=db password = 's3 cret' user=ann", "host=db password = *** user=ann"),
