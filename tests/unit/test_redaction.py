@@ -9,7 +9,6 @@ from sidecar.redaction import redact
         ("postgresql://ann:s3cret@db:5432/shop", "postgresql://ann:***@db:5432/shop"),
         ("postgresql://ann:s3c@ret/x@db/shop is down", "postgresql://ann:***@db/shop is down"),
         ("postgresql://ann:s 3 cret@db/shop is down", "postgresql://ann:***@db/shop is down"),
-        ("postgresql://db:5432/shop is down, ann@example.org knows", "postgresql://db:5432/shop is down, ann@example.org knows"),
         ("postgresql://:s3cret@db/shop", "postgresql://:***@db/shop"),
         ("host=db password=s3cret user=ann", "host=db password=*** user=ann"),
         ("host=db password = 's3 cret' user=ann", "host=db password = *** user=ann"),
@@ -28,6 +27,7 @@ def test_secrets_are_taken_out_of_text(text: str, redacted: str) -> None:
         "postgresql://ann@db:5432/shop",
         "hf-hub:timm/ViT",
         "at 10:30 ann@example.org",
+        "postgresql://db:5432/shop is down, ann@example.org knows",
     ],
 )
 def test_text_without_secrets_stays_as_it_is(text: str) -> None:
