@@ -176,30 +176,36 @@ begin
         relation := w.relation; target := w.target; kind := w.kind; source := w.source; companion := w.companion;
         fingerprint := w.fingerprint; model := coalesce(w.encoder, w.model); watch_id := w.id;
         rows_per_s := w.rows_per_s; companion_view := w.companion_view;
-        rows := null; query := null; estimated := false;
-        if exists (select from pg_class c where c.oid = w.relation) then
-            select c.n, c.estimated into rows, estimated from sidecar.count_rows(w.relation, exact) c;
-            query := sidecar.search_statement(w);
-        end if;
-        ledger := sidecar.count_ledger(w, exact);
-        queue := sidecar.count_queue(w);
-        embedded := ledger.entries - ledger.empty - ledger.failed;
-        empty := ledger.empty; failed := ledger.failed; truncated := ledger.truncated;
-        -- A row that is neither in the ledger nor in the queue has still to be met by the backfill. Once that is over the
-        -- queue alone knows: the difference of two estimates would never come to rest.
-        unknown := case when exact and rows is not null then sidecar.count_unknown(w) end;
-        pending := case when unknown is not null then unknown + queue.updates
-            when exists (select from sidecar.scans s
-                         where s.watch_id = w.id and s.purpose in ('clear', 'backfill') and s.finished_at is null)
-                then greatest(rows - ledger.entries, queue.keys - queue.updates) + queue.updates
-            else queue.keys end;
-        estimated := estimated or ledger.estimated;
-        oldest_pending := clock_timestamp() - queue.oldest;
-        coverage := case when rows > empty then round(100.0 * least(1, embedded::numeric / (rows - empty)), 1) end;
-        lag_ms := (select round(p.lag_ms::numeric, 1) from sidecar.progress p where p.watch_id = w.id);
-        index := sidecar.index_of(w);
-        index_statement := case when rows is not null then sidecar.index_statement(w) end;
-        state := sidecar.state_of(w, pending);
+        begin
+            rows := null; query := null; estimated := false;
+            if exists (select from pg_class c where c.oid = w.relation) then
+                select c.n, c.estimated into rows, estimated from sidecar.count_rows(w.relation, exact) c;
+                query := sidecar.search_statement(w);
+            end if;
+            ledger := sidecar.count_ledger(w, exact);
+            queue := sidecar.count_queue(w);
+            embedded := ledger.entries - ledger.empty - ledger.failed;
+            empty := ledger.empty; failed := ledger.failed; truncated := ledger.truncated;
+            -- A row that is neither in the ledger nor in the queue has still to be met by the backfill. Once that is over the
+            -- queue alone knows: the difference of two estimates would never come to rest.
+            unknown := case when exact and rows is not null then sidecar.count_unknown(w) end;
+            pending := case when unknown is not null then unknown + queue.updates
+                when exists (select from sidecar.scans s
+                             where s.watch_id = w.id and s.purpose in ('clear', 'backfill') and s.finished_at is null)
+                    then greatest(rows - ledger.entries, queue.keys - queue.updates) + queue.updates
+                else queue.keys end;
+            estimated := estimated or ledger.estimated;
+            oldest_pending := clock_timestamp() - queue.oldest;
+            coverage := case when rows > empty then round(100.0 * least(1, embedded::numeric / (rows - empty)), 1) end;
+            lag_ms := (select round(p.lag_ms::numeric, 1) from sidecar.progress p where p.watch_id = w.id);
+            index := sidecar.index_of(w);
+            index_statement := case when rows is not null then sidecar.index_statement(w) end;
+            state := sidecar.state_of(w, pending);
+        exception when undefined_table or syntax_error then
+            -- A table was dropped after this statement's snapshot was taken; what is gone prints as its number.
+            raise warning 'watch % is left out: %', w.id, sqlerrm;
+            continue;
+        end;
         return next;
     end loop;
 end $$;

@@ -63,7 +63,7 @@ def load(name: str, settings: Settings) -> Encoder:
     if name == "words":
         return WordEncoder()
     if name == "slow":
-        return TimedEncoder(view_ms=300)
+        return TimedEncoder(view_ms=1000)
     if name == "fragile":
         return FragileEncoder()
     if name == "never":

@@ -34,7 +34,7 @@ def test_a_signal_ends_it_in_order_with_code_0(tmp_path: Path, number: signal.Si
 
 
 def test_requests_in_hand_are_answered_before_it_ends(tmp_path: Path) -> None:
-    with serving(tmp_path, "slow") as process, ThreadPoolExecutor() as threads:
+    with serving(tmp_path, "slow", SHUTDOWN_TIMEOUT_S="20") as process, ThreadPoolExecutor() as threads:
         process.await_ready()
         answers = [threads.submit(embed, process, f"text {number}") for number in range(3)]
         wait_until(lambda: waiting_views(process) == 2, "one request on the device and two behind it")

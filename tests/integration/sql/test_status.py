@@ -199,3 +199,13 @@ def test_status_exact_takes_one_table(db: Connection, watch_id: int) -> None:
     run(db, "select sidecar.watch('others', 'title', dimensions => 3)")
     assert value(db, "select count(*) from sidecar.status") == 2
     assert value(db, "select relation::text from sidecar.status_exact('others')") == "others"
+
+
+def test_a_watch_whose_tables_are_just_being_dropped_hides_no_other_watch(db: Connection, watch_id: int) -> None:
+    run(db, "create table others (id int primary key, title text)")
+    run(db, "select sidecar.watch('others', 'title', dimensions => 3)")
+    run(db, f"drop table sidecar.ledger_{watch_id}")
+    warnings: list[str] = []
+    db.add_notice_handler(lambda notice: warnings.append(notice.message_primary or ""))
+    assert _status(db)["relation"] == "others"
+    assert warnings == [f'watch {watch_id} is left out: relation "sidecar.ledger_{watch_id}" does not exist']
