@@ -114,7 +114,7 @@ class Sidecar:
             await self._closing.wait()
             return
         async with self._open_decoders(encoder) as decoders:
-            batcher = Batcher(encoder, _batch_settings(self._settings))
+            batcher = Batcher(encoder, _batch_settings(self._settings), self._state.telemetry)
             embedder = Embedder(encoder, batcher, decoders, ingest_decodes=self._settings.decode_processes)
             async with self.supervisor.running("batcher", batcher.run()), self._ingesting(embedder, encoder):
                 self._state.batcher, self._state.opened = batcher, Serving(embedder, model)
@@ -157,7 +157,7 @@ class Sidecar:
         if not self._state.ingests:
             yield
             return
-        self._ingest = Ingest(self._settings, embedder, encoder)
+        self._ingest = Ingest(self._settings, embedder, encoder, self._state.telemetry)
         async with self.supervisor.running("ingest", self._ingest.run()) as task:
             try:
                 yield

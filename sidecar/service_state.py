@@ -12,8 +12,8 @@ from sidecar.http.service import LaneDepth, NotReady, ReadWatches, RequestLimits
 from sidecar.postgres.database import Database
 from sidecar.postgres.status import read_status
 from sidecar.supervisor import Supervisor
+from sidecar.telemetry.telemetry import Telemetry
 
-_MAX_BATCH_IMAGES = 32
 _LOADING_RETRY_S = 5.0
 
 
@@ -30,6 +30,7 @@ class ServiceState:
         self.loaded: ServedModel | None = None
         self.unfit: str | None = None
         self.opened: Serving | None = None
+        self.telemetry = Telemetry()
         self._settings = settings
         self._supervisor = supervisor
 
@@ -45,7 +46,7 @@ class ServiceState:
             max_batch_texts=self._settings.max_batch_texts,
             max_text_chars=self._settings.max_text_chars,
             max_image_bytes=self._settings.max_image_bytes,
-            max_batch_images=_MAX_BATCH_IMAGES,
+            max_batch_images=self._settings.max_batch_images,
             timeout_s=self._settings.request_timeout_s,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from sidecar.errors import ConfigurationError
 
 MIB = 1024 * 1024
 _MAX_TILES = 8  # of a panorama; five crops are cut from each, at each factor
+_KEYS = "keys of 16 or more characters, each with its scopes before it if not all are meant, such as embed+search:KEY"
 _DATABASE_URL: JsonDict = {
     "allowed": "a URL such as postgresql://user:password@host:5432/database, without +driver, special characters as %XX"
 }
@@ -85,9 +87,9 @@ class Settings(BaseSettings):
     """The least important messages to log."""
     log_format: str = Field(
         default="%(asctime)s | %(levelname)s | %(name)s | %(message)s",
-        json_schema_extra={"allowed": "a format of Python's logging, such as %(levelname)s %(message)s"},
+        json_schema_extra={"allowed": "json, or a format of Python's logging, such as %(levelname)s %(message)s"},
     )
-    """Layout of a log line."""
+    """Layout of a log line; `json` for one JSON object a line."""
 
     database_url: SecretStr | None = Field(default=None, json_schema_extra=_DATABASE_URL)
     """The database to watch. Unset: REST only."""
@@ -146,8 +148,68 @@ class Settings(BaseSettings):
     """Views of requests that may wait."""
     ingest_queue_views: int = Field(default=1024, ge=1, le=1_000_000)
     """Views of rows that may wait."""
+    max_batch_images: int = Field(default=32, ge=1, le=4096)
+    """Pictures in one request, at most."""
+    max_uploads_bytes: int = Field(default=512 * MIB, ge=MIB, le=1024 * 1024 * MIB)
+    """Bodies of all requests that are in memory at a time, together."""
+    query_cache_bytes: int = Field(default=32 * MIB, ge=0, le=65_536 * MIB)
+    """Memory for the vectors of recent query texts. `0`: none are kept."""
 
-    @field_validator("model_precision", "matmul_precision", "cuda_device", mode="before")
+    rerank: Literal["off", "first_use", "start"] = "first_use"
+    """When the reranking model is loaded. `off`: never, the rerank endpoints answer 404."""
+    rerank_model_id: str = Field(default="cross-encoder/ms-marco-MiniLM-L6-v2", min_length=1)
+    """The cross-encoder: a name on Hugging Face, or `local-dir:/path`."""
+    rerank_max_tokens: int = Field(default=512, ge=16, le=32_768)
+    """Tokens of query and document that the cross-encoder reads; the rest has no part in the score."""
+    rerank_queue_pairs: int = Field(default=1024, ge=1, le=1_000_000)
+    """Pairs of query and document that may wait for the cross-encoder."""
+    rerank_min_share: float = Field(default=0.2, ge=0, le=0.9)
+    """Part of the device's time that reranking gets however many queries there are."""
+    max_rerank_documents: int = Field(default=1000, ge=1, le=100_000)
+    """Documents in one rerank request, at most."""
+    max_search_rows: int = Field(default=1000, ge=1, le=100_000)
+    """Rows that one search may ask for."""
+
+    api_keys: SecretStr | None = Field(default=None, json_schema_extra={"allowed": _KEYS})
+    """Keys that open the service, separated by commas: several, so that one can be replaced by another."""
+    api_keys_file: Path | None = Field(
+        default=None, json_schema_extra={"allowed": "the path of a file, one key a line"}
+    )
+    """More keys, one a line; read again when the file changes."""
+    allow_anonymous: bool = False
+    """Serve other machines without any key. Without keys and without this, only loopback is served."""
+    cors_allow_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), json_schema_extra={"allowed": "origins such as https://app.example.com, separated by commas, or *"}
+    )
+    """Web pages that may call the service from a browser. Unset: none."""
+    allow_image_urls: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        json_schema_extra={"allowed": "hosts such as images.example.com or *.example.com, separated by commas"},
+    )
+    """Hosts that pictures may be fetched from, over HTTPS. Unset: requests carry their pictures."""
+    image_url_timeout_s: float = Field(default=5.0, ge=0.1, le=60)
+    """Longest time to fetch one picture."""
+
+    otel_exporter_otlp_endpoint: str | None = Field(
+        default=None, pattern=r"^https?://\S+$", json_schema_extra={"allowed": "a URL such as http://collector:4318"}
+    )
+    """Collector that traces are sent to, over OTLP/HTTP. Unset: no traces."""
+    otel_exporter_otlp_headers: SecretStr | None = Field(
+        default=None, json_schema_extra={"allowed": "name=value pairs, separated by commas"}
+    )
+    """Headers for the collector, such as its key."""
+    otel_service_name: str = Field(default="sidecar", min_length=1)
+    """Name of the service in traces."""
+    otel_traces_sampler_arg: float = Field(default=1.0, ge=0, le=1)
+    """Part of the traces that begin here and are kept; the rest follow their caller's decision."""
+    slo_query_p95_ms: float = Field(default=250.0, gt=0, le=600_000)
+    """Objective: 95 % of the queries are answered within this time."""
+    slo_lag_p95_s: float = Field(default=10.0, gt=0, le=604_800)
+    """Objective: 95 % of the changed rows have their vector within this time after their change."""
+    slo_availability: float = Field(default=0.999, ge=0.5, lt=1)
+    """Objective: the part of the requests that are answered, neither refused as overload nor failed."""
+
+    @field_validator("model_precision", "matmul_precision", "cuda_device", "rerank", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
@@ -169,9 +231,16 @@ class Settings(BaseSettings):
             raise ValueError("out of range")
         return factors
 
+    @field_validator("cors_allow_origins", "allow_image_urls", mode="before")
+    @classmethod
+    def _split_names(cls, value: Any) -> Any:
+        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
     @field_validator("log_format")
     @classmethod
     def _check_log_format(cls, log_format: str) -> str:
+        if log_format.lower() == "json":
+            return "json"
         record = logging.LogRecord("sidecar", logging.INFO, __file__, 1, "message", None, None)
         try:
             logging.Formatter(log_format).format(record)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.batching.encoder import PreparedText
+from sidecar.batching.encoder import PairScale, PreparedText
 
 CONTEXT_LENGTH = 64
 
@@ -26,6 +26,7 @@ class HashEncoder:
         self.dimensions = dimensions
         self.view_size = view_size
         self.fingerprint = f"{model_id}-{dimensions}-{view_size}"
+        self.pair_scale: PairScale | None = PairScale(scale=100.0, bias=-10.0)
         self.calls: list[int] = []
 
     def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:

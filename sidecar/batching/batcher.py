@@ -50,12 +50,14 @@ from sidecar.batching.lane_queues import BatchSettings, LaneQueues
 from sidecar.batching.micro_batch import Outcome
 from sidecar.errors import DeviceError, Overloaded
 from sidecar.pictures.picture import DecodedPicture
+from sidecar.telemetry.telemetry import Telemetry
 
 
 class Batcher:
     """Encodes texts and pictures of many callers on one device. `run` must be running for anything to be answered."""
 
-    def __init__(self, encoder: Encoder, settings: BatchSettings) -> None:
+    def __init__(self, encoder: Encoder, settings: BatchSettings, telemetry: Telemetry | None = None) -> None:
+        self.telemetry = telemetry or Telemetry()
         self._encoder = encoder
         self._queues = LaneQueues(settings)
         self._changed = threading.Condition()  # guards the queues, which the device thread takes from

@@ -22,6 +22,17 @@ class PreparedText:
     blank: bool
 
 
+@dataclass(frozen=True, slots=True)
+class PairScale:
+    """sigmoid(scale · cosine + bias) is the probability that a text and a picture belong together, as trained.
+
+    Zhai et al., Sigmoid Loss for Language Image Pre-Training, 2023. `scale` is the exponential of the stored number.
+    """
+
+    scale: float
+    bias: float
+
+
 class Encoder(Protocol):
     """A model. `encode_*` are called by one thread only; `prepare_texts` may be called by any thread."""
 
@@ -39,6 +50,11 @@ class Encoder(Protocol):
     @property
     def view_size(self) -> int:
         """Side in pixels of the square views that `encode_views` takes."""
+        ...
+
+    @property
+    def pair_scale(self) -> PairScale | None:
+        """None for a model that was not trained with a sigmoid."""
         ...
 
     def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]: ...

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from sidecar.batching.embedder import Embedded, Embedder
 from sidecar.batching.lane import Lane
 from sidecar.errors import PictureRejected, TextRejected
-from sidecar.http.answers import answer_many, answer_one
-from sidecar.http.error_table import error_response
-from sidecar.http.files import read_file, read_files
+from sidecar.http.answers import EmbeddingAnswer, EmbeddingsAnswer, answer_many, answer_one
+from sidecar.http.files import FileForm, FilesForm, read_file, read_files
+from sidecar.http.operation import Endpoint, MediaType, Operation, Scope
 from sidecar.http.patience import work_while_connected
 from sidecar.http.service import Service
-from sidecar.http.texts import read_text, read_texts
+from sidecar.http.texts import TextBody, TextsBody, read_text, read_texts
 
 # Pictures of one request that are worked on at once: enough to decode one while another is encoded.
 _PICTURES_AT_ONCE = 4
@@ -29,14 +29,15 @@ class EmbeddingEndpoints:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def routes(self) -> list[Route]:
-        endpoints = {
-            "/embed/text": self.embed_text,
-            "/embed/text/batch": self.embed_texts,
-            "/embed/image": self.embed_image,
-            "/embed/image/batch": self.embed_images,
-        }
-        return [Route(path, self._with_deadline(endpoint), methods=["POST"]) for path, endpoint in endpoints.items()]
+    def operations(self) -> list[Operation]:
+        return [
+            self._operation("/embed/text", self.embed_text, "The vector of a text", TextBody, EmbeddingAnswer),
+            self._operation("/embed/text/batch", self.embed_texts, "Vectors of texts", TextsBody, EmbeddingsAnswer),
+            self._operation("/embed/image", self.embed_image, "The vector of a picture", FileForm, EmbeddingAnswer),
+            self._operation(
+                "/embed/image/batch", self.embed_images, "Vectors of pictures", FilesForm, EmbeddingsAnswer
+            ),
+        ]
 
     async def embed_text(self, request: Request) -> Response:
         serving = self._service.serving
@@ -63,23 +64,12 @@ class EmbeddingEndpoints:
         embedded = await work_while_connected(request, _embed_pictures(serving.embedder, images))
         return answer_many(embedded, serving.model)
 
-    def _with_deadline(
-        self, endpoint: Callable[[Request], Awaitable[Response]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        timeout_s = self._service.limits.timeout_s
-
-        async def answer_in_time(request: Request) -> Response:
-            deadline = asyncio.timeout(timeout_s)
-            try:
-                async with deadline:
-                    return await endpoint(request)
-            except TimeoutError:
-                if not deadline.expired():
-                    raise
-                message = f"No answer within {timeout_s:g} s (REQUEST_TIMEOUT_S). Try again, or send less at once."
-                return error_response(504, "timeout", message)
-
-        return answer_in_time
+    @staticmethod
+    def _operation(
+        path: str, endpoint: Endpoint, summary: str, request: type[BaseModel], response: type[BaseModel]
+    ) -> Operation:
+        media = MediaType.FORM if request in {FileForm, FilesForm} else MediaType.JSON
+        return Operation("POST", path, endpoint, summary, Scope.EMBED, response, request, media, errors=(429, 503, 504))
 
 
 def _accepted(answer: Embedded | TextRejected, param: str) -> Embedded:

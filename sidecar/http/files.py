@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from pydantic import BaseModel, Field, WithJsonSchema
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
@@ -19,6 +20,21 @@ if TYPE_CHECKING:  # it does not exist at run time
 
 _FIELD = b"file"
 _EXAMPLE = "curl -F file=@photo.jpg"
+
+
+_Binary = Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]
+
+
+class FileForm(BaseModel):
+    """A form with one picture. Says what the parser below reads, which keeps bounds while the body arrives."""
+
+    file: _Binary
+
+
+class FilesForm(BaseModel):
+    """A form with several pictures, each a field of that name."""
+
+    file: list[_Binary] = Field(min_length=1)
 
 
 async def read_file(request: Request, limits: RequestLimits) -> bytes:

@@ -10,11 +10,11 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 import sidecar
 from sidecar.errors import DatabaseError
 from sidecar.http.json_response import JsonResponse
+from sidecar.http.operation import Operation, Scope
 from sidecar.http.service import NotReady, Service
 
 _READ_WATCHES_TIMEOUT_S = 5.0
@@ -27,12 +27,21 @@ class HealthEndpoints:
         self._service = service
         self._started_at = time.monotonic()
 
-    def routes(self) -> list[Route]:
+    def operations(self) -> list[Operation]:
         return [
-            Route("/healthz", self.healthz),
-            Route("/livez", self.livez),
-            Route("/readyz", self.readyz),
-            Route("/status", self.status),
+            Operation("GET", "/healthz", self.healthz, "What the process is and does", None, None, deadline=False),
+            Operation("GET", "/livez", self.livez, "Whether the process lives", None, None, deadline=False),
+            Operation(
+                "GET",
+                "/readyz",
+                self.readyz,
+                "Whether queries can be embedded",
+                None,
+                None,
+                deadline=False,
+                errors=(503,),
+            ),
+            Operation("GET", "/status", self.status, "Model, lanes and watches", Scope.ADMIN, None, deadline=False),
         ]
 
     async def healthz(self, _request: Request) -> Response:

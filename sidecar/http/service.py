@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 
 from sidecar.batching.embedder import Embedder
 from sidecar.errors import SidecarError
+from sidecar.telemetry.telemetry import Telemetry
 
 
 class NotReady(SidecarError):
@@ -64,6 +65,9 @@ ReadWatches: TypeAlias = Callable[[], Awaitable[Sequence[object]]]
 class Service(Protocol):
     @property
     def limits(self) -> RequestLimits: ...
+
+    @property
+    def telemetry(self) -> Telemetry: ...
 
     @property
     def serving(self) -> Serving:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
-import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from sidecar.errors import InputError
-from sidecar.http.body import body_chunks, require_content_type
+from sidecar.http.json_body import read_json
 from sidecar.http.service import RequestLimits
-
-_EXAMPLE = "curl -H 'Content-Type: application/json' -d '{\"text\": \"a red bicycle\"}'"
 
 
 class TextBody(BaseModel):
@@ -32,49 +28,18 @@ class TextsBody(BaseModel):
 
 async def read_text(request: Request, limits: RequestLimits) -> str:
     """Raises InputError for a body that is not `{"text": …}` with a text worth embedding."""
-    text = (await _read(request, TextBody, limits)).text
-    _check_text(text, "text", limits)
+    text = (await read_json(request, TextBody, limits)).text
+    check_text(text, "text", limits)
     return text
 
 
 async def read_texts(request: Request, limits: RequestLimits) -> list[str]:
     """Raises InputError for a body that is not `{"texts": […]}`, naming the text that is wrong as `texts[2]`."""
-    texts = (await _read(request, TextsBody, limits)).texts
+    texts = (await read_json(request, TextsBody, limits)).texts
     _check_count(texts, limits)
     for index, text in enumerate(texts):
-        _check_text(text, f"texts[{index}]", limits)
+        check_text(text, f"texts[{index}]", limits)
     return texts
-
-
-Body = TypeVar("Body", bound=BaseModel)
-
-
-async def _read(request: Request, model: type[Body], limits: RequestLimits) -> Body:
-    require_content_type(request, "application/json", _EXAMPLE)
-    body = b"".join([chunk async for chunk in body_chunks(request, limits.max_body_bytes)])
-    try:
-        return model.model_validate(orjson.loads(body))
-    except orjson.JSONDecodeError as error:
-        raise InputError("invalid_json", f"The body is not JSON: {error}") from error
-    except ValidationError as error:
-        raise _explain(error) from error
-
-
-def _explain(error: ValidationError) -> InputError:
-    """The first thing that is wrong, in the words of the request."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    field, *indexes = first["loc"] or ("",)
-    param = f"{field}{''.join(f'[{index}]' for index in indexes)}" or None
-    if first["type"] == "missing":
-        return InputError("missing_field", f"The body has no field `{param}`.", param)
-    expected = {"string_type": "a string", "list_type": "a list of strings"}.get(first["type"], "an object")
-    subject = f"`{param}`" if param else "The body"
-    return InputError("wrong_type", f"{subject} must be {expected}, not {_type_name(first['input'])}.", param)
-
-
-def _type_name(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")
 
 
 def _check_count(texts: Sequence[str], limits: RequestLimits) -> None:
@@ -85,7 +50,8 @@ def _check_count(texts: Sequence[str], limits: RequestLimits) -> None:
         raise InputError("too_many_texts", message, "texts")
 
 
-def _check_text(text: str, param: str, limits: RequestLimits) -> None:
+def check_text(text: str, param: str, limits: RequestLimits) -> None:
+    """Raises InputError for a text that nobody can embed, naming it as `param`."""
     if not text.strip():
         raise InputError("empty_text", f"`{param}` is empty; there is nothing to embed.", param)
     if len(text) > limits.max_text_chars:

@@ -13,6 +13,7 @@ from sidecar.ingest.progress import Progress
 from sidecar.postgres.database import Database
 from sidecar.postgres.presence import Identity
 from sidecar.settings import Settings
+from sidecar.telemetry.telemetry import Telemetry
 
 ROW_WAITS = 2  # of the pool's 8 connections
 
@@ -31,6 +32,7 @@ class Context:
     identity: Identity
     catalogue: Catalogue
     progress: Progress
+    telemetry: Telemetry
     table_locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     in_hand: KeysInHand = field(default_factory=KeysInHand)
     row_waits: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ROW_WAITS))

@@ -34,6 +34,7 @@ from sidecar.postgres.migrations import head_revision
 from sidecar.postgres.presence import Identity, can_notify, forget, mark_asleep
 from sidecar.postgres.queries import statement
 from sidecar.settings import Settings
+from sidecar.telemetry.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -41,14 +42,18 @@ logger = logging.getLogger(__name__)
 class Ingest:
     """One per process. `database_url` must be set in the settings."""
 
-    def __init__(self, settings: Settings, embedder: Embedder, encoder: Encoder) -> None:
+    def __init__(
+        self, settings: Settings, embedder: Embedder, encoder: Encoder, telemetry: Telemetry | None = None
+    ) -> None:
         if settings.database_url is None:
             raise ValueError("ingest needs DATABASE_URL")
         self._settings = settings
         self._database = Database(settings.database_url, settings.listen_database_url)
         identity = Identity(uuid4(), encoder.model_id, encoder.fingerprint, encoder.dimensions)
         catalogue = Catalogue(self._database, identity)
-        self._context = Context(settings, self._database, embedder, identity, catalogue, Progress())
+        self._context = Context(
+            settings, self._database, embedder, identity, catalogue, Progress(), telemetry or Telemetry()
+        )
         self._notifies = True
         self._listener: Listener | None = None
         self._stop = asyncio.Event()

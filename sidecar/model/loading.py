@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ import open_clip
 import torch
 from safetensors import SafetensorError
 
+from sidecar.batching.encoder import PairScale
 from sidecar.config import Settings
 from sidecar.errors import ModelError
 from sidecar.model.checkpoint import Checkpoint, find_checkpoint
@@ -60,12 +62,18 @@ def load_encoder_on(compute: ComputeDevice, settings: Settings) -> SiglipEncoder
         probe_token_ids=[text.token_ids.tolist() for text in tokenizer.prepare(FINGERPRINT_TEXTS)],
     )
     dimensions = int(checkpoint.model_cfg["embed_dim"])
-    identity = ModelIdentity(settings.vision_model_id, space.fingerprint(), dimensions, view_size)
+    identity = ModelIdentity(settings.vision_model_id, space.fingerprint(), dimensions, view_size, _pair_scale(towers))
     encoder = SiglipEncoder(towers, tokenizer, preprocessing, identity, compute)
     taken_s = time.monotonic() - started
     where = f"{encoder.device_name} in {encoder.precision}"
     logger.info("Loaded %s as %s on %s, %.1f s", encoder.model_id, encoder.fingerprint, where, taken_s)
     return encoder
+
+
+def _pair_scale(towers: torch.nn.Module) -> PairScale | None:
+    """open_clip keeps the logarithm of the scale; a model trained with a softmax has no bias."""
+    scale, bias = getattr(towers, "logit_scale", None), getattr(towers, "logit_bias", None)
+    return None if scale is None or bias is None else PairScale(math.exp(float(scale)), float(bias))
 
 
 def _digest(checkpoint: Checkpoint) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sidecar.batching.encoder import PreparedText
+from sidecar.batching.encoder import PairScale, PreparedText
 from sidecar.errors import DeviceError, DeviceOutOfMemory
 from sidecar.model.device import ComputeDevice
 from sidecar.model.precision import Precision
@@ -37,6 +37,7 @@ class ModelIdentity:
     fingerprint: str
     dimensions: int
     view_size: int
+    pair_scale: PairScale | None = None
 
 
 class SiglipEncoder:
@@ -73,6 +74,11 @@ class SiglipEncoder:
     @property
     def view_size(self) -> int:
         return self._identity.view_size
+
+    @property
+    def pair_scale(self) -> PairScale | None:
+        """As the model was trained; None for one that was not trained with a sigmoid."""
+        return self._identity.pair_scale
 
     @property
     def precision(self) -> Precision:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.batching.encoder import PreparedText
+from sidecar.batching.encoder import PairScale, PreparedText
 from sidecar.pictures.picture import DecodedPicture
 
 DIMENSIONS = 300
@@ -47,6 +47,7 @@ class GatedEncoder:
     fingerprint = "gated"
     dimensions = DIMENSIONS
     view_size = 2
+    pair_scale: PairScale | None = None
 
     def __init__(self, fault: Callable[[list[int]], Exception | None] = lambda _labels: None) -> None:
         self.seen: list[MicroBatchShown] = []

@@ -1,0 +1,2 @@
+-- Columns that a watch shows to searches over REST.
+select 1;
