@@ -8,6 +8,7 @@ from functools import partial
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.lane import Lane
 from sidecar.config import Settings
+from sidecar.http.images import ImageSources
 from sidecar.http.service import LaneDepth, NotReady, ReadWatches, RequestLimits, ServedModel, Serving
 from sidecar.postgres.database import Database
 from sidecar.postgres.status import read_status
@@ -31,6 +32,7 @@ class ServiceState:
         self.unfit: str | None = None
         self.opened: Serving | None = None
         self.telemetry = Telemetry()
+        self.images = ImageSources(settings.max_image_bytes)
         self._settings = settings
         self._supervisor = supervisor
 

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 
 from sidecar.batching.embedder import Embedder
 from sidecar.errors import SidecarError
+from sidecar.http.images import ImageSources
 from sidecar.telemetry.telemetry import Telemetry
 
 
@@ -68,6 +69,11 @@ class Service(Protocol):
 
     @property
     def telemetry(self) -> Telemetry: ...
+
+    @property
+    def images(self) -> ImageSources:
+        """Where the pictures of JSON requests come from."""
+        ...
 
     @property
     def serving(self) -> Serving:
