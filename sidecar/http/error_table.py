@@ -23,6 +23,7 @@ _DEVICE_RETRY_S = 1.0
 _STATUS_OF_INPUT_ERROR = {
     "invalid_json": 400,
     "invalid_multipart": 400,
+    "model_not_found": 404,
     "body_too_large": 413,
     "too_many_bytes": 413,
     "unsupported_media_type": 415,
