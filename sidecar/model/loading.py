@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import open_clip
 import torch
+from open_clip.factory import load_state_dict
 from safetensors import SafetensorError
 
 from sidecar.batching.encoder import PairScale
@@ -50,7 +52,7 @@ def load_encoder_on(compute: ComputeDevice, settings: Settings) -> SiglipEncoder
     checkpoint = find_checkpoint(settings.vision_model_id, token)
     preprocessing = read_preprocessing(checkpoint.model_cfg, checkpoint.preprocess_cfg)
     tokenizer = load_tokenizer(checkpoint)
-    weights_digest = _digest(checkpoint)
+    weights_digest, pair_scale = _read_weights(checkpoint)
     towers = _load_towers(checkpoint, compute, settings.vision_size)
     view_size = _view_size(towers)
     space = VectorSpace(
@@ -62,7 +64,7 @@ def load_encoder_on(compute: ComputeDevice, settings: Settings) -> SiglipEncoder
         probe_token_ids=[text.token_ids.tolist() for text in tokenizer.prepare(FINGERPRINT_TEXTS)],
     )
     dimensions = int(checkpoint.model_cfg["embed_dim"])
-    identity = ModelIdentity(settings.vision_model_id, space.fingerprint(), dimensions, view_size, _pair_scale(towers))
+    identity = ModelIdentity(settings.vision_model_id, space.fingerprint(), dimensions, view_size, pair_scale)
     encoder = SiglipEncoder(towers, tokenizer, preprocessing, identity, compute)
     taken_s = time.monotonic() - started
     where = f"{encoder.device_name} in {encoder.precision}"
@@ -70,17 +72,24 @@ def load_encoder_on(compute: ComputeDevice, settings: Settings) -> SiglipEncoder
     return encoder
 
 
-def _pair_scale(towers: torch.nn.Module) -> PairScale | None:
-    """open_clip keeps the logarithm of the scale; a model trained with a softmax has no bias."""
-    scale, bias = getattr(towers, "logit_scale", None), getattr(towers, "logit_bias", None)
-    return None if scale is None or bias is None else PairScale(math.exp(float(scale)), float(bias))
-
-
-def _digest(checkpoint: Checkpoint) -> str:
+def _read_weights(checkpoint: Checkpoint) -> tuple[str, PairScale | None]:
+    """The digest of the weights file, and the scale and bias in it."""
     try:
-        return digest_weights(checkpoint.weights)
+        tensors = load_state_dict(str(checkpoint.weights))
+        return digest_weights(tensors), _pair_scale(tensors, checkpoint.model_cfg)
     except _LOADING_ERRORS as error:
         raise ModelError(f"{checkpoint.weights} cannot be read: {error}; is it damaged or cut off?") from error
+
+
+def _pair_scale(tensors: Mapping[str, torch.Tensor], model_cfg: Mapping[str, Any]) -> PairScale | None:
+    """As stored: in bf16, as the model may have been loaded, a scale of 117 would be off by one.
+
+    open_clip keeps the logarithm of the scale. A model trained with a softmax has no bias.
+    """
+    if "logit_scale" not in tensors or model_cfg.get("init_logit_bias") is None:
+        return None
+    bias = tensors.get("logit_bias")  # open_clip takes 0 where it is not stored
+    return PairScale(math.exp(float(tensors["logit_scale"])), 0.0 if bias is None else float(bias))
 
 
 def _load_towers(checkpoint: Checkpoint, compute: ComputeDevice, vision_size: int | None) -> Any:

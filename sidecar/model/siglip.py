@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,13 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from sidecar.batching.encoder import PairScale, PreparedText
-from sidecar.errors import DeviceError, DeviceOutOfMemory
+from sidecar.errors import DeviceError
 from sidecar.model.device import ComputeDevice
+from sidecar.model.device_faults import DEVICE_FAULTS, translate_fault
 from sidecar.model.precision import Precision
 from sidecar.model.preprocessing import Preprocessing
 from sidecar.model.tokens import TextTokenizer
-
-_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 
 class Towers(Protocol):
@@ -127,8 +125,8 @@ class SiglipEncoder:
                 # In fp32: with 8 bits the lengths would be off by a part in 200.
                 unit = torch.nn.functional.normalize(run_tower().to(torch.float32), dim=-1)
                 vectors: NDArray[np.float32] = unit.cpu().numpy()
-        except (RuntimeError, AssertionError) as error:
-            raise _translate(error) from error
+        except DEVICE_FAULTS as error:
+            raise translate_fault(error) from error
         lengths = np.linalg.norm(vectors, axis=1)
         if not (np.abs(lengths - 1.0) < 1e-3).all():
             raise DeviceError(f"{self.device_name} computed vectors that are not finite or have no direction")
@@ -136,14 +134,3 @@ class SiglipEncoder:
 
     def _no_vectors(self) -> NDArray[np.float32]:
         return np.empty((0, self.dimensions), dtype=np.float32)
-
-
-def _translate(error: RuntimeError | AssertionError) -> DeviceError:
-    message = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if isinstance(error, torch.OutOfMemoryError) or any(sign in str(error).lower() for sign in _OUT_OF_MEMORY):
-        # The traceback would keep this batch's tensors alive while a smaller one is tried.
-        traceback.clear_frames(error.__traceback__)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return DeviceOutOfMemory(message)
-    return DeviceError(message)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from sidecar.config import load_settings
 from sidecar.errors import ConfigurationError, ModelError
@@ -14,7 +16,7 @@ from sidecar.model.checkpoint import find_checkpoint
 from sidecar.model.loading import load_encoder
 from sidecar.model.probes import draw_probe_views
 from sidecar.model.siglip import SiglipEncoder
-from tests.model.variants import WEIGHTS_NAME, copy_model, edit_config, load_on_cpu, settings_for
+from tests.model.variants import WEIGHTS_NAME, copy_model, edit_config, edit_weights, load_on_cpu, settings_for
 
 
 def remove_weights(directory: Path) -> None:
@@ -113,6 +115,28 @@ def test_a_single_weights_file_of_any_name_is_taken(
     copy_model(tiny_model, tmp_path)
     (tmp_path / WEIGHTS_NAME).rename(tmp_path / "epoch_30.safetensors")
     assert load_on_cpu(tmp_path).fingerprint == tiny_encoder.fingerprint
+
+
+def test_scale_and_bias_of_a_pair_are_those_that_are_stored_in_every_precision(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    copy_model(tiny_model, tmp_path)
+    edit_weights(tmp_path, "logit_scale", lambda _: torch.tensor(4.7654, dtype=torch.float32))
+    edit_weights(tmp_path, "logit_bias", lambda _: torch.tensor(-12.9317, dtype=torch.float32))
+    for precision in ("fp32", "bf16"):
+        scale = load_on_cpu(tmp_path, precision).pair_scale
+        assert scale is not None
+        assert scale.scale == pytest.approx(math.exp(4.7654), rel=1e-6)
+        assert scale.bias == pytest.approx(-12.9317, rel=1e-6)
+
+
+def test_a_model_trained_with_a_softmax_has_no_scale_and_bias(tiny_model: Path, tmp_path: Path) -> None:
+    copy_model(tiny_model, tmp_path)
+    edit_config(tmp_path, lambda config: config["model_cfg"].pop("init_logit_bias"))
+    state = load_file(tmp_path / WEIGHTS_NAME)
+    del state["logit_bias"]
+    save_file(state, tmp_path / WEIGHTS_NAME)
+    assert load_on_cpu(tmp_path).pair_scale is None
 
 
 def test_dropout_is_off(tiny_model: Path, tiny_encoder: SiglipEncoder, tmp_path: Path) -> None:
