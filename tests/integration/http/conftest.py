@@ -34,7 +34,7 @@ def serving() -> Serving:
         transport = httpx.ASGITransport(app)
         async with (
             app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://sidecar") as client,
+            httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:9000") as client,
         ):
             if await_ready:
                 await wait_until_async(lambda: is_ready(client), "/readyz")

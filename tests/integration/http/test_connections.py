@@ -13,7 +13,7 @@ from tests.integration.http.blocking_encoder import BlockingEncoder
 from tests.integration.http.live_server import live_server
 from tests.waiting import wait_until_async
 
-REQUEST = b"POST /embed/text HTTP/1.1\r\nHost: sidecar\r\nContent-Type: application/json\r\n"
+REQUEST = b"POST /embed/text HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 PATIENCE_S = 10
 
 
