@@ -1,34 +1,113 @@
-"""OpenTelemetry traces: a span per stage, a span per micro-batch, linked to those it carries."""
+"""What the parts say for traces. `Traces` makes none and imports nothing of OpenTelemetry; `open_traces` decides.
+
+request ─┬─ prepare, decode, database …     stages: children of what is around them
+         ├─ queue                           from entering the lane until its micro-batch began
+         └─ device ──link──► micro-batch    the time on the device, shared with others
+batch  ──┬─ claim, read, …                  a claimed batch of rows: a trace of its own, with its watch
+         └─ as above
+micro-batch ──links──► all that it carries  a trace of its own
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TypeAlias
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
-from opentelemetry.trace import INVALID_SPAN, NoOpTracer, SpanContext, Tracer, get_current_span
-from opentelemetry.util.types import AttributeValue
+from sidecar.settings import Settings
 
-TraceContext: TypeAlias = SpanContext
+if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
+
+    from sidecar.telemetry.telemetry import MicroBatchReport
+
+AttributeValue: TypeAlias = str | bool | int | float
+Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceContext:
+    """Where work stands in its trace. `watch`: whose rows it is for; None for requests."""
+
+    span: SpanContext
+    watch: str | None = None
+
+
+# Follows the work into the tasks and threads that asyncio starts for it.
+current_trace: ContextVar[TraceContext | None] = ContextVar("sidecar_current_trace", default=None)
+
+
+def current_ids() -> tuple[str, str] | None:
+    """The trace and the span that this task works for, in hexadecimal; None outside of any, and without traces."""
+    context = current_trace.get()
+    return None if context is None else (f"{context.span.trace_id:032x}", f"{context.span.span_id:016x}")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """Of an HTTP request, as ASGI gives it; `path` is without the query string."""
+
+    method: str
+    path: str
+    scheme: str
+    headers: Headers
+
+
+class RequestSpan:
+    """The span of a request while it is answered. This one is of no trace."""
+
+    def answer(self, status: int, route: str | None) -> None:
+        """Once the status is known. `route` is a path as in the documentation, None for one that is unknown."""
+
+    @property
+    def response_headers(self) -> Headers:
+        """What tells the client where to find the trace."""
+        return ()
+
+
+_UNTRACED = RequestSpan()
 
 
 class Traces:
-    """Without a tracer nothing is recorded, and it costs next to nothing."""
+    """No traces at all, at next to no cost. Any thread may call."""
 
-    def __init__(self, tracer: Tracer | None = None) -> None:
-        self._tracer = tracer or NoOpTracer()
-        self.on = tracer is not None
+    on = False
 
-    @contextmanager
-    def span(self, name: str, **attributes: AttributeValue) -> Iterator[None]:
-        """The block as a span, a child of the one around it."""
-        if not self.on:
-            yield
-            return
-        with self._tracer.start_as_current_span(name, attributes=attributes):
-            yield
+    def span(self, name: str, **attributes: AttributeValue) -> AbstractContextManager[None]:  # noqa: ARG002
+        """The block as a child of the span around it. Outside of any it is no span: idle polls make no traces.
+
+        An attribute `texts` is told as `sidecar.texts`. None of them may hold content of texts, pictures or rows.
+        """
+        return nullcontext()
+
+    def request(self, head: RequestHead) -> AbstractContextManager[RequestSpan]:  # noqa: ARG002
+        """The block as the span of a request, in the trace of its caller where its headers name one."""
+        return nullcontext(_UNTRACED)
+
+    def batch(self, watch: str, rows: int, claim_s: float) -> AbstractContextManager[None]:  # noqa: ARG002
+        """The block as the work on a claimed batch, a trace of its own. Claiming it took `claim_s` just before."""
+        return nullcontext()
+
+    def micro_batch_done(self, report: MicroBatchReport) -> None:
+        """Makes the spans of the micro-batch, and of the waiting and the device time of all that it carried."""
 
     def current(self) -> TraceContext | None:
-        """What a job has to carry so that a micro-batch can be linked to it; None where nothing is traced."""
-        span = get_current_span()
-        return None if span is INVALID_SPAN else span.get_span_context()
+        """What a job has to carry so that its micro-batch can be linked to it."""
+        return None
+
+    def start(self) -> None:
+        """Begin to send."""
+
+    def close(self, timeout_s: float) -> None:
+        """Send what is left, for at most `timeout_s`; nothing is recorded from then on. Blocks."""
+
+
+def open_traces(settings: Settings) -> Traces:
+    """What OTEL_EXPORTER_OTLP_ENDPOINT asks for. Nothing is sent before `start`."""
+    if settings.otel_exporter_otlp_endpoint is None:
+        return Traces()
+    from sidecar.telemetry.open_telemetry import OpenTelemetryTraces
+
+    return OpenTelemetryTraces(settings)
