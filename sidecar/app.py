@@ -21,6 +21,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TypeAlias
 
 from starlette.applications import Starlette
@@ -47,6 +48,7 @@ logger = logging.getLogger(__name__)
 LoadEncoder: TypeAlias = Callable[[Settings], Encoder]
 
 _CLOSING_SHARE = 0.2  # of SHUTDOWN_TIMEOUT_S, kept for what is closed after ingest
+_TRACES_SHARE = 0.1  # of SHUTDOWN_TIMEOUT_S, at most, for the last traces
 
 
 def load_siglip(settings: Settings) -> Encoder:
@@ -96,7 +98,11 @@ class Sidecar:
     @asynccontextmanager
     async def _lifespan(self, _application: Starlette) -> AsyncIterator[None]:
         """Serving starts at once; the model is loaded behind it."""
-        async with self._open_database(), self.supervisor.running("sidecar", self._run()) as task:
+        async with (
+            self._sending_traces(),
+            self._open_database(),
+            self.supervisor.running("sidecar", self._run()) as task,
+        ):
             try:
                 yield
             finally:
@@ -129,6 +135,20 @@ class Sidecar:
         except ModelError as error:
             self._state.unfit = f"The model failed its self-test: {error}"
         return encoder
+
+    @asynccontextmanager
+    async def _sending_traces(self) -> AsyncIterator[None]:
+        """A collector that is down holds up the end for a moment, no longer."""
+        traces = self._state.telemetry.traces
+        if not traces.on:
+            yield
+            return
+        traces.start()
+        try:
+            yield
+        finally:
+            timeout_s = min(self._time_left_s(0), _TRACES_SHARE * self._settings.shutdown_timeout_s)
+            await in_daemon_thread("trace-export-end", partial(traces.close, timeout_s))
 
     @asynccontextmanager
     async def _open_database(self) -> AsyncIterator[None]:

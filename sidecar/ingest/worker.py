@@ -101,6 +101,7 @@ class Worker:
             await self._wait_for_slot()
             if self._stop.is_set():
                 break
+            began = time.monotonic()
             try:
                 rows = min(self._pace[watch.kind].rows_to_claim(), self._caps.free_rows(watch.id, watch.rows_per_s))
                 claim = await self._turns.claim_batch(watch, rows, was_notified) if rows else None
@@ -112,7 +113,7 @@ class Worker:
                 self._alarm.found_work()
                 self._caps.take(watch.id, len(claim.events))
                 self._batches += 1
-                self._start(self._work(claim), f"batch-{watch.id}")
+                self._start(self._work(claim, time.monotonic() - began), f"batch-{watch.id}")
         return more
 
     async def _wait_for_slot(self) -> None:
@@ -120,10 +121,11 @@ class Worker:
             self._freed.clear()
             await self._freed.wait()
 
-    async def _work(self, claim: Claim) -> None:
+    async def _work(self, claim: Claim, claim_s: float) -> None:
         started = time.monotonic()
         try:
-            await Batch(self._context, self._rows, claim, self._park).run()
+            with self._context.telemetry.traces.batch(claim.watch.label, len(claim.events), claim_s):
+                await Batch(self._context, self._rows, claim, self._park).run()
             self._device_backoff_s = 0.0
             self._pace[claim.watch.kind].record(len(claim.events), started)
         except (DeviceError, DecoderUnavailable) as error:
