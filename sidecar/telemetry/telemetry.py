@@ -1,17 +1,17 @@
-"""What every part tells of its work: once, for metrics and traces alike."""
+"""What every part tells of its work: once, for metrics, traces and objectives alike."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
-from opentelemetry.util.types import AttributeValue
-
+from sidecar.telemetry.ingest_metrics import Outcomes
 from sidecar.telemetry.metrics import Metrics
-from sidecar.telemetry.traces import TraceContext, Traces
+from sidecar.telemetry.observer import Observer
+from sidecar.telemetry.traces import AttributeValue, TraceContext, Traces
 
 
 class Stage(StrEnum):
@@ -36,13 +36,17 @@ class Carried:
 
 @dataclass(frozen=True, slots=True)
 class MicroBatchReport:
-    """`kind`: text, picture or pair. `encoded_units`: without duplicates. `error`: its class, if the device failed."""
+    """`kind`: text, picture or pair. `encoded_units`: without duplicates. `error`: its class, if the device failed.
+
+    `ended_s` is on the clock of time.monotonic; None: just now.
+    """
 
     kind: str
     encoded_units: int
     duration_s: float
     carried: Sequence[Carried]
     error: str | None = None
+    ended_s: float | None = None
 
     @property
     def units(self) -> int:
@@ -50,39 +54,106 @@ class MicroBatchReport:
 
 
 class Telemetry:
-    """Everything here is cheap and never raises. Not thread-safe where it says so; else any thread may call."""
+    """Everything here is cheap and never raises. To be told on the event loop, unless it says otherwise."""
 
-    def __init__(self, metrics: Metrics | None = None, traces: Traces | None = None) -> None:
+    def __init__(
+        self, metrics: Metrics | None = None, traces: Traces | None = None, observers: Sequence[Observer] = ()
+    ) -> None:
         self.metrics = metrics or Metrics()
         self.traces = traces or Traces()
+        self._observers = tuple(observers)
 
     @contextmanager
     def stage(self, stage: Stage, lane: str, name: str, **attributes: AttributeValue) -> Iterator[None]:
-        """The block as an observation of the stage, and as a span `name`."""
+        """The block as an observation of the stage, and as a span `name`. Any thread may call.
+
+        For DATABASE `name` is the operation: one of a few words, never made of data.
+        """
         started = time.perf_counter()
         try:
-            with self.traces.span(name, **attributes):
+            with self.traces.span(name, stage=stage.value, lane=lane, **attributes):
                 yield
         finally:
-            self.metrics.stage_seconds.labels(stage.value, lane).observe(time.perf_counter() - started)
+            duration_s = time.perf_counter() - started
+            self.metrics.stages.stage_done(stage, lane, duration_s)
+            if stage is Stage.DATABASE:
+                self.metrics.stages.operation_done(name, duration_s)
+
+    def request_started(self) -> None:
+        self.metrics.http.in_flight.inc()
+
+    def request_done(self, route: str, method: str, status: int, duration_s: float) -> None:
+        """See Observer."""
+        self.metrics.http.in_flight.dec()
+        self.metrics.http.request_done(route, method, status, duration_s)
+        for observer in self._observers:
+            observer.request_done(route, method, status, duration_s)
 
     def micro_batch_done(self, report: MicroBatchReport) -> None:
         """Told in the loop, just after the micro-batch ended."""
+        stages, device = self.metrics.stages, self.metrics.device
         for part in report.carried:
-            self.metrics.stage_seconds.labels(Stage.QUEUE.value, part.lane).observe(part.waited_s)
-            self.metrics.stage_seconds.labels(Stage.DEVICE.value, part.lane).observe(report.duration_s)
-        self.metrics.micro_batch_views.labels(report.kind).observe(report.units)
-        self.metrics.duplicates.labels(report.kind).inc(report.units - report.encoded_units)
+            stages.stage_done(Stage.QUEUE, part.lane, part.waited_s)
+            stages.stage_done(Stage.DEVICE, part.lane, report.duration_s)
+            device.encoded.labels(report.kind, part.lane).inc(part.units)
+        device.batch_views.labels(report.kind).observe(report.units)
+        device.batch_seconds.labels(report.kind).observe(report.duration_s)
+        device.duplicates.labels(report.kind).inc(report.units - report.encoded_units)
+        if report.error is not None:
+            device.errors.labels(report.kind).inc()
+        self.traces.micro_batch_done(report)
 
     def query_cache_looked_up(self, hits: int, misses: int) -> None:
-        self.metrics.query_cache_lookups.labels("hit").inc(hits)
-        self.metrics.query_cache_lookups.labels("miss").inc(misses)
+        self.metrics.cache.looked_up(hits, misses)
 
     def request_refused(self, lane: str) -> None:
-        self.metrics.refusals.labels(lane).inc()
+        self.metrics.lanes.refused.labels(lane).inc()
 
     def job_dropped(self, lane: str) -> None:
-        self.metrics.dropped.labels(lane).inc()
+        self.metrics.lanes.dropped.labels(lane).inc()
 
     def device_ran_out_of_memory(self, kind: str) -> None:
-        self.metrics.out_of_memory.labels(kind).inc()
+        self.metrics.device.out_of_memory.labels(kind).inc()
+
+    def decoder_restarted(self) -> None:
+        self.metrics.decoders.restarts.inc()
+
+    def events_claimed(self, queue: str, count: int) -> None:
+        """`count` 0: the queue was empty."""
+        if count:
+            self.metrics.ingest.claimed.labels(queue).inc(count)
+        else:
+            self.metrics.ingest.empty_claims.inc()
+
+    def events_done(self, watch: str, outcomes: Outcomes) -> None:
+        """Events that are no longer in hand."""
+        self.metrics.ingest.events_done(watch, outcomes)
+
+    def vectors_committed(self, watch: str, lags_s: Sequence[float], backfill_lags_s: Sequence[float]) -> None:
+        """See Observer."""
+        self.metrics.ingest.vectors_committed(watch, lags_s, backfill_lags_s)
+        if lags_s:
+            for observer in self._observers:
+                observer.vectors_committed(watch, lags_s)
+
+    def watches_are(self, watches: Iterable[str]) -> None:
+        """All that are watched now."""
+        self.metrics.ingest.watches_are(watches)
+
+    def rows_parked(self, count: int) -> None:
+        """So many more wait for a locked row; negative: so many fewer."""
+        self.metrics.ingest.locked_rows.inc(count)
+
+    def woke_up(self, cause: str) -> None:
+        """`notification`, `poll` or `nudge`."""
+        self.metrics.ingest.wake_ups.labels(cause).inc()
+
+    def notification_received(self) -> None:
+        self.metrics.ingest.notifications.inc()
+
+    def listener_is(self, connected: bool) -> None:
+        self.metrics.ingest.listening.set(connected)
+
+    def index_build_ended(self, result: str) -> None:
+        """`built`, `gave_way` or `refused`."""
+        self.metrics.ingest.index_builds.labels(result).inc()

@@ -1,0 +1,69 @@
+"""What the device is given, and what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from sidecar.telemetry.buckets import DURATION_BUCKETS_S, VIEW_BUCKETS
+from sidecar.telemetry.device_facts import DeviceFacts
+
+
+class DeviceMetrics:
+    """By kind of micro-batch: text, picture, pair."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, documentation: str, *labels: str) -> Counter:
+            return Counter(name, documentation, ["kind", *labels], registry=registry)
+
+        def histogram(name: str, documentation: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(name, documentation, ["kind"], buckets=buckets, registry=registry)
+
+        self.batch_views = histogram("sidecar_micro_batch_views", "Views or pairs in a micro-batch.", VIEW_BUCKETS)
+        self.batch_seconds = histogram(
+            "sidecar_micro_batch_duration_seconds", "Time that a micro-batch keeps the device.", DURATION_BUCKETS_S
+        )
+        self.encoded = counter("sidecar_device_views_total", "Views or pairs that the device was given.", "lane")
+        self.duplicates = counter(
+            "sidecar_duplicate_views_total", "Views that were not encoded because the same one was in the micro-batch."
+        )
+        self.errors = counter("sidecar_device_errors_total", "Micro-batches that the device failed.")
+        self.out_of_memory = counter("sidecar_device_out_of_memory_total", "Micro-batches that did not fit.")
+        self.memory = _MemoryGauge(registry)
+        self._model = Gauge(
+            "sidecar_model_info",
+            "1 for the model that is loaded. Vectors compare only if their fingerprints are equal.",
+            ["model", "fingerprint", "precision", "device", "dimensions"],
+            registry=registry,
+        )
+
+    def show_model(self, model: str, fingerprint: str, dimensions: int, device: object) -> None:
+        """`device` is the encoder, which may know more of its device."""
+        facts = device if isinstance(device, DeviceFacts) else None
+        precision, name = (facts.precision, facts.device_name) if facts else ("", "")
+        self._model.labels(model, fingerprint, precision, name, str(dimensions)).set(1)
+        self.memory.read = facts.device_memory if facts else dict
+
+
+class _MemoryGauge(Collector):
+    """Asks when it is scraped. A GPU is meant: what the CPU holds is process_resident_memory_bytes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.read: Callable[[], Mapping[str, int]] = dict
+        registry.register(self)
+
+    def describe(self) -> Iterator[Metric]:
+        yield self._family()
+
+    def collect(self) -> Iterator[Metric]:
+        family = self._family()
+        for state, size_bytes in self.read().items():
+            family.add_metric([state], size_bytes)
+        yield family
+
+    def _family(self) -> GaugeMetricFamily:
+        text = "Memory of the GPU, by state: allocated and reserved by this process, free and total of the whole."
+        return GaugeMetricFamily("sidecar_device_memory_bytes", text, labels=["state"])

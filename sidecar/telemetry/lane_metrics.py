@@ -1,0 +1,34 @@
+"""What waits for the device, and what was not let in."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+
+class LaneMetrics:
+    """The unit of the lanes `query` and `ingest` is the view, that of `rerank` the pair."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, documentation: str) -> Gauge:
+            return Gauge(name, documentation, ["lane"], registry=registry)
+
+        self._waiting = gauge("sidecar_lane_waiting_views", "Views or pairs that wait for the device.")
+        self._reserved = gauge("sidecar_lane_reserved_views", "Room kept for what is being decoded or tokenised.")
+        self._running = gauge("sidecar_lane_running_views", "Views or pairs in the micro-batch on the device.")
+        self._capacity = gauge("sidecar_lane_capacity_views", "Views or pairs that may wait.")
+        self.refused = Counter(
+            "sidecar_refused_requests_total", "Requests refused because a lane was full.", ["lane"], registry=registry
+        )
+        self.dropped = Counter(
+            "sidecar_dropped_jobs_total",
+            "Jobs whose caller went or whose deadline passed before the device had all of them.",
+            ["lane"],
+            registry=registry,
+        )
+
+    def show(self, lane: str, *, waiting: int, reserved: int, running: int, capacity: int) -> None:
+        """What is in a lane now."""
+        self._waiting.labels(lane).set(waiting)
+        self._reserved.labels(lane).set(reserved)
+        self._running.labels(lane).set(running)
+        self._capacity.labels(lane).set(capacity)
