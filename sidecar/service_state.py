@@ -8,11 +8,13 @@ from functools import partial
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.lane import Lane
 from sidecar.config import Settings
+from sidecar.http.image_urls import FetchLimits, ImageUrls
 from sidecar.http.images import ImageSources
+from sidecar.http.name_resolution import NameResolver
 from sidecar.http.service import LaneDepth, NotReady, ReadWatches, RequestLimits, ServedModel, Serving
 from sidecar.postgres.database import Database
 from sidecar.postgres.status import read_status
-from sidecar.supervisor import Supervisor
+from sidecar.supervisor import Supervisor, in_daemon_thread
 from sidecar.telemetry.telemetry import Telemetry
 
 _LOADING_RETRY_S = 5.0
@@ -32,7 +34,7 @@ class ServiceState:
         self.unfit: str | None = None
         self.opened: Serving | None = None
         self.telemetry = Telemetry()
-        self.images = ImageSources(settings.max_image_bytes)
+        self.images = ImageSources(settings.max_image_bytes, _image_urls(settings))
         self._settings = settings
         self._supervisor = supervisor
 
@@ -96,3 +98,8 @@ class ServiceState:
             raise NotReady("model_failed", self.unfit)
         if self.opened is None:
             raise NotReady("model_loading", "The model is loading. Try again in a moment.", _LOADING_RETRY_S)
+
+
+def _image_urls(settings: Settings) -> ImageUrls:
+    limits = FetchLimits(settings.allow_image_urls, settings.max_image_bytes, settings.image_url_timeout_s)
+    return ImageUrls(limits, NameResolver(in_daemon_thread))

@@ -18,6 +18,10 @@ from sidecar.errors import ConfigurationError
 MIB = 1024 * 1024
 _MAX_TILES = 8  # of a panorama; five crops are cut from each, at each factor
 _KEYS = "keys of 16 or more characters, each with its scopes before it if not all are meant, such as embed+search:KEY"
+# A name that does not end as an IPv4 address does; with `*.` it has two labels or more. Perhaps a port.
+_IMAGE_HOST = re.compile(
+    r"(\*\.(?=[^.]+\.))?([a-z0-9_-]+\.)*[0-9]*[a-z_-][a-z0-9_-]*(:[1-9][0-9]{0,4})?", re.IGNORECASE
+)
 _DATABASE_URL: JsonDict = {
     "allowed": "a URL such as postgresql://user:password@host:5432/database, without +driver, special characters as %XX"
 }
@@ -184,7 +188,9 @@ class Settings(BaseSettings):
     """Web pages that may call the service from a browser. Unset: none."""
     allow_image_urls: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        json_schema_extra={"allowed": "hosts such as images.example.com or *.example.com, separated by commas"},
+        json_schema_extra={
+            "allowed": "hosts such as images.example.com, *.example.com or cdn.example.com:8443, separated by commas"
+        },
     )
     """Hosts that pictures may be fetched from, over HTTPS. Unset: requests carry their pictures."""
     image_url_timeout_s: float = Field(default=5.0, ge=0.1, le=60)
@@ -235,6 +241,13 @@ class Settings(BaseSettings):
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @field_validator("allow_image_urls")
+    @classmethod
+    def _check_image_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_IMAGE_HOST.fullmatch(host) and int(host.partition(":")[2] or 443) < 65536 for host in hosts):
+            raise ValueError("not a host")
+        return tuple(host.lower() for host in hosts)
 
     @field_validator("log_format")
     @classmethod

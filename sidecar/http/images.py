@@ -7,8 +7,10 @@ import binascii
 import re
 
 from sidecar.errors import InputError, PictureRejected
+from sidecar.http.image_urls import ImageUrls
 
 _PICTURE_URI = re.compile(r"data:image/[a-z0-9.+-]{1,100}(?:;[^;,]{0,100}){0,4};base64,", re.IGNORECASE)
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _MAX_HEAD_CHARS = 1000  # before the comma of a data URI
 _ANY_TYPE = {"", "application/octet-stream", "binary/octet-stream"}
 _EXAMPLE = "Example: data:image/jpeg;base64,/9j/4AAQ…"
@@ -26,15 +28,23 @@ def is_image_reference(text: str) -> bool:
 class ImageSources:
     """Where the pictures of JSON requests come from."""
 
-    def __init__(self, max_image_bytes: int) -> None:
+    def __init__(self, max_image_bytes: int, urls: ImageUrls) -> None:
         self._max_image_bytes = max_image_bytes
+        self._urls = urls
 
     async def read(self, reference: str, param: str) -> bytes:
         """The encoded picture. Raises InputError, naming it as `param`, for what is no picture's source."""
         if reference[:5].lower() == "data:":
             return _decode_data_uri(reference, param, self._max_image_bytes)
-        message = f"`{param}` must be the data URI of a picture. {_EXAMPLE}"
-        raise InputError("invalid_image_reference", message, param)
+        if not _URL.match(reference):
+            message = f"`{param}` must be the data URI of a picture. {_EXAMPLE}"
+            raise InputError("invalid_image_reference", message, param)
+        try:
+            return await self._urls.fetch(reference)
+        except PictureRejected as error:
+            raise PictureRejected(error.code, f"`{param}`: {error.message}", param) from error
+        except InputError as error:
+            raise InputError(error.code, f"`{param}`: {error.message}", param) from error
 
 
 def _decode_data_uri(uri: str, param: str, max_bytes: int) -> bytes:

@@ -241,3 +241,27 @@ def test_waiting_threads_sleep_unless_the_user_says_otherwise(monkeypatch: pytes
     monkeypatch.delenv("OMP_WAIT_POLICY")
     let_waiting_threads_sleep()
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+def test_hosts_of_pictures_are_names_perhaps_with_a_star_or_a_port() -> None:
+    settings = load_settings({"ALLOW_IMAGE_URLS": " Pictures.example, *.cdn.example ,cdn2.example:8443, 3com.example"})
+    assert settings.allow_image_urls == ("pictures.example", "*.cdn.example", "cdn2.example:8443", "3com.example")
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        "*",
+        "*.example",
+        "a.*.example",
+        "https://a.example",
+        "a.example/x",
+        "127.0.0.1",
+        "[::1]",
+        "a.example:0",
+        "a:99999",
+    ],
+)
+def test_what_is_no_host_of_pictures_is_refused(hosts: str) -> None:
+    (problem,) = problems_with(ALLOW_IMAGE_URLS=hosts)
+    assert problem.startswith(f"ALLOW_IMAGE_URLS={hosts!r}: hosts such as images.example.com, *.example.com")
