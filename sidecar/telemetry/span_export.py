@@ -1,0 +1,102 @@
+"""Spans on their way to a collector. It may be slow or gone, and nobody here notices more than a line a minute."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.util.re import parse_env_headers
+from pydantic import SecretStr
+
+logger = logging.getLogger(__name__)
+
+_TELL_EVERY_S = 60.0
+_MAX_QUEUED_SPANS = 8192  # then the newest are dropped: some 20 MB
+_MAX_BATCH_SPANS = 512
+_EXPORT_TIMEOUT_S = 10.0
+# They say of every attempt what we say once a minute.
+_LOGGERS = ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "opentelemetry.sdk._shared_internal")
+
+
+class SpanExport:
+    """A thread that sends what it is given, once started. `processor` is for the provider of the spans."""
+
+    def __init__(self, endpoint: str, headers: SecretStr | None) -> None:
+        self._exporter = _ReportingExporter(endpoint, headers)
+        self.processor = BatchSpanProcessor(
+            self._exporter, max_queue_size=_MAX_QUEUED_SPANS, max_export_batch_size=_MAX_BATCH_SPANS
+        )
+
+    def close(self, timeout_s: float) -> None:
+        """Send what is left, for at most about `timeout_s`. Blocks."""
+        deadline = time.monotonic() + timeout_s
+        closing = threading.Thread(target=self.processor.shutdown, name="trace-export-closing", daemon=True)
+        closing.start()
+        closing.join(timeout_s)
+        self._exporter.shutdown()  # no more attempts, if one is still under way
+        closing.join(max(deadline - time.monotonic(), 0))
+
+
+class _ReportingExporter(SpanExporter):
+    """Passes spans on, counts the lost ones, and says so now and then. Used by one thread at a time."""
+
+    def __init__(self, endpoint: str, headers: SecretStr | None) -> None:
+        self._reason = _LastWords()
+        for name in _LOGGERS:
+            logging.getLogger(name).addFilter(self._reason)
+        parts = urlsplit(endpoint)
+        self._collector = f"{parts.scheme}://{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+        self._exporter = OTLPSpanExporter(
+            endpoint=f"{endpoint.rstrip('/')}/v1/traces",
+            headers=parse_env_headers(headers.get_secret_value(), liberal=True) if headers else None,
+            timeout=_EXPORT_TIMEOUT_S,
+        )
+        self._lost = 0
+        self._told_at = float("-inf")
+        self._closed = threading.Event()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if self._closed.is_set():
+            return SpanExportResult.FAILURE
+        result = self._exporter.export(spans)
+        if result is SpanExportResult.SUCCESS:
+            if self._lost:
+                logger.info("%s takes traces again; %d spans were lost", self._collector, self._lost)
+            self._lost, self._told_at = 0, float("-inf")
+        else:
+            self._lost += len(spans)
+            self._tell()
+        return result
+
+    def shutdown(self) -> None:
+        """May be repeated."""
+        if not self._closed.is_set():
+            self._closed.set()
+            self._exporter.shutdown()  # type: ignore[no-untyped-call]
+            for name in _LOGGERS:
+                logging.getLogger(name).removeFilter(self._reason)
+
+    def _tell(self) -> None:
+        if time.monotonic() - self._told_at >= _TELL_EVERY_S:
+            self._told_at = time.monotonic()
+            logger.warning(
+                "%s takes no traces, %d spans are lost so far: %s", self._collector, self._lost, self._reason.text
+            )
+
+
+class _LastWords(logging.Filter):
+    """Keeps from the log what the exporter says, and remembers the last of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = "no reason given"
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        self.text = record.getMessage()
+        return False

@@ -1,0 +1,315 @@
+"""Traces as a collector gets them, made without a service around them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+
+import sidecar
+from sidecar.config import Settings
+from sidecar.telemetry.telemetry import Carried, MicroBatchReport
+from sidecar.telemetry.traces import RequestHead, TraceContext, Traces, current_ids, open_traces
+from tests.collector import CONSUMER, ERROR, SERVER, Collector, running_collector
+
+HEAD = RequestHead("POST", "/embed/text", "http", ())
+CALLER_TRACE, CALLER_SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with running_collector() as collector:
+        yield collector
+
+
+@contextmanager
+def sending(collector: Collector, **settings: Any) -> Iterator[Traces]:
+    """Everything is with the collector at the end of the block."""
+    traces = open_traces(Settings(otel_exporter_otlp_endpoint=collector.url, **settings))
+    traces.start()
+    try:
+        yield traces
+    finally:
+        traces.close(timeout_s=5)
+
+
+def called_by(trace_flags: str, state: str = "vendor=1") -> RequestHead:
+    parent = f"00-{CALLER_TRACE}-{CALLER_SPAN}-{trace_flags}".encode()
+    headers = ((b"host", b"sidecar"), (b"traceparent", parent), (b"tracestate", state.encode()))
+    return RequestHead("POST", "/embed/text", "http", headers)
+
+
+def job(trace: TraceContext | None, units: int = 1, waited_s: float = 0.0, lane: str = "query") -> Carried:
+    return Carried(lane, units, waited_s, trace)
+
+
+def micro_batch(*carried: Carried, duration_s: float = 0.25, **more: Any) -> MicroBatchReport:
+    return MicroBatchReport("text", sum(part.units for part in carried), duration_s, carried, **more)
+
+
+def test_stages_are_children_of_their_request(collector: Collector) -> None:
+    with sending(collector) as traces, traces.request(HEAD) as request:
+        with traces.span("prepare", texts=3):
+            pass
+        with traces.span("search"), traces.span("read"):
+            pass
+        request.answer(200, "/embed/text")
+    root = collector.one("POST /embed/text")
+    assert (root.kind, root.parent_id, root.links) == (SERVER, "", ())
+    assert root.attributes == {
+        "http.request.method": "POST",
+        "http.route": "/embed/text",
+        "http.response.status_code": 200,
+        "url.path": "/embed/text",
+        "url.scheme": "http",
+    }
+    assert [span.name for span in collector.children_of(root)] == ["prepare", "search"]
+    assert collector.one("prepare").attributes == {"sidecar.texts": 3}
+    assert collector.children_of(collector.one("search")) == [collector.one("read")]
+
+
+def test_the_resource_names_the_service_and_the_process(collector: Collector) -> None:
+    for _ in range(2):
+        with sending(collector, otel_service_name="search") as traces, traces.request(HEAD):
+            pass
+    first, second = (span.resource for span in collector.spans)
+    assert (first["service.name"], first["service.version"]) == ("search", sidecar.__version__)
+    assert first["service.instance.id"] != second["service.instance.id"]
+
+
+def test_the_collector_gets_the_headers_of_the_settings(collector: Collector) -> None:
+    with (
+        sending(collector, otel_exporter_otlp_headers="api-key=s3cret%20x,x-team=search") as traces,
+        traces.request(HEAD),
+    ):
+        pass
+    ((path, headers),) = collector.requests
+    assert path == "/v1/traces"
+    assert (headers["api-key"], headers["x-team"]) == ("s3cret x", "search")
+    assert headers["content-type"] == "application/x-protobuf"
+
+
+def test_a_request_goes_on_with_the_trace_of_its_caller(collector: Collector) -> None:
+    with sending(collector, otel_traces_sampler_arg=0.0) as traces, traces.request(called_by("01")) as request:
+        assert current_ids() == (CALLER_TRACE, dict(request.response_headers)[b"traceresponse"].decode()[36:52])
+    (span,) = collector.spans
+    assert (span.trace_id, span.parent_id) == (CALLER_TRACE, CALLER_SPAN)
+
+
+def test_a_caller_who_does_not_sample_is_not_traced_but_has_its_ids_in_the_log(collector: Collector) -> None:
+    with sending(collector) as traces, traces.request(called_by("00")), traces.span("prepare"):
+        ids, context = current_ids(), traces.current()
+        traces.micro_batch_done(micro_batch(job(context)))
+    assert ids is not None
+    assert ids[0] == CALLER_TRACE
+    assert collector.requests == []
+
+
+@pytest.mark.parametrize("parent", ["", "00-0-0-01", f"00-{'0' * 32}-{CALLER_SPAN}-01", "\xff" * 600])
+def test_a_broken_traceparent_begins_a_new_trace(collector: Collector, parent: str) -> None:
+    head = RequestHead("GET", "/", "http", ((b"traceparent", parent.encode("latin-1")),))
+    with sending(collector) as traces, traces.request(head):
+        pass
+    (span,) = collector.spans
+    assert span.parent_id == ""
+    assert span.trace_id != CALLER_TRACE
+
+
+def test_the_ratio_decides_on_traces_that_begin_here(collector: Collector) -> None:
+    with sending(collector, otel_traces_sampler_arg=0.3) as traces:
+        for _ in range(1000):
+            with traces.request(HEAD), traces.span("prepare"):
+                pass
+    kept = {span.trace_id for span in collector.named("POST")}
+    assert 200 < len(kept) < 400  # 6 sigma
+    assert {span.trace_id for span in collector.named("prepare")} == kept
+
+
+def test_waiting_and_device_have_their_own_times_and_the_micro_batch_is_linked_both_ways(collector: Collector) -> None:
+    with sending(collector) as traces:
+        contexts = []
+        for _ in range(2):
+            with traces.request(HEAD):
+                contexts.append(traces.current())
+        jobs = [job(contexts[0], 1, waited_s=0.5), job(contexts[1], 3, waited_s=0.125), job(None, 1)]
+        before_ns, ended_s = time.time_ns(), time.monotonic() - 2.0
+        traces.micro_batch_done(micro_batch(*jobs, ended_s=ended_s))
+    batch = collector.one("micro-batch")
+    assert batch.ended_ns == pytest.approx(before_ns - 2_000_000_000, abs=50_000_000)
+    assert batch.ended_ns - batch.started_ns == 250_000_000
+    assert batch.parent_id == ""
+    assert batch.attributes == {"sidecar.kind": "text", "sidecar.units": 5, "sidecar.encoded_units": 5}
+    roots = collector.named("POST")
+    assert [(link.trace_id, link.span_id) for link in batch.links] == [(r.trace_id, r.span_id) for r in roots]
+    assert [link.attributes["sidecar.units"] for link in batch.links] == [1, 3]
+    for root, waited_ns in zip(roots, (500_000_000, 125_000_000), strict=True):
+        queue, device = collector.children_of(root)
+        assert (queue.name, queue.ended_ns) == ("queue", batch.started_ns)
+        assert queue.ended_ns - queue.started_ns == waited_ns
+        assert (device.name, device.started_ns, device.ended_ns) == ("device", batch.started_ns, batch.ended_ns)
+        assert [link.span_id for link in device.links] == [batch.span_id]
+
+
+def test_a_micro_batch_is_kept_if_one_of_its_requests_is(collector: Collector) -> None:
+    with sending(collector, otel_traces_sampler_arg=0.0) as traces:
+        with traces.request(called_by("01")):
+            kept = traces.current()
+        with traces.request(HEAD):
+            dropped = traces.current()
+        traces.micro_batch_done(micro_batch(job(kept), job(dropped)))
+        traces.micro_batch_done(micro_batch(job(dropped)))
+    batch = collector.one("micro-batch")
+    assert [link.trace_id for link in batch.links] == [CALLER_TRACE]
+
+
+def test_a_batch_of_rows_is_a_trace_of_its_own_and_its_micro_batches_name_its_watch(collector: Collector) -> None:
+    with sending(collector) as traces, traces.batch("public.items.embedding", rows=40, claim_s=0.5):
+        with traces.span("read"):
+            pass
+        jobs = [job(traces.current(), 5, lane="ingest") for _ in range(2)]
+        traces.micro_batch_done(micro_batch(*jobs))
+    root = collector.one("batch")
+    assert (root.kind, root.parent_id) == (CONSUMER, "")
+    assert root.attributes == {"sidecar.watch": "public.items.embedding", "sidecar.rows": 40}
+    names = [span.name for span in collector.children_of(root)]
+    assert names == ["claim", "read", "queue", "device", "queue", "device"]
+    claim = collector.one("claim")
+    assert (claim.started_ns, claim.ended_ns) == (root.started_ns, root.started_ns + 500_000_000)
+    assert claim.ended_ns <= collector.one("read").started_ns
+    (link,) = collector.one("micro-batch").links
+    assert link.span_id == root.span_id
+    assert link.attributes == {"sidecar.lane": "ingest", "sidecar.units": 10, "sidecar.watch": "public.items.embedding"}
+
+
+def test_an_error_is_told_by_its_class_and_never_by_its_message(collector: Collector) -> None:
+    with sending(collector) as traces:
+        with suppress(ValueError), traces.request(HEAD), traces.span("prepare"):
+            context = traces.current()
+            raise ValueError("the text of the request")
+        with traces.request(HEAD) as request:
+            request.answer(503, "/embed/text")
+        with traces.request(HEAD) as request:
+            request.answer(422, "/embed/text/batch")
+        traces.micro_batch_done(micro_batch(job(context), error="DeviceError"))
+    for name, error in (
+        ("prepare", "ValueError"),
+        ("POST", "ValueError"),
+        ("POST /embed/text", "503"),
+        ("device", "DeviceError"),
+        ("micro-batch", "DeviceError"),
+    ):
+        span = collector.one(name)
+        assert (span.status, span.attributes["error.type"], span.events) == (ERROR, error, 0), name
+        assert "text of" not in str(span)
+    assert collector.one("POST /embed/text/batch").status == 0
+
+
+async def test_the_work_of_tasks_and_threads_belongs_to_the_request_that_started_them(collector: Collector) -> None:
+    with sending(collector) as traces:
+
+        async def answer(number: int) -> None:
+            with traces.request(HEAD) as request:
+                await asyncio.create_task(work(number), name="work")
+                await asyncio.to_thread(encode, number)
+                request.answer(200, f"/{number}")
+
+        async def work(number: int) -> None:
+            with traces.span(f"task-{number}"):
+                await asyncio.sleep(0)
+
+        def encode(number: int) -> None:
+            with traces.span(f"thread-{number}"):
+                pass
+
+        await asyncio.gather(*(answer(number) for number in range(5)))
+        assert current_ids() is None
+    for number in range(5):
+        children = collector.children_of(collector.one(f"POST /{number}"))
+        assert [span.name for span in children] == [f"task-{number}", f"thread-{number}"]
+
+
+def test_what_belongs_to_no_request_and_no_batch_is_no_trace(collector: Collector) -> None:
+    with sending(collector) as traces, traces.span("claim"):
+        assert traces.current() is None
+    assert collector.requests == []
+
+
+def test_a_path_that_is_no_endpoint_gives_a_span_no_name(collector: Collector) -> None:
+    with sending(collector) as traces, traces.request(RequestHead("BREW", "/" + "x" * 5000, "http", ())) as request:
+        request.answer(404, None)
+    span = collector.one("HTTP")
+    assert span.attributes["http.request.method"] == "_OTHER"
+    assert len(span.attributes["url.path"]) == 256
+
+
+def test_a_collector_that_is_down_costs_one_line_and_no_time(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    traces = open_traces(Settings(otel_exporter_otlp_endpoint=f"http://127.0.0.1:{port}"))
+    traces.start()
+    began = time.monotonic()
+    for _ in range(10_000):
+        with traces.request(HEAD):
+            pass
+    recorded_s = time.monotonic() - began
+    traces.close(timeout_s=0.5)
+    assert time.monotonic() - began < recorded_s + 1
+    ours = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(ours) <= 2, [record.getMessage() for record in ours]  # it takes none; the queue is full
+    assert not any(record.exc_info for record in ours)
+
+
+def test_a_collector_that_hangs_does_not_hold_up_the_end(collector: Collector) -> None:
+    collector.may_answer.clear()
+    traces = open_traces(Settings(otel_exporter_otlp_endpoint=collector.url))
+    traces.start()
+    with traces.request(HEAD):
+        pass
+    began = time.monotonic()
+    traces.close(timeout_s=0.3)
+    assert time.monotonic() - began < 1
+
+
+def test_a_collector_that_refuses_is_told_about_once_with_its_reason(
+    collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    collector.answer = 401
+    with sending(collector, otel_exporter_otlp_headers="api-key=s3cret") as traces:
+        for _ in range(2000):
+            with traces.request(HEAD):
+                pass
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 1, told
+    assert told[0].startswith(f"{collector.url} takes no traces, 512 spans are lost so far:")
+    assert "401" in told[0]
+    assert "s3cret" not in told[0]
+
+
+def test_nothing_of_opentelemetry_is_imported_while_traces_are_off() -> None:
+    program = (
+        "import sys; from sidecar.telemetry.telemetry import Telemetry;"
+        "from sidecar.telemetry.traces import open_traces; from sidecar.config import load_settings;"
+        "Telemetry(traces=open_traces(load_settings({})));"
+        "sys.exit(str([name for name in sys.modules if name.startswith('opentelemetry')] or ''))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.stderr.strip() == ""
+
+
+def test_without_a_collector_nothing_is_done_and_no_thread_is_started() -> None:
+    traces = open_traces(Settings())
+    traces.start()
+    with traces.request(called_by("01")) as request, traces.span("prepare"):
+        assert (traces.on, traces.current(), current_ids()) == (False, None, None)
+        request.answer(200, "/")
+        assert list(request.response_headers) == []
+    traces.close(timeout_s=0)
