@@ -12,12 +12,16 @@ from sidecar.http.image_urls import FetchLimits, ImageUrls
 from sidecar.http.images import ImageSources
 from sidecar.http.name_resolution import NameResolver
 from sidecar.http.service import LaneDepth, NotReady, ReadWatches, RequestLimits, ServedModel, Serving
+from sidecar.pictures.pool import DecoderPool
 from sidecar.postgres.database import Database
 from sidecar.postgres.status import read_status
+from sidecar.postgres.watch_reader import WatchReader
 from sidecar.supervisor import Supervisor, in_daemon_thread
 from sidecar.telemetry.telemetry import Telemetry
+from sidecar.telemetry.traces import open_traces
 
 _LOADING_RETRY_S = 5.0
+_READ_WATCHES_S = 1.0  # a scrape waits no longer for the database
 
 
 class ServiceState:
@@ -33,7 +37,10 @@ class ServiceState:
         self.loaded: ServedModel | None = None
         self.unfit: str | None = None
         self.opened: Serving | None = None
-        self.telemetry = Telemetry()
+        self.decoders: DecoderPool | None = None
+        self.telemetry = Telemetry(traces=open_traces(settings))
+        metrics = self.telemetry.metrics
+        self.watch_reader = WatchReader(self.database, metrics.watches) if self.database else None
         self.images = ImageSources(settings.max_image_bytes, _image_urls(settings))
         self._settings = settings
         self._supervisor = supervisor
@@ -87,6 +94,23 @@ class ServiceState:
     @property
     def read_watches(self) -> ReadWatches | None:
         return None if self.database is None else partial(read_status, self.database)
+
+    async def refresh_gauges(self) -> None:
+        metrics = self.telemetry.metrics
+        metrics.process.ready.set(self._is_ready())
+        for lane, depth in self.lanes.items():
+            metrics.lanes.show(lane, waiting=depth.waiting_views, reserved=0, running=0, capacity=depth.max_views)
+        if self.decoders is not None:
+            metrics.decoders.show(self.decoders.alive, self._settings.decode_processes)
+        if self.watch_reader is not None:
+            await self.watch_reader.refresh(_READ_WATCHES_S)
+
+    def _is_ready(self) -> bool:
+        try:
+            self.check_ready()
+        except NotReady:
+            return False
+        return True
 
     def check_ready(self) -> None:
         """Raises NotReady unless queries can be embedded and every task is alive."""

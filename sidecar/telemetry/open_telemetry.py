@@ -95,7 +95,8 @@ class OpenTelemetryTraces(Traces):
             "batch", Context(), SpanKind.CONSUMER, attributes=attributes, start_time=started_ns
         )
         with _running(span, watch):
-            claim = self._tracer.start_span("claim", set_span_in_context(span), start_time=started_ns)
+            stage = _ours({"stage": "database", "lane": "ingest"})
+            claim = self._tracer.start_span("claim", set_span_in_context(span), attributes=stage, start_time=started_ns)
             claim.end(claimed_ns)
             yield
 
