@@ -61,14 +61,15 @@ def load_siglip(settings: Settings) -> Encoder:
 
 def create_app(settings: Settings | None = None, *, load_encoder: LoadEncoder = load_siglip) -> Starlette:
     """For `uvicorn --factory sidecar.app:create_app`: settings from the environment; wrong ones exit with code 2."""
-    if settings is None:
-        try:
+    try:
+        if settings is None:
             settings = load_settings()
-        except ConfigurationError as error:
-            sys.stderr.write(f"{error}\n")
-            raise SystemExit(EXIT_CONFIGURATION) from error
-        configure_logging(settings)
-    return Sidecar(settings, load_encoder, on_failure=lambda: os.kill(os.getpid(), signal.SIGTERM)).make_app()
+            configure_logging(settings)
+        sidecar = Sidecar(settings, load_encoder, on_failure=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(EXIT_CONFIGURATION) from error
+    return sidecar.make_app()
 
 
 class Sidecar:
@@ -101,6 +102,8 @@ class Sidecar:
         async with (
             self._sending_traces(),
             self._open_database(),
+            self.supervisor.running("api-keys", self._state.keys.follow_file()),
+            self.supervisor.running("event-loop-lag", self._state.telemetry.metrics.process.watch_event_loop()),
             self.supervisor.running("sidecar", self._run()) as task,
         ):
             try:
@@ -115,6 +118,7 @@ class Sidecar:
         encoder = await in_daemon_thread("model-loading", self._load_and_test)
         model = ServedModel(encoder.model_id, encoder.fingerprint, encoder.dimensions)
         self._state.loaded = model
+        self._state.telemetry.metrics.device.show_model(model.id, model.fingerprint, model.dim, encoder)
         if self._state.unfit is not None:
             logger.error("%s", self._state.unfit)
             await self._closing.wait()
@@ -152,21 +156,23 @@ class Sidecar:
 
     @asynccontextmanager
     async def _open_database(self) -> AsyncIterator[None]:
-        """For /status only; ingest has connections of its own."""
-        database = self._state.database
-        if database is None:
+        """For /status and /metrics only; ingest has connections of its own."""
+        database, reader = self._state.database, self._state.watch_reader
+        if database is None or reader is None:
             yield
             return
         await database.open()
         try:
-            yield
+            async with self.supervisor.running("watch-reader", reader.run()):
+                yield
         finally:
             await database.close()
 
     @asynccontextmanager
     async def _open_decoders(self, encoder: Encoder) -> AsyncIterator[DecoderPool]:
-        decoders = DecoderPool(_decoder_settings(self._settings, encoder.view_size))
+        decoders = DecoderPool(_decoder_settings(self._settings, encoder.view_size), self._state.telemetry)
         await decoders.start()
+        self._state.decoders = decoders
         try:
             yield decoders
         finally:

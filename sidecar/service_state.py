@@ -8,8 +8,10 @@ from functools import partial
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.lane import Lane
 from sidecar.config import Settings
+from sidecar.http.access import Access
 from sidecar.http.image_urls import FetchLimits, ImageUrls
 from sidecar.http.images import ImageSources
+from sidecar.http.key_ring import KeyRing
 from sidecar.http.name_resolution import NameResolver
 from sidecar.http.service import LaneDepth, NotReady, ReadWatches, RequestLimits, ServedModel, Serving
 from sidecar.pictures.pool import DecoderPool
@@ -27,10 +29,13 @@ _READ_WATCHES_S = 1.0  # a scrape waits no longer for the database
 class ServiceState:
     """A `Service`. What `sidecar.app` has not set yet is None.
 
-    `unfit` says why a loaded model must not be used.
+    `unfit` says why a loaded model must not be used. Raises ConfigurationError where keys cannot be read.
     """
 
     def __init__(self, settings: Settings, supervisor: Supervisor) -> None:
+        self.keys = KeyRing(settings.api_keys and settings.api_keys.get_secret_value(), settings.api_keys_file)
+        self.cors_origins = settings.cors_allow_origins
+        self.access = Access(self.keys, anonymous=settings.allow_anonymous, cors_origins=self.cors_origins)
         url = settings.database_url
         self.database = Database(url, settings.listen_database_url) if url else None
         self.batcher: Batcher | None = None
@@ -54,6 +59,7 @@ class ServiceState:
     def limits(self) -> RequestLimits:
         return RequestLimits(
             max_body_bytes=self._settings.max_body_bytes,
+            max_uploads_bytes=self._settings.max_uploads_bytes,
             max_batch_texts=self._settings.max_batch_texts,
             max_text_chars=self._settings.max_text_chars,
             max_image_bytes=self._settings.max_image_bytes,

@@ -7,23 +7,42 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import Lifespan
 
+from sidecar.http.access import with_access
+from sidecar.http.access_log import AccessLog
+from sidecar.http.cors import cors_middleware
 from sidecar.http.deadline import with_deadline
 from sidecar.http.embedding_endpoints import EmbeddingEndpoints
 from sidecar.http.error_handling import EXCEPTION_HANDLERS, UnexpectedErrors
 from sidecar.http.health_endpoints import HealthEndpoints
+from sidecar.http.measured import Measured
+from sidecar.http.metrics_endpoint import MetricsEndpoint
 from sidecar.http.operation import Operation
+from sidecar.http.request_ids import RequestIds
+from sidecar.http.route_label import RouteLabel
+from sidecar.http.security_headers import SecurityHeaders
 from sidecar.http.service import Service
 from sidecar.http.unread_body import UnreadBody
+from sidecar.http.uploads import Uploads
 
 
 def make_http_application(service: Service, lifespan: Lifespan[Starlette]) -> Starlette:
     """Every endpoint of the service; `lifespan` opens and closes what is behind it."""
-    operations = [*EmbeddingEndpoints(service).operations(), *HealthEndpoints(service).operations()]
+    operations = [
+        *EmbeddingEndpoints(service).operations(),
+        *HealthEndpoints(service).operations(),
+        *MetricsEndpoint(service).operations(),
+    ]
     application = Starlette(
         routes=[_route(operation, service) for operation in operations],
         middleware=[
+            Middleware(Measured, telemetry=service.telemetry, label=RouteLabel(operations)),
+            Middleware(RequestIds),
+            Middleware(AccessLog),
+            Middleware(SecurityHeaders),
+            *cors_middleware(service.cors_origins),
             Middleware(UnreadBody, max_bytes=2 * service.limits.max_body_bytes),
             Middleware(UnexpectedErrors),
+            Middleware(Uploads, limits=service.limits, telemetry=service.telemetry),
         ],
         exception_handlers=dict(EXCEPTION_HANDLERS),
         lifespan=lifespan,
@@ -36,4 +55,6 @@ def _route(operation: Operation, service: Service) -> Route:
     endpoint = operation.endpoint
     if operation.deadline:
         endpoint = with_deadline(endpoint, service.limits.timeout_s)
+    if operation.scope is not None:
+        endpoint = with_access(endpoint, service.access, operation.scope)
     return Route(operation.path, endpoint, methods=[operation.method])

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 
 from sidecar.batching.embedder import Embedder
 from sidecar.errors import SidecarError
+from sidecar.http.access import Access
 from sidecar.http.images import ImageSources
 from sidecar.telemetry.telemetry import Telemetry
 
@@ -27,6 +28,7 @@ class RequestLimits:
     """What one request may ask for."""
 
     max_body_bytes: int
+    max_uploads_bytes: int
     max_batch_texts: int
     max_text_chars: int
     max_image_bytes: int
@@ -68,6 +70,14 @@ class Service(Protocol):
     def limits(self) -> RequestLimits: ...
 
     @property
+    def access(self) -> Access: ...
+
+    @property
+    def cors_origins(self) -> Sequence[str]:
+        """Sites whose pages may use the service from a browser; `*` for all."""
+        ...
+
+    @property
     def telemetry(self) -> Telemetry: ...
 
     @property
@@ -98,6 +108,10 @@ class Service(Protocol):
     @property
     def read_watches(self) -> ReadWatches | None:
         """None without a database."""
+        ...
+
+    async def refresh_gauges(self) -> None:
+        """Brings the metrics of what is now up to date. Takes a second or two at most, whatever the database does."""
         ...
 
     def check_ready(self) -> None:

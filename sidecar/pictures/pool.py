@@ -9,6 +9,7 @@ from sidecar.errors import PictureRejected
 from sidecar.pictures.picture import DecodedPicture
 from sidecar.pictures.process import DecoderDied, DecoderProcess, DecoderUnavailable
 from sidecar.pictures.settings import DecoderSettings
+from sidecar.telemetry.telemetry import Telemetry
 
 __all__ = ["DecoderPool", "DecoderSettings", "DecoderUnavailable"]
 
@@ -25,13 +26,19 @@ class DecoderPool:
     A child that died is replaced by the next caller that gets its place.
     """
 
-    def __init__(self, settings: DecoderSettings) -> None:
+    def __init__(self, settings: DecoderSettings, telemetry: Telemetry | None = None) -> None:
         self._settings = settings
+        self._telemetry = telemetry or Telemetry()
         self._processes: list[DecoderProcess | None] = [None] * settings.processes
         self._idle: asyncio.Queue[int] = asyncio.Queue()
         for place in range(settings.processes):
             self._idle.put_nowait(place)
         self._closed = False
+
+    @property
+    def alive(self) -> int:
+        """Children that live."""
+        return sum(process is not None and process.alive for process in self._processes)
 
     async def start(self) -> None:
         """Start all children and wait until they are ready. Raises DecoderUnavailable."""
@@ -88,6 +95,7 @@ class DecoderPool:
         if process is None or not process.alive:
             if process is not None:
                 await process.end()
+                self._telemetry.decoder_restarted()
             process = self._processes[place] = await self._start_process()
         self._check_open()
         return process

@@ -41,6 +41,11 @@ class WatchStatus:
     rows_per_s: float | None
     companion_view: str | None
 
+    @property
+    def series(self) -> str:
+        """What metrics call the watch: as `Watch.series`."""
+        return f"{self.relation}.{self.target}"
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

@@ -39,6 +39,11 @@ class Watch:
         return f"{self.identifiers.table}.{self.identifiers.target}"
 
     @property
+    def series(self) -> str:
+        """What metrics call it: public.products.photo_embedding"""
+        return f"{self.identifiers.table}.{self.target_name}"
+
+    @property
     def has_companion(self) -> bool:
         return self.identifiers.companion is not None
 

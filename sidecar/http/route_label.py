@@ -1,0 +1,35 @@
+"""Under which route and method a request is counted: those of the documentation, or `other`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from starlette.routing import compile_path
+from starlette.types import Scope
+
+from sidecar.http.operation import Operation
+from sidecar.telemetry.bounded_label import OTHER
+
+
+class RouteLabel:
+    """As many values as there are operations, whatever clients ask for."""
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        self._methods: dict[str, set[str]] = {}
+        self._patterns: dict[str, re.Pattern[str]] = {}
+        for operation in operations:
+            self._methods.setdefault(operation.path, set()).add(operation.method)
+            if "{" in operation.path:
+                self._patterns[operation.path] = compile_path(operation.path)[0]
+
+    def of(self, scope: Scope) -> tuple[str, str]:
+        """Route and method. HEAD counts as GET, which is what answers it."""
+        route = self._route(scope["path"])
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        return route, method if method in self._methods.get(route, ()) else OTHER
+
+    def _route(self, path: str) -> str:
+        if path in self._methods:
+            return path
+        return next((route for route, pattern in self._patterns.items() if pattern.match(path)), OTHER)

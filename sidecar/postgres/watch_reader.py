@@ -1,0 +1,73 @@
+"""Reads for the metrics how far the watches are: when somebody scrapes, and never more often than is cheap."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+
+from sidecar.errors import DatabaseError
+from sidecar.postgres.database import Database
+from sidecar.postgres.status import WatchStatus, read_status
+from sidecar.telemetry.watch_metrics import WatchMetrics, WatchReading
+
+logger = logging.getLogger(__name__)
+
+READ_TIMEOUT_S = 30.0
+PAUSE_S = 1.0
+MAX_SHARE = 0.1  # of the time that one connection may spend reading
+
+
+class WatchReader:
+    """`run` must be running for `refresh` to have an effect. A database without readers is not asked anything."""
+
+    def __init__(self, database: Database, metrics: WatchMetrics) -> None:
+        self._database = database
+        self._metrics = metrics
+        self._wanted = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._due_at = 0.0  # on the clock of time.monotonic
+
+    async def refresh(self, at_most_s: float) -> None:
+        """Waits for a new reading if one is due, but not longer than `at_most_s`: it then comes for the next caller."""
+        if time.monotonic() < self._due_at:
+            return
+        self._ended.clear()
+        self._wanted.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(at_most_s):
+                await self._ended.wait()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._wanted.wait()
+            began = time.monotonic()
+            await self._read()
+            now = time.monotonic()
+            self._due_at = now + max((now - began) / MAX_SHARE, PAUSE_S)
+            self._wanted.clear()
+            self._ended.set()
+
+    async def _read(self) -> None:
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                self._metrics.show([_reading(status) for status in await read_status(self._database)])
+        except (DatabaseError, TimeoutError) as error:
+            logger.debug("no reading of the watches for the metrics: %r", error)
+            self._metrics.database_is_down()
+
+
+def _reading(status: WatchStatus) -> WatchReading:
+    return WatchReading(
+        watch=status.series,
+        embedded=status.embedded,
+        pending=status.pending,
+        failed=status.failed,
+        empty=status.empty,
+        coverage=None if status.coverage is None else status.coverage / 100,
+        oldest_pending_s=0.0 if status.pending == 0 else status.oldest_pending_s,
+        broken=status.state.startswith("broken"),
+        rows_per_s=status.rows_per_s,
+    )
