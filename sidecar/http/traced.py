@@ -4,29 +4,34 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sidecar.http.route_label import RouteLabel
+from sidecar.telemetry.bounded_label import OTHER
 from sidecar.telemetry.traces import RequestHead, Traces
 
 _UNTRACED_PATHS = {"/healthz", "/livez", "/readyz", "/metrics"}
 
 
 class Traced:
-    """The outermost: what is logged for a request, by whomever, is then part of its trace."""
+    """Inside Measured, around all else: what is logged for a request, by whomever, is part of its trace."""
 
-    def __init__(self, app: ASGIApp, traces: Traces) -> None:
+    def __init__(self, app: ASGIApp, traces: Traces, label: RouteLabel) -> None:
         self._app = app
         self._traces = traces
+        self._label = label
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in _UNTRACED_PATHS:
             await self._app(scope, receive, send)
             return
-        head = RequestHead(scope["method"], scope["path"], scope["scheme"], scope["headers"])
+        route = self._label.of(scope)[0]
+        head = RequestHead(
+            scope["method"], None if route == OTHER else route, scope["path"], scope["scheme"], scope["headers"]
+        )
         with self._traces.request(head) as span:
 
             async def send_traced(message: Message) -> None:
                 if message["type"] == "http.response.start":
-                    route = getattr(scope.get("route"), "path", None)
-                    span.answer(message["status"], route)
+                    span.answer(message["status"])
                     message = {**message, "headers": [*message.get("headers", ()), *span.response_headers]}
                 await send(message)
 

@@ -84,7 +84,7 @@ class OpenTelemetryTraces(Traces):
         caller = self._propagator.extract(carrier, Context())
         span = self._tracer.start_span(name_of(head), caller, SpanKind.SERVER, request_attributes(head))
         with _running(span):
-            yield OpenRequestSpan(span, head)
+            yield OpenRequestSpan(span)
 
     @contextmanager
     def batch(self, watch: str, rows: int, claim_s: float) -> Iterator[None]:

@@ -12,31 +12,30 @@ _MAX_PATH_CHARS = 256
 
 def request_attributes(head: RequestHead) -> dict[str, AttributeValue]:
     """What is known when it begins: without the query string, without the client."""
-    return {
+    attributes: dict[str, AttributeValue] = {
         "http.request.method": head.method if head.method in _METHODS else "_OTHER",
         "url.path": head.path[:_MAX_PATH_CHARS],
         "url.scheme": head.scheme,
     }
+    if head.route is not None:
+        attributes["http.route"] = head.route
+    return attributes
 
 
-def name_of(head: RequestHead, route: str | None = None) -> str:
+def name_of(head: RequestHead) -> str:
     """`POST /embed/text`; only the method for a path that nobody answers."""
     method = head.method if head.method in _METHODS else "HTTP"
-    return method if route is None else f"{method} {route}"
+    return method if head.route is None else f"{method} {head.route}"
 
 
 class OpenRequestSpan(RequestSpan):
     """A request that is being answered."""
 
-    def __init__(self, span: Span, head: RequestHead) -> None:
+    def __init__(self, span: Span) -> None:
         self._span = span
-        self._head = head
 
-    def answer(self, status: int, route: str | None) -> None:
-        self._span.update_name(name_of(self._head, route))
+    def answer(self, status: int) -> None:
         self._span.set_attribute("http.response.status_code", status)
-        if route is not None:
-            self._span.set_attribute("http.route", route)
         if status >= 500:
             self._span.set_attribute("error.type", str(status))
             self._span.set_status(Status(StatusCode.ERROR))

@@ -47,9 +47,10 @@ def current_ids() -> tuple[str, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """Of an HTTP request, as ASGI gives it; `path` is without the query string."""
+    """Of an HTTP request, as ASGI gives it; `path` is without the query string. `route`: None if nobody answers it."""
 
     method: str
+    route: str | None
     path: str
     scheme: str
     headers: Headers
@@ -58,8 +59,8 @@ class RequestHead:
 class RequestSpan:
     """The span of a request while it is answered. This one is of no trace."""
 
-    def answer(self, status: int, route: str | None) -> None:
-        """Once the status is known. `route` is a path as in the documentation, None for one that is unknown."""
+    def answer(self, status: int) -> None:
+        """Once the status is known."""
 
     @property
     def response_headers(self) -> Headers:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from sidecar.telemetry.telemetry import Carried, MicroBatchReport
 from sidecar.telemetry.traces import RequestHead, TraceContext, Traces, current_ids, open_traces
 from tests.collector import CONSUMER, ERROR, SERVER, Collector, running_collector
 
-HEAD = RequestHead("POST", "/embed/text", "http", ())
+HEAD = RequestHead("POST", "/embed/text", "/embed/text", "http", ())
 CALLER_TRACE, CALLER_SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
@@ -44,7 +45,7 @@ def sending(collector: Collector, **settings: Any) -> Iterator[Traces]:
 def called_by(trace_flags: str, state: str = "vendor=1") -> RequestHead:
     parent = f"00-{CALLER_TRACE}-{CALLER_SPAN}-{trace_flags}".encode()
     headers = ((b"host", b"sidecar"), (b"traceparent", parent), (b"tracestate", state.encode()))
-    return RequestHead("POST", "/embed/text", "http", headers)
+    return RequestHead("POST", "/embed/text", "/embed/text", "http", headers)
 
 
 def job(trace: TraceContext | None, units: int = 1, waited_s: float = 0.0, lane: str = "query") -> Carried:
@@ -61,7 +62,7 @@ def test_stages_are_children_of_their_request(collector: Collector) -> None:
             pass
         with traces.span("search"), traces.span("read"):
             pass
-        request.answer(200, "/embed/text")
+        request.answer(200)
     root = collector.one("POST /embed/text")
     assert (root.kind, root.parent_id, root.links) == (SERVER, "", ())
     assert root.attributes == {
@@ -115,7 +116,7 @@ def test_a_caller_who_does_not_sample_is_not_traced_but_has_its_ids_in_the_log(c
 
 @pytest.mark.parametrize("parent", ["", "00-0-0-01", f"00-{'0' * 32}-{CALLER_SPAN}-01", "\xff" * 600])
 def test_a_broken_traceparent_begins_a_new_trace(collector: Collector, parent: str) -> None:
-    head = RequestHead("GET", "/", "http", ((b"traceparent", parent.encode("latin-1")),))
+    head = RequestHead("GET", None, "/", "http", ((b"traceparent", parent.encode("latin-1")),))
     with sending(collector) as traces, traces.request(head):
         pass
     (span,) = collector.spans
@@ -128,7 +129,7 @@ def test_the_ratio_decides_on_traces_that_begin_here(collector: Collector) -> No
         for _ in range(1000):
             with traces.request(HEAD), traces.span("prepare"):
                 pass
-    kept = {span.trace_id for span in collector.named("POST")}
+    kept = {span.trace_id for span in collector.named("POST /embed/text")}
     assert 200 < len(kept) < 400  # 6 sigma
     assert {span.trace_id for span in collector.named("prepare")} == kept
 
@@ -147,7 +148,7 @@ def test_waiting_and_device_have_their_own_times_and_the_micro_batch_is_linked_b
     assert batch.ended_ns - batch.started_ns == 250_000_000
     assert batch.parent_id == ""
     assert batch.attributes == {"sidecar.kind": "text", "sidecar.units": 5, "sidecar.encoded_units": 5}
-    roots = collector.named("POST")
+    roots = collector.named("POST /embed/text")
     assert [(link.trace_id, link.span_id) for link in batch.links] == [(r.trace_id, r.span_id) for r in roots]
     assert [link.attributes["sidecar.units"] for link in batch.links] == [1, 3]
     for root, waited_ns in zip(roots, (500_000_000, 125_000_000), strict=True):
@@ -191,17 +192,17 @@ def test_a_batch_of_rows_is_a_trace_of_its_own_and_its_micro_batches_name_its_wa
 
 def test_an_error_is_told_by_its_class_and_never_by_its_message(collector: Collector) -> None:
     with sending(collector) as traces:
-        with suppress(ValueError), traces.request(HEAD), traces.span("prepare"):
+        with suppress(ValueError), traces.request(replace(HEAD, route="/search")), traces.span("prepare"):
             context = traces.current()
             raise ValueError("the text of the request")
         with traces.request(HEAD) as request:
-            request.answer(503, "/embed/text")
-        with traces.request(HEAD) as request:
-            request.answer(422, "/embed/text/batch")
+            request.answer(503)
+        with traces.request(replace(HEAD, route="/embed/image")) as request:
+            request.answer(422)
         traces.micro_batch_done(micro_batch(job(context), error="DeviceError"))
     for name, error in (
         ("prepare", "ValueError"),
-        ("POST", "ValueError"),
+        ("POST /search", "ValueError"),
         ("POST /embed/text", "503"),
         ("device", "DeviceError"),
         ("micro-batch", "DeviceError"),
@@ -209,17 +210,16 @@ def test_an_error_is_told_by_its_class_and_never_by_its_message(collector: Colle
         span = collector.one(name)
         assert (span.status, span.attributes["error.type"], span.events) == (ERROR, error, 0), name
         assert "text of" not in str(span)
-    assert collector.one("POST /embed/text/batch").status == 0
+    assert collector.one("POST /embed/image").status == 0
 
 
 async def test_the_work_of_tasks_and_threads_belongs_to_the_request_that_started_them(collector: Collector) -> None:
     with sending(collector) as traces:
 
         async def answer(number: int) -> None:
-            with traces.request(HEAD) as request:
+            with traces.request(replace(HEAD, route=f"/{number}")):
                 await asyncio.create_task(work(number), name="work")
                 await asyncio.to_thread(encode, number)
-                request.answer(200, f"/{number}")
 
         async def work(number: int) -> None:
             with traces.span(f"task-{number}"):
@@ -243,8 +243,11 @@ def test_what_belongs_to_no_request_and_no_batch_is_no_trace(collector: Collecto
 
 
 def test_a_path_that_is_no_endpoint_gives_a_span_no_name(collector: Collector) -> None:
-    with sending(collector) as traces, traces.request(RequestHead("BREW", "/" + "x" * 5000, "http", ())) as request:
-        request.answer(404, None)
+    with (
+        sending(collector) as traces,
+        traces.request(RequestHead("BREW", None, "/" + "x" * 5000, "http", ())) as request,
+    ):
+        request.answer(404)
     span = collector.one("HTTP")
     assert span.attributes["http.request.method"] == "_OTHER"
     assert len(span.attributes["url.path"]) == 256
@@ -310,6 +313,6 @@ def test_without_a_collector_nothing_is_done_and_no_thread_is_started() -> None:
     traces.start()
     with traces.request(called_by("01")) as request, traces.span("prepare"):
         assert (traces.on, traces.current(), current_ids()) == (False, None, None)
-        request.answer(200, "/")
+        request.answer(200)
         assert list(request.response_headers) == []
     traces.close(timeout_s=0)
