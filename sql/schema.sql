@@ -25,9 +25,11 @@ CREATE TABLE sidecar.watches (
     moved_from regclass,
     moved_fingerprint text,
     rows_per_s double precision,
+    expose text[] DEFAULT '{}'::text[] NOT NULL,
     CONSTRAINT watches_check CHECK (((cardinality(key_columns) >= 1) AND (cardinality(key_columns) = cardinality(key_types)))),
     CONSTRAINT watches_check1 CHECK (((kind = 'text'::text) OR (cardinality(source) = 1))),
     CONSTRAINT watches_dimensions_check CHECK (((dimensions >= 1) AND (dimensions <= 16000))),
+    CONSTRAINT watches_expose_check CHECK (((array_position(expose, NULL::text) IS NULL) AND (COALESCE(array_ndims(expose), 1) = 1))),
     CONSTRAINT watches_index_kind_check CHECK ((index_kind = ANY (ARRAY['halfvec'::text, 'vector'::text, 'none'::text]))),
     CONSTRAINT watches_kind_check CHECK ((kind = ANY (ARRAY['text'::text, 'image'::text]))),
     CONSTRAINT watches_rows_per_s_check CHECK ((rows_per_s > (0)::double precision)),
@@ -99,6 +101,18 @@ begin
     return canonical;
 end $_$;
 
+CREATE FUNCTION sidecar.change_exposure(w sidecar.watches, wanted text[]) RETURNS sidecar.watches
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if w.expose <> wanted then
+        perform sidecar.revoke_table(w);
+        update sidecar.watches x set expose = wanted where x.id = w.id returning * into w;
+    end if;
+    return w;
+end $$;
+
 CREATE FUNCTION sidecar.changes_unnamed(w sidecar.watches) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -143,6 +157,32 @@ begin
         raise exception 'companion table % has column %, which is NOT NULL and has no default', w.companion, quote_literal(stranger)
             using errcode = 'invalid_table_definition', hint = 'A companion holds the key and the vector. ' || made;
     end if;
+end $$;
+
+CREATE FUNCTION sidecar.check_exposed(relation regclass, expose text[]) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    column_name text;
+    type record;
+begin
+    foreach column_name in array expose loop
+        select b.type as base, e.typname, format_type(a.atttypid, a.atttypmod) as printed into type
+            from pg_attribute a cross join sidecar.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
+            join pg_type e on e.oid = case when t.typcategory = 'A' then t.typelem else t.oid end
+            where a.attrelid = check_exposed.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
+        if not found then
+            raise exception 'table % has no column %', relation, coalesce(quote_literal(column_name), 'NULL')
+                using errcode = 'undefined_column', hint = 'Expose columns of the watched table: expose => array[''title''].';
+        elsif type.typname in ('vector', 'halfvec', 'sparsevec', 'bytea') then
+            raise exception 'column % of % has type %, which a search does not show', quote_literal(column_name), relation, type.printed
+                using errcode = 'datatype_mismatch', hint = 'Expose what names the content, such as a path; vectors are in the table.';
+        elsif (select count(*) from unnest(expose) e(name) where e.name = column_name) > 1 then
+            raise exception 'column % is exposed twice', quote_literal(column_name) using errcode = 'duplicate_column',
+                hint = 'Name it once.';
+        end if;
+    end loop;
 end $$;
 
 CREATE FUNCTION sidecar.check_key_types(relation regclass) RETURNS void
@@ -333,6 +373,8 @@ begin
     wanted.kind := sidecar.kind_of_source(wanted.relation, wanted.source, wanted.kind);
     wanted.target := coalesce(wanted.target, wanted.source[1] || '_embedding');
     perform sidecar.check_options(wanted.target, wanted.source, wanted.dimensions, wanted.index_kind);
+    wanted.expose := coalesce(wanted.expose, '{}');
+    perform sidecar.check_exposed(wanted.relation, wanted.expose);
     wanted.companion := to_regclass(companion_name);
     if wanted.companion is not null then
         perform sidecar.check_companion(wanted);
@@ -349,12 +391,12 @@ CREATE FUNCTION sidecar.columns_of(w sidecar.watches, OUT readable text, OUT wri
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select string_agg(quote_ident(a.attname), ', ' order by a.attnum) filter (where a.attname <> w.target or w.companion is null),
+    select string_agg(quote_ident(a.attname), ', ' order by a.attnum) filter (where a.attname <> w.target or w.companion is null or a.attname = any (w.expose)),
            string_agg(quote_ident(a.attname), ', ') filter (where a.attname = w.target),
            string_agg(quote_ident(a.attname), ', ' order by a.attnum) filter (where a.attname = any (w.key_columns))
         from pg_attribute a
         where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
-          and a.attname = any (w.key_columns || w.source || w.target);
+          and a.attname = any (w.key_columns || w.source || w.target || w.expose);
 $$;
 
 CREATE FUNCTION sidecar.columns_of_trigger(w sidecar.watches, home regclass, suffix text) RETURNS text[]
@@ -869,6 +911,15 @@ exception when others then
     return null;
 end $_$;
 
+CREATE FUNCTION sidecar.exposed_columns(w sidecar.watches) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select array(select e.name from unnest(w.expose) with ordinality e(name, n)
+                 where exists (select from pg_attribute a where a.attrelid = w.relation and a.attname = e.name
+                               and a.attnum > 0 and not a.attisdropped) order by e.n);
+$$;
+
 CREATE FUNCTION sidecar.fault_of(w sidecar.watches) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1055,7 +1106,7 @@ begin
         execute format('grant select (%s) on %s to %s', (sidecar.columns_of(w)).keys, w.relation, sidecar.installer());
     end if;
     for worker in select r.role from sidecar.roles() r where r.kind = 'worker' loop
-        if is_owner and sidecar.denial_of(w, pg_get_userbyid(worker)) is not null then
+        if is_owner and concat(sidecar.denial_of(w, pg_get_userbyid(worker)), sidecar.unreadable_columns(w, pg_get_userbyid(worker))) <> '' then
             perform sidecar.grant_schemas(w, worker);
             execute format('grant select (%s) on %s to %s', readable, w.relation, worker);
             if w.companion is null then
@@ -1068,6 +1119,11 @@ begin
         if denied is not null then
             raise warning 'the sidecar cannot work on % yet: %', w.relation, denied
                 using hint = 'Let the owner, or a superuser, run the statement.';
+        end if;
+        denied := sidecar.unreadable_columns(w, pg_get_userbyid(worker));
+        if denied is not null then
+            raise warning 'searches of % cannot show % yet', w.relation, denied
+                using hint = format('Let the owner, or a superuser, run: grant select (%s) on %s to %s', denied, w.relation, worker);
         end if;
     end loop;
 end $$;
@@ -2023,9 +2079,9 @@ begin
     end if;
     if former.id is null then
         insert into sidecar.watches (relation, key_columns, key_types, kind, source, target, companion, dimensions, index_kind,
-                                     model)
+                                     model, expose)
             values (wanted.relation, wanted.key_columns, wanted.key_types, wanted.kind, wanted.source, wanted.target,
-                    wanted.companion, wanted.dimensions, wanted.index_kind, wanted.model)
+                    wanted.companion, wanted.dimensions, wanted.index_kind, wanted.model, wanted.expose)
             returning * into saved;
         return saved;
     end if;
@@ -2036,7 +2092,7 @@ begin
     update sidecar.watches w
         set key_columns = wanted.key_columns, key_types = wanted.key_types, kind = wanted.kind, source = wanted.source,
             companion = wanted.companion, dimensions = wanted.dimensions, index_kind = wanted.index_kind, model = wanted.model,
-            unwatched_at = null, created_at = now(),
+            expose = wanted.expose, unwatched_at = null, created_at = now(),
             truncated_gen = nextval('sidecar.generation'), paused = former.paused and former.unwatched_at is null,
             fingerprint = case when former.dimensions = wanted.dimensions then w.fingerprint end,
             encoder = case when former.dimensions = wanted.dimensions then w.encoder end
@@ -2099,6 +2155,89 @@ begin
             from unnest(columns) with ordinality c(name, n));
 end $$;
 
+CREATE FUNCTION sidecar.search_exposed(relation regclass, query_vector real[], target text DEFAULT NULL::text, k integer DEFAULT 10, filter jsonb DEFAULT '{}'::jsonb, columns text[] DEFAULT NULL::text[], document text[] DEFAULT '{}'::text[]) RETURNS TABLE(key json, distance double precision, shown json, document_text text)
+    LANGUAGE plpgsql STABLE ROWS 10
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    settings constant text[] := array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'];
+    former constant text[] := array(select current_setting(s, true) from unnest(settings) with ordinality u(s, n) order by n);
+    w constant sidecar.watches := sidecar.need_watch(relation, target);
+    exposed constant text[] := sidecar.exposed_columns(w);
+    wanted constant text[] := coalesce(columns, exposed);
+    fault text;
+begin
+    if k is null or k < 1 then
+        raise exception 'k is %', coalesce(k::text, 'NULL')
+            using errcode = 'invalid_parameter_value', hint = 'Say how many rows you want, for example 10.';
+    end if;
+    with asked as (
+        select unnest(wanted) as name, w.key_columns || exposed as allowed
+        union all select unnest(document), w.key_columns || exposed || case w.kind when 'text' then w.source else '{}' end
+    )
+    select format('column %L is not exposed by the watch', a.name) into fault
+        from asked a where a.name is null or a.name <> all (a.allowed)
+    union all
+    select format(case when c.name is null then 'column %L is not exposed by the watch'
+                       when c.filter_type is null then 'column %L has a type that a filter cannot compare'
+                       else 'the filter on %L is an object' end, f.key)
+        from jsonb_each(filter) f left join sidecar.searchable_columns(w) c on c.name = f.key
+        where c.filter_type is null or jsonb_typeof(f.value) = 'object'
+    limit 1;
+    if fault is not null then
+        raise exception '%', fault using errcode = 'undefined_column',
+            hint = format('Its columns: %s. To add one: sidecar.watch(…, expose => array[…], replace => true).',
+                          array_to_string(w.key_columns || exposed, ', '));
+    end if;
+    -- Not as settings of the function: a role that is no superuser could not restore it from a dump.
+    perform set_config(settings[1], 'strict_order', true), set_config(settings[2], least(greatest(2 * k, 40), 1000)::text, true),
+            set_config(settings[3], greatest(20 * k, 20000)::text, true);
+    return query execute sidecar.search_exposed_statement(w, wanted, filter, document)
+        using query_vector, k, array(
+            select array(select jsonb_array_elements_text(case jsonb_typeof(f.value) when 'array' then f.value else jsonb_build_array(f.value) end))::text
+            from jsonb_each(filter) f order by f.key collate "C");
+    perform set_config(s.name, coalesce(former[s.n], s.otherwise), true)
+        from unnest(settings, array['off', '40', '20000']) with ordinality s(name, otherwise, n);
+end $$;
+
+CREATE FUNCTION sidecar.search_exposed_statement(w sidecar.watches, columns text[], filter jsonb, document text[]) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    ext constant text := quote_ident(sidecar.vector_schema());
+    vector constant text := format('h.%I', w.target);
+    type constant text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
+    tables constant text := case when w.companion is null then format('%s h', w.relation)
+        else format('%s h join %s t on %s', w.companion, w.relation, sidecar.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and ')) end;
+    t constant text := case when w.companion is null then 'h' else 't' end;
+    condition constant text := (
+        select string_agg(format(case f.value when 'null' then ' and %1$s.%2$I is null' else ' and %1$s.%2$I = any (($3::text[])[%3$s]::%4$s[])' end,
+                                 t, f.key, f.n, c.filter_type), '' order by f.n)
+        from (select e.key, e.value, row_number() over (order by e.key collate "C") as n from jsonb_each(filter) e) f
+        left join sidecar.searchable_columns(w) c on c.name = f.key);
+    shown constant text := (
+        select string_agg(format('(%L, %s)', c.name, sidecar.shown_value(w.relation, c.name, 'n.c' || c.n)), ', ' order by c.n)
+        from unnest(columns) with ordinality c(name, n));
+begin
+    return format('
+        with nearest as materialized (
+            select %1$s, %2$s as vector%3$s, %4$s as document from %5$s where %2$s is not null%6$s
+            order by %2$s%7$s operator(%8$s.<=>) $1::%9$s limit $2
+        )
+        select json_build_object(%10$s), (n.vector operator(%8$s.<=>) $1::%8$s.vector)::float8 as distance, %11$s, n.document
+        from nearest n order by distance, %12$s',
+        sidecar.for_each_key(w.key_columns, null, t || '.%2$I as k%1$s'), vector,
+        (select string_agg(format(', %s.%I as c%s', t, c.name, c.n), '' order by c.n) from unnest(columns) with ordinality c(name, n)),
+        case when cardinality(document) > 0 then
+            format('concat_ws('' '', %s)', (select string_agg(format('%s.%I', t, c), ', ') from unnest(document) c)) else 'null::text' end,
+        tables, condition, case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type,
+        sidecar.for_each_key(w.key_columns, null, '%2$L, n.k%1$s'),
+        case when shown is null then '''{}''::json'
+             else format('(select json_object_agg(v.name, v.value) from (values %s) v(name, value))', shown) end,
+        sidecar.for_each_key(w.key_columns, null, 'n.k%1$s'));
+end $_$;
+
 CREATE FUNCTION sidecar.search_statement(w sidecar.watches) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2117,6 +2256,24 @@ begin
     return format('select t.* from %s e join %s t using (%s) order by %s limit 10', w.companion, w.relation,
                   sidecar.for_each_key(w.key_columns, null, '%2$I'), distance);
 end $_$;
+
+CREATE FUNCTION sidecar.searchable_columns(w sidecar.watches) RETURNS TABLE(name text, filter_type text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select a.attname, case when t.typtype = 'e' and not exists (select from pg_cast c where t.oid in (c.castsource, c.casttarget)
+                                                                or t.typarray in (c.castsource, c.casttarget))
+                             or t.oid in ('bool'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype,
+                                          'float4'::regtype, 'float8'::regtype, 'text'::regtype, 'varchar'::regtype, 'bpchar'::regtype,
+                                          'name'::regtype, '"char"'::regtype, 'uuid'::regtype, 'date'::regtype, 'time'::regtype,
+                                          'timetz'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'interval'::regtype,
+                                          'inet'::regtype, 'cidr'::regtype, 'macaddr'::regtype, 'macaddr8'::regtype, 'bit'::regtype,
+                                          'varbit'::regtype, 'money'::regtype, 'bytea'::regtype, 'oid'::regtype)
+                        then format('%I.%I', n.nspname, t.typname) end
+        from pg_attribute a cross join sidecar.base_type(a.atttypid, a.atttypmod) b
+        join pg_type t on t.oid = b.type join pg_namespace n on n.oid = t.typnamespace
+        where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (w.key_columns || w.expose);
+$$;
 
 CREATE FUNCTION sidecar.serving_roles() RETURNS SETOF name
     LANGUAGE sql STABLE
@@ -2219,6 +2376,15 @@ begin
         into shown using key;
     return shown;
 end $_$;
+
+CREATE FUNCTION sidecar.shown_value(relation regclass, column_name text, expression text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select format(case when b.type < 16384 then 'to_json(%1$s)' else 'case when %1$s is not null then to_json(concat(%1$s)) end' end, expression)
+        from pg_attribute a cross join sidecar.base_type(a.atttypid, a.atttypmod) b
+        where a.attrelid = shown_value.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
+$_$;
 
 CREATE FUNCTION sidecar.start_move(former sidecar.watches, saved sidecar.watches) RETURNS void
     LANGUAGE plpgsql
@@ -2565,6 +2731,16 @@ begin
     drop schema sidecar cascade;
 end $$;
 
+CREATE FUNCTION sidecar.unreadable_columns(w sidecar.watches, role name) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
+        from pg_attribute a join pg_roles r on r.rolname = unreadable_columns.role
+        where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (w.expose)
+          and not has_column_privilege(r.oid, a.attrelid, a.attnum, 'select');
+$$;
+
 CREATE FUNCTION sidecar.unwatch(relation regclass, target text DEFAULT NULL::text, drop_target boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2765,7 +2941,7 @@ begin
     end if;
 end $$;
 
-CREATE FUNCTION sidecar.watch(relation regclass, source text[], target text DEFAULT NULL::text, kind text DEFAULT NULL::text, companion text DEFAULT NULL::text, dimensions integer DEFAULT 1152, model text DEFAULT NULL::text, index text DEFAULT 'halfvec'::text, replace boolean DEFAULT false) RETURNS integer
+CREATE FUNCTION sidecar.watch(relation regclass, source text[], target text DEFAULT NULL::text, kind text DEFAULT NULL::text, companion text DEFAULT NULL::text, dimensions integer DEFAULT 1152, model text DEFAULT NULL::text, index text DEFAULT 'halfvec'::text, replace boolean DEFAULT false, expose text[] DEFAULT '{}'::text[]) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -2778,44 +2954,48 @@ begin
     perform sidecar.follow_changes(relation, target);
     wanted.relation := relation; wanted.source := source; wanted.target := target; wanted.kind := kind;
     wanted.dimensions := dimensions; wanted.index_kind := index; wanted.model := model;
+    wanted.expose := expose;
     wanted := sidecar.checked_watch(wanted, companion_name);
     select * into former from sidecar.watches w where w.relation = wanted.relation and w.target = wanted.target for update;
     if former.id is not null and former.unwatched_at is null then
         is_same := sidecar.is_same_watch(former, wanted) and (former.companion is null) = (companion_name is null);
-        if is_same and sidecar.is_intact(former, wanted.key_columns, wanted.key_types) then
+        if not replace and not (is_same and sidecar.exposed_columns(former) = wanted.expose) then
+            raise exception '%.% is watched already, with source %, companion %, dimensions %, model %, index %, expose %', relation,
+                quote_ident(former.target), former.source, coalesce(former.companion::text, 'none'), former.dimensions,
+                coalesce(former.model, 'any'), former.index_kind, former.expose
+                using errcode = 'duplicate_object', hint = 'Add replace => true to change it, or name another target.';
+        elsif is_same and sidecar.is_intact(former, wanted.key_columns, wanted.key_types) then
+            former := sidecar.change_exposure(former, wanted.expose);
             perform sidecar.grant_table(former);
             perform sidecar.dress_companion(former);
             return former.id;
-        elsif not (is_same or replace) then
-            raise exception '%.% is watched already, with source %, companion %, dimensions %, model %, index %', relation,
-                quote_ident(former.target), former.source, coalesce(former.companion::text, 'none'), former.dimensions,
-                coalesce(former.model, 'any'), former.index_kind
-                using errcode = 'duplicate_object', hint = 'Add replace => true to change it, or name another target.';
         end if;
         perform sidecar.unwatch(relation, former.target);
     end if;
     return coalesce(sidecar.start_watch(wanted, former, companion_name),
-                    sidecar.watch(relation, source, target, kind, companion, dimensions, model, index, replace));
+                    sidecar.watch(relation, source, target, kind, companion, dimensions, model, index, replace, expose));
 end $$;
 
-CREATE FUNCTION sidecar.watch(relation regclass, source text, target text DEFAULT NULL::text, kind text DEFAULT NULL::text, companion text DEFAULT NULL::text, dimensions integer DEFAULT 1152, model text DEFAULT NULL::text, index text DEFAULT 'halfvec'::text, replace boolean DEFAULT false) RETURNS integer
+CREATE FUNCTION sidecar.watch(relation regclass, source text, target text DEFAULT NULL::text, kind text DEFAULT NULL::text, companion text DEFAULT NULL::text, dimensions integer DEFAULT 1152, model text DEFAULT NULL::text, index text DEFAULT 'halfvec'::text, replace boolean DEFAULT false, expose text[] DEFAULT '{}'::text[]) RETURNS integer
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select sidecar.watch(relation, array[source], target, kind, companion, dimensions, model, index, replace);
+    select sidecar.watch(relation, array[source], target, kind, companion, dimensions, model, index, replace, expose);
 $$;
 
 CREATE FUNCTION sidecar.watch_statement(w sidecar.watches) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select format('select sidecar.watch(%L, source => array[%s], target => %L, kind => %L, companion => %L, dimensions => %s, model => %L, index => %L)',
+    select format('select sidecar.watch(%L, source => array[%s], target => %L, kind => %L, companion => %L, dimensions => %s, model => %L, index => %L%s)',
                   w.relation, (select string_agg(quote_literal(c), ', ' order by i) from unnest(w.source) with ordinality u(c, i)),
                   w.target, w.kind, case when w.companion is not null then coalesce(
                       (select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.companion),
                       (select format('%I.%I', n.nspname, left(c.relname || '_' || w.target, 63))
                        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.relation)) end,
-                  w.dimensions, w.model, w.index_kind);
+                  w.dimensions, w.model, w.index_kind, coalesce(', expose => array[' || (
+                      select string_agg(quote_literal(c), ', ' order by i)
+                      from unnest(sidecar.exposed_columns(w)) with ordinality u(c, i)) || ']', ''));
 $$;
 
 CREATE FUNCTION sidecar.with_present_names(w sidecar.watches) RETURNS sidecar.watches
@@ -3004,9 +3184,13 @@ REVOKE ALL ON FUNCTION sidecar.base_type(INOUT type oid, INOUT modifier integer,
 
 REVOKE ALL ON FUNCTION sidecar.canonical_key(w sidecar.watches, key jsonb) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.change_exposure(w sidecar.watches, wanted text[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.changes_unnamed(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.check_companion(w sidecar.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.check_exposed(relation regclass, expose text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.check_key_types(relation regclass) FROM PUBLIC;
 
@@ -3075,6 +3259,8 @@ REVOKE ALL ON FUNCTION sidecar.drop_target(w sidecar.watches) FROM PUBLIC;
 REVOKE ALL ON FUNCTION sidecar.drop_triggers(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.enqueue_lost_vectors() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.exposed_columns(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.fault_of(w sidecar.watches) FROM PUBLIC;
 
@@ -3218,7 +3404,13 @@ REVOKE ALL ON FUNCTION sidecar.search_condition(filter jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.search_document(relation regclass, columns text[], config regconfig) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.search_exposed(relation regclass, query_vector real[], target text, k integer, filter jsonb, columns text[], document text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.search_exposed_statement(w sidecar.watches, columns text[], filter jsonb, document text[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.search_statement(w sidecar.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.searchable_columns(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.serving_roles() FROM PUBLIC;
 
@@ -3229,6 +3421,8 @@ REVOKE ALL ON FUNCTION sidecar.set_rate(relation regclass, target text, rows_per
 REVOKE ALL ON FUNCTION sidecar.share_like(relation regclass, made regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.show_row(w sidecar.watches, key jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.shown_value(relation regclass, column_name text, expression text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.start_move(former sidecar.watches, saved sidecar.watches) FROM PUBLIC;
 
@@ -3258,6 +3452,8 @@ REVOKE ALL ON FUNCTION sidecar.triggers_of(w sidecar.watches, OUT name name, OUT
 
 REVOKE ALL ON FUNCTION sidecar.uninstall(force boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.unreadable_columns(w sidecar.watches, role name) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.unwatch(relation regclass, target text, drop_target boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.usable_indexes(w sidecar.watches, home regclass, OUT index regclass, OUT valid boolean, OUT parent regclass) FROM PUBLIC;
@@ -3278,9 +3474,9 @@ REVOKE ALL ON FUNCTION sidecar.warn_of_old_pgvector() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.warn_of_updates(w sidecar.watches) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.watch(relation regclass, source text[], target text, kind text, companion text, dimensions integer, model text, index text, replace boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar.watch(relation regclass, source text[], target text, kind text, companion text, dimensions integer, model text, index text, replace boolean, expose text[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.watch(relation regclass, source text, target text, kind text, companion text, dimensions integer, model text, index text, replace boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar.watch(relation regclass, source text, target text, kind text, companion text, dimensions integer, model text, index text, replace boolean, expose text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.watch_statement(w sidecar.watches) FROM PUBLIC;
 
