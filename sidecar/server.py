@@ -12,6 +12,9 @@ import uvloop
 
 from sidecar.app import LoadEncoder, Sidecar, load_siglip
 from sidecar.config import Settings
+from sidecar.errors import ConfigurationError
+from sidecar.http.bounded_protocol import BoundedHttpProtocol
+from sidecar.loopback import WAYS_OUT, resolves_to_loopback
 from sidecar.telemetry.logs import configure_logging
 
 
@@ -27,8 +30,10 @@ def serve(settings: Settings, *, load_encoder: LoadEncoder = load_siglip) -> int
     """Serve until SIGINT, SIGTERM or a failure; returns the exit code. Blocks, and takes over the process's logging.
 
     0: stopped in order, within SHUTDOWN_TIMEOUT_S. 1: the model cannot be loaded, or a task died. 2: a setting does not
-    go with this machine or model. A port that is taken raises SystemExit.
+    go with this machine or model. A port that is taken raises SystemExit; keys that cannot be read, or a BIND_HOST that
+    needs some and has none, raise ConfigurationError.
     """
+    _require_keys_beyond_loopback(settings)
     configure_logging(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings, load_encoder))
@@ -52,6 +57,15 @@ async def _serve(settings: Settings, load_encoder: LoadEncoder) -> int:
     return sidecar.supervisor.exit_code
 
 
+def _require_keys_beyond_loopback(settings: Settings) -> None:
+    """Requests that get here nevertheless, because a name changed its address, are refused by sidecar.http.access."""
+    if settings.api_keys or settings.api_keys_file or settings.allow_anonymous:
+        return
+    if not resolves_to_loopback(settings.bind_host):
+        problem = f"BIND_HOST='{settings.bind_host}': without keys only loopback is served. {WAYS_OUT}"
+        raise ConfigurationError([problem])
+
+
 def _server_config(settings: Settings, sidecar: Sidecar) -> uvicorn.Config:
     return uvicorn.Config(
         sidecar.make_app(),
@@ -59,6 +73,11 @@ def _server_config(settings: Settings, sidecar: Sidecar) -> uvicorn.Config:
         port=settings.bind_port,
         lifespan="on",
         log_config=None,
+        http=BoundedHttpProtocol,
+        ws="none",
+        access_log=False,  # sidecar.http.access_log has its own
+        server_header=False,
+        reset_contextvars=True,  # a connection's second request would begin with the first one's ids
         # Requests in hand get half of the time; what is behind them, the rest.
         timeout_graceful_shutdown=int(settings.shutdown_timeout_s // 2),
     )

@@ -33,7 +33,7 @@ class ServiceState:
     """
 
     def __init__(self, settings: Settings, supervisor: Supervisor) -> None:
-        self.keys = KeyRing(settings.api_keys and settings.api_keys.get_secret_value(), settings.api_keys_file)
+        self.keys = KeyRing(settings.api_keys, settings.api_keys_file)
         self.cors_origins = settings.cors_allow_origins
         self.access = Access(self.keys, anonymous=settings.allow_anonymous, cors_origins=self.cors_origins)
         url = settings.database_url

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +12,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
 from sidecar.errors import SidecarError
+from sidecar.http.access_log import loggable_path
 from sidecar.http.error_table import error_response, respond_to
 from sidecar.http.service import NotReady
+from sidecar.telemetry.request_id import current_request_id
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ async def _answer_sidecar_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, SidecarError)
     response = respond_to(error)
     if response.status_code >= 500 and not isinstance(error, NotReady):  # a probe asks every few seconds
-        logger.warning("%s %s: %s", request.method, request.url.path, error)
+        logger.warning("%s %s: %s", request.method, loggable_path(request.scope), error)
     return response
 
 
@@ -44,7 +45,7 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
 
 
 async def _answer_nobody(request: Request, _error: Exception) -> Response:
-    logger.debug("%s %s: the client has gone", request.method, request.url.path)
+    logger.debug("%s %s: the client has gone", request.method, loggable_path(request.scope))
     return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
 
@@ -56,7 +57,7 @@ EXCEPTION_HANDLERS: Mapping[Any, ExceptionHandler] = {
 
 
 class UnexpectedErrors:
-    """What nobody caught is logged with its traceback, and answered with a 500 that has its id."""
+    """What nobody caught is logged with its traceback, and answered with a 500 that has the request's id."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -75,8 +76,8 @@ class UnexpectedErrors:
         try:
             await self._app(scope, receive, watched_send)
         except Exception:
-            request_id = uuid.uuid4().hex
-            logger.exception("Request %s failed: %s %s", request_id, scope["method"], scope["path"])
+            request_id = current_request_id.get()
+            logger.exception("Request %s failed: %s %s", request_id, scope["method"], loggable_path(scope))
             if started:
                 raise
             message = f"Something went wrong here. The log has more under request {request_id}."

@@ -13,9 +13,11 @@ from sidecar.errors import (
     Overloaded,
     SidecarError,
 )
+from sidecar.http.access import AccessDenied
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.service import NotReady
 from sidecar.pictures.pool import DecoderUnavailable
+from sidecar.redaction import redact
 
 _DEVICE_RETRY_S = 1.0
 
@@ -48,7 +50,7 @@ def error_response(
     headers = {}
     if retry_after_s is not None:
         headers["Retry-After"] = str(max(math.ceil(retry_after_s), 1))
-    error = {"code": code, "message": message, "type": _type_of(status), "param": param}
+    error = {"code": code, "message": redact(message), "type": _type_of(status), "param": param}
     return JsonResponse({"error": error}, status, headers)
 
 
@@ -57,6 +59,11 @@ def respond_to(error: SidecarError) -> JsonResponse:
     if isinstance(error, InputError):
         status = _STATUS_OF_INPUT_ERROR.get(error.code, HTTPStatus.UNPROCESSABLE_ENTITY)
         return error_response(status, error.code, error.message, error.param)
+    if isinstance(error, AccessDenied):
+        response = error_response(error.status, error.code, error.message)
+        if error.challenge:
+            response.headers["WWW-Authenticate"] = error.challenge
+        return response
     if isinstance(error, NotReady):
         return error_response(503, error.code, error.message, retry_after_s=error.retry_after_s)
     status, code = next((status, code) for kind, status, code in _STATUS_OF_ERROR if isinstance(error, kind))
@@ -67,6 +74,7 @@ def respond_to(error: SidecarError) -> JsonResponse:
 
 
 def _type_of(status: int) -> str:
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return "rate_limit_error"
+    special = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+    if status in special:
+        return special[status]
     return "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"

@@ -11,15 +11,11 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sidecar.api_keys import Scope
+
+__all__ = ["Endpoint", "MediaType", "Operation", "Scope"]
+
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
-
-
-class Scope(StrEnum):
-    """What a key is good for."""
-
-    EMBED = "embed"  # vectors and rerank scores of what the caller sends
-    SEARCH = "search"  # what stands in watched tables
-    ADMIN = "admin"  # what operators ask: status and metrics
 
 
 class MediaType(StrEnum):

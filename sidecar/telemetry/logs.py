@@ -1,43 +1,64 @@
-"""One log on stderr, for our messages and everybody else's, without secrets."""
+"""One log on stderr, for our messages and everybody else's."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import TextIO
 
 from sidecar.config import Settings
-from sidecar.redaction import redact
+from sidecar.telemetry.log_lines import ContextFilter, JsonFormatter, LineFormatter
 
 _UVICORN_LOGGERS = ("uvicorn", "uvicorn.access", "uvicorn.asgi", "uvicorn.error")
-# They log every request to a model hub at INFO, with the signed address of the download.
-_CHATTY_LOGGERS = ("httpcore", "httpx", "urllib3")
-
-
-class RedactingFormatter(logging.Formatter):
-    """Takes secrets out of the finished line, so out of arguments and tracebacks too."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+_QUIET_LOGGERS = {
+    # sidecar.http.access_log writes a line for every request; this one's would have the query string.
+    "uvicorn.access": logging.CRITICAL + 1,
+    # They log every request to a model hub at INFO, with the signed address of the download.
+    "httpcore": logging.WARNING,
+    "httpcore2": logging.WARNING,
+    "httpx": logging.WARNING,
+    "urllib3": logging.WARNING,
+    # At DEBUG they log what they read: the text in a picture's EXIF, the parts of a form.
+    "PIL": logging.INFO,
+    "python_multipart": logging.INFO,
+}
 
 
 class _OurHandler(logging.StreamHandler[TextIO]):
     """A class of its own, so that a second call replaces our handler and nobody else's."""
 
+    def __init__(self, lines: LineFormatter) -> None:
+        super().__init__()
+        self.lines = lines
+        self.setFormatter(lines)
+        self.addFilter(ContextFilter())
+
 
 def configure_logging(settings: Settings) -> None:
     """Sends all logging and all warnings to stderr in `LOG_FORMAT`, from `LOG_LEVEL` up. May be called again."""
-    handler = _OurHandler()
-    handler.setFormatter(RedactingFormatter(settings.log_format))
+    lines = JsonFormatter() if settings.log_format == "json" else LineFormatter(settings.log_format)
     root = logging.getLogger()
-    for earlier in [handler for handler in root.handlers if isinstance(handler, _OurHandler)]:
+    for earlier in _our_handlers():
+        lines.hide(earlier.lines.secrets)
         root.removeHandler(earlier)
-    root.addHandler(handler)
+    root.addHandler(_OurHandler(lines))
     root.setLevel(settings.log_level)
     for name in _UVICORN_LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
         logger.setLevel(logging.NOTSET)
-    for name in _CHATTY_LOGGERS:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in _QUIET_LOGGERS.items():
+        logging.getLogger(name).setLevel(level)
     logging.captureWarnings(capture=True)
+
+
+def hide_in_logs(secrets: Iterable[str]) -> None:
+    """From now on `***` stands for each of them in what `configure_logging` set up."""
+    found = list(secrets)
+    for handler in _our_handlers():
+        handler.lines.hide(found)
+
+
+def _our_handlers() -> list[_OurHandler]:
+    return [handler for handler in logging.getLogger().handlers if isinstance(handler, _OurHandler)]

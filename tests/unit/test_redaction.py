@@ -14,6 +14,10 @@ from sidecar.redaction import redact
         ("host=db password = 's3 cret' user=ann", "host=db password = *** user=ann"),
         ("postgresql://db/shop?user=ann&password=s3cret&sslmode=require", "postgresql://db/shop?user=ann&password=***&sslmode=require"),
         ("header: Bearer hf_abcdefghijkl", "header: Bearer hf_***"),
+        ("authorization: bearer sk-abc.def_0123456789", "authorization: bearer ***"),
+        ("authorization: Basic YW5uOnMzY3JldHMzY3JldA==", "authorization: Basic ***"),
+        ("GET /search?api_key=s3cret&k=1", "GET /search?api_key=***&k=1"),
+        ("API_KEYS=embed:s3cret0123456789,x", "API_KEYS=***"),
     ],
 )  # fmt: skip
 def test_secrets_are_taken_out_of_text(text: str, redacted: str) -> None:
@@ -26,6 +30,7 @@ def test_secrets_are_taken_out_of_text(text: str, redacted: str) -> None:
         "http://127.0.0.1:9000/embed/text",
         "postgresql://ann@db:5432/shop",
         "hf-hub:timm/ViT",
+        "the bearer of this",
         "at 10:30 ann@example.org",
         "postgresql://db:5432/shop is down, ann@example.org knows",
     ],

@@ -19,6 +19,7 @@ def assert_error(response: httpx.Response, status: int, code: str, message: str,
 
 
 def _type_of(status: int) -> str:
-    if status == 429:
-        return "rate_limit_error"
+    special = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+    if status in special:
+        return special[status]
     return "server_error" if status >= 500 else "invalid_request_error"

@@ -17,6 +17,7 @@ from sidecar.http.files import read_files
 from sidecar.http.service import RequestLimits
 
 LIMITS = RequestLimits(
+    max_uploads_bytes=1_000_000,
     max_body_bytes=100_000,
     max_batch_texts=1,
     max_text_chars=1,

@@ -1,0 +1,85 @@
+"""Keys that open the service: how they are written, and what each is good for."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sidecar.errors import ConfigurationError
+
+_SECRET = re.compile(r"[!-+\--~]{16,512}")  # printable ASCII without blank and comma
+
+
+class Scope(StrEnum):
+    """What a key is good for."""
+
+    EMBED = "embed"  # vectors and rerank scores of what the caller sends
+    SEARCH = "search"  # what stands in watched tables
+    ADMIN = "admin"  # what operators ask: status and metrics
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """`digest` is what presented keys are compared with, so that no comparison depends on how much of one is right."""
+
+    secret: str = field(repr=False)
+    scopes: frozenset[Scope]
+    digest: bytes = field(repr=False)
+
+
+def digest_of(secret: str) -> bytes:
+    """32 bytes."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def is_secret(text: str) -> bool:
+    """Whether `text` can be a key: 16 to 512 printable ASCII characters, neither blanks nor commas."""
+    return _SECRET.fullmatch(text) is not None
+
+
+def parse_variable(value: str) -> list[ApiKey]:
+    """The keys of `API_KEYS`: entries separated by commas. Raises ConfigurationError, which shows nothing of a key."""
+    return _parse("API_KEYS", "entry", value.split(","))
+
+
+def parse_file(content: str) -> list[ApiKey]:
+    """The keys of `API_KEYS_FILE`: an entry a line; blank lines and those that begin with `#` say nothing.
+
+    Raises ConfigurationError, which shows nothing of a key.
+    """
+    return _parse("API_KEYS_FILE", "line", ["" if line.lstrip().startswith("#") else line for line in _lines(content)])
+
+
+def require_different(keys: Sequence[ApiKey]) -> None:
+    """Raises ConfigurationError if two of them have the same secret: it would not be clear which scopes it has."""
+    if len({key.digest for key in keys}) < len(keys):
+        raise ConfigurationError(["API_KEYS, API_KEYS_FILE: the same key stands there twice; each may stand once"])
+
+
+def _lines(content: str) -> list[str]:
+    return content.removeprefix("\N{BYTE ORDER MARK}").split("\n")
+
+
+def _parse(variable: str, unit: str, entries: Iterable[str]) -> list[ApiKey]:
+    numbered = [(f"{variable}: {unit} {number}", entry.strip()) for number, entry in enumerate(entries, 1)]
+    keys = [_parse_entry(place, entry) for place, entry in numbered if entry]
+    if not keys:
+        raise ConfigurationError([f"{variable}: there is no key in it"])
+    require_different(keys)
+    return keys
+
+
+def _parse_entry(place: str, entry: str) -> ApiKey:
+    """`KEY`, or `embed+search:KEY`."""
+    before, colon, after = entry.partition(":")
+    names, secret = (before.split("+"), after) if colon else ([scope.value for scope in Scope], entry)
+    if not set(names) <= {scope.value for scope in Scope}:
+        allowed = "embed, search and admin, joined by +, such as embed+search:KEY"
+        raise ConfigurationError([f"{place}: only scopes may stand before a colon: {allowed}"])
+    if not is_secret(secret):
+        allowed = "16 to 512 characters: letters, digits and signs, neither blanks nor commas"
+        raise ConfigurationError([f"{place}: a key has {allowed}"])
+    return ApiKey(secret, frozenset(map(Scope, names)), digest_of(secret))

@@ -1,0 +1,91 @@
+"""The keys that are in force, those of a file as it changes."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from sidecar.api_keys import ApiKey, digest_of, parse_file, parse_variable, require_different
+from sidecar.errors import ConfigurationError
+from sidecar.telemetry.logs import hide_in_logs
+
+logger = logging.getLogger(__name__)
+
+_LOOK_INTERVAL_S = 1.0
+_MAX_FILE_BYTES = 1024 * 1024
+
+
+class KeyRing:
+    """Keys of `API_KEYS` (`variable`) and `API_KEYS_FILE`. Raises ConfigurationError where they cannot be read.
+
+    A file whose new content cannot be used changes nothing: the keys before it stay in force.
+    """
+
+    def __init__(self, variable: SecretStr | None = None, file: Path | None = None) -> None:
+        self._fixed = parse_variable(variable.get_secret_value()) if variable is not None else []
+        self._file = file
+        self._content = b""
+        self._problem: str | None = None
+        self._keys: tuple[ApiKey, ...] = tuple(self._fixed)
+        if file is not None:
+            self._content = _read(file)
+            self._use(self._content)
+        hide_in_logs(key.secret for key in self._keys)
+
+    def __bool__(self) -> bool:
+        """Whether a key is asked for at all."""
+        return bool(self._keys)
+
+    def find(self, secret: str) -> ApiKey | None:
+        """The key that `secret` is. Takes as long whichever it is, and however much of it is right."""
+        presented = digest_of(secret)
+        found = None
+        for key in self._keys:
+            if hmac.compare_digest(key.digest, presented):
+                found = key
+        return found
+
+    async def follow_file(self) -> None:
+        """Looks for new content once a second, for ever."""
+        while self._file is not None:
+            await asyncio.sleep(_LOOK_INTERVAL_S)
+            await asyncio.to_thread(self._look_again, self._file)
+        await asyncio.Event().wait()
+
+    def _look_again(self, file: Path) -> None:
+        try:
+            content = _read(file)
+            if content != self._content:
+                self._use(content)
+                self._content = content
+                logger.info("API_KEYS_FILE was read again: %d keys are in force.", len(self._keys))
+            problem = None
+        except ConfigurationError as error:
+            problem = str(error)
+        if problem not in {None, self._problem}:
+            logger.error("%s. The keys before it stay in force.", problem)
+        self._problem = problem
+
+    def _use(self, content: bytes) -> None:
+        try:
+            keys = [*self._fixed, *parse_file(content.decode())]
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(["API_KEYS_FILE: its content is not UTF-8"]) from error
+        require_different(keys)
+        hide_in_logs(key.secret for key in keys)
+        self._keys = tuple(keys)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError([f"API_KEYS_FILE='{file}': it cannot be read: {error.strerror or error}"]) from error
+    if len(content) > _MAX_FILE_BYTES:
+        raise ConfigurationError([f"API_KEYS_FILE='{file}': more than {_MAX_FILE_BYTES} bytes"])
+    return content

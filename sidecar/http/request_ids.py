@@ -1,0 +1,38 @@
+"""Every request has an id: its caller's, if it can be used, else one of ours. Logs and the answer carry it."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sidecar.telemetry.request_id import current_request_id
+
+_USABLE = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")
+
+
+class RequestIds:
+    """Takes `X-Request-ID` and gives it back; another one takes its place where it is long or has other characters."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        asked = Headers(scope=scope).get("x-request-id", "")
+        request_id = asked if _USABLE.fullmatch(asked) else uuid.uuid4().hex
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (b"x-request-id", request_id.encode())]}
+            await send(message)
+
+        token = current_request_id.set(request_id)
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            current_request_id.reset(token)

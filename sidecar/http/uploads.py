@@ -1,0 +1,105 @@
+"""Keeps the bodies of all requests within what the process may hold at a time."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sidecar.errors import Overloaded
+from sidecar.http.service import RequestLimits
+from sidecar.telemetry.telemetry import Telemetry
+
+_RETRY_S = 1.0
+_LANE = "uploads"
+
+
+class UploadRoom:
+    """Bytes that bodies may take, together."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.reserved_bytes = 0
+
+    def reserve(self, added_bytes: int) -> None:
+        """Raises Overloaded if that is more than there is."""
+        if self.reserved_bytes + added_bytes > self.max_bytes:
+            message = (
+                f"The bodies of the requests in hand take all of the {self.max_bytes} bytes there are for them "
+                "(MAX_UPLOADS_BYTES). Try again in a moment."
+            )
+            raise Overloaded(message, _RETRY_S)
+        self.reserved_bytes += added_bytes
+
+    def release(self, reserved_bytes: int) -> None:
+        self.reserved_bytes -= reserved_bytes
+
+
+class Uploads:
+    """Reserves room for a body when it is first read: all that is declared, or as it arrives, chunk by chunk.
+
+    It is free again when the answer begins. Bodies that nobody reads take none.
+    """
+
+    def __init__(self, app: ASGIApp, limits: RequestLimits, telemetry: Telemetry) -> None:
+        self._app = app
+        self._room = UploadRoom(limits.max_uploads_bytes)
+        self._max_body_bytes = limits.max_body_bytes
+        self._telemetry = telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = _Body(self._room, min(_declared_bytes(scope), self._max_body_bytes))
+
+        async def receive_within_room() -> Message:
+            try:
+                body.reserve_declared()
+                message = await receive()
+                body.add(len(message.get("body", b"")))
+            except Overloaded:
+                self._telemetry.request_refused(_LANE)
+                raise
+            return message
+
+        async def send_and_release(message: Message) -> None:
+            body.release()
+            await send(message)
+
+        try:
+            await self._app(scope, receive_within_room, send_and_release)
+        finally:
+            body.release()
+
+
+class _Body:
+    """One request's part of the room."""
+
+    def __init__(self, room: UploadRoom, declared_bytes: int) -> None:
+        self._room = room
+        self._declared_bytes = declared_bytes
+        self._arrived_bytes = 0
+        self._reserved_bytes = 0
+        self._released = False
+
+    def reserve_declared(self) -> None:
+        self._grow_to(self._declared_bytes)
+
+    def add(self, arrived_bytes: int) -> None:
+        self._arrived_bytes += arrived_bytes
+        self._grow_to(self._arrived_bytes)
+
+    def release(self) -> None:
+        self._released = True
+        self._room.release(self._reserved_bytes)
+        self._reserved_bytes = 0
+
+    def _grow_to(self, wanted_bytes: int) -> None:
+        if wanted_bytes > self._reserved_bytes and not self._released:
+            self._room.reserve(wanted_bytes - self._reserved_bytes)
+            self._reserved_bytes = wanted_bytes
+
+
+def _declared_bytes(scope: Scope) -> int:
+    declared = Headers(scope=scope).get("content-length", "")
+    return int(declared) if declared.isdecimal() else 0

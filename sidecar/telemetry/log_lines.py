@@ -1,0 +1,82 @@
+"""What a line of the log looks like: in the layout of `LOG_FORMAT`, or a JSON object; never with a secret in it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from sidecar.redaction import redact
+from sidecar.telemetry.request_id import current_request_id
+from sidecar.telemetry.traces import current_ids
+
+_ID_FIELDS = ("request_id", "trace_id", "span_id")
+
+
+class ContextFilter(logging.Filter):
+    """Lets every record pass, with `request_id`, `trace_id` and `span_id` of the task that logs; blank without one."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        trace_id, span_id = current_ids() or ("", "")
+        record.request_id = current_request_id.get() or ""
+        record.trace_id = trace_id
+        record.span_id = span_id
+        return True
+
+
+class LineFormatter(logging.Formatter):
+    """Takes secrets out of the finished line, so out of arguments and tracebacks too.
+
+    Ids follow the message in brackets where there are any, unless the layout says itself where they go.
+    """
+
+    def __init__(self, layout: str | None = None) -> None:
+        super().__init__(layout)
+        self._secrets: frozenset[str] = frozenset()
+        self._any_secret: re.Pattern[str] | None = None
+        self._appends_ids = not any(f"%({name})" in (layout or "") for name in _ID_FIELDS)
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        return self._secrets
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """From now on `***` stands for each of them too. May be called by any thread."""
+        self._secrets = self._secrets.union(filter(None, secrets))
+        longest_first = sorted(self._secrets, key=len, reverse=True)
+        self._any_secret = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self.without_secrets(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - as logging has it
+        line = super().formatMessage(record)
+        ids = [f"{name}={value}" for name in _ID_FIELDS[:2] if (value := getattr(record, name, ""))]
+        return f"{line} [{' '.join(ids)}]" if ids and self._appends_ids else line
+
+    def without_secrets(self, text: str) -> str:
+        text = redact(text)
+        return self._any_secret.sub("***", text) if self._any_secret else text
+
+
+class JsonFormatter(LineFormatter):
+    """One JSON object a line, in ASCII: `ts`, `level`, `logger`, `message`, then what else there is to say."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, object] = {
+            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        fields |= {name: value for name in _ID_FIELDS if (value := getattr(record, name, ""))}
+        fields |= getattr(record, "fields", {})
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            fields["stack"] = self.formatStack(record.stack_info)
+        # One by one: a pattern that spans two of them would tear the object apart.
+        texts = {name: self.without_secrets(value) for name, value in fields.items() if isinstance(value, str)}
+        return json.dumps(fields | texts, default=str)
