@@ -19,6 +19,8 @@ from sidecar.postgres.database import Database
 from sidecar.postgres.status import read_status
 from sidecar.postgres.watch_reader import WatchReader
 from sidecar.supervisor import Supervisor, in_daemon_thread
+from sidecar.telemetry.objective_metrics import ObjectiveMetrics
+from sidecar.telemetry.objectives import Objectives
 from sidecar.telemetry.telemetry import Telemetry
 from sidecar.telemetry.traces import open_traces
 
@@ -43,7 +45,9 @@ class ServiceState:
         self.unfit: str | None = None
         self.opened: Serving | None = None
         self.decoders: DecoderPool | None = None
-        self.telemetry = Telemetry(traces=open_traces(settings))
+        self.objectives = Objectives(settings)
+        self.telemetry = Telemetry(traces=open_traces(settings), observers=[self.objectives])
+        self.telemetry.metrics.registry.register(ObjectiveMetrics(self.objectives))
         metrics = self.telemetry.metrics
         self.watch_reader = WatchReader(self.database, metrics.watches) if self.database else None
         self.images = ImageSources(settings.max_image_bytes, _image_urls(settings))

@@ -21,6 +21,7 @@ from sidecar.http.request_ids import RequestIds
 from sidecar.http.route_label import RouteLabel
 from sidecar.http.security_headers import SecurityHeaders
 from sidecar.http.service import Service
+from sidecar.http.traced import Traced
 from sidecar.http.unread_body import UnreadBody
 from sidecar.http.uploads import Uploads
 
@@ -32,10 +33,13 @@ def make_http_application(service: Service, lifespan: Lifespan[Starlette]) -> St
         *HealthEndpoints(service).operations(),
         *MetricsEndpoint(service).operations(),
     ]
+    service.objectives.queries = {(each.path, each.method) for each in operations if each.is_query}
+    label, traces = RouteLabel(operations), service.telemetry.traces
     application = Starlette(
         routes=[_route(operation, service) for operation in operations],
         middleware=[
-            Middleware(Measured, telemetry=service.telemetry, label=RouteLabel(operations)),
+            Middleware(Measured, telemetry=service.telemetry, label=label),
+            *([Middleware(Traced, traces=traces, label=label)] if traces.on else []),
             Middleware(RequestIds),
             Middleware(AccessLog),
             Middleware(SecurityHeaders),

@@ -41,7 +41,9 @@ class HealthEndpoints:
                 deadline=False,
                 errors=(503,),
             ),
-            Operation("GET", "/status", self.status, "Model, lanes and watches", Scope.ADMIN, None, deadline=False),
+            Operation(
+                "GET", "/status", self.status, "Model, lanes, watches and objectives", Scope.ADMIN, None, deadline=False
+            ),
         ]
 
     async def healthz(self, _request: Request) -> Response:
@@ -80,6 +82,7 @@ class HealthEndpoints:
                 "database": database,
                 "database_detail": detail,
                 "watches": watches,
+                "objectives": {name: asdict(report) for name, report in self._service.objectives.report().items()},
             }
         )
 

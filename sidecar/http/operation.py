@@ -44,3 +44,8 @@ class Operation:
     response_media: MediaType = MediaType.JSON
     deadline: bool = True
     errors: tuple[int, ...] = ()
+
+    @property
+    def is_query(self) -> bool:
+        """Whether the objectives judge it: what an application waits for, unlike lists of models, probes and pages."""
+        return self.method == "POST" and self.scope in {Scope.EMBED, Scope.SEARCH}

@@ -10,6 +10,7 @@ from sidecar.batching.embedder import Embedder
 from sidecar.errors import SidecarError
 from sidecar.http.access import Access
 from sidecar.http.images import ImageSources
+from sidecar.telemetry.objectives import Objectives
 from sidecar.telemetry.telemetry import Telemetry
 
 
@@ -79,6 +80,9 @@ class Service(Protocol):
 
     @property
     def telemetry(self) -> Telemetry: ...
+
+    @property
+    def objectives(self) -> Objectives: ...
 
     @property
     def images(self) -> ImageSources:
