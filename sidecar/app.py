@@ -204,6 +204,8 @@ def _batch_settings(settings: Settings) -> BatchSettings:
         query_queue_views=settings.query_queue_views,
         ingest_queue_views=settings.ingest_queue_views,
         ingest_min_share=settings.ingest_min_share,
+        rerank_queue_pairs=settings.rerank_queue_pairs,
+        rerank_min_share=settings.rerank_min_share,
     )
 
 

@@ -35,37 +35,43 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.batching.device_thread import DeviceThread
-from sidecar.batching.drain_rate import DrainRate
+from sidecar.batching.device_thread import DeviceThread, Done
+from sidecar.batching.drain_rate import DrainRate, LaneRates
 from sidecar.batching.encoder import Encoder, PreparedText
-from sidecar.batching.job import Job, Kind, Units
+from sidecar.batching.job import Job, Kind
 from sidecar.batching.lane import Lane
+from sidecar.batching.lane_depth import LaneDepth
 from sidecar.batching.lane_queues import BatchSettings, LaneQueues
-from sidecar.batching.micro_batch import Outcome
+from sidecar.batching.pair_scorer import PairScorer, PreparedPair
+from sidecar.batching.work import PairWork, TextWork, ViewWork, Work
 from sidecar.errors import DeviceError, Overloaded
 from sidecar.pictures.picture import DecodedPicture
-from sidecar.telemetry.telemetry import Telemetry
+from sidecar.telemetry.telemetry import Carried, MicroBatchReport, Telemetry
 
 
 class Batcher:
-    """Encodes texts and pictures of many callers on one device. `run` must be running for anything to be answered."""
+    """Encodes texts and pictures, and scores pairs, of many callers on one device.
+
+    `run` must be running for anything to be answered.
+    """
 
     def __init__(self, encoder: Encoder, settings: BatchSettings, telemetry: Telemetry | None = None) -> None:
         self.telemetry = telemetry or Telemetry()
         self._encoder = encoder
         self._queues = LaneQueues(settings)
         self._changed = threading.Condition()  # guards the queues, which the device thread takes from
-        self._device = DeviceThread(encoder, self._queues, self._changed, settings.window_s)
+        self._device = DeviceThread(encoder, self._queues, self._changed, settings)
         self._jobs: set[Job] = set()  # unanswered; the loop's
-        self._drain_rate = DrainRate()
+        self._lane_rates = LaneRates()
         self._full_rates = {kind: DrainRate() for kind in Kind}
-        self._full_views = settings.max_views / 2
+        self._full_units = settings.max_views / 2
         self._ingest_door = asyncio.Lock()
         self._room_freed = asyncio.Event()
 
@@ -74,41 +80,79 @@ class Batcher:
         return self._full_rates[kind].per_s
 
     def waiting(self, lane: Lane) -> int:
-        """Views that wait in a lane."""
+        """Views, or pairs, that wait in a lane."""
         with self._changed:
-            return self._queues.waiting(lane)
+            return self._queues[lane].waiting
+
+    def depth(self, lane: Lane) -> LaneDepth:
+        """What is in a lane."""
+        with self._changed:
+            queue, batch = self._queues[lane], self._device.running
+            running = 0 if batch is None else batch.units_of(lane)
+            return LaneDepth(queue.waiting, queue.reserved, running, queue.capacity)
+
+    def refuse_if_full(self, lane: Lane, units: int = 1) -> None:
+        """Raises Overloaded if so many units do not fit into the lane now. Ingest waits instead."""
+        if lane is Lane.INGEST:
+            return
+        with self._changed:
+            self._refuse_if_closed()
+            queue = self._queues[lane]
+            missing = queue.missing_room(units)
+            if not missing:
+                return
+            used, pause_s = queue.waiting + queue.reserved, self._lane_rates.pause_s(lane, queue.kinds(), missing)
+        self.telemetry.request_refused(lane.value)
+        noun = "pairs" if lane is Lane.RERANK else "views"
+        message = f"The {lane.value} queue is full: {used} {noun} wait and {units} more do not fit. Try again later."
+        raise Overloaded(message, pause_s)
 
     @contextmanager
     def reserved(self, lane: Lane, units: int) -> Iterator[None]:
-        """Keep room for about `units` while they are being prepared. Raises Overloaded if the query lane is full."""
-        if lane is Lane.INGEST:
-            yield
-            return
-        self._reserve(units)
+        """Keep room for about `units` while they are being prepared. Raises Overloaded; ingest keeps none and waits."""
+        self.refuse_if_full(lane, units)
+        kept = 0 if lane is Lane.INGEST else units
+        with self._changed:
+            self._queues[lane].reserved += kept
         try:
             yield
+        except asyncio.CancelledError:
+            self.telemetry.job_dropped(lane.value)
+            raise
         finally:
             with self._changed:
-                self._queues.reserve(lane, -units)
+                self._queues[lane].reserved -= kept
 
     async def encode_texts(self, texts: Sequence[PreparedText], lane: Lane) -> NDArray[np.float32]:
         """(n, dimensions) float32, unit length. Raises Overloaded, DeviceError, DeviceOutOfMemory."""
         if not texts:
             return np.empty((0, self._encoder.dimensions), np.float32)
-        return await self._encode(texts, lane)
+        return await self._encode(TextWork(texts), lane)
 
-    async def encode_picture(self, picture: DecodedPicture, lane: Lane) -> NDArray[np.float32]:
+    async def encode_picture(
+        self, picture: DecodedPicture, lane: Lane, digest: bytes | None = None
+    ) -> NDArray[np.float32]:
         """The weighted mean of the views' vectors: (dimensions,) float32, unit length.
 
-        Summed in the order of the views and normalised in float32, however they were split over micro-batches.
+        Summed in the order of the views and normalised in float32, however they were split over micro-batches. Views
+        of pictures with the same `digest`, that of their bytes, are encoded once.
         Raises Overloaded, DeviceError, DeviceOutOfMemory; ValueError for views of a size the model does not read.
         """
         size = self._encoder.view_size
         if not len(picture.views) or picture.views.shape[1:] != (size, size, 3):
             raise ValueError(f"Views must be (n, {size}, {size}, 3) with n > 0; these are {picture.views.shape}.")
-        vectors = await self._encode(picture.views, lane)
+        vectors = await self._encode(ViewWork(picture.views, digest), lane)
         mean = (vectors * picture.weights[:, None]).sum(axis=0, dtype=np.float32)
         return np.asarray(mean / np.linalg.norm(mean), np.float32)
+
+    async def score_pairs(self, scorer: PairScorer, pairs: Sequence[PreparedPair]) -> NDArray[np.float32]:
+        """(n,) float32 in the order of the pairs, as the scorer gives them; by the lane RERANK.
+
+        Raises Overloaded, DeviceError, DeviceOutOfMemory.
+        """
+        if not pairs:
+            return np.empty(0, np.float32)
+        return await self._encode(PairWork(pairs, scorer), Lane.RERANK)
 
     async def run(self) -> None:
         """Drive the device until cancelled. Raises what broke the device thread, after failing all who wait.
@@ -119,7 +163,7 @@ class Batcher:
         ended = asyncio.wrap_future(
             self._device.start(
                 on_taken=lambda: call_soon(self._room_freed.set),
-                on_done=lambda outcomes, duration_s: call_soon(self._deliver, outcomes, duration_s),
+                on_done=lambda done: call_soon(self._deliver, done),
             )
         )
         try:
@@ -133,25 +177,28 @@ class Batcher:
                 for job in self._jobs:
                     job.fail(DeviceError("The batcher ended before the device answered."))
 
-    async def _encode(self, units: Units, lane: Lane) -> NDArray[np.float32]:
-        job = Job(lane, units, asyncio.get_running_loop().create_future())
+    async def _encode(self, work: Work, lane: Lane) -> NDArray[np.float32]:
+        job = Job(lane, work, asyncio.get_running_loop().create_future(), self.telemetry.traces.current())
         self._jobs.add(job)
         try:
             if lane is Lane.INGEST:
                 await self._enter_ingest(job)
             else:
-                self._enter_query(job)
+                self._enter(job)
             return await job.answer
+        except asyncio.CancelledError:
+            if job.waiting:
+                self.telemetry.job_dropped(lane.value)
+            raise
         finally:
             self._jobs.remove(job)
             self._drop(job)  # if the caller was cancelled; else nothing of it is left
 
-    def _enter_query(self, job: Job) -> None:
+    def _enter(self, job: Job) -> None:
+        self.refuse_if_full(job.lane, job.waiting)
         with self._changed:
             self._refuse_if_closed()
-            self._refuse_if_full(job.waiting)
-            self._queues.push(job)
-            self._changed.notify()
+            self._push(job)
 
     async def _enter_ingest(self, job: Job) -> None:
         async with self._ingest_door:
@@ -162,27 +209,19 @@ class Batcher:
     def _pushed_to_ingest(self, job: Job) -> bool:
         with self._changed:
             self._refuse_if_closed()
-            if self._queues.missing_room(Lane.INGEST, job.waiting):
+            if self._queues[Lane.INGEST].missing_room(job.waiting):
                 return False
-            self._queues.push(job)
-            self._changed.notify()
+            self._push(job)
             return True
 
-    def _reserve(self, units: int) -> None:
-        with self._changed:
-            self._refuse_if_closed()
-            self._refuse_if_full(units)
-            self._queues.reserve(Lane.QUERY, units)
+    def _push(self, job: Job) -> None:
+        job.entered_s = time.monotonic()
+        self._queues.push(job)
+        self._changed.notify()
 
     def _refuse_if_closed(self) -> None:
         if self._device.closed:
             raise DeviceError("The batcher has ended; the process is on its way down.")
-
-    def _refuse_if_full(self, units: int) -> None:
-        if missing := self._queues.missing_room(Lane.QUERY, units):
-            waiting = self._queues.waiting(Lane.QUERY)
-            message = f"The query queue is full: {waiting} views wait and {units} more do not fit. Try again later."
-            raise Overloaded(message, self._drain_rate.time_for(missing))
 
     def _drop(self, job: Job) -> None:
         with self._changed:
@@ -190,13 +229,25 @@ class Batcher:
         if job.lane is Lane.INGEST:
             self._room_freed.set()
 
-    def _deliver(self, outcomes: Sequence[Outcome], duration_s: float) -> None:
-        views = sum(len(part) for part, _ in outcomes)
-        self._drain_rate.add(views, duration_s)
-        if views >= self._full_views:
-            self._full_rates[outcomes[0][0].job.kind].add(views, duration_s)
-        for part, result in outcomes:
+    def _deliver(self, done: Done) -> None:
+        batch = done.batch
+        self._lane_rates.add(batch, done.duration_s)
+        if done.encoded_units >= self._full_units:
+            self._full_rates[batch.kind].add(done.encoded_units, done.duration_s)
+        for part, result in done.outcomes:
             if isinstance(result, DeviceError):
                 part.job.fail(result)
             else:
                 part.job.accept(result)
+        for _ in range(done.did_not_fit):
+            self.telemetry.device_ran_out_of_memory(batch.kind.value)
+        self.telemetry.micro_batch_done(_report(done))
+
+
+def _report(done: Done) -> MicroBatchReport:
+    carried = [
+        Carried(part.job.lane.value, len(part), done.began_s - part.job.entered_s, part.job.trace)
+        for part in done.batch.parts
+    ]
+    kind = done.batch.kind.value
+    return MicroBatchReport(kind, done.encoded_units, done.duration_s, carried, done.error, done.ended_s)

@@ -6,26 +6,61 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from sidecar.batching.encoder import Encoder
 from sidecar.batching.gathering import Gathering
-from sidecar.batching.lane_queues import LaneQueues
+from sidecar.batching.lane_queues import BatchSettings, LaneQueues
 from sidecar.batching.micro_batch import MicroBatch, Outcome
+from sidecar.batching.size_limits import SizeLimits
 from sidecar.errors import DeviceError
 
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A micro-batch that ended. `encoded_units`: without duplicates; `did_not_fit`: how often memory ran out.
+
+    Times are those of time.monotonic().
+    """
+
+    batch: MicroBatch
+    outcomes: Sequence[Outcome]
+    encoded_units: int
+    did_not_fit: int
+    began_s: float
+    ended_s: float
+
+    @property
+    def duration_s(self) -> float:
+        return self.ended_s - self.began_s
+
+    @property
+    def error(self) -> str | None:
+        """The class of the first error, if there was one."""
+        errors = (result for _, result in self.outcomes if isinstance(result, DeviceError))
+        return next((type(error).__name__ for error in errors), None)
+
+
 OnTaken: TypeAlias = Callable[[], object]
-OnDone: TypeAlias = Callable[[Sequence[Outcome], float], object]
+OnDone: TypeAlias = Callable[[Done], object]
 
 
 class DeviceThread:
-    """Takes micro-batches from `queues`, under `changed`, whose lock guards them."""
+    """Takes micro-batches from `queues`, under `changed`, whose lock guards them.
 
-    def __init__(self, encoder: Encoder, queues: LaneQueues, changed: threading.Condition, window_s: float) -> None:
+    Two functions are called in the thread: `on_taken` when a micro-batch has left the queues, `on_done` when it ended.
+    """
+
+    def __init__(
+        self, encoder: Encoder, queues: LaneQueues, changed: threading.Condition, settings: BatchSettings
+    ) -> None:
         self._encoder = encoder
         self._queues = queues
         self._changed = changed
-        self._gathering = Gathering(window_s)
+        self._gathering = Gathering(settings.window_s)
+        self._limits = SizeLimits(settings.max_views)
+        self._running: MicroBatch | None = None
         self._closed = False
 
     @property
@@ -33,12 +68,13 @@ class DeviceThread:
         """Asked under the lock: once true, what is pushed is never taken."""
         return self._closed
 
-    def start(self, on_taken: OnTaken, on_done: OnDone) -> Future[None]:
-        """Returns the future end of the thread, and what broke it, if anything did.
+    @property
+    def running(self) -> MicroBatch | None:
+        """What is on the device. Asked under the lock."""
+        return self._running
 
-        Both are called in the thread, for each micro-batch: `on_taken` when it has left the queues, `on_done` with its
-        outcomes and how many seconds it took.
-        """
+    def start(self, on_taken: OnTaken, on_done: OnDone) -> Future[None]:
+        """Returns the future end of the thread, and what broke it, if anything did."""
         end: Future[None] = Future()
         end.set_running_or_notify_cancel()
         # A daemon: a device that hangs must not keep the process from ending.
@@ -55,11 +91,9 @@ class DeviceThread:
         try:
             while (batch := self._next_batch()) is not None:
                 on_taken()
-                started = time.monotonic()
-                outcomes = batch.encode(self._encoder)
-                self._gathering.device_is_free()
-                self._drop_failed(outcomes)
-                on_done(outcomes, time.monotonic() - started)
+                done = self._encode(batch)
+                self._settle(done)
+                on_done(done)
         except Exception as error:  # noqa: BLE001 - whoever waits for the end gets it
             end.set_exception(error)
         else:
@@ -71,15 +105,32 @@ class DeviceThread:
             while not self._closed:
                 lane = self._queues.next_lane()
                 if lane is not None and (pause_s := self._gathering.pause_s(lane, self._queues)) <= 0:
-                    batch = self._queues.take(lane)
-                    self._gathering.dispatched(lane, batch)
+                    kind = self._queues[lane].next_job().kind
+                    batch = self._queues.take(lane, self._limits.limit(kind, time.monotonic()))
+                    self._gathering.dispatched(batch)
+                    self._running = batch
                     return batch
                 self._changed.wait(None if lane is None else pause_s)
             return None
 
-    def _drop_failed(self, outcomes: Sequence[Outcome]) -> None:
-        """At once: by the time the callers hear of it, more of their units would be on the device."""
+    def _encode(self, batch: MicroBatch) -> Done:
+        did_not_fit: list[int] = []
+        began_s = time.monotonic()
+        outcomes, encoded_units = batch.encode(self._encoder, did_not_fit.append)
+        ended_s = time.monotonic()
+        for units in did_not_fit:
+            self._limits.ran_out(batch.kind, units, ended_s)
+        done = Done(batch, outcomes, encoded_units, len(did_not_fit), began_s, ended_s)
+        if not did_not_fit and done.error is None:
+            self._limits.fitted(batch.kind, encoded_units, ended_s)
+        return done
+
+    def _settle(self, done: Done) -> None:
+        """At once: by the time the callers hear of it, the next micro-batch has been taken."""
+        self._gathering.device_is_free()
         with self._changed:
-            for part, result in outcomes:
+            self._running = None
+            self._queues.settle(done.batch, done.duration_s)
+            for part, result in done.outcomes:
                 if isinstance(result, DeviceError):
                     self._queues.drop(part.job)

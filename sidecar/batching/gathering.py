@@ -15,22 +15,22 @@ class Gathering:
 
     def __init__(self, window_s: float) -> None:
         self._window_s = window_s
-        self._last_query_batch = dict.fromkeys(Kind, 0)
+        self._answered = dict.fromkeys(Kind, 0)  # callers, in the last micro-batch that queries led
         self._device_free_since = 0.0
 
-    def dispatched(self, lane: Lane, batch: MicroBatch) -> None:
-        if lane is Lane.QUERY:
-            queries = (len(part) for part in batch.parts if part.job.lane is Lane.QUERY)
-            self._last_query_batch[batch.kind] = sum(queries)
+    def dispatched(self, batch: MicroBatch) -> None:
+        if batch.leader is Lane.QUERY:
+            ended = (part for part in batch.parts if part.ends_job and part.job.lane is Lane.QUERY)
+            self._answered[batch.kind] = sum(1 for _ in ended)
 
     def device_is_free(self) -> None:
         self._device_free_since = time.monotonic()
 
     def pause_s(self, lane: Lane, queues: LaneQueues) -> float:
         """How much longer the work of a lane may wait for more; 0 or less: dispatch it now."""
-        if lane is Lane.INGEST or queues.waiting(Lane.INGEST):
+        if lane is not Lane.QUERY or queues.others_wait(lane):
             return 0.0
-        kind = queues.next_kind(lane)
-        if queues.count(lane, kind) >= self._last_query_batch[kind]:
+        kind = queues[lane].next_job().kind
+        if queues[lane].jobs_of(kind) >= self._answered[kind]:
             return 0.0
         return self._device_free_since + self._window_s - time.monotonic()

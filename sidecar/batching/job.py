@@ -1,54 +1,53 @@
-"""One caller's work: some texts, or the views of one picture. It may be split over several micro-batches."""
+"""One caller's work on its way. It may be split over several micro-batches."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from enum import Enum
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.batching.encoder import PreparedText
 from sidecar.batching.lane import Lane
+from sidecar.batching.work import Kind, Work
+from sidecar.telemetry.traces import TraceContext
 
-Units: TypeAlias = Sequence[PreparedText] | NDArray[np.uint8]
-
-
-class Kind(Enum):
-    """What a micro-batch is made of; the device never gets both at once."""
-
-    TEXT = "text"
-    PICTURE = "picture"
+__all__ = ["Job", "Kind"]
 
 
 class Job:
-    """`units` are prepared texts, or (n, view_size, view_size, 3) uint8 views; one unit is one view of device work.
+    """`answer` gets one row for each unit, float32, once all are encoded; `taken` units have gone to the device, in
+    order.
 
-    `taken` counts the units handed to the device, in order. `answer` gets (n, dimensions) float32 once all are encoded.
+    `trace` is its caller's; it entered the lane at `entered_s` of time.monotonic().
     """
 
-    def __init__(self, lane: Lane, units: Units, answer: asyncio.Future[NDArray[np.float32]]) -> None:
+    def __init__(
+        self, lane: Lane, work: Work, answer: asyncio.Future[NDArray[np.float32]], trace: TraceContext | None = None
+    ) -> None:
         self.lane = lane
-        self.kind = Kind.PICTURE if isinstance(units, np.ndarray) else Kind.TEXT
-        self.units = units
+        self.work = work
         self.answer = answer
+        self.trace = trace
+        self.entered_s = 0.0
         self.taken = 0
         self._encoded: list[NDArray[np.float32]] = []
 
     @property
+    def kind(self) -> Kind:
+        return self.work.kind
+
+    @property
     def waiting(self) -> int:
         """Units not yet handed to the device."""
-        return len(self.units) - self.taken
+        return len(self.work) - self.taken
 
-    def accept(self, vectors: NDArray[np.float32]) -> None:
-        """Keep the vectors of the units that follow; the last ones complete the answer.
+    def accept(self, rows: NDArray[np.float32]) -> None:
+        """Keep the results of the units that follow; the last ones complete the answer.
 
         Units are handed out in order by one thread, and come back in that order.
         """
-        self._encoded.append(vectors)
-        if not self.answer.done() and sum(map(len, self._encoded)) == len(self.units):
+        self._encoded.append(rows)
+        if not self.answer.done() and sum(map(len, self._encoded)) == len(self.work):
             self.answer.set_result(np.concatenate(self._encoded))
 
     def fail(self, error: Exception) -> None:

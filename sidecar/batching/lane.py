@@ -6,7 +6,11 @@ from enum import Enum
 
 
 class Lane(Enum):
-    """Queries go first; ingest is guaranteed a share. Which lane work came by never changes its vector."""
+    """In the order of precedence; the later ones are guaranteed shares of the device's time.
+
+    Which lane work came by never changes its vector.
+    """
 
     QUERY = "query"
+    RERANK = "rerank"
     INGEST = "ingest"

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sidecar.batching.job import Job, Kind
+from sidecar.batching.device_shares import DeviceShares
+from sidecar.batching.job import Job
 from sidecar.batching.lane import Lane
-from sidecar.batching.micro_batch import MicroBatch, Part
-
-_ROUNDING = 1e-9
+from sidecar.batching.lane_queue import LaneQueue
+from sidecar.batching.micro_batch import MicroBatch
+from sidecar.batching.room import Room
 
 
 @dataclass(frozen=True, slots=True)
 class BatchSettings:
     """`max_views` bounds a micro-batch; `window_s` is how long queries may gather (see batcher.py).
 
-    The queues are bounded in views; `ingest_min_share` is ingest's part of the micro-batches while both lanes wait.
+    The queues are bounded in views (pairs); the shares are parts of the device's time while others wait, too.
     """
 
     max_views: int
@@ -25,92 +25,51 @@ class BatchSettings:
     query_queue_views: int
     ingest_queue_views: int
     ingest_min_share: float
+    rerank_queue_pairs: int = 1024
+    rerank_min_share: float = 0.2
 
 
 class LaneQueues:
-    """Jobs in order of arrival, per lane. Not thread-safe: the batcher holds its lock around every call."""
+    """A queue for each lane. Not thread-safe: the batcher holds its lock around every call."""
 
     def __init__(self, settings: BatchSettings) -> None:
-        self._max_views = settings.max_views
-        self._capacity: Mapping[Lane, int] = {
-            Lane.QUERY: settings.query_queue_views,
-            Lane.INGEST: settings.ingest_queue_views,
+        self._lanes: Mapping[Lane, LaneQueue] = {
+            Lane.QUERY: LaneQueue(settings.query_queue_views, in_order=False),
+            Lane.RERANK: LaneQueue(settings.rerank_queue_pairs, in_order=False),
+            Lane.INGEST: LaneQueue(settings.ingest_queue_views, in_order=True),
         }
-        self._ingest_share = settings.ingest_min_share
-        self._ingest_credit = 0.0  # micro-batches that ingest may lead, earned while both lanes wait
-        self._jobs: dict[Lane, deque[Job]] = {lane: deque() for lane in Lane}
-        self._reserved = dict.fromkeys(Lane, 0)
-        self._waiting = dict.fromkeys(Lane, 0)
+        self._shares = DeviceShares({Lane.RERANK: settings.rerank_min_share, Lane.INGEST: settings.ingest_min_share})
 
-    def waiting(self, lane: Lane) -> int:
-        """Views that wait for the device."""
-        return self._waiting[lane]
-
-    def missing_room(self, lane: Lane, units: int) -> int:
-        """How many views must leave the lane before `units` more fit; 0: they fit now.
-
-        Whatever its size, a job is let into an empty lane: it could never run otherwise.
-        """
-        used = self._waiting[lane] + self._reserved[lane]
-        return min(max(used + units - self._capacity[lane], 0), used)
-
-    def reserve(self, lane: Lane, units: int) -> None:
-        """Count `units` (negative: no longer) as if they waited: their texts or pictures are being prepared."""
-        self._reserved[lane] += units
+    def __getitem__(self, lane: Lane) -> LaneQueue:
+        return self._lanes[lane]
 
     def push(self, job: Job) -> None:
-        self._jobs[job.lane].append(job)
-        self._waiting[job.lane] += job.waiting
+        self._lanes[job.lane].push(job)
 
-    def drop(self, job: Job) -> None:
-        """Forget what the device has not been given of a job; nothing happens if it has it all."""
-        if job.waiting and job in self._jobs[job.lane]:
-            self._jobs[job.lane].remove(job)
-            self._waiting[job.lane] -= job.waiting
+    def drop(self, job: Job) -> bool:
+        """Forget what the device has not been given of a job; False if it has it all."""
+        return self._lanes[job.lane].drop(job)
+
+    def others_wait(self, lane: Lane) -> bool:
+        return any(queue.waiting for other, queue in self._lanes.items() if other is not lane)
 
     def next_lane(self) -> Lane | None:
         """The lane that leads the next micro-batch; None if nothing waits."""
-        query, ingest = (self._waiting[lane] > 0 for lane in (Lane.QUERY, Lane.INGEST))
-        if query and ingest:
-            ingest_is_due = self._ingest_credit + self._ingest_share >= 1 - _ROUNDING
-            return Lane.INGEST if ingest_is_due else Lane.QUERY
-        if query:
-            return Lane.QUERY
-        return Lane.INGEST if ingest else None
+        waiting = [lane for lane, queue in self._lanes.items() if queue.waiting]
+        return self._shares.leader(waiting) if waiting else None
 
-    def next_kind(self, lane: Lane) -> Kind:
-        """The kind of the lane's oldest job, which the next micro-batch of that lane is made of."""
-        return self._jobs[lane][0].kind
+    def take(self, leader: Lane, size: int) -> MicroBatch:
+        """Hand out units of the lane that leads; the others, in order, fill the room that is left with the same."""
+        waited = frozenset((lane, kind) for lane, queue in self._lanes.items() for kind in queue.kinds())
+        job = self._lanes[leader].next_job()
+        room = Room(size)
+        parts = self._lanes[leader].take(job.work.group, room)
+        self._lanes[leader].end_turn(job.kind)
+        for lane, queue in self._lanes.items():
+            if lane is not leader:
+                parts += queue.take(job.work.group, room)
+        return MicroBatch(parts, leader, waited)
 
-    def count(self, lane: Lane, kind: Kind) -> int:
-        """Views of one kind that wait in a lane, at most a micro-batch of them."""
-        count = 0
-        for job in self._jobs[lane]:
-            if job.kind is kind:
-                count += job.waiting
-            if count >= self._max_views:
-                return self._max_views
-        return count
-
-    def take(self, lane: Lane) -> MicroBatch:
-        """Hand out the oldest units of the lane that leads; the other lane fills the room that is left."""
-        other = Lane.INGEST if lane is Lane.QUERY else Lane.QUERY
-        if self._waiting[other]:
-            self._ingest_credit += self._ingest_share - (lane is Lane.INGEST)
-        kind = self.next_kind(lane)
-        parts = self._take_units(lane, kind, self._max_views)
-        return MicroBatch(parts + self._take_units(other, kind, self._max_views - sum(map(len, parts))))
-
-    def _take_units(self, lane: Lane, kind: Kind, room: int) -> list[Part]:
-        parts: list[Part] = []
-        for job in [job for job in self._jobs[lane] if job.kind is kind]:
-            if room == 0:
-                break
-            part = Part(job, job.taken, job.taken + min(room, job.waiting))
-            job.taken = part.stop
-            if not job.waiting:
-                self._jobs[lane].remove(job)
-            self._waiting[lane] -= len(part)
-            room -= len(part)
-            parts.append(part)
-        return parts
+    def settle(self, batch: MicroBatch, duration_s: float) -> None:
+        """The device is done with a micro-batch that was taken here."""
+        self._shares.settle(batch, duration_s)

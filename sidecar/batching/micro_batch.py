@@ -1,18 +1,22 @@
-"""What the device gets at once: units of one kind, of one or more jobs."""
+"""What the device gets at once: units of one group, of one or more jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.batching.encoder import Encoder, PreparedText
+from sidecar.batching.encoder import Encoder
 from sidecar.batching.job import Job, Kind
+from sidecar.batching.lane import Lane
+from sidecar.batching.work import Unit
 from sidecar.errors import DeviceError, DeviceOutOfMemory
+
+Rows: TypeAlias = NDArray[np.float32]
+OnOutOfMemory: TypeAlias = Callable[[int], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +30,24 @@ class Part:
     def __len__(self) -> int:
         return self.stop - self.start
 
+    @property
+    def ends_job(self) -> bool:
+        return self.stop == len(self.job.work)
 
-Outcome: TypeAlias = tuple[Part, NDArray[np.float32] | DeviceError]
+
+Outcome: TypeAlias = tuple[Part, Rows | DeviceError]
 
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """`parts` are all of one kind; at least one, none of them empty."""
+    """`parts` are all of one group, each of another job; at least one, none of them empty.
+
+    `waited`: who had work waiting just before it was taken; `leader` chose the group.
+    """
 
     parts: Sequence[Part]
+    leader: Lane
+    waited: frozenset[tuple[Lane, Kind]]
 
     @property
     def kind(self) -> Kind:
@@ -43,60 +56,85 @@ class MicroBatch:
     def __len__(self) -> int:
         return sum(map(len, self.parts))
 
-    def encode(self, encoder: Encoder) -> list[Outcome]:
-        """One or more outcomes for each part: its vectors, (n, dimensions) float32, or what went wrong.
+    def units_of(self, lane: Lane) -> int:
+        return sum(len(part) for part in self.parts if part.job.lane is lane)
 
-        A batch that does not fit into the device's memory is halved and tried again, down to one unit. A device error
-        fails every job of this micro-batch, since nobody knows whose unit it was; a vector that is not finite fails
-        only the job it belongs to. Blocks; meant for the device thread.
+    @property
+    def waiting_lanes(self) -> list[Lane]:
+        """Who waited, in the order of precedence."""
+        lanes = {lane for lane, _ in self.waited}
+        return [lane for lane in Lane if lane in lanes]
+
+    def encode(self, encoder: Encoder, on_out_of_memory: OnOutOfMemory) -> tuple[list[Outcome], int]:
+        """An outcome for each part, its rows or what went wrong, and how many different units there were.
+
+        Units that are the same are encoded once. What does not fit into the device's memory is halved and tried again,
+        down to one unit; `on_out_of_memory` hears of each size that did not fit. A device error fails every job,
+        since nobody knows whose unit it was; a result that is not finite fails only the jobs it belongs to. Blocks.
         """
+        units, places = self._different_units()
         try:
-            vectors = self._encode_once(encoder)
-        except DeviceOutOfMemory as error:
-            if len(self) == 1:
-                return [(self.parts[0], error)]
-            left, right = self._halves()
-            return left.encode(encoder) + right.encode(encoder)
+            results = _encode_units(units, encoder, on_out_of_memory)
         except DeviceError as error:
-            return [(part, _own(error)) for part in self.parts]
+            return [(part, _own(error)) for part in self.parts], len(units)
         ends = np.cumsum([len(part) for part in self.parts])
-        return [(part, _finite(rows)) for part, rows in zip(self.parts, np.split(vectors, ends[:-1]), strict=True)]
+        outcomes: list[Outcome] = []
+        for part, indices in zip(self.parts, np.split(places, ends[:-1]), strict=True):
+            fault = next((results.faults[index] for index in indices if index in results.faults), None)
+            outcomes.append((part, _own(fault) if fault else _finite(results.rows[indices])))
+        return outcomes, len(units)
 
-    def _encode_once(self, encoder: Encoder) -> NDArray[np.float32]:
-        pieces = [part.job.units[part.start : part.stop] for part in self.parts]
-        if self.kind is Kind.PICTURE:
-            views = cast("list[NDArray[np.uint8]]", pieces)
-            vectors = encoder.encode_views(views[0] if len(views) == 1 else np.concatenate(views))
-        else:
-            vectors = encoder.encode_texts(list(chain.from_iterable(cast("list[list[PreparedText]]", pieces))))
-        if vectors.shape != (len(self), encoder.dimensions):
-            expected = (len(self), encoder.dimensions)
-            raise RuntimeError(f"The encoder answered {vectors.shape} where {expected} was due. This is a bug.")
-        return vectors
-
-    def _halves(self) -> tuple[MicroBatch, MicroBatch]:
-        middle = len(self) // 2
-        left: list[Part] = []
-        right: list[Part] = []
-        seen = 0
+    def _different_units(self) -> tuple[list[Unit], NDArray[np.intp]]:
+        """Those to be encoded, and for each unit of the parts its place among them."""
+        units: list[Unit] = []
+        known: dict[Hashable, int] = {}
+        places: list[int] = []
         for part in self.parts:
-            cut = min(max(middle - seen, 0), len(part)) + part.start
-            if cut > part.start:
-                left.append(Part(part.job, part.start, cut))
-            if cut < part.stop:
-                right.append(Part(part.job, cut, part.stop))
-            seen += len(part)
-        return MicroBatch(left), MicroBatch(right)
+            work = part.job.work
+            for index in range(part.start, part.stop):
+                place = known.setdefault(work.key(index), len(units))
+                if place == len(units):
+                    units.append((work, index))
+                places.append(place)
+        return units, np.array(places, np.intp)
+
+
+@dataclass(frozen=True, slots=True)
+class _Results:
+    """`rows` has one for each unit; `faults` are by the unit's index: its row means nothing."""
+
+    rows: Rows
+    faults: dict[int, DeviceOutOfMemory]
+
+
+def _encode_units(units: Sequence[Unit], encoder: Encoder, on_out_of_memory: OnOutOfMemory) -> _Results:
+    work = units[0][0]
+    shape = (len(units), *work.row_shape(encoder))
+    try:
+        rows = work.encode(encoder, units)
+    except DeviceOutOfMemory as error:
+        on_out_of_memory(len(units))
+        if len(units) == 1:
+            return _Results(np.zeros(shape, np.float32), {0: error})
+    else:
+        if rows.shape != shape:
+            raise RuntimeError(f"The model answered {rows.shape} where {shape} was due. This is a bug.")
+        return _Results(rows, {})
+    middle = len(units) // 2
+    left = _encode_units(units[:middle], encoder, on_out_of_memory)
+    right = _encode_units(units[middle:], encoder, on_out_of_memory)
+    later = {middle + index: error for index, error in right.faults.items()}
+    return _Results(np.concatenate([left.rows, right.rows]), left.faults | later)
 
 
 def _own(error: DeviceError) -> DeviceError:
     """A copy for one waiter: an exception raised in several tasks would collect all their tracebacks."""
-    copy = DeviceError(str(error))
+    copy = type(error)(str(error))
     copy.__cause__ = error
     return copy
 
 
-def _finite(vectors: NDArray[np.float32]) -> NDArray[np.float32] | DeviceError:
-    if np.isfinite(vectors).all():
-        return vectors
+def _finite(rows: Rows) -> Rows | DeviceError:
+    if np.isfinite(rows).all():
+        return rows
     return DeviceError("The model returned numbers that are not finite. Try MODEL_PRECISION=fp32.")

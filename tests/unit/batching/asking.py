@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.lane import Lane
+from sidecar.batching.pair_scorer import PairScorer
 from tests.unit.batching.gated_encoder import labelled_picture, labelled_text
+from tests.unit.batching.jobs import labelled_pair
 
-QUERY, INGEST = Lane.QUERY, Lane.INGEST
+QUERY, RERANK, INGEST = Lane.QUERY, Lane.RERANK, Lane.INGEST
 Waiter: TypeAlias = asyncio.Task[NDArray[np.float32]]
 
 
@@ -28,6 +30,11 @@ def ask_texts(batcher: Batcher, labels: Sequence[int], lane: Lane = QUERY) -> Wa
 
 def ask_picture(batcher: Batcher, *labels: int, lane: Lane = QUERY) -> Waiter:
     return asyncio.create_task(batcher.encode_picture(labelled_picture(*labels), lane), name=f"picture {labels}")
+
+
+def ask_pairs(batcher: Batcher, scorer: PairScorer, *labels: int) -> Waiter:
+    pairs = [labelled_pair(label) for label in labels]
+    return asyncio.create_task(batcher.score_pairs(scorer, pairs), name=f"pairs {labels}")
 
 
 async def let_callers_enter() -> None:

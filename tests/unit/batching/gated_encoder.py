@@ -17,7 +17,7 @@ from sidecar.pictures.picture import DecodedPicture
 DIMENSIONS = 300
 PATIENCE_S = 10.0
 
-MicroBatchShown: TypeAlias = tuple[str, list[int]]  # "texts" or "views", and the labels of the units
+MicroBatchShown: TypeAlias = tuple[str, list[int]]  # "texts", "views" or "pairs", and the labels of the units
 
 
 def labelled_text(label: int) -> PreparedText:
@@ -78,11 +78,15 @@ class GatedEncoder:
         self._open.set()
         self._permits.release()
 
-    def _encode(self, kind: str, labels: list[int]) -> NDArray[np.float32]:
+    def go_through(self, kind: str, labels: list[int]) -> None:
+        """Be a micro-batch on the device."""
         self.seen.append((kind, labels))
         self._calls.put((kind, labels))
         if not self._open.is_set():
             assert self._permits.acquire(timeout=PATIENCE_S), "the test never let this micro-batch go"
         if fault := self._fault(labels):
             raise fault
+
+    def _encode(self, kind: str, labels: list[int]) -> NDArray[np.float32]:
+        self.go_through(kind, labels)
         return np.stack([vector_of(label) for label in labels])

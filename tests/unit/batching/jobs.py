@@ -1,0 +1,56 @@
+"""Jobs and micro-batches without callers, for the parts that only move them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidecar.batching.job import Job, Kind
+from sidecar.batching.lane import Lane
+from sidecar.batching.pair_scorer import PreparedPair
+from sidecar.batching.work import PairWork, TextWork, ViewWork, Work
+from tests.unit.batching.gated_encoder import labelled_text
+
+
+@dataclass(frozen=True, eq=False)
+class NoScorer:
+    """Satisfies PairScorer; there to be told from another."""
+
+    model_id: str = "none"
+
+    def prepare_pairs(
+        self, query: str, documents: Sequence[str], max_document_tokens: int | None = None
+    ) -> list[PreparedPair]:
+        raise NotImplementedError
+
+    def score_pairs(self, pairs: Sequence[PreparedPair]) -> NDArray[np.float32]:
+        raise NotImplementedError
+
+
+SCORER = NoScorer()
+
+
+def labelled_pair(label: int) -> PreparedPair:
+    return PreparedPair(np.full(3, label, np.int64), np.array([0, 0, 1], np.int64), truncated=False)
+
+
+def make_job(lane: Lane, kind: Kind, labels: Sequence[int] | int) -> Job:
+    """A job of units with these labels, or of so many units that are all different."""
+    numbers = range(labels) if isinstance(labels, int) else labels
+    loop = asyncio.new_event_loop()
+    try:
+        return Job(lane, make_work(kind, numbers), loop.create_future())
+    finally:
+        loop.close()
+
+
+def make_work(kind: Kind, labels: Sequence[int]) -> Work:
+    if kind is Kind.TEXT:
+        return TextWork([labelled_text(label) for label in labels])
+    if kind is Kind.PAIR:
+        return PairWork([labelled_pair(label) for label in labels], SCORER)
+    return ViewWork(np.zeros((len(labels), 2, 2, 3), np.uint8))

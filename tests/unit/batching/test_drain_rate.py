@@ -1,0 +1,77 @@
+"""How long refused callers are told to stay away."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.batching.drain_rate import DrainRate, LaneRates
+from sidecar.batching.job import Kind
+from sidecar.batching.lane import Lane
+from sidecar.batching.micro_batch import MicroBatch, Part
+from tests.unit.batching.jobs import make_job
+
+PICTURES = (Lane.QUERY, Kind.PICTURE)
+TEXTS = (Lane.QUERY, Kind.TEXT)
+PAIRS = (Lane.RERANK, Kind.PAIR)
+
+
+def batch_of(lane: Lane, kind: Kind, units: int, waited: set[tuple[Lane, Kind]] | None = None) -> MicroBatch:
+    part = Part(make_job(lane, kind, units), 0, units)
+    return MicroBatch([part], lane, frozenset({(lane, kind)} | (waited or set())))
+
+
+def test_a_rate_follows_the_last_ten_micro_batches() -> None:
+    rate = DrainRate()
+    assert rate.per_s is None
+    rate.add(10, 1.0)
+    assert rate.per_s == pytest.approx(10)
+    for _ in range(30):
+        rate.add(10, 0.1)
+    assert rate.per_s == pytest.approx(100, rel=0.02)
+
+
+def test_each_lane_and_kind_has_a_rate_of_its_own() -> None:
+    rates = LaneRates()
+    rates.add(batch_of(*PICTURES, 10), 1.0)
+    rates.add(batch_of(*TEXTS, 100), 1.0)
+    rates.add(batch_of(*PAIRS, 50), 1.0)
+    assert rates.pause_s(Lane.QUERY, [Kind.PICTURE], 200) == 20
+    assert rates.pause_s(Lane.QUERY, [Kind.TEXT], 200) == 2
+    assert rates.pause_s(Lane.RERANK, [Kind.PAIR], 200) == 4
+    assert rates.pause_s(Lane.QUERY, [Kind.TEXT, Kind.PICTURE], 220) == 2
+
+
+def test_the_time_that_others_had_in_between_is_counted_in() -> None:
+    rates = LaneRates()
+    for _ in range(60):
+        for _ in range(4):
+            rates.add(batch_of(*TEXTS, 10, waited={PAIRS}), 1.0)
+        rates.add(batch_of(*PAIRS, 50, waited={TEXTS}), 1.0)
+    assert rates.pause_s(Lane.RERANK, [Kind.PAIR], 50) == 5
+
+
+def test_time_in_which_a_lane_was_empty_is_not_counted() -> None:
+    rates = LaneRates()
+    for _ in range(10):
+        rates.add(batch_of(*TEXTS, 10), 1.0)
+    rates.add(batch_of(*PAIRS, 50), 1.0)
+    assert rates.pause_s(Lane.RERANK, [Kind.PAIR], 50) == 1
+
+
+def test_what_is_only_reserved_is_judged_by_all_that_was_measured() -> None:
+    rates = LaneRates()
+    rates.add(batch_of(*PICTURES, 10), 1.0)
+    assert rates.pause_s(Lane.QUERY, [], 30) == 3
+
+
+@given(st.integers(1, 10**6), st.floats(1e-6, 1e6), st.integers(1, 10**6))
+def test_a_pause_is_whole_seconds_from_one_to_sixty(units: int, duration_s: float, missing: int) -> None:
+    rates = LaneRates()
+    assert rates.pause_s(Lane.QUERY, [Kind.TEXT], missing) == 1  # nothing was measured
+    batch = batch_of(*TEXTS, min(units, 100))
+    rates.add(batch, duration_s)
+    pause_s = rates.pause_s(Lane.QUERY, [Kind.TEXT], missing)
+    assert 1 <= pause_s <= 60
+    assert pause_s == 60 or pause_s >= missing * duration_s / len(batch) - 1e-6

@@ -1,0 +1,109 @@
+"""Pairs of query and document: their lane, their micro-batches, their scores."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from sidecar.errors import DeviceError, DeviceOutOfMemory, Overloaded
+from tests.unit.batching.asking import INGEST, QUERY, RERANK, ask_pairs, ask_text, ask_texts, let_callers_enter
+from tests.unit.batching.conftest import RunningBatcher
+from tests.unit.batching.gated_encoder import GatedEncoder
+from tests.unit.batching.gated_scorer import GatedScorer, score_of
+
+
+async def test_scores_come_back_in_the_order_of_the_pairs(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    encoder.open()
+    async with running_batcher(encoder, max_views=3) as batcher:
+        scorer = GatedScorer(encoder)
+        scores, others = await asyncio.gather(
+            ask_pairs(batcher, scorer, 5, 1, 4, 2, 3, 1, 7), ask_pairs(batcher, scorer, 9, 8)
+        )
+        assert (await batcher.score_pairs(scorer, [])).shape == (0,)
+    assert scores.dtype == np.float32
+    np.testing.assert_array_equal(scores, [score_of(label) for label in (5, 1, 4, 2, 3, 1, 7)])
+    np.testing.assert_array_equal(others, [score_of(label) for label in (9, 8)])
+
+
+async def test_pairs_of_several_requests_share_a_micro_batch_but_not_with_another_scorer(
+    running_batcher: RunningBatcher,
+) -> None:
+    encoder = GatedEncoder()
+    async with running_batcher(encoder) as batcher:
+        scorer, other = GatedScorer(encoder), GatedScorer(encoder)
+        waiters = [ask_text(batcher, 1)]
+        await encoder.next_call()
+        waiters += [ask_pairs(batcher, scorer, 2), ask_pairs(batcher, other, 3), ask_pairs(batcher, scorer, 4)]
+        await let_callers_enter()
+        encoder.open()
+        await asyncio.gather(*waiters)
+    assert encoder.seen == [("texts", [1]), ("pairs", [2, 4]), ("pairs", [3])]
+
+
+async def test_queries_go_before_pairs_and_pairs_before_ingest(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    async with running_batcher(encoder, max_views=2) as batcher:
+        waiters = [ask_text(batcher, 0, INGEST)]
+        await encoder.next_call()
+        waiters += [
+            ask_text(batcher, 1, INGEST),
+            ask_pairs(batcher, GatedScorer(encoder), 2),
+            ask_texts(batcher, [3, 4]),
+        ]
+        await let_callers_enter()
+        encoder.open()
+        await asyncio.gather(*waiters)
+    assert encoder.seen == [("texts", [0]), ("texts", [3, 4]), ("pairs", [2]), ("texts", [1])]
+
+
+async def test_a_full_lane_of_pairs_refuses_pairs_and_nothing_else(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    async with running_batcher(encoder, rerank_queue_pairs=3) as batcher:
+        scorer = GatedScorer(encoder)
+        waiters = [ask_text(batcher, 1)]
+        await encoder.next_call()
+        waiters.append(ask_pairs(batcher, scorer, 2, 3))
+        await let_callers_enter()
+        with batcher.reserved(RERANK, 1):
+            with pytest.raises(Overloaded, match="rerank queue is full: 3 pairs wait and 1 more do not fit"):
+                await ask_pairs(batcher, scorer, 4)
+            with pytest.raises(Overloaded):
+                batcher.refuse_if_full(RERANK)
+            batcher.refuse_if_full(QUERY)
+        batcher.refuse_if_full(RERANK)
+        encoder.open()
+        await asyncio.gather(*waiters)
+
+
+async def test_pairs_that_do_not_fit_into_memory_are_halved(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder(lambda labels: DeviceOutOfMemory("too large") if len(labels) > 2 or 9 in labels else None)
+    encoder.open()
+    async with running_batcher(encoder) as batcher:
+        scorer = GatedScorer(encoder)
+        scores = await ask_pairs(batcher, scorer, 1, 2, 3, 4, 5)
+        with pytest.raises(DeviceOutOfMemory):
+            await ask_pairs(batcher, scorer, 9)
+    np.testing.assert_array_equal(scores, [score_of(label) for label in (1, 2, 3, 4, 5)])
+
+
+async def test_a_score_that_is_not_finite_fails_its_own_request_only(running_batcher: RunningBatcher) -> None:
+    class Overflowing(GatedScorer):
+        def score_pairs(self, pairs):  # type: ignore[no-untyped-def]
+            scores = super().score_pairs(pairs)
+            scores[scores == score_of(3)] = np.inf
+            return scores
+
+    encoder = GatedEncoder()
+    async with running_batcher(encoder) as batcher:
+        scorer = Overflowing(encoder)
+        blocker = ask_text(batcher, 1)
+        await encoder.next_call()
+        bad, good = ask_pairs(batcher, scorer, 2, 3), ask_pairs(batcher, scorer, 4)
+        await let_callers_enter()
+        encoder.open()
+        await asyncio.gather(blocker, good)
+        with pytest.raises(DeviceError, match="not finite"):
+            await bad
