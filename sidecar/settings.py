@@ -13,15 +13,19 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator, model_vali
 from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from sidecar.api_keys import is_secret, parse_variable
 from sidecar.errors import ConfigurationError
 
 MIB = 1024 * 1024
 _MAX_TILES = 8  # of a panorama; five crops are cut from each, at each factor
-_KEYS = "keys of 16 or more characters, each with its scopes before it if not all are meant, such as embed+search:KEY"
+_KEYS = "keys of 16 to 512 characters, each with its scopes before it if not all are meant: embed+search:KEY"
 # A name that does not end as an IPv4 address does; with `*.` it has two labels or more. Perhaps a port.
 _IMAGE_HOST = re.compile(
     r"(\*\.(?=[^.]+\.))?([a-z0-9_-]+\.)*[0-9]*[a-z_-][a-z0-9_-]*(:[1-9][0-9]{0,4})?", re.IGNORECASE
 )
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", re.IGNORECASE)
+# What each record is given by sidecar.telemetry.log_lines.
+_LOG_IDS = {"request_id": "", "trace_id": "", "span_id": ""}
 _DATABASE_URL: JsonDict = {
     "allowed": "a URL such as postgresql://user:password@host:5432/database, without +driver, special characters as %XX"
 }
@@ -93,7 +97,7 @@ class Settings(BaseSettings):
         default="%(asctime)s | %(levelname)s | %(name)s | %(message)s",
         json_schema_extra={"allowed": "json, or a format of Python's logging, such as %(levelname)s %(message)s"},
     )
-    """Layout of a log line; `json` for one JSON object a line."""
+    """Layout of a log line, which may name `request_id` and `trace_id`; `json` for one JSON object a line."""
 
     database_url: SecretStr | None = Field(default=None, json_schema_extra=_DATABASE_URL)
     """The database to watch. Unset: REST only."""
@@ -182,6 +186,10 @@ class Settings(BaseSettings):
     """More keys, one a line; read again when the file changes."""
     allow_anonymous: bool = False
     """Serve other machines without any key. Without keys and without this, only loopback is served."""
+    sidecar_api_key: SecretStr | None = Field(
+        default=None, json_schema_extra={"allowed": "a key of 16 or more characters, without its scopes"}
+    )
+    """The key that `sidecar search` sends to the service."""
     cors_allow_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), json_schema_extra={"allowed": "origins such as https://app.example.com, separated by commas, or *"}
     )
@@ -256,10 +264,25 @@ class Settings(BaseSettings):
             return "json"
         record = logging.LogRecord("sidecar", logging.INFO, __file__, 1, "message", None, None)
         try:
+            record.__dict__.update(_LOG_IDS)
             logging.Formatter(log_format).format(record)
         except (KeyError, TypeError) as error:
             raise ValueError("not a format of Python's logging") from error
         return log_format
+
+    @field_validator("cors_allow_origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        if origins != ("*",) and not all(_ORIGIN.fullmatch(origin) for origin in origins):
+            raise ValueError("not an origin")
+        return tuple(origin.lower() for origin in origins)
+
+    @field_validator("sidecar_api_key")
+    @classmethod
+    def _check_own_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and not is_secret(key.get_secret_value()):
+            raise ValueError("not a key")
+        return key
 
     @field_validator("hf_token")
     @classmethod
@@ -284,7 +307,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        if problems := self._contradictions():
+        if problems := self._contradictions() + self._access_problems():
             raise ConfigurationError(problems)
         return self
 
@@ -308,6 +331,21 @@ class Settings(BaseSettings):
             problems.append(
                 f"INGEST_QUEUE_VIEWS='{self.ingest_queue_views}': at least {views}, the views of one panorama"
             )
+        return problems
+
+    def _access_problems(self) -> list[str]:
+        problems = []
+        if self.max_uploads_bytes < self.max_body_bytes:
+            problems.append(
+                f"MAX_UPLOADS_BYTES='{self.max_uploads_bytes}': at least MAX_BODY_BYTES, which is {self.max_body_bytes}"
+            )
+        if self.allow_anonymous and (self.api_keys or self.api_keys_file):
+            problems.append("ALLOW_ANONYMOUS='1': not together with API_KEYS or API_KEYS_FILE, which ask for a key")
+        if self.api_keys:
+            try:
+                parse_variable(self.api_keys.get_secret_value())
+            except ConfigurationError as error:
+                problems += error.problems
         return problems
 
     @property
