@@ -28,7 +28,14 @@ class PairScorer(Protocol):
     @property
     def model_id(self) -> str: ...
 
-    def prepare_pairs(self, query: str, documents: Sequence[str]) -> list[PreparedPair]: ...
+    def prepare_pairs(
+        self, query: str, documents: Sequence[str], max_document_tokens: int | None = None
+    ) -> list[PreparedPair]:
+        """One per document, in order; at most `max_document_tokens` of each are read. Only documents are cut.
+
+        Raises TextRejected (`query_too_long`) where the query leaves no room for them.
+        """
+        ...
 
     def score_pairs(self, pairs: Sequence[PreparedPair]) -> NDArray[np.float32]:
         """(n,) float32, as the model gives them: higher is better, any range. Raises DeviceError, DeviceOutOfMemory."""

@@ -36,7 +36,7 @@ _VOCABULARY_NAMES = (
     "vocab.txt",
     "vocab.json",
 )
-_TOKENIZER_NAMES = (
+TOKENIZER_NAMES = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -82,7 +82,7 @@ def _read_directory(directory: Path) -> Checkpoint:
         raise ModelError(f"{directory} holds no weights: a file named {_WEIGHTS_NAMES[0]} is expected")
     model_cfg, preprocess_cfg = _read_config(directory / CONFIG_NAME)
     tokenizer = directory if model_cfg["text_cfg"].get("hf_tokenizer_name") else None
-    if tokenizer is not None and not _has_tokenizer(directory):
+    if tokenizer is not None and not has_tokenizer(directory):
         raise ModelError(f"{directory} holds no tokenizer: tokenizer.json and tokenizer_config.json are expected")
     return Checkpoint(directory, weights, tokenizer, model_cfg, preprocess_cfg)
 
@@ -98,7 +98,7 @@ def _read_repository(repo_id: str, token: str | None) -> Checkpoint:
     tokenizer = None
     tokenizer_repo = model_cfg["text_cfg"].get("hf_tokenizer_name")
     if tokenizer_repo:
-        tokenizer = fetch_snapshot(tokenizer_repo, _TOKENIZER_NAMES, _has_tokenizer, token)
+        tokenizer = fetch_snapshot(tokenizer_repo, TOKENIZER_NAMES, has_tokenizer, token)
         if tokenizer is None:
             raise ModelError(f"{repo_id!r} names {tokenizer_repo!r} as its tokenizer, which holds none")
     return Checkpoint(directory, weights, tokenizer, model_cfg, preprocess_cfg)
@@ -132,7 +132,8 @@ def _has_model(directory: Path) -> bool:
     return (directory / CONFIG_NAME).is_file() and _find_weights(directory) is not None
 
 
-def _has_tokenizer(directory: Path) -> bool:
+def has_tokenizer(directory: Path) -> bool:
+    """Whether a tokenizer can be loaded from there."""
     has_vocabulary = any((directory / name).is_file() for name in _VOCABULARY_NAMES)
     return has_vocabulary and (directory / "tokenizer_config.json").is_file()
 

@@ -23,7 +23,9 @@ CLOSED_PORT = "http://127.0.0.1:9"
 Outcomes = dict[str, dict[str, Any]]
 
 
-def load_models(hub_url: str, cache: Path, *model_ids: str, **variables: str) -> Outcomes:
+def load_models(
+    hub_url: str, cache: Path, *model_ids: str, module: str = "tests.model.load_models", **variables: str
+) -> Outcomes:
     """The outcome of loading each, in a fresh process that knows only this hub and this cache."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment = {
@@ -37,7 +39,7 @@ def load_models(hub_url: str, cache: Path, *model_ids: str, **variables: str) ->
         **variables,
     }
     finished = subprocess.run(
-        [sys.executable, "-m", "tests.model.load_models", *(f"hf-hub:{model_id}" for model_id in model_ids)],
+        [sys.executable, "-m", module, *(f"hf-hub:{model_id}" for model_id in model_ids)],
         env=environment,
         cwd=Path(__file__).parents[2],
         capture_output=True,

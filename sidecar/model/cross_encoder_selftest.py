@@ -1,0 +1,48 @@
+"""Are a cross-encoder's scores right? Asked once, after it is loaded. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from sidecar.batching.pair_scorer import PairScorer
+from sidecar.errors import DeviceError, ModelError, TextRejected
+from sidecar.model.precision import Precision
+
+_QUERY = "how many people live in the city"
+_DOCUMENTS = (
+    "It has 3.5 million inhabitants.",
+    "The city is known for its museums, its parks and the river.",  # near enough to be padded together
+    "word " * 40_000,  # longer than any model reads
+)
+
+# How far two scores of one pair may be apart, for scores from -1 to 1; of larger ones, in parts of the score.
+_TOLERANCE: dict[Precision, float] = {"fp32": 2e-3, "fp16": 2e-2, "bf16": 1.5e-1}
+
+
+class PreciseScorer(PairScorer, Protocol):
+    """A scorer that says in which number format it computes."""
+
+    @property
+    def precision(self) -> Precision: ...
+
+
+def run_pair_self_test(scorer: PreciseScorer) -> None:
+    """Scores pairs alone and among longer ones, the longest as long as the model reads.
+
+    Raises ModelError that says what is wrong. Costs a few pairs' time.
+    """
+    try:
+        pairs = scorer.prepare_pairs(_QUERY, _DOCUMENTS)
+        together = scorer.score_pairs(pairs)
+        alone = np.concatenate([scorer.score_pairs([pair]) for pair in pairs])
+    except (DeviceError, TextRejected) as error:
+        raise ModelError(f"self-test of {scorer.model_id}: {error}") from error
+    if not np.isfinite(together).all():
+        raise ModelError(f"self-test of {scorer.model_id}: scores are not finite; try MODEL_PRECISION=fp32")
+    difference = float((np.abs(alone - together) / np.maximum(np.abs(together), 1)).max())
+    if not difference <= _TOLERANCE[scorer.precision]:
+        raise ModelError(f"self-test of {scorer.model_id}: a pair alone and among others differs by {difference:.3g}")
+    if float(np.ptp(together)) == 0:
+        raise ModelError(f"self-test of {scorer.model_id}: different documents have the same score")

@@ -1,0 +1,54 @@
+"""A query and a document → the tokens of one sequence, as a cross-encoder reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from tokenizers import Encoding, Tokenizer
+
+from sidecar.batching.pair_scorer import PreparedPair
+from sidecar.errors import TextRejected
+
+_DOCUMENTS_AT_ONCE = 64  # bounds the memory of what is tokenised and then cut
+
+
+class PairTokenizer:
+    """Cuts documents to what the model reads, never the query. Any thread may call it.
+
+    `prompt` stands before every query, as the model was trained.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int, prompt: str = "") -> None:
+        # A copy of our own: padding and truncation are state of a tokenizer, which others could change.
+        self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._max_tokens = max_tokens
+        self._prompt = prompt
+
+    def prepare(
+        self, query: str, documents: Sequence[str], max_document_tokens: int | None = None
+    ) -> list[PreparedPair]:
+        """One per document, in order. Raises TextRejected (`query_too_long`)."""
+        encoded_query = self._tokenizer.encode(self._prompt + query, add_special_tokens=False)
+        room = self._max_tokens - len(encoded_query.ids) - self._tokenizer.num_special_tokens_to_add(is_pair=True)
+        if room < 1:
+            message = (
+                f"the query has {len(encoded_query.ids)} tokens, which leaves no room for a document: the model "
+                f"reads {self._max_tokens} of both together (RERANK_MAX_TOKENS, and the model's own limit)"
+            )
+            raise TextRejected("query_too_long", message, "query")
+        room = room if max_document_tokens is None else min(room, max_document_tokens)
+        return [self._join(encoded_query, document, room) for document in self._encode(documents)]
+
+    def _encode(self, documents: Sequence[str]) -> Iterator[Encoding]:
+        for start in range(0, len(documents), _DOCUMENTS_AT_ONCE):
+            some = list(documents[start : start + _DOCUMENTS_AT_ONCE])
+            yield from self._tokenizer.encode_batch(some, add_special_tokens=False)
+
+    def _join(self, query: Encoding, document: Encoding, room: int) -> PreparedPair:
+        truncated = len(document.ids) > room
+        document.truncate(room)
+        pair = self._tokenizer.post_process(query, document, add_special_tokens=True)
+        return PreparedPair(np.array(pair.ids, np.int64), np.array(pair.type_ids, np.int64), truncated)
