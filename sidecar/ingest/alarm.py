@@ -57,12 +57,12 @@ class Alarm:
         self._marked_at = time.monotonic()
         return True
 
-    async def wait(self, at_most_s: float = math.inf) -> None:
-        """Until rung, or until the poll; at most so long."""
+    async def wait(self, at_most_s: float = math.inf) -> bool:
+        """Until rung or nudged: True; or until the poll, at most so long: False."""
         timeout_s = min(self._poll_s * random.uniform(0.75, 1.25), at_most_s)  # noqa: S311 - jitter
         self._poll_s = min(self._poll_s * 2, self._poll_interval_s)
         try:
             async with asyncio.timeout(timeout_s):
-                await self._woken.wait()
+                return await self._woken.wait()
         except TimeoutError:
-            return
+            return False

@@ -6,6 +6,7 @@ Chunks of some dozens of rows are encoded side by side and completed in order, e
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -52,7 +53,7 @@ class Batch:
         self._claim = claim
         self._park = park
         self._writer = Writer(context, claim.watch, claim.lease)
-        self._keeper = LeaseKeeper(context.database, claim.watch, claim.lease, (e.gen for e in claim.events))
+        self._keeper = LeaseKeeper(context, claim.watch, claim.lease, (e.gen for e in claim.events))
 
     async def run(self) -> None:
         """Returns when no event of the batch is in hand any more.
@@ -76,8 +77,10 @@ class Batch:
             return
         for event in claim.events:
             if event.key is None:
-                await clear_truncated(self._context.database, claim.watch, claim.lease, event.gen)
+                with self._context.measured("truncate"):
+                    await clear_truncated(self._context.database, claim.watch, claim.lease, event.gen)
                 self._keeper.drop([event.gen])
+                self._context.telemetry.events_done(claim.watch.series, {("truncated", ""): 1})
         in_hand, rest = self._context.in_hand, group_by_key(claim.events)
         while rest:
             free = {key: claimed for key, claimed in rest.items() if not in_hand.has(claim.watch.id, key)}
@@ -91,8 +94,8 @@ class Batch:
     async def _read_and_encode(self, wanted: dict[Key, Claimed]) -> None:
         settings, watch = self._context.settings, self._claim.watch
         max_row_bytes = settings.max_image_bytes if watch.kind == "image" else settings.ingest_batch_bytes
-        pages = read_rows(self._context.database, watch, list(wanted), settings.ingest_batch_bytes, max_row_bytes)
-        async for page in pages:
+        limits = settings.ingest_batch_bytes, max_row_bytes
+        async for page in read_rows(self._context.database, watch, list(wanted), *limits, self._context.measured):
             size = rows_per_write(watch)
             chunks = [page[i : i + size] for i in range(0, len(page), size)]
             encoding = (self._encode(chunk, wanted, max_row_bytes) for chunk in chunks)
@@ -117,12 +120,19 @@ class Batch:
         await self._write([e for e in encoded if not isinstance(e, Later)])
         later = [e for e in encoded if isinstance(e, Later)]
         if later:
-            delays_s = {gen: retry_delay_s(e.claimed.attempts) for e in later for gen in e.claimed.gens}
-            for e in later:
-                logger.info("a row of %s is tried again later: %s: %s", self._claim.watch.label, e.reason, e.message)
+            await self._delay(later)
+
+    async def _delay(self, later: Sequence[Later]) -> None:
+        watch = self._claim.watch
+        delays_s = {gen: retry_delay_s(e.claimed.attempts) for e in later for gen in e.claimed.gens}
+        for e in later:
+            logger.info("a row of %s is tried again later: %s: %s", watch.label, e.reason, e.message)
+        with self._context.measured("delay"):
             async with self._context.database.connection() as connection:
-                await delay(connection, self._claim.watch, delays_s, self._claim.lease, attempt_counts=True)
-            self._keeper.drop(delays_s)
+                await delay(connection, watch, delays_s, self._claim.lease, attempt_counts=True)
+        self._keeper.drop(delays_s)
+        outcomes = Counter(("delayed", e.reason) for e in later for _ in e.claimed.gens)
+        self._context.telemetry.events_done(watch.series, outcomes)
 
     async def _write(self, results: Sequence[Result]) -> None:
         if not results:
@@ -131,7 +141,7 @@ class Batch:
             done = await self._writer.write(results)
         except Contention:
             done = Completion(not_now=list(results))
-        await self._keeper.release(gen for r in done.stale for gen in r.gens)
+        await self._keeper.release((gen for r in done.stale for gen in r.gens), "row_changed")
         self._keeper.drop(gen for r in (*done.written, *done.overtaken, *done.lost, *done.not_now) for gen in r.gens)
         if done.not_now:
             await self._park(self._claim.watch, self._claim.lease, done.not_now)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from sidecar.batching.embedder import Embedder
+from sidecar.batching.lane import Lane
 from sidecar.ingest.catalogue import Catalogue
 from sidecar.ingest.in_hand import KeysInHand
 from sidecar.ingest.progress import Progress
 from sidecar.postgres.database import Database
 from sidecar.postgres.presence import Identity
 from sidecar.settings import Settings
-from sidecar.telemetry.telemetry import Telemetry
+from sidecar.telemetry.telemetry import Stage, Telemetry
 
 ROW_WAITS = 2  # of the pool's 8 connections
 
@@ -36,3 +38,7 @@ class Context:
     table_locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     in_hand: KeysInHand = field(default_factory=KeysInHand)
     row_waits: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ROW_WAITS))
+
+    def measured(self, operation: str) -> AbstractContextManager[None]:
+        """The block is an operation on the database."""
+        return self.telemetry.stage(Stage.DATABASE, Lane.INGEST.value, operation)

@@ -48,6 +48,7 @@ class Housekeeper:
             async with context.database.connection() as connection:
                 await beat(connection, context.identity, speed)
             await context.catalogue.refresh()  # after the heartbeat: caps are shared among the sidecars that live
+            context.telemetry.watches_are(watch.series for watch in context.catalogue.all)
             await context.progress.report(context.database)
             if number % TOMBSTONES_EVERY == 0:
                 await self._delete_tombstones()

@@ -81,6 +81,7 @@ class IndexKeeper:
         try:
             await self._build(watch)
         except StatementRejected as error:
+            self._context.telemetry.index_build_ended("refused")
             self._refused[watch.id] = state.steps
             hint = error.hint or f"Let {state.owner} run: {state.script}"
             logger.warning("cannot build the index of %s: %s. %s", watch.label, error, hint)
@@ -100,6 +101,7 @@ class IndexKeeper:
             with translated():
                 await self._build_on(connection, watch)
         except Contention as error:
+            self._context.telemetry.index_build_ended("gave_way")
             logger.info("the index of %s gave way to somebody who waited for its table: %s", watch.label, error)
         finally:
             yielding.cancel()
@@ -129,6 +131,7 @@ class IndexKeeper:
             is_concurrent = step.split(maxsplit=3)[2] == "concurrently"
             await connection.execute(statement("set_lock_timeout"), "0" if is_concurrent else f"{LOCK_TIMEOUT_MS}ms")
             await connection.execute(step)
+        self._context.telemetry.index_build_ended("built")
         logger.info("the index of %s is ready", watch.label)
 
 

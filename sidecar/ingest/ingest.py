@@ -76,7 +76,9 @@ class Ingest:
         context = self._context
         alarm = Alarm(self._settings.poll_interval_s, self._mark_asleep if self._notifies else None)
         worker = Worker(context, alarm)
-        listener = self._listener = Listener(self._database.direct_url, lambda channel: self._notified(channel, alarm))
+        listener = self._listener = Listener(
+            self._database.direct_url, lambda channel: self._notified(channel, alarm), context.telemetry
+        )
         scanner = Scanner(context, worker.look_everywhere, lambda: self._notified("sidecar_watches", alarm))
         tasks = [
             asyncio.create_task(part, name=name)

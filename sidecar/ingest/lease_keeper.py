@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from sidecar.errors import DatabaseError, DatabaseUnavailable
+from sidecar.ingest.context import Context
 from sidecar.ingest.undisturbed import undisturbed
-from sidecar.postgres.database import Database
 from sidecar.postgres.events import Lease, release, renew_lease
 from sidecar.postgres.watches import Watch
 
@@ -28,8 +28,8 @@ class LeaseKeeper:
     which looks for the token too, so losing one needs no more than forgetting it.
     """
 
-    def __init__(self, database: Database, watch: Watch, lease: Lease, gens: Iterable[int]) -> None:
-        self._database = database
+    def __init__(self, context: Context, watch: Watch, lease: Lease, gens: Iterable[int]) -> None:
+        self._context = context
         self._watch = watch
         self._lease = lease
         self._task: asyncio.Task[None] | None = None
@@ -38,7 +38,7 @@ class LeaseKeeper:
     def drop(self, gens: Iterable[int]) -> None:
         self.held.difference_update(gens)
 
-    async def release(self, gens: Iterable[int]) -> None:
+    async def release(self, gens: Iterable[int], reason: str) -> None:
         """Gives back those of `gens` that are in hand, with their attempt. Where that fails, the lease runs out."""
         released = sorted(self.held.intersection(gens))
         self.held.difference_update(released)
@@ -52,10 +52,13 @@ class LeaseKeeper:
                 await self._release(released)
         except DatabaseError as error:
             logger.warning("could not release %d events on %s: %s", len(released), self._watch.label, error)
+        else:
+            self._context.telemetry.events_done(self._watch.series, {("given_back", reason): len(released)})
 
     async def _release(self, gens: Sequence[int]) -> None:
-        async with self._database.connection() as connection:
-            await release(connection, self._watch, gens, self._lease)
+        with self._context.measured("release"):
+            async with self._context.database.connection() as connection:
+                await release(connection, self._watch, gens, self._lease)
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._renew(), name=f"renew-lease-{self._lease.token}")
@@ -67,7 +70,7 @@ class LeaseKeeper:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await undisturbed(self.release(set(self.held)), f"release-{self._lease.token}")
+        await undisturbed(self.release(set(self.held), "interrupted"), f"release-{self._lease.token}")
 
     async def _renew(self) -> None:
         while True:
@@ -76,8 +79,9 @@ class LeaseKeeper:
                 continue
             asked = set(self.held)
             try:
-                async with self._database.connection() as connection:
-                    renewed = await renew_lease(connection, self._watch, sorted(asked), self._lease)
+                with self._context.measured("renew"):
+                    async with self._context.database.connection() as connection:
+                        renewed = await renew_lease(connection, self._watch, sorted(asked), self._lease)
             except DatabaseError as error:
                 logger.warning("could not renew %d leases on %s: %s", len(asked), self._watch.label, error)
                 continue

@@ -38,7 +38,7 @@ class Parking:
         self._waiting = list(results)
         self._writer = Writer(context, watch, lease)
         gens = [gen for r in results for gen in r.gens]
-        self._keeper = LeaseKeeper(context.database, watch, lease, gens)
+        self._keeper = LeaseKeeper(context, watch, lease, gens)
 
     async def wait_and_write(self) -> None:
         """Returns when every result is written, released or delayed. Raises DatabaseError."""
@@ -52,9 +52,11 @@ class Parking:
     async def put_off(self) -> None:
         """The events come back in a while, to be read and encoded anew; the attempt does not count."""
         delays_s = {gen: retry_delay_s(1) for r in self._waiting for gen in r.gens}
-        async with self._context.database.connection() as connection:
-            await delay(connection, self._watch, delays_s, self._lease, attempt_counts=False)
+        with self._context.measured("delay"):
+            async with self._context.database.connection() as connection:
+                await delay(connection, self._watch, delays_s, self._lease, attempt_counts=False)
         self._keeper.drop(delays_s)
+        self._context.telemetry.events_done(self._watch.series, {("delayed", "row_locked"): len(delays_s)})
 
     async def _skip(self) -> None:
         backoff = Backoff(0.02, 0.1)
@@ -86,6 +88,6 @@ class Parking:
             done = await self._writer.write(results, wait_for_rows)
         except Contention:
             return results
-        await self._keeper.release(gen for r in done.stale for gen in r.gens)
+        await self._keeper.release((gen for r in done.stale for gen in r.gens), "row_changed")
         self._keeper.drop(gen for r in (*done.written, *done.overtaken, *done.lost) for gen in r.gens)
         return done.not_now

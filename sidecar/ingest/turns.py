@@ -17,6 +17,7 @@ from sidecar.postgres.database import Database
 from sidecar.postgres.events import Event, Lease, Queue, claim, low_water
 from sidecar.postgres.watches import Watch
 from sidecar.settings import Settings
+from sidecar.telemetry.telemetry import Telemetry
 
 LOW_WATER_AGE_S = 5.0
 LOOK_AGAIN_S = 1.0  # between two looks into a queue that was empty, other than the live one
@@ -40,9 +41,10 @@ class _Turn:
 class Turns:
     """Claims the next batch of a watch."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, telemetry: Telemetry | None = None) -> None:
         self._settings = settings
         self._database = database
+        self._telemetry = telemetry or Telemetry()
         self._turns: dict[int, _Turn] = {}
         self._next = 0
 
@@ -90,10 +92,12 @@ class Turns:
         return queues
 
     async def _claim(self, watch: Watch, queue: Queue, above: int, limit: int, lease: Lease) -> list[Event]:
+        began = time.perf_counter()
         async with self._database.connection() as connection:
             events = await claim(connection, watch, queue, above, limit, lease)
             if len(events) < limit and above > 0:
                 events += await claim(connection, watch, queue, 0, limit - len(events), lease)
+        self._telemetry.events_claimed(queue.name.lower(), len(events), time.perf_counter() - began)
         return events
 
     async def _refresh_low_water(self, watch: Watch, turn: _Turn) -> None:

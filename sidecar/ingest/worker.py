@@ -41,7 +41,7 @@ class Worker:
     def __init__(self, context: Context, alarm: Alarm) -> None:
         self._context = context
         self._alarm = alarm
-        self._turns = Turns(context.settings, context.database)
+        self._turns = Turns(context.settings, context.database, context.telemetry)
         self._rows = RowEncoder(context.embedder)
         self._pace = {kind: Pace(context.settings.ingest_batch_rows) for kind in ("text", "image")}
         self._caps = RateCaps()
@@ -90,7 +90,9 @@ class Worker:
             logger.debug("woken by a notification")
         self._alarm.clear()
         if not await self._claim_round(was_notified) and not self._stop.is_set() and not await self._alarm.mark():
-            await self._alarm.wait(self._caps.wait_s())
+            rung = await self._alarm.wait(self._caps.wait_s())
+            cause = "notification" if self._alarm.was_notified else "nudge" if rung else "poll"
+            self._context.telemetry.woke_up(cause)
 
     async def _claim_round(self, was_notified: bool) -> bool:
         """One batch of each watch. True if more may be waiting."""
@@ -147,6 +149,7 @@ class Worker:
             await parking.put_off()
             return
         self._parked_rows += len(results)
+        self._context.telemetry.rows_parked(len(results))
         self._start(self._wait_and_write(parking, len(results)), f"parked-{watch.id}")
 
     async def _wait_and_write(self, parking: Parking, rows: int) -> None:
@@ -156,6 +159,7 @@ class Worker:
             logger.warning("%d rows that were locked are given back: %s", rows, error)
         finally:
             self._parked_rows -= rows
+            self._context.telemetry.rows_parked(-rows)
 
     def _start(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(coroutine, name=name)

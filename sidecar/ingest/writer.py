@@ -19,6 +19,7 @@ from dataclasses import replace
 from sidecar.errors import DatabaseUnavailable, StatementRejected
 from sidecar.ingest.backoff import Backoff
 from sidecar.ingest.context import Context
+from sidecar.ingest.outcomes import outcomes_of
 from sidecar.postgres.completion import FAILED, UNWRITABLE, Completion, Outcome, Result, WriteSuppressed, complete
 from sidecar.postgres.events import Lease
 from sidecar.postgres.queries import statement
@@ -58,7 +59,7 @@ class Writer:
         merged = Completion()
         for result in results:
             one = await self.write([result], wait_for_rows)
-            for name in ("written", "overtaken", "lost", "not_now", "stale", "lags_ms"):
+            for name in ("written", "overtaken", "lost", "not_now", "stale", "lags_ms", "backfill_lags_ms"):
                 getattr(merged, name).extend(getattr(one, name))
         return merged
 
@@ -78,11 +79,20 @@ class Writer:
             async with context.row_waits, context.database.connection() as connection:
                 done = await complete(connection, watch, context.identity.fingerprint, self._lease, results, True)
         else:
-            async with context.table_locks[watch.identifiers.table], context.database.connection() as connection:
-                done = await complete(connection, watch, context.identity.fingerprint, self._lease, results)
-        context.progress.count(watch.id, done)
+            async with context.table_locks[watch.identifiers.table]:
+                with context.measured("complete"):
+                    async with context.database.connection() as connection:
+                        done = await complete(connection, watch, context.identity.fingerprint, self._lease, results)
+        self._count(done)
         context.catalogue.absolve(watch)
         return done
+
+    def _count(self, done: Completion) -> None:
+        telemetry, watch = self._context.telemetry, self._watch
+        self._context.progress.count(watch.id, done)
+        telemetry.events_done(watch.series, outcomes_of(done))
+        lags_s, backfill_lags_s = ([ms / 1000 for ms in lags_ms] for lags_ms in (done.lags_ms, done.backfill_lags_ms))
+        telemetry.vectors_committed(watch.series, lags_s, backfill_lags_s)
 
     async def _may_not_write(self, error: StatementRejected | WriteSuppressed) -> bool:
         """Whether our role lacks a right on the table, no row's fault: the watch rests until it is granted."""

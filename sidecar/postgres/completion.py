@@ -11,6 +11,7 @@ order of the events.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -75,7 +76,15 @@ class Completion:
     lost: list[Result] = field(default_factory=list)  # the lease is somebody else's
     not_now: list[Result] = field(default_factory=list)  # the row is locked by another transaction
     stale: list[Result] = field(default_factory=list)  # somebody wrote this key since it was read: read it again
-    lags_ms: list[float] = field(default_factory=list)  # event to vector, of live events whose vector is in place now
+    lags_ms: list[float] = field(default_factory=list)  # event to commit, of live events whose vector is in place now
+    backfill_lags_ms: list[float] = field(default_factory=list)
+    finished_at: float = 0.0  # when the lags were taken, on the clock of time.perf_counter
+
+    def committed(self) -> None:
+        """Just now: until then nobody saw the vectors."""
+        since_ms = (time.perf_counter() - self.finished_at) * 1000
+        self.lags_ms = [lag_ms + since_ms for lag_ms in self.lags_ms]
+        self.backfill_lags_ms = [lag_ms + since_ms for lag_ms in self.backfill_lags_ms]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +117,7 @@ async def complete(
             await _wait_for_rows(connection, watch, results)
         done = await _complete(connection, watch, fingerprint, lease, results, wait_for_rows)
         await connection.execute("commit")
+        done.committed()
     except BaseException:
         # Where this fails the connection is lost, and the transaction with it; the first error is the one to tell.
         with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
@@ -233,7 +243,8 @@ async def _finish(
     passed = frozenset(row["passed"] or ())
     done.written = [r for r in results if r.gen in passed]
     done.stale += [r for r in results if r.gen not in passed]
-    done.lags_ms = row["lags_ms"] or []
+    done.finished_at = time.perf_counter()
+    done.lags_ms, done.backfill_lags_ms = row["lags_ms"] or [], row["backfill_lags_ms"] or []
     if row["written"] < sum(r.packed_vector is not None for r in done.written):
         raise _suppressed(done.written)
 

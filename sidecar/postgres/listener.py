@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from sidecar.errors import DatabaseError, StatementRejected
 from sidecar.postgres.database import connect, translated
+from sidecar.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
     import asyncpg
@@ -34,10 +35,12 @@ BACKOFF_FIRST_S, BACKOFF_LAST_S = 0.1, 10.0  # 100, 200, 400 ms â€¦ 10 s, each Â
 class Listener:
     """`on_wake(channel)` is called on the event loop for every notification and after every connect."""
 
-    def __init__(self, url: SecretStr, on_wake: Callable[[str], None]) -> None:
+    def __init__(self, url: SecretStr, on_wake: Callable[[str], None], telemetry: Telemetry | None = None) -> None:
         self._url = url
         self._on_wake = on_wake
+        self._telemetry = telemetry or Telemetry()
         self.connected = False
+        self._telemetry.listener_is(connected=False)
 
     async def run(self) -> None:
         """Connects, listens, pings, reconnects; until cancelled."""
@@ -64,7 +67,7 @@ class Listener:
             with translated():
                 for channel in CHANNELS:
                     await connection.add_listener(channel, self._notified)
-                self.connected = True
+                self._is_connected(True)
                 for channel in CHANNELS:
                     self._on_wake(channel)
                 while not lost.is_set():
@@ -74,8 +77,13 @@ class Listener:
         except DatabaseError as error:
             logger.warning("lost the connection that listens (polling goes on): %s", error)
         finally:
-            self.connected = False
+            self._is_connected(False)
             connection.terminate()
 
+    def _is_connected(self, connected: bool) -> None:
+        self.connected = connected
+        self._telemetry.listener_is(connected)
+
     def _notified(self, _connection: Any, _pid: int, channel: str, _payload: object) -> None:
+        self._telemetry.notification_received()
         self._on_wake(channel)

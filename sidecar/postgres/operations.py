@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import psycopg
@@ -46,6 +46,7 @@ class WatchRequest:
     model: str | None = None
     dimensions: int = 1152
     replace: bool = False
+    expose: list[str] = field(default_factory=list)
 
 
 class Operations:
@@ -59,7 +60,7 @@ class Operations:
         r = request
         watch_id = self._value(
             "watch",
-            (r.table, r.source, r.target, r.kind, r.companion, r.index, r.model, r.dimensions, r.replace),
+            (r.table, r.source, r.target, r.kind, r.companion, r.index, r.model, r.dimensions, r.replace, r.expose),
         )
         return next(watch for watch in self.status(r.table) if watch.watch_id == watch_id)
 

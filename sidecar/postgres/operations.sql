@@ -8,7 +8,7 @@ select version_num from sidecar.alembic_version
 
 -- name: watch
 select sidecar.watch($1::regclass, $2::text[], target => $3::text, kind => $4::text, companion => $5::text, index => $6::text,
-                     model => $7::text, dimensions => $8::integer, replace => $9::boolean)
+                     model => $7::text, dimensions => $8::integer, replace => $9::boolean, expose => $10::text[])
 
 -- name: name_of_watch
 select w.relation::text, w.target from sidecar.need_watch($1::regclass, $2::text) w

@@ -238,11 +238,14 @@ with wanted as materialized (
 ), deleted as (
     delete from {events} e using unnest($7::bigint[], $8::bigint[]) as d(gen, needs)
     where e.gen = d.gen and e.lease_token = $9 and (d.needs is null or d.needs in (select p.event_gen from passed p))
-    returning e.gen, e.backfill, e.enqueued_at
+    returning e.backfill, e.enqueued_at, d.needs
+), aged as (  -- read last, so that the lags end when the vectors are written
+    select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) filter (where not d.backfill) as lags_ms,
+           array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) filter (where d.backfill) as backfill_lags_ms
+    from deleted d where (d.needs in (select w.event_gen from wanted w where w.vector_digest is not null)) is true
 )
 select (select array_agg(p.event_gen) from passed p) as passed, (select count(*) from written r where r.kept) as written,
-       (select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) from deleted d
-        where not d.backfill and (d.gen in (select w.event_gen from wanted w where w.vector_digest is not null)) is true) as lags_ms
+       (select a.lags_ms from aged a), (select a.backfill_lags_ms from aged a)
 
 -- name: finish_in_companion
 -- Ledger, vectors and events in one statement: three would cost a third of the whole in round trips. Ledger keys are
@@ -278,11 +281,14 @@ with wanted as materialized (
 ), deleted as (
     delete from {events} e using unnest($7::bigint[], $8::bigint[]) as d(gen, needs)
     where e.gen = d.gen and e.lease_token = $9 and (d.needs is null or d.needs in (select p.event_gen from passed p))
-    returning e.gen, e.backfill, e.enqueued_at
+    returning e.backfill, e.enqueued_at, d.needs
+), aged as (  -- read last, so that the lags end when the vectors are written
+    select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) filter (where not d.backfill) as lags_ms,
+           array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) filter (where d.backfill) as backfill_lags_ms
+    from deleted d where (d.needs in (select w.event_gen from wanted w where w.vector_digest is not null)) is true
 )
 select (select array_agg(p.event_gen) from passed p) as passed, (select count(*) from written) as written,
-       (select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) from deleted d
-        where not d.backfill and (d.gen in (select w.event_gen from wanted w where w.vector_digest is not null)) is true) as lags_ms
+       (select a.lags_ms from aged a), (select a.backfill_lags_ms from aged a)
 
 -- name: clear_vectors_in_row
 -- Returns a row for each that has no vector now: a BEFORE trigger of the user's may put it back.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,12 @@ class Row:
 
 
 async def read_rows(
-    database: Database, watch: Watch, keys: Sequence[Key], max_bytes: int, max_row_bytes: int
+    database: Database,
+    watch: Watch,
+    keys: Sequence[Key],
+    max_bytes: int,
+    max_row_bytes: int,
+    measured: Callable[[str], AbstractContextManager[None]] = lambda _operation: nullcontext(),
 ) -> AsyncIterator[list[Row]]:
     """Yields the rows of all `keys`, in order, in lists of about `max_bytes`. No snapshot is held in between.
 
@@ -48,8 +54,9 @@ async def read_rows(
     """
     rest = list(keys)
     while rest:
-        async with database.connection() as connection:
-            rows = await _read_page(connection, watch, rest, max_bytes, max_row_bytes)
+        with measured("read"):
+            async with database.connection() as connection:
+                rows = await _read_page(connection, watch, rest, max_bytes, max_row_bytes)
         yield rows
         rest = rest[len(rows) :]
 

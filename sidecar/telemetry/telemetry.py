@@ -75,9 +75,10 @@ class Telemetry:
                 yield
         finally:
             duration_s = time.perf_counter() - started
-            self.metrics.stages.stage_done(stage, lane, duration_s)
             if stage is Stage.DATABASE:
-                self.metrics.stages.operation_done(name, duration_s)
+                self._database_done(lane, name, duration_s)
+            else:
+                self.metrics.stages.stage_done(stage, lane, duration_s)
 
     def request_started(self) -> None:
         self.metrics.http.in_flight.inc()
@@ -118,10 +119,11 @@ class Telemetry:
     def decoder_restarted(self) -> None:
         self.metrics.decoders.restarts.inc()
 
-    def events_claimed(self, queue: str, count: int) -> None:
-        """`count` 0: the queue was empty."""
+    def events_claimed(self, queue: str, count: int, duration_s: float) -> None:
+        """`count` 0: the queue was empty; how soon that was found is nobody's question."""
         if count:
             self.metrics.ingest.claimed.labels(queue).inc(count)
+            self._database_done("ingest", "claim", duration_s)
         else:
             self.metrics.ingest.empty_claims.inc()
 
@@ -157,3 +159,7 @@ class Telemetry:
     def index_build_ended(self, result: str) -> None:
         """`built`, `gave_way` or `refused`."""
         self.metrics.ingest.index_builds.labels(result).inc()
+
+    def _database_done(self, lane: str, operation: str, duration_s: float) -> None:
+        self.metrics.stages.stage_done(Stage.DATABASE, lane, duration_s)
+        self.metrics.stages.operation_done(operation, duration_s)
