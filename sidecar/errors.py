@@ -17,8 +17,8 @@
         └── StatementRejected       Postgres refused a call such as sidecar.watch: message, hint, SQLSTATE
 
 Errors that matter to one part only stand there: `DecoderUnavailable` (pictures), `WriteSuppressed` (postgres),
-`NotReady` (http), `SidecarMissing` (alembic), `ServiceUnavailable` and `PortUnavailable` (cli). They are SidecarErrors
-too.
+`NotReady` and `AccessDenied` (http), `SidecarMissing` (alembic), `ServiceUnavailable`, `AccessRefused` and
+`PortUnavailable` (cli). They are SidecarErrors too.
 
 Foreign exceptions are translated once, at the edge that calls the foreign library, with `raise … from`.
 The message of an error is written for the user: what was wrong, with which value, and what to do.

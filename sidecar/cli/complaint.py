@@ -20,6 +20,10 @@ class ServiceUnavailable(SidecarError):
     """The REST service does not answer, or cannot embed yet."""
 
 
+class AccessRefused(SidecarError):
+    """The REST service wants a key, or another one."""
+
+
 class PortUnavailable(SidecarError):
     """Nobody can listen on the address and port that were asked for."""
 

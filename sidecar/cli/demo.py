@@ -44,6 +44,7 @@ def demo(
     """
     from sidecar.demo.directory import choose_directory, open_directory
     from sidecar.demo.run import run_demo
+    from sidecar.demo.settings import DEMO_HOST
 
     settings = load_settings_with(port)
     if data_dir is None:
@@ -51,7 +52,7 @@ def demo(
         if data_dir.parent != Path.cwd():
             typer.echo(f"Postgres does not run as root, and its user cannot enter {Path.cwd()}: the data is elsewhere.")
     with open_directory(data_dir) as directory:
-        check_port(settings.bind_host, settings.bind_port, "Choose another: sidecar demo --port 9001")
+        check_port(DEMO_HOST, settings.bind_port, "Choose another: sidecar demo --port 9001")
         if fresh:
             directory.clear()
         exit_after_serving(run_demo(directory, settings, make_console(), postgres.value))

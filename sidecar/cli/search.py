@@ -39,6 +39,7 @@ def search(  # noqa: PLR0913 - one parameter for every option of the command
 ) -> None:
     """Find the rows nearest to a text or a picture. Asks the running service for the query's vector.
 
+    SIDECAR_API_KEY is the key to send, where the service wants one.
     Where a table has several watches and none is named, the one of pictures is searched.
 
     \b
@@ -46,12 +47,10 @@ def search(  # noqa: PLR0913 - one parameter for every option of the command
       sidecar search products 'red running shoes' --target title_embedding
       sidecar search products shoe.jpg --target photo_embedding --limit 3
     """
-    from sidecar.cli.service import EmbeddingService
-
     picture = None if text else _read_picture(query)
     with open_database(database_url) as operations:
         watch = operations.watch_to_search(table, choose_target(operations, table, target))
-        vector = _embed(EmbeddingService(url or _default_url()), query, picture)
+        vector = _embed(_open_service(url), query, picture)
         _check_space(watch, vector)
         found = operations.search(watch, vector.vector, limit)
     if as_json:
@@ -76,10 +75,13 @@ def _read_picture(query: str) -> bytes | None:
     return None
 
 
-def _default_url() -> str:
+def _open_service(url: str | None) -> EmbeddingService:
+    from sidecar.cli.service import EmbeddingService
     from sidecar.config import load_settings
 
-    return f"http://127.0.0.1:{load_settings().bind_port}"
+    settings = load_settings()
+    key = settings.sidecar_api_key
+    return EmbeddingService(url or f"http://127.0.0.1:{settings.bind_port}", key.get_secret_value() if key else None)
 
 
 def _embed(service: EmbeddingService, query: str, picture: bytes | None) -> QueryVector:

@@ -9,10 +9,15 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from sidecar.cli.complaint import ServiceUnavailable
+from sidecar.cli.complaint import AccessRefused, ServiceUnavailable
 from sidecar.errors import ConfigurationError, InputError
 
 _TIMEOUT_S = 90.0
+_ADVICE = {
+    "missing_key": "Set SIDECAR_API_KEY to one of the service's keys, with the scope `embed`.",
+    "invalid_key": "SIDECAR_API_KEY is set, but to no key of this service.",
+    "forbidden_scope": "Set SIDECAR_API_KEY to a key with the scope `embed`.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +31,17 @@ class QueryVector:
 
 
 class EmbeddingService:
-    """Embeds one query at a time. Raises ServiceUnavailable, or InputError where the service refuses the input."""
+    """Embeds one query at a time, with a `key` where there is one.
 
-    def __init__(self, url: str) -> None:
+    Raises ServiceUnavailable, AccessRefused where the service wants another key, InputError where it refuses the input.
+    """
+
+    def __init__(self, url: str, key: str | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ConfigurationError([f"--url {url}: an address such as http://127.0.0.1:9000 is expected"])
         self._url = url.rstrip("/")
+        self._key = key
 
     def embed_text(self, text: str) -> QueryVector:
         return self._post("/embed/text", json.dumps({"text": text}).encode(), "application/json")
@@ -45,11 +54,14 @@ class EmbeddingService:
 
     def _post(self, path: str, body: bytes, content_type: str) -> QueryVector:
         parts = urlsplit(self._url)
+        headers = {"Content-Type": content_type}
+        if self._key is not None:
+            headers["Authorization"] = f"Bearer {self._key}"
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         try:
             connection = kind(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)
             try:
-                connection.request("POST", parts.path + path, body, {"Content-Type": content_type})
+                connection.request("POST", parts.path + path, body, headers)
                 response = connection.getresponse()
                 status, answer = response.status, response.read()
             finally:
@@ -72,6 +84,9 @@ class EmbeddingService:
             raise ServiceUnavailable(
                 f"what answers at {self._url} is not a sidecar (status {status}).\nHINT: Name the right one: --url http://host:port"
             ) from error
+        if status in {401, 403}:
+            hint = f"\nHINT: {_ADVICE[code]}" if code in _ADVICE else ""
+            raise AccessRefused(f"the service at {self._url} refuses: {message}{hint}")
         if 400 <= status < 500 and status != 429:
             raise InputError(code, message)
         raise ServiceUnavailable(f"the service at {self._url} cannot embed now: {message}")

@@ -58,6 +58,12 @@ def watch(  # noqa: PLR0913 - one parameter for every option of the command
     dimensions: Annotated[
         int, typer.Option(metavar="N", min=1, max=16000, help="Length of the model's vectors.")
     ] = 1152,
+    expose: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN", help="Searches over REST may show this column and filter by it. May be repeated."
+        ),
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Change a watch that exists.")] = False,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
@@ -68,10 +74,11 @@ def watch(  # noqa: PLR0913 - one parameter for every option of the command
     Examples:
       sidecar watch products --source photo
       sidecar watch products --source title --source brand --target title_embedding
+      sidecar watch products --source photo --expose title --expose price --replace
     """
     from sidecar.postgres.operations import WatchRequest
 
-    request = WatchRequest(table, source, target, kind, companion, index, model, dimensions, replace)
+    request = WatchRequest(table, source, target, kind, companion, index, model, dimensions, replace, expose or [])
     with open_database(database_url) as operations, make_console().status(f"Watching {table} …"):
         watched = operations.watch(request)
     if as_json:

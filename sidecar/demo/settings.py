@@ -5,11 +5,12 @@ from __future__ import annotations
 from sidecar.config import Settings
 from sidecar.model.local_directory import DEMO_MODEL_ID
 
+DEMO_HOST = "127.0.0.1"
 _SHUTDOWN_TIMEOUT_S = 5.0  # of the service; the rest of ten seconds is for Postgres
 
 
 def demo_settings(settings: Settings, database_url: str) -> Settings:
-    """`settings` for the demo's own model and database."""
+    """`settings` for the demo's own model and database, on this machine alone and without keys."""
     values = {
         "log_level": "WARNING",  # the demo's own words are to be found among the lines
         "shutdown_timeout_s": _SHUTDOWN_TIMEOUT_S,
@@ -22,5 +23,9 @@ def demo_settings(settings: Settings, database_url: str) -> Settings:
         "database_url": database_url,
         "listen_database_url": None,
         "ingest": True,
+        "bind_host": DEMO_HOST,
+        "api_keys": None,
+        "api_keys_file": None,
+        "allow_anonymous": False,
     }
     return Settings(**values)

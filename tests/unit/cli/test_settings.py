@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import SecretStr
 
@@ -60,6 +62,13 @@ def test_the_demo_sets_its_model_and_database_and_leaves_the_rest() -> None:
         None,
     )
     assert (settings.lease_s, settings.log_level) == (30, "DEBUG")
+
+
+def test_the_demo_stays_on_this_machine_and_asks_for_no_key() -> None:
+    users = Settings(bind_host="0.0.0.0", api_keys=SecretStr("0123456789abcdef"), api_keys_file=Path("keys"))  # noqa: S104
+    settings = demo_settings(users, "postgresql://demo/db")
+    assert settings.bind_host == "127.0.0.1"
+    assert (settings.api_keys, settings.api_keys_file, settings.allow_anonymous) == (None, None, False)
 
 
 def test_the_demo_is_quiet_unless_the_user_says_otherwise() -> None:
