@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from sidecar.http.public_addresses import IPAddress
 
@@ -19,10 +19,8 @@ class Resolve(Protocol):
     def __call__(self, host: str) -> Awaitable[list[IPAddress]]: ...
 
 
-class InThread(Protocol):
-    """Runs blocking work in a thread that keeps nobody from ending."""
-
-    def __call__(self, name: str, work: Callable[[], list[IPAddress]]) -> Awaitable[list[IPAddress]]: ...
+# Runs blocking work in a thread of that name, which keeps nobody from ending.
+InThread: TypeAlias = Callable[[str, Callable[[], list[IPAddress]]], Awaitable[list[IPAddress]]]
 
 
 class NameResolver:

@@ -66,7 +66,7 @@ def explain(error: ValidationError, model: type[BaseModel], body: object) -> Inp
 def _path(detail: ErrorDetails, body: object) -> tuple[str | int, ...]:
     """Where in the body it is. pydantic's own path also names the members of unions, which nobody sent."""
     path: list[str | int] = []
-    value = body
+    value: Any = body
     for step in detail["loc"]:
         if (isinstance(value, dict) and step in value) or (isinstance(value, list) and step in range(len(value))):
             value = value[step]
