@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 from sidecar.telemetry.buckets import DURATION_BUCKETS_S
@@ -21,6 +23,15 @@ class HttpMetrics:
         self.in_flight = Gauge(
             "sidecar_http_requests_in_flight", "Requests that are being answered.", registry=registry
         )
+        self._uploads = Gauge("sidecar_http_uploads_bytes", "Memory kept for bodies of requests.", registry=registry)
+        self._uploads_capacity = Gauge(
+            "sidecar_http_uploads_capacity_bytes", "Memory that they may take (MAX_UPLOADS_BYTES).", registry=registry
+        )
+
+    def show_uploads(self, held_bytes: Callable[[], int], max_bytes: int) -> None:
+        """`held_bytes` is asked at each scrape."""
+        self._uploads.set_function(held_bytes)
+        self._uploads_capacity.set(max_bytes)
 
     def request_done(self, route: str, method: str, status: int, duration_s: float) -> None:
         self._durations.labels(route, method, status if 100 <= status < 600 else "other").observe(duration_s)
