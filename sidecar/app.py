@@ -125,9 +125,16 @@ class Sidecar:
             return
         async with self._open_decoders(encoder) as decoders:
             batcher = Batcher(encoder, _batch_settings(self._settings), self._state.telemetry)
-            embedder = Embedder(encoder, batcher, decoders, ingest_decodes=self._settings.decode_processes)
+            embedder = Embedder(
+                encoder,
+                batcher,
+                decoders,
+                ingest_decodes=self._settings.decode_processes,
+                query_cache_bytes=self._settings.query_cache_bytes,
+            )
             async with self.supervisor.running("batcher", batcher.run()), self._ingesting(embedder, encoder):
-                self._state.batcher, self._state.opened = batcher, Serving(embedder, model)
+                self._state.batcher = batcher
+                self._state.opened = Serving(embedder, model, encoder.pair_scale, self._settings.enable_tta)
                 logger.info("Ready: %s", encoder.model_id)
                 await self._closing.wait()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,19 +15,28 @@ from sidecar.batching.batcher import Batcher
 from sidecar.batching.encoder import Encoder
 from sidecar.batching.job import Kind
 from sidecar.batching.lane import Lane
+from sidecar.batching.query_cache import QueryCache
+from sidecar.batching.text_preparation import TextPreparation
 from sidecar.errors import TextRejected
+from sidecar.pictures.picture import DecodedPicture
 from sidecar.pictures.pool import DecoderPool
+from sidecar.telemetry.telemetry import Stage
 
 # Reserved while a picture is being decoded, before its size is known: five crops at two scales.
 _USUAL_VIEWS = 10
+_HASHED_AT_ONCE_BYTES = 64 * 1024  # 40 µs, less than it takes to hand it to a thread
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """`vector` is (dimensions,) float32, unit length. `truncated`: the text was longer than the model reads."""
+    """`vector` is (dimensions,) float32, unit length. `truncated`: the text was longer than the model reads.
+
+    `tokens` is what the model read of it: the tokens of a text, or the views of a picture.
+    """
 
     vector: NDArray[np.float32]
     truncated: bool
+    tokens: int = 0
 
 
 class Embedder:
@@ -33,38 +44,88 @@ class Embedder:
 
     At most `ingest_decodes` pictures of rows are with the decoders at once. As many as there are decoder processes keep
     them busy; more would only stand before a query's picture, which the decoders take in order of arrival.
+    `query_cache_bytes` is the memory for vectors of recent query texts, 0: none are kept.
     """
 
-    def __init__(self, encoder: Encoder, batcher: Batcher, decoders: DecoderPool, *, ingest_decodes: int = 8) -> None:
-        self._encoder = encoder
+    def __init__(
+        self,
+        encoder: Encoder,
+        batcher: Batcher,
+        decoders: DecoderPool,
+        *,
+        ingest_decodes: int = 8,
+        query_cache_bytes: int = 0,
+    ) -> None:
         self._batcher = batcher
         self._decoders = decoders
+        self._telemetry = batcher.telemetry
+        self._preparation = TextPreparation(encoder)
+        self._cache: QueryCache[Embedded] = QueryCache(query_cache_bytes)
+        self._caches = query_cache_bytes > 0
         self._ingest_decodes = asyncio.Semaphore(ingest_decodes)
+
+    @property
+    def query_cache_bytes(self) -> int:
+        """Memory that the vectors of recent query texts hold now."""
+        return self._cache.held_bytes
 
     def views_per_s(self, kind: Kind) -> float | None:
         """How many texts or picture views the device does in a second when it has enough; None while not measured."""
         return self._batcher.views_per_s(kind)
 
+    def refuse_if_full(self, lane: Lane, units: int = 1) -> None:
+        """Raises Overloaded if so many views do not fit into the lane now: to be asked before a body is read."""
+        self._batcher.refuse_if_full(lane, units)
+
     async def embed_texts(self, texts: Sequence[str], lane: Lane) -> list[Embedded | TextRejected]:
         """One answer for each text, in order: its vector, or TextRejected (`empty_text`) where nothing is left of it.
 
-        The error is returned, not raised: one blank row must not fail the others. Raises Overloaded, DeviceError.
+        The error is returned, not raised: one blank row must not fail the others. Vectors of queries may be kept and
+        handed out again, so they are read-only. Raises Overloaded, DeviceError.
         """
-        with self._batcher.reserved(lane, len(texts)):
-            prepared = await asyncio.to_thread(self._encoder.prepare_texts, texts)
-        meaningful = [text for text in prepared if not text.blank]
-        vectors = iter(await self._batcher.encode_texts(meaningful, lane))
-        return [_blank() if text.blank else Embedded(next(vectors), text.truncated) for text in prepared]
+        if lane is not Lane.QUERY or not self._caches:
+            return await self._encode_texts(texts, lane)
+        answers: list[Embedded | TextRejected | None] = [self._cache.get(text) for text in texts]
+        unknown = [text for text, answer in zip(texts, answers, strict=True) if answer is None]
+        self._telemetry.query_cache_looked_up(len(texts) - len(unknown), len(unknown))
+        encoded = iter(await self._encode_texts(unknown, lane) if unknown else [])
+        return [answer or self._keep(text, next(encoded)) for text, answer in zip(texts, answers, strict=True)]
 
     async def embed_picture(self, image: bytes, lane: Lane) -> Embedded:
         """Decode and encode the bytes of one picture. Raises PictureRejected, Overloaded, DeviceError."""
         with self._batcher.reserved(lane, _USUAL_VIEWS):
-            if lane is Lane.INGEST:
-                async with self._ingest_decodes:
-                    picture = await self._decoders.decode(image)
-            else:
-                picture = await self._decoders.decode(image)
-        return Embedded(await self._batcher.encode_picture(picture, lane), truncated=False)
+            digest = await _digest(image)
+            picture = await self._decode(image, lane)
+        vector = await self._batcher.encode_picture(picture, lane, digest)
+        return Embedded(vector, truncated=False, tokens=len(picture.views))
+
+    async def _encode_texts(self, texts: Sequence[str], lane: Lane) -> list[Embedded | TextRejected]:
+        with self._batcher.reserved(lane, len(texts)), self._telemetry.stage(Stage.PREPARE, lane.value, "prepare"):
+            prepared = await self._preparation.prepare(texts)
+        meaningful = [text for text in prepared if not text.blank]
+        vectors = iter(await self._batcher.encode_texts(meaningful, lane))
+        return [_blank() if text.blank else Embedded(next(vectors), text.truncated, text.tokens) for text in prepared]
+
+    async def _decode(self, image: bytes, lane: Lane) -> DecodedPicture:
+        places: AbstractAsyncContextManager[None] = self._ingest_decodes if lane is Lane.INGEST else nullcontext()
+        async with places:
+            with self._telemetry.stage(Stage.DECODE, lane.value, "decode"):
+                return await self._decoders.decode(image)
+
+    def _keep(self, text: str, answer: Embedded | TextRejected) -> Embedded | TextRejected:
+        if isinstance(answer, TextRejected):
+            return answer
+        vector = answer.vector.copy()  # a row of a larger array, which it would keep alive
+        vector.setflags(write=False)
+        kept = Embedded(vector, answer.truncated, answer.tokens)
+        self._cache.put(text, kept, vector.nbytes)
+        return kept
+
+
+async def _digest(image: bytes) -> bytes:
+    if len(image) <= _HASHED_AT_ONCE_BYTES:
+        return hashlib.sha256(image).digest()
+    return (await asyncio.to_thread(hashlib.sha256, image)).digest()
 
 
 def _blank() -> TextRejected:

@@ -15,11 +15,13 @@ class PreparedText:
     """A text ready for the device: `token_ids` is (context_length,) int64, padded to exactly that length.
 
     `truncated`: the text had more tokens than the model reads. `blank`: canonicalisation left nothing of it.
+    `tokens`: how many of `token_ids` are not padding.
     """
 
     token_ids: NDArray[np.int64]
     truncated: bool
     blank: bool
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

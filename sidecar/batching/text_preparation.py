@@ -1,0 +1,54 @@
+"""Tokenising, where it costs least."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from sidecar.batching.encoder import Encoder, PreparedText
+
+# About 2 µs a character. A thread takes 50 µs to reach, and more than a millisecond while another one computes.
+_AT_ONCE_CHARS = 200
+_TOGETHER_CHARS = 8_000
+
+
+class TextPreparation:
+    """Prepares short texts on the spot, if no thread does so at the time; all others in a thread.
+
+    A tokenizer may let in one thread at a time, so nobody keeps it for more than a few texts: a query's text is not
+    tokenised behind a whole batch of documents.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._in_threads = 0
+
+    async def prepare(self, texts: Sequence[str]) -> list[PreparedText]:
+        """One per text, in order."""
+        if not self._in_threads and sum(map(len, texts)) <= _AT_ONCE_CHARS:
+            return self._encoder.prepare_texts(texts)
+        prepared: list[PreparedText] = []
+        for some in _split(texts):
+            prepared += await self._prepare_in_thread(some)
+        return prepared
+
+    async def _prepare_in_thread(self, texts: Sequence[str]) -> list[PreparedText]:
+        self._in_threads += 1
+        working = asyncio.get_running_loop().run_in_executor(None, self._encoder.prepare_texts, texts)
+        working.add_done_callback(self._thread_is_done)  # also when the caller has gone meanwhile
+        return await asyncio.shield(working)
+
+    def _thread_is_done(self, _working: object) -> None:
+        self._in_threads -= 1
+
+
+def _split(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Runs of texts with no more characters together than a thread should take at once; one text at least."""
+    start = chars = 0
+    for index, text in enumerate(texts):
+        if index > start and chars + len(text) > _TOGETHER_CHARS:
+            yield texts[start:index]
+            start, chars = index, 0
+        chars += len(text)
+    if start < len(texts):
+        yield texts[start:]
