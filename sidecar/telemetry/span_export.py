@@ -28,28 +28,30 @@ class SpanExport:
     """A thread that sends what it is given, once started. `processor` is for the provider of the spans."""
 
     def __init__(self, endpoint: str, headers: SecretStr | None) -> None:
-        self._exporter = _ReportingExporter(endpoint, headers)
+        self._reason = _LastWords()
+        for name in _LOGGERS:
+            logging.getLogger(name).addFilter(self._reason)
+        self._exporter = _ReportingExporter(endpoint, headers, self._reason)
         self.processor = BatchSpanProcessor(
             self._exporter, max_queue_size=_MAX_QUEUED_SPANS, max_export_batch_size=_MAX_BATCH_SPANS
         )
 
     def close(self, timeout_s: float) -> None:
-        """Send what is left, for at most about `timeout_s`. Blocks."""
-        deadline = time.monotonic() + timeout_s
+        """Send what is left, for at most `timeout_s`. Blocks."""
         closing = threading.Thread(target=self.processor.shutdown, name="trace-export-closing", daemon=True)
         closing.start()
-        closing.join(timeout_s)
+        closing.join(0.8 * timeout_s)
         self._exporter.shutdown()  # no more attempts, if one is still under way
-        closing.join(max(deadline - time.monotonic(), 0))
+        closing.join(0.2 * timeout_s)
+        for name in _LOGGERS:
+            logging.getLogger(name).removeFilter(self._reason)
 
 
 class _ReportingExporter(SpanExporter):
     """Passes spans on, counts the lost ones, and says so now and then. Used by one thread at a time."""
 
-    def __init__(self, endpoint: str, headers: SecretStr | None) -> None:
-        self._reason = _LastWords()
-        for name in _LOGGERS:
-            logging.getLogger(name).addFilter(self._reason)
+    def __init__(self, endpoint: str, headers: SecretStr | None, reason: _LastWords) -> None:
+        self._reason = reason
         parts = urlsplit(endpoint)
         self._collector = f"{parts.scheme}://{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
         self._exporter = OTLPSpanExporter(
@@ -79,8 +81,6 @@ class _ReportingExporter(SpanExporter):
         if not self._closed.is_set():
             self._closed.set()
             self._exporter.shutdown()  # type: ignore[no-untyped-call]
-            for name in _LOGGERS:
-                logging.getLogger(name).removeFilter(self._reason)
 
     def _tell(self) -> None:
         if time.monotonic() - self._told_at >= _TELL_EVERY_S:

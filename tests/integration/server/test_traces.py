@@ -1,0 +1,59 @@
+"""What becomes of the traces of a process that ends."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+import httpx
+
+from tests.collector import running_collector
+from tests.integration.server.process import sidecar_process
+
+PROGRAM = ("-m", "tests.integration.server.program", "hash")
+SHUTDOWN_TIMEOUT_S = 4  # what sidecar_process gives
+
+
+def test_the_last_spans_are_sent_before_it_ends(tmp_path: Path) -> None:
+    with (
+        running_collector() as collector,
+        sidecar_process(
+            tmp_path, PROGRAM, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_SERVICE_NAME="search"
+        ) as process,
+    ):
+        process.await_ready()
+        assert httpx.post(f"{process.url}/embed/text", json={"text": "a"}).status_code == 200
+        assert collector.named("POST /embed/text") == []  # they go in batches
+        process.stop()
+        assert process.exit_code() == 0
+        assert collector.one("POST /embed/text").resource["service.name"] == "search"
+
+
+def test_a_collector_that_is_down_costs_neither_requests_nor_the_end_in_order(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with sidecar_process(tmp_path, PROGRAM, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}") as process:
+        process.await_ready()
+        with httpx.Client(base_url=process.url) as client:
+            answers = [client.post("/embed/text", json={"text": str(number)}) for number in range(200)]
+        process.stop()
+        began_s = time.monotonic()
+        assert process.exit_code() == 0
+        assert time.monotonic() - began_s < SHUTDOWN_TIMEOUT_S
+    assert {answer.status_code for answer in answers} == {200}
+    assert "Traceback" not in process.log
+    assert process.log.count("takes no traces") <= 1
+    assert process.log.count("opentelemetry") == 0
+
+
+def test_a_collector_that_hangs_does_not_keep_it(tmp_path: Path) -> None:
+    with running_collector() as collector:
+        collector.may_answer.clear()
+        with sidecar_process(tmp_path, PROGRAM, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url) as process:
+            process.await_ready()
+            assert httpx.post(f"{process.url}/embed/text", json={"text": "a"}).status_code == 200
+            process.stop()
+            began_s = time.monotonic()
+            assert process.exit_code() == 0
+            assert time.monotonic() - began_s < SHUTDOWN_TIMEOUT_S
