@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
+
+import numpy as np
 
 SMALLEST_S, LARGEST_S = 1e-4, 1e6
 _GROWTH = 1.1
 _LOG_GROWTH = math.log(_GROWTH)
+_WORTH_NUMPY = 24
 # Below the smallest, the buckets, and above the largest.
 BUCKETS = math.ceil(math.log(LARGEST_S / SMALLEST_S) / _LOG_GROWTH) + 2
 
@@ -20,6 +24,16 @@ def bucket_of(duration_s: float) -> int:
     if duration_s < SMALLEST_S:
         return 0
     return min(int(math.log(duration_s / SMALLEST_S) / _LOG_GROWTH) + 1, BUCKETS - 1)
+
+
+def count_durations(durations_s: Sequence[float]) -> Counts:
+    """`bucket_of` each."""
+    if len(durations_s) < _WORTH_NUMPY:
+        return Counter(map(bucket_of, durations_s))
+    scaled = np.maximum(np.asarray(durations_s, np.float64), SMALLEST_S / 2) / SMALLEST_S
+    buckets = np.clip(np.floor(np.log(scaled) / _LOG_GROWTH) + 1, 0, BUCKETS - 1).astype(np.int64)
+    found, counts = np.unique(buckets, return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
 
 def quantile_s(counts: Counts, quantile: float) -> float | None:

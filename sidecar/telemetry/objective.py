@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sidecar.telemetry.latency_histogram import quantile_s
+from sidecar.telemetry.latency_histogram import Counts, bucket_of, count_durations, quantile_s
 from sidecar.telemetry.rolling_window import RollingWindow, Tally
 
 Clock: TypeAlias = Callable[[], float]  # seconds, of a clock that does not go back
@@ -59,17 +59,28 @@ class Objective:
 
     def took(self, duration_s: float) -> None:
         """An event that is good if it took no longer than the threshold."""
-        self.happened(self.threshold_s is None or duration_s <= self.threshold_s, duration_s)
+        in_time = self.threshold_s is None or duration_s <= self.threshold_s
+        self._add(int(in_time), int(not in_time), {bucket_of(duration_s): 1})
 
-    def happened(self, good: bool, duration_s: float | None = None) -> None:
-        """An event that is good or bad, whatever its duration."""
+    def took_each(self, durations_s: Sequence[float]) -> None:
+        """As `took` for every one of them, at once."""
+        late = 0 if self.threshold_s is None else sum(duration_s > self.threshold_s for duration_s in durations_s)
+        self._add(len(durations_s) - late, late, count_durations(durations_s))
+
+    def was_late(self, duration_s: float) -> None:
+        """An event that is bad, whatever the threshold."""
+        self._add(0, 1, {bucket_of(duration_s): 1})
+
+    def happened(self, good: bool) -> None:
+        """An event whose duration does not matter."""
+        self._add(int(good), int(not good), {})
+
+    def _add(self, good: int, bad: int, durations: Counts) -> None:
         now_s = self._clock()
-        if good:
-            self.good += 1
-        else:
-            self.bad += 1
+        self.good += good
+        self.bad += bad
         for window in self._windows.values():
-            window.add(now_s, good, duration_s)
+            window.add(now_s, good, bad, durations)
 
     def report(self) -> ObjectiveReport:
         now_s = self._clock()

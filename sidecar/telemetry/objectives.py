@@ -43,14 +43,13 @@ class Objectives:
         if answered:
             self.query_latency.took(duration_s)
         elif status == _TIMED_OUT:
-            self.query_latency.happened(False, duration_s)
+            self.query_latency.was_late(duration_s)
         if answered or status >= 500 or status == _OVERLOADED:
             self.availability.happened(answered)
 
     def vectors_committed(self, watch: str, lags_s: Sequence[float]) -> None:  # noqa: ARG002 - one for all watches
         """See Observer."""
-        for lag_s in lags_s:
-            self.lag.took(lag_s)
+        self.lag.took_each(lags_s)
 
     def report(self) -> dict[str, ObjectiveReport]:
         return {name: objective.report() for name, objective in self.by_name.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sidecar.telemetry.latency_histogram import Counts, add_up, bucket_of
+from sidecar.telemetry.latency_histogram import Counts, add_up
 
 SLOTS = 60
 
@@ -21,14 +21,11 @@ class Tally:
     def events(self) -> int:
         return self.good + self.bad
 
-    def add(self, good: bool, duration_s: float | None) -> None:
-        if good:
-            self.good += 1
-        else:
-            self.bad += 1
-        if duration_s is not None:
-            bucket = bucket_of(duration_s)
-            self.durations[bucket] = self.durations.get(bucket, 0) + 1
+    def add(self, good: int, bad: int, durations: Counts) -> None:
+        self.good += good
+        self.bad += bad
+        for bucket, count in durations.items():
+            self.durations[bucket] = self.durations.get(bucket, 0) + count
 
 
 class RollingWindow:
@@ -42,13 +39,13 @@ class RollingWindow:
         self._step_s = window_s / SLOTS
         self._tallies: dict[int, Tally] = {}  # by step; at most SLOTS of them
 
-    def add(self, now_s: float, good: bool, duration_s: float | None = None) -> None:
+    def add(self, now_s: float, good: int, bad: int, durations: Counts) -> None:
         step = self._step(now_s)
         tally = self._tallies.get(step)
         if tally is None:
             self._forget(step)
             tally = self._tallies[step] = Tally()
-        tally.add(good, duration_s)
+        tally.add(good, bad, durations)
 
     def total(self, now_s: float) -> Tally:
         """Of all events that are still in the window."""

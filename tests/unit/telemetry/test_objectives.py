@@ -213,6 +213,16 @@ def test_prometheus_gets_the_same_counts_and_where_the_limits_are() -> None:
         assert line in lines
 
 
+@given(durations_s=st.lists(st.one_of(st.floats(0, 1), st.floats(0, 1e8)), max_size=50))
+def test_many_at_once_count_as_one_by_one(durations_s: list[float]) -> None:
+    together, one_by_one = Objective(0.95, THRESHOLD_S, Clock()), Objective(0.95, THRESHOLD_S, Clock())
+    together.took_each(durations_s)
+    for duration_s in durations_s:
+        one_by_one.took(duration_s)
+    assert together.report() == one_by_one.report()
+    assert (together.good, together.bad) == (one_by_one.good, one_by_one.bad)
+
+
 def test_memory_does_not_grow_with_traffic() -> None:
     clock = Clock()
     objective = Objective(0.95, THRESHOLD_S, clock)
