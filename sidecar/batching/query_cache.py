@@ -33,10 +33,10 @@ class QueryCache(Generic[Answer]):
     def put(self, text: str, answer: Answer, vector_bytes: int) -> None:
         """`answer` is handed out as it is from now on, so nobody may be able to change it."""
         entry_bytes = sys.getsizeof(text) + vector_bytes + _ENTRY_BYTES
-        if len(text) > MAX_TEXT_CHARS or entry_bytes > self._max_bytes:
-            return
         if text in self._answers:
             self.held_bytes -= self._answers.pop(text)[1]
+        if len(text) > MAX_TEXT_CHARS or entry_bytes > self._max_bytes:
+            return
         self._answers[text] = answer, entry_bytes
         self.held_bytes += entry_bytes
         while self.held_bytes > self._max_bytes:

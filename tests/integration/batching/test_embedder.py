@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.embedder import Embedded, Embedder
-from sidecar.batching.encoder import Encoder
+from sidecar.batching.encoder import Encoder, PreparedText
 from sidecar.batching.lane import Lane
 from sidecar.batching.lane_queues import BatchSettings
 from sidecar.errors import Overloaded, PictureRejected, TextRejected
 from sidecar.pictures.picture import ViewSettings
 from sidecar.pictures.pool import DecoderPool, DecoderSettings
 from tests.encoders import HashEncoder
+from tests.waiting import wait_until_async
 
 BATCHES = BatchSettings(max_views=8, window_s=0.0, query_queue_views=64, ingest_queue_views=64, ingest_min_share=0.1)
 VIEWS = ViewSettings(
@@ -32,6 +35,7 @@ VIEWS = ViewSettings(
     max_scaled_dim=256,
     panorama_max_ratio=2.6,
 )
+VIEWS_OF_PHOTO = 8
 DECODERS = DecoderSettings(
     views=VIEWS, processes=1, timeout_s=10, max_image_bytes=1 << 20, max_image_pixels=10**7, memory_bytes=1 << 30
 )
@@ -44,14 +48,18 @@ def running_embedder() -> MakeEmbedder:
     """`async with running_embedder(query_queue_views=…) as embedder`: the batch settings named are changed."""
 
     @asynccontextmanager
-    async def run(encoder: Encoder | None = None, **changes: int) -> AsyncIterator[Embedder]:
+    async def run(
+        encoder: Encoder | None = None, *, query_cache_bytes: int = 0, **changes: int
+    ) -> AsyncIterator[Embedder]:
         encoder = encoder or HashEncoder()
         batcher = Batcher(encoder, replace(BATCHES, **changes))
         decoders = DecoderPool(DECODERS)
         await decoders.start()
         running = asyncio.create_task(batcher.run(), name="batcher")
         try:
-            yield Embedder(encoder, batcher, decoders, ingest_decodes=DECODERS.processes)
+            yield Embedder(
+                encoder, batcher, decoders, ingest_decodes=DECODERS.processes, query_cache_bytes=query_cache_bytes
+            )
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
@@ -131,3 +139,89 @@ async def test_a_full_lane_refuses_a_query_before_any_work_is_done_for_it(runnin
                 await embedder.embed_texts(["a"], Lane.QUERY)
             with pytest.raises(Overloaded):
                 await embedder.embed_picture(b"not even looked at", Lane.QUERY)
+
+
+async def test_a_query_text_asked_for_again_needs_neither_tokenizer_nor_device(running_embedder: MakeEmbedder) -> None:
+    encoder = HashEncoder()
+    async with running_embedder(encoder, query_cache_bytes=1 << 20) as embedder:
+        first = await embedder.embed_texts(["a", " ", "a b"], Lane.QUERY)
+        calls = len(encoder.calls)
+        with embedder._batcher.reserved(Lane.QUERY, 64):  # full, which does not matter
+            again = await embedder.embed_texts(["a b", "a"], Lane.QUERY)
+        assert len(encoder.calls) == calls
+        assert again == [first[2], first[0]]
+        mixed = await embedder.embed_texts(["new", "a", " ", "new"], Lane.QUERY)
+        assert encoder.calls[calls:] == [1]
+        metrics = embedder._telemetry.metrics.registry
+    assert isinstance(mixed[2], TextRejected)
+    for text, answer in zip(("new", "a", "new"), (mixed[0], mixed[1], mixed[3]), strict=True):
+        assert isinstance(answer, Embedded)
+        np.testing.assert_array_equal(answer.vector, encoder.vector_of(text))
+        with pytest.raises(ValueError, match="read-only"):
+            answer.vector[0] = 0
+    lookups = {
+        result: metrics.get_sample_value("sidecar_query_cache_lookups_total", {"result": result})
+        for result in ("hit", "miss")
+    }
+    assert lookups == {"hit": 3, "miss": 6}
+
+
+async def test_rows_neither_fill_nor_ask_the_cache_of_query_texts(running_embedder: MakeEmbedder) -> None:
+    encoder = HashEncoder()
+    async with running_embedder(encoder, query_cache_bytes=1 << 20) as embedder:
+        await embedder.embed_texts(["a"], Lane.INGEST)
+        assert embedder.query_cache_bytes == 0
+        await embedder.embed_texts(["a"], Lane.QUERY)
+        assert embedder.query_cache_bytes > 1152 * 4
+        await embedder.embed_texts(["a"], Lane.INGEST)
+    assert encoder.calls == [1, 1, 1]
+
+
+async def test_the_same_picture_in_one_micro_batch_is_encoded_once(running_embedder: MakeEmbedder) -> None:
+    encoder = WatchedEncoder()
+    async with running_embedder(encoder, max_views=64) as embedder:
+        blocker = asyncio.create_task(embedder.embed_texts(["blocker"], Lane.QUERY), name="blocker")
+        await asyncio.to_thread(encoder.began.acquire)
+        asked = [embedder.embed_picture(photo(seed), lane) for seed in (1, 2, 1) for lane in (Lane.QUERY, Lane.INGEST)]
+        pictures = asyncio.gather(*asked)
+
+        async def all_wait() -> bool:
+            return embedder._batcher.waiting(Lane.QUERY) + embedder._batcher.waiting(Lane.INGEST) == 6 * VIEWS_OF_PHOTO
+
+        await wait_until_async(all_wait, "all pictures in their lanes")
+        encoder.go.set()
+        vectors = [answer.vector for answer in await pictures]
+        await blocker
+    assert encoder.calls[1:] == [2 * VIEWS_OF_PHOTO]
+    np.testing.assert_array_equal(vectors[0], vectors[5])
+    assert not np.array_equal(vectors[0], vectors[2])
+
+
+class WatchedEncoder(HashEncoder):
+    """Its first call waits for `go`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began = threading.Semaphore(0)
+        self.go = threading.Event()
+
+    def encode_texts(self, texts: Sequence[PreparedText]) -> NDArray[np.float32]:
+        self.began.release()
+        assert self.go.wait(10)
+        return super().encode_texts(texts)
+
+
+async def test_a_caller_that_leaves_while_its_picture_is_decoded_frees_its_place_at_once(
+    running_embedder: MakeEmbedder,
+) -> None:
+    async with running_embedder() as embedder:
+        batcher = embedder._batcher
+        leaving = asyncio.create_task(embedder.embed_picture(photo(1), Lane.QUERY), name="leaving")
+        await asyncio.sleep(0)
+        assert batcher.depth(Lane.QUERY).reserved == 10
+        leaving.cancel()
+        await asyncio.sleep(0)
+        assert batcher.depth(Lane.QUERY).reserved == 0
+        await asyncio.wait([leaving])
+        dropped = embedder._telemetry.metrics.registry.get_sample_value("sidecar_dropped_jobs_total", {"lane": "query"})
+        assert dropped == 1
