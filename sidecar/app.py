@@ -30,6 +30,9 @@ from sidecar.batching.batcher import Batcher
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder
 from sidecar.batching.lane_queues import BatchSettings
+from sidecar.batching.pair_scorer import PairScorer
+from sidecar.batching.reranker import Reranker
+from sidecar.batching.scorer_loading import ScorerLoading
 from sidecar.config import Settings, let_waiting_threads_sleep, load_settings
 from sidecar.errors import ConfigurationError, ModelError
 from sidecar.http.application import make_http_application
@@ -46,6 +49,7 @@ from sidecar.telemetry.logs import configure_logging
 logger = logging.getLogger(__name__)
 
 LoadEncoder: TypeAlias = Callable[[Settings], Encoder]
+LoadScorer: TypeAlias = Callable[[Settings], PairScorer]
 
 _CLOSING_SHARE = 0.2  # of SHUTDOWN_TIMEOUT_S, kept for what is closed after ingest
 _TRACES_SHARE = 0.1  # of SHUTDOWN_TIMEOUT_S, at most, for the last traces
@@ -59,13 +63,27 @@ def load_siglip(settings: Settings) -> Encoder:
     return load_encoder(settings)
 
 
-def create_app(settings: Settings | None = None, *, load_encoder: LoadEncoder = load_siglip) -> Starlette:
+def load_reranker(settings: Settings) -> PairScorer:
+    """The cross-encoder that the settings name. Blocks; imports torch and sentence-transformers only now."""
+    let_waiting_threads_sleep()
+    from sidecar.model.cross_encoder_loading import load_cross_encoder
+
+    return load_cross_encoder(settings)
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    load_encoder: LoadEncoder = load_siglip,
+    load_scorer: LoadScorer = load_reranker,
+) -> Starlette:
     """For `uvicorn --factory sidecar.app:create_app`: settings from the environment; wrong ones exit with code 2."""
     try:
         if settings is None:
             settings = load_settings()
             configure_logging(settings)
-        sidecar = Sidecar(settings, load_encoder, on_failure=lambda: os.kill(os.getpid(), signal.SIGTERM))
+        end = partial(os.kill, os.getpid(), signal.SIGTERM)
+        sidecar = Sidecar(settings, load_encoder, on_failure=end, load_scorer=load_scorer)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(EXIT_CONFIGURATION) from error
@@ -75,10 +93,17 @@ def create_app(settings: Settings | None = None, *, load_encoder: LoadEncoder = 
 class Sidecar:
     """All that runs behind the REST edge. `on_failure` has to stop the server; `supervisor` knows the exit code."""
 
-    def __init__(self, settings: Settings, load_encoder: LoadEncoder, on_failure: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        load_encoder: LoadEncoder,
+        on_failure: Callable[[], None],
+        load_scorer: LoadScorer = load_reranker,
+    ) -> None:
         self.supervisor = Supervisor(on_failure)
         self._settings = settings
         self._load_encoder = load_encoder
+        self._load_scorer = load_scorer
         self._state = ServiceState(settings, self.supervisor)
         self._ingest: Ingest | None = None
         self._stop_by = 0.0  # on the loop's clock
@@ -132,9 +157,13 @@ class Sidecar:
                 ingest_decodes=self._settings.decode_processes,
                 query_cache_bytes=self._settings.query_cache_bytes,
             )
-            async with self.supervisor.running("batcher", batcher.run()), self._ingesting(embedder, encoder):
+            async with (
+                self.supervisor.running("batcher", batcher.run()),
+                self._reranking(batcher) as reranker,
+                self._ingesting(embedder, encoder),
+            ):
                 self._state.batcher = batcher
-                self._state.opened = Serving(embedder, model, encoder.pair_scale, self._settings.enable_tta)
+                self._state.opened = Serving(embedder, model, encoder.pair_scale, self._settings.enable_tta, reranker)
                 logger.info("Ready: %s", encoder.model_id)
                 await self._closing.wait()
 
@@ -184,6 +213,21 @@ class Sidecar:
             yield decoders
         finally:
             await decoders.close()
+
+    @asynccontextmanager
+    async def _reranking(self, batcher: Batcher) -> AsyncIterator[Reranker | None]:
+        """With RERANK=start the cross-encoder is loaded behind the main model, and nobody waits for it."""
+        if self._settings.rerank == "off":
+            yield None
+            return
+        load = partial(self._load_scorer, self._settings)
+        loading = ScorerLoading(lambda: in_daemon_thread("rerank-model-loading", load))
+        if self._settings.rerank == "start":
+            loading.start()
+        try:
+            yield Reranker(self._settings.rerank_model_id, loading, batcher)
+        finally:
+            await loading.close()
 
     @asynccontextmanager
     async def _ingesting(self, embedder: Embedder, encoder: Encoder) -> AsyncIterator[None]:

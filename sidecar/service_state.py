@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 
 from sidecar.batching.batcher import Batcher
@@ -68,6 +69,8 @@ class ServiceState:
             max_text_chars=self._settings.max_text_chars,
             max_image_bytes=self._settings.max_image_bytes,
             max_batch_images=self._settings.max_batch_images,
+            max_rerank_documents=self._settings.max_rerank_documents,
+            max_search_rows=self._settings.max_search_rows,
             timeout_s=self._settings.request_timeout_s,
         )
 
@@ -108,8 +111,11 @@ class ServiceState:
     async def refresh_gauges(self) -> None:
         metrics = self.telemetry.metrics
         metrics.process.ready.set(self._is_ready())
-        for lane, depth in self.lanes.items():
-            metrics.lanes.show(lane, waiting=depth.waiting_views, reserved=0, running=0, capacity=depth.max_views)
+        if self.batcher is not None:
+            for lane in Lane:
+                metrics.lanes.show(lane.value, **asdict(self.batcher.depth(lane)))
+        if self.opened is not None:
+            metrics.cache.show(self.opened.embedder.query_cache_bytes)
         if self.decoders is not None:
             metrics.decoders.show(self.decoders.alive, self._settings.decode_processes)
         if self.watch_reader is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from http import HTTPStatus
 
+from sidecar.batching.scorer_loading import RerankModelFailed
 from sidecar.errors import (
     DatabaseError,
     DeviceError,
@@ -26,6 +27,7 @@ _STATUS_OF_INPUT_ERROR = {
     "invalid_json": 400,
     "invalid_multipart": 400,
     "model_not_found": 404,
+    "rerank_disabled": 404,
     "body_too_large": 413,
     "too_many_bytes": 413,
     "unsupported_media_type": 415,
@@ -38,6 +40,7 @@ _STATUS_OF_ERROR: tuple[tuple[type[SidecarError], int, str], ...] = (
     (DeviceError, 503, "device_error"),
     (DecoderUnavailable, 503, "decoder_unavailable"),
     (ModelError, 503, "model_failed"),
+    (RerankModelFailed, 503, "rerank_model_failed"),
     (DatabaseError, 503, "database_unavailable"),
     (SidecarError, 500, "internal_error"),
 )
@@ -67,7 +70,7 @@ def respond_to(error: SidecarError) -> JsonResponse:
     if isinstance(error, NotReady):
         return error_response(503, error.code, error.message, retry_after_s=error.retry_after_s)
     status, code = next((status, code) for kind, status, code in _STATUS_OF_ERROR if isinstance(error, kind))
-    retry_after_s = error.retry_after_s if isinstance(error, Overloaded) else None
+    retry_after_s = error.retry_after_s if isinstance(error, Overloaded | RerankModelFailed) else None
     if isinstance(error, DeviceError | DecoderUnavailable):
         retry_after_s = _DEVICE_RETRY_S
     return error_response(status, code, str(error), retry_after_s=retry_after_s)

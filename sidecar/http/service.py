@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from sidecar.batching.embedder import Embedder
+from sidecar.batching.encoder import PairScale
+from sidecar.batching.reranker import Reranker
 from sidecar.errors import SidecarError
 from sidecar.http.access import Access
 from sidecar.http.images import ImageSources
+from sidecar.postgres.database import Database
 from sidecar.telemetry.objectives import Objectives
 from sidecar.telemetry.telemetry import Telemetry
 
@@ -34,6 +37,8 @@ class RequestLimits:
     max_text_chars: int
     max_image_bytes: int
     max_batch_images: int
+    max_rerank_documents: int
+    max_search_rows: int
     timeout_s: float
 
 
@@ -48,10 +53,18 @@ class ServedModel:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What answers a query: the way to a vector, and the model that makes it."""
+    """What answers a query: the way to a vector, and the model that makes it.
+
+    `pair_scale` turns the cosine of a text and a picture into the probability that they belong together. Where
+    `uses_tta`, a picture's vector is the mean of several views, for which that was not trained. `reranker` is None with
+    RERANK=off.
+    """
 
     embedder: Embedder
     model: ServedModel
+    pair_scale: PairScale | None = None
+    uses_tta: bool = False
+    reranker: Reranker | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +125,11 @@ class Service(Protocol):
     @property
     def read_watches(self) -> ReadWatches | None:
         """None without a database."""
+        ...
+
+    @property
+    def database(self) -> Database | None:
+        """For searches. None without DATABASE_URL."""
         ...
 
     async def refresh_gauges(self) -> None:

@@ -22,7 +22,9 @@ LIMITS = RequestLimits(
     max_batch_texts=1,
     max_text_chars=1,
     max_image_bytes=100,
+    max_search_rows=10,
     max_batch_images=5,
+    max_rerank_documents=5,
     timeout_s=1.0,
 )
 

@@ -1,0 +1,76 @@
+"""Scores documents by how well they answer a query."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidecar.batching.batcher import Batcher
+from sidecar.batching.lane import Lane
+from sidecar.batching.pair_scorer import PreparedPair
+from sidecar.batching.scorer_loading import ScorerLoading
+from sidecar.errors import DeviceError
+from sidecar.telemetry.telemetry import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredDocuments:
+    """`raw` is (n,) float32 as the model gives them, in the order of the documents; higher is better, any range.
+
+    `truncated` says of each whether the model read only its beginning; `tokens` is what it read in all.
+    """
+
+    raw: NDArray[np.float32]
+    truncated: Sequence[bool]
+    tokens: int
+
+
+class Reranker:
+    """The cross-encoder behind the lane RERANK. `model_id` is known before it is loaded."""
+
+    def __init__(self, model_id: str, loading: ScorerLoading, batcher: Batcher) -> None:
+        self.model_id = model_id
+        self._loading = loading
+        self._batcher = batcher
+
+    def refuse_if_full(self) -> None:
+        """Raises Overloaded where no document would be taken now: before work is spent on a request."""
+        self._batcher.refuse_if_full(Lane.RERANK)
+
+    async def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
+        """(n,) float32 raw scores in the order of the documents; errors as of `score_documents`."""
+        return (await self.score_documents(query, documents)).raw
+
+    async def score_documents(
+        self, query: str, documents: Sequence[str], max_document_tokens: int | None = None
+    ) -> ScoredDocuments:
+        """Loads the model first if need be. Equal documents are scored once, and so have the same score.
+
+        Raises RerankModelFailed, TextRejected (`query_too_long`), Overloaded, DeviceError, DeviceOutOfMemory.
+        """
+        unique = list(dict.fromkeys(documents))
+        with self._batcher.reserved(Lane.RERANK, len(unique)):
+            scorer = await self._loading.scorer()
+            with self._batcher.telemetry.stage(Stage.PREPARE, Lane.RERANK.value, "prepare"):
+                pairs = await asyncio.to_thread(scorer.prepare_pairs, query, unique, max_document_tokens)
+        # Pairs of about the same length stand together, so that little is padded.
+        order = sorted(range(len(pairs)), key=lambda index: len(pairs[index].token_ids))
+        sorted_raw = await self._batcher.score_pairs(scorer, [pairs[index] for index in order])
+        if not np.isfinite(sorted_raw).all():
+            raise DeviceError("The reranking model returned scores that are not finite. Try MODEL_PRECISION=fp32.")
+        raw_of = {unique[index]: raw for index, raw in zip(order, sorted_raw, strict=True)}
+        return _spread(documents, raw_of, dict(zip(unique, pairs, strict=True)))
+
+
+def _spread(
+    documents: Sequence[str], raw_of: dict[str, np.float32], pair_of: dict[str, PreparedPair]
+) -> ScoredDocuments:
+    return ScoredDocuments(
+        raw=np.array([raw_of[document] for document in documents], np.float32),
+        truncated=[pair_of[document].truncated for document in documents],
+        tokens=sum(len(pair.token_ids) for pair in pair_of.values()),
+    )
