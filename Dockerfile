@@ -51,7 +51,8 @@ RUN groupadd --gid 10001 sidecar \
     && useradd --uid 10001 --gid sidecar --create-home sidecar \
     && install --directory --owner=sidecar --group=sidecar /models
 COPY --from=environment /opt/sidecar /opt/sidecar
-# HF_HOME: where Hugging Face's library keeps the model. NVIDIA_*: what `--gpus all` mounts.
+# HF_HOME: where Hugging Face's library keeps the model. NVIDIA_*: what `--gpus all` mounts. On all addresses the service
+# starts only with API_KEYS or API_KEYS_FILE, or with ALLOW_ANONYMOUS=1: give the container one of them.
 ENV PATH=/opt/sidecar/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HF_HOME=/models \

@@ -150,15 +150,36 @@ def test_the_health_checks_tell_a_ready_sidecar_from_one_that_loads(tmp_path: Pa
         return run(sys.executable, "-c", script, env={**os.environ, **environment}).returncode
 
     image, composed = health_commands()
+    everywhere = {"BIND_HOST": "0.0.0.0", "API_KEYS": "0123456789abcdef"}  # noqa: S104 - as in the image
     for encoder, status in (("hash", 0), ("never", 1)):
         arguments = ("-m", "tests.integration.server.program", encoder)
-        with sidecar_process(tmp_path, arguments, SHUTDOWN_TIMEOUT_S="1") as process:
+        with sidecar_process(tmp_path, arguments, SHUTDOWN_TIMEOUT_S="1", **everywhere) as process:
             port = process.url.rpartition(":")[2]
             if status == 0:
                 process.await_ready()
             assert check(image, port, BIND_PORT=port) == check(image, port, PORT=port) == status
             assert check(composed, port) == status
     assert check(composed, "1") == 1
+
+
+def test_the_image_serves_nobody_until_it_is_told_whom(tmp_path: Path) -> None:
+    """With the environment of the Dockerfile, by its own command."""
+    [command] = re.findall(r'^CMD \["(\w+)"\]$', DOCKERFILE, re.MULTILINE)
+    program = ("-c", "from sidecar.cli import main; main()", command)
+    with sidecar_process(tmp_path, program, BIND_HOST="0.0.0.0", DATABASE_URL="") as process:  # noqa: S104
+        assert process.exit_code() == 2
+        assert process.log == (
+            "ERROR: BIND_HOST='0.0.0.0': without keys only loopback is served. "
+            "Set API_KEYS or API_KEYS_FILE, or ALLOW_ANONYMOUS=1 if everybody who reaches the port may use it.\n"
+        )
+
+
+def test_compose_starts_nothing_without_keys() -> None:
+    for name in SERVING:
+        value = COMPOSE["services"][name]["environment"]["API_KEYS"]
+        assert re.fullmatch(r"\$\{API_KEYS:\?Set it in \.env to .+ or see ALLOW_ANONYMOUS .+\}", value)
+    assert "API_KEYS" not in COMPOSE["services"]["migrate"]["environment"]
+    assert not re.search(r"API_KEYS=.|ALLOW_ANONYMOUS=1\s*\\", DOCKERFILE)
 
 
 def test_every_variable_that_compose_sets_is_a_setting() -> None:
