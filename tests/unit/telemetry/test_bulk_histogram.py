@@ -1,0 +1,50 @@
+"""Our histogram counts as prometheus_client's own does."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Histogram
+
+from sidecar.telemetry.bulk_histogram import BulkHistogram
+from tests.scrape import Scrape, read_registry
+
+BUCKETS = (0.1, 1.0, 10.0)
+VALUES = [0.0, 0.05, 0.1, 0.10001, 1.0, 9.99, 10.0, 11.0, 1e9]  # on the borders too
+
+
+def ours(*batches: list[float]) -> tuple[BulkHistogram, CollectorRegistry]:
+    registry = CollectorRegistry()
+    histogram = BulkHistogram("lag_seconds", "Lag.", "watch", BUCKETS, registry)
+    for batch in batches:
+        histogram.observe_all("w", batch)
+    return histogram, registry
+
+
+def test_it_agrees_with_the_library_in_every_bucket() -> None:
+    registry = CollectorRegistry()
+    histogram = Histogram("lag_seconds", "Lag.", ["watch"], buckets=BUCKETS, registry=registry)
+    for value in VALUES:
+        histogram.labels("w").observe(value)
+    _, our_registry = ours(VALUES[:4], VALUES[4:])
+
+    assert parts(read_registry(our_registry)) == parts(read_registry(registry))
+
+
+def test_no_values_make_no_series() -> None:
+    _, registry = ours([])
+    assert read_registry(registry).series == 0
+
+
+def test_a_forgotten_series_is_gone_and_begins_anew() -> None:
+    histogram, registry = ours(VALUES)
+    histogram.forget("w")
+    assert read_registry(registry).series == 0
+    histogram.observe_all("w", [5.0])
+    assert read_registry(registry).value("lag_seconds_count", watch="w") == 1
+
+
+def parts(page: Scrape) -> tuple[dict[tuple[str, ...], float], float | None, float | None]:
+    return (
+        page.by("lag_seconds_bucket", "watch", "le"),
+        page.value("lag_seconds_count", watch="w"),
+        page.value("lag_seconds_sum", watch="w"),
+    )

@@ -1,0 +1,74 @@
+"""What the parts tell is counted once, and passed on to those who listen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from sidecar.telemetry.telemetry import Carried, MicroBatchReport, Stage, Telemetry
+from tests.scrape import read_registry
+
+
+class Listener:
+    """An Observer."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str, int, float]] = []
+        self.lags_s: list[tuple[str, Sequence[float]]] = []
+
+    def request_done(self, route: str, method: str, status: int, duration_s: float) -> None:
+        self.requests.append((route, method, status, duration_s))
+
+    def vectors_committed(self, watch: str, lags_s: Sequence[float]) -> None:
+        self.lags_s.append((watch, lags_s))
+
+
+def test_observers_hear_of_requests_and_of_live_vectors_alone() -> None:
+    listener = Listener()
+    telemetry = Telemetry(observers=[listener])
+    telemetry.request_started()
+    telemetry.request_done("/embed/text", "POST", 429, 0.5)
+    telemetry.vectors_committed("w", [0.1, 0.2], [100.0])
+    telemetry.vectors_committed("w", [], [100.0])
+    assert listener.requests == [("/embed/text", "POST", 429, 0.5)]
+    assert listener.lags_s == [("w", [0.1, 0.2])]
+    page = read_registry(telemetry.metrics.registry)
+    assert page.value("sidecar_commit_to_vector_lag_seconds_count", watch="w") == 2
+    assert page.value("sidecar_backfill_lag_seconds_count", watch="w") == 2
+
+
+def test_a_stage_is_observed_even_where_it_fails() -> None:
+    telemetry = Telemetry()
+    with pytest.raises(KeyError), telemetry.stage(Stage.DECODE, "query", "decode"):
+        raise KeyError
+    page = read_registry(telemetry.metrics.registry)
+    assert page.value("sidecar_stage_duration_seconds_count", stage="decode", lane="query") == 1
+    assert page.by("sidecar_database_operation_duration_seconds_count", "operation") == {}
+
+
+def test_a_micro_batch_counts_for_each_lane_that_it_carried() -> None:
+    telemetry = Telemetry()
+    carried = [Carried("query", 2, 0.004, None), Carried("query", 1, 0.2, None), Carried("ingest", 5, 3.0, None)]
+    telemetry.micro_batch_done(MicroBatchReport("text", 6, 0.02, carried))
+    telemetry.micro_batch_done(MicroBatchReport("text", 1, 0.02, [Carried("query", 1, 0.0, None)], "DeviceError"))
+    page = read_registry(telemetry.metrics.registry)
+    queue = page.by("sidecar_stage_duration_seconds_bucket", "lane", stage="queue", le="0.005")
+    assert queue == {("query",): 2, ("ingest",): 0}
+    assert page.value("sidecar_stage_duration_seconds_sum", stage="queue", lane="query") == pytest.approx(0.204)
+    assert page.value("sidecar_stage_duration_seconds_count", stage="device", lane="ingest") == 1
+    assert page.by("sidecar_device_views_total", "lane", kind="text") == {("query",): 4, ("ingest",): 5}
+    assert page.value("sidecar_duplicate_views_total", kind="text") == 2
+    assert page.value("sidecar_micro_batch_views_sum", kind="text") == 9
+    assert page.value("sidecar_micro_batch_duration_seconds_count", kind="text") == 2
+    assert page.value("sidecar_device_errors_total", kind="text") == 1
+
+
+def test_a_look_into_an_empty_queue_is_no_claim() -> None:
+    telemetry = Telemetry()
+    telemetry.events_claimed("live", 0, 0.001)
+    telemetry.events_claimed("backfill", 256, 0.004)
+    page = read_registry(telemetry.metrics.registry)
+    assert page.value("sidecar_empty_claims_total") == 1
+    assert page.by("sidecar_claimed_events_total", "queue") == {("backfill",): 256}
+    assert page.value("sidecar_database_operation_duration_seconds_count", operation="claim") == 1
