@@ -8,13 +8,14 @@ from functools import partial
 
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.lane import Lane
+from sidecar.batching.lane_depth import LaneDepth
 from sidecar.config import Settings
 from sidecar.http.access import Access
 from sidecar.http.image_urls import FetchLimits, ImageUrls
 from sidecar.http.images import ImageSources
 from sidecar.http.key_ring import KeyRing
 from sidecar.http.name_resolution import NameResolver
-from sidecar.http.service import LaneDepth, NotReady, ReadWatches, RequestLimits, ServedModel, Serving
+from sidecar.http.service import NotReady, ReadWatches, RequestLimits, ServedModel, Serving
 from sidecar.pictures.pool import DecoderPool
 from sidecar.postgres.database import Database
 from sidecar.postgres.status import read_status
@@ -90,8 +91,7 @@ class ServiceState:
     def lanes(self) -> Mapping[str, LaneDepth]:
         if self.batcher is None:
             return {}
-        bounds = {Lane.QUERY: self._settings.query_queue_views, Lane.INGEST: self._settings.ingest_queue_views}
-        return {lane.value: LaneDepth(self.batcher.waiting(lane), bound) for lane, bound in bounds.items()}
+        return {lane.value: self.batcher.depth(lane) for lane in Lane}
 
     @property
     def ingest_state(self) -> str:

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import PairScale
+from sidecar.batching.lane_depth import LaneDepth
 from sidecar.batching.reranker import Reranker
 from sidecar.errors import SidecarError
 from sidecar.http.access import Access
@@ -65,14 +66,6 @@ class Serving:
     pair_scale: PairScale | None = None
     uses_tta: bool = False
     reranker: Reranker | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LaneDepth:
-    """Views that wait for the device, and how many may."""
-
-    waiting_views: int
-    max_views: int
 
 
 # What sidecar.status says, a dataclass for each watch. Raises DatabaseError, which /status reports.

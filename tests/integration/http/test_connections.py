@@ -25,7 +25,7 @@ def text_request(text: str) -> bytes:
 async def waiting_views(port: int) -> int:
     async with httpx.AsyncClient() as client:
         status = (await client.get(f"http://127.0.0.1:{port}/status")).json()
-    return int(status["lanes"]["query"]["waiting_views"])
+    return int(status["lanes"]["query"]["waiting"])
 
 
 async def test_the_work_of_a_client_that_hangs_up_is_dropped_and_is_no_error(caplog: pytest.LogCaptureFixture) -> None:

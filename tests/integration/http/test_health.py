@@ -96,8 +96,9 @@ async def test_once_ready_it_says_what_it_serves(client: httpx.AsyncClient) -> N
         "version": sidecar.__version__,
         "model": model,
         "lanes": {
-            "query": {"waiting_views": 0, "max_views": 512},
-            "ingest": {"waiting_views": 0, "max_views": 1024},
+            "query": {"waiting": 0, "reserved": 0, "running": 0, "capacity": 512},
+            "rerank": {"waiting": 0, "reserved": 0, "running": 0, "capacity": 1024},
+            "ingest": {"waiting": 0, "reserved": 0, "running": 0, "capacity": 1024},
         },
         "ingest": "off: REST only, DATABASE_URL is not set",
         "database": "none",

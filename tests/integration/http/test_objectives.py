@@ -87,4 +87,4 @@ async def test_a_service_whose_model_loads_is_not_available_but_its_probes_do_no
 
 async def _is_full(client: httpx.AsyncClient) -> bool:
     query = (await client.get("/status")).json()["lanes"]["query"]
-    return bool(query["waiting_views"] == query["max_views"])
+    return bool(query["waiting"] == query["capacity"])

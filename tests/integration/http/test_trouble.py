@@ -25,7 +25,7 @@ async def test_a_full_queue_is_429_with_the_time_to_come_back(serving: Serving) 
         waiting = asyncio.create_task(client.post("/embed/text/batch", json={"texts": ["a"] * 10}), name="waiting")
 
         async def is_full() -> bool:
-            return bool((await client.get("/status")).json()["lanes"]["query"]["waiting_views"] == 10)
+            return bool((await client.get("/status")).json()["lanes"]["query"]["waiting"] == 10)
 
         await wait_until_async(is_full, "the query lane to be full")
         for response in (
@@ -48,7 +48,7 @@ async def test_a_request_that_takes_too_long_is_504_and_its_work_is_dropped(serv
         )
         for response in (on_device, waiting):
             assert_error(response, 504, "timeout", "No answer within 0.3 s (REQUEST_TIMEOUT_S).")
-        assert (await client.get("/status")).json()["lanes"]["query"]["waiting_views"] == 0
+        assert (await client.get("/status")).json()["lanes"]["query"]["waiting"] == 0
         encoder.release()
 
 

@@ -111,4 +111,4 @@ def test_bare_uvicorn_serves_and_stops(tmp_path: Path) -> None:
 
 
 def waiting_views(process: Process) -> int:
-    return int(httpx.get(f"{process.url}/status").json()["lanes"]["query"]["waiting_views"])
+    return int(httpx.get(f"{process.url}/status").json()["lanes"]["query"]["waiting"])
