@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from sidecar.telemetry.buckets import DURATION_BUCKETS_S, VIEW_BUCKETS
+from sidecar.telemetry.bulk_histogram import BulkHistogram
 from sidecar.telemetry.device_facts import DeviceFacts
 
 
@@ -19,8 +20,8 @@ class DeviceMetrics:
         def counter(name: str, documentation: str, *labels: str) -> Counter:
             return Counter(name, documentation, ["kind", *labels], registry=registry)
 
-        def histogram(name: str, documentation: str, buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(name, documentation, ["kind"], buckets=buckets, registry=registry)
+        def histogram(name: str, documentation: str, buckets: tuple[float, ...]) -> BulkHistogram:
+            return BulkHistogram(name, documentation, ["kind"], buckets, registry)
 
         self.batch_views = histogram("sidecar_micro_batch_views", "Views or pairs in a micro-batch.", VIEW_BUCKETS)
         self.batch_seconds = histogram(

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge
 
+from sidecar.telemetry.bounded_label import OTHER
 from sidecar.telemetry.buckets import DURATION_BUCKETS_S
+from sidecar.telemetry.bulk_histogram import BulkHistogram
 
 
 class HttpMetrics:
     """Routes are those of the documentation, so a client cannot make new ones up."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._durations = Histogram(
+        self._durations = BulkHistogram(
             "sidecar_http_request_duration_seconds",
             "Time from the head of a request to the last byte of its answer. Status 499: the client went first.",
             ["route", "method", "status"],
-            buckets=DURATION_BUCKETS_S,
-            registry=registry,
+            DURATION_BUCKETS_S,
+            registry,
         )
         self.in_flight = Gauge(
             "sidecar_http_requests_in_flight", "Requests that are being answered.", registry=registry
@@ -34,4 +36,5 @@ class HttpMetrics:
         self._uploads_capacity.set(max_bytes)
 
     def request_done(self, route: str, method: str, status: int, duration_s: float) -> None:
-        self._durations.labels(route, method, status if 100 <= status < 600 else "other").observe(duration_s)
+        labels = route, method, str(status) if 100 <= status < 600 else OTHER
+        self._durations.observe(labels, duration_s)

@@ -34,12 +34,12 @@ class IngestMetrics:
         self._lags = BulkHistogram(
             "sidecar_commit_to_vector_lag_seconds",
             "Time from a change of a row to the commit of its vector. Without backfills.",
-            *("watch", LAG_BUCKETS_S, registry),
+            *(["watch"], LAG_BUCKETS_S, registry),
         )
         self._backfill_lags = BulkHistogram(
             "sidecar_backfill_lag_seconds",
             "Time from the scan that found a row (backfill, sweep, verify, reembed) to the commit of its vector.",
-            *("watch", LAG_BUCKETS_S, registry),
+            *(["watch"], LAG_BUCKETS_S, registry),
         )
         self.claimed = Counter(
             "sidecar_claimed_events_total",
@@ -81,13 +81,13 @@ class IngestMetrics:
 
     def vectors_committed(self, watch: str, lags_s: Sequence[float], backfill_lags_s: Sequence[float]) -> None:
         watch = self._watch(watch)
-        self._lags.observe_all(watch, lags_s)
-        self._backfill_lags.observe_all(watch, backfill_lags_s)
+        self._lags.observe_all((watch,), lags_s)
+        self._backfill_lags.observe_all((watch,), backfill_lags_s)
 
     def watches_are(self, watches: Iterable[str]) -> None:
         """The series of all others disappear."""
         for gone in self._watch.keep_only(watches):
             for labels in self._series.pop(gone, ()):
                 self._events.remove(gone, *labels)
-            self._lags.forget(gone)
-            self._backfill_lags.forget(gone)
+            self._lags.forget((gone,))
+            self._backfill_lags.forget((gone,))

@@ -93,12 +93,13 @@ class Telemetry:
     def micro_batch_done(self, report: MicroBatchReport) -> None:
         """Told in the loop, just after the micro-batch ended."""
         stages, device = self.metrics.stages, self.metrics.device
-        for part in report.carried:
-            stages.stage_done(Stage.QUEUE, part.lane, part.waited_s)
-            stages.stage_done(Stage.DEVICE, part.lane, report.duration_s)
-            device.encoded.labels(report.kind, part.lane).inc(part.units)
-        device.batch_views.labels(report.kind).observe(report.units)
-        device.batch_seconds.labels(report.kind).observe(report.duration_s)
+        for lane in {part.lane for part in report.carried}:
+            parts = [part for part in report.carried if part.lane == lane]
+            stages.stages_done(Stage.QUEUE, lane, [part.waited_s for part in parts])
+            stages.stage_done(Stage.DEVICE, lane, report.duration_s, times=len(parts))
+            device.encoded.labels(report.kind, lane).inc(sum(part.units for part in parts))
+        device.batch_views.observe((report.kind,), report.units)
+        device.batch_seconds.observe((report.kind,), report.duration_s)
         device.duplicates.labels(report.kind).inc(report.units - report.encoded_units)
         if report.error is not None:
             device.errors.labels(report.kind).inc()
