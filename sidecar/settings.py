@@ -17,6 +17,7 @@ from sidecar.api_keys import is_secret, parse_variable
 from sidecar.errors import ConfigurationError
 
 MIB = 1024 * 1024
+_MAX_SHARES = 0.9
 _MAX_TILES = 8  # of a panorama; five crops are cut from each, at each factor
 _KEYS = "keys of 16 to 512 characters, each with its scopes before it if not all are meant: embed+search:KEY"
 # A name that does not end as an IPv4 address does; with `*.` it has two labels or more. Perhaps a port.
@@ -330,6 +331,11 @@ class Settings(BaseSettings):
         if self.ingest_queue_views < views:
             problems.append(
                 f"INGEST_QUEUE_VIEWS='{self.ingest_queue_views}': at least {views}, the views of one panorama"
+            )
+        if self.rerank != "off" and self.ingest_min_share + self.rerank_min_share > _MAX_SHARES:
+            problems.append(
+                f"INGEST_MIN_SHARE='{self.ingest_min_share:g}': together with RERANK_MIN_SHARE, which is "
+                f"{self.rerank_min_share:g}, at most {_MAX_SHARES:g}; the rest is for queries"
             )
         return problems
 

@@ -92,36 +92,34 @@ class Batcher:
             return LaneDepth(queue.waiting, queue.reserved, running, queue.capacity)
 
     def refuse_if_full(self, lane: Lane, units: int = 1) -> None:
-        """Raises Overloaded if so many units do not fit into the lane now. Ingest waits instead."""
+        """Raises Overloaded if so many units do not fit into the lane now. Ingest waits instead.
+
+        Cheap, for it is asked most when there is least time. It needs no lock: nobody but the loop adds to a lane.
+        """
         if lane is Lane.INGEST:
             return
-        with self._changed:
-            self._refuse_if_closed()
-            queue = self._queues[lane]
-            missing = queue.missing_room(units)
-            if not missing:
-                return
-            used, pause_s = queue.waiting + queue.reserved, self._lane_rates.pause_s(lane, queue.kinds(), missing)
+        self._refuse_if_closed()
+        queue = self._queues[lane]
+        if not (missing := queue.missing_room(units)):
+            return
         self.telemetry.request_refused(lane.value)
-        noun = "pairs" if lane is Lane.RERANK else "views"
+        used, noun = queue.waiting + queue.reserved, "pairs" if lane is Lane.RERANK else "views"
         message = f"The {lane.value} queue is full: {used} {noun} wait and {units} more do not fit. Try again later."
-        raise Overloaded(message, pause_s)
+        raise Overloaded(message, self._lane_rates.pause_s(lane, queue.kinds(), missing))
 
     @contextmanager
     def reserved(self, lane: Lane, units: int) -> Iterator[None]:
         """Keep room for about `units` while they are being prepared. Raises Overloaded; ingest keeps none and waits."""
         self.refuse_if_full(lane, units)
         kept = 0 if lane is Lane.INGEST else units
-        with self._changed:
-            self._queues[lane].reserved += kept
+        self._queues[lane].reserved += kept
         try:
             yield
         except asyncio.CancelledError:
             self.telemetry.job_dropped(lane.value)
             raise
         finally:
-            with self._changed:
-                self._queues[lane].reserved -= kept
+            self._queues[lane].reserved -= kept
 
     async def encode_texts(self, texts: Sequence[PreparedText], lane: Lane) -> NDArray[np.float32]:
         """(n, dimensions) float32, unit length. Raises Overloaded, DeviceError, DeviceOutOfMemory."""

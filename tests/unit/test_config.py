@@ -161,6 +161,10 @@ def test_a_long_value_is_cut() -> None:
             {"TTA_ANCHOR_WEIGHT": "0.5", "ENABLE_MULTI_SCALE": "0", "INGEST_QUEUE_VIEWS": "40"},
             "INGEST_QUEUE_VIEWS='40': at least 41, the views of one panorama",
         ),
+        (
+            {"INGEST_MIN_SHARE": "0.75"},
+            "INGEST_MIN_SHARE='0.75': together with RERANK_MIN_SHARE, which is 0.2, at most 0.9; the rest is for queries",
+        ),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(environ: dict[str, str], problem: str) -> None:
@@ -172,6 +176,7 @@ def test_what_a_bad_value_makes_contradict_is_not_reported_beside_it() -> None:
 
 
 def test_without_tta_a_queue_may_be_short_and_a_crop_large() -> None:
+    assert load_settings({"INGEST_MIN_SHARE": "0.75", "RERANK": "off"}).ingest_min_share == 0.75
     assert load_settings({"ENABLE_TTA": "0", "QUERY_QUEUE_VIEWS": "1", "TTA_CROP_SIZE": "2048"}).query_queue_views == 1
 
 

@@ -1,0 +1,157 @@
+"""Parts of the device's time: what is guaranteed to ingest and reranking, and what queries wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidecar.batching.device_shares import DeviceShares
+from sidecar.batching.job import Job, Kind
+from sidecar.batching.lane import Lane
+from sidecar.batching.micro_batch import MicroBatch, Part
+from tests.unit.batching.jobs import make_job
+
+QUERY, RERANK, INGEST = Lane
+JOBS: Mapping[Lane, Job] = {lane: make_job(lane, Kind.TEXT, 32) for lane in Lane}
+
+
+def batch_of(leader: Lane, waiting: Sequence[Lane], filled: Mapping[Lane, int] | None = None) -> MicroBatch:
+    units = {leader: 1, **(filled or {})}
+    parts = [Part(JOBS[lane], 0, count) for lane, count in units.items()]
+    return MicroBatch(parts, leader, frozenset((lane, Kind.TEXT) for lane in waiting))
+
+
+class Device:
+    """Runs micro-batches one after another, and remembers who led."""
+
+    def __init__(self, rerank: float, ingest: float) -> None:
+        self.shares = DeviceShares({RERANK: rerank, INGEST: ingest})
+        self.led: list[tuple[Lane, float]] = []
+
+    def run(self, waiting: Sequence[Lane], durations_s: Mapping[Lane, float]) -> Lane:
+        leader = self.shares.leader(waiting)
+        assert leader in waiting
+        self.shares.settle(batch_of(leader, waiting), durations_s[leader])
+        self.led.append((leader, durations_s[leader]))
+        return leader
+
+    def seconds_of(self, lane: Lane) -> float:
+        return sum(duration_s for leader, duration_s in self.led if leader is lane)
+
+    @property
+    def seconds(self) -> float:
+        return sum(duration_s for _, duration_s in self.led)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize(("query_ms", "ingest_ms"), [(5, 50), (50, 5), (20, 20)])
+def test_ingest_gets_its_share_of_the_time_however_long_its_micro_batches_are(
+    share: float, query_ms: float, ingest_ms: float
+) -> None:
+    device = Device(0, share)
+    for _ in range(5000):
+        device.run([QUERY, INGEST], {QUERY: query_ms / 1000, INGEST: ingest_ms / 1000})
+    assert device.seconds_of(INGEST) / device.seconds == pytest.approx(share, abs=0.01)
+
+
+DURATIONS = st.floats(0.001, 0.1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.tuples(st.floats(0, 0.45), st.floats(0, 0.45)),
+    st.lists(st.tuples(DURATIONS, DURATIONS, DURATIONS), min_size=100, max_size=100),
+)
+def test_all_shares_are_kept_while_all_wait_whatever_the_durations(
+    shares: tuple[float, float], durations: list[tuple[float, float, float]]
+) -> None:
+    device = Device(*shares)
+    for seconds in durations:
+        device.run(list(Lane), dict(zip(Lane, seconds, strict=True)))
+    for lane, share in zip((RERANK, INGEST), shares, strict=True):
+        assert device.seconds_of(lane) >= share * device.seconds - 3 * max(max(seconds) for seconds in durations)
+
+
+@given(
+    st.tuples(st.floats(0, 0.45), st.floats(0, 0.45)),
+    st.lists(st.tuples(st.sets(st.sampled_from(Lane), min_size=1), DURATIONS), max_size=300),
+)
+def test_a_query_waits_for_one_micro_batch_of_others_or_for_what_their_shares_are_worth(
+    shares: tuple[float, float], steps: list[tuple[set[Lane], float]]
+) -> None:
+    device = Device(*shares)
+    worth = sum(shares) / (1 - sum(shares))
+    last_query_s = others_s = 0.0
+    for waiting, duration_s in steps:
+        leader = device.run([lane for lane in Lane if lane in waiting], dict.fromkeys(Lane, duration_s))
+        longest_s = max(seconds for _, seconds in device.led)
+        assert all(-longest_s <= credit_s <= 2 * longest_s for credit_s in device.shares._credit_s.values())
+        if leader is QUERY:
+            last_query_s, others_s = duration_s, 0.0
+        elif QUERY in waiting:
+            assert others_s == 0 or others_s < last_query_s * worth
+        if leader is not QUERY:
+            others_s += duration_s
+
+
+def test_a_single_client_beside_a_backlog_never_waits_for_two_micro_batches() -> None:
+    device = Device(0.2, 0.1)
+    durations = {QUERY: 0.005, INGEST: 0.05}
+    for _ in range(200):
+        device.run([INGEST], durations)  # a query comes while it runs
+        assert device.run([QUERY, INGEST], durations) is QUERY
+
+
+def test_two_clients_beside_a_backlog_that_has_the_device_half_the_time_are_not_held_up() -> None:
+    device = Device(0.2, 0.1)
+    durations = {QUERY: 0.02, INGEST: 0.02}
+    for _ in range(200):
+        device.run([INGEST], durations)
+        assert device.run([QUERY, INGEST], durations) is QUERY
+        assert device.run([QUERY, INGEST], durations) is QUERY  # came while the first one's query ran
+
+
+@pytest.mark.parametrize("quiet", [[QUERY], [QUERY, RERANK]])
+def test_a_long_time_without_work_saves_up_nothing(quiet: list[Lane]) -> None:
+    device = Device(0.2, 0.1)
+    durations = {QUERY: 0.01, RERANK: 0.01, INGEST: 0.05}
+    for _ in range(10_000):
+        device.run(quiet, durations)
+    device.led.clear()
+    for _ in range(100):
+        device.run([QUERY, INGEST], durations)
+    assert device.seconds_of(INGEST) <= 0.1 * device.seconds + 0.05
+
+
+def test_a_long_time_alone_costs_nothing_but_the_longest_micro_batch() -> None:
+    device = Device(0.2, 0.1)
+    durations = {QUERY: 0.01, RERANK: 0.01, INGEST: 0.05}
+    for _ in range(10_000):
+        device.run([INGEST], durations)
+    device.led.clear()
+    while device.run([QUERY, INGEST], durations) is QUERY:
+        assert device.seconds <= 0.05 / 0.1 + 0.01
+
+
+def test_what_ingest_has_in_micro_batches_of_queries_counts() -> None:
+    shares = DeviceShares({RERANK: 0.0, INGEST: 0.1})
+    for _ in range(1000):
+        assert shares.leader([QUERY, INGEST]) is QUERY
+        shares.settle(batch_of(QUERY, [QUERY, INGEST], {QUERY: 4, INGEST: 4}), 0.01)
+
+
+def test_a_share_of_zero_lets_others_always_go_first() -> None:
+    device = Device(0, 0)
+    for _ in range(1000):
+        assert device.run(list(Lane), dict.fromkeys(Lane, 0.01)) is QUERY
+    assert device.run([RERANK, INGEST], dict.fromkeys(Lane, 0.01)) is RERANK
+
+
+def test_reranking_leaves_ingest_its_share_where_nobody_queries() -> None:
+    device = Device(0.2, 0.1)
+    for _ in range(2000):
+        device.run([RERANK, INGEST], {RERANK: 0.03, INGEST: 0.01})
+    assert device.seconds_of(INGEST) / device.seconds == pytest.approx(0.1, abs=0.01)
