@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from sidecar.batching.encoder import PairScale, PreparedText
 from sidecar.errors import DeviceError
 from sidecar.model.device import ComputeDevice
 from sidecar.model.device_faults import DEVICE_FAULTS, translate_fault
+from sidecar.model.device_memory import read_device_memory
 from sidecar.model.precision import Precision
 from sidecar.model.preprocessing import Preprocessing
 from sidecar.model.tokens import TextTokenizer
@@ -87,6 +88,10 @@ class SiglipEncoder:
     def device_name(self) -> str:
         return self._compute.name
 
+    def device_memory(self) -> Mapping[str, int]:
+        """Bytes by state; empty where the device keeps no count. May be called by any thread."""
+        return read_device_memory(self._compute.device)
+
     def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
         """One per text, in order; any thread may call it."""
         return self._tokenizer.prepare(texts)
@@ -116,6 +121,8 @@ class SiglipEncoder:
         # Pixels that came through shared memory or from a file may be read-only, which torch warns about.
         tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
         if self._compute.device.type == "cuda":
+            # PyTorch keeps pinned blocks and uses one again once the copy from it has ended: nothing is allocated here
+            # after the first micro-batches, and the block may be let go of at once.
             return tensor.pin_memory().to(self._compute.device, non_blocking=True)
         return tensor.to(self._compute.device)
 
