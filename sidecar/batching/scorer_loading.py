@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -14,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 LoadScorer: TypeAlias = Callable[[], Awaitable[PairScorer]]
 
+_FIRST_PAUSE_S = 5.0
 _MAX_PAUSE_S = 300.0
 
 
@@ -31,19 +34,20 @@ class ScorerLoading:
         ABSENT      nobody has asked. The first who asks starts the loading.
         LOADING     in a task that no caller's leaving ends; all who ask wait for it, each until their own deadline.
         LOADED      for good.
-        FAILED      who waited is told why, and so is everybody for `first_pause_s`, at every further failure for twice
-                    as long, at most five minutes; who asks after that starts the loading again.
+        FAILED      who waited is told why, and so is everybody for five seconds, at every further failure for twice as
+                    long, at most five minutes; who asks after that starts the loading again.
 
     A failure is nobody else's: the process goes on, and answers everything but reranking.
     """
 
-    def __init__(self, load: LoadScorer, *, first_pause_s: float = 5.0) -> None:
+    def __init__(self, load: LoadScorer, clock: Callable[[], float] = time.monotonic) -> None:
         self._load = load
         self._scorer: PairScorer | None = None
         self._loading: asyncio.Task[None] | None = None
         self._failure = ""
-        self._pause_s = first_pause_s
-        self._retry_at = 0.0  # on the loop's clock
+        self._clock = clock
+        self._pause_s = _FIRST_PAUSE_S
+        self._retry_at = -math.inf
 
     def start(self) -> None:
         """Begin to load, unless that was done, or failed a moment ago."""
@@ -67,7 +71,7 @@ class ScorerLoading:
             await asyncio.wait([self._loading])
 
     def _time_left_s(self) -> float:
-        return max(self._retry_at - asyncio.get_running_loop().time(), 0)
+        return max(self._retry_at - self._clock(), 0)
 
     async def _run(self) -> None:
         try:
@@ -83,5 +87,5 @@ class ScorerLoading:
     def _fail(self, reason: str) -> None:
         logger.error("The reranking model cannot be loaded; who asks after %g s tries again: %s", self._pause_s, reason)
         self._failure = reason
-        self._retry_at = asyncio.get_running_loop().time() + self._pause_s
+        self._retry_at = self._clock() + self._pause_s
         self._pause_s = min(2 * self._pause_s, _MAX_PAUSE_S)

@@ -1,0 +1,131 @@
+"""Scores of documents, whatever else the device does meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from sidecar.batching.batcher import Batcher
+from sidecar.batching.encoder import PairScale
+from sidecar.batching.lane import Lane
+from sidecar.batching.pair_score import pair_logits, sigmoid
+from sidecar.batching.pair_scorer import PairScorer
+from sidecar.batching.reranker import Reranker
+from sidecar.batching.scorer_loading import ScorerLoading
+from sidecar.errors import DeviceError, Overloaded, TextRejected
+from tests.unit.batching.asking import ask_text, let_callers_enter
+from tests.unit.batching.conftest import RunningBatcher
+from tests.unit.batching.gated_encoder import GatedEncoder
+from tests.unit.batching.word_scorer import WordScorer
+
+DOCUMENTS = ["red", "a red bicycle", "a dog", "bicycle a red red"]
+
+
+@asynccontextmanager
+async def reranking(
+    running_batcher: RunningBatcher, scorer: PairScorer, encoder: GatedEncoder | None = None, **changes: float
+) -> AsyncIterator[tuple[Reranker, Batcher]]:
+    encoder = encoder or GatedEncoder()
+
+    async def load() -> PairScorer:
+        return scorer
+
+    async with running_batcher(encoder, **changes) as batcher:
+        yield Reranker("words", ScorerLoading(load), batcher), batcher
+
+
+async def test_scores_are_in_the_order_of_the_documents(running_batcher: RunningBatcher) -> None:
+    async with reranking(running_batcher, WordScorer()) as (reranker, _):
+        scored = await reranker.score_documents("a red bicycle", DOCUMENTS)
+        assert scored.raw.dtype == np.float32
+        np.testing.assert_array_equal(scored.raw, [1, 3, 1, 4])
+        assert list(scored.truncated) == [False] * 4
+        assert scored.tokens == 4 * 3 + 1 + 3 + 2 + 4
+        np.testing.assert_array_equal(await reranker.score("a red bicycle", DOCUMENTS), scored.raw)
+        assert (await reranker.score("a", [])).shape == (0,)
+
+
+async def test_what_is_cut_is_told_and_may_be_asked_for(running_batcher: RunningBatcher) -> None:
+    async with reranking(running_batcher, WordScorer()) as (reranker, _):
+        scored = await reranker.score_documents("red", ["x x x x x x x red", "x red"])
+        assert list(scored.truncated) == [True, False]
+        np.testing.assert_array_equal(scored.raw, [0, 1])
+        less = await reranker.score_documents("red", ["x red"], max_document_tokens=1)
+        assert list(less.truncated) == [True]
+        with pytest.raises(TextRejected):
+            await reranker.score("red " * 8, ["x"])
+
+
+async def test_equal_documents_are_scored_once_and_so_have_one_score(running_batcher: RunningBatcher) -> None:
+    scorer = WordScorer()
+    async with reranking(running_batcher, scorer) as (reranker, _):
+        raw = await reranker.score("red", ["red dog", "dog", "red dog", "red dog"])
+    np.testing.assert_array_equal(raw, [1, 0, 1, 1])
+    assert scorer.scored == 2
+
+
+async def test_requests_that_come_together_get_the_scores_they_get_alone(running_batcher: RunningBatcher) -> None:
+    queries = [f"red dog {number}" for number in range(32)]
+    documents = [[f"{number}", "red", f"dog {number}", f"{number + 1}"] for number in range(32)]
+    async with reranking(running_batcher, WordScorer(), rerank_queue_pairs=1000) as (reranker, _):
+        alone = [await reranker.score(*each) for each in zip(queries, documents, strict=True)]
+        together = await asyncio.gather(*(reranker.score(*each) for each in zip(queries, documents, strict=True)))
+    np.testing.assert_array_equal(together, alone)
+
+
+@pytest.mark.parametrize("answer", [float("nan"), float("inf")])
+async def test_a_score_that_is_not_finite_is_an_error(running_batcher: RunningBatcher, answer: float) -> None:
+    async with reranking(running_batcher, WordScorer(answer)) as (reranker, _):
+        with pytest.raises(DeviceError, match=r"not finite.* MODEL_PRECISION=fp32"):
+            await reranker.score("red", DOCUMENTS)
+
+
+async def test_a_full_lane_refuses_before_anything_is_read(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    async with reranking(running_batcher, WordScorer(), encoder, rerank_queue_pairs=4) as (reranker, batcher):
+        busy = ask_text(batcher, 1)
+        await encoder.next_call()
+        waiting = asyncio.create_task(reranker.score("red", DOCUMENTS), name="waiting")
+        while batcher.waiting(Lane.RERANK) < 4:
+            await asyncio.sleep(0)
+        for refused in (reranker.score("red", ["one more"]), as_task(reranker)):
+            with pytest.raises(Overloaded):
+                await refused
+        encoder.open()
+        await asyncio.gather(busy, waiting)
+        reranker.refuse_if_full()
+
+
+async def as_task(reranker: Reranker) -> None:
+    reranker.refuse_if_full()
+
+
+async def test_a_caller_that_leaves_frees_its_places(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    scorer = WordScorer()
+    async with reranking(running_batcher, scorer, encoder) as (reranker, batcher):
+        busy = ask_text(batcher, 1)
+        await encoder.next_call()
+        leaving = asyncio.create_task(reranker.score("red", DOCUMENTS), name="leaving")
+        while batcher.waiting(Lane.RERANK) < 4:
+            await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        assert batcher.waiting(Lane.RERANK) == 0
+        encoder.open()
+        await busy
+        await let_callers_enter()
+    assert scorer.scored == 0
+
+
+def test_a_pair_of_text_and_picture_has_the_probability_that_the_model_was_trained_to_give() -> None:
+    logits = pair_logits(PairScale(scale=100.0, bias=-10.0), np.array([0.0, 0.1, 0.2, -1.0, 1.0], np.float32))
+    np.testing.assert_allclose(logits, [-10, 0, 10, -110, 90], atol=1e-5)
+    expected = [4.5397868702434395e-05, 0.5, 0.9999546021312976, 0.0, 1.0]
+    np.testing.assert_allclose(sigmoid(logits), expected, atol=1e-6)
+    assert sigmoid(np.array([18.0], np.float32))[0] < 1.0
+    assert sigmoid(np.array([-1e4, 1e4], np.float32)).tolist() == [0.0, 1.0]

@@ -1,0 +1,136 @@
+"""Loading the cross-encoder when it is first asked for: once, for all who wait, and again after a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from sidecar.batching.pair_scorer import PairScorer
+from sidecar.batching.scorer_loading import RerankModelFailed, ScorerLoading
+from sidecar.errors import ModelError
+from tests.unit.batching.asking import let_callers_enter
+from tests.unit.batching.word_scorer import WordScorer
+
+
+class GatedLoad:
+    """Each call waits for `gate`; `faults` are what the calls raise, in their order."""
+
+    def __init__(self, *faults: Exception) -> None:
+        self.calls = 0
+        self.gate = asyncio.Event()
+        self._faults = list(faults)
+
+    async def __call__(self) -> PairScorer:
+        self.calls += 1
+        await self.gate.wait()
+        if self._faults:
+            raise self._faults.pop(0)
+        return WordScorer()
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_nothing_is_loaded_until_somebody_asks_and_then_once_for_all() -> None:
+    load = GatedLoad()
+    loading = ScorerLoading(load)
+    await let_callers_enter()
+    assert load.calls == 0
+    waiters = [asyncio.create_task(loading.scorer(), name=f"waiter {number}") for number in range(8)]
+    await let_callers_enter()
+    load.gate.set()
+    scorers = await asyncio.gather(*waiters)
+    assert len(set(map(id, scorers))) == 1
+    assert await loading.scorer() is scorers[0]
+    assert load.calls == 1
+
+
+async def test_a_caller_that_leaves_does_not_end_the_loading() -> None:
+    load = GatedLoad()
+    loading = ScorerLoading(load)
+    leaving = asyncio.create_task(loading.scorer(), name="leaving")
+    await let_callers_enter()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await loading.scorer()
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    load.gate.set()
+    await loading.scorer()
+    assert load.calls == 1
+
+
+async def test_a_failure_is_told_to_all_who_wait_and_tried_again_when_its_pause_is_over() -> None:
+    load = GatedLoad(ModelError("no such directory"))
+    clock = Clock()
+    loading = ScorerLoading(load, clock)
+    load.gate.set()
+    failures = await asyncio.gather(loading.scorer(), loading.scorer(), return_exceptions=True)
+    clock.now += 4
+    late = await failure_of(loading)
+    for failure, pause_s in zip((*failures, late), (5, 5, 1), strict=True):
+        assert isinstance(failure, RerankModelFailed)
+        assert str(failure) == "The reranking model cannot be loaded: no such directory"
+        assert failure.retry_after_s == pause_s
+    assert load.calls == 1  # the third was refused, not tried
+    clock.now += 1
+    await loading.scorer()
+    assert load.calls == 2
+
+
+async def test_every_further_failure_doubles_the_pause_up_to_five_minutes() -> None:
+    load = GatedLoad(*(ModelError("broken") for _ in range(9)))
+    load.gate.set()
+    clock = Clock()
+    loading = ScorerLoading(load, clock)
+    pauses = []
+    for _ in range(8):
+        failure = await failure_of(loading)
+        pauses.append(failure.retry_after_s)
+        clock.now += failure.retry_after_s
+    assert pauses == [5, 10, 20, 40, 80, 160, 300, 300]
+    assert load.calls == 8
+
+
+async def test_a_bug_is_told_without_its_details_which_are_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    load = GatedLoad(KeyError("a secret detail"))
+    load.gate.set()
+    failure = await failure_of(ScorerLoading(load))
+    assert "secret" not in str(failure)
+    assert "the log has more" in str(failure)
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert record.levelno == logging.ERROR
+    assert "a secret detail" in str(record.exc_info)
+
+
+async def test_who_still_waits_at_the_end_is_told() -> None:
+    loading = ScorerLoading(GatedLoad())
+    waiter = asyncio.create_task(loading.scorer(), name="waiter")
+    await let_callers_enter()
+    await loading.close()
+    with pytest.raises(RerankModelFailed, match="shutting down"):
+        await waiter
+
+
+async def failure_of(loading: ScorerLoading) -> RerankModelFailed:
+    with pytest.raises(RerankModelFailed) as caught:
+        await loading.scorer()
+    return caught.value
+
+
+async def test_loading_may_begin_before_anybody_asks() -> None:
+    load = GatedLoad()
+    loading = ScorerLoading(load)
+    loading.start()
+    loading.start()
+    await let_callers_enter()
+    assert load.calls == 1
+    load.gate.set()
+    await loading.scorer()
+    assert load.calls == 1
