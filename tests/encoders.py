@@ -76,4 +76,5 @@ def _prepare(text: str) -> PreparedText:
     for position, word in enumerate(words[:CONTEXT_LENGTH]):
         digest = hashlib.blake2b(word.encode(), digest_size=8).digest()
         token_ids[position] = int.from_bytes(digest) >> 1
-    return PreparedText(token_ids, truncated=len(words) > CONTEXT_LENGTH, blank=not words)
+    tokens = min(len(words), CONTEXT_LENGTH)
+    return PreparedText(token_ids, truncated=len(words) > CONTEXT_LENGTH, blank=not words, tokens=tokens)

@@ -51,7 +51,7 @@ def answer_one(embedded: Embedded, model: ServedModel) -> JsonResponse:
         fingerprint=model.fingerprint,
         truncated=embedded.truncated,
     )
-    return JsonResponse(dict(answer))
+    return JsonResponse(answer)
 
 
 def answer_many(embedded: Sequence[Embedded], model: ServedModel) -> JsonResponse:
@@ -64,4 +64,4 @@ def answer_many(embedded: Sequence[Embedded], model: ServedModel) -> JsonRespons
         fingerprint=model.fingerprint,
         truncated=[one.truncated for one in embedded],
     )
-    return JsonResponse(dict(answer))
+    return JsonResponse(answer)

@@ -16,6 +16,7 @@ from sidecar.http.error_handling import EXCEPTION_HANDLERS, UnexpectedErrors
 from sidecar.http.health_endpoints import HealthEndpoints
 from sidecar.http.measured import Measured
 from sidecar.http.metrics_endpoint import MetricsEndpoint
+from sidecar.http.openai_endpoints import OpenaiEndpoints
 from sidecar.http.operation import Operation
 from sidecar.http.request_ids import RequestIds
 from sidecar.http.route_label import RouteLabel
@@ -30,6 +31,7 @@ def make_http_application(service: Service, lifespan: Lifespan[Starlette]) -> St
     """Every endpoint of the service; `lifespan` opens and closes what is behind it."""
     operations = [
         *EmbeddingEndpoints(service).operations(),
+        *OpenaiEndpoints(service).operations(),
         *HealthEndpoints(service).operations(),
         *MetricsEndpoint(service).operations(),
     ]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
+from pydantic import BaseModel
 from starlette.responses import Response
 
 
@@ -18,4 +19,11 @@ class JsonResponse(Response):
         super().__init__(content, status_code, headers)
 
     def render(self, content: Any) -> bytes:
-        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+        return orjson.dumps(content, default=_fields, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _fields(value: object) -> dict[str, Any]:
+    """pydantic's own way to JSON would take numpy arrays apart, number by number."""
+    if isinstance(value, BaseModel):
+        return dict(value)
+    raise TypeError(type(value).__name__)

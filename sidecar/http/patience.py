@@ -16,19 +16,32 @@ async def work_while_connected(request: Request, work: Coroutine[Any, Any, Resul
 
     The request's body must have been read.
     """
-    working = asyncio.create_task(work, name=f"work {request.url.path}")
-    leaving = asyncio.create_task(_wait_for_disconnect(request), name=f"disconnect {request.url.path}")
+    watch = _Watch(request)
+    leaving = asyncio.create_task(watch.wait_for_disconnect(), name=f"disconnect {request.scope['path']}")
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise ClientDisconnect
+        return await work
+    except asyncio.CancelledError as cancelled:
+        # Cancelled by the watch alone; a deadline that passed, or a server that stops, counts for more.
+        if watch.client_has_gone and watch.working.uncancel() == 0:
+            raise ClientDisconnect from cancelled
+        raise
     finally:
-        working.cancel()
         leaving.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
+        await asyncio.gather(leaving, return_exceptions=True)
 
 
-async def _wait_for_disconnect(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+class _Watch:
+    """Cancels the task that works for a client, if that client goes away."""
+
+    def __init__(self, request: Request) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.working = task
+        self.client_has_gone = False
+        self._receive = request.receive
+
+    async def wait_for_disconnect(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.client_has_gone = True
+        self.working.cancel()

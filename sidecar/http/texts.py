@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from sidecar.errors import InputError
@@ -24,7 +23,7 @@ class TextBody(BaseModel):
 class TextsBody(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True)
 
-    texts: Annotated[list[str], FailFast()] = Field(examples=[["a red bicycle", "a lighthouse at dusk"]])
+    texts: list[str] = Field(fail_fast=True, examples=[["a red bicycle", "a lighthouse at dusk"]])
 
 
 async def read_text(request: Request, limits: RequestLimits) -> str:

@@ -47,8 +47,8 @@ _BOUNDS = {
 def explain(error: ValidationError, model: type[BaseModel], body: object) -> InputError:
     """The first thing that is wrong with `body`, which `model` did not accept.
 
-    Codes: `missing_field`, `wrong_type`, `wrong_value`, `out_of_range`, `too_short`, `too_long`, and the types of the
-    PydanticCustomErrors that a model raises itself.
+    Codes: `missing_field`, `unknown_field`, `wrong_type`, `wrong_value`, `out_of_range`, `too_short`, `too_long`, and
+    the types of the PydanticCustomErrors that a model raises itself.
     """
     details = error.errors(include_url=False)
     first, *others = [(_path(detail, body), detail) for detail in details]
@@ -67,6 +67,7 @@ def _path(detail: ErrorDetails, body: object) -> tuple[str | int, ...]:
     """Where in the body it is. pydantic's own path also names the members of unions, which nobody sent."""
     path: list[str | int] = []
     value: Any = body
+    step: Any
     for step in detail["loc"]:
         if (isinstance(value, dict) and step in value) or (isinstance(value, list) and step in range(len(value))):
             value = value[step]
@@ -86,6 +87,8 @@ def _say(param: str | None, detail: ErrorDetails, expected: str) -> InputError:
     subject = f"`{param}`" if param else "The body"
     if kind == "missing":
         return InputError("missing_field", f"The body has no field `{param}`.", param)
+    if kind == "extra_forbidden":
+        return InputError("unknown_field", f"The body has a field `{param}`, which nobody reads.", param)
     if kind in _BOUNDS:
         code, words = _BOUNDS[kind]
         context = {"value": _show(value), **detail.get("ctx", {})}

@@ -44,10 +44,11 @@ class TextTokenizer:
         rows = self._tokenize(texts, self.context_length)
         truncated = self._find_truncated(texts, rows)
         blank = (rows == self._blank_ids).all(axis=1)
+        tokens = self._lengths(rows)
         rows = np.where(rows < self._vocabulary_size, rows, self._unknown_id)
         return [
-            PreparedText(ids, truncated=bool(cut), blank=bool(empty))
-            for ids, cut, empty in zip(rows, truncated, blank, strict=True)
+            PreparedText(ids, truncated=bool(cut), blank=bool(empty), tokens=count)
+            for ids, cut, empty, count in zip(rows, truncated, blank, tokens, strict=True)
         ]
 
     def check_vocabulary(self, probe_texts: Sequence[str]) -> None:
@@ -66,6 +67,12 @@ class TextTokenizer:
             longer = self._tokenize([texts[index] for index in full.tolist()], self.context_length + 1)
             truncated[full] = self._count_tokens(longer) > self._count_tokens(rows[full])
         return truncated
+
+    def _lengths(self, rows: NDArray[np.int64]) -> list[int]:
+        """How many ids of each row stand before its padding; the padding's id may stand for a token of the text too."""
+        used = rows != self._padding_id
+        lengths: list[int] = np.where(used.any(axis=1), rows.shape[1] - used[:, ::-1].argmax(axis=1), 0).tolist()
+        return lengths
 
     def _count_tokens(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         counts: NDArray[np.int64] = (rows != self._padding_id).sum(axis=1)

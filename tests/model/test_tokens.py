@@ -46,6 +46,11 @@ def test_a_text_counts_as_truncated_only_if_a_token_is_lost(
     assert short.truncated is False
 
 
+def test_tokens_are_counted_without_padding_as_far_as_the_model_reads(tiny_encoder: SiglipEncoder) -> None:
+    texts = ["a photo of a cat", "", "one " * 62, "one " * 63, "one " * 500]
+    assert [text.tokens for text in tiny_encoder.prepare_texts(texts)] == [5, 0, 62, 63, 63]
+
+
 @pytest.mark.parametrize("text", ["", "   ", "\n\t", "!?!", "&quot;...&quot;"])
 def test_a_text_of_which_nothing_is_left_is_blank(tiny_encoder: SiglipEncoder, text: str) -> None:
     (prepared,) = tiny_encoder.prepare_texts([text])

@@ -11,6 +11,8 @@ from sidecar.http.validation_errors import explain
 
 
 class Text(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
     type: Literal["text"]
     text: str
 
@@ -102,6 +104,10 @@ CASES: list[tuple[Any, str, str, str | None]] = [
         "missing_field",
         "The body has no field `messages[0].content[0].url`.",
         "messages[0].content[0].url",
+    ),
+    (
+        {"one": {"type": "text", "text": "a", "txet": "b"}},
+        *("unknown_field", "The body has a field `one.txet`, which nobody reads.", "one.txet"),
     ),
     ({"one": 3}, "wrong_type", "`one` must be an object, not a number.", "one"),
     ({"odd": 2}, "even", "`odd`: 2 is even.", "odd"),

@@ -1,0 +1,79 @@
+"""What `/v1/embeddings` and `/v1/models` answer, in OpenAI's shapes."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from sidecar.batching.embedder import Embedded
+from sidecar.http.answers import Vector
+from sidecar.http.json_response import JsonResponse
+from sidecar.http.service import ServedModel
+
+
+class EmbeddingItem(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: Vector | str = Field(description="Numbers, or with `base64` their float32 bytes, little-endian.")
+
+
+class Usage(BaseModel):
+    """What was read: the tokens of texts that have a part in the vectors, and one for every view of a picture."""
+
+    model_config = ConfigDict(frozen=True)
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingList(BaseModel):
+    """Unit vectors in the order of the request."""
+
+    model_config = ConfigDict(frozen=True)
+
+    object: Literal["list"] = "list"
+    data: list[EmbeddingItem]
+    model: str
+    usage: Usage
+
+
+class ModelItem(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = Field(description="When this process started, in seconds since 1970.")
+    owned_by: Literal["sidecar"] = "sidecar"
+
+
+class ModelList(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    object: Literal["list"] = "list"
+    data: list[ModelItem]
+
+
+def answer_embeddings(embedded: Sequence[Embedded], model: ServedModel, *, as_base64: bool) -> JsonResponse:
+    """What OpenAI's shape has no place for is in headers: the fingerprint, and how many texts were cut."""
+    items = [
+        EmbeddingItem(index=index, embedding=_encode(one.vector) if as_base64 else one.vector)
+        for index, one in enumerate(embedded)
+    ]
+    tokens = sum(one.tokens for one in embedded)
+    usage = Usage(prompt_tokens=tokens, total_tokens=tokens)
+    headers = {
+        "X-Sidecar-Fingerprint": model.fingerprint,
+        "X-Sidecar-Truncated": str(sum(one.truncated for one in embedded)),
+    }
+    return JsonResponse(EmbeddingList(data=items, model=model.id, usage=usage), headers=headers)
+
+
+def _encode(vector: NDArray[np.float32]) -> str:
+    return base64.b64encode(vector.astype("<f4", copy=False).tobytes()).decode("ascii")
