@@ -16,8 +16,8 @@
         ├── SchemaError             not migrated, or pgvector missing or too old
         └── StatementRejected       Postgres refused a call such as sidecar.watch: message, hint, SQLSTATE
 
-Errors that matter to one part only stand there: `DecoderUnavailable` (pictures), `WriteSuppressed` (postgres),
-`NotReady` and `AccessDenied` (http), `SidecarMissing` (alembic), `ServiceUnavailable`, `AccessRefused` and
+Errors that matter to one part only stand there: `DecoderUnavailable` (pictures), `WriteSuppressed` and `SearchDenied`
+(postgres), `NotReady` and `AccessDenied` (http), `SidecarMissing` (alembic), `ServiceUnavailable`, `AccessRefused` and
 `PortUnavailable` (cli). They are SidecarErrors too.
 
 Foreign exceptions are translated once, at the edge that calls the foreign library, with `raise … from`.

@@ -5,6 +5,7 @@ begin
         where w.unwatched_at is null and w.expose <> '{}' and exists (select from pg_class c where c.oid = w.relation);
 end $$;
 drop function sidecar.search_exposed;
+drop function sidecar.unreadable_filter;
 drop function sidecar.search_exposed_statement;
 drop function sidecar.searchable_columns;
 drop function sidecar.shown_value;

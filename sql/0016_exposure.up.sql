@@ -309,6 +309,26 @@ begin
         sidecar.for_each_key(w.key_columns, null, 'n.k%1$s'));
 end $$;
 
+-- The first column of a filter whose type cannot read the value, and what it says of it. NULL: all can be read.
+create function sidecar.unreadable_filter(w sidecar.watches, filter jsonb, out column_name text, out complaint text)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    asked record;
+begin
+    for asked in select f.key, c.filter_type, array(select jsonb_array_elements_text(case jsonb_typeof(f.value) when 'array' then f.value
+                                                                                     else jsonb_build_array(f.value) end)) as wanted
+                 from jsonb_each(filter) f join sidecar.searchable_columns(w) c on c.name = f.key
+                 where c.filter_type is not null and jsonb_typeof(f.value) <> 'object' order by f.key collate "C" loop
+        begin
+            execute format('select $1::%s[]', asked.filter_type) using asked.wanted::text;
+        exception when data_exception then
+            column_name := asked.key;
+            complaint := sqlerrm;
+            return;
+        end;
+    end loop;
+end $$;
+
 -- The rows of a watch that are nearest to a vector, nearest first, with the columns that the watch exposes.
 --   relation, target  the watch; target may be left out where the table has one
 --   filter            column → value, or a list of values of which one fits; null is IS NULL. Key and exposed columns
@@ -351,7 +371,9 @@ begin
                           array_to_string(w.key_columns || exposed, ', '));
     end if;
     -- Not as settings of the function: a role that is no superuser could not restore it from a dump.
-    perform set_config(settings[1], 'strict_order', true), set_config(settings[2], least(greatest(2 * k, 40), 1000)::text, true),
+    -- relaxed_order, because the statement sorts what was found: measured with a filter that 1 of 200 rows meets, strict_order finds
+    -- 79 % of the nearest, this 94 %, and no iteration 3 %.
+    perform set_config(settings[1], 'relaxed_order', true), set_config(settings[2], least(greatest(2 * k, 100), 1000)::text, true),
             set_config(settings[3], greatest(20 * k, 20000)::text, true);
     return query execute sidecar.search_exposed_statement(w, wanted, filter, document)
         using query_vector, k, array(

@@ -2190,7 +2190,9 @@ begin
                           array_to_string(w.key_columns || exposed, ', '));
     end if;
     -- Not as settings of the function: a role that is no superuser could not restore it from a dump.
-    perform set_config(settings[1], 'strict_order', true), set_config(settings[2], least(greatest(2 * k, 40), 1000)::text, true),
+    -- relaxed_order, because the statement sorts what was found: measured with a filter that 1 of 200 rows meets, strict_order finds
+    -- 79 % of the nearest, this 94 %, and no iteration 3 %.
+    perform set_config(settings[1], 'relaxed_order', true), set_config(settings[2], least(greatest(2 * k, 100), 1000)::text, true),
             set_config(settings[3], greatest(20 * k, 20000)::text, true);
     return query execute sidecar.search_exposed_statement(w, wanted, filter, document)
         using query_vector, k, array(
@@ -2740,6 +2742,27 @@ CREATE FUNCTION sidecar.unreadable_columns(w sidecar.watches, role name) RETURNS
         where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (w.expose)
           and not has_column_privilege(r.oid, a.attrelid, a.attnum, 'select');
 $$;
+
+CREATE FUNCTION sidecar.unreadable_filter(w sidecar.watches, filter jsonb, OUT column_name text, OUT complaint text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    asked record;
+begin
+    for asked in select f.key, c.filter_type, array(select jsonb_array_elements_text(case jsonb_typeof(f.value) when 'array' then f.value
+                                                                                     else jsonb_build_array(f.value) end)) as wanted
+                 from jsonb_each(filter) f join sidecar.searchable_columns(w) c on c.name = f.key
+                 where c.filter_type is not null and jsonb_typeof(f.value) <> 'object' order by f.key collate "C" loop
+        begin
+            execute format('select $1::%s[]', asked.filter_type) using asked.wanted::text;
+        exception when data_exception then
+            column_name := asked.key;
+            complaint := sqlerrm;
+            return;
+        end;
+    end loop;
+end $_$;
 
 CREATE FUNCTION sidecar.unwatch(relation regclass, target text DEFAULT NULL::text, drop_target boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
@@ -3453,6 +3476,8 @@ REVOKE ALL ON FUNCTION sidecar.triggers_of(w sidecar.watches, OUT name name, OUT
 REVOKE ALL ON FUNCTION sidecar.uninstall(force boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.unreadable_columns(w sidecar.watches, role name) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.unreadable_filter(w sidecar.watches, filter jsonb, OUT column_name text, OUT complaint text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.unwatch(relation regclass, target text, drop_target boolean) FROM PUBLIC;
 

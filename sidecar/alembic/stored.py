@@ -10,8 +10,10 @@ from sidecar.alembic.watch import Watch
 
 _IS_MIGRATED = text("select to_regclass('sidecar.watches') is not null")
 
+# An older schema has no column `expose`.
 _WATCHES = text("""
-    select rn.nspname, r.relname, w.source, w.target, w.kind, cn.nspname, c.relname, w.dimensions, w.model, w.index_kind
+    select rn.nspname, r.relname, w.source, w.target, w.kind, cn.nspname, c.relname, w.dimensions, w.model,
+           w.index_kind, array(select jsonb_array_elements_text(to_jsonb(w) -> 'expose'))
     from sidecar.watches w
     join pg_class r on r.oid = w.relation join pg_namespace rn on rn.oid = r.relnamespace
     left join pg_class c on c.oid = w.companion left join pg_namespace cn on cn.oid = c.relnamespace
@@ -77,10 +79,10 @@ def load_watches(connection: Connection) -> list[StoredWatch]:
     quote = connection.dialect.identifier_preparer.quote
     stored = []
     for row in connection.execute(_WATCHES):
-        schema, relation, source, target, kind, companion_schema, companion, dimensions, model, index = row
+        schema, relation, source, target, kind, companion_schema, companion, dimensions, model, index, expose = row
         name = None
         if companion is not None:
             name = quote(companion) if companion_schema == schema else f"{quote(companion_schema)}.{quote(companion)}"
-        watch = Watch(relation, tuple(source), target, kind, name, dimensions, model, index, schema)
+        watch = Watch(relation, tuple(source), target, kind, name, dimensions, model, index, schema, tuple(expose))
         stored.append(StoredWatch(watch, None if companion is None else (companion_schema, companion)))
     return stored

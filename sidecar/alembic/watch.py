@@ -10,6 +10,7 @@ from alembic.util import CommandError
 from sqlalchemy import Table
 
 INFO_KEY = "sidecar"
+_OPTIONAL = ("kind", "companion", "dimensions", "model", "index")
 
 
 class WatchOptions(TypedDict, total=False):
@@ -22,6 +23,7 @@ class WatchOptions(TypedDict, total=False):
     model: str | None
     index: str
     schema: str | None
+    expose: str | Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Watch:
     model: str | None = None
     index: str = "halfvec"
     schema: str | None = None
+    expose: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, relation: str, source: str | Sequence[str], options: WatchOptions) -> Watch:
@@ -51,17 +54,20 @@ class Watch:
         if unknown := sorted(options.keys() - known):
             raise CommandError(f"the watch on {relation!r} has unknown options {unknown}; known are {sorted(known)}")
         given: dict[str, Any] = {name: value for name, value in options.items() if (name, value) != ("target", None)}
+        if "expose" in given:
+            given["expose"] = (given["expose"],) if isinstance(given["expose"], str) else tuple(given["expose"])
         return replace(cls(relation, columns, f"{columns[0]}_embedding"), **given)
 
     @property
     def call(self) -> dict[str, Any]:
         """The arguments of sidecar.watch after the relation, without those that are at their defaults."""
-        optional = {name: getattr(self, name) for name in ("kind", "companion", "dimensions", "model", "index")}
+        optional = {name: getattr(self, name) for name in _OPTIONAL}
         defaults = {field.name: field.default for field in fields(self)}
         return {
             "source": list(self.source),
             "target": self.target,
             **{name: value for name, value in optional.items() if value != defaults[name]},
+            **({"expose": list(self.expose)} if self.expose else {}),
         }
 
 

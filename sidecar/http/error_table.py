@@ -7,26 +7,35 @@ from http import HTTPStatus
 
 from sidecar.batching.scorer_loading import RerankModelFailed
 from sidecar.errors import (
+    Contention,
     DatabaseError,
+    DatabaseUnavailable,
     DeviceError,
     InputError,
     ModelError,
     Overloaded,
     SidecarError,
+    WatchChanged,
 )
 from sidecar.http.access import AccessDenied
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.service import NotReady
 from sidecar.pictures.pool import DecoderUnavailable
+from sidecar.postgres.similarity import SearchDenied
 from sidecar.redaction import redact
 
-_DEVICE_RETRY_S = 1.0
+_RETRY_S = 1.0
 
 # The caller's errors, by code; 422 where nothing else is said.
 _STATUS_OF_INPUT_ERROR = {
     "invalid_json": 400,
     "invalid_multipart": 400,
+    "column_not_exposed": 403,
     "model_not_found": 404,
+    "no_database": 404,
+    "unknown_watch": 404,
+    "column_gone": 409,
+    "other_model": 409,
     "rerank_disabled": 404,
     "body_too_large": 413,
     "too_many_bytes": 413,
@@ -41,6 +50,8 @@ _STATUS_OF_ERROR: tuple[tuple[type[SidecarError], int, str], ...] = (
     (DecoderUnavailable, 503, "decoder_unavailable"),
     (ModelError, 503, "model_failed"),
     (RerankModelFailed, 503, "rerank_model_failed"),
+    (SearchDenied, 503, "search_denied"),
+    (WatchChanged, 503, "watch_changed"),
     (DatabaseError, 503, "database_unavailable"),
     (SidecarError, 500, "internal_error"),
 )
@@ -71,8 +82,8 @@ def respond_to(error: SidecarError) -> JsonResponse:
         return error_response(503, error.code, error.message, retry_after_s=error.retry_after_s)
     status, code = next((status, code) for kind, status, code in _STATUS_OF_ERROR if isinstance(error, kind))
     retry_after_s = error.retry_after_s if isinstance(error, Overloaded | RerankModelFailed) else None
-    if isinstance(error, DeviceError | DecoderUnavailable):
-        retry_after_s = _DEVICE_RETRY_S
+    if isinstance(error, DeviceError | DecoderUnavailable | DatabaseUnavailable | Contention):
+        retry_after_s = _RETRY_S
     return error_response(status, code, str(error), retry_after_s=retry_after_s)
 
 

@@ -87,6 +87,19 @@ cross join lateral (
 ) p
 group by r.role
 
+-- name: exposed_columns
+-- Columns that searches over REST are to show, and cannot: gone, or not readable by the role that the sidecar runs as.
+select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
+       format('exposed columns are not there: %s', (select string_agg(quote_ident(e), ', ') from unnest(w.expose) e where e <> all (sidecar.exposed_columns(w)))) as what,
+       'searches over REST do not show them' as why, sidecar.watch_statement(w) || ';' as remedy, 'psql' as run_in
+from sidecar.watches w
+where w.unwatched_at is null and sidecar.structure_fault(w) is null and sidecar.exposed_columns(w) <> w.expose
+union all
+select 'warning', r.role::text, format('%I may not select %s of %s', r.role, d.columns, w.relation), 'searches over REST that show them fail',
+       format('grant select (%s) on %s to %I;', d.columns, w.relation, r.role), 'psql'
+from sidecar.serving_roles() r(role) cross join sidecar.watches w cross join lateral sidecar.unreadable_columns(w, r.role) d(columns)
+where w.unwatched_at is null and d.columns is not null and sidecar.structure_fault(w) is null
+
 -- name: index
 -- Wanted, due, and not there (without a vector it is not due); or left invalid by a build that was interrupted.
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,

@@ -1,0 +1,32 @@
+"""Orders what a search has found by a cross-encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sidecar.batching.pair_score import sigmoid
+from sidecar.batching.reranker import Reranker
+from sidecar.postgres.similarity import NearestRow
+
+
+class RankedRow(NamedTuple):
+    """`score` is from 0 to 1; None: the row was not ranked again."""
+
+    row: NearestRow
+    score: float | None
+
+
+async def rank_again(reranker: Reranker, text: str, rows: Sequence[NearestRow]) -> list[RankedRow]:
+    """Best first. Equal scores keep the order of the vectors; rows without a text have no score and come last.
+
+    Raises InputError, Overloaded, DeviceError, and what loading the model raises.
+    """
+    with_text = [row for row in rows if (row.document or "").strip()]
+    without = [RankedRow(row, None) for row in rows if not (row.document or "").strip()]
+    if not with_text:
+        return without
+    raw = await reranker.score(text, [row.document or "" for row in with_text])
+    scores = sigmoid(raw).tolist()
+    best = sorted(range(len(raw)), key=lambda index: -raw[index])
+    return [RankedRow(with_text[index], scores[index]) for index in best] + without

@@ -1,0 +1,165 @@
+"""The rows of a watch that are nearest to a vector, with the columns that the watch exposes: what POST /search asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import asyncpg
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from sidecar.errors import DatabaseError, InputError, StatementRejected, WatchChanged
+from sidecar.postgres.database import Database
+from sidecar.postgres.statement_file import read_statements
+
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+MAX_DOCUMENT_CHARS = 20_000  # of a row that is ranked again: more than any such model reads
+
+_INVALID_NAME = "22023"
+_DATA_EXCEPTION = "22"
+_NOT_PERMITTED = "42501"
+_GONE = {"42704", "42601"}  # not watched any longer; a companion that was dropped prints as its number
+
+
+class SearchDenied(DatabaseError):
+    """The sidecar's role may not read what a search needs, or a policy would hide rows from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchedWatch:
+    """A watch as a search sees it. `fingerprint` names the space of its vectors; None: there are none yet.
+
+    `exposed` columns are there, `gone` ones are exposed but are not. `comparable` columns can be filtered by.
+    """
+
+    watch_id: int
+    relation: int  # its OID
+    table_name: str  # schema-qualified and quoted
+    target: str
+    kind: str
+    dimensions: int
+    fingerprint: str | None
+    model: str | None
+    source: tuple[str, ...]
+    key_columns: tuple[str, ...]
+    exposed: tuple[str, ...]
+    gone: tuple[str, ...]
+    comparable: frozenset[str]
+    paused: bool
+    broken: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NearestQuery:
+    """`vector` is (dimensions,) float32. `filter`: column → JSON value, or list of values of which one fits.
+
+    `document` are columns whose text is wanted, joined with a space.
+    """
+
+    vector: NDArray[np.float32]
+    k: int
+    filter: Mapping[str, object]
+    columns: Sequence[str]
+    document: Sequence[str] = ()
+
+
+class NearestRow(NamedTuple):
+    """`key` and `shown` are JSON objects, column → value. `distance` is the cosine distance, 0 to 2."""
+
+    key: str
+    distance: float
+    shown: str
+    document: str | None
+
+
+async def find_watches(database: Database, table: str) -> list[SearchedWatch]:
+    """Of the tables with this name, as SQL reads it, with or without a schema. Raises DatabaseError."""
+    try:
+        async with database.connection() as connection:
+            records = await connection.fetch(_statement("searched_watches"), table)
+    except StatementRejected as error:
+        if error.sqlstate == _INVALID_NAME:
+            return []
+        raise
+    return [_watch(record) for record in records]
+
+
+async def find_nearest(
+    database: Database, watch: SearchedWatch, query: NearestQuery, timeout_s: float
+) -> list[NearestRow]:
+    """Nearest first, at most `query.k`. Ends on the server, too, when it is cancelled, or after `timeout_s`.
+
+    Raises InputError for a filter's value that its column's type cannot read (`invalid_filter_value`), or where the
+    columns are too much (`answer_too_large`); SearchDenied, WatchChanged or another DatabaseError.
+    """
+    try:
+        records = await _fetch(database, watch, query, timeout_s)
+    except StatementRejected as error:
+        if error.sqlstate.startswith(_DATA_EXCEPTION):
+            await _check_filter(database, watch, query.filter)
+        if error.sqlstate == _NOT_PERMITTED:
+            message = f"{watch.table_name} cannot be searched: {error.message}. `sidecar doctor` says what is missing."
+            raise SearchDenied(message) from error
+        if error.sqlstate in _GONE:
+            raise WatchChanged(f"{watch.table_name}.{watch.target} is not what it was: {error.message}") from error
+        raise
+    if any(record["shown"] is None for record in records):
+        message = f"The columns of {len(records)} rows are more than {MAX_ANSWER_BYTES} bytes: ask for fewer of either."
+        raise InputError("answer_too_large", message, "columns")
+    return [NearestRow(*record) for record in records]
+
+
+async def _fetch(
+    database: Database, watch: SearchedWatch, query: NearestQuery, timeout_s: float
+) -> list[asyncpg.Record]:
+    async with database.connection() as connection, connection.transaction():
+        await connection.execute(_statement("limit_search"), str(max(int(timeout_s * 1000), 1)))
+        return await connection.fetch(
+            _statement("nearest_rows"),
+            watch.relation,
+            query.vector.tolist(),
+            watch.target,
+            query.k,
+            orjson.dumps(query.filter).decode(),
+            list(query.columns),
+            list(query.document),
+            MAX_DOCUMENT_CHARS,
+            MAX_ANSWER_BYTES,
+        )
+
+
+async def _check_filter(database: Database, watch: SearchedWatch, columns: Mapping[str, object]) -> None:
+    """Raises InputError for the first value that its column's type cannot read."""
+    filter_json = orjson.dumps(columns).decode()
+    async with database.connection() as connection:
+        found = await connection.fetchrow(_statement("unreadable_filter"), watch.watch_id, filter_json)
+    if found is not None and found["column_name"] is not None:
+        param = f"filter.{found['column_name']}"
+        raise InputError("invalid_filter_value", f"`{param}`: {found['complaint']}", param)
+
+
+def _statement(name: str) -> str:
+    return read_statements("similarity.sql")[name]
+
+
+def _watch(record: asyncpg.Record) -> SearchedWatch:
+    return SearchedWatch(
+        watch_id=record["watch_id"],
+        relation=record["relation"],
+        table_name=record["table_name"],
+        target=record["target"],
+        kind=record["kind"],
+        dimensions=record["dimensions"],
+        fingerprint=record["fingerprint"],
+        model=record["model"],
+        source=tuple(record["source"]),
+        key_columns=tuple(record["key_columns"]),
+        exposed=tuple(record["exposed"]),
+        gone=tuple(name for name in record["expose"] if name not in record["exposed"]),
+        comparable=frozenset(record["comparable"]),
+        paused=record["paused"],
+        broken=record["broken"],
+    )

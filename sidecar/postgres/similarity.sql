@@ -1,0 +1,32 @@
+-- What POST /search asks. Read-only; no lock but that of a reader.
+
+-- name: searched_watches
+-- Active watches of the tables with this name, as SQL reads it: schema.table, or table in whatever schema. The watches of one
+-- table, by the primary key of pg_class; sidecar.watches is small. Tables that nobody watches are as if they were not there.
+select w.id as watch_id, w.relation::oid::bigint as relation, format('%I.%I', n.nspname, c.relname) as table_name, w.target, w.kind,
+       w.dimensions, w.fingerprint, coalesce(w.encoder, w.model) as model, w.source, w.key_columns,
+       sidecar.exposed_columns(w) as exposed, w.expose, w.paused,
+       coalesce(w.broken, (select string_agg(distinct b.message, '; ') from sidecar.breakages b where b.watch_id = w.id)) as broken,
+       array(select s.name from sidecar.searchable_columns(w) s where s.filter_type is not null) as comparable
+from parse_ident($1) as named(parts)
+join pg_class c on c.relname = parts[cardinality(parts)]
+join pg_namespace n on n.oid = c.relnamespace and (cardinality(parts) = 1 or (cardinality(parts) = 2 and n.nspname = parts[1]))
+join sidecar.watches w on w.relation = c.oid
+where w.unwatched_at is null
+order by w.id
+
+-- name: limit_search
+-- $1 milliseconds. A search waits for locks as long as for anything else.
+select set_config('transaction_read_only', 'on', true), set_config('statement_timeout', $1, true), set_config('lock_timeout', $1, true)
+
+-- name: nearest_rows
+-- The HNSW index, where there is one and it serves. $1 relation, $2 vector, $3 target, $4 k, $5 filter, $6 columns, $7 document,
+-- $8 characters of a document, $9 bytes of the columns and documents of all rows: what is beyond comes as NULL.
+select f.key::text as key, f.distance, case when f.bytes <= $9::bigint then f.shown end as shown, left(f.document_text, $8::integer) as document
+from (select s.key, s.distance, s.shown::text as shown, s.document_text,
+             sum(octet_length(s.shown::text) + coalesce(octet_length(s.document_text), 0)) over (rows unbounded preceding) as bytes
+      from sidecar.search_exposed($1::oid::regclass, $2::real[], $3::text, $4::integer, $5::jsonb, $6::text[], $7::text[]) s) f
+
+-- name: unreadable_filter
+-- $1 the number of a watch, $2 the filter.
+select u.column_name, u.complaint from sidecar.watches w cross join lateral sidecar.unreadable_filter(w, $2::jsonb) u where w.id = $1

@@ -1,0 +1,199 @@
+"""`sidecar.watch(…, expose => …)`: what a watch shows to searches, and who gets to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from sidecar.postgres.migrations import migrate
+from tests.integration.sql.queue import finish_backfill, take_keys
+from tests.integration.sql.session import Connection, refused, run, value, warnings_of
+
+TABLE = """
+    create type colour as enum ('red', 'blue');
+    create domain photo as bytea;
+    create table items (id bigint primary key, title text, price numeric, hue colour, raw bytea, photo photo,
+                        scans bytea[], other vector(3));
+"""
+WATCH = "select sidecar.watch('items', 'title', target => 'e', dimensions => 3{0})"
+EXPOSE = "select expose from sidecar.watches where target = 'e'"
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[Connection]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        run(connection, TABLE)
+        yield connection
+
+
+def watch(db: Connection, arguments: str = "") -> int:
+    return int(value(db, WATCH.format(f", {arguments}" if arguments else "")))
+
+
+def test_a_watch_exposes_nothing_unless_told(db: Connection) -> None:
+    watch(db)
+    assert value(db, EXPOSE) == []
+    watch(db, "expose => null")
+    assert value(db, EXPOSE) == []
+
+
+def test_it_exposes_columns_in_their_order_also_for_several_sources(db: Connection) -> None:
+    watch(db, "expose => array['price', 'hue', 'title']")
+    assert value(db, EXPOSE) == ["price", "hue", "title"]
+    run(db, "select sidecar.watch('items', array['title'], target => 'f', dimensions => 3, expose => array['hue'])")
+    assert value(db, "select expose from sidecar.watches where target = 'f'") == ["hue"]
+
+
+def test_the_same_call_again_changes_nothing_and_another_needs_replace(db: Connection) -> None:
+    watch_id = watch(db, "expose => array['price']")
+    finish_backfill(db, watch_id)
+    before = run(db, "select w, w.xmin::text from sidecar.watches w")
+    assert watch(db, "expose => array['price']") == watch_id
+    assert run(db, "select w, w.xmin::text from sidecar.watches w") == before
+    for other in ("", "expose => array['price', 'hue']", "expose => '{}'"):
+        with refused(db, "42710", r"is watched already, with .*, expose \{price\}", "replace => true"):
+            watch(db, other)
+
+
+def test_another_list_takes_effect_without_a_new_backfill(db: Connection) -> None:
+    watch_id = watch(db, "expose => array['price']")
+    finish_backfill(db, watch_id)
+    generation = value(db, "select truncated_gen from sidecar.watches")
+    assert watch(db, "expose => array['hue'], replace => true") == watch_id
+    assert value(db, EXPOSE) == ["hue"]
+    assert value(db, "select truncated_gen from sidecar.watches") == generation
+    assert value(db, "select bool_and(finished_at is not null) from sidecar.scans")
+
+
+@pytest.mark.parametrize(
+    ("columns", "sqlstate", "message"),
+    [
+        ("array['nope']", "42703", "no column 'nope'"),
+        ("array['ctid']", "42703", "no column 'ctid'"),
+        ("array[null]::text[]", "42703", "no column NULL"),
+        ("array['price', 'price']", "42701", "'price' is exposed twice"),
+        ("array['raw']", "42804", "type bytea, which a search does not show"),
+        ("array['photo']", "42804", "type public.photo, which"),
+        ("array['scans']", "42804", r"type bytea\[\], which"),
+        ("array['other']", "42804", r"vector\(3\), which"),
+        ("array[['price', 'hue']]", "0A000", "multidimensional"),
+    ],
+)
+def test_columns_that_cannot_be_shown_are_refused(db: Connection, columns: str, sqlstate: str, message: str) -> None:
+    with refused(db, sqlstate, message, ""):
+        watch(db, f"expose => {columns}")
+    assert value(db, "select count(*) from sidecar.watches") == 0
+
+
+def test_a_column_that_was_dropped_is_shown_no_more_and_holds_nothing_up(db: Connection) -> None:
+    watch_id = watch(db, "expose => array['price', 'hue']")
+    run(db, "alter table items drop column price")
+    run(db, "insert into items (id, title) values (1, 'a')")
+    assert take_keys(db, watch_id) == [1]
+    assert value(db, "select sidecar.exposed_columns(w) from sidecar.watches w") == ["hue"]
+    assert not value(db, "select state like 'broken%' from sidecar.status")
+    assert value(db, "select sidecar.watch_statement(w) from sidecar.watches w").endswith("expose => array['hue'])")
+    watch(db, "expose => array['hue']")  # what is left, without replace
+    assert value(db, EXPOSE) == ["hue"]
+
+
+def test_a_column_that_was_renamed_has_to_be_exposed_by_its_new_name(db: Connection) -> None:
+    watch(db, "expose => array['price']")
+    run(db, "alter table items rename price to cost")
+    assert value(db, "select sidecar.exposed_columns(w) from sidecar.watches w") == []
+    watch(db, "expose => array['cost'], replace => true")
+    assert value(db, "select sidecar.exposed_columns(w) from sidecar.watches w") == ["cost"]
+
+
+def test_watching_again_exposes_what_the_new_call_says(db: Connection) -> None:
+    watch(db, "expose => array['price']")
+    run(db, "select sidecar.unwatch('items', 'e')")
+    watch(db, "expose => array['hue']")
+    assert value(db, EXPOSE) == ["hue"]
+    run(db, "select sidecar.unwatch('items', 'e')")
+    watch(db)
+    assert value(db, EXPOSE) == []
+
+
+def test_workers_may_read_what_is_exposed_and_no_longer_when_it_is_not(db: Connection) -> None:
+    worker = f"worker_{db.info.dbname}"
+    run(db, f"create role {worker}; select sidecar.grant_worker('{worker}')")
+
+    def readable() -> list[str]:
+        query = (
+            "select attname from pg_attribute where attrelid = 'items'::regclass and attnum > 0 and not attisdropped"
+            " and has_column_privilege(%s, attrelid, attnum, 'select') order by attnum"
+        )
+        return [name for (name,) in run(db, query, worker)]
+
+    try:
+        watch(db, "expose => array['price', 'hue']")
+        assert readable() == ["id", "title", "price", "hue", "e"]
+        watch(db, "expose => array['hue'], replace => true")
+        assert readable() == ["id", "title", "hue", "e"]
+        run(db, f"revoke select (hue) on items from {worker}")
+        watch(db, "expose => array['hue']")  # the same call mends it
+        assert readable() == ["id", "title", "hue", "e"]
+        run(db, "select sidecar.unwatch('items', 'e')")
+        assert readable() == []
+    finally:
+        run(db, "select sidecar.unwatch(relation, target) from sidecar.watches where unwatched_at is null")
+        run(db, f"drop owned by {worker}; drop role {worker}")
+
+
+def test_who_may_not_grant_is_told_what_the_owner_has_to_run(db: Connection) -> None:
+    worker, deployer = (f"{role}_{db.info.dbname}" for role in ("worker", "deployer"))
+    run(db, f"create role {worker}; create role {deployer}; select sidecar.grant_worker('{worker}')")
+    watch(db)
+    try:
+        run(db, "update sidecar.watches set expose = '{price}'")
+        run(db, f"grant usage on schema sidecar to {deployer}; grant all on all tables in schema sidecar to {deployer}")
+        run(db, f"grant execute on all routines in schema sidecar to {deployer}; set role {deployer}")
+        with warnings_of(db) as warnings:
+            run(db, "select sidecar.grant_table(w) from sidecar.watches w")
+        assert any(
+            "searches of public.items cannot show price yet" in said
+            and f"run: grant select (price) on public.items to {worker}" in said
+            for said in warnings
+        ), warnings
+    finally:
+        run(db, "reset role; select sidecar.unwatch('items', 'e')")
+        run(db, "".join(f"drop owned by {name} cascade; drop role {name};" for name in (worker, deployer)))
+
+
+def test_rights_to_call_watch_outlive_the_migration_and_the_way_back(
+    plain_database_url: str,
+) -> None:
+    migrate(plain_database_url, "0015")
+    caller = "caller_of_watch"
+    with psycopg.connect(plain_database_url, autocommit=True) as db:
+        run(db, f"create role {caller}")
+        old = "sidecar.watch(regclass, text, text, text, text, integer, text, text, boolean)"
+        new = old.replace("boolean)", "boolean, text[])")
+        try:
+            run(db, f"grant execute on function {old} to {caller}")
+            migrate(plain_database_url)
+            assert value(db, "select has_function_privilege(%s, %s, 'execute')", caller, new)
+            assert not value(db, "select has_function_privilege('public', %s, 'execute')", new)
+            migrate(plain_database_url, "0015")
+            assert value(db, "select has_function_privilege(%s, %s, 'execute')", caller, old)
+        finally:
+            run(db, f"drop owned by {caller} cascade; drop role {caller}")
+
+
+def test_the_way_down_takes_back_what_workers_could_read_and_keeps_the_watch(db: Connection, database_url: str) -> None:
+    worker = f"worker_{db.info.dbname}"
+    run(db, f"create role {worker}; select sidecar.grant_worker('{worker}')")
+    readable = "select has_column_privilege(%s, 'items', %s, 'select')"
+    try:
+        watch_id = watch(db, "expose => array['price']")
+        migrate(database_url, "0015")
+        assert not value(db, readable, worker, "price")
+        assert value(db, readable, worker, "title")
+        run(db, "insert into items (id, title) values (1, 'a')")
+        assert take_keys(db, watch_id) == [1]
+    finally:
+        run(db, "select sidecar.unwatch(relation, target) from sidecar.watches where unwatched_at is null")
+        run(db, f"drop owned by {worker}; drop role {worker}")

@@ -1,0 +1,143 @@
+"""`POST /search`: rows by their nearness to a text, a picture or a vector, as far as the watch shows them."""
+
+from __future__ import annotations
+
+import httpx
+import numpy as np
+import pytest
+
+from sidecar.http.search_body import SearchAnswer
+from tests.encoders import HashEncoder
+from tests.integration.ingest.watched_table import user
+from tests.integration.search.shop import TITLES, keys, make_encoder, search, searching
+from tests.integration.sql.session import Connection, run, value
+
+
+async def test_the_answer_has_keys_distances_and_exposed_columns_nearest_first(
+    client: httpx.AsyncClient, encoder: HashEncoder
+) -> None:
+    answer = await search(client, text="green mug", k=3)
+    SearchAnswer.model_validate(answer)
+    query = encoder.vector_of("green mug")
+    expected = sorted((1 - float(encoder.vector_of(title) @ query), index) for index, title in enumerate(TITLES, 1))[:3]
+    assert keys(answer) == [index for _, index in expected]
+    assert [r["distance"] for r in answer["results"]] == pytest.approx([distance for distance, _ in expected], abs=1e-6)
+    first = answer["results"][0]
+    assert first["key"] == {"id": 2}
+    assert first["columns"] == {"title": "green mug", "price": 4.5, "tenant": 7}
+    assert first["match_probability"] is None
+    assert first["rerank_score"] is None
+    assert answer["watch"] == {"table": "public.products", "target": "e", "kind": "text"}
+    assert (answer["model"], answer["fingerprint"]) == (encoder.model_id, encoder.fingerprint)
+    assert (answer["match_probability_calibrated"], answer["rerank_model"], answer["warnings"]) == (None, None, [])
+    assert answer["took_ms"] > 0
+
+
+async def test_numbers_keep_all_their_digits(client: httpx.AsyncClient, db: Connection) -> None:
+    run(db, "update products set price = 12345678901234567890.1200 where id = 2")
+    response = await client.post("/search", json={"table": "products", "text": "green mug", "k": 1})
+    assert '"price":12345678901234567890.1200' in response.text.replace(" ", "")
+
+
+async def test_columns_may_be_fewer_or_none_and_key_columns_may_be_asked_for(client: httpx.AsyncClient) -> None:
+    for columns, expected in ((["price"], {"price": 4.5}), ([], {}), (["tenant", "id"], {"tenant": 7, "id": 2})):
+        answer = await search(client, text="green mug", k=1, columns=columns)
+        assert answer["results"][0]["columns"] == expected
+        assert list(answer["results"][0]["columns"]) == columns
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ({"tenant": 7}, {1, 2, 6}),
+        ({"tenant": "7"}, {1, 2, 6}),
+        ({"tenant": [7, 8]}, {1, 2, 3, 4, 6}),
+        ({"tenant": []}, set()),
+        ({"tenant": None}, {5}),
+        ({"tenant": 7, "price": 12}, {6}),
+        ({"price": [1000, 12.0, "99.9"]}, {1, 4, 5, 6}),
+        ({"title": "tin robot"}, {6}),
+        ({"id": [1, 5]}, {1, 5}),
+        ({}, {1, 2, 3, 4, 5, 6}),
+    ],
+)
+async def test_filters_compare_key_and_exposed_columns(
+    client: httpx.AsyncClient, condition: dict[str, object], expected: set[int]
+) -> None:
+    answer = await search(client, text="red bicycle", filter=condition)
+    assert set(keys(answer)) == expected
+    distances = [result["distance"] for result in answer["results"]]
+    assert distances == sorted(distances)
+
+
+async def test_a_vector_searches_at_whatever_length_it_has(client: httpx.AsyncClient, encoder: HashEncoder) -> None:
+    by_text = await search(client, text="tin robot")
+    vector = (encoder.vector_of("tin robot").astype(np.float64) * 1e-3).tolist()
+    by_vector = await search(client, vector=vector)
+    assert keys(by_vector) == keys(by_text)
+    assert keys(by_text)[0] == 6
+
+
+async def test_a_long_text_is_said_to_be_cut(client: httpx.AsyncClient) -> None:
+    assert (await search(client, text="word " * 100))["truncated"] is True
+    assert (await search(client, text="word"))["truncated"] is False
+
+
+async def test_names_are_read_as_in_sql(client: httpx.AsyncClient, db: Connection, encoder: HashEncoder) -> None:
+    for name in ("public.products", "PRODUCTS", '"public"."products"'):
+        assert keys(await search(client, table=name, text="tin robot", k=1)) == [6]
+    run(db, 'create schema "Odd"; alter table products set schema "Odd"; alter table "Odd".products rename to "a ""b"')
+    assert keys(await search(client, table='"Odd"."a ""b"', text="tin robot", k=1)) == [6]
+    assert keys(await search(client, table='"a ""b"', target="e", text="tin robot", k=1)) == [6]
+
+
+async def test_ties_come_in_the_order_of_the_key(client: httpx.AsyncClient, db: Connection) -> None:
+    run(db, "set sidecar.writer = 'on'; update products set e = (select e from products where id = 1)")
+    assert keys(await search(client, text="red bicycle")) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_what_the_watch_exposes_from_now_on_is_shown_from_now_on(
+    client: httpx.AsyncClient, db: Connection
+) -> None:
+    watch = "select sidecar.watch('products', 'title', target => 'e', dimensions => 16, expose => array['secret'], {})"
+    run(db, watch.format("replace => true"))
+    answer = await search(client, text="green mug", k=1, filter={"secret": "s2"})
+    assert answer["results"][0]["columns"] == {"secret": "s2"}
+
+
+async def test_a_paused_or_broken_watch_is_searched_and_said_to_be(client: httpx.AsyncClient, db: Connection) -> None:
+    run(db, "select sidecar.pause('products')")
+    answer = await search(client, text="green mug", k=1)
+    assert keys(answer) == [2]
+    assert [said[:20] for said in answer["warnings"]] == ["The watch is paused:"]
+    run(db, "select sidecar.resume(); update sidecar.watches set broken = 'its triggers are gone'")
+    (said,) = (await search(client, text="green mug", k=1))["warnings"]
+    assert "broken" in said
+    assert "its triggers are gone" in said
+
+
+async def test_exposed_columns_that_are_gone_are_left_out_and_named(client: httpx.AsyncClient, db: Connection) -> None:
+    run(db, "alter table products drop column price; alter table products rename tenant to owner")
+    answer = await search(client, text="green mug", k=1)
+    assert answer["results"][0]["columns"] == {"title": "green mug"}
+    assert answer["warnings"] == ["Exposed columns that are not there any longer: price, tenant."]
+
+
+async def test_a_watch_without_vectors_finds_nothing_and_says_so(client: httpx.AsyncClient, db: Connection) -> None:
+    run(db, "update sidecar.watches set fingerprint = null")
+    answer = await search(client, text="green mug")
+    assert (answer["results"], answer["warnings"]) == ([], ["The watch holds no vectors yet."])
+
+
+async def test_rows_that_fill_in_are_found_by_a_live_sidecar(database_url: str, db: Connection) -> None:
+    run(db, "create table notes (id uuid primary key default gen_random_uuid(), body text, tenant int)")
+    run(db, "select sidecar.watch('notes', 'body', dimensions => 16, expose => array['body', 'tenant'])")
+    async with searching(database_url, make_encoder(), ingest=True) as client, user(database_url) as writer:
+        await writer.execute("insert into notes (body, tenant) values ('a cat', 1), ('a ship', 2), ('a cat', 2)")
+        for (key,) in run(db, "select jsonb_build_object('id', id)::text from notes"):
+            await writer.execute("call sidecar.wait_embedded('notes', %s::jsonb, timeout_ms => 20000)", (key,))
+        answer = await search(client, table="notes", text="a cat", k=2)
+        assert [result["columns"]["body"] for result in answer["results"]] == ["a cat", "a cat"]
+        (found,) = (await search(client, table="notes", text="a cat", k=1, filter={"tenant": 2}))["results"]
+        assert found["key"] == {"id": str(value(db, "select id from notes where body = 'a cat' and tenant = 2"))}
+        assert found["distance"] == pytest.approx(0, abs=1e-6)
