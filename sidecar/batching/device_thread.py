@@ -13,7 +13,7 @@ from sidecar.batching.encoder import Encoder
 from sidecar.batching.gathering import Gathering
 from sidecar.batching.lane_queues import BatchSettings, LaneQueues
 from sidecar.batching.micro_batch import MicroBatch, Outcome
-from sidecar.batching.size_limits import SizeLimits
+from sidecar.batching.size_limits import SizeLimits, Tries
 from sidecar.errors import DeviceError
 
 
@@ -114,16 +114,12 @@ class DeviceThread:
             return None
 
     def _encode(self, batch: MicroBatch) -> Done:
-        did_not_fit: list[int] = []
+        tries = Tries()
         began_s = time.monotonic()
-        outcomes, encoded_units = batch.encode(self._encoder, did_not_fit.append)
+        outcomes, encoded_units = batch.encode(self._encoder, tries)
         ended_s = time.monotonic()
-        for units in did_not_fit:
-            self._limits.ran_out(batch.kind, units, ended_s)
-        done = Done(batch, outcomes, encoded_units, len(did_not_fit), began_s, ended_s)
-        if not did_not_fit and done.error is None:
-            self._limits.fitted(batch.kind, encoded_units, ended_s)
-        return done
+        self._limits.learn(batch.kind, tries, ended_s)
+        return Done(batch, outcomes, encoded_units, len(tries.failed), began_s, ended_s)
 
     def _settle(self, done: Done) -> None:
         """At once: by the time the callers hear of it, the next micro-batch has been taken."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from sidecar.batching.encoder import Encoder
 from sidecar.batching.job import Job, Kind
 from sidecar.batching.lane import Lane
+from sidecar.batching.size_limits import Tries
 from sidecar.batching.work import Unit
 from sidecar.errors import DeviceError, DeviceOutOfMemory
 
 Rows: TypeAlias = NDArray[np.float32]
-OnOutOfMemory: TypeAlias = Callable[[int], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +65,16 @@ class MicroBatch:
         lanes = {lane for lane, _ in self.waited}
         return [lane for lane in Lane if lane in lanes]
 
-    def encode(self, encoder: Encoder, on_out_of_memory: OnOutOfMemory) -> tuple[list[Outcome], int]:
+    def encode(self, encoder: Encoder, tries: Tries) -> tuple[list[Outcome], int]:
         """An outcome for each part, its rows or what went wrong, and how many different units there were.
 
         Units that are the same are encoded once. What does not fit into the device's memory is halved and tried again,
-        down to one unit; `on_out_of_memory` hears of each size that did not fit. A device error fails every job,
+        down to one unit; `tries` hears of each. A device error fails every job,
         since nobody knows whose unit it was; a result that is not finite fails only the jobs it belongs to. Blocks.
         """
         units, places = self._different_units()
         try:
-            results = _encode_units(units, encoder, on_out_of_memory)
+            results = _encode_units(units, encoder, tries)
         except DeviceError as error:
             return [(part, _own(error)) for part in self.parts], len(units)
         ends = np.cumsum([len(part) for part in self.parts])
@@ -107,22 +107,23 @@ class _Results:
     faults: dict[int, DeviceOutOfMemory]
 
 
-def _encode_units(units: Sequence[Unit], encoder: Encoder, on_out_of_memory: OnOutOfMemory) -> _Results:
+def _encode_units(units: Sequence[Unit], encoder: Encoder, tries: Tries) -> _Results:
     work = units[0][0]
     shape = (len(units), *work.row_shape(encoder))
     try:
         rows = work.encode(encoder, units)
     except DeviceOutOfMemory as error:
-        on_out_of_memory(len(units))
+        tries.failed.append(len(units))
         if len(units) == 1:
             return _Results(np.zeros(shape, np.float32), {0: error})
     else:
         if rows.shape != shape:
             raise RuntimeError(f"The model answered {rows.shape} where {shape} was due. This is a bug.")
+        tries.fitted.append(len(units))
         return _Results(rows, {})
     middle = len(units) // 2
-    left = _encode_units(units[:middle], encoder, on_out_of_memory)
-    right = _encode_units(units[middle:], encoder, on_out_of_memory)
+    left = _encode_units(units[:middle], encoder, tries)
+    right = _encode_units(units[middle:], encoder, tries)
     later = {middle + index: error for index, error in right.faults.items()}
     return _Results(np.concatenate([left.rows, right.rows]), left.faults | later)
 

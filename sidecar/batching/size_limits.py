@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from sidecar.batching.work import Kind
 
 FIRST_PAUSE_S = 15.0
 LONGEST_PAUSE_S = 3600.0
 
 
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """What was sent to the device at once, in units: what it had room for, and what it had not."""
+
+    fitted: list[int] = field(default_factory=list)
+    failed: list[int] = field(default_factory=list)
+
+
 class SizeLimits:
     """By kind, in units. Times are those of time.monotonic(). Not thread-safe; the device thread's.
 
-    Half of what did not fit is the limit. After a pause twice the limit is tried, since the memory may have been
-    somebody else's for a while; each such try that fails doubles the pause, one that fits makes it short again.
+    The largest part of a micro-batch that did fit, when the whole did not, is the limit. After a pause twice as much is
+    tried, since the memory may have been somebody else's for a while; each such try that fails doubles the pause, one
+    that fits makes it short again.
     """
 
     def __init__(self, max_units: int) -> None:
@@ -26,17 +37,16 @@ class SizeLimits:
         limit = self._limits[kind]
         return min(limit * 2, self._max_units) if now >= self._try_larger_at[kind] else limit
 
-    def fitted(self, kind: Kind, units: int, now: float) -> None:
-        """So many units went through at once."""
-        if units > self._limits[kind]:
-            self._limits[kind] = units
+    def learn(self, kind: Kind, tries: Tries, now: float) -> None:
+        """From a micro-batch and the parts that it was tried in."""
+        limit, largest = self._limits[kind], max(tries.fitted, default=1)
+        if tries.failed:
+            if min(tries.failed) <= limit:
+                self._limits[kind] = min(largest, limit)
+            else:
+                self._pause_s[kind] = min(self._pause_s[kind] * 2, LONGEST_PAUSE_S)
+            self._try_larger_at[kind] = now + self._pause_s[kind]
+        elif largest > limit:
+            self._limits[kind] = largest
             self._pause_s[kind] = FIRST_PAUSE_S
             self._try_larger_at[kind] = now + FIRST_PAUSE_S
-
-    def ran_out(self, kind: Kind, units: int, now: float) -> None:
-        """So many units did not fit."""
-        if units > self._limits[kind]:
-            self._pause_s[kind] = min(self._pause_s[kind] * 2, LONGEST_PAUSE_S)
-        else:
-            self._limits[kind] = max(units // 2, 1)
-        self._try_larger_at[kind] = now + self._pause_s[kind]

@@ -163,8 +163,10 @@ def test_a_long_value_is_cut() -> None:
         ),
         (
             {"INGEST_MIN_SHARE": "0.75"},
-            "INGEST_MIN_SHARE='0.75': together with RERANK_MIN_SHARE, which is 0.2, at most 0.9; "
-            "the rest is for queries",
+            (
+                "INGEST_MIN_SHARE='0.75': together with RERANK_MIN_SHARE, which is 0.2, at most 0.9; "
+                "the rest is for queries"
+            ),
         ),
     ],
 )

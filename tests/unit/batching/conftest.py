@@ -19,19 +19,20 @@ SETTINGS = BatchSettings(max_views=8, window_s=0.0, query_queue_views=64, ingest
 RunningBatcher: TypeAlias = Callable[..., AbstractAsyncContextManager[Batcher]]
 
 
+@asynccontextmanager
+async def batcher_over(encoder: GatedEncoder, **changes: float) -> AsyncIterator[Batcher]:
+    """With SETTINGS, but for those named."""
+    batcher = Batcher(encoder, replace(SETTINGS, **changes))  # type: ignore[arg-type]  # counts and seconds
+    running = asyncio.create_task(batcher.run(), name="batcher")
+    try:
+        yield batcher
+    finally:
+        encoder.open()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 @pytest.fixture
 def running_batcher() -> RunningBatcher:
     """`async with running_batcher(encoder, max_views=…) as batcher`: the settings named are changed."""
-
-    @asynccontextmanager
-    async def run(encoder: GatedEncoder, **changes: float) -> AsyncIterator[Batcher]:
-        batcher = Batcher(encoder, replace(SETTINGS, **changes))  # type: ignore[arg-type]  # counts and seconds
-        running = asyncio.create_task(batcher.run(), name="batcher")
-        try:
-            yield batcher
-        finally:
-            encoder.open()
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-
-    return run
+    return batcher_over

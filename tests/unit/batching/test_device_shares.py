@@ -60,7 +60,7 @@ def test_ingest_gets_its_share_of_the_time_however_long_its_micro_batches_are(
 DURATIONS = st.floats(0.001, 0.1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.tuples(st.floats(0, 0.45), st.floats(0, 0.45)),
     st.lists(st.tuples(DURATIONS, DURATIONS, DURATIONS), min_size=100, max_size=100),
