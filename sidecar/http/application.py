@@ -19,7 +19,9 @@ from sidecar.http.metrics_endpoint import MetricsEndpoint
 from sidecar.http.openai_endpoints import OpenaiEndpoints
 from sidecar.http.operation import Operation
 from sidecar.http.request_ids import RequestIds
+from sidecar.http.rerank_endpoints import RerankEndpoints
 from sidecar.http.route_label import RouteLabel
+from sidecar.http.search_endpoint import SearchEndpoint
 from sidecar.http.security_headers import SecurityHeaders
 from sidecar.http.service import Service
 from sidecar.http.traced import Traced
@@ -32,8 +34,10 @@ def make_http_application(service: Service, lifespan: Lifespan[Starlette]) -> St
     operations = [
         *EmbeddingEndpoints(service).operations(),
         *OpenaiEndpoints(service).operations(),
+        *RerankEndpoints(service).operations(),
         *HealthEndpoints(service).operations(),
         *MetricsEndpoint(service).operations(),
+        *SearchEndpoint(service).operations(),
     ]
     service.objectives.queries = {(each.path, each.method) for each in operations if each.is_query}
     label, traces = RouteLabel(operations), service.telemetry.traces

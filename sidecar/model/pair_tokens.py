@@ -35,8 +35,8 @@ class PairTokenizer:
         room = self._max_tokens - len(encoded_query.ids) - self._tokenizer.num_special_tokens_to_add(is_pair=True)
         if room < 1:
             message = (
-                f"the query has {len(encoded_query.ids)} tokens, which leaves no room for a document: the model "
-                f"reads {self._max_tokens} of both together (RERANK_MAX_TOKENS, and the model's own limit)"
+                f"The query has {len(encoded_query.ids)} tokens, which leaves no room for a document: the model "
+                f"reads {self._max_tokens} of both together (RERANK_MAX_TOKENS, and the model's own limit)."
             )
             raise TextRejected("query_too_long", message, "query")
         room = room if max_document_tokens is None else min(room, max_document_tokens)

@@ -1,0 +1,130 @@
+"""What the rerank endpoints answer, in the shapes of text-embeddings-inference and of Cohere."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+
+from sidecar.http.json_response import JsonResponse
+from sidecar.http.rerank_bodies import RerankBody, RerankTextsBody
+from sidecar.http.reranking import ScoreKind, Scores
+
+_FROZEN = ConfigDict(frozen=True)
+_DOCUMENTS_PER_UNIT = 100  # as Cohere counts
+
+
+class RankedText(BaseModel):
+    model_config = _FROZEN
+
+    index: int
+    score: float
+    text: str | None = Field(default=None, description="With `return_text`.")
+
+
+class RankedTexts(RootModel[list[RankedText]]):
+    """The best first, equal ones in the order of the request."""
+
+
+class RankedDocument(BaseModel):
+    model_config = _FROZEN
+
+    index: int
+    relevance_score: float
+    document: dict[str, Any] | None = Field(default=None, description="With `return_documents`.")
+
+
+class ApiVersion(BaseModel):
+    model_config = _FROZEN
+
+    version: str
+
+
+class BilledUnits(BaseModel):
+    """Nothing is billed here; a query with up to 100 documents counts as one, as at Cohere."""
+
+    model_config = _FROZEN
+
+    search_units: int
+
+
+class Tokens(BaseModel):
+    model_config = _FROZEN
+
+    input_tokens: int
+
+
+class Meta(BaseModel):
+    model_config = _FROZEN
+
+    api_version: ApiVersion
+    billed_units: BilledUnits
+    tokens: Tokens | None = Field(default=None, description="What the cross-encoder read, queries included.")
+    warnings: list[str] | None = None
+
+
+class RerankAnswer(BaseModel):
+    """The best first, equal ones in the order of the request."""
+
+    model_config = _FROZEN
+
+    id: str
+    results: list[RankedDocument]
+    model: str
+    score_kind: ScoreKind = Field(
+        description="cross_encoder for texts, siglip_pair for pictures. The two do not compare."
+    )
+    calibrated: bool | None = Field(
+        default=None, description="Whether a siglip_pair score is the probability that the model was trained to give."
+    )
+    meta: Meta
+
+
+def answer_texts(body: RerankTextsBody, scores: Scores) -> JsonResponse:
+    """A list of `{"index", "score"}`."""
+    shown = scores.shown(body.raw_scores)
+    ranked = [
+        RankedText(index=index, score=shown[index], text=body.texts[index] if body.return_text else None)
+        for index in scores.ranking()
+    ]
+    return JsonResponse([each.model_dump(exclude_none=True) for each in ranked])
+
+
+def answer_documents(body: RerankBody, scores: Scores, version: str) -> JsonResponse:
+    """Cohere's answer, and what kind of score it is."""
+    shown = scores.shown(body.raw_scores)
+    results = [
+        RankedDocument(
+            index=index,
+            relevance_score=shown[index],
+            document=_as_sent(body, index, scores.kind) if body.return_documents else None,
+        )
+        for index in scores.ranking(body.top_n)
+    ]
+    answer = RerankAnswer(
+        id=str(uuid.uuid4()),
+        results=results,
+        model=scores.model,
+        score_kind=scores.kind,
+        calibrated=scores.calibrated,
+        meta=_meta(scores, version),
+    )
+    return JsonResponse(answer.model_dump(exclude_none=True))
+
+
+def _meta(scores: Scores, version: str) -> Meta:
+    return Meta(
+        api_version=ApiVersion(version=version),
+        billed_units=BilledUnits(search_units=math.ceil(len(scores.raw) / _DOCUMENTS_PER_UNIT)),
+        tokens=None if scores.tokens is None else Tokens(input_tokens=scores.tokens),
+        warnings=list(scores.warnings) or None,
+    )
+
+
+def _as_sent(body: RerankBody, index: int, kind: ScoreKind) -> dict[str, Any]:
+    document = body.documents[index]
+    if isinstance(document, str):
+        return {"text" if kind == "cross_encoder" else "image": document}
+    return document.model_dump(exclude_unset=True)

@@ -1,0 +1,71 @@
+"""What clients of text-embeddings-inference and of Cohere send to have documents ranked."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_STRICT = ConfigDict(strict=True, frozen=True)
+
+
+class RerankTextsBody(BaseModel):
+    """As for text-embeddings-inference. Fields that nobody reads are ignored."""
+
+    model_config = _STRICT
+
+    query: str = Field(examples=["where can I see a lighthouse"])
+    texts: list[str] = Field(fail_fast=True, examples=[["a lighthouse at dusk", "a red bicycle"]])
+    raw_scores: bool = Field(default=False, description="The model's numbers as they are, not from 0 to 1.")
+    return_text: bool = Field(default=False, description="Each text beside its score.")
+    truncate: bool | None = Field(
+        default=None, description="False: a text that is longer than the model reads is an error, and is not cut."
+    )
+    truncation_direction: Literal["right", "Right"] = Field(
+        default="right", description="Texts are cut at their end; at their beginning is not supported."
+    )
+
+
+class ImageUrl(BaseModel):
+    """As in OpenAI's chat; `detail` and the like are ignored."""
+
+    model_config = _STRICT
+
+    url: str = Field(description="A data URI; a URL where ALLOW_IMAGE_URLS names its host.")
+
+
+class DocumentObject(BaseModel):
+    """Has one of these fields, or those that `rank_fields` names. Others are ignored, and come back."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
+
+    text: str | None = None
+    image: str | None = Field(default=None, description="As `image_url`.")
+    image_url: str | ImageUrl | None = Field(
+        default=None, description="A picture: a data URI, or a URL where ALLOW_IMAGE_URLS names its host."
+    )
+
+
+class RerankBody(BaseModel):
+    """As for Cohere, its versions 1 and 2 alike. Fields that nobody reads are ignored."""
+
+    model_config = _STRICT
+
+    query: str = Field(examples=["where can I see a lighthouse"])
+    documents: list[str | DocumentObject] = Field(
+        fail_fast=True,
+        description="Texts, or pictures: not both, their scores do not compare. A text that is the data URI of a "
+        "picture (`data:image/…;base64,…`) is a picture.",
+        examples=[["a lighthouse at dusk", "a red bicycle"]],
+    )
+    model: str | None = Field(default=None, description="RERANK_MODEL_ID. Left out, it is meant.")
+    top_n: int | None = Field(default=None, ge=1, description="So many of the best. Left out: all.")
+    return_documents: bool | None = Field(default=None, description="Each document beside its score.")
+    raw_scores: bool = Field(default=False, description="The model's numbers as they are, not from 0 to 1.")
+    rank_fields: list[str] | None = Field(
+        default=None, min_length=1, description="The fields of document objects to read, in this order, line by line."
+    )
+    max_tokens_per_doc: int | None = Field(
+        default=None, ge=1, description="Read no more of each document. RERANK_MAX_TOKENS holds all the same."
+    )
+    max_chunks_per_doc: int | None = Field(default=None, description="Ignored: a document is read in one piece.")
