@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from sidecar.api_keys import Scope
 from sidecar.errors import SidecarError
+from sidecar.http.header_values import header_values
 from sidecar.http.key_ring import KeyRing
 from sidecar.http.loopback_only import find_outsider
 from sidecar.http.operation import Endpoint
@@ -54,7 +55,7 @@ class Access:
             raise
 
     def _check_key(self, request: Request, scope: Scope) -> None:
-        headers = request.headers.getlist("authorization")
+        headers = header_values(request.scope, b"authorization")
         scheme, _, secret = headers[0].strip().partition(" ") if headers else ("", "", "")
         if scheme.lower() != "bearer" or not secret:
             raise AccessDenied(401, "missing_key", _SEND_IT, "Bearer")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from starlette.requests import Request
 
 from sidecar.errors import InputError
+from sidecar.http.header_values import declared_bytes
 
 
 def require_content_type(request: Request, media_type: str, example: str) -> None:
@@ -20,8 +21,7 @@ def require_content_type(request: Request, media_type: str, example: str) -> Non
 
 async def body_chunks(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
     """The body as it arrives. Raises InputError (`body_too_large`) as soon as it is, whatever Content-Length says."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > max_bytes:
+    if declared_bytes(request.scope) > max_bytes:
         raise _too_large(max_bytes)
     received = 0
     async for chunk in request.stream():

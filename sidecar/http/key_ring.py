@@ -15,7 +15,7 @@ from sidecar.telemetry.logs import hide_in_logs
 
 logger = logging.getLogger(__name__)
 
-_LOOK_INTERVAL_S = 1.0
+_LOOK_INTERVAL_S = 0.5
 _MAX_FILE_BYTES = 1024 * 1024
 
 
@@ -50,7 +50,7 @@ class KeyRing:
         return found
 
     async def follow_file(self) -> None:
-        """Looks for new content once a second, for ever."""
+        """Looks for new content every half second, for ever."""
         while self._file is not None:
             await asyncio.sleep(_LOOK_INTERVAL_S)
             await asyncio.to_thread(self._look_again, self._file)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import uuid
+import secrets
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sidecar.http.header_values import header_values
 from sidecar.telemetry.request_id import current_request_id
 
 _USABLE = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")
@@ -23,12 +23,14 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        asked = Headers(scope=scope).get("x-request-id", "")
-        request_id = asked if _USABLE.fullmatch(asked) else uuid.uuid4().hex
+        asked = header_values(scope, b"x-request-id")
+        usable = len(asked) == 1 and _USABLE.fullmatch(asked[0])
+        request_id = asked[0] if usable else secrets.token_hex(16)
+        header = (b"x-request-id", request_id.encode())
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), (b"x-request-id", request_id.encode())]}
+                message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
         token = current_request_id.set(request_id)

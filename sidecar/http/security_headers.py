@@ -5,12 +5,12 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # An answer that says otherwise, as the documentation's page does about its scripts, is left as it is.
-_DEFAULTS = {
-    b"cache-control": b"no-store",
-    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-    b"referrer-policy": b"no-referrer",
-    b"x-content-type-options": b"nosniff",
-}
+_DEFAULTS = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
 
 
 class SecurityHeaders:
@@ -22,9 +22,9 @@ class SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                present = {name.lower() for name, _ in message.get("headers", ())}
-                missing = [(name, value) for name, value in _DEFAULTS.items() if name not in present]
-                message = {**message, "headers": [*message.get("headers", ()), *missing]}
+                said = message.get("headers", ())
+                names = {name for name, _ in said}
+                message["headers"] = [*said, *(default for default in _DEFAULTS if default[0] not in names)]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

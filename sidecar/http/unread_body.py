@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sidecar.http.header_values import declared_bytes, header_values
 
 _DISCARD_TIMEOUT_S = 2.0
 
@@ -25,8 +26,7 @@ class UnreadBody:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        all_read = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+        all_read = declared_bytes(scope) == 0 and not header_values(scope, b"transfer-encoding")
 
         async def watched_receive() -> Message:
             nonlocal all_read
@@ -36,18 +36,17 @@ class UnreadBody:
 
         async def patient_send(message: Message) -> None:
             if message["type"] == "http.response.start" and not all_read:
-                await self._discard(headers, watched_receive)
+                await self._discard(scope, watched_receive)
                 if not all_read:
                     message["headers"] = [*message["headers"], (b"connection", b"close")]
             await send(message)
 
         await self._app(scope, watched_receive, patient_send)
 
-    async def _discard(self, headers: Headers, receive: Receive) -> None:
+    async def _discard(self, scope: Scope, receive: Receive) -> None:
         """Until the end of the body, or until that is too much to ask."""
-        declared = headers.get("content-length", "")
         # A client that waits for "100 Continue" has sent nothing, and reading would ask it to.
-        if "expect" in headers or (declared.isdecimal() and int(declared) > self._max_bytes):
+        if header_values(scope, b"expect") or declared_bytes(scope) > self._max_bytes:
             return
         discarded = 0
         more = True

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sidecar.errors import Overloaded
+from sidecar.http.header_values import declared_bytes
 from sidecar.http.service import RequestLimits
 from sidecar.telemetry.telemetry import Telemetry
 
@@ -45,12 +45,13 @@ class Uploads:
         self._room = UploadRoom(limits.max_uploads_bytes)
         self._max_body_bytes = limits.max_body_bytes
         self._telemetry = telemetry
+        telemetry.metrics.http.show_uploads(lambda: self._room.reserved_bytes, self._room.max_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(self._room, min(_declared_bytes(scope), self._max_body_bytes))
+        body = _Body(self._room, min(declared_bytes(scope), self._max_body_bytes))
 
         async def receive_within_room() -> Message:
             try:
@@ -98,8 +99,3 @@ class _Body:
         if wanted_bytes > self._reserved_bytes and not self._released:
             self._room.reserve(wanted_bytes - self._reserved_bytes)
             self._reserved_bytes = wanted_bytes
-
-
-def _declared_bytes(scope: Scope) -> int:
-    declared = Headers(scope=scope).get("content-length", "")
-    return int(declared) if declared.isdecimal() else 0

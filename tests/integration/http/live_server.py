@@ -13,6 +13,7 @@ import uvicorn
 
 from sidecar.app import create_app
 from sidecar.batching.encoder import Encoder
+from sidecar.http.bounded_protocol import BoundedHttpProtocol
 from tests.integration.http.conftest import is_ready, make_settings
 from tests.waiting import wait_until_async
 
@@ -24,11 +25,20 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def live_server(encoder: Encoder, **changes: Any) -> AsyncIterator[int]:
-    """The port of a server that is ready; `changes` are fields of Settings."""
+async def live_server(encoder: Encoder, *, host: str = "127.0.0.1", **changes: Any) -> AsyncIterator[int]:
+    """The port of a server that is ready; `changes` are fields of Settings. As `sidecar serve` configures it."""
     app = create_app(make_settings(**changes), load_encoder=lambda _settings: encoder)
-    config = uvicorn.Config(app, lifespan="on", log_config=None, timeout_graceful_shutdown=5)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    config = uvicorn.Config(
+        app,
+        lifespan="on",
+        log_config=None,
+        http=BoundedHttpProtocol,
+        ws="none",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    with socket.create_server((host, 0)) as listener:
         server = _Server(config)
         port = int(listener.getsockname()[1])
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="uvicorn")

@@ -1,0 +1,129 @@
+"""Connections that never come to a request: they cost neither memory nor a place for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from sidecar.http import bounded_protocol
+from sidecar.http.bounded_protocol import MAX_HEAD_BYTES
+from tests.encoders import HashEncoder
+from tests.integration.http.live_server import live_server
+
+PATIENCE_S = 10
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def send_without_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, piece: bytes) -> int:
+    """How much could be sent until the server hung up."""
+    sent = 0
+    try:
+        while not reader.at_eof() and sent < 100 * MAX_HEAD_BYTES:
+            writer.write(piece)
+            await asyncio.wait_for(writer.drain(), PATIENCE_S)
+            await asyncio.wait([reading := asyncio.ensure_future(reader.read(1000))], timeout=0.001)
+            reading.cancel()
+            sent += len(piece)
+    except ConnectionError:
+        pass
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        (b"GET /livez HTTP/1.1\r\nHost: localhost\r\n", b"X-Padding: " + b"x" * 4000 + b"\r\n"),
+        (b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Padding: ", b"x" * 4000),
+        (b"GET /livez?", b"x" * 4000),
+        (
+            b"POST /embed/text HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+            b"X-Trailer: " + b"x" * 4000 + b"\r\n",
+        ),
+        (b"POST /embed/text HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"x" * 4000),
+    ],
+    ids=["headers", "a header", "a query", "trailers", "a chunk extension"],
+)
+async def test_a_head_without_end_is_cut_off(begin: bytes, piece: bytes) -> None:
+    async with live_server(HashEncoder()) as port:
+        async with connected(port) as (reader, writer):
+            writer.write(begin)
+            assert await send_without_end(reader, writer, piece) < 50 * MAX_HEAD_BYTES
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(f"http://127.0.0.1:{port}/livez")).status_code == 200
+
+
+async def test_a_head_of_usual_size_is_read_whole() -> None:
+    async with live_server(HashEncoder()) as port, httpx.AsyncClient() as client:
+        headers = {f"X-Padding-{number}": "x" * 1000 for number in range(40)}
+        for _ in range(3):  # over the same connection
+            assert (await client.get(f"http://127.0.0.1:{port}/livez", headers=headers)).status_code == 200
+        assert (
+            await client.post(f"http://127.0.0.1:{port}/embed/text", json={"text": "x" * 90_000})
+        ).status_code == 200
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /livez HT", b"GET /livez HTTP/1.1\r\nHost: localhost\r\n"])
+async def test_a_head_that_never_ends_is_not_waited_for(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_protocol, "HEAD_TIMEOUT_S", 0.3)
+    async with live_server(HashEncoder()) as port, connected(port) as (reader, writer):
+        writer.write(sent)
+        assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
+
+
+async def test_a_second_head_is_waited_for_as_long_as_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_protocol, "HEAD_TIMEOUT_S", 0.3)
+    async with live_server(HashEncoder()) as port, connected(port) as (reader, writer):
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await asyncio.wait_for(reader.readuntil(b"}"), PATIENCE_S)
+        writer.write(b"GET /livez HTTP")
+        assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"GET /\xff\xfe HTTP/1.1",
+        b"GET /livez\x00 HTTP/1.1",
+        b"GET http://evil.example/status HTTP/1.1",
+        b"CONNECT evil.example:443 HTTP/1.1",
+        b"GET /livez HTTP/9.9",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+)
+async def test_what_is_no_request_ends_its_connection_and_nothing_else(
+    request_line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with live_server(HashEncoder()) as port:
+        with socket.create_connection(("127.0.0.1", port)):
+            async with connected(port) as (reader, writer):
+                writer.write(request_line + b"\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+                answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
+        assert not answer or answer.split()[1] in {b"400", b"403", b"404", b"405"}, answer
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(f"http://127.0.0.1:{port}/livez")).status_code == 200
+    assert "Traceback" not in caplog.text
+
+
+async def test_smuggled_requests_are_not_read_out_of_a_body() -> None:
+    """Content-Length and Transfer-Encoding together are how one request is hidden in another's body."""
+    async with live_server(HashEncoder()) as port, connected(port) as (reader, writer):
+        writer.write(
+            b"POST /embed/text HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"0\r\n\r\nGET /status HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        )
+        answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert answer.startswith(b"HTTP/1.1 400 ")

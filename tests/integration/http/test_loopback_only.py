@@ -1,0 +1,126 @@
+"""Without keys: programs of this machine are served, and nobody else, whatever a browser was made to send."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from sidecar.app import create_app
+from tests.encoders import HashEncoder
+from tests.integration.http.conftest import Serving, make_settings
+from tests.integration.http.errors import assert_error
+from tests.integration.http.live_server import live_server
+from tests.integration.http.pictures import picture
+
+WAYS_OUT = "Set API_KEYS or API_KEYS_FILE, or ALLOW_ANONYMOUS=1 if everybody who reaches the port may use it."
+TEXT = {"text": "a hat"}
+
+
+def address_of_this_machine() -> str:
+    """One that others reach it at."""
+    found: list[str] = [
+        a.address for each in psutil.net_if_addrs().values() for a in each if a.family.name == "AF_INET"
+    ]
+    others = [str(address) for address in found if not address.startswith("127.")]
+    return others[0] if others else pytest.skip("this machine has no address but loopback")
+
+
+@asynccontextmanager
+async def asked_at(url: str, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """The application as a server hands it a connection that arrived at `url`; not started, which access needs not."""
+    app = create_app(make_settings(**changes), load_encoder=lambda _settings: HashEncoder())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=url) as client:
+        yield client
+
+
+async def test_what_arrives_at_another_address_is_refused_and_told_the_ways_out() -> None:
+    """As under a bare `uvicorn --host 0.0.0.0`, which we are not told of."""
+    address = address_of_this_machine()
+    async with live_server(HashEncoder(), host="0.0.0.0") as port, httpx.AsyncClient() as client:  # noqa: S104
+        elsewhere, here = f"http://{address}:{port}", f"http://127.0.0.1:{port}"
+        for method, path in (("POST", "/embed/text"), ("GET", "/status"), ("GET", "/metrics")):
+            # A false Host, or a proxy's word, changes nothing about where it arrived.
+            forwarded = {"X-Forwarded-Host": "localhost", "X-Forwarded-For": "127.0.0.1"}
+            for headers in ({}, {"Host": "127.0.0.1"}, forwarded):
+                denied = await client.request(method, elsewhere + path, headers=headers)
+                assert_error(denied, 403, "no_keys", "The service has no keys, and without them it is not served at ")
+                assert denied.json()["error"]["message"].endswith(f"{address}. {WAYS_OUT}")
+        assert (await client.get(f"{elsewhere}/livez")).status_code == 200
+        assert (await client.post(f"{here}/embed/text", json=TEXT)).status_code == 200
+    async with live_server(HashEncoder(), host="0.0.0.0", allow_anonymous=True) as port, httpx.AsyncClient() as client:  # noqa: S104
+        answer = await client.post(f"http://{address}:{port}/embed/text", json=TEXT, headers={"Host": "any.example"})
+        assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("url", ["http://10.0.0.5:9000", "http://[fe80::1]:9000", "http://0.0.0.0", "http://[::]"])
+async def test_no_address_but_loopback_will_do(url: str) -> None:
+    async with asked_at(url) as client:
+        assert_error(await client.get("/status", headers={"Host": "localhost"}), 403, "no_keys", "The service has no")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9000", "http://127.9.9.9", "http://[::1]:9000"])
+async def test_every_address_of_loopback_will_do(url: str) -> None:
+    async with asked_at(url) as client:
+        assert (await client.get("/status")).status_code == 200
+
+
+async def test_a_name_that_somebody_else_points_here_is_refused(serving: Serving) -> None:
+    """DNS rebinding: the browser believes that evil.example, which now is 127.0.0.1, asks itself."""
+    async with serving() as client:
+        for host in (
+            "evil.example",
+            "evil.example:9000",
+            "127.0.0.1.nip.io",
+            "localhost.evil.example",
+            "[::2]:9000",
+            "",
+        ):
+            denied = await client.post("/embed/text", json=TEXT, headers={"Host": host})
+            assert_error(
+                denied, 403, "untrusted_host", "The service has no keys, and without them it is served as local"
+            )
+        for host in ("localhost", "LOCALHOST:9000", "127.0.0.1:1", "[::1]:9000", "app.localhost"):
+            assert (await client.post("/embed/text", json=TEXT, headers={"Host": host})).status_code == 200
+
+
+async def test_pages_of_other_sites_cannot_make_a_browser_use_it(serving: Serving) -> None:
+    """A form may be posted anywhere without asking first; only its Origin tells."""
+    form: dict[str, Any] = {"files": {"file": ("a.png", picture())}}
+    async with serving(cors_allow_origins=("https://friend.example",)) as client:
+        for origin in (
+            "https://evil.example",
+            "null",
+            "http://localhost.evil.example",
+            "https://friend.example.evil",
+            "[",
+        ):
+            denied = await client.post("/embed/image", headers={"Origin": origin}, **form)
+            assert_error(denied, 403, "untrusted_origin", "The service has no keys, and without them pages of ")
+        for origin in ("https://friend.example", "http://localhost:3000", "http://127.0.0.1:9000"):
+            assert (await client.post("/embed/image", headers={"Origin": origin}, **form)).status_code == 200
+
+
+async def test_a_request_without_a_host_is_a_program_not_a_browser() -> None:
+    async with live_server(HashEncoder()) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /status HTTP/1.0\r\n\r\n")
+        assert (await reader.readline()).split()[1] == b"200"
+        writer.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /status HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n")
+        assert (await reader.readline()).split()[1] == b"403"
+        writer.close()
+
+
+async def test_with_keys_neither_host_nor_origin_matter() -> None:
+    key = "0123456789abcdef"
+    async with asked_at("http://10.0.0.5:9000", api_keys=key) as client:
+        headers = {"Authorization": f"Bearer {key}", "Host": "sidecar.example", "Origin": "https://app.example"}
+        assert (await client.get("/status", headers=headers)).status_code == 200
+        assert (await client.get("/status", headers={"Host": "localhost"})).status_code == 401

@@ -1,0 +1,42 @@
+"""What can be reached from this machine alone, in all the ways an address can be written."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar.loopback import is_loopback_address, is_loopback_name, resolves_to_loopback
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.255.0.9", "::1", "::ffff:127.0.0.1"])
+def test_loopback_addresses_are_recognised(address: str) -> None:
+    assert is_loopback_address(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["0.0.0.0", "::", "10.0.0.1", "128.0.0.1", "::ffff:10.0.0.1", "fe80::1%lo", "", "localhost", "127.1", "0127.0.0.1"],  # noqa: S104
+)
+def test_everything_else_is_no_loopback_address(address: str) -> None:
+    assert not is_loopback_address(address)
+
+
+@pytest.mark.parametrize("name", ["localhost", "LocalHost", "localhost.", "app.localhost", "127.0.0.1", "[::1]"])
+def test_names_that_nobody_can_point_elsewhere_are_recognised(name: str) -> None:
+    assert is_loopback_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "example.org", "localhost.example.org", "127.0.0.1.nip.io", "notlocalhost", "[::2]", "2130706433"]
+)
+def test_names_that_somebody_can_point_here_are_not(name: str) -> None:
+    assert not is_loopback_name(name)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.1", "0177.0.0.1", "2130706433"])
+def test_hosts_that_resolve_to_loopback_are_found(host: str) -> None:
+    assert resolves_to_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "0", "10.0.0.1", "0x0a000001", "::ffff:10.0.0.1"])  # noqa: S104
+def test_hosts_that_resolve_elsewhere_are_found(host: str) -> None:
+    assert not resolves_to_loopback(host)
