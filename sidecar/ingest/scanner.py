@@ -86,7 +86,8 @@ class Scanner:
 
     async def _clear(self, watch: Watch) -> bool:
         async with self._context.database.connection() as connection:
-            page = await clear_page(connection, watch, CLEAR_PAGE_ROWS)
+            with self._context.measured("scan"):
+                page = await clear_page(connection, watch, CLEAR_PAGE_ROWS)
         self._note_end(watch, "clearing old vectors", page)
         return page is not None
 
@@ -96,7 +97,8 @@ class Scanner:
         async with self._context.database.connection() as connection:
             if await outstanding_backfill(connection, watch, room) > room - page_rows:
                 return True
-            page = await backfill_page(connection, watch, page_rows)
+            with self._context.measured("scan"):
+                page = await backfill_page(connection, watch, page_rows)
         if page is not None and page.enqueued:
             self._on_enqueued()
         self._note_end(watch, "backfill", page)
@@ -116,7 +118,8 @@ class Scanner:
         async with self._context.database.connection() as connection:
             if await outstanding_backfill(connection, watch, 1):
                 return False
-            page = await sweep_page(connection, watch, SWEEP_PAGE_ROWS)
+            with self._context.measured("scan"):
+                page = await sweep_page(connection, watch, SWEEP_PAGE_ROWS)
         self._next_sweep[watch.id] = time.monotonic() + SWEEP_PAUSE_S
         if page is not None and page.enqueued:
             logger.warning("the sweep of %s found %d rows that no event told of", watch.label, page.enqueued)
@@ -134,7 +137,8 @@ class Scanner:
             if await outstanding_backfill(connection, watch, 1):
                 return True
             page_bytes = int(settings.verify_bytes_per_s * VERIFY_PAGE_S)
-            page = await verify_page(connection, watch, VERIFY_PAGE_ROWS, settings.verify_bytes_per_s, page_bytes)
+            with self._context.measured("scan"):
+                page = await verify_page(connection, watch, VERIFY_PAGE_ROWS, settings.verify_bytes_per_s, page_bytes)
         if page is not None:
             self._next_verify[watch.id] = time.monotonic() + page.wait_s
             if page.enqueued:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -54,9 +54,9 @@ async def until(client: httpx.AsyncClient, name: str, expected: float | None, **
     return pages[0]
 
 
-def events(page: Scrape, watch: str = ITEMS) -> dict[Sequence[str], float]:
+def events(page: Scrape, watch: str = ITEMS) -> dict[tuple[str, ...], float]:
     """Outcome and reason → how many."""
-    return dict(page.by("sidecar_events_total", "outcome", "reason", watch=watch))
+    return page.by("sidecar_events_total", "outcome", "reason", watch=watch)
 
 
 async def test_rows_are_counted_by_what_became_of_them(
