@@ -73,6 +73,7 @@ class Batcher:
         self._full_rates = {kind: DrainRate() for kind in Kind}
         self._full_units = settings.max_views / 2
         self._ingest_door = asyncio.Lock()
+        self._at_door = 0
         self._room_freed = asyncio.Event()
 
     def views_per_s(self, kind: Kind) -> float | None:
@@ -160,7 +161,7 @@ class Batcher:
         call_soon = asyncio.get_running_loop().call_soon_threadsafe
         ended = asyncio.wrap_future(
             self._device.start(
-                on_taken=lambda: call_soon(self._room_freed.set),
+                on_taken=lambda: call_soon(self._room_freed.set) if self._at_door else None,
                 on_done=lambda done: call_soon(self._deliver, done),
             )
         )
@@ -186,11 +187,10 @@ class Batcher:
             return await job.answer
         except asyncio.CancelledError:
             if job.waiting:
-                self.telemetry.job_dropped(lane.value)
+                self._drop(job)
             raise
         finally:
             self._jobs.remove(job)
-            self._drop(job)  # if the caller was cancelled; else nothing of it is left
 
     def _enter(self, job: Job) -> None:
         self.refuse_if_full(job.lane, job.waiting)
@@ -199,10 +199,14 @@ class Batcher:
             self._push(job)
 
     async def _enter_ingest(self, job: Job) -> None:
-        async with self._ingest_door:
-            while not self._pushed_to_ingest(job):
-                self._room_freed.clear()
-                await self._room_freed.wait()
+        self._at_door += 1
+        try:
+            async with self._ingest_door:
+                while not self._pushed_to_ingest(job):
+                    self._room_freed.clear()
+                    await self._room_freed.wait()
+        finally:
+            self._at_door -= 1
 
     def _pushed_to_ingest(self, job: Job) -> bool:
         with self._changed:
@@ -222,10 +226,10 @@ class Batcher:
             raise DeviceError("The batcher has ended; the process is on its way down.")
 
     def _drop(self, job: Job) -> None:
+        self.telemetry.job_dropped(job.lane.value)
         with self._changed:
             self._queues.drop(job)
-        if job.lane is Lane.INGEST:
-            self._room_freed.set()
+        self._room_freed.set()
 
     def _deliver(self, done: Done) -> None:
         batch = done.batch
