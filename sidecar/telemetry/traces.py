@@ -68,7 +68,8 @@ class RequestSpan:
         return ()
 
 
-_UNTRACED = RequestSpan()
+_NOTHING = nullcontext()
+_NO_SPAN = nullcontext(RequestSpan())
 
 
 class Traces:
@@ -81,15 +82,15 @@ class Traces:
 
         An attribute `texts` is told as `sidecar.texts`. None of them may hold content of texts, pictures or rows.
         """
-        return nullcontext()
+        return _NOTHING
 
     def request(self, head: RequestHead) -> AbstractContextManager[RequestSpan]:  # noqa: ARG002
         """The block as the span of a request, in the trace of its caller where its headers name one."""
-        return nullcontext(_UNTRACED)
+        return _NO_SPAN
 
     def batch(self, watch: str, rows: int, claim_s: float) -> AbstractContextManager[None]:  # noqa: ARG002
         """The block as the work on a claimed batch, a trace of its own. Claiming it took `claim_s` just before."""
-        return nullcontext()
+        return _NOTHING
 
     def micro_batch_done(self, report: MicroBatchReport) -> None:
         """Makes the spans of the micro-batch, and of the waiting and the device time of all that it carried."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import threading
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from sidecar.batching.encoder import Encoder
 from sidecar.config import Settings
@@ -45,6 +49,18 @@ async def test_answers_count_with_their_time_and_nothing_else_does(serving: Serv
     assert 0 < latency["windows"]["5m"]["p50_s"] <= latency["windows"]["5m"]["p95_s"] < 60
     assert (availability["budget_left"], availability["windows"]["1h"]["burn_rate"]) == (1, 0)
     assert 0 < latency["windows"]["3d"]["covered_s"] < 60
+
+
+async def test_the_page_shows_what_status_answers(client: httpx.AsyncClient) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "monitoring.md").read_text()
+    (example,) = re.findall(r"```json\n(\{\"objectives.+?)```", page, re.DOTALL)
+    shown, answered = json.loads(example)["objectives"], await objectives_of(client)
+    assert shown.keys() == answered.keys()
+    shown, answered = shown["query_latency"], answered["query_latency"]
+    assert shown.keys() == answered.keys()
+    assert shown["windows"].keys() == answered["windows"].keys()
+    assert shown["windows"]["5m"].keys() == answered["windows"]["5m"].keys()
+    assert shown["windows"]["5m"]["burn_rate"] == pytest.approx(31 / 1840 / 0.05, abs=0.001)
 
 
 async def test_refusals_and_deadlines_use_up_the_budget(serving: Serving) -> None:

@@ -1,0 +1,44 @@
+"""Compares PromQL with the series that there are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from sidecar.batching.lane import Lane
+from sidecar.telemetry.telemetry import Stage
+from tests.integration.deploy.promql import names_in
+
+Series = Mapping[str, frozenset[str]]
+
+_VALUES = {
+    "stage": {stage.value for stage in Stage},
+    "lane": {lane.value for lane in Lane},
+    "objective": {"query_latency", "lag", "availability"},
+}
+_SHOWN_LABEL = re.compile(r"\{\{\s*(?:\$labels\.)?([a-z_]+)\s*\}\}")
+
+
+def labels_of_recorded(name: str) -> frozenset[str]:
+    """Of a series that a rule records: its name begins with them."""
+    return frozenset(name.split(":", maxsplit=1)[0].split("_"))
+
+
+def problems_of(expression: str, series: Series, shown: Iterable[str] = ()) -> list[str]:
+    """What it names that is not there. `shown`: legends and annotations made of its labels."""
+    names = names_in(expression)
+    problems = [] if names.selectors else [f"no metric in {expression}"]
+    labels: set[str] = set()
+    for selector in names.selectors:
+        if selector.metric not in series:
+            problems.append(f"there is no {selector.metric}")
+            continue
+        labels |= series[selector.metric]
+        problems += [
+            f"{selector.metric} has no label {name}" for name in selector.matchers.keys() - series[selector.metric]
+        ]
+        for name, (operator, value) in selector.matchers.items():
+            if operator == "=" and name in _VALUES and value not in _VALUES[name]:
+                problems.append(f"{name} is never {value}")
+    mentioned = names.grouping | {label for text in shown for label in _SHOWN_LABEL.findall(text)}
+    return problems + [f"nothing has a label {name}" for name in mentioned - labels - {"value"}]
