@@ -16,6 +16,7 @@ from sidecar.errors import DatabaseError
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.operation import Operation, Scope
 from sidecar.http.service import NotReady, Service
+from sidecar.redaction import redact
 
 _READ_WATCHES_TIMEOUT_S = 5.0
 
@@ -90,7 +91,7 @@ class HealthEndpoints:
         try:
             self._service.check_ready()
         except NotReady as error:
-            return error.message
+            return redact(error.message)  # /healthz needs no key
         return "ready"
 
     def _model(self) -> dict[str, Any] | None:
@@ -104,6 +105,6 @@ class HealthEndpoints:
             async with asyncio.timeout(_READ_WATCHES_TIMEOUT_S):
                 return "ok", None, await read()
         except DatabaseError as error:
-            return "unavailable", str(error), None
+            return "unavailable", redact(str(error)), None
         except TimeoutError:
             return "unavailable", f"No answer within {_READ_WATCHES_TIMEOUT_S:g} s.", None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from opentelemetry.trace import Span, Status, StatusCode
 
+from sidecar.telemetry.request_id import current_request_id
 from sidecar.telemetry.traces import AttributeValue, Headers, RequestHead, RequestSpan
 
 _METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
@@ -36,6 +37,8 @@ class OpenRequestSpan(RequestSpan):
 
     def answer(self, status: int) -> None:
         self._span.set_attribute("http.response.status_code", status)
+        if (request_id := current_request_id.get()) is not None:
+            self._span.set_attribute("sidecar.request_id", request_id)
         if status >= 500:
             self._span.set_attribute("error.type", str(status))
             self._span.set_status(Status(StatusCode.ERROR))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 
 import httpx
 import numpy as np
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from pydantic import SecretStr
 
 import sidecar
-from sidecar.batching.encoder import Encoder
+from sidecar.batching.encoder import Encoder, PreparedText
 from sidecar.config import Settings
+from sidecar.errors import ModelError
 from tests.encoders import HashEncoder
 from tests.integration.http.conftest import Serving, is_ready
 from tests.integration.http.errors import assert_error
@@ -75,6 +77,23 @@ async def test_a_model_that_fails_its_self_test_is_never_ready_and_the_process_s
         assert health.json()["detail"].startswith(reason)
         assert (await client.get("/livez")).status_code == 200
     assert any(record.levelno == logging.ERROR and reason in record.message for record in caplog.records)
+
+
+async def test_a_reason_that_quotes_a_password_is_told_without_it(serving: Serving) -> None:
+    class TalkativeEncoder(HashEncoder):
+        def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
+            raise ModelError("not found at https://somebody:hunter2@models.example.com/siglip")
+
+    async with serving(lambda _settings: TalkativeEncoder(), await_ready=False) as client:
+        await wait_until_async(lambda: is_unfit(client), "the self-test to fail")
+        for path in ("/healthz", "/status"):
+            answer = (await client.get(path)).text
+            assert "models.example.com" in answer
+            assert "hunter2" not in answer
+
+
+async def is_unfit(client: httpx.AsyncClient) -> bool:
+    return "self-test" in (await client.get("/healthz")).json()["detail"]
 
 
 async def test_once_ready_it_says_what_it_serves(client: httpx.AsyncClient) -> None:

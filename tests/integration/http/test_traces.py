@@ -45,6 +45,7 @@ async def test_a_request_is_shown_in_its_stages_and_belongs_to_its_callers_trace
     of_text, of_picture = collector.one("POST /embed/text"), collector.one("POST /embed/image")
     assert (of_text.trace_id, of_text.parent_id) == (CALLER_TRACE, CALLER_SPAN)
     assert text.headers["traceresponse"] == f"00-{CALLER_TRACE}-{of_text.span_id}-01"
+    assert of_text.attributes["sidecar.request_id"] == text.headers["x-request-id"]
     assert of_picture.trace_id != CALLER_TRACE
     assert names(collector.children_of(of_text)) == ["device", "prepare", "queue"]
     assert set(names(collector.children_of(of_picture))) >= {"decode", "device", "queue"}
