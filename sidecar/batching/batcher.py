@@ -239,6 +239,7 @@ class Batcher:
         for part, result in done.outcomes:
             if isinstance(result, DeviceError):
                 part.job.fail(result)
+                self._room_freed.set()  # by what the device thread dropped of it
             else:
                 part.job.accept(result)
         for _ in range(done.did_not_fit):

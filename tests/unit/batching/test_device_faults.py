@@ -65,6 +65,21 @@ async def test_of_a_job_that_failed_the_device_is_given_no_more(running_batcher:
     assert [labels for _, labels in encoder.seen] == [[1], [9]]
 
 
+async def test_the_room_of_a_job_that_failed_is_given_to_who_stands_at_the_door(
+    running_batcher: RunningBatcher,
+) -> None:
+    encoder = GatedEncoder(lambda labels: DeviceError("bus error") if 1 in labels else None)
+    async with running_batcher(encoder, max_views=1, ingest_queue_views=3) as batcher:
+        failing = ask_texts(batcher, [1, 2, 3], INGEST)
+        await encoder.next_call()
+        next_one = ask_texts(batcher, [4, 5], INGEST)
+        await let_callers_enter()
+        encoder.open()
+        with pytest.raises(DeviceError):
+            await failing
+        await asyncio.wait_for(next_one, 5)
+
+
 async def test_a_vector_that_is_not_finite_fails_its_own_job_only(running_batcher: RunningBatcher) -> None:
     class Overflowing(GatedEncoder):
         def _encode(self, kind: str, labels: list[int]) -> NDArray[np.float32]:
