@@ -17,7 +17,10 @@ class LaneMetrics:
         self._running = gauge("sidecar_lane_running_views", "Views or pairs in the micro-batch on the device.")
         self._capacity = gauge("sidecar_lane_capacity_views", "Views or pairs that may wait.")
         self.refused = Counter(
-            "sidecar_refused_requests_total", "Requests refused because a lane was full.", ["lane"], registry=registry
+            "sidecar_refused_requests_total",
+            "Requests refused because a lane was full, or the room for bodies (lane uploads).",
+            ["lane"],
+            registry=registry,
         )
         self.dropped = Counter(
             "sidecar_dropped_jobs_total",

@@ -1,0 +1,50 @@
+"""The table of docs/monitoring.md, made from the registry. `python -m tests.metrics_table` writes it anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from sidecar.config import Settings
+from sidecar.service_state import ServiceState
+from sidecar.supervisor import Supervisor
+
+PAGE = Path(__file__).parents[1] / "docs" / "monitoring.md"
+BEGIN, END = "<!-- metrics -->\n", "<!-- /metrics -->\n"
+_NO_NAME_OF_OURS = "process_"
+
+
+def metrics_table() -> str:
+    """Every metric of a service with all its parts, in the order of the page /metrics."""
+    registry = ServiceState(Settings(), Supervisor(lambda: None)).telemetry.metrics.registry
+    lines = ["| Metric | Type | Labels | What it says |", "|---|---|---|---|"]
+    for collector in list(registry._collector_to_names):
+        lines += [_line(family, labels) for family, labels in _families(collector)]
+    return "\n".join(lines) + "\n"
+
+
+def _families(collector: Collector) -> Iterator[tuple[Metric, tuple[str, ...]]]:
+    """With the names of their labels."""
+    for family in getattr(collector, "describe", collector.collect)():
+        if family.name.startswith(_NO_NAME_OF_OURS):
+            continue
+        of_family = getattr(collector, "_labelnames", ()) or getattr(family, "_labelnames", ())
+        yield family, tuple(of_family)
+
+
+def _line(family: Metric, labels: tuple[str, ...]) -> str:
+    name = f"{family.name}_total" if family.type == "counter" else family.name
+    return f"| `{name}` | {family.type} | {', '.join(f'`{label}`' for label in labels)} | {family.documentation} |"
+
+
+def main() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    before, _, rest = page.partition(BEGIN)
+    PAGE.write_text(before + BEGIN + "\n" + metrics_table() + "\n" + END + rest.partition(END)[2], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
