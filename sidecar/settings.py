@@ -19,6 +19,7 @@ from sidecar.errors import ConfigurationError
 MIB = 1024 * 1024
 _MAX_SHARES = 0.9
 _MAX_TILES = 8  # of a panorama; five crops are cut from each, at each factor
+_HEADER = re.compile(r"""[A-Za-z0-9!#$%&'*+.^_`|~-]+ *= *[^\x00-\x1f\x7f-\uffff",;\\]*""")
 _KEYS = "keys of 16 to 512 characters, each with its scopes before it if not all are meant: embed+search:KEY"
 # A name that does not end as an IPv4 address does; with `*.` it has two labels or more. Perhaps a port.
 _IMAGE_HOST = re.compile(
@@ -291,6 +292,14 @@ class Settings(BaseSettings):
         if token is not None and len(token.get_secret_value().split()) != 1:
             raise ValueError("blank or with spaces")
         return token
+
+    @field_validator("otel_exporter_otlp_headers")
+    @classmethod
+    def _check_headers(cls, headers: SecretStr | None) -> SecretStr | None:
+        for header in headers.get_secret_value().split(",") if headers is not None else ():
+            if not _HEADER.fullmatch(header.strip()):  # the exporter would leave it out, and quote it in the log
+                raise ValueError("not name=value")
+        return headers
 
     @field_validator("database_url", "listen_database_url")
     @classmethod

@@ -111,7 +111,7 @@ class OpenTelemetryTraces(Traces):
         span = self._tracer.start_span(
             "micro-batch", Context(), attributes=attributes, links=_links_to(carried), start_time=started_ns
         )
-        to_micro_batch = [Link(span.get_span_context(), attributes)]
+        to_micro_batch = [Link(span.get_span_context())]
         for part in carried:
             queue = self._stage("queue", part, (), started_ns - _ns(part.waited_s))
             queue.end(started_ns)

@@ -222,6 +222,19 @@ def test_a_bad_token_is_refused_without_showing_it() -> None:
     assert problems_with(HF_TOKEN="hf_abc def") == ["HF_TOKEN='***': a token such as hf_…, without spaces"]
 
 
+@pytest.mark.parametrize(
+    "headers", ["Bearer s3cret", "api-key=s3cret,s3cret", "=s3cret", "api-key=s3cret;x", 'k="s3cret"']
+)
+def test_headers_for_the_collector_that_are_none_are_refused_and_not_shown(headers: str) -> None:
+    expected = ["OTEL_EXPORTER_OTLP_HEADERS='***': name=value pairs, separated by commas"]
+    assert problems_with(OTEL_EXPORTER_OTLP_HEADERS=headers) == expected
+
+
+@pytest.mark.parametrize("headers", ["api-key=abc", "Authorization=Bearer a%20b", "a=Bearer x, b=y==", "a="])
+def test_headers_for_the_collector_are_name_and_value(headers: str) -> None:
+    assert load_settings({"OTEL_EXPORTER_OTLP_HEADERS": headers}).otel_exporter_otlp_headers == SecretStr(headers)
+
+
 def test_settings_never_print_their_secrets() -> None:
     settings = load_settings({"DATABASE_URL": "postgresql://ann:s3cret@db/shop", "HF_TOKEN": "hf_s3cret"})
     assert "s3cret" not in f"{settings!r} {settings} {settings.model_dump_json()}"
