@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from sidecar.batching.pair_score import sigmoid
 from sidecar.batching.reranker import Reranker
+from sidecar.errors import TextRejected
 from sidecar.postgres.similarity import NearestRow
 
 
@@ -26,7 +27,10 @@ async def rank_again(reranker: Reranker, text: str, rows: Sequence[NearestRow]) 
     without = [RankedRow(row, None) for row in rows if not (row.document or "").strip()]
     if not with_text:
         return without
-    raw = await reranker.score(text, [row.document or "" for row in with_text])
+    try:
+        raw = await reranker.score(text, [row.document or "" for row in with_text])
+    except TextRejected as error:
+        raise TextRejected(error.code, f"`text`: {error.message}", "text") from error
     scores = sigmoid(raw).tolist()
     best = sorted(range(len(raw)), key=lambda index: -raw[index])
     return [RankedRow(with_text[index], scores[index]) for index in best] + without

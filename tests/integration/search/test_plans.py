@@ -1,0 +1,142 @@
+"""The HNSW index serves, with and without filters, and goes on until enough rows are found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.integration.search.shop import connect
+from tests.integration.sql.session import Connection, run, value
+from tests.servers import Server
+
+DIMENSIONS = 32
+ROWS = 4000
+RARE = 100  # of so many rows, one is rare
+
+NEAREST = (
+    "select (key ->> 'id')::int from sidecar.search_exposed('items', %s::real[], target => %s, k => %s, filter => %s)"
+)
+
+
+@pytest.fixture(scope="module")
+def points() -> NDArray[np.float32]:
+    """(ROWS, DIMENSIONS) float32, unit length, in clusters, as embeddings are."""
+    random = np.random.default_rng(5)
+    centres = random.normal(size=(40, DIMENSIONS))
+    points = centres[random.integers(0, 40, ROWS)] + 0.7 * random.normal(size=(ROWS, DIMENSIONS))
+    return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def db(postgres_server: Server, migrated_template: str, points: NDArray[np.float32]) -> Iterator[Connection]:
+    """`items`, watched in its row and with a companion, `parts` in partitions; all indexed, as the sidecar does it."""
+    with postgres_server.lend_database(migrated_template) as url, connect(url) as connection:
+        run(connection, "create table items (id int primary key, title text, tenant int, rare bool)")
+        run(connection, "create table parts (id int primary key, title text, tenant int) partition by range (id)")
+        run(connection, "create table parts_1 partition of parts for values from (0) to (2000)")
+        run(connection, "create table parts_2 partition of parts for values from (2000) to (4000)")
+        for table, target, options in (
+            ("items", "e", ""), ("items", "v", ", companion => 'vectors', index => 'vector'"), ("parts", "e", ""),
+        ):  # fmt: skip
+            exposed = "array['tenant', 'rare']" if table == "items" else "array['tenant']"
+            call = (
+                f"select sidecar.watch('{table}', 'title', '{target}', dimensions => {DIMENSIONS}, expose => {exposed}"
+            )
+            run(connection, f"{call}{options})")
+        fill(connection, points)
+        for watch_id in (1, 2, 3):
+            script = value(
+                connection, "select sidecar.index_statement(w) from sidecar.watches w where id = %s", watch_id
+            )
+            for statement in filter(str.strip, script.split(";")):
+                connection.execute(statement.encode())
+        run(connection, "analyze")
+        yield connection
+
+
+def fill(connection: Connection, points: NDArray[np.float32]) -> None:
+    run(connection, "set sidecar.writer = 'on'; set session_replication_role = replica")
+    for table, columns in (("items (id, title, tenant, rare, e)", 5), ("parts (id, title, tenant, e)", 4)):
+        with connection.cursor().copy(f"copy {table} from stdin".encode()) as copy:
+            for row, point in enumerate(points):
+                values = (row, f"title {row}", row % 10, row % RARE == 0)[: columns - 1]
+                copy.write_row((*values, literal(point)))
+    run(connection, "insert into vectors select id, e from items")
+    run(connection, "reset sidecar.writer; reset session_replication_role")
+
+
+def literal(point: NDArray[np.float32], brackets: str = "[]") -> str:
+    return brackets[0] + ",".join(map(str, point.tolist())) + brackets[1]
+
+
+def plan(db: Connection, watch_id: int, condition: dict[str, Any], point: NDArray[np.float32]) -> str:
+    """Of the very statement that search_exposed runs, with its parameters known to the planner, as there."""
+    query = "select sidecar.search_exposed_statement(w, '{}', %s::jsonb, '{}') from sidecar.watches w where id = %s"
+    statement: str = value(db, query, json.dumps(condition), watch_id)
+    statement = statement.replace("$1", f"'{literal(point, '{}')}'::real[]").replace("$2", "10")
+    literals = ", ".join("'{" + str(wanted).lower() + "}'" for _, wanted in sorted(condition.items()))
+    lines = run(db, "explain " + statement.replace("$3", f"array[{literals}]"))
+    return "\n".join(line for (line,) in lines)
+
+
+@pytest.mark.parametrize("condition", [{}, {"tenant": 3}], ids=["no filter", "tenant"])
+@pytest.mark.parametrize(("watch_id", "index"), [(1, "items_e_hnsw_1"), (2, "vectors_v_hnsw_2"), (3, "parts_1_e_")])
+def test_the_plan_goes_through_the_hnsw_index(
+    db: Connection, points: NDArray[np.float32], watch_id: int, index: str, condition: dict[str, Any]
+) -> None:
+    found = plan(db, watch_id, condition, points[7])
+    assert f"Index Scan using {index}" in found, found
+    assert "Order By: (" in found
+    assert "Seq Scan" not in found, found
+
+
+def test_few_rows_that_an_index_of_the_user_s_finds_are_compared_one_by_one(
+    db: Connection, points: NDArray[np.float32]
+) -> None:
+    with db.transaction(force_rollback=True):
+        run(db, "create index on items (tenant); update items set tenant = 77 where id < 5; analyze items")
+        found = plan(db, 1, {"tenant": 77}, points[7])
+    assert "items_tenant_idx" in found, found
+    assert "hnsw" not in found, found
+
+
+def test_a_selective_filter_finds_as_many_rows_as_asked_for_and_nearly_the_nearest(
+    db: Connection, points: NDArray[np.float32]
+) -> None:
+    """One of 100 rows fits. Without iterations the index gives up after its first 40, and finds next to nothing."""
+    wanted = np.arange(0, ROWS, RARE)
+    with db.transaction(force_rollback=True):
+        run(db, "set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_sort = on")
+        found, found_at_once = [], []
+        for point in points[1:61:3]:
+            nearest = set(wanted[np.argsort(-(points[wanted] @ point))[:10]].tolist())
+            rows = run(db, NEAREST, literal(point, "{}"), "e", 10, '{"rare": true}')
+            assert len(rows) == 10
+            found.append(len(nearest & {row for (row,) in rows}) / 10)
+            run(db, "set local hnsw.iterative_scan = off")
+            distance = f"e::halfvec({DIMENSIONS}) <=> %s::vector::halfvec({DIMENSIONS})"
+            rows = run(db, f"select id from items where rare order by {distance} limit 10", literal(point))
+            found_at_once.append(len(nearest & {row for (row,) in rows}) / 10)
+    assert np.mean(found) >= 0.9, found
+    assert np.mean(found_at_once) < 0.3, found_at_once
+
+
+def test_distances_are_those_of_the_stored_vectors_and_ascend(db: Connection, points: NDArray[np.float32]) -> None:
+    query = "select (key ->> 'id')::int, distance from sidecar.search_exposed('items', %s::real[], 'e', k => 50)"
+    rows = run(db, query, literal(points[7], "{}"))
+    exact = [1 - float(points[row].astype(np.float64) @ points[7].astype(np.float64)) for row, _ in rows]
+    assert [distance for _, distance in rows] == pytest.approx(exact, abs=1e-6)
+    assert [distance for _, distance in rows] == sorted(distance for _, distance in rows)
+
+
+def test_the_session_is_left_as_it_was(db: Connection, points: NDArray[np.float32]) -> None:
+    names = ("hnsw.iterative_scan", "hnsw.ef_search", "hnsw.max_scan_tuples")
+    with db.transaction(force_rollback=True):
+        run(db, "set local hnsw.iterative_scan = 'strict_order'; set local hnsw.ef_search = 77")
+        run(db, NEAREST, literal(points[7], "{}"), "e", 10, "{}")
+        assert [value(db, f"show {name}") for name in names] == ["strict_order", "77", "20000"]
