@@ -69,5 +69,6 @@ def _reading(status: WatchStatus) -> WatchReading:
         coverage=None if status.coverage is None else status.coverage / 100,
         oldest_pending_s=0.0 if status.pending == 0 else status.oldest_pending_s,
         broken=status.state.startswith("broken"),
+        paused=status.state == "paused",
         rows_per_s=status.rows_per_s,
     )

@@ -11,14 +11,15 @@ from prometheus_client.registry import Collector
 from sidecar.telemetry.buckets import DURATION_BUCKETS_S, VIEW_BUCKETS
 from sidecar.telemetry.bulk_histogram import BulkHistogram
 from sidecar.telemetry.device_facts import DeviceFacts
+from sidecar.telemetry.known_counter import KINDS, KnownCounter
 
 
 class DeviceMetrics:
     """By kind of micro-batch: text, picture, pair."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, documentation: str, *labels: str) -> Counter:
-            return Counter(name, documentation, ["kind", *labels], registry=registry)
+        def counter(name: str, documentation: str) -> KnownCounter:
+            return KnownCounter(name, documentation, "kind", KINDS, registry)
 
         def histogram(name: str, documentation: str, buckets: tuple[float, ...]) -> BulkHistogram:
             return BulkHistogram(name, documentation, ["kind"], buckets, registry)
@@ -27,7 +28,12 @@ class DeviceMetrics:
         self.batch_seconds = histogram(
             "sidecar_micro_batch_duration_seconds", "Time that a micro-batch keeps the device.", DURATION_BUCKETS_S
         )
-        self.encoded = counter("sidecar_device_views_total", "Views or pairs that the device was given.", "lane")
+        self.encoded = Counter(
+            "sidecar_device_views_total",
+            "Views or pairs that the device was given.",
+            ["kind", "lane"],
+            registry=registry,
+        )
         self.duplicates = counter(
             "sidecar_duplicate_views_total", "Views that were not encoded because the same one was in the micro-batch."
         )

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from sidecar.telemetry.bounded_label import BoundedLabel
 from sidecar.telemetry.buckets import LAG_BUCKETS_S
 from sidecar.telemetry.bulk_histogram import BulkHistogram
+from sidecar.telemetry.known_counter import KnownCounter
 from sidecar.telemetry.optional_gauge import OptionalGauge
 
 MAX_WATCHES = 1000
@@ -41,20 +42,18 @@ class IngestMetrics:
             "Time from the scan that found a row (backfill, sweep, verify, reembed) to the commit of its vector.",
             *(["watch"], LAG_BUCKETS_S, registry),
         )
-        self.claimed = Counter(
+        self.claimed = KnownCounter(
             "sidecar_claimed_events_total",
             "Events that were taken in hand, by queue: live, backfill, suspect (claimed before without an end).",
-            ["queue"],
-            registry=registry,
+            *("queue", ("live", "backfill", "suspect"), registry),
         )
         self.empty_claims = Counter(
             "sidecar_empty_claims_total", "Looks into a queue with nothing in it.", registry=registry
         )
-        self.wake_ups = Counter(
+        self.wake_ups = KnownCounter(
             "sidecar_wake_ups_total",
             "Ends of a nap, by cause: notification, poll, nudge (work of our own).",
-            ["cause"],
-            registry=registry,
+            *("cause", ("notification", "poll", "nudge"), registry),
         )
         self.notifications = Counter("sidecar_notifications_total", "Notifications received.", registry=registry)
         self.listening = OptionalGauge(
@@ -65,11 +64,10 @@ class IngestMetrics:
         self.locked_rows = Gauge(
             "sidecar_locked_rows", "Vectors in memory whose row a transaction has locked.", registry=registry
         )
-        self.index_builds = Counter(
+        self.index_builds = KnownCounter(
             "sidecar_index_builds_total",
-            "Ends of index builds: built, gave_way, refused.",
-            ["result"],
-            registry=registry,
+            "Ends of index builds: built, gave_way (to somebody who waited for the table), refused.",
+            *("result", ("built", "gave_way", "refused"), registry),
         )
 
     def events_done(self, watch: str, outcomes: Outcomes) -> None:

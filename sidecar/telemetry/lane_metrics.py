@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Gauge
+
+from sidecar.telemetry.known_counter import LANES, KnownCounter
 
 
 class LaneMetrics:
@@ -16,17 +18,15 @@ class LaneMetrics:
         self._reserved = gauge("sidecar_lane_reserved_views", "Room kept for what is being decoded or tokenised.")
         self._running = gauge("sidecar_lane_running_views", "Views or pairs in the micro-batch on the device.")
         self._capacity = gauge("sidecar_lane_capacity_views", "Views or pairs that may wait.")
-        self.refused = Counter(
+        self.refused = KnownCounter(
             "sidecar_refused_requests_total",
             "Requests refused because a lane was full, or the room for bodies (lane uploads).",
-            ["lane"],
-            registry=registry,
+            *("lane", (*LANES, "uploads"), registry),
         )
-        self.dropped = Counter(
+        self.dropped = KnownCounter(
             "sidecar_dropped_jobs_total",
             "Jobs whose caller went or whose deadline passed before the device had all of them.",
-            ["lane"],
-            registry=registry,
+            *("lane", LANES, registry),
         )
 
     def show(self, lane: str, *, waiting: int, reserved: int, running: int, capacity: int) -> None:

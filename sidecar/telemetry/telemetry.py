@@ -100,22 +100,22 @@ class Telemetry:
             device.encoded.labels(report.kind, lane).inc(sum(part.units for part in parts))
         device.batch_views.observe((report.kind,), report.units)
         device.batch_seconds.observe((report.kind,), report.duration_s)
-        device.duplicates.labels(report.kind).inc(report.units - report.encoded_units)
+        device.duplicates.inc(report.kind, report.units - report.encoded_units)
         if report.error is not None:
-            device.errors.labels(report.kind).inc()
+            device.errors.inc(report.kind)
         self.traces.micro_batch_done(report)
 
     def query_cache_looked_up(self, hits: int, misses: int) -> None:
         self.metrics.cache.looked_up(hits, misses)
 
     def request_refused(self, lane: str) -> None:
-        self.metrics.lanes.refused.labels(lane).inc()
+        self.metrics.lanes.refused.inc(lane)
 
     def job_dropped(self, lane: str) -> None:
-        self.metrics.lanes.dropped.labels(lane).inc()
+        self.metrics.lanes.dropped.inc(lane)
 
     def device_ran_out_of_memory(self, kind: str) -> None:
-        self.metrics.device.out_of_memory.labels(kind).inc()
+        self.metrics.device.out_of_memory.inc(kind)
 
     def decoder_restarted(self) -> None:
         self.metrics.decoders.restarts.inc()
@@ -123,7 +123,7 @@ class Telemetry:
     def events_claimed(self, queue: str, count: int, duration_s: float) -> None:
         """`count` 0: the queue was empty; how soon that was found is nobody's question."""
         if count:
-            self.metrics.ingest.claimed.labels(queue).inc(count)
+            self.metrics.ingest.claimed.inc(queue, count)
             self._database_done("ingest", "claim", duration_s)
         else:
             self.metrics.ingest.empty_claims.inc()
@@ -149,7 +149,7 @@ class Telemetry:
 
     def woke_up(self, cause: str) -> None:
         """`notification`, `poll` or `nudge`."""
-        self.metrics.ingest.wake_ups.labels(cause).inc()
+        self.metrics.ingest.wake_ups.inc(cause)
 
     def notification_received(self) -> None:
         self.metrics.ingest.notifications.inc()
@@ -159,7 +159,7 @@ class Telemetry:
 
     def index_build_ended(self, result: str) -> None:
         """`built`, `gave_way` or `refused`."""
-        self.metrics.ingest.index_builds.labels(result).inc()
+        self.metrics.ingest.index_builds.inc(result)
 
     def _database_done(self, lane: str, operation: str, duration_s: float) -> None:
         self.metrics.stages.stage_done(Stage.DATABASE, lane, duration_s)

@@ -28,6 +28,7 @@ class WatchReading:
     coverage: float | None
     oldest_pending_s: float | None
     broken: bool
+    paused: bool
     rows_per_s: float | None
 
 
@@ -43,6 +44,7 @@ _GAUGES: tuple[tuple[str, str, Callable[[WatchReading], float | None]], ...] = (
     ("empty_rows", "Rows with nothing to embed.", lambda w: w.empty),
     ("coverage_ratio", "Part of the rows with something to embed that have a vector.", lambda w: w.coverage),
     ("broken", "1: the watch is left alone until somebody mends it; sidecar.status says why.", lambda w: w.broken),
+    ("paused", "1: a user paused it.", lambda w: w.paused),
     ("rate_cap_rows_per_second", "The cap that a user set, of all sidecars together.", lambda w: w.rows_per_s),
 )
 
@@ -112,5 +114,6 @@ def _sum_up(readings: Sequence[WatchReading]) -> WatchReading:
         coverage=None,
         oldest_pending_s=max(w.oldest_pending_s or 0 for w in readings),
         broken=any(w.broken for w in readings),
+        paused=all(w.paused for w in readings),
         rows_per_s=None,
     )

@@ -81,7 +81,7 @@ async def test_rows_are_counted_by_what_became_of_them(
     written = sum(counted.get((outcome, ""), 0) for outcome in ("embedded", "unchanged", "empty", "superseded"))
     assert written == 11 + 3 + 9 + 2  # NULL stays NULL, and is no change
     claimed = page.by("sidecar_claimed_events_total", "queue")
-    assert claimed == {("backfill",): 8, ("live",): 18}
+    assert claimed == {("backfill",): 8, ("live",): 18, ("suspect",): 0}
     assert page.value(f"{BACKFILL_LAG}_count", watch=ITEMS) == 8
     assert page.value("sidecar_database_up") == 1
     of_watch = {"pending_rows": 0, "failed_rows": 0, "embedded_rows": 9, "coverage_ratio": 1, "broken": 0}

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from sidecar.batching.lane import Lane
+from sidecar.batching.work import Kind
 from sidecar.telemetry.telemetry import Carried, MicroBatchReport, Stage, Telemetry
 from tests.scrape import read_registry
 
@@ -64,11 +66,23 @@ def test_a_micro_batch_counts_for_each_lane_that_it_carried() -> None:
     assert page.value("sidecar_device_errors_total", kind="text") == 1
 
 
+def test_what_alerts_watch_begins_at_0() -> None:
+    page = read_registry(Telemetry().metrics.registry)
+    lanes, kinds = {(lane.value,) for lane in Lane}, {(kind.value,) for kind in Kind}
+    for name, label, known in (
+        ("sidecar_refused_requests_total", "lane", lanes | {("uploads",)}),
+        ("sidecar_dropped_jobs_total", "lane", lanes),
+        ("sidecar_device_errors_total", "kind", kinds),
+        ("sidecar_device_out_of_memory_total", "kind", kinds),
+    ):
+        assert page.by(name, label) == dict.fromkeys(known, 0)
+
+
 def test_a_look_into_an_empty_queue_is_no_claim() -> None:
     telemetry = Telemetry()
     telemetry.events_claimed("live", 0, 0.001)
     telemetry.events_claimed("backfill", 256, 0.004)
     page = read_registry(telemetry.metrics.registry)
     assert page.value("sidecar_empty_claims_total") == 1
-    assert page.by("sidecar_claimed_events_total", "queue") == {("backfill",): 256}
+    assert page.by("sidecar_claimed_events_total", "queue") == {("backfill",): 256, ("live",): 0, ("suspect",): 0}
     assert page.value("sidecar_database_operation_duration_seconds_count", operation="claim") == 1

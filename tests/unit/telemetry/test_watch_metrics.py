@@ -18,6 +18,7 @@ READING = WatchReading(
     coverage=0.6,
     oldest_pending_s=12.5,
     broken=False,
+    paused=True,
     rows_per_s=None,
 )
 
@@ -53,6 +54,7 @@ def test_a_reading_is_shown_with_its_age() -> None:
         "empty_rows": 2,
         "coverage_ratio": 0.6,
         "broken": 0,
+        "paused": 1,
         "rate_cap_rows_per_second": None,
     }
     assert {name: page.value(f"sidecar_watch_{name}", watch=READING.watch) for name in of_watch} == of_watch
