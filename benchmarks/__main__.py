@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from benchmarks.lag import measure_lag
 from benchmarks.pipeline import measure_pipeline
 from benchmarks.queue_cycle import measure_queue_cycle
 from benchmarks.scratch import scratch_server
+from benchmarks.serving.scale import FULL
+from benchmarks.serving.serving import measure_serving
 from benchmarks.triggers import measure_triggers
 from tests.servers import Server
 
-PARTS = ("queue", "triggers", "lag", "pipeline")
+PARTS = ("queue", "triggers", "lag", "pipeline", "serving")
 
 
 def main() -> None:
@@ -36,9 +39,9 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     with scratch_server() as server:
         hardware = _hardware(server)
-        figures = [figure for part in arguments.parts for figure in _measure(part, server)]
-    _print(hardware, figures)
-    report = {"hardware": hardware, "figures": [figure.as_json() for figure in figures]}
+        figures = {part: _measure(part, server) for part in arguments.parts}
+    _print(hardware, [figure for part in figures.values() for figure in part])
+    report = {"hardware": hardware, "figures": _with_other_parts(arguments.json, figures)}
     arguments.json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
 
 
@@ -51,7 +54,17 @@ def _measure(part: str, server: Server) -> list[Figure]:
         return uvloop.run(measure_lag(server, inserts=200))
     if part == "pipeline":
         return uvloop.run(measure_pipeline(server, rows=8_000))
+    if part == "serving":
+        return uvloop.run(measure_serving(server, FULL))
     raise SystemExit(f"there is no part {part!r}; there are: {', '.join(PARTS)}")
+
+
+def _with_other_parts(path: Path, figures: Mapping[str, Sequence[Figure]]) -> list[dict[str, Any]]:
+    """The new figures, and those of parts that were not measured this time as they stand in the file."""
+    old = orjson.loads(path.read_bytes())["figures"] if path.exists() else []
+    new = [{"part": part, **figure.as_json()} for part, measured in figures.items() for figure in measured]
+    kept = [figure for figure in old if figure.get("part") not in figures]
+    return sorted(kept + new, key=lambda figure: PARTS.index(figure["part"]))
 
 
 def _hardware(server: Server) -> dict[str, Any]:

@@ -1,0 +1,103 @@
+"""A client that costs little: HTTP/1.1 with keep-alive over a bare asyncio protocol, answers by callback.
+
+It is no HTTP library: it sends requests that were written beforehand, one at a time on a connection, and of an answer
+it reads the status, `Retry-After` and the length.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias, cast
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`status` 0: the connection was refused or lost. `latency_s` counts from when the request was due.
+
+    `answered_at` is on perf_counter's clock.
+    """
+
+    status: int
+    latency_s: float
+    answered_at: float
+    has_retry_after: bool = False
+
+
+OnAnswer: TypeAlias = Callable[[Answer], object]
+
+
+def text_request(text: str, path: str = "/embed/text") -> bytes:
+    """A whole request for the vector of a text."""
+    body = orjson.dumps({"text": text})
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    return head.encode() + b"\r\n\r\n" + body
+
+
+class Connection(asyncio.Protocol):
+    """One connection; `ask` again only after the answer has come. `open` is False once the server has closed it."""
+
+    def __init__(self) -> None:
+        self.open = True
+        self._transport: asyncio.Transport | None = None
+        self._on_answer: OnAnswer | None = None
+        self._began = 0.0
+        self._received = b""
+        self._missing = 0  # bytes of the body that are still to come
+        self._answer: tuple[int, bool] = (0, False)
+
+    def ask(self, request: bytes, on_answer: OnAnswer, due: float | None = None) -> None:
+        """`due`, on perf_counter's clock, is when the request should have been sent; unset: now."""
+        assert self._transport is not None
+        assert self._on_answer is None, "the answer before has not come"
+        self._on_answer = on_answer
+        self._began = time.perf_counter() if due is None else due
+        self._transport.write(request)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._missing:
+            self._missing -= len(data)
+        else:
+            self._received += data
+            end = self._received.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            self._read_head(self._received[:end].lower())
+            self._missing -= len(self._received) - end - 4
+            self._received = b""
+        if self._missing == 0:
+            self._finish(*self._answer)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.open = False
+        self._finish(0, has_retry_after=False)
+
+    def _read_head(self, head: bytes) -> None:
+        self._answer = (int(head[9:12]), b"\r\nretry-after:" in head)
+        if b"\r\nconnection: close" in head:
+            self.open = False
+        length = head.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0]
+        self._missing = int(length)
+
+    def _finish(self, status: int, has_retry_after: bool) -> None:
+        on_answer, self._on_answer = self._on_answer, None
+        if on_answer is not None:
+            now = time.perf_counter()
+            on_answer(Answer(status, now - self._began, now, has_retry_after))
+
+
+async def connect(port: int) -> Connection:
+    """To a server on loopback. Raises OSError."""
+    _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
+    return connection

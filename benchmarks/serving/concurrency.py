@@ -1,0 +1,153 @@
+"""Many clients against one at a time, beside what the device gains, and beside a naive endpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import TypeAlias
+
+from benchmarks.figure import Figure
+from benchmarks.serving.load import closed_loop
+from benchmarks.serving.processes import Bench, client_core, server_process
+from benchmarks.serving.scale import Scale
+from sidecar.batching.encoder import Encoder
+
+CLIENTS = 32
+MAX_VIEWS = 8
+DEFAULT_MAX_VIEWS = 32
+TARGET = ">= 0.9"
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """`p95_ms`: how long one call or request took."""
+
+    texts_per_s: float
+    p95_ms: float
+
+
+Measure: TypeAlias = Callable[[], Awaitable[Speed]]
+
+
+class Turns:
+    """What was measured in turns: `speeds[name]` has one for each round."""
+
+    def __init__(self, speeds: Mapping[str, Sequence[Speed]]) -> None:
+        self._speeds = speeds
+
+    def texts_per_s(self, name: str) -> float:
+        return median(speed.texts_per_s for speed in self._speeds[name])
+
+    def p95_ms(self, name: str) -> float:
+        return median(speed.p95_ms for speed in self._speeds[name])
+
+    def ratio(self, name: str, to: str) -> float:
+        """Of the speeds of one round each, then the median."""
+        pairs = zip(self._speeds[name], self._speeds[to], strict=True)
+        return median(speed.texts_per_s / other.texts_per_s for speed, other in pairs)
+
+
+async def take_turns(measures: Mapping[str, Measure], rounds: int) -> Turns:
+    speeds: dict[str, list[Speed]] = {name: [] for name in measures}
+    for _ in range(rounds):
+        for name, measure in measures.items():
+            speeds[name].append(await measure())
+    return Turns(speeds)
+
+
+async def measure_client_ceiling(bench: Bench, scale: Scale) -> list[Figure]:
+    """What the client can do at most: far above all that is asked of it, or the other figures mean nothing."""
+    with server_process(bench, "canned") as canned, client_core(bench):
+        speed = await _ask(canned.port, CLIENTS, scale.round_s)
+    name = f"ceiling of the client itself, {CLIENTS} clients, canned answers"
+    return [bench.named(Figure(name, speed.texts_per_s, "requests/s"))]
+
+
+async def measure_concurrency(bench: Bench, scale: Scale, encoder: Encoder) -> list[Figure]:
+    """Naive, sidecar and the bare encoder in turns."""
+    with (
+        server_process(bench, "naive") as naive,
+        server_process(bench, "sidecar", batch_max_views=MAX_VIEWS) as sidecar,
+        server_process(bench, "sidecar", batch_max_views=DEFAULT_MAX_VIEWS) as default,
+        client_core(bench),
+    ):
+        for server in (naive, sidecar, default):
+            await _ask(server.port, CLIENTS, scale.round_s / 4)  # warm
+        measures: dict[str, Measure] = {
+            "naive, one": partial(_ask, naive.port, 1, scale.round_s),
+            "sidecar, one": partial(_ask, sidecar.port, 1, scale.round_s),
+            "device, one": partial(_call, encoder, 1, scale.round_s / 2),
+            "naive": partial(_ask, naive.port, CLIENTS, scale.round_s),
+            "sidecar": partial(_ask, sidecar.port, CLIENTS, scale.round_s),
+            "device": partial(_call, encoder, MAX_VIEWS, scale.round_s / 2),
+            "default": partial(_ask, default.port, CLIENTS, scale.round_s),
+            "device, default": partial(_call, encoder, DEFAULT_MAX_VIEWS, scale.round_s / 2),
+        }
+        turns = await take_turns(measures, scale.rounds)
+    return _figures(turns, bench)
+
+
+def _figures(turns: Turns, bench: Bench) -> list[Figure]:
+    gain, device_gain = turns.ratio("sidecar", "sidecar, one"), turns.ratio("device", "device, one")
+    default_gain = turns.ratio("default", "sidecar, one")
+    target = TARGET if bench.is_timed else None
+    many = f"{CLIENTS} clients"
+    figures = [
+        Figure("one client, naive endpoint", turns.texts_per_s("naive, one"), "texts/s"),
+        Figure("one client, sidecar", turns.texts_per_s("sidecar, one"), "texts/s"),
+        Figure(f"{many}, naive endpoint (one forward a request)", turns.texts_per_s("naive"), "texts/s"),
+        Figure(f"{many}, sidecar", turns.texts_per_s("sidecar"), "texts/s"),
+        Figure(f"{many}, sidecar / naive endpoint", turns.ratio("sidecar", "naive"), "ratio"),
+        Figure(f"{many}, p95, naive endpoint", turns.p95_ms("naive"), "ms"),
+        Figure(f"{many}, p95, sidecar", turns.p95_ms("sidecar"), "ms"),
+        Figure(f"device alone, {MAX_VIEWS} texts at once / one", device_gain, "ratio"),
+        Figure(f"{many} / one client, sidecar", gain, "ratio"),
+        Figure(f"{many} / one client, of what the device gains", gain / device_gain, "ratio", target),
+        Figure(f"{many}, of the device's own texts/s", turns.ratio("sidecar", "device"), "ratio", target),
+        Figure(f"{many}, sidecar, BATCH_MAX_VIEWS {DEFAULT_MAX_VIEWS}", turns.texts_per_s("default"), "texts/s"),
+        Figure(
+            f"{many} / one client, of what the device gains, BATCH_MAX_VIEWS {DEFAULT_MAX_VIEWS}",
+            default_gain / turns.ratio("device, default", "device, one"),
+            "ratio",
+        ),
+    ]
+    return [bench.named(figure) for figure in figures]
+
+
+async def measure_windows(bench: Bench, scale: Scale) -> list[Figure]:
+    """The same clients at several windows: what GATHERING (batcher.py) brings, and what waiting longer would."""
+    figures = []
+    for max_views in (DEFAULT_MAX_VIEWS, CLIENTS // 2):
+        for window_ms in scale.windows_ms:
+            settings = {"batch_max_views": max_views, "batch_window_ms": window_ms}
+            with server_process(bench, "sidecar", **settings) as server, client_core(bench):
+                await _ask(server.port, CLIENTS, scale.round_s / 4)
+                speed = await _ask(server.port, CLIENTS, scale.round_s)
+            name = f"{CLIENTS} clients, BATCH_MAX_VIEWS {max_views}, BATCH_WINDOW_MS {window_ms}"
+            figures.append(bench.named(Figure(name, speed.texts_per_s, "texts/s")))
+    return figures
+
+
+async def _ask(port: int, clients: int, seconds: float) -> Speed:
+    load = await closed_loop(port, clients, seconds)
+    load.check_all_answered()
+    return Speed(load.answered_per_s, load.latency_ms(95))
+
+
+async def _call(encoder: Encoder, texts: int, seconds: float) -> Speed:
+    """The encoder itself, one micro-batch after the other."""
+    return measure_device(encoder, texts, seconds)
+
+
+def measure_device(encoder: Encoder, texts: int, seconds: float) -> Speed:
+    """Blocks for `seconds`: calls the encoder with micro-batches of `texts`, tokenised beforehand."""
+    prepared = encoder.prepare_texts([f"a photo of bicycle number {number}" for number in range(texts)])
+    began = time.perf_counter()
+    calls = 0
+    while (passed := time.perf_counter() - began) < seconds:
+        encoder.encode_texts(prepared)
+        calls += 1
+    return Speed(calls * texts / passed, passed / calls * 1000)

@@ -1,0 +1,99 @@
+"""A device that takes its time by the micro-batch, and keeps a record of it that other processes may read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidecar.batching.encoder import Encoder, PreparedText
+from tests.encoders import HashEncoder
+
+VIEW_SIZE = 64
+_SAMPLED = 16  # every so manyth pixel of a view is hashed: hashing all of them would keep a core busy
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceTime:
+    """What a device has done so far. `text_s` and `picture_s` are the seconds it was busy with each."""
+
+    micro_batches: float
+    text_s: float
+    picture_s: float
+    texts: float
+    views: float
+
+    def since(self, earlier: Self) -> Self:
+        return type(self)(
+            self.micro_batches - earlier.micro_batches,
+            self.text_s - earlier.text_s,
+            self.picture_s - earlier.picture_s,
+            self.texts - earlier.texts,
+            self.views - earlier.views,
+        )
+
+
+class DeviceRecord:
+    """Counters in a file that is mapped into memory: written by the one thread of the device, read by anyone."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            path.write_bytes(bytes(5 * 8))
+        self._counters = np.memmap(path, np.float64, "r+")
+
+    def add(self, texts: int, views: int, duration_s: float) -> None:
+        self._counters += (1, duration_s * (texts > 0), duration_s * (views > 0), texts, views)
+
+    def read(self) -> DeviceTime:
+        return DeviceTime(*map(float, self._counters))
+
+
+class BatchTimedEncoder(HashEncoder):
+    """Takes `batch_ms` for every micro-batch, however full, with an idle CPU: a GPU that one request cannot fill."""
+
+    def __init__(self, batch_ms: float) -> None:
+        super().__init__("batch-timed", view_size=VIEW_SIZE)
+        self.batch_ms = batch_ms
+
+    def encode_views(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._encode(view[::_SAMPLED, ::_SAMPLED].tobytes() for view in views)
+
+    def _encode(self, contents: Iterable[bytes]) -> NDArray[np.float32]:
+        began = time.perf_counter()
+        vectors = super()._encode(contents)
+        self.calls.clear()
+        time.sleep(max(began + self.batch_ms / 1000 - time.perf_counter(), 0))
+        return vectors
+
+
+class RecordedEncoder:
+    """`encoder`, with a record of how long it was busy."""
+
+    def __init__(self, encoder: Encoder, record: DeviceRecord) -> None:
+        self.model_id = encoder.model_id
+        self.fingerprint = encoder.fingerprint
+        self.dimensions = encoder.dimensions
+        self.view_size = encoder.view_size
+        self.pair_scale = encoder.pair_scale
+        self._encoder = encoder
+        self._record = record
+
+    def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
+        return self._encoder.prepare_texts(texts)
+
+    def encode_texts(self, texts: Sequence[PreparedText]) -> NDArray[np.float32]:
+        began = time.perf_counter()
+        vectors = self._encoder.encode_texts(texts)
+        self._record.add(len(texts), 0, time.perf_counter() - began)
+        return vectors
+
+    def encode_views(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
+        began = time.perf_counter()
+        vectors = self._encoder.encode_views(views)
+        self._record.add(0, len(views), time.perf_counter() - began)
+        return vectors

@@ -1,0 +1,143 @@
+"""Clients that wait for their answer before they ask again, and clients that do not wait."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.serving.client import Answer, Connection, connect, text_request
+
+_CONNECTIONS_AT_FIRST = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What came back to the requests of `duration_s`. `late_ms`: how long after it was due one was sent, p99."""
+
+    answers: Sequence[Answer]
+    began: float
+    duration_s: float
+    late_ms: float = 0.0
+
+    @property
+    def answered_per_s(self) -> float:
+        """What was answered with 200 before `duration_s` was over: what waits in a queue then does not count."""
+        ends = self.began + self.duration_s
+        return sum(answer.status == 200 and answer.answered_at <= ends for answer in self.answers) / self.duration_s
+
+    def count(self, status: int) -> int:
+        return sum(answer.status == status for answer in self.answers)
+
+    def latency_ms(self, percentile: float) -> float:
+        """Of the requests that were answered with 200."""
+        latencies = [answer.latency_s for answer in self.answers if answer.status == 200]
+        return float(np.percentile(latencies, percentile)) * 1000
+
+    def check_all_answered(self) -> None:
+        """Raises RuntimeError where a scenario that must not fail did: its figures would mean nothing."""
+        failed = [answer.status for answer in self.answers if answer.status != 200]
+        if failed or not self.answers:
+            raise RuntimeError(f"{len(failed)} of {len(self.answers)} requests failed, with {sorted(set(failed))}")
+
+
+def requests() -> Iterator[bytes]:
+    """Never the same text twice, in this process or another."""
+    run = f"{time.time_ns():x}"
+    return (text_request(f"a photo of bicycle number {number} in {run}") for number in itertools.count())
+
+
+async def closed_loop(port: int, clients: int, duration_s: float, think_s: float = 0.0) -> Load:
+    """Each client asks, waits for the answer, pauses for a random time up to `think_s`, and asks again."""
+    connections = [await connect(port) for _ in range(clients)]
+    answers: list[Answer] = []
+    texts = requests()
+    began = time.perf_counter()
+    ends = began + duration_s
+
+    async def ask_in_turn(connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        while time.perf_counter() < ends and connection.open:
+            answered: asyncio.Future[Answer] = loop.create_future()
+            connection.ask(next(texts), answered.set_result)
+            answers.append(await answered)
+            if think_s:
+                await asyncio.sleep(random.uniform(0, think_s))
+
+    await asyncio.gather(*(ask_in_turn(connection) for connection in connections))
+    for connection in connections:
+        connection.close()
+    return Load(answers, began, duration_s)
+
+
+async def open_loop(
+    port: int, rate_per_s: float, duration_s: float, on_second: Callable[[], object] = lambda: None
+) -> Load:
+    """Poisson arrivals that come whatever the server does, each on an idle connection or a new one.
+
+    Latencies count from the moment a request was due. All answers are waited for. `on_second` is called about once a
+    second.
+    """
+    arrivals = _Arrivals(port)
+    await arrivals.open(_CONNECTIONS_AT_FIRST)
+    due = began = time.perf_counter()
+    seconds = 0
+    while (due := due + random.expovariate(rate_per_s)) < began + duration_s:
+        if (pause_s := due - time.perf_counter()) > 0:
+            await asyncio.sleep(pause_s)
+            if time.perf_counter() - began > seconds:
+                seconds += 1
+                on_second()
+        await arrivals.arrive(due)
+    await arrivals.drain()
+    return Load(arrivals.answers, began, duration_s, float(np.percentile(arrivals.late_s, 99)) * 1000)
+
+
+class _Arrivals:
+    """The connections of an open loop, and what came back on them."""
+
+    def __init__(self, port: int) -> None:
+        self.answers: list[Answer] = []
+        self.late_s: list[float] = []
+        self._port = port
+        self._idle: deque[Connection] = deque()
+        self._busy = 0
+        self._all_idle = asyncio.Event()
+        self._texts = requests()
+
+    async def open(self, count: int) -> None:
+        self._idle.extend([await connect(self._port) for _ in range(count)])
+
+    async def arrive(self, due: float) -> None:
+        try:
+            connection = self._idle.pop() if self._idle else await connect(self._port)
+        except OSError:
+            now = time.perf_counter()
+            self.answers.append(Answer(0, now - due, now))
+            return
+        self._busy += 1
+
+        def on_answer(answer: Answer) -> None:
+            self._busy -= 1
+            self.answers.append(answer)
+            if connection.open:
+                self._idle.append(connection)
+            if not self._busy:
+                self._all_idle.set()
+
+        self.late_s.append(time.perf_counter() - due)
+        connection.ask(next(self._texts), on_answer, due)
+
+    async def drain(self) -> None:
+        """Wait for the answers that are missing, and close all connections."""
+        self._all_idle.clear()
+        if self._busy:
+            await self._all_idle.wait()
+        while self._idle:
+            self._idle.pop().close()

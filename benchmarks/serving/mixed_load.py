@@ -1,0 +1,165 @@
+"""Queries beside a backlog of pictures: neither lane may be the other's victim."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from statistics import median
+
+import numpy as np
+import psycopg
+from PIL import Image
+
+from benchmarks.figure import Figure
+from benchmarks.scratch import execute, scratch_database
+from benchmarks.serving.concurrency import CLIENTS, MAX_VIEWS
+from benchmarks.serving.device import DeviceTime
+from benchmarks.serving.load import Load, closed_loop
+from benchmarks.serving.processes import Bench, ServerProcess, server_process
+from benchmarks.serving.scale import Scale
+from sidecar.config import Settings
+from tests.servers import Server
+from tests.waiting import wait_until_async
+
+# Eight views at the default scales: one picture is one micro-batch, as far as the device goes 50 of them a second.
+_WIDTH, _HEIGHT = 320, 240
+_PICTURES_PER_S = 60
+_MORE_S = 1.0
+_THINK_S = 0.04
+_MAX_WAIT_MICRO_BATCHES = 1.5
+_QUIET_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What came of the queries, and what the device did meanwhile."""
+
+    queries: Load
+    device: DeviceTime
+
+    @property
+    def ingest_share(self) -> float:
+        """Of the time that the device was busy."""
+        return self.device.picture_s / (self.device.picture_s + self.device.text_s)
+
+
+class PictureTable:
+    """A watched table, and pictures beside it to fill it with."""
+
+    def __init__(self, connection: psycopg.AsyncConnection, server: ServerProcess) -> None:
+        self.server = server
+        self._connection = connection
+
+    async def fill(self, seconds: float) -> None:
+        """With more than the device does in so many seconds. Returns once it has begun."""
+        rows = int(_PICTURES_PER_S * (seconds + _MORE_S))
+        before = self.server.record.read().views
+        await self._connection.execute(
+            "insert into photos (photo) select photo from stock cross join generate_series(1, %s) limit %s",
+            [rows, rows],
+        )
+
+        async def has_begun() -> bool:
+            return self.server.record.read().views > before
+
+        await wait_until_async(has_begun, "the first picture to reach the device", timeout_s=30)
+
+    async def empty(self) -> None:
+        """Drops the rest of the backlog, and returns once the device has done what it had of it."""
+        await self._connection.execute("truncate photos")
+        await wait_until_async(self._is_quiet, "the device to have nothing to do", timeout_s=30)
+
+    async def during(self, queries: Awaitable[Load]) -> Phase:
+        """Raises RuntimeError if the backlog was over before the queries were."""
+        before = self.server.record.read()
+        load = await queries
+        device = self.server.record.read().since(before)
+        load.check_all_answered()
+        cursor = await self._connection.execute("select exists (select from photos where embedding is null)")
+        if await cursor.fetchone() != (True,):
+            raise RuntimeError("The backlog ended before the queries did.")
+        return Phase(load, device)
+
+    async def _is_quiet(self) -> bool:
+        before = self.server.record.read()
+        await asyncio.sleep(_QUIET_S)
+        return self.server.record.read() == before
+
+
+async def measure_mixed_load(bench: Bench, scale: Scale, server: Server) -> list[Figure]:
+    """Idle and loaded phases in turns, then a flood of queries; the backlog is there before each and after it."""
+    idle: list[Load] = []
+    loaded: list[Phase] = []
+    async with _picture_table(replace(bench, pinned=False), server) as table:
+        for _ in range(scale.rounds):
+            idle.append(await _one_client(table, scale.mixed_s / 2))
+            await table.fill(scale.mixed_s)
+            loaded.append(await table.during(_one_client(table, scale.mixed_s)))
+            await table.empty()
+        await table.fill(scale.flood_s)
+        flood = await table.during(closed_loop(table.server.port, CLIENTS, scale.flood_s))
+    return [bench.named(figure) for figure in (*_waits(idle, loaded, bench), *_shares(loaded, flood, bench))]
+
+
+def _one_client(table: PictureTable, duration_s: float) -> Awaitable[Load]:
+    """It thinks for a random while before it asks again: it arrives at any moment of a micro-batch."""
+    return closed_loop(table.server.port, 1, duration_s, think_s=_THINK_S)
+
+
+def _waits(idle: Sequence[Load], loaded: Sequence[Phase], bench: Bench) -> list[Figure]:
+    idle_p95 = _p95_ms(idle)
+    loaded_p95 = _p95_ms([phase.queries for phase in loaded])
+    micro_batches = (loaded_p95 - idle_p95) / bench.batch_ms if bench.batch_ms else None
+    figures = [
+        Figure("one client, text query p95, idle", idle_p95, "ms"),
+        Figure("one client, text query p95, during ingest of pictures", loaded_p95, "ms"),
+    ]
+    if micro_batches is not None:
+        name = "one client, text query p95, what ingest adds"
+        figures.append(Figure(name, micro_batches, "micro-batches", f"<= {_MAX_WAIT_MICRO_BATCHES}"))
+    return figures
+
+
+def _shares(loaded: Sequence[Phase], flood: Phase, bench: Bench) -> list[Figure]:
+    least = Settings.model_fields["ingest_min_share"].default
+    many = f"{CLIENTS} clients"
+    target = f">= {least}" if bench.is_timed else None
+    return [
+        Figure(f"{many} during ingest of pictures", flood.queries.answered_per_s, "texts/s"),
+        Figure(f"{many} during ingest of pictures, p95", flood.queries.latency_ms(95), "ms"),
+        Figure("ingest beside one client", median(phase.ingest_share for phase in loaded), "of the device's time"),
+        Figure(f"ingest beside {many}", flood.ingest_share, "of the device's time", target),
+    ]
+
+
+def _p95_ms(loads: Sequence[Load]) -> float:
+    """Of all of them together."""
+    return float(np.percentile([answer.latency_s for load in loads for answer in load.answers], 95)) * 1000
+
+
+@asynccontextmanager
+async def _picture_table(bench: Bench, server: Server) -> AsyncIterator[PictureTable]:
+    with scratch_database(server) as url:
+        execute(
+            url,
+            "create table stock (photo bytea)",
+            "create table photos (id bigint generated always as identity primary key, photo bytea)",
+        )
+        _insert_stock(url)
+        execute(url, "select sidecar.watch('photos', source => 'photo', target => 'embedding', index => 'none')")
+        with server_process(bench, "sidecar", database_url=url, batch_max_views=MAX_VIEWS) as process:
+            async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+                yield PictureTable(connection, process)
+
+
+def _insert_stock(url: str) -> None:
+    random = np.random.default_rng(0)
+    with psycopg.connect(url, autocommit=True) as connection:
+        for _ in range(100):
+            coarse = random.integers(0, 255, (12, 16, 3), np.uint8)
+            buffer = io.BytesIO()
+            Image.fromarray(coarse).resize((_WIDTH, _HEIGHT), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=85)
+            connection.execute("insert into stock (photo) values (%s)", [buffer.getvalue()])

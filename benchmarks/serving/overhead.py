@@ -1,0 +1,50 @@
+"""What HTTP and batching add to one call of the encoder."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import numpy as np
+
+from benchmarks.figure import Figure
+from benchmarks.serving.client import Answer, connect
+from benchmarks.serving.load import requests
+from benchmarks.serving.processes import Bench, client_core, server_process
+from benchmarks.serving.scale import Scale
+from sidecar.batching.encoder import Encoder
+
+_WARM_CALLS = 5
+
+
+async def measure_overhead(bench: Bench, scale: Scale, encoder: Encoder) -> list[Figure]:
+    """A request, then a bare call with its tokenising, in turns: the same texts, one at a time."""
+    texts = requests()
+    asked: list[float] = []
+    called: list[float] = []
+    with server_process(bench, "sidecar") as server, client_core(bench):
+        connection = await connect(server.port)
+        for number in range(_WARM_CALLS + scale.overhead_calls):
+            answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+            connection.ask(next(texts), answered.set_result)
+            answer = await answered
+            if answer.status != 200:
+                raise RuntimeError(f"A single request was answered with {answer.status}.")
+            asked.append(answer.latency_s)
+            began = time.perf_counter()
+            encoder.encode_texts(encoder.prepare_texts([f"a photo of bicycle number {number}"]))
+            called.append(time.perf_counter() - began)
+        connection.close()
+    request_ms, call_ms = (1000 * np.percentile(times[_WARM_CALLS:], [50, 95]) for times in (asked, called))
+    figures = [
+        Figure("one text, bare encoder call, p50", float(call_ms[0]), "ms"),
+        Figure("one text over HTTP, p50", float(request_ms[0]), "ms"),
+        Figure(
+            "HTTP + batching over a bare encoder call, one text, p50",
+            float(request_ms[0] - call_ms[0]),
+            "ms",
+            "<= 2" if bench.is_timed else None,
+        ),
+        Figure("HTTP + batching over a bare encoder call, one text, p95", float(request_ms[1] - call_ms[1]), "ms"),
+    ]
+    return [bench.named(figure) for figure in figures]

@@ -1,0 +1,72 @@
+"""Ten times as many requests as the device can answer, arriving whatever becomes of the ones before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.figure import Figure
+from benchmarks.serving.concurrency import measure_device
+from benchmarks.serving.load import Load, open_loop
+from benchmarks.serving.processes import Bench, client_core, server_process
+from benchmarks.serving.scale import Overload
+from sidecar.batching.encoder import Encoder
+
+TIMES_CAPACITY = 10
+_CAPACITY_S = 0.5
+_SETTLED = 1 / 6  # of the run: until then the queue fills and the allocator takes what it needs
+
+
+async def measure_overload(bench: Bench, encoder: Encoder, overload: Overload) -> list[Figure]:
+    """Capacity is what the encoder does by itself with full micro-batches, before and after the run."""
+    resident: list[tuple[float, float]] = []
+    settings = {"batch_max_views": overload.max_views, "query_queue_views": overload.queue_views}
+    with server_process(bench, "sidecar", **settings) as server, client_core(bench):
+
+        def watch_memory() -> None:
+            resident.append((time.perf_counter(), server.resident_mib()))
+
+        before = measure_device(encoder, overload.max_views, _CAPACITY_S).texts_per_s
+        cpu_s = server.cpu_s()
+        load = await open_loop(server.port, TIMES_CAPACITY * before, overload.seconds, watch_memory)
+        watch_memory()
+        cpu_us = (server.cpu_s() - cpu_s) / len(load.answers) * 1e6
+        capacity = (before + measure_device(encoder, overload.max_views, _CAPACITY_S).texts_per_s) / 2
+    figures = [*_figures(load, capacity, bench), *_memory(resident[int(len(resident) * _SETTLED) :], bench)]
+    figures.append(Figure("overload, the server's CPU time for a request, most of them refused", cpu_us, "us"))
+    return [bench.named(figure) for figure in figures]
+
+
+def _figures(load: Load, capacity: float, bench: Bench) -> list[Figure]:
+    refused = load.count(429)
+    unexplained = sum(answer.status == 429 and not answer.has_retry_after for answer in load.answers)
+    refusals_ms = [answer.latency_s * 1000 for answer in load.answers if answer.status == 429]
+    timed = bench.is_timed
+    return [
+        Figure("overload, arrivals / capacity", len(load.answers) / load.duration_s / capacity, "ratio"),
+        Figure("overload, goodput / capacity", load.answered_per_s / capacity, "ratio", ">= 0.9" if timed else None),
+        Figure("overload, refused with 429", refused / len(load.answers), "of the requests"),
+        Figure("overload, refusals without Retry-After", unexplained, "answers", "<= 0" if timed else None),
+        Figure(
+            "overload, neither 200 nor 429, or no answer",
+            len(load.answers) - load.count(200) - refused,
+            "answers",
+            "<= 0" if timed else None,
+        ),
+        Figure("overload, a refusal, p50", float(np.percentile(refusals_ms or [0], 50)), "ms"),
+        Figure("overload, a refusal, p95", float(np.percentile(refusals_ms or [0], 95)), "ms"),
+        Figure("overload, an answer with its wait in the queue, p95", load.latency_ms(95), "ms"),
+        Figure("overload, a request was sent too late by, p99", load.late_ms, "ms"),
+    ]
+
+
+def _memory(resident: Sequence[tuple[float, float]], bench: Bench) -> list[Figure]:
+    """Least squares over the settled part of the run."""
+    seconds, mib = np.array(resident).T
+    slope = float(np.polyfit(seconds - seconds[0], mib, 1)[0]) * 60
+    return [
+        Figure("overload, resident memory of the server", float(mib[-1]), "MiB"),
+        Figure("overload, its growth", slope, "MiB/min", "<= 2" if bench.is_timed else None),
+    ]

@@ -1,0 +1,142 @@
+"""Servers as processes of their own, on their own core, and what they take of memory and CPU."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+
+from benchmarks.figure import Figure
+from benchmarks.serving.device import DeviceRecord
+from sidecar.settings import MIB
+from tests.waiting import wait_until
+
+_ROOT = Path(__file__).parents[2]
+_START_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where the servers of a run put their files, and what device they have.
+
+    `batch_ms` None: not the timed device, but the demo's model on the CPU. `pinned`: the client has a core of its own.
+    """
+
+    directory: Path
+    batch_ms: float | None
+    pinned: bool = True
+
+    @property
+    def is_timed(self) -> bool:
+        return self.batch_ms is not None
+
+    def named(self, figure: Figure) -> Figure:
+        """With the part and the device in its name."""
+        device = "" if self.is_timed else " (demo's model on the CPU)"
+        return replace(figure, name=f"serving: {figure.name}{device}")
+
+
+class ServerProcess:
+    """A server that answers on `port`; `record` is its device's."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, record: DeviceRecord) -> None:
+        self.port = port
+        self.record = record
+        self._process = psutil.Process(process.pid)
+
+    def resident_mib(self) -> float:
+        return float(self._process.memory_info().rss) / MIB
+
+    def cpu_s(self) -> float:
+        """Of the process itself, without its decoders."""
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+
+@contextmanager
+def server_process(bench: Bench, server: str, **settings: Any) -> Iterator[ServerProcess]:
+    """`sidecar`, `naive` or `canned` (program.py), ready; `settings` are fields of Settings. Killed at the end."""
+    port = _free_port()
+    record = bench.directory / f"device-{port}"
+    order = {
+        "server": server,
+        "batch_ms": bench.batch_ms,
+        "record": str(record),
+        "cores": _server_cores() if bench.pinned else [],
+        "settings": {
+            "vision_model_id": "demo" if bench.batch_ms is None else "timed",
+            "require_cuda": False,
+            "log_level": "WARNING",
+            "decode_processes": 1,
+            "bind_host": "127.0.0.1",
+            "bind_port": port,
+            **settings,
+        },
+    }
+    log_path = bench.directory / f"{server}-{port}.log"
+    counters = DeviceRecord(record)
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.serving.program", orjson.dumps(order).decode()],
+            cwd=_ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_until(
+            lambda: _is_ready(port, server) or process.poll() is not None, "a server to be ready", _START_TIMEOUT_S
+        )
+        if process.poll() is not None:
+            raise RuntimeError(f"The server ended at once:\n{log_path.read_text()}")
+        yield ServerProcess(process, port, counters)
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def client_core(bench: Bench) -> Iterator[None]:
+    """Keeps this process on the first core, and the servers have the rest, where the system can do that."""
+    if not (bench.pinned and _server_cores()):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _server_cores() -> list[int]:
+    """All cores but the first; none to be chosen from where there is but one, or no way to say so."""
+    return sorted(range(os.cpu_count() or 1))[1:] if hasattr(os, "sched_setaffinity") else []
+
+
+def _is_ready(port: int, server: str) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            if server == "canned":
+                return True
+            connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return connection.recv(4096).startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])

@@ -1,0 +1,118 @@
+"""The servers of the benchmarks, each a process of its own: `python -m benchmarks.serving.program JSON`.
+
+`sidecar`: as `sidecar serve` does it, over the timed device or a real model. `naive`: what one writes first, a forward
+for every request, on the same HTTP stack and the same device. `canned`: the same bytes for every request, straight from
+a protocol: what the client can do at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+import uvicorn
+import uvloop
+from pydantic import BaseModel
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from benchmarks.serving.device import BatchTimedEncoder, DeviceRecord, RecordedEncoder
+from sidecar.batching.encoder import Encoder
+from sidecar.config import Settings
+from sidecar.http.json_response import JsonResponse
+
+_CANNED_BODY_BYTES = 14_400  # as long as the JSON of a vector with 1152 numbers
+
+
+class TextBody(BaseModel):
+    text: str
+
+
+class Naive:
+    """One forward for every request, in a thread; a lock keeps two from being on the device."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._device = threading.Lock()
+
+    def make_app(self) -> Starlette:
+        routes = [Route("/embed/text", self._embed, methods=["POST"]), Route("/readyz", _ready)]
+        return Starlette(routes=routes)
+
+    async def _embed(self, request: Request) -> Response:
+        body = TextBody.model_validate(orjson.loads(await request.body()))
+        return JsonResponse({"embedding": await asyncio.to_thread(self._forward, body.text)})
+
+    def _forward(self, text: str) -> Any:
+        prepared = self._encoder.prepare_texts([text])
+        with self._device:
+            return self._encoder.encode_texts(prepared)[0]
+
+
+class Canned(asyncio.Protocol):
+    """Answers every packet; the client sends each request in one."""
+
+    _answer = f"HTTP/1.1 200 OK\r\ncontent-length: {_CANNED_BODY_BYTES}\r\n\r\n".encode() + b"0" * _CANNED_BODY_BYTES
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, _data: bytes) -> None:
+        self._transport.write(self._answer)
+
+
+async def _ready(_request: Request) -> Response:
+    return Response()
+
+
+async def _serve_canned(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(Canned, "127.0.0.1", port)
+    await server.serve_forever()
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _make_encoder(order: dict[str, Any], settings: Settings) -> Encoder:
+    batch_ms = order["batch_ms"]
+    encoder = _load_model(settings) if batch_ms is None else BatchTimedEncoder(batch_ms)
+    return RecordedEncoder(encoder, DeviceRecord(Path(order["record"])))
+
+
+def _load_model(settings: Settings) -> Encoder:
+    from sidecar.app import load_siglip
+
+    return load_siglip(settings)
+
+
+def main() -> int:
+    order = orjson.loads(sys.argv[1])
+    if order["cores"]:
+        os.sched_setaffinity(0, order["cores"])
+    settings = Settings(**order["settings"])
+    if order["server"] == "sidecar":
+        from sidecar.server import serve  # which imports a second's worth that the others do not need
+
+        return serve(settings, load_encoder=lambda settings: _make_encoder(order, settings))
+    if order["server"] == "naive":
+        naive = Naive(_make_encoder(order, settings))
+        uvloop.run(_Server(uvicorn.Config(naive.make_app(), port=settings.bind_port, log_config=None)).serve())
+        return 0
+    uvloop.run(_serve_canned(settings.bind_port))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

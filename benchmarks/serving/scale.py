@@ -1,0 +1,55 @@
+"""How long everything is measured, and how much of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Overload:
+    """`max_views`: BATCH_MAX_VIEWS, which sets the capacity and with it how many requests arrive.
+
+    `queue_views`: QUERY_QUEUE_VIEWS; the default unless the run is shorter than it takes to fill.
+    """
+
+    seconds: float
+    max_views: int
+    queue_views: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """`rounds` take turns among what is compared, `round_s` each.
+
+    `windows_ms`: values of BATCH_WINDOW_MS that are compared. `demo` None: not with the demo's model.
+    """
+
+    rounds: int
+    round_s: float
+    overhead_calls: int
+    mixed_s: float
+    flood_s: float
+    overload: Overload
+    windows_ms: tuple[int, ...] = ()
+    demo: Scale | None = None
+
+
+_DEMO = Scale(rounds=1, round_s=2.0, overhead_calls=40, mixed_s=5.0, flood_s=4.0, overload=Overload(10.0, max_views=1))
+FULL = Scale(
+    rounds=3,
+    round_s=2.0,
+    overhead_calls=150,
+    mixed_s=6.0,
+    flood_s=6.0,
+    overload=Overload(60.0, max_views=2),
+    windows_ms=(0, 10, 20),
+    demo=_DEMO,
+)
+QUICK = Scale(
+    rounds=1,
+    round_s=0.3,
+    overhead_calls=5,
+    mixed_s=0.5,
+    flood_s=0.5,
+    overload=Overload(1.0, max_views=2, queue_views=100),
+)

@@ -1,0 +1,21 @@
+"""The benchmarks run, each in a second or so; what they measure then is worth nothing."""
+
+from __future__ import annotations
+
+import math
+
+from benchmarks.serving.scale import QUICK
+from benchmarks.serving.serving import measure_serving
+from tests.servers import Server
+
+
+async def test_every_figure_of_the_serving_part_can_be_measured(postgres_server: Server) -> None:
+    figures = await measure_serving(postgres_server, QUICK)
+    names = [figure.name for figure in figures]
+    assert len(set(names)) == len(names)
+    assert all(math.isfinite(figure.value) for figure in figures), figures
+    values = dict(zip(names, figures, strict=True))
+    assert values["serving: overload, refused with 429"].value > 0, "ten times the capacity, and none was refused"
+    assert values["serving: overload, refusals without Retry-After"].met
+    assert values["serving: overload, neither 200 nor 429, or no answer"].met
+    assert values["serving: 32 clients, sidecar / naive endpoint"].value > 1
