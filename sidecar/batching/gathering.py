@@ -30,7 +30,8 @@ class Gathering:
         """How much longer the work of a lane may wait for more; 0 or less: dispatch it now."""
         if lane is not Lane.QUERY or queues.others_wait(lane):
             return 0.0
-        kind = queues[lane].next_job().kind
-        if queues[lane].jobs_of(kind) >= self._answered[kind]:
+        queue = queues[lane]
+        kind = queue.next_job().kind
+        if len(queue.kinds()) > 1 or queue.jobs_of(kind) >= self._answered[kind]:
             return 0.0
         return self._device_free_since + self._window_s - time.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.unit.batching.asking import INGEST, ask_text, let_callers_enter
+from tests.unit.batching.asking import INGEST, ask_picture, ask_text, ask_texts, let_callers_enter
 from tests.unit.batching.conftest import RunningBatcher
 from tests.unit.batching.gated_encoder import GatedEncoder
 
@@ -70,6 +70,32 @@ async def test_nobody_gathers_while_ingest_could_use_the_device(running_batcher:
         await let_callers_enter()
         await asyncio.wait_for(asyncio.gather(query, ask_text(batcher, 5, INGEST)), 5)
     assert [labels for _, labels in encoder.seen][2:] in ([[4, 5]], [[4], [5]])
+
+
+async def test_nobody_gathers_while_queries_of_another_kind_could_use_the_device(
+    running_batcher: RunningBatcher,
+) -> None:
+    encoder = GatedEncoder()
+    async with running_batcher(encoder, window_s=FOREVER_S) as batcher:
+        first = ask_text(batcher, 0)
+        await encoder.next_call()
+        together = [ask_text(batcher, label) for label in (1, 2, 3)]
+        together += [ask_picture(batcher, label) for label in (4, 5, 6)]
+        await let_callers_enter()
+        encoder.open()
+        await asyncio.gather(first, *together)
+        lonely = [ask_picture(batcher, 7), ask_text(batcher, 8)]
+        done, waiting = await asyncio.wait(lonely, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+        assert len(done) == 1
+        waiting.pop().cancel()
+
+
+async def test_a_request_of_many_texts_counts_as_one_caller_that_may_come_back(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    encoder.open()
+    async with running_batcher(encoder, window_s=FOREVER_S) as batcher:
+        await ask_texts(batcher, [1, 2, 3, 4])
+        await asyncio.wait_for(ask_text(batcher, 5), 5)
 
 
 async def test_ingest_never_waits_for_more(running_batcher: RunningBatcher) -> None:
