@@ -7,12 +7,16 @@ import logging
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from sidecar.redaction import redact
 from sidecar.telemetry.request_id import current_request_id
 from sidecar.telemetry.traces import current_ids
 
 _ID_FIELDS = ("request_id", "trace_id", "span_id")
+# What errors of Postgres and of pydantic quote, deep in a traceback: the failing row, the value that was sent.
+_QUOTED_ROW = re.compile(r"^DETAIL: .*?(?=^HINT: |^\n(?:The above|During handling)|\Z)", re.MULTILINE | re.DOTALL)
+_QUOTED_VALUE = re.compile(r"\binput_value=.*, input_type=")
 
 
 class ContextFilter(logging.Filter):
@@ -45,11 +49,13 @@ class LineFormatter(logging.Formatter):
     def hide(self, secrets: Iterable[str]) -> None:
         """From now on `***` stands for each of them too. May be called by any thread."""
         self._secrets = self._secrets.union(filter(None, secrets))
-        longest_first = sorted(self._secrets, key=len, reverse=True)
+        written = {form for secret in self._secrets for form in _forms(secret)}
+        longest_first = sorted(written, key=len, reverse=True)
         self._any_secret = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def format(self, record: logging.LogRecord) -> str:
-        return self.without_secrets(super().format(record))
+        line = super().format(record)
+        return self.without_secrets(_hide_quotations(line) if record.exc_info else line)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - as logging has it
         line = super().formatMessage(record)
@@ -74,9 +80,19 @@ class JsonFormatter(LineFormatter):
         fields |= {name: value for name in _ID_FIELDS if (value := getattr(record, name, ""))}
         fields |= getattr(record, "fields", {})
         if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
+            fields["exception"] = _hide_quotations(self.formatException(record.exc_info))
         if record.stack_info:
             fields["stack"] = self.formatStack(record.stack_info)
         # One by one: a pattern that spans two of them would tear the object apart.
         texts = {name: self.without_secrets(value) for name, value in fields.items() if isinstance(value, str)}
         return json.dumps(fields | texts, default=str)
+
+
+def _hide_quotations(traceback: str) -> str:
+    text = _QUOTED_ROW.sub("DETAIL: ***\n", traceback).rstrip("\n")
+    return _QUOTED_VALUE.sub("input_value=***, input_type=", text)
+
+
+def _forms(secret: str) -> set[str]:
+    """As it is, and as it is written in Python, in JSON and in a URL."""
+    return {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], quote(secret), quote(secret, safe="")}

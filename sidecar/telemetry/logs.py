@@ -37,6 +37,7 @@ class _OurHandler(logging.StreamHandler[TextIO]):
 def configure_logging(settings: Settings) -> None:
     """Sends all logging and all warnings to stderr in `LOG_FORMAT`, from `LOG_LEVEL` up. May be called again."""
     lines = JsonFormatter() if settings.log_format == "json" else LineFormatter(settings.log_format)
+    lines.hide(_tokens(settings))
     root = logging.getLogger()
     for earlier in _our_handlers():
         lines.hide(earlier.lines.secrets)
@@ -58,6 +59,14 @@ def hide_in_logs(secrets: Iterable[str]) -> None:
     found = list(secrets)
     for handler in _our_handlers():
         handler.lines.hide(found)
+
+
+def _tokens(settings: Settings) -> list[str]:
+    """What we send to others; keys that others send to us come with `hide_in_logs`, passwords are found by redaction."""
+    headers = settings.otel_exporter_otlp_headers
+    pairs = headers.get_secret_value().split(",") if headers else []
+    tokens = [token.get_secret_value() for token in (settings.hf_token, settings.sidecar_api_key) if token]
+    return [*tokens, *(pair.partition("=")[2].strip() for pair in pairs)]
 
 
 def _our_handlers() -> list[_OurHandler]:

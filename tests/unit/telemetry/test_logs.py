@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import asyncpg
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from sidecar.config import Settings
-from sidecar.telemetry.logs import configure_logging
+from sidecar.telemetry.logs import configure_logging, hide_in_logs
+from sidecar.telemetry.request_id import current_request_id
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +24,21 @@ def _restored_logging() -> Iterator[None]:
     handlers, level = root.handlers[:], root.level
     yield
     root.handlers[:], root.level = handlers, level
+
+
+@contextmanager
+def working_for(request_id: str) -> Iterator[None]:
+    token = current_request_id.set(request_id)
+    try:
+        yield
+    finally:
+        current_request_id.reset(token)
+
+
+def log_line(capsys: pytest.CaptureFixture[str]) -> Any:
+    """The one line that was written, read as JSON."""
+    (line,) = capsys.readouterr().err.splitlines()
+    return json.loads(line)
 
 
 def test_lines_have_the_layout_and_the_level_that_were_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,3 +57,75 @@ def test_no_password_reaches_a_line_or_its_traceback(capsys: pytest.CaptureFixtu
         "trying postgresql://me:***@localhost/shop with hf_***\n"
         "OSError: cannot connect to postgresql://me:***@localhost/shop\n"
     )
+
+
+def test_the_id_of_a_request_follows_its_lines_and_no_others(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Settings(log_format="%(levelname)s: %(message)s"))
+    logger = logging.getLogger("sidecar.test")
+    with working_for("order-66"):
+        logger.error("inside", exc_info=ValueError("why"))
+    logger.error("outside")
+    assert capsys.readouterr().err == "ERROR: inside [request_id=order-66]\nValueError: why\nERROR: outside\n"
+
+
+def test_a_format_may_say_where_the_ids_go(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Settings(log_format="<%(request_id)s|%(trace_id)s|%(span_id)s> %(message)s"))
+    with working_for("order-66"):
+        logging.getLogger("sidecar.test").error("inside")
+    logging.getLogger("sidecar.test").error("outside")
+    assert capsys.readouterr().err == "<order-66||> inside\n<||> outside\n"
+
+
+def test_a_line_of_json_has_its_time_in_utc_and_everything_else_as_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Settings(log_format="JSON"))
+    logger = logging.getLogger("sidecar.test")
+    with working_for("order-66"):
+        logger.warning("two\nlines of \u2028 %s \udcff", "text", extra={"fields": {"status": 200}})
+    line = log_line(capsys)
+    assert datetime.now(UTC) - datetime.fromisoformat(line.pop("ts")) < timedelta(minutes=1)
+    assert line == {
+        "level": "WARNING",
+        "logger": "sidecar.test",
+        "message": "two\nlines of \u2028 text \udcff",
+        "request_id": "order-66",
+        "status": 200,
+    }
+    logger.error("failed", exc_info=ValueError("why"))
+    line = log_line(capsys)
+    assert line["exception"] == "ValueError: why"
+    assert "request_id" not in line
+
+
+@pytest.mark.parametrize("log_format", ["json", "%(message)s", "%(request_id)s %(message)s"])
+def test_keys_are_hidden_wherever_they_turn_up(capsys: pytest.CaptureFixture[str], log_format: str) -> None:
+    keys = ['quotes"and\\0123456789', "0123456789abcdef", "0123456789abcdef-longer"]
+    configure_logging(Settings(log_format=log_format))
+    hide_in_logs(keys)
+    configure_logging(Settings(log_format=log_format))  # and it is not forgotten
+    with working_for(keys[1]):
+        fields = {"path": f"/{keys[0]}"}
+        logging.getLogger("sidecar.test").error("%s", keys, exc_info=ValueError(keys[2]), extra={"fields": fields})
+        logging.getLogger("sidecar.test").error("unknown: Bearer 9876543210fedcba")
+    written = capsys.readouterr().err
+    assert not [key for key in (*keys, "quotes", "0123456789", "9876543210", "longer") if key in written]
+    assert len(written.splitlines()) == (2 if log_format == "json" else 3)
+
+
+def test_what_an_error_quotes_of_a_row_or_a_request_is_hidden(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Settings(log_format="%(message)s"))
+    postgres = asyncpg.CheckViolationError("new row violates check constraint")
+    postgres.detail = "Failing row contains (1, a text,\n\n of three lines: a text)."
+    postgres.hint = "Do otherwise."
+    text = "a text"
+    with pytest.raises(ValidationError) as caught:
+        Body.model_validate({"text": [text, text]})
+    caught.value.__cause__ = postgres
+    logging.getLogger("sidecar.test").error("failed", exc_info=caught.value)
+    written = capsys.readouterr().err
+    assert "a text" not in written
+    assert "DETAIL: ***\nHINT:  Do otherwise.\n\nThe above exception was the direct cause" in written
+    assert "input_value=***, input_type=list" in written
+
+
+class Body(BaseModel):
+    text: str
