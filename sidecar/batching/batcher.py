@@ -1,49 +1,64 @@
 """The one thread that owns the device, and the way to it.
 
-Callers put jobs into two bounded lanes, QUERY and INGEST. The device thread takes work from them itself, at the last
-moment: no hop through the event loop lies between two micro-batches, and a query that arrives while one runs is in the
-next. Decoding and tokenising are done before a job enters; what is left, copying 32 views of 384 pixels into one array,
-takes 0.7 ms.
+Callers put jobs into three bounded lanes, QUERY, RERANK and INGEST. The device thread takes work from them itself, at
+the last moment: no hop through the event loop lies between two micro-batches, and a query that arrives while one runs
+is in the next. Decoding and tokenising are done before a job enters, in other processes and threads.
 
 A job:
 
-    PREPARING   being decoded or tokenised; its place is reserved (`reserved`). A full query lane refuses it here or at
-                the door with Overloaded, before work is spent on it.
+    PREPARING   being decoded or tokenised; its place is reserved (`reserved`). A full lane refuses it here, or even
+                before its body is read (`refuse_if_full`), with Overloaded: no work was spent on it.
     AT THE DOOR ingest only: the lane is full. Nothing is lost and nothing grows; jobs enter in order as views leave.
-    WAITING     in its lane. Dropped from here when its caller is cancelled, before the device sees it.
-    RUNNING     some or all of its views are with the device, the rest still wait.
+    WAITING     in its lane.
+    RUNNING     some or all of its units are with the device, the rest still wait.
     DONE        answered, or failed: with DeviceOutOfMemory if a single unit of it did not fit; with DeviceError if the
                 device failed in its micro-batch, or the batcher ended.
+    DROPPED     its caller was cancelled, by a deadline or because the client has gone. From PREPARING, AT THE DOOR and
+                WAITING its room is free at once; of a RUNNING job the device gets no more. Nobody hears of it.
 
 The device thread (device_thread.py):
 
     IDLE        nothing waits. The first job to arrive is dispatched at once.
-    GATHERING   the device came free less than `window_s` ago from a micro-batch of queries that was larger than what
-                waits now, and ingest has nothing to do meanwhile. Its callers are about to come back: without this, 32
+    GATHERING   the device came free less than `window_s` ago from a micro-batch that answered more queries than wait
+                now, and nothing else has anything to do. These callers are about to come back: without this, 32
                 clients that each wait for their answer fall into step as batches of 1, 31, 1, 31 … (measured over HTTP,
                 20 ms a micro-batch: 725 answers/s without, 930 with).
-                Left when as many wait as before, when `window_s` is over, or when ingest work arrives.
+                Left when as many wait as before, when `window_s` is over, or when other work arrives.
     RUNNING     a micro-batch is on the device; what arrives meanwhile gathers, and up to `max_views` of it go next.
+    HALVING     … it did not fit into the device's memory: its halves are tried, down to single units. What did fit is
+                the limit of that kind from now on; twice as much is tried again later (size_limits.py).
     CLOSED      `run` was cancelled, or the encoder raised something that is not a DeviceError. Every waiter is told.
 
-The lane that leads gives a micro-batch its kind, text or picture, by its oldest job; the other lane fills the room that
-is left with the same kind. While both lanes wait queries lead, but ingest leads at least `ingest_min_share` of the
-micro-batches. Lanes decide when, never what: a vector does not depend on the lane.
+Which micro-batch is next:
+
+    The lane    queries before pairs before ingest. But RERANK and INGEST are each guaranteed a share of the device's
+                time while others wait too, and lead when they are due (device_shares.py). Between two micro-batches
+                that queries lead, while queries wait, there is one of the others; more only as long as these together
+                are shorter than what all shares are worth against the last one of queries. So the queries of the next
+                micro-batch wait for the one that runs when they come, and at most one of the others that is due then.
+    The kind    texts, pictures or pairs of one model, never mixed. In QUERY and RERANK kinds take turns, so a text waits
+                for one micro-batch of pictures, however many wait; ingest keeps to its oldest job.
+    The units   QUERY and RERANK: half of the room by age, the rest to the jobs that need least. A text does not wait for
+                a request of 256, and that one has half of every micro-batch. INGEST: in order of arrival.
+    The rest    of the room is filled by the other lanes, in order, with work of the same kind.
+
+A unit that is the same as another in the micro-batch is encoded once, and takes no room. Lanes decide when, never what:
+a vector does not depend on the lane.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sidecar.batching.admission import Admission
 from sidecar.batching.device_thread import DeviceThread, Done
-from sidecar.batching.drain_rate import DrainRate, LaneRates
+from sidecar.batching.drain_rate import DrainRate
 from sidecar.batching.encoder import Encoder, PreparedText
 from sidecar.batching.job import Job, Kind
 from sidecar.batching.lane import Lane
@@ -51,7 +66,7 @@ from sidecar.batching.lane_depth import LaneDepth
 from sidecar.batching.lane_queues import BatchSettings, LaneQueues
 from sidecar.batching.pair_scorer import PairScorer, PreparedPair
 from sidecar.batching.work import PairWork, TextWork, ViewWork, Work
-from sidecar.errors import DeviceError, Overloaded
+from sidecar.errors import DeviceError
 from sidecar.pictures.picture import DecodedPicture
 from sidecar.telemetry.telemetry import Carried, MicroBatchReport, Telemetry
 
@@ -69,12 +84,9 @@ class Batcher:
         self._changed = threading.Condition()  # guards the queues, which the device thread takes from
         self._device = DeviceThread(encoder, self._queues, self._changed, settings)
         self._jobs: set[Job] = set()  # unanswered; the loop's
-        self._lane_rates = LaneRates()
+        self._admission = Admission(self._queues, self._changed, self._device, self.telemetry)
         self._full_rates = {kind: DrainRate() for kind in Kind}
         self._full_units = settings.max_views / 2
-        self._ingest_door = asyncio.Lock()
-        self._at_door = 0
-        self._room_freed = asyncio.Event()
 
     def views_per_s(self, kind: Kind) -> float | None:
         """The device's rate in micro-batches that are at least half full; None while there was none."""
@@ -93,34 +105,12 @@ class Batcher:
             return LaneDepth(queue.waiting, queue.reserved, running, queue.capacity)
 
     def refuse_if_full(self, lane: Lane, units: int = 1) -> None:
-        """Raises Overloaded if so many units do not fit into the lane now. Ingest waits instead.
+        """Raises Overloaded if so many units do not fit into the lane now. Ingest waits instead."""
+        self._admission.refuse_if_full(lane, units)
 
-        Cheap, for it is asked most when there is least time. It needs no lock: nobody but the loop adds to a lane.
-        """
-        if lane is Lane.INGEST:
-            return
-        self._refuse_if_closed()
-        queue = self._queues[lane]
-        if not (missing := queue.missing_room(units)):
-            return
-        self.telemetry.request_refused(lane.value)
-        used, noun = queue.waiting + queue.reserved, "pairs" if lane is Lane.RERANK else "views"
-        message = f"The {lane.value} queue is full: {used} {noun} wait and {units} more do not fit. Try again later."
-        raise Overloaded(message, self._lane_rates.pause_s(lane, queue.kinds(), missing))
-
-    @contextmanager
-    def reserved(self, lane: Lane, units: int) -> Iterator[None]:
+    def reserved(self, lane: Lane, units: int) -> AbstractContextManager[None]:
         """Keep room for about `units` while they are being prepared. Raises Overloaded; ingest keeps none and waits."""
-        self.refuse_if_full(lane, units)
-        kept = 0 if lane is Lane.INGEST else units
-        self._queues[lane].reserved += kept
-        try:
-            yield
-        except asyncio.CancelledError:
-            self.telemetry.job_dropped(lane.value)
-            raise
-        finally:
-            self._queues[lane].reserved -= kept
+        return self._admission.reserved(lane, units)
 
     async def encode_texts(self, texts: Sequence[PreparedText], lane: Lane) -> NDArray[np.float32]:
         """(n, dimensions) float32, unit length. Raises Overloaded, DeviceError, DeviceOutOfMemory."""
@@ -161,7 +151,7 @@ class Batcher:
         call_soon = asyncio.get_running_loop().call_soon_threadsafe
         ended = asyncio.wrap_future(
             self._device.start(
-                on_taken=lambda: call_soon(self._room_freed.set) if self._at_door else None,
+                on_taken=lambda: call_soon(self._admission.room_freed) if self._admission.someone_waits else None,
                 on_done=lambda done: call_soon(self._deliver, done),
             )
         )
@@ -169,7 +159,7 @@ class Batcher:
             await asyncio.shield(ended)
         finally:
             self._device.close()
-            self._room_freed.set()
+            self._admission.room_freed()
             try:
                 await asyncio.wait([ended])
             finally:
@@ -180,66 +170,24 @@ class Batcher:
         job = Job(lane, work, asyncio.get_running_loop().create_future(), self.telemetry.traces.current())
         self._jobs.add(job)
         try:
-            if lane is Lane.INGEST:
-                await self._enter_ingest(job)
-            else:
-                self._enter(job)
+            await self._admission.enter(job)
             return await job.answer
         except asyncio.CancelledError:
             if job.waiting:
-                self._drop(job)
+                self._admission.drop(job)
             raise
         finally:
             self._jobs.remove(job)
 
-    def _enter(self, job: Job) -> None:
-        self.refuse_if_full(job.lane, job.waiting)
-        with self._changed:
-            self._refuse_if_closed()
-            self._push(job)
-
-    async def _enter_ingest(self, job: Job) -> None:
-        self._at_door += 1
-        try:
-            async with self._ingest_door:
-                while not self._pushed_to_ingest(job):
-                    self._room_freed.clear()
-                    await self._room_freed.wait()
-        finally:
-            self._at_door -= 1
-
-    def _pushed_to_ingest(self, job: Job) -> bool:
-        with self._changed:
-            self._refuse_if_closed()
-            if self._queues[Lane.INGEST].missing_room(job.waiting):
-                return False
-            self._push(job)
-            return True
-
-    def _push(self, job: Job) -> None:
-        job.entered_s = time.monotonic()
-        self._queues.push(job)
-        self._changed.notify()
-
-    def _refuse_if_closed(self) -> None:
-        if self._device.closed:
-            raise DeviceError("The batcher has ended; the process is on its way down.")
-
-    def _drop(self, job: Job) -> None:
-        self.telemetry.job_dropped(job.lane.value)
-        with self._changed:
-            self._queues.drop(job)
-        self._room_freed.set()
-
     def _deliver(self, done: Done) -> None:
         batch = done.batch
-        self._lane_rates.add(batch, done.duration_s)
+        self._admission.learn(done)
         if done.encoded_units >= self._full_units:
             self._full_rates[batch.kind].add(done.encoded_units, done.duration_s)
         for part, result in done.outcomes:
             if isinstance(result, DeviceError):
                 part.job.fail(result)
-                self._room_freed.set()  # by what the device thread dropped of it
+                self._admission.room_freed()  # by what the device thread dropped of it
             else:
                 part.job.accept(result)
         for _ in range(done.did_not_fit):

@@ -1,0 +1,113 @@
+"""The doors of the lanes: who is let in, who is refused, and who waits outside."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sidecar.batching.device_thread import DeviceThread, Done
+from sidecar.batching.drain_rate import LaneRates
+from sidecar.batching.job import Job
+from sidecar.batching.lane import Lane
+from sidecar.batching.lane_queues import LaneQueues
+from sidecar.errors import DeviceError, Overloaded
+from sidecar.telemetry.telemetry import Telemetry
+
+
+class Admission:
+    """Queries and pairs that find their lane full are refused; ingest stands at the door, in order of arrival.
+
+    Used on the event loop only. Nobody else adds to a lane: what it reads without the lock is never too little.
+    """
+
+    def __init__(
+        self, queues: LaneQueues, changed: threading.Condition, device: DeviceThread, telemetry: Telemetry
+    ) -> None:
+        self._queues = queues
+        self._changed = changed
+        self._device = device
+        self._telemetry = telemetry
+        self._rates = LaneRates()
+        self._ingest_door = asyncio.Lock()
+        self._at_door = 0
+        self._room_freed = asyncio.Event()
+
+    @property
+    def someone_waits(self) -> bool:
+        """Whether ingest stands at the door. Any thread may ask."""
+        return self._at_door > 0
+
+    def refuse_if_full(self, lane: Lane, units: int) -> None:
+        """Raises Overloaded if so many units do not fit into the lane now, DeviceError if nothing ever will.
+
+        Cheap, for it is asked most when there is least time.
+        """
+        if lane is Lane.INGEST:
+            return
+        self._refuse_if_closed()
+        queue = self._queues[lane]
+        if not (missing := queue.missing_room(units)):
+            return
+        self._telemetry.request_refused(lane.value)
+        used, noun = queue.waiting + queue.reserved, "pairs" if lane is Lane.RERANK else "views"
+        message = f"The {lane.value} queue is full: {used} {noun} wait and {units} more do not fit. Try again later."
+        raise Overloaded(message, self._rates.pause_s(lane, queue.kinds(), missing))
+
+    @contextmanager
+    def reserved(self, lane: Lane, units: int) -> Iterator[None]:
+        """Keep room for `units` during the block. Raises Overloaded. Ingest keeps none: it will wait."""
+        self.refuse_if_full(lane, units)
+        kept = 0 if lane is Lane.INGEST else units
+        self._queues[lane].reserved += kept
+        try:
+            yield
+        except asyncio.CancelledError:
+            self._telemetry.job_dropped(lane.value)
+            raise
+        finally:
+            self._queues[lane].reserved -= kept
+
+    async def enter(self, job: Job) -> None:
+        """Put a job into its lane: at once, or as soon as there is room for ingest. Raises Overloaded, DeviceError."""
+        if job.lane is not Lane.INGEST:
+            self.refuse_if_full(job.lane, job.waiting)
+            self._push(job)
+            return
+        self._at_door += 1
+        try:
+            async with self._ingest_door:
+                while self._queues[Lane.INGEST].missing_room(job.waiting) and not self._device.closed:
+                    self._room_freed.clear()
+                    await self._room_freed.wait()
+                self._push(job)
+        finally:
+            self._at_door -= 1
+
+    def drop(self, job: Job) -> None:
+        """The caller has gone before the device had all of its job."""
+        self._telemetry.job_dropped(job.lane.value)
+        with self._changed:
+            self._queues.drop(job)
+        self._room_freed.set()
+
+    def room_freed(self) -> None:
+        """Ingest may look again."""
+        self._room_freed.set()
+
+    def learn(self, done: Done) -> None:
+        """How fast lanes drain."""
+        self._rates.add(done.batch, done.duration_s)
+
+    def _push(self, job: Job) -> None:
+        job.entered_s = time.monotonic()
+        with self._changed:
+            self._refuse_if_closed()
+            self._queues.push(job)
+            self._changed.notify()
+
+    def _refuse_if_closed(self) -> None:
+        if self._device.closed:
+            raise DeviceError("The batcher has ended; the process is on its way down.")
