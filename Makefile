@@ -63,10 +63,11 @@ format: $(STAMP) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
 
 .PHONY: docs
-docs: $(STAMP) ## Write the table of docs/settings.md anew
+docs: $(STAMP) ## Write the tables of docs/settings.md and docs/monitoring.md anew
 	$(BIN)/python -c 'from pathlib import Path; from sidecar.config import settings_table; \
 		page = Path("docs/settings.md"); \
 		page.write_text(page.read_text().split("| Variable |")[0] + settings_table())'
+	$(BIN)/python -m tests.metrics_table
 
 .PHONY: bench
 bench: $(STAMP) ## Measure every figure of the README

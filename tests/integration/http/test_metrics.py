@@ -9,6 +9,7 @@ import subprocess
 import httpx
 import pytest
 from prometheus_client.openmetrics import parser
+from pydantic import SecretStr
 
 from sidecar import __version__
 from tests.integration.http.blocking_encoder import BlockingEncoder
@@ -96,6 +97,21 @@ async def until(client: httpx.AsyncClient, name: str, value: float, **labels: st
         return (await scrape(client)).value(name, **labels) == value
 
     await wait_until_async(is_so, f"{name} {labels} to be {value}")
+
+
+async def test_with_keys_it_takes_one_of_an_operator_and_counts_who_has_none(serving: Serving) -> None:
+    keys = SecretStr("embed+search:key-of-an-app-0123,admin:key-of-prometheus")
+    async with serving(api_keys=keys) as client:
+
+        async def ask(key: str | None) -> int:
+            headers = {} if key is None else {"authorization": f"Bearer {key}"}
+            return (await client.get("/metrics", headers=headers)).status_code
+
+        asked = [None, "key-of-nobody-012345", "key-of-an-app-0123", "key-of-prometheus"]
+        assert [await ask(key) for key in asked] == [401, 401, 403, 200]
+        client.headers["authorization"] = "Bearer key-of-prometheus"
+        counts = (await scrape(client)).by(f"{REQUESTS}_count", "status", route="/metrics")
+        assert counts == {("401",): 2, ("403",): 1, ("200",): 1}
 
 
 async def test_a_bug_is_a_500(serving: Serving) -> None:
