@@ -32,14 +32,14 @@ The device thread (device_thread.py):
 Which micro-batch is next:
 
     The lane    queries before pairs before ingest. But RERANK and INGEST are each guaranteed a share of the device's
-                time while others wait too, and lead when they are due (device_shares.py). Between two micro-batches
-                that queries lead, while queries wait, there is one of the others; more only as long as these together
-                are shorter than what all shares are worth against the last one of queries. So the queries of the next
-                micro-batch wait for the one that runs when they come, and at most one of the others that is due then.
-    The kind    texts, pictures or pairs of one model, never mixed. In QUERY and RERANK kinds take turns, so a text waits
-                for one micro-batch of pictures, however many wait; ingest keeps to its oldest job.
-    The units   QUERY and RERANK: half of the room by age, the rest to the jobs that need least. A text does not wait for
-                a request of 256, and that one has half of every micro-batch. INGEST: in order of arrival.
+                time while others wait too, and lead when they are due (device_shares.py). While queries wait, one
+                micro-batch of the others lies between two that queries lead: what goes into the next one of queries
+                has waited for one of the others in all, the one that ran when it came or one that was due after it.
+                Several, only if together they are shorter than all shares are worth against the last one of queries.
+    The kind    texts, pictures or pairs of one model, never mixed. In QUERY and RERANK kinds take turns: a text waits
+                for one micro-batch of pictures, however many there are. INGEST keeps to its oldest job.
+    The units   QUERY and RERANK: half of the room by age, the rest to the jobs that need least. A text does not wait
+                for a request of 256, and that one has half of every micro-batch. INGEST: in order of arrival.
     The rest    of the room is filled by the other lanes, in order, with work of the same kind.
 
 A unit that is the same as another in the micro-batch is encoded once, and takes no room. Lanes decide when, never what:
