@@ -99,6 +99,20 @@ async def until(client: httpx.AsyncClient, name: str, value: float, **labels: st
     await wait_until_async(is_so, f"{name} {labels} to be {value}")
 
 
+async def test_clients_that_make_things_up_make_no_series(client: httpx.AsyncClient) -> None:
+    async def make_things_up(seed: int) -> int:
+        for number in range(40):
+            odd = f"{seed}{number}"
+            await client.request(f"BREW{odd}", f"/embed/text/{odd}")
+            await client.request("POST", f"/embed/text?{odd}={odd}", json={"text": odd}, headers={odd: odd})
+            await client.request("BREW", "/embed/text")
+            await client.post("/v1/embeddings", json={"model": odd, "input": odd, "user": odd})
+        return (await scrape(client)).series
+
+    await scrape(client)  # which makes a series itself
+    assert await make_things_up(1) == await make_things_up(2)
+
+
 async def test_with_keys_it_takes_one_of_an_operator_and_counts_who_has_none(serving: Serving) -> None:
     keys = SecretStr("embed+search:key-of-an-app-0123,admin:key-of-prometheus")
     async with serving(api_keys=keys) as client:
