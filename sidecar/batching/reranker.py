@@ -13,7 +13,6 @@ from sidecar.batching.batcher import Batcher
 from sidecar.batching.lane import Lane
 from sidecar.batching.pair_scorer import PreparedPair
 from sidecar.batching.scorer_loading import ScorerLoading
-from sidecar.errors import DeviceError
 from sidecar.telemetry.telemetry import Stage
 
 
@@ -60,8 +59,6 @@ class Reranker:
         # Pairs of about the same length stand together, so that little is padded.
         order = sorted(range(len(pairs)), key=lambda index: len(pairs[index].token_ids))
         sorted_raw = await self._batcher.score_pairs(scorer, [pairs[index] for index in order])
-        if not np.isfinite(sorted_raw).all():
-            raise DeviceError("The reranking model returned scores that are not finite. Try MODEL_PRECISION=fp32.")
         raw_of = {unique[index]: raw for index, raw in zip(order, sorted_raw, strict=True)}
         return _spread(documents, raw_of, dict(zip(unique, pairs, strict=True)))
 
