@@ -45,7 +45,7 @@ async def test_duplicates_take_no_room(running_batcher: RunningBatcher) -> None:
     encoder = GatedEncoder()
     encoder.open()
     async with running_batcher(encoder, max_views=2) as batcher:
-        await ask_texts(batcher, [1] * 40 + [2])
+        await ask_texts(batcher, [1, 1, 2] + [1, 2] * 20)
     assert [labels for _, labels in encoder.seen] == [[1, 2]]
 
 
