@@ -36,6 +36,10 @@ class RunningIngest:
         self.ingest.request_stop()
         await asyncio.wait_for(asyncio.shield(self.task), timeout=20)
 
+    def works_on(self, watch_id: int) -> bool:
+        """Whether it may claim events of the watch, as far as it knows."""
+        return watch_id in {watch.id for watch in self.ingest._context.catalogue.workable()}
+
     async def crash(self) -> None:
         """As kill -9 does: what is in hand stays leased."""
         pool = self.ingest._database._pool

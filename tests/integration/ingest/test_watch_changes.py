@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.composition import RunningIngest, running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, insert_titles, make_texts
-from tests.integration.ingest.watched_table import Connection, run, value, watch
+from tests.integration.ingest.watched_table import Connection, WatchedTable, run, value, watch
 from tests.waiting import wait_until_async
 
 
@@ -15,10 +15,11 @@ async def test_pause_stops_claims_and_resume_goes_on(database_url: str, db: Conn
     table = await make_texts(db, 1)
     await run(db, "create table others (id bigint primary key, title text)")
     others = await watch(db, ["others"], ["title"])
-    async with running_ingest(database_url, encoder):
+    async with running_ingest(database_url, encoder) as running:
         await table.settle_right(encoder)
         await others.settle_right(encoder)
         await run(db, "select sidecar.pause('items')")
+        await _heard_of_pause(running, table)
         await run(db, "update items set title = 'while paused'")
         await run(db, "insert into others values (1, 'not paused')")
 
@@ -30,6 +31,13 @@ async def test_pause_stops_claims_and_resume_goes_on(database_url: str, db: Conn
 
         await run(db, "select sidecar.resume('items')")
         await table.settle_right(encoder)
+
+
+async def _heard_of_pause(running: RunningIngest, table: WatchedTable) -> None:
+    async def has_heard() -> bool:
+        return not running.works_on(table.watch_id)
+
+    await wait_until_async(has_heard, "the sidecar to hear of the pause")
 
 
 @in_row_and_companion
