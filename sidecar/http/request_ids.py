@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +18,8 @@ class RequestIds:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        # Unlike the system's, this one does not give up the interpreter's lock, which the device's thread would take.
+        self._random = random.Random()  # noqa: S311 - ids are unique, not secret
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -25,7 +27,7 @@ class RequestIds:
             return
         asked = header_values(scope, b"x-request-id")
         usable = len(asked) == 1 and _USABLE.fullmatch(asked[0])
-        request_id = asked[0] if usable else secrets.token_hex(16)
+        request_id = asked[0] if usable else f"{self._random.getrandbits(128):032x}"
         header = (b"x-request-id", request_id.encode())
 
         async def send_with_id(message: Message) -> None:

@@ -9,6 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sidecar.http.header_values import declared_bytes, header_values
 
 _DISCARD_TIMEOUT_S = 2.0
+# Servers go on reading so much by themselves, and keep the connection.
+_HARMLESS_BYTES = 64 * 1024
 
 
 class UnreadBody:
@@ -26,7 +28,7 @@ class UnreadBody:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        all_read = declared_bytes(scope) == 0 and not header_values(scope, b"transfer-encoding")
+        all_read = _is_harmless(scope)
 
         async def watched_receive() -> Message:
             nonlocal all_read
@@ -58,3 +60,10 @@ class UnreadBody:
                     discarded += len(message.get("body", b""))
         except TimeoutError:
             return
+
+
+def _is_harmless(scope: Scope) -> bool:
+    """Whether the body is short and surely comes: a client that asks first may send its next request in its place."""
+    if declared_bytes(scope) > _HARMLESS_BYTES:
+        return False
+    return not any(name in {b"transfer-encoding", b"expect"} for name, _ in scope["headers"])

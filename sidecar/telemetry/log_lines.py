@@ -13,6 +13,7 @@ from sidecar.redaction import redact
 from sidecar.telemetry.request_id import current_request_id
 from sidecar.telemetry.traces import current_ids
 
+_ENCODER = json.JSONEncoder(default=str)
 _ID_FIELDS = ("request_id", "trace_id", "span_id")
 # What errors of Postgres and of pydantic quote, deep in a traceback: the failing row, the value that was sent.
 _QUOTED_ROW = re.compile(r"^DETAIL: .*?(?=^HINT: |^\n(?:The above|During handling)|\Z)", re.MULTILINE | re.DOTALL)
@@ -85,7 +86,7 @@ class JsonFormatter(LineFormatter):
             fields["stack"] = self.formatStack(record.stack_info)
         # One by one: a pattern that spans two of them would tear the object apart.
         texts = {name: self.without_secrets(value) for name, value in fields.items() if isinstance(value, str)}
-        return json.dumps(fields | texts, default=str)
+        return _ENCODER.encode(fields | texts)
 
 
 def _hide_quotations(traceback: str) -> str:

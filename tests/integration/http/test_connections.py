@@ -113,5 +113,29 @@ async def test_a_client_that_asks_before_it_sends_is_refused_without_sending() -
         writer.close()
 
 
+async def test_a_short_body_that_nobody_reads_does_not_cost_its_connection() -> None:
+    async with live_server(HashEncoder(), api_keys="0123456789abcdef") as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(3):
+            writer.write(REQUEST + b"Content-Length: 1000\r\n\r\n")
+            answer = await asyncio.wait_for(reader.readuntil(b"}}"), PATIENCE_S)  # before any of it was sent
+            assert answer.startswith(b"HTTP/1.1 401 ")
+            assert b"connection: close" not in answer
+            writer.write(b"GET /livez HTTP/1.1\r\n".ljust(1000))
+        writer.close()
+
+
+async def test_a_short_body_that_waits_to_be_asked_for_is_not_taken_for_the_next_request() -> None:
+    async with live_server(HashEncoder(), api_keys="0123456789abcdef") as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(REQUEST + b"Content-Length: 30\r\nExpect: 100-continue\r\n\r\n")
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answers = await asyncio.wait_for(reader.read(), PATIENCE_S)
+        assert answers.startswith(b"HTTP/1.1 401 ")
+        assert b"connection: close" in answers
+        assert answers.count(b"HTTP/1.1 ") == 1
+        writer.close()
+
+
 async def is_waiting(port: int, views: int) -> bool:
     return await waiting_views(port) == views
