@@ -38,7 +38,7 @@ def load_cross_encoder_on(compute: ComputeDevice, settings: Settings) -> CrossEn
     started = time.monotonic()
     model_id = settings.rerank_model_id
     folder = find_cross_encoder(model_id, settings.hf_token.get_secret_value() if settings.hf_token else None)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a server's log is no terminal
+    _quieten_transformers()
     _check_weights(folder)
     model = _load(folder, compute)
     tokenizer = PairTokenizer(_fast_tokenizer(model), _max_tokens(model, settings.rerank_max_tokens), _prompt(model))
@@ -58,11 +58,17 @@ def _choose_compute(settings: Settings) -> ComputeDevice:
     return compute
 
 
+def _quieten_transformers() -> None:
+    """A server's log is no terminal for progress bars, and what matters of the load report is an error here."""
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+
+
 def _check_weights(folder: Path) -> None:
     """Raises ModelError for weights that are missing: transformers fills them with random numbers, and a warning."""
     try:
         _, loading = AutoModelForSequenceClassification.from_pretrained(
-            folder, local_files_only=True, output_loading_info=True
+            folder, local_files_only=True, trust_remote_code=False, output_loading_info=True
         )
     # transformers, safetensors and torch raise nearly everything for files that do not fit together.
     except Exception as error:

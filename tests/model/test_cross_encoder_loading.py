@@ -64,6 +64,13 @@ def another_architecture(folder: Path) -> None:
     edit_json(folder / "config.json", lambda config: config.update(hidden_size=16))
 
 
+def code_of_its_own(folder: Path) -> None:
+    """Which would be run, or asked about on a terminal that is not there."""
+    names = {"AutoConfig": "own.Config", "AutoModelForSequenceClassification": "own.Model"}
+    edit_json(folder / "config.json", lambda config: config.update(model_type="own", auto_map=names))
+    (folder / "own.py").write_text("raise SystemExit('run')")
+
+
 def broken_numbers(folder: Path) -> None:
     state = load_file(folder / WEIGHTS_NAME)
     state["classifier.weight"] = torch.full_like(state["classifier.weight"], float("nan"))
@@ -81,6 +88,7 @@ def broken_numbers(folder: Path) -> None:
         (remove_tokenizer, "holds no tokenizer"),
         (another_tokenizer, "the tokenizer is not this model's: it gives token 5000"),
         (another_architecture, "cannot be loaded"),
+        (code_of_its_own, "cannot be loaded.*custom code"),
         (broken_numbers, "scores are not finite; try MODEL_PRECISION=fp32"),
     ],
 )

@@ -90,6 +90,8 @@ async def test_a_full_lane_is_429_and_queries_do_not_suffer(serving: Serving, re
         refused = await client.post("/rerank", json={"query": QUERY, "texts": ["one more"]})
         assert_error(refused, 429, "overloaded", f"The rerank queue is full: {PAIRS} pairs wait and 1 more do")
         assert int(refused.headers["retry-after"]) >= 1
+        unread = await client.post("/v2/rerank", content=b"{", headers={"Content-Type": "application/json"})
+        assert_error(unread, 429, "overloaded", "The rerank queue is full")
         query = asyncio.create_task(client.post("/embed/text", json={"text": "a query"}), name="query")
         encoder.release()
         assert [(await task).status_code for task in (busy, waiting, query)] == [200] * 3
