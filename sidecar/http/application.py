@@ -11,6 +11,7 @@ from sidecar.http.access import with_access
 from sidecar.http.access_log import AccessLog
 from sidecar.http.cors import cors_middleware
 from sidecar.http.deadline import with_deadline
+from sidecar.http.document_endpoints import DocumentEndpoints
 from sidecar.http.embedding_endpoints import EmbeddingEndpoints
 from sidecar.http.error_handling import EXCEPTION_HANDLERS, UnexpectedErrors
 from sidecar.http.health_endpoints import HealthEndpoints
@@ -39,6 +40,7 @@ def make_http_application(service: Service, lifespan: Lifespan[Starlette]) -> St
         *MetricsEndpoint(service).operations(),
         *SearchEndpoint(service).operations(),
     ]
+    operations += DocumentEndpoints(operations, service.limits).operations()
     service.objectives.queries = {(each.path, each.method) for each in operations if each.is_query}
     label, traces = RouteLabel(operations), service.telemetry.traces
     application = Starlette(

@@ -18,6 +18,7 @@ from sidecar.errors import (
     WatchChanged,
 )
 from sidecar.http.access import AccessDenied
+from sidecar.http.error_answer import ErrorAnswer, ErrorDetail, ErrorType
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.service import NotReady
 from sidecar.pictures.pool import DecoderUnavailable
@@ -64,8 +65,8 @@ def error_response(
     headers = {}
     if retry_after_s is not None:
         headers["Retry-After"] = str(max(math.ceil(retry_after_s), 1))
-    error = {"code": code, "message": redact(message), "type": _type_of(status), "param": param}
-    return JsonResponse({"error": error}, status, headers)
+    error = ErrorDetail(code=code, message=redact(message), type=_type_of(status), param=param)
+    return JsonResponse(ErrorAnswer(error=error), status, headers)
 
 
 def respond_to(error: SidecarError) -> JsonResponse:
@@ -87,8 +88,8 @@ def respond_to(error: SidecarError) -> JsonResponse:
     return error_response(status, code, str(error), retry_after_s=retry_after_s)
 
 
-def _type_of(status: int) -> str:
-    special = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+def _type_of(status: int) -> ErrorType:
+    special: dict[int, ErrorType] = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
     if status in special:
         return special[status]
     return "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"

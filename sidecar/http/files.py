@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from sidecar.errors import InputError, PictureRejected
 from sidecar.http.body import body_chunks, require_content_type
+from sidecar.http.schema_limits import limited
 from sidecar.http.service import RequestLimits
 
 if TYPE_CHECKING:  # it does not exist at run time
@@ -22,7 +23,8 @@ _FIELD = b"file"
 _EXAMPLE = "curl -F file=@photo.jpg"
 
 
-_Binary = Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]
+_PICTURE = {"type": "string", "contentMediaType": "image/*", "description": "A picture as it stands in its file."}
+_Binary = Annotated[bytes, WithJsonSchema(_PICTURE)]
 
 
 class FileForm(BaseModel):
@@ -34,7 +36,7 @@ class FileForm(BaseModel):
 class FilesForm(BaseModel):
     """A form with several pictures, each a field of that name."""
 
-    file: list[_Binary] = Field(min_length=1)
+    file: list[_Binary] = Field(json_schema_extra=limited(min_items=1, maxItems="max_batch_images"))
 
 
 async def read_file(request: Request, limits: RequestLimits) -> bytes:

@@ -15,6 +15,13 @@ from sidecar.http.answers import Vector
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.service import ServedModel
 
+_FINGERPRINT, _TRUNCATED = "X-Sidecar-Fingerprint", "X-Sidecar-Truncated"
+# What OpenAI's shape has no place for.
+EMBEDDINGS_HEADERS = (
+    (_FINGERPRINT, "The space of the vectors, which compare only if it is equal."),
+    (_TRUNCATED, "How many texts were longer than the model reads; their ends have no part in their vectors."),
+)
+
 
 class EmbeddingItem(BaseModel):
     model_config = ConfigDict(frozen=True)
@@ -61,17 +68,14 @@ class ModelList(BaseModel):
 
 
 def answer_embeddings(embedded: Sequence[Embedded], model: ServedModel, *, as_base64: bool) -> JsonResponse:
-    """What OpenAI's shape has no place for is in headers: the fingerprint, and how many texts were cut."""
+    """Vectors in order, and in the head what EMBEDDINGS_HEADERS says."""
     items = [
         EmbeddingItem(index=index, embedding=_encode(one.vector) if as_base64 else one.vector)
         for index, one in enumerate(embedded)
     ]
     tokens = sum(one.tokens for one in embedded)
     usage = Usage(prompt_tokens=tokens, total_tokens=tokens)
-    headers = {
-        "X-Sidecar-Fingerprint": model.fingerprint,
-        "X-Sidecar-Truncated": str(sum(one.truncated for one in embedded)),
-    }
+    headers = {_FINGERPRINT: model.fingerprint, _TRUNCATED: str(sum(one.truncated for one in embedded))}
     return JsonResponse(EmbeddingList(data=items, model=model.id, usage=usage), headers=headers)
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic_core import PydanticCustomError
 
 from sidecar.http.images import is_image_reference
+from sidecar.http.schema_limits import limited
 
 _STRICT = ConfigDict(strict=True, frozen=True)
 
@@ -24,8 +25,12 @@ def _refuse_tokens(value: Any) -> Any:
     return value
 
 
+_Item = Annotated[str, Field(json_schema_extra={"pattern": r"^[^\x00]*[^\x00\s][^\x00]*$"})]
+_Items = Annotated[
+    list[_Item], Field(fail_fast=True, json_schema_extra=limited(min_items=1, maxItems="max_batch_texts"))
+]
 Input = Annotated[
-    str | Annotated[list[str], Field(fail_fast=True)] | None,
+    _Item | _Items | None,
     BeforeValidator(_refuse_tokens),
     Field(examples=["a red bicycle", ["a red bicycle", "a lighthouse at dusk"]]),
 ]

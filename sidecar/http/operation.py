@@ -23,6 +23,8 @@ class MediaType(StrEnum):
     FORM = "multipart/form-data"
     TEXT = "text/plain"
     HTML = "text/html"
+    JAVASCRIPT = "text/javascript"
+    CSS = "text/css"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class Operation:
     """`scope` None: no key is asked for. `deadline`: cut off after REQUEST_TIMEOUT_S.
 
     `request` and `response` are the models that validate and make the bodies; None: there is no body, or none in JSON.
-    `errors` are the statuses it may answer beyond those that every operation may.
+    `errors` are the statuses it may answer beyond those that every operation may; `headers`, what its answer has in its
+    head, with what it means.
     """
 
     method: str
@@ -44,6 +47,7 @@ class Operation:
     response_media: MediaType = MediaType.JSON
     deadline: bool = True
     errors: tuple[int, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_query(self) -> bool:

@@ -14,6 +14,7 @@ from sidecar.errors import SidecarError
 from sidecar.http.access import Access
 from sidecar.http.images import ImageSources
 from sidecar.postgres.database import Database
+from sidecar.postgres.status import WatchStatus
 from sidecar.telemetry.objectives import Objectives
 from sidecar.telemetry.telemetry import Telemetry
 
@@ -69,7 +70,7 @@ class Serving:
 
 
 # What sidecar.status says, a dataclass for each watch. Raises DatabaseError, which /status reports.
-ReadWatches: TypeAlias = Callable[[], Awaitable[Sequence[object]]]
+ReadWatches: TypeAlias = Callable[[], Awaitable[Sequence[WatchStatus]]]
 
 
 class Service(Protocol):

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from sidecar.errors import InputError
 from sidecar.http.json_body import read_json
+from sidecar.http.schema_limits import limited
 from sidecar.http.service import RequestLimits
+
+# Not blank, and without NUL; `check_text` says it in words.
+EmbeddableText = Annotated[
+    str,
+    Field(json_schema_extra={"pattern": r"^[^\x00]*[^\x00\s][^\x00]*$", **limited(maxLength="max_text_chars")}),
+]
 
 
 class TextBody(BaseModel):
@@ -17,13 +25,17 @@ class TextBody(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True)
 
-    text: str = Field(examples=["a red bicycle"])
+    text: EmbeddableText = Field(examples=["a red bicycle"])
 
 
 class TextsBody(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True)
 
-    texts: list[str] = Field(fail_fast=True, examples=[["a red bicycle", "a lighthouse at dusk"]])
+    texts: list[EmbeddableText] = Field(
+        fail_fast=True,
+        examples=[["a red bicycle", "a lighthouse at dusk"]],
+        json_schema_extra=limited(min_items=1, maxItems="max_batch_texts"),
+    )
 
 
 async def read_text(request: Request, limits: RequestLimits) -> str:
