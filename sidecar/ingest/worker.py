@@ -126,7 +126,7 @@ class Worker:
     async def _work(self, claim: Claim, claim_s: float) -> None:
         started = time.monotonic()
         try:
-            with self._context.telemetry.traces.batch(claim.watch.label, len(claim.events), claim_s):
+            with self._context.telemetry.traces.batch(claim.watch.series, len(claim.events), claim_s):
                 await Batch(self._context, self._rows, claim, self._park).run()
             self._device_backoff_s = 0.0
             self._pace[claim.watch.kind].record(len(claim.events), started)
