@@ -34,8 +34,7 @@ class DeviceShares:
         first = waiting[0]
         if first is Lane.QUERY and self._others_may_begin_s <= 0:
             return first
-        due = [lane for lane in waiting if self._credit_s.get(lane, 0) > 0]
-        return max(due, key=self._credit_s.__getitem__, default=first)
+        return next((lane for lane in waiting if self._credit_s.get(lane, 0) > 0), first)
 
     def settle(self, batch: MicroBatch, duration_s: float) -> None:
         """Account for a micro-batch."""
