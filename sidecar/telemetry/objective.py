@@ -95,7 +95,7 @@ class Objective:
 
     def _window_report(self, window_s: float, total: Tally, now_s: float) -> WindowReport:
         p50_s, p95_s, p99_s = (quantile_s(total.durations, quantile) for quantile in (0.5, 0.95, 0.99))
-        covered_s = min(window_s, now_s - self._began_s)
+        covered_s = round(min(window_s, now_s - self._began_s), 1)
         return WindowReport(covered_s, total.events, total.bad, self._burn_rate(total), p50_s, p95_s, p99_s)
 
     def _burn_rate(self, total: Tally) -> float | None:
