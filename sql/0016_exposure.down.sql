@@ -178,6 +178,71 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
           and a.attname = any (w.key_columns || w.source || w.target);
 $$;
 
+-- The rows nearest to a vector: their keys and cosine distances (0 to 2), nearest first. Through the index, which goes on
+-- until it has found k rows. `query_vector` is a vector's text, '[0.1, …]', so that this works wherever pgvector lives.
+create or replace function sidecar.search(relation regclass, query_vector text, target text default null, k integer default 10)
+returns table (key jsonb, distance double precision)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    former_scan constant text := coalesce(current_setting('hnsw.iterative_scan', true), 'off');
+    w sidecar.watches := sidecar.need_watch(relation, target);
+    ext text := quote_ident(sidecar.vector_schema());
+    type text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
+    measure text := format('h.%I%s operator(%s.<=>) $1::%s', w.target, case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type);
+begin
+    if search.k is null or search.k < 1 then
+        raise exception 'k is %', coalesce(search.k::text, 'NULL')
+            using errcode = 'invalid_parameter_value', hint = 'Say how many rows you want, for example 10.';
+    end if;
+    -- Not as a setting of the function: a role that is no superuser could not restore it from a dump.
+    perform set_config('hnsw.iterative_scan', 'strict_order', true);
+    return query execute format('select jsonb_build_object(%s), (%s)::float8 from %s h where h.%I is not null%s order by %s limit $2',
+        sidecar.for_each_key(w.key_columns, null, '%2$L, h.%2$I'), measure, coalesce(w.companion, w.relation), w.target,
+        case when w.companion is not null then format(' and exists (select from %s t where %s)', w.relation,
+            sidecar.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and ')) else '' end, measure)
+        using query_vector, k;
+    perform set_config('hnsw.iterative_scan', former_scan, true);
+end $$;
+
+select set_config('search_path', 'pg_catalog, ' || quote_ident(sidecar.vector_schema()), true);
+
+-- The rows of a watched table that are near a vector, or match a text, best first.
+--   relation, target  the watch; target may be left out where the table has one
+--   query_vector      of a text or a picture, as the sidecar's REST service gives it; NULL: full text only
+--   query_text        in the syntax of web search engines; blank, or stop words only: vectors only
+--   document          a tsvector column, or text columns; unset: the watch's own text columns
+--   filter            column → value, such as {"tenant": 7}
+--   candidates        how many rows each side proposes; unset: four times k, at least 100
+-- A row gets weight / (rrf_constant + rank) from each side; `distance` is the cosine distance, NULL where only its text matched.
+create or replace function sidecar.hybrid_search(
+    relation regclass, query_vector vector, query_text text, target text default null, document text[] default null,
+    k integer default 10, filter jsonb default '{}', config regconfig default 'pg_catalog.english', candidates integer default null,
+    rrf_constant integer default 60, vector_weight double precision default 1, text_weight double precision default 1)
+returns table (key jsonb, score double precision, vector_rank bigint, text_rank bigint, distance double precision)
+language plpgsql stable rows 10 set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
+declare
+    former_scan constant text := coalesce(current_setting('hnsw.iterative_scan', true), 'off');
+    w constant sidecar.watches := sidecar.need_watch(relation, target);
+    words tsquery := websearch_to_tsquery(config, coalesce(query_text, ''));
+begin
+    if k < 0 or candidates < 1 or rrf_constant < 0 then
+        raise exception 'k must be 0 or more, candidates 1 or more, rrf_constant 0 or more' using errcode = 'invalid_parameter_value',
+            hint = format('They are %s, %s and %s.', k, coalesce(candidates::text, 'unset'), rrf_constant);
+    elsif w.kind <> 'text' and document is null then
+        raise exception 'target % is made of pictures, which have no text to match', quote_literal(w.target)
+            using errcode = 'invalid_parameter_value', hint = 'Name text columns of the same table: document => array[''title''].';
+    end if;
+    if numnode(words) = 0 then
+        words := null;
+    end if;
+    -- Not as a setting of the function: a role that is no superuser could not restore it from a dump.
+    perform set_config('hnsw.iterative_scan', 'strict_order', true);
+    return query execute sidecar.hybrid_statement(w, sidecar.search_document(relation, coalesce(document, w.source), config),
+                                                  sidecar.search_condition(filter))
+        using query_vector, words, coalesce(candidates, greatest(4 * k, 100)), rrf_constant, vector_weight, text_weight, k;
+    perform set_config('hnsw.iterative_scan', former_scan, true);
+end $$;
+
 drop function sidecar.change_exposure(sidecar.watches, text[]);
 drop function sidecar.check_exposed(regclass, text[]);
 drop function sidecar.unreadable_columns(sidecar.watches, name);

@@ -1190,7 +1190,7 @@ CREATE FUNCTION sidecar.hybrid_search(relation regclass, query_vector public.vec
     SET client_min_messages TO 'warning'
     AS $$
 declare
-    former_scan constant text := coalesce(current_setting('hnsw.iterative_scan', true), 'off');
+    former_scan constant text := coalesce(nullif(current_setting('hnsw.iterative_scan', true), ''), 'off');
     w constant sidecar.watches := sidecar.need_watch(relation, target);
     words tsquery := websearch_to_tsquery(config, coalesce(query_text, ''));
 begin
@@ -2105,7 +2105,7 @@ CREATE FUNCTION sidecar.search(relation regclass, query_vector text, target text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-    former_scan constant text := coalesce(current_setting('hnsw.iterative_scan', true), 'off');
+    former_scan constant text := coalesce(nullif(current_setting('hnsw.iterative_scan', true), ''), 'off');
     w sidecar.watches := sidecar.need_watch(relation, target);
     ext text := quote_ident(sidecar.vector_schema());
     type text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
@@ -2161,7 +2161,8 @@ CREATE FUNCTION sidecar.search_exposed(relation regclass, query_vector real[], t
     AS $$
 declare
     settings constant text[] := array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'];
-    former constant text[] := array(select current_setting(s, true) from unnest(settings) with ordinality u(s, n) order by n);
+    -- Before pgvector's library is loaded it is NULL, and after a transaction that set it and failed it is ''.
+    former constant text[] := array(select nullif(current_setting(s, true), '') from unnest(settings) with ordinality u(s, n) order by n);
     w constant sidecar.watches := sidecar.need_watch(relation, target);
     exposed constant text[] := sidecar.exposed_columns(w);
     wanted constant text[] := coalesce(columns, exposed);

@@ -97,15 +97,15 @@ async def find_nearest(
     """
     try:
         records = await _fetch(database, watch, query, timeout_s)
+    except WatchChanged as error:
+        raise WatchChanged(f"{watch.table_name}.{watch.target} is not what it was: {error}") from error
     except StatementRejected as error:
         if error.sqlstate.startswith(_DATA_EXCEPTION):
             await _check_filter(database, watch, query.filter)
-        if error.sqlstate == _NOT_PERMITTED:
-            message = f"{watch.table_name} cannot be searched: {error.message}. `sidecar doctor` says what is missing."
-            raise SearchDenied(message) from error
-        if error.sqlstate in _GONE:
-            raise WatchChanged(f"{watch.table_name}.{watch.target} is not what it was: {error.message}") from error
-        raise
+        explained = _explained(watch, error)
+        if explained is None:
+            raise
+        raise explained from error
     if any(record["shown"] is None for record in records):
         message = f"The columns of {len(records)} rows are more than {MAX_ANSWER_BYTES} bytes: ask for fewer of either."
         raise InputError("answer_too_large", message, "columns")
@@ -129,6 +129,16 @@ async def _fetch(
             MAX_DOCUMENT_CHARS,
             MAX_ANSWER_BYTES,
         )
+
+
+def _explained(watch: SearchedWatch, error: StatementRejected) -> DatabaseError | None:
+    if error.sqlstate == _NOT_PERMITTED:
+        return SearchDenied(
+            f"{watch.table_name} cannot be searched: {error.message}. `sidecar doctor` says what is missing."
+        )
+    if error.sqlstate in _GONE:
+        return WatchChanged(f"{watch.table_name}.{watch.target} is not what it was: {error.message}")
+    return None
 
 
 async def _check_filter(database: Database, watch: SearchedWatch, columns: Mapping[str, object]) -> None:

@@ -70,6 +70,14 @@ def test_what_sidecar_watch_refuses_keeps_its_hint(connection: Connection) -> No
         op(connection).sidecar_watch("products", "titel")
 
 
+def test_exposed_columns_may_be_one_or_several(connection: Connection) -> None:
+    exposed = text("select expose from sidecar.watches where target = :target")
+    op(connection).sidecar_watch("products", "title", target="a", dimensions=16, expose="title")
+    op(connection).sidecar_watch("products", "title", target="b", dimensions=16, expose=["id", "title"])
+    assert connection.scalar(exposed, {"target": "a"}) == ["title"]
+    assert connection.scalar(exposed, {"target": "b"}) == ["id", "title"]
+
+
 def test_an_unknown_option_is_named(connection: Connection) -> None:
     with pytest.raises(CommandError, match=r"unknown options \['dimension'\]"):
         op(connection).sidecar_watch("products", "title", dimension=16)

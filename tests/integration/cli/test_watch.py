@@ -28,6 +28,15 @@ def test_watch_passes_every_option_on(db: Db, command_line: CommandLine) -> None
     ]
 
 
+def test_watch_exposes_columns(db: Db, command_line: CommandLine) -> None:
+    exposed = "select expose from sidecar.watches"
+    command_line.succeed("watch", "products", "--source", "title", "--expose", "brand", "--expose", "title")
+    assert db.execute(exposed).fetchall() == [(["brand", "title"],)]
+    assert "expose {brand,title}" in command_line.fail("watch", "products", "--source", "title")
+    command_line.succeed("watch", "products", "--source", "title", "--replace")
+    assert db.execute(exposed).fetchall() == [([],)]
+
+
 def test_watch_says_what_it_watches_what_is_to_do_and_how_to_search(db: Db, command_line: CommandLine) -> None:
     text = command_line.succeed("watch", "products", "--source", "title", "--target", "e")
     assert "products: title → e (text)" in text

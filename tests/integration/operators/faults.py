@@ -100,6 +100,17 @@ FAULTS = {
         """,
         ("hot_updates",),
     ),
+    "exposed columns that are gone, or that the role may not read": Fault(
+        _WORKER
+        + """
+        alter table items add price numeric, add brand text;
+        select sidecar.watch('items', 'title', 'e', dimensions => 3, expose => '{price,brand}', replace => true);
+        alter table items drop column price;
+        --
+        revoke select (brand) on items from {worker}
+        """,
+        ("exposed_columns", "exposed_columns"),
+    ),
     "vectors of a model that nobody runs": Fault(
         "update sidecar.watches set fingerprint = 'other', encoder = 'older' where id = 1",
         ("fingerprints",),

@@ -143,7 +143,7 @@ def test_a_database_that_is_not_migrated_is_told_how(
     assert found["findings"][0]["remedy"] == "sidecar migrate"
     told = command_line("doctor").stdout
     assert told.count("not checked") == 1, "one line for all that have the same reason"
-    assert "not checked  watches, triggers, grants, index, " in told
+    assert "not checked  watches, triggers, grants, exposed_columns, index, " in told
     command_line.succeed("migrate")
     assert examine(command_line)["findings"] == []
 

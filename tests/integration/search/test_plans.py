@@ -29,7 +29,7 @@ def points() -> NDArray[np.float32]:
     random = np.random.default_rng(5)
     centres = random.normal(size=(40, DIMENSIONS))
     points = centres[random.integers(0, 40, ROWS)] + 0.7 * random.normal(size=(ROWS, DIMENSIONS))
-    return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True), np.float32)
 
 
 @pytest.fixture(scope="module")

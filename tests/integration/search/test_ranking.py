@@ -1,0 +1,172 @@
+"""Match probabilities of texts and pictures, and the order that a cross-encoder gives."""
+
+from __future__ import annotations
+
+import base64
+import math
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from sidecar.batching.encoder import PairScale
+from tests.encoders import HashEncoder
+from tests.integration.http.errors import assert_error
+from tests.integration.http.reranking import TinyReranker
+from tests.integration.ingest.watched_table import picture
+from tests.integration.search.shop import (
+    DIMENSIONS,
+    TITLES,
+    claim_space,
+    keys,
+    make_products,
+    search,
+    searching,
+)
+from tests.integration.sql.session import Connection, run
+
+SCALE = PairScale(scale=112.33, bias=-16.54)
+
+
+def data_uri(image: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(image).decode()
+
+
+@pytest.fixture
+def pictures(db: Connection, encoder: HashEncoder) -> HashEncoder:
+    """`photos`, whose pictures' vectors are those of the texts 'a', 'b', 'c' and half of 'a', half of 'b'."""
+    encoder.pair_scale = SCALE
+    run(db, "create table photos (id int primary key, photo bytea, caption text)")
+    watch = f"select sidecar.watch('photos', 'photo', 'e', dimensions => {DIMENSIONS}, expose => array['caption'])"
+    run(db, watch)
+    a, b, c = (encoder.vector_of(text) for text in "abc")
+    half = (a + b) / np.linalg.norm(a + b)
+    run(db, "set sidecar.writer = 'on'")
+    for row, vector in enumerate((a, b, c, half), 1):
+        run(db, "insert into photos values (%s, 'x', 'a caption', %s::real[]::vector)", row, vector.tolist())
+    claim_space(db, encoder)
+    return encoder
+
+
+async def test_the_match_probability_is_the_sigmoid_that_the_model_was_trained_with(
+    database_url: str, pictures: HashEncoder
+) -> None:
+    async with searching(database_url, pictures) as client:
+        answer = await search(client, table="photos", text="a")
+    assert answer["match_probability_calibrated"] is True
+    assert answer["warnings"] == []
+    a, b, c = (pictures.vector_of(text).astype(np.float64) for text in "abc")
+    half = (a + b) / np.linalg.norm(a + b)
+    cosines = dict(enumerate((a @ a, a @ b, a @ c, a @ half), 1))
+    for result in answer["results"]:
+        logit = SCALE.scale * cosines[result["key"]["id"]] + SCALE.bias
+        assert result["match_probability"] == pytest.approx(1 / (1 + math.exp(-logit)), rel=1e-3)
+    assert keys(answer)[0] == 1
+    assert answer["results"][0]["match_probability"] > 0.999999
+
+
+async def test_under_tta_it_is_said_to_be_uncalibrated(database_url: str, pictures: HashEncoder) -> None:
+    async with searching(database_url, pictures, enable_tta=True) as client:
+        answer = await search(client, table="photos", text="a")
+    assert answer["match_probability_calibrated"] is False
+    assert answer["results"][0]["match_probability"] > 0.999999
+    (said,) = answer["warnings"]
+    assert "ENABLE_TTA" in said
+
+
+async def test_a_picture_finds_texts_and_matches_them(database_url: str, encoder: HashEncoder) -> None:
+    encoder.pair_scale = PairScale(scale=0.0, bias=0.0)
+    async with searching(database_url, encoder) as client:
+        answer = await search(client, image=data_uri(picture(1)))
+    assert len(answer["results"]) == len(TITLES)
+    assert {result["match_probability"] for result in answer["results"]} == {0.5}
+
+
+async def test_between_two_texts_two_pictures_or_a_vector_there_is_none(
+    database_url: str, pictures: HashEncoder
+) -> None:
+    vector = pictures.vector_of("a").tolist()
+    async with searching(database_url, pictures) as client:
+        for body in (
+            {"table": "products", "text": "a"},
+            {"table": "photos", "image": data_uri(picture(1))},
+            {"table": "photos", "vector": vector},
+        ):
+            answer = await search(client, **body)
+            assert {result["match_probability"] for result in answer["results"]} == {None}
+            assert answer["match_probability_calibrated"] is None
+
+
+async def test_a_model_without_a_pair_score_has_none(database_url: str, pictures: HashEncoder) -> None:
+    pictures.pair_scale = None
+    async with searching(database_url, pictures) as client:
+        answer = await search(client, table="photos", text="a")
+    assert answer["results"][0]["match_probability"] is None
+
+
+@pytest.fixture(scope="module")
+def reranker(tmp_path_factory: pytest.TempPathFactory) -> TinyReranker:
+    return TinyReranker(Path(tmp_path_factory.mktemp("cross-encoder")))
+
+
+async def test_the_nearest_rows_come_in_the_order_of_the_cross_encoder(
+    database_url: str, encoder: HashEncoder, reranker: TinyReranker
+) -> None:
+    raw = reranker.predict("red mug", TITLES)
+    async with searching(database_url, encoder, **reranker.settings) as client:
+        answer = await search(client, text="red mug", rerank={})
+        by_column = await search(client, text="red mug", rerank={"column": "title"}, columns=[], k=2)
+        nearest = await search(client, text="red mug", k=3)
+        few = await search(client, text="red mug", k=2, rerank={"top_k": 3})
+    scores = [result["rerank_score"] for result in answer["results"]]
+    assert scores == sorted(scores, reverse=True)
+    assert scores == pytest.approx([1 / (1 + math.exp(-float(raw[key - 1]))) for key in keys(answer)], rel=1e-4)
+    assert answer["rerank_model"] == reranker.model_id
+    assert keys(by_column) == keys(answer)[:2]
+    assert set(keys(few)) < set(keys(nearest))
+    assert len(keys(few)) == 2
+
+
+async def test_rows_with_equal_scores_keep_their_order_and_rows_without_a_text_come_last(
+    database_url: str, db: Connection, encoder: HashEncoder, reranker: TinyReranker
+) -> None:
+    run(db, "update products set title = 'the same' where id <> 3; update products set title = null where id = 3")
+    async with searching(database_url, encoder, **reranker.settings) as client:
+        plain = await search(client, text="old lighthouse")
+        answer = await search(client, text="old lighthouse", rerank={})
+    assert keys(plain)[0] == 3
+    assert keys(answer) == [*keys(plain)[1:], 3]
+    assert answer["results"][-1]["rerank_score"] is None
+
+
+async def test_what_the_watch_embeds_may_rank_without_being_shown(
+    database_url: str, db: Connection, reranker: TinyReranker
+) -> None:
+    encoder = make_products(db, "expose => '{}'")
+    async with searching(database_url, encoder, **reranker.settings) as client:
+        answer = await search(client, text="red mug", rerank={}, k=1)
+        assert answer["results"][0]["rerank_score"] is not None
+        assert answer["results"][0]["columns"] == {}
+        response = await client.post("/search", json={"table": "products", "text": "x", "rerank": {"column": "secret"}})
+        assert_error(response, 403, "column_not_exposed", "`rerank.column`", "rerank.column")
+
+
+async def test_a_caption_ranks_pictures(database_url: str, pictures: HashEncoder, reranker: TinyReranker) -> None:
+    async with searching(database_url, pictures, **reranker.settings) as client:
+        answer = await search(client, table="photos", text="a", rerank={"column": "caption"})
+        assert len({result["rerank_score"] for result in answer["results"]}) == 1
+        response = await client.post("/search", json={"table": "photos", "text": "a", "rerank": {}})
+        assert_error(response, 422, "rerank_needs_column", "public.photos.e is made of pictures", "rerank.column")
+
+
+async def test_a_rerank_that_cannot_be_is_refused(client: httpx.AsyncClient) -> None:
+    body = {"table": "products", "vector": [1.0] * DIMENSIONS, "rerank": {}}
+    assert_error(await client.post("/search", json=body), 422, "rerank_needs_text", "`rerank` reads texts", "rerank")
+
+
+async def test_where_reranking_is_off_it_is_a_404_with_the_reason(database_url: str, encoder: HashEncoder) -> None:
+    async with searching(database_url, encoder, rerank="off") as client:
+        response = await client.post("/search", json={"table": "products", "text": "a", "rerank": {}})
+        assert_error(response, 404, "rerank_disabled", "Reranking is switched off")
+        assert len((await search(client, text="a"))["results"]) == len(TITLES)

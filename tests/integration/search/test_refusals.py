@@ -1,0 +1,130 @@
+"""Searches that are refused say what is wrong, and tell nothing about tables that nobody watches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from tests.encoders import HashEncoder
+from tests.integration.http.errors import assert_error
+from tests.integration.search.shop import DIMENSIONS, search, searching
+from tests.integration.sql.session import Connection, run
+
+ONES = [1.0] * DIMENSIONS
+# Changes of {"table": "products", "text": "a"}; status, code, start of the message, and param of the error.
+REFUSED: list[tuple[dict[str, Any], int, str, str, str | None]] = [
+    ({"text": None}, 422, "wrong_query", "Give one of `text`, `image` and `vector`, there is none", None),
+    ({"vector": ONES}, 422, "wrong_query", "Give one of `text`, `image` and `vector`, not `text` and `vector`", "text"),
+    ({"text": " "}, 422, "empty_text", "`text` is empty", "text"),
+    ({"text": "a\0"}, 422, "invalid_text", "`text` contains", "text"),
+    ({"text": "x" * 300}, 422, "text_too_long", "`text` has 300 characters", "text"),
+    ({"text": 7}, 422, "wrong_type", "`text` must be a string", "text"),
+    ({"k": 0}, 422, "out_of_range", "`k` must be at least 1", "k"),
+    ({"k": 51}, 422, "out_of_range", "`k` is 51; at most 50 (MAX_SEARCH_ROWS)", "k"),
+    ({"k": True}, 422, "wrong_type", "`k` must be an integer", "k"),
+    ({"rerank": {"top_k": 51}}, 422, "out_of_range", "`rerank.top_k` is 51", "rerank.top_k"),
+    ({"text": None, "vector": ONES[1:]}, 422, "wrong_dimensions", "`vector` has 15 numbers", "vector"),
+    ({"text": None, "vector": [0] * DIMENSIONS}, 422, "invalid_vector", "`vector` has no direction", "vector"),
+    ({"text": None, "vector": [1e300] * DIMENSIONS}, 422, "invalid_vector", "`vector` has no direction", "vector"),
+    ({"text": None, "image": "photo.jpg"}, 422, "invalid_image_reference", "`image` must be the data URI", "image"),
+    ({"text": None, "image": "data:image/png;base64,AAAA"}, 422, "not_a_picture", "`image`", "image"),
+    ({"filter": {"tenant": {"$gt": 1}}}, 422, "wrong_type", "`filter.tenant` must be", "filter.tenant"),
+    ({"filter": {"tenant": [None]}}, 422, "wrong_type", "`filter.tenant[0]` must be", "filter.tenant[0]"),
+    ({"filter": [["tenant", 7]]}, 422, "wrong_type", "`filter` must be an object", "filter"),
+    ({"filter": {"secret": "s1"}}, 403, "column_not_exposed", "`filter.secret`: the watch does not", "filter.secret"),
+    ({"filter": {"nope": 1}}, 403, "column_not_exposed", "`filter.nope`: the watch does not", "filter.nope"),
+    ({"filter": {"e": "[1]"}}, 403, "column_not_exposed", "`filter.e`: the watch does not", "filter.e"),
+    ({"filter": {"ctid": "(0,1)"}}, 403, "column_not_exposed", "`filter.ctid`: the watch does not", "filter.ctid"),
+    ({"columns": ["title", "secret"]}, 403, "column_not_exposed", "`columns[1]`: the watch does not", "columns[1]"),
+    ({"table": "secrets"}, 404, "unknown_watch", "No table 'secrets' is watched.", "table"),
+    ({"table": "no_such_table"}, 404, "unknown_watch", "No table 'no_such_table' is watched.", "table"),
+    ({"table": "pg_catalog.pg_class"}, 404, "unknown_watch", "No table 'pg_catalog.pg_class' is watched.", "table"),
+    ({"table": "other.products"}, 404, "unknown_watch", "No table 'other.products' is watched.", "table"),
+    ({"table": "a.b.c"}, 404, "unknown_watch", "No table 'a.b.c' is watched.", "table"),
+    ({"table": "x y"}, 404, "unknown_watch", "No table 'x y' is watched.", "table"),
+    ({"table": ""}, 404, "unknown_watch", "No table '' is watched.", "table"),
+    ({"table": "a\0b"}, 404, "unknown_watch", "No table", "table"),
+    ({"target": "title"}, 404, "unknown_watch", "'products' has no watch with the target 'title'", "target"),
+    ({"table": None}, 422, "wrong_type", "`table` must be a string", "table"),
+]  # fmt: skip
+
+
+async def test_what_no_watch_answers_is_refused_and_explained(
+    db: Connection, database_url: str, encoder: HashEncoder
+) -> None:
+    run(db, "create table secrets (id int primary key); create schema other; create table other.products (id int)")
+    async with searching(database_url, encoder, max_search_rows=50, max_text_chars=200) as client:
+        for change, status, code, message, param in REFUSED:
+            response = await client.post("/search", json={"table": "products", "text": "a", **change})
+            assert response.status_code == status, (change, response.text)
+            assert_error(response, status, code, message, param)
+
+
+async def test_a_misspelt_field_is_refused(client: httpx.AsyncClient) -> None:
+    for field in ("filters", "limit", "column"):
+        response = await client.post("/search", json={"table": "products", "text": "a", field: {"tenant": 7}})
+        assert response.status_code == 422
+        assert response.json()["error"]["param"] == field
+
+
+async def test_a_name_in_two_schemas_has_to_be_qualified(db: Connection, client: httpx.AsyncClient) -> None:
+    run(db, "create schema other; create table other.products (id int primary key, title text)")
+    run(db, f"select sidecar.watch('other.products', 'title', target => 'e', dimensions => {DIMENSIONS})")
+    response = await client.post("/search", json={"table": "products", "text": "a"})
+    assert_error(response, 422, "ambiguous_watch", "`table` may be other.products, public.products", "table")
+    assert (await search(client, table="public.products", text="a"))["watch"]["table"] == "public.products"
+
+
+async def test_vectors_of_another_model_are_not_compared(
+    db: Connection, database_url: str, encoder: HashEncoder
+) -> None:
+    other = HashEncoder("other", dimensions=DIMENSIONS)
+    async with searching(database_url, other) as client:
+        response = await client.post("/search", json={"table": "products", "text": "a"})
+        said = f"The vectors of public.products.e are of another model, hash ({encoder.fingerprint})"
+        assert_error(response, 409, "other_model", said, "table")
+        run(db, "update sidecar.watches set fingerprint = null")
+        assert (await search(client, text="a"))["results"] == []
+    async with searching(database_url, HashEncoder(dimensions=8)) as client:
+        response = await client.post("/search", json={"table": "products", "text": "a"})
+        assert_error(response, 409, "other_model", "The vectors of public.products.e are of another model, 16", "table")
+
+
+async def test_columns_that_are_gone_are_a_conflict(db: Connection, client: httpx.AsyncClient) -> None:
+    run(db, "alter table products rename price to cost")
+    for body, param in (({"columns": ["price"]}, "columns[0]"), ({"filter": {"price": 1}}, "filter.price")):
+        response = await client.post("/search", json={"table": "products", "text": "a", **body})
+        assert_error(response, 409, "column_gone", f"`{param}`: column 'price' was exposed", param)
+
+
+async def test_a_watch_that_ended_is_not_searched(db: Connection, client: httpx.AsyncClient) -> None:
+    run(db, "select sidecar.unwatch('products')")
+    response = await client.post("/search", json={"table": "products", "text": "a"})
+    assert_error(response, 404, "unknown_watch", "No table 'products' is watched.", "table")
+
+
+async def test_too_much_to_answer_is_refused(db: Connection, client: httpx.AsyncClient) -> None:
+    run(db, "update products set title = repeat('x', 12000000)")
+    response = await client.post("/search", json={"table": "products", "text": "a"})
+    assert_error(response, 422, "answer_too_large", "The columns of 6 rows are more than", "columns")
+    assert len((await search(client, text="a", columns=["price"]))["results"]) == 6
+
+
+async def test_without_a_database_there_is_nothing_to_search() -> None:
+    async with searching(None, HashEncoder(dimensions=DIMENSIONS)) as client:
+        response = await client.post("/search", json={"table": "products", "text": "a"})
+        assert_error(response, 404, "no_database", "There is nothing to search: DATABASE_URL is not set.")
+
+
+@pytest.mark.parametrize("scopes", ["embed", "admin"])
+async def test_a_key_needs_the_scope_search(database_url: str, encoder: HashEncoder, scopes: str) -> None:
+    right, wrong = "k" * 32, "w" * 32
+    keys = SecretStr(f"search:{right},{scopes}:{wrong}")
+    async with searching(database_url, encoder, api_keys=keys) as client:
+        body = {"table": "products", "text": "a"}
+        for key, status in ((None, 401), (wrong, 403), (right, 200)):
+            headers = {"Authorization": f"Bearer {key}"} if key else {}
+            assert (await client.post("/search", json=body, headers=headers)).status_code == status
