@@ -6,6 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sidecar.http.openai_bodies import ImageUrl
+from sidecar.http.schema_limits import limited
+from sidecar.http.texts import EmbeddableText
+
 _STRICT = ConfigDict(strict=True, frozen=True)
 
 
@@ -14,8 +18,12 @@ class RerankTextsBody(BaseModel):
 
     model_config = _STRICT
 
-    query: str = Field(examples=["where can I see a lighthouse"])
-    texts: list[str] = Field(fail_fast=True, examples=[["a lighthouse at dusk", "a red bicycle"]])
+    query: EmbeddableText = Field(examples=["where can I see a lighthouse"])
+    texts: list[EmbeddableText] = Field(
+        fail_fast=True,
+        examples=[["a lighthouse at dusk", "a red bicycle"]],
+        json_schema_extra=limited(min_items=1, maxItems="max_rerank_documents"),
+    )
     raw_scores: bool = Field(default=False, description="The model's numbers as they are, not from 0 to 1.")
     return_text: bool = Field(default=False, description="Each text beside its score.")
     truncate: bool | None = Field(
@@ -24,14 +32,6 @@ class RerankTextsBody(BaseModel):
     truncation_direction: Literal["right", "Right"] = Field(
         default="right", description="Texts are cut at their end; at their beginning is not supported."
     )
-
-
-class ImageUrl(BaseModel):
-    """As in OpenAI's chat; `detail` and the like are ignored."""
-
-    model_config = _STRICT
-
-    url: str = Field(description="A data URI; a URL where ALLOW_IMAGE_URLS names its host.")
 
 
 class DocumentObject(BaseModel):
@@ -51,9 +51,10 @@ class RerankBody(BaseModel):
 
     model_config = _STRICT
 
-    query: str = Field(examples=["where can I see a lighthouse"])
+    query: EmbeddableText = Field(examples=["where can I see a lighthouse"])
     documents: list[str | DocumentObject] = Field(
         fail_fast=True,
+        json_schema_extra=limited(min_items=1, maxItems="max_rerank_documents"),
         description="Texts, or pictures: not both, their scores do not compare. A text that is the data URI of a "
         "picture (`data:image/…;base64,…`) is a picture.",
         examples=[["a lighthouse at dusk", "a red bicycle"]],
