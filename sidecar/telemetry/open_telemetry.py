@@ -10,7 +10,6 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
@@ -24,10 +23,8 @@ from sidecar.settings import Settings
 from sidecar.telemetry.request_span import OpenRequestSpan, name_of, request_attributes
 from sidecar.telemetry.span_export import SpanExport
 from sidecar.telemetry.span_sampling import LikeItsLinks
+from sidecar.telemetry.telemetry import Carried, MicroBatchReport
 from sidecar.telemetry.traces import AttributeValue, RequestHead, RequestSpan, TraceContext, Traces, current_trace
-
-if TYPE_CHECKING:
-    from sidecar.telemetry.telemetry import Carried, MicroBatchReport
 
 _MAX_LINKS = 4096  # the most that BATCH_MAX_VIEWS allows
 _W3C_HEADERS = (b"traceparent", b"tracestate")
@@ -118,6 +115,14 @@ class OpenTelemetryTraces(Traces):
             device = self._stage("device", part, to_micro_batch, started_ns)
             _end(device, report.error, ended_ns)
         _end(span, report.error, ended_ns)
+
+    def job_dropped(self, lane: str, units: int, waited_s: float) -> None:
+        trace = current_trace.get()
+        if trace is None or not trace.span.trace_flags.sampled:
+            return
+        ended_ns = time.time_ns()
+        queue = self._stage("queue", Carried(lane, units, waited_s, trace), (), ended_ns - _ns(waited_s))
+        _end(queue, "dropped", ended_ns)
 
     def _stage(self, name: str, part: Carried, links: Sequence[Link], started_ns: int) -> Span:
         assert part.trace is not None

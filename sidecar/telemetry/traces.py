@@ -95,6 +95,9 @@ class Traces:
     def micro_batch_done(self, report: MicroBatchReport) -> None:
         """Makes the spans of the micro-batch, and of the waiting and the device time of all that it carried."""
 
+    def job_dropped(self, lane: str, units: int, waited_s: float) -> None:
+        """The current task gave up waiting for the device, `waited_s` after its job entered the lane."""
+
     def current(self) -> TraceContext | None:
         """What a job has to carry so that its micro-batch can be linked to it."""
         return None

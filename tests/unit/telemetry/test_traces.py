@@ -159,6 +159,19 @@ def test_waiting_and_device_have_their_own_times_and_the_micro_batch_is_linked_b
         assert [link.span_id for link in device.links] == [batch.span_id]
 
 
+def test_waiting_in_vain_is_shown_too(collector: Collector) -> None:
+    with sending(collector) as traces:
+        with traces.request(HEAD):
+            traces.job_dropped("query", 3, waited_s=0.5)
+        with traces.request(called_by("00")):
+            traces.job_dropped("query", 3, waited_s=0.5)
+        traces.job_dropped("query", 3, waited_s=0.5)
+    queue = collector.one("queue")
+    assert queue.parent_id == collector.one("POST /embed/text").span_id
+    assert queue.ended_ns - queue.started_ns == 500_000_000
+    assert (queue.status, queue.attributes["error.type"], queue.attributes["sidecar.units"]) == (ERROR, "dropped", 3)
+
+
 def test_a_micro_batch_is_kept_if_one_of_its_requests_is(collector: Collector) -> None:
     with sending(collector, otel_traces_sampler_arg=0.0) as traces:
         with traces.request(called_by("01")):
