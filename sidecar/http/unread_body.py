@@ -8,7 +8,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sidecar.http.header_values import declared_bytes, header_values
 
-_DISCARD_TIMEOUT_S = 2.0
+_PATIENCE_S = 2.0
+_MIN_BYTES_PER_S = 1024 * 1024
 # Servers go on reading so much by themselves, and keep the connection.
 _HARMLESS_BYTES = 64 * 1024
 
@@ -17,7 +18,7 @@ class UnreadBody:
     """Reads the rest of a body, and forgets it, before a request that needs no more of it is answered.
 
     Closed on a client that still sends, the connection would be reset, and the client never see why it was refused.
-    Who sends more than `max_bytes`, or too slowly, is answered and cut off.
+    Who sends more than `max_bytes`, or after two seconds has sent less than 1 MiB/s, is answered and cut off.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
@@ -52,12 +53,14 @@ class UnreadBody:
             return
         discarded = 0
         more = True
+        until = asyncio.get_running_loop().time() + _PATIENCE_S
         try:
-            async with asyncio.timeout(_DISCARD_TIMEOUT_S):
+            async with asyncio.timeout_at(until) as patience:
                 while more and discarded <= self._max_bytes:
                     message = await receive()
                     more = message.get("more_body", False)
                     discarded += len(message.get("body", b""))
+                    patience.reschedule(until + discarded / _MIN_BYTES_PER_S)
         except TimeoutError:
             return
 

@@ -118,3 +118,27 @@ async def test_a_body_that_drips_is_cut_off_by_the_deadline(framing: bytes) -> N
         assert b"connection: close" in (await answering).lower()
         assert await holds(port, 0)
         writer.close()
+
+
+async def test_of_many_uploads_at_once_each_is_answered_and_those_without_room_with_429() -> None:
+    body = b'{"text": "%s"}' % (b" a" * MIB)
+    async with live_server(HashEncoder(), max_body_bytes=4 * MIB, max_uploads_bytes=5 * MIB) as port:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            post = partial(client.post, "/embed/text", content=body, headers={"Content-Type": "application/json"})
+            answers = await asyncio.gather(*(post() for _ in range(12)))
+        statuses = {answer.status_code for answer in answers}
+        assert statuses == {422, 429}  # a text of two million characters is too long
+        assert all("retry-after" in answer.headers for answer in answers if answer.status_code == 429)
+        assert await holds(port, 0)
+
+
+async def test_a_refused_client_that_goes_on_sending_steadily_gets_to_see_why() -> None:
+    async with live_server(HashEncoder(), api_keys=KEY) as port:
+        reader, writer = await open_upload(port, b"Content-Length: %d" % (5 * MIB))
+        answering = asyncio.create_task(read_answer(reader), name="answer")
+        for _ in range(5):  # 3.5 s in all
+            writer.write(b" " * MIB)
+            await asyncio.wait([answering], timeout=0.7)
+        assert (await answering).startswith(b"HTTP/1.1 401 ")
+        assert b"connection: close" not in (await answering).lower()
+        writer.close()
