@@ -18,7 +18,8 @@ from sidecar.telemetry.telemetry import Telemetry
 
 
 class Admission:
-    """Queries and pairs that find their lane full are refused; ingest stands at the door, in order of arrival.
+    """Requests that find their lane full are refused. Ingest stands at the door instead, in order of arrival, and so
+    does what belongs to a request that was let in already: nobody is refused halfway.
 
     Used on the event loop only. Nobody else adds to a lane: what it reads without the lock is never too little.
     """
@@ -31,14 +32,14 @@ class Admission:
         self._device = device
         self._telemetry = telemetry
         self._rates = LaneRates()
-        self._ingest_door = asyncio.Lock()
-        self._at_door = 0
+        self._doors = {lane: asyncio.Lock() for lane in Lane}
+        self._at_doors = 0
         self._room_freed = asyncio.Event()
 
     @property
     def someone_waits(self) -> bool:
-        """Whether ingest stands at the door. Any thread may ask."""
-        return self._at_door > 0
+        """Whether anybody stands at a door. Any thread may ask."""
+        return self._at_doors > 0
 
     def refuse_if_full(self, lane: Lane, units: int) -> None:
         """Raises Overloaded if so many units do not fit into the lane now, DeviceError if nothing ever will.
@@ -49,10 +50,10 @@ class Admission:
             return
         self._refuse_if_closed()
         queue = self._queues[lane]
-        if not (missing := queue.missing_room(units)):
+        if not (missing := queue.missing_room(queue.at_door + units)):
             return
         self._telemetry.request_refused(lane.value)
-        used, noun = queue.waiting + queue.reserved, "pairs" if lane is Lane.RERANK else "views"
+        used, noun = queue.waiting + queue.reserved + queue.at_door, "pairs" if lane is Lane.RERANK else "views"
         message = f"The {lane.value} queue is full: {used} {noun} wait and {units} more do not fit. Try again later."
         raise Overloaded(message, self._rates.pause_s(lane, queue.kinds(), missing))
 
@@ -70,21 +71,29 @@ class Admission:
         finally:
             self._queues[lane].reserved -= kept
 
-    async def enter(self, job: Job) -> None:
-        """Put a job into its lane: at once, or as soon as there is room for ingest. Raises Overloaded, DeviceError."""
-        if job.lane is not Lane.INGEST:
+    async def enter(self, job: Job, *, admitted: bool) -> None:
+        """Put a job into its lane: at once, or once there is room for one of ingest or of an admitted request.
+
+        Raises Overloaded, DeviceError.
+        """
+        if admitted or job.lane is Lane.INGEST:
+            await self._wait_at_door(job)
+        else:
             self.refuse_if_full(job.lane, job.waiting)
-            self._push(job)
-            return
-        self._at_door += 1
+        self._push(job)
+
+    async def _wait_at_door(self, job: Job) -> None:
+        queue = self._queues[job.lane]
+        queue.at_door += job.waiting
+        self._at_doors += 1
         try:
-            async with self._ingest_door:
-                while self._queues[Lane.INGEST].missing_room(job.waiting) and not self._device.closed:
+            async with self._doors[job.lane]:
+                while queue.missing_room(job.waiting) and not self._device.closed:
                     self._room_freed.clear()
                     await self._room_freed.wait()
-                self._push(job)
         finally:
-            self._at_door -= 1
+            self._at_doors -= 1
+            queue.at_door -= job.waiting
 
     def drop(self, job: Job) -> None:
         """The caller has gone before the device had all of its job."""
@@ -94,7 +103,7 @@ class Admission:
         self._room_freed.set()
 
     def room_freed(self) -> None:
-        """Ingest may look again."""
+        """Who stands at a door may look again."""
         self._room_freed.set()
 
     def learn(self, done: Done) -> None:

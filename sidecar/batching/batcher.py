@@ -8,7 +8,8 @@ A job:
 
     PREPARING   being decoded or tokenised; its place is reserved (`reserved`). A full lane refuses it here, or even
                 before its body is read (`refuse_if_full`), with Overloaded: no work was spent on it.
-    AT THE DOOR ingest only: the lane is full. Nothing is lost and nothing grows; jobs enter in order as views leave.
+    AT THE DOOR the lane is full, but it is ingest, or of a request that was let in with less: a later picture, or one
+                with more views than were reserved. Jobs enter in order as views leave, before any new request.
     WAITING     in its lane.
     RUNNING     some or all of its units are with the device, the rest still wait.
     DONE        answered, or failed: with DeviceOutOfMemory if a single unit of it did not fit; with DeviceError if the
@@ -119,18 +120,19 @@ class Batcher:
         return await self._encode(TextWork(texts), lane)
 
     async def encode_picture(
-        self, picture: DecodedPicture, lane: Lane, digest: bytes | None = None
+        self, picture: DecodedPicture, lane: Lane, digest: bytes | None = None, *, admitted: bool = False
     ) -> NDArray[np.float32]:
         """The weighted mean of the views' vectors: (dimensions,) float32, unit length.
 
         Summed in the order of the views and normalised in float32, however they were split over micro-batches. Views
-        of pictures with the same `digest`, that of their bytes, are encoded once.
+        of pictures with the same `digest`, that of their bytes, are encoded once. `admitted`: it belongs to a request
+        that was let in, so it waits where the lane is full.
         Raises Overloaded, DeviceError, DeviceOutOfMemory; ValueError for views of a size the model does not read.
         """
         size = self._encoder.view_size
         if not len(picture.views) or picture.views.shape[1:] != (size, size, 3):
             raise ValueError(f"Views must be (n, {size}, {size}, 3) with n > 0; these are {picture.views.shape}.")
-        vectors = await self._encode(ViewWork(picture.views, digest), lane)
+        vectors = await self._encode(ViewWork(picture.views, digest), lane, admitted=admitted)
         mean = (vectors * picture.weights[:, None]).sum(axis=0, dtype=np.float32)
         return np.asarray(mean / np.linalg.norm(mean), np.float32)
 
@@ -166,11 +168,11 @@ class Batcher:
                 for job in self._jobs:
                     job.fail(DeviceError("The batcher ended before the device answered."))
 
-    async def _encode(self, work: Work, lane: Lane) -> NDArray[np.float32]:
+    async def _encode(self, work: Work, lane: Lane, *, admitted: bool = False) -> NDArray[np.float32]:
         job = Job(lane, work, asyncio.get_running_loop().create_future(), self.telemetry.traces.current())
         self._jobs.add(job)
         try:
-            await self._admission.enter(job)
+            await self._admission.enter(job, admitted=admitted)
             return await job.answer
         except asyncio.CancelledError:
             if job.waiting:

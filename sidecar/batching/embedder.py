@@ -91,12 +91,16 @@ class Embedder:
         encoded = iter(await self._encode_texts(unknown, lane) if unknown else [])
         return [answer or self._keep(text, next(encoded)) for text, answer in zip(texts, answers, strict=True)]
 
-    async def embed_picture(self, image: bytes, lane: Lane) -> Embedded:
-        """Decode and encode the bytes of one picture. Raises PictureRejected, Overloaded, DeviceError."""
-        with self._batcher.reserved(lane, _USUAL_VIEWS):
+    async def embed_picture(self, image: bytes, lane: Lane, *, admitted: bool = False) -> Embedded:
+        """Decode and encode the bytes of one picture. Raises PictureRejected, Overloaded, DeviceError.
+
+        `admitted`: it is not the first of its request, so it waits where a new request would be refused.
+        """
+        room = nullcontext() if admitted else self._batcher.reserved(lane, _USUAL_VIEWS)
+        with room:
             digest = await _digest(image)
             picture = await self._decode(image, lane)
-        vector = await self._batcher.encode_picture(picture, lane, digest)
+        vector = await self._batcher.encode_picture(picture, lane, digest, admitted=True)
         return Embedded(vector, truncated=False, tokens=len(picture.views))
 
     async def _encode_texts(self, texts: Sequence[str], lane: Lane) -> list[Embedded | TextRejected]:

@@ -19,6 +19,7 @@ class LaneQueue:
     def __init__(self, capacity: int, *, in_order: bool) -> None:
         self.capacity = capacity
         self.reserved = 0
+        self.at_door = 0
         self.waiting = 0
         self._in_order = in_order
         self._jobs: dict[Job, None] = {}

@@ -9,7 +9,7 @@ import pytest
 from sidecar.errors import Overloaded
 from tests.unit.batching.asking import INGEST, QUERY, ask_picture, ask_text, ask_texts, let_callers_enter
 from tests.unit.batching.conftest import RunningBatcher
-from tests.unit.batching.gated_encoder import GatedEncoder
+from tests.unit.batching.gated_encoder import GatedEncoder, labelled_picture
 
 
 async def test_a_full_query_lane_refuses_and_takes_again_once_drained(running_batcher: RunningBatcher) -> None:
@@ -123,3 +123,44 @@ async def test_reserved_room_is_refused_to_others_until_it_is_given_back(running
                 pass
             await ask_text(batcher, 2, INGEST)
         await ask_text(batcher, 1)
+
+
+async def test_a_picture_of_an_admitted_request_waits_for_room_and_goes_before_new_requests(
+    running_batcher: RunningBatcher,
+) -> None:
+    encoder = GatedEncoder()
+    async with running_batcher(encoder, query_queue_views=3, max_views=2) as batcher:
+        waiters = [ask_text(batcher, 1)]
+        await encoder.next_call()
+        waiters.append(ask_texts(batcher, [2, 3]))
+        await let_callers_enter()
+        picture = asyncio.create_task(
+            batcher.encode_picture(labelled_picture(4, 5), QUERY, admitted=True), name="admitted"
+        )
+        await let_callers_enter()
+        assert batcher.depth(QUERY).waiting == 2
+        with pytest.raises(Overloaded, match="4 views wait and 1 more do not fit"):
+            await ask_text(batcher, 6)
+        encoder.open()
+        await asyncio.wait_for(asyncio.gather(picture, *waiters), 5)
+        await ask_text(batcher, 6)
+    assert encoder.seen == [("texts", [1]), ("texts", [2, 3]), ("views", [4, 5]), ("texts", [6])]
+
+
+async def test_an_admitted_picture_whose_caller_leaves_at_the_door_makes_way(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    async with running_batcher(encoder, query_queue_views=2) as batcher:
+        waiters = [ask_text(batcher, 1)]
+        await encoder.next_call()
+        waiters.append(ask_text(batcher, 2))
+        await let_callers_enter()
+        leaving = asyncio.create_task(
+            batcher.encode_picture(labelled_picture(3, 4), QUERY, admitted=True), name="leaving"
+        )
+        await let_callers_enter()
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        waiters.append(ask_text(batcher, 5))
+        await let_callers_enter()
+        encoder.open()
+        await asyncio.wait_for(asyncio.gather(*waiters), 5)

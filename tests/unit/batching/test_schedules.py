@@ -37,6 +37,7 @@ class Asked:
     lane: Lane
     kind: str
     labels: list[int]
+    admitted: bool
 
     def expected(self) -> Rows:
         if self.kind == "pairs":
@@ -77,6 +78,10 @@ class BatcherMachine(RuleBasedStateMachine):
         self.loop.run_until_complete(self.ask(lane, "views", labels))
 
     @rule(labels=LABELS)
+    def ask_for_a_later_picture_of_a_request(self, labels: list[int]) -> None:
+        self.loop.run_until_complete(self.ask(Lane.QUERY, "views", labels, admitted=True))
+
+    @rule(labels=LABELS)
     def ask_for_scores(self, labels: list[int]) -> None:
         self.loop.run_until_complete(self.ask(Lane.RERANK, "pairs", labels))
 
@@ -113,17 +118,21 @@ class BatcherMachine(RuleBasedStateMachine):
         finally:
             self.loop.close()
 
-    async def ask(self, lane: Lane, kind: str, labels: list[int], timeout_s: float | None = None) -> None:
+    async def ask(
+        self, lane: Lane, kind: str, labels: list[int], *, timeout_s: float | None = None, admitted: bool = False
+    ) -> None:
         async def answer() -> Rows:
             async with asyncio.timeout(timeout_s):
                 if kind == "texts":
                     return await self.batcher.encode_texts([labelled_text(label) for label in labels], lane)
                 if kind == "views":
                     digest = bytes(labels)  # of the same picture, the same views
-                    return await self.batcher.encode_picture(labelled_picture(*labels), lane, digest)
+                    picture = labelled_picture(*labels)
+                    return await self.batcher.encode_picture(picture, lane, digest, admitted=admitted)
                 return await self.batcher.score_pairs(self.scorer, [labelled_pair(label) for label in labels])
 
-        self.asked.append(Asked(asyncio.create_task(answer(), name=f"{kind} {labels}"), lane, kind, labels))
+        waiter = asyncio.create_task(answer(), name=f"{kind} {labels}")
+        self.asked.append(Asked(waiter, lane, kind, labels, admitted))
         await let_callers_enter()
 
     async def go_on(self, calls: int) -> None:
@@ -152,6 +161,7 @@ class BatcherMachine(RuleBasedStateMachine):
             assert asked.waiter in self.left
         elif isinstance(answer, Overloaded):
             assert asked.lane is not Lane.INGEST
+            assert not asked.admitted
             assert 1 <= answer.retry_after_s <= 60
         elif isinstance(answer, DeviceOutOfMemory):
             assert TOO_LARGE_ALONE in asked.labels
