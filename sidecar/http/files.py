@@ -65,6 +65,7 @@ class _FileCollector:
         self._max_file_bytes = max_file_bytes
         self._header = (bytearray(), bytearray())
         self._disposition = b""
+        self._media_type = b""
         self._collects = False
 
     def callbacks(self) -> MultipartCallbacks:
@@ -79,12 +80,14 @@ class _FileCollector:
         }
 
     def _begin_part(self) -> None:
-        self._disposition = b""
+        self._disposition = self._media_type = b""
 
     def _end_header(self) -> None:
         name, value = self._header
         if name.lower() == b"content-disposition":
             self._disposition = bytes(value)
+        if name.lower() == b"content-type":
+            self._media_type = bytes(value)
         self._header = (bytearray(), bytearray())
 
     def _begin_content(self) -> None:
@@ -92,7 +95,7 @@ class _FileCollector:
         self._collects = options.get(b"name") == _FIELD
         if not self._collects:
             return
-        if b"filename" not in options:
+        if b"filename" not in options and (not self._media_type or self._media_type.lower().startswith(b"text/")):
             raise InputError("wrong_type", f"`file` must be a file, not a text. Example: {_EXAMPLE}", "file")
         if len(self.files) == self._max_files:
             raise InputError("too_many_files", f"At most {self._max_files} `file` here. {self._too_many}", "file")

@@ -80,7 +80,9 @@ class Content:
 class EmbeddingsBody(BaseModel):
     """`input` or `messages`. Fields that nobody reads are ignored."""
 
-    model_config = _STRICT
+    model_config = ConfigDict(
+        strict=True, frozen=True, json_schema_extra={"anyOf": [{"required": ["input"]}, {"required": ["messages"]}]}
+    )
 
     input: Input = Field(default=None, description="A text or a picture, or a list of them.")
     messages: list[Message] | None = Field(

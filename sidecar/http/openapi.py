@@ -15,6 +15,7 @@ from sidecar.http.error_answer import ErrorAnswer
 from sidecar.http.operation import MediaType, Operation
 from sidecar.http.schema_limits import fill_in_limits
 from sidecar.http.service import RequestLimits
+from sidecar.pictures.signatures import READABLE
 
 _REFERENCE = "#/components/schemas/{model}"
 _TEMPLATE = re.compile(r"{(\w+)(?::\w+)?}")
@@ -42,6 +43,7 @@ _MEANINGS = {
     504: "No answer within REQUEST_TIMEOUT_S.",
 }
 _RETRY = {429, 503}
+_PICTURE_TYPES = ", ".join(f"image/{name.lower()}" for name in READABLE)
 _REQUEST_ID = {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}}
 
 
@@ -96,8 +98,10 @@ def _describe(operation: Operation, path: str, schemas: _Schemas) -> dict[str, A
         string = {"type": "string", "minLength": 1}
         described["parameters"] = [{"name": name, "in": "path", "required": True, "schema": string} for name in names]
     if operation.request is not None:
-        content = {operation.request_media.value: {"schema": schemas.of(operation.request, "validation")}}
-        described["requestBody"] = {"required": True, "content": content}
+        content: dict[str, Any] = {"schema": schemas.of(operation.request, "validation")}
+        if operation.request_media is MediaType.FORM:
+            content["encoding"] = {"file": {"contentType": _PICTURE_TYPES}}
+        described["requestBody"] = {"required": True, "content": {operation.request_media.value: content}}
     if operation.scope is not None:
         described["description"] = f"Needs a key with the scope `{operation.scope.value}`, where there are keys."
         described["security"] = [{"bearer": []}]

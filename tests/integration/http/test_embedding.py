@@ -60,6 +60,12 @@ async def test_a_picture_is_answered_with_one_unit_vector(client: httpx.AsyncCli
     assert abs(np.linalg.norm(answer["embedding"]) - 1) < 1e-6
 
 
+async def test_a_picture_without_a_file_name_is_one_by_its_type(client: httpx.AsyncClient) -> None:
+    named = (await client.post("/embed/image", files={"file": ("a.png", picture())})).json()["embedding"]
+    response = await client.post("/embed/image", files={"file": (None, picture(), "image/png")})
+    assert response.json()["embedding"] == named
+
+
 async def test_pictures_are_answered_in_their_order_as_each_is_alone(client: httpx.AsyncClient) -> None:
     pictures = [picture(colour) for colour in ("red", "green", "blue", "white", "black")]
     alone = [(await client.post("/embed/image", files={"file": ("p", one)})).json()["embedding"] for one in pictures]

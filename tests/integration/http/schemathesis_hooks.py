@@ -1,0 +1,14 @@
+"""Loaded by schemathesis: what a picture is, which no schema can say."""
+
+from __future__ import annotations
+
+import schemathesis
+from hypothesis import strategies
+
+from sidecar.pictures.signatures import READABLE
+from tests.integration.http.pictures import picture
+
+PICTURES = strategies.sampled_from([picture(colour) for colour in ("red", "green", "blue")])
+
+for name in READABLE:
+    schemathesis.openapi.media_type(f"image/{name.lower()}", PICTURES)

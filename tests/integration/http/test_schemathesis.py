@@ -1,0 +1,47 @@
+"""schemathesis reads /openapi.json and sends what fits it and what does not, to every endpoint of a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from tests.integration.http.live_server import live_server
+from tests.integration.http.reranking import TinyReranker
+from tests.integration.search.shop import connect, make_products
+
+HERE = Path(__file__).parent
+KEY = "a-key-for-everything"
+PATIENCE_S = 100
+
+
+@pytest.mark.timeout(150)
+async def test_schemathesis_finds_nothing(database_url: str, tmp_path: Path) -> None:
+    with connect(database_url) as db:
+        encoder = make_products(db)
+    settings = {"database_url": SecretStr(database_url), "ingest": False, "api_keys": SecretStr(KEY)}
+    async with live_server(encoder, **settings, **TinyReranker(tmp_path / "reranker").settings) as port:
+        explorer = await asyncio.create_subprocess_exec(
+            *(
+                sys.executable,
+                "-m",
+                "schemathesis.cli",
+                "--no-color",
+                "--config-file",
+                HERE / "schemathesis.toml",
+                "run",
+            ),
+            *("--header", f"Authorization: Bearer {KEY}", "--phases", "examples,coverage,fuzzing"),
+            *("--max-examples", "5", "--generation-deterministic", f"http://127.0.0.1:{port}/openapi.json"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=HERE.parents[2],
+        )
+        output, _ = await asyncio.wait_for(explorer.communicate(), PATIENCE_S)
+    report = output.decode()
+    assert explorer.returncode == 0, report
+    assert "Operations:       " in report, report
+    assert "No issues found" in report, report
