@@ -33,6 +33,7 @@ class ReceivedSpan:
     trace_id: str
     span_id: str
     parent_id: str
+    trace_state: str
     started_ns: int
     ended_ns: int
     status: int
@@ -114,6 +115,7 @@ def _received(span: Span, resource: Mapping[str, Any]) -> ReceivedSpan:
         trace_id=span.trace_id.hex(),
         span_id=span.span_id.hex(),
         parent_id=span.parent_span_id.hex(),
+        trace_state=span.trace_state,
         started_ns=span.start_time_unix_nano,
         ended_ns=span.end_time_unix_nano,
         status=span.status.code,

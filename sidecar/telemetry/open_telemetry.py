@@ -77,8 +77,7 @@ class OpenTelemetryTraces(Traces):
 
     @contextmanager
     def request(self, head: RequestHead) -> Iterator[RequestSpan]:
-        carrier = {name.decode(): value.decode("latin-1") for name, value in head.headers if name in _W3C_HEADERS}
-        caller = self._propagator.extract(carrier, Context())
+        caller = self._propagator.extract(_w3c_headers(head), Context())
         span = self._tracer.start_span(name_of(head), caller, SpanKind.SERVER, request_attributes(head))
         with _running(span):
             yield OpenRequestSpan(span)
@@ -152,6 +151,15 @@ def _end(span: Span, error: str | None, ended_ns: int | None = None) -> None:
         span.set_attribute("error.type", error)
         span.set_status(Status(StatusCode.ERROR, error))
     span.end(ended_ns)
+
+
+def _w3c_headers(head: RequestHead) -> dict[str, list[str]]:
+    """`tracestate` may come in several lines."""
+    found: dict[str, list[str]] = {}
+    for name, value in head.headers:
+        if name in _W3C_HEADERS:
+            found.setdefault(name.decode(), []).append(value.decode("latin-1"))
+    return found
 
 
 def _inside(trace: TraceContext) -> Context:

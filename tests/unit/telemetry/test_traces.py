@@ -42,9 +42,9 @@ def sending(collector: Collector, **settings: Any) -> Iterator[Traces]:
         traces.close(timeout_s=5)
 
 
-def called_by(trace_flags: str, state: str = "vendor=1") -> RequestHead:
+def called_by(trace_flags: str) -> RequestHead:
     parent = f"00-{CALLER_TRACE}-{CALLER_SPAN}-{trace_flags}".encode()
-    headers = ((b"host", b"sidecar"), (b"traceparent", parent), (b"tracestate", state.encode()))
+    headers = ((b"host", b"sidecar"), (b"traceparent", parent), (b"tracestate", b"a=1"), (b"tracestate", b"b=2"))
     return RequestHead("POST", "/embed/text", "/embed/text", "http", headers)
 
 
@@ -101,8 +101,11 @@ def test_the_collector_gets_the_headers_of_the_settings(collector: Collector) ->
 def test_a_request_goes_on_with_the_trace_of_its_caller(collector: Collector) -> None:
     with sending(collector, otel_traces_sampler_arg=0.0) as traces, traces.request(called_by("01")) as request:
         assert current_ids() == (CALLER_TRACE, dict(request.response_headers)[b"traceresponse"].decode()[36:52])
-    (span,) = collector.spans
+        with traces.span("prepare"):
+            pass
+    span = collector.one("POST /embed/text")
     assert (span.trace_id, span.parent_id) == (CALLER_TRACE, CALLER_SPAN)
+    assert {span.trace_state for span in collector.spans} == {"a=1,b=2"}
 
 
 def test_a_caller_who_does_not_sample_is_not_traced_but_has_its_ids_in_the_log(collector: Collector) -> None:
