@@ -65,7 +65,10 @@ async def test_a_client_that_hangs_up_while_sending_is_no_error(caplog: pytest.L
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-@pytest.mark.parametrize("framing", [b"Transfer-Encoding: chunked", b"Content-Length: 10000000"])
+ENDLESS = (b"Transfer-Encoding: chunked", b"Content-Length: 10000000", b"Content-Length: 18446744073709551615")
+
+
+@pytest.mark.parametrize("framing", ENDLESS)
 async def test_an_endless_body_is_answered_and_cut_off(framing: bytes) -> None:
     async with live_server(HashEncoder(), max_body_bytes=100_000) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
