@@ -105,6 +105,13 @@ class ServiceState:
         return "starting" if self.opened is None else "running"
 
     @property
+    def rerank_state(self) -> str:
+        if self._settings.rerank == "off":
+            return "off"
+        reranker = self.opened.reranker if self.opened else None
+        return "not loaded yet" if reranker is None else reranker.state
+
+    @property
     def read_watches(self) -> ReadWatches | None:
         return None if self.database is None else partial(read_status, self.database)
 

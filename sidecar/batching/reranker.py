@@ -36,6 +36,11 @@ class Reranker:
         self._loading = loading
         self._batcher = batcher
 
+    @property
+    def state(self) -> str:
+        """How far the model is: `not loaded yet`, `loading`, `loaded`, or `failed: …` with the reason."""
+        return self._loading.state
+
     def refuse_if_full(self) -> None:
         """Raises Overloaded where no document would be taken now: before work is spent on a request."""
         self._batcher.refuse_if_full(Lane.RERANK)

@@ -49,6 +49,15 @@ class ScorerLoading:
         self._pause_s = _FIRST_PAUSE_S
         self._retry_at = -math.inf
 
+    @property
+    def state(self) -> str:
+        """`not loaded yet`, `loading`, `loaded`, or `failed: …` with the reason."""
+        if self._scorer is not None:
+            return "loaded"
+        if self._loading is not None:
+            return "loading"
+        return f"failed: {self._failure}" if self._failure else "not loaded yet"
+
     def start(self) -> None:
         """Begin to load, unless that was done, or failed a moment ago."""
         if self._scorer is None and self._loading is None and self._time_left_s() <= 0:

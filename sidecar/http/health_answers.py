@@ -47,6 +47,7 @@ class StatusAnswer(BaseModel):
     model: ServedModel | None = Field(description="Null until it is loaded.")
     lanes: Mapping[str, LaneDepth] = Field(description="By name; empty until the model is loaded.")
     ingest: str = Field(description="`running`, `starting`, `stopping`, `ending` or `off: …` with the reason.")
+    rerank: str = Field(description="`off`, `not loaded yet`, `loading`, `loaded` or `failed: …` with the reason.")
     database: Literal["none", "ok", "unavailable"]
     database_detail: str | None
     watches: Sequence[WatchStatus] | None = Field(description="Null while the database does not tell.")

@@ -72,6 +72,7 @@ class HealthEndpoints:
                 model=self._service.model,
                 lanes=self._service.lanes,
                 ingest=self._service.ingest_state,
+                rerank=redact(self._service.rerank_state),
                 database=database,
                 database_detail=detail,
                 watches=watches,

@@ -117,6 +117,11 @@ class Service(Protocol):
         ...
 
     @property
+    def rerank_state(self) -> str:
+        """`off`, `not loaded yet`, `loading`, `loaded`, or `failed: …` with the reason."""
+        ...
+
+    @property
     def read_watches(self) -> ReadWatches | None:
         """None without a database."""
         ...

@@ -120,6 +120,7 @@ async def test_once_ready_it_says_what_it_serves(client: httpx.AsyncClient) -> N
             "ingest": {"waiting": 0, "reserved": 0, "running": 0, "capacity": 1024},
         },
         "ingest": "off: REST only, DATABASE_URL is not set",
+        "rerank": "not loaded yet",
         "database": "none",
         "database_detail": "REST only: DATABASE_URL is not set.",
         "watches": None,

@@ -107,6 +107,7 @@ async def test_a_model_that_is_not_served_is_404(client: httpx.AsyncClient, rera
 async def test_switched_off_it_is_404_and_says_what_to_set(serving: Serving, path: str) -> None:
     async with serving(rerank="off") as client:
         refused = await client.post(path, json={"query": QUERY, "documents": ["a"], "texts": ["a"]})
+        assert (await client.get("/status")).json()["rerank"] == "off"
         assert_error(
             refused, 404, "rerank_disabled", "Reranking is switched off here (RERANK=off). Set RERANK=first_use"
         )

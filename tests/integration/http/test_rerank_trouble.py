@@ -39,13 +39,19 @@ async def until_loaded(caplog: pytest.LogCaptureFixture) -> None:
     await wait_until_async(is_loaded, "the model to be loaded", 60)
 
 
+async def state(client: httpx.AsyncClient) -> str:
+    return str((await client.get("/status")).json()["rerank"])
+
+
 async def test_the_first_requests_load_the_model_once(
     serving: Serving, reranker: TinyReranker, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "sidecar.model")
     async with serving(**reranker.settings) as client:
         assert times_loaded(caplog) == 0
+        assert await state(client) == "not loaded yet"
         answers = await asyncio.gather(*(client.post("/v2/rerank", json=BODY) for _ in range(8)))
+        assert await state(client) == "loaded"
     assert [answer.status_code for answer in answers] == [200] * 8
     assert len({json.dumps(answer.json()["results"]) for answer in answers}) == 1
     assert times_loaded(caplog) == 1
@@ -74,6 +80,7 @@ async def test_a_model_that_cannot_be_loaded_is_503_with_the_reason_and_nothing_
         for refused in (first, again):  # not tried again at once
             assert_error(refused, 503, "rerank_model_failed", reason)
             assert 1 <= int(refused.headers["retry-after"]) <= 5
+        assert (await state(client)).startswith("failed: RERANK_MODEL_ID=local-dir:")
         assert (await client.get("/readyz")).status_code == 200
         assert (await client.post("/embed/text", json={"text": "a"})).status_code == 200
 
