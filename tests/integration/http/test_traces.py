@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -13,8 +14,10 @@ from tests.collector import ERROR, Collector, ReceivedSpan, running_collector
 from tests.encoders import HashEncoder, TimedEncoder
 from tests.integration.http.blocking_encoder import BlockingEncoder
 from tests.integration.http.conftest import Serving
+from tests.integration.http.live_server import live_server
 from tests.integration.http.pictures import picture
 from tests.integration.ingest.watched_table import run, user, watch
+from tests.waiting import wait_until_async
 
 CALLER_TRACE, CALLER_SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -109,6 +112,29 @@ async def test_what_the_client_did_wrong_is_no_error_and_an_unknown_path_no_name
     ]
     assert [span.status for span in collector.spans] == [0] * len(collector.spans)
     assert "s3cret" not in repr(collector.spans)
+
+
+async def test_a_client_that_hangs_up_is_no_error_and_its_span_ends(collector: Collector) -> None:
+    encoder = BlockingEncoder()
+    async with live_server(encoder, otel_exporter_otlp_endpoint=collector.url, query_cache_bytes=0) as port:
+        encoder.hold()
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            b"POST /embed/text HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            b'Content-Length: 13\r\n\r\n{"text": "a"}'
+        )
+        await asyncio.to_thread(encoder.entered.wait, 10)
+        writer.close()
+        await writer.wait_closed()
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            await wait_until_async(lambda: _counted(client, 'status="499"'), "the request to end")
+        encoder.release()
+    request = collector.one("POST /embed/text")
+    assert (request.status, request.attributes["http.response.status_code"]) == (0, 499)
+
+
+async def _counted(client: httpx.AsyncClient, label: str) -> bool:
+    return label in (await client.get("/metrics")).text
 
 
 async def test_probes_and_scrapes_have_no_spans(serving: Serving, collector: Collector) -> None:
