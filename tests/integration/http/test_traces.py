@@ -33,8 +33,8 @@ def names(spans: list[ReceivedSpan]) -> list[str]:
 
 
 def contains(outer: ReceivedSpan, inner: ReceivedSpan) -> bool:
-    """To a millisecond: some of the times are read from another clock."""
-    slack_ns = 1_000_000
+    """To 20 ms: some of the times come from another clock, and a busy machine pauses between looks at the two."""
+    slack_ns = 20_000_000
     return outer.started_ns - slack_ns <= inner.started_ns <= inner.ended_ns <= outer.ended_ns + slack_ns
 
 

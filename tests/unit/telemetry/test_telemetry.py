@@ -78,6 +78,15 @@ def test_what_alerts_watch_begins_at_0() -> None:
         assert page.by(name, label) == dict.fromkeys(known, 0)
 
 
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text;version=1.0.0"])
+def test_nobody_is_told_when_each_series_began(accept: str) -> None:
+    telemetry = Telemetry()
+    telemetry.request_refused("query")
+    page, _ = telemetry.metrics.expose(accept)
+    assert b'sidecar_refused_requests_total{lane="query"} 1.0' in page
+    assert b"_created" not in page
+
+
 def test_a_look_into_an_empty_queue_is_no_claim() -> None:
     telemetry = Telemetry()
     telemetry.events_claimed("live", 0, 0.001)
