@@ -71,6 +71,14 @@ def test_every_alert_is_tested_says_how_bad_it_is_and_where_to_read_on() -> None
             assert (file, anchor in anchors) == ("docs/monitoring.md", True), rule["alert"]
 
 
+def test_the_page_names_every_file_beside_it() -> None:
+    page = ROOT / "deploy" / "README.md"
+    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+    assert all((page.parent / link).exists() for link in links)
+    files = {path.relative_to(page.parent).as_posix() for path in page.parent.rglob("*") if path.is_file()}
+    assert files - {"README.md"} <= set(links)
+
+
 def test_what_is_recorded_is_used() -> None:
     used = {selector.metric for rule in rules() for selector in names_in(rule["expr"]).selectors}
     dashboard = (ROOT / "deploy" / "grafana" / "sidecar.json").read_text()
