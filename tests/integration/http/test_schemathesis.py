@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -22,8 +23,9 @@ PATIENCE_S = 100
 async def test_schemathesis_finds_nothing(database_url: str, tmp_path: Path) -> None:
     with connect(database_url) as db:
         encoder = make_products(db)
-    settings = {"database_url": SecretStr(database_url), "ingest": False, "api_keys": SecretStr(KEY)}
-    async with live_server(encoder, **settings, **TinyReranker(tmp_path / "reranker").settings) as port:
+    settings: dict[str, Any] = {**TinyReranker(tmp_path / "reranker").settings, "ingest": False}
+    settings |= {"database_url": SecretStr(database_url), "api_keys": SecretStr(KEY)}
+    async with live_server(encoder, **settings) as port:
         explorer = await asyncio.create_subprocess_exec(
             *(
                 sys.executable,
