@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from sidecar.errors import ConfigurationError
 from sidecar.http.bounded_protocol import BoundedHttpProtocol
 from sidecar.loopback import WAYS_OUT, resolves_to_loopback
 from sidecar.telemetry.logs import configure_logging
+
+logger = logging.getLogger(__name__)
 
 
 class _Server(uvicorn.Server):
@@ -35,6 +38,9 @@ def serve(settings: Settings, *, load_encoder: LoadEncoder = load_siglip) -> int
     """
     _require_keys_beyond_loopback(settings)
     configure_logging(settings)
+    if settings.allow_anonymous:
+        where = f"{settings.bind_host}:{settings.bind_port}"
+        logger.warning("ALLOW_ANONYMOUS=1: everybody who reaches %s is served, without a key.", where)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings, load_encoder))
 
