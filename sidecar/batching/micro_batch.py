@@ -110,16 +110,17 @@ class _Results:
 def _encode_units(units: Sequence[Unit], encoder: Encoder, tries: Tries) -> _Results:
     work = units[0][0]
     shape = (len(units), *work.row_shape(encoder))
+    weight = sum(of.weight(index) for of, index in units)
     try:
         rows = work.encode(encoder, units)
     except DeviceOutOfMemory as error:
-        tries.failed.append(len(units))
+        tries.failed.append(weight)
         if len(units) == 1:
             return _Results(np.zeros(shape, np.float32), {0: error})
     else:
         if rows.shape != shape:
             raise RuntimeError(f"The model answered {rows.shape} where {shape} was due. This is a bug.")
-        tries.fitted.append(len(units))
+        tries.fitted.append(weight)
         return _Results(rows, {})
     middle = len(units) // 2
     left = _encode_units(units[:middle], encoder, tries)

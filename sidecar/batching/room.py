@@ -8,23 +8,24 @@ from sidecar.batching.job import Job
 
 
 class Room:
-    """Room for `size` different units. One that is the same as another inside takes none."""
+    """Room for different units of a weight of `size` together. One that is the same as another inside takes none.
+
+    The first one is let in whatever its weight: it could never run otherwise.
+    """
 
     def __init__(self, size: int) -> None:
-        self.size = size
+        self.left = size
         self._inside: set[Hashable] = set()
 
-    @property
-    def left(self) -> int:
-        return self.size - len(self._inside)
-
     def let_in(self, job: Job, keep: int = 0) -> bool:
-        """As many of the job's next units as fit, leaving room for `keep` others; False if some stay behind."""
+        """As many of the job's next units as fit, leaving room for `keep`; False if some stay behind."""
         while job.waiting:
             key = job.work.key(job.taken)
             if key not in self._inside:
-                if self.left <= keep:
+                weight = job.work.weight(job.taken)
+                if weight > self.left - keep and self._inside:
                     return False
                 self._inside.add(key)
+                self.left -= weight
             job.taken += 1
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from enum import Enum
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from sidecar.batching.encoder import Encoder, PreparedText
 from sidecar.batching.pair_scorer import PairScorer, PreparedPair
+
+_TOKENS_OF_A_VIEW = 64  # what SigLIP reads of a text
 
 
 class Kind(Enum):
@@ -33,6 +36,10 @@ class Work(ABC):
     @abstractmethod
     def key(self, index: int) -> Hashable:
         """Units of a group whose keys are equal are the same input, and have the same result."""
+
+    def weight(self, index: int) -> int:  # noqa: ARG002 - only pairs differ
+        """How many views' room a unit takes in a micro-batch."""
+        return 1
 
     @property
     def group(self) -> Hashable:
@@ -87,12 +94,14 @@ class ViewWork(Work):
 
     def encode(self, encoder: Encoder, units: Sequence[Unit]) -> NDArray[np.float32]:
         (first, start), (last, stop) = units[0], units[-1]
-        if first is last and stop - start == len(units) - 1:  # one picture's: nothing has to be copied
+        if first is last:  # one picture's, one after another: nothing has to be copied
             return encoder.encode_views(cast("ViewWork", first).views[start : stop + 1])
         return encoder.encode_views(np.stack([cast("ViewWork", work).views[index] for work, index in units]))
 
 
 class PairWork(Work):
+    """Pairs have from a few tokens to hundreds, and take the device's time accordingly."""
+
     kind = Kind.PAIR
 
     def __init__(self, pairs: Sequence[PreparedPair], scorer: PairScorer) -> None:
@@ -105,6 +114,9 @@ class PairWork(Work):
     def key(self, index: int) -> Hashable:
         pair = self.pairs[index]
         return pair.token_ids.tobytes(), pair.segment_ids.tobytes()
+
+    def weight(self, index: int) -> int:
+        return math.ceil(len(self.pairs[index].token_ids) / _TOKENS_OF_A_VIEW)
 
     @property
     def group(self) -> Hashable:

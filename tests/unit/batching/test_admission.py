@@ -112,6 +112,24 @@ async def test_a_caller_cancelled_at_the_door_of_ingest_lets_the_next_one_in(run
     assert [label for _, labels in encoder.seen for label in labels] == [1, 2, 4]
 
 
+async def test_the_room_of_a_caller_that_leaves_is_given_to_who_stands_at_the_door(
+    running_batcher: RunningBatcher,
+) -> None:
+    encoder = GatedEncoder()
+    async with running_batcher(encoder, ingest_queue_views=2) as batcher:
+        kept = [ask_text(batcher, 1, INGEST)]
+        await encoder.next_call()
+        leaving = ask_texts(batcher, [2, 3], INGEST)
+        kept.append(ask_text(batcher, 4, INGEST))
+        await let_callers_enter()
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        await let_callers_enter()
+        assert batcher.depth(INGEST).waiting == 1  # while the device is still busy
+        encoder.open()
+        await asyncio.wait_for(asyncio.gather(*kept), 5)
+
+
 async def test_reserved_room_is_refused_to_others_until_it_is_given_back(running_batcher: RunningBatcher) -> None:
     encoder = GatedEncoder()
     encoder.open()

@@ -7,6 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 
+from sidecar.batching.pair_scorer import PreparedPair
 from sidecar.errors import DeviceError, DeviceOutOfMemory, Overloaded
 from tests.unit.batching.asking import INGEST, QUERY, RERANK, ask_pairs, ask_text, ask_texts, let_callers_enter
 from tests.unit.batching.conftest import RunningBatcher
@@ -107,3 +108,18 @@ async def test_a_score_that_is_not_finite_fails_its_own_request_only(running_bat
         await asyncio.gather(blocker, good)
         with pytest.raises(DeviceError, match="not finite"):
             await bad
+
+
+async def test_long_pairs_go_in_smaller_micro_batches(running_batcher: RunningBatcher) -> None:
+    def pair(label: int, tokens: int) -> PreparedPair:
+        return PreparedPair(np.full(tokens, label, np.int64), np.zeros(tokens, np.int64), truncated=False)
+
+    encoder = GatedEncoder()
+    encoder.open()
+    async with running_batcher(encoder, max_views=8) as batcher:
+        scorer = GatedScorer(encoder)
+        pairs = [pair(label, 64) for label in range(10)] + [pair(label, 65) for label in range(10, 18)]
+        pairs += [pair(label, 512) for label in (20, 21)] + [pair(label, 1000) for label in (30, 31)]
+        scores = await batcher.score_pairs(scorer, pairs)
+    np.testing.assert_array_equal(scores, [score_of(int(pair.token_ids[0])) for pair in pairs])
+    assert [len(labels) for _, labels in encoder.seen] == [8, 5, 4, 1, 1, 1, 1, 1]

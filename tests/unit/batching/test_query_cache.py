@@ -31,6 +31,15 @@ def test_the_text_asked_for_longest_ago_is_given_up_first() -> None:
     assert [cache.get(text) for text in "abc"] == ["A", None, "C"]
 
 
+def test_a_text_that_is_kept_twice_counts_once() -> None:
+    cache: QueryCache[str] = QueryCache(100_000)
+    cache.put("a", "first", VECTOR_BYTES)
+    held_bytes = cache.held_bytes
+    cache.put("a", "second", VECTOR_BYTES)
+    assert cache.get("a") == "second"
+    assert cache.held_bytes == held_bytes
+
+
 @pytest.mark.parametrize("text", ["x" * (MAX_TEXT_CHARS + 1), "ab"])
 def test_what_is_too_long_or_does_not_fit_at_all_is_not_kept(text: str) -> None:
     cache: QueryCache[str] = QueryCache(100_000 if len(text) > MAX_TEXT_CHARS else 5_000)
