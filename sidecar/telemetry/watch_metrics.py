@@ -73,7 +73,7 @@ class WatchMetrics(Collector):
         self._up = True
 
     def database_is_down(self) -> None:
-        self._up, self._readings = False, ()
+        self._up = False
 
     def describe(self) -> Iterator[Metric]:
         return self._families((), None, None)

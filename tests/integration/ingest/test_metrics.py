@@ -83,6 +83,7 @@ async def test_rows_are_counted_by_what_became_of_them(
     claimed = page.by("sidecar_claimed_events_total", "queue")
     assert claimed == {("backfill",): 8, ("live",): 18, ("suspect",): 0}
     assert page.value(f"{BACKFILL_LAG}_count", watch=ITEMS) == 8
+    assert page.value(f"{LAG}_count", watch=ITEMS) == 1 + 3 + 11  # of what has a vector now
     assert page.value("sidecar_database_up") == 1
     of_watch = {"pending_rows": 0, "failed_rows": 0, "embedded_rows": 9, "coverage_ratio": 1, "broken": 0}
     assert {name: page.value(f"sidecar_watch_{name}", watch=ITEMS) for name in of_watch} == of_watch

@@ -11,6 +11,7 @@ from PIL import Image
 
 from sidecar.pictures.picture import ViewSettings
 from sidecar.pictures.pool import DecoderPool, DecoderSettings
+from sidecar.telemetry.telemetry import Telemetry
 from tests.unit.pictures.pictures import encode
 from tests.waiting import wait_until_async
 
@@ -33,8 +34,10 @@ SETTINGS = DecoderSettings(
 
 
 @asynccontextmanager
-async def running_pool(settings: DecoderSettings = SETTINGS, processes: int = 1) -> AsyncIterator[DecoderPool]:
-    pool = DecoderPool(replace(settings, processes=processes))
+async def running_pool(
+    settings: DecoderSettings = SETTINGS, processes: int = 1, telemetry: Telemetry | None = None
+) -> AsyncIterator[DecoderPool]:
+    pool = DecoderPool(replace(settings, processes=processes), telemetry)
     await pool.start()
     try:
         yield pool

@@ -18,6 +18,8 @@ from PIL import Image
 from sidecar.errors import PictureRejected
 from sidecar.pictures.pool import MAX_ATTEMPTS, DecoderPool, DecoderUnavailable
 from sidecar.pictures.process import MAX_LOGGED_BYTES
+from sidecar.telemetry.telemetry import Telemetry
+from tests.scrape import read_registry
 from tests.unit.pictures.pictures import encode, make_picture
 from tests.unit.pictures.pools import (
     SETTINGS,
@@ -55,6 +57,23 @@ async def test_a_decoder_that_died_idle_costs_no_picture() -> None:
 
         assert len((await pool.decode(GOOD)).views) == 8
         assert len((await pool.decode(GOOD)).views) == 8
+
+
+async def test_a_decoder_that_took_the_place_of_another_is_counted() -> None:
+    telemetry = Telemetry()
+    async with running_pool(processes=2, telemetry=telemetry) as pool:
+        assert pool.alive == 2
+        child, _ = children()
+        child.kill()
+
+        async def is_missed() -> bool:
+            return pool.alive == 1
+
+        await wait_until_async(is_missed, "the pool to miss its child")
+        for _ in range(2):
+            await pool.decode(GOOD)
+        assert pool.alive == 2
+        assert read_registry(telemetry.metrics.registry).value("sidecar_decoder_restarts_total") == 1
 
 
 async def test_a_decoder_that_dies_before_it_took_the_picture_costs_no_picture() -> None:
