@@ -7,10 +7,12 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from sidecar.errors import InputError
+from sidecar.http.schema_limits import limited
 from sidecar.http.service import RequestLimits
-from sidecar.http.texts import check_text
+from sidecar.http.texts import EmbeddableText, check_text
 
-_MAX_EXACT = 2**53  # integers beyond it are not read exactly by every JSON parser, ours included
+_MAX_EXACT = 2**53  # a float beyond it may have been an integer of more digits
+_MAX_ROWS = limited(maximum="max_search_rows")
 
 Scalar: TypeAlias = StrictStr | StrictBool | StrictInt | StrictFloat
 FilterValue: TypeAlias = Scalar | list[Scalar] | None
@@ -22,7 +24,9 @@ class RerankOptions(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     column: str | None = Field(default=None, examples=["title"])
-    top_k: Annotated[int, Field(ge=1)] = Field(default=50, description="How many of the nearest rows are ranked again.")
+    top_k: Annotated[int, Field(ge=1)] = Field(
+        default=50, description="How many of the nearest rows are ranked again.", json_schema_extra=_MAX_ROWS
+    )
 
 
 class SearchBody(BaseModel):
@@ -32,10 +36,14 @@ class SearchBody(BaseModel):
 
     table: str = Field(description="A watched table, as in SQL.", examples=["public.products"])
     target: str | None = Field(default=None, description="The vector column, where the table has several watches.")
-    text: str | None = Field(default=None, examples=["a red bicycle"])
+    text: EmbeddableText | None = Field(default=None, examples=["a red bicycle"])
     image: str | None = Field(default=None, description="The data URI of a picture, or an allowed URL.")
-    vector: list[float] | None = Field(default=None, description="As the embedding endpoints of this model gave it.")
-    k: Annotated[int, Field(ge=1)] = Field(default=10, description="How many rows, at most MAX_SEARCH_ROWS.")
+    vector: list[float] | None = Field(
+        default=None, fail_fast=True, description="As the embedding endpoints of this model gave it."
+    )
+    k: Annotated[int, Field(ge=1)] = Field(
+        default=10, description="How many rows, at most MAX_SEARCH_ROWS.", json_schema_extra=_MAX_ROWS
+    )
     filter: dict[str, FilterValue] = Field(
         default_factory=dict,
         description="Column to value; null is IS NULL, of a list one value fits. Key and exposed columns.",
