@@ -22,26 +22,32 @@ async def embed_texts(embedder: Embedder, texts: Sequence[str], params: Sequence
     return [_accepted(answer, param) for answer, param in zip(answers, params, strict=True)]
 
 
-async def embed_picture(embedder: Embedder, image: bytes, param: str) -> Embedded:
-    """Raises PictureRejected that names the picture as `param`."""
+async def embed_picture(embedder: Embedder, image: bytes, param: str, *, admitted: bool = False) -> Embedded:
+    """Raises PictureRejected that names it as `param`, and Overloaded unless its request is `admitted` already."""
     try:
-        return await embedder.embed_picture(image, Lane.QUERY)
+        return await embedder.embed_picture(image, Lane.QUERY, admitted=admitted)
     except PictureRejected as error:
         raise PictureRejected(error.code, f"`{param}`: {error.message}", param) from error
 
 
-async def embed_pictures(embedder: Embedder, pictures: Mapping[str, ReadPicture]) -> list[Embedded]:
+async def embed_pictures(
+    embedder: Embedder, pictures: Mapping[str, ReadPicture], *, admitted: bool = False
+) -> list[Embedded]:
     """In order of `pictures`, which are named by their keys and read when their turn comes.
 
-    The first failure cancels the others and is raised.
+    The first failure cancels the others and is raised. Only the first picture is refused where the lane is full: no
+    request is given up halfway.
     """
     places = asyncio.Semaphore(_PICTURES_AT_ONCE)
 
-    async def embed(param: str, read: ReadPicture) -> Embedded:
+    async def embed(index: int, param: str, read: ReadPicture) -> Embedded:
         async with places:
-            return await embed_picture(embedder, await read(), param)
+            return await embed_picture(embedder, await read(), param, admitted=admitted or index > 0)
 
-    tasks = [asyncio.create_task(embed(param, read), name=param) for param, read in pictures.items()]
+    tasks = [
+        asyncio.create_task(embed(index, param, read), name=param)
+        for index, (param, read) in enumerate(pictures.items())
+    ]
     try:
         return await asyncio.gather(*tasks)
     finally:

@@ -90,7 +90,7 @@ class OpenaiEndpoints:
             for content in contents
             if content.is_picture
         }
-        of_pictures = iter(await embed_pictures(embedder, pictures))
+        of_pictures = iter(await embed_pictures(embedder, pictures, admitted=bool(texts)))
         return [next(of_pictures if content.is_picture else of_texts) for content in contents]
 
     def _check_contents(self, contents: Sequence[Content], *, one: bool) -> None:

@@ -90,3 +90,11 @@ async def test_floats_read_back_as_the_float32_that_was_computed(client: httpx.A
     answer = await client.post("/embed/text", json={"text": "digits"})
     digits = answer.text.partition("[")[2].partition("]")[0].split(",")
     assert max(map(len, digits)) <= 16
+
+
+async def test_a_batch_that_is_taken_on_is_not_refused_halfway(serving: Serving) -> None:
+    files = [("file", (f"{index}.png", picture(colour))) for index, colour in enumerate(("red", "green", "blue") * 3)]
+    async with serving(enable_tta=False, query_queue_views=10) as client:
+        response = await client.post("/embed/image/batch", files=files)
+    assert response.status_code == 200, response.text
+    assert len(response.json()["embeddings"]) == 9
