@@ -25,5 +25,5 @@ class JsonResponse(Response):
 def _fields(value: object) -> dict[str, Any]:
     """pydantic's own way to JSON would take numpy arrays apart, number by number."""
     if isinstance(value, BaseModel):
-        return dict(value)
+        return vars(value)
     raise TypeError(type(value).__name__)
