@@ -116,7 +116,7 @@ class _Arrivals:
 
     async def arrive(self, due: float) -> None:
         try:
-            connection = self._idle.pop() if self._idle else await connect(self._port)
+            connection = self._longest_idle() or await connect(self._port)
         except OSError:
             now = time.perf_counter()
             self.answers.append(Answer(0, now - due, now))
@@ -133,6 +133,14 @@ class _Arrivals:
 
         self.late_s.append(time.perf_counter() - due)
         connection.ask(next(self._texts), on_answer, due)
+
+    def _longest_idle(self) -> Connection | None:
+        """In turns, so that none is idle for so long that the server closes it; one that it did close is left out."""
+        while self._idle:
+            connection = self._idle.popleft()
+            if connection.open:
+                return connection
+        return None
 
     async def drain(self) -> None:
         """Wait for the answers that are missing, and close all connections."""

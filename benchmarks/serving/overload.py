@@ -13,16 +13,22 @@ from benchmarks.serving.load import Load, open_loop
 from benchmarks.serving.processes import Bench, client_core, server_process
 from benchmarks.serving.scale import Overload
 from sidecar.batching.encoder import Encoder
+from sidecar.settings import MIB
 
 TIMES_CAPACITY = 10
 _CAPACITY_S = 0.5
+_CACHE_BYTES = MIB  # full within seconds; at its default it would fill all the while, and look like a leak
 _SETTLED = 1 / 6  # of the run: until then the queue fills and the allocator takes what it needs
 
 
 async def measure_overload(bench: Bench, encoder: Encoder, overload: Overload) -> list[Figure]:
     """Capacity is what the encoder does by itself with full micro-batches, before and after the run."""
     resident: list[tuple[float, float]] = []
-    settings = {"batch_max_views": overload.max_views, "query_queue_views": overload.queue_views}
+    settings = {
+        "batch_max_views": overload.max_views,
+        "query_queue_views": overload.queue_views,
+        "query_cache_bytes": _CACHE_BYTES,
+    }
     with server_process(bench, "sidecar", **settings) as server, client_core(bench):
 
         def watch_memory() -> None:
