@@ -111,8 +111,11 @@ class Telemetry:
     def request_refused(self, lane: str) -> None:
         self.metrics.lanes.refused.inc(lane)
 
-    def job_dropped(self, lane: str) -> None:
+    def job_dropped(self, lane: str, units: int = 0, waited_s: float | None = None) -> None:
+        """`waited_s`: since it entered its lane; None: it never did. Told in the task that gave up."""
         self.metrics.lanes.dropped.inc(lane)
+        if waited_s is not None:
+            self.traces.job_dropped(lane, units, waited_s)
 
     def device_ran_out_of_memory(self, kind: str) -> None:
         self.metrics.device.out_of_memory.inc(kind)

@@ -125,6 +125,23 @@ async def scrape_until_pending_for(client: httpx.AsyncClient, seconds: float) ->
     return await scrape(client)
 
 
+async def test_the_lag_lasts_until_the_commit(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+    table = await make_texts(db)
+    body = "begin perform pg_sleep(0.4); return null; end"
+    await run(db, f"create function dawdle() returns trigger language plpgsql as $$ {body} $$")
+    await run(
+        db,
+        "create constraint trigger dawdle after update of embedding on items deferrable initially deferred "
+        "for each row execute function dawdle()",
+    )
+    async with sidecar(database_url, encoder) as client:
+        await table.settle()
+        await insert_titles(db, 1, 1)
+        await table.settle_right(encoder)
+        page = await until(client, f"{LAG}_count", 1, watch=ITEMS)
+    assert (page.value(f"{LAG}_sum", watch=ITEMS) or 0) > 0.4
+
+
 async def test_every_change_has_its_lag_even_one_that_another_overtook(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
