@@ -21,8 +21,10 @@ _CREATE = """
         picture  bytea
     )
 """
-_WATCH_NAMES = "select sidecar.watch('public.emoji', source => 'name', target => 'name_embedding')"
-_WATCH_PICTURES = "select sidecar.watch('public.emoji', source => 'picture', target => 'picture_embedding')"
+_WATCH = """
+    select sidecar.watch('public.emoji', source => %s, target => %s,
+                         expose => array['emoji', 'name', 'category', 'keywords'])
+"""
 _COPY = "copy public.emoji (id, emoji, name, category, keywords, picture) from stdin"
 
 
@@ -33,8 +35,8 @@ def make_example(url: str) -> bool:
             return False
         connection.execute(_CREATE)
         _copy(connection, read_emoji())
-        connection.execute(_WATCH_NAMES)
-        connection.execute(_WATCH_PICTURES)
+        for source in ("name", "picture"):
+            connection.execute(_WATCH, (source, f"{source}_embedding"))
     return True
 
 

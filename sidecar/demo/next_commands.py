@@ -52,6 +52,9 @@ def tell_what_to_type(console: Console, service_url: str, url_file: Path, bin_di
         " \\\n".join(['    psql "$DATABASE_URL"', *(f"      -c {_quote_sql(statement)}" for statement in _INSERT)])
         + f' \\\n      && {search} "pot of tea" --target name_embedding',
         "",
+        "  the same over REST, vector and search in one",
+        f"    {_search_command(service_url)}",
+        "",
         "  a query vector over REST",
         f"    {_embed_command(service_url)}",
         _NOTE,
@@ -87,6 +90,11 @@ def _quote_sql(statement: str) -> str:
 
 def _search(service_url: str) -> str:
     return f"sidecar search{'' if service_url == _DEFAULT_URL else f' --url {service_url}'} {TABLE}"
+
+
+def _search_command(service_url: str) -> str:
+    body = json.dumps({"table": TABLE, "target": "picture_embedding", "text": "sad cat", "k": 3})
+    return f"curl -s {service_url}/search -H 'Content-Type: application/json' -d {quote(body)}"
 
 
 def _embed_command(service_url: str) -> str:

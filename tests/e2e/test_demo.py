@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import stat
@@ -109,7 +110,7 @@ def test_the_printed_commands_work_as_printed(demo: Demo, tmp_path: Path) -> Non
     if shutil.which("curl") is None:
         pytest.skip("there is no curl on this machine")
     export, *commands = demo.commands
-    searched, alike, own, curl = (
+    searched, alike, own, rest, curl = (
         subprocess.run(
             ["/bin/sh", "-c", f"{export}\n{command}"], cwd=tmp_path, capture_output=True, text=True, check=True
         )
@@ -121,8 +122,9 @@ def test_the_printed_commands_work_as_printed(demo: Demo, tmp_path: Path) -> Non
     assert alike.stdout.splitlines()[2].split("|")[1].strip() == "octopus"
     assert own.stdout.startswith("INSERT 0 1\nCALL\n")
     assert "🫖  my green teapot" in own.stdout
+    assert json.loads(rest.stdout)["results"][0]["columns"]["name"] == "crying cat"
     assert curl.stdout.startswith('{"embedding":[')
-    assert (alike.stderr, own.stderr, curl.stderr) == ("", "", "")
+    assert (alike.stderr, own.stderr, rest.stderr, curl.stderr) == ("", "", "", "")
 
 
 @pytest.mark.parametrize(
