@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import psycopg
+import pytest
 
 from tests.integration.http.errors import assert_error
 from tests.integration.ingest.watched_table import Connection, run, user, value
@@ -60,3 +61,21 @@ async def test_rows_that_a_policy_hides_fail_the_search_rather_than_be_left_out(
         )
         async with bypassing(admin, stage.cast.worker):
             assert len((await search(client, **BODY))["results"]) == 6
+
+
+async def test_a_reader_searches_in_sql_with_rights_and_policies_of_his_own(
+    stage: Stage, owner: Connection, admin: Connection
+) -> None:
+    make_shop(stage)
+    nearest = (
+        f"select key ->> 'id' from sidecar.search_exposed('shop.products', array_fill(1::real, array[{DIMENSIONS}]))"
+    )
+    async with user(stage.reader) as reader:
+        await run(owner, f"grant usage on schema shop to {stage.cast.reader}")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for table products"):
+            await run(reader, nearest)
+        await run(owner, f"grant select on shop.products to {stage.cast.reader}")
+        assert len(await run(reader, nearest)) == 6
+        await run(owner, "alter table shop.products enable row level security")
+        await run(owner, "create policy low on shop.products using (id <= 2)")
+        assert {key for (key,) in await run(reader, nearest)} == {"1", "2"}

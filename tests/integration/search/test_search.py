@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 import numpy as np
 import pytest
 
 from sidecar.http.search_body import SearchAnswer
 from tests.encoders import HashEncoder
+from tests.integration.change.dumps import dump, restore
 from tests.integration.ingest.watched_table import user
-from tests.integration.search.shop import TITLES, keys, make_encoder, search, searching
+from tests.integration.search.shop import DIMENSIONS, TITLES, keys, make_encoder, search, searching
 from tests.integration.sql.session import Connection, run, value
 
 
@@ -141,3 +144,16 @@ async def test_rows_that_fill_in_are_found_by_a_live_sidecar(database_url: str, 
         (found,) = (await search(client, table="notes", text="a cat", k=1, filter={"tenant": 2}))["results"]
         assert found["key"] == {"id": str(value(db, "select id from notes where body = 'a cat' and tenant = 2"))}
         assert found["distance"] == pytest.approx(0, abs=1e-6)
+
+
+async def test_a_dump_keeps_what_is_exposed(
+    db: Connection, encoder: HashEncoder, database_url: str, plain_database_url: str, tmp_path: Path
+) -> None:
+    run(db, "alter table products drop column secret; alter table products add column brand text default 'b'")
+    arguments = f"'products', 'title', 'e', dimensions => {DIMENSIONS}, expose => array['brand'], replace => true"
+    run(db, f"select sidecar.watch({arguments})")
+    dump(database_url, tmp_path / "dump", "--format=custom")
+    await restore(tmp_path / "dump", plain_database_url)
+    async with searching(plain_database_url, encoder) as client:
+        answer = await search(client, text="green mug", k=1, filter={"brand": "b"})
+    assert answer["results"][0]["columns"] == {"brand": "b"}
