@@ -6,18 +6,15 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from sidecar.http.public_addresses import IPAddress
 
 _MAX_LOOKUPS = 16
 
 
-class Resolve(Protocol):
-    """The addresses of a host, best first. Raises OSError if it has none or cannot be asked for."""
-
-    def __call__(self, host: str) -> Awaitable[list[IPAddress]]: ...
-
+# The addresses of a host, best first. Raises OSError if it has none or cannot be asked for.
+Resolve: TypeAlias = Callable[[str], Awaitable[list[IPAddress]]]
 
 # Runs blocking work in a thread of that name, which keeps nobody from ending.
 InThread: TypeAlias = Callable[[str, Callable[[], list[IPAddress]]], Awaitable[list[IPAddress]]]

@@ -12,6 +12,7 @@ import pytest
 
 from sidecar.errors import InputError
 from sidecar.http.image_urls import FetchLimits, ImageUrls
+from sidecar.http.images import ImageSources
 from sidecar.http.public_addresses import IPAddress
 from tests.integration.http.certificates import Authority
 from tests.integration.http.picture_host import Answer, Names, PictureHost, answer
@@ -286,3 +287,26 @@ async def test_a_name_that_does_not_exist_is_said_not_to(fetching: Fetching) -> 
         "image_url_failed",
         "The name 'none.wild.example' cannot be resolved.",
     )
+
+
+async def test_a_name_server_that_does_not_answer_is_within_the_time_limit(authority: Authority) -> None:
+    async def never(_host: str) -> list[IPAddress]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    urls = ImageUrls(FetchLimits(("pictures.example",), 100_000, 0.1), never, authority.client_context())
+    with pytest.raises(InputError, match="IMAGE_URL_TIMEOUT_S"):
+        await urls.fetch("https://pictures.example/a.png")
+
+
+async def test_a_request_names_the_url_that_failed(authority: Authority, host: PictureHost) -> None:
+    limits = FetchLimits((f"pictures.example:{host.port}",), 1_000, 5.0)
+    urls = ImageUrls(limits, Names(pictures__example=[[HERE]]), authority.client_context(), is_here)
+    host.answers["/small.png"] = answer(body=PICTURE[:100])
+    images = ImageSources(1_000, urls)
+    assert await images.read(f"https://pictures.example:{host.port}/small.png", "input[1]") == PICTURE[:100]
+    for path, code in (("/a.png", "too_many_bytes"), ("/none.png", "image_url_failed")):
+        host.answers["/none.png"] = answer(404)
+        with pytest.raises(InputError, match=r"^`input\[1\]`: ") as caught:
+            await images.read(f"https://pictures.example:{host.port}{path}", "input[1]")
+        assert (caught.value.code, caught.value.param) == (code, "input[1]")

@@ -248,3 +248,15 @@ async def test_a_model_of_the_hub_goes_by_its_id_with_and_without_the_hub(servin
         assert (await embed(client, input="a", model=name)).json()["model"] == "hf-hub:org/name-384"
         for path in (name, name.replace("/", "%2F")):
             assert (await client.get(f"/v1/models/{path}")).json()["id"] == "hf-hub:org/name-384"
+
+
+async def test_a_url_is_fetched_only_from_hosts_of_the_list_and_only_if_they_are_public(serving: Serving) -> None:
+    async with serving(allow_image_urls=("localhost", "*.example.com")) as client:
+        response = await embed(client, input=["https://localhost/a.png"], modality="image")
+        message = "`input[0]`: 'localhost' has an address that is not public."
+        assert_error(response, 422, "image_url_refused", message, "input[0]")
+        content = [{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}]
+        response = await embed(client, messages=[{"content": content}])
+        param = "messages[0].content[0].image_url.url"
+        message = f"`{param}`: 'example.org' is not among the hosts of ALLOW_IMAGE_URLS."
+        assert_error(response, 422, "image_url_refused", message, param)

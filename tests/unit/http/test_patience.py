@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
+
+from sidecar.http.patience import work_while_connected
+
+
+class Client:
+    """`leave` is what its connection closing looks like to the application."""
+
+    def __init__(self) -> None:
+        self._left = asyncio.Event()
+        self.request = Request({"type": "http", "path": "/work", "headers": []}, self._receive)
+
+    def leave(self) -> None:
+        self._left.set()
+
+    async def _receive(self) -> Message:
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+
+class Work:
+    def __init__(self) -> None:
+        self.may_end = asyncio.Event()
+        self.began = asyncio.Event()
+        self.cancelled = False
+
+    async def do(self) -> str:
+        self.began.set()
+        try:
+            await self.may_end.wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        return "done"
+
+
+async def test_the_result_is_that_of_the_work() -> None:
+    client, work = Client(), Work()
+    work.may_end.set()
+    assert await work_while_connected(client.request, work.do()) == "done"
+    client.leave()
+    await asyncio.sleep(0)  # nothing is left that would cancel us now
+
+
+async def test_a_client_that_leaves_cancels_the_work() -> None:
+    client, work = Client(), Work()
+    working = asyncio.create_task(work_while_connected(client.request, work.do()), name="working")
+    await work.began.wait()
+    client.leave()
+    with pytest.raises(ClientDisconnect):
+        await working
+    assert work.cancelled
+
+
+async def test_a_failure_of_the_work_is_raised_as_it_is() -> None:
+    async def fail() -> None:
+        raise KeyError("a bug")
+
+    with pytest.raises(KeyError, match="a bug"):
+        await work_while_connected(Client().request, fail())
+
+
+async def test_a_deadline_cancels_the_work_and_stays_a_deadline() -> None:
+    work = Work()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await work_while_connected(Client().request, work.do())
+    assert work.cancelled
+
+
+async def test_whoever_cancels_the_request_counts_for_more_than_a_client_that_leaves() -> None:
+    client, work = Client(), Work()
+    working = asyncio.create_task(work_while_connected(client.request, work.do()), name="working")
+    await work.began.wait()
+    client.leave()
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert work.cancelled
