@@ -6,8 +6,11 @@ uvicorn reads headers without end, and waits for them without end; both would co
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from sidecar.telemetry.logs import CONNECTION_LOGGER
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_TIMEOUT_S = 15.0
@@ -23,6 +26,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        self.logger = logging.getLogger(CONNECTION_LOGGER)
         super().connection_made(transport)
         self._expect_head()
 

@@ -9,6 +9,9 @@ from typing import TextIO
 from sidecar.config import Settings
 from sidecar.telemetry.log_lines import ContextFilter, JsonFormatter, LineFormatter
 
+CONNECTION_LOGGER = "uvicorn.error.connection"
+"""What our connections write as `uvicorn.error` otherwise."""
+
 _UVICORN_LOGGERS = ("uvicorn", "uvicorn.access", "uvicorn.asgi", "uvicorn.error")
 _QUIET_LOGGERS = {
     # sidecar.http.access_log writes a line for every request; this one's would have the query string.
@@ -22,6 +25,23 @@ _QUIET_LOGGERS = {
     "PIL": logging.INFO,
     "python_multipart": logging.INFO,
 }
+# They warn of every request that is malformed, so that anybody could fill the log.
+_PROVOKED_LOGGERS = ("python_multipart.multipart", CONNECTION_LOGGER)
+_PROVOKED_INTERVAL_S = 10.0
+
+
+class _SeldomWarnings(logging.Filter):
+    """Of what is no error, one record in ten seconds."""
+
+    _next_at = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            return True
+        passes = record.created >= self._next_at
+        if passes:
+            self._next_at = record.created + _PROVOKED_INTERVAL_S
+        return passes
 
 
 class _OurHandler(logging.StreamHandler[TextIO]):
@@ -51,6 +71,8 @@ def configure_logging(settings: Settings) -> None:
         logger.setLevel(logging.NOTSET)
     for name, level in _QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(level)
+    for name in _PROVOKED_LOGGERS:
+        logging.getLogger(name).filters = [_SeldomWarnings()]
     logging.captureWarnings(capture=True)
 
 
@@ -62,7 +84,7 @@ def hide_in_logs(secrets: Iterable[str]) -> None:
 
 
 def _tokens(settings: Settings) -> list[str]:
-    """What we send to others; keys that others send to us come with `hide_in_logs`, passwords are found by redaction."""
+    """What we send to others. Keys that others send to us come with `hide_in_logs`; redaction finds passwords."""
     headers = settings.otel_exporter_otlp_headers
     pairs = headers.get_secret_value().split(",") if headers else []
     tokens = [token.get_secret_value() for token in (settings.hf_token, settings.sidecar_api_key) if token]

@@ -111,6 +111,19 @@ def test_keys_are_hidden_wherever_they_turn_up(capsys: pytest.CaptureFixture[str
     assert len(written.splitlines()) == (2 if log_format == "json" else 3)
 
 
+@pytest.mark.parametrize("name", ["python_multipart.multipart", "uvicorn.error.connection"])
+def test_warnings_that_anybody_can_provoke_are_seldom_and_errors_are_all_there(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    for _ in range(2):
+        configure_logging(Settings(log_format="%(levelname)s", log_level="DEBUG"))
+    for _ in range(100):
+        logging.getLogger(name).warning("malformed")
+    logging.getLogger(name).error("failed")
+    logging.getLogger(name).error("failed")
+    assert capsys.readouterr().err.split() == ["WARNING", "ERROR", "ERROR"]
+
+
 def test_what_an_error_quotes_of_a_row_or_a_request_is_hidden(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Settings(log_format="%(message)s"))
     postgres = asyncpg.CheckViolationError("new row violates check constraint")
