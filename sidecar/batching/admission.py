@@ -46,16 +46,7 @@ class Admission:
 
         Cheap, for it is asked most when there is least time.
         """
-        if lane is Lane.INGEST:
-            return
-        self._refuse_if_closed()
-        queue = self._queues[lane]
-        if not (missing := queue.missing_room(queue.at_door + units)):
-            return
-        self._telemetry.request_refused(lane.value)
-        used, noun = queue.waiting + queue.reserved + queue.at_door, "pairs" if lane is Lane.RERANK else "views"
-        message = f"The {lane.value} queue is full: {used} {noun} wait and {units} more do not fit. Try again later."
-        raise Overloaded(message, self._rates.pause_s(lane, queue.kinds(), missing))
+        self._refuse_if_missing(lane, units, self._queues[lane].at_door)
 
     @contextmanager
     def reserved(self, lane: Lane, units: int) -> Iterator[None]:
@@ -70,6 +61,7 @@ class Admission:
             raise
         finally:
             self._queues[lane].reserved -= kept
+            self._room_freed.set()
 
     async def enter(self, job: Job, *, admitted: bool) -> None:
         """Put a job into its lane: at once, or once there is room for one of ingest or of an admitted request.
@@ -79,7 +71,7 @@ class Admission:
         if admitted or job.lane is Lane.INGEST:
             await self._wait_at_door(job)
         else:
-            self.refuse_if_full(job.lane, job.waiting)
+            self._refuse_if_missing(job.lane, job.waiting, 0)  # it had a place, which nobody at the door may take
         self._push(job)
 
     async def _wait_at_door(self, job: Job) -> None:
@@ -109,6 +101,18 @@ class Admission:
     def learn(self, done: Done) -> None:
         """How fast lanes drain."""
         self._rates.add(done.batch, done.duration_s)
+
+    def _refuse_if_missing(self, lane: Lane, units: int, before: int) -> None:
+        if lane is Lane.INGEST:
+            return
+        self._refuse_if_closed()
+        queue = self._queues[lane]
+        if not (missing := queue.missing_room(before + units)):
+            return
+        self._telemetry.request_refused(lane.value)
+        used, noun = queue.waiting + queue.reserved + before, "pairs" if lane is Lane.RERANK else "views"
+        message = f"The {lane.value} queue is full: {used} {noun} wait and {units} more do not fit. Try again later."
+        raise Overloaded(message, self._rates.pause_s(lane, queue.kinds(), missing))
 
     def _push(self, job: Job) -> None:
         job.entered_s = time.monotonic()

@@ -225,3 +225,18 @@ async def test_a_caller_that_leaves_while_its_picture_is_decoded_frees_its_place
         await asyncio.wait([leaving])
         dropped = embedder._telemetry.metrics.registry.get_sample_value("sidecar_dropped_jobs_total", {"lane": "query"})
         assert dropped == 1
+
+
+async def test_a_later_picture_of_a_request_waits_where_a_new_one_is_refused(running_embedder: MakeEmbedder) -> None:
+    async with running_embedder() as embedder:
+        with embedder._batcher.reserved(Lane.QUERY, 64):
+            with pytest.raises(Overloaded):
+                await embedder.embed_picture(photo(1), Lane.QUERY)
+            later = asyncio.create_task(embedder.embed_picture(photo(1), Lane.QUERY, admitted=True), name="later")
+
+            async def stands_at_the_door() -> bool:
+                return embedder._batcher._admission.someone_waits
+
+            await wait_until_async(stands_at_the_door, "the picture at the door")
+        later_one = await asyncio.wait_for(later, 10)
+        np.testing.assert_array_equal(later_one.vector, (await embedder.embed_picture(photo(1), Lane.QUERY)).vector)

@@ -9,7 +9,7 @@ import pytest
 from sidecar.errors import Overloaded
 from tests.unit.batching.asking import INGEST, QUERY, ask_picture, ask_text, ask_texts, let_callers_enter
 from tests.unit.batching.conftest import RunningBatcher
-from tests.unit.batching.gated_encoder import GatedEncoder, labelled_picture
+from tests.unit.batching.gated_encoder import GatedEncoder, labelled_picture, labelled_text
 
 
 async def test_a_full_query_lane_refuses_and_takes_again_once_drained(running_batcher: RunningBatcher) -> None:
@@ -157,8 +157,8 @@ async def test_a_picture_of_an_admitted_request_waits_for_room_and_goes_before_n
         )
         await let_callers_enter()
         assert batcher.depth(QUERY).waiting == 2
-        with pytest.raises(Overloaded, match="4 views wait and 1 more do not fit"):
-            await ask_text(batcher, 6)
+        with pytest.raises(Overloaded, match="4 views wait and 1 more do not fit"), batcher.reserved(QUERY, 1):
+            pass
         encoder.open()
         await asyncio.wait_for(asyncio.gather(picture, *waiters), 5)
         await ask_text(batcher, 6)
@@ -182,3 +182,39 @@ async def test_an_admitted_picture_whose_caller_leaves_at_the_door_makes_way(run
         await let_callers_enter()
         encoder.open()
         await asyncio.wait_for(asyncio.gather(*waiters), 5)
+
+
+async def test_a_request_with_a_reserved_place_is_not_refused_for_those_at_the_door(
+    running_batcher: RunningBatcher,
+) -> None:
+    async def prepare_and_ask() -> None:
+        with batcher.reserved(QUERY, 3):
+            await prepared.wait()
+        await batcher.encode_texts([labelled_text(label) for label in (1, 2, 3)], QUERY)
+
+    encoder, prepared = GatedEncoder(), asyncio.Event()
+    async with running_batcher(encoder, query_queue_views=3) as batcher:
+        blocker = ask_text(batcher, 0)
+        await encoder.next_call()
+        asked = asyncio.create_task(prepare_and_ask(), name="asked")
+        await let_callers_enter()
+        at_door = batcher.encode_picture(labelled_picture(4, 5), QUERY, admitted=True)
+        picture = asyncio.create_task(at_door, name="at the door")
+        await let_callers_enter()
+        prepared.set()
+        await let_callers_enter()
+        encoder.open()
+        await asyncio.wait_for(asyncio.gather(asked, picture, blocker), 5)
+    assert encoder.seen == [("texts", [0]), ("texts", [1, 2, 3]), ("views", [4, 5])]
+
+
+async def test_a_place_that_is_given_back_is_taken_by_who_stands_at_the_door(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    encoder.open()
+    async with running_batcher(encoder, query_queue_views=3) as batcher:
+        with batcher.reserved(QUERY, 3):
+            at_door = batcher.encode_picture(labelled_picture(4, 5), QUERY, admitted=True)
+            picture = asyncio.create_task(at_door, name="at the door")
+            await let_callers_enter()
+            assert not encoder.seen
+        await asyncio.wait_for(picture, 5)
