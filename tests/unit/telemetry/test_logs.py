@@ -11,11 +11,13 @@ from typing import Any
 
 import asyncpg
 import pytest
+from opentelemetry.trace import SpanContext
 from pydantic import BaseModel, ValidationError
 
 from sidecar.config import Settings
 from sidecar.telemetry.logs import configure_logging, hide_in_logs
 from sidecar.telemetry.request_id import current_request_id
+from sidecar.telemetry.traces import TraceContext, current_trace
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +26,15 @@ def _restored_logging() -> Iterator[None]:
     handlers, level = root.handlers[:], root.level
     yield
     root.handlers[:], root.level = handlers, level
+
+
+@contextmanager
+def traced(trace_id: int, span_id: int) -> Iterator[None]:
+    token = current_trace.set(TraceContext(SpanContext(trace_id, span_id, is_remote=False)))
+    try:
+        yield
+    finally:
+        current_trace.reset(token)
 
 
 @contextmanager
@@ -74,6 +85,17 @@ def test_a_format_may_say_where_the_ids_go(capsys: pytest.CaptureFixture[str]) -
         logging.getLogger("sidecar.test").error("inside")
     logging.getLogger("sidecar.test").error("outside")
     assert capsys.readouterr().err == "<order-66||> inside\n<||> outside\n"
+
+
+def test_the_trace_is_beside_the_request(capsys: pytest.CaptureFixture[str]) -> None:
+    ids = {"request_id": "order-66", "trace_id": f"{7:032x}", "span_id": f"{9:016x}"}
+    for log_format in ("%(message)s", "json"):
+        configure_logging(Settings(log_format=log_format))
+        with working_for("order-66"), traced(7, 9):
+            logging.getLogger("sidecar.test").error("inside")
+    text, line = capsys.readouterr().err.splitlines()
+    assert text == f"inside [request_id=order-66 trace_id={7:032x}]"
+    assert ids.items() <= json.loads(line).items()
 
 
 def test_a_line_of_json_has_its_time_in_utc_and_everything_else_as_fields(capsys: pytest.CaptureFixture[str]) -> None:
