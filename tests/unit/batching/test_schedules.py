@@ -59,6 +59,7 @@ class BatcherMachine(RuleBasedStateMachine):
         self.went_on = 0
         self.asked: list[Asked] = []
         self.left: set[Waiter] = set()
+        self.prepared = asyncio.Event()
         self.device = GatedEncoder(self.fault)
         self.scorer = GatedScorer(self.device)
         self.batcher = Batcher(self.device, BatchSettings(MAX_VIEWS, 0.0, CAPACITY, CAPACITY, 0.1, CAPACITY, 0.2))
@@ -85,6 +86,16 @@ class BatcherMachine(RuleBasedStateMachine):
     def ask_for_scores(self, labels: list[int]) -> None:
         self.loop.run_until_complete(self.ask(Lane.RERANK, "pairs", labels))
 
+    @rule(lane=st.sampled_from([Lane.QUERY, Lane.RERANK]), labels=LABELS)
+    def reserve_places_to_prepare_texts(self, lane: Lane, labels: list[int]) -> None:
+        self.loop.run_until_complete(self.prepare_and_ask(lane, labels))
+
+    @rule()
+    def end_preparing(self) -> None:
+        self.prepared.set()
+        self.loop.run_until_complete(let_callers_enter())
+        self.prepared = asyncio.Event()
+
     @rule(labels=LABELS)
     def ask_with_too_little_time(self, labels: list[int]) -> None:
         self.loop.run_until_complete(self.ask(Lane.QUERY, "texts", labels, timeout_s=0.0005))
@@ -110,7 +121,6 @@ class BatcherMachine(RuleBasedStateMachine):
             depth = self.batcher.depth(lane)
             of_lane = [asked for asked in self.asked if asked.lane is lane and not asked.waiter.done()]
             assert depth.waiting + depth.reserved <= max([CAPACITY, *(len(asked.labels) for asked in of_lane)])
-            assert depth.reserved == 0
 
     def teardown(self) -> None:
         try:
@@ -135,6 +145,21 @@ class BatcherMachine(RuleBasedStateMachine):
         self.asked.append(Asked(waiter, lane, kind, labels, admitted))
         await let_callers_enter()
 
+    async def prepare_and_ask(self, lane: Lane, labels: list[int]) -> None:
+        prepared = self.prepared
+
+        async def answer() -> Rows:
+            with self.batcher.reserved(lane, len(labels)):
+                await prepared.wait()
+            try:
+                return await self.batcher.encode_texts([labelled_text(label) for label in labels], lane)
+            except Overloaded:
+                raise AssertionError("refused in spite of its place") from None
+
+        waiter = asyncio.create_task(answer(), name=f"prepared {labels}")
+        self.asked.append(Asked(waiter, lane, "texts", labels, admitted=False))
+        await let_callers_enter()
+
     async def go_on(self, calls: int) -> None:
         for _ in range(calls):
             if len(self.device.seen) > self.went_on:
@@ -145,13 +170,16 @@ class BatcherMachine(RuleBasedStateMachine):
 
     async def finish(self) -> None:
         self.device.open()
+        self.prepared.set()
         answers = await asyncio.gather(*(asked.waiter for asked in self.asked), return_exceptions=True)
         for asked, answer in zip(self.asked, answers, strict=True):
             self.check(asked, answer)
         self.check_counts(answers)
         for _, labels in self.device.seen:
             assert len(labels) <= MAX_VIEWS
-        assert [self.batcher.waiting(lane) for lane in Lane] == [0, 0, 0]
+        for lane in Lane:
+            depth = self.batcher.depth(lane)
+            assert (depth.waiting, depth.reserved) == (0, 0)
         assert not self.batcher._jobs
         self.running.cancel()
         await asyncio.gather(self.running, return_exceptions=True)

@@ -109,13 +109,26 @@ async def test_a_bug_is_told_without_its_details_which_are_in_the_log(caplog: py
     assert "a secret detail" in str(record.exc_info)
 
 
-async def test_who_still_waits_at_the_end_is_told() -> None:
-    loading = ScorerLoading(GatedLoad())
+async def test_who_still_waits_at_the_end_is_told_and_nothing_more_is_loaded() -> None:
+    load = GatedLoad()
+    loading = ScorerLoading(load)
     waiter = asyncio.create_task(loading.scorer(), name="waiter")
     await let_callers_enter()
-    await loading.close()
+    loading.give_up()
     with pytest.raises(RerankModelFailed, match="shutting down"):
         await waiter
+    assert "shutting down" in str(await failure_of(loading))
+    await loading.close()
+    assert load.calls == 1
+
+
+async def test_what_was_loaded_is_there_to_the_end() -> None:
+    load = GatedLoad()
+    load.gate.set()
+    loading = ScorerLoading(load)
+    scorer = await loading.scorer()
+    await loading.close()
+    assert await loading.scorer() is scorer
 
 
 async def failure_of(loading: ScorerLoading) -> RerankModelFailed:
