@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -119,16 +120,15 @@ def _figures(turns: Turns, bench: Bench) -> list[Figure]:
 
 async def measure_windows(bench: Bench, scale: Scale) -> list[Figure]:
     """The same clients at several windows: what GATHERING (batcher.py) brings, and what waiting longer would."""
-    figures = []
-    for max_views in (DEFAULT_MAX_VIEWS, CLIENTS // 2):
+    with ExitStack() as servers:
+        measures: dict[str, Measure] = {}
         for window_ms in scale.windows_ms:
-            settings = {"batch_max_views": max_views, "batch_window_ms": window_ms}
-            with server_process(bench, "sidecar", **settings) as server, client_core(bench):
-                await _ask(server.port, CLIENTS, scale.round_s / 4)
-                speed = await _ask(server.port, CLIENTS, scale.round_s)
-            name = f"{CLIENTS} clients, BATCH_MAX_VIEWS {max_views}, BATCH_WINDOW_MS {window_ms}"
-            figures.append(bench.named(Figure(name, speed.texts_per_s, "texts/s")))
-    return figures
+            server = servers.enter_context(server_process(bench, "sidecar", batch_window_ms=window_ms))
+            name = f"{CLIENTS} clients, BATCH_MAX_VIEWS {DEFAULT_MAX_VIEWS}, BATCH_WINDOW_MS {window_ms}"
+            measures[name] = partial(_ask, server.port, CLIENTS, scale.round_s / 2)
+        servers.enter_context(client_core(bench))
+        turns = await take_turns(measures, 2 * scale.rounds)
+    return [bench.named(Figure(name, turns.texts_per_s(name), "texts/s")) for name in measures]
 
 
 async def _ask(port: int, clients: int, seconds: float) -> Speed:

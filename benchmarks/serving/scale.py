@@ -34,7 +34,7 @@ class Scale:
     demo: Scale | None = None
 
 
-_DEMO = Scale(rounds=1, round_s=2.0, overhead_calls=40, mixed_s=5.0, flood_s=4.0, overload=Overload(10.0, max_views=1))
+_DEMO = Scale(rounds=1, round_s=2.0, overhead_calls=40, mixed_s=4.0, flood_s=4.0, overload=Overload(8.0, max_views=1))
 FULL = Scale(
     rounds=3,
     round_s=2.0,
