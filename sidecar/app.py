@@ -106,6 +106,7 @@ class Sidecar:
         self._load_scorer = load_scorer
         self._state = ServiceState(settings, self.supervisor)
         self._ingest: Ingest | None = None
+        self._rerank_loading: ScorerLoading | None = None
         self._stop_by = 0.0  # on the loop's clock
         self._closing = asyncio.Event()
 
@@ -120,6 +121,8 @@ class Sidecar:
         self._stop_by = asyncio.get_running_loop().time() + self._settings.shutdown_timeout_s
         if self._ingest is not None:
             self._ingest.request_stop()
+        if self._rerank_loading is not None:
+            self._rerank_loading.give_up()
 
     @asynccontextmanager
     async def _lifespan(self, _application: Starlette) -> AsyncIterator[None]:
@@ -221,7 +224,7 @@ class Sidecar:
             yield None
             return
         load = partial(self._load_scorer, self._settings)
-        loading = ScorerLoading(lambda: in_daemon_thread("rerank-model-loading", load))
+        self._rerank_loading = loading = ScorerLoading(lambda: in_daemon_thread("rerank-model-loading", load))
         if self._settings.rerank == "start":
             loading.start()
         try:

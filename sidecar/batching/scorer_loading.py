@@ -45,6 +45,7 @@ class ScorerLoading:
         self._scorer: PairScorer | None = None
         self._loading: asyncio.Task[None] | None = None
         self._failure = ""
+        self._ended = False
         self._clock = clock
         self._pause_s = _FIRST_PAUSE_S
         self._retry_at = -math.inf
@@ -60,7 +61,9 @@ class ScorerLoading:
 
     def start(self) -> None:
         """Begin to load, unless that was done, or failed a moment ago."""
-        if self._scorer is None and self._loading is None and self._time_left_s() <= 0:
+        if self._ended or self._scorer is not None or self._loading is not None:
+            return
+        if self._time_left_s() <= 0:
             self._loading = asyncio.create_task(self._run(), name="rerank-model-loading")
 
     async def scorer(self) -> PairScorer:
@@ -72,11 +75,16 @@ class ScorerLoading:
             raise RerankModelFailed(f"The reranking model cannot be loaded: {self._failure}", self._time_left_s())
         return self._scorer
 
-    async def close(self) -> None:
-        """Who still waits is told; the thread that loads is left to itself."""
+    def give_up(self) -> None:
+        """The process ends: who waits is told at once, and nothing is loaded any more. May be repeated."""
+        self._ended, self._failure = True, "the process is shutting down"
         if self._loading is not None:
-            self._failure = "the process is shutting down"
             self._loading.cancel()
+
+    async def close(self) -> None:
+        """Gives up, and waits for that; the thread that loads is left to itself."""
+        self.give_up()
+        if self._loading is not None:
             await asyncio.wait([self._loading])
 
     def _time_left_s(self) -> float:
