@@ -114,6 +114,27 @@ async def test_what_the_client_did_wrong_is_no_error_and_an_unknown_path_no_name
     assert "s3cret" not in repr(collector.spans)
 
 
+async def test_a_request_whose_time_is_over_while_it_waits_shows_the_wait(
+    serving: Serving, collector: Collector
+) -> None:
+    encoder = BlockingEncoder()
+    async with serving(
+        lambda _settings: encoder, otel_exporter_otlp_endpoint=collector.url, request_timeout_s=0.5, query_cache_bytes=0
+    ) as client:
+        encoder.hold()
+        running = asyncio.create_task(client.post("/embed/text", json={"text": "a"}), name="running")
+        await asyncio.to_thread(encoder.entered.wait, 10)
+        waiting = await client.post("/embed/text/batch", json={"texts": ["b", "c"]})
+        await running
+        encoder.release()
+    assert waiting.status_code == 504
+    request = collector.one("POST /embed/text/batch")
+    (queue,) = [span for span in collector.children_of(request) if span.name == "queue"]
+    assert (queue.attributes["error.type"], queue.attributes["sidecar.units"]) == ("dropped", 2)
+    assert queue.ended_ns - queue.started_ns > 0.2e9
+    assert contains(request, queue)
+
+
 async def test_a_client_that_hangs_up_is_no_error_and_its_span_ends(collector: Collector) -> None:
     encoder = BlockingEncoder()
     async with live_server(encoder, otel_exporter_otlp_endpoint=collector.url, query_cache_bytes=0) as port:
