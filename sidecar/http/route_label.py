@@ -19,9 +19,10 @@ class RouteLabel:
         self._methods: dict[str, set[str]] = {}
         self._patterns: dict[str, re.Pattern[str]] = {}
         for operation in operations:
-            self._methods.setdefault(operation.path, set()).add(operation.method)
-            if "{" in operation.path:
-                self._patterns[operation.path] = compile_path(operation.path)[0]
+            pattern, documented, converters = compile_path(operation.path)
+            self._methods.setdefault(documented, set()).add(operation.method)
+            if converters:
+                self._patterns[documented] = pattern
 
     def of(self, scope: Scope) -> tuple[str, str]:
         """Route and method. HEAD counts as GET, which is what answers it."""

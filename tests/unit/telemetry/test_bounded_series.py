@@ -28,7 +28,7 @@ async def nothing(_request: object) -> Response:
 def test_paths_and_methods_that_clients_make_up_are_one_series() -> None:
     label = RouteLabel(
         Operation(method, path, nothing, "", None, None)
-        for method, path in (("POST", "/embed/text"), ("GET", "/metrics"), ("GET", "/v1/models/{model}"))
+        for method, path in (("POST", "/embed/text"), ("GET", "/metrics"), ("GET", "/v1/models/{model:path}"))
     )
     asked = [
         {"path": path, "method": method}
