@@ -231,15 +231,17 @@ async def test_a_watch_that_is_dropped_takes_its_series_along(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 5)
-    await run(db, "create table others (id int primary key, title text); insert into others values (1, 'one')")
+    table_name = '"Odd ""One"""'
+    await run(db, f"create table {table_name} (id int primary key, title text)")
+    await run(db, f"insert into {table_name} values (1, 'one')")
     options = "source => 'title', target => 'odd name', dimensions => 16, index => 'none'"
-    await run(db, f"select sidecar.watch('others', {options})")
-    other = "public.others.odd name"
+    await run(db, f"select sidecar.watch('{table_name}', {options})")
+    other = f"public.{table_name}.odd name"
     async with sidecar(database_url, encoder) as client:
         await table.settle()
         page = await until(client, "sidecar_watch_embedded_rows", 1, watch=other)
         assert events(page, other) == {("embedded", ""): 1}
-        await run(db, "select sidecar.unwatch('others', 'odd name')")
+        await run(db, f"select sidecar.unwatch('{table_name}', 'odd name')")
 
         async def is_gone() -> bool:
             pages[:] = [await scrape(client)]
