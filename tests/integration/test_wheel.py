@@ -33,6 +33,11 @@ def test_types_and_statements_are_inside_the_package(wheel: zipfile.ZipFile) -> 
     assert {"sidecar/py.typed", "sidecar/postgres/queries.sql"} <= set(wheel.namelist())
 
 
+def test_the_page_of_the_endpoints_is_inside_the_package(wheel: zipfile.ZipFile) -> None:
+    page = {f"sidecar/http/docs_page/page.{part}" for part in ("html", "js", "css")}
+    assert page <= set(wheel.namelist())
+
+
 def test_nothing_but_the_package_goes_to_site_packages(wheel: zipfile.ZipFile) -> None:
     tops = {name.partition("/")[0] for name in wheel.namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"sidecar"}

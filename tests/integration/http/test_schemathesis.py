@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ async def test_schemathesis_finds_nothing(database_url: str, tmp_path: Path) -> 
             *("--max-examples", "5", "--generation-deterministic", f"http://127.0.0.1:{port}/openapi.json"),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            cwd=HERE.parents[2],
+            cwd=tmp_path,  # it leaves a directory behind
+            env={**os.environ, "PYTHONPATH": str(HERE.parents[2])},
         )
         output, _ = await asyncio.wait_for(explorer.communicate(), PATIENCE_S)
     report = output.decode()
