@@ -118,9 +118,8 @@ class ServiceState:
     async def refresh_gauges(self) -> None:
         metrics = self.telemetry.metrics
         metrics.process.ready.set(self._is_ready())
-        if self.batcher is not None:
-            for lane in Lane:
-                metrics.lanes.show(lane.value, **asdict(self.batcher.depth(lane)))
+        for lane, depth in self.lanes.items():
+            metrics.lanes.show(lane, **asdict(depth))
         if self.opened is not None:
             metrics.cache.show(self.opened.embedder.query_cache_bytes)
         if self.decoders is not None:

@@ -1,0 +1,44 @@
+"""Prometheus's own linter reads a page on which every metric has a sample."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+from sidecar.config import Settings
+from sidecar.service_state import ServiceState
+from sidecar.supervisor import Supervisor
+from sidecar.telemetry.telemetry import Carried, MicroBatchReport, Stage, Telemetry
+from sidecar.telemetry.watch_metrics import WatchReading
+from tests.scrape import read
+
+READING = WatchReading("public.items.embedding", 1, 1, 1, 1, 0.5, 1.0, broken=True, paused=True, rows_per_s=3.0)
+
+
+def eventful() -> Telemetry:
+    """Of a service to which everything has happened."""
+    telemetry = ServiceState(Settings(), Supervisor(lambda: None)).telemetry
+    for stage in Stage:
+        with telemetry.stage(stage, "ingest", "claim"):
+            pass
+    telemetry.request_started()
+    telemetry.request_done("/embed/text", "POST", 200, 0.1)
+    telemetry.micro_batch_done(MicroBatchReport("text", 1, 0.02, [Carried("query", 1, 0.01, None)], "DeviceError"))
+    telemetry.events_done('public."odd\n\\name".é', {("failed", "not_a_picture"): 1})
+    telemetry.vectors_committed("public.items.embedding", [0.1], [0.2])
+    telemetry.listener_is(connected=True)
+    telemetry.metrics.watches.show([READING])
+    telemetry.metrics.lanes.show("query", waiting=1, reserved=1, running=1, capacity=3)
+    telemetry.metrics.device.show_model("model", "fingerprint", 16, None)
+    telemetry.metrics.device.memory.read = lambda: {"allocated": 5}
+    return telemetry
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)")
+def test_promtool_has_nothing_to_say_of_any_metric() -> None:
+    page, _ = eventful().metrics.expose("")
+    assert [name for name, family in read(page.decode()).families.items() if not family.samples] == []
+    checked = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
