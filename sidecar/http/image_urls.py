@@ -54,7 +54,8 @@ class ImageUrls:
     ) -> None:
         self._limits = limits
         self._resolve = resolve
-        self._ssl_context = ssl_context or ssl.create_default_context()
+        # Made only if it is needed: that loads all authorities of the system.
+        self._ssl_context = ssl_context or (ssl.create_default_context() if limits.hosts else None)
         self._is_admissible = is_admissible
         self._places = asyncio.Semaphore(_FETCHES_AT_ONCE)
 

@@ -89,7 +89,7 @@ class EmbeddingsBody(BaseModel):
         default=None, fail_fast=True, description="vLLM's way to send one text or one picture, with one part in all."
     )
     model: str | None = Field(default=None, description="The served model's id. Left out, it is meant.")
-    encoding_format: Literal["float", "base64"] = Field(
+    encoding_format: Literal["float", "base64"] | None = Field(
         default="float", description="base64: the vector's float32 numbers, little-endian."
     )
     dimensions: int | None = Field(default=None, ge=1, description="Those of the model; no others are made.")

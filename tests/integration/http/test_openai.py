@@ -69,6 +69,12 @@ async def test_texts_are_answered_in_order_with_the_tokens_that_were_read(client
     assert (await embed(client, input=["b", LONG, "a"])).json() == answer  # from the cache too
 
 
+async def test_null_is_as_good_as_nothing(client: httpx.AsyncClient) -> None:
+    optional = ("model", "encoding_format", "dimensions", "modality", "user", "messages")
+    answer = await embed(client, input="a", **dict.fromkeys(optional))
+    assert answer.json() == (await embed(client, input="a")).json()
+
+
 async def test_base64_is_the_float32_numbers_little_endian(client: httpx.AsyncClient) -> None:
     answer = (await embed(client, input=["a", "b"], encoding_format="base64", dimensions=1152)).json()
     for item, text in zip(answer["data"], "ab", strict=True):

@@ -17,10 +17,10 @@ from tests.integration.search.shop import connect, make_products
 
 HERE = Path(__file__).parent
 KEY = "a-key-for-everything"
-PATIENCE_S = 100
+PATIENCE_S = 200
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(240)
 async def test_schemathesis_finds_nothing(database_url: str, tmp_path: Path) -> None:
     with connect(database_url) as db:
         encoder = make_products(db)
