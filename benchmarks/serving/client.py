@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
@@ -31,9 +31,18 @@ class Answer:
 OnAnswer: TypeAlias = Callable[[Answer], object]
 
 
-def text_request(text: str, path: str = "/embed/text") -> bytes:
+def text_request(text: str) -> bytes:
     """A whole request for the vector of a text."""
-    body = orjson.dumps({"text": text})
+    return _request("/embed/text", {"text": text})
+
+
+def texts_request(texts: Sequence[str]) -> bytes:
+    """One for the vectors of several."""
+    return _request("/embed/text/batch", {"texts": texts})
+
+
+def _request(path: str, content: object) -> bytes:
+    body = orjson.dumps(content)
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     return head.encode() + b"\r\n\r\n" + body
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.serving.client import Answer, Connection, connect, text_request
+from benchmarks.serving.client import Answer, Connection, connect, text_request, texts_request
 
 _CONNECTIONS_AT_FIRST = 64
 
@@ -47,10 +47,13 @@ class Load:
             raise RuntimeError(f"{len(failed)} of {len(self.answers)} requests failed, with {sorted(set(failed))}")
 
 
-def requests() -> Iterator[bytes]:
-    """Never the same text twice, in this process or another."""
+def requests(texts: int = 1) -> Iterator[bytes]:
+    """Each with so many texts, and never the same text twice, in this process or another."""
     run = f"{time.time_ns():x}"
-    return (text_request(f"a photo of bicycle number {number} in {run}") for number in itertools.count())
+    words = (f"a photo of bicycle number {number} in {run}" for number in itertools.count())
+    if texts == 1:
+        return map(text_request, words)
+    return (texts_request(list(itertools.islice(words, texts))) for _ in itertools.count())
 
 
 async def closed_loop(port: int, clients: int, duration_s: float, think_s: float = 0.0) -> Load:
@@ -77,14 +80,14 @@ async def closed_loop(port: int, clients: int, duration_s: float, think_s: float
 
 
 async def open_loop(
-    port: int, rate_per_s: float, duration_s: float, on_second: Callable[[], object] = lambda: None
+    port: int, texts: Iterator[bytes], rate_per_s: float, duration_s: float, on_second: Callable[[], object]
 ) -> Load:
-    """Poisson arrivals that come whatever the server does, each on an idle connection or a new one.
+    """Poisson arrivals of `texts` that come whatever the server does, each on an idle connection or a new one.
 
     Latencies count from the moment a request was due. All answers are waited for. `on_second` is called about once a
     second.
     """
-    arrivals = _Arrivals(port)
+    arrivals = _Arrivals(port, texts)
     await arrivals.open(_CONNECTIONS_AT_FIRST)
     due = began = time.perf_counter()
     seconds = 0
@@ -102,14 +105,14 @@ async def open_loop(
 class _Arrivals:
     """The connections of an open loop, and what came back on them."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, texts: Iterator[bytes]) -> None:
         self.answers: list[Answer] = []
         self.late_s: list[float] = []
         self._port = port
         self._idle: deque[Connection] = deque()
         self._busy = 0
         self._all_idle = asyncio.Event()
-        self._texts = requests()
+        self._texts = texts
 
     async def open(self, count: int) -> None:
         self._idle.extend([await connect(self._port) for _ in range(count)])

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.figure import Figure
 from benchmarks.serving.concurrency import measure_device
-from benchmarks.serving.load import Load, open_loop
+from benchmarks.serving.load import Load, open_loop, requests
 from benchmarks.serving.processes import Bench, client_core, server_process
 from benchmarks.serving.scale import Overload
 from sidecar.batching.encoder import Encoder
@@ -34,15 +34,20 @@ async def measure_overload(bench: Bench, encoder: Encoder, overload: Overload) -
         def watch_memory() -> None:
             resident.append((time.perf_counter(), server.resident_mib()))
 
-        before = measure_device(encoder, overload.max_views, _CAPACITY_S).texts_per_s
+        before = _requests_per_s(encoder, overload)
         cpu_s = server.cpu_s()
-        load = await open_loop(server.port, TIMES_CAPACITY * before, overload.seconds, watch_memory)
+        rate_per_s = TIMES_CAPACITY * before
+        load = await open_loop(server.port, requests(overload.texts), rate_per_s, overload.seconds, watch_memory)
         watch_memory()
         cpu_us = (server.cpu_s() - cpu_s) / len(load.answers) * 1e6
-        capacity = (before + measure_device(encoder, overload.max_views, _CAPACITY_S).texts_per_s) / 2
+        capacity = (before + _requests_per_s(encoder, overload)) / 2
     figures = [*_figures(load, capacity, bench), *_memory(resident[int(len(resident) * _SETTLED) :], bench)]
     figures.append(Figure("overload, the server's CPU time for a request, most of them refused", cpu_us, "us"))
     return [bench.named(figure) for figure in figures]
+
+
+def _requests_per_s(encoder: Encoder, overload: Overload) -> float:
+    return measure_device(encoder, overload.max_views, _CAPACITY_S).texts_per_s / overload.texts
 
 
 def _figures(load: Load, capacity: float, bench: Bench) -> list[Figure]:

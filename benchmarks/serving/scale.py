@@ -9,11 +9,13 @@ from dataclasses import dataclass
 class Overload:
     """`max_views`: BATCH_MAX_VIEWS, which sets the capacity and with it how many requests arrive.
 
-    `queue_views`: QUERY_QUEUE_VIEWS; the default unless the run is shorter than it takes to fill.
+    `texts`: so many in a request. `queue_views`: QUERY_QUEUE_VIEWS, the default unless the run is shorter than it takes
+    to fill.
     """
 
     seconds: float
     max_views: int
+    texts: int = 1
     queue_views: int = 512
 
 
@@ -34,12 +36,14 @@ class Scale:
     demo: Scale | None = None
 
 
-_DEMO = Scale(rounds=1, round_s=2.0, overhead_calls=40, mixed_s=4.0, flood_s=4.0, overload=Overload(8.0, max_views=1))
+_DEMO = Scale(
+    rounds=1, round_s=1.5, overhead_calls=50, mixed_s=4.0, flood_s=4.0, overload=Overload(8.0, max_views=16, texts=16)
+)
 FULL = Scale(
     rounds=3,
-    round_s=2.0,
+    round_s=1.5,
     overhead_calls=150,
-    mixed_s=6.0,
+    mixed_s=5.0,
     flood_s=6.0,
     overload=Overload(60.0, max_views=2),
     windows_ms=(0, 10, 20),
