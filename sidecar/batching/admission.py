@@ -89,7 +89,8 @@ class Admission:
 
     def drop(self, job: Job) -> None:
         """The caller has gone before the device had all of its job."""
-        self._telemetry.job_dropped(job.lane.value)
+        waited_s = time.monotonic() - job.entered_s if job.entered_s else None
+        self._telemetry.job_dropped(job.lane.value, job.waiting, waited_s)
         with self._changed:
             self._queues.drop(job)
         self._room_freed.set()

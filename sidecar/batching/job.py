@@ -18,7 +18,7 @@ class Job:
     """`answer` gets one row for each unit, float32, once all are encoded; `taken` units have gone to the device, in
     order.
 
-    `trace` is its caller's; it entered the lane at `entered_s` of time.monotonic().
+    `trace` is its caller's; it entered the lane at `entered_s` of time.monotonic(), 0: not yet.
     """
 
     def __init__(
