@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from benchmarks.figure import Figure
 from benchmarks.serving.load import closed_loop
-from benchmarks.serving.processes import Bench, client_core, server_process
+from benchmarks.serving.processes import Bench, ServerProcess, client_core, server_process
 from benchmarks.serving.scale import Scale
 from sidecar.batching.encoder import Encoder
 
@@ -67,12 +67,11 @@ async def measure_client_ceiling(bench: Bench, scale: Scale) -> list[Figure]:
     return [bench.named(Figure(name, speed.texts_per_s, "requests/s"))]
 
 
-async def measure_concurrency(bench: Bench, scale: Scale, encoder: Encoder) -> list[Figure]:
-    """Naive, sidecar and the bare encoder in turns."""
+async def measure_concurrency(bench: Bench, scale: Scale, encoder: Encoder, default: ServerProcess) -> list[Figure]:
+    """Naive, sidecar and the bare encoder in turns. `default` is a sidecar as it is without any settings."""
     with (
         server_process(bench, "naive") as naive,
         server_process(bench, "sidecar", batch_max_views=MAX_VIEWS) as sidecar,
-        server_process(bench, "sidecar", batch_max_views=DEFAULT_MAX_VIEWS) as default,
         client_core(bench),
     ):
         for server in (naive, sidecar, default):

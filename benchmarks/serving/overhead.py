@@ -10,19 +10,19 @@ import numpy as np
 from benchmarks.figure import Figure
 from benchmarks.serving.client import Answer, connect
 from benchmarks.serving.load import requests
-from benchmarks.serving.processes import Bench, client_core, server_process
+from benchmarks.serving.processes import Bench, ServerProcess, client_core
 from benchmarks.serving.scale import Scale
 from sidecar.batching.encoder import Encoder
 
 _WARM_CALLS = 5
 
 
-async def measure_overhead(bench: Bench, scale: Scale, encoder: Encoder) -> list[Figure]:
+async def measure_overhead(bench: Bench, scale: Scale, encoder: Encoder, server: ServerProcess) -> list[Figure]:
     """A request, then a bare call with its tokenising, in turns: the same texts, one at a time."""
     texts = requests()
     asked: list[float] = []
     called: list[float] = []
-    with server_process(bench, "sidecar") as server, client_core(bench):
+    with client_core(bench):
         connection = await connect(server.port)
         for number in range(_WARM_CALLS + scale.overhead_calls):
             answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

@@ -11,9 +11,10 @@ from benchmarks.serving.device import BatchTimedEncoder
 from benchmarks.serving.mixed_load import measure_mixed_load
 from benchmarks.serving.overhead import measure_overhead
 from benchmarks.serving.overload import measure_overload
-from benchmarks.serving.processes import Bench
+from benchmarks.serving.processes import Bench, server_process
 from benchmarks.serving.scale import Scale
 from sidecar.app import load_siglip
+from sidecar.batching.encoder import Encoder
 from sidecar.config import Settings
 from tests.servers import Server
 
@@ -24,26 +25,20 @@ async def measure_serving(server: Server, scale: Scale) -> list[Figure]:
     """Against the timed device with targets, then the same against the demo's model without."""
     with tempfile.TemporaryDirectory() as directory:
         bench = Bench(Path(directory), BATCH_MS)
-        encoder = BatchTimedEncoder(BATCH_MS)
-        figures = [
-            *await measure_client_ceiling(bench, scale),
-            *await measure_concurrency(bench, scale, encoder),
-            *await measure_windows(bench, scale),
-            *await measure_overhead(bench, scale, encoder),
-            *await measure_mixed_load(bench, scale, server),
-            *await measure_overload(bench, encoder, scale.overload),
-        ]
+        figures = await measure_client_ceiling(bench, scale)
+        figures += await _measure_all(bench, scale, BatchTimedEncoder(BATCH_MS), server)
         if scale.demo is not None:
-            figures += await _measure_demo(server, scale.demo, Path(directory))
+            model = load_siglip(Settings(vision_model_id="demo", require_cuda=False))
+            figures += await _measure_all(Bench(Path(directory), None), scale.demo, model, server)
     return figures
 
 
-async def _measure_demo(server: Server, scale: Scale, directory: Path) -> list[Figure]:
-    bench = Bench(directory, batch_ms=None)
-    encoder = load_siglip(Settings(vision_model_id="demo", require_cuda=False))
-    return [
-        *await measure_concurrency(bench, scale, encoder),
-        *await measure_overhead(bench, scale, encoder),
-        *await measure_mixed_load(bench, scale, server),
-        *await measure_overload(bench, encoder, scale.overload),
-    ]
+async def _measure_all(bench: Bench, scale: Scale, encoder: Encoder, server: Server) -> list[Figure]:
+    figures: list[Figure] = []
+    with server_process(bench, "sidecar") as default:
+        figures += await measure_concurrency(bench, scale, encoder, default)
+        figures += await measure_overhead(bench, scale, encoder, default)
+    figures += await measure_windows(bench, scale)
+    figures += await measure_mixed_load(bench, scale, server)
+    figures += await measure_overload(bench, encoder, scale.overload)
+    return figures
