@@ -98,6 +98,18 @@ async def test_a_request_of_many_texts_counts_as_one_caller_that_may_come_back(r
         await asyncio.wait_for(ask_text(batcher, 5), 5)
 
 
+async def test_a_request_that_is_not_done_yet_is_not_waited_for(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    async with running_batcher(encoder, window_s=FOREVER_S, max_views=4) as batcher:
+        first = ask_text(batcher, 0)
+        await encoder.next_call()
+        together = [ask_texts(batcher, [1, 2, 3, 4, 5, 6]), ask_text(batcher, 7)]
+        await let_callers_enter()
+        encoder.open()
+        await asyncio.wait_for(asyncio.gather(first, *together), 5)
+    assert [len(labels) for _, labels in encoder.seen] == [1, 4, 3]
+
+
 async def test_ingest_never_waits_for_more(running_batcher: RunningBatcher) -> None:
     encoder = GatedEncoder()
     async with running_batcher(encoder, window_s=FOREVER_S) as batcher:
