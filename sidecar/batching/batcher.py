@@ -69,7 +69,7 @@ from sidecar.batching.pair_scorer import PairScorer, PreparedPair
 from sidecar.batching.work import PairWork, TextWork, ViewWork, Work
 from sidecar.errors import DeviceError
 from sidecar.pictures.picture import DecodedPicture
-from sidecar.telemetry.telemetry import Carried, MicroBatchReport, Telemetry
+from sidecar.telemetry.telemetry import Telemetry
 
 
 class Batcher:
@@ -194,13 +194,4 @@ class Batcher:
                 part.job.accept(result)
         for _ in range(done.did_not_fit):
             self.telemetry.device_ran_out_of_memory(batch.kind.value)
-        self.telemetry.micro_batch_done(_report(done))
-
-
-def _report(done: Done) -> MicroBatchReport:
-    carried = [
-        Carried(part.job.lane.value, len(part), done.began_s - part.job.entered_s, part.job.trace)
-        for part in done.batch.parts
-    ]
-    kind = done.batch.kind.value
-    return MicroBatchReport(kind, done.encoded_units, done.duration_s, carried, done.error, done.ended_s)
+        self.telemetry.micro_batch_done(done.report())

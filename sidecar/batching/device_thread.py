@@ -15,6 +15,7 @@ from sidecar.batching.lane_queues import BatchSettings, LaneQueues
 from sidecar.batching.micro_batch import MicroBatch, Outcome
 from sidecar.batching.size_limits import SizeLimits, Tries
 from sidecar.errors import DeviceError
+from sidecar.telemetry.telemetry import Carried, MicroBatchReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,15 @@ class Done:
         """The class of the first error, if there was one."""
         errors = (result for _, result in self.outcomes if isinstance(result, DeviceError))
         return next((type(error).__name__ for error in errors), None)
+
+    def report(self) -> MicroBatchReport:
+        """What telemetry is told."""
+        carried = [
+            Carried(part.job.lane.value, len(part), self.began_s - part.job.entered_s, part.job.trace)
+            for part in self.batch.parts
+        ]
+        kind = self.batch.kind.value
+        return MicroBatchReport(kind, self.encoded_units, self.duration_s, carried, self.error, self.ended_s)
 
 
 OnTaken: TypeAlias = Callable[[], object]
