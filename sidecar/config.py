@@ -13,8 +13,16 @@ from sidecar.allowed_values import allowed_values
 from sidecar.errors import ConfigurationError
 from sidecar.settings import Settings
 
-__all__ = ["Settings", "let_waiting_threads_sleep", "load_settings", "settings_table", "variable_names"]
+__all__ = [
+    "Settings",
+    "environment_without_secrets",
+    "let_waiting_threads_sleep",
+    "load_settings",
+    "settings_table",
+    "variable_names",
+]
 
+_SECRET = re.compile(r"key|token|secret|passw|credential|dsn|_url$", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -50,6 +58,12 @@ def let_waiting_threads_sleep() -> None:
     says with OMP_WAIT_POLICY stays.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def environment_without_secrets() -> dict[str, str]:
+    """For a process that parses what strangers send: our settings, and whatever is called a secret, are not in it."""
+    ours = {name for field_name in Settings.model_fields for name in variable_names(field_name)}
+    return {name: value for name, value in os.environ.items() if name not in ours and not _SECRET.search(name)}
 
 
 def variable_names(field_name: str) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from sidecar.config import environment_without_secrets
 from sidecar.errors import PictureRejected, SidecarError
 from sidecar.pictures.picture import DecodedPicture
 from sidecar.pictures.settings import DecoderSettings
@@ -172,4 +173,5 @@ async def _spawn(settings: DecoderSettings, shared_file: BinaryIO) -> asyncio.su
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         pass_fds=(descriptor,),
+        env=environment_without_secrets(),
     )

@@ -138,6 +138,17 @@ async def test_files_in_the_working_directory_are_not_mistaken_for_modules(
         await pool.decode(encode(make_picture(), "PNG"))
 
 
+async def test_children_know_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = {"API_KEYS": "k", "DATABASE_URL": "u", "HF_TOKEN": "t", "PGPASSWORD": "p", "AWS_SECRET_ACCESS_KEY": "s"}
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    async with running_pool():
+        (child,) = children()
+        environment = child.environ()
+    assert not secrets.keys() & environment.keys()
+    assert "PATH" in environment
+
+
 def open_files() -> set[str]:
     """What this process holds open and a pool might have left: pipes, sockets, shared files."""
     return {str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
