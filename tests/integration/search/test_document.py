@@ -22,7 +22,9 @@ async def test_the_request_of_the_page_gets_the_answer_of_the_page(database_url:
     run(db, script)
     async with searching(database_url, WordEncoder(), ingest=True) as client, user(database_url) as reader:
         for row in (1, 2, 3):
-            await reader.execute("call sidecar.wait_embedded('products', %s::jsonb, timeout_ms => 20000)", (json.dumps({"id": row}),))
+            await reader.execute(
+                "call sidecar.wait_embedded('products', %s::jsonb, timeout_ms => 20000)", (json.dumps({"id": row}),)
+            )
         response = await client.post("/search", json=json.loads(request))
     assert response.status_code == 200, response.text
     assert outline(response.json()) == outline(json.loads(expected))
