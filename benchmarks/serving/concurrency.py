@@ -19,6 +19,7 @@ from sidecar.batching.encoder import Encoder
 CLIENTS = 32
 MAX_VIEWS = 8
 DEFAULT_MAX_VIEWS = 32
+_WARMING_CLIENTS = 4
 TARGET = ">= 0.9"
 
 
@@ -75,7 +76,7 @@ async def measure_concurrency(bench: Bench, scale: Scale, encoder: Encoder, defa
         client_core(bench),
     ):
         for server in (naive, sidecar, default):
-            await _ask(server.port, CLIENTS, scale.round_s / 4)  # warm
+            await _ask(server.port, _WARMING_CLIENTS, scale.round_s / 4)
         measures: dict[str, Measure] = {
             "naive, one": partial(_ask, naive.port, 1, scale.round_s),
             "sidecar, one": partial(_ask, sidecar.port, 1, scale.round_s),

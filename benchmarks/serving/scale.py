@@ -51,9 +51,9 @@ FULL = Scale(
 )
 QUICK = Scale(
     rounds=1,
-    round_s=0.3,
+    round_s=0.2,
     overhead_calls=5,
-    mixed_s=0.5,
-    flood_s=0.5,
-    overload=Overload(1.0, max_views=2, queue_views=100),
+    mixed_s=0.3,
+    flood_s=0.3,
+    overload=Overload(0.8, max_views=2, queue_views=80),
 )
