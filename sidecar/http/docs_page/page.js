@@ -82,21 +82,21 @@ function table(api, given, ofAnswer = false) {
   return element("table", {}, element("thead", {}, head), element("tbody", {}, ...found));
 }
 
-function example(api, given, optional = false) {
+function example(api, given) {
   const schema = resolve(api, given);
   if (given && given.examples) return given.examples[0];
   if (schema.examples) return schema.examples[0];
   if ("const" in schema) return schema.const;
   if (schema.enum) return schema.enum[0];
-  const members = schema.anyOf || schema.oneOf;
-  if (members) return example(api, members[0], optional);
-  if (schema.type === "array") return [example(api, schema.items, optional)];
   if (schema.properties) {
     const required = new Set(schema.required || []);
     const shown = Object.entries(schema.properties).filter(
-      ([name, property]) => required.has(name) || optional || property.examples);
-    return Object.fromEntries(shown.map(([name, property]) => [name, example(api, property, optional)]));
+      ([name, property]) => required.has(name) || property.examples);
+    return Object.fromEntries(shown.map(([name, property]) => [name, example(api, property)]));
   }
+  const members = schema.anyOf || schema.oneOf;
+  if (members) return example(api, members[0]);
+  if (schema.type === "array") return [example(api, schema.items)];
   return { string: "…", integer: 1, number: 0.5, boolean: false }[schema.type] ?? null;
 }
 
