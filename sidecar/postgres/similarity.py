@@ -11,11 +11,12 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from sidecar.errors import DatabaseError, InputError, StatementRejected, WatchChanged
+from sidecar.errors import Contention, DatabaseError, InputError, StatementRejected, WatchChanged
 from sidecar.postgres.database import Database
 from sidecar.postgres.statement_file import read_statements
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
+LOCK_TIMEOUT_S = 2.0  # somebody alters that table; searches of others want the connection
 MAX_DOCUMENT_CHARS = 20_000  # of a row that is ranked again: more than any such model reads
 
 _INVALID_NAME = "22023"
@@ -99,6 +100,8 @@ async def find_nearest(
         records = await _fetch(database, watch, query, timeout_s)
     except WatchChanged as error:
         raise WatchChanged(f"{watch.table_name}.{watch.target} is not what it was: {error}") from error
+    except Contention as error:
+        raise Contention(f"{watch.table_name} could not be searched in time: {error}. Try again.") from error
     except StatementRejected as error:
         if error.sqlstate.startswith(_DATA_EXCEPTION):
             await _check_filter(database, watch, query.filter)
@@ -116,7 +119,8 @@ async def _fetch(
     database: Database, watch: SearchedWatch, query: NearestQuery, timeout_s: float
 ) -> list[asyncpg.Record]:
     async with database.connection() as connection, connection.transaction():
-        await connection.execute(_statement("limit_search"), str(max(int(timeout_s * 1000), 1)))
+        limits_ms = [str(max(int(limit_s * 1000), 1)) for limit_s in (timeout_s, min(timeout_s, LOCK_TIMEOUT_S))]
+        await connection.execute(_statement("limit_search"), *limits_ms)
         return await connection.fetch(
             _statement("nearest_rows"),
             watch.relation,

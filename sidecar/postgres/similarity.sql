@@ -16,8 +16,8 @@ where w.unwatched_at is null
 order by w.id
 
 -- name: limit_search
--- $1 milliseconds. A search waits for locks as long as for anything else.
-select set_config('transaction_read_only', 'on', true), set_config('statement_timeout', $1, true), set_config('lock_timeout', $1, true)
+-- Milliseconds: $1 for the search, $2 for a lock.
+select set_config('transaction_read_only', 'on', true), set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true)
 
 -- name: nearest_rows
 -- The HNSW index, where there is one and it serves. $1 relation, $2 vector, $3 target, $4 k, $5 filter, $6 columns, $7 document,

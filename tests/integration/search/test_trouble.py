@@ -60,6 +60,18 @@ async def test_a_search_waits_for_a_lock_and_then_answers(
         assert keys(await searching_now) == [2]
 
 
+async def test_a_table_that_stays_locked_is_a_503_that_says_when_to_try_again(
+    database_url: str, client: httpx.AsyncClient
+) -> None:
+    """The connections are few, and other tables are searched, too."""
+    with connect(database_url) as other:
+        run(other, "begin; lock table products in access exclusive mode")
+        response = await client.post("/search", json=BODY)
+        run(other, "rollback")
+    assert_error(response, 503, "database_unavailable", "public.products could not be searched in time: canceling")
+    assert response.headers["retry-after"] == "1"
+
+
 async def test_the_deadline_ends_the_search_on_the_server_too(
     db: Connection, database_url: str, encoder: HashEncoder
 ) -> None:
