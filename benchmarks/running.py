@@ -14,7 +14,6 @@ from sidecar.batching.encoder import Encoder
 from sidecar.batching.lane_queues import BatchSettings
 from sidecar.config import Settings
 from sidecar.ingest.ingest import Ingest
-from sidecar.pictures.picture import ViewSettings
 from sidecar.pictures.pool import DecoderPool, DecoderSettings
 
 
@@ -22,18 +21,8 @@ from sidecar.pictures.pool import DecoderPool, DecoderSettings
 async def running_ingest(url: str, encoder: Encoder) -> AsyncIterator[None]:
     """Default settings, apart from the database. An ingest that dies ends the block with its error."""
     settings = Settings(database_url=SecretStr(url))
-    views = ViewSettings.from_settings(settings, encoder.view_size)
-    decoders = DecoderPool(
-        DecoderSettings(
-            views=views,
-            processes=settings.decode_processes,
-            timeout_s=settings.decode_timeout_s,
-            max_image_bytes=settings.max_image_bytes,
-            max_image_pixels=settings.max_image_pixels,
-            memory_bytes=settings.decode_memory_bytes,
-        )
-    )
-    batcher = Batcher(encoder, BatchSettings(settings.batch_max_views, settings.batch_window_ms / 1000, 512, 1024, 0.1))
+    decoders = DecoderPool(DecoderSettings.from_settings(settings, encoder.view_size))
+    batcher = Batcher(encoder, BatchSettings.from_settings(settings))
     await decoders.start()
     device = asyncio.create_task(batcher.run(), name="device")
     ingest = Ingest(settings, Embedder(encoder, batcher, decoders), encoder)

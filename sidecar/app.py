@@ -40,7 +40,6 @@ from sidecar.http.service import ServedModel, Serving
 from sidecar.ingest.ingest import Ingest
 from sidecar.model.golden import find_golden
 from sidecar.model.selftest import run_self_test
-from sidecar.pictures.picture import ViewSettings
 from sidecar.pictures.pool import DecoderPool, DecoderSettings
 from sidecar.service_state import ServiceState
 from sidecar.supervisor import EXIT_CONFIGURATION, Supervisor, in_daemon_thread
@@ -152,7 +151,7 @@ class Sidecar:
             await self._closing.wait()
             return
         async with self._open_decoders(encoder) as decoders:
-            batcher = Batcher(encoder, _batch_settings(self._settings), self._state.telemetry)
+            batcher = Batcher(encoder, BatchSettings.from_settings(self._settings), self._state.telemetry)
             embedder = Embedder(
                 encoder,
                 batcher,
@@ -209,7 +208,7 @@ class Sidecar:
 
     @asynccontextmanager
     async def _open_decoders(self, encoder: Encoder) -> AsyncIterator[DecoderPool]:
-        decoders = DecoderPool(_decoder_settings(self._settings, encoder.view_size), self._state.telemetry)
+        decoders = DecoderPool(DecoderSettings.from_settings(self._settings, encoder.view_size), self._state.telemetry)
         await decoders.start()
         self._state.decoders = decoders
         try:
@@ -249,26 +248,3 @@ class Sidecar:
         """Until the stop is due, less a share of the whole that others need afterwards."""
         left_s = self._stop_by - asyncio.get_running_loop().time()
         return max(left_s - reserved_share * self._settings.shutdown_timeout_s, 0)
-
-
-def _batch_settings(settings: Settings) -> BatchSettings:
-    return BatchSettings(
-        max_views=settings.batch_max_views,
-        window_s=settings.batch_window_ms / 1000,
-        query_queue_views=settings.query_queue_views,
-        ingest_queue_views=settings.ingest_queue_views,
-        ingest_min_share=settings.ingest_min_share,
-        rerank_queue_pairs=settings.rerank_queue_pairs,
-        rerank_min_share=settings.rerank_min_share,
-    )
-
-
-def _decoder_settings(settings: Settings, view_size: int) -> DecoderSettings:
-    return DecoderSettings(
-        views=ViewSettings.from_settings(settings, view_size),
-        processes=settings.decode_processes,
-        timeout_s=settings.decode_timeout_s,
-        max_image_bytes=settings.max_image_bytes,
-        max_image_pixels=settings.max_image_pixels,
-        memory_bytes=settings.decode_memory_bytes,
-    )

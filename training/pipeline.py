@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.embedder import Embedded, Embedder
-from sidecar.batching.encoder import Encoder
 from sidecar.batching.lane import Lane
 from sidecar.batching.lane_queues import BatchSettings
 from sidecar.config import Settings
 from sidecar.model.loading import load_encoder
 from sidecar.model.local_directory import LOCAL_PREFIX
-from sidecar.pictures.picture import ViewSettings
 from sidecar.pictures.pool import DecoderPool, DecoderSettings
 
 _AT_ONCE = 64
@@ -32,9 +30,9 @@ async def open_pipeline(model: Path, views: Mapping[str, Any]) -> AsyncIterator[
     """The model in folder `model` with default settings, but for those in `views` and that the CPU will do."""
     settings = Settings(vision_model_id=f"{LOCAL_PREFIX}{model}", require_cuda=False, **views)
     encoder = load_encoder(settings)
-    decoders = DecoderPool(_decoder_settings(settings, encoder))
+    decoders = DecoderPool(DecoderSettings.from_settings(settings, encoder.view_size))
     await decoders.start()
-    batcher = Batcher(encoder, _batch_settings(settings))
+    batcher = Batcher(encoder, BatchSettings.from_settings(settings))
     running = asyncio.create_task(batcher.run(), name="batcher")
     try:
         yield Embedder(encoder, batcher, decoders, ingest_decodes=settings.decode_processes)
@@ -63,24 +61,3 @@ async def embed_texts(embedder: Embedder, texts: Sequence[str]) -> Vectors:
                 raise answer
             embedded.append(answer.vector)
     return np.stack(embedded)
-
-
-def _decoder_settings(settings: Settings, encoder: Encoder) -> DecoderSettings:
-    return DecoderSettings(
-        views=ViewSettings.from_settings(settings, encoder.view_size),
-        processes=settings.decode_processes,
-        timeout_s=settings.decode_timeout_s,
-        max_image_bytes=settings.max_image_bytes,
-        max_image_pixels=settings.max_image_pixels,
-        memory_bytes=settings.decode_memory_bytes,
-    )
-
-
-def _batch_settings(settings: Settings) -> BatchSettings:
-    return BatchSettings(
-        max_views=settings.batch_max_views,
-        window_s=settings.batch_window_ms / 1000,
-        query_queue_views=settings.query_queue_views,
-        ingest_queue_views=settings.ingest_queue_views,
-        ingest_min_share=settings.ingest_min_share,
-    )

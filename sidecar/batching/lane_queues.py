@@ -11,6 +11,7 @@ from sidecar.batching.lane import Lane
 from sidecar.batching.lane_queue import LaneQueue
 from sidecar.batching.micro_batch import MicroBatch
 from sidecar.batching.room import Room
+from sidecar.config import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,18 @@ class BatchSettings:
     ingest_min_share: float
     rerank_queue_pairs: int = 1024
     rerank_min_share: float = 0.2
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> BatchSettings:
+        return cls(
+            max_views=settings.batch_max_views,
+            window_s=settings.batch_window_ms / 1000,
+            query_queue_views=settings.query_queue_views,
+            ingest_queue_views=settings.ingest_queue_views,
+            ingest_min_share=settings.ingest_min_share,
+            rerank_queue_pairs=settings.rerank_queue_pairs,
+            rerank_min_share=settings.rerank_min_share,
+        )
 
 
 class LaneQueues:

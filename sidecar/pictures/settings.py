@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from sidecar.pictures.picture import ViewSettings
+
+if TYPE_CHECKING:  # a decoder process does without it
+    from sidecar.config import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,18 @@ class DecoderSettings:
     max_image_bytes: int
     max_image_pixels: int
     memory_bytes: int
+
+    @classmethod
+    def from_settings(cls, settings: Settings, view_size: int) -> DecoderSettings:
+        """For a model that reads views of that size."""
+        return cls(
+            views=ViewSettings.from_settings(settings, view_size),
+            processes=settings.decode_processes,
+            timeout_s=settings.decode_timeout_s,
+            max_image_bytes=settings.max_image_bytes,
+            max_image_pixels=settings.max_image_pixels,
+            memory_bytes=settings.decode_memory_bytes,
+        )
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

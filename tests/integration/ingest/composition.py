@@ -10,13 +10,13 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from sidecar.app import _batch_settings, _decoder_settings
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder
+from sidecar.batching.lane_queues import BatchSettings
 from sidecar.config import Settings
 from sidecar.ingest.ingest import Ingest
-from sidecar.pictures.pool import DecoderPool
+from sidecar.pictures.pool import DecoderPool, DecoderSettings
 
 DIMENSIONS = 16
 
@@ -57,10 +57,10 @@ async def running_ingest(
     """Stopped at the end of the block, unless the block did. Raises what ended it unexpectedly."""
     settings = {"poll_interval_s": 0.2, "enable_tta": False, "decode_processes": 2, **settings}
     configured = Settings(database_url=SecretStr(database_url), **settings)
-    decoders = DecoderPool(_decoder_settings(configured, encoder.view_size))
+    decoders = DecoderPool(DecoderSettings.from_settings(configured, encoder.view_size))
     if pictures:
         await decoders.start()
-    batcher = Batcher(encoder, _batch_settings(configured))
+    batcher = Batcher(encoder, BatchSettings.from_settings(configured))
     ingest = Ingest(configured, Embedder(encoder, batcher, decoders), encoder)
     device = asyncio.create_task(batcher.run(), name="batcher")
     task = asyncio.create_task(ingest.run(), name="ingest")
