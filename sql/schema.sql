@@ -2179,6 +2179,8 @@ begin
     select format('column %L is not exposed by the watch', a.name) into fault
         from asked a where a.name is null or a.name <> all (a.allowed)
     union all
+    select format('column %L is asked for twice', c.name) from unnest(wanted) c(name) group by c.name having count(*) > 1
+    union all
     select format(case when c.name is null then 'column %L is not exposed by the watch'
                        when c.filter_type is null then 'column %L has a type that a filter cannot compare'
                        else 'the filter on %L is an object' end, f.key)
@@ -2197,7 +2199,7 @@ begin
             set_config(settings[3], greatest(20 * k, 20000)::text, true);
     return query execute sidecar.search_exposed_statement(w, wanted, filter, document)
         using query_vector, k, array(
-            select array(select jsonb_array_elements_text(case jsonb_typeof(f.value) when 'array' then f.value else jsonb_build_array(f.value) end))::text
+            select case jsonb_typeof(f.value) when 'array' then array(select jsonb_array_elements_text(f.value))::text else f.value #>> '{}' end
             from jsonb_each(filter) f order by f.key collate "C");
     perform set_config(s.name, coalesce(former[s.n], s.otherwise), true)
         from unnest(settings, array['off', '40', '20000']) with ordinality s(name, otherwise, n);
@@ -2215,8 +2217,9 @@ declare
         else format('%s h join %s t on %s', w.companion, w.relation, sidecar.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and ')) end;
     t constant text := case when w.companion is null then 'h' else 't' end;
     condition constant text := (
-        select string_agg(format(case f.value when 'null' then ' and %1$s.%2$I is null' else ' and %1$s.%2$I = any (($3::text[])[%3$s]::%4$s[])' end,
-                                 t, f.key, f.n, c.filter_type), '' order by f.n)
+        select string_agg(format(case jsonb_typeof(f.value) when 'null' then ' and %1$s.%2$I is null'
+                                     when 'array' then ' and %1$s.%2$I = any ((select ($3::text[])[%3$s]::%4$s[])::%4$s[])'
+                                     else ' and %1$s.%2$I = ($3::text[])[%3$s]::%4$s' end, t, f.key, f.n, c.filter_type), '' order by f.n)
         from (select e.key, e.value, row_number() over (order by e.key collate "C") as n from jsonb_each(filter) e) f
         left join sidecar.searchable_columns(w) c on c.name = f.key);
     shown constant text := (

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from sidecar.errors import InputError
 from sidecar.http.schema_limits import limited
@@ -12,10 +23,13 @@ from sidecar.http.service import RequestLimits
 from sidecar.http.texts import EmbeddableText, check_text
 
 _MAX_EXACT = 2**53  # a float beyond it may have been an integer of more digits
+_MAX_FILTER_VALUES = 1000
 _MAX_ROWS = limited(maximum="max_search_rows")
 
 Scalar: TypeAlias = StrictStr | StrictBool | StrictInt | StrictFloat
-FilterValue: TypeAlias = Scalar | list[Scalar] | None
+FilterValue: TypeAlias = (
+    Scalar | Annotated[list[Scalar], Field(json_schema_extra={"maxItems": _MAX_FILTER_VALUES})] | None
+)
 
 
 class RerankOptions(BaseModel):
@@ -51,6 +65,17 @@ class SearchBody(BaseModel):
     )
     columns: list[str] | None = Field(default=None, description="Some of the exposed columns; left out, all of them.")
     rerank: RerankOptions | None = Field(default=None, description="Order the nearest rows by a cross-encoder.")
+
+    @field_validator("filter", mode="before")
+    @classmethod
+    def _check_lists(cls, columns: object) -> object:
+        """Before each of very many values is looked at."""
+        for name, wanted in columns.items() if isinstance(columns, dict) else ():
+            if isinstance(wanted, list) and len(wanted) > _MAX_FILTER_VALUES:
+                message = "{name} has {count} values; at most {allowed} go in a list."
+                context = {"name": str(name)[:200], "count": len(wanted), "allowed": _MAX_FILTER_VALUES}
+                raise PydanticCustomError("too_many_values", message, context)
+        return columns
 
 
 class FoundRow(BaseModel):

@@ -42,9 +42,13 @@ def check_model(watch: SearchedWatch, model: ServedModel) -> None:
 
 
 def check_columns(watch: SearchedWatch, body: SearchBody) -> None:
-    """Raises InputError for columns that are not shown (`column_not_exposed`), gone, or of no use in a filter."""
+    """Raises InputError for columns that are not shown (`column_not_exposed`), gone, named twice, or of no use."""
+    named: set[str] = set()
     for index, name in enumerate(body.columns or []):
         _check_shown(watch, name, f"columns[{index}]")
+        if name in named:
+            raise InputError("duplicate_column", f"`columns[{index}]` names {name!r} again.", f"columns[{index}]")
+        named.add(name)
     for name in body.filter:
         _check_shown(watch, name, f"filter.{name}")
         if name not in watch.comparable:

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.integration.search.shop import connect
-from tests.integration.sql.session import Connection, run, value
+from tests.integration.sql.session import Connection, refused, run, value
 from tests.servers import Server
 
 DIMENSIONS = 32
@@ -64,7 +64,7 @@ def fill(connection: Connection, points: NDArray[np.float32]) -> None:
     for table, columns in (("items (id, title, tenant, rare, e)", 5), ("parts (id, title, tenant, e)", 4)):
         with connection.cursor().copy(f"copy {table} from stdin".encode()) as copy:
             for row, point in enumerate(points):
-                values = (row, f"title {row}", row % 10, row % RARE == 0)[: columns - 1]
+                values = (row, f"title {row}", row % 4, row % RARE == 0)[: columns - 1]
                 copy.write_row((*values, literal(point)))
     run(connection, "insert into vectors select id, e from items")
     run(connection, "reset sidecar.writer; reset session_replication_role")
@@ -79,12 +79,16 @@ def plan(db: Connection, watch_id: int, condition: dict[str, Any], point: NDArra
     query = "select sidecar.search_exposed_statement(w, '{}', %s::jsonb, '{}') from sidecar.watches w where id = %s"
     statement: str = value(db, query, json.dumps(condition), watch_id)
     statement = statement.replace("$1", f"'{literal(point, '{}')}'::real[]").replace("$2", "10")
-    literals = ", ".join("'{" + str(wanted).lower() + "}'" for _, wanted in sorted(condition.items()))
+    texts = (
+        str(v).lower() if not isinstance(v, list) else "{" + ",".join(map(str, v)) + "}"
+        for _, v in sorted(condition.items())
+    )
+    literals = ", ".join(f"'{text}'" for text in texts)
     lines = run(db, "explain " + statement.replace("$3", f"array[{literals}]"))
     return "\n".join(line for (line,) in lines)
 
 
-@pytest.mark.parametrize("condition", [{}, {"tenant": 3}], ids=["no filter", "tenant"])
+@pytest.mark.parametrize("condition", [{}, {"tenant": 3}, {"tenant": [2, 3]}], ids=["no filter", "tenant", "tenants"])
 @pytest.mark.parametrize(("watch_id", "index"), [(1, "items_e_hnsw_1"), (2, "vectors_v_hnsw_2"), (3, "parts_1_e_")])
 def test_the_plan_goes_through_the_hnsw_index(
     db: Connection, points: NDArray[np.float32], watch_id: int, index: str, condition: dict[str, Any]
@@ -140,3 +144,16 @@ def test_the_session_is_left_as_it_was(db: Connection, points: NDArray[np.float3
         run(db, "set local hnsw.iterative_scan = 'strict_order'; set local hnsw.ef_search = 77")
         run(db, NEAREST, literal(points[7], "{}"), "e", 10, "{}")
         assert [value(db, f"show {name}") for name in names] == ["strict_order", "77", "20000"]
+
+
+def test_a_long_list_of_values_is_read_once_and_not_for_every_row(db: Connection, points: NDArray[np.float32]) -> None:
+    many = json.dumps({"tenant": list(range(100, 100_100))})
+    with db.transaction(force_rollback=True):
+        run(db, "set local statement_timeout = '5s'")  # 4000 times it would be minutes
+        assert run(db, NEAREST, literal(points[7], "{}"), "e", 10, many) == []
+
+
+def test_a_column_is_asked_for_once(db: Connection, points: NDArray[np.float32]) -> None:
+    query = "select shown from sidecar.search_exposed('items', %s::real[], 'e', columns => array['tenant', 'tenant'])"
+    with refused(db, "42703", "column 'tenant' is asked for twice", ""):
+        run(db, query, literal(points[7], "{}"))

@@ -39,6 +39,8 @@ REFUSED: list[tuple[dict[str, Any], int, str, str, str | None]] = [
     ({"filter": {"e": "[1]"}}, 403, "column_not_exposed", "`filter.e`: the watch does not", "filter.e"),
     ({"filter": {"ctid": "(0,1)"}}, 403, "column_not_exposed", "`filter.ctid`: the watch does not", "filter.ctid"),
     ({"columns": ["title", "secret"]}, 403, "column_not_exposed", "`columns[1]`: the watch does not", "columns[1]"),
+    ({"columns": ["title"] * 2000}, 422, "duplicate_column", "`columns[1]` names 'title' again", "columns[1]"),
+    ({"filter": {"tenant": [7] * 1001}}, 422, "too_many_values", "`filter`: tenant has 1001 values", "filter"),
     ({"table": "secrets"}, 404, "unknown_watch", "No table 'secrets' is watched.", "table"),
     ({"table": "no_such_table"}, 404, "unknown_watch", "No table 'no_such_table' is watched.", "table"),
     ({"table": "pg_catalog.pg_class"}, 404, "unknown_watch", "No table 'pg_catalog.pg_class' is watched.", "table"),
