@@ -15,9 +15,7 @@ from benchmarks.figure import Figure
 from benchmarks.running import running_ingest
 from benchmarks.scratch import execute, scratch_database
 from sidecar.batching.encoder import Encoder
-from sidecar.config import Settings
-from sidecar.model.loading import load_encoder
-from sidecar.model.tiny import make_tiny_model
+from sidecar.config import Settings, let_waiting_threads_sleep
 from tests.encoders import TimedEncoder
 from tests.servers import Server
 from tests.waiting import wait_until_async
@@ -56,6 +54,10 @@ async def measure_pipeline(server: Server, rows: int) -> list[Figure]:
 
 
 def _tiny_model(directory: Path) -> Encoder:
+    let_waiting_threads_sleep()  # before torch is imported, as the sidecar does it
+    from sidecar.model.loading import load_encoder
+    from sidecar.model.tiny import make_tiny_model
+
     make_tiny_model(directory)
     return load_encoder(Settings(vision_model_id=f"local-dir:{directory}", require_cuda=False))
 

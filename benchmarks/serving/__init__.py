@@ -9,8 +9,9 @@ The choices behind the figures:
   beside it without a target: on two cores, Python's HTTP is the limit there.
 * Overload takes 2 views a micro-batch: ten times its capacity of 100 texts a second is 1000 arrivals a second, which
   still leaves the client's core idle enough to arrive on time.
-* The demo's model computes on the core that the server has, so its overload comes in requests of 16 texts: 4000 a
-  second with one text each would measure how fast Python refuses beside a model, not how the lanes behave.
+* The demo's model may have all cores, in the server as in bare calls, and shares them with HTTP and the client. Its
+  overload comes in requests of 16 texts: 4000 a second with one text each would measure how fast Python refuses beside
+  a model, not how the lanes behave.
 * "What the device itself gains" is measured by calling the encoder directly, with one text and with BATCH_MAX_VIEWS of
   them, between the rounds of the same run. Naive and sidecar take turns too, so that a busy moment of the machine hits
   both; a figure is the median of its rounds.

@@ -29,7 +29,7 @@ async def measure_serving(server: Server, scale: Scale) -> list[Figure]:
         figures += await _measure_all(bench, scale, BatchTimedEncoder(BATCH_MS), server)
         if scale.demo is not None:
             model = load_siglip(Settings(vision_model_id="demo", require_cuda=False))
-            figures += await _measure_all(Bench(Path(directory), None), scale.demo, model, server)
+            figures += await _measure_all(Bench(Path(directory), None, pinned=False), scale.demo, model, server)
     return figures
 
 
