@@ -24,6 +24,8 @@ from sidecar.http.texts import EmbeddableText, check_text
 
 _MAX_EXACT = 2**53  # a float beyond it may have been an integer of more digits
 _MAX_FILTER_VALUES = 1000
+_MAX_COLUMNS = 1600  # of a table in Postgres
+_MAX_DIMENSIONS = 16_000  # of a vector in pgvector
 _MAX_ROWS = limited(maximum="max_search_rows")
 
 Scalar: TypeAlias = StrictStr | StrictBool | StrictInt | StrictFloat
@@ -53,7 +55,10 @@ class SearchBody(BaseModel):
     text: EmbeddableText | None = Field(default=None, examples=["a red bicycle"])
     image: str | None = Field(default=None, description="The data URI of a picture, or an allowed URL.")
     vector: list[float] | None = Field(
-        default=None, fail_fast=True, description="As the embedding endpoints of this model gave it."
+        default=None,
+        fail_fast=True,
+        max_length=_MAX_DIMENSIONS,
+        description="As the embedding endpoints of this model gave it.",
     )
     k: Annotated[int, Field(ge=1)] = Field(
         default=10, description="How many rows, at most MAX_SEARCH_ROWS.", json_schema_extra=_MAX_ROWS
@@ -63,13 +68,23 @@ class SearchBody(BaseModel):
         description="Column to value; null is IS NULL, of a list one value fits. Key and exposed columns.",
         examples=[{"tenant": 7}],
     )
-    columns: list[str] | None = Field(default=None, description="Some of the exposed columns; left out, all of them.")
+    columns: list[str] | None = Field(
+        default=None,
+        fail_fast=True,
+        max_length=_MAX_COLUMNS,
+        description="Some of the exposed columns; left out, all of them.",
+    )
     rerank: RerankOptions | None = Field(default=None, description="Order the nearest rows by a cross-encoder.")
 
     @field_validator("filter", mode="before")
     @classmethod
     def _check_lists(cls, columns: object) -> object:
-        """Before each of very many values is looked at."""
+        """Before each of very many columns and values is looked at."""
+        if isinstance(columns, dict) and len(columns) > _MAX_COLUMNS:
+            context = {"count": len(columns), "allowed": _MAX_COLUMNS}
+            raise PydanticCustomError(
+                "too_many_values", "it has {count} columns; a table has at most {allowed}.", context
+            )
         for name, wanted in columns.items() if isinstance(columns, dict) else ():
             if isinstance(wanted, list) and len(wanted) > _MAX_FILTER_VALUES:
                 message = "{name} has {count} values; at most {allowed} go in a list."
