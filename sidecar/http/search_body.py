@@ -81,9 +81,9 @@ class SearchBody(BaseModel):
     def _check_lists(cls, columns: object) -> object:
         """Before each of very many columns and values is looked at."""
         if isinstance(columns, dict) and len(columns) > _MAX_COLUMNS:
-            context = {"count": len(columns), "allowed": _MAX_COLUMNS}
+            bounds = {"count": len(columns), "allowed": _MAX_COLUMNS}
             raise PydanticCustomError(
-                "too_many_values", "it has {count} columns; a table has at most {allowed}.", context
+                "too_many_values", "it has {count} columns; a table has at most {allowed}.", bounds
             )
         for name, wanted in columns.items() if isinstance(columns, dict) else ():
             if isinstance(wanted, list) and len(wanted) > _MAX_FILTER_VALUES:
