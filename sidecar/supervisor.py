@@ -83,6 +83,10 @@ async def in_daemon_thread(name: str, work: Callable[[], Result]) -> Result:
             outcome.set_result(work())
         except Exception as error:  # noqa: BLE001 - raised where it is awaited
             outcome.set_exception(error)
+        except BaseException as error:  # noqa: BLE001 - such as the panics of Rust's tokenizers; who waits must hear of it
+            panic = RuntimeError(f"{type(error).__name__}: {error}")
+            panic.__cause__ = error
+            outcome.set_exception(panic)
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return await asyncio.wrap_future(outcome)

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from sidecar.errors import InputError
 from sidecar.http.body import body_chunks, require_content_type
+from sidecar.http.json_bounds import check_marks, check_values
 from sidecar.http.service import RequestLimits
 from sidecar.http.validation_errors import explain
 
@@ -22,10 +23,12 @@ async def read_json(request: Request, model: type[Body], limits: RequestLimits) 
     """Raises InputError for a body that is too large, not JSON, or not what `model` describes."""
     require_content_type(request, "application/json", _EXAMPLE)
     body = b"".join([chunk async for chunk in body_chunks(request, limits.max_body_bytes)])
+    check_marks(body)
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InputError("invalid_json", f"The body is not JSON: {error}") from error
+    check_values(parsed, limits)
     try:
         return model.model_validate(parsed)
     except ValidationError as error:

@@ -28,6 +28,8 @@ _EXPECTED = {
 _NAMES: Mapping[object, str] = {str: "a string", int: "an integer", float: "a number", bool: "a boolean"}
 _PLURALS: Mapping[object, str] = {str: "strings", int: "integers", float: "numbers"}
 
+_MOST_FAULTS = 1000
+
 # Code and words, where a value has the right type; `{…}` is filled from pydantic's context.
 _BOUNDS = {
     "greater_than": ("out_of_range", "must be above {gt}, not {value}"),
@@ -47,9 +49,11 @@ _BOUNDS = {
 def explain(error: ValidationError, model: type[BaseModel], body: object) -> InputError:
     """The first thing that is wrong with `body`, which `model` did not accept.
 
-    Codes: `missing_field`, `unknown_field`, `wrong_type`, `wrong_value`, `out_of_range`, `too_short`, `too_long`, and
-    the types of the PydanticCustomErrors that a model raises itself.
+    Codes: `missing_field`, `unknown_field`, `wrong_type`, `wrong_value`, `out_of_range`, `too_short`, `too_long`,
+    `too_many_faults`, and the types of the PydanticCustomErrors that a model raises itself.
     """
+    if error.error_count() > _MOST_FAULTS:  # each costs 50 µs to be put in words
+        return InputError("too_many_faults", f"The body has {error.error_count():,} faults. Compare it with /docs.")
     details = error.errors(include_url=False)
     first, *others = [(_path(detail, body), detail) for detail in details]
     # A union reports what each of its members misses: those that came furthest into the value say most.
@@ -69,12 +73,17 @@ def _path(detail: ErrorDetails, body: object) -> tuple[str | int, ...]:
     value: Any = body
     step: Any
     for step in detail["loc"]:
-        if (isinstance(value, dict) and step in value) or (isinstance(value, list) and step in range(len(value))):
+        if (isinstance(value, dict) and step in value) or _is_index(step, value):
             value = value[step]
             path.append(step)
     if detail["type"] == "missing":
         path.append(detail["loc"][-1])
     return tuple(path)
+
+
+def _is_index(step: str | int, value: object) -> bool:
+    # Asked for a string, `step in range(…)` would look at every number of it.
+    return isinstance(value, list) and isinstance(step, int) and 0 <= step < len(value)
 
 
 def _name(path: Sequence[str | int]) -> str:

@@ -106,6 +106,14 @@ async def test_a_thread_answers_raises_and_does_not_keep_the_process() -> None:
         await in_daemon_thread("raising", lambda: 1 // 0)
 
 
+async def test_even_a_panic_in_a_thread_is_told_to_who_waits() -> None:
+    def panic() -> None:
+        raise SystemExit("as the panics of libraries in Rust do, it derives from BaseException only")
+
+    with pytest.raises(RuntimeError, match="SystemExit: as the panics"):
+        await asyncio.wait_for(in_daemon_thread("panicking", panic), 5)
+
+
 async def test_cancelled_it_does_not_wait_for_its_thread() -> None:
     began, may_end = threading.Event(), threading.Event()
 

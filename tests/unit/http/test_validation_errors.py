@@ -129,3 +129,12 @@ def test_a_list_is_looked_at_only_up_to_the_first_fault() -> None:
     with pytest.raises(ValidationError) as caught:
         TextsBody.model_validate({"texts": ["a", *[3] * 1000]})
     assert caught.value.error_count() == 1
+
+
+def test_very_many_faults_are_counted_not_told() -> None:
+    body: dict[str, list[object]] = {"pairs": [{}] * 20_000}
+    with pytest.raises(ValidationError) as caught:
+        Body.model_validate(body)
+    error = explain(caught.value, Body, body)
+    assert error.code == "too_many_faults"
+    assert "000 faults" in error.message

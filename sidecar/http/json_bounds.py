@@ -1,0 +1,35 @@
+"""How much a JSON body may hold, beyond its bytes.
+
+A body of 60 MB may be 20 million empty objects: gigabytes of memory, and a minute in which nothing else is answered.
+Pictures and texts are few values with many bytes, so both bounds are far from what an honest request holds.
+"""
+
+from __future__ import annotations
+
+from sidecar.errors import InputError
+from sidecar.http.service import RequestLimits
+
+# Parsing so many takes 0.1 s. In texts they are ordinary characters: 1 in 50 of prose is a comma.
+_MAX_MARKS = 1_000_000
+_MAX_VALUES = 20_000  # more than a vector has numbers: at most 16,000 in pgvector
+
+
+def check_marks(body: bytes) -> None:
+    """Before parsing. Raises InputError (`too_many_values`)."""
+    if len(body) > _MAX_MARKS and sum(body.count(mark) for mark in (b",", b"[", b"{")) > _MAX_MARKS:
+        raise InputError("too_many_values", f"The body has over {_MAX_MARKS:,} commas and brackets. Send less at once.")
+
+
+def check_values(parsed: object, limits: RequestLimits) -> None:
+    """Before validation, which makes an object and up to five complaints of each. Raises InputError."""
+    most = max(_MAX_VALUES, 4 * limits.max_batch_texts, 8 * limits.max_rerank_documents)
+    count = 0
+    containers: list[object] = [parsed]
+    while containers:
+        container = containers.pop()
+        if not isinstance(container, list | dict):
+            continue
+        count += len(container)
+        if count > most:
+            raise InputError("too_many_values", f"The body holds over {most:,} values. Send less at once.")
+        containers += container.values() if isinstance(container, dict) else container

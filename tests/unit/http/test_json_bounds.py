@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from sidecar.errors import InputError
+from sidecar.http.json_bounds import check_marks, check_values
+from sidecar.http.service import RequestLimits
+
+LIMITS = RequestLimits(
+    max_body_bytes=64 << 20,
+    max_uploads_bytes=512 << 20,
+    max_batch_texts=256,
+    max_text_chars=100_000,
+    max_image_bytes=32 << 20,
+    max_batch_images=32,
+    max_rerank_documents=1000,
+    max_search_rows=1000,
+    timeout_s=60.0,
+)
+
+
+@pytest.mark.parametrize("item", [b"[]", b"{}", b"0", b'""'])
+def test_a_million_values_are_refused_before_they_are_made(item: bytes) -> None:
+    check_marks(b"[" + b",".join([item] * 400_000) + b"]")
+    with pytest.raises(InputError) as caught:
+        check_marks(b"[" + b",".join([item] * 1_000_001) + b"]")
+    assert caught.value.code == "too_many_values"
+
+
+def test_the_longest_texts_pass_with_all_their_commas() -> None:
+    sentence = "A lighthouse, which stands on a cliff above the sea, guides the ships home at night. "
+    texts = [(sentence * 1200)[:100_000]] * 256
+    body = orjson.dumps({"texts": texts})
+    check_marks(body)
+    check_values(orjson.loads(body), LIMITS)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"documents": [{"text": "a"}] * 10_001},
+        {"filter": {str(number): 1 for number in range(20_001)}},
+        {"filter": {"a": [0] * 11_000, "b": [0] * 11_000}},
+        [[[0] * 20_001]],
+    ],
+)
+def test_more_values_than_anybody_needs_are_refused_before_validation(body: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        check_values(body, LIMITS)
+    assert caught.value.code == "too_many_values"
+
+
+def test_the_longest_vector_and_all_documents_pass() -> None:
+    check_values({"vector": [0.0] * 16_000}, LIMITS)
+    check_values({"documents": [{"text": "a", "title": "b"}] * 1000}, LIMITS)
+    check_values("a text alone", LIMITS)
