@@ -53,7 +53,7 @@ def make_http_application(service: Service, lifespan: Lifespan[Starlette]) -> St
             Middleware(SecurityHeaders),
             *cors_middleware(service.cors_origins),
             Middleware(UnreadBody, max_bytes=2 * service.limits.max_body_bytes),
-            Middleware(UnexpectedErrors),
+            Middleware(UnexpectedErrors, check_ready=service.check_ready),
             Middleware(Uploads, limits=service.limits, telemetry=service.telemetry),
         ],
         exception_handlers=dict(EXCEPTION_HANDLERS),

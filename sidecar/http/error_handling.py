@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -57,10 +58,14 @@ EXCEPTION_HANDLERS: Mapping[Any, ExceptionHandler] = {
 
 
 class UnexpectedErrors:
-    """What nobody caught is logged with its traceback, and answered with a 500 that has the request's id."""
+    """What nobody caught is logged with its traceback, and answered with a 500 that has the request's id.
 
-    def __init__(self, app: ASGIApp) -> None:
+    A request that the end of the process cuts off is answered with 503.
+    """
+
+    def __init__(self, app: ASGIApp, check_ready: Callable[[], None]) -> None:
         self._app = app
+        self._check_ready = check_ready
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -75,6 +80,11 @@ class UnexpectedErrors:
 
         try:
             await self._app(scope, receive, watched_send)
+        except asyncio.CancelledError:
+            reason = self._why_not_ready()
+            if started or reason is None:
+                raise
+            await respond_to(reason)(scope, receive, send)
         except Exception:
             request_id = current_request_id.get()
             logger.exception("Request %s failed: %s %s", request_id, scope["method"], loggable_path(scope))
@@ -82,3 +92,10 @@ class UnexpectedErrors:
                 raise
             message = f"Something went wrong here. The log has more under request {request_id}."
             await error_response(500, "internal_error", message)(scope, receive, send)
+
+    def _why_not_ready(self) -> NotReady | None:
+        try:
+            self._check_ready()
+        except NotReady as error:
+            return error
+        return None

@@ -26,6 +26,8 @@ from sidecar.postgres.similarity import SearchDenied
 from sidecar.redaction import redact
 
 _RETRY_S = 1.0
+_MAX_MESSAGE_CHARS = 2000
+_MAX_PARAM_CHARS = 200
 
 # The caller's errors, by code; 422 where nothing else is said.
 _STATUS_OF_INPUT_ERROR = {
@@ -65,7 +67,9 @@ def error_response(
     headers = {}
     if retry_after_s is not None:
         headers["Retry-After"] = str(max(math.ceil(retry_after_s), 1))
-    error = ErrorDetail(code=code, message=redact(message), type=_type_of(status), param=param)
+    # What the caller sent, a path or the name of a field, may be of any length.
+    message, param = redact(_shorten(message, _MAX_MESSAGE_CHARS)), param and _shorten(param, _MAX_PARAM_CHARS)
+    error = ErrorDetail(code=code, message=message, type=_type_of(status), param=param)
     return JsonResponse(ErrorAnswer(error=error), status, headers)
 
 
@@ -86,6 +90,10 @@ def respond_to(error: SidecarError) -> JsonResponse:
     if isinstance(error, DeviceError | DecoderUnavailable | DatabaseUnavailable | Contention):
         retry_after_s = _RETRY_S
     return error_response(status, code, str(error), retry_after_s=retry_after_s)
+
+
+def _shorten(text: str, chars: int) -> str:
+    return text if len(text) <= chars else f"{text[:chars]}…"
 
 
 def _type_of(status: int) -> ErrorType:

@@ -64,8 +64,7 @@ class LineFormatter(logging.Formatter):
         return f"{line} [{' '.join(ids)}]" if ids and self._appends_ids else line
 
     def without_secrets(self, text: str) -> str:
-        text = redact(text)
-        return self._any_secret.sub("***", text) if self._any_secret else text
+        return redact(self._any_secret.sub("***", text) if self._any_secret else text)
 
 
 class JsonFormatter(LineFormatter):
