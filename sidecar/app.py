@@ -158,6 +158,7 @@ class Sidecar:
                 decoders,
                 ingest_decodes=self._settings.decode_processes,
                 query_cache_bytes=self._settings.query_cache_bytes,
+                max_picture_views=self._settings.max_picture_views,
             )
             async with (
                 self.supervisor.running("batcher", batcher.run()),

@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from sidecar.batching.device_thread import DeviceThread, Done
 from sidecar.batching.drain_rate import LaneRates
 from sidecar.batching.job import Job
 from sidecar.batching.lane import Lane
 from sidecar.batching.lane_queues import LaneQueues
+from sidecar.batching.place import Place
 from sidecar.errors import DeviceError, Overloaded
 from sidecar.telemetry.telemetry import Telemetry
 
@@ -46,7 +48,7 @@ class Admission:
 
         Cheap, for it is asked most when there is least time.
         """
-        self._refuse_if_missing(lane, units, self._queues[lane].at_door)
+        self._refuse_if_missing(lane, units, self._queues[lane].before_new)
 
     @contextmanager
     def reserved(self, lane: Lane, units: int) -> Iterator[None]:
@@ -62,6 +64,16 @@ class Admission:
         finally:
             self._queues[lane].reserved -= kept
             self._room_freed.set()
+
+    @contextmanager
+    def admitted(self, lane: Lane, units: int) -> Iterator[Place]:
+        """A place for a request that comes part by part, for the length of the block. Raises Overloaded."""
+        self.refuse_if_full(lane, units)
+        place = Place(self._queues[lane], units, on_dropped=partial(self._telemetry.job_dropped, lane.value))
+        try:
+            yield place
+        finally:
+            place.give_up()
 
     async def enter(self, job: Job, *, admitted: bool) -> None:
         """Put a job into its lane: at once, or once there is room for one of ingest or of an admitted request.
@@ -108,7 +120,7 @@ class Admission:
             return
         self._refuse_if_closed()
         queue = self._queues[lane]
-        if not (missing := queue.missing_room(before + units)):
+        if not (missing := queue.missing_room(units, before)):
             return
         self._telemetry.request_refused(lane.value)
         used, noun = queue.waiting + queue.reserved + before, "pairs" if lane is Lane.RERANK else "views"
@@ -116,9 +128,9 @@ class Admission:
         raise Overloaded(message, self._rates.pause_s(lane, queue.kinds(), missing))
 
     def _push(self, job: Job) -> None:
-        job.entered_s = time.monotonic()
         with self._changed:
             self._refuse_if_closed()
+            job.entered_s = time.monotonic()
             self._queues.push(job)
             self._changed.notify()
 

@@ -6,25 +6,24 @@ is in the next. Decoding and tokenising are done before a job enters, in other p
 
 A job:
 
-    PREPARING   being decoded or tokenised; its place is reserved (`reserved`). A full lane refuses it here, or even
-                before its body is read (`refuse_if_full`), with Overloaded: no work was spent on it.
-    AT THE DOOR the lane is full, but it is ingest, or of a request that was let in with less: a later picture, or one
-                with more views than were reserved. Jobs enter in order as views leave, before any new request.
+    PREPARING   being decoded or tokenised; its place is `reserved`, or that of its whole request (`admitted`). A full
+                lane refuses it here, or before its body is read (`refuse_if_full`): no work was spent on it.
+    AT THE DOOR the lane is full, but it is ingest, or of a request that was let in, with less or with a promise. Jobs
+                enter in order as views leave, before any new request.
     WAITING     in its lane.
     RUNNING     some or all of its units are with the device, the rest still wait.
     DONE        answered, or failed: with DeviceOutOfMemory if a single unit of it did not fit; with DeviceError if the
                 device failed in its micro-batch, or the batcher ended.
-    DROPPED     its caller was cancelled, by a deadline or because the client has gone. From PREPARING, AT THE DOOR and
-                WAITING its room is free at once; of a RUNNING job the device gets no more. Nobody hears of it.
+    DROPPED     its caller was cancelled, by a deadline or because the client has gone. Its room is free at once; of a
+                RUNNING job the device gets no more. Nobody hears of it.
 
 The device thread (device_thread.py):
 
     IDLE        nothing waits. The first job to arrive is dispatched at once.
     GATHERING   the device came free less than `window_s` ago from a micro-batch that answered more queries than wait
-                now, and nothing else has anything to do. These callers are about to come back: without this, 32
-                clients that each wait for their answer fall into step as batches of 1, 31, 1, 31 … (measured over HTTP,
-                20 ms a micro-batch: 725 answers/s without, 930 with).
-                Left when as many wait as before, when `window_s` is over, or when other work arrives.
+                now, and nothing else has anything to do. These callers are about to come back: without this, 32 that
+                each wait for their answer fall into step as batches of 1, 31, 1, 31 … Left when as many wait as
+                before, when `window_s` is over, or when other work arrives.
     RUNNING     a micro-batch is on the device; what arrives meanwhile gathers, and up to `max_views` of it go next.
     HALVING     … it did not fit into the device's memory: its halves are tried, down to single units. What did fit is
                 the limit of that kind from now on; twice as much is tried again later (size_limits.py).
@@ -34,9 +33,8 @@ Which micro-batch is next:
 
     The lane    queries before pairs before ingest. But RERANK and INGEST are each guaranteed a share of the device's
                 time while others wait too, and lead when they are due (device_shares.py). While queries wait, one
-                micro-batch of the others lies between two that queries lead: what goes into the next one of queries
-                has waited for one of the others in all, the one that ran when it came or one that was due after it.
-                Several, only if together they are shorter than all shares are worth against the last one of queries.
+                micro-batch of the others lies between two that queries lead, the one that ran when a query came or one
+                that was due after it; or several, all but the last shorter than what all shares are worth.
     The kind    texts, pictures or pairs of one model, never mixed. In QUERY and RERANK kinds take turns: a text waits
                 for one micro-batch of pictures, however many there are. INGEST keeps to its oldest job.
     The units   QUERY and RERANK: half of the room by age, the rest to the jobs that need least. A text does not wait
@@ -55,7 +53,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sidecar.batching.admission import Admission
 from sidecar.batching.device_thread import DeviceThread, Done
@@ -65,7 +62,10 @@ from sidecar.batching.job import Job, Kind
 from sidecar.batching.lane import Lane
 from sidecar.batching.lane_depth import LaneDepth
 from sidecar.batching.lane_queues import BatchSettings, LaneQueues
+from sidecar.batching.micro_batch import Rows
 from sidecar.batching.pair_scorer import PairScorer, PreparedPair
+from sidecar.batching.place import Place
+from sidecar.batching.preparation_threads import PreparationThreads
 from sidecar.batching.work import PairWork, TextWork, ViewWork, Work
 from sidecar.errors import DeviceError
 from sidecar.pictures.picture import DecodedPicture
@@ -80,6 +80,7 @@ class Batcher:
 
     def __init__(self, encoder: Encoder, settings: BatchSettings, telemetry: Telemetry | None = None) -> None:
         self.telemetry = telemetry or Telemetry()
+        self.preparation = PreparationThreads()
         self._encoder = encoder
         self._queues = LaneQueues(settings)
         self._changed = threading.Condition()  # guards the queues, which the device thread takes from
@@ -103,7 +104,7 @@ class Batcher:
         with self._changed:
             queue, batch = self._queues[lane], self._device.running
             running = 0 if batch is None else batch.units_of(lane)
-            return LaneDepth(queue.waiting, queue.reserved, running, queue.capacity)
+            return LaneDepth(queue.waiting, queue.reserved + queue.promised, running, queue.capacity)
 
     def refuse_if_full(self, lane: Lane, units: int = 1) -> None:
         """Raises Overloaded if so many units do not fit into the lane now. Ingest waits instead."""
@@ -113,20 +114,23 @@ class Batcher:
         """Keep room for about `units` while they are being prepared. Raises Overloaded; ingest keeps none and waits."""
         return self._admission.reserved(lane, units)
 
-    async def encode_texts(self, texts: Sequence[PreparedText], lane: Lane) -> NDArray[np.float32]:
-        """(n, dimensions) float32, unit length. Raises Overloaded, DeviceError, DeviceOutOfMemory."""
+    def admitted(self, lane: Lane, units: int) -> AbstractContextManager[Place]:
+        """Let in a request of about `units` as a whole, whose parts come one after another. Raises Overloaded."""
+        return self._admission.admitted(lane, units)
+
+    async def encode_texts(self, texts: Sequence[PreparedText], lane: Lane, *, admitted: bool = False) -> Rows:
+        """(n, dimensions) float32, unit length. Arguments and errors as of `encode_picture`."""
         if not texts:
             return np.empty((0, self._encoder.dimensions), np.float32)
-        return await self._encode(TextWork(texts), lane)
+        return await self._encode(TextWork(texts), lane, admitted=admitted)
 
     async def encode_picture(
         self, picture: DecodedPicture, lane: Lane, digest: bytes | None = None, *, admitted: bool = False
-    ) -> NDArray[np.float32]:
+    ) -> Rows:
         """The weighted mean of the views' vectors: (dimensions,) float32, unit length.
 
-        Summed in the order of the views and normalised in float32, however they were split over micro-batches. Views
-        of pictures with the same `digest`, that of their bytes, are encoded once. `admitted`: it belongs to a request
-        that was let in, so it waits where the lane is full.
+        Summed in the order of the views in float32, however they were split over micro-batches. Views of pictures with
+        the same `digest` of their bytes are encoded once. `admitted`: its request was let in; it waits for room.
         Raises Overloaded, DeviceError, DeviceOutOfMemory; ValueError for views of a size the model does not read.
         """
         size = self._encoder.view_size
@@ -136,11 +140,8 @@ class Batcher:
         mean = (vectors * picture.weights[:, None]).sum(axis=0, dtype=np.float32)
         return np.asarray(mean / np.linalg.norm(mean), np.float32)
 
-    async def score_pairs(self, scorer: PairScorer, pairs: Sequence[PreparedPair]) -> NDArray[np.float32]:
-        """(n,) float32 in the order of the pairs, as the scorer gives them; by the lane RERANK.
-
-        Raises Overloaded, DeviceError, DeviceOutOfMemory.
-        """
+    async def score_pairs(self, scorer: PairScorer, pairs: Sequence[PreparedPair]) -> Rows:
+        """(n,) float32 in the order of the pairs, as the scorer gives them. Errors as above; the lane is RERANK."""
         if not pairs:
             return np.empty(0, np.float32)
         return await self._encode(PairWork(pairs, scorer), Lane.RERANK)
@@ -160,6 +161,7 @@ class Batcher:
         try:
             await asyncio.shield(ended)
         finally:
+            self.preparation.close()
             self._device.close()
             self._admission.room_freed()
             try:
@@ -168,7 +170,7 @@ class Batcher:
                 for job in self._jobs:
                     job.fail(DeviceError("The batcher ended before the device answered."))
 
-    async def _encode(self, work: Work, lane: Lane, *, admitted: bool = False) -> NDArray[np.float32]:
+    async def _encode(self, work: Work, lane: Lane, *, admitted: bool = False) -> Rows:
         job = Job(lane, work, asyncio.get_running_loop().create_future(), self.telemetry.traces.current())
         self._jobs.add(job)
         try:
@@ -180,6 +182,7 @@ class Batcher:
             raise
         finally:
             self._jobs.remove(job)
+            job.forget()
 
     def _deliver(self, done: Done) -> None:
         batch = done.batch

@@ -106,6 +106,10 @@ class DeviceThread:
                 on_done(done)
         except Exception as error:  # noqa: BLE001 - whoever waits for the end gets it
             end.set_exception(error)
+        except BaseException as error:  # noqa: BLE001 - a panic of a library in Rust, or SystemExit: not the loop's
+            broken = RuntimeError(f"The device thread was ended by {error!r}.")
+            broken.__cause__ = error
+            end.set_exception(broken)
         else:
             end.set_result(None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from sidecar.batching.batcher import Batcher
 from sidecar.batching.encoder import Encoder
 from sidecar.batching.job import Kind
 from sidecar.batching.lane import Lane
+from sidecar.batching.place import Place
 from sidecar.batching.query_cache import QueryCache
 from sidecar.batching.text_preparation import TextPreparation
 from sidecar.errors import TextRejected
@@ -55,13 +56,15 @@ class Embedder:
         *,
         ingest_decodes: int = 8,
         query_cache_bytes: int = 0,
+        max_picture_views: int = _USUAL_VIEWS,
     ) -> None:
         self._batcher = batcher
         self._decoders = decoders
         self._telemetry = batcher.telemetry
-        self._preparation = TextPreparation(encoder)
+        self._preparation = TextPreparation(encoder, batcher.preparation)
         self._cache: QueryCache[Embedded] = QueryCache(query_cache_bytes)
         self._caches = query_cache_bytes > 0
+        self._usual_views = min(_USUAL_VIEWS, max_picture_views)
         self._ingest_decodes = asyncio.Semaphore(ingest_decodes)
 
     @property
@@ -77,38 +80,50 @@ class Embedder:
         """Raises Overloaded if so many views do not fit into the lane now: to be asked before a body is read."""
         self._batcher.refuse_if_full(lane, units)
 
-    async def embed_texts(self, texts: Sequence[str], lane: Lane) -> list[Embedded | TextRejected]:
+    def admitted(self, texts: int, pictures: int) -> AbstractContextManager[Place]:
+        """Let in a request of so many, as a whole or not at all: its place for the block. Raises Overloaded."""
+        return self._batcher.admitted(Lane.QUERY, texts + pictures * self._usual_views)
+
+    async def embed_texts(
+        self, texts: Sequence[str], lane: Lane, place: Place | None = None
+    ) -> list[Embedded | TextRejected]:
         """One answer for each text, in order: its vector, or TextRejected (`empty_text`) where nothing is left of it.
 
         The error is returned, not raised: one blank row must not fail the others. Vectors of queries may be kept and
-        handed out again, so they are read-only. Raises Overloaded, DeviceError.
+        handed out again, so they are read-only. `place` is that of their request, if it was let in.
+        Raises Overloaded, DeviceError.
         """
         if lane is not Lane.QUERY or not self._caches:
-            return await self._encode_texts(texts, lane)
+            return await self._encode_texts(texts, lane, place)
         answers: list[Embedded | TextRejected | None] = [self._cache.get(text) for text in texts]
         unknown = [text for text, answer in zip(texts, answers, strict=True) if answer is None]
         self._telemetry.query_cache_looked_up(len(texts) - len(unknown), len(unknown))
-        encoded = iter(await self._encode_texts(unknown, lane) if unknown else [])
+        encoded = iter(await self._encode_texts(unknown, lane, place) if unknown else [])
         return [answer or self._keep(text, next(encoded)) for text, answer in zip(texts, answers, strict=True)]
 
-    async def embed_picture(self, image: bytes, lane: Lane, *, admitted: bool = False) -> Embedded:
+    async def embed_picture(self, image: bytes, lane: Lane, place: Place | None = None) -> Embedded:
         """Decode and encode the bytes of one picture. Raises PictureRejected, Overloaded, DeviceError.
 
-        `admitted`: it is not the first of its request, so it waits where a new request would be refused.
+        With the `place` of a request that was let in it waits where a new request would be refused.
         """
-        room = nullcontext() if admitted else self._batcher.reserved(lane, _USUAL_VIEWS)
-        with room:
+        with self._room(lane, self._usual_views, place):
             digest = await _digest(image)
             picture = await self._decode(image, lane)
         vector = await self._batcher.encode_picture(picture, lane, digest, admitted=True)
         return Embedded(vector, truncated=False, tokens=len(picture.views))
 
-    async def _encode_texts(self, texts: Sequence[str], lane: Lane) -> list[Embedded | TextRejected]:
-        with self._batcher.reserved(lane, len(texts)), self._telemetry.stage(Stage.PREPARE, lane.value, "prepare"):
-            prepared = await self._preparation.prepare(texts)
+    async def _encode_texts(
+        self, texts: Sequence[str], lane: Lane, place: Place | None
+    ) -> list[Embedded | TextRejected]:
+        room = self._room(lane, len(texts), place)
+        with room, self._telemetry.stage(Stage.PREPARE, lane.value, "prepare"):
+            prepared = await self._preparation.prepare(texts, lane)
         meaningful = [text for text in prepared if not text.blank]
-        vectors = iter(await self._batcher.encode_texts(meaningful, lane))
+        vectors = iter(await self._batcher.encode_texts(meaningful, lane, admitted=place is not None))
         return [_blank() if text.blank else Embedded(next(vectors), text.truncated, text.tokens) for text in prepared]
+
+    def _room(self, lane: Lane, units: int, place: Place | None) -> AbstractContextManager[None]:
+        return self._batcher.reserved(lane, units) if place is None else place.part(units)
 
     async def _decode(self, image: bytes, lane: Lane) -> DecodedPicture:
         places: AbstractAsyncContextManager[None] = self._ingest_decodes if lane is Lane.INGEST else nullcontext()

@@ -19,6 +19,7 @@ class LaneQueue:
     def __init__(self, capacity: int, *, in_order: bool) -> None:
         self.capacity = capacity
         self.reserved = 0
+        self.promised = 0
         self.at_door = 0
         self.waiting = 0
         self._in_order = in_order
@@ -26,9 +27,14 @@ class LaneQueue:
         self._units_of = dict.fromkeys(Kind, 0)
         self._had_turn: list[Kind] = []  # the latest last
 
-    def missing_room(self, units: int) -> int:
-        """How many units must leave before `units` more fit; 0: they fit now."""
-        used = self.waiting + self.reserved
+    @property
+    def before_new(self) -> int:
+        """Units of requests that were let in and go before any new one: promised room, and what is at the door."""
+        return self.promised + self.at_door
+
+    def missing_room(self, units: int, before: int = 0) -> int:
+        """How many units must leave before `units` more fit behind `before`; 0: they fit now."""
+        used = self.waiting + self.reserved + before
         return min(max(used + units - self.capacity, 0), used)
 
     def push(self, job: Job) -> None:

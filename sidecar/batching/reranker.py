@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,8 @@ class Reranker:
         with self._batcher.reserved(Lane.RERANK, len(unique)):
             scorer = await self._loading.scorer()
             with self._batcher.telemetry.stage(Stage.PREPARE, Lane.RERANK.value, "prepare"):
-                pairs = await asyncio.to_thread(scorer.prepare_pairs, query, unique, max_document_tokens)
+                prepare = partial(scorer.prepare_pairs, query, unique, max_document_tokens)
+                pairs = await self._batcher.preparation.run(Lane.RERANK, prepare)
         # Pairs of about the same length stand together, so that little is padded.
         order = sorted(range(len(pairs)), key=lambda index: len(pairs[index].token_ids))
         sorted_raw = await self._batcher.score_pairs(scorer, [pairs[index] for index in order])

@@ -95,7 +95,9 @@ class ScorerLoading:
             self._scorer = await self._load()
         except SidecarError as error:
             self._fail(str(error))
-        except Exception:
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            raise
+        except BaseException:  # a panic of a library in Rust is no Exception
             logger.exception("Loading the reranking model failed.")
             self._fail("something went wrong here; the log has more")
         finally:

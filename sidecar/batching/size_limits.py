@@ -21,7 +21,8 @@ class Tries:
 class SizeLimits:
     """By kind, as weight. Times are those of time.monotonic(). Not thread-safe; the device thread's.
 
-    The largest part of a micro-batch that did fit, when the whole did not, is the limit. After a pause twice as much is
+    The largest part of a micro-batch that did fit, when the whole did not, is the limit; if none did, whatever is less
+    than the least of them. After a pause twice as much is
     tried, since the memory may have been somebody else's for a while; each such try that fails doubles the pause, one
     that fits makes it short again.
     """
@@ -39,14 +40,15 @@ class SizeLimits:
 
     def learn(self, kind: Kind, tries: Tries, now: float) -> None:
         """From a micro-batch and the parts that it was tried in."""
-        limit, largest = self._limits[kind], max(tries.fitted, default=1)
+        limit = self._limits[kind]
         if tries.failed:
+            largest = max(tries.fitted, default=max(min(tries.failed) - 1, 1))
             if min(tries.failed) <= limit:
                 self._limits[kind] = min(largest, limit)
             else:
                 self._pause_s[kind] = min(self._pause_s[kind] * 2, LONGEST_PAUSE_S)
             self._try_larger_at[kind] = now + self._pause_s[kind]
-        elif largest > limit:
+        elif (largest := max(tries.fitted, default=0)) > limit:
             self._limits[kind] = largest
             self._pause_s[kind] = FIRST_PAUSE_S
             self._try_larger_at[kind] = now + FIRST_PAUSE_S

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from sidecar.batching.encoder import Encoder, PreparedText
+from sidecar.batching.lane import Lane
+from sidecar.batching.preparation_threads import PreparationThreads
 
 # About 2 µs a character. A thread takes 50 µs to reach, and more than a millisecond while another one computes.
 _AT_ONCE_CHARS = 200
@@ -19,27 +21,18 @@ class TextPreparation:
     tokenised behind a whole batch of documents.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, threads: PreparationThreads) -> None:
         self._encoder = encoder
-        self._in_threads = 0
+        self._threads = threads
 
-    async def prepare(self, texts: Sequence[str]) -> list[PreparedText]:
-        """One per text, in order."""
-        if not self._in_threads and sum(map(len, texts)) <= _AT_ONCE_CHARS:
+    async def prepare(self, texts: Sequence[str], lane: Lane) -> list[PreparedText]:
+        """One per text, in order. Raises DeviceError once the threads are closed."""
+        if not self._threads.busy(Lane.QUERY, Lane.INGEST) and sum(map(len, texts)) <= _AT_ONCE_CHARS:
             return self._encoder.prepare_texts(texts)
         prepared: list[PreparedText] = []
         for some in _split(texts):
-            prepared += await self._prepare_in_thread(some)
+            prepared += await self._threads.run(lane, partial(self._encoder.prepare_texts, some))
         return prepared
-
-    async def _prepare_in_thread(self, texts: Sequence[str]) -> list[PreparedText]:
-        self._in_threads += 1
-        working = asyncio.get_running_loop().run_in_executor(None, self._encoder.prepare_texts, texts)
-        working.add_done_callback(self._thread_is_done)  # also when the caller has gone meanwhile
-        return await asyncio.shield(working)
-
-    def _thread_is_done(self, _working: object) -> None:
-        self._in_threads -= 1
 
 
 def _split(texts: Sequence[str]) -> Iterator[Sequence[str]]:

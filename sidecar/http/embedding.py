@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from sidecar.batching.embedder import Embedded, Embedder
 from sidecar.batching.lane import Lane
+from sidecar.batching.place import Place
 from sidecar.errors import PictureRejected, TextRejected
 
 # Pictures of one request that are worked on at once: enough to decode one while another is encoded.
@@ -16,38 +17,37 @@ _PICTURES_AT_ONCE = 4
 ReadPicture: TypeAlias = Callable[[], Awaitable[bytes]]
 
 
-async def embed_texts(embedder: Embedder, texts: Sequence[str], params: Sequence[str]) -> list[Embedded]:
-    """In order. Raises TextRejected for the first text that nothing is left of, with its name of `params`."""
-    answers = await embedder.embed_texts(texts, Lane.QUERY)
+async def embed_texts(
+    embedder: Embedder, texts: Sequence[str], params: Sequence[str], place: Place | None = None
+) -> list[Embedded]:
+    """In order. Raises TextRejected for the first text that nothing is left of, with its name of `params`.
+
+    Raises Overloaded, but not with the `place` of a request that was let in.
+    """
+    answers = await embedder.embed_texts(texts, Lane.QUERY, place)
     return [_accepted(answer, param) for answer, param in zip(answers, params, strict=True)]
 
 
-async def embed_picture(embedder: Embedder, image: bytes, param: str, *, admitted: bool = False) -> Embedded:
-    """Raises PictureRejected that names it as `param`, and Overloaded unless its request is `admitted` already."""
+async def embed_picture(embedder: Embedder, image: bytes, param: str, place: Place | None = None) -> Embedded:
+    """Raises PictureRejected that names it as `param`, and Overloaded unless it has the `place` of its request."""
     try:
-        return await embedder.embed_picture(image, Lane.QUERY, admitted=admitted)
+        return await embedder.embed_picture(image, Lane.QUERY, place)
     except PictureRejected as error:
         raise PictureRejected(error.code, f"`{param}`: {error.message}", param) from error
 
 
-async def embed_pictures(
-    embedder: Embedder, pictures: Mapping[str, ReadPicture], *, admitted: bool = False
-) -> list[Embedded]:
+async def embed_pictures(embedder: Embedder, pictures: Mapping[str, ReadPicture], place: Place) -> list[Embedded]:
     """In order of `pictures`, which are named by their keys and read when their turn comes.
 
-    The first failure cancels the others and is raised. Only the first picture is refused where the lane is full: no
-    request is given up halfway.
+    The first failure cancels the others and is raised. They have their request's `place`: none is refused halfway.
     """
-    places = asyncio.Semaphore(_PICTURES_AT_ONCE)
+    turns = asyncio.Semaphore(_PICTURES_AT_ONCE)
 
-    async def embed(index: int, param: str, read: ReadPicture) -> Embedded:
-        async with places:
-            return await embed_picture(embedder, await read(), param, admitted=admitted or index > 0)
+    async def embed(param: str, read: ReadPicture) -> Embedded:
+        async with turns:
+            return await embed_picture(embedder, await read(), param, place)
 
-    tasks = [
-        asyncio.create_task(embed(index, param, read), name=param)
-        for index, (param, read) in enumerate(pictures.items())
-    ]
+    tasks = [asyncio.create_task(embed(param, read), name=param) for param, read in pictures.items()]
     try:
         return await asyncio.gather(*tasks)
     finally:

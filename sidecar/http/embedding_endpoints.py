@@ -57,7 +57,8 @@ class EmbeddingEndpoints:
         serving = self._open()
         images = await read_files(request, self._service.limits)
         pictures = {f"file[{index}]": partial(_in_hand, image) for index, image in enumerate(images)}
-        embedded = await work_while_connected(request, embed_pictures(serving.embedder, pictures))
+        with serving.embedder.admitted(texts=0, pictures=len(pictures)) as place:
+            embedded = await work_while_connected(request, embed_pictures(serving.embedder, pictures, place))
         return answer_many(embedded, serving.model)
 
     def _open(self) -> Serving:

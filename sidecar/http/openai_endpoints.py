@@ -82,15 +82,17 @@ class OpenaiEndpoints:
 
     async def _embed(self, embedder: Embedder, contents: Sequence[Content]) -> list[Embedded]:
         texts = [content for content in contents if not content.is_picture]
-        of_texts = iter(
-            await embed_texts(embedder, [text.value for text in texts], [text.param for text in texts]) if texts else ()
-        )
+        values, params = [text.value for text in texts], [text.param for text in texts]
         pictures = {
             content.param: partial(self._service.images.read, content.value, content.param)
             for content in contents
             if content.is_picture
         }
-        of_pictures = iter(await embed_pictures(embedder, pictures, admitted=bool(texts)))
+        if not pictures:
+            return await embed_texts(embedder, values, params)
+        with embedder.admitted(len(texts), len(pictures)) as place:
+            of_texts = iter(await embed_texts(embedder, values, params, place) if texts else ())
+            of_pictures = iter(await embed_pictures(embedder, pictures, place))
         return [next(of_pictures if content.is_picture else of_texts) for content in contents]
 
     def _check_contents(self, contents: Sequence[Content], *, one: bool) -> None:

@@ -92,9 +92,10 @@ async def score_pictures(
     if scale is None:
         message = f"{serving.model.id} gives a text and a picture no score of their own; only texts are ranked here."
         raise InputError("unsupported_documents", message, documents[0].param)
-    (words,) = await embed_texts(serving.embedder, [query], ["query"])
     sources = {document.param: partial(images.read, document.value, document.param) for document in documents}
-    pictures = await embed_pictures(serving.embedder, sources)
+    with serving.embedder.admitted(texts=1, pictures=len(sources)) as place:
+        (words,) = await embed_texts(serving.embedder, [query], ["query"], place)
+        pictures = await embed_pictures(serving.embedder, sources, place)
     cosines = np.stack([picture.vector for picture in pictures]) @ words.vector
     cut = ["query"] if words.truncated else []
     raw = pair_logits(scale, cosines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import re
 
@@ -36,6 +37,31 @@ async def test_a_full_queue_is_429_with_the_time_to_come_back(serving: Serving) 
             assert int(response.headers["retry-after"]) >= 1
         encoder.release()
         assert {(await first).status_code, (await waiting).status_code} == {200}
+
+
+async def test_a_batch_of_pictures_is_refused_as_a_whole_before_any_is_decoded(serving: Serving) -> None:
+    encoder = BlockingEncoder()
+    uri = f"data:image/png;base64,{base64.b64encode(picture()).decode()}"
+    async with serving(lambda _settings: encoder, enable_tta=False, query_queue_views=10) as client:
+        encoder.hold()
+        files = [("file", (f"{number}.png", picture(size=(30, 20 + number)))) for number in range(8)]
+        first = asyncio.create_task(client.post("/embed/image/batch", files=files), name="first")
+        await asyncio.to_thread(encoder.entered.wait, 10)
+        for response in (
+            await client.post("/embed/image/batch", files=files),
+            await client.post("/v1/embeddings", json={"model": "hash", "input": [uri] * 7 + ["and a text"]}),
+            await client.post("/v2/rerank", json={"query": "a text", "documents": [{"image": uri}] * 7}),
+        ):
+            assert_error(response, 429, "overloaded", "The query queue is full: ")
+            assert " and 8 more do not fit." in response.text
+        encoder.release()
+        assert (await first).status_code == 200
+        for response in (
+            await client.post("/embed/image/batch", files=files),
+            await client.post("/v1/embeddings", json={"model": "hash", "input": [uri] * 20 + ["larger than the lane"]}),
+            await client.post("/v2/rerank", json={"query": "a text", "documents": [{"image": uri}] * 20}),
+        ):
+            assert response.status_code == 200, response.text
 
 
 async def test_a_request_that_takes_too_long_is_504_and_its_work_is_dropped(serving: Serving) -> None:

@@ -49,7 +49,7 @@ class GatedEncoder:
     view_size = 2
     pair_scale: PairScale | None = None
 
-    def __init__(self, fault: Callable[[list[int]], Exception | None] = lambda _labels: None) -> None:
+    def __init__(self, fault: Callable[[list[int]], BaseException | None] = lambda _labels: None) -> None:
         self.seen: list[MicroBatchShown] = []
         self._fault = fault
         self._calls: queue.Queue[MicroBatchShown] = queue.Queue()

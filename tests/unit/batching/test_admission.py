@@ -218,3 +218,66 @@ async def test_a_place_that_is_given_back_is_taken_by_who_stands_at_the_door(run
             await let_callers_enter()
             assert not encoder.seen
         await asyncio.wait_for(picture, 5)
+
+
+async def test_a_request_in_parts_is_let_in_or_refused_as_a_whole(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    encoder.open()
+    async with running_batcher(encoder, query_queue_views=10) as batcher:
+        with batcher.admitted(QUERY, 6):
+            assert batcher.depth(QUERY).reserved == 6
+            for units in (5, 100):
+                with pytest.raises(Overloaded, match=f"6 views wait and {units} more do not fit"):
+                    batcher.refuse_if_full(QUERY, units)
+                with pytest.raises(Overloaded), batcher.admitted(QUERY, units):
+                    pass
+            await ask_texts(batcher, [1, 2, 3, 4])
+        assert batcher.depth(QUERY).reserved == 0
+        with batcher.admitted(QUERY, 100):  # larger than the lane, which is empty
+            pass
+
+
+async def test_the_place_of_a_request_is_given_back_part_by_part(running_batcher: RunningBatcher) -> None:
+    async with running_batcher(GatedEncoder(), query_queue_views=10) as batcher:
+        with batcher.admitted(QUERY, 10) as place:
+            with place.part(6):
+                assert batcher.depth(QUERY).reserved == 10
+            assert batcher.depth(QUERY).reserved == 4
+            with pytest.raises(ZeroDivisionError), place.part(6):
+                raise ZeroDivisionError
+            assert batcher.depth(QUERY).reserved == 0
+
+
+async def test_a_promised_place_holds_up_nobody_who_was_let_in(running_batcher: RunningBatcher) -> None:
+    async def prepare_and_ask() -> None:
+        with batcher.reserved(QUERY, 2):
+            await prepared.wait()
+        await batcher.encode_texts([labelled_text(1), labelled_text(2)], QUERY)
+
+    encoder, prepared = GatedEncoder(), asyncio.Event()
+    encoder.open()
+    async with running_batcher(encoder, query_queue_views=4) as batcher, asyncio.timeout(5):
+        with batcher.admitted(QUERY, 1000) as place:  # let into an empty lane
+            with place.part(10):
+                pass
+            await batcher.encode_picture(labelled_picture(3, 4, 5, 6, 7, 8), QUERY, admitted=True)
+        asked = asyncio.create_task(prepare_and_ask(), name="asked")
+        await let_callers_enter()
+        with batcher.admitted(QUERY, 2):
+            prepared.set()
+            await asked
+
+
+async def test_parts_whose_caller_leaves_while_they_are_prepared_are_counted(running_batcher: RunningBatcher) -> None:
+    async def prepare() -> None:
+        with batcher.admitted(QUERY, 10) as place, place.part(10):
+            await asyncio.Event().wait()
+
+    async with running_batcher(GatedEncoder()) as batcher:
+        leaving = asyncio.create_task(prepare(), name="leaving")
+        await let_callers_enter()
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        assert batcher.depth(QUERY).reserved == 0
+        registry = batcher.telemetry.metrics.registry
+        assert registry.get_sample_value("sidecar_dropped_jobs_total", {"lane": "query"}) == 1

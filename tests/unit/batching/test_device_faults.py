@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -118,6 +120,41 @@ async def test_an_encoder_that_breaks_ends_the_batcher_and_every_waiter_hears_of
         await batcher.encode_texts([labelled_text(4)], QUERY)
     with pytest.raises(DeviceError, match="ended"):
         await batcher.encode_texts([labelled_text(4)], INGEST)
+
+
+class Panic(BaseException):
+    """As PyO3 makes of a panic in Rust."""
+
+
+@pytest.mark.parametrize("fault", [Panic, SystemExit])
+async def test_what_is_no_exception_ends_the_batcher_too_and_is_told_as_one(fault: type[BaseException]) -> None:
+    encoder = GatedEncoder(lambda _labels: fault("in Rust"))
+    encoder.open()
+    batcher = Batcher(encoder, SETTINGS)
+    running = asyncio.create_task(batcher.run(), name="batcher")
+    waiting = ask_text(batcher, 1)
+    async with asyncio.timeout(5):
+        with pytest.raises(RuntimeError, match="in Rust") as broken:
+            await running
+        assert isinstance(broken.value.__cause__, fault)
+        with pytest.raises(DeviceError, match="ended"):
+            await waiting
+
+
+async def test_who_stood_at_a_door_at_the_end_hears_of_it_and_the_log_does_not() -> None:
+    unhandled: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unhandled.append(context))
+    encoder = GatedEncoder(lambda _labels: KeyError("a bug in the encoder"))
+    batcher = Batcher(encoder, replace(SETTINGS, ingest_queue_views=2))
+    running = asyncio.create_task(batcher.run(), name="batcher")
+    waiters = [ask_texts(batcher, [1, 2], INGEST) for _ in range(6)]
+    await encoder.next_call()
+    encoder.open()
+    answers = await asyncio.gather(running, *waiters, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [KeyError, *[DeviceError] * 6]
+    del answers, waiters
+    gc.collect()
+    assert unhandled == []
 
 
 async def test_an_answer_of_the_wrong_shape_is_a_bug_not_a_vector() -> None:

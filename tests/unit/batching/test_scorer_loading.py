@@ -17,7 +17,7 @@ from tests.unit.batching.word_scorer import WordScorer
 class GatedLoad:
     """Each call waits for `gate`; `faults` are what the calls raise, in their order."""
 
-    def __init__(self, *faults: Exception) -> None:
+    def __init__(self, *faults: BaseException) -> None:
         self.calls = 0
         self.gate = asyncio.Event()
         self._faults = list(faults)
@@ -107,6 +107,14 @@ async def test_a_bug_is_told_without_its_details_which_are_in_the_log(caplog: py
     (record,) = [record for record in caplog.records if record.exc_info]
     assert record.levelno == logging.ERROR
     assert "a secret detail" in str(record.exc_info)
+
+
+async def test_what_is_no_exception_is_a_failure_like_any_other() -> None:
+    load = GatedLoad(SystemExit("a panic"))
+    load.gate.set()
+    loading = ScorerLoading(load)
+    assert "the log has more" in str(await asyncio.wait_for(failure_of(loading), 5))
+    assert loading.state.startswith("failed: ")
 
 
 async def test_who_still_waits_at_the_end_is_told_and_nothing_more_is_loaded() -> None:

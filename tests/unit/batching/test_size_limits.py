@@ -100,6 +100,14 @@ def test_one_unit_that_never_fits_does_not_make_all_others_go_alone() -> None:
     assert limits.limit(TEXT, 1) == 4
 
 
+def test_a_pair_that_does_not_fit_alone_leaves_room_for_all_that_weigh_less() -> None:
+    limits = SizeLimits(32)
+    limits.learn(Kind.PAIR, Tries(failed=[16, 8, 8]), now=0)
+    assert limits.limit(Kind.PAIR, 1) == 7
+    limits.learn(Kind.PAIR, Tries(failed=[1]), now=1)
+    assert limits.limit(Kind.PAIR, 2) == 1
+
+
 @given(st.integers(1, 64), st.lists(st.integers(1, 64), max_size=200), st.integers(1, 64))
 def test_the_limit_stays_within_its_bounds_and_ends_between_half_of_what_fits_and_that(
     max_units: int, waiting: list[int], fits: int

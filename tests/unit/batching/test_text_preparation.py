@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.batching.encoder import PreparedText
+from sidecar.batching.lane import Lane
+from sidecar.batching.preparation_threads import PreparationThreads
 from sidecar.batching.text_preparation import TextPreparation
+from sidecar.errors import DeviceError
 from tests.encoders import HashEncoder
 from tests.waiting import wait_until_async
 
@@ -37,42 +41,110 @@ class WatchedEncoder(HashEncoder):
         return [thread == threading.main_thread().name for thread, _ in self.prepared]
 
 
-async def test_short_texts_are_prepared_on_the_spot_and_long_ones_in_a_thread() -> None:
+@pytest.fixture
+def threads() -> Iterator[PreparationThreads]:
+    threads = PreparationThreads()
+    yield threads
+    threads.close()
+
+
+def prepare(preparation: TextPreparation, text: str) -> asyncio.Task[list[PreparedText]]:
+    return asyncio.create_task(preparation.prepare([text], Lane.QUERY), name=text[:10])
+
+
+async def reach(encoder: WatchedEncoder, count: int) -> None:
+    """So many texts are being prepared, or were."""
+
+    async def are_in_hand() -> bool:
+        return len(encoder.prepared) == count
+
+    await wait_until_async(are_in_hand, f"{count} texts in hand")
+
+
+async def test_short_texts_are_prepared_on_the_spot_and_long_ones_in_a_thread(threads: PreparationThreads) -> None:
     encoder = WatchedEncoder()
-    preparation = TextPreparation(encoder)
-    await preparation.prepare(["a red bicycle", "a ship"])
-    await preparation.prepare(["x" * 201])
+    preparation = TextPreparation(encoder, threads)
+    await preparation.prepare(["a red bicycle", "a ship"], Lane.QUERY)
+    await preparation.prepare(["x" * 201], Lane.QUERY)
     assert encoder.places == [True, False]
 
 
-async def test_nobody_waits_on_the_loop_for_a_tokenizer_that_a_thread_has() -> None:
+async def test_nobody_waits_on_the_loop_for_a_tokenizer_that_a_thread_has(threads: PreparationThreads) -> None:
     encoder = WatchedEncoder()
-    preparation = TextPreparation(encoder)
-    in_hand = asyncio.create_task(preparation.prepare(["wait" + "x" * 300]), name="long")
-
-    async def is_in_hand() -> bool:
-        return len(encoder.prepared) == 1
-
-    await wait_until_async(is_in_hand, "the thread")
-    await preparation.prepare(["short"])
+    preparation = TextPreparation(encoder, threads)
+    in_hand = prepare(preparation, "wait" + "x" * 300)
+    await reach(encoder, 1)
+    await prepare(preparation, "short")
     in_hand.cancel()  # its thread goes on
     await asyncio.wait([in_hand])
-    await preparation.prepare(["short"])
+    await prepare(preparation, "short")
     assert encoder.places == [False, False, False]
     encoder.go.set()
 
     async def is_prepared_on_the_spot() -> bool:
-        await preparation.prepare(["short"])
+        await prepare(preparation, "short")
         return encoder.places[-1]
 
     await wait_until_async(is_prepared_on_the_spot, "the end of the thread")
 
 
+async def test_what_callers_that_left_had_in_the_queue_is_never_prepared(threads: PreparationThreads) -> None:
+    encoder = WatchedEncoder()
+    preparation = TextPreparation(encoder, threads)
+    in_hand = [prepare(preparation, f"wait {number}" + "x" * 300) for number in range(2)]
+    await reach(encoder, 2)
+    leaving = [prepare(preparation, "left" * 1000) for _ in range(50)]
+    staying = prepare(preparation, "short")
+    await asyncio.sleep(0)  # all are in the queue
+    for task in leaving:
+        task.cancel()
+    await asyncio.wait(leaving)
+    encoder.go.set()
+    await asyncio.gather(staying, *in_hand)
+    assert [run for _, run in encoder.prepared[2:]] == [[5]]
+    await prepare(preparation, "short")
+    assert encoder.places[-1]  # nothing is counted that will never end
+
+
+async def test_a_query_is_not_prepared_behind_rows_and_documents(threads: PreparationThreads) -> None:
+    encoder = WatchedEncoder()
+    preparation = TextPreparation(encoder, threads)
+    others = [
+        asyncio.create_task(preparation.prepare(["wait" + "x" * 300], lane), name=lane.value)
+        for lane in (Lane.INGEST, Lane.RERANK) * 5
+    ]
+    await reach(encoder, 4)  # two threads each; the rest stand behind them
+    await asyncio.wait_for(prepare(preparation, "x" * 300), 5)
+    encoder.go.set()
+    await asyncio.gather(*others)
+
+
+async def test_closed_the_threads_finish_what_somebody_waits_for_and_end() -> None:
+    encoder = WatchedEncoder()
+    threads = PreparationThreads()
+    preparation = TextPreparation(encoder, threads)
+    waiting = [prepare(preparation, f"wait {number}" + "x" * 300) for number in range(4)]
+    await reach(encoder, 2)
+    own = [thread for thread in threading.enumerate() if thread.name.startswith("prepare-query")]
+    threads.close()
+    with pytest.raises(DeviceError, match="ended"):
+        await prepare(preparation, "x" * 300)
+    encoder.go.set()
+    assert len(await asyncio.gather(*waiting)) == 4
+
+    async def have_ended() -> bool:
+        return not any(thread.is_alive() for thread in own)
+
+    assert own
+    await wait_until_async(have_ended, "the threads' end")
+
+
 @given(st.lists(st.integers(0, 20_000), max_size=20))
 def test_no_thread_has_the_tokenizer_for_more_than_a_few_texts(lengths: list[int]) -> None:
-    encoder = WatchedEncoder()
+    encoder, threads = WatchedEncoder(), PreparationThreads()
     texts = [chr(97 + index % 26) * length for index, length in enumerate(lengths)]
-    prepared = asyncio.run(TextPreparation(encoder).prepare(texts))
+    prepared = asyncio.run(TextPreparation(encoder, threads).prepare(texts, Lane.QUERY))
+    threads.close()
     assert [length for _, run in encoder.prepared for length in run] == lengths
     assert all(len(run) == 1 or sum(run) <= 8_000 for _, run in encoder.prepared)
     expected = HashEncoder().prepare_texts(texts)
