@@ -19,6 +19,7 @@ from sidecar.http.service import RequestLimits
 if TYPE_CHECKING:  # it does not exist at run time
     from python_multipart.multipart import MultipartCallbacks
 
+_MAX_OTHER_PARTS = 1000  # parts that nobody reads; a million of them would keep the loop busy for seconds
 _FIELD = b"file"
 _EXAMPLE = "curl -F file=@photo.jpg"
 
@@ -67,6 +68,7 @@ class _FileCollector:
         self._disposition = b""
         self._media_type = b""
         self._collects = False
+        self._parts = 0
 
     def callbacks(self) -> MultipartCallbacks:
         return {
@@ -80,6 +82,9 @@ class _FileCollector:
         }
 
     def _begin_part(self) -> None:
+        self._parts += 1
+        if self._parts > self._max_files + _MAX_OTHER_PARTS:
+            raise InputError("too_many_parts", f"The form has over {self._parts - 1} parts; only `file` is read.")
         self._disposition = self._media_type = b""
 
     def _end_header(self) -> None:

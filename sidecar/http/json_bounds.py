@@ -10,14 +10,17 @@ from sidecar.errors import InputError
 from sidecar.http.service import RequestLimits
 
 # Parsing so many takes 0.1 s. In texts they are ordinary characters: 1 in 50 of prose is a comma.
-_MAX_MARKS = 1_000_000
+_MAX_COMMAS = 1_000_000
+_MAX_BRACKETS = 200_000
 _MAX_VALUES = 20_000  # more than a vector has numbers: at most 16,000 in pgvector
 
 
 def check_marks(body: bytes) -> None:
     """Before parsing. Raises InputError (`too_many_values`)."""
-    if len(body) > _MAX_MARKS and sum(body.count(mark) for mark in (b",", b"[", b"{")) > _MAX_MARKS:
-        raise InputError("too_many_values", f"The body has over {_MAX_MARKS:,} commas and brackets. Send less at once.")
+    for marks, most in ((b",", _MAX_COMMAS), (b"[{", _MAX_BRACKETS)):
+        if len(body) > most and sum(body.count(mark) for mark in marks) > most:
+            shown = " and ".join(f"`{chr(mark)}`" for mark in marks)
+            raise InputError("too_many_values", f"The body has over {most:,} of {shown}. Send less at once.")
 
 
 def check_values(parsed: object, limits: RequestLimits) -> None:

@@ -26,6 +26,8 @@ _MAX_EXACT = 2**53  # a float beyond it may have been an integer of more digits
 _MAX_FILTER_VALUES = 1000
 _MAX_COLUMNS = 1600  # of a table in Postgres
 _MAX_DIMENSIONS = 16_000  # of a vector in pgvector
+_MAX_NAME_CHARS = 1000  # Postgres knows names of 63 bytes; more is parsed for nothing
+_MAX_FILTER_CHARS = 10_000  # an index knows no value that is longer
 _MAX_ROWS = limited(maximum="max_search_rows")
 
 Scalar: TypeAlias = StrictStr | StrictBool | StrictInt | StrictFloat
@@ -39,7 +41,7 @@ class RerankOptions(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
-    column: str | None = Field(default=None, examples=["title"])
+    column: str | None = Field(default=None, max_length=_MAX_NAME_CHARS, examples=["title"])
     top_k: Annotated[int, Field(ge=1)] = Field(
         default=50, description="How many of the nearest rows are ranked again.", json_schema_extra=_MAX_ROWS
     )
@@ -50,8 +52,12 @@ class SearchBody(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
-    table: str = Field(description="A watched table, as in SQL.", examples=["public.products"])
-    target: str | None = Field(default=None, description="The vector column, where the table has several watches.")
+    table: str = Field(
+        max_length=_MAX_NAME_CHARS, description="A watched table, as in SQL.", examples=["public.products"]
+    )
+    target: str | None = Field(
+        default=None, max_length=_MAX_NAME_CHARS, description="The vector column, where the table has several watches."
+    )
     text: EmbeddableText | None = Field(default=None, examples=["a red bicycle"])
     image: str | None = Field(default=None, description="The data URI of a picture, or an allowed URL.")
     vector: list[float] | None = Field(
@@ -149,6 +155,9 @@ def _check_filter_value(param: str, value: Any) -> None:
     for one in value if isinstance(value, list) else [value]:
         if isinstance(one, float) and abs(one) > _MAX_EXACT:
             message = f"`{param}` is a number that JSON does not carry exactly. Send it as a string."
+            raise InputError("invalid_filter_value", message, param)
+        if isinstance(one, str) and len(one) > _MAX_FILTER_CHARS:
+            message = f"`{param}` has {len(one)} characters; at most {_MAX_FILTER_CHARS} are compared."
             raise InputError("invalid_filter_value", message, param)
         if isinstance(one, str) and "\0" in one:
             message = f"`{param}` contains the character NUL (U+0000), which Postgres does not store."

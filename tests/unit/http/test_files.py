@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
@@ -58,6 +59,14 @@ NICE_FILES = FILES.map(lambda files: [file[:100] for file in files if b"--cut" n
 @given(NICE_FILES, st.lists(st.integers(min_value=0)))
 def test_files_are_the_same_however_the_body_is_cut(files: list[bytes], cuts: list[int]) -> None:
     assert asyncio.run(read_files(request_of(split(form_of(files), cuts)), LIMITS)) == files
+
+
+def test_a_form_of_very_many_parts_is_refused() -> None:
+    other = b'--cut\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n'
+    assert asyncio.run(read_files(request_of([other * 900 + form_of([b"file"])]), LIMITS)) == [b"file"]
+    with pytest.raises(InputError) as caught:
+        asyncio.run(read_files(request_of([other * 1100 + form_of([b"file"])]), LIMITS))
+    assert caught.value.code == "too_many_parts"
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(min_value=0)))

@@ -22,11 +22,11 @@ LIMITS = RequestLimits(
 )
 
 
-@pytest.mark.parametrize("item", [b"[]", b"{}", b"0", b'""'])
-def test_a_million_values_are_refused_before_they_are_made(item: bytes) -> None:
-    check_marks(b"[" + b",".join([item] * 400_000) + b"]")
+@pytest.mark.parametrize(("item", "most"), [(b"[]", 199_999), (b"{}", 199_999), (b"0", 1_000_001), (b'""', 1_000_001)])
+def test_very_many_values_are_refused_before_they_are_made(item: bytes, most: int) -> None:
+    check_marks(b"[" + b",".join([item] * most) + b"]")
     with pytest.raises(InputError) as caught:
-        check_marks(b"[" + b",".join([item] * 1_000_001) + b"]")
+        check_marks(b"[" + b",".join([item] * (most + 1)) + b"]")
     assert caught.value.code == "too_many_values"
 
 
