@@ -40,6 +40,8 @@ ON_EVERY_POSTGRES = (
     "integration/change/test_dumps.py",
     "integration/ingest/test_changes.py",
     "integration/ingest/test_keys.py",
+    "integration/search/test_plans.py",
+    "integration/search/test_types.py",
     "integration/sql/test_hybrid_search.py",
     "integration/sql/test_migrations.py",
     "integration/sql/test_partitions.py",
