@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 # What strangers send stands in texts too: every repetition has an end, so that no text takes the square of its length.
 _URL_PASSWORD = re.compile(
-    r"(?P<user>\b\w[\w+.-]{0,30}://[^\s:/?#]{0,256}):(?P<secret>(?:[^\s@/]{1,256}[ \t]{1,4}){0,8}\S{0,1024})@"
+    r"(?P<user>\b\w[\w+.-]{0,30}://[^\s:/?#]{0,256}):(?P<secret>(?:[^\s@/]{1,256}[ \t]{1,4}){0,8}\S{0,8192})@"
 )
 _NAMED_PASSWORD = re.compile(
     r"(?P<name>\b(?:ssl)?password[ \t]{0,9}=[ \t]{0,9})(?P<secret>'[^']*(?:'|$)|[^\s&'\"]+)", re.IGNORECASE

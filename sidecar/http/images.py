@@ -10,7 +10,7 @@ from sidecar.errors import InputError, PictureRejected
 from sidecar.http.image_urls import ImageUrls
 
 _PICTURE_URI = re.compile(r"data:image/[a-z0-9.+-]{1,100}(?:;[^;,]{0,100}){0,4};base64,", re.IGNORECASE)
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}://", re.IGNORECASE)
 _MAX_HEAD_CHARS = 1000  # before the comma of a data URI
 _ANY_TYPE = {"", "application/octet-stream", "binary/octet-stream"}
 _EXAMPLE = "Example: data:image/jpeg;base64,/9j/4AAQ…"

@@ -51,6 +51,10 @@ def test_no_text_takes_long(text: str) -> None:
     assert time.process_time() - began < 0.5
 
 
+def test_a_password_may_be_a_long_token() -> None:
+    assert redact("postgresql://ann:" + "Aw%3D" * 1200 + "@db/shop is down") == "postgresql://ann:***@db/shop is down"
+
+
 def test_a_secret_in_each_of_many_lines_is_taken_out() -> None:
     lines = ["postgresql://ann:s3cret@db/shop is down"] * 1000
     assert redact("\n".join(lines)) == "\n".join(["postgresql://ann:***@db/shop is down"] * 1000)
