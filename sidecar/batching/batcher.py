@@ -182,7 +182,7 @@ class Batcher:
             raise
         finally:
             self._jobs.remove(job)
-            job.forget()
+            job.answer.cancel()  # or its error, if nobody has fetched it, would be logged
 
     def _deliver(self, done: Done) -> None:
         batch = done.batch

@@ -50,11 +50,6 @@ class Job:
         if not self.answer.done() and sum(map(len, self._encoded)) == len(self.work):
             self.answer.set_result(np.concatenate(self._encoded))
 
-    def forget(self) -> None:
-        """Nobody will ask for the answer any more. An error that is nobody's is not worth a line in the log."""
-        if not self.answer.cancel() and not self.answer.cancelled():
-            self.answer.exception()
-
     def fail(self, error: Exception) -> None:
         """Tell the caller, unless an answer was given or the caller has gone."""
         if not self.answer.done():

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.lane import Lane
-from sidecar.batching.pair_scorer import PreparedPair
+from sidecar.batching.pair_scorer import PairScorer, PreparedPair
 from sidecar.batching.scorer_loading import ScorerLoading
+from sidecar.batching.text_preparation import split_texts
 from sidecar.telemetry.telemetry import Stage
 
 
@@ -60,13 +61,22 @@ class Reranker:
         with self._batcher.reserved(Lane.RERANK, len(unique)):
             scorer = await self._loading.scorer()
             with self._batcher.telemetry.stage(Stage.PREPARE, Lane.RERANK.value, "prepare"):
-                prepare = partial(scorer.prepare_pairs, query, unique, max_document_tokens)
-                pairs = await self._batcher.preparation.run(Lane.RERANK, prepare)
+                pairs = await self._prepare(scorer, query, unique, max_document_tokens)
         # Pairs of about the same length stand together, so that little is padded.
         order = sorted(range(len(pairs)), key=lambda index: len(pairs[index].token_ids))
         sorted_raw = await self._batcher.score_pairs(scorer, [pairs[index] for index in order])
         raw_of = {unique[index]: raw for index, raw in zip(order, sorted_raw, strict=True)}
         return _spread(documents, raw_of, dict(zip(unique, pairs, strict=True)))
+
+    async def _prepare(
+        self, scorer: PairScorer, query: str, documents: Sequence[str], max_document_tokens: int | None
+    ) -> list[PreparedPair]:
+        """A few documents at a time: no thread goes on for long when the caller has gone."""
+        pairs: list[PreparedPair] = []
+        for some in split_texts(documents):
+            prepare = partial(scorer.prepare_pairs, query, some, max_document_tokens)
+            pairs += await self._batcher.preparation.run(Lane.RERANK, prepare)
+        return pairs
 
 
 def _spread(

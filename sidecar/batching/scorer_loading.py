@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import math
 import time
@@ -64,7 +65,9 @@ class ScorerLoading:
         if self._ended or self._scorer is not None or self._loading is not None:
             return
         if self._time_left_s() <= 0:
-            self._loading = asyncio.create_task(self._run(), name="rerank-model-loading")
+            # Not in the context of the request that happened to ask first: it loads for all who come.
+            context = contextvars.Context()
+            self._loading = asyncio.create_task(self._run(), name="rerank-model-loading", context=context)
 
     async def scorer(self) -> PairScorer:
         """Waits for the loading. Raises RerankModelFailed."""

@@ -30,12 +30,12 @@ class TextPreparation:
         if not self._threads.busy(Lane.QUERY, Lane.INGEST) and sum(map(len, texts)) <= _AT_ONCE_CHARS:
             return self._encoder.prepare_texts(texts)
         prepared: list[PreparedText] = []
-        for some in _split(texts):
+        for some in split_texts(texts):
             prepared += await self._threads.run(lane, partial(self._encoder.prepare_texts, some))
         return prepared
 
 
-def _split(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+def split_texts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
     """Runs of texts with no more characters together than a thread should take at once; one text at least."""
     start = chars = 0
     for index, text in enumerate(texts):

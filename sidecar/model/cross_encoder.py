@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from sidecar.batching.pair_scorer import PreparedPair
+from sidecar.errors import DeviceError
 from sidecar.model.device import ComputeDevice
 from sidecar.model.device_faults import DEVICE_FAULTS, translate_fault
 from sidecar.model.pair_tokens import PairTokenizer
 from sidecar.model.precision import Precision
+
+logger = logging.getLogger(__name__)
 
 
 class CrossEncoderScorer:
@@ -72,6 +76,10 @@ class CrossEncoderScorer:
                 scores: NDArray[np.float32] = logits.to(torch.float32).reshape(len(pairs)).cpu().numpy()
         except DEVICE_FAULTS as error:
             raise translate_fault(error) from error
+        except Exception as error:
+            # A reranking model that is broken is nobody else's: the device goes on with what others want.
+            logger.exception("The reranking model failed.")
+            raise DeviceError("The reranking model failed; the log has more.") from error
         return scores
 
 

@@ -188,6 +188,19 @@ def test_faults_of_the_device_are_told_apart(scorer: CrossEncoderScorer) -> None
     assert "\n" not in str(caught.value)
 
 
+def report_a_bug() -> torch.Tensor:
+    raise KeyError("a secret detail")
+
+
+def test_a_bug_in_the_model_fails_its_pairs_and_not_the_device(
+    scorer: CrossEncoderScorer, caplog: pytest.LogCaptureFixture
+) -> None:
+    pairs = scorer.prepare_pairs(QUERY, DOCUMENTS)
+    with pytest.raises(DeviceError, match=r"^The reranking model failed; the log has more\.$"):
+        failing(scorer, report_a_bug).score_pairs(pairs)
+    assert "a secret detail" in str([record.exc_info for record in caplog.records])
+
+
 class UnmaskedScorer(CrossEncoderScorer):
     """Lets padding have a part in the score."""
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
+from sidecar.errors import DeviceError
 from tests.unit.batching.asking import INGEST, QUERY, ask_picture, ask_text, ask_texts, let_callers_enter
 from tests.unit.batching.conftest import SETTINGS, RunningBatcher
 from tests.unit.batching.gated_encoder import GatedEncoder, labelled_picture, vector_of
@@ -134,3 +135,10 @@ async def test_views_of_another_size_are_refused_before_they_can_spoil_a_micro_b
     async with running_batcher(GatedEncoder()) as batcher:
         with pytest.raises(ValueError, match=r"\(1, 4, 4, 3\)"):
             await batcher.encode_picture(wrong, QUERY)
+
+
+async def test_ended_it_prepares_nothing_more(running_batcher: RunningBatcher) -> None:
+    async with running_batcher(GatedEncoder()) as batcher:
+        assert await batcher.preparation.run(QUERY, lambda: 1) == 1
+    with pytest.raises(DeviceError, match="ended"):
+        await batcher.preparation.run(QUERY, lambda: 1)

@@ -147,12 +147,13 @@ async def test_who_stood_at_a_door_at_the_end_hears_of_it_and_the_log_does_not()
     encoder = GatedEncoder(lambda _labels: KeyError("a bug in the encoder"))
     batcher = Batcher(encoder, replace(SETTINGS, ingest_queue_views=2))
     running = asyncio.create_task(batcher.run(), name="batcher")
-    waiters = [ask_texts(batcher, [1, 2], INGEST) for _ in range(6)]
+    waiters = [ask_texts(batcher, [1, 2], INGEST) for _ in range(20)]
     await encoder.next_call()
     encoder.open()
     answers = await asyncio.gather(running, *waiters, return_exceptions=True)
-    assert [type(answer) for answer in answers] == [KeyError, *[DeviceError] * 6]
+    assert [type(answer) for answer in answers] == [KeyError, *[DeviceError] * 20]
     del answers, waiters
+    await let_callers_enter()
     gc.collect()
     assert unhandled == []
 

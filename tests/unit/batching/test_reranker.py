@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -13,7 +14,7 @@ from sidecar.batching.batcher import Batcher
 from sidecar.batching.encoder import PairScale
 from sidecar.batching.lane import Lane
 from sidecar.batching.pair_score import pair_logits, sigmoid
-from sidecar.batching.pair_scorer import PairScorer
+from sidecar.batching.pair_scorer import PairScorer, PreparedPair
 from sidecar.batching.reranker import Reranker
 from sidecar.batching.scorer_loading import ScorerLoading
 from sidecar.errors import DeviceError, Overloaded, TextRejected
@@ -21,6 +22,7 @@ from tests.unit.batching.asking import ask_text, let_callers_enter
 from tests.unit.batching.conftest import RunningBatcher
 from tests.unit.batching.gated_encoder import GatedEncoder
 from tests.unit.batching.word_scorer import WordScorer
+from tests.waiting import wait_until_async
 
 DOCUMENTS = ["red", "a red bicycle", "a dog", "bicycle a red red"]
 
@@ -120,6 +122,41 @@ async def test_a_caller_that_leaves_frees_its_places(running_batcher: RunningBat
         await busy
         await let_callers_enter()
     assert scorer.scored == 0
+
+
+class SlowlyPreparing(WordScorer):
+    """Shows how many documents each thread gets, and waits for `go`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prepared: list[int] = []
+        self.go = threading.Event()
+
+    def prepare_pairs(
+        self, query: str, documents: Sequence[str], max_document_tokens: int | None = None
+    ) -> list[PreparedPair]:
+        self.prepared.append(len(documents))
+        assert self.go.wait(10)
+        return super().prepare_pairs(query, documents, max_document_tokens)
+
+
+async def test_of_a_caller_that_leaves_no_more_than_a_few_documents_are_still_tokenised(
+    running_batcher: RunningBatcher,
+) -> None:
+    async def has_begun() -> bool:
+        return len(scorer.prepared) == 1
+
+    scorer = SlowlyPreparing()
+    documents = [f"{number} red " * 500 for number in range(20)]
+    async with reranking(running_batcher, scorer) as (reranker, _):
+        leaving = asyncio.create_task(reranker.score("red", documents), name="leaving")
+        await wait_until_async(has_begun, "the first documents")
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        scorer.go.set()
+        assert len(await reranker.score("red", documents)) == 20
+    assert scorer.prepared[0] <= 2
+    assert sum(scorer.prepared[1:]) == 20
 
 
 def test_a_pair_of_text_and_picture_has_the_probability_that_the_model_was_trained_to_give() -> None:
