@@ -11,6 +11,9 @@ from sidecar.batching.pair_scorer import PreparedPair
 from sidecar.errors import TextRejected
 
 _DOCUMENTS_AT_ONCE = 64  # bounds the memory of what is tokenised and then cut
+# A token has four characters or so: of longer documents the beginning is tokenised first, and is nearly always enough.
+_CHARS_OF_A_TOKEN = 16
+_SPARE_TOKENS = 64  # of a beginning, whose last word may be a part of one
 
 
 class PairTokenizer:
@@ -40,12 +43,20 @@ class PairTokenizer:
             )
             raise TextRejected("query_too_long", message, "query")
         room = room if max_document_tokens is None else min(room, max_document_tokens)
-        return [self._join(encoded_query, document, room) for document in self._encode(documents)]
+        return [self._join(encoded_query, document, room) for document in self._encode(documents, room)]
 
-    def _encode(self, documents: Sequence[str]) -> Iterator[Encoding]:
+    def _encode(self, documents: Sequence[str], room: int) -> Iterator[Encoding]:
+        """The first `room` tokens are those of the whole document, and there are more only if it has more."""
+        enough = room + _SPARE_TOKENS
+        chars = enough * _CHARS_OF_A_TOKEN
         for start in range(0, len(documents), _DOCUMENTS_AT_ONCE):
-            some = list(documents[start : start + _DOCUMENTS_AT_ONCE])
-            yield from self._tokenizer.encode_batch(some, add_special_tokens=False)
+            some = documents[start : start + _DOCUMENTS_AT_ONCE]
+            beginnings = self._tokenizer.encode_batch([document[:chars] for document in some], add_special_tokens=False)
+            for document, encoded in zip(some, beginnings, strict=True):
+                if len(document) <= chars or len(encoded.ids) >= enough:
+                    yield encoded
+                else:
+                    yield self._tokenizer.encode(document, add_special_tokens=False)
 
     def _join(self, query: Encoding, document: Encoding, room: int) -> PreparedPair:
         truncated = len(document.ids) > room

@@ -80,3 +80,28 @@ def test_many_documents_are_prepared_in_their_order() -> None:
     together = pairs.prepare("it", documents)
     for document, pair in zip(documents, together, strict=True):
         assert pair.token_ids.tolist() == pairs.prepare("it", [document])[0].token_ids.tolist()
+
+
+LONG_DOCUMENTS = [
+    "an old lighthouse at dusk, it's 3.5 km — don't look down " * 2000,
+    " \n" * 20_000 + "where is the red bicycle " * 50,
+    "x" * 30_000,
+    "bicycle" * 10_000 + " at dusk",
+    "東京" * 20_000,
+    "a red bicycle " * 9 + " " * 50_000,
+]
+
+
+@pytest.mark.parametrize("make", [word_pieces, byte_pairs, sentence_pieces])
+def test_of_long_documents_the_beginning_is_tokenised_and_the_tokens_are_the_same(
+    make: Callable[[], Tokenizer],
+) -> None:
+    tokenizer = make()
+    pairs = PairTokenizer(tokenizer, MAX_TOKENS)
+    (prose,) = pairs._encode(LONG_DOCUMENTS[:1], MAX_TOKENS)
+    assert len(prose.ids) < 2000  # of 30,000 and more
+    tokenizer.enable_truncation(MAX_TOKENS, strategy="only_second")
+    for document, pair in zip(LONG_DOCUMENTS, pairs.prepare("where is it", LONG_DOCUMENTS), strict=True):
+        expected = tokenizer.encode("where is it", document)
+        assert pair.token_ids.tolist() == expected.ids
+        assert pair.truncated == bool(expected.overflowing)
