@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -90,6 +91,10 @@ class BatcherMachine(RuleBasedStateMachine):
     def reserve_places_to_prepare_texts(self, lane: Lane, labels: list[int]) -> None:
         self.loop.run_until_complete(self.prepare_and_ask(lane, labels))
 
+    @rule(labels=LABELS)
+    def ask_for_a_request_in_parts(self, labels: list[int]) -> None:
+        self.loop.run_until_complete(self.prepare_and_ask(Lane.QUERY, labels, in_parts=True))
+
     @rule()
     def end_preparing(self) -> None:
         self.prepared.set()
@@ -118,9 +123,9 @@ class BatcherMachine(RuleBasedStateMachine):
     @invariant()
     def bounds_are_kept(self) -> None:
         for lane in Lane:
-            depth = self.batcher.depth(lane)
+            queue = self.batcher._queues[lane]  # what was promised is no part of it yet
             of_lane = [asked for asked in self.asked if asked.lane is lane and not asked.waiter.done()]
-            assert depth.waiting + depth.reserved <= max([CAPACITY, *(len(asked.labels) for asked in of_lane)])
+            assert queue.waiting + queue.reserved <= max([CAPACITY, *(len(asked.labels) for asked in of_lane)])
 
     def teardown(self) -> None:
         try:
@@ -145,14 +150,21 @@ class BatcherMachine(RuleBasedStateMachine):
         self.asked.append(Asked(waiter, lane, kind, labels, admitted))
         await let_callers_enter()
 
-    async def prepare_and_ask(self, lane: Lane, labels: list[int]) -> None:
+    async def prepare_and_ask(self, lane: Lane, labels: list[int], *, in_parts: bool = False) -> None:
         prepared = self.prepared
 
         async def answer() -> Rows:
-            with self.batcher.reserved(lane, len(labels)):
+            if in_parts:
+                with self.batcher.admitted(lane, len(labels)) as place:
+                    return np.concatenate([await encode([label], place.part(1)) for label in labels])
+            return await encode(labels, self.batcher.reserved(lane, len(labels)))
+
+        async def encode(labels: list[int], room: AbstractContextManager[None]) -> Rows:
+            with room:
                 await prepared.wait()
             try:
-                return await self.batcher.encode_texts([labelled_text(label) for label in labels], lane)
+                texts = [labelled_text(label) for label in labels]
+                return await self.batcher.encode_texts(texts, lane, admitted=in_parts)
             except Overloaded:
                 raise AssertionError("refused in spite of its place") from None
 
