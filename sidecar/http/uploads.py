@@ -11,6 +11,8 @@ from sidecar.telemetry.telemetry import Telemetry
 
 _RETRY_S = 1.0
 _LANE = "uploads"
+# Servers hold so much of every connection by themselves; most requests are smaller, and none of them is ever refused.
+_SMALL_BYTES = 64 * 1024
 
 
 class UploadRoom:
@@ -22,22 +24,27 @@ class UploadRoom:
 
     def reserve(self, added_bytes: int) -> None:
         """Raises Overloaded if that is more than there is."""
+        self.require(added_bytes)
+        self.reserved_bytes += added_bytes
+
+    def require(self, added_bytes: int) -> None:
+        """Reserves nothing. Raises Overloaded if that is more than there is."""
         if self.reserved_bytes + added_bytes > self.max_bytes:
             message = (
                 f"The bodies of the requests in hand take all of the {self.max_bytes} bytes there are for them "
                 "(MAX_UPLOADS_BYTES). Try again in a moment."
             )
             raise Overloaded(message, _RETRY_S)
-        self.reserved_bytes += added_bytes
 
     def release(self, reserved_bytes: int) -> None:
         self.reserved_bytes -= reserved_bytes
 
 
 class Uploads:
-    """Reserves room for a body when it is first read: all that is declared, or as it arrives, chunk by chunk.
+    """Reserves room for a body as it arrives, chunk by chunk: what is only declared takes none.
 
-    It is free again when the answer begins. Bodies that nobody reads take none.
+    It is free again when the answer begins. Bodies that nobody reads take none, nor do those of at most 64 KiB. What
+    is declared and has no room now is refused before it is read.
     """
 
     def __init__(self, app: ASGIApp, limits: RequestLimits, telemetry: Telemetry) -> None:
@@ -55,7 +62,7 @@ class Uploads:
 
         async def receive_within_room() -> Message:
             try:
-                body.reserve_declared()
+                body.check_declared()
                 message = await receive()
                 body.add(len(message.get("body", b"")))
             except Overloaded:
@@ -83,19 +90,19 @@ class _Body:
         self._reserved_bytes = 0
         self._released = False
 
-    def reserve_declared(self) -> None:
-        self._grow_to(self._declared_bytes)
+    def check_declared(self) -> None:
+        """Before any of it arrives. Raises Overloaded."""
+        if self._declared_bytes > _SMALL_BYTES and not self._arrived_bytes and not self._released:
+            self._room.require(self._declared_bytes)
 
     def add(self, arrived_bytes: int) -> None:
+        """Raises Overloaded."""
         self._arrived_bytes += arrived_bytes
-        self._grow_to(self._arrived_bytes)
+        if self._arrived_bytes > _SMALL_BYTES and not self._released:
+            self._room.reserve(self._arrived_bytes - self._reserved_bytes)
+            self._reserved_bytes = self._arrived_bytes
 
     def release(self) -> None:
         self._released = True
         self._room.release(self._reserved_bytes)
         self._reserved_bytes = 0
-
-    def _grow_to(self, wanted_bytes: int) -> None:
-        if wanted_bytes > self._reserved_bytes and not self._released:
-            self._room.reserve(wanted_bytes - self._reserved_bytes)
-            self._reserved_bytes = wanted_bytes

@@ -45,21 +45,22 @@ async def holds(port: int, held: int) -> bool:
 
 
 async def test_room_is_held_while_a_body_arrives_and_refused_to_others_until_it_is_free() -> None:
-    body = b'{"text": "%s"}' % (b" a" * 300_000)
+    body = (b'{"text": "%s"}' % (b" a" * 300_000)).ljust(MIB)
     async with live_server(HashEncoder(), **LIMITS, max_text_chars=MIB) as port:
         reader, writer = await open_upload(port, b"Content-Length: %d" % len(body))
-        await wait_until_async(lambda: holds(port, len(body)), "room for all that is declared")
-        refused, refused_writer = await open_upload(port, b"Content-Length: 600000")
+        writer.write(body[:-1])
+        await wait_until_async(lambda: holds(port, len(body) - 1), "room for all that arrived")
+        refused, refused_writer = await open_upload(port, b"Content-Length: 70000")
         answer = await read_answer(refused)
         assert answer.startswith(b"HTTP/1.1 429 ")
         assert re.search(rb"\r\nretry-after: [1-9]", answer)
         assert b'"code":"overloaded"' in answer
         assert b"MAX_UPLOADS_BYTES" in answer
-        # What still fits is served.
+        # Small bodies are always served.
         async with httpx.AsyncClient() as client:
             small = await client.post(f"http://127.0.0.1:{port}/embed/text", json={"text": "a hat"})
         assert small.status_code == 200
-        writer.write(body)
+        writer.write(body[-1:])
         assert (await read_answer_line(reader)).startswith(b"HTTP/1.1 200 ")
         await wait_until_async(lambda: holds(port, 0), "the room to be free again")
         for each in (writer, refused_writer):
@@ -68,6 +69,22 @@ async def test_room_is_held_while_a_body_arrives_and_refused_to_others_until_it_
 
 async def read_answer_line(reader: asyncio.StreamReader) -> bytes:
     return await asyncio.wait_for(reader.readline(), PATIENCE_S)
+
+
+async def test_what_is_declared_and_does_not_come_takes_no_room() -> None:
+    async with live_server(HashEncoder(), **LIMITS) as port:
+        idle = [await open_upload(port, b"Content-Length: %d" % MIB) for _ in range(8)]
+        for _, writer in idle:
+            writer.write(b"{")
+            await writer.drain()
+        # Answered after what was sent before it has been read.
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            assert (await client.post("/embed/text", json={"text": "a hat"})).status_code == 200
+            large = await client.post("/embed/text", json={"text": "a hat", "padding": "x" * 900_000})
+            assert large.status_code == 200
+        assert await holds(port, 0)
+        for _, writer in idle:
+            writer.close()
 
 
 async def test_chunked_bodies_take_room_as_they_arrive() -> None:
@@ -98,7 +115,8 @@ async def test_a_body_takes_no_room_once_the_answer_begins_nor_where_nobody_read
 
 async def test_a_client_that_would_be_refused_is_so_before_it_sends() -> None:
     async with live_server(HashEncoder(), **LIMITS) as port:
-        _, first = await open_upload(port, b"Content-Length: 900000")
+        _, first = await open_upload(port, b"Content-Length: 900001")
+        first.write(b" " * 900_000)
         await wait_until_async(lambda: holds(port, 900_000), "the room to be taken")
         reader, writer = await open_upload(port, b"Content-Length: 200000\r\nExpect: 100-continue")
         assert (await read_answer(reader)).startswith(b"HTTP/1.1 429 ")
