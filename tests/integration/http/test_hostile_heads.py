@@ -117,6 +117,20 @@ async def test_what_is_no_request_ends_its_connection_and_nothing_else(
     assert "Traceback" not in caplog.text
 
 
+async def test_trailers_of_a_body_are_no_headers() -> None:
+    key = b"0123456789abcdef"
+    async with live_server(HashEncoder(), api_keys=key.decode()) as port, connected(port) as (reader, writer):
+        writer.write(
+            b"POST /embed/text HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"0\r\nAuthorization: Bearer " + key + b"\r\n\r\n"
+            b"GET /status HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + key + b"\r\n\r\n"
+        )
+        assert (await asyncio.wait_for(reader.readline(), PATIENCE_S)).startswith(b"HTTP/1.1 401 ")
+        await asyncio.wait_for(reader.readuntil(b"}}"), PATIENCE_S)
+        # The next request's headers are its own.
+        assert (await asyncio.wait_for(reader.readline(), PATIENCE_S)).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_smuggled_requests_are_not_read_out_of_a_body() -> None:
     """Content-Length and Transfer-Encoding together are how one request is hidden in another's body."""
     async with live_server(HashEncoder()) as port, connected(port) as (reader, writer):
