@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 
 WAYS_OUT = "Set API_KEYS or API_KEYS_FILE, or ALLOW_ANONYMOUS=1 if everybody who reaches the port may use it."
+
+
+_HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?", re.IGNORECASE | re.ASCII)
 
 
 def is_loopback_address(address: str) -> bool:
@@ -18,10 +22,14 @@ def is_loopback_address(address: str) -> bool:
     return (mapped or ip).is_loopback
 
 
-def is_loopback_name(host: str) -> bool:
-    """Of a host as it stands in a URL: an address, or a name that nobody can point elsewhere."""
-    name = host.lower().rstrip(".")
-    return name == "localhost" or name.endswith(".localhost") or is_loopback_address(name.strip("[]"))
+def is_loopback_host(host: str) -> bool:
+    """Of a host as a URL has it, with or without a port: an address, or a name that nobody can point elsewhere."""
+    taken_apart = _HOST.fullmatch(host)
+    if taken_apart is None:
+        return False
+    name = taken_apart[1].lower().rstrip(".")
+    # The first comparisons are quick, which taking an address apart is not.
+    return name in {"localhost", "127.0.0.1"} or name.endswith(".localhost") or is_loopback_address(name.strip("[]"))
 
 
 def resolves_to_loopback(host: str) -> bool:

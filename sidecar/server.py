@@ -83,6 +83,7 @@ def _server_config(settings: Settings, sidecar: Sidecar) -> uvicorn.Config:
         ws="none",
         access_log=False,  # sidecar.http.access_log has its own
         server_header=False,
+        proxy_headers=False,  # whoever connects from this machine could have the log name whom he likes
         reset_contextvars=True,  # a connection's second request would begin with the first one's ids
         # Requests in hand get half of the time; what is behind them, the rest.
         timeout_graceful_shutdown=int(settings.shutdown_timeout_s // 2),

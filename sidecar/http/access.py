@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import time
 from collections.abc import Collection
@@ -79,9 +80,18 @@ class Access:
         if now < self._log_again_at:
             return
         self._log_again_at = now + _LOG_INTERVAL_S
-        who = request.client.host if request.client else "an unknown address"
-        logger.warning("Access denied to %s: %s (%d denied since the last such line)", who, denied.code, self._denied)
+        who, code = _caller(request), denied.code
+        logger.warning("Access denied to %s: %s (%d denied since the last such line)", who, code, self._denied)
         self._denied = 0
+
+
+def _caller(request: Request) -> str:
+    """An address and nothing else: under a bare uvicorn it is what the header of a proxy says."""
+    host = request.client.host.partition("%")[0] if request.client else ""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return "an unknown address"
 
 
 def with_access(endpoint: Endpoint, access: Access, scope: Scope) -> Endpoint:

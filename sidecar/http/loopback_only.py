@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from starlette.types import Scope
 
 from sidecar.http.header_values import header_values
-from sidecar.loopback import WAYS_OUT, is_loopback_address, is_loopback_name
+from sidecar.loopback import WAYS_OUT, is_loopback_address, is_loopback_host
 
-_USUAL = {"127.0.0.1", "localhost"}  # known without taking them apart, which costs more than all the rest
+_USUAL_ADDRESS = "127.0.0.1"  # known without taking it apart, which costs more than all the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,11 @@ def find_outsider(scope: Scope, cors_origins: Collection[str]) -> Outsider | Non
     elsewhere in Origin.
     """
     address = _server_address(scope)
-    if not (address in _USUAL or is_loopback_address(address) or address.startswith("/")):
+    if not (address == _USUAL_ADDRESS or is_loopback_address(address) or address.startswith("/")):
         message = f"The service has no keys, and without them it is not served at {address}. {WAYS_OUT}"
         return Outsider("no_keys", message)
     for host in header_values(scope, b"host"):
-        name = _without_port(host)
-        if name not in _USUAL and not is_loopback_name(name):
+        if not is_loopback_host(host):
             message = f"The service has no keys, and without them it is served as localhost, not as {host}. {WAYS_OUT}"
             return Outsider("untrusted_host", message)
     for origin in header_values(scope, b"origin"):
@@ -50,14 +49,10 @@ def _server_address(scope: Scope) -> str:
     return str(server[0]) if server else "an unknown address"
 
 
-def _without_port(host: str) -> str:
-    return host.partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-
-
 def _may_ask(origin: str, cors_origins: Collection[str]) -> bool:
     if "*" in cors_origins or origin in cors_origins:
         return True
     try:
-        return is_loopback_name(urlsplit(origin).hostname or "")
+        return is_loopback_host(urlsplit(origin).netloc)
     except ValueError:
         return False

@@ -24,6 +24,8 @@ _QUIET_LOGGERS = {
     # At DEBUG they log what they read: the text in a picture's EXIF, the parts of a form.
     "PIL": logging.INFO,
     "python_multipart": logging.INFO,
+    # At WARNING it writes the whole `tracestate` of a request, whatever a stranger put into it.
+    "opentelemetry.trace.span": logging.ERROR,
 }
 # They warn of every request that is malformed, so that anybody could fill the log.
 _PROVOKED_LOGGERS = ("python_multipart.multipart", CONNECTION_LOGGER)

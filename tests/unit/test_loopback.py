@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.loopback import is_loopback_address, is_loopback_name, resolves_to_loopback
+from sidecar.loopback import is_loopback_address, is_loopback_host, resolves_to_loopback
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.255.0.9", "::1", "::ffff:127.0.0.1"])
@@ -20,16 +20,48 @@ def test_everything_else_is_no_loopback_address(address: str) -> None:
     assert not is_loopback_address(address)
 
 
-@pytest.mark.parametrize("name", ["localhost", "LocalHost", "localhost.", "app.localhost", "127.0.0.1", "[::1]"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "localhost",
+        "LocalHost",
+        "localhost.",
+        "app.localhost",
+        "127.0.0.1",
+        "[::1]",
+        "localhost:9000",
+        "[::1]:",
+        "127.9.9.9:1",
+    ],
+)
 def test_names_that_nobody_can_point_elsewhere_are_recognised(name: str) -> None:
-    assert is_loopback_name(name)
+    assert is_loopback_host(name)
 
 
 @pytest.mark.parametrize(
     "name", ["", "example.org", "localhost.example.org", "127.0.0.1.nip.io", "notlocalhost", "[::2]", "2130706433"]
 )
 def test_names_that_somebody_can_point_here_are_not(name: str) -> None:
-    assert not is_loopback_name(name)
+    assert not is_loopback_host(name)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("[::1", "::1]", "[[::1]]", "[::1%25evil.com]", "[::1%lo]", "[::1]evil.com", "[localhost]", "[127.0.0.1"),
+        *(
+            "localhost:evil.com:80",
+            "localhost:80:80",
+            "localhost:x",
+            "localhost:１",
+            "me@localhost",
+            "evil.com/.localhost",
+        ),
+        *("localhost\n", "localhost:80\n", " localhost", "évil.localhost"),
+    ],
+)
+def test_what_is_no_host_is_no_name_of_this_machine(host: str) -> None:
+    assert not is_loopback_host(host)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.1", "0177.0.0.1", "2130706433"])

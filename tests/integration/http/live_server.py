@@ -36,6 +36,7 @@ async def live_server(encoder: Encoder, *, host: str = "127.0.0.1", **changes: A
         ws="none",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=5,
     )
     with socket.create_server((host, 0)) as listener:

@@ -79,6 +79,8 @@ async def test_a_name_that_somebody_else_points_here_is_refused(serving: Serving
             "127.0.0.1.nip.io",
             "localhost.evil.example",
             "[::2]:9000",
+            "[::1",
+            "localhost:evil.example:80",
             "",
         ):
             denied = await client.post("/embed/text", json=TEXT, headers={"Host": host})
@@ -98,6 +100,7 @@ async def test_pages_of_other_sites_cannot_make_a_browser_use_it(serving: Servin
             "null",
             "http://localhost.evil.example",
             "https://friend.example.evil",
+            "http://localhost:evil.example:80",
             "[",
         ):
             denied = await client.post("/embed/image", headers={"Origin": origin}, **form)

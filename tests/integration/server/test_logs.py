@@ -52,7 +52,8 @@ def send_everything(process: Process) -> list[list[float]]:
         client.post("/rerank", json={"query": MARKER, "texts": [MARKER]})
         client.get("/status", params={"q": MARKER, "api_key": KEY}, headers={"X-Request-ID": KEY})
         client.get(f"/{KEY}")
-        client.post("/embed/text", json={"text": MARKER}, headers={"Authorization": f"Bearer {WRONG_KEY}"})
+        wrong = {"Authorization": f"Bearer {WRONG_KEY}", "X-Forwarded-For": f"::1%{MARKER}"}
+        client.post("/embed/text", json={"text": MARKER}, headers=wrong)
         client.get("/nowhere", params={"q": MARKER}, headers={"X-Request-ID": "order-66"})
     return [answer.json()["embedding"] for answer in answers]
 
@@ -70,6 +71,7 @@ def test_json_lines_tell_of_a_request_what_it_was_and_nothing_of_what_was_in_it(
         log = process.log
     assert not secrets_in(log, vectors)
     assert "GET /*** 404" in log
+    assert "Access denied to 127.0.0.1: invalid_key" in log
     lines: list[dict[str, Any]] = [json.loads(line) for line in log.splitlines()]
     (line,) = [line for line in lines if line.get("request_id") == "order-66"]
     assert datetime.fromisoformat(line["ts"]).utcoffset() is not None
@@ -91,6 +93,7 @@ def test_lines_under_a_bare_uvicorn_end_with_the_id_and_have_nothing_of_a_reques
     (line,) = [line for line in log.splitlines() if "order-66" in line]
     assert re.search(r" \| INFO \| sidecar\.http\.access_log \| GET /nowhere 404 .+ ms \[request_id=order-66\]$", line)
     assert "uvicorn.access" not in log
+    assert "Access denied to ::1: invalid_key" in log  # uvicorn believes a proxy on this machine
 
 
 def test_nothing_of_a_row_is_in_the_log_even_where_postgres_quotes_it(tmp_path: Path, database_url: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from opentelemetry.trace import SpanContext
+from opentelemetry.trace import SpanContext, TraceState
 from pydantic import BaseModel, ValidationError
 
 from sidecar.config import Settings
@@ -144,6 +144,13 @@ def test_warnings_that_anybody_can_provoke_are_seldom_and_errors_are_all_there(
     logging.getLogger(name).error("failed")
     logging.getLogger(name).error("failed")
     assert capsys.readouterr().err.split() == ["WARNING", "ERROR", "ERROR"]
+
+
+def test_nothing_of_a_strangers_tracestate_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Settings(log_level="DEBUG"))
+    TraceState.from_header(["zanzibar" * 1000, "a=zanzibar,a=zanzibar", "zanzibar=="])
+    TraceState([("zanzibar zanzibar", "\n")])
+    assert capsys.readouterr().err == ""
 
 
 def test_what_an_error_quotes_of_a_row_or_a_request_is_hidden(capsys: pytest.CaptureFixture[str]) -> None:
