@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import json
 import logging
 import os
@@ -49,7 +50,10 @@ class DecoderProcess:
         self._settings = settings
         self._killed = False
         self._loggable_bytes = MAX_LOGGED_BYTES
-        self._stderr = asyncio.create_task(self._log_stderr(), name=f"decoder-{child.pid}-stderr")
+        # Not the context of the request that needed a new child: it will speak of the pictures of others.
+        self._stderr = asyncio.create_task(
+            self._log_stderr(), name=f"decoder-{child.pid}-stderr", context=contextvars.Context()
+        )
 
     @classmethod
     async def start(cls, settings: DecoderSettings) -> DecoderProcess:

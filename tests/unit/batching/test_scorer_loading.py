@@ -10,6 +10,7 @@ import pytest
 from sidecar.batching.pair_scorer import PairScorer
 from sidecar.batching.scorer_loading import RerankModelFailed, ScorerLoading
 from sidecar.errors import ModelError
+from sidecar.telemetry.request_id import current_request_id
 from tests.unit.batching.asking import let_callers_enter
 from tests.unit.batching.word_scorer import WordScorer
 
@@ -64,6 +65,21 @@ async def test_a_caller_that_leaves_does_not_end_the_loading() -> None:
     load.gate.set()
     await loading.scorer()
     assert load.calls == 1
+
+
+async def test_the_loading_is_not_laid_to_the_request_that_asked_first() -> None:
+    working_for: list[str | None] = []
+
+    async def load() -> PairScorer:
+        working_for.append(current_request_id.get())
+        return WordScorer()
+
+    token = current_request_id.set("the first")
+    try:
+        await ScorerLoading(load).scorer()
+    finally:
+        current_request_id.reset(token)
+    assert working_for == [None]
 
 
 async def test_a_failure_is_told_to_all_who_wait_and_tried_again_when_its_pause_is_over() -> None:

@@ -18,6 +18,8 @@ from PIL import Image
 from sidecar.errors import PictureRejected
 from sidecar.pictures.pool import MAX_ATTEMPTS, DecoderPool, DecoderUnavailable
 from sidecar.pictures.process import MAX_LOGGED_BYTES
+from sidecar.telemetry.log_lines import ContextFilter
+from sidecar.telemetry.request_id import current_request_id
 from sidecar.telemetry.telemetry import Telemetry
 from tests.scrape import read_registry
 from tests.unit.pictures.pictures import encode, make_picture
@@ -237,15 +239,36 @@ async def test_closing_does_not_wait_for_further_attempts_to_start(
     assert len(attempts.read_text().splitlines()) < MAX_ATTEMPTS
 
 
-async def test_a_codec_that_complains_reaches_the_log_but_does_not_flood_it(caplog: pytest.LogCaptureFixture) -> None:
-    # libtiff says a line about each damaged line of a fax, and reads on.
+def make_damaged_fax() -> bytes:
+    """libtiff says a line about each damaged line of a fax, and reads on."""
     image = bytearray(encode(make_picture(64, 20_000).convert("1"), "TIFF", compression="group3"))
     damaged = range(500, len(image) - 3000, 7)
     for place, value in zip(damaged, random.Random(0).randbytes(len(damaged)), strict=True):
         image[place] = value
+    return bytes(image)
+
+
+async def test_what_a_decoder_says_is_not_laid_to_the_request_that_needed_a_new_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.handler.addFilter(ContextFilter())
+
+    async def decode_for(request_id: str, image: bytes) -> None:
+        current_request_id.set(request_id)
+        await pool.decode(image)
 
     async with running_pool() as pool:
-        await pool.decode(bytes(image))
+        only_child().kill()
+        await asyncio.create_task(decode_for("the first", GOOD))
+        await asyncio.create_task(decode_for("the second", make_damaged_fax()))
+
+    said = [vars(record)["request_id"] for record in caplog.records if "Bad code word" in record.getMessage()]
+    assert set(said) == {""}
+
+
+async def test_a_codec_that_complains_reaches_the_log_but_does_not_flood_it(caplog: pytest.LogCaptureFixture) -> None:
+    async with running_pool() as pool:
+        await pool.decode(make_damaged_fax())
         await pool.decode(GOOD)
 
     said = sum(len(record.getMessage()) for record in caplog.records if record.levelno == logging.WARNING)
