@@ -42,6 +42,8 @@ def _bounds(metadata: list[Any]) -> str:
                 words += f" from {value}"
             case annotated_types.Le(le=value):
                 words += f" up to {value}"
+            case annotated_types.Lt(lt=value):
+                words += f" to below {value}"
             case _:
                 pass
     return words

@@ -154,10 +154,10 @@ class Settings(BaseSettings):
     """Texts or picture crops encoded together, at most."""
     batch_window_ms: float = Field(default=10.0, ge=0, le=1000)
     """Longest wait for a batch to fill."""
-    query_queue_views: int = Field(default=512, ge=1, le=1_000_000)
-    """Views of requests that may wait."""
+    query_queue_views: int = Field(default=1024, ge=1, le=1_000_000)
+    """Views of requests that may wait: at least those of one panorama, 80 with the default settings."""
     ingest_queue_views: int = Field(default=1024, ge=1, le=1_000_000)
-    """Views of rows that may wait."""
+    """Views of rows that may wait: at least those of one panorama, 80 with the default settings."""
     max_batch_images: int = Field(default=32, ge=1, le=4096)
     """Pictures in one request, at most."""
     max_uploads_bytes: int = Field(default=512 * MIB, ge=MIB, le=1024 * 1024 * MIB)
@@ -333,14 +333,10 @@ class Settings(BaseSettings):
             problems.append(f"{name}='{crop}': at most MULTI_SCALE_MAX_DIM, which is {max_dim}")
         if self.lease_s <= self.decode_timeout_s:
             problems.append(f"LEASE_S='{self.lease_s:g}': above DECODE_TIMEOUT_S, which is {self.decode_timeout_s:g}")
-        if self.query_queue_views < views:
-            problems.append(
-                f"QUERY_QUEUE_VIEWS='{self.query_queue_views}': at least {views}, the views of one panorama"
-            )
-        if self.ingest_queue_views < views:
-            problems.append(
-                f"INGEST_QUEUE_VIEWS='{self.ingest_queue_views}': at least {views}, the views of one panorama"
-            )
+        for name, room in (("QUERY", self.query_queue_views), ("INGEST", self.ingest_queue_views)):
+            if room < views:
+                need = f"at least {views}, the views of one panorama at these settings"
+                problems.append(f"{name}_QUEUE_VIEWS='{room}': {need}")
         if self.rerank != "off" and self.ingest_min_share + self.rerank_min_share > _MAX_SHARES:
             problems.append(
                 f"INGEST_MIN_SHARE='{self.ingest_min_share:g}': together with RERANK_MIN_SHARE, which is "

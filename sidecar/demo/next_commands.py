@@ -21,7 +21,7 @@ _ALIKE = (
 )
 _INSERT = (
     "insert into emoji (id, emoji, name) values (20001, '🫖', 'my green teapot') on conflict do nothing",
-    "call sidecar.wait_embedded('emoji', '{\"id\": 20001}')",
+    "call sidecar.wait_embedded('emoji', '{\"id\": 20001}', target => 'name_embedding', timeout_ms => 20000)",
 )
 _NOTE = """
 The model is a small one (`VISION_MODEL_ID=demo`), trained on these emoji and what they are called: it knows little

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
+from sidecar.batching.scorer_loading import RerankModelFailed
 from sidecar.errors import SidecarError
 from sidecar.http.access_log import loggable_path
 from sidecar.http.error_table import error_response, respond_to
@@ -26,7 +27,8 @@ _CLIENT_CLOSED_REQUEST = 499  # nobody reads it; it marks the line in the access
 async def _answer_sidecar_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, SidecarError)
     response = respond_to(error)
-    if response.status_code >= 500 and not isinstance(error, NotReady):  # a probe asks every few seconds
+    told_already = isinstance(error, NotReady | RerankModelFailed)  # by what failed; askers come every few seconds
+    if response.status_code >= 500 and not told_already:
         logger.warning("%s %s: %s", request.method, loggable_path(request.scope), error)
     return response
 
@@ -38,7 +40,7 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
         allowed = (error.headers or {}).get("Allow", "")
         response = error_response(405, "method_not_allowed", f"{path} answers {allowed}, not {request.method}.")
     elif error.status_code == 404:
-        response = error_response(404, "not_found", f"There is nothing at {path}.")
+        response = error_response(404, "not_found", f"There is nothing at {path}. What there is: /docs.")
     else:
         response = error_response(error.status_code, "http_error", error.detail)
     response.headers.update(error.headers or {})

@@ -89,7 +89,10 @@ def respond_to(error: SidecarError) -> JsonResponse:
     retry_after_s = error.retry_after_s if isinstance(error, Overloaded | RerankModelFailed) else None
     if isinstance(error, DeviceError | DecoderUnavailable | DatabaseUnavailable | Contention):
         retry_after_s = _RETRY_S
-    return error_response(status, code, str(error), retry_after_s=retry_after_s)
+    message = str(error)
+    if isinstance(error, DatabaseUnavailable):
+        message = f"The service does not reach its database. Try again in a moment. ({error})"
+    return error_response(status, code, message, retry_after_s=retry_after_s)
 
 
 def _shorten(text: str, chars: int) -> str:

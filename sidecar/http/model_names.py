@@ -15,5 +15,5 @@ def check_model_name(requested: str | None, served: str) -> None:
     """
     if requested is None or requested.removeprefix(_HUB) == served.removeprefix(_HUB):
         return
-    message = f"The model {requested[:200]!r} is not served here; {served!r} is. Send that name, or no `model`."
+    message = f"The model {requested[:200]!r} is not served here; {served!r} is. Send that name."
     raise InputError("model_not_found", message, "model")

@@ -20,7 +20,8 @@ def _refuse_tokens(value: Any) -> Any:
     if isinstance(first, list) or (isinstance(first, int) and not isinstance(first, bool)):
         raise PydanticCustomError(
             "tokens_not_supported",
-            "Token ids are not read: those of another tokenizer mean nothing to this model. Send the text itself.",
+            "Token ids are not read: those of another tokenizer mean nothing to this model. Send the text itself"
+            " (LangChain: check_embedding_ctx_length=False).",
         )
     return value
 

@@ -155,11 +155,11 @@ def test_a_long_value_is_cut() -> None:
         ),
         (
             {"MULTI_SCALE_FACTORS": "1,2,3", "QUERY_QUEUE_VIEWS": "119"},
-            "QUERY_QUEUE_VIEWS='119': at least 120, the views of one panorama",
+            "QUERY_QUEUE_VIEWS='119': at least 120, the views of one panorama at these settings",
         ),
         (
             {"TTA_ANCHOR_WEIGHT": "0.5", "ENABLE_MULTI_SCALE": "0", "INGEST_QUEUE_VIEWS": "40"},
-            "INGEST_QUEUE_VIEWS='40': at least 41, the views of one panorama",
+            "INGEST_QUEUE_VIEWS='40': at least 41, the views of one panorama at these settings",
         ),
         (
             {"INGEST_MIN_SHARE": "0.75"},

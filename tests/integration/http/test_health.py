@@ -115,7 +115,7 @@ async def test_once_ready_it_says_what_it_serves(client: httpx.AsyncClient) -> N
         "version": sidecar.__version__,
         "model": model,
         "lanes": {
-            "query": {"waiting": 0, "reserved": 0, "running": 0, "capacity": 512},
+            "query": {"waiting": 0, "reserved": 0, "running": 0, "capacity": 1024},
             "rerank": {"waiting": 0, "reserved": 0, "running": 0, "capacity": 1024},
             "ingest": {"waiting": 0, "reserved": 0, "running": 0, "capacity": 1024},
         },
