@@ -60,6 +60,7 @@ async def asked(port: int, size: int, header: bytes = b"") -> AsyncIterator[sock
         client.setblocking(False)
         await loop.sock_connect(client, ("127.0.0.1", port))
         await loop.sock_sendall(client, b"GET /%d HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % (size, header))
+        await wait_until_async(lambda: is_held(client), "the server to accept")
         yield client
 
 
@@ -83,7 +84,6 @@ async def is_dropped(client: socket.socket) -> bool:
 @pytest.mark.parametrize("size", [LARGE, SMALL])
 async def test_who_does_not_read_an_answer_is_cut_off(port: int, size: int, header: bytes) -> None:
     async with asked(port, size, header) as client:
-        assert await is_held(client)
         await wait_until_async(lambda: is_dropped(client), "the server to hang up", timeout_s=PATIENCE_S)
 
 
