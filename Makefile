@@ -72,6 +72,7 @@ docs: $(STAMP) ## Write the tables of docs/settings.md and docs/monitoring.md an
 .PHONY: bench
 bench: $(STAMP) ## Measure every figure of the README
 	$(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python -m benchmarks.readme_tables
 
 .PHONY: schema
 schema: $(STAMP) ## Write sql/schema.sql anew
