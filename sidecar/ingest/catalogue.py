@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Sequence
 
 from sidecar.errors import StatementRejected, WatchChanged
 from sidecar.postgres.database import Database
 from sidecar.postgres.presence import Identity
-from sidecar.postgres.queries import Identifiers, statement
+from sidecar.postgres.queries import statement
 from sidecar.postgres.watches import Watch, load_watches, pin_fingerprint
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ class Catalogue:
     def __init__(self, database: Database, identity: Identity) -> None:
         self._database = database
         self._identity = identity
-        self._strikes: Counter[Identifiers] = Counter()  # a watch that was renamed is another one
+        self._strikes: Counter[int] = Counter()  # by watch
         self._struck: set[int] = set()  # since the last load
         self._loading = asyncio.Lock()
         self._said: dict[int, str] = {}  # watch → why it is left alone, as the log has it
@@ -40,13 +41,20 @@ class Catalogue:
                 async with self._database.connection() as connection:
                     for change in await connection.fetch(statement("follow_changes")):
                         logger.info("%s", change[0])
-                    self.all = await load_watches(connection)
+                    former, self.all = self.all, await load_watches(connection)
             except BaseException:
                 self.stale = True
                 raise
             self._struck.clear()
+            self._forgive_changed(former)
         for watch in self.all:
             self._explain(watch)
+
+    def _forgive_changed(self, former: Sequence[Watch]) -> None:
+        """Strikes count in a row: not across a change, however late the batches that began before it come back."""
+        known = {watch.id: watch.identifiers for watch in former}
+        same = {watch.id for watch in self.all if known.get(watch.id) == watch.identifiers}
+        self._strikes = Counter({watch_id: n for watch_id, n in self._strikes.items() if watch_id in same})
 
     def workable(self) -> list[Watch]:
         """Those whose events this sidecar may claim."""
@@ -78,11 +86,8 @@ class Catalogue:
             return
         self._struck.add(watch.id)
         logger.warning("watch %d on %s changed under its sidecar: %s", watch.id, watch.label, error)
-        self._strikes = Counter(
-            {w: n for w, n in self._strikes.items() if w.watch_id != watch.id or w == watch.identifiers}
-        )
-        self._strikes[watch.identifiers] += 1
-        if self._strikes[watch.identifiers] < STRIKES:
+        self._strikes[watch.id] += 1
+        if self._strikes[watch.id] < STRIKES:
             return
         async with self._database.connection() as connection:
             await connection.execute(statement("mark_broken"), watch.id, str(error))
@@ -92,7 +97,7 @@ class Catalogue:
 
     def absolve(self, watch: Watch) -> None:
         """A statement on the watch worked."""
-        self._strikes.pop(watch.identifiers, None)
+        self._strikes.pop(watch.id, None)
 
     def _explain(self, watch: Watch) -> None:
         identity = self._identity

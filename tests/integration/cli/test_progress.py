@@ -60,12 +60,23 @@ def test_status_of_a_table_is_that_of_its_watches(watched: Db, command_line: Com
     assert [watch["relation"] for watch in parse(command_line.succeed("status", "other", "--json"))] == ["other"]
 
 
+# A shell that runs the tests in the background has told its children to ignore Ctrl-C.
+_PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from sidecar.cli import main
+main()
+"""
+
+
 @pytest.mark.parametrize("as_json", [True, False])
 def test_following_shows_progress_until_ctrl_c(watched: Db, database_url: str, tmp_path: Path, as_json: bool) -> None:
-    program = "from sidecar.cli import main; main()"
-    command = [sys.executable, "-c", program, "status", "--follow", *(["--json"] if as_json else [])]
+    command = [sys.executable, "-c", _PROGRAM, "status", "--follow", *(["--json"] if as_json else [])]
     output = tmp_path / "output"
-    with output.open("wb") as file, subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file) as following:
+    with (
+        output.open("wb") as file,
+        subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file) as following,
+    ):
         try:
             wait_until(lambda: "no sidecar is running" in output.read_text(), "the first state")
             with sidecar_process(
