@@ -1,0 +1,37 @@
+"""When a watch whose statements fail is called broken."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from pydantic import SecretStr
+
+from sidecar.errors import WatchChanged
+from sidecar.ingest.catalogue import STRIKES, Catalogue
+from sidecar.postgres.database import Database
+from sidecar.postgres.presence import Identity
+from tests.integration.ingest.items import make_texts
+from tests.integration.ingest.watched_table import Connection, run, value
+
+
+async def test_strikes_count_in_a_row_and_not_across_a_change_of_the_watch(database_url: str, db: Connection) -> None:
+    await make_texts(db, 1)
+    database = Database(SecretStr(database_url))
+    await database.open()
+    try:
+        catalogue = Catalogue(database, Identity(uuid4(), "hash", "hash", 1152))
+        await _strike(catalogue, STRIKES - 1)
+        await run(db, "alter table items rename title to name")
+        await _strike(catalogue, STRIKES - 1)
+        assert await value(db, "select broken from sidecar.watches") is None
+        await _strike(catalogue, 1)
+        assert await value(db, "select broken from sidecar.watches") == "a column is gone"
+    finally:
+        await database.close()
+
+
+async def _strike(catalogue: Catalogue, times: int) -> None:
+    for _ in range(times):
+        catalogue.stale = True
+        await catalogue.refresh()
+        await catalogue.report_change(catalogue.all[0], WatchChanged("a column is gone"))
