@@ -75,7 +75,7 @@ bench: $(STAMP) ## Measure every figure of the README
 	$(BIN)/python -m benchmarks.readme_tables
 
 .PHONY: schema
-schema: $(STAMP) ## Write sql/schema.sql anew
+schema: $(STAMP) ## Write tests/schema.sql anew
 	$(BIN)/python -m tests.schema_dump
 
 .PHONY: demo-data

@@ -1,13 +1,16 @@
-"""Alembic's environment: one transaction per migration, on a synchronous connection of its own.
+"""Alembic's environment: all of one call in one transaction, on a synchronous connection of its own.
 
 Alembic runs on psycopg because a migration file holds many statements, which asyncpg and its SQLAlchemy dialect refuse.
+Migrations hold tables only. Functions and views stand in sql/code; they are replaced whole once the tables are at head.
 """
 
 from alembic import context
 from sqlalchemy import Connection, create_engine, pool, text
 
 from sidecar.config import load_settings
+from sidecar.postgres.installed_code import install_code
 from sidecar.postgres.migrations import sqlalchemy_url
+from sidecar.postgres.shipped import head_revision
 
 # Two deploys that start at once: the second waits, finds nothing to do, and goes on.
 ADVISORY_LOCK = "select pg_advisory_lock(hashtextextended('sidecar.migrate', 0))"
@@ -18,11 +21,6 @@ AFTER_LOCK = ("set lock_timeout = '10s'",)
 # `create schema if not exists` asks for the right to create one even where it exists.
 CREATE_SCHEMA = """do $$ begin
     if to_regnamespace('sidecar') is null then create schema sidecar; end if;
-end $$"""
-
-# Workers and readers get what a migration adds. The function comes with 0012.
-RENEW_GRANTS = """do $$ begin
-    if to_regprocedure('sidecar.renew_grants()') is not null then perform sidecar.renew_grants(); end if;
 end $$"""
 
 
@@ -49,11 +47,11 @@ def migrate(connection: Connection) -> None:
         target_metadata=None,
         version_table="alembic_version",
         version_table_schema="sidecar",
-        transaction_per_migration=True,
-        on_version_apply=lambda ctx, **_: ctx.connection.execute(text(RENEW_GRANTS)),
     )
     with context.begin_transaction():
         context.run_migrations()
+        if context.get_context().get_current_revision() == head_revision():
+            install_code(connection)
 
 
 def run() -> None:

@@ -9,10 +9,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Runs sql/${up_revision}_….up.sql."""
-    run_sql_file("${up_revision}_….up.sql")
+    """Runs sql/tables/${up_revision}_….sql."""
+    run_sql_file("tables/${up_revision}_….sql")
 
 
 def downgrade() -> None:
-    """Runs sql/${up_revision}_….down.sql."""
-    run_sql_file("${up_revision}_….down.sql")
+    """Nothing: the only way down is to `base`, which drops all tables. To go back a version, install that package."""

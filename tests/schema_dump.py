@@ -1,6 +1,6 @@
 """The schema `sidecar` as pg_dump prints it, without what differs between servers.
 
-`python -m tests.schema_dump` writes it to sql/schema.sql, which shows a reviewer what a migration changes.
+`python -m tests.schema_dump` writes it to tests/schema.sql, which shows a reviewer what a migration changes.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ import re
 import subprocess
 from pathlib import Path
 
-from sidecar.postgres.migrations import migrate, sql_directory
+from sidecar.postgres.migrations import migrate
 from sidecar.postgres.server_programs import find_programs
 from tests.servers import embedded_server
 
-GOLDEN = sql_directory() / "schema.sql"
+GOLDEN = Path(__file__).with_name("schema.sql")
 
 _HEADER = "-- All of schema `sidecar` at the newest migration. Written by `make schema`; a test compares it.\n\n"
+# It names the files that stand beside it.
+_DIGEST = re.compile(r"(?<=')[0-9a-f]{64}(?=')")
 # Comments, settings, and psql commands that only some versions print.
 _NOISE = re.compile(r"^(--|SET |SELECT pg_catalog\.set_config|\\(un)?restrict).*\n", re.MULTILINE)
 
@@ -25,7 +27,7 @@ def dump_schema(url: str) -> str:
     pg_dump: Path = find_programs("18") / "pg_dump"
     options = ["--schema-only", "--schema=sidecar", "--exclude-table=sidecar.alembic_version", "--no-owner"]
     printed = subprocess.run([pg_dump, *options, url], check=True, capture_output=True, text=True).stdout
-    return _HEADER + re.sub(r"\n{3,}", "\n\n", _NOISE.sub("", printed)).strip() + "\n"
+    return _HEADER + re.sub(r"\n{3,}", "\n\n", _DIGEST.sub("…", _NOISE.sub("", printed))).strip() + "\n"
 
 
 def main() -> None:

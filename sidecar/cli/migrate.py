@@ -15,7 +15,7 @@ from sidecar.cli.output import make_console, print_json
 def migrate(
     revision: Annotated[
         str,
-        typer.Option(help="Where to go: `head`, a revision such as 0002, or `base`, which removes schema `sidecar`."),
+        typer.Option(help="Where to go: `head`, a revision such as 0016, or `base`, which removes schema `sidecar`."),
     ] = "head",
     as_json: Json = False,
     database_url: DatabaseUrl = None,

@@ -24,7 +24,7 @@ __all__ = [
     "sqlalchemy_url",
 ]
 
-_OLDEST_THAT_WATCHES = "0009"
+_OLDEST = "0016"  # the baseline
 
 
 def sqlalchemy_url(url: str) -> sqlalchemy.URL:
@@ -50,15 +50,15 @@ def _config(url: str, output: io.StringIO | None = None) -> Config:
 
 
 def migrate(url: str, revision: str = "head") -> None:
-    """Brings the schema `sidecar` to `revision`; 'base' or an older one goes down.
+    """Brings the tables of schema `sidecar` to `revision` and, at head, its code to today's; 'base' removes both.
 
     Raises DatabaseUnavailable, SchemaError, StatementRejected.
     """
-    goes_down = revision == "base" or (revision != "head" and revision < (current_revision(url) or ""))
-    if goes_down and (revision == "base" or revision < _OLDEST_THAT_WATCHES):
+    _refuse_unknown_ways(current_revision(url), revision)
+    if revision == "base":
         _refuse_while_watched(url)
     try:
-        (command.downgrade if goes_down else command.upgrade)(_config(url, io.StringIO()), revision)
+        (command.downgrade if revision == "base" else command.upgrade)(_config(url, io.StringIO()), revision)
     except alembic.util.CommandError as error:
         raise SchemaError(
             f"cannot migrate to {revision!r}: {error}; known are 'head', 'base' and up to {head_revision()}"
@@ -69,9 +69,22 @@ def migrate(url: str, revision: str = "head") -> None:
         raise _rejected(error) from error
 
 
+def _refuse_unknown_ways(present: str | None, revision: str) -> None:
+    """Raises SchemaError for a schema that is too old to upgrade, or for a way down that is not to 'base'."""
+    if present is not None and present < _OLDEST:
+        raise SchemaError(
+            f"the schema `sidecar` is at {present}; this version upgrades from {_OLDEST} on. Run the `sidecar migrate` "
+            "of the version before this one first"
+        )
+    if present is not None and revision not in {"head", "base"} and revision < present:
+        raise SchemaError(
+            f"the schema `sidecar` is at {present}: there is no way down to {revision!r}, only to 'base', which removes it"
+        )
+
+
 def _refuse_while_watched(url: str) -> None:
-    """Below the oldest revision that watches, the way down is refused, and at once rather than half-way."""
-    if (current_revision(url) or "") < _OLDEST_THAT_WATCHES:
+    """The way to 'base' is refused while something is watched, and at once rather than half-way."""
+    if current_revision(url) is None:
         return
     with psycopg.connect(url, connect_timeout=10) as connection:
         if connection.execute("select from sidecar.watches where unwatched_at is null limit 1").fetchone() is not None:

@@ -6,6 +6,7 @@ import asyncio
 import io
 import logging
 import subprocess
+import sys
 import tarfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -25,7 +26,9 @@ from tests.integration.ingest.watched_table import Connection, WatchedTable, run
 from tests.servers import open_directory
 from tests.waiting import wait_until_async
 
-OLD_REVISION, OLD_COMMIT = "0009", "a0794b380d7d"  # the last commit whose newest migration it is
+OLD_REVISION, OLD_COMMIT = "0016", "fe89ad6"  # the last commit whose newest migration it is
+
+MIGRATE = "import sys; from sidecar.postgres.migrations import migrate; migrate(sys.argv[1])"
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +49,10 @@ def old_checkout() -> Iterator[Path]:
 
 
 @pytest.fixture
-def old_url(plain_database_url: str) -> str:
-    migrate(plain_database_url, OLD_REVISION)
+def old_url(plain_database_url: str, old_checkout: Path) -> str:
+    """A database whose schema the code of then made."""
+    subprocess.run([sys.executable, "-c", MIGRATE, plain_database_url], cwd=old_checkout, check=True)
+    assert current_revision(plain_database_url) == OLD_REVISION
     return plain_database_url
 
 
@@ -152,7 +157,7 @@ async def test_a_sidecar_that_is_newer_than_the_schema_waits_for_migrate(
     old_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     table = await make_texts(db, 3)
-    wanted = f"the schema `sidecar` is at 0009, this version needs {head_revision()}: run `sidecar migrate`"
+    wanted = f"the schema `sidecar` is at {OLD_REVISION}, this version needs {head_revision()}: run `sidecar migrate`"
     async with running_ingest(old_url, encoder) as running:
 
         async def says_so() -> bool:
@@ -173,7 +178,7 @@ def test_commands_refuse_a_schema_that_is_older_than_they_are(
         connection.execute(b"create table items (id int primary key, title text)")
     for command in (["status"], ["watch", "items", "--source", "title"], ["verify", "items"], ["uninstall", "--yes"]):
         said = command_line.fail(*command, code=1)
-        assert f"the schema `sidecar` is at 0009, this version needs {head_revision()}" in said
+        assert f"the schema `sidecar` is at {OLD_REVISION}, this version needs {head_revision()}" in said
         assert "HINT: sidecar migrate" in said
 
 

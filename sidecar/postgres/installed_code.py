@@ -1,0 +1,70 @@
+"""The functions and views of schema `sidecar`: today's definitions, replaced whole by each `sidecar migrate`."""
+
+from __future__ import annotations
+
+import hashlib
+
+from sqlalchemy import Connection, text
+
+from sidecar.postgres.shipped import head_revision, sql_directory
+
+# The files refer to each other in every direction, so bodies are checked when they run. Operators and types are looked up in
+# pg_catalog only; hybrid_search takes a vector, whose type stands in the schema that pgvector was installed in.
+_PREPARE = """
+select set_config('check_function_bodies', 'off', true),
+       set_config('search_path', 'pg_catalog, ' || quote_ident(n.nspname), true)
+from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
+"""
+
+# A pgvector that is too old is refused here, not at the first watch. Nobody may call anything but by a grant: roles that were
+# granted something get what is new. Watches get today's trigger functions.
+_FINISH = """
+select sidecar.vector_schema();
+revoke all on all routines in schema sidecar from public;
+select sidecar.renew_grants();
+do $$
+begin
+    perform sidecar.own_queue(w.id) from sidecar.watches w;
+    perform sidecar.create_trigger_functions(w) from sidecar.watches w
+        where w.unwatched_at is null and exists (select from pg_class c where c.oid = w.relation);
+exception when insufficient_privilege then
+    raise warning 'queues of present watches stay with who made them: %', sqlerrm;
+end $$
+"""
+
+# Says what is installed, also where a schema was restored without its rows.
+_RECORD = """
+create or replace function sidecar.installation(out revision text, out code_digest text)
+language sql immutable set search_path = pg_catalog, pg_temp as $$ select '{revision}', '{digest}' $$
+"""
+
+
+def code_digest() -> str:
+    """SHA-256 over all files in sql/code, as hex."""
+    return hashlib.sha256("".join(_read_code()).encode()).hexdigest()
+
+
+def install_code(connection: Connection) -> None:
+    """Replaces all functions and views, in the caller's transaction; does nothing where they are these already."""
+    if _installed(connection) == (head_revision(), code_digest()):
+        return
+    connection.execute(text(_PREPARE))
+    driver = connection.connection.dbapi_connection
+    assert driver is not None
+    cursor = driver.cursor()
+    record = _RECORD.format(revision=head_revision(), digest=code_digest())
+    # Without parameters psycopg sends the text as it is: many statements, and % means itself.
+    for script in (*_read_code(), record, _FINISH):
+        cursor.execute(script)
+
+
+def _read_code() -> list[str]:
+    return [path.read_text(encoding="utf-8") for path in sorted((sql_directory() / "code").glob("*.sql"))]
+
+
+def _installed(connection: Connection) -> tuple[str, str] | None:
+    exists = connection.execute(text("select to_regprocedure('sidecar.installation()') is not null")).scalar()
+    if not exists:
+        return None
+    row = connection.execute(text("select revision, code_digest from sidecar.installation()")).one()
+    return row.revision, row.code_digest

@@ -1,0 +1,187 @@
+-- Companion tables: vectors in a table of their own, the view that joins it, owner and privileges, vectors that users delete.
+
+-- The companion's full name, quoted: in the watched table's schema unless it is qualified. NULL for NULL.
+create or replace function sidecar.companion_name(relation regclass, companion text) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    parts text[] := parse_ident(companion);
+begin
+    if cardinality(parts) > 2 then
+        raise exception 'companion % has too many dots', quote_literal(companion) using errcode = 'invalid_name',
+            hint = 'Name a table, or schema.table.';
+    elsif cardinality(parts) = 1 then
+        return (select format('%I.%I', n.nspname, parts[1]) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                where c.oid = relation);
+    end if;
+    return case when companion is not null then format('%I.%I', parts[1], parts[2]) end;
+end $$;
+
+-- No foreign key to the watched table: one would make users' TRUNCATE and key updates fail.
+create or replace function sidecar.create_companion(w sidecar.watches, name text) returns regclass
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    key record := sidecar.primary_key_of(w.relation);
+begin
+    execute format('create table %s (%s, %I %I.vector(%s) not null, primary key (%s))', name,
+        sidecar.for_each_key(key.columns, key.definitions, '%2$I %3$s'), w.target, sidecar.vector_schema(), w.dimensions,
+        sidecar.for_each_key(key.columns, null, '%2$I'));
+    perform sidecar.check_relation(to_regclass(name));  -- nor in a temporary schema, nor in ours
+    perform sidecar.share_like(w.relation, to_regclass(name));
+    return to_regclass(name);
+end $$;
+
+-- Refuses an existing companion that does not fit. We insert and delete whole rows of it, so it must hold nothing else.
+create or replace function sidecar.check_companion(w sidecar.watches) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    key record := sidecar.primary_key_of(w.relation);
+    made constant text := 'Name a table that does not exist: it is made.';
+    stranger text;
+begin
+    perform sidecar.check_relation(w.companion);
+    if w.companion = w.relation then
+        raise exception 'table % cannot be its own companion', w.relation using errcode = 'invalid_parameter_value', hint = made;
+    elsif not exists (select from pg_constraint c where c.conrelid = w.companion and c.contype = 'p')
+          or (select (p.columns, p.types) <> (key.columns, key.types) from sidecar.primary_key_of(w.companion) p) then
+        raise exception 'companion table % has another primary key than %', w.companion, w.relation
+            using errcode = 'invalid_table_definition',
+                  hint = format('It needs primary key (%s) with the same types. ', array_to_string(key.columns, ', ')) || made;
+    end if;
+    perform from pg_attribute a
+        where a.attrelid = w.companion and a.attname = w.target and not a.attisdropped and a.attgenerated = ''
+          and a.atttypid = format('%I.vector', sidecar.vector_schema())::regtype and a.atttypmod = w.dimensions;
+    if not found then
+        raise exception 'companion table % has no column % of type vector(%)', w.companion, quote_literal(w.target), w.dimensions
+            using errcode = 'datatype_mismatch', hint = made;
+    end if;
+    select a.attname into stranger from pg_attribute a
+        where a.attrelid = w.companion and a.attnum > 0 and not a.attisdropped
+          and a.attnotnull and not a.atthasdef and a.attidentity = ''
+          and a.attname <> all (w.key_columns || w.target) limit 1;
+    if found then
+        raise exception 'companion table % has column %, which is NOT NULL and has no default', w.companion, quote_literal(stranger)
+            using errcode = 'invalid_table_definition', hint = 'A companion holds the key and the vector. ' || made;
+    end if;
+end $$;
+
+-- Gives what we made the owner of the watched table, and whoever may read that table may read it.
+create or replace function sidecar.share_like(relation regclass, made regclass) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    model record;
+    grantee oid;
+begin
+    select c.relowner::regrole as owner, c.relowner <> m.relowner and has_schema_privilege(c.relowner, m.relnamespace, 'create') as moves,
+           c.relrowsecurity and m.relkind <> 'v' as hides into model
+        from pg_class c, pg_class m where c.oid = relation and m.oid = made;
+    if model.hides then
+        raise warning 'table % has row-level security, which % has not: only its owner may read it', relation, made
+            using hint = 'Grant SELECT on it yourself, after a policy of its own.';
+    else
+        for grantee in select a.grantee from pg_class c cross join aclexplode(c.relacl) a
+                       where c.oid = relation and a.privilege_type = 'SELECT' and a.grantee <> c.relowner loop
+            execute format('grant select on %s to %s', made, case grantee when 0 then 'public' else grantee::regrole::text end);
+        end loop;
+    end if;
+    if model.moves then
+        execute format('alter table %s owner to %s', made, model.owner);
+    end if;
+end $$;
+
+-- The view beside a companion: key, source and vector of the rows that are there. It names the watched columns only, so that
+-- migrations of other columns never meet it; and it lets nobody read what he could not read without it.
+create or replace function sidecar.create_companion_view(w sidecar.watches) returns regclass
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    class record;
+    name text;
+    columns text;
+begin
+    select n.nspname, c.relname into class from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.companion;
+    while octet_length(class.relname || '_view') > 63 loop
+        class.relname := left(class.relname, -1);
+    end loop;
+    name := format('%I.%I', class.nspname, class.relname || '_view');
+    if to_regclass(name) is not null then
+        raise warning 'the view of companion % was not made: the name % is taken', w.companion, name
+            using hint = 'Nothing depends on it: join the two tables yourself, as the query in sidecar.status does.';
+        return null;
+    end if;
+    select string_agg(format('t.%I', u.c), ', ' order by u.n) into columns
+        from unnest(w.key_columns || w.source) with ordinality as u(c, n)
+        where u.n <= cardinality(w.key_columns) or u.c <> all (w.key_columns);
+    execute format('create view %s with (security_invoker = true) as select %s, e.%I from %s t join %s e on %s', name, columns, w.target,
+                   w.relation, w.companion, sidecar.for_each_key(w.key_columns, null, 't.%2$I = e.%2$I', ' and '));
+    execute format('comment on view %s is %L', name, format('Rows of %s and their vectors. Kept by the sidecar.', w.relation));
+    perform sidecar.share_like(w.relation, to_regclass(name));
+    return to_regclass(name);
+end $$;
+
+-- A vector that a user deletes from a companion comes back. Names nothing of the watch's that may have been renamed or
+-- dropped, and must not fail the user's statement.
+create or replace function sidecar.enqueue_lost_vectors() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    w sidecar.watches;
+begin
+    select * into w from sidecar.watches x where x.id = tg_argv[0]::integer and x.companion = tg_relid and x.unwatched_at is null;
+    if found then
+        execute format('insert into sidecar.events_%s (%s) select %s from lost_rows r where %s', w.id,
+                       sidecar.for_each_key(w.key_columns, null, 'k%1$s'), sidecar.for_each_key(w.key_columns, null, 'r.%2$I'),
+                       sidecar.keys_fit(w, 'r'));
+        perform sidecar.wake_sleepers();
+    end if;
+    return null;
+exception when others then
+    perform sidecar.report_breakage(w.id, sqlstate, sqlerrm);
+    return null;
+end $$;
+
+-- What belongs to a companion beside its column: made where it is missing.
+create or replace function sidecar.dress_companion(w sidecar.watches) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    made regclass;
+begin
+    if w.companion is null then
+        return;
+    elsif not exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_row_deleted', w.id)) then
+        execute format('create trigger sidecar_%1$s_row_deleted after delete on %2$s referencing old table as lost_rows for each statement '
+                       'when (current_setting(''sidecar.writer'', true) is distinct from ''on'') '
+                       'execute function sidecar.enqueue_lost_vectors(%1$s)', w.id, w.companion);
+    end if;
+    if not sidecar.has_view(w) then
+        made := sidecar.create_companion_view(w);
+        update sidecar.watches x set companion_view = made where x.id = w.id and x.companion_view is distinct from made;
+        if made is not null then
+            raise notice '% joins % and its vectors', made, w.relation;
+        end if;
+    end if;
+end $$;
+
+-- Whether the view still is the one that joins the companion. A dump keeps the number of a view that was dropped, and after a
+-- restore another relation may bear it.
+create or replace function sidecar.has_view(w sidecar.watches) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select exists (select from pg_rewrite r
+                   join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
+                   where r.ev_class = w.companion_view and d.refobjid in (w.relation, w.companion)
+                   having count(distinct d.refobjid) = 2);
+$$;
+
+-- The other way round, when a watch ends: the view would stand in the way of changes to the watched columns.
+create or replace function sidecar.release_companion(w sidecar.watches) returns void
+language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
+begin
+    if exists (select from pg_class c where c.oid = w.companion) then
+        execute format('drop trigger if exists sidecar_%s_row_deleted on %s', w.id, w.companion);
+    end if;
+    if sidecar.has_view(w) then
+        begin
+            execute format('drop view %s', w.companion_view);
+            update sidecar.watches x set companion_view = null where x.id = w.id;
+        exception when dependent_objects_still_exist then
+            raise warning 'view % stays: %', w.companion_view, sqlerrm using hint = 'Drop what depends on it, then the view.';
+        end;
+    end if;
+end $$;

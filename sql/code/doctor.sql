@@ -1,0 +1,78 @@
+-- What `sidecar doctor` and `sidecar plan` look at.
+
+-- Whom the sidecar is to the server: the roles of those that run; else those that were granted a worker's rights; else us.
+create or replace function sidecar.serving_roles() returns setof name
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    with running as (
+        select distinct s.role from sidecar.sidecars s where s.seen_at > clock_timestamp() - interval '30 s'
+    ), granted as (
+        select pg_get_userbyid(r.role) as role from sidecar.roles() r where r.kind = 'worker'
+    )
+    select role from running
+    union select role from granted where not exists (select from running)
+    union select current_user where not exists (select from running) and not exists (select from granted);
+$$;
+
+-- Rows of a companion whose source row is gone, and of which no event tells: `at_most` are counted.
+create or replace function sidecar.count_orphans(w sidecar.watches, at_most integer) returns bigint
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    n bigint;
+begin
+    execute format('select count(*) from (select from %s h where not exists (select from %s t where %s)
+                                          and not exists (select from %s where %s) limit $1) o',
+        w.companion, w.relation, sidecar.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and '),
+        sidecar.pending_of(w), sidecar.for_each_key(w.key_columns, null, 'e.k%1$s = h.%2$I', ' and ')) into n using at_most;
+    return n;
+end $$;
+
+-- Of up to `at_most` vectors, how many somebody else wrote, while no trigger told of it: of another length, without an entry
+-- in the ledger, or not those that the ledger knows.
+create or replace function sidecar.count_strangers(w sidecar.watches, at_most integer, out looked bigint, out strangers bigint)
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    home regclass := coalesce(w.companion, w.relation);
+    rows bigint := greatest((sidecar.count_rows(home, false)).n, 1);
+    ext text := quote_ident(sidecar.vector_schema());
+begin
+    execute format('select count(*), count(*) filter (where (%1$s.vector_dims(h.%2$I) <> $2
+                               or sha256(%1$s.vector_send(h.%2$I)) is distinct from l.vector_digest)
+                           and not exists (select from %8$s where %4$s))
+                    from (select * from %5$s t tablesample system (%6$s) where t.%2$I is not null limit $1) h
+                    left join sidecar.ledger_%3$s l on %7$s',
+        ext, w.target, w.id, sidecar.for_each_key(w.key_columns, null, 'e.k%1$s = h.%2$I', ' and '), home,
+        least(100, 200.0 * at_most / rows), sidecar.for_each_key(w.key_columns, null, 'l.k%1$s = h.%2$I', ' and '), sidecar.pending_of(w))
+        into looked, strangers using at_most, w.dimensions;
+end $$;
+
+-- The call that makes a watch what it is, or mends it. A companion that is gone is made anew, under a name of its own.
+create or replace function sidecar.watch_statement(w sidecar.watches) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select format('select sidecar.watch(%L, source => array[%s], target => %L, kind => %L, companion => %L, dimensions => %s, model => %L, index => %L%s)',
+                  w.relation, (select string_agg(quote_literal(c), ', ' order by i) from unnest(w.source) with ordinality u(c, i)),
+                  w.target, w.kind, case when w.companion is not null then coalesce(
+                      (select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.companion),
+                      (select format('%I.%I', n.nspname, left(c.relname || '_' || w.target, 63))
+                       from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.relation)) end,
+                  w.dimensions, w.model, w.index_kind, coalesce(', expose => array[' || (
+                      select string_agg(quote_literal(c), ', ' order by i)
+                      from unnest(sidecar.exposed_columns(w)) with ordinality u(c, i)) || ']', ''));
+$$;
+
+-- About `sample_rows` rows of a table, all of them if it has no more: length of the source in bytes (NULL: nothing to embed),
+-- and of a picture its first `head_bytes`. Large tables are sampled by page, thinned so that all of the table has its share.
+create or replace function sidecar.sample_source(w sidecar.watches, rows bigint, sample_rows integer, head_bytes integer)
+returns table (bytes bigint, head bytea)
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    min_pages constant double precision := 100;
+    pages double precision := (select greatest(sum(pg_relation_size(t.home)), 1) / current_setting('block_size')::integer
+                               from sidecar.tree_of(w.relation) t);
+    wanted double precision := least(1, sample_rows / greatest(rows, 1)::double precision);
+    share double precision := least(1, greatest(wanted, min_pages / greatest(pages, 1)));
+    content text := format('nullif(concat_ws('' '', %s), '''')', (select string_agg(format('t.%I::text', c), ', ' order by i) from unnest(w.source) with ordinality u(c, i)));
+begin
+    return query execute format('select %s from %s t tablesample system (%s) where random() <= %s',
+        case w.kind when 'image' then format('octet_length(t.%1$I)::bigint, substring(t.%1$I from 1 for $1)', w.source[1])
+             else format('octet_length(%s)::bigint, null::bytea', content) end, w.relation, 100 * share, wanted / share) using head_bytes;
+end $$;

@@ -1,0 +1,128 @@
+-- The HNSW index of a watch: which one there is, and the statements that are left to build it.
+
+-- The HNSW index that the documented query of a watch uses, valid or not. Prefers a valid one.
+create or replace function sidecar.find_index(home regclass, target text, out index regclass, out valid boolean)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select i.index, i.valid
+        from sidecar.watches w cross join lateral sidecar.usable_indexes(w, find_index.home) i
+        where coalesce(w.companion, w.relation) = find_index.home and w.target = find_index.target
+        order by i.valid desc, i.index limit 1;
+$$;
+
+-- The same as one script, for an owner to run in psql. NULL where nothing is left to do.
+create or replace function sidecar.index_statement(w sidecar.watches) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select string_agg(s.step, E';\n' order by s.number) from sidecar.index_steps(w) with ordinality s(step, number);
+$$;
+
+-- 'products_photo_embedding_hnsw_1', or why there is none.
+create or replace function sidecar.index_of(w sidecar.watches) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    hnsw record;
+    tree record;
+    -- Who may not see the progress of others sees at least that a sidecar holds the lock of its index keeper.
+    build text := coalesce(
+        (select format('building: %s %s%%', b.phase, b.percent) from sidecar.index_builds b where b.watch_id = w.id limit 1),
+        (select 'building' from pg_locks l
+         where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+           and l.database = (select d.oid from pg_database d where d.datname = current_database())
+           and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('sidecar.index.' || w.id, 0)));
+begin
+    select f.index, f.valid into hnsw from sidecar.find_index(coalesce(w.companion, w.relation), w.target) f;
+    tree := sidecar.count_leaf_indexes(w);
+    return case when w.index_kind = 'none' then 'none' when hnsw.valid then hnsw.index::text when build is not null then build
+           when tree.leaves > 0 and hnsw.index is not null then format('%s of %s partitions have it', tree.built, tree.leaves)
+           when hnsw.index is not null then 'invalid: ' || hnsw.index else 'not built yet' end;
+end $$;
+
+-- The HNSW indexes on `home` that the documented query of a watch can use. `parent`: the index it is a partition of.
+create or replace function sidecar.usable_indexes(w sidecar.watches, home regclass, out index regclass, out valid boolean, out parent regclass)
+returns setof record language sql stable set search_path = pg_catalog, pg_temp as $$
+    select i.indexrelid, i.indisvalid, h.inhparent
+        from pg_index i
+        join pg_class c on c.oid = i.indexrelid
+        join pg_am am on am.oid = c.relam and am.amname = 'hnsw'
+        join pg_opclass o on o.oid = i.indclass[0] and o.opcname = w.index_kind || '_cosine_ops'
+        join pg_attribute a on a.attrelid = i.indrelid and a.attname = w.target
+        left join pg_inherits h on h.inhrelid = i.indexrelid
+        where i.indrelid = usable_indexes.home and i.indpred is null
+          and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
+                      and d.refobjid = i.indrelid and d.refobjsubid = a.attnum);
+$$;
+
+-- products_photo_embedding_hnsw_1; with the table's OID in it where that is too long, and so might be another partition's
+-- too, or is taken by anything but `replaced`.
+create or replace function sidecar.index_name(w sidecar.watches, home regclass, replaced regclass) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    class record;
+    suffix text := '_hnsw_' || w.id;
+    stem text;
+begin
+    select c.relname || '_' || w.target as stem, n.nspname into class
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = home;
+    stem := class.stem;
+    if octet_length(stem || suffix) > 63 or to_regclass(format('%I.%I', class.nspname, stem || suffix)) <> replaced then
+        suffix := format('_%s_hnsw_%s', to_hex(home::oid::bigint), w.id);
+    end if;
+    while octet_length(stem || suffix) > 63 loop
+        stem := left(stem, -1);
+    end loop;
+    return stem || suffix;
+end $$;
+
+-- What is left to do for a valid HNSW index, in order: the index keeper runs these one by one. None for index 'none', and
+-- where the table is gone. A partition tree gets an index on each of its inner tables, which later partitions inherit,
+-- and one on each leaf, built concurrently and attached; when the last one is, the indexes above become valid.
+create or replace function sidecar.index_steps(w sidecar.watches) returns setof text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    top constant regclass := coalesce(w.companion, w.relation);
+    ext constant text := quote_ident(sidecar.vector_schema());
+    key constant text := case w.index_kind
+        when 'halfvec' then format('((%I::%s.halfvec(%s)) %s.halfvec_cosine_ops)', w.target, ext, w.dimensions, ext)
+        when 'vector' then format('(%I %s.vector_cosine_ops)', w.target, ext) end;
+    indexes jsonb := '{}';  -- table → its index, quoted
+    t record;
+    i record;
+    name text;
+begin
+    if key is null or (sidecar.find_index(top, w.target)).valid then
+        return;
+    end if;
+    for t in select x.*, n.nspname from sidecar.tree_of(top) x
+             join pg_class c on c.oid = x.home join pg_namespace n on n.oid = c.relnamespace order by x.level, x.home loop
+        select u.index, u.valid, t.parent is not null and u.parent is not null as is_attached into i
+            from sidecar.usable_indexes(w, t.home) u order by u.parent is not null desc, u.valid desc, u.index limit 1;
+        name := case when i.index is not null then i.index::text end;
+        if t.is_leaf and not i.valid and i.is_attached then
+            return next 'reindex index concurrently ' || name;
+        elsif i.index is null or (t.is_leaf and not i.valid) then
+            if i.index is not null then
+                return next 'drop index concurrently if exists ' || name;
+            end if;
+            name := sidecar.index_name(w, t.home, coalesce(i.index, 0::oid::regclass));
+            return next format(case when t.is_leaf then 'create index concurrently %I on %s using hnsw %s'
+                               else 'create index %I on only %s using hnsw %s' end, name, t.home, key);
+            name := format('%I.%I', t.nspname, name);
+        end if;
+        if t.parent is not null and not coalesce(i.is_attached, false) then
+            return next format('alter index %s attach partition %s', indexes->>t.parent::oid::text, name);
+        end if;
+        indexes := indexes || jsonb_build_object(t.home::oid::text, name);
+    end loop;
+end $$;
+
+-- Of the leaves of a partition tree, how many have their index. NULL for an ordinary table.
+create or replace function sidecar.count_leaf_indexes(w sidecar.watches, out leaves bigint, out built bigint)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select nullif(count(*), 0), count(*) filter (where exists (select from sidecar.usable_indexes(w, t.home) u where u.valid))
+        from sidecar.tree_of(coalesce(w.companion, w.relation)) t where t.is_leaf and t.parent is not null;
+$$;
+
+-- Bytes that building an HNSW index (m = 16) takes in memory; measured: the vectors and 720 bytes a row.
+create or replace function sidecar.graph_bytes(w sidecar.watches, rows bigint) returns bigint
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select case w.index_kind when 'halfvec' then 2 when 'vector' then 4 end * w.dimensions * rows + 720 * rows;
+$$;

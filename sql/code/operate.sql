@@ -1,0 +1,90 @@
+-- pause, resume, retry, reembed, set_rate.
+
+create or replace function sidecar.set_paused(relation regclass, target text, paused boolean) returns integer
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    changed integer;
+begin
+    if target is not null or (relation is not null and not exists (
+            select from sidecar.watches w where w.relation = set_paused.relation and w.unwatched_at is null)) then
+        perform sidecar.need_watch(relation, target);
+    end if;
+    update sidecar.watches w set paused = set_paused.paused
+        where w.unwatched_at is null and w.paused is distinct from set_paused.paused
+          and (set_paused.relation is null or w.relation = set_paused.relation)
+          and (set_paused.target is null or w.target = set_paused.target);
+    get diagnostics changed = row_count;
+    perform pg_notify('sidecar_watches', '');
+    return changed;
+end $$;
+
+-- One watch, all watches of a table, or (no arguments) all. Returns how many it changed. Waits for completes in hand, a
+-- few ms.
+create or replace function sidecar.pause(relation regclass default null, target text default null) returns integer
+language sql set search_path = pg_catalog, pg_temp as $$ select sidecar.set_paused(relation, target, true) $$;
+
+create or replace function sidecar.resume(relation regclass default null, target text default null) returns integer
+language sql set search_path = pg_catalog, pg_temp as $$ select sidecar.set_paused(relation, target, false) $$;
+
+-- Enqueues failed rows again: one key, one reason, or all. Returns how many. It only inserts events: the failures are
+-- deleted when the rows are done.
+create or replace function sidecar.retry(relation regclass, target text default null, key jsonb default null, reason text default null)
+returns bigint language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    w sidecar.watches := sidecar.need_watch(relation, target);
+    wanted_key jsonb := case when key is not null then sidecar.canonical_key(w, key) end;
+    enqueued bigint;
+begin
+    execute format('insert into sidecar.events_%s (%s, force) select %s, true from sidecar.dead_letters d
+                    where d.watch_id = $1 and ($2 is null or d.key = $2) and ($3 is null or d.reason = $3)',
+        w.id, sidecar.for_each_key(w.key_columns, null, 'k%1$s'),
+        sidecar.for_each_key(w.key_columns, w.key_types, '(d.key->>%2$L)::%3$s'))
+        using w.id, wanted_key, reason;
+    get diagnostics enqueued = row_count;
+    if enqueued > 0 then
+        perform sidecar.wake_sleepers();
+    end if;
+    return enqueued;
+end $$;
+
+-- All rows again. With `model` (a model id or a fingerprint other than the present one, or 'any' for whichever sidecar
+-- comes first) the old vectors are cleared before the first new one is written: two spaces never stand in one column.
+create or replace function sidecar.reembed(relation regclass, target text default null, model text default null) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    w sidecar.watches := sidecar.need_watch(relation, target);
+begin
+    -- FOR UPDATE waits for completes in hand; later ones see the changed fingerprint and drop their vectors.
+    select * into strict w from sidecar.watches x where x.id = w.id for update;
+    if reembed.model not in (coalesce(w.fingerprint, ''), coalesce(w.encoder, '')) then
+        update sidecar.watches x set fingerprint = null, encoder = null, model = nullif(reembed.model, 'any') where x.id = w.id;
+        if w.fingerprint is not null then
+            perform sidecar.start_scan(w.id, 'clear');
+        end if;
+    end if;
+    perform sidecar.start_scan(w.id, 'backfill', force => true);
+    perform pg_notify('sidecar_watches', '');
+end $$;
+
+-- Caps a watch, all watches of a table, or (no table) all, at so many rows a second, live ones and backfill together. NULL
+-- lifts the cap. Returns how many watches it changed.
+create or replace function sidecar.set_rate(relation regclass default null, target text default null, rows_per_s double precision default null)
+returns integer language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    changed integer;
+begin
+    if set_rate.rows_per_s <= 0 or set_rate.rows_per_s in ('nan', 'infinity') then
+        raise exception 'rows_per_s is %', set_rate.rows_per_s using errcode = 'invalid_parameter_value',
+            hint = 'Give a number above 0 (0.5 is a row every two seconds), or NULL for no cap; sidecar.pause stops a watch.';
+    elsif target is not null or (relation is not null and not exists (
+            select from sidecar.watches w where w.relation = set_rate.relation and w.unwatched_at is null)) then
+        perform sidecar.need_watch(relation, target);
+    end if;
+    update sidecar.watches w set rows_per_s = set_rate.rows_per_s
+        where w.unwatched_at is null and w.rows_per_s is distinct from set_rate.rows_per_s
+          and (set_rate.relation is null or w.relation = set_rate.relation)
+          and (set_rate.target is null or w.target = set_rate.target);
+    get diagnostics changed = row_count;
+    perform pg_notify('sidecar_watches', '');
+    return changed;
+end $$;

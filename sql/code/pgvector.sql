@@ -1,0 +1,32 @@
+-- The extension pgvector: the schema it lives in, and whether it is new enough.
+
+-- The schema that pgvector lives in. Raises where it is missing or older than the halfvec index casts we rely on.
+create or replace function sidecar.vector_schema() returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    found_schema text;
+    found_version text;
+begin
+    select n.nspname, e.extversion into found_schema, found_version
+        from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector';
+    if found_schema is null then
+        raise exception 'the pgvector extension is not installed in database "%"', current_database()
+            using errcode = 'undefined_object', hint = 'Run: create extension vector;';
+    elsif string_to_array(split_part(found_version, '-', 1), '.')::int[] < array[0, 8, 0] then
+        raise exception 'pgvector % is too old: 0.8.0 or newer is needed', found_version
+            using errcode = 'feature_not_supported', hint = 'Install a newer pgvector, then: alter extension vector update;';
+    end if;
+    return found_schema;
+end $$;
+
+-- Warns of versions whose HNSW indexes are known to break under VACUUM (0.8.3 and 0.8.4 mended them).
+create or replace function sidecar.warn_of_old_pgvector() returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    version text := (select e.extversion from pg_extension e where e.extname = 'vector');
+begin
+    if string_to_array(split_part(version, '-', 1), '.')::int[] < array[0, 8, 4] then
+        raise warning 'pgvector % has known faults in HNSW indexes', version
+            using hint = 'Install 0.8.4 or newer, then: alter extension vector update;';
+    end if;
+end $$;

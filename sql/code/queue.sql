@@ -1,0 +1,145 @@
+-- The tables of one watch: events_N, delayed_N and ledger_N, and the generations that order them.
+
+create or replace function sidecar.create_queue(watch_id integer, key_definitions text[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    keys text := sidecar.for_each_key(key_definitions, key_definitions, 'k%1$s %3$s');
+begin
+    -- "Bring this key up to date." Append-only, duplicates are fine; a NULL key is a TRUNCATE. The small fillfactor keeps
+    -- leases HOT. The partial index holds the backfill's few outstanding events, so that its share of the claims need
+    -- not be looked for behind a large live backlog.
+    execute format($sql$
+        create table sidecar.events_%1$s (
+            gen bigint primary key default nextval('sidecar.generation'),
+            %2$s,
+            enqueued_at timestamptz not null default clock_timestamp(),
+            backfill boolean not null default false,
+            force boolean not null default false,
+            lease_until timestamptz,
+            lease_token uuid,
+            attempts smallint not null default 0 check (attempts >= 0),
+            check ((lease_until is null) = (lease_token is null))
+        ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
+                autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000,
+                autovacuum_vacuum_cost_delay = 0);
+        create index events_%1$s_backfill on sidecar.events_%1$s (gen) where backfill;
+        create table sidecar.delayed_%1$s (
+            gen bigint primary key,
+            %2$s,
+            enqueued_at timestamptz not null,
+            backfill boolean not null,
+            force boolean not null,
+            attempts smallint not null,
+            run_at timestamptz not null
+        );
+        create index delayed_%1$s_run_at on sidecar.delayed_%1$s (run_at);
+    $sql$, watch_id, keys);
+end $$;
+
+-- What the stored vector was made of. `content_hash` NULL is a tombstone: the row is gone, but a slower sidecar may still
+-- hold an older event of it. The partial index counts and finds the exceptions; ordinary rows are not in it.
+create or replace function sidecar.create_ledger(watch_id integer, key_definitions text[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    keys text := sidecar.for_each_key(key_definitions, key_definitions, 'k%1$s %3$s');
+    key_names text := sidecar.for_each_key(key_definitions, null, 'k%1$s');
+begin
+    execute format($sql$
+        create table sidecar.ledger_%1$s (
+            %2$s,
+            gen bigint not null,
+            content_hash bytea check (octet_length(content_hash) = 32 or content_hash in ('empty', 'failed')),
+            vector_digest bytea check (octet_length(vector_digest) = 32),
+            truncated boolean not null default false,
+            embedded_at timestamptz not null default clock_timestamp(),
+            primary key (%3$s),
+            check ((vector_digest is null) = (content_hash is null or octet_length(content_hash) < 32))
+        ) with (fillfactor = 80);
+        create index ledger_%1$s_exceptions on sidecar.ledger_%1$s (gen)
+            where truncated or content_hash is null or octet_length(content_hash) < 32;
+    $sql$, watch_id, keys, key_names);
+end $$;
+
+-- What is left of a watch when its triggers are gone. `keep_ledger`: watching the table again finds what it has done.
+-- Ledger before events: the order in which sidecar.status reads them. CASCADE: a companion, or a copy of the table that was
+-- restored without us, may still have triggers that call the functions.
+create or replace function sidecar.drop_queue(watch_id integer, keep_ledger boolean) returns void
+language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
+begin
+    if not keep_ledger then
+        execute format('drop table if exists sidecar.ledger_%1$s, sidecar.former_%1$s', watch_id);
+    end if;
+    execute format('drop table if exists sidecar.events_%1$s, sidecar.delayed_%1$s', watch_id);
+    execute format('drop function if exists sidecar.enqueue_%1$s_statement(), sidecar.enqueue_%1$s_row() cascade', watch_id);
+    delete from sidecar.dead_letters d where d.watch_id = drop_queue.watch_id;
+    delete from sidecar.scans s where s.watch_id = drop_queue.watch_id;
+    delete from sidecar.breakages b where b.watch_id = drop_queue.watch_id;
+end $$;
+
+-- Lifts the sequence above every generation in use. A restore of data without its sequence would otherwise hand out
+-- generations below the ledger's, and every result would look overtaken. Called once at start.
+create or replace function sidecar.raise_generation() returns bigint
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    w record;
+    used bigint := 0;
+    found_gen bigint;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('sidecar.raise_generation', 0));
+    for w in select x.id, x.truncated_gen from sidecar.watches x loop
+        used := greatest(used, w.truncated_gen);
+        for found_gen in select sidecar.highest_generation(format('sidecar.%s_%s', t, w.id))
+                         from unnest(array['ledger', 'events', 'delayed']) t loop
+            used := greatest(used, found_gen);
+        end loop;
+    end loop;
+    -- A margin, because others draw from the sequence between our look at it and setval.
+    perform setval('sidecar.generation', used + 100000) 
+        from sidecar.generation s where used > case when s.is_called then s.last_value else s.last_value - 1 end;
+    return used;
+end $$;
+
+-- NULL where the table is empty or missing.
+create or replace function sidecar.highest_generation(queue text) returns bigint
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    highest bigint;
+begin
+    if to_regclass(queue) is not null then
+        execute format('select max(q.gen) from %s q', to_regclass(queue)) into highest;
+    end if;
+    return highest;
+end $$;
+
+-- The tables of one watch in schema `sidecar`.
+create or replace function sidecar.queue_of(watch_id integer) returns setof regclass
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select c.oid::regclass from pg_class c
+        where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'r'
+          and c.relname ~ format('^(events|delayed|ledger|former)_%s$', watch_id);
+$$;
+
+-- Gives what belongs to a watch to the installer, whoever called sidecar.watch: so trigger functions run with the rights of
+-- one role that has none on users' tables, and a later migration may change all of it.
+create or replace function sidecar.own_queue(watch_id integer) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    installer regrole := sidecar.installer();
+    made record;
+begin
+    for made in select format('table %s', c.oid::regclass) as name from pg_class c
+                where c.oid in (select sidecar.queue_of(watch_id)) and c.relowner <> installer
+                union all
+                select format('function %s', p.oid::regprocedure) from pg_proc p
+                where p.pronamespace = 'sidecar'::regnamespace and p.proowner <> installer
+                  and p.proname ~ format('^enqueue_%s_[a-z]+$', watch_id) loop
+        execute format('alter %s owner to %s', made.name, installer);
+    end loop;
+end $$;
+
+-- A FROM item: the keys that wait, as e.k1, e.k2 …
+create or replace function sidecar.pending_of(w sidecar.watches) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select format('(select %1$s from sidecar.events_%2$s union all select %1$s from sidecar.delayed_%2$s) e',
+                  sidecar.for_each_key(w.key_columns, null, 'k%1$s'), w.id);
+$$;

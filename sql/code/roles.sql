@@ -1,0 +1,273 @@
+-- Installer, worker and reader: who may do what, and what a role lacks.
+
+-- Roles that were granted something by us, told by tables that nobody else has a use for.
+create or replace function sidecar.roles() returns table (role regrole, kind text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select a.grantee::regrole, case when bool_or(c.relname = 'sidecars') then 'worker' else 'reader' end
+        from pg_class c cross join aclexplode(c.relacl) a
+        where a.grantee not in (0, c.relowner)
+          and ((c.oid = 'sidecar.sidecars'::regclass and a.privilege_type = 'INSERT')
+               or (c.oid = 'sidecar.progress'::regclass and a.privilege_type = 'SELECT'))
+        group by a.grantee;
+$$;
+
+create or replace function sidecar.installer() returns regrole
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select n.nspowner::regrole from pg_namespace n where n.nspname = 'sidecar';
+$$;
+
+-- Whether a role with these functions can do no more than before: they run with its own rights. Trigger functions and the
+-- few that run with ours are left out; readers get what changes nothing.
+create or replace function sidecar.may_call(kind text, function oid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select p.proname in ('status_of', 'status_exact', 'wait_embedded', 'wait_one_embedded', 'check_row_exists', 'check_not_failed',
+                         'newest_event_of', 'ledger_entry_of', 'state_of_watch', 'sample_source')
+        or (p.proname = 'follow_changes' and may_call.kind = 'worker')
+        or (not p.prosecdef and p.prorettype <> 'trigger'::regtype and (may_call.kind = 'worker' or p.provolatile <> 'v'))
+        from pg_proc p where p.oid = may_call.function;
+$$;
+
+-- What a role of this kind needs in schema `sidecar`, apart from the tables of single watches.
+create or replace function sidecar.grant_schema(role regrole, kind text) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    routine record;
+    views text;
+begin
+    select string_agg(c.oid::regclass::text, ', ') into views
+        from pg_class c where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'v';
+    execute format('grant usage on schema sidecar to %s', role);
+    execute format('grant select on %s, sidecar.watches, sidecar.progress, sidecar.sidecars to %s', views, role);
+    if kind = 'worker' then
+        execute format('grant select on all tables in schema sidecar to %s', role);
+        -- Not the columns that functions of ours make statements of.
+        execute format('grant update (%s) on sidecar.watches to %s', (
+            select string_agg(quote_ident(a.attname), ', ') from pg_attribute a
+                where a.attrelid = 'sidecar.watches'::regclass
+                  and a.attname in ('model', 'fingerprint', 'encoder', 'truncated_gen', 'paused', 'broken', 'rows_per_s')), role);
+        execute format('grant insert, update, delete on sidecar.scans, sidecar.dead_letters, sidecar.wake, sidecar.sidecars, '
+                       'sidecar.progress to %s', role);
+        execute format('grant usage, select, update on sequence sidecar.generation to %s', role);
+    end if;
+    for routine in select p.oid::regprocedure as name from pg_proc p
+                   where p.pronamespace = 'sidecar'::regnamespace and sidecar.may_call(grant_schema.kind, p.oid) loop
+        execute format('grant execute on routine %s to %s', routine.name, role);
+    end loop;
+end $$;
+
+create or replace function sidecar.grant_queue(watch_id integer, role regrole) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    queue regclass;
+begin
+    for queue in select * from sidecar.queue_of(watch_id) loop
+        execute format('grant select, insert, update, delete on %s to %s', queue, role);
+    end loop;
+end $$;
+
+-- The columns of the watched table that a watch works with, those that are there. `written`: the target, if it stands there.
+create or replace function sidecar.columns_of(w sidecar.watches, out readable text, out written text, out keys text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select string_agg(quote_ident(a.attname), ', ' order by a.attnum) filter (where a.attname <> w.target or w.companion is null or a.attname = any (w.expose)),
+           string_agg(quote_ident(a.attname), ', ') filter (where a.attname = w.target),
+           string_agg(quote_ident(a.attname), ', ' order by a.attnum) filter (where a.attname = any (w.key_columns))
+        from pg_attribute a
+        where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
+          and a.attname = any (w.key_columns || w.source || w.target || w.expose);
+$$;
+
+-- What a role lacks to work on a watch, and the statements that mend it.
+create or replace function sidecar.denials_of(w sidecar.watches, role name) returns table (what text, remedy text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    with home as (
+        select c.oid, c.relnamespace from pg_class c where c.oid in (w.relation, w.companion)
+    ), column_right as (
+        select r.action, string_agg(quote_ident(a.attname), ', ' order by a.attnum) as columns
+            from pg_attribute a cross join (values ('select'), ('update')) as r(action)
+            where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
+              and ((a.attname = w.target and w.companion is null) or (r.action = 'select' and a.attname = any (w.key_columns || w.source)))
+              and not has_column_privilege(denials_of.role, w.relation, a.attnum, r.action)
+            group by r.action
+    ), table_right as (
+        select string_agg(r.action, ', ' order by r.position) as actions
+            from unnest(array['select', 'insert', 'update', 'delete']) with ordinality as r(action, position)
+            where exists (select from home h where h.oid = w.companion)
+              and not has_table_privilege(denials_of.role, w.companion, r.action)
+    ), denial(what, remedy) as (
+        select format('%I may not use schema %I', denials_of.role, n.nspname),
+               format('grant usage on schema %I to %I', n.nspname, denials_of.role)
+            from pg_namespace n
+            where (n.oid in (select h.relnamespace from home h) or n.nspname = sidecar.vector_schema())
+              and not has_schema_privilege(denials_of.role, n.oid, 'usage')
+        union all
+        select format('%I may not %s %s of %s', denials_of.role, c.action, c.columns, w.relation),
+               format('grant %s (%s) on %s to %I', c.action, c.columns, w.relation, denials_of.role) from column_right c
+        union all
+        select format('%I may not %s on %s', denials_of.role, t.actions, w.companion),
+               format('grant %s on %s to %I', t.actions, w.companion, denials_of.role) from table_right t where t.actions is not null
+        union all
+        select format('row-level security of %s hides rows from %I', h.oid::regclass, denials_of.role),
+               format('alter role %I bypassrls', denials_of.role)
+            from home h where sidecar.rls_hides(h.oid, denials_of.role)
+    )
+    select * from denial d where exists (select from pg_roles r where r.rolname = denials_of.role);
+$$;
+
+-- The same in one line; NULL: it lacks nothing.
+create or replace function sidecar.denial_of(w sidecar.watches, role name) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select string_agg(d.what || ': ' || d.remedy, '; ' order by d.what) from sidecar.denials_of(w, role) d;
+$$;
+
+-- Gives the workers what they need of the user's tables, and the installer what it needs to count rows, as far as the caller
+-- may. Warns of what is missing then.
+create or replace function sidecar.grant_table(w sidecar.watches) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    worker regrole;
+    is_owner constant boolean := (select pg_has_role(c.relowner, 'usage') from pg_class c where c.oid = w.relation);
+    readable constant text := (sidecar.columns_of(w)).readable;
+    denied text;
+begin
+    if is_owner and not has_any_column_privilege(sidecar.installer()::oid, w.relation, 'select') then
+        perform sidecar.grant_schemas(w, sidecar.installer());
+        execute format('grant select (%s) on %s to %s', (sidecar.columns_of(w)).keys, w.relation, sidecar.installer());
+    end if;
+    for worker in select r.role from sidecar.roles() r where r.kind = 'worker' loop
+        if is_owner and concat(sidecar.denial_of(w, pg_get_userbyid(worker)), sidecar.unreadable_columns(w, pg_get_userbyid(worker))) <> '' then
+            perform sidecar.grant_schemas(w, worker);
+            execute format('grant select (%s) on %s to %s', readable, w.relation, worker);
+            if w.companion is null then
+                execute format('grant update (%I) on %s to %s', w.target, w.relation, worker);
+            else
+                execute format('grant select, insert, update, delete on %s to %s', w.companion, worker);
+            end if;
+        end if;
+        denied := sidecar.denial_of(w, pg_get_userbyid(worker));
+        if denied is not null then
+            raise warning 'the sidecar cannot work on % yet: %', w.relation, denied
+                using hint = 'Let the owner, or a superuser, run the statement.';
+        end if;
+        denied := sidecar.unreadable_columns(w, pg_get_userbyid(worker));
+        if denied is not null then
+            raise warning 'searches of % cannot show % yet', w.relation, denied
+                using hint = format('Let the owner, or a superuser, run: grant select (%s) on %s to %s', denied, w.relation, worker);
+        end if;
+    end loop;
+end $$;
+
+-- USAGE on the schemas of a watch's tables and of pgvector, where it is missing and the caller may grant it.
+create or replace function sidecar.grant_schemas(w sidecar.watches, role regrole) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    schema name;
+begin
+    for schema in select n.nspname from pg_namespace n
+                  where (n.nspname = sidecar.vector_schema()
+                         or n.oid in (select c.relnamespace from pg_class c where c.oid in (w.relation, w.companion)))
+                    and not has_schema_privilege(grant_schemas.role::oid, n.oid, 'usage')
+                    and has_schema_privilege(n.oid, 'usage with grant option') loop
+        execute format('grant usage on schema %I to %s', schema, role);
+    end loop;
+end $$;
+
+-- Takes back what grant_table gave, except what other watches of the table need. The schemas stay open. Warns where it fails:
+-- ending a watch must not depend on it.
+create or replace function sidecar.revoke_table(w sidecar.watches) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    worker regrole;
+    c record := sidecar.columns_of(w);
+    readable constant text := concat_ws(', ', c.readable, case when w.companion is not null then c.written end);
+    other sidecar.watches;
+begin
+    if readable = '' or not exists (select from pg_class k where k.oid = w.relation and pg_has_role(k.relowner, 'usage')) then
+        return; -- all its columns are gone, or the table is, or it is somebody else's
+    end if;
+    for worker in select r.role from sidecar.roles() r where r.kind = 'worker' union select sidecar.installer() loop
+        if exists (select from pg_class k where k.oid = w.relation and k.relowner = worker) then
+            continue; -- the owner's rights are not ours to take
+        end if;
+        execute format('revoke select (%s) on %s from %s', readable, w.relation, worker);
+        if c.written is not null then
+            execute format('revoke update (%s) on %s from %s', c.written, w.relation, worker);
+        end if;
+        if exists (select from pg_class k where k.oid = w.companion and k.relowner <> worker) then
+            execute format('revoke all on %s from %s', w.companion, worker);
+        end if;
+    end loop;
+    for other in select * from sidecar.watches x where x.relation = w.relation and x.id <> w.id and x.unwatched_at is null loop
+        perform sidecar.grant_table(other);
+    end loop;
+exception when others then
+    raise warning 'the sidecar''s grants on % could not be taken back: %', w.relation, sqlerrm;
+end $$;
+
+-- Makes a role the one that `sidecar serve` may connect as: now, and for whatever is watched later. For tables of other
+-- owners it warns: let them call it, too.
+create or replace function sidecar.grant_worker(role regrole) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    w sidecar.watches;
+begin
+    perform sidecar.check_role(role);
+    perform sidecar.grant_schema(role, 'worker');
+    for w in select * from sidecar.watches x order by x.id loop
+        perform sidecar.grant_queue(w.id, role);
+        if w.unwatched_at is null and exists (select from pg_class c where c.oid = w.relation) then
+            perform sidecar.grant_table(w);
+        end if;
+    end loop;
+end $$;
+
+-- Lets a role read status and failures, wait for rows and search. Rights on the searched tables are yours to give.
+create or replace function sidecar.grant_reader(role regrole) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    perform sidecar.check_role(role);
+    perform sidecar.grant_schema(role, 'reader');
+end $$;
+
+create or replace function sidecar.check_role(role regrole) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    if not exists (select from pg_roles r where r.oid = role) then
+        raise exception 'there is no role %', coalesce(role::text, 'NULL') using errcode = 'undefined_object',
+            hint = 'Create it first: create role sidecar_worker login;';
+    end if;
+end $$;
+
+-- Takes back all that grant_worker and grant_reader gave to a role.
+create or replace function sidecar.revoke_grants(role regrole) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    w sidecar.watches;
+    object text;
+begin
+    perform sidecar.check_role(role);
+    for w in select * from sidecar.watches x where exists (select from sidecar.roles() r where r.role = revoke_grants.role and r.kind = 'worker')
+             and exists (select from pg_class c where c.oid = x.relation and pg_has_role(c.relowner, 'usage') and c.relowner <> role) loop
+        execute format('revoke all (%s) on %s from %s', concat_ws(', ', (sidecar.columns_of(w)).readable), w.relation, role);
+        if exists (select from pg_class c where c.oid = w.companion) then
+            execute format('revoke all on %s from %s', w.companion, role);
+        end if;
+    end loop;
+    foreach object in array array['all tables in', 'all sequences in', 'all routines in', ''] loop
+        execute format('revoke all on %s schema sidecar from %s', object, role);
+    end loop;
+end $$;
+
+-- After a migration: roles get what is new. Installs call it; a recorded role is never dropped by it.
+create or replace function sidecar.renew_grants() returns void
+language sql set search_path = pg_catalog, pg_temp as $$
+    select sidecar.grant_schema(r.role, r.kind) from sidecar.roles() r;
+$$;
+
+-- Those that a role may not read; NULL: it may read all.
+create or replace function sidecar.unreadable_columns(w sidecar.watches, role name) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
+        from pg_attribute a join pg_roles r on r.rolname = unreadable_columns.role
+        where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (w.expose)
+          and not has_column_privilege(r.oid, a.attrelid, a.attnum, 'select');
+$$;

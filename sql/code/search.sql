@@ -1,0 +1,145 @@
+-- Search in SQL: the nearest vectors, and hybrid search: merged with the best full-text matches by reciprocal rank fusion.
+
+-- Both used to fail in a session whose first search had failed: what was to be put back was neither a value nor NULL.
+-- The rows nearest to a vector: their keys and cosine distances (0 to 2), nearest first. Through the index, which goes on
+-- until it has found k rows. `query_vector` is a vector's text, '[0.1, …]', so that this works wherever pgvector lives.
+create or replace function sidecar.search(relation regclass, query_vector text, target text default null, k integer default 10)
+returns table (key jsonb, distance double precision)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    former_scan constant text := coalesce(nullif(current_setting('hnsw.iterative_scan', true), ''), 'off');
+    w sidecar.watches := sidecar.need_watch(relation, target);
+    ext text := quote_ident(sidecar.vector_schema());
+    type text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
+    measure text := format('h.%I%s operator(%s.<=>) $1::%s', w.target, case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type);
+begin
+    if search.k is null or search.k < 1 then
+        raise exception 'k is %', coalesce(search.k::text, 'NULL')
+            using errcode = 'invalid_parameter_value', hint = 'Say how many rows you want, for example 10.';
+    end if;
+    -- Not as a setting of the function: a role that is no superuser could not restore it from a dump.
+    perform set_config('hnsw.iterative_scan', 'strict_order', true);
+    return query execute format('select jsonb_build_object(%s), (%s)::float8 from %s h where h.%I is not null%s order by %s limit $2',
+        sidecar.for_each_key(w.key_columns, null, '%2$L, h.%2$I'), measure, coalesce(w.companion, w.relation), w.target,
+        case when w.companion is not null then format(' and exists (select from %s t where %s)', w.relation,
+            sidecar.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and ')) else '' end, measure)
+        using query_vector, k;
+    perform set_config('hnsw.iterative_scan', former_scan, true);
+end $$;
+
+-- A row for people to read: an array of objects (a function takes 100 arguments, an object has 50 of the columns, in their
+-- order). Without vectors, and of a bytea only its length, {"bytes": 2048}. NULL if there is no row with this canonical key.
+create or replace function sidecar.show_row(w sidecar.watches, key jsonb) returns json
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    shown json;
+    fields text := (select string_agg(format('json_build_object(%s)', part.pairs), ', ' order by part.n) from (
+        select (a.position - 1) / 50 as n, string_agg(format(case a.type when 'bytea' then '%1$L, case when t.%2$I is not null then json_build_object(''bytes'', octet_length(t.%2$I)) end'
+                                                   else '%1$L, t.%2$I' end, a.attname, a.attname), ', ' order by a.position) as pairs
+        from (select x.attname, b.printed as type, row_number() over (order by x.attnum) as position
+              from pg_attribute x cross join sidecar.base_type(x.atttypid, x.atttypmod) b join pg_type y on y.oid = b.type
+              where x.attrelid = w.relation and x.attnum > 0 and not x.attisdropped
+                and y.typname not in ('vector', 'halfvec', 'sparsevec')) a
+        group by 1) part);
+begin
+    execute format('select array_to_json(array[%s]) from %s t where %s', fields, w.relation, sidecar.key_condition(w, ours => false))
+        into shown using key;
+    return shown;
+end $$;
+
+-- The tsvector that is searched: a column of that type as it is, so that its GIN index serves; text columns joined with a
+-- space, NULLs skipped, in the very words of the GIN index that the documents tell people to create.
+create or replace function sidecar.search_document(relation regclass, columns text[], config regconfig) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    stranger text := (select c.name from unnest(columns) c(name)
+                      where not exists (select from pg_attribute a where a.attrelid = relation and a.attname = c.name
+                                        and a.attnum > 0 and not a.attisdropped) limit 1);
+begin
+    if stranger is not null or coalesce(cardinality(columns), 0) = 0 or array_position(columns, null) is not null then
+        raise exception 'table % has no column %', relation, coalesce(quote_literal(stranger), 'NULL')
+            using errcode = 'undefined_column', hint = 'Name text columns, or one tsvector column: document => array[''title''].';
+    elsif cardinality(columns) = 1 and exists (select from pg_attribute a where a.attrelid = relation and a.attname = columns[1]
+                                               and a.atttypid = 'tsvector'::regtype) then
+        return format('t.%I', columns[1]);
+    end if;
+    return (select format('to_tsvector(%L::regconfig, %s)', config,
+                          string_agg(format('coalesce(t.%I, '''')', c.name), ' || '' '' || ' order by c.n))
+            from unnest(columns) with ordinality c(name, n));
+end $$;
+
+-- ' and t.tenant = '7'' for {"tenant": 7}; null is IS NULL. The column's type reads the value.
+create or replace function sidecar.search_condition(filter jsonb) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select coalesce(string_agg(case when f.value is null then format(' and t.%I is null', f.key)
+                               else format(' and t.%I = %L', f.key, f.value) end, '' order by f.key), '')
+    from jsonb_each_text(filter) f;
+$$;
+
+-- What hybrid_search runs. $1 query vector, $2 tsquery, $3 candidates, $4 RRF constant, $5 and $6 weights, $7 k.
+-- Ranks are shared by equals, equal scores come in the order of the key: the same data gives the same answer. The nearest are
+-- cut off with their ties, not by their key, because Postgres 16 would not use the HNSW index with a second sort column.
+create or replace function sidecar.hybrid_statement(w sidecar.watches, document text, condition text) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    ext constant text := quote_ident(sidecar.vector_schema());
+    tables constant text := w.relation || ' t'
+        || case when w.companion is null then '' else format(' join %s e using (%s)', w.companion,
+                                                             sidecar.for_each_key(w.key_columns, null, '%2$I')) end;
+    vector text := format(case when w.companion is null then 't.%I' else 'e.%I' end, w.target);
+    keys constant text := sidecar.for_each_key(w.key_columns, null, 'k%1$s');
+    key_columns constant text := sidecar.for_each_key(w.key_columns, null, 't.%2$I as k%1$s');
+    type constant text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
+    distance constant text := format('%s%s operator(%s.<=>) $1::%s', vector,
+                                     case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type);
+    near constant text := format('select %s, %s as distance from %s where %s is not null and $1 is not null%s
+                                  order by distance fetch first ($3) rows with ties', key_columns, distance, tables, vector, condition);
+    matching constant text := format('select %1$s, ts_rank_cd(%2$s, $2) as relevance from %3$s t where %2$s @@ $2%4$s
+                                      order by relevance desc, %5$s limit $3', key_columns, document, w.relation, condition, keys);
+begin
+    return format('
+        with near as (select n.*, rank() over (order by distance) as place from (%s) n),
+             matching as (select m.*, rank() over (order by relevance desc) as place from (%s) m)
+        select jsonb_build_object(%s),
+               coalesce($5 / ($4 + near.place), 0) + coalesce($6 / ($4 + matching.place), 0) as score,
+               near.place, matching.place, near.distance
+        from near full join matching using (%s) order by score desc, %4$s limit $7', near, matching,
+        sidecar.for_each_key(w.key_columns, null, '%2$L, k%1$s'), keys);
+end $$;
+
+-- The rows of a watched table that are near a vector, or match a text, best first.
+--   relation, target  the watch; target may be left out where the table has one
+--   query_vector      of a text or a picture, as the sidecar's REST service gives it; NULL: full text only
+--   query_text        in the syntax of web search engines; blank, or stop words only: vectors only
+--   document          a tsvector column, or text columns; unset: the watch's own text columns
+--   filter            column → value, such as {"tenant": 7}
+--   candidates        how many rows each side proposes; unset: four times k, at least 100
+-- A row gets weight / (rrf_constant + rank) from each side; `distance` is the cosine distance, NULL where only its text matched.
+create or replace function sidecar.hybrid_search(
+    relation regclass, query_vector vector, query_text text, target text default null, document text[] default null,
+    k integer default 10, filter jsonb default '{}', config regconfig default 'pg_catalog.english', candidates integer default null,
+    rrf_constant integer default 60, vector_weight double precision default 1, text_weight double precision default 1)
+returns table (key jsonb, score double precision, vector_rank bigint, text_rank bigint, distance double precision)
+language plpgsql stable rows 10 set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
+declare
+    former_scan constant text := coalesce(nullif(current_setting('hnsw.iterative_scan', true), ''), 'off');
+    w constant sidecar.watches := sidecar.need_watch(relation, target);
+    words tsquery := websearch_to_tsquery(config, coalesce(query_text, ''));
+begin
+    if k < 0 or candidates < 1 or rrf_constant < 0 then
+        raise exception 'k must be 0 or more, candidates 1 or more, rrf_constant 0 or more' using errcode = 'invalid_parameter_value',
+            hint = format('They are %s, %s and %s.', k, coalesce(candidates::text, 'unset'), rrf_constant);
+    elsif w.kind <> 'text' and document is null then
+        raise exception 'target % is made of pictures, which have no text to match', quote_literal(w.target)
+            using errcode = 'invalid_parameter_value', hint = 'Name text columns of the same table: document => array[''title''].';
+    end if;
+    if numnode(words) = 0 then
+        words := null;
+    end if;
+    -- Not as a setting of the function: a role that is no superuser could not restore it from a dump.
+    perform set_config('hnsw.iterative_scan', 'strict_order', true);
+    return query execute sidecar.hybrid_statement(w, sidecar.search_document(relation, coalesce(document, w.source), config),
+                                                  sidecar.search_condition(filter))
+        using query_vector, words, coalesce(candidates, greatest(4 * k, 100)), rrf_constant, vector_weight, text_weight, k;
+    perform set_config('hnsw.iterative_scan', former_scan, true);
+end $$;

@@ -1,0 +1,178 @@
+-- POST /search: keys and distances of any watch; other columns, and filters on them, only those that the watch exposes.
+
+-- Those that are still there, in the order of the watch.
+create or replace function sidecar.exposed_columns(w sidecar.watches) returns text[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select array(select e.name from unnest(w.expose) with ordinality e(name, n)
+                 where exists (select from pg_attribute a where a.attrelid = w.relation and a.attname = e.name
+                               and a.attnum > 0 and not a.attisdropped) order by e.n);
+$$;
+
+-- Refuses columns that are not there, and those whose content is of no use in an answer.
+create or replace function sidecar.check_exposed(relation regclass, expose text[]) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    column_name text;
+    type record;
+begin
+    foreach column_name in array expose loop
+        select b.type as base, e.typname, format_type(a.atttypid, a.atttypmod) as printed into type
+            from pg_attribute a cross join sidecar.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
+            join pg_type e on e.oid = case when t.typcategory = 'A' then t.typelem else t.oid end
+            where a.attrelid = check_exposed.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
+        if not found then
+            raise exception 'table % has no column %', relation, coalesce(quote_literal(column_name), 'NULL')
+                using errcode = 'undefined_column', hint = 'Expose columns of the watched table: expose => array[''title''].';
+        elsif type.typname in ('vector', 'halfvec', 'sparsevec', 'bytea') then
+            raise exception 'column % of % has type %, which a search does not show', quote_literal(column_name), relation, type.printed
+                using errcode = 'datatype_mismatch', hint = 'Expose what names the content, such as a path; vectors are in the table.';
+        elsif (select count(*) from unnest(expose) e(name) where e.name = column_name) > 1 then
+            raise exception 'column % is exposed twice', quote_literal(column_name) using errcode = 'duplicate_column',
+                hint = 'Name it once.';
+        end if;
+    end loop;
+end $$;
+
+-- What a search may be asked for: key and exposed columns that are there. `filter_type` is the type that reads a filter's value;
+-- NULL: it cannot be filtered by. Built-in types and enums only: a cast or an operator of another type may be a function that
+-- its owner made for the purpose, and it would run with the rights of whoever searches.
+create or replace function sidecar.searchable_columns(w sidecar.watches) returns table (name text, filter_type text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select a.attname, case when t.typtype = 'e' and not exists (select from pg_cast c where t.oid in (c.castsource, c.casttarget)
+                                                                or t.typarray in (c.castsource, c.casttarget))
+                             or t.oid in ('bool'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype,
+                                          'float4'::regtype, 'float8'::regtype, 'text'::regtype, 'varchar'::regtype, 'bpchar'::regtype,
+                                          'name'::regtype, '"char"'::regtype, 'uuid'::regtype, 'date'::regtype, 'time'::regtype,
+                                          'timetz'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'interval'::regtype,
+                                          'inet'::regtype, 'cidr'::regtype, 'macaddr'::regtype, 'macaddr8'::regtype, 'bit'::regtype,
+                                          'varbit'::regtype, 'money'::regtype, 'bytea'::regtype, 'oid'::regtype)
+                        then format('%I.%I', n.nspname, t.typname) end
+        from pg_attribute a cross join sidecar.base_type(a.atttypid, a.atttypmod) b
+        join pg_type t on t.oid = b.type join pg_namespace n on n.oid = t.typnamespace
+        where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (w.key_columns || w.expose);
+$$;
+
+-- An expression for a column's value in JSON, as to_json writes it; of types that are not built in, their text. (to_json calls
+-- casts to json that a type's owner has made; concat does not.)
+create or replace function sidecar.shown_value(relation regclass, column_name text, expression text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select format(case when b.type < 16384 then 'to_json(%1$s)' else 'case when %1$s is not null then to_json(concat(%1$s)) end' end, expression)
+        from pg_attribute a cross join sidecar.base_type(a.atttypid, a.atttypmod) b
+        where a.attrelid = shown_value.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
+$$;
+
+-- What search_exposed runs. $1 the query vector, $2 k, $3 for each column of the filter, in their order, the value that is wanted, or
+-- the literal of an array of them. That is read in a subquery: once, where a bare cast would be called for every row. The index gives the nearest by its own, shorter numbers; distances are those of the stored vectors.
+create or replace function sidecar.search_exposed_statement(w sidecar.watches, columns text[], filter jsonb, document text[]) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    ext constant text := quote_ident(sidecar.vector_schema());
+    vector constant text := format('h.%I', w.target);
+    type constant text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
+    tables constant text := case when w.companion is null then format('%s h', w.relation)
+        else format('%s h join %s t on %s', w.companion, w.relation, sidecar.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and ')) end;
+    t constant text := case when w.companion is null then 'h' else 't' end;
+    condition constant text := (
+        select string_agg(format(case jsonb_typeof(f.value) when 'null' then ' and %1$s.%2$I is null'
+                                     when 'array' then ' and %1$s.%2$I = any ((select ($3::text[])[%3$s]::%4$s[])::%4$s[])'
+                                     else ' and %1$s.%2$I = ($3::text[])[%3$s]::%4$s' end, t, f.key, f.n, c.filter_type), '' order by f.n)
+        from (select e.key, e.value, row_number() over (order by e.key collate "C") as n from jsonb_each(filter) e) f
+        left join sidecar.searchable_columns(w) c on c.name = f.key);
+    shown constant text := (
+        select string_agg(format('(%L, %s)', c.name, sidecar.shown_value(w.relation, c.name, 'n.c' || c.n)), ', ' order by c.n)
+        from unnest(columns) with ordinality c(name, n));
+begin
+    return format('
+        with nearest as materialized (
+            select %1$s, %2$s as vector%3$s, %4$s as document from %5$s where %2$s is not null%6$s
+            order by %2$s%7$s operator(%8$s.<=>) $1::%9$s limit $2
+        )
+        select json_build_object(%10$s), (n.vector operator(%8$s.<=>) $1::%8$s.vector)::float8 as distance, %11$s, n.document
+        from nearest n order by distance, %12$s',
+        sidecar.for_each_key(w.key_columns, null, t || '.%2$I as k%1$s'), vector,
+        (select string_agg(format(', %s.%I as c%s', t, c.name, c.n), '' order by c.n) from unnest(columns) with ordinality c(name, n)),
+        case when cardinality(document) > 0 then
+            format('concat_ws('' '', %s)', (select string_agg(format('%s.%I', t, c), ', ') from unnest(document) c)) else 'null::text' end,
+        tables, condition, case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type,
+        sidecar.for_each_key(w.key_columns, null, '%2$L, n.k%1$s'),
+        case when shown is null then '''{}''::json'
+             else format('(select json_object_agg(v.name, v.value) from (values %s) v(name, value))', shown) end,
+        sidecar.for_each_key(w.key_columns, null, 'n.k%1$s'));
+end $$;
+
+-- The first column of a filter whose type cannot read the value, and what it says of it. NULL: all can be read.
+create or replace function sidecar.unreadable_filter(w sidecar.watches, filter jsonb, out column_name text, out complaint text)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    asked record;
+begin
+    for asked in select f.key, c.filter_type, array(select jsonb_array_elements_text(case jsonb_typeof(f.value) when 'array' then f.value
+                                                                                     else jsonb_build_array(f.value) end)) as wanted
+                 from jsonb_each(filter) f join sidecar.searchable_columns(w) c on c.name = f.key
+                 where c.filter_type is not null and jsonb_typeof(f.value) <> 'object' order by f.key collate "C" loop
+        begin
+            execute format('select $1::%s[]', asked.filter_type) using asked.wanted::text;
+        exception when data_exception then
+            column_name := asked.key;
+            complaint := sqlerrm;
+            return;
+        end;
+    end loop;
+end $$;
+
+-- The rows of a watch that are nearest to a vector, nearest first, with the columns that the watch exposes.
+--   relation, target  the watch; target may be left out where the table has one
+--   filter            column → value, or a list of values of which one fits; null is IS NULL. Key and exposed columns
+--   columns           which of the exposed columns; unset: all of them
+--   document          columns whose text comes along, joined with a space: exposed ones, or the watch's own source
+-- Through the index, which goes on until it has found k rows, or has looked at hnsw.max_scan_tuples of them.
+create or replace function sidecar.search_exposed(
+    relation regclass, query_vector real[], target text default null, k integer default 10, filter jsonb default '{}',
+    columns text[] default null, document text[] default '{}'
+) returns table (key json, distance double precision, shown json, document_text text)
+language plpgsql stable rows 10 set search_path = pg_catalog, pg_temp as $$
+declare
+    settings constant text[] := array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'];
+    -- Before pgvector's library is loaded it is NULL, and after a transaction that set it and failed it is ''.
+    former constant text[] := array(select nullif(current_setting(s, true), '') from unnest(settings) with ordinality u(s, n) order by n);
+    w constant sidecar.watches := sidecar.need_watch(relation, target);
+    exposed constant text[] := sidecar.exposed_columns(w);
+    wanted constant text[] := coalesce(columns, exposed);
+    fault text;
+begin
+    if k is null or k < 1 then
+        raise exception 'k is %', coalesce(k::text, 'NULL')
+            using errcode = 'invalid_parameter_value', hint = 'Say how many rows you want, for example 10.';
+    end if;
+    with asked as (
+        select unnest(wanted) as name, w.key_columns || exposed as allowed
+        union all select unnest(document), w.key_columns || exposed || case w.kind when 'text' then w.source else '{}' end
+    )
+    select format('column %L is not exposed by the watch', a.name) into fault
+        from asked a where a.name is null or a.name <> all (a.allowed)
+    union all
+    select format('column %L is asked for twice', c.name) from unnest(wanted) c(name) group by c.name having count(*) > 1
+    union all
+    select format(case when c.name is null then 'column %L is not exposed by the watch'
+                       when c.filter_type is null then 'column %L has a type that a filter cannot compare'
+                       else 'the filter on %L is an object' end, f.key)
+        from jsonb_each(filter) f left join sidecar.searchable_columns(w) c on c.name = f.key
+        where c.filter_type is null or jsonb_typeof(f.value) = 'object'
+    limit 1;
+    if fault is not null then
+        raise exception '%', fault using errcode = 'undefined_column',
+            hint = format('Its columns: %s. To add one: sidecar.watch(…, expose => array[…], replace => true).',
+                          array_to_string(w.key_columns || exposed, ', '));
+    end if;
+    -- Not as settings of the function: a role that is no superuser could not restore it from a dump.
+    -- relaxed_order, because the statement sorts what was found: measured with a filter that 1 of 200 rows meets (ef_search = 40),
+    -- strict_order finds 79 % of the nearest, this 94 %, and no iteration 3 %.
+    perform set_config(settings[1], 'relaxed_order', true), set_config(settings[2], least(greatest(2 * k, 100), 1000)::text, true),
+            set_config(settings[3], greatest(20 * k, 20000)::text, true);
+    return query execute sidecar.search_exposed_statement(w, wanted, filter, document)
+        using query_vector, k, array(
+            select case jsonb_typeof(f.value) when 'array' then array(select jsonb_array_elements_text(f.value))::text else f.value #>> '{}' end
+            from jsonb_each(filter) f order by f.key collate "C");
+    perform set_config(s.name, coalesce(former[s.n], s.otherwise), true)
+        from unnest(settings, array['off', '40', '20000']) with ordinality s(name, otherwise, n);
+end $$;

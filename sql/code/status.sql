@@ -1,0 +1,205 @@
+-- What the views status and failures show.
+
+-- The nearest-neighbour query that the index serves. $1 is the query vector.
+create or replace function sidecar.search_statement(w sidecar.watches) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    ext text := quote_ident(sidecar.vector_schema());
+    type text := case when ext <> 'public' then ext || '.' else '' end
+                 || case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end || format('(%s)', w.dimensions);
+    operator text := case when ext <> 'public' then format('operator(%s.<=>)', ext) else '<=>' end;
+    distance text := format('%s%I%s %s $1::%s', case when w.companion is not null then 'e.' else '' end, w.target,
+                            case w.index_kind when 'halfvec' then '::' || type else '' end, operator, type);
+begin
+    if w.companion is null then
+        return format('select * from %s order by %s limit 10', w.relation, distance);
+    end if;
+    return format('select t.* from %s e join %s t using (%s) order by %s limit 10', w.companion, w.relation,
+                  sidecar.for_each_key(w.key_columns, null, '%2$I'), distance);
+end $$;
+
+-- What the watch is doing, or why it is not.
+create or replace function sidecar.state_of(w sidecar.watches, pending bigint) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    scan text := (select s.purpose from sidecar.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep'
+                  order by array_position(array['move', 'clear', 'backfill', 'verify'], s.purpose) limit 1);
+    running text := (select string_agg(distinct format('%s (%s)', s.model, s.fingerprint), ', ') from sidecar.sidecars s
+                     where s.seen_at > clock_timestamp() - interval '30 s');
+    fits boolean := exists (select from sidecar.sidecars s
+                            where s.seen_at > clock_timestamp() - interval '30 s' and sidecar.may_fill(w, s));
+    fault text := sidecar.fault_of(w);
+    denied text := (select string_agg(distinct sidecar.denial_of(w, s.role), '; ') from sidecar.sidecars s
+                    where s.seen_at > clock_timestamp() - interval '30 s' and sidecar.may_fill(w, s));
+begin
+    return case
+        when fault is not null then 'broken: ' || fault
+        when denied is not null then 'denied: ' || denied
+        when w.paused then 'paused'
+        when running is null then 'no sidecar is running'
+        when not fits then format('waiting for a sidecar with %s and %s dimensions; running: %s',
+            coalesce('fingerprint ' || w.fingerprint, 'model ' || w.model, 'any model'), w.dimensions, running)
+        when scan = 'move' then 'moving vectors'
+        when scan = 'clear' then 'clearing old vectors'
+        when scan = 'backfill' then 'backfilling'
+        when scan = 'verify' then (select format('verifying: %s rows compared, %s differ', s.rows_seen, s.found)
+                                   from sidecar.scans s where s.watch_id = w.id and s.purpose = 'verify')
+        when pending > 0 then 'catching up'
+        else 'up to date' end;
+end $$;
+
+-- Why the sidecar leaves a watch alone, or may miss changes; NULL where neither is so.
+create or replace function sidecar.fault_of(w sidecar.watches) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    fault text := sidecar.structure_fault(w);
+begin
+    if fault = 'the table is gone' then
+        return format('%s: select sidecar.unwatch(%s, %L)', fault, w.relation::oid, w.target);
+    elsif fault = 'the companion table is gone' then
+        return fault || ': call sidecar.watch again with replace => true';
+    elsif fault is not null then
+        return fault || ': call sidecar.watch again' || case when w.source <@ array(
+            select a.attname::text from pg_attribute a where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped)
+            then '' else ' with the columns of now and replace => true' end;
+    elsif exists (select from sidecar.breakages b where b.watch_id = w.id) then
+        return (select string_agg(distinct b.message, '; ') || ': call sidecar.watch again'
+                from sidecar.breakages b where b.watch_id = w.id);
+    elsif w.broken is not null then
+        return w.broken || ': call sidecar.watch again';
+    elsif sidecar.inherits(w.relation) then
+        return 'another table inherits from it, and its primary key does not cover that one: end the inheritance';
+    elsif sidecar.partition_lacks_trigger(w) then
+        return 'a partition lacks a trigger, or has it disabled: call sidecar.watch again';
+    elsif not sidecar.triggers_fit(w) then
+        return 'a trigger is missing, disabled or out of date: call sidecar.watch again';
+    end if;
+    return null;
+end $$;
+
+-- Of the keys in the queue: how many, how many of them have a ledger entry (they wait for an update, not for their first
+-- vector), and since when the oldest waits.
+create or replace function sidecar.count_queue(w sidecar.watches, out keys bigint, out updates bigint, out oldest timestamptz)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    k text := sidecar.for_each_key(w.key_columns, null, 'k%1$s');
+begin
+    execute format('select count(q.k1), count(l.gen), min(q.enqueued_at)
+                    from (select %2$s, min(enqueued_at) as enqueued_at
+                          from (select %2$s, enqueued_at from sidecar.events_%1$s
+                                union all select %2$s, enqueued_at from sidecar.delayed_%1$s) e
+                          group by %2$s) q
+                    left join (select %2$s, gen from sidecar.ledger_%1$s where content_hash is not null) l using (%2$s)', w.id, k)
+        into keys, updates, oldest;
+end $$;
+
+-- Ledger entries by what they say. The exceptions are counted by their index.
+create or replace function sidecar.count_ledger(w sidecar.watches, exact boolean, out entries bigint, out empty bigint, out failed bigint,
+                                     out truncated bigint, out estimated boolean)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    ledger regclass := format('sidecar.ledger_%s', w.id);
+    tombstones bigint;
+begin
+    select c.n, c.estimated into entries, estimated from sidecar.count_rows(ledger, exact) c;
+    execute format('select count(*) filter (where l.content_hash is null), count(*) filter (where l.content_hash = ''empty''),
+                           count(*) filter (where l.content_hash = ''failed''), count(*) filter (where l.truncated)
+                    from %s l where truncated or content_hash is null or octet_length(content_hash) < 32', ledger)
+        into tombstones, empty, failed, truncated;
+    entries := greatest(entries - tombstones, empty + failed);
+end $$;
+
+-- Rows that the ledger knows nothing of, counted one by one. NULL where our role may not read them, or where the key has got
+-- another type since: comparing it may call a function of its owner's with our rights.
+create or replace function sidecar.count_unknown(w sidecar.watches) returns bigint
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    n bigint;
+begin
+    if not sidecar.may_count(w.relation) or not exists (select from pg_constraint c where c.conrelid = w.relation and c.contype = 'p')
+            or (select p.types from sidecar.primary_key_of(w.relation) p) is distinct from w.key_types then
+        return null;
+    end if;
+    execute format('select count(*) from %s t
+                    where not exists (select from sidecar.ledger_%s l where %s and l.content_hash is not null)',
+                   w.relation, w.id, sidecar.for_each_key(w.key_columns, null, 't.%2$I = l.k%1$s', ' and ')) into n;
+    return n;
+end $$;
+
+-- For readers too, so it runs with the rights of the schema's owner, and calls no code of users'.
+create or replace function sidecar.status_of(only_relation regclass, exact boolean) returns table (
+    relation regclass, target text, kind text, source text[], companion regclass, state text,
+    rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric,
+    oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text,
+    estimated boolean, watch_id integer, index_statement text, rows_per_s double precision, companion_view regclass)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set row_security = off as $$
+declare
+    w sidecar.watches;
+    counted record;
+    ledger record;
+    queue record;
+    unknown bigint;
+begin
+    for w in select * from sidecar.watches x
+             where x.unwatched_at is null and (only_relation is null or x.relation = only_relation) order by x.id loop
+        relation := w.relation; target := w.target; kind := w.kind; source := w.source; companion := w.companion;
+        fingerprint := w.fingerprint; model := coalesce(w.encoder, w.model); watch_id := w.id;
+        rows_per_s := w.rows_per_s; companion_view := w.companion_view;
+        begin
+            rows := null; query := null; estimated := false;
+            if exists (select from pg_class c where c.oid = w.relation) then
+                select c.n, c.estimated into rows, estimated from sidecar.count_rows(w.relation, exact) c;
+                query := sidecar.search_statement(w);
+            end if;
+            ledger := sidecar.count_ledger(w, exact);
+            queue := sidecar.count_queue(w);
+            embedded := ledger.entries - ledger.empty - ledger.failed;
+            empty := ledger.empty; failed := ledger.failed; truncated := ledger.truncated;
+            -- A row that is neither in the ledger nor in the queue has still to be met by the backfill. Once that is over the
+            -- queue alone knows: the difference of two estimates would never come to rest.
+            unknown := case when exact and rows is not null then sidecar.count_unknown(w) end;
+            pending := case when unknown is not null then unknown + queue.updates
+                when exists (select from sidecar.scans s
+                             where s.watch_id = w.id and s.purpose in ('clear', 'backfill') and s.finished_at is null)
+                    then greatest(rows - ledger.entries, queue.keys - queue.updates) + queue.updates
+                else queue.keys end;
+            estimated := estimated or ledger.estimated;
+            oldest_pending := clock_timestamp() - queue.oldest;
+            coverage := case when rows > empty then round(100.0 * least(1, embedded::numeric / (rows - empty)), 1) end;
+            lag_ms := (select round(p.lag_ms::numeric, 1) from sidecar.progress p where p.watch_id = w.id);
+            index := sidecar.index_of(w);
+            index_statement := case when rows is not null then sidecar.index_statement(w) end;
+            state := sidecar.state_of(w, pending);
+        exception when undefined_table or syntax_error then
+            -- A table was dropped after this statement's snapshot was taken; what is gone prints as its number.
+            raise warning 'watch % is left out: %', w.id, sqlerrm;
+            continue;
+        end;
+        return next;
+    end loop;
+end $$;
+
+-- Whether vectors of this sidecar belong into this watch.
+create or replace function sidecar.may_fill(w sidecar.watches, s sidecar.sidecars) returns boolean
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select s.dimensions = w.dimensions
+        and case when w.fingerprint is not null then s.fingerprint = w.fingerprint else w.model is null or w.model in (s.model, s.fingerprint) end;
+$$;
+
+-- What to do about rows that failed for a reason.
+create or replace function sidecar.advice_on(reason text) returns text
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select case
+        when reason in ('not_a_picture', 'truncated_picture', 'unsupported_format')
+            then 'Put a whole picture of a known format into the row: it is tried again by itself.'
+        when reason = 'too_many_pixels' then 'Scale the picture down, or raise MAX_IMAGE_PIXELS and retry.'
+        when reason = 'too_many_bytes' then 'Make the content smaller, or raise the limit that the message names and retry.'
+        when reason = 'decode_timeout' then 'Raise DECODE_TIMEOUT_S, or give the machine more CPUs, and retry.'
+        when reason in ('decode_crashed', 'decode_out_of_memory')
+            then 'Save the picture anew, or raise DECODE_MEMORY_BYTES, and retry.'
+        when reason = 'device_out_of_memory' then 'Lower BATCH_MAX_VIEWS, or free memory on the device, and retry.'
+        when reason = 'worker_crashed' then 'The sidecar''s log says what ended it; mend that and retry.'
+        when reason in ('write_rejected', 'write_suppressed')
+            then 'A constraint or trigger of the table refused the vector: mend it and retry.'
+        else 'The message says what was wrong; mend it and retry.' end;
+$$;

@@ -1,0 +1,217 @@
+-- Watched tables of every shape: what cannot be watched, partition trees, row-level security, numbers of rows.
+
+-- Refuses what cannot be watched, or not by this role.
+create or replace function sidecar.check_relation(relation regclass) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    class record;
+begin
+    select c.relkind, c.relpersistence, c.relowner, n.nspname into class
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation;
+    if not found then
+        raise exception 'there is no table %', coalesce(relation::text, 'NULL')
+            using errcode = 'undefined_table', hint = 'Name an existing table, for example ''public.products''.';
+    elsif class.relkind not in ('r', 'p') then
+        raise exception '% is a %, not a table', relation, case class.relkind when 'v' then 'view' when 'm' then 'materialized view'
+                when 'f' then 'foreign table' when 'S' then 'sequence' else 'relation of another kind' end
+            using errcode = 'wrong_object_type', hint = case when class.relkind = 'f' then 'Watch it in the database it lives in.'
+                else 'Only tables can be watched: watch the table behind it.' end;
+    elsif class.relpersistence = 't' then
+        raise exception '% is a temporary table, which no other session can read', relation
+            using errcode = 'wrong_object_type', hint = 'Use a permanent table.';
+    elsif class.nspname in ('sidecar', 'pg_catalog', 'information_schema') then
+        raise exception '% belongs to schema "%"', relation, class.nspname
+            using errcode = 'wrong_object_type', hint = 'Use a table of your own.';
+    elsif sidecar.inherits(relation) then
+        raise exception '% takes part in table inheritance, where a primary key does not cover the children', relation
+            using errcode = 'wrong_object_type', hint = 'Use declarative partitioning, or a table of its own.';
+    elsif not pg_has_role(class.relowner, 'usage') then
+        raise exception 'only the owner of % can watch it, and role "%" is not', relation, current_user
+            using errcode = 'insufficient_privilege',
+                  hint = format('Let %I call this: set role %1$I;', pg_get_userbyid(class.relowner));
+    end if;
+end $$;
+
+-- The kind of a source: 'text' or 'image', from the columns' types; an explicit kind must agree with them.
+create or replace function sidecar.kind_of_source(relation regclass, source text[], kind text) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    name text;
+    kinds text[] := '{}';
+begin
+    if kind_of_source.source is null or cardinality(kind_of_source.source) = 0
+       or array_position(kind_of_source.source, null) is not null then
+        raise exception 'source names no column' using errcode = 'invalid_parameter_value',
+            hint = 'Say for example: source => ''photo'', or source => array[''title'', ''brand''].';
+    elsif kind_of_source.kind not in ('text', 'image') then
+        raise exception 'kind is %, which is not known', quote_literal(kind_of_source.kind)
+            using errcode = 'invalid_parameter_value', hint = 'kind is ''text'' or ''image'', or left out.';
+    end if;
+    foreach name in array kind_of_source.source loop
+        kinds := kinds || sidecar.kind_of_column(relation, name);
+    end loop;
+    if cardinality(kinds) > 1 and 'image' = any (kinds) then
+        raise exception 'source % mixes pictures with other columns', kind_of_source.source
+            using errcode = 'datatype_mismatch',
+                  hint = 'Several source columns are joined as text. Watch each bytea column by itself.';
+    elsif kind_of_source.kind <> kinds[1] then
+        raise exception 'kind is %, but source % holds %', quote_literal(kind_of_source.kind),
+            kind_of_source.source, case kinds[1] when 'image' then 'bytea (pictures)' else 'text' end
+            using errcode = 'datatype_mismatch', hint = format('Leave kind out, or say kind => %L.', kinds[1]);
+    end if;
+    return kinds[1];
+end $$;
+
+create or replace function sidecar.kind_of_column(relation regclass, name text) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    source record;
+begin
+    select b.type, b.printed, t.typcategory into source
+        from pg_attribute a cross join sidecar.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
+        where a.attrelid = relation and a.attname = name and a.attnum > 0 and not a.attisdropped;
+    if not found then
+        raise exception 'table % has no column %', relation, quote_literal(name)
+            using errcode = 'undefined_column', hint = 'Column names are case-sensitive here: give them as \d shows them.';
+    elsif source.type = 'bytea'::regtype then
+        return 'image';
+    elsif source.typcategory = 'S' then
+        return 'text';
+    end if;
+    raise exception 'column %.% has type %, which holds neither text nor pictures', relation, quote_ident(name), source.printed
+        using errcode = 'datatype_mismatch',
+              hint = 'A source is a text column, or a bytea column that holds picture files. Of other types make a generated '
+                     'column: alter table … add column … text generated always as (…) stored;';
+end $$;
+
+-- Locks a table, 2 s at a time, so that those who queue behind us get their turn in between; five times, or as long as the
+-- caller's own lock_timeout says.
+create or replace function sidecar.lock_table(relation regclass, mode text) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    own_timeout constant text := current_setting('lock_timeout');
+begin
+    for attempt in 1 .. case own_timeout when '0' then 5 else 1 end loop
+        begin
+            perform set_config('lock_timeout', case own_timeout when '0' then '2s' else own_timeout end, true);
+            execute format('lock table %s in %s mode', relation, mode);
+            perform set_config('lock_timeout', own_timeout, true);
+            return;
+        exception when lock_not_available then
+            null; -- The block's end has undone the set_config.
+        end;
+    end loop;
+    raise exception 'table % is in use: it could not be locked within %', relation,
+            case own_timeout when '0' then '10s' else own_timeout end
+        using errcode = 'lock_not_available',
+              hint = 'A transaction that uses it is still open. Nothing was changed; try again when it is over.';
+end $$;
+
+-- Rows of a table: counted where that is cheap or asked for, else estimated as the planner does: rows a page at the last
+-- ANALYZE, times the pages of now; also where our role may not read it. Of a partitioned table the partitions count.
+create or replace function sidecar.count_rows(relation regclass, exact boolean, out n bigint, out estimated boolean)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    page_bytes constant double precision := current_setting('block_size')::integer;
+begin
+    with leaf as (
+        select count_rows.relation::oid as oid union select p.relid from pg_partition_tree(count_rows.relation) p where p.isleaf
+    ), size as (
+        select c.reltuples, c.relpages, pg_relation_size(c.oid) / page_bytes as pages
+        from leaf join pg_class c using (oid) where c.relkind = 'r'
+    )
+    select sum(s.reltuples * s.pages / greatest(s.relpages, 1))::bigint,
+           sum(s.pages) * page_bytes > 16 * 1024 * 1024 and bool_and(s.reltuples >= 0 and (s.relpages > 0 or s.pages = 0))
+        into n, estimated from size s;
+    estimated := coalesce(estimated, false) and not exact;
+    if not sidecar.may_count(relation) then
+        n := coalesce(greatest(n, 0), 0);
+        estimated := true;
+    elsif not estimated then
+        execute format('select count(*) from %s', relation) into n;
+    end if;
+end $$;
+
+-- The table itself, or every table of a partition tree, roots first. `parent` is NULL for the topmost.
+create or replace function sidecar.tree_of(relation regclass, out home regclass, out parent regclass, out is_leaf boolean, out level integer)
+returns setof record language sql stable set search_path = pg_catalog, pg_temp as $$
+    select p.relid, case when p.level > 0 then p.parentrelid end, p.isleaf, p.level
+        from pg_partition_tree(tree_of.relation) p
+    union all
+    select c.oid, null, true, 0 from pg_class c where c.oid = tree_of.relation and c.relkind = 'r' and not c.relispartition
+    order by level, 1;
+$$;
+
+-- A primary key does not cover the children of an inheritance parent: two rows may have the same key.
+create or replace function sidecar.inherits(relation regclass) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select exists (select from pg_inherits i join pg_class p on p.oid = i.inhparent
+                   where p.relkind = 'r' and inherits.relation in (i.inhparent, i.inhrelid));
+$$;
+
+-- Refuses a row that cannot hold the vector: it would get no column, or another watch or a rule would write it.
+create or replace function sidecar.check_place(w sidecar.watches) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    class record;
+    rule name := (select r.rulename from pg_rewrite r where r.ev_class = w.relation and r.ev_type = '2' limit 1);
+    other sidecar.watches;
+    companion constant text := 'keep the vectors in a table of their own: companion => ''some_table''.';
+begin
+    select c.relispartition, c.reloftype <> 0 as is_typed into class from pg_class c where c.oid = w.relation;
+    if rule is not null then
+        raise exception 'rule % rewrites updates of %, so no vector can be written', quote_ident(rule), w.relation
+            using errcode = 'feature_not_supported', hint = 'Use a trigger in place of the rule, or ' || companion;
+    elsif (class.relispartition or class.is_typed) and sidecar.target_is_missing(w) then
+        raise exception '% cannot get a column % of its own: it is %', w.relation, quote_literal(w.target),
+            case when class.is_typed then 'a typed table' else 'a partition' end
+            using errcode = 'wrong_object_type', hint = case when class.is_typed then 'Alter its type first, or '
+                else format('Watch %s, or ', pg_partition_root(w.relation)) end || companion;
+    end if;
+    select x.* into other from sidecar.watches x
+        where x.unwatched_at is null and x.companion is null and x.target = w.target and x.relation <> w.relation
+          and x.relation in (select a.relid from pg_partition_ancestors(w.relation) a
+                             union all select t.home from sidecar.tree_of(w.relation) t) limit 1;
+    if found then
+        raise exception 'column % of % holds the vectors of the watch on %', quote_literal(w.target), w.relation, other.relation
+            using errcode = 'duplicate_object',
+                  hint = format('End that one first: select sidecar.unwatch(%L, %L); or %s', other.relation, w.target, companion);
+    end if;
+end $$;
+
+-- Whether row-level security hides rows of a table from a role (as Postgres decides it: BYPASSRLS is not inherited).
+create or replace function sidecar.rls_hides(relation regclass, role name) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select exists (select from pg_class c, pg_roles r
+                   where c.oid = rls_hides.relation and r.rolname = rls_hides.role and c.relrowsecurity
+                     and not (r.rolsuper or r.rolbypassrls)
+                     and (c.relforcerowsecurity or not pg_has_role(r.oid, c.relowner, 'usage')));
+$$;
+
+-- Refuses a table that hides rows from whoever is to read it, before anything is changed: its rows would be missing.
+create or replace function sidecar.check_row_security(relation regclass) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    role name;
+begin
+    for role in select pg_get_userbyid(r.role) from sidecar.roles() r where r.kind = 'worker'
+                union select s.role from sidecar.sidecars s where s.seen_at > clock_timestamp() - interval '30 s' loop
+        if sidecar.rls_hides(relation, role) then
+            raise exception 'row-level security of % hides rows from role %, which the sidecar runs as', relation, quote_ident(role)
+                using errcode = 'insufficient_privilege',
+                      hint = format('Run: alter role %I bypassrls; or let the sidecar run as the owner of the table, without '
+                                    'FORCE ROW LEVEL SECURITY.', role);
+        end if;
+    end loop;
+    if role is null and (select c.relrowsecurity from pg_class c where c.oid = relation) then
+        raise warning 'table % has row-level security', relation
+            using hint = 'The sidecar has to run as a role with BYPASSRLS, or as the owner without FORCE ROW LEVEL SECURITY.';
+    end if;
+end $$;
+
+-- Whether our role may read a table whole, and doing so calls nobody's code: no policy's function.
+create or replace function sidecar.may_count(relation regclass) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select has_schema_privilege(c.relnamespace, 'usage') and has_any_column_privilege(c.oid, 'select') and not row_security_active(c.oid)
+        from pg_class c where c.oid = relation;
+$$;

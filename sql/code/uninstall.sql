@@ -1,0 +1,45 @@
+-- sidecar.uninstall.
+
+-- What users made out of our objects, and would lose with them: views, functions, columns and constraints of theirs.
+create or replace function sidecar.used_by_others() returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    with ours as (
+        select 'pg_class'::regclass as class, c.oid as object from pg_class c where c.relnamespace = 'sidecar'::regnamespace
+        union all select 'pg_proc'::regclass, p.oid from pg_proc p where p.pronamespace = 'sidecar'::regnamespace
+        union all select 'pg_type'::regclass, t.oid from pg_type t where t.typnamespace = 'sidecar'::regnamespace
+    ), dependent as (
+        select coalesce(r.ev_class, a.adrelid, c.conrelid, case when d.classid = 'pg_class'::regclass then d.objid end)::regclass::text as relation,
+               case when d.classid = 'pg_proc'::regclass then d.objid end::regprocedure::text as routine
+            from pg_depend d
+            join ours o on o.class = d.refclassid and o.object = d.refobjid
+            left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+            left join pg_attrdef a on d.classid = 'pg_attrdef'::regclass and a.oid = d.objid
+            left join pg_constraint c on d.classid = 'pg_constraint'::regclass and c.oid = d.objid
+            where d.deptype = 'n'
+    )
+    select string_agg(distinct coalesce(d.relation, d.routine), ', ') from dependent d
+        where coalesce(d.relation, d.routine) !~ '^sidecar\.';
+$$;
+
+-- Removes schema sidecar and the triggers that call it. The vectors stay: columns, companion tables and their indexes.
+create or replace function sidecar.uninstall(force boolean default false) returns void
+language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
+declare
+    running text := (select string_agg(format('%s (process %s)', s.host, s.pid), ', ') from sidecar.sidecars s
+                     where s.seen_at > clock_timestamp() - interval '30 s');
+    users text := sidecar.used_by_others();
+    w sidecar.watches;
+begin
+    if running is not null and not force then
+        raise exception 'a sidecar is running on this database: %', running using errcode = 'object_in_use',
+            hint = 'Stop it first (one that was killed is forgotten after 30 s), or use force.';
+    elsif users is not null then
+        raise exception 'schema sidecar is used by %', users using errcode = 'dependent_objects_still_exist',
+            hint = 'They would be dropped with it: drop or change them first.';
+    end if;
+    for w in select * from sidecar.watches x order by x.id for update loop
+        perform sidecar.release_tables(w);
+        perform sidecar.revoke_table(w);
+    end loop;
+    drop schema sidecar cascade;
+end $$;

@@ -1,0 +1,286 @@
+-- sidecar.watch and sidecar.unwatch.
+--
+-- Order of locks, here and in the sidecar: watch row → the user's table → companion → ledger → events. A complete holds
+-- the watch row FOR SHARE while it writes; the other way round it would wait for us, and we for it.
+
+-- The active or former watch of (relation, target); NULL where there was none.
+create or replace function sidecar.find_watch(relation regclass, target text) returns sidecar.watches
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select w from sidecar.watches w where w.relation = find_watch.relation and w.target = find_watch.target;
+$$;
+
+-- Like find_watch, but raises unless the watch is active. `target` NULL: the only watch of the table.
+create or replace function sidecar.need_watch(relation regclass, target text) returns sidecar.watches
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    w sidecar.watches;
+    targets text;
+    n integer;
+begin
+    select count(*), string_agg(quote_literal(x.target), ', ' order by x.target) into n, targets
+        from sidecar.watches x where x.relation = need_watch.relation and x.unwatched_at is null;
+    select * into w from sidecar.watches x where x.relation = need_watch.relation and x.unwatched_at is null
+        and (x.target = need_watch.target or (need_watch.target is null and n = 1));
+    if w.id is not null then
+        return w;
+    elsif n = 0 then
+        raise exception 'table % is not watched', coalesce(relation::text, 'NULL') using errcode = 'undefined_object',
+            hint = format('select sidecar.watch(%L, source => …) starts it; select * from sidecar.status lists what is watched.',
+                          relation::text);
+    elsif need_watch.target is null then
+        raise exception 'table % has % watches', relation, n using errcode = 'ambiguous_column',
+            hint = format('Name the target, one of: %s', targets);
+    end if;
+    raise exception 'table % has no watch with target %', relation, quote_literal(need_watch.target)
+        using errcode = 'undefined_object', hint = format('Its targets: %s', targets);
+end $$;
+
+-- Takes off the tables that are still there what we put on them: triggers, and what belongs to a companion.
+create or replace function sidecar.release_tables(w sidecar.watches) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    home regclass;
+begin
+    for home in select t.home from sidecar.triggers_of(w) t group by t.home order by t.home = w.relation desc loop
+        perform sidecar.lock_table(home, 'access exclusive');
+    end loop;
+    perform sidecar.drop_triggers(w);
+    perform sidecar.release_companion(w);
+end $$;
+
+-- Ends a watch. Vectors and ledger stay, so that watching again does only what has changed, unless `drop_target`.
+-- Works for a table that was dropped, too: select sidecar.unwatch(16384, 'photo_embedding'). `drop_target` also for a watch
+-- that has ended.
+create or replace function sidecar.unwatch(relation regclass, target text default null, drop_target boolean default false)
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    w sidecar.watches;
+    is_there boolean := exists (select from pg_class c where c.oid = unwatch.relation);
+begin
+    if is_there then
+        perform sidecar.follow_changes(relation);
+    end if;
+    w := sidecar.find_watch(relation, target);
+    if w.id is null or (w.unwatched_at is not null and not drop_target) then
+        w := sidecar.need_watch(relation, target);
+    end if;
+    select * into w from sidecar.watches x where x.id = w.id and (x.unwatched_at is null or drop_target) for update;
+    if not found then
+        raise exception 'table % is not watched any longer', relation using errcode = 'undefined_object',
+            hint = 'Another session has just ended the watch.';
+    end if;
+    perform sidecar.release_tables(w);
+    perform sidecar.revoke_table(w);
+    -- A companion that was dropped before a dump may have left its number to another table.
+    if drop_target and exists (select from pg_class c where c.oid = coalesce(w.companion, w.relation))
+            and (w.companion is null or exists (select from pg_attribute a where a.attrelid = w.companion and a.attname = w.target
+                                                and a.atttypid = format('%I.vector', sidecar.vector_schema())::regtype)) then
+        perform sidecar.drop_target(w);
+    end if;
+    perform sidecar.drop_queue(w.id, keep_ledger => is_there and not drop_target);
+    if is_there and not drop_target then
+        update sidecar.watches x set unwatched_at = now(), paused = false, broken = null where x.id = w.id;
+    else
+        delete from sidecar.watches x where x.id = w.id;
+    end if;
+    perform pg_notify('sidecar_watches', '');
+end $$;
+
+create or replace function sidecar.install_watch(w sidecar.watches) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    definitions text[] := (sidecar.primary_key_of(w.relation)).definitions;
+begin
+    perform sidecar.create_queue(w.id, definitions);
+    if to_regclass(format('sidecar.ledger_%s', w.id)) is null then
+        perform sidecar.create_ledger(w.id, definitions);
+    end if;
+    perform sidecar.create_trigger_functions(w);
+    perform sidecar.own_queue(w.id);
+    perform sidecar.grant_queue(w.id, r.role) from sidecar.roles() r where r.kind = 'worker';
+    perform sidecar.grant_table(w);
+    perform sidecar.drop_stray_triggers(w);
+    perform sidecar.create_triggers(w);
+    perform sidecar.dress_companion(w);
+    perform sidecar.start_scan(w.id, 'backfill');
+    insert into sidecar.progress (watch_id) values (w.id) on conflict do nothing;
+    perform pg_notify('sidecar_watches', '');
+end $$;
+
+-- Raises for what cannot be watched as asked; fills in what was left out. Changes nothing.
+create or replace function sidecar.checked_watch(wanted sidecar.watches, companion_name text) returns sidecar.watches
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    perform sidecar.vector_schema();
+    perform sidecar.check_relation(wanted.relation);
+    select p.columns, p.types into wanted.key_columns, wanted.key_types from sidecar.primary_key_of(wanted.relation) p;
+    perform sidecar.check_key_types(wanted.relation);
+    wanted.kind := sidecar.kind_of_source(wanted.relation, wanted.source, wanted.kind);
+    wanted.target := coalesce(wanted.target, wanted.source[1] || '_embedding');
+    perform sidecar.check_options(wanted.target, wanted.source, wanted.dimensions, wanted.index_kind);
+    wanted.expose := coalesce(wanted.expose, '{}');
+    perform sidecar.check_exposed(wanted.relation, wanted.expose);
+    wanted.companion := to_regclass(companion_name);
+    if wanted.companion is not null then
+        perform sidecar.check_companion(wanted);
+    elsif companion_name is null then
+        perform sidecar.check_place(wanted);
+    elsif wanted.target = any (wanted.key_columns) then
+        raise exception 'target % is a key column, which the companion has too', quote_literal(wanted.target)
+            using errcode = 'invalid_parameter_value', hint = 'Name a column of its own for the vector.';
+    end if;
+    return wanted;
+end $$;
+
+-- Whether two calls ask for the same.
+create or replace function sidecar.is_same_watch(a sidecar.watches, b sidecar.watches) returns boolean
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select (a.kind, a.source, a.dimensions, a.index_kind, a.model, a.companion)
+        is not distinct from (b.kind, b.source, b.dimensions, b.index_kind, b.model, b.companion);
+$$;
+
+-- Writes the watch's row. A former one is taken up again with its ledger, unless its vectors were of another type.
+-- (Keys that were merely renamed keep it: an entry counts only where content and vector are what it says.)
+create or replace function sidecar.save_watch(wanted sidecar.watches, former sidecar.watches) returns sidecar.watches
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    saved sidecar.watches;
+    other sidecar.watches;
+    fits boolean := (former.kind, former.dimensions) = (wanted.kind, wanted.dimensions);
+begin
+    select * into other from sidecar.watches w
+        where w.id is distinct from former.id and coalesce(w.companion, w.relation) = coalesce(wanted.companion, wanted.relation)
+          and (w.target = wanted.target or w.companion = wanted.companion);
+    if found then
+        raise exception 'column % of % holds the vectors of another watch, on %', quote_literal(other.target),
+                coalesce(other.companion, other.relation), other.relation
+            using errcode = 'duplicate_object', hint = format('Name another one, or: select sidecar.unwatch(%L, %L, drop_target => true)',
+                                                              other.relation, other.target);
+    end if;
+    if former.id is null then
+        insert into sidecar.watches (relation, key_columns, key_types, kind, source, target, companion, dimensions, index_kind,
+                                     model, expose)
+            values (wanted.relation, wanted.key_columns, wanted.key_types, wanted.kind, wanted.source, wanted.target,
+                    wanted.companion, wanted.dimensions, wanted.index_kind, wanted.model, wanted.expose)
+            returning * into saved;
+        return saved;
+    end if;
+    if not fits or not sidecar.retype_ledger(former.id, former.key_types, wanted.key_types) then
+        perform sidecar.drop_queue(former.id, keep_ledger => false);
+    end if;
+    -- The new generation voids what the ledger says until the backfill has looked at the row: it may have changed since.
+    update sidecar.watches w
+        set key_columns = wanted.key_columns, key_types = wanted.key_types, kind = wanted.kind, source = wanted.source,
+            companion = wanted.companion, dimensions = wanted.dimensions, index_kind = wanted.index_kind, model = wanted.model,
+            expose = wanted.expose, unwatched_at = null, created_at = now(),
+            truncated_gen = nextval('sidecar.generation'), paused = former.paused and former.unwatched_at is null,
+            fingerprint = case when former.dimensions = wanted.dimensions then w.fingerprint end,
+            encoder = case when former.dimensions = wanted.dimensions then w.encoder end
+        where w.id = former.id returning * into saved;
+    return saved;
+end $$;
+
+-- Whether a watch is in working order, and the table's key still what it was.
+create or replace function sidecar.is_intact(w sidecar.watches, key_columns text[], key_types text[]) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select (w.key_columns, w.key_types) = (is_intact.key_columns, is_intact.key_types) and sidecar.structure_fault(w) is null
+        and w.broken is null and not exists (select from sidecar.breakages b where b.watch_id = w.id) and sidecar.triggers_fit(w);
+$$;
+
+-- Locks, saves and installs. Writers of the table wait from here to the end of the transaction, so that no row falls
+-- between the triggers and the backfill. NULL: another session watched it while we waited for the lock.
+create or replace function sidecar.start_watch(wanted sidecar.watches, former sidecar.watches, companion_name text) returns integer
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    adds_target constant boolean := companion_name is null and sidecar.target_is_missing(wanted);
+    saved sidecar.watches;
+begin
+    perform sidecar.check_row_security(wanted.relation);
+    perform sidecar.check_row_security(wanted.companion);
+    perform sidecar.lock_table(wanted.relation, case when adds_target then 'access exclusive' else 'share row exclusive' end);
+    if former.id is null and (sidecar.find_watch(wanted.relation, wanted.target)).id is not null then
+        return null;
+    end if;
+    if companion_name is not null and wanted.companion is null then
+        wanted.companion := sidecar.create_companion(wanted, companion_name);
+    elsif companion_name is not null then
+        perform sidecar.lock_table(wanted.companion, 'share row exclusive');
+    elsif adds_target then
+        perform sidecar.add_target(wanted);
+    end if;
+    saved := sidecar.save_watch(wanted, former);
+    perform sidecar.prepare_ledger(former, saved);
+    perform sidecar.install_watch(saved);
+    if former.id is not null then
+        perform sidecar.start_scan(saved.id, 'sweep'); -- for what was deleted while nobody watched
+    end if;
+    if former.dimensions <> wanted.dimensions then
+        perform sidecar.start_scan(saved.id, 'clear');
+    elsif saved.fingerprint is not null and saved.model not in (saved.fingerprint, coalesce(saved.encoder, '')) then
+        perform sidecar.reembed(saved.relation, saved.target, saved.model);
+    end if;
+    perform sidecar.warn_of_updates(saved);
+    perform sidecar.warn_of_old_pgvector();
+    return saved.id;
+end $$;
+
+-- Shows other columns from now on, without a new backfill. What is shown no more, the workers may read no more.
+create or replace function sidecar.change_exposure(w sidecar.watches, wanted text[]) returns sidecar.watches
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if w.expose <> wanted then
+        perform sidecar.revoke_table(w);
+        update sidecar.watches x set expose = wanted where x.id = w.id returning * into w;
+    end if;
+    return w;
+end $$;
+
+-- Keeps target up to date with source, from now on and for the rows that are there. Returns the watch's id. The same call
+-- again changes nothing; if something is missing or broken it mends it. Another companion, or none any longer: the vectors
+-- move, and are not made again.
+create or replace function sidecar.watch(
+    relation regclass, source text[], target text default null, kind text default null, companion text default null,
+    dimensions integer default 1152, model text default null, index text default 'halfvec', replace boolean default false,
+    expose text[] default '{}'
+) returns integer
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    companion_name constant text := sidecar.companion_name(relation, companion);
+    wanted sidecar.watches;
+    former sidecar.watches;
+    is_same boolean;
+begin
+    perform sidecar.follow_changes(relation, target);
+    wanted.relation := relation; wanted.source := source; wanted.target := target; wanted.kind := kind;
+    wanted.dimensions := dimensions; wanted.index_kind := index; wanted.model := model;
+    wanted.expose := expose;
+    wanted := sidecar.checked_watch(wanted, companion_name);
+    select * into former from sidecar.watches w where w.relation = wanted.relation and w.target = wanted.target for update;
+    if former.id is not null and former.unwatched_at is null then
+        is_same := sidecar.is_same_watch(former, wanted) and (former.companion is null) = (companion_name is null);
+        if not replace and not (is_same and sidecar.exposed_columns(former) = wanted.expose) then
+            raise exception '%.% is watched already, with source %, companion %, dimensions %, model %, index %, expose %', relation,
+                quote_ident(former.target), former.source, coalesce(former.companion::text, 'none'), former.dimensions,
+                coalesce(former.model, 'any'), former.index_kind, former.expose
+                using errcode = 'duplicate_object', hint = 'Add replace => true to change it, or name another target.';
+        elsif is_same and sidecar.is_intact(former, wanted.key_columns, wanted.key_types) then
+            former := sidecar.change_exposure(former, wanted.expose);
+            perform sidecar.grant_table(former);
+            perform sidecar.dress_companion(former);
+            return former.id;
+        end if;
+        perform sidecar.unwatch(relation, former.target);
+    end if;
+    return coalesce(sidecar.start_watch(wanted, former, companion_name),
+                    sidecar.watch(relation, source, target, kind, companion, dimensions, model, index, replace, expose));
+end $$;
+
+-- The usual case of one source column.
+create or replace function sidecar.watch(
+    relation regclass, source text, target text default null, kind text default null, companion text default null,
+    dimensions integer default 1152, model text default null, index text default 'halfvec', replace boolean default false,
+    expose text[] default '{}'
+) returns integer
+language sql set search_path = pg_catalog, pg_temp as $$
+    select sidecar.watch(relation, array[source], target, kind, companion, dimensions, model, index, replace, expose);
+$$;

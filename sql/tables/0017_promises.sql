@@ -1,0 +1,1 @@
+-- What keeps promises that the tables of 0016 could not keep. Only what `create or replace` cannot do; code stands in sql/code.
