@@ -8,16 +8,16 @@ from sqlalchemy import Connection, text
 
 from sidecar.postgres.shipped import head_revision, sql_directory
 
-# The files refer to each other in every direction, so bodies are checked when they run. Operators and types are looked up in
-# pg_catalog only; hybrid_search takes a vector, whose type stands in the schema that pgvector was installed in.
+# The files refer to each other in every direction, so bodies are checked when they run. Operators and types are looked
+# up in pg_catalog only; hybrid_search takes a vector, whose type stands in the schema that pgvector was installed in.
 _PREPARE = """
 select set_config('check_function_bodies', 'off', true),
        set_config('search_path', 'pg_catalog, ' || quote_ident(n.nspname), true)
 from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
 """
 
-# A pgvector that is too old is refused here, not at the first watch. Nobody may call anything but by a grant: roles that were
-# granted something get what is new. Watches get today's trigger functions.
+# A pgvector that is too old is refused here, not at the first watch. Nobody may call anything but by a grant: roles that
+# were granted something get what is new. Watches get today's trigger functions.
 _FINISH = """
 select sidecar.vector_schema();
 revoke all on all routines in schema sidecar from public;

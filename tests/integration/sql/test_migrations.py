@@ -55,8 +55,8 @@ def test_a_function_that_differs_from_todays_is_replaced(plain_database_url: str
     run(
         plain,
         """
-        create or replace function sidecar.pause(relation regclass default null, target text default null) returns integer
-            language sql as 'select 7';
+        create or replace function sidecar.pause(relation regclass default null, target text default null)
+            returns integer language sql as 'select 7';
         create or replace function sidecar.installation(out revision text, out code_digest text)
             language sql immutable as $$ select '0017', 'another' $$;
         """,
