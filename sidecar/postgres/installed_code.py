@@ -16,8 +16,8 @@ select set_config('check_function_bodies', 'off', true),
 from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
 """
 
-# A pgvector that is too old is refused here, not at the first watch. Nobody may call anything but by a grant: roles that
-# were granted something get what is new. Watches get today's trigger functions.
+# A pgvector that is too old is refused here, not at the first watch. Nobody may call anything without a grant: roles
+# that were granted something get what is new. Watches get today's trigger functions.
 _FINISH = """
 select sidecar.vector_schema();
 revoke all on all routines in schema sidecar from public;

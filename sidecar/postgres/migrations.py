@@ -78,8 +78,8 @@ def _refuse_unknown_ways(present: str | None, revision: str) -> None:
         )
     if present is not None and revision not in {"head", "base"} and revision < present:
         raise SchemaError(
-            f"the schema `sidecar` is at {present}: there is no way down to {revision!r}, only to 'base', which removes "
-            "the schema"
+            f"the schema `sidecar` is at {present}: there is no way down to {revision!r}, only to 'base', which "
+            "removes it"
         )
 
 
