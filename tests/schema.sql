@@ -94,7 +94,7 @@ begin
             is distinct from (select array_agg(c order by c) from unnest(w.key_columns) c) then
         raise exception 'key % does not name the key columns of %', coalesce(key::text, 'NULL'), w.relation
             using errcode = 'invalid_parameter_value',
-                  hint = format('Say: key => ''{%s}''', (select string_agg(to_json(c) || ': …', ', ') from unnest(w.key_columns) c));
+                  hint = format('Say: key => ''{%s}''', (select string_agg(to_json(c) || ': ...', ', ') from unnest(w.key_columns) c));
     end if;
     execute format('select jsonb_build_object(%s)', sidecar.for_each_key(w.key_columns, w.key_types, '%2$L, ($1->>%2$L)::%3$s'))
         into canonical using key;
@@ -220,7 +220,7 @@ begin
         raise exception 'row % of % cannot be embedded: %', key, w.relation,
                 coalesce((select f.reason || ': ' || f.message from sidecar.failures f
                           where f.relation = w.relation and f.target = w.target and f.key = check_not_failed.key), 'unknown reason')
-            using errcode = 'SC002', hint = 'Mend the row, or: select sidecar.retry(…). See sidecar.failures.';
+            using errcode = 'SC002', hint = 'Mend the row, or: select sidecar.retry(...). See sidecar.failures.';
     end if;
 end $$;
 
@@ -245,7 +245,7 @@ begin
             hint = 'Name a column of its own for the vector.';
     elsif target = '' or octet_length(target) > 63 then
         raise exception 'target % is not a name of 1 to 63 bytes', quote_literal(target) using errcode = 'invalid_name',
-            hint = 'Say target => … with another one.';
+            hint = 'Say target => ... with another one.';
     end if;
 end $$;
 
@@ -984,7 +984,7 @@ begin
             done := case when sidecar.forget_watch(w.id)
                     then format('watch %s on %s is forgotten: its table was dropped', w.id, w.target) end;
         elsif (present.source, present.target) is distinct from (w.source, w.target) then
-            done := case when sidecar.take_up_names(w, present) then format('watch %s follows renamed columns of %s: %s → %s is now %s → %s',
+            done := case when sidecar.take_up_names(w, present) then format('watch %s follows renamed columns of %s: %s -> %s is now %s -> %s',
                          w.id, w.relation, w.source, w.target, present.source, present.target) end;
         end if;
         if done is not null then
@@ -1302,7 +1302,7 @@ declare
     key constant text := case w.index_kind
         when 'halfvec' then format('((%I::%s.halfvec(%s)) %s.halfvec_cosine_ops)', w.target, ext, w.dimensions, ext)
         when 'vector' then format('(%I %s.vector_cosine_ops)', w.target, ext) end;
-    indexes jsonb := '{}';  -- table → its index, quoted
+    indexes jsonb := '{}';  -- table -> its index, quoted
     t record;
     i record;
     name text;
@@ -1458,7 +1458,7 @@ begin
     raise exception 'column %.% has type %, which holds neither text nor pictures', relation, quote_ident(name), source.printed
         using errcode = 'datatype_mismatch',
               hint = 'A source is a text column, or a bytea column that holds picture files. Of other types make a generated '
-                     'column: alter table … add column … text generated always as (…) stored;';
+                     'column: alter table ... add column ... text generated always as (...) stored;';
 end $$;
 
 CREATE FUNCTION sidecar.kind_of_source(relation regclass, source text[], kind text) RETURNS text
@@ -1641,7 +1641,7 @@ begin
         return w;
     elsif n = 0 then
         raise exception 'table % is not watched', coalesce(relation::text, 'NULL') using errcode = 'undefined_object',
-            hint = format('select sidecar.watch(%L, source => …) starts it; select * from sidecar.status lists what is watched.',
+            hint = format('select sidecar.watch(%L, source => ...) starts it; select * from sidecar.status lists what is watched.',
                           relation::text);
     elsif need_watch.target is null then
         raise exception 'table % has % watches', relation, n using errcode = 'ambiguous_column',
@@ -2194,7 +2194,7 @@ begin
     limit 1;
     if fault is not null then
         raise exception '%', fault using errcode = 'undefined_column',
-            hint = format('Its columns: %s. To add one: sidecar.watch(…, expose => array[…], replace => true).',
+            hint = format('Its columns: %s. To add one: sidecar.watch(..., expose => array[...], replace => true).',
                           array_to_string(w.key_columns || exposed, ', '));
     end if;
     -- Not as settings of the function: a role that is no superuser could not restore it from a dump.

@@ -165,7 +165,7 @@ select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
               (select string_agg(distinct format('%s (%s, %s dimensions)', r.model, r.fingerprint, r.dimensions), ', ') from running r)) as what,
        'no running sidecar fills it. One with that model would; reembed moves the watch to another model and clears the old vectors first' as why,
        case when m.fingerprint is not null then format('select sidecar.reembed(%L, %L, model => %L);', w.relation, w.target, m.fingerprint)
-            else format('VISION_MODEL_ID=%s sidecar serve', coalesce(w.encoder, w.model, '…')) end as remedy,
+            else format('VISION_MODEL_ID=%s sidecar serve', coalesce(w.encoder, w.model, '...')) end as remedy,
        case when m.fingerprint is not null then 'psql' else 'shell' end as run_in
 from sidecar.watches w
 left join lateral (select r.fingerprint from running r where r.dimensions = w.dimensions order by r.started_at limit 1) m on true

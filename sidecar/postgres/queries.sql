@@ -5,14 +5,14 @@
 --   {target} {vector} {vector_send} {vector_bytes}  the vector column, its type, its binary output function, its size
 --   {vector_equals}                           the equality operator of vectors
 --   {k}                                       k1, k2
---   {keys:N}                                  $N::text[]::bigint[], …: the key columns as parameters from $N on
+--   {keys:N}                                  $N::text[]::bigint[], ...: the key columns as parameters from $N on
 --   {text_key:x}                              array[x.k1::text, x.k2::text]
 --   {same:x,y}                                x.k1 = y.k1 and x.k2 = y.k2
---   {is_row:t,x} {row_key:t} {same_row:x,y}   t."id" = x.k1 and …; t."id", …; x."id" = y."id" and …
---   {row_found:t} {row_text_key:t} {cursor:N} t."id" is not null; array[t."id"::text, …]; (($N::text[])[1])::bigint, …
---   {ledger_key:l} {companion_key} {last_first:t}  l.k1, …; "id", …; t."id" desc, …
+--   {is_row:t,x} {row_key:t} {same_row:x,y}   t."id" = x.k1 and ...; t."id", ...; x."id" = y."id" and ...
+--   {row_found:t} {row_text_key:t} {cursor:N} t."id" is not null; array[t."id"::text, ...]; (($N::text[])[1])::bigint, ...
+--   {ledger_key:l} {companion_key} {last_first:t}  l.k1, ...; "id", ...; t."id" desc, ...
 --   {join_home} {home_target}                 brings in the table that holds the vector; the vector in it
---   {key_json:x}                              jsonb_build_object('id', x.k1, …)
+--   {key_json:x}                              jsonb_build_object('id', x.k1, ...)
 --   {content:t} {bytes:t} {is_blank:t}        the source as bytea, its length before it is read, whether nothing but punctuation is in it
 -- Keys travel as text and are cast to the user's types, so that every type of key works alike.
 
@@ -212,7 +212,7 @@ where sha256({vector_send}(h.{target})) = l.vector_digest
 -- edit which commits later. A tombstone takes a new generation, above every event in hand that may have read the row.
 -- Only keys that passed get their vector, and lose their events. Rows are locked by lock_rows: fewer are written
 -- if a BEFORE trigger of the user's suppresses one, or puts another vector in its place.
--- `(… in (…)) is true` is looked up in a hash table; a join of these few rows would be a nested loop, in the square of them.
+-- `(... in (...)) is true` is looked up in a hash table; a join of these few rows would be a nested loop, in the square of them.
 -- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 vectors (NULL: none to write), $6 versions of the
 -- ledger entries as read (NULL: there was none), $7 events to delete (by generation, never by key), $8 for each of them the
 -- generation in $1 that has to pass (NULL: none), $9 lease token.
@@ -255,7 +255,7 @@ select (select array_agg(p.event_gen) from passed p) as passed, (select count(*)
 -- edit which commits later. A tombstone takes a new generation, above every event in hand that may have read the row.
 -- Only keys that passed get their vector, and lose their events. Nobody else writes the companion table, and only
 -- whoever holds the ledger entry of a key writes its row.
--- `(… in (…)) is true` is looked up in a hash table; a join of these few rows would be a nested loop, in the square of them.
+-- `(... in (...)) is true` is looked up in a hash table; a join of these few rows would be a nested loop, in the square of them.
 -- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 vectors (NULL: none to write), $6 versions of the
 -- ledger entries as read (NULL: there was none), $7 events to delete (by generation, never by key), $8 for each of them the
 -- generation in $1 that has to pass (NULL: none), $9 lease token.

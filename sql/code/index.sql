@@ -83,7 +83,7 @@ declare
     key constant text := case w.index_kind
         when 'halfvec' then format('((%I::%s.halfvec(%s)) %s.halfvec_cosine_ops)', w.target, ext, w.dimensions, ext)
         when 'vector' then format('(%I %s.vector_cosine_ops)', w.target, ext) end;
-    indexes jsonb := '{}';  -- table → its index, quoted
+    indexes jsonb := '{}';  -- table -> its index, quoted
     t record;
     i record;
     name text;

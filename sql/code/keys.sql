@@ -84,14 +84,14 @@ begin
             is distinct from (select array_agg(c order by c) from unnest(w.key_columns) c) then
         raise exception 'key % does not name the key columns of %', coalesce(key::text, 'NULL'), w.relation
             using errcode = 'invalid_parameter_value',
-                  hint = format('Say: key => ''{%s}''', (select string_agg(to_json(c) || ': …', ', ') from unnest(w.key_columns) c));
+                  hint = format('Say: key => ''{%s}''', (select string_agg(to_json(c) || ': ...', ', ') from unnest(w.key_columns) c));
     end if;
     execute format('select jsonb_build_object(%s)', sidecar.for_each_key(w.key_columns, w.key_types, '%2$L, ($1->>%2$L)::%3$s'))
         into canonical using key;
     return canonical;
 end $$;
 
--- 't.id = ($1->>''id'')::bigint and …', or with our names 't.k1 = …': a condition for a canonical key in $1.
+-- 't.id = ($1->>''id'')::bigint and ...', or with our names 't.k1 = ...': a condition for a canonical key in $1.
 create or replace function sidecar.key_condition(w sidecar.watches, ours boolean) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select sidecar.for_each_key(w.key_columns, w.key_types,

@@ -137,7 +137,7 @@ begin
     end loop;
 end $$;
 
--- A FROM item: the keys that wait, as e.k1, e.k2 …
+-- A FROM item: the keys that wait, as e.k1, e.k2 ...
 create or replace function sidecar.pending_of(w sidecar.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select format('(select %1$s from sidecar.events_%2$s union all select %1$s from sidecar.delayed_%2$s) e',

@@ -124,7 +124,7 @@ begin
             done := case when sidecar.forget_watch(w.id)
                     then format('watch %s on %s is forgotten: its table was dropped', w.id, w.target) end;
         elsif (present.source, present.target) is distinct from (w.source, w.target) then
-            done := case when sidecar.take_up_names(w, present) then format('watch %s follows renamed columns of %s: %s → %s is now %s → %s',
+            done := case when sidecar.take_up_names(w, present) then format('watch %s follows renamed columns of %s: %s -> %s is now %s -> %s',
                          w.id, w.relation, w.source, w.target, present.source, present.target) end;
         end if;
         if done is not null then

@@ -2,7 +2,7 @@
 
 -- Both used to fail in a session whose first search had failed: what was to be put back was neither a value nor NULL.
 -- The rows nearest to a vector: their keys and cosine distances (0 to 2), nearest first. Through the index, which goes on
--- until it has found k rows. `query_vector` is a vector's text, '[0.1, …]', so that this works wherever pgvector lives.
+-- until it has found k rows. `query_vector` is a vector's text, '[0.1, ...]', so that this works wherever pgvector lives.
 create or replace function sidecar.search(relation regclass, query_vector text, target text default null, k integer default 10)
 returns table (key jsonb, distance double precision)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -112,7 +112,7 @@ end $$;
 --   query_vector      of a text or a picture, as the sidecar's REST service gives it; NULL: full text only
 --   query_text        in the syntax of web search engines; blank, or stop words only: vectors only
 --   document          a tsvector column, or text columns; unset: the watch's own text columns
---   filter            column → value, such as {"tenant": 7}
+--   filter            column -> value, such as {"tenant": 7}
 --   candidates        how many rows each side proposes; unset: four times k, at least 100
 -- A row gets weight / (rrf_constant + rank) from each side; `distance` is the cosine distance, NULL where only its text matched.
 create or replace function sidecar.hybrid_search(

@@ -122,7 +122,7 @@ end $$;
 
 -- The rows of a watch that are nearest to a vector, nearest first, with the columns that the watch exposes.
 --   relation, target  the watch; target may be left out where the table has one
---   filter            column → value, or a list of values of which one fits; null is IS NULL. Key and exposed columns
+--   filter            column -> value, or a list of values of which one fits; null is IS NULL. Key and exposed columns
 --   columns           which of the exposed columns; unset: all of them
 --   document          columns whose text comes along, joined with a space: exposed ones, or the watch's own source
 -- Through the index, which goes on until it has found k rows, or has looked at hnsw.max_scan_tuples of them.
@@ -161,7 +161,7 @@ begin
     limit 1;
     if fault is not null then
         raise exception '%', fault using errcode = 'undefined_column',
-            hint = format('Its columns: %s. To add one: sidecar.watch(…, expose => array[…], replace => true).',
+            hint = format('Its columns: %s. To add one: sidecar.watch(..., expose => array[...], replace => true).',
                           array_to_string(w.key_columns || exposed, ', '));
     end if;
     -- Not as settings of the function: a role that is no superuser could not restore it from a dump.

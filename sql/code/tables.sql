@@ -81,7 +81,7 @@ begin
     raise exception 'column %.% has type %, which holds neither text nor pictures', relation, quote_ident(name), source.printed
         using errcode = 'datatype_mismatch',
               hint = 'A source is a text column, or a bytea column that holds picture files. Of other types make a generated '
-                     'column: alter table … add column … text generated always as (…) stored;';
+                     'column: alter table ... add column ... text generated always as (...) stored;';
 end $$;
 
 -- Locks a table, 2 s at a time, so that those who queue behind us get their turn in between; five times, or as long as the

@@ -20,7 +20,7 @@ begin
             hint = 'Name a column of its own for the vector.';
     elsif target = '' or octet_length(target) > 63 then
         raise exception 'target % is not a name of 1 to 63 bytes', quote_literal(target) using errcode = 'invalid_name',
-            hint = 'Say target => … with another one.';
+            hint = 'Say target => ... with another one.';
     end if;
 end $$;
 

@@ -19,7 +19,7 @@ end $$;
 
 -- Wakes the sidecars, if one sleeps. A NOTIFY makes its commit take a lock that the whole cluster shares: 16 clients
 -- inserted 3,200 rows/s with it and 12,800 without, so it is sent only where somebody waits for it.
--- Without settings of its own, which would cost every row of an UPDATE 2 µs: its callers pin search_path and rights.
+-- Without settings of its own, which would cost every row of an UPDATE 2 us: its callers pin search_path and rights.
 create or replace function sidecar.wake_sleepers() returns void
 language plpgsql as $$
 begin
@@ -126,7 +126,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         or sidecar.is_subscribed(needs_row_triggers.relation);
 $$;
 
--- One of a watch's triggers. `event`: 'after update of title'; `manner`: 'for each row when (…)'; `call`: 'row()'.
+-- One of a watch's triggers. `event`: 'after update of title'; `manner`: 'for each row when (...)'; `call`: 'row()'.
 create or replace function sidecar.create_trigger(w sidecar.watches, suffix text, event text, home regclass, manner text, call text)
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -137,7 +137,7 @@ begin
     end if;
 end $$;
 
--- INSERT and DELETE fire once per statement (measured: 3–5.5 µs a row of a bulk insert; a row trigger 13 µs), except where
+-- INSERT and DELETE fire once per statement (measured: 3-5.5 us a row of a bulk insert; a row trigger 13 us), except where
 -- they must be row triggers, which Postgres copies to every partition. UPDATE fires per row and only where source or key
 -- differ: transition tables cannot be had with a column list. Text is compared as bytes: 'A' and 'a' have different
 -- vectors, whatever the collation says. Operators are looked up here, once, in pg_catalog.

@@ -110,7 +110,7 @@ begin
         raise exception 'row % of % cannot be embedded: %', key, w.relation,
                 coalesce((select f.reason || ': ' || f.message from sidecar.failures f
                           where f.relation = w.relation and f.target = w.target and f.key = check_not_failed.key), 'unknown reason')
-            using errcode = 'SC002', hint = 'Mend the row, or: select sidecar.retry(…). See sidecar.failures.';
+            using errcode = 'SC002', hint = 'Mend the row, or: select sidecar.retry(...). See sidecar.failures.';
     end if;
 end $$;
 

@@ -1,6 +1,6 @@
 -- sidecar.watch and sidecar.unwatch.
 --
--- Order of locks, here and in the sidecar: watch row → the user's table → companion → ledger → events. A complete holds
+-- Order of locks, here and in the sidecar: watch row -> the user's table -> companion -> ledger -> events. A complete holds
 -- the watch row FOR SHARE while it writes; the other way round it would wait for us, and we for it.
 
 -- The active or former watch of (relation, target); NULL where there was none.
@@ -25,7 +25,7 @@ begin
         return w;
     elsif n = 0 then
         raise exception 'table % is not watched', coalesce(relation::text, 'NULL') using errcode = 'undefined_object',
-            hint = format('select sidecar.watch(%L, source => …) starts it; select * from sidecar.status lists what is watched.',
+            hint = format('select sidecar.watch(%L, source => ...) starts it; select * from sidecar.status lists what is watched.',
                           relation::text);
     elsif need_watch.target is null then
         raise exception 'table % has % watches', relation, n using errcode = 'ambiguous_column',
