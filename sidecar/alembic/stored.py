@@ -10,10 +10,9 @@ from sidecar.alembic.watch import Watch
 
 _IS_MIGRATED = text("select to_regclass('sidecar.watches') is not null")
 
-# An older schema has no column `expose`.
 _WATCHES = text("""
     select rn.nspname, r.relname, w.source, w.target, w.kind, cn.nspname, c.relname, w.dimensions, w.model,
-           w.index_kind, array(select jsonb_array_elements_text(to_jsonb(w) -> 'expose'))
+           w.index_kind, w.expose
     from sidecar.watches w
     join pg_class r on r.oid = w.relation join pg_namespace rn on rn.oid = r.relnamespace
     left join pg_class c on c.oid = w.companion left join pg_namespace cn on cn.oid = c.relnamespace

@@ -39,7 +39,7 @@ def earlier_vector() -> list[str]:
 
 @pytest.fixture(scope="module")
 def directory(earlier_vector: list[str], postgres_version: str) -> Iterator[Path]:
-    """As that version left it: its schema, its model, its vectors."""
+    """As that version left it: its model, its vectors."""
     with open_directory() as parent:
         path = parent / "data"
         path.mkdir()
@@ -54,7 +54,6 @@ def directory(earlier_vector: list[str], postgres_version: str) -> Iterator[Path
                 row = connection.execute("select caption_embedding::text from pictures where id = 1").fetchone()
             assert row is not None
             earlier_vector.append(row[0])
-            migrate(postgres.url, "0009")
         yield path
 
 

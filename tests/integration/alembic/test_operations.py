@@ -118,10 +118,13 @@ async def test_it_works_over_asyncpg(database_url: str, plain_database_url: str)
 
 
 def test_a_schema_that_is_too_old_to_watch_is_named(plain_database_url: str) -> None:
-    migrate(plain_database_url, "0002")
+    migrate(plain_database_url)
     engine = create_engine(sqlalchemy_url(plain_database_url), poolclass=NullPool)
     with engine.connect() as connection:
         connection.execute(text(PRODUCTS))
+        for source in ("text", "text[]"):
+            arguments = f"regclass, {source}, text, text, text, integer, text, text, boolean, text[]"
+            connection.execute(text(f"drop function sidecar.watch({arguments})"))
         with pytest.raises(SidecarMissing, match="an older version of it"):
             op(connection).sidecar_watch("products", "title")
 

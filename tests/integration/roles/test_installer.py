@@ -102,7 +102,8 @@ async def test_a_migration_renews_the_grants(stage: Stage, owner: Connection) ->
     async with user(stage.reader) as reader:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             await run(reader, "select * from sidecar.status")
-        migrate(stage.installer, "0014")
+        async with user(stage.installer) as installer:
+            await run(installer, "drop function sidecar.installation()")  # as if other code were installed
         migrate(stage.installer)
         await run(reader, "select * from sidecar.status")
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from sidecar.postgres.migrations import migrate
 from tests.integration.sql.queue import finish_backfill, take_keys
 from tests.integration.sql.session import Connection, refused, run, value, warnings_of
 
@@ -161,39 +160,3 @@ def test_who_may_not_grant_is_told_what_the_owner_has_to_run(db: Connection) -> 
     finally:
         run(db, "reset role; select sidecar.unwatch('items', 'e')")
         run(db, "".join(f"drop owned by {name} cascade; drop role {name};" for name in (worker, deployer)))
-
-
-def test_rights_to_call_watch_outlive_the_migration_and_the_way_back(
-    plain_database_url: str,
-) -> None:
-    migrate(plain_database_url, "0015")
-    caller = "caller_of_watch"
-    with psycopg.connect(plain_database_url, autocommit=True) as db:
-        run(db, f"create role {caller}")
-        old = "sidecar.watch(regclass, text, text, text, text, integer, text, text, boolean)"
-        new = old.replace("boolean)", "boolean, text[])")
-        try:
-            run(db, f"grant execute on function {old} to {caller}")
-            migrate(plain_database_url)
-            assert value(db, "select has_function_privilege(%s, %s, 'execute')", caller, new)
-            assert not value(db, "select has_function_privilege('public', %s, 'execute')", new)
-            migrate(plain_database_url, "0015")
-            assert value(db, "select has_function_privilege(%s, %s, 'execute')", caller, old)
-        finally:
-            run(db, f"drop owned by {caller} cascade; drop role {caller}")
-
-
-def test_the_way_down_takes_back_what_workers_could_read_and_keeps_the_watch(db: Connection, database_url: str) -> None:
-    worker = f"worker_{db.info.dbname}"
-    run(db, f"create role {worker}; select sidecar.grant_worker('{worker}')")
-    readable = "select has_column_privilege(%s, 'items', %s, 'select')"
-    try:
-        watch_id = watch(db, "expose => array['price']")
-        migrate(database_url, "0015")
-        assert not value(db, readable, worker, "price")
-        assert value(db, readable, worker, "title")
-        run(db, "insert into items (id, title) values (1, 'a')")
-        assert take_keys(db, watch_id) == [1]
-    finally:
-        run(db, "select sidecar.unwatch(relation, target) from sidecar.watches where unwatched_at is null")
-        run(db, f"drop owned by {worker}; drop role {worker}")
