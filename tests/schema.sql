@@ -603,6 +603,7 @@ begin
             vector_digest bytea check (octet_length(vector_digest) = 32),
             truncated boolean not null default false,
             embedded_at timestamptz not null default clock_timestamp(),
+            version bigint not null default (floor(random() * 9007199254740992))::bigint,
             primary key (%3$s),
             check ((vector_digest is null) = (content_hash is null or octet_length(content_hash) < 32))
         ) with (fillfactor = 80);

@@ -4,13 +4,22 @@ Order of locks, the same everywhere: watch row (FOR SHARE) → events (skip lock
 keys (sorted). Nothing here waits for a user's row except `complete(…, wait_for_rows=True)`, which is called for rows
 alone and waits before it takes any other lock.
 
-A result counts only if the ledger entry of its key is still the one that was read together with the content. So each
-write was read after the one before was committed, and the content of a key never goes back in time, whatever the
-order of the events.
+A result counts only if the ledger entry of its key is still the one that was read together with the content:
+
+    read    now       the result
+    none    none      counts, and makes the entry
+    none    some      is stale: another result was there first
+    some    the same  counts, and replaces the entry
+    some    another   is stale
+    some    none      is stale: what took the entry away (a TRUNCATE, say) took the vector too
+
+So each write was read after the one before was committed, and the content of a key never goes back in time, whatever
+the order of the events. A stale result is dropped, and its events are given back to be read again.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -226,6 +235,7 @@ async def _finish(
         await connection.execute(watch.sql("delete_events"), void, lease.token)
         return
     events = [(gen, r.gen) for r in results for gen in r.gens if gen in held]
+    version = 2 * secrets.randbits(62)
     row = await connection.fetchrow(
         watch.sql("finish_in_companion" if watch.has_companion else "finish_in_row"),
         [r.gen for r in results],
@@ -237,12 +247,16 @@ async def _finish(
         [gen for gen, _ in events] + void,
         [needed for _, needed in events] + [None] * len(void),
         lease.token,
+        version,
         *columns_of([r.key for r in results]),
     )
     assert row is not None, "a select of aggregates has one row"
     passed = frozenset(row["passed"] or ())
     done.written = [r for r in results if r.gen in passed]
-    done.stale += [r for r in results if r.gen not in passed]
+    stale = [r for r in results if r.gen not in passed]
+    done.stale += stale
+    if row["recorded"] > len(passed):
+        await connection.execute(watch.sql("forget_entries"), version, *columns_of([r.key for r in stale]))
     done.finished_at = time.perf_counter()
     done.lags_ms, done.backfill_lags_ms = row["lags_ms"] or [], row["backfill_lags_ms"] or []
     if row["written"] < sum(r.packed_vector is not None for r in done.written):

@@ -134,12 +134,14 @@ select extract(epoch from min(d.run_at) - now())::float8 from {delayed} d
 -- Primary keys of the user's table, the ledger and the companion; no locks. A second statement after the claim, so that it
 -- sees every content that is as old as the claimed generation, or newer. $1 bytes for the whole answer, $2 bytes for one row.
 -- A row beyond $1 comes without content and is asked for again; the first one always comes. `version` names the ledger entry
--- in the snapshot that the content is read in: complete replaces this very entry, or none.
+-- in the snapshot that the content is read in: complete replaces this very entry, or none. The transaction alone would not
+-- do: after a crash of the server the id of one that was not flushed is given again. The number alone would not either: a
+-- sidecar of schema 0016 leaves it as it is.
 select s.position, s.found, s.bytes as size_bytes, s.has_vector, s.version, s.content_hash, s.vector_digest, s.truncated, s.digest_matches,
        case when s.bytes <= $2 and (s.total <= $1 or s.position = 1) then s.content end as content
 from (
     select u.position, {row_found:t} as found, {bytes:t} as bytes, {content:t} as content,
-           {home_target} is not null as has_vector, l.xmin::text as version, l.content_hash, l.vector_digest, coalesce(l.truncated, false) as truncated,
+           {home_target} is not null as has_vector, l.xmin || '/' || l.version as version, l.content_hash, l.vector_digest, coalesce(l.truncated, false) as truncated,
            case when l.vector_digest is not null and {home_target} is not null
                 then sha256({vector_send}({home_target})) = l.vector_digest end as digest_matches,
            sum(least({bytes:t}, $2)) over (order by u.position) as total
@@ -210,29 +212,33 @@ where sha256({vector_send}(h.{target})) = l.vector_digest
 -- that was read together with the content, so contents reach the ledger in the order in which they were read. Generations
 -- do not tell that order: events of scans, retries and delays take theirs without the row's lock, perhaps above that of an
 -- edit which commits later. A tombstone takes a new generation, above every event in hand that may have read the row.
+-- An entry is made only where none was read: one that was read and is gone by now (cleared after a TRUNCATE, say) took the
+-- vector along. So what was inserted is told from what was replaced by its version, $10 or $10 + 1, and an entry that ought
+-- not to be new does not pass; `complete` takes it away again (forget_entries).
 -- Only keys that passed get their vector, and lose their events. Rows are locked by lock_rows: fewer are written
 -- if a BEFORE trigger of the user's suppresses one, or puts another vector in its place.
 -- `(... in (...)) is true` is looked up in a hash table; a join of these few rows would be a nested loop, in the square of them.
 -- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 vectors (NULL: none to write), $6 versions of the
 -- ledger entries as read (NULL: there was none), $7 events to delete (by generation, never by key), $8 for each of them the
--- generation in $1 that has to pass (NULL: none), $9 lease token.
+-- generation in $1 that has to pass (NULL: none), $9 lease token, $10 an even number that nobody else draws.
 with wanted as materialized (
     select u.*, case when u.content_hash is null then nextval('sidecar.generation') else u.event_gen end as gen
-    from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $6::text[], {keys:10}) with ordinality
+    from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $6::text[], {keys:11}) with ordinality
         as u(event_gen, content_hash, vector_digest, truncated, version, {k}, position)
 ), recorded as (
-    insert into {ledger} as l ({k}, gen, content_hash, vector_digest, truncated)
-    select {k}, gen, content_hash, vector_digest, truncated from wanted order by {k}
+    insert into {ledger} as l ({k}, gen, content_hash, vector_digest, truncated, version)
+    select {k}, gen, content_hash, vector_digest, truncated, $10 from wanted order by {k}
     on conflict ({k}) do update set gen = greatest(l.gen, excluded.gen), content_hash = excluded.content_hash,
-        vector_digest = excluded.vector_digest, truncated = excluded.truncated,
+        vector_digest = excluded.vector_digest, truncated = excluded.truncated, version = $10 + 1,
         embedded_at = case when l.vector_digest = excluded.vector_digest then l.embedded_at else excluded.embedded_at end
-        where ((l.xmin::text, excluded.gen) in (select w.version, w.gen from wanted w)) is true
-    returning {ledger_key:l}
+        where ((l.xmin || '/' || l.version, excluded.gen) in (select w.version, w.gen from wanted w)) is true
+    returning {ledger_key:l}, l.version = $10 as is_new
 ), passed as materialized (
-    select w.position, w.event_gen from wanted w where (({ledger_key:w}) in (select {ledger_key:r} from recorded r)) is true
+    select w.position, w.event_gen from wanted w
+    where (({ledger_key:w}, w.version is null) in (select {ledger_key:r}, r.is_new from recorded r)) is true
 ), written as (
     update {table} t set {target} = v.embedding
-    from unnest($5::{vector}[], {keys:10}) with ordinality as v(embedding, {k}, position)
+    from unnest($5::{vector}[], {keys:11}) with ordinality as v(embedding, {k}, position)
     where {is_row:t,v} and v.embedding is not null and (v.position in (select p.position from passed p)) is true
     returning t.{target} {vector_equals} v.embedding as kept
 ), deleted as (
@@ -244,7 +250,8 @@ with wanted as materialized (
            array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) filter (where d.backfill) as backfill_lags_ms
     from deleted d where (d.needs in (select w.event_gen from wanted w where w.vector_digest is not null)) is true
 )
-select (select array_agg(p.event_gen) from passed p) as passed, (select count(*) from written r where r.kept) as written,
+select (select array_agg(p.event_gen) from passed p) as passed, (select count(*) from recorded) as recorded,
+       (select count(*) from written r where r.kept) as written,
        (select a.lags_ms from aged a), (select a.backfill_lags_ms from aged a)
 
 -- name: finish_in_companion
@@ -253,29 +260,33 @@ select (select array_agg(p.event_gen) from passed p) as passed, (select count(*)
 -- that was read together with the content, so contents reach the ledger in the order in which they were read. Generations
 -- do not tell that order: events of scans, retries and delays take theirs without the row's lock, perhaps above that of an
 -- edit which commits later. A tombstone takes a new generation, above every event in hand that may have read the row.
+-- An entry is made only where none was read: one that was read and is gone by now (cleared after a TRUNCATE, say) took the
+-- vector along. So what was inserted is told from what was replaced by its version, $10 or $10 + 1, and an entry that ought
+-- not to be new does not pass; `complete` takes it away again (forget_entries).
 -- Only keys that passed get their vector, and lose their events. Nobody else writes the companion table, and only
 -- whoever holds the ledger entry of a key writes its row.
 -- `(... in (...)) is true` is looked up in a hash table; a join of these few rows would be a nested loop, in the square of them.
 -- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 vectors (NULL: none to write), $6 versions of the
 -- ledger entries as read (NULL: there was none), $7 events to delete (by generation, never by key), $8 for each of them the
--- generation in $1 that has to pass (NULL: none), $9 lease token.
+-- generation in $1 that has to pass (NULL: none), $9 lease token, $10 an even number that nobody else draws.
 with wanted as materialized (
     select u.*, case when u.content_hash is null then nextval('sidecar.generation') else u.event_gen end as gen
-    from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $6::text[], {keys:10}) with ordinality
+    from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $6::text[], {keys:11}) with ordinality
         as u(event_gen, content_hash, vector_digest, truncated, version, {k}, position)
 ), recorded as (
-    insert into {ledger} as l ({k}, gen, content_hash, vector_digest, truncated)
-    select {k}, gen, content_hash, vector_digest, truncated from wanted order by {k}
+    insert into {ledger} as l ({k}, gen, content_hash, vector_digest, truncated, version)
+    select {k}, gen, content_hash, vector_digest, truncated, $10 from wanted order by {k}
     on conflict ({k}) do update set gen = greatest(l.gen, excluded.gen), content_hash = excluded.content_hash,
-        vector_digest = excluded.vector_digest, truncated = excluded.truncated,
+        vector_digest = excluded.vector_digest, truncated = excluded.truncated, version = $10 + 1,
         embedded_at = case when l.vector_digest = excluded.vector_digest then l.embedded_at else excluded.embedded_at end
-        where ((l.xmin::text, excluded.gen) in (select w.version, w.gen from wanted w)) is true
-    returning {ledger_key:l}
+        where ((l.xmin || '/' || l.version, excluded.gen) in (select w.version, w.gen from wanted w)) is true
+    returning {ledger_key:l}, l.version = $10 as is_new
 ), passed as materialized (
-    select w.position, w.event_gen from wanted w where (({ledger_key:w}) in (select {ledger_key:r} from recorded r)) is true
+    select w.position, w.event_gen from wanted w
+    where (({ledger_key:w}, w.version is null) in (select {ledger_key:r}, r.is_new from recorded r)) is true
 ), written as (
     insert into {home} as c ({companion_key}, {target})
-    select {k}, v.embedding from unnest($5::{vector}[], {keys:10}) with ordinality as v(embedding, {k}, position) where v.embedding is not null and (v.position in (select p.position from passed p)) is true
+    select {k}, v.embedding from unnest($5::{vector}[], {keys:11}) with ordinality as v(embedding, {k}, position) where v.embedding is not null and (v.position in (select p.position from passed p)) is true
     on conflict ({companion_key}) do update set {target} = excluded.{target}
     returning 1
 ), deleted as (
@@ -287,8 +298,13 @@ with wanted as materialized (
            array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) filter (where d.backfill) as backfill_lags_ms
     from deleted d where (d.needs in (select w.event_gen from wanted w where w.vector_digest is not null)) is true
 )
-select (select array_agg(p.event_gen) from passed p) as passed, (select count(*) from written) as written,
+select (select array_agg(p.event_gen) from passed p) as passed, (select count(*) from recorded) as recorded,
+       (select count(*) from written) as written,
        (select a.lags_ms from aged a), (select a.backfill_lags_ms from aged a)
+
+-- name: forget_entries
+-- Entries that this transaction has just made and that ought not to be there. $1 the version that they bear.
+delete from {ledger} l using unnest({keys:2}) as u({k}) where {same:l,u} and l.version = $1
 
 -- name: clear_vectors_in_row
 -- Returns a row for each that has no vector now: a BEFORE trigger of the user's may put it back.

@@ -37,7 +37,8 @@ begin
 end $$;
 
 -- What the stored vector was made of. `content_hash` NULL is a tombstone: the row is gone, but a slower sidecar may still
--- hold an older event of it. The partial index counts and finds the exceptions; ordinary rows are not in it.
+-- hold an older event of it. `version` is drawn at random by whoever writes the entry: it tells two entries of a key apart, also
+-- after a crash of the server, which may give the id of a lost transaction again. The partial index counts and finds the exceptions; ordinary rows are not in it.
 create or replace function sidecar.create_ledger(watch_id integer, key_definitions text[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -52,6 +53,7 @@ begin
             vector_digest bytea check (octet_length(vector_digest) = 32),
             truncated boolean not null default false,
             embedded_at timestamptz not null default clock_timestamp(),
+            version bigint not null default (floor(random() * 9007199254740992))::bigint,
             primary key (%3$s),
             check ((vector_digest is null) = (content_hash is null or octet_length(content_hash) < 32))
         ) with (fillfactor = 80);

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tests.faults.random_users import MoodyEncoder
 from tests.integration.ingest.composition import RunningIngest, running_ingest
@@ -14,10 +14,11 @@ from tests.integration.ingest.composition import RunningIngest, running_ingest
 class Herd:
     """`size` sidecars at all times."""
 
-    def __init__(self, database_url: str, rng: random.Random, size: int) -> None:
+    def __init__(self, database_url: str, rng: random.Random, size: int, **settings: Any) -> None:
         self._database_url = database_url
         self._rng = rng
         self._size = size
+        self._settings = {"poll_interval_s": 0.02, "sweep_interval_s": 1, "shutdown_timeout_s": 1, **settings}
         self._members: list[tuple[RunningIngest, AsyncExitStack]] = []
         self.crashes = 0
 
@@ -54,7 +55,5 @@ class Herd:
     async def _add(self) -> None:
         stack = AsyncExitStack()
         encoder = MoodyEncoder(self._rng)
-        running = await stack.enter_async_context(
-            running_ingest(self._database_url, encoder, poll_interval_s=0.02, sweep_interval_s=1, shutdown_timeout_s=1)
-        )
+        running = await stack.enter_async_context(running_ingest(self._database_url, encoder, **self._settings))
         self._members.append((running, stack))

@@ -100,8 +100,8 @@ class User:
             (3, self._change_key),
             (3, self._take_over),
             (2, self._touch),
-            (2, self._enqueue),
-            *([(1, self._reembed), (1, self._truncate)] if touches_all else []),
+            (2, self.enqueue),
+            *([(1, self._reembed), (1, self._truncate), (1, self.put_back)] if touches_all else []),
         ]
 
     async def do_one_transaction(self) -> None:
@@ -163,7 +163,7 @@ class User:
     async def _touch(self) -> None:
         await run(self._session, "update items set n = n + 1 where id = %s", self._key)
 
-    async def _enqueue(self) -> None:
+    async def enqueue(self) -> None:
         """What a backfill, a sweep and a retry do: an event whose generation is taken without the row's lock."""
         query = "insert into sidecar.events_1 (k1, backfill, force) values (%s, %s, %s)"
         await run(self._session, query, self._key, self._rng.random() < 0.5, self._rng.random() < 0.5)
@@ -173,3 +173,12 @@ class User:
 
     async def _truncate(self) -> None:
         await run(self._session, "truncate items")
+
+    async def put_back(self, changed: str | None = None) -> None:
+        """As a job that fills the table anew: truncated, and every row again as it was but one, without vectors."""
+        rows = await run(self._session, "select id, title from items")
+        one = self._rng.choice(rows)[0] if rows and changed is not None else None
+        await run(self._session, "truncate items")
+        for key, title in rows:
+            new = changed if key == one else title
+            await run(self._session, "insert into items values (%s, %s, 0)", key, new)

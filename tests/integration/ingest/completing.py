@@ -1,0 +1,83 @@
+"""One row between read and complete, step by step: what a sidecar does, without the device and the loop around it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from pydantic import SecretStr
+
+from sidecar.ingest.verdict import Claimed, group_by_key, hash_of
+from sidecar.postgres.completion import EMPTY, FAILED, Completion, Outcome, Result, complete
+from sidecar.postgres.database import Database
+from sidecar.postgres.events import Lease, Queue, claim
+from sidecar.postgres.rows import Row, read_rows
+from sidecar.postgres.vectors import pack_vectors, vector_digest
+from sidecar.postgres.watches import Watch, load_watches, pin_fingerprint
+from tests.encoders import HashEncoder
+
+MAX_BYTES = 1 << 26
+
+
+@dataclass(slots=True)
+class Steps:
+    """What one sidecar holds of one watch."""
+
+    database: Database
+    watch: Watch
+    encoder: HashEncoder
+    lease: Lease
+
+    async def claim_and_read(self) -> list[tuple[Claimed, Row]]:
+        """All waiting events, and what their rows hold now."""
+        async with self.database.connection() as connection:
+            events = await claim(connection, self.watch, Queue.LIVE, 0, 1000, self.lease)
+        claimed = group_by_key(events)
+        rows = await self.read(list(claimed.values()))
+        return [(replace(claimed[row.key], version=row.version), row) for row in rows]
+
+    async def read(self, claimed: Sequence[Claimed]) -> list[Row]:
+        keys = [each.key for each in claimed]
+        return [row async for page in read_rows(self.database, self.watch, keys, MAX_BYTES, MAX_BYTES) for row in page]
+
+    def result(self, claimed: Claimed, row: Row, outcome: Outcome) -> Result:
+        """What the row would come to if `outcome` were found."""
+        match outcome:
+            case Outcome.VECTOR:
+                assert row.content is not None
+                [packed] = pack_vectors([self.encoder.vector_of(row.content.decode())])
+                return replace(
+                    claimed.result(outcome, hash_of(row.content)),
+                    packed_vector=packed,
+                    vector_digest=vector_digest(packed),
+                )
+            case Outcome.UNCHANGED:
+                return replace(claimed.result(outcome, row.ledger_hash), vector_digest=row.ledger_digest)
+            case Outcome.EMPTY:
+                return claimed.result(outcome, EMPTY)
+            case Outcome.FAILED:
+                return replace(claimed.result(outcome, FAILED), reason="decode_crashed", message="it crashed")
+            case Outcome.MISSING:
+                return claimed.result(outcome)
+
+    async def complete(self, results: list[Result], *, wait_for_rows: bool = False) -> Completion:
+        async with self.database.connection() as connection:
+            return await complete(
+                connection, self.watch, self.encoder.fingerprint, self.lease, results, wait_for_rows=wait_for_rows
+            )
+
+
+@asynccontextmanager
+async def steps_of(database_url: str, encoder: HashEncoder) -> AsyncIterator[Steps]:
+    """Of the only watch, which is pinned to `encoder`."""
+    database = Database(SecretStr(database_url))
+    await database.open()
+    try:
+        async with database.connection() as connection:
+            [watch] = await load_watches(connection)
+            await pin_fingerprint(connection, watch, encoder.model_id, encoder.fingerprint)
+        yield Steps(database, watch, encoder, Lease(uuid.uuid4(), 60))
+    finally:
+        await database.close()
