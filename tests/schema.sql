@@ -2,6 +2,18 @@
 
 CREATE SCHEMA sidecar;
 
+CREATE FUNCTION sidecar.activate_queue(watch_id integer) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if not exists (select from sidecar.watches w where w.id = watch_id and w.unwatched_at is null) then
+        return false;
+    end if;
+    perform setval(format('sidecar.asleep_%s', watch_id), 1);
+    return true;
+end $$;
+
 CREATE TABLE sidecar.watches (
     id integer NOT NULL,
     relation regclass NOT NULL,
@@ -587,6 +599,19 @@ begin
     return to_regclass(name);
 end $_$;
 
+CREATE FUNCTION sidecar.create_deletion_trigger(w sidecar.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    if not exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_row_deleted', w.id)
+                   and t.tgtype & 1 = 1) then
+        execute format('create or replace trigger sidecar_%1$s_row_deleted after delete on %2$s for each row '
+                       'when (current_setting(''sidecar.writer'', true) is distinct from ''on'') '
+                       'execute function sidecar.enqueue_%1$s_row()', w.id, w.companion);
+    end if;
+end $_$;
+
 CREATE FUNCTION sidecar.create_ledger(watch_id integer, key_definitions text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -619,8 +644,8 @@ CREATE FUNCTION sidecar.create_queue(watch_id integer, key_definitions text[]) R
 declare
     keys text := sidecar.for_each_key(key_definitions, key_definitions, 'k%1$s %3$s');
 begin
-    -- "Bring this key up to date." Append-only, duplicates are fine; a NULL key is a TRUNCATE. The small fillfactor keeps
-    -- leases HOT. The partial index holds the backfill's few outstanding events, so that its share of the claims need
+    -- "Bring this key up to date." Append-only, duplicates are fine; a NULL key is a TRUNCATE. No CHECK: it would cost each
+    -- row of a user's INSERT 1.5 us. The small fillfactor keeps leases HOT. The partial index holds the backfill's few outstanding events, so that its share of the claims need
     -- not be looked for behind a large live backlog.
     execute format($sql$
         create table sidecar.events_%1$s (
@@ -631,8 +656,7 @@ begin
             force boolean not null default false,
             lease_until timestamptz,
             lease_token uuid,
-            attempts smallint not null default 0 check (attempts >= 0),
-            check ((lease_until is null) = (lease_token is null))
+            attempts smallint not null default 0
         ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
                 autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000,
                 autovacuum_vacuum_cost_delay = 0);
@@ -648,6 +672,16 @@ begin
         );
         create index delayed_%1$s_run_at on sidecar.delayed_%1$s (run_at);
     $sql$, watch_id, keys);
+    perform sidecar.create_register(watch_id);
+end $_$;
+
+CREATE FUNCTION sidecar.create_register(watch_id integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    execute format('create sequence sidecar.asleep_%1$s minvalue 0 owned by sidecar.events_%1$s.gen', watch_id);
+    perform setval(format('sidecar.asleep_%s', watch_id), 1);
 end $_$;
 
 CREATE FUNCTION sidecar.create_trigger(w sidecar.watches, suffix text, event text, home regclass, manner text, call text) RETURNS void
@@ -655,7 +689,7 @@ CREATE FUNCTION sidecar.create_trigger(w sidecar.watches, suffix text, event tex
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 begin
-    execute format('create trigger sidecar_%1$s_%2$s after %3$s on %4$s %5$s execute function sidecar.enqueue_%1$s_%6$s',
+    execute format('create or replace trigger sidecar_%1$s_%2$s after %3$s on %4$s %5$s execute function sidecar.enqueue_%1$s_%6$s',
                    w.id, suffix, event, home, manner, call);
     if sidecar.is_subscribed(home) then
         execute format('alter table %3$s enable always trigger sidecar_%1$s_%2$s', w.id, suffix, home);
@@ -668,66 +702,98 @@ CREATE FUNCTION sidecar.create_trigger_functions(w sidecar.watches) RETURNS void
     AS $_$
 declare
     k text := sidecar.for_each_key(w.key_columns, null, 'k%1$s');           -- k1, k2
-    rows_key text := sidecar.for_each_key(w.key_columns, null, 'r.%2$I');   -- r.id, r.region
-    new_key text := sidecar.for_each_key(w.key_columns, null, 'new.%2$I');
+    new_key text := sidecar.for_each_key(w.key_columns, null, 'new.%2$I');  -- new.id, new.region
     old_key text := sidecar.for_each_key(w.key_columns, null, 'old.%2$I');
-    key_changed text := sidecar.for_each_key(w.key_columns, null,
-        'new.%2$I::text collate "C" is distinct from old.%2$I::text collate "C"', ' or ');
+    sleeper text := format($code$
+            if to_timestamp(asleep_until_ms / 1000.0::float8) > clock_timestamp() then
+                perform sidecar.notify_sleepers();
+            end if;$code$);
 begin
-    execute format($outer$
-        create or replace function sidecar.enqueue_%1$s_statement() returns trigger
-        language plpgsql security definer set search_path = pg_catalog, pg_temp as $f$
-        begin
-            begin
-                if tg_op = 'TRUNCATE' then
-                    insert into sidecar.events_%1$s select limit 0;
-                else
-                    insert into sidecar.events_%1$s (%2$s) select %3$s from changed_rows r where %4$s limit 0;
-                end if;
-            exception when others then
-                perform sidecar.report_breakage(%1$s, sqlstate, sqlerrm);
-                return null;
-            end;
-            if tg_op = 'TRUNCATE' then
-                insert into sidecar.events_%1$s default values;
-            else
-                insert into sidecar.events_%1$s (%2$s) select %3$s from changed_rows r where %4$s;
-            end if;
-            if found then
-                perform sidecar.wake_sleepers();
-            elsif exists (select from changed_rows) then
-                perform sidecar.report_breakage(%1$s, '42804', 'a key column has got another type');
-            end if;
-            return null;
-        end $f$;
-    $outer$, w.id, k, rows_key, sidecar.keys_fit(w, 'r'));
-
     execute format($outer$
         create or replace function sidecar.enqueue_%1$s_row() returns trigger
         language plpgsql security definer set search_path = pg_catalog, pg_temp as $f$
+        declare
+            asleep_until_ms bigint;
+            generation bigint;
         begin
             begin
-                if not (case when tg_op = 'DELETE' then %7$s else %6$s end) then
+                asleep_until_ms := pg_sequence_last_value('sidecar.asleep_%1$s'::regclass);
+                if asleep_until_ms is null and not sidecar.activate_queue(%1$s) then
+                    return null;
+                elsif not (case when tg_op = 'DELETE' then %6$s else %5$s end) then
                     raise datatype_mismatch using message = 'a key column has got another type';
-                elsif tg_op <> 'DELETE' then
-                    insert into sidecar.events_%1$s (%2$s) select %3$s limit 0;
-                else
-                    insert into sidecar.events_%1$s (%2$s) select %4$s limit 0;
+                elsif not has_table_privilege('sidecar.events_%1$s', 'insert') then
+                    raise insufficient_privilege using message = 'the queue of the watch cannot be written';
                 end if;
+                generation := nextval('sidecar.generation'::regclass);
             exception when others then
                 perform sidecar.report_breakage(%1$s, sqlstate, sqlerrm);
                 return null;
             end;
             if tg_op <> 'DELETE' then
-                insert into sidecar.events_%1$s (%2$s, force) values (%3$s, tg_nargs > 0);
+                loop
+                    insert into sidecar.events_%1$s (gen, %2$s, force) values (generation, %3$s, tg_nargs > 0)
+                        on conflict do nothing;
+                    exit when found;
+                    generation := sidecar.free_generation(%1$s);
+                end loop;
             end if;
-            if tg_op = 'DELETE' or (tg_op = 'UPDATE' and (%5$s)) then
-                insert into sidecar.events_%1$s (%2$s) values (%4$s);
+            if tg_op = 'DELETE' or (tg_op = 'UPDATE' and record_image_ne(row(%3$s), row(%4$s))) then
+                if tg_op = 'UPDATE' then
+                    generation := nextval('sidecar.generation'::regclass);
+                end if;
+                loop
+                    insert into sidecar.events_%1$s (gen, %2$s) values (generation, %4$s) on conflict do nothing;
+                    exit when found;
+                    generation := sidecar.free_generation(%1$s);
+                end loop;
             end if;
-            perform sidecar.wake_sleepers();
+            %7$s
             return null;
         end $f$;
-    $outer$, w.id, k, new_key, old_key, key_changed, sidecar.keys_fit(w, 'new'), sidecar.keys_fit(w, 'old'));
+    $outer$, w.id, k, new_key, old_key, sidecar.keys_fit(w, 'new'), sidecar.keys_fit(w, 'old'), sleeper);
+
+    -- TRUNCATE; and INSERT and DELETE of the triggers of 0016, where they could not be replaced yet.
+    execute format($outer$
+        create or replace function sidecar.enqueue_%1$s_statement() returns trigger
+        language plpgsql security definer set search_path = pg_catalog, pg_temp as $f$
+        declare
+            asleep_until_ms bigint;
+            generation bigint;
+        begin
+            begin
+                asleep_until_ms := pg_sequence_last_value('sidecar.asleep_%1$s'::regclass);
+                if asleep_until_ms is null and not sidecar.activate_queue(%1$s) then
+                    return null;
+                elsif not has_table_privilege('sidecar.events_%1$s', 'insert') then
+                    raise insufficient_privilege using message = 'the queue of the watch cannot be written';
+                elsif tg_op <> 'TRUNCATE' then
+                    insert into sidecar.events_%1$s (%2$s) select %3$s from changed_rows r where %4$s limit 0;
+                end if;
+                generation := nextval('sidecar.generation'::regclass);
+            exception when others then
+                perform sidecar.report_breakage(%1$s, sqlstate, sqlerrm);
+                return null;
+            end;
+            if tg_op = 'TRUNCATE' then
+                loop
+                    insert into sidecar.events_%1$s (gen) values (generation) on conflict do nothing;
+                    exit when found;
+                    generation := sidecar.free_generation(%1$s);
+                end loop;
+            else
+                insert into sidecar.events_%1$s (%2$s) select %3$s from changed_rows r where %4$s;
+                if not found then
+                    if exists (select from changed_rows) then
+                        perform sidecar.report_breakage(%1$s, '42804', 'a key column has got another type');
+                    end if;
+                    return null;
+                end if;
+            end if;
+            %5$s
+            return null;
+        end $f$;
+    $outer$, w.id, k, sidecar.for_each_key(w.key_columns, null, 'r.%2$I'), sidecar.keys_fit(w, 'r'), sleeper);
 
     execute format('revoke all on function sidecar.enqueue_%1$s_statement(), sidecar.enqueue_%1$s_row() from public', w.id);
 end $_$;
@@ -735,36 +801,23 @@ end $_$;
 CREATE FUNCTION sidecar.create_triggers(w sidecar.watches) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 declare
     unnamed boolean := sidecar.changes_unnamed(w);
-    of_columns text;
-    changed text;
+    of_columns text := (select string_agg(quote_ident(u.c), ', ') from (select distinct unnest(w.source || w.key_columns)) as u(c));
 begin
-    select string_agg(quote_ident(c), ', '),
-           string_agg(format(case when w.kind = 'image' and c = any (w.source) then 'old.%1$I is distinct from new.%1$I'
-                             else 'old.%1$I::text collate "C" is distinct from new.%1$I::text collate "C"' end, c), ' or ')
-        into of_columns, changed from (select distinct u.c from unnest(w.source || w.key_columns) as u(c)) as watched;
-    if sidecar.needs_row_triggers(w.relation) then
-        perform sidecar.create_trigger(w, 'insert', 'insert', w.relation, 'for each row', 'row()');
-        perform sidecar.create_trigger(w, 'delete', 'delete', w.relation, 'for each row', 'row()');
-    else
-        perform sidecar.create_trigger(w, 'insert', 'insert', w.relation,
-                                       'referencing new table as changed_rows for each statement', 'statement()');
-        perform sidecar.create_trigger(w, 'delete', 'delete', w.relation,
-                                       'referencing old table as changed_rows for each statement', 'statement()');
-    end if;
+    perform sidecar.create_trigger(w, 'insert', 'insert', w.relation, 'for each row', 'row()');
+    perform sidecar.create_trigger(w, 'delete', 'delete', w.relation, 'for each row', 'row()');
     perform sidecar.create_trigger(w, 'update', 'update' || case when unnamed then '' else ' of ' || of_columns end, w.relation,
-                                   format('for each row when (%s)', changed), 'row()');
+                                   format('for each row when (%s)', sidecar.difference(w.relation, w.key_columns, w.source)), 'row()');
     perform sidecar.create_trigger(w, 'truncate', 'truncate', w.relation, 'for each statement', 'statement()');
     -- Somebody else wrote the vector: an ORM that saves whole rows puts an old one back. `force`: never skipped.
     perform sidecar.create_trigger(w, 'target',
         'update' || case when unnamed and w.companion is null then '' else format(' of %I', w.target) end,
         coalesce(w.companion, w.relation),
-        format('for each row when (current_setting(''sidecar.writer'', true) is distinct from ''on'' and '
-               'case when old.%1$I is null or new.%1$I is null then (old.%1$I is null) <> (new.%1$I is null) '
-               'else old.%1$I operator(%2$I.<>) new.%1$I end)', w.target, sidecar.vector_schema()), 'row(''force'')');
-end $_$;
+        format('for each row when (current_setting(''sidecar.writer'', true) is distinct from ''on'' and (%s))',
+               sidecar.difference(coalesce(w.companion, w.relation), '{}', array[w.target])), 'row(''force'')');
+end $$;
 
 CREATE FUNCTION sidecar.denial_of(w sidecar.watches, role name) RETURNS text
     LANGUAGE sql STABLE
@@ -811,20 +864,45 @@ CREATE FUNCTION sidecar.denials_of(w sidecar.watches, role name) RETURNS TABLE(w
     select * from denial d where exists (select from pg_roles r where r.rolname = denials_of.role);
 $$;
 
+CREATE FUNCTION sidecar.difference(relation regclass, keys text[], columns text[]) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    with wanted as (
+        select a.attname, a.attgenerated::text = 'v' as is_virtual,
+               b.type in ('bytea'::regtype, 'text'::regtype, 'varchar'::regtype) and a.attname <> all (keys) as by_operator, b.type
+            from pg_attribute a cross join sidecar.base_type(a.atttypid, a.atttypmod) b
+            where a.attrelid = difference.relation and a.attnum > 0 and not a.attisdropped
+              and a.attname = any (keys || difference.columns || sidecar.inputs_of(difference.relation, array(
+                  select v.attname from pg_attribute v where v.attrelid = difference.relation
+                  and v.attname = any (difference.columns) and v.attgenerated::text = 'v')))
+    ), by_operator(expression) as (
+        select format(case when w.type = 'bytea'::regtype then 'old.%1$I is distinct from new.%1$I'
+                           else 'old.%1$I collate "C" is distinct from new.%1$I collate "C"' end, w.attname)
+            from wanted w where w.by_operator and not w.is_virtual
+    ), by_image(expression) as (
+        select format('record_image_ne(row(%s), row(%s))', string_agg(format('old.%I', w.attname), ', '),
+                      string_agg(format('new.%I', w.attname), ', '))
+            from wanted w where not w.by_operator and not w.is_virtual
+            having count(*) > 0
+    ), not_computed(expression) as (
+        select format('(false and old.%I is null)', w.attname) from wanted w where w.is_virtual
+    )
+    select string_agg(e.expression, ' or ')
+        from (select * from by_image union all select * from by_operator union all select * from not_computed) e(expression);
+$_$;
+
 CREATE FUNCTION sidecar.dress_companion(w sidecar.watches) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 declare
     made regclass;
 begin
     if w.companion is null then
         return;
-    elsif not exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_row_deleted', w.id)) then
-        execute format('create trigger sidecar_%1$s_row_deleted after delete on %2$s referencing old table as lost_rows for each statement '
-                       'when (current_setting(''sidecar.writer'', true) is distinct from ''on'') '
-                       'execute function sidecar.enqueue_lost_vectors(%1$s)', w.id, w.companion);
     end if;
+    perform sidecar.create_deletion_trigger(w);
     if not sidecar.has_view(w) then
         made := sidecar.create_companion_view(w);
         update sidecar.watches x set companion_view = made where x.id = w.id and x.companion_view is distinct from made;
@@ -832,7 +910,7 @@ begin
             raise notice '% joins % and its vectors', made, w.relation;
         end if;
     end if;
-end $_$;
+end $$;
 
 CREATE FUNCTION sidecar.drop_queue(watch_id integer, keep_ledger boolean) RETURNS void
     LANGUAGE plpgsql
@@ -904,7 +982,7 @@ begin
         execute format('insert into sidecar.events_%s (%s) select %s from lost_rows r where %s', w.id,
                        sidecar.for_each_key(w.key_columns, null, 'k%1$s'), sidecar.for_each_key(w.key_columns, null, 'r.%2$I'),
                        sidecar.keys_fit(w, 'r'));
-        perform sidecar.wake_sleepers();
+        perform sidecar.wake_sleepers(w.id);
     end if;
     return null;
 exception when others then
@@ -1026,6 +1104,21 @@ exception when lock_not_available or deadlock_detected or insufficient_privilege
     return false;
 end $$;
 
+CREATE FUNCTION sidecar.free_generation(watch_id integer) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    used bigint;
+begin
+    select greatest(sidecar.highest_generation(format('sidecar.events_%s', watch_id)),
+                    sidecar.highest_generation(format('sidecar.delayed_%s', watch_id)), max(w.truncated_gen))
+        into used from sidecar.watches w;
+    -- A margin, because others draw from the sequence between our look at it and setval.
+    perform setval('sidecar.generation', used + 100000) from sidecar.generation s where s.last_value <= used;
+    return nextval('sidecar.generation');
+end $$;
+
 CREATE FUNCTION sidecar.grant_queue(watch_id integer, role regrole) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1036,6 +1129,9 @@ begin
     for queue in select * from sidecar.queue_of(watch_id) loop
         execute format('grant select, insert, update, delete on %s to %s', queue, role);
     end loop;
+    if to_regclass(format('sidecar.asleep_%s', watch_id)) is not null then
+        execute format('grant usage, select, update on sequence sidecar.asleep_%s to %s', watch_id, role);
+    end if;
 end $$;
 
 CREATE FUNCTION sidecar.grant_reader(role regrole) RETURNS void
@@ -1068,7 +1164,7 @@ begin
                   and a.attname in ('model', 'fingerprint', 'encoder', 'truncated_gen', 'paused', 'broken', 'rows_per_s')), role);
         execute format('grant insert, update, delete on sidecar.scans, sidecar.dead_letters, sidecar.wake, sidecar.sidecars, '
                        'sidecar.progress to %s', role);
-        execute format('grant usage, select, update on sequence sidecar.generation to %s', role);
+        execute format('grant usage, select, update on sequence sidecar.generation, sidecar.notified to %s', role);
     end if;
     for routine in select p.oid::regprocedure as name from pg_proc p
                    where p.pronamespace = 'sidecar'::regnamespace and sidecar.may_call(grant_schema.kind, p.oid) loop
@@ -1160,6 +1256,16 @@ CREATE FUNCTION sidecar.has_its_types(w sidecar.watches) RETURNS boolean
     select w.key_types = array(select format_type(a.atttypid, a.atttypmod) from pg_attribute a
                                where a.attrelid = to_regclass(format('sidecar.events_%s', w.id)) and a.attname ~ '^k[0-9]+$'
                                order by a.attnum);
+$_$;
+
+CREATE FUNCTION sidecar.has_old_triggers(w sidecar.watches) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select exists (select from sidecar.triggers_of(w) t
+                   where not t.compares_safely or (t.name ~ '_(insert|delete)$' and not t.for_row))
+        or exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_row_deleted', w.id)
+                   and t.tgtype & 1 = 0);
 $_$;
 
 CREATE FUNCTION sidecar.has_view(w sidecar.watches) RETURNS boolean
@@ -1340,6 +1446,19 @@ CREATE FUNCTION sidecar.inherits(relation regclass) RETURNS boolean
     AS $$
     select exists (select from pg_inherits i join pg_class p on p.oid = i.inhparent
                    where p.relkind = 'r' and inherits.relation in (i.inhparent, i.inhrelid));
+$$;
+
+CREATE FUNCTION sidecar.inputs_of(relation regclass, columns text[]) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(array_agg(distinct i.attname::text), '{}')
+        from pg_attribute g
+        join pg_attrdef f on f.adrelid = g.attrelid and f.adnum = g.attnum
+        join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = f.oid
+                        and d.refclassid = 'pg_class'::regclass and d.refobjid = g.attrelid and d.refobjsubid not in (0, g.attnum)
+        join pg_attribute i on i.attrelid = g.attrelid and i.attnum = d.refobjsubid
+        where g.attrelid = inputs_of.relation and g.attname = any (inputs_of.columns) and g.attgenerated <> '';
 $$;
 
 CREATE FUNCTION sidecar.install_watch(w sidecar.watches) RETURNS void
@@ -1652,14 +1771,6 @@ begin
         using errcode = 'undefined_object', hint = format('Its targets: %s', targets);
 end $$;
 
-CREATE FUNCTION sidecar.needs_row_triggers(relation regclass) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select exists (select from pg_class c where c.oid = needs_row_triggers.relation and (c.relkind = 'p' or c.relispartition))
-        or sidecar.is_subscribed(needs_row_triggers.relation);
-$$;
-
 CREATE FUNCTION sidecar.newest_event(w sidecar.watches, key jsonb) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1688,6 +1799,20 @@ declare
 begin
     select * into w from sidecar.watches x where x.id = watch_id and x.unwatched_at is null;
     return case when sidecar.has_its_types(w) then sidecar.newest_event(w, key) end;
+end $$;
+
+CREATE FUNCTION sidecar.notify_sleepers() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    now_ms constant bigint := extract(epoch from clock_timestamp()) * 1000;
+begin
+    if abs(now_ms - coalesce(pg_sequence_last_value('sidecar.notified'), 0)) >= 5
+            and current_setting('max_prepared_transactions') = '0' and pg_notification_queue_usage() < 0.5 then
+        perform setval('sidecar.notified', now_ms);
+        perform pg_notify('sidecar', '');
+    end if;
 end $$;
 
 CREATE FUNCTION sidecar.own_queue(watch_id integer) RETURNS void
@@ -1812,8 +1937,11 @@ begin
         end loop;
     end loop;
     -- A margin, because others draw from the sequence between our look at it and setval.
-    perform setval('sidecar.generation', used + 100000) 
+    perform setval('sidecar.generation', used + 100000)
         from sidecar.generation s where used > case when s.is_called then s.last_value else s.last_value - 1 end;
+    if found then
+        perform sidecar.renumber_events(x.id) from sidecar.watches x where x.unwatched_at is null;
+    end if;
     return used;
 end $$;
 
@@ -1902,6 +2030,43 @@ CREATE FUNCTION sidecar.renew_grants() RETURNS void
     select sidecar.grant_schema(r.role, r.kind) from sidecar.roles() r;
 $$;
 
+CREATE FUNCTION sidecar.renew_triggers(watch_id integer) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w sidecar.watches;
+    old record;
+begin
+    select * into w from sidecar.watches x where x.id = watch_id and x.unwatched_at is null for share;
+    if not found or not sidecar.has_old_triggers(w) or sidecar.structure_fault(w) is not null then
+        return false;
+    end if;
+    perform sidecar.create_triggers(w);
+    if w.companion is not null then
+        perform sidecar.create_deletion_trigger(w);
+    end if;
+    for old in select c.conname, c.conrelid::regclass as queue from pg_constraint c
+               where c.conrelid = to_regclass(format('sidecar.events_%s', w.id)) and c.contype = 'c' loop
+        execute format('alter table %s drop constraint %I', old.queue, old.conname);
+    end loop;
+    return true;
+end $$;
+
+CREATE FUNCTION sidecar.renumber_events(watch_id integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    if to_regclass(format('sidecar.events_%s', watch_id)) is not null then
+        execute format('with waiting as (select e.gen from sidecar.events_%1$s e
+                                         where e.lease_until is null or e.lease_until < now() order by e.gen for update skip locked),
+                             numbered as materialized (select w.gen, nextval(''sidecar.generation'') as fresh
+                                                       from (select w.gen from waiting w order by w.gen offset 0) w)
+                        update sidecar.events_%1$s e set gen = n.fresh from numbered n where e.gen = n.gen', watch_id);
+    end if;
+end $_$;
+
 CREATE FUNCTION sidecar.report_breakage(watch_id integer, code text, message text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1938,6 +2103,7 @@ declare
     wanted_key jsonb := case when key is not null then sidecar.canonical_key(w, key) end;
     enqueued bigint;
 begin
+    perform sidecar.free_generation(w.id);
     execute format('insert into sidecar.events_%s (%s, force) select %s, true from sidecar.dead_letters d
                     where d.watch_id = $1 and ($2 is null or d.key = $2) and ($3 is null or d.reason = $3)',
         w.id, sidecar.for_each_key(w.key_columns, null, 'k%1$s'),
@@ -1945,7 +2111,7 @@ begin
         using w.id, wanted_key, reason;
     get diagnostics enqueued = row_count;
     if enqueued > 0 then
-        perform sidecar.wake_sleepers();
+        perform sidecar.wake_sleepers(w.id);
     end if;
     return enqueued;
 end $_$;
@@ -2702,19 +2868,21 @@ CREATE FUNCTION sidecar.triggers_fit(w sidecar.watches) RETURNS boolean
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
     select count(*) = 5 and bool_and(
-        case when t.name like '%\_update' then t.names_columns <> sidecar.changes_unnamed(w)
-             when t.name ~ '_(insert|delete)$' then t.for_row or not sidecar.needs_row_triggers(w.relation)
-             else true end)
+        t.compares_safely
+        and case when t.name like '%\_update' then t.names_columns <> sidecar.changes_unnamed(w)
+                 when t.name ~ '_(insert|delete)$' then t.for_row else true end)
         and not sidecar.partition_lacks_trigger(w) and not sidecar.inherits(w.relation)
         from sidecar.triggers_of(w) t where t.fires;
 $_$;
 
-CREATE FUNCTION sidecar.triggers_of(w sidecar.watches, OUT name name, OUT home regclass, OUT for_row boolean, OUT names_columns boolean, OUT fires boolean) RETURNS SETOF record
+CREATE FUNCTION sidecar.triggers_of(w sidecar.watches, OUT name name, OUT home regclass, OUT for_row boolean, OUT names_columns boolean, OUT fires boolean, OUT compares_safely boolean) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
     select t.tgname, t.tgrelid::regclass, t.tgtype & 1 = 1, t.tgattr <> ''::int2vector,
-           t.tgenabled = 'A' or (t.tgenabled = 'O' and not sidecar.is_subscribed(t.tgrelid)) from pg_trigger t
+           t.tgenabled = 'A' or (t.tgenabled = 'O' and not sidecar.is_subscribed(t.tgrelid)),
+           t.tgqual is null or t.tgqual::text like format('%%:funcid %s %%', 'record_image_ne(record,record)'::regprocedure::oid)
+        from pg_trigger t
         where t.tgrelid in (w.relation, w.companion) and t.tgname ~ format('^sidecar_%s_[a-z]+$', w.id);
 $_$;
 
@@ -2933,12 +3101,13 @@ begin
     end loop;
 end $$;
 
-CREATE FUNCTION sidecar.wake_sleepers() RETURNS void
+CREATE FUNCTION sidecar.wake_sleepers(watch_id integer) RETURNS void
     LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    if exists (select from sidecar.wake w where w.asleep_until operator(pg_catalog.>) pg_catalog.clock_timestamp()) then
-        perform pg_catalog.pg_notify('sidecar', '');
+    if to_timestamp(pg_sequence_last_value(format('sidecar.asleep_%s', watch_id)::regclass) / 1000.0::float8) > clock_timestamp() then
+        perform sidecar.notify_sleepers();
     end if;
 end $$;
 
@@ -3039,7 +3208,9 @@ declare
     named text[] := sidecar.columns_of_trigger(w, w.relation, 'update');
     target_named text[] := sidecar.columns_of_trigger(w, coalesce(w.companion, w.relation), 'target');
     lost text[] := array(select distinct c from unnest(w.source) c where c <> all (named));
-    found text[] := array(select c from unnest(named) c where c <> all (w.source || w.key_columns));
+    -- The trigger also knows what a virtual column is computed from.
+    found text[] := array(select c from unnest(named) c
+                          where c <> all (w.source || w.key_columns || sidecar.inputs_of(w.relation, named)));
 begin
     if cardinality(lost) = 1 and cardinality(found) = 1 and not w.key_columns && lost and w.key_columns <@ named then
         w.source := array_replace(w.source, lost[1], found[1]);
@@ -3139,6 +3310,13 @@ CREATE VIEW sidecar.index_builds AS
              JOIN pg_attribute a ON (((a.attrelid = d.refobjid) AND (a.attnum = d.refobjsubid))))
           WHERE ((d.classid = ('pg_class'::regclass)::oid) AND (d.objid = p.index_relid) AND (d.refobjid = p.relid) AND (a.attname = w.target))))));
 
+CREATE SEQUENCE sidecar.notified
+    START WITH 0
+    INCREMENT BY 1
+    MINVALUE 0
+    NO MAXVALUE
+    CACHE 1;
+
 CREATE TABLE sidecar.progress (
     watch_id integer NOT NULL,
     embedded_total bigint DEFAULT 0 NOT NULL,
@@ -3209,6 +3387,8 @@ ALTER TABLE ONLY sidecar.progress
 ALTER TABLE ONLY sidecar.scans
     ADD CONSTRAINT scans_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar.watches(id) ON DELETE CASCADE;
 
+REVOKE ALL ON FUNCTION sidecar.activate_queue(watch_id integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.add_target(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.advice_on(reason text) FROM PUBLIC;
@@ -3267,9 +3447,13 @@ REVOKE ALL ON FUNCTION sidecar.create_companion(w sidecar.watches, name text) FR
 
 REVOKE ALL ON FUNCTION sidecar.create_companion_view(w sidecar.watches) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.create_deletion_trigger(w sidecar.watches) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.create_ledger(watch_id integer, key_definitions text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.create_queue(watch_id integer, key_definitions text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.create_register(watch_id integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.create_trigger(w sidecar.watches, suffix text, event text, home regclass, manner text, call text) FROM PUBLIC;
 
@@ -3280,6 +3464,8 @@ REVOKE ALL ON FUNCTION sidecar.create_triggers(w sidecar.watches) FROM PUBLIC;
 REVOKE ALL ON FUNCTION sidecar.denial_of(w sidecar.watches, role name) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.denials_of(w sidecar.watches, role name) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.difference(relation regclass, keys text[], columns text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.dress_companion(w sidecar.watches) FROM PUBLIC;
 
@@ -3307,6 +3493,8 @@ REVOKE ALL ON FUNCTION sidecar.for_each_key(columns text[], types text[], patter
 
 REVOKE ALL ON FUNCTION sidecar.forget_watch(watch_id integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.free_generation(watch_id integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.grant_queue(watch_id integer, role regrole) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.grant_reader(role regrole) FROM PUBLIC;
@@ -3322,6 +3510,8 @@ REVOKE ALL ON FUNCTION sidecar.grant_worker(role regrole) FROM PUBLIC;
 REVOKE ALL ON FUNCTION sidecar.graph_bytes(w sidecar.watches, rows bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.has_its_types(w sidecar.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.has_old_triggers(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.has_view(w sidecar.watches) FROM PUBLIC;
 
@@ -3340,6 +3530,8 @@ REVOKE ALL ON FUNCTION sidecar.index_statement(w sidecar.watches) FROM PUBLIC;
 REVOKE ALL ON FUNCTION sidecar.index_steps(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.inherits(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.inputs_of(relation regclass, columns text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.install_watch(w sidecar.watches) FROM PUBLIC;
 
@@ -3377,11 +3569,11 @@ REVOKE ALL ON FUNCTION sidecar.move_page(watch_id integer, max_rows integer) FRO
 
 REVOKE ALL ON FUNCTION sidecar.need_watch(relation regclass, target text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.needs_row_triggers(relation regclass) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION sidecar.newest_event(w sidecar.watches, key jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.newest_event_of(watch_id integer, key jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.notify_sleepers() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.own_queue(watch_id integer) FROM PUBLIC;
 
@@ -3410,6 +3602,10 @@ REVOKE ALL ON FUNCTION sidecar.rename_former_target(relation regclass, new_targe
 REVOKE ALL ON FUNCTION sidecar.rename_ledger(watch_id integer, present text, wanted text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.renew_grants() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.renew_triggers(watch_id integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.renumber_events(watch_id integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.report_breakage(watch_id integer, code text, message text) FROM PUBLIC;
 
@@ -3483,7 +3679,7 @@ REVOKE ALL ON FUNCTION sidecar.tree_of(relation regclass, OUT home regclass, OUT
 
 REVOKE ALL ON FUNCTION sidecar.triggers_fit(w sidecar.watches) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.triggers_of(w sidecar.watches, OUT name name, OUT home regclass, OUT for_row boolean, OUT names_columns boolean, OUT fires boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar.triggers_of(w sidecar.watches, OUT name name, OUT home regclass, OUT for_row boolean, OUT names_columns boolean, OUT fires boolean, OUT compares_safely boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.uninstall(force boolean) FROM PUBLIC;
 
@@ -3505,7 +3701,7 @@ REVOKE ALL ON PROCEDURE sidecar.wait_embedded(IN relation regclass, IN key jsonb
 
 REVOKE ALL ON FUNCTION sidecar.wait_one_embedded(w sidecar.watches, key jsonb, deadline timestamp with time zone, timeout_ms integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.wake_sleepers() FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar.wake_sleepers(watch_id integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.warn_of_old_pgvector() FROM PUBLIC;
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any
 from uuid import uuid4
 
@@ -31,7 +31,7 @@ from sidecar.ingest.worker import Worker
 from sidecar.postgres.database import Database
 from sidecar.postgres.listener import Listener
 from sidecar.postgres.migrations import head_revision
-from sidecar.postgres.presence import Identity, can_notify, forget, mark_asleep
+from sidecar.postgres.presence import Identity, forget, mark_asleep
 from sidecar.postgres.queries import statement
 from sidecar.settings import Settings
 from sidecar.telemetry.telemetry import Telemetry
@@ -54,7 +54,6 @@ class Ingest:
         self._context = Context(
             settings, self._database, embedder, identity, catalogue, Progress(), telemetry or Telemetry()
         )
-        self._notifies = True
         self._listener: Listener | None = None
         self._stop = asyncio.Event()
 
@@ -74,7 +73,7 @@ class Ingest:
 
     async def _run_parts(self) -> None:
         context = self._context
-        alarm = Alarm(self._settings.poll_interval_s, self._mark_asleep if self._notifies else None)
+        alarm = Alarm(self._settings.poll_interval_s, self._mark_asleep)
         worker = Worker(context, alarm)
         listener = self._listener = Listener(
             self._database.direct_url, lambda channel: self._notified(channel, alarm), context.telemetry
@@ -122,7 +121,6 @@ class Ingest:
                 revision = await connection.fetchval(statement("schema_revision"))
                 if revision is not None and revision >= head_revision():
                     await connection.execute(statement("raise_generation"))
-                    self._notifies = await can_notify(connection)
         except WatchChanged as error:
             raise SchemaError("this database has no schema `sidecar` yet: run `sidecar migrate`") from error
         if revision is None or revision < head_revision():
@@ -151,12 +149,11 @@ class Ingest:
         else:
             alarm.ring()
 
-    async def _mark_asleep(self, for_s: float) -> None:
+    async def _mark_asleep(self, asleep: Collection[int], for_s: float, awake: Collection[int]) -> None:
         """Users' commits pay for a notification: none is asked for while nobody would hear it."""
-        if self._listener is None or not self._listener.connected:
-            return
+        heard = self._listener is not None and self._listener.connected
         async with self._database.connection() as connection:
-            await mark_asleep(connection, self._context.identity, for_s)
+            await mark_asleep(connection, asleep if heard else (), for_s, awake)
 
     async def _leave(self) -> None:
         try:

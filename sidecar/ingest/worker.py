@@ -89,10 +89,23 @@ class Worker:
         if was_notified:
             logger.debug("woken by a notification")
         self._alarm.clear()
-        if not await self._claim_round(was_notified) and not self._stop.is_set() and not await self._alarm.mark():
+        if (
+            not await self._claim_round(was_notified)
+            and not self._stop.is_set()
+            and not await self._alarm.mark(self._wakeable())
+        ):
             rung = await self._alarm.wait(self._caps.wait_s())
             cause = "notification" if self._alarm.was_notified else "nudge" if rung else "poll"
             self._context.telemetry.woke_up(cause)
+
+    def _wakeable(self) -> set[int]:
+        """The watches whose rows would be claimed at once: not those that are at their cap, or at rest."""
+        now = time.monotonic()
+        return {
+            watch.id
+            for watch in self._context.catalogue.workable()
+            if now >= self._resting.get(watch.id, 0) and self._caps.free_rows(watch.id, watch.rows_per_s)
+        }
 
     async def _claim_round(self, was_notified: bool) -> bool:
         """One batch of each watch. True if more may be waiting."""

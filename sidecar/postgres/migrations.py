@@ -12,6 +12,7 @@ from alembic.config import Config
 
 from sidecar.errors import DatabaseUnavailable, SchemaError, StatementRejected
 from sidecar.postgres.shipped import head_revision, migrations_directory, sql_directory
+from sidecar.postgres.trigger_renewal import renew_triggers
 from sidecar.redaction import redact
 
 __all__ = [
@@ -59,6 +60,8 @@ def migrate(url: str, revision: str = "head") -> None:
         _refuse_while_watched(url)
     try:
         (command.downgrade if revision == "base" else command.upgrade)(_config(url, io.StringIO()), revision)
+        if current_revision(url) == head_revision():
+            renew_triggers(url)
     except alembic.util.CommandError as error:
         raise SchemaError(
             f"cannot migrate to {revision!r}: {error}; known are 'head', 'base' and up to {head_revision()}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -51,16 +52,13 @@ async def beat(connection: Connection, identity: Identity, speed: Speed) -> None
     )
 
 
-async def mark_asleep(connection: Connection, identity: Identity, for_s: float) -> None:
-    """From now on, and for `for_s` seconds, triggers notify."""
-    await connection.execute(statement("mark_asleep"), identity.id, for_s)
+async def mark_asleep(
+    connection: Connection, asleep: Collection[int], for_s: float, awake: Collection[int] = ()
+) -> None:
+    """From now on, and for `for_s` seconds, the triggers of the watches `asleep` notify; those of `awake` do not."""
+    await connection.execute(statement("mark_asleep"), list(asleep), for_s, list(awake))
 
 
 async def forget(connection: Connection, identity: Identity) -> None:
-    """At the end of the process: nobody is asleep or alive under this id any more."""
+    """At the end of the process: nobody is alive under this id any more."""
     await connection.execute(statement("forget_sidecar"), identity.id)
-
-
-async def can_notify(connection: Connection) -> bool:
-    """False where prepared transactions are in use: a NOTIFY in them would fail the user's PREPARE TRANSACTION."""
-    return bool(await connection.fetchval(statement("can_notify")))

@@ -527,18 +527,20 @@ forgotten as (delete from {ledger} l using page p where {is_row:p,l})
 select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {last_first:p} limit 1
 
 -- name: mark_asleep
-insert into sidecar.wake (sidecar_id, asleep_until) values ($1, clock_timestamp() + make_interval(secs => $2))
-on conflict (sidecar_id) do update set asleep_until = excluded.asleep_until
+-- Registers of the watches $1: asleep for $2 seconds from now on. Sequences: they are overwritten in place. Those of the watches
+-- $3: awake. A watch that was dropped has none.
+select setval(to_regclass('sidecar.asleep_' || u.id), (extract(epoch from clock_timestamp() + make_interval(secs => $2)) * 1000)::bigint)
+from unnest($1::integer[]) u(id)
+union all
+select setval(to_regclass('sidecar.asleep_' || u.id), 1) from unnest($3::integer[]) u(id)
 
 -- name: forget_sidecar
-with w as (delete from sidecar.wake where sidecar_id = $1)
 delete from sidecar.sidecars where id = $1
 
 -- name: beat
 -- The heartbeat; rows of sidecars that are long gone go with it. $8 the sidecar's clock in seconds since 1970, $9 texts and
 -- $10 views of pictures that its device does in a second, NULL while not measured.
-with dead as (delete from sidecar.sidecars s where s.seen_at < now() - interval '10 minutes' and s.id <> $1 returning s.id),
-asleep as (delete from sidecar.wake w where w.asleep_until < now() - interval '10 minutes' and w.sidecar_id <> $1)
+with dead as (delete from sidecar.sidecars s where s.seen_at < now() - interval '10 minutes' and s.id <> $1)
 insert into sidecar.sidecars (id, host, pid, version, model, fingerprint, dimensions, clock_skew_s, texts_per_s, picture_views_per_s)
 values ($1, $2, $3, $4, $5, $6, $7, $8 - extract(epoch from clock_timestamp())::float8, $9, $10)
 on conflict (id) do update set seen_at = clock_timestamp(), clock_skew_s = excluded.clock_skew_s,
@@ -562,10 +564,6 @@ select pg_try_advisory_lock(hashtextextended('sidecar.index.' || $1::integer, 0)
 
 -- name: schema_revision
 select version_num from sidecar.alembic_version
-
--- name: can_notify
--- NOTIFY makes PREPARE TRANSACTION fail, so where that is in use sidecars poll.
-select current_setting('max_prepared_transactions')::integer = 0
 
 -- name: waits_for_build
 -- Whether a user's statement waits for the backend $1, which builds an index. (pg_stat_activity hides the waits of others

@@ -117,8 +117,8 @@ begin
     return to_regclass(name);
 end $$;
 
--- A vector that a user deletes from a companion comes back. Names nothing of the watch's that may have been renamed or
--- dropped, and must not fail the user's statement.
+-- A vector that a user deletes from a companion comes back: for a trigger of 0016 that could not be replaced yet, whose
+-- transition table holds whole rows.
 create or replace function sidecar.enqueue_lost_vectors() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -129,12 +129,24 @@ begin
         execute format('insert into sidecar.events_%s (%s) select %s from lost_rows r where %s', w.id,
                        sidecar.for_each_key(w.key_columns, null, 'k%1$s'), sidecar.for_each_key(w.key_columns, null, 'r.%2$I'),
                        sidecar.keys_fit(w, 'r'));
-        perform sidecar.wake_sleepers();
+        perform sidecar.wake_sleepers(w.id);
     end if;
     return null;
 exception when others then
     perform sidecar.report_breakage(w.id, sqlstate, sqlerrm);
     return null;
+end $$;
+
+-- A vector that a user deletes from a companion comes back.
+create or replace function sidecar.create_deletion_trigger(w sidecar.watches) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if not exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_row_deleted', w.id)
+                   and t.tgtype & 1 = 1) then
+        execute format('create or replace trigger sidecar_%1$s_row_deleted after delete on %2$s for each row '
+                       'when (current_setting(''sidecar.writer'', true) is distinct from ''on'') '
+                       'execute function sidecar.enqueue_%1$s_row()', w.id, w.companion);
+    end if;
 end $$;
 
 -- What belongs to a companion beside its column: made where it is missing.
@@ -145,11 +157,8 @@ declare
 begin
     if w.companion is null then
         return;
-    elsif not exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_row_deleted', w.id)) then
-        execute format('create trigger sidecar_%1$s_row_deleted after delete on %2$s referencing old table as lost_rows for each statement '
-                       'when (current_setting(''sidecar.writer'', true) is distinct from ''on'') '
-                       'execute function sidecar.enqueue_lost_vectors(%1$s)', w.id, w.companion);
     end if;
+    perform sidecar.create_deletion_trigger(w);
     if not sidecar.has_view(w) then
         made := sidecar.create_companion_view(w);
         update sidecar.watches x set companion_view = made where x.id = w.id and x.companion_view is distinct from made;

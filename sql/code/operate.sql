@@ -35,6 +35,7 @@ declare
     wanted_key jsonb := case when key is not null then sidecar.canonical_key(w, key) end;
     enqueued bigint;
 begin
+    perform sidecar.free_generation(w.id);
     execute format('insert into sidecar.events_%s (%s, force) select %s, true from sidecar.dead_letters d
                     where d.watch_id = $1 and ($2 is null or d.key = $2) and ($3 is null or d.reason = $3)',
         w.id, sidecar.for_each_key(w.key_columns, null, 'k%1$s'),
@@ -42,7 +43,7 @@ begin
         using w.id, wanted_key, reason;
     get diagnostics enqueued = row_count;
     if enqueued > 0 then
-        perform sidecar.wake_sleepers();
+        perform sidecar.wake_sleepers(w.id);
     end if;
     return enqueued;
 end $$;

@@ -5,8 +5,8 @@ language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     keys text := sidecar.for_each_key(key_definitions, key_definitions, 'k%1$s %3$s');
 begin
-    -- "Bring this key up to date." Append-only, duplicates are fine; a NULL key is a TRUNCATE. The small fillfactor keeps
-    -- leases HOT. The partial index holds the backfill's few outstanding events, so that its share of the claims need
+    -- "Bring this key up to date." Append-only, duplicates are fine; a NULL key is a TRUNCATE. No CHECK: it would cost each
+    -- row of a user's INSERT 1.5 us. The small fillfactor keeps leases HOT. The partial index holds the backfill's few outstanding events, so that its share of the claims need
     -- not be looked for behind a large live backlog.
     execute format($sql$
         create table sidecar.events_%1$s (
@@ -17,8 +17,7 @@ begin
             force boolean not null default false,
             lease_until timestamptz,
             lease_token uuid,
-            attempts smallint not null default 0 check (attempts >= 0),
-            check ((lease_until is null) = (lease_token is null))
+            attempts smallint not null default 0
         ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
                 autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000,
                 autovacuum_vacuum_cost_delay = 0);
@@ -34,6 +33,18 @@ begin
         );
         create index delayed_%1$s_run_at on sidecar.delayed_%1$s (run_at);
     $sql$, watch_id, keys);
+    perform sidecar.create_register(watch_id);
+end $$;
+
+-- asleep_N: until when a sidecar sleeps that would fetch from this queue, in ms since 1970. A sequence, because triggers
+-- read it for every row: it is one value that is overwritten in place, outside of snapshots, where an updated row leaves a
+-- version for each nap that an old snapshot keeps (13 -> 642 ms for an UPDATE of 1,000 rows after a day). It expires by itself,
+-- so a sidecar that is killed in its sleep costs nothing for longer.
+create or replace function sidecar.create_register(watch_id integer) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    execute format('create sequence sidecar.asleep_%1$s minvalue 0 owned by sidecar.events_%1$s.gen', watch_id);
+    perform setval(format('sidecar.asleep_%s', watch_id), 1);
 end $$;
 
 -- What the stored vector was made of. `content_hash` NULL is a tombstone: the row is gone, but a slower sidecar may still
@@ -96,9 +107,26 @@ begin
         end loop;
     end loop;
     -- A margin, because others draw from the sequence between our look at it and setval.
-    perform setval('sidecar.generation', used + 100000) 
+    perform setval('sidecar.generation', used + 100000)
         from sidecar.generation s where used > case when s.is_called then s.last_value else s.last_value - 1 end;
+    if found then
+        perform sidecar.renumber_events(x.id) from sidecar.watches x where x.unwatched_at is null;
+    end if;
     return used;
+end $$;
+
+-- Gives the events of one queue that nobody holds generations of now. While the sequence lagged some took theirs below
+-- `truncated_gen`: their results would count as overtaken by a TRUNCATE that came before them. Their order stays.
+create or replace function sidecar.renumber_events(watch_id integer) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if to_regclass(format('sidecar.events_%s', watch_id)) is not null then
+        execute format('with waiting as (select e.gen from sidecar.events_%1$s e
+                                         where e.lease_until is null or e.lease_until < now() order by e.gen for update skip locked),
+                             numbered as materialized (select w.gen, nextval(''sidecar.generation'') as fresh
+                                                       from (select w.gen from waiting w order by w.gen offset 0) w)
+                        update sidecar.events_%1$s e set gen = n.fresh from numbered n where e.gen = n.gen', watch_id);
+    end if;
 end $$;
 
 -- NULL where the table is empty or missing.

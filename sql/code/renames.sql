@@ -19,7 +19,9 @@ declare
     named text[] := sidecar.columns_of_trigger(w, w.relation, 'update');
     target_named text[] := sidecar.columns_of_trigger(w, coalesce(w.companion, w.relation), 'target');
     lost text[] := array(select distinct c from unnest(w.source) c where c <> all (named));
-    found text[] := array(select c from unnest(named) c where c <> all (w.source || w.key_columns));
+    -- The trigger also knows what a virtual column is computed from.
+    found text[] := array(select c from unnest(named) c
+                          where c <> all (w.source || w.key_columns || sidecar.inputs_of(w.relation, named)));
 begin
     if cardinality(lost) = 1 and cardinality(found) = 1 and not w.key_columns && lost and w.key_columns <@ named then
         w.source := array_replace(w.source, lost[1], found[1]);

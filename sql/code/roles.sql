@@ -47,7 +47,7 @@ begin
                   and a.attname in ('model', 'fingerprint', 'encoder', 'truncated_gen', 'paused', 'broken', 'rows_per_s')), role);
         execute format('grant insert, update, delete on sidecar.scans, sidecar.dead_letters, sidecar.wake, sidecar.sidecars, '
                        'sidecar.progress to %s', role);
-        execute format('grant usage, select, update on sequence sidecar.generation to %s', role);
+        execute format('grant usage, select, update on sequence sidecar.generation, sidecar.notified to %s', role);
     end if;
     for routine in select p.oid::regprocedure as name from pg_proc p
                    where p.pronamespace = 'sidecar'::regnamespace and sidecar.may_call(grant_schema.kind, p.oid) loop
@@ -63,6 +63,9 @@ begin
     for queue in select * from sidecar.queue_of(watch_id) loop
         execute format('grant select, insert, update, delete on %s to %s', queue, role);
     end loop;
+    if to_regclass(format('sidecar.asleep_%s', watch_id)) is not null then
+        execute format('grant usage, select, update on sequence sidecar.asleep_%s to %s', watch_id, role);
+    end if;
 end $$;
 
 -- The columns of the watched table that a watch works with, those that are there. `written`: the target, if it stands there.

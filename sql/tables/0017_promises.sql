@@ -11,3 +11,24 @@ begin
         execute format('alter table %s alter column version set default (floor(random() * 9007199254740992))::bigint', ledger);
     end loop;
 end $$;
+
+-- Registers of sleeping sidecars, which triggers read in place of `wake`: see create_register and notify_sleepers. `wake` stays
+-- for sidecars of before, which write to it; their rows wake nobody any more, so they find work by polling.
+create sequence sidecar.notified minvalue 0;  -- when a trigger last sent a NOTIFY, in ms since 1970
+do $$
+declare
+    installer constant regrole := (select n.nspowner from pg_namespace n where n.nspname = 'sidecar');
+    w record;
+begin
+    execute format('alter sequence sidecar.notified owner to %s', installer);
+    for w in select x.id, c.relowner::regrole as owner from sidecar.watches x
+             join pg_class c on c.oid = to_regclass(format('sidecar.events_%s', x.id)) loop
+        execute format('create sequence sidecar.asleep_%s minvalue 0', w.id);
+        execute format('alter sequence sidecar.asleep_%s owner to %s', w.id, w.owner);
+        execute format('alter sequence sidecar.asleep_%1$s owned by sidecar.events_%1$s.gen', w.id);
+        perform setval(format('sidecar.asleep_%s', w.id), 1);
+    end loop;
+end $$;
+drop function if exists sidecar.wake_sleepers();
+drop function if exists sidecar.triggers_of(sidecar.watches);  -- it has another column
+drop function if exists sidecar.needs_row_triggers(regclass);

@@ -192,3 +192,37 @@ async def test_a_sidecar_works_on_a_schema_that_is_newer_than_it_knows(
         async with running_ingest(old_url, encoder):
             await table.settle_right(encoder)
     assert any("the schema is at 9999" in record.message for record in caplog.records)
+
+
+NEW_TRIGGERS = "select not sidecar.has_old_triggers(w) and sidecar.triggers_fit(w) from sidecar.watches w"
+
+
+@pytest.mark.parametrize("companion", [None, "vectors"])
+async def test_triggers_of_before_are_renewed_by_a_migration(
+    old_url: str, db: Connection, companion: str | None
+) -> None:
+    await make_texts(db, 3, companion=companion)
+    await asyncio.to_thread(migrate, old_url)
+    assert await value(db, NEW_TRIGGERS)
+    await run(db, "delete from sidecar.events_1")
+    await run(db, "insert into items values (100, 'new')")
+    assert await value(db, "select count(*) from sidecar.events_1") == 1
+
+
+async def test_a_table_that_is_in_use_keeps_its_old_triggers_and_is_no_longer_held_up(
+    old_url: str, db: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    await make_texts(db, 3)
+    async with user(old_url, autocommit=False) as writer:
+        await run(writer, "insert into items values (100, 'being written')")
+        with caplog.at_level(logging.WARNING):
+            await asyncio.to_thread(migrate, old_url)
+        assert current_revision(old_url) == head_revision()
+        assert "select sidecar.renew_triggers(1);" in caplog.text
+        assert not await value(db, NEW_TRIGGERS)
+        await run(writer, "update items set title = 'changed' where id = 1")
+        await run(writer, "delete from items where id = 2")
+        await writer.commit()
+    assert await value(db, "select count(distinct k1) from sidecar.events_1") == 3
+    assert await value(db, "select sidecar.renew_triggers(1)")
+    assert await value(db, NEW_TRIGGERS)

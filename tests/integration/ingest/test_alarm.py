@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Set as AbstractSet
 
 from sidecar.ingest.alarm import FIRST_POLL_S, Alarm
 
@@ -14,10 +15,10 @@ class Marks:
     """Where a sidecar would write that it is asleep."""
 
     def __init__(self) -> None:
-        self.written: list[float] = []
+        self.written: list[tuple[set[int], float, set[int]]] = []
 
-    async def write(self, for_s: float) -> None:
-        self.written.append(for_s)
+    async def write(self, asleep: AbstractSet[int], for_s: float, awake: AbstractSet[int]) -> None:
+        self.written.append((set(asleep), for_s, set(awake)))
 
 
 def fall_asleep(alarm: Alarm) -> None:
@@ -26,7 +27,7 @@ def fall_asleep(alarm: Alarm) -> None:
 
 
 async def test_a_ring_ends_the_sleep_and_says_that_it_was_one() -> None:
-    alarm = Alarm(LONG_S, None)
+    alarm = Alarm(LONG_S, Marks().write)
     fall_asleep(alarm)
     sleep = asyncio.create_task(alarm.wait())
     await asyncio.sleep(0)
@@ -37,7 +38,7 @@ async def test_a_ring_ends_the_sleep_and_says_that_it_was_one() -> None:
 
 
 async def test_what_rings_during_a_claim_is_not_slept_through() -> None:
-    alarm = Alarm(LONG_S, None)
+    alarm = Alarm(LONG_S, Marks().write)
     fall_asleep(alarm)
     alarm.clear()
     alarm.ring()
@@ -46,7 +47,7 @@ async def test_what_rings_during_a_claim_is_not_slept_through() -> None:
 
 
 async def test_naps_grow_up_to_the_poll_interval_and_are_short_again_after_work() -> None:
-    alarm = Alarm(0.05, None)
+    alarm = Alarm(0.05, Marks().write)
 
     async def nap() -> float:
         began = time.monotonic()
@@ -65,10 +66,16 @@ async def test_the_mark_is_written_once_per_poll_interval_and_lasts_for_two() ->
     marks = Marks()
     alarm = Alarm(LONG_S, marks.write)
 
-    assert await alarm.mark()
-    assert not await alarm.mark()
-    assert marks.written == [2 * LONG_S]
+    assert await alarm.mark({1, 2})
+    assert not await alarm.mark({1, 2})
+    assert marks.written == [({1, 2}, 2 * LONG_S, set())]
 
 
-async def test_without_notifications_nothing_is_marked() -> None:
-    assert not await Alarm(LONG_S, None).mark()
+async def test_a_watch_that_has_nothing_to_fetch_loses_its_mark_and_gets_it_again() -> None:
+    marks = Marks()
+    alarm = Alarm(LONG_S, marks.write)
+
+    await alarm.mark({1, 2})
+    assert not await alarm.mark({1})
+    assert await alarm.mark({1, 2})
+    assert marks.written[1:] == [(set(), 2 * LONG_S, {2}), ({2}, 2 * LONG_S, set())]

@@ -20,6 +20,7 @@ from tests.integration.http.conftest import is_ready, make_settings
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import insert_titles, make_pictures, make_texts
 from tests.integration.ingest.test_failures import PoisonedEncoder
+from tests.integration.ingest.test_signals import IS_ASLEEP
 from tests.integration.ingest.watched_table import Connection, picture, run, user, value
 from tests.scrape import Scrape, scrape
 from tests.waiting import wait_until_async
@@ -268,7 +269,7 @@ async def test_naps_end_with_notifications_and_polls(database_url: str, db: Conn
         await table.settle()
 
         async def is_asleep() -> bool:
-            return bool(await value(db, "select count(*) from sidecar.wake where asleep_until > now()"))
+            return bool(await value(db, IS_ASLEEP))
 
         await wait_until_async(is_asleep, "the sidecar to sleep")
 

@@ -23,6 +23,9 @@ KILL_LISTENER = """
 LONG_S = 30.0
 
 
+IS_ASLEEP = "select last_value > extract(epoch from clock_timestamp()) * 1000 from sidecar.asleep_1"
+
+
 async def until_listening(db: Connection) -> None:
     async def listens() -> bool:
         return bool(await value(db, IS_LISTENING))
@@ -32,7 +35,7 @@ async def until_listening(db: Connection) -> None:
 
 async def until_asleep(db: Connection) -> None:
     async def is_asleep() -> bool:
-        return bool(await value(db, "select exists (select from sidecar.wake where asleep_until > clock_timestamp())"))
+        return bool(await value(db, IS_ASLEEP))
 
     await wait_until_async(is_asleep, "a sidecar asleep")
 
@@ -73,9 +76,7 @@ async def test_nobody_is_notified_while_the_sidecar_is_busy(
         await encoder.until_held()
 
         async def nobody_sleeps() -> bool:
-            return not await value(
-                db, "select exists (select from sidecar.wake where asleep_until > clock_timestamp())"
-            )
+            return not await value(db, IS_ASLEEP)
 
         await wait_until_async(nobody_sleeps, "the mark to expire")
         [_ async for _ in listener.notifies(timeout=0)]
@@ -93,7 +94,7 @@ async def test_a_lost_notification_costs_one_poll(database_url: str, db: Connect
     table = await make_texts(db)
     async with running_ingest(database_url, encoder, poll_interval_s=0.3):
         await until_listening(db)
-        await run(db, "delete from sidecar.wake")  # so the trigger finds nobody to notify
+        await run(db, "select setval('sidecar.asleep_1', 1)")  # so the trigger finds nobody to notify
         await run(db, "insert into items values (1, 'silent')")
 
         await table.settle_right(encoder, timeout_s=5)

@@ -24,13 +24,14 @@ def listener(database_url: str, committed: Connection) -> Iterator[Connection]:
 def _sleep(db: Connection, seconds: int) -> None:
     run(
         db,
-        "insert into sidecar.wake values (gen_random_uuid(), clock_timestamp() + make_interval(secs => %s))",
-        seconds,
+        "select setval('sidecar.asleep_1', (extract(epoch from clock_timestamp()) * 1000)::bigint + %s)",
+        seconds * 1000,
     )
 
 
 def _heard(db: Connection, listener: Connection) -> list[str]:
     """The payloads on channel `sidecar` since the last call. What was committed before is delivered before the mark."""
+    run(db, "select setval('sidecar.notified', 0)")  # as if 5 ms had passed
     run(listener, "listen mark")
     run(db, "notify mark")
     heard: list[str] = []
@@ -100,3 +101,25 @@ def test_sidecars_are_told_of_changed_watches(committed: Connection, listener: C
     ):
         run(committed, statement)
         assert _heard(committed, listener) == [""], statement
+
+
+def test_a_burst_is_notified_of_once(committed: Connection, listener: Connection) -> None:
+    """A commit that notifies waits for all others that do."""
+    _sleep(committed, 60)
+    _heard(committed, listener)
+    run(committed, "insert into items values (2, 'two')")
+    run(committed, "select setval('sidecar.notified', (extract(epoch from clock_timestamp()) * 1000)::bigint)")
+    run(committed, "do $$ begin for i in 3 .. 9 loop insert into items values (i, 'many'); commit; end loop; end $$")
+    assert len(_heard(committed, listener)) <= 2
+
+
+def test_naps_leave_nothing_behind_that_an_old_snapshot_keeps(
+    database_url: str, committed: Connection, listener: Connection
+) -> None:
+    with another_session(database_url, autocommit=False) as old:
+        run(old, "set transaction isolation level repeatable read; select 1")
+        for _ in range(2000):
+            _sleep(committed, 60)
+            run(committed, "select sidecar.notify_sleepers()")
+        for name in ("asleep_1", "notified"):
+            assert value(committed, f"select pg_relation_size('sidecar.{name}')") == 8192
