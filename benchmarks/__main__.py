@@ -18,6 +18,7 @@ from rich.table import Table
 
 from benchmarks.figure import Figure
 from benchmarks.lag import measure_lag
+from benchmarks.live import measure_live
 from benchmarks.pipeline import measure_pipeline
 from benchmarks.queue_cycle import measure_queue_cycle
 from benchmarks.scratch import scratch_server
@@ -26,7 +27,7 @@ from benchmarks.serving.serving import measure_serving
 from benchmarks.triggers import measure_triggers
 from tests.servers import Server
 
-PARTS = ("queue", "triggers", "lag", "pipeline", "serving")
+PARTS = ("queue", "triggers", "lag", "live", "pipeline", "serving")
 
 
 def main() -> None:
@@ -52,6 +53,8 @@ def _measure(part: str, server: Server) -> list[Figure]:
         return measure_triggers(server, rows=100_000)
     if part == "lag":
         return uvloop.run(measure_lag(server, inserts=200))
+    if part == "live":
+        return uvloop.run(measure_live(server, inserts=60))
     if part == "pipeline":
         return uvloop.run(measure_pipeline(server, rows=8_000))
     if part == "serving":

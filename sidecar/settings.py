@@ -123,9 +123,9 @@ class Settings(BaseSettings):
     ingest_batch_bytes: int = Field(default=64 * MIB, ge=MIB, le=4096 * MIB)
     """Bytes read at once, at most."""
     ingest_min_share: float = Field(default=0.1, ge=0, le=0.9)
-    """Part of the device's time that ingest gets however many queries there are."""
+    """Part of the device's time that rows get however many queries there are."""
     backfill_min_share: float = Field(default=0.1, gt=0, le=0.9)
-    """Part of ingest that the backfill gets however many live changes there are."""
+    """Part of what rows get that is for the backfill however many live changes there are."""
     sweep_interval_s: float = Field(default=3600.0, ge=1, le=604_800)
     """Time between two searches for rows that no trigger saw."""
     verify_bytes_per_s: int = Field(default=32 * MIB, ge=64 * 1024, le=16_384 * MIB)
@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     query_queue_views: int = Field(default=1024, ge=1, le=1_000_000)
     """Views of requests that may wait: at least those of one panorama, 80 with the default settings."""
     ingest_queue_views: int = Field(default=1024, ge=1, le=1_000_000)
-    """Views of rows that may wait: at least those of one panorama, 80 with the default settings."""
+    """Views that may wait in each lane of rows: at least those of one panorama, 80 with the default settings."""
     max_batch_images: int = Field(default=32, ge=1, le=4096)
     """Pictures in one request, at most."""
     max_uploads_bytes: int = Field(default=512 * MIB, ge=MIB, le=1024 * 1024 * MIB)

@@ -20,7 +20,7 @@ from sidecar.telemetry.telemetry import Telemetry
 
 
 class Admission:
-    """Requests that find their lane full are refused. Ingest stands at the door instead, in order of arrival, and so
+    """Requests that find their lane full are refused. Rows stand at the door instead, in order of arrival, and so
     does what belongs to a request that was let in already: nobody is refused halfway.
 
     Used on the event loop only. Nobody else adds to a lane: what it reads without the lock is never too little.
@@ -52,9 +52,9 @@ class Admission:
 
     @contextmanager
     def reserved(self, lane: Lane, units: int) -> Iterator[None]:
-        """Keep room for `units` during the block. Raises Overloaded. Ingest keeps none: it will wait."""
+        """Keep room for `units` during the block. Raises Overloaded. Rows keep none: they will wait."""
         self.refuse_if_full(lane, units)
-        kept = 0 if lane is Lane.INGEST else units
+        kept = 0 if lane.is_of_rows else units
         self._queues[lane].reserved += kept
         try:
             yield
@@ -76,11 +76,11 @@ class Admission:
             place.give_up()
 
     async def enter(self, job: Job, *, admitted: bool) -> None:
-        """Put a job into its lane: at once, or once there is room for one of ingest or of an admitted request.
+        """Put a job into its lane: at once, or once there is room for one of rows or of an admitted request.
 
         Raises Overloaded, DeviceError.
         """
-        if admitted or job.lane is Lane.INGEST:
+        if admitted or job.lane.is_of_rows:
             await self._wait_at_door(job)
         else:
             self._refuse_if_missing(job.lane, job.waiting, 0)  # it had a place, which nobody at the door may take
@@ -116,7 +116,7 @@ class Admission:
         self._rates.add(done.batch, done.duration_s)
 
     def _refuse_if_missing(self, lane: Lane, units: int, before: int) -> None:
-        if lane is Lane.INGEST:
+        if lane.is_of_rows:
             return
         self._refuse_if_closed()
         queue = self._queues[lane]

@@ -1,14 +1,15 @@
 """The one thread that owns the device, and the way to it.
 
-Callers put jobs into three bounded lanes, QUERY, RERANK and INGEST. The device thread takes work from them itself, at
-the last moment: no hop through the event loop lies between two micro-batches, and a query that arrives while one runs
-is in the next. Decoding and tokenising are done before a job enters, in other processes and threads.
+Callers put jobs into four bounded lanes, QUERY, RERANK, INGEST (rows that changed) and BACKFILL. The device thread
+takes work from them itself, at the last moment: no hop through the event loop lies between two micro-batches, and a
+query that arrives while one runs is in the next. Decoding and tokenising are done before a job enters, in other
+processes and threads.
 
 A job:
 
     PREPARING   being decoded or tokenised; its place is `reserved`, or that of its whole request (`admitted`). A full
                 lane refuses it here, or before its body is read (`refuse_if_full`): no work was spent on it.
-    AT THE DOOR the lane is full, but it is ingest, or of a request that was let in, with less or with a promise. Jobs
+    AT THE DOOR the lane is full, but it is of rows, or of a request that was let in, with less or with a promise. Jobs
                 enter in order as views leave, before any new request.
     WAITING     in its lane.
     RUNNING     some or all of its units are with the device, the rest still wait.
@@ -31,14 +32,16 @@ The device thread (device_thread.py):
 
 Which micro-batch is next:
 
-    The lane    queries before pairs before ingest. But RERANK and INGEST are each guaranteed a share of the device's
-                time while others wait too, and lead when they are due (device_shares.py). While queries wait, one
-                micro-batch of the others lies between two that queries lead, the one that ran when a query came or one
-                that was due after it; or several, all but the last shorter than what all shares are worth.
+    The lane    queries before pairs before rows that changed before backfill. But RERANK and the rows are each
+                guaranteed a share of the device's time while others wait too, and BACKFILL a share of that of the
+                rows; they lead when they are due (device_shares.py). While queries wait, one micro-batch of the others
+                lies between two that queries lead, the one that ran when a query came or one that was due after it; or
+                several, all but the last shorter than what all shares are worth. A row that changed waits for the
+                micro-batch that runs, and perhaps for one of the backfill that was due, however much of it is queued.
     The kind    texts, pictures or pairs of one model, never mixed. In QUERY and RERANK kinds take turns: a text waits
-                for one micro-batch of pictures, however many there are. INGEST keeps to its oldest job.
+                for one micro-batch of pictures, however many there are. INGEST and BACKFILL keep to their oldest job.
     The units   QUERY and RERANK: half of the room by age, the rest to the jobs that need least. A text does not wait
-                for a request of 256, and that one has half of every micro-batch. INGEST: in order of arrival.
+                for a request of 256, and that one has half of every micro-batch. The others: in order of arrival.
     The rest    of the room is filled by the other lanes, in order, with work of the same kind.
 
 A unit that is the same as another in the micro-batch is encoded once, and takes no room. Lanes decide when, never what:
@@ -107,11 +110,11 @@ class Batcher:
             return LaneDepth(queue.waiting, queue.reserved + queue.promised, running, queue.capacity)
 
     def refuse_if_full(self, lane: Lane, units: int = 1) -> None:
-        """Raises Overloaded if so many units do not fit into the lane now. Ingest waits instead."""
+        """Raises Overloaded if so many units do not fit into the lane now. Rows wait instead."""
         self._admission.refuse_if_full(lane, units)
 
     def reserved(self, lane: Lane, units: int) -> AbstractContextManager[None]:
-        """Keep room for about `units` while they are being prepared. Raises Overloaded; ingest keeps none and waits."""
+        """Keep room for about `units` while they are being prepared. Raises Overloaded; rows keep none and wait."""
         return self._admission.reserved(lane, units)
 
     def admitted(self, lane: Lane, units: int) -> AbstractContextManager[Place]:

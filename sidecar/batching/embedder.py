@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.encoder import Encoder
 from sidecar.batching.job import Kind
-from sidecar.batching.lane import Lane
+from sidecar.batching.lane import ROWS, Lane
 from sidecar.batching.place import Place
 from sidecar.batching.query_cache import QueryCache
 from sidecar.batching.text_preparation import TextPreparation
@@ -41,10 +41,11 @@ class Embedded:
 
 
 class Embedder:
-    """Both lanes go through the same preparation, so query and row vectors live in one space.
+    """All lanes go through the same preparation, so query and row vectors live in one space.
 
-    At most `ingest_decodes` pictures of rows are with the decoders at once. As many as there are decoder processes keep
-    them busy; more would only stand before a query's picture, which the decoders take in order of arrival.
+    At most `ingest_decodes` pictures of each lane of rows are with the decoders at once. As many as there are decoder
+    processes keep them busy; more would only stand in line. The decoders take a query's picture before one that
+    changed, and that before one of a backfill.
     `query_cache_bytes` is the memory for vectors of recent query texts, 0: none are kept.
     """
 
@@ -65,7 +66,7 @@ class Embedder:
         self._cache: QueryCache[Embedded] = QueryCache(query_cache_bytes)
         self._caches = query_cache_bytes > 0
         self._usual_views = min(_USUAL_VIEWS, max_picture_views)
-        self._ingest_decodes = asyncio.Semaphore(ingest_decodes)
+        self._ingest_decodes = {lane: asyncio.Semaphore(ingest_decodes) for lane in ROWS}
 
     @property
     def query_cache_bytes(self) -> int:
@@ -126,10 +127,10 @@ class Embedder:
         return self._batcher.reserved(lane, units) if place is None else place.part(units)
 
     async def _decode(self, image: bytes, lane: Lane) -> DecodedPicture:
-        places: AbstractAsyncContextManager[None] = self._ingest_decodes if lane is Lane.INGEST else nullcontext()
+        places: AbstractAsyncContextManager[None] = self._ingest_decodes[lane] if lane.is_of_rows else nullcontext()
         async with places:
             with self._telemetry.stage(Stage.DECODE, lane.value, "decode"):
-                return await self._decoders.decode(image)
+                return await self._decoders.decode(image, lane.rank)
 
     def _keep(self, text: str, answer: Embedded | TextRejected) -> Embedded | TextRejected:
         if isinstance(answer, TextRejected):

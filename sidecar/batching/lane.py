@@ -1,4 +1,4 @@
-"""Who waits: somebody who asked over REST, or a row that fills in by itself."""
+"""Who waits: somebody who asked over REST, a row that changed, or one that a backfill found."""
 
 from __future__ import annotations
 
@@ -13,4 +13,19 @@ class Lane(Enum):
 
     QUERY = "query"
     RERANK = "rerank"
-    INGEST = "ingest"
+    INGEST = "ingest"  # rows that changed
+    BACKFILL = "backfill"  # rows that a scan found: backfill, sweep, verify, another model
+
+    @property
+    def rank(self) -> int:
+        """0 goes first."""
+        return _RANKS[self]
+
+    @property
+    def is_of_rows(self) -> bool:
+        """Rows are never refused: they wait, in the database."""
+        return self in ROWS
+
+
+_RANKS = {lane: rank for rank, lane in enumerate(Lane)}
+ROWS = (Lane.INGEST, Lane.BACKFILL)

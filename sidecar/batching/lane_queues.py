@@ -18,7 +18,8 @@ from sidecar.config import Settings
 class BatchSettings:
     """`max_views` bounds a micro-batch; `window_s` is how long queries may gather (see batcher.py).
 
-    The queues are bounded in views (pairs); the shares are parts of the device's time while others wait, too.
+    The queues are bounded in views (pairs), those of both lanes of rows alike; the shares are parts of the device's
+    time while others wait, too.
     """
 
     max_views: int
@@ -28,6 +29,7 @@ class BatchSettings:
     ingest_min_share: float
     rerank_queue_pairs: int = 1024
     rerank_min_share: float = 0.2
+    backfill_min_share: float = 0.1  # of what both lanes of rows have
 
     @classmethod
     def from_settings(cls, settings: Settings) -> BatchSettings:
@@ -39,6 +41,7 @@ class BatchSettings:
             ingest_min_share=settings.ingest_min_share,
             rerank_queue_pairs=settings.rerank_queue_pairs,
             rerank_min_share=settings.rerank_min_share,
+            backfill_min_share=settings.backfill_min_share,
         )
 
 
@@ -50,8 +53,12 @@ class LaneQueues:
             Lane.QUERY: LaneQueue(settings.query_queue_views, in_order=False),
             Lane.RERANK: LaneQueue(settings.rerank_queue_pairs, in_order=False),
             Lane.INGEST: LaneQueue(settings.ingest_queue_views, in_order=True),
+            Lane.BACKFILL: LaneQueue(settings.ingest_queue_views, in_order=True),
         }
-        self._shares = DeviceShares({Lane.RERANK: settings.rerank_min_share, Lane.INGEST: settings.ingest_min_share})
+        self._shares = DeviceShares(
+            {Lane.RERANK: settings.rerank_min_share, Lane.INGEST: settings.ingest_min_share},
+            settings.backfill_min_share,
+        )
 
     def __getitem__(self, lane: Lane) -> LaneQueue:
         return self._lanes[lane]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from sidecar.batching.encoder import Encoder, PreparedText
-from sidecar.batching.lane import Lane
+from sidecar.batching.lane import ROWS, Lane
 from sidecar.batching.preparation_threads import PreparationThreads
 
 # About 2 µs a character. A thread takes 50 µs to reach, and more than a millisecond while another one computes.
@@ -27,7 +27,7 @@ class TextPreparation:
 
     async def prepare(self, texts: Sequence[str], lane: Lane) -> list[PreparedText]:
         """One per text, in order. Raises DeviceError once the threads are closed."""
-        if not self._threads.busy(Lane.QUERY, Lane.INGEST) and sum(map(len, texts)) <= _AT_ONCE_CHARS:
+        if not self._threads.busy(Lane.QUERY, *ROWS) and sum(map(len, texts)) <= _AT_ONCE_CHARS:
             return self._encoder.prepare_texts(texts)
         prepared: list[PreparedText] = []
         for some in split_texts(texts):

@@ -9,7 +9,9 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from sidecar.batching.lane import Lane
 from sidecar.errors import Contention, DatabaseError, DeviceError, StatementRejected, WatchChanged
 from sidecar.ingest.backoff import retry_delay_s
 from sidecar.ingest.context import Context
@@ -30,12 +32,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a batch is about. `may_be_more`: events may have been left waiting."""
+    """What a batch is about. `may_be_more`: events may have been left waiting. Live events and those of a backfill are
+    never in one.
+    """
 
     watch: Watch
     lease: Lease
     events: list[Event]
     may_be_more: bool = True
+
+    @property
+    def lane(self) -> Lane:
+        """That of all its events."""
+        return Lane.BACKFILL if self.events[0].backfill else Lane.INGEST
 
 
 class Batch:
@@ -46,13 +55,13 @@ class Batch:
         context: Context,
         rows: RowEncoder,
         claim: Claim,
-        park: Callable[[Watch, Lease, list[Result]], Awaitable[None]],
+        park: Callable[[Claim, list[Result]], Awaitable[None]],
     ) -> None:
         self._context = context
         self._rows = rows
         self._claim = claim
         self._park = park
-        self._writer = Writer(context, claim.watch, claim.lease)
+        self._writer = Writer(context, claim.watch, claim.lease, claim.lane)
         self._keeper = LeaseKeeper(context, claim.watch, claim.lease, (e.gen for e in claim.events))
 
     async def run(self) -> None:
@@ -83,11 +92,11 @@ class Batch:
                 self._context.telemetry.events_done(claim.watch.series, {("truncated", ""): 1})
         in_hand, rest = self._context.in_hand, group_by_key(claim.events)
         while rest:
-            free = {key: claimed for key, claimed in rest.items() if not in_hand.has(claim.watch.id, key)}
+            free = {key: claimed for key, claimed in rest.items() if not in_hand.has(claim.watch.id, key, claim.lane)}
             if not free:
-                await in_hand.wait(claim.watch.id, next(iter(rest)))
+                await in_hand.wait(claim.watch.id, next(iter(rest)), claim.lane)
                 continue
-            with in_hand.held(claim.watch.id, free):
+            with in_hand.held(claim.watch.id, free, claim.lane):
                 await self._read_and_encode(free)
             rest = {key: claimed for key, claimed in rest.items() if key not in free}
 
@@ -95,7 +104,8 @@ class Batch:
         settings, watch = self._context.settings, self._claim.watch
         max_row_bytes = settings.max_image_bytes if watch.kind == "image" else settings.ingest_batch_bytes
         limits = settings.ingest_batch_bytes, max_row_bytes
-        async for page in read_rows(self._context.database, watch, list(wanted), *limits, self._context.measured):
+        reading = partial(self._context.reading, self._claim.lane)
+        async for page in read_rows(self._context.database, watch, list(wanted), *limits, reading):
             size = rows_per_write(watch)
             chunks = [page[i : i + size] for i in range(0, len(page), size)]
             encoding = (self._encode(chunk, wanted, max_row_bytes) for chunk in chunks)
@@ -114,7 +124,7 @@ class Batch:
                 results.append(result)
             elif row.content is not None:
                 to_encode.append((claimed, row.content))
-        return results + await self._rows.encode(self._claim.watch.kind, to_encode)
+        return results + await self._rows.encode(self._claim.watch.kind, to_encode, self._claim.lane)
 
     async def _finish(self, encoded: Sequence[Encoded]) -> None:
         await self._write([e for e in encoded if not isinstance(e, Later)])
@@ -144,4 +154,4 @@ class Batch:
         await self._keeper.release((gen for r in done.stale for gen in r.gens), "row_changed")
         self._keeper.drop(gen for r in (*done.written, *done.overtaken, *done.lost, *done.not_now) for gen in r.gens)
         if done.not_now:
-            await self._park(self._claim.watch, self._claim.lease, done.not_now)
+            await self._park(self._claim, done.not_now)

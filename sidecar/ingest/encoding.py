@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 from sidecar.batching.embedder import Embedded, Embedder
@@ -13,11 +14,13 @@ from sidecar.ingest.side_by_side import side_by_side
 from sidecar.ingest.verdict import MAX_ATTEMPTS, Claimed, hash_of
 from sidecar.postgres.completion import EMPTY, Outcome, Result
 from sidecar.postgres.vectors import pack_vectors, vector_digest
+from sidecar.ranked_semaphore import RankedSemaphore
 
 # The picture alone is to blame for these for certain. The other reasons may have been a passing shortage of memory or
 # time, so they are tried again.
 CERTAIN = {"not_a_picture", "truncated_picture", "unsupported_format", "too_many_pixels", "too_many_bytes"}
-_PICTURES_AT_ONCE = 64
+_PICTURES_AT_ONCE, _BACKFILL_PICTURES_AT_ONCE = 64, 48  # the others are for pictures that change meanwhile
+_BACKFILL_SHARE = 0.1  # of the places, where changes need more of them than there are
 _PROBE = "Does the device work?"
 
 
@@ -34,54 +37,60 @@ Encoded = Result | Later
 
 
 class RowEncoder:
-    """The ingest lane's side of the embedder. Decoded pictures in memory are bounded over all batches in hand."""
+    """The side of the embedder that rows see. Decoded pictures in memory are bounded over all batches in hand."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
-        self._places = asyncio.Semaphore(_PICTURES_AT_ONCE)
+        self._places = RankedSemaphore(_PICTURES_AT_ONCE, {Lane.BACKFILL.rank: _BACKFILL_SHARE})
+        self._backfill_places = asyncio.Semaphore(_BACKFILL_PICTURES_AT_ONCE)
 
-    async def encode(self, kind: str, rows: Sequence[tuple[Claimed, bytes]]) -> list[Encoded]:
+    async def encode(self, kind: str, rows: Sequence[tuple[Claimed, bytes]], lane: Lane) -> list[Encoded]:
         """One answer per row, in order. Raises DeviceError where no row is to blame, and DecoderUnavailable."""
         if not rows:
             return []
         try:
-            return await self._encode_together(kind, rows)
+            return await self._encode_together(kind, rows, lane)
         except DeviceError:
-            return [await self._encode_alone(kind, row) for row in rows]
+            return [await self._encode_alone(kind, row, lane) for row in rows]
 
-    async def _encode_together(self, kind: str, rows: Sequence[tuple[Claimed, bytes]]) -> list[Encoded]:
+    async def _encode_together(self, kind: str, rows: Sequence[tuple[Claimed, bytes]], lane: Lane) -> list[Encoded]:
         if kind == "text":
-            return await self._encode_texts(rows)
-        pictures = (self._encode_picture(claimed, content) for claimed, content in rows)
+            return await self._encode_texts(rows, lane)
+        pictures = (self._encode_picture(claimed, content, lane) for claimed, content in rows)
         async with side_by_side(pictures, "encode-picture") as tasks:
             return [await task for task in tasks]
 
-    async def _encode_alone(self, kind: str, row: tuple[Claimed, bytes]) -> Encoded:
+    async def _encode_alone(self, kind: str, row: tuple[Claimed, bytes], lane: Lane) -> Encoded:
         """A row is to blame if the device fails on it alone and then does something else."""
         try:
-            return (await self._encode_together(kind, [row]))[0]
+            return (await self._encode_together(kind, [row], lane))[0]
         except DeviceOutOfMemory as error:
             return _later(row[0], "device_out_of_memory", str(error))
         except DeviceError as error:
-            await self._embedder.embed_texts([_PROBE], Lane.INGEST)
+            await self._embedder.embed_texts([_PROBE], lane)
             return _later(row[0], "device_error", str(error))
 
-    async def _encode_texts(self, rows: Sequence[tuple[Claimed, bytes]]) -> list[Encoded]:
+    async def _encode_texts(self, rows: Sequence[tuple[Claimed, bytes]], lane: Lane) -> list[Encoded]:
         texts = [content.decode("utf-8", "replace") for _, content in rows]
-        answers = await self._embedder.embed_texts(texts, Lane.INGEST)
+        answers = await self._embedder.embed_texts(texts, lane)
         return pack_results(
             [(claimed, content, answer) for (claimed, content), answer in zip(rows, answers, strict=True)]
         )
 
-    async def _encode_picture(self, claimed: Claimed, content: bytes) -> Encoded:
-        async with self._places:
+    async def _encode_picture(self, claimed: Claimed, content: bytes, lane: Lane) -> Encoded:
+        async with self._place(lane):
             try:
-                answer = await self._embedder.embed_picture(content, Lane.INGEST)
+                answer = await self._embedder.embed_picture(content, lane)
             except PictureRejected as error:
                 if error.code in CERTAIN:
                     return claimed.failure(error.code, error.message)
                 return _later(claimed, error.code, error.message)
         return pack_results([(claimed, content, answer)])[0]
+
+    @asynccontextmanager
+    async def _place(self, lane: Lane) -> AsyncIterator[None]:
+        async with self._backfill_places if lane is Lane.BACKFILL else nullcontext(), self._places.place(lane.rank):
+            yield
 
 
 def _later(claimed: Claimed, reason: str, message: str) -> Encoded:

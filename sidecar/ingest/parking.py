@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from sidecar.batching.lane import Lane
 from sidecar.errors import Contention, WatchChanged
 from sidecar.ingest.backoff import Backoff, retry_delay_s
 from sidecar.ingest.context import Context
@@ -31,12 +32,12 @@ WAITS_IN_VAIN = 5
 class Parking:
     """The parked results of one claim."""
 
-    def __init__(self, context: Context, watch: Watch, lease: Lease, results: Sequence[Result]) -> None:
+    def __init__(self, context: Context, watch: Watch, lease: Lease, lane: Lane, results: Sequence[Result]) -> None:
         self._context = context
         self._watch = watch
         self._lease = lease
         self._waiting = list(results)
-        self._writer = Writer(context, watch, lease)
+        self._writer = Writer(context, watch, lease, lane)
         gens = [gen for r in results for gen in r.gens]
         self._keeper = LeaseKeeper(context, watch, lease, gens)
 

@@ -9,12 +9,14 @@ below it too.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
+from sidecar.batching.lane import Lane
 from sidecar.ingest.batch import Claim
 from sidecar.postgres.database import Database
-from sidecar.postgres.events import Event, Lease, Queue, claim, low_water
+from sidecar.postgres.events import Claiming, Event, Lease, Queue, claim, low_water
 from sidecar.postgres.watches import Watch
 from sidecar.settings import Settings
 from sidecar.telemetry.telemetry import Telemetry
@@ -31,11 +33,11 @@ class _Turn:
     low_water_at: float = field(default=float("-inf"))
     backfill_credit: float = 0.0
     suspect_last: bool = False  # a suspect gets at most every second claim
-    empty_since: dict[Queue, float] = field(default_factory=dict)
+    empty_since: dict[tuple[Queue, bool], float] = field(default_factory=dict)
 
-    def worth_a_look(self, queue: Queue) -> bool:
+    def worth_a_look(self, queue: Queue, takes_backfill: bool = True) -> bool:
         """Not if it was empty a moment ago: every look costs a round trip, of which single rows have few."""
-        return time.monotonic() - self.empty_since.get(queue, float("-inf")) >= LOOK_AGAIN_S
+        return time.monotonic() - self.empty_since.get((queue, takes_backfill), float("-inf")) >= LOOK_AGAIN_S
 
 
 class Turns:
@@ -60,19 +62,21 @@ class Turns:
         for turn in self._turns.values():
             turn.empty_since.clear()
 
-    async def claim_batch(self, watch: Watch, max_rows: int, look_below: bool) -> Claim | None:
-        """None: nothing waits. `look_below`: look below the low-water mark at once, after a notification."""
+    async def claim_batch(self, watch: Watch, max_rows: Mapping[Lane, int], look_below: bool) -> Claim | None:
+        """None: nothing waits. `max_rows`: of live changes and of a backfill; 0: there is no slot for any now.
+        `look_below`: look below the low-water mark at once, after a notification.
+        """
         turn = self._turns.setdefault(watch.id, _Turn())
         await self._refresh_low_water(watch, turn)
         lease = Lease(uuid4(), self._settings.lease_s)
-        for queue in self._queues(watch, turn):
-            limit = 1 if queue is Queue.SUSPECT else max_rows
-            events = await self._claim(watch, queue, 0 if look_below else turn.low_water, limit, lease)
+        for wanted in self._wanted(watch, turn, max_rows):
+            queue = wanted.queue
+            events = await self._claim(watch, wanted, 0 if look_below else turn.low_water, lease)
             if events:
-                turn.empty_since.pop(queue, None)
+                turn.empty_since.pop((queue, wanted.takes_backfill), None)
                 self._account(turn, queue)
-                return Claim(watch, lease, events, may_be_more=len(events) == limit or queue is not Queue.LIVE)
-            turn.empty_since[queue] = time.monotonic()
+                return Claim(watch, lease, events, may_be_more=len(events) == wanted.limit or queue is not Queue.LIVE)
+            turn.empty_since[queue, wanted.takes_backfill] = time.monotonic()
         return None
 
     def _account(self, turn: _Turn, queue: Queue) -> None:
@@ -82,22 +86,24 @@ class Turns:
         elif queue is Queue.BACKFILL:
             turn.backfill_credit = max(0.0, turn.backfill_credit - 1)
 
-    def _queues(self, watch: Watch, turn: _Turn) -> list[Queue]:
+    def _wanted(self, watch: Watch, turn: _Turn, max_rows: Mapping[Lane, int]) -> list[Claiming]:
         """In which order to look. Suspects come first when they are due, and last when nothing else waits."""
-        queues = [Queue.LIVE]
-        if watch.scans or turn.worth_a_look(Queue.BACKFILL):
-            queues.insert(0 if turn.backfill_credit >= 1 else 1, Queue.BACKFILL)
-        if turn.worth_a_look(Queue.SUSPECT):
-            queues.insert(len(queues) if turn.suspect_last else 0, Queue.SUSPECT)
-        return queues
+        live, backfill = max_rows[Lane.INGEST], max_rows[Lane.BACKFILL]
+        wanted = [Claiming(Queue.LIVE, live)] if live else []
+        if backfill and (watch.scans or turn.worth_a_look(Queue.BACKFILL)):
+            wanted.insert(0 if turn.backfill_credit >= 1 else 1, Claiming(Queue.BACKFILL, backfill))
+        if turn.worth_a_look(Queue.SUSPECT, backfill > 0):
+            wanted.insert(len(wanted) if turn.suspect_last else 0, Claiming(Queue.SUSPECT, 1, backfill > 0))
+        return wanted
 
-    async def _claim(self, watch: Watch, queue: Queue, above: int, limit: int, lease: Lease) -> list[Event]:
+    async def _claim(self, watch: Watch, wanted: Claiming, above: int, lease: Lease) -> list[Event]:
         began = time.perf_counter()
         async with self._database.connection() as connection:
-            events = await claim(connection, watch, queue, above, limit, lease)
-            if len(events) < limit and above > 0:
-                events += await claim(connection, watch, queue, 0, limit - len(events), lease)
-        self._telemetry.events_claimed(queue.name.lower(), len(events), time.perf_counter() - began)
+            events = await claim(connection, watch, wanted, above, lease)
+            if len(events) < wanted.limit and above > 0:
+                rest = replace(wanted, limit=wanted.limit - len(events))
+                events += await claim(connection, watch, rest, 0, lease)
+        self._telemetry.events_claimed(wanted.queue.name.lower(), len(events), time.perf_counter() - began)
         return events
 
     async def _refresh_low_water(self, watch: Watch, turn: _Turn) -> None:

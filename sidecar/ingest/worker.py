@@ -1,7 +1,8 @@
 """The claim loop: claims batches while there are slots, and dozes when there is nothing to claim.
 
 Several batches are in hand at a time, so that the next one is claimed, read and decoded while the device works on the
-current one, and a third is being written.
+current one, and a third is being written. Live changes and backfill have as many slots each: while those of the
+backfill are taken, the worker dozes as if there were none, and is woken by a change or by the end of a batch.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter, defaultdict
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
+from sidecar.batching.lane import ROWS, Lane
 from sidecar.errors import Contention, DatabaseError, DeviceError, StatementRejected, WatchChanged
 from sidecar.ingest.alarm import Alarm
 from sidecar.ingest.backoff import Backoff
@@ -25,13 +28,12 @@ from sidecar.ingest.rate_caps import RateCaps
 from sidecar.ingest.turns import Turns
 from sidecar.pictures.pool import DecoderUnavailable
 from sidecar.postgres.completion import Result
-from sidecar.postgres.events import Lease
 from sidecar.postgres.watches import Watch
 
 logger = logging.getLogger(__name__)
 
-BATCHES_IN_HAND = 4
-MAX_PARKED_ROWS = 1024
+BATCHES_IN_HAND = 4  # of live changes, and as many of a backfill
+MAX_PARKED_ROWS = 1024  # of each of them
 REST_S = 0.5  # of a watch whose table is locked, so that the slots are for the others meanwhile
 
 
@@ -43,13 +45,13 @@ class Worker:
         self._alarm = alarm
         self._turns = Turns(context.settings, context.database, context.telemetry)
         self._rows = RowEncoder(context.embedder)
-        self._pace = {kind: Pace(context.settings.ingest_batch_rows) for kind in ("text", "image")}
+        self._pace: defaultdict[tuple[str, Lane], Pace] = defaultdict(lambda: Pace(context.settings.ingest_batch_rows))
         self._caps = RateCaps()
-        self._batches = 0  # in hand
+        self._batches = Counter[Lane]()  # in hand
         self._freed = asyncio.Event()
         self._resting: dict[int, float] = {}  # watch → until when, on the clock of time.monotonic
         self._tasks: set[asyncio.Task[None]] = set()
-        self._parked_rows = 0
+        self._parked_rows = Counter[Lane]()
         self._device_backoff_s = 0.0
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stop = asyncio.Event()
@@ -89,11 +91,11 @@ class Worker:
         if was_notified:
             logger.debug("woken by a notification")
         self._alarm.clear()
-        if (
-            not await self._claim_round(was_notified)
-            and not self._stop.is_set()
-            and not await self._alarm.mark(self._wakeable())
-        ):
+        if await self._claim_round(was_notified) or self._stop.is_set():
+            return
+        if self._is_full(Lane.INGEST):  # under load nobody is asked for notifications
+            await self._wait_for_end_of_batch()
+        elif not await self._alarm.mark(self._wakeable()):
             rung = await self._alarm.wait(self._caps.wait_s())
             cause = "notification" if self._alarm.was_notified else "nudge" if rung else "poll"
             self._context.telemetry.woke_up(cause)
@@ -118,8 +120,8 @@ class Worker:
                 break
             began = time.monotonic()
             try:
-                rows = min(self._pace[watch.kind].rows_to_claim(), self._caps.free_rows(watch.id, watch.rows_per_s))
-                claim = await self._turns.claim_batch(watch, rows, was_notified) if rows else None
+                rows = {lane: self._rows_to_claim(watch, lane) for lane in ROWS}
+                claim = await self._turns.claim_batch(watch, rows, was_notified) if any(rows.values()) else None
             except (WatchChanged, StatementRejected) as error:
                 await self._context.catalogue.report_change(watch, error)
                 continue
@@ -127,12 +129,28 @@ class Worker:
                 more = more or claim.may_be_more
                 self._alarm.found_work()
                 self._caps.take(watch.id, len(claim.events))
-                self._batches += 1
+                self._batches[claim.lane] += 1
                 self._start(self._work(claim, time.monotonic() - began), f"batch-{watch.id}")
         return more
 
+    def _is_full(self, lane: Lane) -> bool:
+        """While changes fill their slots, a backfill has one at least."""
+        slots = 1 if lane is Lane.BACKFILL and self._batches[Lane.INGEST] >= BATCHES_IN_HAND else BATCHES_IN_HAND
+        return self._batches[lane] >= slots
+
+    def _rows_to_claim(self, watch: Watch, lane: Lane) -> int:
+        if self._is_full(lane):
+            return 0
+        return min(self._pace[watch.kind, lane].rows_to_claim(), self._caps.free_rows(watch.id, watch.rows_per_s))
+
     async def _wait_for_slot(self) -> None:
-        while self._batches >= BATCHES_IN_HAND and not self._stop.is_set():
+        """Changes come first, and only a look tells whether there are some: a slot of theirs is waited for."""
+        while self._is_full(Lane.INGEST) and self._is_full(Lane.BACKFILL) and not self._stop.is_set():
+            await self._wait_for_end_of_batch()
+
+    async def _wait_for_end_of_batch(self) -> None:
+        """Or until stopped."""
+        if not self._stop.is_set():
             self._freed.clear()
             await self._freed.wait()
 
@@ -142,7 +160,7 @@ class Worker:
             with self._context.telemetry.traces.batch(claim.watch.series, len(claim.events), claim_s):
                 await Batch(self._context, self._rows, claim, self._park).run()
             self._device_backoff_s = 0.0
-            self._pace[claim.watch.kind].record(len(claim.events), started)
+            self._pace[claim.watch.kind, claim.lane].record(len(claim.events), started)
         except (DeviceError, DecoderUnavailable) as error:
             self._device_backoff_s = min(max(self._device_backoff_s * 2, 0.5), 30.0)
             logger.warning("the device failed, %d rows are given back: %s", len(claim.events), error)
@@ -152,26 +170,26 @@ class Worker:
         except DatabaseError as error:
             logger.warning("%d rows of %s are given back: %s", len(claim.events), claim.watch.label, error)
         finally:
-            self._batches -= 1
+            self._batches[claim.lane] -= 1
             self._freed.set()
             self._alarm.nudge()
 
-    async def _park(self, watch: Watch, lease: Lease, results: list[Result]) -> None:
-        parking = Parking(self._context, watch, lease, results)
-        if self._parked_rows + len(results) > MAX_PARKED_ROWS:
+    async def _park(self, claim: Claim, results: list[Result]) -> None:
+        parking = Parking(self._context, claim.watch, claim.lease, claim.lane, results)
+        if self._parked_rows[claim.lane] + len(results) > MAX_PARKED_ROWS:
             await parking.put_off()
             return
-        self._parked_rows += len(results)
+        self._parked_rows[claim.lane] += len(results)
         self._context.telemetry.rows_parked(len(results))
-        self._start(self._wait_and_write(parking, len(results)), f"parked-{watch.id}")
+        self._start(self._wait_and_write(parking, claim.lane, len(results)), f"parked-{claim.watch.id}")
 
-    async def _wait_and_write(self, parking: Parking, rows: int) -> None:
+    async def _wait_and_write(self, parking: Parking, lane: Lane, rows: int) -> None:
         try:
             await parking.wait_and_write()
         except DatabaseError as error:
             logger.warning("%d rows that were locked are given back: %s", rows, error)
         finally:
-            self._parked_rows -= rows
+            self._parked_rows[lane] -= rows
             self._context.telemetry.rows_parked(-rows)
 
     def _start(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:

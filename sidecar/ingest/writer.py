@@ -16,6 +16,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sidecar.batching.lane import Lane
 from sidecar.errors import DatabaseUnavailable, StatementRejected
 from sidecar.ingest.backoff import Backoff
 from sidecar.ingest.context import Context
@@ -42,10 +43,11 @@ def rows_per_write(watch: Watch) -> int:
 class Writer:
     """Writes the results of one claim."""
 
-    def __init__(self, context: Context, watch: Watch, lease: Lease) -> None:
+    def __init__(self, context: Context, watch: Watch, lease: Lease, lane: Lane) -> None:
         self._context = context
         self._watch = watch
         self._lease = lease
+        self._lane = lane
 
     async def write(self, results: Sequence[Result], wait_for_rows: bool = False) -> Completion:
         """Completes at most `rows_per_write` results. Raises WatchChanged, and Contention: somebody is in the way."""
@@ -76,10 +78,10 @@ class Writer:
         context, watch = self._context, self._watch
         if wait_for_rows:
             # It may wait for 2 s, and must hold up neither the others of its table nor all connections meanwhile.
-            async with context.row_waits, context.database.connection() as connection:
+            async with context.row_waits.place(self._lane.rank), context.database.connection() as connection:
                 done = await complete(connection, watch, context.identity.fingerprint, self._lease, results, True)
         else:
-            async with context.table_locks[watch.identifiers.table]:
+            async with context.table_locks[watch.identifiers.table, self._lane]:
                 with context.measured("complete"):
                     async with context.database.connection() as connection:
                         done = await complete(connection, watch, context.identity.fingerprint, self._lease, results)

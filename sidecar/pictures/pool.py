@@ -9,6 +9,7 @@ from sidecar.errors import PictureRejected
 from sidecar.pictures.picture import DecodedPicture
 from sidecar.pictures.process import DecoderDied, DecoderProcess, DecoderUnavailable
 from sidecar.pictures.settings import DecoderSettings
+from sidecar.ranked_semaphore import RankedSemaphore
 from sidecar.telemetry.telemetry import Telemetry
 
 __all__ = ["DecoderPool", "DecoderSettings", "DecoderUnavailable"]
@@ -16,12 +17,17 @@ __all__ = ["DecoderPool", "DecoderSettings", "DecoderUnavailable"]
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 4
+RANKS = 4
+MIN_SHARE = 0.1
+"""Of the decoded pictures, for each rank that waits."""
+
 FIRST_PAUSE_S = 0.1
 """Before the second attempt to start a process; doubled before each further one."""
 
 
 class DecoderPool:
-    """`settings.processes` children that decode one picture each; callers wait in the order of their calls.
+    """`settings.processes` children that decode one picture each. Callers wait in the order of their ranks, then of
+    their calls; a rank is passed over nine times in a row at most.
 
     A child that died is replaced by the next caller that gets its place.
     """
@@ -30,9 +36,8 @@ class DecoderPool:
         self._settings = settings
         self._telemetry = telemetry or Telemetry()
         self._processes: list[DecoderProcess | None] = [None] * settings.processes
-        self._idle: asyncio.Queue[int] = asyncio.Queue()
-        for place in range(settings.processes):
-            self._idle.put_nowait(place)
+        self._places = RankedSemaphore(settings.processes, dict.fromkeys(range(RANKS), MIN_SHARE))
+        self._idle = list(range(settings.processes))  # of them as many as `_places` has free
         self._closed = False
 
     @property
@@ -49,8 +54,9 @@ class DecoderPool:
             await self.close()
             raise
 
-    async def decode(self, image: bytes) -> DecodedPicture:
-        """Decode, turn upright, and cut into views. Raises PictureRejected, DecoderUnavailable.
+    async def decode(self, image: bytes, rank: int = 0) -> DecodedPicture:
+        """Decode, turn upright, and cut into views; lower ranks below RANKS go first. Raises PictureRejected,
+        DecoderUnavailable.
 
         When the caller is cancelled, its child is killed and replaced.
         """
@@ -62,7 +68,7 @@ class DecoderPool:
             )
         for _ in range(MAX_ATTEMPTS):
             try:
-                return await self._decode_once(image)
+                return await self._decode_once(image, rank)
             except DecoderDied:
                 log.warning("a decoder process died before it began with a picture; another one takes it")
         raise DecoderUnavailable(f"Decoder processes died {MAX_ATTEMPTS} times before they began with a picture.")
@@ -75,20 +81,21 @@ class DecoderPool:
         for process in self._processes:
             if process is not None:
                 process.kill()
-        for _ in self._processes:  # nobody uses a process any more when all places are back
-            await self._idle.get()
+        for _ in self._processes:  # nobody uses a process, or waits for one, any more when all places are ours
+            await self._places.acquire(RANKS)
         for process in self._processes:
             if process is not None:
                 await process.end()
 
-    async def _decode_once(self, image: bytes) -> DecodedPicture:
+    async def _decode_once(self, image: bytes, rank: int) -> DecodedPicture:
         self._check_open()
-        place = await self._idle.get()
-        try:
-            process = await self._living_process(place)
-            return await process.decode(image)
-        finally:
-            self._idle.put_nowait(place)
+        async with self._places.place(rank):
+            place = self._idle.pop(0)
+            try:
+                process = await self._living_process(place)
+                return await process.decode(image)
+            finally:
+                self._idle.append(place)
 
     async def _living_process(self, place: int) -> DecoderProcess:
         process = self._processes[place]

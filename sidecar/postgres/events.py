@@ -36,6 +36,15 @@ class Queue(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Claiming:
+    """Up to `limit` events of a queue; `takes_backfill` says whether a suspect may be one of a backfill."""
+
+    queue: Queue
+    limit: int
+    takes_backfill: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """`key` is None for a TRUNCATE. `attempts` counts this claim."""
 
@@ -55,11 +64,13 @@ class Lease:
     duration_s: float
 
 
-async def claim(
-    connection: Connection, watch: Watch, queue: Queue, above_gen: int, limit: int, lease: Lease
-) -> list[Event]:
-    """Leases up to `limit` of the oldest waiting events with a generation above `above_gen`, oldest first."""
-    rows = await connection.fetch(watch.sql(queue.value), above_gen, limit, lease.duration_s, lease.token)
+async def claim(connection: Connection, watch: Watch, wanted: Claiming, above_gen: int, lease: Lease) -> list[Event]:
+    """Leases the oldest waiting events that are wanted and have a generation above `above_gen`, oldest first."""
+    arguments = (above_gen, wanted.limit, lease.duration_s, lease.token)
+    if wanted.queue is Queue.SUSPECT:
+        rows = await connection.fetch(watch.sql(wanted.queue.value), *arguments, wanted.takes_backfill)
+    else:
+        rows = await connection.fetch(watch.sql(wanted.queue.value), *arguments)
     return sorted(
         (
             Event(

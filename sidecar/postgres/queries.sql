@@ -86,11 +86,12 @@ returning e.gen, {text_key:e} as key, e.k1 is null as is_truncate, e.enqueued_at
 
 -- name: claim_suspect
 -- An event that was claimed twice or more and never finished comes alone. Suspects are old, so they stand near the low-water mark.
+-- $5 whether it may be one of a backfill.
 with front as (
     select e.gen, e.attempts, e.lease_until from {events} e where e.gen > $1 order by e.gen limit 2000
 ), picked as (
     select e.gen from {events} e join front f using (gen)
-    where e.attempts >= 2 and (e.lease_until is null or e.lease_until < now())
+    where e.attempts >= 2 and (e.lease_until is null or e.lease_until < now()) and (not e.backfill or $5)
     order by e.gen limit $2 for update of e skip locked
 )
 update {events} e set lease_until = clock_timestamp() + make_interval(secs => $3), lease_token = $4, attempts = e.attempts + 1

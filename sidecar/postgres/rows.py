@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,17 +46,17 @@ async def read_rows(
     keys: Sequence[Key],
     max_bytes: int,
     max_row_bytes: int,
-    measured: Callable[[str], AbstractContextManager[None]] = lambda _operation: nullcontext(),
+    reading: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
 ) -> AsyncIterator[list[Row]]:
-    """Yields the rows of all `keys`, in order, in lists of about `max_bytes`. No snapshot is held in between.
+    """Yields the rows of all `keys`, in order, in lists of about `max_bytes`, each read in a block of `reading()`. No
+    snapshot is held in between.
 
     Raises WatchChanged where a key has several rows.
     """
     rest = list(keys)
     while rest:
-        with measured("read"):
-            async with database.connection() as connection:
-                rows = await _read_page(connection, watch, rest, max_bytes, max_row_bytes)
+        async with reading(), database.connection() as connection:
+            rows = await _read_page(connection, watch, rest, max_bytes, max_row_bytes)
         yield rows
         rest = rest[len(rows) :]
 

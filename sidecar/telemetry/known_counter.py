@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from sidecar.telemetry.bounded_label import OTHER
 
-LANES = ("query", "ingest", "rerank")
+LANES = ("query", "rerank", "ingest", "backfill")
 KINDS = ("text", "picture", "pair")
 
 

@@ -8,7 +8,7 @@ from sidecar.telemetry.known_counter import LANES, KnownCounter
 
 
 class LaneMetrics:
-    """The unit of the lanes `query` and `ingest` is the view, that of `rerank` the pair."""
+    """The unit of the lane `rerank` is the pair, that of the others the view."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def gauge(name: str, documentation: str) -> Gauge:

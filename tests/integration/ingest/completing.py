@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from sidecar.ingest.verdict import Claimed, group_by_key, hash_of
 from sidecar.postgres.completion import EMPTY, FAILED, Completion, Outcome, Result, complete
 from sidecar.postgres.database import Database
-from sidecar.postgres.events import Lease, Queue, claim
+from sidecar.postgres.events import Claiming, Lease, Queue, claim
 from sidecar.postgres.rows import Row, read_rows
 from sidecar.postgres.vectors import pack_vectors, vector_digest
 from sidecar.postgres.watches import Watch, load_watches, pin_fingerprint
@@ -33,7 +33,7 @@ class Steps:
     async def claim_and_read(self) -> list[tuple[Claimed, Row]]:
         """All waiting events, and what their rows hold now."""
         async with self.database.connection() as connection:
-            events = await claim(connection, self.watch, Queue.LIVE, 0, 1000, self.lease)
+            events = await claim(connection, self.watch, Claiming(Queue.LIVE, 1000), 0, self.lease)
         claimed = group_by_key(events)
         rows = await self.read(list(claimed.values()))
         return [(replace(claimed[row.key], version=row.version), row) for row in rows]

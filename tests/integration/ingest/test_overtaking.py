@@ -12,8 +12,25 @@ from sidecar.postgres.watches import load_watches
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, make_texts
-from tests.integration.ingest.watched_table import Connection, run, user
+from tests.integration.ingest.watched_table import Connection, run, user, watch
 from tests.waiting import wait_until_async
+
+
+async def make_others(db: Connection) -> None:
+    """A second table whose changes can keep a sidecar busy."""
+    await run(db, "create table others (id bigint primary key, title text)")
+    await run(db, "insert into others select i, 'other' from generate_series(1, %s::int) i", BATCHES_IN_HAND)
+    await watch(db, ["others"], ["title"])
+
+
+async def busy_with_changes(db: Connection, slow: GatedEncoder) -> None:
+    """The device is held, and now changes of others take all slots: that of another row is not claimed."""
+    await run(db, "update others set title = 'busy'")
+
+    async def slots_are_taken() -> bool:
+        return slow.texts["busy"] == BATCHES_IN_HAND
+
+    await wait_until_async(slots_are_taken, "changes in all slots")
 
 
 @in_row_and_companion
@@ -38,6 +55,7 @@ async def test_a_backfill_that_read_before_an_edit_does_not_write_after_it(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     table = await make_texts(db, BATCHES_IN_HAND, companion=companion)
+    await make_others(db)
     slow = GatedEncoder()
     async with (
         running_ingest(database_url, slow, ingest_batch_rows=1),
@@ -53,6 +71,7 @@ async def test_a_backfill_that_read_before_an_edit_does_not_write_after_it(
             return sum(slow.texts.values()) == BATCHES_IN_HAND
 
         await wait_until_async(all_are_read, "the backfill to read the old titles")
+        await busy_with_changes(db, slow)
         await editor.commit()
         async with running_ingest(database_url, encoder):
             await table.become_right(encoder)
@@ -66,6 +85,7 @@ async def test_whoever_read_a_row_before_it_was_deleted_writes_no_vector_of_it(
 ) -> None:
     """Although the generation of the delete is the lower one, its tombstone stays until nobody holds such an event."""
     table = await make_texts(db, BATCHES_IN_HAND, companion="items_embeddings")
+    await make_others(db)
     slow = GatedEncoder()
     async with (
         running_ingest(database_url, slow, ingest_batch_rows=1),
@@ -81,6 +101,7 @@ async def test_whoever_read_a_row_before_it_was_deleted_writes_no_vector_of_it(
             return sum(slow.texts.values()) == BATCHES_IN_HAND
 
         await wait_until_async(all_are_read, "the backfill to read all rows")
+        await busy_with_changes(db, slow)
         await editor.commit()
         async with running_ingest(database_url, encoder):
 
@@ -99,6 +120,6 @@ async def delete_tombstones(database_url: str) -> None:
     database = Database(SecretStr(database_url))
     await database.open()
     async with database.connection() as connection:
-        [watch] = await load_watches(connection)
+        watch, *_ = await load_watches(connection)
         await connection.execute(watch.sql("delete_tombstones"))
     await database.close()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from sidecar.batching.lane import Lane
 from sidecar.config import Settings
 from sidecar.ingest.batch import Claim
 from sidecar.ingest.turns import LOW_WATER_AGE_S, Turns
@@ -19,6 +20,7 @@ from tests.integration.ingest.items import insert_titles, make_texts
 from tests.integration.ingest.watched_table import Connection, run, user
 
 ROWS = 10
+INGEST, BACKFILL = Lane.INGEST, Lane.BACKFILL
 
 
 class Claimer:
@@ -32,9 +34,9 @@ class Claimer:
         async with self.database.connection() as connection:
             return await load_watches(connection)
 
-    async def claim(self, look_below: bool = False) -> Claim:
+    async def claim(self, look_below: bool = False, rows: int = ROWS, backfill_rows: int = ROWS) -> Claim:
         [watch] = await self.watches()
-        claim = await self.turns.claim_batch(watch, ROWS, look_below)
+        claim = await self.turns.claim_batch(watch, {INGEST: rows, BACKFILL: backfill_rows}, look_below)
         assert claim is not None, "nothing waits"
         return claim
 
@@ -65,7 +67,7 @@ async def test_the_oldest_come_first_and_nobody_claims_them_twice(db: Connection
         list(range(21, 26)),
     ]
     [watch] = await claimer.watches()
-    assert await claimer.turns.claim_batch(watch, ROWS, True) is None
+    assert await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}, True) is None
 
 
 async def test_a_late_commit_is_claimed_even_while_all_claims_are_full(
@@ -124,6 +126,27 @@ async def test_all_is_for_the_backfill_while_nothing_changes(db: Connection, cla
     )
 
     assert [len((await claimer.claim()).events) for _ in range(3)] == [10, 10, 10]
+
+
+async def test_without_a_slot_for_the_backfill_neither_its_events_nor_its_suspects_are_claimed(
+    db: Connection, claimer: Claimer
+) -> None:
+    table = await make_texts(db)
+    await insert_titles(db, 1, 3)
+    await run(
+        db,
+        f"insert into sidecar.events_{table.watch_id} (k1, backfill, attempts) values (11, true, 0), (12, true, 2)",
+    )
+    await run(db, f"update sidecar.events_{table.watch_id} set attempts = 2 where k1 = 1")
+
+    claims = [await claimer.claim(backfill_rows=0) for _ in range(2)]
+    assert sorted(keys(claims[0]) + keys(claims[1])) == [1, 2, 3]
+    [watch] = await claimer.watches()
+    assert await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: 0}, True) is None
+
+    claims = [await claimer.claim() for _ in range(2)]
+    assert sorted(keys(claims[0]) + keys(claims[1])) == [11, 12]
+    assert {claim.lane for claim in claims} == {BACKFILL}
 
 
 async def test_suspects_are_claimed_alone_and_every_second_time_at_most(db: Connection, claimer: Claimer) -> None:

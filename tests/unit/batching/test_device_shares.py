@@ -1,4 +1,4 @@
-"""Parts of the device's time: what is guaranteed to ingest and reranking, and what queries wait for it."""
+"""Parts of the device's time: what is guaranteed to rows and reranking, and what queries and changes wait for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sidecar.batching.lane import Lane
 from sidecar.batching.micro_batch import MicroBatch, Part
 from tests.unit.batching.jobs import make_job
 
-QUERY, RERANK, INGEST = Lane
+QUERY, RERANK, INGEST, BACKFILL = Lane
 JOBS: Mapping[Lane, Job] = {lane: make_job(lane, Kind.TEXT, 32) for lane in Lane}
 
 
@@ -27,8 +27,8 @@ def batch_of(leader: Lane, waiting: Sequence[Lane], filled: Mapping[Lane, int] |
 class Device:
     """Runs micro-batches one after another, and remembers who led."""
 
-    def __init__(self, rerank: float, ingest: float) -> None:
-        self.shares = DeviceShares({RERANK: rerank, INGEST: ingest})
+    def __init__(self, rerank: float, ingest: float, backfill: float = 0.1) -> None:
+        self.shares = DeviceShares({RERANK: rerank, INGEST: ingest}, backfill)
         self.led: list[tuple[Lane, float]] = []
 
     def run(self, waiting: Sequence[Lane], durations_s: Mapping[Lane, float]) -> Lane:
@@ -62,17 +62,21 @@ DURATIONS = st.floats(0.001, 0.1)
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.tuples(st.floats(0, 0.45), st.floats(0, 0.45)),
-    st.lists(st.tuples(DURATIONS, DURATIONS, DURATIONS), min_size=100, max_size=100),
+    st.tuples(st.floats(0, 0.45), st.floats(0, 0.45), st.floats(0, 0.9)),
+    st.lists(st.tuples(DURATIONS, DURATIONS, DURATIONS, DURATIONS), min_size=100, max_size=100),
 )
 def test_all_shares_are_kept_while_all_wait_whatever_the_durations(
-    shares: tuple[float, float], durations: list[tuple[float, float, float]]
+    shares: tuple[float, float, float], durations: list[tuple[float, float, float, float]]
 ) -> None:
     device = Device(*shares)
     for seconds in durations:
         device.run(list(Lane), dict(zip(Lane, seconds, strict=True)))
-    for lane, share in zip((RERANK, INGEST), shares, strict=True):
-        assert device.seconds_of(lane) >= share * device.seconds - 3 * max(max(seconds) for seconds in durations)
+    rerank, ingest, backfill = shares
+    slack_s = 3 * max(max(seconds) for seconds in durations)
+    rows_s = device.seconds_of(INGEST) + device.seconds_of(BACKFILL)
+    assert device.seconds_of(RERANK) >= rerank * device.seconds - slack_s
+    assert rows_s >= ingest * device.seconds - slack_s
+    assert device.seconds_of(BACKFILL) >= backfill * rows_s - slack_s
 
 
 @given(
@@ -88,7 +92,8 @@ def test_a_query_waits_for_one_micro_batch_of_others_or_for_what_their_shares_ar
     for waiting, duration_s in steps:
         leader = device.run([lane for lane in Lane if lane in waiting], dict.fromkeys(Lane, duration_s))
         longest_s = max(seconds for _, seconds in device.led)
-        assert all(-longest_s <= credit_s <= 2 * longest_s for credit_s in device.shares._credit_s.values())
+        credits_s = [*device.shares._credit_s.values(), device.shares._backfill_credit_s]
+        assert all(-longest_s <= credit_s <= 2 * longest_s for credit_s in credits_s)
         if leader is QUERY:
             last_query_s, others_s = duration_s, 0.0
         elif QUERY in waiting:
@@ -103,6 +108,36 @@ def test_a_single_client_beside_a_backlog_never_waits_for_two_micro_batches() ->
     for _ in range(200):
         device.run([INGEST], durations)  # a query comes while it runs
         assert device.run([QUERY, INGEST], durations) is QUERY
+
+
+def test_a_single_change_beside_a_backfill_never_waits_for_two_of_its_micro_batches() -> None:
+    device = Device(0.2, 0.1)
+    durations = dict.fromkeys(Lane, 0.05)
+    for _ in range(200):
+        device.run([BACKFILL], durations)  # a row changes while it runs
+        assert device.run([INGEST, BACKFILL], durations) is INGEST
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.5, 0.9])
+def test_a_backfill_has_its_share_of_the_time_of_rows_beside_a_flood_of_changes(share: float) -> None:
+    device = Device(0.2, 0.1, share)
+    for _ in range(2000):
+        device.run([INGEST, BACKFILL], {INGEST: 0.02, BACKFILL: 0.05})
+    assert device.seconds_of(BACKFILL) / device.seconds == pytest.approx(share, abs=0.01)
+
+
+def test_a_backfill_without_changes_has_the_share_of_all_rows_beside_queries() -> None:
+    device = Device(0.2, 0.1)
+    for _ in range(2000):
+        device.run([QUERY, BACKFILL], {QUERY: 0.02, BACKFILL: 0.05})
+    assert device.seconds_of(BACKFILL) / device.seconds == pytest.approx(0.1, abs=0.01)
+
+
+def test_what_a_backfill_has_in_micro_batches_of_changes_counts() -> None:
+    shares = DeviceShares({RERANK: 0.0, INGEST: 0.1}, 0.1)
+    for _ in range(1000):
+        assert shares.leader([INGEST, BACKFILL]) is INGEST
+        shares.settle(batch_of(INGEST, [INGEST, BACKFILL], {INGEST: 4, BACKFILL: 4}), 0.01)
 
 
 def test_two_clients_beside_a_backlog_that_has_the_device_half_the_time_are_not_held_up() -> None:

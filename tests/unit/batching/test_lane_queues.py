@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sidecar.batching.job import Job, Kind
-from sidecar.batching.lane import Lane
+from sidecar.batching.lane import ROWS, Lane
 from sidecar.batching.lane_queues import LaneQueues
 from tests.unit.batching.conftest import SETTINGS
 from tests.unit.batching.jobs import make_job
@@ -48,7 +48,6 @@ class LaneQueuesMachine(RuleBasedStateMachine):
     def take(self, duration_s: float) -> None:
         leader = self.queues.next_lane()
         assert leader is not None
-        oldest = {lane: self.waiting_jobs(lane)[:1] for lane in Lane}
         batch = self.queues.take(leader, self.max_views)
         assert batch.leader is leader
         assert 1 <= len(batch) <= self.max_views
@@ -58,15 +57,16 @@ class LaneQueuesMachine(RuleBasedStateMachine):
             assert part.start == self.jobs[part.job]
             assert part.stop == part.job.taken
             self.jobs[part.job] = part.stop
-        self.check_order_within_ingest(batch.kind, oldest[Lane.INGEST])
+        self.check_order_within_lanes_of_rows(batch.kind)
         self.queues.settle(batch, duration_s)
 
-    def check_order_within_ingest(self, kind: Kind, oldest: list[Job]) -> None:
-        """Nothing of a kind is begun before all that came before it has gone."""
-        of_kind = [job for job in self.jobs if job.lane is Lane.INGEST and job.kind is kind and job not in self.gone]
-        begun = [job for job in of_kind if self.jobs[job]]
-        assert begun == of_kind[: len(begun)]
-        assert all(not job.waiting for job in begun[:-1])
+    def check_order_within_lanes_of_rows(self, kind: Kind) -> None:
+        """Nothing of a kind is begun before all that came before it in its lane has gone."""
+        for lane in ROWS:
+            of_kind = [job for job in self.jobs if job.lane is lane and job.kind is kind and job not in self.gone]
+            begun = [job for job in of_kind if self.jobs[job]]
+            assert begun == of_kind[: len(begun)]
+            assert all(not job.waiting for job in begun[:-1])
 
     def waiting_jobs(self, lane: Lane) -> list[Job]:
         return [job for job in self.jobs if job.lane is lane and job not in self.gone and job.waiting]

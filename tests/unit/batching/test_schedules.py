@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
-from sidecar.batching.lane import Lane
+from sidecar.batching.lane import ROWS, Lane
 from sidecar.batching.lane_queues import BatchSettings
 from sidecar.errors import DeviceError, DeviceOutOfMemory, Overloaded
 from tests.unit.batching.asking import Waiter, let_callers_enter
@@ -75,7 +75,7 @@ class BatcherMachine(RuleBasedStateMachine):
     def ask_for_texts(self, lane: Lane, labels: list[int]) -> None:
         self.loop.run_until_complete(self.ask(lane, "texts", labels))
 
-    @rule(lane=st.sampled_from([Lane.QUERY, Lane.INGEST]), labels=LABELS)
+    @rule(lane=st.sampled_from([Lane.QUERY, *ROWS]), labels=LABELS)
     def ask_for_a_picture(self, lane: Lane, labels: list[int]) -> None:
         self.loop.run_until_complete(self.ask(lane, "views", labels))
 
@@ -200,7 +200,7 @@ class BatcherMachine(RuleBasedStateMachine):
         if isinstance(answer, asyncio.CancelledError):
             assert asked.waiter in self.left
         elif isinstance(answer, Overloaded):
-            assert asked.lane is not Lane.INGEST
+            assert not asked.lane.is_of_rows
             assert not asked.admitted
             assert 1 <= answer.retry_after_s <= 60
         elif isinstance(answer, DeviceOutOfMemory):

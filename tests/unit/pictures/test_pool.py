@@ -16,7 +16,15 @@ from sidecar.pictures.geometry import plan_views
 from sidecar.pictures.pool import DecoderPool, DecoderUnavailable
 from sidecar.pictures.views import cut_views
 from tests.unit.pictures.pictures import FORMATS, encode, make_picture
-from tests.unit.pictures.pools import SETTINGS, VIEWS, children, only_child, running_pool
+from tests.unit.pictures.pools import (
+    SETTINGS,
+    VIEWS,
+    children,
+    make_slow_picture,
+    only_child,
+    running_pool,
+    wait_until_busy,
+)
 
 
 @pytest.mark.parametrize("size", [(320, 240), (240, 320), (100, 100), (700, 100), (1, 50)])
@@ -175,3 +183,20 @@ async def test_a_pool_that_was_not_started_starts_with_its_first_picture() -> No
     await pool.close()
 
     assert len(picture.views) == 8
+
+
+@pytest.mark.asyncio(loop_factories=["asyncio"])
+async def test_a_picture_of_a_lower_rank_is_decoded_before_those_that_wait_longer() -> None:
+    decoded: list[int] = []
+
+    async def decode(pool: DecoderPool, rank: int) -> None:
+        await pool.decode(encode(make_picture(), "PNG"), rank)
+        decoded.append(rank)
+
+    async with running_pool() as pool:
+        child = only_child()
+        slow = asyncio.create_task(pool.decode(make_slow_picture(), 3))
+        await wait_until_busy(child)
+        await asyncio.gather(slow, *(decode(pool, rank) for rank in (3, 3, 2, 3, 0)))
+
+    assert decoded == [0, 2, 3, 3, 3]
