@@ -70,6 +70,8 @@ CREATE FUNCTION sidecar.advice_on(reason text) RETURNS text
             then 'Save the picture anew, or raise DECODE_MEMORY_BYTES, and retry.'
         when reason = 'device_out_of_memory' then 'Lower BATCH_MAX_VIEWS, or free memory on the device, and retry.'
         when reason = 'worker_crashed' then 'The sidecar''s log says what ended it; mend that and retry.'
+        when reason = 'read_rejected'
+            then 'Mend the row, or what computes the column: it is tried again when the row changes, or on retry.'
         when reason in ('write_rejected', 'write_suppressed')
             then 'A constraint or trigger of the table refused the vector: mend it and retry.'
         else 'The message says what was wrong; mend it and retry.' end;
@@ -2225,10 +2227,21 @@ declare
     wanted double precision := least(1, sample_rows / greatest(rows, 1)::double precision);
     share double precision := least(1, greatest(wanted, min_pages / greatest(pages, 1)));
     content text := format('nullif(concat_ws('' '', %s), '''')', (select string_agg(format('t.%I::text', c), ', ' order by i) from unnest(w.source) with ordinality u(c, i)));
+    measured text := case w.kind when 'image' then format('octet_length(t.%1$I)::bigint, substring(t.%1$I from 1 for $1)', w.source[1])
+                     else format('octet_length(%s)::bigint, null::bytea', content) end;
+    found record;
 begin
-    return query execute format('select %s from %s t tablesample system (%s) where random() <= %s',
-        case w.kind when 'image' then format('octet_length(t.%1$I)::bigint, substring(t.%1$I from 1 for $1)', w.source[1])
-             else format('octet_length(%s)::bigint, null::bytea', content) end, w.relation, 100 * share, wanted / share) using head_bytes;
+    for found in execute format('select t.tableoid::regclass as part, t.ctid as place from %s t tablesample system (%s) where random() <= %s',
+                                w.relation, 100 * share, wanted / share) loop
+        begin
+            execute format('select %s from only %s t where t.ctid = $2', measured, found.part) into bytes, head
+                using head_bytes, found.place;
+        exception when data_exception or program_limit_exceeded or internal_error or data_corrupted or index_corrupted or io_error then
+            bytes := null;
+            head := null;
+        end;
+        return next;
+    end loop;
 end $_$;
 
 CREATE FUNCTION sidecar.save_watch(wanted sidecar.watches, former sidecar.watches) RETURNS sidecar.watches

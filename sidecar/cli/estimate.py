@@ -14,7 +14,7 @@ _PAGE_BYTES = 8160  # of 8192, what an index page has for tuples
 _NODE_BYTES = 300  # of an HNSW node with m = 16, beside its vector
 _BUILD_MS_PER_ROW = {"halfvec": 0.70, "vector": 0.93}  # at 1152 dimensions
 _BUILD_DIMENSIONS = 1152
-_LEDGER_BYTES_PER_ROW = 190
+_LEDGER_BYTES_PER_ROW = 205
 _TOAST_THRESHOLD_BYTES = 2000
 _TOASTED, _INLINE = 1.21, 1.1  # how much more room a vector takes than its own bytes
 

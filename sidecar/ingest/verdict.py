@@ -11,6 +11,7 @@ from sidecar.postgres.events import Event, Key
 from sidecar.postgres.rows import Row
 
 MAX_ATTEMPTS = 5
+READ_REJECTED = "read_rejected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,10 @@ def judge(claimed: Claimed, row: Row, max_row_bytes: int, limit_name: str) -> Re
     """The result of a row that needs no encoding; None for one that does."""
     if not row.found:
         return claimed.result(Outcome.MISSING)
-    if not row.size_bytes:
+    if row.fault is None and not row.size_bytes:
         return claimed.result(Outcome.EMPTY, EMPTY)
     if row.content is None:
-        return claimed.failure(
-            "too_many_bytes",
-            f"the source has {row.size_bytes:,} bytes; at most {max_row_bytes:,} are read ({limit_name})",
-        )
+        return _unread(claimed, row, max_row_bytes, limit_name)
     content_hash = hash_of(row.content)
     if not claimed.force and row.is_embedded_as(content_hash):
         return replace(
@@ -70,3 +68,12 @@ def judge(claimed: Claimed, row: Row, max_row_bytes: int, limit_name: str) -> Re
             "worker_crashed", f"the sidecar ended {claimed.attempts - 1} times while it worked on this row"
         )
     return None
+
+
+def _unread(claimed: Claimed, row: Row, max_row_bytes: int, limit_name: str) -> Result:
+    if row.fault is not None:
+        return claimed.failure(READ_REJECTED, f"Postgres cannot read the source: {row.fault}")
+    return claimed.failure(
+        "too_many_bytes",
+        f"the source has {row.size_bytes:,} bytes; at most {max_row_bytes:,} are read ({limit_name})",
+    )

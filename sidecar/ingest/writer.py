@@ -21,7 +21,8 @@ from sidecar.errors import DatabaseUnavailable, StatementRejected
 from sidecar.ingest.backoff import Backoff
 from sidecar.ingest.context import Context
 from sidecar.ingest.outcomes import outcomes_of
-from sidecar.postgres.completion import FAILED, UNWRITABLE, Completion, Outcome, Result, WriteSuppressed, complete
+from sidecar.ingest.verdict import READ_REJECTED
+from sidecar.postgres.completion import FAILED, Completion, Outcome, Result, WriteSuppressed, complete
 from sidecar.postgres.events import Lease
 from sidecar.postgres.queries import statement
 from sidecar.postgres.watches import Watch
@@ -106,18 +107,20 @@ class Writer:
     async def _record_refusal(
         self, result: Result, error: StatementRejected | WriteSuppressed, wait_for_rows: bool
     ) -> Completion:
-        if result.reason in UNWRITABLE:
+        if result.keeps_vector:
             raise error
         reason = "write_suppressed" if isinstance(error, WriteSuppressed) else "write_rejected"
         code = "" if isinstance(error, WriteSuppressed) else f" (SQLSTATE {error.sqlstate})"
         logger.warning("%s refuses the vector of key %s: %s", self._watch.label, result.key, error)
-        failed = replace(
-            result,
-            outcome=Outcome.FAILED,
-            content_hash=FAILED,
-            packed_vector=None,
-            vector_digest=None,
-            reason=reason,
-            message=f"{error}{code}",
-        )
+        failed = replace(result, keeps_vector=True)
+        if result.reason != READ_REJECTED:  # whose fault the refusal may be: a trigger that looks at the same column
+            failed = replace(
+                failed,
+                outcome=Outcome.FAILED,
+                content_hash=FAILED,
+                packed_vector=None,
+                vector_digest=None,
+                reason=reason,
+                message=f"{error}{code}",
+            )
         return await self._complete([failed], wait_for_rows)

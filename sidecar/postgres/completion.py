@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from sidecar.postgres.database import Connection
 
 EMPTY, FAILED = b"empty", b"failed"
-UNWRITABLE = ("write_rejected", "write_suppressed")  # the table refuses our writes, so the old vector stays as it is
 
 
 class Outcome(Enum):
@@ -57,6 +56,7 @@ class Result:
     """The outcome of one key. `gens` are all its events in hand, `version` is that of the ledger entry as read.
 
     `packed_vector` and `vector_digest` belong to VECTOR; `vector_digest` of UNCHANGED is the ledger's own.
+    `keeps_vector`: the table refuses our writes, so the old vector of a FAILED one stays as it is.
     """
 
     key: Key
@@ -70,6 +70,7 @@ class Result:
     reason: str = ""
     message: str = ""
     version: str | None = None
+    keeps_vector: bool = False
 
     @property
     def gen(self) -> int:
@@ -267,7 +268,7 @@ async def _clear_vectors(
     connection: Connection, watch: Watch, results: Sequence[Result], with_vector: dict[Key, bool]
 ) -> None:
     bare = (Outcome.EMPTY, Outcome.FAILED, Outcome.MISSING) if watch.has_companion else (Outcome.EMPTY, Outcome.FAILED)
-    cleared = [r for r in results if r.outcome in bare and with_vector.get(r.key, True) and r.reason not in UNWRITABLE]
+    cleared = [r for r in results if r.outcome in bare and with_vector.get(r.key, True) and not r.keeps_vector]
     if not cleared:
         return
     name = "clear_vectors_in_companion" if watch.has_companion else "clear_vectors_in_row"

@@ -137,19 +137,25 @@ select extract(epoch from min(d.run_at) - now())::float8 from {delayed} d
 -- A row beyond $1 comes without content and is asked for again; the first one always comes. `version` names the ledger entry
 -- in the snapshot that the content is read in: complete replaces this very entry, or none. The transaction alone would not
 -- do: after a crash of the server the id of one that was not flushed is given again. The number alone would not either: a
--- sidecar of schema 0016 leaves it as it is.
+-- sidecar of schema 0016 leaves it as it is. $3 whether to look at contents, $4 at vectors: of a row where this fails the rest
+-- is read without. `offset 0`: the length, which needs the whole text, is taken once.
 select s.position, s.found, s.bytes as size_bytes, s.has_vector, s.version, s.content_hash, s.vector_digest, s.truncated, s.digest_matches,
-       case when s.bytes <= $2 and (s.total <= $1 or s.position = 1) then s.content end as content
+       case when s.total <= $1 or s.position = 1 then s.content end as content
 from (
-    select u.position, {row_found:t} as found, {bytes:t} as bytes, {content:t} as content,
-           {home_target} is not null as has_vector, l.xmin || '/' || l.version as version, l.content_hash, l.vector_digest, coalesce(l.truncated, false) as truncated,
-           case when l.vector_digest is not null and {home_target} is not null
-                then sha256({vector_send}({home_target})) = l.vector_digest end as digest_matches,
-           sum(least({bytes:t}, $2)) over (order by u.position) as total
-    from unnest({keys:3}) with ordinality as u({k}, position)
-    left join {table} t on {is_row:t,u}
-    {join_home}
-    left join {ledger} l on {same:l,u}
+    select r.*, sum(least(r.bytes, $2)) over (order by r.position) as total
+    from (
+        select u.position, {row_found:t} as found, case when $3 then {bytes:t} end as bytes,
+               case when $3 and {bytes:t} <= $2 then {content:t} end as content,
+               {home_target} is not null as has_vector, l.xmin || '/' || l.version as version, l.content_hash, l.vector_digest,
+               coalesce(l.truncated, false) as truncated,
+               case when $4 and l.vector_digest is not null and {home_target} is not null
+                    then sha256({vector_send}({home_target})) = l.vector_digest end as digest_matches
+        from unnest({keys:5}) with ordinality as u({k}, position)
+        left join {table} t on {is_row:t,u}
+        {join_home}
+        left join {ledger} l on {same:l,u}
+        offset 0
+    ) r
 ) s
 order by s.position
 
@@ -477,6 +483,27 @@ with page ({k}, size_bytes) as materialized (
 select (select {text_key:c} from chosen c order by c.position desc limit 1) as last_key, (select count(*) from chosen) as rows,
        (select sum(c.size_bytes)::bigint from chosen c) as bytes, (select count(*) from enqueued) as enqueued,
        (select count(*) from page) < $1 and (select count(*) from chosen) = (select count(*) from page) as finished
+
+-- name: verify_first_key
+-- One row of which nothing but the key can be read: it is enqueued, so that the worker says why, unless it has.
+with page as (select {row_key:t} from {table} t order by {row_key:t} limit 1),
+enqueued as (
+    insert into {events} ({k}, backfill)
+    select {row_key:p}, true from page p
+    where not exists (select from {ledger} l where {is_row:p,l} and l.content_hash = 'failed')
+    returning 1
+)
+select {row_text_key:p} as last_key, (select count(*) from enqueued) as enqueued from page p
+
+-- name: verify_next_key
+with page as (select {row_key:t} from {table} t where ({row_key:t}) > ({cursor:1}) order by {row_key:t} limit 1),
+enqueued as (
+    insert into {events} ({k}, backfill)
+    select {row_key:p}, true from page p
+    where not exists (select from {ledger} l where {is_row:p,l} and l.content_hash = 'failed')
+    returning 1
+)
+select {row_text_key:p} as last_key, (select count(*) from enqueued) as enqueued from page p
 
 -- name: strays_in_row
 -- Ledger entries whose row is gone (deleted with the triggers off): processing their event writes the tombstone.

@@ -1,13 +1,22 @@
-"""Reads what claimed keys hold now, bounded in bytes."""
+"""Reads what claimed keys hold now, bounded in bytes.
+
+A row that the server cannot read (a computed column that divides by zero, a text of more than a gigabyte, a byte that
+is no character, a damaged block) fails the statement that meets it. So what was asked for is halved until the row
+stands alone, and the others come as ever:
+
+    content and vector    the usual way
+    content, no vector    the stored vector is damaged: the row is embedded anew
+    neither               the row comes with its `fault`, and becomes a failure
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sidecar.errors import WatchChanged
+from sidecar.errors import StatementRejected, WatchChanged
 from sidecar.postgres.events import Key
 from sidecar.postgres.watches import Watch
 
@@ -16,10 +25,15 @@ if TYPE_CHECKING:
 
     from sidecar.postgres.database import Connection, Database
 
+# Classes of SQLSTATE that tell of a row's data: its values, code that computes them, limits, damage. Others, such as a
+# missing right, befall every row of the table.
+_DATA_FAULTS = ("22", "38", "39", "54", "58", "P0", "XX")
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a key holds. `content` is None where the source is NULL, or longer than asked for (`size_bytes` tells).
+    """What a key holds. `content` is None where the source is NULL, or longer than asked for (`size_bytes` tells), or
+    cannot be read: `fault` says why.
 
     `version` names the ledger entry that stood there when the content was read; None: there was none.
     """
@@ -34,10 +48,24 @@ class Row:
     ledger_digest: bytes | None
     ledger_truncated: bool
     digest_matches: bool
+    fault: str | None = None
 
     def is_embedded_as(self, content_hash: bytes) -> bool:
         """The stored vector is the one the ledger knows, and was made of this content."""
         return self.ledger_hash == content_hash and self.has_vector and self.digest_matches
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    page_bytes: int
+    row_bytes: int
+    contents: bool = True  # False: looks at none
+    vectors: bool = True
+
+
+def is_data_fault(error: StatementRejected) -> bool:
+    """Whether the data of single rows may have caused it."""
+    return error.sqlstate.startswith(_DATA_FAULTS)
 
 
 async def read_rows(
@@ -51,29 +79,61 @@ async def read_rows(
     """Yields the rows of all `keys`, in order, in lists of about `max_bytes`, each read in a block of `reading()`. No
     snapshot is held in between.
 
-    Raises WatchChanged where a key has several rows.
+    Raises WatchChanged where a key has several rows, and StatementRejected where no row of the table can be read.
     """
-    rest = list(keys)
+    rest, limits = list(keys), _Limits(max_bytes, max_row_bytes)
+    size = len(rest)
     while rest:
-        async with reading(), database.connection() as connection:
-            rows = await _read_page(connection, watch, rest, max_bytes, max_row_bytes)
+        async with reading():
+            try:
+                rows = await _read_page(database, watch, rest[:size], limits)
+                size *= 2
+            except StatementRejected as error:
+                if not is_data_fault(error):
+                    raise
+                if len(rest[:size]) > 1:
+                    size = len(rest[:size]) // 2
+                    continue
+                rows = [await _read_damaged(database, watch, rest[0], limits)]
         yield rows
         rest = rest[len(rows) :]
 
 
-async def _read_page(
-    connection: Connection, watch: Watch, keys: Sequence[Key], max_bytes: int, max_row_bytes: int
-) -> list[Row]:
-    records = await connection.fetch(watch.sql("read_rows"), max_bytes, max_row_bytes, *columns_of(keys))
-    if len(records) != len(keys):
-        raise WatchChanged(f"{watch.label} has several rows with one key: another table inherits from it")
+async def _read_page(database: Database, watch: Watch, keys: Sequence[Key], limits: _Limits) -> list[Row]:
+    async with database.connection() as connection:
+        records = await _fetch(connection, watch, keys, limits)
     page = []
     for key, record in zip(keys, records, strict=True):
-        fits = record["size_bytes"] is None or record["size_bytes"] > max_row_bytes or record["content"] is not None
+        size_bytes = record["size_bytes"]
+        fits = size_bytes is None or size_bytes > limits.row_bytes or record["content"] is not None
         if not fits:
             break
         page.append(_row(key, record))
     return page
+
+
+async def _read_damaged(database: Database, watch: Watch, key: Key, limits: _Limits) -> Row:
+    """One row that cannot be read as a whole. Raises StatementRejected where nothing of it can."""
+    try:
+        [row] = await _read_page(database, watch, [key], replace(limits, vectors=False))
+    except StatementRejected as error:
+        if not is_data_fault(error):
+            raise
+        fault = f"{error} (SQLSTATE {error.sqlstate})"
+    else:
+        return row
+    async with database.connection() as connection:
+        [record] = await _fetch(connection, watch, [key], replace(limits, contents=False, vectors=False))
+        return replace(_row(key, record), fault=fault)
+
+
+async def _fetch(connection: Connection, watch: Watch, keys: Sequence[Key], limits: _Limits) -> list[asyncpg.Record]:
+    records = await connection.fetch(
+        watch.sql("read_rows"), limits.page_bytes, limits.row_bytes, limits.contents, limits.vectors, *columns_of(keys)
+    )
+    if len(records) != len(keys):
+        raise WatchChanged(f"{watch.label} has several rows with one key: another table inherits from it")
+    return records
 
 
 def _row(key: Key, record: asyncpg.Record) -> Row:

@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sidecar.errors import StatementRejected
+from sidecar.postgres.database import translated
 from sidecar.postgres.queries import statement
+from sidecar.postgres.rows import is_data_fault
 from sidecar.postgres.watches import Watch
 
 if TYPE_CHECKING:
@@ -94,8 +97,42 @@ async def verify_page(
     connection: Connection, watch: Watch, max_rows: int, bytes_per_s: float, page_bytes: int
 ) -> Page | None:
     """Compares the next rows with the ledger, about `page_bytes` of them, and enqueues those that differ. The last page
-    also finds ledger entries and vectors without a row. All sidecars together keep to `bytes_per_s`.
+    also finds ledger entries and vectors without a row. All sidecars together keep to `bytes_per_s`. A row that cannot
+    be read fails its page: smaller ones lead up to it, and it is enqueued alone.
     """
+    while True:
+        try:
+            with translated():
+                return await _verify_rows(connection, watch, max_rows, bytes_per_s, page_bytes)
+        except StatementRejected as error:
+            if not is_data_fault(error):
+                raise
+            if max_rows == 1:
+                return await _pass_unreadable(connection, watch)
+            max_rows = max(max_rows // 4, 1)
+
+
+async def _pass_unreadable(connection: Connection, watch: Watch) -> Page | None:
+    async with connection.transaction():
+        scan = await _lock(connection, watch, "verify")
+        if scan is None:
+            return None
+        if scan["last_key"] is None:
+            record = await connection.fetchrow(watch.sql("verify_first_key"))
+        else:
+            record = await connection.fetchrow(watch.sql("verify_next_key"), scan["last_key"])
+        if record is None:
+            return Page(0, 0, last=False)
+        found = record["enqueued"]
+        await connection.execute(
+            statement("save_verify"), watch.id, "verify", record["last_key"], False, 1, 0, found, 0.0
+        )
+        return Page(1, found, last=False)
+
+
+async def _verify_rows(
+    connection: Connection, watch: Watch, max_rows: int, bytes_per_s: float, page_bytes: int
+) -> Page | None:
     async with connection.transaction():
         scan = await _lock(connection, watch, "verify")
         if scan is None or scan["wait_s"] > 0:

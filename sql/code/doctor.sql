@@ -59,8 +59,9 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                       from unnest(sidecar.exposed_columns(w)) with ordinality u(c, i)) || ']', ''));
 $$;
 
--- About `sample_rows` rows of a table, all of them if it has no more: length of the source in bytes (NULL: nothing to embed),
--- and of a picture its first `head_bytes`. Large tables are sampled by page, thinned so that all of the table has its share.
+-- About `sample_rows` rows of a table, all of them if it has no more: length of the source in bytes (NULL: nothing to embed, or
+-- it cannot be read), and of a picture its first `head_bytes`. Large tables are sampled by page, thinned so that all of the table
+-- has its share. Row by row, because one that cannot be read would fail all of them.
 create or replace function sidecar.sample_source(w sidecar.watches, rows bigint, sample_rows integer, head_bytes integer)
 returns table (bytes bigint, head bytea)
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -71,8 +72,19 @@ declare
     wanted double precision := least(1, sample_rows / greatest(rows, 1)::double precision);
     share double precision := least(1, greatest(wanted, min_pages / greatest(pages, 1)));
     content text := format('nullif(concat_ws('' '', %s), '''')', (select string_agg(format('t.%I::text', c), ', ' order by i) from unnest(w.source) with ordinality u(c, i)));
+    measured text := case w.kind when 'image' then format('octet_length(t.%1$I)::bigint, substring(t.%1$I from 1 for $1)', w.source[1])
+                     else format('octet_length(%s)::bigint, null::bytea', content) end;
+    found record;
 begin
-    return query execute format('select %s from %s t tablesample system (%s) where random() <= %s',
-        case w.kind when 'image' then format('octet_length(t.%1$I)::bigint, substring(t.%1$I from 1 for $1)', w.source[1])
-             else format('octet_length(%s)::bigint, null::bytea', content) end, w.relation, 100 * share, wanted / share) using head_bytes;
+    for found in execute format('select t.tableoid::regclass as part, t.ctid as place from %s t tablesample system (%s) where random() <= %s',
+                                w.relation, 100 * share, wanted / share) loop
+        begin
+            execute format('select %s from only %s t where t.ctid = $2', measured, found.part) into bytes, head
+                using head_bytes, found.place;
+        exception when data_exception or program_limit_exceeded or internal_error or data_corrupted or index_corrupted or io_error then
+            bytes := null;
+            head := null;
+        end;
+        return next;
+    end loop;
 end $$;

@@ -199,6 +199,8 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
             then 'Save the picture anew, or raise DECODE_MEMORY_BYTES, and retry.'
         when reason = 'device_out_of_memory' then 'Lower BATCH_MAX_VIEWS, or free memory on the device, and retry.'
         when reason = 'worker_crashed' then 'The sidecar''s log says what ended it; mend that and retry.'
+        when reason = 'read_rejected'
+            then 'Mend the row, or what computes the column: it is tried again when the row changes, or on retry.'
         when reason in ('write_rejected', 'write_suppressed')
             then 'A constraint or trigger of the table refused the vector: mend it and retry.'
         else 'The message says what was wrong; mend it and retry.' end;
