@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from pydantic import AliasChoices, SecretStr, ValidationError
 from pydantic_settings import EnvSettingsSource
@@ -18,6 +19,7 @@ __all__ = [
     "environment_without_secrets",
     "let_waiting_threads_sleep",
     "load_settings",
+    "service_files",
     "settings_table",
     "variable_names",
 ]
@@ -64,6 +66,14 @@ def environment_without_secrets() -> dict[str, str]:
     """For a process that parses what strangers send: our settings, and whatever is called a secret, are not in it."""
     ours = {name for field_name in Settings.model_fields for name in variable_names(field_name)}
     return {name: value for name, value in os.environ.items() if name not in ours and not _SECRET.search(name)}
+
+
+def service_files() -> list[Path]:
+    """Where libpq looks for connection services, in its order."""
+    own = os.environ.get("PGSERVICEFILE")
+    shared = os.environ.get("PGSYSCONFDIR")
+    files = [Path(own) if own else Path.home() / ".pg_service.conf"]
+    return [*files, Path(shared) / "pg_service.conf"] if shared else files
 
 
 def variable_names(field_name: str) -> list[str]:

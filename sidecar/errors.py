@@ -12,6 +12,7 @@
     └── DatabaseError
         ├── DatabaseUnavailable     no connection: ingest waits, queries go on
         ├── Contention              lock timeout, deadlock or serialisation failure: do the same again
+        │   └── TimedOut            … or it took the server too long: do less at a time
         ├── WatchChanged            a watched table or column is not what it was: load the watches again
         ├── SchemaError             not migrated, or pgvector missing or too old
         └── StatementRejected       Postgres refused a call such as sidecar.watch: message, hint, SQLSTATE
@@ -94,6 +95,10 @@ class DatabaseUnavailable(DatabaseError):
 
 class Contention(DatabaseError):
     """Another transaction was in the way. Nothing is wrong; the same statement may be tried again."""
+
+
+class TimedOut(Contention):
+    """The server ended a statement, or a transaction, that took longer than we let it."""
 
 
 class WatchChanged(DatabaseError):

@@ -39,6 +39,7 @@ ON_EVERY_POSTGRES = (
     "e2e/test_demo.py",
     "integration/change/test_dumps.py",
     "integration/ingest/test_changes.py",
+    "integration/ingest/test_frozen.py",
     "integration/ingest/test_keys.py",
     "integration/search/test_plans.py",
     "integration/search/test_types.py",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 
 FIRST_RETRY_S, LAST_RETRY_S = 2.0, 3600.0
+# Between two tries to reach a database that is away, as it grows: rows wait no longer than that when it is back.
+DATABASE_RETRY_S = (0.1, 3.0)
 
 
 class Backoff:

@@ -47,13 +47,14 @@ class Housekeeper:
             )
             async with context.database.connection() as connection:
                 await beat(connection, context.identity, speed)
+            context.database.works()  # the heartbeat writes, whatever there is to do
             await context.catalogue.refresh()  # after the heartbeat: caps are shared among the sidecars that live
             context.telemetry.watches_are(watch.series for watch in context.catalogue.all)
             await context.progress.report(context.database)
             if number % TOMBSTONES_EVERY == 0:
                 await self._delete_tombstones()
         except DatabaseError as error:
-            logger.warning("chores wait for the database: %s", error)
+            context.database.report(error)
 
     async def _delete_tombstones(self) -> None:
         for watch in self._context.catalogue.ours():
@@ -69,5 +70,5 @@ class Housekeeper:
             try:
                 await self._index_keeper.look_after_all()
             except DatabaseError as error:
-                logger.warning("index builds wait for the database: %s", error)
+                self._context.database.report(error)
             await asyncio.sleep(INTERVAL_S)

@@ -20,7 +20,7 @@ from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder
 from sidecar.errors import DatabaseError, SchemaError, WatchChanged
 from sidecar.ingest.alarm import Alarm
-from sidecar.ingest.backoff import Backoff
+from sidecar.ingest.backoff import DATABASE_RETRY_S, Backoff
 from sidecar.ingest.catalogue import Catalogue
 from sidecar.ingest.context import Context
 from sidecar.ingest.housekeeper import Housekeeper
@@ -33,6 +33,8 @@ from sidecar.postgres.listener import Listener
 from sidecar.postgres.migrations import head_revision
 from sidecar.postgres.presence import Identity, forget, mark_asleep
 from sidecar.postgres.queries import statement
+from sidecar.postgres.session_guard import SessionGuard
+from sidecar.postgres.trouble_log import TroubleLog
 from sidecar.settings import Settings
 from sidecar.telemetry.telemetry import Telemetry
 
@@ -79,12 +81,14 @@ class Ingest:
             self._database.direct_url, lambda channel: self._notified(channel, alarm), context.telemetry
         )
         scanner = Scanner(context, worker.look_everywhere, lambda: self._notified("sidecar_watches", alarm))
+        guard = SessionGuard(self._database)
         tasks = [
             asyncio.create_task(part, name=name)
             for name, part in (
-                ("ingest-worker", worker.run()),
+                ("ingest-guard", guard.run()),
+                ("ingest-worker", _after(guard.started, worker.run())),
                 ("ingest-listener", listener.run()),
-                ("ingest-scanner", scanner.run()),
+                ("ingest-scanner", _after(guard.started, scanner.run())),
                 ("ingest-housekeeper", Housekeeper(context).run()),
             )
         ]
@@ -104,15 +108,16 @@ class Ingest:
 
     async def _await_schema(self) -> None:
         """Waits until the database is there and migrated."""
-        backoff = Backoff(0.2, 10.0)
+        backoff = Backoff(*DATABASE_RETRY_S)
+        trouble = TroubleLog(logger, "ingest waits for the database")
         while True:
             try:
                 await self._check_schema()
             except DatabaseError as error:
-                delay_s = backoff.next_s()
-                logger.warning("ingest waits %.1f s for the database: %s", delay_s, error)
-                await asyncio.sleep(delay_s)
+                trouble.report(error)
+                await asyncio.sleep(backoff.next_s())
             else:
+                trouble.over()
                 return
 
     async def _check_schema(self) -> None:
@@ -162,3 +167,13 @@ class Ingest:
         except (DatabaseError, TimeoutError) as error:
             logger.info("could not sign off: %s", error)
         await self._database.close()
+
+
+async def _after(started: asyncio.Event, part: Coroutine[Any, Any, None]) -> None:
+    """Nothing is written before the guard of our sessions runs."""
+    try:
+        await started.wait()
+    except BaseException:
+        part.close()
+        raise
+    await part

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from sidecar.errors import Contention, DatabaseError, StatementRejected, WatchChanged
-from sidecar.ingest.backoff import Backoff
+from sidecar.ingest.backoff import DATABASE_RETRY_S, Backoff
 from sidecar.ingest.context import Context
 from sidecar.postgres.events import return_due
 from sidecar.postgres.scans import (
@@ -49,15 +49,14 @@ class Scanner:
     async def run(self) -> None:
         """Until cancelled. Looks at fresh watches only: the worker, who loads them too, may be busy for long."""
         idle_interval_s = min(IDLE_INTERVAL_S, self._context.settings.poll_interval_s)
-        backoff = Backoff(0.2, 10.0)
+        backoff = Backoff(*DATABASE_RETRY_S)
         while True:
             try:
                 busy = await self._look_after_all()
-                backoff = Backoff(0.2, 10.0)
+                backoff = Backoff(*DATABASE_RETRY_S)
             except DatabaseError as error:
-                delay_s = backoff.next_s()
-                logger.warning("scans wait %.1f s for the database: %s", delay_s, error)
-                await asyncio.sleep(delay_s)
+                self._context.database.report(error)
+                await asyncio.sleep(backoff.next_s())
                 continue
             await asyncio.sleep(BUSY_INTERVAL_S if busy else idle_interval_s)
 

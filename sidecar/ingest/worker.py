@@ -18,7 +18,7 @@ from typing import Any
 from sidecar.batching.lane import ROWS, Lane
 from sidecar.errors import Contention, DatabaseError, DeviceError, StatementRejected, WatchChanged
 from sidecar.ingest.alarm import Alarm
-from sidecar.ingest.backoff import Backoff
+from sidecar.ingest.backoff import DATABASE_RETRY_S, Backoff
 from sidecar.ingest.batch import Batch, Claim
 from sidecar.ingest.context import Context
 from sidecar.ingest.encoding import RowEncoder
@@ -69,16 +69,15 @@ class Worker:
 
     async def run(self) -> None:
         """Raises what a batch raised that is nobody's fault but ours; such an end is the end of the process."""
-        backoff = Backoff(0.1, 10.0)
+        backoff = Backoff(*DATABASE_RETRY_S)
         try:
             while not self._stop.is_set():
                 try:
                     await self._claim_or_doze()
-                    backoff = Backoff(0.1, 10.0)
+                    backoff = Backoff(*DATABASE_RETRY_S)
                 except DatabaseError as error:
-                    delay_s = backoff.next_s()
-                    logger.warning("ingest waits %.1f s for the database: %s", delay_s, error)
-                    await self._pause(delay_s)
+                    self._context.database.report(error)
+                    await self._pause(backoff.next_s())
             await self._finish_in_hand()
         finally:
             await self._cancel_in_hand()

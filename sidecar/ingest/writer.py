@@ -3,6 +3,7 @@
 complete ──ok──► done
    │
    ├─ connection lost ────► again when the database is back (the vectors are still in memory)
+   ├─ it takes too long ──► in halves, so that the user's rows are free in between
    ├─ the table refuses ──► one by one; the row that is refused alone becomes a failure: write_rejected, or
    │                        write_suppressed where a trigger swallowed the write
    ├─ our role may not ───► given back; the watch rests until somebody grants what is missing
@@ -17,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sidecar.batching.lane import Lane
-from sidecar.errors import DatabaseUnavailable, StatementRejected
-from sidecar.ingest.backoff import Backoff
+from sidecar.errors import DatabaseUnavailable, StatementRejected, TimedOut
+from sidecar.ingest.backoff import DATABASE_RETRY_S, Backoff
 from sidecar.ingest.context import Context
 from sidecar.ingest.outcomes import outcomes_of
 from sidecar.ingest.verdict import READ_REJECTED
@@ -59,20 +60,26 @@ class Writer:
                 raise
             if len(results) == 1:
                 return await self._record_refusal(results[0], error, wait_for_rows)
+            parts = [[result] for result in results]
+        except TimedOut as error:
+            if len(results) == 1:
+                raise
+            logger.info("%d rows of %s in halves: %s", len(results), self._watch.label, error)
+            parts = [list(results[: len(results) // 2]), list(results[len(results) // 2 :])]
         merged = Completion()
-        for result in results:
-            one = await self.write([result], wait_for_rows)
+        for part in parts:
+            one = await self.write(part, wait_for_rows)
             for name in ("written", "overtaken", "lost", "not_now", "stale", "lags_ms", "backfill_lags_ms"):
                 getattr(merged, name).extend(getattr(one, name))
         return merged
 
     async def _complete(self, results: Sequence[Result], wait_for_rows: bool) -> Completion:
-        backoff = Backoff(0.1, 5.0)
+        backoff = Backoff(*DATABASE_RETRY_S)
         while True:
             try:
                 return await self._complete_once(results, wait_for_rows)
             except DatabaseUnavailable as error:
-                logger.warning("%d vectors for %s wait for the database: %s", len(results), self._watch.label, error)
+                self._context.database.report(error)
                 await asyncio.sleep(backoff.next_s())
 
     async def _complete_once(self, results: Sequence[Result], wait_for_rows: bool) -> Completion:

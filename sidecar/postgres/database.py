@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from textwrap import shorten
 from typing import Any, TypeAlias
@@ -12,8 +12,12 @@ from typing import Any, TypeAlias
 import asyncpg
 from pydantic import SecretStr
 
-from sidecar.errors import Contention, DatabaseUnavailable, StatementRejected, WatchChanged
+from sidecar.errors import Contention, DatabaseError, DatabaseUnavailable, StatementRejected, TimedOut, WatchChanged
+from sidecar.postgres.address import open_connection
 from sidecar.postgres.pooled_connection import DirectConnection, PooledConnection
+from sidecar.postgres.queries import statement
+from sidecar.postgres.session_settings import SESSION_SETTINGS, TCP_SETTINGS
+from sidecar.postgres.trouble_log import TroubleLog
 from sidecar.postgres.vectors import register_vector
 from sidecar.redaction import redact
 
@@ -21,26 +25,10 @@ logger = logging.getLogger(__name__)
 
 Connection: TypeAlias = "DirectConnection | PooledConnection"
 
-CONNECT_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 12.0  # of the pool: longer than a connection may take, so that its error is told
 COMMAND_TIMEOUT_S = 60.0
+MAX_CONNECTIONS = 8
 CLOSE_TIMEOUT_S = 2.0
-
-# row_security off: rows that a policy hides raise an error instead of looking deleted.
-# synchronous_commit off: a vector and the deletion of its event are lost together, and made again.
-# search_path: operators come from pg_catalog; everything of ours and the user's is qualified.
-SESSION_SETTINGS = {
-    "application_name": "sidecar",
-    "default_transaction_isolation": "read committed",
-    "row_security": "off",
-    "sidecar.writer": "on",
-    "synchronous_commit": "off",
-    "search_path": "pg_catalog, pg_temp",
-    "lock_timeout": "250ms",
-    "idle_in_transaction_session_timeout": "2s",
-    "DateStyle": "ISO, YMD",
-    "IntervalStyle": "postgres",
-    "TimeZone": "UTC",
-}
 
 _UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
@@ -51,18 +39,27 @@ _UNAVAILABLE = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.IdleSessionTimeoutError,
+    asyncpg.DatabaseDroppedError,
+    asyncpg.InFailedSQLTransactionError,
+    asyncpg.NoActiveSQLTransactionError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.ReadOnlySQLTransactionError,
     OSError,
     TimeoutError,
 )
-_CONTENTION = (
-    asyncpg.LockNotAvailableError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    asyncpg.QueryCanceledError,
+# What such an error tells is true of every session with that server: it takes no writes any longer, or it went down.
+_UNFIT_SERVER = (
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.PostgresConnectionError,
 )
+DIRECT_SETTINGS = {**SESSION_SETTINGS, "statement_timeout": "0"}
+_TIMED_OUT = (asyncpg.QueryCanceledError, asyncpg.TransactionTimeoutError)
+_CONTENTION = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _CHANGED = (
     asyncpg.UndefinedTableError,
     asyncpg.UndefinedColumnError,
@@ -81,6 +78,8 @@ def translated() -> Iterator[None]:
         yield
     except _UNAVAILABLE as error:
         raise DatabaseUnavailable(redact(str(error)) or type(error).__name__) from error
+    except _TIMED_OUT as error:
+        raise TimedOut(str(error)) from error
     except _CONTENTION as error:
         raise Contention(str(error)) from error
     except _CHANGED as error:
@@ -95,13 +94,14 @@ class _IsPooler(Exception):
 
 
 async def connect(url: SecretStr) -> asyncpg.Connection[asyncpg.Record]:
-    """One connection of its own, for the listener and for index builds. The caller closes it.
+    """One connection of its own, for the listener and for index builds, without a limit to its statements. The caller
+    closes it.
 
     Raises StatementRejected where a pooler stands in between: LISTEN and session locks need a session.
     """
     with translated():
         try:
-            return await _connect_directly(url.get_secret_value(), timeout=CONNECT_TIMEOUT_S)
+            return await _connect_directly(url, DIRECT_SETTINGS)
         except _IsPooler as error:
             raise StatementRejected(
                 f"{redact(url.get_secret_value())} leads to a connection pooler, which keeps no session",
@@ -110,16 +110,16 @@ async def connect(url: SecretStr) -> asyncpg.Connection[asyncpg.Record]:
             ) from error
 
 
-async def _connect_directly(*arguments: Any, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
+async def _connect_directly(
+    url: SecretStr, settings: Mapping[str, str], **options: Any
+) -> asyncpg.Connection[asyncpg.Record]:
     """A pooler refuses our settings, or takes them and forgets them. Raises _IsPooler."""
     try:
-        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
-            *arguments, **options, server_settings=SESSION_SETTINGS
-        )
+        connection = await open_connection(url, {**settings, **TCP_SETTINGS}, **options)
     except asyncpg.ProtocolViolationError as error:
         raise _IsPooler from error
     try:
-        keeps_settings = await connection.fetchval("select current_setting('sidecar.writer', true)") == "on"
+        keeps_settings = await connection.fetchval(statement("prepare_session"))
     except BaseException:
         connection.terminate()
         raise
@@ -150,21 +150,31 @@ class Database:
     pooler is recognised by what it does with our settings.
     """
 
-    def __init__(self, url: SecretStr, listen_url: SecretStr | None = None, max_connections: int = 8) -> None:
+    def __init__(
+        self, url: SecretStr, listen_url: SecretStr | None = None, max_connections: int = MAX_CONNECTIONS
+    ) -> None:
         self.url = url
         self.direct_url = listen_url or url
         self._behind_pooler = listen_url is not None
         self._max_connections = max_connections
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._away = TroubleLog(logger, "the database cannot be used, rows wait")
+        self._refusal = TroubleLog(logger, "the database refuses what a sidecar has to do")
+
+    def report(self, error: DatabaseError) -> None:
+        """Of anybody who tried to work with it: a line in the log where it is new."""
+        (self._away if isinstance(error, DatabaseUnavailable) else self._refusal).report(error)
+
+    def works(self) -> None:
+        """A write succeeded: it is back, if it was away."""
+        self._away.over()
 
     async def open(self) -> None:
         with translated():
             self._pool = await asyncpg.create_pool(
-                self.url.get_secret_value(),
                 connect=self._connect,
                 min_size=0,
                 max_size=self._max_connections,
-                timeout=CONNECT_TIMEOUT_S,
                 command_timeout=COMMAND_TIMEOUT_S,
                 init=register_vector,
                 reset=_end_transaction,
@@ -182,31 +192,59 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection from the pool, outside any transaction. Errors inside the block are translated too."""
+        """A connection from the pool, outside any transaction. Errors inside the block are translated too.
+
+        One whose session turns out to be unfit is not given back: the next one is made anew, perhaps to another host.
+        """
         if self._pool is None:
             raise DatabaseUnavailable("the pool is closed")
         with translated():
             async with self._pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
                 try:
                     yield PooledConnection(connection, SESSION_SETTINGS) if self._behind_pooler else connection
-                except asyncpg.PostgresError as error:
-                    if not str(error).startswith(_OLD_TYPES):
-                        raise
-                    await self._pool.expire_connections()
-                    raise DatabaseUnavailable(f"pgvector was made anew: {shorten(str(error), 100)}") from error
+                except (*_UNAVAILABLE, asyncpg.PostgresError) as error:
+                    await self._discard_unfit(connection, error)
+                    raise
 
-    async def _connect(self, *arguments: Any, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
+    async def connect_alone(self) -> asyncpg.Connection[asyncpg.Record]:
+        """One connection outside the pool, for a statement that runs as long as the process. The caller closes it.
+
+        Where only a pooler leads to the server it holds one of the pooler's. Raises DatabaseError.
+        """
+        with translated():
+            try:
+                return await _connect_directly(self.direct_url, DIRECT_SETTINGS)
+            except _IsPooler:
+                return await _connect_through_pooler(self.direct_url)
+
+    async def _discard_unfit(self, connection: DirectConnection, error: BaseException) -> None:
+        """All sessions, where the error tells of the server: its other sessions are no better, or will not be."""
+        if isinstance(error, asyncpg.PostgresError) and str(error).startswith(_OLD_TYPES):
+            await self._expire()
+            raise DatabaseUnavailable(f"pgvector was made anew: {shorten(str(error), 100)}") from error
+        if isinstance(error, _UNAVAILABLE):
+            connection.terminate()
+        if isinstance(error, _UNFIT_SERVER):
+            await self._expire()
+
+    async def _expire(self) -> None:
+        if self._pool is not None:
+            await self._pool.expire_connections()
+
+    async def _connect(self, *_pool: Any, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
         if not self._behind_pooler:
             try:
-                return await _connect_directly(*arguments, **options)
+                return await _connect_directly(self.url, SESSION_SETTINGS, **options)
             except _IsPooler:
                 self._behind_pooler = True
                 logger.warning(
                     "DATABASE_URL leads to a connection pooler: new rows are found by polling, and no index is built."
                     " Set LISTEN_DATABASE_URL to a direct connection."
                 )
-        # Statements that are prepared by name would be unknown to the next server connection.
-        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
-            *arguments, **options, statement_cache_size=0, server_settings={"application_name": "sidecar"}
-        )
-        return connection
+        return await _connect_through_pooler(self.url, **options)
+
+
+async def _connect_through_pooler(url: SecretStr, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
+    """Statements that are prepared by name would be unknown to the next server connection."""
+    settings = {"application_name": SESSION_SETTINGS["application_name"]}
+    return await open_connection(url, settings, statement_cache_size=0, **options)

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from sidecar.errors import DatabaseError, StatementRejected
+from sidecar.errors import DatabaseError, DatabaseUnavailable, StatementRejected
 from sidecar.postgres.database import connect, translated
+from sidecar.postgres.queries import statement
+from sidecar.postgres.trouble_log import TroubleLog
 from sidecar.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ logger = logging.getLogger(__name__)
 CHANNELS = ("sidecar", "sidecar_watches")
 PING_INTERVAL_S = 5.0
 PING_TIMEOUT_S = 5.0
-BACKOFF_FIRST_S, BACKOFF_LAST_S = 0.1, 10.0  # 100, 200, 400 ms … 10 s, each ± 50 %
+BACKOFF_FIRST_S, BACKOFF_LAST_S = 0.1, 3.0  # 100, 200, 400 ms … 3 s, each ± 50 %
+BACKOFF_POOLER_S = 30.0
 
 
 class Listener:
@@ -40,6 +43,7 @@ class Listener:
         self._on_wake = on_wake
         self._telemetry = telemetry or Telemetry()
         self.connected = False
+        self._trouble = TroubleLog(logger, "no notifications are heard (polling goes on)")
         self._telemetry.listener_is(connected=False)
 
     async def run(self) -> None:
@@ -49,15 +53,15 @@ class Listener:
             try:
                 connection = await connect(self._url)
             except StatementRejected as error:
-                logger.warning("cannot listen for notifications (polling goes on): %s. %s", error, error.hint or "")
-                backoff_s = BACKOFF_LAST_S
+                self._trouble.report(error)
+                backoff_s = BACKOFF_POOLER_S
             except DatabaseError as error:
-                logger.warning("cannot listen for notifications (polling goes on): %s", error)
+                self._trouble.report(error)
             else:
                 backoff_s = BACKOFF_FIRST_S
                 await self._listen(connection)
             await asyncio.sleep(backoff_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-            backoff_s = min(backoff_s * 2, BACKOFF_LAST_S)
+            backoff_s = min(backoff_s * 2, max(backoff_s, BACKOFF_LAST_S))
 
     async def _listen(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         """Returns when the connection is lost."""
@@ -68,17 +72,23 @@ class Listener:
                 for channel in CHANNELS:
                     await connection.add_listener(channel, self._notified)
                 self._is_connected(True)
+                self._trouble.over()
                 for channel in CHANNELS:
                     self._on_wake(channel)
                 while not lost.is_set():
                     with suppress(TimeoutError):
                         await asyncio.wait_for(lost.wait(), PING_INTERVAL_S)
-                    await connection.execute("select 1", timeout=PING_TIMEOUT_S)
+                    await self._ping(connection)
         except DatabaseError as error:
-            logger.warning("lost the connection that listens (polling goes on): %s", error)
+            self._trouble.report(error)
         finally:
             self._is_connected(False)
             connection.terminate()
+
+    async def _ping(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        """Raises DatabaseUnavailable for a server that takes no writes: who writes notifies elsewhere by now."""
+        if await connection.fetchval(statement("ping"), timeout=PING_TIMEOUT_S):
+            raise DatabaseUnavailable("the server that was listened to takes no writes any longer")
 
     def _is_connected(self, connected: bool) -> None:
         self.connected = connected

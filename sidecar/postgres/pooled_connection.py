@@ -14,11 +14,13 @@ from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
+from sidecar.postgres.session_settings import set_settings
+
 Answer = TypeVar("Answer")
 # A string, because asyncpg's classes take parameters for the type checker only.
 DirectConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
-_BEGINS = re.compile(r"^begin\b", re.MULTILINE)  # comments of queries.sql may stand before it
+_BEGINS = re.compile(r"^begin\b;?", re.MULTILINE)  # comments of queries.sql may stand before it
 _ISOLATION = "default_transaction_isolation"
 
 
@@ -28,14 +30,12 @@ class PooledConnection:
     def __init__(self, connection: DirectConnection, settings: Mapping[str, str]) -> None:
         self._connection = connection
         isolation = f"set transaction isolation level {settings[_ISOLATION]}"
-        pairs = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
-        self._settings = f"{isolation}; select {pairs}"
+        self._settings = f"{isolation}; {set_settings(settings, local=True)}"
 
     async def execute(self, query: str, *arguments: Any) -> str:
         if _BEGINS.search(query):
-            begun = await self._connection.execute(query)
-            await self._connection.execute(self._settings)
-            return begun
+            # Before what the statement itself sets: that is meant to differ.
+            return await self._connection.execute(_BEGINS.sub(f"begin; {self._settings};", query, count=1))
         return await self._in_transaction(lambda: self._connection.execute(query, *arguments))
 
     async def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:

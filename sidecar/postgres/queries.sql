@@ -16,6 +16,11 @@
 --   {content:t} {bytes:t} {is_blank:t}        the source as bytea, its length before it is read, whether nothing but punctuation is in it
 -- Keys travel as text and are cast to the user's types, so that every type of key works alike.
 
+-- name: prepare_session
+-- Whether the session keeps what was set as it began; a pooler's does not. What servers before 17 do not know is set here.
+select current_setting('sidecar.writer', true) = 'on',
+       case when current_setting('server_version_num')::integer >= 170000 then set_config('transaction_timeout', '0', false) end
+
 -- name: load_watches
 -- Small table, sequential scan, no locks. A watch whose table is gone has no relation.
 select w.id, case when c.oid is not null then format('%I.%I', n.nspname, c.relname) end as relation,
@@ -161,8 +166,14 @@ order by s.position
 
 -- name: begin_complete
 -- All that follows goes by keys: planning it anew each time would cost more than it gains.
+-- However long our side takes, the user's rows are free again after 5 s. A statement that the server itself takes longer for is
+-- ended first: its batch is written in parts. transaction_timeout is there from Postgres 17 on, and heeds a smaller value only
+-- where it was off; before 17 the guard of sessions ends those that wait for us.
 begin;
-set local plan_cache_mode = force_generic_plan
+set local plan_cache_mode = force_generic_plan;
+set local statement_timeout = '4s';
+select set_config('transaction_timeout', '0', true), set_config('transaction_timeout', '5s', true)
+where current_setting('server_version_num')::integer >= 170000
 
 -- name: wait_longer
 set local lock_timeout = '2s'
@@ -597,6 +608,47 @@ select version_num from sidecar.alembic_version
 -- Whether a user's statement waits for the backend $1, which builds an index. (pg_stat_activity hides the waits of others
 -- from a role with few rights.)
 select exists (select from pg_locks l where not l.granted and l.pid <> $1::integer and $1::integer = any (pg_blocking_pids(l.pid)))
+
+-- name: ping
+-- Whether the server takes no writes from this session.
+select current_setting('transaction_read_only')::boolean
+
+-- name: prepare_guard
+-- Has a guard whose sidecar is gone end within a second; where the server's system cannot tell, it ends after a minute.
+do $$ begin
+    perform set_config('client_connection_check_interval', '1s', false);
+exception when invalid_parameter_value then
+    null;
+end $$
+
+-- name: guard_sessions
+-- Runs for a minute; each round is a transaction. Reads pg_stat_activity and pg_locks, takes no lock. A session of ours that has
+-- waited for 2 s for the rest of a message pipeline holds what its transaction locked, and nobody else would end it. So does an
+-- index build that a statement has waited for for 2 s: its own sidecar, if awake, would have cancelled it by then.
+-- It ends only while nothing is in that state, however short: whoever comes next starts with a guard.
+do $guard$
+declare
+    ends_at timestamptz := clock_timestamp() + interval '60 s';
+    waiting boolean;
+begin
+    loop
+        select coalesce(bool_or(true), false) into waiting from pg_stat_activity a
+        where a.datname = current_database() and a.usename = current_user and a.application_name = 'sidecar'
+          and a.state = 'active' and a.wait_event = 'ClientRead';
+        exit when not waiting and clock_timestamp() > ends_at;
+        perform pg_terminate_backend(a.pid) from pg_stat_activity a
+        where a.datname = current_database() and a.usename = current_user and a.application_name = 'sidecar'
+          and a.state = 'active' and a.wait_event = 'ClientRead' and a.state_change < clock_timestamp() - interval '2 s';
+        perform pg_cancel_backend(a.pid) from pg_stat_activity a
+        where a.datname = current_database() and a.usename = current_user and a.application_name = 'sidecar'
+          and a.state = 'active' and a.query like '%index concurrently%' and a.pid <> pg_backend_pid()
+          and exists (select from pg_locks l where not l.granted and l.waitstart < clock_timestamp() - interval '2 s'
+                      and l.pid <> a.pid and a.pid = any (pg_blocking_pids(l.pid)));
+        commit;
+        perform pg_sleep(1);
+        commit;
+    end loop;
+end $guard$
 
 -- name: become
 -- For the rest of the session. $1 a role.

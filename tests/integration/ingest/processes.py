@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.integration.ingest.composition import DIMENSIONS
 from tests.waiting import wait_until_async
 
 START_S = 30.0
@@ -36,6 +37,10 @@ class SidecarProcess:
             return self.is_holding
 
         await wait_until_async(holds, "the device to be given the text", START_S)
+
+    async def has_encoded(self) -> bool:
+        """Whether its device was given a text since `texts` was cleared."""
+        return bool(self.texts)
 
     async def kill(self) -> None:
         """kill -9"""
@@ -64,6 +69,7 @@ async def sidecar_process(
     model_id: str = "hash",
     view_ms: float = 0.0,
     hold: str | None = None,
+    dimensions: int = DIMENSIONS,
     checkout: Path = CHECKOUT,
     **settings: Any,
 ) -> AsyncIterator[SidecarProcess]:
@@ -75,7 +81,8 @@ async def sidecar_process(
         "decode_processes": 1,
         **settings,
     }
-    arguments = json.dumps({"settings": settings, "model_id": model_id, "view_ms": view_ms, "hold": hold})
+    device = {"model_id": model_id, "view_ms": view_ms, "hold": hold, "dimensions": dimensions}
+    arguments = json.dumps({"settings": settings, **device})
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.integration.ingest.sidecar_process", arguments),
         cwd=checkout,

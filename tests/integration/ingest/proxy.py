@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
+
+Copy: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 
 class Proxy:
@@ -36,6 +39,11 @@ class Proxy:
         await asyncio.gather(*self._pipes, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._connect(reader, writer, _copy, _copy)
+
+    async def _connect(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, there: Copy, back: Copy
+    ) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._pipes.add(task)
@@ -43,9 +51,9 @@ class Proxy:
         try:
             from_server, to_server = await asyncio.open_connection(self._target.hostname, self._target.port)
             async with asyncio.TaskGroup() as group:
-                group.create_task(_copy(reader, to_server))
-                group.create_task(_copy(from_server, writer))
-        except* (OSError, asyncio.CancelledError):
+                group.create_task(there(reader, to_server))
+                group.create_task(back(from_server, writer))
+        except* (OSError, EOFError, asyncio.CancelledError):
             pass
         finally:
             for each in (writer, to_server):

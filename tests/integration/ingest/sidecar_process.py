@@ -3,6 +3,7 @@
     settings    of the process
     model_id    of the HashEncoder
     view_ms     the device takes this long for a text
+    dimensions  of its vectors; 16 where nothing is said
     hold        a text that the device never finishes; {"event": "holding"} says that it has begun with it
 
 Every line on stdout is JSON: {"event": "encoding", "texts": […]} for each call.
@@ -34,8 +35,8 @@ def say(**message: Any) -> None:
 class TellingEncoder(TimedEncoder):
     """Says what it encodes, and stops at `hold` for good."""
 
-    def __init__(self, model_id: str, view_ms: float, hold: str | None) -> None:
-        super().__init__(view_ms, model_id, dimensions=DIMENSIONS)
+    def __init__(self, model_id: str, view_ms: float, hold: str | None, dimensions: int) -> None:
+        super().__init__(view_ms, model_id, dimensions=dimensions)
         self._texts: dict[bytes, str] = {}
         self._hold = hold
 
@@ -57,7 +58,9 @@ class TellingEncoder(TimedEncoder):
 
 def main() -> None:
     wanted = json.loads(sys.argv[1])
-    encoder = TellingEncoder(wanted["model_id"], wanted["view_ms"], wanted["hold"])
+    encoder = TellingEncoder(
+        wanted["model_id"], wanted["view_ms"], wanted["hold"], wanted.get("dimensions", DIMENSIONS)
+    )
     sys.exit(serve(Settings(**wanted["settings"]), load_encoder=lambda _settings: encoder))
 
 

@@ -13,7 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 from sidecar.errors import StatementRejected
-from sidecar.postgres.database import SESSION_SETTINGS, Database, connect
+from sidecar.postgres.database import Database, connect
+from sidecar.postgres.session_settings import SESSION_SETTINGS
 from tests.encoders import HashEncoder
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder

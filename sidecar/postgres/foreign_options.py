@@ -1,0 +1,89 @@
+"""Options of a database URL that are other tools' own, and what to write instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from urllib.parse import unquote
+
+_URI = re.compile(r"postgres(ql)?://", re.IGNORECASE)
+_POOLER = "sidecar finds a pooler out by itself; LISTEN_DATABASE_URL leads past it"
+_POOL_SIZE = "DATABASE_POOL_SIZE says how many connections sidecar may use"
+_NO_SUCH = "sidecar's pool has no such setting"
+_SCHEMA = "name tables as schema.table"
+_TIMEOUT = "say connect_timeout=SECONDS"
+_PREPARED = "behind a pooler sidecar prepares no statements by itself"
+_SSL = "say sslmode=require, or sslmode=verify-full with sslrootcert=FILE"
+_HINTS = {
+    "charset": "sidecar speaks UTF-8",
+    "connection_limit": _POOL_SIZE,
+    "connecttimeout": _TIMEOUT,
+    "currentschema": _SCHEMA,
+    "encoding": "sidecar speaks UTF-8",
+    "logintimeout": _TIMEOUT,
+    "max_connections": _POOL_SIZE,
+    "max_overflow": _NO_SUCH,
+    "pgbouncer": _POOLER,
+    "pool": _POOL_SIZE,
+    "pool_recycle": _NO_SUCH,
+    "pool_size": _POOL_SIZE,
+    "pool_timeout": _NO_SUCH,
+    "pool_max_conns": _POOL_SIZE,
+    "prepared_statement_cache_size": _PREPARED,
+    "prepared_statements": _PREPARED,
+    "preparethreshold": _PREPARED,
+    "schema": _SCHEMA,
+    "search_path": _SCHEMA,
+    "server_version": "sidecar asks the server",
+    "serverversion": "sidecar asks the server",
+    "socket_timeout": _TIMEOUT,
+    "sockettimeout": _TIMEOUT,
+    "ssl": _SSL,
+    "sslaccept": _SSL,
+    "sslfactory": _SSL,
+    "sslidentity": "say sslcert=FILE and sslkey=FILE",
+    "statement_cache_size": _PREPARED,
+    "uselibpqcompat": "sidecar reads sslmode as libpq does",
+}
+_UNKNOWN = "libpq knows no such option; a setting of the server goes into options=-c%20name%3Dvalue"
+
+
+def take_out(address: str, known: Iterable[str]) -> tuple[str, list[str]]:
+    """The address without what is not in `known`, and a line about each option that was taken out."""
+    if not _URI.match(address):
+        return address, []
+    start = _end_of_authority(address)
+    head, mark, query = address[start:].partition("?")
+    if not mark:
+        return address, []
+    kept, lines = [], []
+    for pair in filter(None, query.split("&")):
+        name = pair.partition("=")[0]
+        if unquote(name) in known or pair.lower() == "ssl=true":
+            kept.append(pair)
+        else:
+            lines.append(f"{unquote(name)!r} is left out: {_HINTS.get(unquote(name).lower(), _UNKNOWN)}")
+    return address[:start] + head + ("?" + "&".join(kept) if kept else ""), lines
+
+
+def hint_for_scheme(address: str) -> str | None:
+    """What to write where the scheme is another tool's: `postgresql+asyncpg:`, `jdbc:` and the like."""
+    for hint in _scheme_hints(address.strip().lower()):
+        return hint
+    return None
+
+
+def _scheme_hints(address: str) -> Iterator[str]:
+    if found := re.match(r"(postgres|postgresql)\+(\w+):", address):
+        yield f"write postgresql:, without +{found[2]}"
+    if address.startswith("jdbc:"):
+        yield "write postgresql://user:password@host:5432/database, without jdbc:"
+    if re.match(r"(postgis|psql|pgsql|pg|prisma|prisma\+postgres|cockroachdb|ecto)://", address):
+        yield "write postgresql://"
+
+
+def _end_of_authority(address: str) -> int:
+    """Where to look for `?`: a password may hold one, as libpq reads it."""
+    start = address.index("://") + 3
+    at, slash = address.find("@", start), address.find("/", start)
+    return at if at != -1 and (slash == -1 or at < slash) else start

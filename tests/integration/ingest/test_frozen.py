@@ -1,0 +1,232 @@
+"""A sidecar that is frozen in the middle of its work: users wait no longer than README says, and nothing stale comes.
+
+What freezes is the way to the server, after each message of the protocol in turn: Parse, Bind, Execute, Sync, Query.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+
+from sidecar.errors import DatabaseError
+from sidecar.postgres.completion import Outcome, Result, complete
+from sidecar.postgres.database import Connection as OurConnection
+from sidecar.postgres.database import Database
+from sidecar.postgres.events import Lease, Queue, claim
+from sidecar.postgres.rows import columns_of
+from sidecar.postgres.scans import clear_page, verify_page
+from sidecar.postgres.session_guard import SessionGuard
+from sidecar.postgres.vectors import pack_vectors, vector_digest
+from sidecar.postgres.watches import Watch, load_watches
+from tests.encoders import HashEncoder
+from tests.integration.ingest.composition import DIMENSIONS, running_ingest
+from tests.integration.ingest.message_proxy import MessageProxy, message_proxy
+from tests.integration.ingest.processes import START_S, sidecar_process
+from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, watch
+from tests.waiting import wait_until_async
+
+BOUND_S = 5.0  # what README promises
+ROWS = 8
+STOPS = 5
+ENCODER = HashEncoder(dimensions=DIMENSIONS)
+Work: TypeAlias = Callable[[OurConnection, Watch], Awaitable[object]]
+# ALTER TABLE waits for whoever has as much as looked at the table.
+EDIT, ALTER = "update {} set title = title || '!'", "alter table {} add other integer"
+
+
+async def write_vectors(connection: OurConnection, watch: Watch, *, wait_for_rows: bool = False) -> None:
+    """Half of the rows, so that it can be done twice."""
+    lease = Lease(uuid4(), 60)
+    events = await claim(connection, watch, Queue.LIVE, 0, 1 if wait_for_rows else ROWS // 2, lease)
+    titles = [f"title {e.key[0]}" for e in events if e.key is not None]
+    packed = pack_vectors([ENCODER.vector_of(title) for title in titles])
+    results = [
+        Result(
+            event.key or (),
+            (event.gen,),
+            Outcome.VECTOR,
+            hashlib.sha256(title.encode()).digest(),
+            packed_vector=vector,
+            vector_digest=vector_digest(vector),
+        )
+        for event, title, vector in zip(events, titles, packed, strict=True)
+    ]
+    await complete(connection, watch, ENCODER.fingerprint, lease, results, wait_for_rows)
+
+
+async def read_rows(connection: OurConnection, watch: Watch) -> None:
+    await connection.fetch(watch.sql("read_rows"), 10**6, 10**6, *columns_of([(str(i),) for i in range(1, ROWS)]))
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a sidecar does with a table; `scan` is under way then."""
+
+    work: Work
+    scan: str | None = None
+
+
+# Whether the statements are prepared by then, and what is done. (Backfill and sweep turn pages as verify does.)
+OPERATIONS = {
+    "cold-complete": (False, Operation(write_vectors)),
+    "warm-complete": (True, Operation(write_vectors)),
+    "warm-complete-alone": (True, Operation(partial(write_vectors, wait_for_rows=True))),
+    "warm-read": (True, Operation(read_rows)),
+    "cold-clear": (False, Operation(partial(clear_page, max_rows=ROWS // 2), "clear")),
+    "warm-verify": (
+        True,
+        Operation(partial(verify_page, max_rows=ROWS // 2, bytes_per_s=1e9, page_bytes=10**6), "verify"),
+    ),
+}
+
+
+@asynccontextmanager
+async def guarded(database_url: str) -> AsyncIterator[None]:
+    """The guard of a sidecar whose way to the server is frozen as well."""
+    async with message_proxy(database_url) as way:
+        database = Database(SecretStr(way.url))
+        guard = SessionGuard(database)
+        task = asyncio.create_task(guard.run(), name="guard")
+        await guard.started.wait()
+
+        async def watches() -> bool:
+            return "Q" in way.passed
+
+        await wait_until_async(watches, "the guard to run")
+        way.freeze_after(0)
+        try:
+            yield
+        finally:
+            task.cancel()
+            way.thaw()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def way_to(database_url: str) -> AsyncIterator[tuple[MessageProxy, Database]]:
+    async with message_proxy(database_url) as way:
+        database = Database(SecretStr(way.url), max_connections=1)
+        await database.open()
+        try:
+            yield way, database
+        finally:
+            way.thaw()
+            await database.close()
+
+
+async def make_table(db: Connection, name: str, operation: Operation) -> WatchedTable:
+    await run(db, f"create table {name} (id bigint primary key, title text)")
+    made = await watch(db, [name], ["title"])
+    await run(db, f"insert into {name} select i, 'title ' || i from generate_series(1, {ROWS}) i")
+    await run(db, "update sidecar.watches set fingerprint = %s, encoder = 'hash'", ENCODER.fingerprint)
+    await run(db, "update sidecar.scans set finished_at = now() where watch_id = %s", made.watch_id)
+    if operation.scan is not None:
+        await run(
+            db,
+            "insert into sidecar.scans (watch_id, purpose) values (%s, %s) on conflict (watch_id, purpose) "
+            "do update set finished_at = null",
+            made.watch_id,
+            operation.scan,
+        )
+    return made
+
+
+async def load(database: Database, table: WatchedTable) -> Watch:
+    async with database.connection() as connection:
+        return next(w for w in await load_watches(connection) if w.id == table.watch_id)
+
+
+async def work_until_frozen(
+    database_url: str, table: WatchedTable, operation: Operation, *, warm: bool, messages: float
+) -> tuple[list[str], float]:
+    """The messages that passed, and how long a user then waited for the whole table."""
+    async with way_to(database_url) as (way, database):
+        watched = await load(database, table)
+        if warm:
+            async with database.connection() as connection:
+                await operation.work(connection, watched)
+        way.freeze_after(messages)
+        task = asyncio.create_task(_work(database, watched, operation))
+        frozen = asyncio.create_task(way.frozen.wait())
+        await asyncio.wait([task, frozen], return_when=asyncio.FIRST_COMPLETED)
+        passed = list(way.passed)
+        waited_s = await _wait_as_user(database_url, table) if way.frozen.is_set() else 0.0
+        way.thaw()
+        await asyncio.gather(task, return_exceptions=True)
+        frozen.cancel()
+        await asyncio.gather(frozen, return_exceptions=True)
+    return passed, waited_s
+
+
+async def _work(database: Database, watched: Watch, operation: Operation) -> None:
+    with suppress(DatabaseError):  # the server ended it, as it should
+        async with database.connection() as connection:
+            await operation.work(connection, watched)
+
+
+async def _wait_as_user(database_url: str, table: WatchedTable) -> float:
+    async with user(database_url) as session:
+        name = table.table.as_string(session)
+        await run(session, f"set lock_timeout = '{2 * BOUND_S} s'")
+        began = time.monotonic()
+        await run(session, EDIT.format(name))
+        await run(session, ALTER.format(name))
+        return time.monotonic() - began
+
+
+@pytest.mark.parametrize(("warm", "operation"), OPERATIONS.values(), ids=OPERATIONS.keys())
+async def test_users_wait_for_a_frozen_sidecar_no_longer_than_the_bound(
+    database_url: str, db: Connection, warm: bool, operation: Operation
+) -> None:
+    """After each message of an operation at the same time, each with a table of its own."""
+    freeze = partial(work_until_frozen, database_url, operation=operation, warm=warm)
+    messages, _ = await freeze(await make_table(db, "measured", operation), messages=float("inf"))
+    tables = [await make_table(db, f"frozen_{i}", operation) for i in range(len(messages))]
+    async with guarded(database_url):
+        ends = await asyncio.gather(*(freeze(table, messages=i + 1) for i, table in enumerate(tables)))
+    waits_s = {f"{i + 1} {passed[-1]}": waited_s for i, (passed, waited_s) in enumerate(ends)}
+    assert max(waits_s.values()) < BOUND_S, waits_s
+    assert len(set(messages)) > 2
+
+    async with running_ingest(database_url, ENCODER):
+        for table in tables:
+            await table.settle_after_crashes()
+            assert not (wrong := await table.wrong(ENCODER)), wrong
+
+
+async def test_a_stopped_process_holds_up_nobody_and_writes_nothing_stale_when_it_goes_on(
+    database_url: str, db: Connection
+) -> None:
+    """SIGSTOP at random moments while 128 vectors of 1,152 dimensions are written."""
+    encoder, rng, waits_s = HashEncoder(), random.Random(7), []
+    await run(db, "create table items (id bigint primary key, title text)")
+    table = await watch(db, ["items"], ["title"], dimensions=encoder.dimensions)
+    await run(db, "insert into items select i, 'title ' || i from generate_series(1, 128) i")
+    async with sidecar_process(database_url, dimensions=encoder.dimensions) as process:
+        await table.settle(START_S)
+        for attempt in range(STOPS):
+            await table.settle_after_crashes()  # a claim whose answer was cut off waits for its lease
+            process.texts.clear()
+            await run(db, "update items set title = 'round %s, ' || id", attempt)
+            await wait_until_async(process.has_encoded, "the rows to be encoded")
+            await asyncio.sleep(rng.uniform(0, 0.06))  # complete takes that long
+            process.process.send_signal(signal.SIGSTOP)
+            began = time.monotonic()
+            await run(db, "update items set title = title || '!'")
+            waits_s.append(time.monotonic() - began)
+            process.process.send_signal(signal.SIGCONT)
+        await table.settle_after_crashes()
+        assert not (wrong := await table.wrong(encoder)), wrong[:3]
+    assert max(waits_s) < BOUND_S, waits_s
