@@ -102,7 +102,7 @@ async def guarded(database_url: str) -> AsyncIterator[None]:
         await guard.started.wait()
 
         async def watches() -> bool:
-            return "Q" in way.passed
+            return way.passed.count("Q") == 2  # what prepares it, and the guard itself
 
         await wait_until_async(watches, "the guard to run")
         way.freeze_after(0)
