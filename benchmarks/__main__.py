@@ -19,6 +19,7 @@ from rich.table import Table
 from benchmarks.figure import Figure
 from benchmarks.lag import measure_lag
 from benchmarks.live import measure_live
+from benchmarks.many_watches import measure_many_watches
 from benchmarks.pipeline import measure_pipeline
 from benchmarks.queue_cycle import measure_queue_cycle
 from benchmarks.scratch import scratch_server
@@ -27,7 +28,7 @@ from benchmarks.serving.serving import measure_serving
 from benchmarks.triggers import measure_triggers
 from tests.servers import Server
 
-PARTS = ("queue", "triggers", "lag", "live", "pipeline", "serving")
+PARTS = ("queue", "triggers", "lag", "live", "watches", "pipeline", "serving")
 
 
 def main() -> None:
@@ -55,6 +56,8 @@ def _measure(part: str, server: Server) -> list[Figure]:
         return uvloop.run(measure_lag(server, inserts=200))
     if part == "live":
         return uvloop.run(measure_live(server, inserts=60))
+    if part == "watches":
+        return uvloop.run(measure_many_watches(server, watches=300, inserts=60))
     if part == "pipeline":
         return uvloop.run(measure_pipeline(server, rows=8_000))
     if part == "serving":

@@ -93,6 +93,20 @@ begin
     printed := format_type(type, modifier);
 end $$;
 
+CREATE FUNCTION sidecar.builds() RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(jsonb_object_agg(b.watch_id, b.build), '{}') from (
+        select w.id as watch_id, 'building' as build from sidecar.watches w
+            join pg_locks l on l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+                and l.database = (select d.oid from pg_database d where d.datname = current_database())
+                and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('sidecar.index.' || w.id, 0)
+            where not exists (select from sidecar.index_builds p where p.watch_id = w.id)
+        union all
+        select p.watch_id, min(format('building: %s %s%%', p.phase, p.percent)) from sidecar.index_builds p group by p.watch_id) b;
+$$;
+
 CREATE FUNCTION sidecar.canonical_key(w sidecar.watches, key jsonb) RETURNS jsonb
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -131,9 +145,9 @@ CREATE FUNCTION sidecar.changes_unnamed(w sidecar.watches) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select exists (select from pg_trigger t
-                   where t.tgrelid in (select w.relation union all select p.relid from pg_partition_tree(w.relation) p)
-                     and not t.tgisinternal and t.tgtype & 1 = 1 and t.tgtype & 2 = 2 and t.tgtype & 16 = 16)
+    select exists (select from sidecar.tree_of(w.relation) h
+                   cross join lateral (select t.* from pg_trigger t where t.tgrelid = h.home offset 0) t  -- by index, each table
+                   where not t.tgisinternal and t.tgtype & 1 = 1 and t.tgtype & 2 = 2 and t.tgtype & 16 = 16)
         or exists (select from pg_attribute a
                    where a.attrelid = w.relation and a.attname = any (w.source || w.key_columns) and a.attgenerated <> '');
 $$;
@@ -455,15 +469,33 @@ CREATE FUNCTION sidecar.count_ledger(w sidecar.watches, exact boolean, OUT entri
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    ledger regclass := format('sidecar.ledger_%s', w.id);
+    ledger constant regclass := format('sidecar.ledger_%s', w.id);
+    pages constant double precision := pg_relation_size(ledger) / current_setting('block_size')::integer;
+    exceptions constant regclass := to_regclass(format('sidecar.ledger_%s_exceptions', w.id));
+    share double precision;
+    sample record;
     tombstones bigint;
 begin
-    select c.n, c.estimated into entries, estimated from sidecar.count_rows(ledger, exact) c;
-    execute format('select count(*) filter (where l.content_hash is null), count(*) filter (where l.content_hash = ''empty''),
-                           count(*) filter (where l.content_hash = ''failed''), count(*) filter (where l.truncated)
-                    from %s l where truncated or content_hash is null or octet_length(content_hash) < 32', ledger)
-        into tombstones, empty, failed, truncated;
-    entries := greatest(entries - tombstones, empty + failed);
+    estimated := not exact and pages > 2048;
+    if not estimated then
+        execute format('select count(l.content_hash), count(*) filter (where l.content_hash = ''empty''),
+                               count(*) filter (where l.content_hash = ''failed''), count(*) filter (where l.truncated) from %s l', ledger)
+            into entries, empty, failed, truncated;
+        return;
+    end if;
+    share := least(1, 256 / pages);
+    execute format('select count(*) as rows, count(*) filter (where l.truncated) as truncated, count(*) filter (where l.content_hash = ''empty'') as empty
+                    from %s l tablesample system (%s) repeatable (0)', ledger, 100 * share) into sample;
+    execute format('select count(*) from (select from %s l where l.content_hash is null limit 100000) x', ledger) into tombstones;
+    entries := (sidecar.count_rows(ledger, false)).n - tombstones;
+    truncated := least(entries, round(sample.truncated / share));
+    failed := (select count(*) from sidecar.dead_letters d where d.watch_id = w.id);
+    if pg_relation_size(exceptions) < 1024 * 1024 then
+        execute format('select count(*) filter (where l.content_hash = ''empty'') from %s l where octet_length(l.content_hash) < 32', ledger) into empty;
+    else
+        empty := least(entries, round(sample.empty / share));
+    end if;
+    entries := greatest(entries, empty + failed);
 end $$;
 
 CREATE FUNCTION sidecar.count_orphans(w sidecar.watches, at_most integer) RETURNS bigint
@@ -480,13 +512,33 @@ begin
     return n;
 end $_$;
 
-CREATE FUNCTION sidecar.count_queue(w sidecar.watches, OUT keys bigint, OUT updates bigint, OUT oldest timestamp with time zone) RETURNS record
+CREATE FUNCTION sidecar.count_queue(w sidecar.watches, OUT keys bigint, OUT updates bigint, OUT oldest timestamp with time zone, OUT estimated boolean) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
     k text := sidecar.for_each_key(w.key_columns, null, 'k%1$s');
+    is_busy boolean := false;
+    bytes bigint;
 begin
+    estimated := false;
+    -- Most of many watches have nothing in their queues, and planning what follows costs more than looking.
+    bytes := pg_relation_size(format('sidecar.events_%s', w.id)) + pg_relation_size(format('sidecar.delayed_%s', w.id));
+    if bytes > 0 then
+        execute format('select exists (select from sidecar.events_%1$s) or exists (select from sidecar.delayed_%1$s)', w.id) into is_busy;
+    end if;
+    if not is_busy then
+        keys := 0;
+        updates := 0;
+        return;
+    end if;
+    if bytes > 16 * 1024 * 1024 then
+        keys := (sidecar.count_rows(format('sidecar.events_%s', w.id), false)).n + (sidecar.count_rows(format('sidecar.delayed_%s', w.id), false)).n;
+        updates := 0;
+        estimated := true;
+        execute format('select e.enqueued_at from sidecar.events_%s e order by e.gen limit 1', w.id) into oldest;
+        return;
+    end if;
     execute format('select count(q.k1), count(l.gen), min(q.enqueued_at)
                     from (select %2$s, min(enqueued_at) as enqueued_at
                           from (select %2$s, enqueued_at from sidecar.events_%1$s
@@ -502,22 +554,41 @@ CREATE FUNCTION sidecar.count_rows(relation regclass, exact boolean, OUT n bigin
     AS $$
 declare
     page_bytes constant double precision := current_setting('block_size')::integer;
+    leaves oid[] := array[relation];
+    leaf record;
+    known_rows double precision := 0;
+    known_pages double precision := 0;
+    unknown_pages double precision := 0;
+    largest_unknown regclass;
+    most_pages double precision := 0;
+    bytes double precision;
 begin
-    with leaf as (
-        select count_rows.relation::oid as oid union select p.relid from pg_partition_tree(count_rows.relation) p where p.isleaf
-    ), size as (
-        select c.reltuples, c.relpages, pg_relation_size(c.oid) / page_bytes as pages
-        from leaf join pg_class c using (oid) where c.relkind = 'r'
-    )
-    select sum(s.reltuples * s.pages / greatest(s.relpages, 1))::bigint,
-           sum(s.pages) * page_bytes > 16 * 1024 * 1024 and bool_and(s.reltuples >= 0 and (s.relpages > 0 or s.pages = 0))
-        into n, estimated from size s;
-    estimated := coalesce(estimated, false) and not exact;
-    if not sidecar.may_count(relation) then
-        n := coalesce(greatest(n, 0), 0);
-        estimated := true;
-    elsif not estimated then
+    if (select c.relkind = 'p' from pg_class c where c.oid = count_rows.relation) then
+        leaves := array(select t.home from sidecar.tree_of(count_rows.relation) t where t.is_leaf);
+    end if;
+    -- One by one, with a plan that is kept: a join would read all of pg_class, an aggregate be planned anew for each watch.
+    for leaf in select l.oid from unnest(leaves) l(oid) loop
+        select c.oid, c.reltuples, c.relpages, pg_relation_size(c.oid) / page_bytes as pages into leaf
+            from pg_class c where c.oid = leaf.oid and c.relkind = 'r';
+        if leaf.reltuples >= 0 and leaf.relpages > 0 then
+            known_rows := known_rows + leaf.reltuples * leaf.pages / leaf.relpages;
+            known_pages := known_pages + leaf.pages;
+        elsif leaf.pages > 0 then
+            unknown_pages := unknown_pages + leaf.pages;
+            if leaf.pages > most_pages then
+                most_pages := leaf.pages;
+                largest_unknown := leaf.oid;
+            end if;
+        end if;
+    end loop;
+    bytes := (known_pages + unknown_pages) * page_bytes;
+    estimated := not sidecar.may_count(relation)
+        or (not exact and (bytes > case when known_pages > 0 then 16 else 256 end * 1024 * 1024 or cardinality(leaves) > 100));
+    if not estimated then
         execute format('select count(*) from %s', relation) into n;
+    else
+        n := known_rows + case when unknown_pages = 0 then 0 when known_pages > 0 then unknown_pages * known_rows / known_pages
+                               else unknown_pages * sidecar.sample_rows_per_page(largest_unknown) end;
     end if;
 end $$;
 
@@ -634,8 +705,8 @@ begin
             primary key (%3$s),
             check ((vector_digest is null) = (content_hash is null or octet_length(content_hash) < 32))
         ) with (fillfactor = 80);
-        create index ledger_%1$s_exceptions on sidecar.ledger_%1$s (gen)
-            where truncated or content_hash is null or octet_length(content_hash) < 32;
+        create index ledger_%1$s_tombstones on sidecar.ledger_%1$s (gen) where content_hash is null;
+        create index ledger_%1$s_exceptions on sidecar.ledger_%1$s (gen) where octet_length(content_hash) < 32;
     $sql$, watch_id, keys, key_names);
 end $_$;
 
@@ -820,6 +891,26 @@ begin
         format('for each row when (current_setting(''sidecar.writer'', true) is distinct from ''on'' and (%s))',
                sidecar.difference(coalesce(w.companion, w.relation), '{}', array[w.target])), 'row(''force'')');
 end $$;
+
+CREATE FUNCTION sidecar.delete_tombstones(watch_ids integer[]) RETURNS SETOF text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '10ms'
+    AS $_$
+declare
+    id integer;
+begin
+    foreach id in array watch_ids loop
+        begin
+            execute format('delete from sidecar.ledger_%1$s l
+                            where l.ctid = any (array(select x.ctid from sidecar.ledger_%1$s x where x.content_hash is null
+                                and x.gen < (select coalesce(min(e.gen), 9223372036854775807) from sidecar.events_%1$s e)
+                                limit 5000 for update skip locked))', id);
+        exception when others then
+            return next format('tombstones of watch %s stay for now: %s', id, sqlerrm);
+        end;
+    end loop;
+end $_$;
 
 CREATE FUNCTION sidecar.denial_of(w sidecar.watches, role name) RETURNS text
     LANGUAGE sql STABLE
@@ -1041,12 +1132,63 @@ CREATE FUNCTION sidecar.find_index(home regclass, target text, OUT index regclas
         order by i.valid desc, i.index limit 1;
 $$;
 
+CREATE FUNCTION sidecar.find_unindexed(watch_ids integer[]) RETURNS SETOF integer
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '10ms'
+    AS $$
+declare
+    w sidecar.watches;
+    has_entries boolean;
+begin
+    for w in select x.* from sidecar.watches x where x.id = any (watch_ids) and x.index_kind <> 'none' order by x.id loop
+        begin
+            execute format('select exists (select from sidecar.ledger_%s)', w.id) into has_entries;
+            if has_entries and exists (select from sidecar.index_steps(w)) then
+                return next w.id;
+            end if;
+        exception when others then
+            return next w.id; -- The index keeper's own statement meets it again, and knows what to say of it.
+        end;
+    end loop;
+end $$;
+
 CREATE FUNCTION sidecar.find_watch(relation regclass, target text) RETURNS sidecar.watches
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select w from sidecar.watches w where w.relation = find_watch.relation and w.target = find_watch.target;
 $$;
+
+CREATE FUNCTION sidecar.find_work(watch_ids integer[]) RETURNS TABLE(watch_id integer, waiting boolean, due boolean)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '10ms'
+    AS $$
+begin
+    foreach watch_id in array watch_ids loop
+        waiting := false;
+        due := false;
+        begin
+            if pg_relation_size(to_regclass('sidecar.events_' || watch_id)) > 0 then
+                execute format('select (select e.gen from sidecar.events_%s e where e.gen > 0 and (e.lease_until is null or e.lease_until < now())
+                                        order by e.gen limit 1) is not null', watch_id) into waiting;
+            end if;
+            if pg_relation_size(to_regclass('sidecar.delayed_' || watch_id)) > 0 then
+                execute format('select (select d.run_at from sidecar.delayed_%s d where d.run_at <= now() order by d.run_at limit 1) is not null',
+                               watch_id) into due;
+            end if;
+        exception
+            when lock_not_available or undefined_table then
+                continue;
+            when others then
+                waiting := true;
+        end;
+        if waiting or due then
+            return next;
+        end if;
+    end loop;
+end $$;
 
 CREATE FUNCTION sidecar.follow_changes(only_relation regclass DEFAULT NULL::regclass, new_target text DEFAULT NULL::text) RETURNS SETOF text
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1373,23 +1515,29 @@ begin
 end $$;
 
 CREATE FUNCTION sidecar.index_of(w sidecar.watches) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select sidecar.index_of(w, sidecar.builds()) $$;
+
+CREATE FUNCTION sidecar.index_of(w sidecar.watches, builds jsonb) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     hnsw record;
     tree record;
-    -- Who may not see the progress of others sees at least that a sidecar holds the lock of its index keeper.
-    build text := coalesce(
-        (select format('building: %s %s%%', b.phase, b.percent) from sidecar.index_builds b where b.watch_id = w.id limit 1),
-        (select 'building' from pg_locks l
-         where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
-           and l.database = (select d.oid from pg_database d where d.datname = current_database())
-           and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('sidecar.index.' || w.id, 0)));
+    build constant text := builds->>w.id::text;
 begin
-    select f.index, f.valid into hnsw from sidecar.find_index(coalesce(w.companion, w.relation), w.target) f;
+    if w.index_kind = 'none' then
+        return 'none';
+    end if;
+    select u.index, u.valid into hnsw from sidecar.usable_indexes(w, coalesce(w.companion, w.relation)) u
+        order by u.valid desc, u.index limit 1;
+    if hnsw.valid then
+        return hnsw.index::text;
+    end if;
     tree := sidecar.count_leaf_indexes(w);
-    return case when w.index_kind = 'none' then 'none' when hnsw.valid then hnsw.index::text when build is not null then build
+    return case when build is not null then build
            when tree.leaves > 0 and hnsw.index is not null then format('%s of %s partitions have it', tree.built, tree.leaves)
            when hnsw.index is not null then 'invalid: ' || hnsw.index else 'not built yet' end;
 end $$;
@@ -1416,11 +1564,11 @@ declare
     i record;
     name text;
 begin
-    if key is null or (sidecar.find_index(top, w.target)).valid then
+    if key is null or exists (select from sidecar.usable_indexes(w, top) u where u.valid) then
         return;
     end if;
-    for t in select x.*, n.nspname from sidecar.tree_of(top) x
-             join pg_class c on c.oid = x.home join pg_namespace n on n.oid = c.relnamespace order by x.level, x.home loop
+    for t in select x.*, (select c.relnamespace::regnamespace::text from pg_class c where c.oid = x.home) as namespace
+             from sidecar.tree_of(top) x order by x.level, x.home loop
         select u.index, u.valid, t.parent is not null and u.parent is not null as is_attached into i
             from sidecar.usable_indexes(w, t.home) u order by u.parent is not null desc, u.valid desc, u.index limit 1;
         name := case when i.index is not null then i.index::text end;
@@ -1433,7 +1581,7 @@ begin
             name := sidecar.index_name(w, t.home, coalesce(i.index, 0::oid::regclass));
             return next format(case when t.is_leaf then 'create index concurrently %I on %s using hnsw %s'
                                else 'create index %I on only %s using hnsw %s' end, name, t.home, key);
-            name := format('%I.%I', t.nspname, name);
+            name := format('%s.%I', t.namespace, name);
         end if;
         if t.parent is not null and not coalesce(i.is_attached, false) then
             return next format('alter index %s attach partition %s', indexes->>t.parent::oid::text, name);
@@ -1538,7 +1686,7 @@ CREATE FUNCTION sidecar.is_subscribed(relation regclass) RETURNS boolean
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select exists (select from pg_subscription_rel s where s.srrelid in (
-        select is_subscribed.relation union all select p.relid from pg_partition_tree(is_subscribed.relation) p
+        select t.home from sidecar.tree_of(is_subscribed.relation) t
         union all select a.relid from pg_partition_ancestors(is_subscribed.relation) a));
 $$;
 
@@ -1706,6 +1854,7 @@ CREATE FUNCTION sidecar.move_page(watch_id integer, max_rows integer) RETURNS bi
 declare
     w sidecar.watches;
     looked_at bigint := 0;
+    last_place tid;
     to_row boolean;
 begin
     select * into w from sidecar.watches x where x.id = watch_id and x.unwatched_at is null for share;
@@ -1717,7 +1866,8 @@ begin
             and w.fingerprint = w.moved_fingerprint then
         execute format($sql$
             with page as (
-                delete from sidecar.former_%1$s f where f.ctid = any (array(select x.ctid from sidecar.former_%1$s x limit $1)) returning f.*
+                delete from sidecar.former_%1$s f
+                where f.ctid = any (array(select x.ctid from sidecar.former_%1$s x where x.ctid > $2 limit $1)) returning f.ctid as place, f.*
             ), found as materialized (
                 select p.*, h.%2$I as vector from page p join %3$s t on %5$s join %4$s h on %6$s
                 where sha256(%7$I.vector_send(h.%2$I)) = p.vector_digest %8$s
@@ -1726,7 +1876,7 @@ begin
                 select %9$s, gen, content_hash, vector_digest, truncated, embedded_at from found order by %9$s
                 on conflict (%9$s) do nothing returning %9$s
             ), written as (%10$s)
-            select count(*) from page
+            select count(*), max(place) from page
         $sql$, w.id, w.target, w.relation, w.moved_from, sidecar.for_each_key(w.key_columns, null, 't.%2$I = p.k%1$s', ' and '),
             sidecar.for_each_key(w.key_columns, null, 'h.%2$I = p.k%1$s', ' and '), sidecar.vector_schema(),
             case when to_row then 'for no key update of t skip locked' else '' end, sidecar.for_each_key(w.key_columns, null, 'k%1$s'),
@@ -1737,11 +1887,11 @@ begin
                 format('insert into %s (%s, %I) select %s, f.vector from found f join recorded r using (%4$s) '
                        'on conflict (%2$s) do update set %3$I = excluded.%3$I', w.companion, sidecar.for_each_key(w.key_columns, null, '%2$I'),
                        w.target, sidecar.for_each_key(w.key_columns, null, 'k%1$s'))
-            end) into looked_at using max_rows;
-    end if;
-    if looked_at < max_rows and not to_row then -- an older companion, whose rows were deleted while nobody watched
-        execute format('delete from %s e where not exists (select from %s t where %s)', w.companion, w.relation,
-                       sidecar.for_each_key(w.key_columns, null, 't.%2$I = e.%2$I', ' and '));
+            end) into looked_at, last_place
+            using max_rows, coalesce((select s.last_key[1]::tid from sidecar.scans s where s.watch_id = w.id and s.purpose = 'move'), '(0,0)');
+        -- Where the page ended: from the start, each page would walk over all that the pages before it deleted.
+        update sidecar.scans s set last_key = array[last_place::text]
+            where s.watch_id = w.id and s.purpose = 'move' and last_place is not null;
     end if;
     return looked_at;
 end $_$;
@@ -1836,16 +1986,21 @@ begin
 end $_$;
 
 CREATE FUNCTION sidecar.partition_lacks_trigger(w sidecar.watches) RETURNS boolean
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select exists (
+begin
+    if not exists (select from pg_class c where c.oid in (w.relation, w.companion) and c.relkind = 'p') then
+        return false;
+    end if;
+    return exists (
         select from sidecar.triggers_of(w) t
         join pg_trigger root on root.tgrelid = t.home and root.tgname = t.name
-        cross join lateral pg_partition_tree(t.home) p
-        left join pg_trigger copy on copy.tgrelid = p.relid and copy.tgname = t.name
+        cross join lateral sidecar.tree_of(t.home) p
+        -- By index, partition by partition: a join would read the triggers of all tables.
+        left join lateral (select c.tgenabled from pg_trigger c where c.tgrelid = p.home and c.tgname = t.name offset 0) copy on true
         where t.for_row and p.level > 0 and copy.tgenabled is distinct from root.tgenabled);
-$$;
+end $$;
 
 CREATE FUNCTION sidecar.pause(relation regclass DEFAULT NULL::regclass, target text DEFAULT NULL::text) RETURNS integer
     LANGUAGE sql
@@ -2022,6 +2177,7 @@ CREATE FUNCTION sidecar.rename_ledger(watch_id integer, present text, wanted tex
 begin
     execute format('drop table if exists sidecar.%s_%s', wanted, watch_id);
     execute format('alter table sidecar.%1$s_%3$s rename to %2$s_%3$s; alter index sidecar.%1$s_%3$s_pkey rename to %2$s_%3$s_pkey; '
+                   'alter index sidecar.%1$s_%3$s_tombstones rename to %2$s_%3$s_tombstones; '
                    'alter index sidecar.%1$s_%3$s_exceptions rename to %2$s_%3$s_exceptions', present, wanted, watch_id);
 end $_$;
 
@@ -2215,6 +2371,22 @@ CREATE FUNCTION sidecar.roles() RETURNS TABLE(role regrole, kind text)
                or (c.oid = 'sidecar.progress'::regclass and a.privilege_type = 'SELECT'))
         group by a.grantee;
 $$;
+
+CREATE FUNCTION sidecar.sample_rows_per_page(relation regclass) RETURNS double precision
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    pages constant double precision := greatest(pg_relation_size(relation) / current_setting('block_size')::integer, 1);
+    share constant double precision := least(1, 256 / pages);
+    rows bigint;
+begin
+    if not sidecar.may_count(relation) then
+        return 10;
+    end if;
+    execute format('select count(*) from %s tablesample system (%s) repeatable (0)', relation, 100 * share) into rows;
+    return rows / (pages * share);
+end $$;
 
 CREATE FUNCTION sidecar.sample_source(w sidecar.watches, rows bigint, sample_rows integer, head_bytes integer) RETURNS TABLE(bytes bigint, head bytea)
     LANGUAGE plpgsql
@@ -2615,8 +2787,26 @@ CREATE FUNCTION sidecar.start_scan(watch_id integer, purpose text, force boolean
     AS $$
     insert into sidecar.scans (watch_id, purpose, force) values (watch_id, purpose, force)
     on conflict (watch_id, purpose) do update
-        set last_key = null, force = excluded.force or (scans.force and scans.finished_at is null),
+        set last_key = null, phase = 'rows', force = excluded.force or (scans.force and scans.finished_at is null),
             started_at = now(), finished_at = null, rows_seen = 0, bytes_seen = 0, found = 0, next_page_at = '-infinity';
+$$;
+
+CREATE FUNCTION sidecar.start_sweeps(watch_ids integer[], interval_s double precision) RETURNS bigint
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with due as (
+        select u.id from unnest(watch_ids) u(id)
+        left join sidecar.scans s on s.watch_id = u.id and s.purpose = 'sweep'
+        where s.watch_id is null or s.finished_at < now() - make_interval(secs => interval_s)
+    ), started as (
+        insert into sidecar.scans (watch_id, purpose, finished_at)
+        select w.id, 'sweep', now() from due d join sidecar.watches w on w.id = d.id and w.unwatched_at is null order by w.id
+        on conflict (watch_id, purpose) do update set last_key = null, phase = 'rows', started_at = now(), finished_at = null
+            where scans.finished_at < now() - make_interval(secs => interval_s)
+        returning finished_at is null as has_started
+    )
+    select count(*) from started s where s.has_started;
 $$;
 
 CREATE FUNCTION sidecar.start_watch(wanted sidecar.watches, former sidecar.watches, companion_name text) RETURNS integer
@@ -2705,6 +2895,7 @@ declare
     ledger record;
     queue record;
     unknown bigint;
+    builds constant jsonb := sidecar.builds();
 begin
     for w in select * from sidecar.watches x
              where x.unwatched_at is null and (only_relation is null or x.relation = only_relation) order by x.id loop
@@ -2729,11 +2920,11 @@ begin
                              where s.watch_id = w.id and s.purpose in ('clear', 'backfill') and s.finished_at is null)
                     then greatest(rows - ledger.entries, queue.keys - queue.updates) + queue.updates
                 else queue.keys end;
-            estimated := estimated or ledger.estimated;
+            estimated := estimated or ledger.estimated or queue.estimated;
             oldest_pending := clock_timestamp() - queue.oldest;
             coverage := case when rows > empty then round(100.0 * least(1, embedded::numeric / (rows - empty)), 1) end;
             lag_ms := (select round(p.lag_ms::numeric, 1) from sidecar.progress p where p.watch_id = w.id);
-            index := sidecar.index_of(w);
+            index := sidecar.index_of(w, builds);
             index_statement := case when rows is not null then sidecar.index_statement(w) end;
             state := sidecar.state_of(w, pending);
         exception when undefined_table or syntax_error then
@@ -2790,7 +2981,7 @@ begin
         return 'the table is gone';
     elsif w.companion is not null and not exists (select from pg_class c where c.oid = w.companion) then
         return 'the companion table is gone';
-    elsif not exists (select from sidecar.triggers_of(w) t where t.home = w.relation) then
+    elsif not exists (select from pg_trigger t where t.tgrelid = w.relation and starts_with(t.tgname, format('sidecar_%s_', w.id))) then
         return 'its triggers are gone';
     end if;
     key := sidecar.primary_key_of(w.relation);
@@ -2869,11 +3060,16 @@ CREATE FUNCTION sidecar.tree_of(relation regclass, OUT home regclass, OUT parent
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select p.relid, case when p.level > 0 then p.parentrelid end, p.isleaf, p.level
-        from pg_partition_tree(tree_of.relation) p
-    union all
-    select c.oid, null, true, 0 from pg_class c where c.oid = tree_of.relation and c.relkind = 'r' and not c.relispartition
-    order by level, 1;
+    with recursive tree(home, parent, kind, level) as (
+        select c.oid, null::oid, c.relkind, 0 from pg_class c where c.oid = tree_of.relation and c.relkind in ('r', 'p')
+        union all
+        select c.oid, t.home, c.relkind, t.level + 1
+            from tree t cross join lateral (
+                select x.oid, x.relkind from pg_inherits i cross join lateral (select y.oid, y.relkind from pg_class y where y.oid = i.inhrelid offset 0) x
+                where i.inhparent = t.home offset 0) c
+            where t.kind = 'p'
+    )
+    select t.home, t.parent, t.kind <> 'p', t.level from tree t order by t.level, t.home;
 $$;
 
 CREATE FUNCTION sidecar.triggers_fit(w sidecar.watches) RETURNS boolean
@@ -2891,13 +3087,16 @@ $_$;
 CREATE FUNCTION sidecar.triggers_of(w sidecar.watches, OUT name name, OUT home regclass, OUT for_row boolean, OUT names_columns boolean, OUT fires boolean, OUT compares_safely boolean) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
     select t.tgname, t.tgrelid::regclass, t.tgtype & 1 = 1, t.tgattr <> ''::int2vector,
-           t.tgenabled = 'A' or (t.tgenabled = 'O' and not sidecar.is_subscribed(t.tgrelid)),
+           t.tgenabled = 'A' or (t.tgenabled = 'O' and (not exists (select from pg_subscription_rel) or not sidecar.is_subscribed(t.tgrelid))),
            t.tgqual is null or t.tgqual::text like format('%%:funcid %s %%', 'record_image_ne(record,record)'::regprocedure::oid)
         from pg_trigger t
-        where t.tgrelid in (w.relation, w.companion) and t.tgname ~ format('^sidecar_%s_[a-z]+$', w.id);
-$_$;
+        where t.tgrelid in (w.relation, w.companion)
+          -- sidecar_1_insert, not sidecar_1_row_deleted; a regular expression would be compiled anew for each watch.
+          and starts_with(t.tgname, 'sidecar_') and split_part(t.tgname, '_', 2) = w.id::text
+          and split_part(t.tgname, '_', 3) <> '' and split_part(t.tgname, '_', 4) = '';
+$$;
 
 CREATE FUNCTION sidecar.uninstall(force boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
@@ -3349,6 +3548,8 @@ CREATE TABLE sidecar.scans (
     bytes_seen bigint DEFAULT 0 NOT NULL,
     found bigint DEFAULT 0 NOT NULL,
     next_page_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    phase text DEFAULT 'rows'::text NOT NULL,
+    CONSTRAINT scans_phase_check CHECK ((phase = ANY (ARRAY['rows'::text, 'entries'::text, 'vectors'::text]))),
     CONSTRAINT scans_purpose_check CHECK ((purpose = ANY (ARRAY['clear'::text, 'move'::text, 'backfill'::text, 'sweep'::text, 'verify'::text])))
 );
 
@@ -3408,6 +3609,8 @@ REVOKE ALL ON FUNCTION sidecar.advice_on(reason text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.base_type(INOUT type oid, INOUT modifier integer, OUT printed text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.builds() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.canonical_key(w sidecar.watches, key jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.change_exposure(w sidecar.watches, wanted text[]) FROM PUBLIC;
@@ -3448,7 +3651,7 @@ REVOKE ALL ON FUNCTION sidecar.count_ledger(w sidecar.watches, exact boolean, OU
 
 REVOKE ALL ON FUNCTION sidecar.count_orphans(w sidecar.watches, at_most integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.count_queue(w sidecar.watches, OUT keys bigint, OUT updates bigint, OUT oldest timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar.count_queue(w sidecar.watches, OUT keys bigint, OUT updates bigint, OUT oldest timestamp with time zone, OUT estimated boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.count_rows(relation regclass, exact boolean, OUT n bigint, OUT estimated boolean) FROM PUBLIC;
 
@@ -3474,6 +3677,8 @@ REVOKE ALL ON FUNCTION sidecar.create_trigger_functions(w sidecar.watches) FROM 
 
 REVOKE ALL ON FUNCTION sidecar.create_triggers(w sidecar.watches) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.delete_tombstones(watch_ids integer[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.denial_of(w sidecar.watches, role name) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.denials_of(w sidecar.watches, role name) FROM PUBLIC;
@@ -3498,7 +3703,11 @@ REVOKE ALL ON FUNCTION sidecar.fault_of(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.find_index(home regclass, target text, OUT index regclass, OUT valid boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.find_unindexed(watch_ids integer[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.find_watch(relation regclass, target text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.find_work(watch_ids integer[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.follow_changes(only_relation regclass, new_target text) FROM PUBLIC;
 
@@ -3537,6 +3746,8 @@ REVOKE ALL ON FUNCTION sidecar.hybrid_statement(w sidecar.watches, document text
 REVOKE ALL ON FUNCTION sidecar.index_name(w sidecar.watches, home regclass, replaced regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.index_of(w sidecar.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.index_of(w sidecar.watches, builds jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.index_statement(w sidecar.watches) FROM PUBLIC;
 
@@ -3638,6 +3849,8 @@ REVOKE ALL ON FUNCTION sidecar.rls_hides(relation regclass, role name) FROM PUBL
 
 REVOKE ALL ON FUNCTION sidecar.roles() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.sample_rows_per_page(relation regclass) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.sample_source(w sidecar.watches, rows bigint, sample_rows integer, head_bytes integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.save_watch(wanted sidecar.watches, former sidecar.watches) FROM PUBLIC;
@@ -3671,6 +3884,8 @@ REVOKE ALL ON FUNCTION sidecar.shown_value(relation regclass, column_name text, 
 REVOKE ALL ON FUNCTION sidecar.start_move(former sidecar.watches, saved sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.start_scan(watch_id integer, purpose text, force boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.start_sweeps(watch_ids integer[], interval_s double precision) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.start_watch(wanted sidecar.watches, former sidecar.watches, companion_name text) FROM PUBLIC;
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sidecar.errors import StatementRejected, WatchChanged
 from sidecar.postgres.database import Database
@@ -33,20 +34,28 @@ class Catalogue:
 
     async def refresh(self) -> None:
         """Loads the watches again if something said that they changed. Raises DatabaseError."""
+        if self.stale:
+            async with self._loading:
+                if self.stale:
+                    await self._load()
+
+    async def load(self) -> None:
+        """Loads the watches again, because some time has passed: claims go on meanwhile. Raises DatabaseError."""
         async with self._loading:
-            if not self.stale:
-                return
-            self.stale = False
-            try:
-                async with self._database.connection() as connection:
-                    for change in await connection.fetch(statement("follow_changes")):
-                        logger.info("%s", change[0])
-                    former, self.all = self.all, await load_watches(connection)
-            except BaseException:
-                self.stale = True
-                raise
-            self._struck.clear()
-            self._forgive_changed(former)
+            await self._load()
+
+    async def _load(self) -> None:
+        self.stale = False
+        try:
+            async with self._database.connection() as connection, connection.transaction():
+                for change in await connection.fetch(statement("follow_changes")):
+                    logger.info("%s", change[0])
+                former, self.all = self.all, await load_watches(connection)
+        except BaseException:
+            self.stale = True
+            raise
+        self._struck.clear()
+        self._forgive_changed(former)
         for watch in self.all:
             self._explain(watch)
 
@@ -71,11 +80,15 @@ class Catalogue:
 
     async def pin(self, watch: Watch) -> bool:
         """Makes the watch's vector space this encoder's. False: it belongs to another; the watches are loaded again."""
+        fingerprint = self._identity.fingerprint
         if watch.fingerprint is not None:
-            return watch.fingerprint == self._identity.fingerprint
-        self.stale = True
+            return watch.fingerprint == fingerprint
         async with self._database.connection() as connection:
-            return await pin_fingerprint(connection, watch, self._identity.model_id, self._identity.fingerprint)
+            if not await pin_fingerprint(connection, watch, self._identity.model_id, fingerprint):
+                self.stale = True
+                return False
+        self.all = [replace(w, fingerprint=fingerprint) if w == watch else w for w in self.all]
+        return True
 
     async def report_change(self, watch: Watch, error: WatchChanged | StatementRejected) -> None:
         """A statement met something renamed, dropped or forbidden: load again. A watch that is loaded just the same and

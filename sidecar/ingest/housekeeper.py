@@ -6,10 +6,11 @@ import asyncio
 import logging
 
 from sidecar.batching.job import Kind
-from sidecar.errors import Contention, DatabaseError, StatementRejected, WatchChanged
+from sidecar.errors import DatabaseError
 from sidecar.ingest.context import Context
 from sidecar.ingest.index_keeper import IndexKeeper
 from sidecar.postgres.presence import Speed, beat
+from sidecar.postgres.work import delete_tombstones
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,6 @@ class Housekeeper:
 
     async def _round(self, number: int) -> None:
         context = self._context
-        context.catalogue.stale = True
         try:
             speed = Speed(
                 texts_per_s=context.embedder.views_per_s(Kind.TEXT),
@@ -48,7 +48,7 @@ class Housekeeper:
             async with context.database.connection() as connection:
                 await beat(connection, context.identity, speed)
             context.database.works()  # the heartbeat writes, whatever there is to do
-            await context.catalogue.refresh()  # after the heartbeat: caps are shared among the sidecars that live
+            await context.catalogue.load()  # after the heartbeat: caps are shared among the sidecars that live
             context.telemetry.watches_are(watch.series for watch in context.catalogue.all)
             await context.progress.report(context.database)
             if number % TOMBSTONES_EVERY == 0:
@@ -57,12 +57,9 @@ class Housekeeper:
             context.database.report(error)
 
     async def _delete_tombstones(self) -> None:
-        for watch in self._context.catalogue.ours():
-            try:
-                async with self._context.database.connection() as connection:
-                    await connection.execute(watch.sql("delete_tombstones"))
-            except (Contention, WatchChanged, StatementRejected) as error:
-                logger.info("tombstones of %s stay for now: %s", watch.label, error)
+        async with self._context.database.connection() as connection:
+            for line in await delete_tombstones(connection, [watch.id for watch in self._context.catalogue.ours()]):
+                logger.info("%s", line)
 
     async def _keep_indexes(self) -> None:
         """A task of its own: a build takes minutes, and the heartbeat must not wait for it."""

@@ -24,6 +24,7 @@ from sidecar.ingest.undisturbed import undisturbed
 from sidecar.postgres.database import Connection, connect, disconnect, translated
 from sidecar.postgres.queries import statement
 from sidecar.postgres.watches import Watch
+from sidecar.postgres.work import find_unindexed
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +64,17 @@ class IndexKeeper:
 
     async def look_after_all(self) -> None:
         """Builds what is due, one after another. Raises DatabaseUnavailable."""
-        for watch in self._context.catalogue.ours():
-            if watch.index_kind != "none" and not watch.scans & {"clear", "backfill"}:
+        watches = [w for w in self._context.catalogue.ours() if not w.scans & {"clear", "backfill"}]
+        async with self._context.database.connection() as connection:
+            unindexed = await find_unindexed(connection, [w.id for w in watches if w.index_kind != "none"])
+        for watch in watches:
+            if watch.id in unindexed:
                 try:
                     await self._look_after(watch)
                 except WatchChanged:
                     self._context.catalogue.stale = True
+                except (Contention, StatementRejected) as error:
+                    logger.info("the index of %s is looked at again later: %s", watch.label, error)
 
     async def _look_after(self, watch: Watch) -> None:
         async with self._context.database.connection() as connection:

@@ -27,6 +27,7 @@ from sidecar.ingest.housekeeper import Housekeeper
 from sidecar.ingest.progress import Progress
 from sidecar.ingest.scanner import Scanner
 from sidecar.ingest.side_by_side import side_by_side
+from sidecar.ingest.work_finder import WorkFinder
 from sidecar.ingest.worker import Worker
 from sidecar.postgres.database import Database
 from sidecar.postgres.listener import Listener
@@ -76,11 +77,12 @@ class Ingest:
     async def _run_parts(self) -> None:
         context = self._context
         alarm = Alarm(self._settings.poll_interval_s, self._mark_asleep)
-        worker = Worker(context, alarm)
+        finder = WorkFinder(self._database)
+        worker = Worker(context, alarm, finder)
         listener = self._listener = Listener(
             self._database.direct_url, lambda channel: self._notified(channel, alarm), context.telemetry
         )
-        scanner = Scanner(context, worker.look_everywhere, lambda: self._notified("sidecar_watches", alarm))
+        scanner = Scanner(context, finder, worker.look_everywhere, lambda: self._notified("sidecar_watches", alarm))
         guard = SessionGuard(self._database)
         tasks = [
             asyncio.create_task(part, name=name)

@@ -1,7 +1,7 @@
 """Turns the pages of backfills, sweeps, verifications and clearings, and brings delayed events back.
 
 A backfill enqueues at most four batches ahead of the worker: its events never bury live ones, and a pause stops it
-there.
+there. Watches without a scan cost nothing: which of them have delayed events that are due, the worker's look has found.
 """
 
 from __future__ import annotations
@@ -9,22 +9,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from sidecar.errors import Contention, DatabaseError, StatementRejected, WatchChanged
+from sidecar.errors import DatabaseError, StatementRejected, WatchChanged
 from sidecar.ingest.backoff import DATABASE_RETRY_S, Backoff
 from sidecar.ingest.context import Context
+from sidecar.ingest.page_sizes import PageSizes
+from sidecar.ingest.rests import Rests
+from sidecar.ingest.work_finder import WorkFinder
 from sidecar.postgres.events import return_due
 from sidecar.postgres.scans import (
     Page,
     backfill_page,
     clear_page,
     outstanding_backfill,
-    start_sweep,
     sweep_page,
     verify_page,
 )
 from sidecar.postgres.watches import Watch
+from sidecar.postgres.work import is_reachable, start_sweeps
 
 logger = logging.getLogger(__name__)
 
@@ -34,17 +37,24 @@ VERIFY_PAGE_ROWS, VERIFY_PAGE_S = 1000, 0.25  # a page has the bytes that may be
 CLEAR_PAGE_ROWS = 200  # each row is a write to the user's table under its lock
 BUSY_INTERVAL_S, IDLE_INTERVAL_S = 0.02, 0.5
 SWEEP_PAUSE_S = 0.1  # between two pages of a sweep, so that it never is the heaviest query of the database
+SWEEPS_INTERVAL_S = 5.0  # between two looks for sweeps that are due
 
 
 class Scanner:
     """`on_enqueued` wakes the worker; `on_change` has the watches loaded again."""
 
-    def __init__(self, context: Context, on_enqueued: Callable[[], None], on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, context: Context, finder: WorkFinder, on_enqueued: Callable[[], None], on_change: Callable[[], None]
+    ) -> None:
         self._context = context
+        self._finder = finder
         self._on_enqueued = on_enqueued
         self._on_change = on_change
+        self._rests = Rests()
+        self._sizes = PageSizes()
         self._next_sweep: dict[int, float] = {}  # watch → on the clock of time.monotonic
         self._next_verify: dict[int, float] = {}
+        self._next_start = float("-inf")  # of sweeps
 
     async def run(self) -> None:
         """Until cancelled. Looks at fresh watches only: the worker, who loads them too, may be busy for long."""
@@ -64,29 +74,59 @@ class Scanner:
         """True if there is more to do soon."""
         await self._context.catalogue.refresh()
         watches = [w for w in self._context.catalogue.ours() if not w.paused]
-        return any([await self._look_after(watch) for watch in watches])
+        busy = [await self._look_after(watch) for watch in watches if not self._rests.is_resting(watch.id)]
+        await self._start_sweeps(watches)
+        return any(busy)
 
     async def _look_after(self, watch: Watch) -> bool:
+        """An error of one watch is that watch's: the round goes on. Raises DatabaseError where the database is gone."""
         try:
-            if "clear" in watch.scans:
-                return await self._clear(watch)
-            async with self._context.database.connection() as connection:
-                if await return_due(connection, watch):
-                    self._on_enqueued()
-            if "backfill" in watch.scans:
-                return await self._backfill(watch)
-            verifying = "verify" in watch.scans and await self._verify(watch)
-            return await self._sweep(watch) or verifying
-        except Contention:
-            return True
+            busy = await self._turn_pages(watch)
         except (WatchChanged, StatementRejected) as error:
             await self._context.catalogue.report_change(watch, error)
+            self._rests.begin(watch.id)
             return False
+        except DatabaseError as error:
+            if not await is_reachable(self._context.database):
+                raise
+            self._sizes.halve(watch.id)
+            delay_s = self._rests.begin(watch.id)
+            logger.info("scans of %s wait %.1f s: %s", watch.label, delay_s, error)
+            return True
+        self._rests.end(watch.id)
+        return busy
+
+    async def _turn_pages(self, watch: Watch) -> bool:
+        if "clear" in watch.scans:
+            return await self._clear(watch)
+        await self._return_due(watch)
+        if "backfill" in watch.scans:
+            return await self._backfill(watch)
+        verifying = "verify" in watch.scans and await self._verify(watch)
+        return ("sweep" in watch.scans and await self._sweep(watch)) or verifying
+
+    async def _return_due(self, watch: Watch) -> None:
+        if watch.id not in self._finder.due:
+            return
+        async with self._context.database.connection() as connection:
+            if await return_due(connection, watch):
+                self._on_enqueued()
+        self._finder.due.discard(watch.id)
+
+    async def _start_sweeps(self, watches: Sequence[Watch]) -> None:
+        interval_s = self._context.settings.sweep_interval_s
+        if not watches or time.monotonic() < self._next_start:
+            return
+        self._next_start = time.monotonic() + min(SWEEPS_INTERVAL_S, interval_s)
+        idle = [watch.id for watch in watches if not watch.scans & {"clear", "backfill", "sweep"}]
+        async with self._context.database.connection() as connection:
+            if idle and await start_sweeps(connection, idle, interval_s):
+                self._on_change()
 
     async def _clear(self, watch: Watch) -> bool:
         async with self._context.database.connection() as connection:
             with self._context.measured("scan"):
-                page = await clear_page(connection, watch, CLEAR_PAGE_ROWS)
+                page = await clear_page(connection, watch, self._sizes.rows(watch.id, CLEAR_PAGE_ROWS))
         self._note_end(watch, "clearing old vectors", page)
         return page is not None
 
@@ -97,7 +137,7 @@ class Scanner:
             if await outstanding_backfill(connection, watch, room) > room - page_rows:
                 return True
             with self._context.measured("scan"):
-                page = await backfill_page(connection, watch, page_rows)
+                page = await backfill_page(connection, watch, self._sizes.rows(watch.id, page_rows))
         if page is not None and page.enqueued:
             self._on_enqueued()
         self._note_end(watch, "backfill", page)
@@ -107,18 +147,13 @@ class Scanner:
         """One page at a time, so that the other watches have their turn; and only when all that it would find anew is
         done, or each sweep would enqueue a backlog once more.
         """
-        if "sweep" not in watch.scans:
-            async with self._context.database.connection() as connection:
-                if await start_sweep(connection, watch, self._context.settings.sweep_interval_s):
-                    self._on_change()
-            return False
         if time.monotonic() < self._next_sweep.get(watch.id, 0):
             return True
         async with self._context.database.connection() as connection:
             if await outstanding_backfill(connection, watch, 1):
                 return False
-            with self._context.measured("scan"):
-                page = await sweep_page(connection, watch, SWEEP_PAGE_ROWS)
+            with self._context.measured("scan"), self._sizes.timed(watch.id):
+                page = await sweep_page(connection, watch, self._sizes.rows(watch.id, SWEEP_PAGE_ROWS))
         self._next_sweep[watch.id] = time.monotonic() + SWEEP_PAUSE_S
         if page is not None and page.enqueued:
             logger.warning("the sweep of %s found %d rows that no event told of", watch.label, page.enqueued)
@@ -132,12 +167,13 @@ class Scanner:
         if time.monotonic() < self._next_verify.get(watch.id, 0):
             return True
         settings = self._context.settings
+        page_bytes = int(settings.verify_bytes_per_s * VERIFY_PAGE_S)
         async with self._context.database.connection() as connection:
             if await outstanding_backfill(connection, watch, 1):
                 return True
-            page_bytes = int(settings.verify_bytes_per_s * VERIFY_PAGE_S)
-            with self._context.measured("scan"):
-                page = await verify_page(connection, watch, VERIFY_PAGE_ROWS, settings.verify_bytes_per_s, page_bytes)
+            with self._context.measured("scan"), self._sizes.timed(watch.id):
+                max_rows = self._sizes.rows(watch.id, VERIFY_PAGE_ROWS)
+                page = await verify_page(connection, watch, max_rows, settings.verify_bytes_per_s, page_bytes)
         if page is not None:
             self._next_verify[watch.id] = time.monotonic() + page.wait_s
             if page.enqueued:
@@ -150,4 +186,5 @@ class Scanner:
         if page is None or page.last:
             self._on_change()
         if page is not None and page.last:
+            self._next_start = float("-inf")
             logger.info("%s of %s: every row is enqueued or done", what, watch.label)

@@ -11,12 +11,12 @@ import asyncio
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
 from sidecar.batching.lane import ROWS, Lane
-from sidecar.errors import Contention, DatabaseError, DeviceError, StatementRejected, WatchChanged
+from sidecar.errors import DatabaseError, DeviceError, StatementRejected, WatchChanged
 from sidecar.ingest.alarm import Alarm
 from sidecar.ingest.backoff import DATABASE_RETRY_S, Backoff
 from sidecar.ingest.batch import Batch, Claim
@@ -25,31 +25,34 @@ from sidecar.ingest.encoding import RowEncoder
 from sidecar.ingest.pace import Pace
 from sidecar.ingest.parking import Parking
 from sidecar.ingest.rate_caps import RateCaps
+from sidecar.ingest.rests import Rests
 from sidecar.ingest.turns import Turns
+from sidecar.ingest.work_finder import WorkFinder
 from sidecar.pictures.pool import DecoderUnavailable
 from sidecar.postgres.completion import Result
 from sidecar.postgres.watches import Watch
+from sidecar.postgres.work import is_reachable
 
 logger = logging.getLogger(__name__)
 
 BATCHES_IN_HAND = 4  # of live changes, and as many of a backfill
 MAX_PARKED_ROWS = 1024  # of each of them
-REST_S = 0.5  # of a watch whose table is locked, so that the slots are for the others meanwhile
 
 
 class Worker:
     """`run` returns after `stop`, with nothing left in hand."""
 
-    def __init__(self, context: Context, alarm: Alarm) -> None:
+    def __init__(self, context: Context, alarm: Alarm, finder: WorkFinder) -> None:
         self._context = context
         self._alarm = alarm
+        self._finder = finder
         self._turns = Turns(context.settings, context.database, context.telemetry)
         self._rows = RowEncoder(context.embedder)
         self._pace: defaultdict[tuple[str, Lane], Pace] = defaultdict(lambda: Pace(context.settings.ingest_batch_rows))
         self._caps = RateCaps()
         self._batches = Counter[Lane]()  # in hand
         self._freed = asyncio.Event()
-        self._resting: dict[int, float] = {}  # watch → until when, on the clock of time.monotonic
+        self._rests = Rests()
         self._tasks: set[asyncio.Task[None]] = set()
         self._parked_rows = Counter[Lane]()
         self._device_backoff_s = 0.0
@@ -109,21 +112,17 @@ class Worker:
         }
 
     async def _claim_round(self, was_notified: bool) -> bool:
-        """One batch of each watch. True if more may be waiting."""
+        """One batch of each watch that has work. True if more may be waiting."""
         more = False
-        for watch in self._turns.order(self._context.catalogue.workable()):
-            if time.monotonic() < self._resting.get(watch.id, 0):
-                continue
+        watches = [w for w in self._context.catalogue.workable() if not self._rests.is_resting(w.id)]
+        for watch in await self._finder.worth_a_claim(self._turns.order(watches), was_notified):
             await self._wait_for_slot()
             if self._stop.is_set():
                 break
             began = time.monotonic()
-            try:
-                rows = {lane: self._rows_to_claim(watch, lane) for lane in ROWS}
-                claim = await self._turns.claim_batch(watch, rows, was_notified) if any(rows.values()) else None
-            except (WatchChanged, StatementRejected) as error:
-                await self._context.catalogue.report_change(watch, error)
-                continue
+            rows = {lane: self._rows_to_claim(watch, lane) for lane in ROWS}
+            claim = await self._claim(watch, rows, was_notified) if any(rows.values()) else None
+            self._finder.record_claim(watch, may_be_more=claim is not None and claim.may_be_more)
             if claim is not None:
                 more = more or claim.may_be_more
                 self._alarm.found_work()
@@ -131,6 +130,18 @@ class Worker:
                 self._batches[claim.lane] += 1
                 self._start(self._work(claim, time.monotonic() - began), f"batch-{watch.id}")
         return more
+
+    async def _claim(self, watch: Watch, rows: Mapping[Lane, int], was_notified: bool) -> Claim | None:
+        """An error of one watch is that watch's: the round goes on. Raises DatabaseError where the database is gone."""
+        try:
+            return await self._turns.claim_batch(watch, rows, was_notified)
+        except (WatchChanged, StatementRejected) as error:
+            await self._context.catalogue.report_change(watch, error)
+        except DatabaseError as error:
+            if not await is_reachable(self._context.database):
+                raise
+            logger.warning("claims from %s wait %.1f s: %s", watch.label, self._rests.begin(watch.id), error)
+        return None
 
     def _is_full(self, lane: Lane) -> bool:
         """While changes fill their slots, a backfill has one at least."""
@@ -159,15 +170,16 @@ class Worker:
             with self._context.telemetry.traces.batch(claim.watch.series, len(claim.events), claim_s):
                 await Batch(self._context, self._rows, claim, self._park).run()
             self._device_backoff_s = 0.0
+            self._rests.end(claim.watch.id)
             self._pace[claim.watch.kind, claim.lane].record(len(claim.events), started)
         except (DeviceError, DecoderUnavailable) as error:
             self._device_backoff_s = min(max(self._device_backoff_s * 2, 0.5), 30.0)
             logger.warning("the device failed, %d rows are given back: %s", len(claim.events), error)
-        except Contention as error:
-            self._resting[claim.watch.id] = time.monotonic() + REST_S
-            logger.warning("%s is locked, its rows are given back for %g s: %s", claim.watch.label, REST_S, error)
         except DatabaseError as error:
-            logger.warning("%d rows of %s are given back: %s", len(claim.events), claim.watch.label, error)
+            rest_s = self._rests.begin(claim.watch.id)
+            logger.warning(
+                "%d rows of %s are given back for %.1f s: %s", len(claim.events), claim.watch.label, rest_s, error
+            )
         finally:
             self._batches[claim.lane] -= 1
             self._freed.set()

@@ -109,7 +109,8 @@ select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
        sidecar.index_statement(w) || ';' as remedy, 'psql' as run_in
 from sidecar.watches w
 join pg_class c on c.oid = coalesce(w.companion, w.relation)
-cross join lateral (select sidecar.index_of(w) as state) i
+cross join (select sidecar.builds() as builds) b
+cross join lateral (select sidecar.index_of(w, b.builds) as state) i
 cross join lateral (select exists (select from sidecar.serving_roles() r(role) where pg_has_role(r.role, c.relowner, 'usage')) as may_build) o
 where w.unwatched_at is null and sidecar.structure_fault(w) is null and w.index_kind <> 'none' and i.state not like 'building%'
   and sidecar.index_statement(w) is not null

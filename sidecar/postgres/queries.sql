@@ -63,6 +63,14 @@ returning w.id
 -- name: read_pin
 select w.fingerprint from sidecar.watches w where w.id = $1 and w.unwatched_at is null
 
+-- name: find_work
+-- Which watches have something to claim: one transaction, however many there are. Looks at the front of each queue; takes no
+-- locks but ACCESS SHARE, and waits 10 ms for that. $1 watches.
+select * from sidecar.find_work($1)
+
+-- name: ping
+select 1
+
 -- name: low_water
 -- Primary key of events: the first entry.
 select coalesce(min(e.gen) - 1, 0) from {events} e
@@ -132,9 +140,6 @@ with due as (
 )
 insert into {events} ({k}, enqueued_at, backfill, force, attempts)
 select {k}, d.enqueued_at, d.backfill, d.force, d.attempts from due d order by d.run_at
-
--- name: next_due
-select extract(epoch from min(d.run_at) - now())::float8 from {delayed} d
 
 -- name: read_rows
 -- Primary keys of the user's table, the ledger and the companion; no locks. A second statement after the claim, so that it
@@ -371,17 +376,13 @@ with gone as (
 select count(*) from gone
 
 -- name: delete_tombstones
--- Index ledger_N_exceptions. A tombstone is needed while an older event may still be in somebody's hands.
-delete from {ledger} l
-where l.ctid = any (array(
-    select x.ctid from {ledger} x
-    where x.content_hash is null and (x.truncated or x.content_hash is null or octet_length(x.content_hash) < 32)
-      and x.gen < (select coalesce(min(e.gen), 9223372036854775807) from {events} e) limit 5000))
+-- Of all watches in one transaction: index ledger_N_tombstones; passes by what is locked. $1 watches.
+select * from sidecar.delete_tombstones($1)
 
 -- name: lock_scan
 -- One sidecar at a time works on a scan; the others pass by. A backfill waits for a move: it would encode what has still to
 -- come. $3, $4 what we take for table and companion.
-select s.last_key, s.force, extract(epoch from greatest(s.next_page_at, clock_timestamp()) - clock_timestamp())::float8 as wait_s
+select s.last_key, s.phase, s.force, extract(epoch from greatest(s.next_page_at, clock_timestamp()) - clock_timestamp())::float8 as wait_s
 from sidecar.scans s join sidecar.watches w on w.id = s.watch_id
 where s.watch_id = $1 and s.purpose = $2 and s.finished_at is null
   and w.relation = to_regclass($3) and w.companion is not distinct from to_regclass($4)
@@ -389,13 +390,18 @@ where s.watch_id = $1 and s.purpose = $2 and s.finished_at is null
 for update of s skip locked
 
 -- name: save_scan
-update sidecar.scans s set last_key = $3::text[], finished_at = case when $4 then now() end
+-- $5 the phase that follows, $6 rows found that differ.
+update sidecar.scans s set last_key = $3::text[], finished_at = case when $4 then now() end, phase = $5, found = s.found + $6
 where s.watch_id = $1 and s.purpose = $2
 
+-- name: save_move
+-- Its cursor is written by move_page.
+update sidecar.scans s set finished_at = case when $2 then now() end where s.watch_id = $1 and s.purpose = 'move'
+
 -- name: save_verify
--- $5 rows and $6 bytes looked at, $7 rows found that differ, $8 seconds until the next page.
+-- $5 rows and $6 bytes looked at, $7 rows found that differ, $8 seconds until the next page, $9 the phase that follows.
 update sidecar.scans s set last_key = $3::text[], finished_at = case when $4 then now() end, rows_seen = s.rows_seen + $5,
-    bytes_seen = s.bytes_seen + $6, found = s.found + $7, next_page_at = clock_timestamp() + make_interval(secs => $8)
+    bytes_seen = s.bytes_seen + $6, found = s.found + $7, next_page_at = clock_timestamp() + make_interval(secs => $8), phase = $9
 where s.watch_id = $1 and s.purpose = $2
 
 -- name: move_page
@@ -406,12 +412,9 @@ select sidecar.move_page($1, $2)
 -- What this role lacks to work on a watch, or NULL.
 select sidecar.denial_of(w, current_user) from sidecar.watches w where w.id = $1
 
--- name: start_sweep
--- Starts the hourly sweep where the last one is over for long enough. $2 seconds.
-insert into sidecar.scans (watch_id, purpose, finished_at) values ($1, 'sweep', now())
-on conflict (watch_id, purpose) do update set last_key = null, started_at = now(), finished_at = null
-    where scans.finished_at < now() - make_interval(secs => $2)
-returning finished_at is null as started
+-- name: start_sweeps
+-- Starts the hourly sweeps where the last one is over for long enough; locks nothing where none is. $1 watches, $2 seconds.
+select sidecar.start_sweeps($1, $2)
 
 -- name: outstanding_backfill
 -- The partial index events_N_backfill.
@@ -516,29 +519,54 @@ enqueued as (
 )
 select {row_text_key:p} as last_key, (select count(*) from enqueued) as enqueued from page p
 
--- name: strays_in_row
--- Ledger entries whose row is gone (deleted with the triggers off): processing their event writes the tombstone.
-with stray as (
-    select {ledger_key:l} from {ledger} l where l.content_hash is not null and not exists (select from {table} t where {is_row:t,l})
-), enqueued as (
+-- name: entries_first_page
+-- Ledger entries whose row is gone (deleted with the triggers off): processing their event writes the tombstone. A page, by the
+-- primary keys of ledger and table: one statement for all of them would grow with the table. $1 rows.
+with page ({k}, is_entry) as materialized (select {ledger_key:l}, l.content_hash is not null from {ledger} l order by {ledger_key:l} limit $1),
+enqueued as (
     insert into {events} ({k}, backfill)
-    select s.*, true from stray s where not exists (select from {events} e where {same:e,s}) and not exists (select from {delayed} e where {same:e,s})
+    select {ledger_key:p}, true from page p where p.is_entry and not exists (select from {table} t where {is_row:t,p})
+      and not exists (select from {events} e where {same:e,p}) and not exists (select from {delayed} e where {same:e,p})
     returning 1
 )
-select count(*) from enqueued
+select {text_key:p} as last_key, count(*) over () as rows, (select count(*) from enqueued) as enqueued
+from page p order by ({ledger_key:p}) desc limit 1
 
--- name: strays_in_companion
--- Ledger entries and vectors without a row: processing their event removes them.
-with stray ({k}) as (
-    select {ledger_key:l} from {ledger} l where l.content_hash is not null and not exists (select from {table} t where {is_row:t,l})
-    union
-    select {row_key:h} from {home} h where not exists (select from {table} t where {same_row:t,h})
-), enqueued as (
+-- name: entries_next_page
+-- $2 the last key of the page before.
+with page ({k}, is_entry) as materialized (select {ledger_key:l}, l.content_hash is not null from {ledger} l where ({ledger_key:l}) > ({cursor:2}) order by {ledger_key:l} limit $1),
+enqueued as (
     insert into {events} ({k}, backfill)
-    select s.*, true from stray s where not exists (select from {events} e where {same:e,s}) and not exists (select from {delayed} e where {same:e,s})
+    select {ledger_key:p}, true from page p where p.is_entry and not exists (select from {table} t where {is_row:t,p})
+      and not exists (select from {events} e where {same:e,p}) and not exists (select from {delayed} e where {same:e,p})
     returning 1
 )
-select count(*) from enqueued
+select {text_key:p} as last_key, count(*) over () as rows, (select count(*) from enqueued) as enqueued
+from page p order by ({ledger_key:p}) desc limit 1
+
+-- name: vectors_first_page
+-- Vectors of a companion without a row: processing their event removes them. A page, by the primary keys. $1 rows.
+with page ({k}, is_entry) as materialized (select {row_key:h}, true from {home} h order by {row_key:h} limit $1),
+enqueued as (
+    insert into {events} ({k}, backfill)
+    select {ledger_key:p}, true from page p where p.is_entry and not exists (select from {table} t where {is_row:t,p})
+      and not exists (select from {events} e where {same:e,p}) and not exists (select from {delayed} e where {same:e,p})
+    returning 1
+)
+select {text_key:p} as last_key, count(*) over () as rows, (select count(*) from enqueued) as enqueued
+from page p order by ({ledger_key:p}) desc limit 1
+
+-- name: vectors_next_page
+-- $2 the last key of the page before.
+with page ({k}, is_entry) as materialized (select {row_key:h}, true from {home} h where ({row_key:h}) > ({cursor:2}) order by {row_key:h} limit $1),
+enqueued as (
+    insert into {events} ({k}, backfill)
+    select {ledger_key:p}, true from page p where p.is_entry and not exists (select from {table} t where {is_row:t,p})
+      and not exists (select from {events} e where {same:e,p}) and not exists (select from {delayed} e where {same:e,p})
+    returning 1
+)
+select {text_key:p} as last_key, count(*) over () as rows, (select count(*) from enqueued) as enqueued
+from page p order by ({ledger_key:p}) desc limit 1
 
 -- name: clear_first_page_in_row
 -- Before vectors of another space: old ones go, a page at a time, with their ledger entries. $1 rows. Locks the rows of the page.
@@ -660,6 +688,10 @@ select set_config('lock_timeout', $1, false)
 
 -- name: cancel_build
 select pg_cancel_backend($1::integer)
+
+-- name: find_unindexed
+-- Which watches may lack an index: one transaction for all of them. $1 watches.
+select * from sidecar.find_unindexed($1)
 
 -- name: index_state
 -- What is left to do for the index, and whether it is time: vectors are there, the first backlog is done, nobody builds.

@@ -63,42 +63,41 @@ async def _move_page(connection: Connection, watch: Watch) -> Page | None:
         if await _lock(connection, watch, "move") is None:
             return None
         rows = await connection.fetchval(statement("move_page"), watch.id, MOVE_PAGE_ROWS)
-        await connection.execute(statement("save_scan"), watch.id, "move", None, rows < MOVE_PAGE_ROWS)
+        await connection.execute(statement("save_move"), watch.id, rows < MOVE_PAGE_ROWS)
         return Page(rows, enqueued=0, last=False)
 
 
 async def sweep_page(connection: Connection, watch: Watch, max_rows: int) -> Page | None:
-    """Looks at the next keys and enqueues those that no event told of. The last page also finds deleted rows."""
-    return await _turn_page(connection, watch, "sweep", "", max_rows)
+    """Looks at the next keys of the table and enqueues those that no event told of; after them at those of the ledger,
+    and of the companion, for rows that were deleted.
+    """
+    async with connection.transaction():
+        scan = await _lock(connection, watch, "sweep")
+        if scan is None:
+            return None
+        if scan["phase"] != "rows":
+            return await _turn_stray_page(connection, watch, "sweep", scan, max_rows)
+        record = await _fetch_page(connection, watch, "sweep", "", scan, max_rows)
+        return await _save(connection, watch, "sweep", record, max_rows, phase="rows")
 
 
 async def clear_page(connection: Connection, watch: Watch, max_rows: int) -> Page | None:
     """Sets the next vectors to NULL and forgets their ledger entries. Raises Contention where a row is locked."""
     place = "_in_companion" if watch.has_companion else "_in_row"
-    return await _turn_page(connection, watch, "clear", place, max_rows)
-
-
-async def _turn_page(connection: Connection, watch: Watch, purpose: str, place: str, max_rows: int) -> Page | None:
     async with connection.transaction():
-        scan = await _lock(connection, watch, purpose)
+        scan = await _lock(connection, watch, "clear")
         if scan is None:
             return None
-        if scan["last_key"] is None:
-            record = await connection.fetchrow(watch.sql(f"{purpose}_first_page{place}"), max_rows)
-        else:
-            record = await connection.fetchrow(watch.sql(f"{purpose}_next_page{place}"), max_rows, scan["last_key"])
-        page = await _save(connection, watch, purpose, record, max_rows)
-        if purpose == "sweep" and page.last:
-            await _enqueue_strays(connection, watch)
-        return page
+        record = await _fetch_page(connection, watch, "clear", place, scan, max_rows)
+        return await _save(connection, watch, "clear", record, max_rows)
 
 
 async def verify_page(
     connection: Connection, watch: Watch, max_rows: int, bytes_per_s: float, page_bytes: int
 ) -> Page | None:
-    """Compares the next rows with the ledger, about `page_bytes` of them, and enqueues those that differ. The last page
-    also finds ledger entries and vectors without a row. All sidecars together keep to `bytes_per_s`. A row that cannot
-    be read fails its page: smaller ones lead up to it, and it is enqueued alone.
+    """Compares the next rows with the ledger, about `page_bytes` of them, and enqueues those that differ; then looks
+    for ledger entries and vectors without a row, as the sweep does. All sidecars together keep to `bytes_per_s`. A row
+    that cannot be read fails its page: smaller ones lead up to it, and it is enqueued alone.
     """
     while True:
         try:
@@ -125,7 +124,7 @@ async def _pass_unreadable(connection: Connection, watch: Watch) -> Page | None:
             return Page(0, 0, last=False)
         found = record["enqueued"]
         await connection.execute(
-            statement("save_verify"), watch.id, "verify", record["last_key"], False, 1, 0, found, 0.0
+            statement("save_verify"), watch.id, "verify", record["last_key"], False, 1, 0, found, 0.0, "rows"
         )
         return Page(1, found, last=False)
 
@@ -137,26 +136,45 @@ async def _verify_rows(
         scan = await _lock(connection, watch, "verify")
         if scan is None or scan["wait_s"] > 0:
             return None if scan is None else Page(0, 0, last=False, wait_s=scan["wait_s"])
+        if scan["phase"] != "rows":
+            return await _turn_stray_page(connection, watch, "verify", scan, max_rows)
         if scan["last_key"] is None:
             record = await connection.fetchrow(watch.sql("verify_first_page"), max_rows, page_bytes)
         else:
             record = await connection.fetchrow(watch.sql("verify_next_page"), max_rows, page_bytes, scan["last_key"])
         assert record is not None, "a select of aggregates has one row"
         found, size_bytes = record["enqueued"], record["bytes"] or 0
-        if record["finished"]:
-            found += await _enqueue_strays(connection, watch)
         wait_s = size_bytes / bytes_per_s
-        last_key = record["last_key"] or scan["last_key"]
+        phase = _next_phase(watch, "rows") if record["finished"] else "rows"
+        last_key = None if record["finished"] else record["last_key"]
         await connection.execute(
             statement("save_verify"),
-            *(watch.id, "verify", last_key, record["finished"], record["rows"], size_bytes, found, wait_s),
+            *(watch.id, "verify", last_key, phase is None, record["rows"], size_bytes, found, wait_s, phase or "rows"),
         )
-        return Page(record["rows"], found, record["finished"], wait_s)
+        return Page(record["rows"], found, phase is None, wait_s)
 
 
-async def _enqueue_strays(connection: Connection, watch: Watch) -> int:
-    place = "companion" if watch.has_companion else "row"
-    return int(await connection.fetchval(watch.sql(f"strays_in_{place}")))
+async def _turn_stray_page(
+    connection: Connection, watch: Watch, purpose: str, scan: asyncpg.Record, max_rows: int
+) -> Page:
+    """The next entries of the ledger, or vectors of the companion: enqueues those whose row is gone."""
+    record = await _fetch_page(connection, watch, scan["phase"], "", scan, max_rows)
+    return await _save(connection, watch, purpose, record, max_rows, phase=scan["phase"])
+
+
+async def _fetch_page(
+    connection: Connection, watch: Watch, name: str, place: str, scan: asyncpg.Record, max_rows: int
+) -> asyncpg.Record | None:
+    if scan["last_key"] is None:
+        return await connection.fetchrow(watch.sql(f"{name}_first_page{place}"), max_rows)
+    return await connection.fetchrow(watch.sql(f"{name}_next_page{place}"), max_rows, scan["last_key"])
+
+
+def _next_phase(watch: Watch, phase: str) -> str | None:
+    """What a sweep or a verification looks at next; None: that was all."""
+    if phase == "rows":
+        return "entries"
+    return "vectors" if phase == "entries" and watch.has_companion else None
 
 
 async def _lock(connection: Connection, watch: Watch, purpose: str) -> asyncpg.Record | None:
@@ -165,19 +183,27 @@ async def _lock(connection: Connection, watch: Watch, purpose: str) -> asyncpg.R
 
 
 async def _save(
-    connection: Connection, watch: Watch, purpose: str, record: asyncpg.Record | None, max_rows: int
+    connection: Connection,
+    watch: Watch,
+    purpose: str,
+    record: asyncpg.Record | None,
+    max_rows: int,
+    phase: str | None = None,
 ) -> Page:
+    """`phase` is None for a scan that has no others."""
     rows = 0 if record is None else record["rows"]
     enqueued = 0 if record is None else record.get("enqueued", rows)
-    finished = rows < max_rows
     last_key = None if record is None else record["last_key"]
-    await connection.execute(statement("save_scan"), watch.id, purpose, last_key, finished)
+    following = phase
+    if rows < max_rows:
+        following = None if phase is None else _next_phase(watch, phase)
+        last_key = None if following else last_key
+    finished = rows < max_rows and following is None
+    found = enqueued if purpose == "verify" else 0
+    await connection.execute(
+        statement("save_scan"), watch.id, purpose, last_key, finished, following or phase or "rows", found
+    )
     return Page(rows, enqueued, finished)
-
-
-async def start_sweep(connection: Connection, watch: Watch, interval_s: float) -> bool:
-    """Starts a sweep if the last one ended at least `interval_s` ago; the first comes one interval after the watch."""
-    return bool(await connection.fetchval(statement("start_sweep"), watch.id, interval_s))
 
 
 async def outstanding_backfill(connection: Connection, watch: Watch, at_most: int) -> int:

@@ -15,26 +15,44 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     select string_agg(s.step, E';\n' order by s.number) from sidecar.index_steps(w) with ordinality s(step, number);
 $$;
 
--- 'products_photo_embedding_hnsw_1', or why there is none.
-create or replace function sidecar.index_of(w sidecar.watches) returns text
+-- Watches whose index is being built, and how far. Who may not see the progress of others sees at least that a sidecar holds
+-- the lock of its index keeper. All at once: looking through pg_locks for each watch would take the square of their number.
+create or replace function sidecar.builds() returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select coalesce(jsonb_object_agg(b.watch_id, b.build), '{}') from (
+        select w.id as watch_id, 'building' as build from sidecar.watches w
+            join pg_locks l on l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+                and l.database = (select d.oid from pg_database d where d.datname = current_database())
+                and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('sidecar.index.' || w.id, 0)
+            where not exists (select from sidecar.index_builds p where p.watch_id = w.id)
+        union all
+        select p.watch_id, min(format('building: %s %s%%', p.phase, p.percent)) from sidecar.index_builds p group by p.watch_id) b;
+$$;
+
+-- 'products_photo_embedding_hnsw_1', or why there is none. `builds` is what sidecar.builds() returns.
+create or replace function sidecar.index_of(w sidecar.watches, builds jsonb) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     hnsw record;
     tree record;
-    -- Who may not see the progress of others sees at least that a sidecar holds the lock of its index keeper.
-    build text := coalesce(
-        (select format('building: %s %s%%', b.phase, b.percent) from sidecar.index_builds b where b.watch_id = w.id limit 1),
-        (select 'building' from pg_locks l
-         where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
-           and l.database = (select d.oid from pg_database d where d.datname = current_database())
-           and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('sidecar.index.' || w.id, 0)));
+    build constant text := builds->>w.id::text;
 begin
-    select f.index, f.valid into hnsw from sidecar.find_index(coalesce(w.companion, w.relation), w.target) f;
+    if w.index_kind = 'none' then
+        return 'none';
+    end if;
+    select u.index, u.valid into hnsw from sidecar.usable_indexes(w, coalesce(w.companion, w.relation)) u
+        order by u.valid desc, u.index limit 1;
+    if hnsw.valid then
+        return hnsw.index::text;
+    end if;
     tree := sidecar.count_leaf_indexes(w);
-    return case when w.index_kind = 'none' then 'none' when hnsw.valid then hnsw.index::text when build is not null then build
+    return case when build is not null then build
            when tree.leaves > 0 and hnsw.index is not null then format('%s of %s partitions have it', tree.built, tree.leaves)
            when hnsw.index is not null then 'invalid: ' || hnsw.index else 'not built yet' end;
 end $$;
+
+create or replace function sidecar.index_of(w sidecar.watches) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$ select sidecar.index_of(w, sidecar.builds()) $$;
 
 -- The HNSW indexes on `home` that the documented query of a watch can use. `parent`: the index it is a partition of.
 create or replace function sidecar.usable_indexes(w sidecar.watches, home regclass, out index regclass, out valid boolean, out parent regclass)
@@ -88,11 +106,11 @@ declare
     i record;
     name text;
 begin
-    if key is null or (sidecar.find_index(top, w.target)).valid then
+    if key is null or exists (select from sidecar.usable_indexes(w, top) u where u.valid) then
         return;
     end if;
-    for t in select x.*, n.nspname from sidecar.tree_of(top) x
-             join pg_class c on c.oid = x.home join pg_namespace n on n.oid = c.relnamespace order by x.level, x.home loop
+    for t in select x.*, (select c.relnamespace::regnamespace::text from pg_class c where c.oid = x.home) as namespace
+             from sidecar.tree_of(top) x order by x.level, x.home loop
         select u.index, u.valid, t.parent is not null and u.parent is not null as is_attached into i
             from sidecar.usable_indexes(w, t.home) u order by u.parent is not null desc, u.valid desc, u.index limit 1;
         name := case when i.index is not null then i.index::text end;
@@ -105,7 +123,7 @@ begin
             name := sidecar.index_name(w, t.home, coalesce(i.index, 0::oid::regclass));
             return next format(case when t.is_leaf then 'create index concurrently %I on %s using hnsw %s'
                                else 'create index %I on only %s using hnsw %s' end, name, t.home, key);
-            name := format('%I.%I', t.nspname, name);
+            name := format('%s.%I', t.namespace, name);
         end if;
         if t.parent is not null and not coalesce(i.is_attached, false) then
             return next format('alter index %s attach partition %s', indexes->>t.parent::oid::text, name);

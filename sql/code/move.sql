@@ -58,17 +58,20 @@ language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     execute format('drop table if exists sidecar.%s_%s', wanted, watch_id);
     execute format('alter table sidecar.%1$s_%3$s rename to %2$s_%3$s; alter index sidecar.%1$s_%3$s_pkey rename to %2$s_%3$s_pkey; '
+                   'alter index sidecar.%1$s_%3$s_tombstones rename to %2$s_%3$s_tombstones; '
                    'alter index sidecar.%1$s_%3$s_exceptions rename to %2$s_%3$s_exceptions', present, wanted, watch_id);
 end $$;
 
 -- Carries the next vectors to their new home, with their ledger entries: those that still are what the ledger knows, of rows
--- that are there. Rows that somebody has locked, or that were embedded since, are left to the backfill, which follows. Returns
+-- that are there. Rows that somebody has locked, or that were embedded since, are left to the backfill, which follows; what an
+-- older companion holds of rows that are gone is left to the sweep, which follows that. Returns
 -- how many it looked at; fewer than `max_rows`: that was all. Locks in the order of `complete`: watch, rows, ledger.
 create or replace function sidecar.move_page(watch_id integer, max_rows integer) returns bigint
 language plpgsql set search_path = pg_catalog, pg_temp set row_security = off as $$
 declare
     w sidecar.watches;
     looked_at bigint := 0;
+    last_place tid;
     to_row boolean;
 begin
     select * into w from sidecar.watches x where x.id = watch_id and x.unwatched_at is null for share;
@@ -80,7 +83,8 @@ begin
             and w.fingerprint = w.moved_fingerprint then
         execute format($sql$
             with page as (
-                delete from sidecar.former_%1$s f where f.ctid = any (array(select x.ctid from sidecar.former_%1$s x limit $1)) returning f.*
+                delete from sidecar.former_%1$s f
+                where f.ctid = any (array(select x.ctid from sidecar.former_%1$s x where x.ctid > $2 limit $1)) returning f.ctid as place, f.*
             ), found as materialized (
                 select p.*, h.%2$I as vector from page p join %3$s t on %5$s join %4$s h on %6$s
                 where sha256(%7$I.vector_send(h.%2$I)) = p.vector_digest %8$s
@@ -89,7 +93,7 @@ begin
                 select %9$s, gen, content_hash, vector_digest, truncated, embedded_at from found order by %9$s
                 on conflict (%9$s) do nothing returning %9$s
             ), written as (%10$s)
-            select count(*) from page
+            select count(*), max(place) from page
         $sql$, w.id, w.target, w.relation, w.moved_from, sidecar.for_each_key(w.key_columns, null, 't.%2$I = p.k%1$s', ' and '),
             sidecar.for_each_key(w.key_columns, null, 'h.%2$I = p.k%1$s', ' and '), sidecar.vector_schema(),
             case when to_row then 'for no key update of t skip locked' else '' end, sidecar.for_each_key(w.key_columns, null, 'k%1$s'),
@@ -100,11 +104,11 @@ begin
                 format('insert into %s (%s, %I) select %s, f.vector from found f join recorded r using (%4$s) '
                        'on conflict (%2$s) do update set %3$I = excluded.%3$I', w.companion, sidecar.for_each_key(w.key_columns, null, '%2$I'),
                        w.target, sidecar.for_each_key(w.key_columns, null, 'k%1$s'))
-            end) into looked_at using max_rows;
-    end if;
-    if looked_at < max_rows and not to_row then -- an older companion, whose rows were deleted while nobody watched
-        execute format('delete from %s e where not exists (select from %s t where %s)', w.companion, w.relation,
-                       sidecar.for_each_key(w.key_columns, null, 't.%2$I = e.%2$I', ' and '));
+            end) into looked_at, last_place
+            using max_rows, coalesce((select s.last_key[1]::tid from sidecar.scans s where s.watch_id = w.id and s.purpose = 'move'), '(0,0)');
+        -- Where the page ended: from the start, each page would walk over all that the pages before it deleted.
+        update sidecar.scans s set last_key = array[last_place::text]
+            where s.watch_id = w.id and s.purpose = 'move' and last_place is not null;
     end if;
     return looked_at;
 end $$;

@@ -49,7 +49,8 @@ end $$;
 
 -- What the stored vector was made of. `content_hash` NULL is a tombstone: the row is gone, but a slower sidecar may still
 -- hold an older event of it. `version` is drawn at random by whoever writes the entry: it tells two entries of a key apart, also
--- after a crash of the server, which may give the id of a lost transaction again. The partial index counts and finds the exceptions; ordinary rows are not in it.
+-- after a crash of the server, which may give the id of a lost transaction again. The partial indexes find tombstones, and empty
+-- and failed rows; ordinary rows are in neither, nor are texts that were cut, which may be all there are.
 create or replace function sidecar.create_ledger(watch_id integer, key_definitions text[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -68,8 +69,8 @@ begin
             primary key (%3$s),
             check ((vector_digest is null) = (content_hash is null or octet_length(content_hash) < 32))
         ) with (fillfactor = 80);
-        create index ledger_%1$s_exceptions on sidecar.ledger_%1$s (gen)
-            where truncated or content_hash is null or octet_length(content_hash) < 32;
+        create index ledger_%1$s_tombstones on sidecar.ledger_%1$s (gen) where content_hash is null;
+        create index ledger_%1$s_exceptions on sidecar.ledger_%1$s (gen) where octet_length(content_hash) < 32;
     $sql$, watch_id, keys, key_names);
 end $$;
 

@@ -45,7 +45,7 @@ begin
         return 'the table is gone';
     elsif w.companion is not null and not exists (select from pg_class c where c.oid = w.companion) then
         return 'the companion table is gone';
-    elsif not exists (select from sidecar.triggers_of(w) t where t.home = w.relation) then
+    elsif not exists (select from pg_trigger t where t.tgrelid = w.relation and starts_with(t.tgname, format('sidecar_%s_', w.id))) then
         return 'its triggers are gone';
     end if;
     key := sidecar.primary_key_of(w.relation);

@@ -78,12 +78,33 @@ begin
 end $$;
 
 -- Of the keys in the queue: how many, how many of them have a ledger entry (they wait for an update, not for their first
--- vector), and since when the oldest waits.
-create or replace function sidecar.count_queue(w sidecar.watches, out keys bigint, out updates bigint, out oldest timestamptz)
+-- vector), and since when the oldest waits. Of a very long queue events are counted for keys, and estimated.
+create or replace function sidecar.count_queue(w sidecar.watches, out keys bigint, out updates bigint, out oldest timestamptz,
+                                                out estimated boolean)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     k text := sidecar.for_each_key(w.key_columns, null, 'k%1$s');
+    is_busy boolean := false;
+    bytes bigint;
 begin
+    estimated := false;
+    -- Most of many watches have nothing in their queues, and planning what follows costs more than looking.
+    bytes := pg_relation_size(format('sidecar.events_%s', w.id)) + pg_relation_size(format('sidecar.delayed_%s', w.id));
+    if bytes > 0 then
+        execute format('select exists (select from sidecar.events_%1$s) or exists (select from sidecar.delayed_%1$s)', w.id) into is_busy;
+    end if;
+    if not is_busy then
+        keys := 0;
+        updates := 0;
+        return;
+    end if;
+    if bytes > 16 * 1024 * 1024 then
+        keys := (sidecar.count_rows(format('sidecar.events_%s', w.id), false)).n + (sidecar.count_rows(format('sidecar.delayed_%s', w.id), false)).n;
+        updates := 0;
+        estimated := true;
+        execute format('select e.enqueued_at from sidecar.events_%s e order by e.gen limit 1', w.id) into oldest;
+        return;
+    end if;
     execute format('select count(q.k1), count(l.gen), min(q.enqueued_at)
                     from (select %2$s, min(enqueued_at) as enqueued_at
                           from (select %2$s, enqueued_at from sidecar.events_%1$s
@@ -93,20 +114,40 @@ begin
         into keys, updates, oldest;
 end $$;
 
--- Ledger entries by what they say. The exceptions are counted by their index.
+-- Ledger entries by what they say. Counted where the ledger is small or it is asked for. Of a large one, tombstones, failures
+-- and empty rows are counted while they are few, by their indexes; texts that were cut, which may be nearly all, are estimated
+-- from a few hundred pages.
 create or replace function sidecar.count_ledger(w sidecar.watches, exact boolean, out entries bigint, out empty bigint, out failed bigint,
                                      out truncated bigint, out estimated boolean)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    ledger regclass := format('sidecar.ledger_%s', w.id);
+    ledger constant regclass := format('sidecar.ledger_%s', w.id);
+    pages constant double precision := pg_relation_size(ledger) / current_setting('block_size')::integer;
+    exceptions constant regclass := to_regclass(format('sidecar.ledger_%s_exceptions', w.id));
+    share double precision;
+    sample record;
     tombstones bigint;
 begin
-    select c.n, c.estimated into entries, estimated from sidecar.count_rows(ledger, exact) c;
-    execute format('select count(*) filter (where l.content_hash is null), count(*) filter (where l.content_hash = ''empty''),
-                           count(*) filter (where l.content_hash = ''failed''), count(*) filter (where l.truncated)
-                    from %s l where truncated or content_hash is null or octet_length(content_hash) < 32', ledger)
-        into tombstones, empty, failed, truncated;
-    entries := greatest(entries - tombstones, empty + failed);
+    estimated := not exact and pages > 2048;
+    if not estimated then
+        execute format('select count(l.content_hash), count(*) filter (where l.content_hash = ''empty''),
+                               count(*) filter (where l.content_hash = ''failed''), count(*) filter (where l.truncated) from %s l', ledger)
+            into entries, empty, failed, truncated;
+        return;
+    end if;
+    share := least(1, 256 / pages);
+    execute format('select count(*) as rows, count(*) filter (where l.truncated) as truncated, count(*) filter (where l.content_hash = ''empty'') as empty
+                    from %s l tablesample system (%s) repeatable (0)', ledger, 100 * share) into sample;
+    execute format('select count(*) from (select from %s l where l.content_hash is null limit 100000) x', ledger) into tombstones;
+    entries := (sidecar.count_rows(ledger, false)).n - tombstones;
+    truncated := least(entries, round(sample.truncated / share));
+    failed := (select count(*) from sidecar.dead_letters d where d.watch_id = w.id);
+    if pg_relation_size(exceptions) < 1024 * 1024 then
+        execute format('select count(*) filter (where l.content_hash = ''empty'') from %s l where octet_length(l.content_hash) < 32', ledger) into empty;
+    else
+        empty := least(entries, round(sample.empty / share));
+    end if;
+    entries := greatest(entries, empty + failed);
 end $$;
 
 -- Rows that the ledger knows nothing of, counted one by one. NULL where our role may not read them, or where the key has got
@@ -139,6 +180,7 @@ declare
     ledger record;
     queue record;
     unknown bigint;
+    builds constant jsonb := sidecar.builds();
 begin
     for w in select * from sidecar.watches x
              where x.unwatched_at is null and (only_relation is null or x.relation = only_relation) order by x.id loop
@@ -163,11 +205,11 @@ begin
                              where s.watch_id = w.id and s.purpose in ('clear', 'backfill') and s.finished_at is null)
                     then greatest(rows - ledger.entries, queue.keys - queue.updates) + queue.updates
                 else queue.keys end;
-            estimated := estimated or ledger.estimated;
+            estimated := estimated or ledger.estimated or queue.estimated;
             oldest_pending := clock_timestamp() - queue.oldest;
             coverage := case when rows > empty then round(100.0 * least(1, embedded::numeric / (rows - empty)), 1) end;
             lag_ms := (select round(p.lag_ms::numeric, 1) from sidecar.progress p where p.watch_id = w.id);
-            index := sidecar.index_of(w);
+            index := sidecar.index_of(w, builds);
             index_statement := case when rows is not null then sidecar.index_statement(w) end;
             state := sidecar.state_of(w, pending);
         exception when undefined_table or syntax_error then

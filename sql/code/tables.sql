@@ -108,38 +108,79 @@ begin
 end $$;
 
 -- Rows of a table: counted where that is cheap or asked for, else estimated as the planner does: rows a page at the last
--- ANALYZE, times the pages of now; also where our role may not read it. Of a partitioned table the partitions count.
+-- ANALYZE, times the pages of now; also where our role may not read it. Partitions that were never analysed are taken for as
+-- dense as the others; a table that never was is counted up to 256 MB. A tree of many partitions is never counted by itself: that would lock all of it.
 create or replace function sidecar.count_rows(relation regclass, exact boolean, out n bigint, out estimated boolean)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     page_bytes constant double precision := current_setting('block_size')::integer;
+    leaves oid[] := array[relation];
+    leaf record;
+    known_rows double precision := 0;
+    known_pages double precision := 0;
+    unknown_pages double precision := 0;
+    largest_unknown regclass;
+    most_pages double precision := 0;
+    bytes double precision;
 begin
-    with leaf as (
-        select count_rows.relation::oid as oid union select p.relid from pg_partition_tree(count_rows.relation) p where p.isleaf
-    ), size as (
-        select c.reltuples, c.relpages, pg_relation_size(c.oid) / page_bytes as pages
-        from leaf join pg_class c using (oid) where c.relkind = 'r'
-    )
-    select sum(s.reltuples * s.pages / greatest(s.relpages, 1))::bigint,
-           sum(s.pages) * page_bytes > 16 * 1024 * 1024 and bool_and(s.reltuples >= 0 and (s.relpages > 0 or s.pages = 0))
-        into n, estimated from size s;
-    estimated := coalesce(estimated, false) and not exact;
-    if not sidecar.may_count(relation) then
-        n := coalesce(greatest(n, 0), 0);
-        estimated := true;
-    elsif not estimated then
+    if (select c.relkind = 'p' from pg_class c where c.oid = count_rows.relation) then
+        leaves := array(select t.home from sidecar.tree_of(count_rows.relation) t where t.is_leaf);
+    end if;
+    -- One by one, with a plan that is kept: a join would read all of pg_class, an aggregate be planned anew for each watch.
+    for leaf in select l.oid from unnest(leaves) l(oid) loop
+        select c.oid, c.reltuples, c.relpages, pg_relation_size(c.oid) / page_bytes as pages into leaf
+            from pg_class c where c.oid = leaf.oid and c.relkind = 'r';
+        if leaf.reltuples >= 0 and leaf.relpages > 0 then
+            known_rows := known_rows + leaf.reltuples * leaf.pages / leaf.relpages;
+            known_pages := known_pages + leaf.pages;
+        elsif leaf.pages > 0 then
+            unknown_pages := unknown_pages + leaf.pages;
+            if leaf.pages > most_pages then
+                most_pages := leaf.pages;
+                largest_unknown := leaf.oid;
+            end if;
+        end if;
+    end loop;
+    bytes := (known_pages + unknown_pages) * page_bytes;
+    estimated := not sidecar.may_count(relation)
+        or (not exact and (bytes > case when known_pages > 0 then 16 else 256 end * 1024 * 1024 or cardinality(leaves) > 100));
+    if not estimated then
         execute format('select count(*) from %s', relation) into n;
+    else
+        n := known_rows + case when unknown_pages = 0 then 0 when known_pages > 0 then unknown_pages * known_rows / known_pages
+                               else unknown_pages * sidecar.sample_rows_per_page(largest_unknown) end;
     end if;
 end $$;
 
--- The table itself, or every table of a partition tree, roots first. `parent` is NULL for the topmost.
+-- Of a table that was never analysed, from a few hundred of its pages.
+create or replace function sidecar.sample_rows_per_page(relation regclass) returns double precision
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    pages constant double precision := greatest(pg_relation_size(relation) / current_setting('block_size')::integer, 1);
+    share constant double precision := least(1, 256 / pages);
+    rows bigint;
+begin
+    if not sidecar.may_count(relation) then
+        return 10;
+    end if;
+    execute format('select count(*) from %s tablesample system (%s) repeatable (0)', relation, 100 * share) into rows;
+    return rows / (pages * share);
+end $$;
+
+-- The table itself, or every table of a partition tree, roots first. `parent` is NULL for the topmost. From the catalogue:
+-- pg_partition_tree would lock each of the partitions, which may be thousands.
 create or replace function sidecar.tree_of(relation regclass, out home regclass, out parent regclass, out is_leaf boolean, out level integer)
 returns setof record language sql stable set search_path = pg_catalog, pg_temp as $$
-    select p.relid, case when p.level > 0 then p.parentrelid end, p.isleaf, p.level
-        from pg_partition_tree(tree_of.relation) p
-    union all
-    select c.oid, null, true, 0 from pg_class c where c.oid = tree_of.relation and c.relkind = 'r' and not c.relispartition
-    order by level, 1;
+    with recursive tree(home, parent, kind, level) as (
+        select c.oid, null::oid, c.relkind, 0 from pg_class c where c.oid = tree_of.relation and c.relkind in ('r', 'p')
+        union all
+        select c.oid, t.home, c.relkind, t.level + 1
+            from tree t cross join lateral (
+                select x.oid, x.relkind from pg_inherits i cross join lateral (select y.oid, y.relkind from pg_class y where y.oid = i.inhrelid offset 0) x
+                where i.inhparent = t.home offset 0) c
+            where t.kind = 'p'
+    )
+    select t.home, t.parent, t.kind <> 'p', t.level from tree t order by t.level, t.home;
 $$;
 
 -- A primary key does not cover the children of an inheritance parent: two rows may have the same key.

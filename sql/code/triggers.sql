@@ -184,9 +184,9 @@ end $$;
 -- does. UPDATE OF would miss both.
 create or replace function sidecar.changes_unnamed(w sidecar.watches) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select exists (select from pg_trigger t
-                   where t.tgrelid in (select w.relation union all select p.relid from pg_partition_tree(w.relation) p)
-                     and not t.tgisinternal and t.tgtype & 1 = 1 and t.tgtype & 2 = 2 and t.tgtype & 16 = 16)
+    select exists (select from sidecar.tree_of(w.relation) h
+                   cross join lateral (select t.* from pg_trigger t where t.tgrelid = h.home offset 0) t  -- by index, each table
+                   where not t.tgisinternal and t.tgtype & 1 = 1 and t.tgtype & 2 = 2 and t.tgtype & 16 = 16)
         or exists (select from pg_attribute a
                    where a.attrelid = w.relation and a.attname = any (w.source || w.key_columns) and a.attgenerated <> '');
 $$;
@@ -196,7 +196,7 @@ $$;
 create or replace function sidecar.is_subscribed(relation regclass) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select exists (select from pg_subscription_rel s where s.srrelid in (
-        select is_subscribed.relation union all select p.relid from pg_partition_tree(is_subscribed.relation) p
+        select t.home from sidecar.tree_of(is_subscribed.relation) t
         union all select a.relid from pg_partition_ancestors(is_subscribed.relation) a));
 $$;
 
@@ -314,10 +314,13 @@ create or replace function sidecar.triggers_of(w sidecar.watches, out name name,
                                     out names_columns boolean, out fires boolean, out compares_safely boolean)
 returns setof record language sql stable set search_path = pg_catalog, pg_temp as $$
     select t.tgname, t.tgrelid::regclass, t.tgtype & 1 = 1, t.tgattr <> ''::int2vector,
-           t.tgenabled = 'A' or (t.tgenabled = 'O' and not sidecar.is_subscribed(t.tgrelid)),
+           t.tgenabled = 'A' or (t.tgenabled = 'O' and (not exists (select from pg_subscription_rel) or not sidecar.is_subscribed(t.tgrelid))),
            t.tgqual is null or t.tgqual::text like format('%%:funcid %s %%', 'record_image_ne(record,record)'::regprocedure::oid)
         from pg_trigger t
-        where t.tgrelid in (w.relation, w.companion) and t.tgname ~ format('^sidecar_%s_[a-z]+$', w.id);
+        where t.tgrelid in (w.relation, w.companion)
+          -- sidecar_1_insert, not sidecar_1_row_deleted; a regular expression would be compiled anew for each watch.
+          and starts_with(t.tgname, 'sidecar_') and split_part(t.tgname, '_', 2) = w.id::text
+          and split_part(t.tgname, '_', 3) <> '' and split_part(t.tgname, '_', 4) = '';
 $$;
 
 create or replace function sidecar.drop_triggers(w sidecar.watches) returns void
@@ -344,14 +347,19 @@ $$;
 
 -- Whether a partition has lost a copy of the root's triggers, or somebody disabled it there.
 create or replace function sidecar.partition_lacks_trigger(w sidecar.watches) returns boolean
-language sql stable set search_path = pg_catalog, pg_temp as $$
-    select exists (
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    if not exists (select from pg_class c where c.oid in (w.relation, w.companion) and c.relkind = 'p') then
+        return false;
+    end if;
+    return exists (
         select from sidecar.triggers_of(w) t
         join pg_trigger root on root.tgrelid = t.home and root.tgname = t.name
-        cross join lateral pg_partition_tree(t.home) p
-        left join pg_trigger copy on copy.tgrelid = p.relid and copy.tgname = t.name
+        cross join lateral sidecar.tree_of(t.home) p
+        -- By index, partition by partition: a join would read the triggers of all tables.
+        left join lateral (select c.tgenabled from pg_trigger c where c.tgrelid = p.home and c.tgname = t.name offset 0) copy on true
         where t.for_row and p.level > 0 and copy.tgenabled is distinct from root.tgenabled);
-$$;
+end $$;
 
 -- Removes triggers of watches that are not on this table. A restore of a user's schema brings them along.
 create or replace function sidecar.drop_stray_triggers(w sidecar.watches) returns void

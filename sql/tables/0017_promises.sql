@@ -32,3 +32,20 @@ end $$;
 drop function if exists sidecar.wake_sleepers();
 drop function if exists sidecar.triggers_of(sidecar.watches);  -- it has another column
 drop function if exists sidecar.needs_row_triggers(regclass);
+
+-- Scans in phases: first the rows of the table, then the entries of the ledger, then the vectors of the companion; a page each.
+alter table sidecar.scans add column phase text not null default 'rows' check (phase in ('rows', 'entries', 'vectors'));
+
+-- Tombstones have an index of their own, and texts that were cut are in none: that was all of a table of articles.
+do $$
+declare
+    ledger record;
+begin
+    for ledger in select c.relname as name from pg_class c
+                  where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'r' and c.relname ~ '^(ledger|former)_[0-9]+$' loop
+        execute format('drop index if exists sidecar.%1$s_exceptions;
+                        create index %1$s_tombstones on sidecar.%1$s (gen) where content_hash is null;
+                        create index %1$s_exceptions on sidecar.%1$s (gen) where octet_length(content_hash) < 32', ledger.name);
+    end loop;
+end $$;
+drop function if exists sidecar.count_queue(sidecar.watches);

@@ -7,6 +7,7 @@ from __future__ import annotations
 from pydantic import SecretStr
 
 from sidecar.ingest.worker import BATCHES_IN_HAND
+from sidecar.postgres import work
 from sidecar.postgres.database import Database
 from sidecar.postgres.watches import load_watches
 from tests.integration.ingest.composition import running_ingest
@@ -121,5 +122,5 @@ async def delete_tombstones(database_url: str) -> None:
     await database.open()
     async with database.connection() as connection:
         watch, *_ = await load_watches(connection)
-        await connection.execute(watch.sql("delete_tombstones"))
+        assert await work.delete_tombstones(connection, [watch.id]) == []
     await database.close()

@@ -1,0 +1,54 @@
+"""Which watches have something to do: one statement for all of them, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from sidecar.errors import DatabaseError
+from sidecar.postgres.database import Database
+from sidecar.postgres.queries import statement
+
+if TYPE_CHECKING:
+    from sidecar.postgres.database import Connection
+
+
+class Work(NamedTuple):
+    """Ids of watches: with events that may be claimed, and with delayed events whose time has come."""
+
+    waiting: frozenset[int]
+    due: frozenset[int]
+
+
+async def find_work(connection: Connection, watch_ids: Sequence[int]) -> Work:
+    """A queue that somebody has locked counts as empty for now."""
+    rows = await connection.fetch(statement("find_work"), watch_ids)
+    return Work(
+        frozenset(row["watch_id"] for row in rows if row["waiting"]),
+        frozenset(row["watch_id"] for row in rows if row["due"]),
+    )
+
+
+async def start_sweeps(connection: Connection, watch_ids: Sequence[int], interval_s: float) -> int:
+    """Starts the sweeps that are due `interval_s` after the last ones ended, or after the watch began; how many."""
+    return int(await connection.fetchval(statement("start_sweeps"), watch_ids, interval_s))
+
+
+async def delete_tombstones(connection: Connection, watch_ids: Sequence[int]) -> list[str]:
+    """Returns a line for each watch whose tombstones stay, because something is in the way."""
+    return [row[0] for row in await connection.fetch(statement("delete_tombstones"), watch_ids)]
+
+
+async def find_unindexed(connection: Connection, watch_ids: Sequence[int]) -> set[int]:
+    """Watches whose index may be due: only these are worth a closer look."""
+    return {row[0] for row in await connection.fetch(statement("find_unindexed"), watch_ids)}
+
+
+async def is_reachable(database: Database) -> bool:
+    """Whether the trivial works: then what failed is the fault of its statement, and no other watch's."""
+    try:
+        async with database.connection() as connection:
+            await connection.fetchval(statement("ping"))
+    except DatabaseError:
+        return False
+    return True

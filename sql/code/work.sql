@@ -1,0 +1,88 @@
+-- Which watches have something to do, and small chores for all of them: one call each, however many there are.
+
+-- Of these watches, those with `waiting` events that may be claimed, or `due` delayed ones whose time has come. A queue of no
+-- bytes is empty, which takes a fifth of the time to see; else primary key of events_N, index delayed_N_run_at. A queue that
+-- somebody has locked, as unwatch does, is passed by after 10 ms; any other error is for the claim to meet, which knows what to
+-- say of it.
+create or replace function sidecar.find_work(watch_ids integer[]) returns table (watch_id integer, waiting boolean, due boolean)
+language plpgsql stable set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
+begin
+    foreach watch_id in array watch_ids loop
+        waiting := false;
+        due := false;
+        begin
+            if pg_relation_size(to_regclass('sidecar.events_' || watch_id)) > 0 then
+                execute format('select (select e.gen from sidecar.events_%s e where e.gen > 0 and (e.lease_until is null or e.lease_until < now())
+                                        order by e.gen limit 1) is not null', watch_id) into waiting;
+            end if;
+            if pg_relation_size(to_regclass('sidecar.delayed_' || watch_id)) > 0 then
+                execute format('select (select d.run_at from sidecar.delayed_%s d where d.run_at <= now() order by d.run_at limit 1) is not null',
+                               watch_id) into due;
+            end if;
+        exception
+            when lock_not_available or undefined_table then
+                continue;
+            when others then
+                waiting := true;
+        end;
+        if waiting or due then
+            return next;
+        end if;
+    end loop;
+end $$;
+
+-- Starts the sweeps of these watches whose last one ended so many seconds ago; the first comes that long after the watch.
+-- Returns how many it started. Writes nothing where none is due.
+create or replace function sidecar.start_sweeps(watch_ids integer[], interval_s double precision) returns bigint
+language sql set search_path = pg_catalog, pg_temp as $$
+    with due as (
+        select u.id from unnest(watch_ids) u(id)
+        left join sidecar.scans s on s.watch_id = u.id and s.purpose = 'sweep'
+        where s.watch_id is null or s.finished_at < now() - make_interval(secs => interval_s)
+    ), started as (
+        insert into sidecar.scans (watch_id, purpose, finished_at)
+        select w.id, 'sweep', now() from due d join sidecar.watches w on w.id = d.id and w.unwatched_at is null order by w.id
+        on conflict (watch_id, purpose) do update set last_key = null, phase = 'rows', started_at = now(), finished_at = null
+            where scans.finished_at < now() - make_interval(secs => interval_s)
+        returning finished_at is null as has_started
+    )
+    select count(*) from started s where s.has_started;
+$$;
+
+-- Deletes tombstones that no older event needs any more: one is needed while an older event may still be in somebody's hands.
+-- Index ledger_N_tombstones. What is locked or gone is left; returns why, a line for each watch.
+create or replace function sidecar.delete_tombstones(watch_ids integer[]) returns setof text
+language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
+declare
+    id integer;
+begin
+    foreach id in array watch_ids loop
+        begin
+            execute format('delete from sidecar.ledger_%1$s l
+                            where l.ctid = any (array(select x.ctid from sidecar.ledger_%1$s x where x.content_hash is null
+                                and x.gen < (select coalesce(min(e.gen), 9223372036854775807) from sidecar.events_%1$s e)
+                                limit 5000 for update skip locked))', id);
+        exception when others then
+            return next format('tombstones of watch %s stay for now: %s', id, sqlerrm);
+        end;
+    end loop;
+end $$;
+
+-- Of these watches, those that want an index, have something to put into it, and not all of the statements for it done.
+create or replace function sidecar.find_unindexed(watch_ids integer[]) returns setof integer
+language plpgsql stable set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
+declare
+    w sidecar.watches;
+    has_entries boolean;
+begin
+    for w in select x.* from sidecar.watches x where x.id = any (watch_ids) and x.index_kind <> 'none' order by x.id loop
+        begin
+            execute format('select exists (select from sidecar.ledger_%s)', w.id) into has_entries;
+            if has_entries and exists (select from sidecar.index_steps(w)) then
+                return next w.id;
+            end if;
+        exception when others then
+            return next w.id; -- The index keeper's own statement meets it again, and knows what to say of it.
+        end;
+    end loop;
+end $$;

@@ -1,0 +1,138 @@
+"""Many watches: idle ones cost nothing of their own, and none holds up the others."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from pydantic import SecretStr
+
+from sidecar.postgres.database import Database
+from sidecar.postgres.work import Work, find_work
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, value, watch
+from tests.waiting import wait_until_async
+
+MOST_TRANSACTIONS_PER_S = 5
+
+
+async def make_tables(db: Connection, number: int, rows: int = 0) -> list[WatchedTable]:
+    """`items_1` … with titles, watched, without an index to build."""
+    tables = []
+    for i in range(1, number + 1):
+        await run(db, f"create table items_{i} (id bigint primary key, title text)")
+        await run(db, f"insert into items_{i} select n, 'title ' || n from generate_series(1, {rows}) n")
+        tables.append(await watch(db, [f"items_{i}"], ["title"]))
+    return tables
+
+
+async def until_backfilled(db: Connection) -> None:
+    async def is_over() -> bool:
+        return not await value(db, "select exists (select from sidecar.scans where finished_at is null)")
+
+    await wait_until_async(is_over, "the backfills to end", timeout_s=20)
+
+
+@pytest.mark.parametrize("watches", [1, 40])
+async def test_idle_watches_make_no_transactions_of_their_own(
+    database_url: str, db: Connection, encoder: GatedEncoder, watches: int
+) -> None:
+    await make_tables(db, watches)
+    looks = 0
+
+    async def beats_and_transactions() -> tuple[float, int]:
+        nonlocal looks
+        looks += 2
+        beat = await value(db, "select extract(epoch from seen_at) from sidecar.sidecars")
+        count = "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()"
+        return float(beat or 0), await value(db, count) - looks
+
+    async with running_ingest(database_url, encoder, poll_interval_s=1.0):
+        await until_backfilled(db)
+        first_beat, _ = await beats_and_transactions()
+
+        async def until_beat(after: float) -> tuple[float, int]:
+            async def has_beaten() -> bool:
+                return (await beats_and_transactions())[0] > after
+
+            await wait_until_async(has_beaten, "a heartbeat", timeout_s=20)
+            return await beats_and_transactions()
+
+        began, before = await until_beat(first_beat + 1.5)
+        ended, after = await until_beat(began + 5.5)
+
+    assert (after - before) / (ended - began) <= MOST_TRANSACTIONS_PER_S + 1  # counted with a second's delay
+
+
+async def test_a_locked_queue_holds_up_no_other_watch(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+    locked, other = await make_tables(db, 2)
+    async with running_ingest(database_url, encoder), user(database_url, autocommit=False) as session:
+        await until_backfilled(db)
+        await run(session, f"lock table sidecar.events_{locked.watch_id} in access exclusive mode")
+        began = time.monotonic()
+        await run(db, "insert into items_2 values (1, 'meanwhile')")
+        await other.become_right(encoder, timeout_s=5)
+        assert time.monotonic() - began < 2
+        await session.rollback()
+        await run(db, "insert into items_1 values (1, 'afterwards')")
+        await locked.become_right(encoder)
+
+
+async def test_the_look_finds_what_waits_and_what_is_due(database_url: str, db: Connection) -> None:
+    tables = await make_tables(db, 4)
+    idle, waiting, due, leased = (table.watch_id for table in tables)
+    await run(db, "insert into items_2 values (1, 'x')")
+    await run(
+        db,
+        f"insert into sidecar.delayed_{due} (gen, k1, enqueued_at, backfill, force, attempts, run_at) values "
+        "(-2, 1, now(), false, false, 1, now() + interval '1 h'), (-1, 2, now(), false, false, 1, now())",
+    )
+    await run(
+        db,
+        f"insert into sidecar.events_{leased} (k1, lease_until, lease_token) "
+        "values (1, now() + interval '1 min', gen_random_uuid())",
+    )
+    database = Database(SecretStr(database_url))
+    await database.open()
+    async with database.connection() as connection:
+        everything = await find_work(connection, [idle, waiting, due, leased, 4711])
+        await run(db, f"update sidecar.events_{leased} set lease_until = now() - interval '1 s'")
+        later = await find_work(connection, [leased])
+        none_asked = await find_work(connection, [])
+    await database.close()
+    assert everything == Work(frozenset({waiting}), frozenset({due}))
+    assert later == Work(frozenset({leased}), frozenset())
+    assert none_asked == Work(frozenset(), frozenset())
+
+
+async def test_a_watch_that_the_server_has_no_room_for_ends_no_round_of_the_scans(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    """SQLSTATE 53200 was taken for a database that is down, and all scans waited, again and again."""
+    first, second = await make_tables(db, 2, rows=50)
+    await run(db, "create sequence failures")
+    await run(
+        db,
+        "create function refuse() returns trigger language plpgsql as $$ begin perform nextval('public.failures'); "
+        "raise 'out of shared memory' using errcode = '53200'; end $$",
+    )
+    await run(
+        db,
+        f"create trigger refuse before insert on sidecar.events_{first.watch_id} "
+        "for each statement execute function refuse()",
+    )
+    async with running_ingest(database_url, encoder):
+        await second.become_right(encoder, timeout_s=10)
+
+        async def has_failed_again() -> bool:
+            return bool(await value(db, "select last_value >= 4 from failures"))
+
+        await wait_until_async(has_failed_again, "the page to be tried again")
+        began, before = time.monotonic(), await value(db, "select last_value from failures")
+        await run(db, "insert into items_2 values (100, 'meanwhile')")
+        await second.become_right(encoder, timeout_s=5)
+        tries = await value(db, "select last_value from failures") - before
+        assert tries <= 1 + 3 * (time.monotonic() - began), "no backoff"
+        await run(db, f"drop trigger refuse on sidecar.events_{first.watch_id}")
+        await first.become_right(encoder)
