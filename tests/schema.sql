@@ -1802,6 +1802,24 @@ begin
               hint = 'A transaction that uses it is still open. Nothing was changed; try again when it is over.';
 end $$;
 
+CREATE FUNCTION sidecar.mark_asleep(asleep integer[], for_s double precision, awake integer[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '10ms'
+    AS $$
+declare
+    until_ms constant bigint := extract(epoch from clock_timestamp() + make_interval(secs => for_s)) * 1000;
+    mark record;
+begin
+    for mark in select u.id, until_ms as value from unnest(asleep) u(id) union all select u.id, 1 from unnest(awake) u(id) loop
+        begin
+            perform setval(to_regclass('sidecar.asleep_' || mark.id), mark.value);
+        exception when lock_not_available or undefined_table then
+            null; -- Its changes are found by polling.
+        end;
+    end loop;
+end $$;
+
 CREATE FUNCTION sidecar.may_call(kind text, function oid) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3782,6 +3800,8 @@ REVOKE ALL ON FUNCTION sidecar.kind_of_source(relation regclass, source text[], 
 REVOKE ALL ON FUNCTION sidecar.ledger_entry_of(watch_id integer, key jsonb, OUT gen bigint, OUT content_hash bytea) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.lock_table(relation regclass, mode text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.mark_asleep(asleep integer[], for_s double precision, awake integer[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.may_call(kind text, function oid) FROM PUBLIC;
 

@@ -104,11 +104,10 @@ class Worker:
 
     def _wakeable(self) -> set[int]:
         """The watches whose rows would be claimed at once: not those that are at their cap, or at rest."""
-        now = time.monotonic()
         return {
             watch.id
             for watch in self._context.catalogue.workable()
-            if now >= self._resting.get(watch.id, 0) and self._caps.free_rows(watch.id, watch.rows_per_s)
+            if not self._rests.is_resting(watch.id) and self._caps.free_rows(watch.id, watch.rows_per_s)
         }
 
     async def _claim_round(self, was_notified: bool) -> bool:

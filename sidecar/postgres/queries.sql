@@ -594,12 +594,8 @@ forgotten as (delete from {ledger} l using page p where {is_row:p,l})
 select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {last_first:p} limit 1
 
 -- name: mark_asleep
--- Registers of the watches $1: asleep for $2 seconds from now on. Sequences: they are overwritten in place. Those of the watches
--- $3: awake. A watch that was dropped has none.
-select setval(to_regclass('sidecar.asleep_' || u.id), (extract(epoch from clock_timestamp() + make_interval(secs => $2)) * 1000)::bigint)
-from unnest($1::integer[]) u(id)
-union all
-select setval(to_regclass('sidecar.asleep_' || u.id), 1) from unnest($3::integer[]) u(id)
+-- Registers of the watches $1: asleep for $2 seconds from now on; of $3: awake. Passes by what is locked.
+select sidecar.mark_asleep($1, $2, $3)
 
 -- name: forget_sidecar
 delete from sidecar.sidecars where id = $1

@@ -86,3 +86,20 @@ begin
         end;
     end loop;
 end $$;
+
+-- Registers of watches, which their triggers read: `asleep` for so many seconds from now on, `awake` from now on. Sequences: they
+-- are overwritten in place. One that is locked, as by unwatch, is left as it is; a watch that was dropped has none.
+create or replace function sidecar.mark_asleep(asleep integer[], for_s double precision, awake integer[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
+declare
+    until_ms constant bigint := extract(epoch from clock_timestamp() + make_interval(secs => for_s)) * 1000;
+    mark record;
+begin
+    for mark in select u.id, until_ms as value from unnest(asleep) u(id) union all select u.id, 1 from unnest(awake) u(id) loop
+        begin
+            perform setval(to_regclass('sidecar.asleep_' || mark.id), mark.value);
+        exception when lock_not_available or undefined_table then
+            null; -- Its changes are found by polling.
+        end;
+    end loop;
+end $$;

@@ -65,15 +65,22 @@ async def test_idle_watches_make_no_transactions_of_their_own(
     assert (after - before) / (ended - began) <= MOST_TRANSACTIONS_PER_S + 1  # counted with a second's delay
 
 
-async def test_a_locked_queue_holds_up_no_other_watch(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+@pytest.mark.parametrize("lock", ["lock table sidecar.events_{id}", "select sidecar.unwatch('items_1')"])
+async def test_a_locked_queue_holds_up_no_other_watch(
+    database_url: str, db: Connection, encoder: GatedEncoder, lock: str
+) -> None:
     locked, other = await make_tables(db, 2)
     async with running_ingest(database_url, encoder), user(database_url, autocommit=False) as session:
         await until_backfilled(db)
-        await run(session, f"lock table sidecar.events_{locked.watch_id} in access exclusive mode")
+        await run(session, lock.format(id=locked.watch_id))
         began = time.monotonic()
         await run(db, "insert into items_2 values (1, 'meanwhile')")
         await other.become_right(encoder, timeout_s=5)
         assert time.monotonic() - began < 2
+        for number in (2, 3):
+            await run(db, f"insert into items_2 values ({number}, 'meanwhile')")
+            await other.become_right(encoder, timeout_s=5)
+        assert time.monotonic() - began < 4
         await session.rollback()
         await run(db, "insert into items_1 values (1, 'afterwards')")
         await locked.become_right(encoder)
