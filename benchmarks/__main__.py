@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +48,18 @@ def main() -> None:
 
 
 def _measure(part: str, server: Server) -> list[Figure]:
-    if part == "queue":
-        return uvloop.run(measure_queue_cycle(server, rows=20_000))
-    if part == "triggers":
-        return measure_triggers(server, rows=100_000)
-    if part == "lag":
-        return uvloop.run(measure_lag(server, inserts=200))
-    if part == "live":
-        return uvloop.run(measure_live(server, inserts=60))
-    if part == "watches":
-        return uvloop.run(measure_many_watches(server, watches=300, inserts=60))
-    if part == "pipeline":
-        return uvloop.run(measure_pipeline(server, rows=8_000))
-    if part == "serving":
-        return uvloop.run(measure_serving(server, FULL))
-    raise SystemExit(f"there is no part {part!r}; there are: {', '.join(PARTS)}")
+    measures: Mapping[str, Callable[[], list[Figure]]] = {
+        "queue": lambda: uvloop.run(measure_queue_cycle(server, rows=20_000)),
+        "triggers": lambda: measure_triggers(server, rows=100_000),
+        "lag": lambda: uvloop.run(measure_lag(server, inserts=200)),
+        "live": lambda: uvloop.run(measure_live(server, inserts=60)),
+        "watches": lambda: uvloop.run(measure_many_watches(server, watches=300, inserts=60)),
+        "pipeline": lambda: uvloop.run(measure_pipeline(server, rows=8_000)),
+        "serving": lambda: uvloop.run(measure_serving(server, FULL)),
+    }
+    if part not in measures:
+        raise SystemExit(f"there is no part {part!r}; there are: {', '.join(PARTS)}")
+    return measures[part]()
 
 
 def _with_other_parts(path: Path, figures: Mapping[str, Sequence[Figure]]) -> list[dict[str, Any]]:
