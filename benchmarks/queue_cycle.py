@@ -129,7 +129,7 @@ async def _claim_and_read(
     database: Database, connection: Connection, watch: Watch
 ) -> tuple[list[Event], Lease, list[bytes]] | None:
     lease = new_lease()
-    events = await claim(connection, watch, Claiming(Queue.LIVE, BATCH), 0, lease)
+    events = await claim(connection, watch, Claiming(Queue.LIVE, BATCH), [0], lease)
     if not events:
         return None
     keys = [e.key for e in events if e.key is not None]

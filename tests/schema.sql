@@ -892,20 +892,21 @@ begin
                sidecar.difference(coalesce(w.companion, w.relation), '{}', array[w.target])), 'row(''force'')');
 end $$;
 
-CREATE FUNCTION sidecar.delete_tombstones(watch_ids integer[]) RETURNS SETOF text
+CREATE FUNCTION sidecar.delete_tombstones(watch_ids integer[], floors bigint[]) RETURNS SETOF text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '10ms'
     AS $_$
 declare
     id integer;
+    floor bigint;
 begin
-    foreach id in array watch_ids loop
+    for id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
         begin
             execute format('delete from sidecar.ledger_%1$s l
                             where l.ctid = any (array(select x.ctid from sidecar.ledger_%1$s x where x.content_hash is null
-                                and x.gen < (select coalesce(min(e.gen), 9223372036854775807) from sidecar.events_%1$s e)
-                                limit 5000 for update skip locked))', id);
+                                and x.gen < (select coalesce(min(e.gen), 9223372036854775807) from sidecar.events_%1$s e where e.gen > $1)
+                                limit 5000 for update skip locked))', id) using floor;
         exception when others then
             return next format('tombstones of watch %s stay for now: %s', id, sqlerrm);
         end;
@@ -1122,6 +1123,27 @@ begin
     return null;
 end $$;
 
+CREATE FUNCTION sidecar.find_first(watch_ids integer[], floors bigint[]) RETURNS TABLE(watch_id integer, first bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '10ms'
+    AS $_$
+declare
+    floor bigint;
+begin
+    for watch_id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
+        begin
+            first := null;
+            if pg_relation_size(to_regclass('sidecar.events_' || watch_id)) > 0 then
+                execute format('select min(e.gen) from sidecar.events_%s e where e.gen > $1', watch_id) into first using floor;
+            end if;
+            return next;
+        exception when lock_not_available or undefined_table then
+            continue;
+        end;
+    end loop;
+end $_$;
+
 CREATE FUNCTION sidecar.find_index(home regclass, target text, OUT index regclass, OUT valid boolean) RETURNS record
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1160,19 +1182,22 @@ CREATE FUNCTION sidecar.find_watch(relation regclass, target text) RETURNS sidec
     select w from sidecar.watches w where w.relation = find_watch.relation and w.target = find_watch.target;
 $$;
 
-CREATE FUNCTION sidecar.find_work(watch_ids integer[]) RETURNS TABLE(watch_id integer, waiting boolean, due boolean)
+CREATE FUNCTION sidecar.find_work(watch_ids integer[], floors bigint[], late bigint[]) RETURNS TABLE(watch_id integer, waiting boolean, due boolean)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '10ms'
-    AS $$
+    AS $_$
+declare
+    latest constant bigint := sidecar.front(9223372036854775807 || late);
+    floor bigint;
 begin
-    foreach watch_id in array watch_ids loop
+    for watch_id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
         waiting := false;
         due := false;
         begin
             if pg_relation_size(to_regclass('sidecar.events_' || watch_id)) > 0 then
-                execute format('select (select e.gen from sidecar.events_%s e where e.gen > 0 and (e.lease_until is null or e.lease_until < now())
-                                        order by e.gen limit 1) is not null', watch_id) into waiting;
+                execute format('select (select e.gen from sidecar.events_%s e where e.gen > $1 and (e.lease_until is null or e.lease_until < now())
+                                        order by e.gen limit 1) is not null', watch_id) into waiting using least(floor, latest);
             end if;
             if pg_relation_size(to_regclass('sidecar.delayed_' || watch_id)) > 0 then
                 execute format('select (select d.run_at from sidecar.delayed_%s d where d.run_at <= now() order by d.run_at limit 1) is not null',
@@ -1188,7 +1213,7 @@ begin
             return next;
         end if;
     end loop;
-end $$;
+end $_$;
 
 CREATE FUNCTION sidecar.follow_changes(only_relation regclass DEFAULT NULL::regclass, new_target text DEFAULT NULL::text) RETURNS SETOF text
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1262,6 +1287,14 @@ begin
     perform setval('sidecar.generation', used + 100000) from sidecar.generation s where s.last_value <= used;
     return nextval('sidecar.generation');
 end $$;
+
+CREATE FUNCTION sidecar.front(front bigint[]) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select least(front[1], min(front[i + 1]) filter (where pg_visible_in_snapshot(front[i]::text::xid8, pg_current_snapshot())))
+        from generate_series(2, cardinality(front) - 1, 2) i;
+$$;
 
 CREATE FUNCTION sidecar.grant_queue(watch_id integer, role regrole) RETURNS void
     LANGUAGE plpgsql
@@ -1800,6 +1833,19 @@ begin
             case own_timeout when '0' then '10s' else own_timeout end
         using errcode = 'lock_not_available',
               hint = 'A transaction that uses it is still open. Nothing was changed; try again when it is over.';
+end $$;
+
+CREATE FUNCTION sidecar.look_at_horizon(OUT drawn bigint, OUT next_xid text, OUT in_flight text[]) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    seen pg_snapshot;
+begin
+    select case when s.is_called then s.last_value else s.last_value - 1 end into drawn from sidecar.generation s;
+    seen := pg_current_snapshot();
+    next_xid := pg_snapshot_xmax(seen)::text;
+    in_flight := array(select x::text from pg_snapshot_xip(seen) x);
 end $$;
 
 CREATE FUNCTION sidecar.mark_asleep(asleep integer[], for_s double precision, awake integer[]) RETURNS void
@@ -3695,7 +3741,7 @@ REVOKE ALL ON FUNCTION sidecar.create_trigger_functions(w sidecar.watches) FROM 
 
 REVOKE ALL ON FUNCTION sidecar.create_triggers(w sidecar.watches) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.delete_tombstones(watch_ids integer[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar.delete_tombstones(watch_ids integer[], floors bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.denial_of(w sidecar.watches, role name) FROM PUBLIC;
 
@@ -3719,13 +3765,15 @@ REVOKE ALL ON FUNCTION sidecar.exposed_columns(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.fault_of(w sidecar.watches) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.find_first(watch_ids integer[], floors bigint[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.find_index(home regclass, target text, OUT index regclass, OUT valid boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.find_unindexed(watch_ids integer[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.find_watch(relation regclass, target text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.find_work(watch_ids integer[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar.find_work(watch_ids integer[], floors bigint[], late bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.follow_changes(only_relation regclass, new_target text) FROM PUBLIC;
 
@@ -3734,6 +3782,8 @@ REVOKE ALL ON FUNCTION sidecar.for_each_key(columns text[], types text[], patter
 REVOKE ALL ON FUNCTION sidecar.forget_watch(watch_id integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.free_generation(watch_id integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.front(front bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.grant_queue(watch_id integer, role regrole) FROM PUBLIC;
 
@@ -3800,6 +3850,8 @@ REVOKE ALL ON FUNCTION sidecar.kind_of_source(relation regclass, source text[], 
 REVOKE ALL ON FUNCTION sidecar.ledger_entry_of(watch_id integer, key jsonb, OUT gen bigint, OUT content_hash bytea) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.lock_table(relation regclass, mode text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.look_at_horizon(OUT drawn bigint, OUT next_xid text, OUT in_flight text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.mark_asleep(asleep integer[], for_s double precision, awake integer[]) FROM PUBLIC;
 

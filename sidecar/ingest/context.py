@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.lane import Lane
 from sidecar.ingest.catalogue import Catalogue
+from sidecar.ingest.horizon import Horizon
 from sidecar.ingest.in_hand import KeysInHand
 from sidecar.ingest.progress import Progress
 from sidecar.postgres.database import Database
@@ -39,6 +40,7 @@ class Context:
     catalogue: Catalogue
     progress: Progress
     telemetry: Telemetry
+    horizon: Horizon = field(default_factory=Horizon)
     table_locks: defaultdict[tuple[str, Lane], asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     in_hand: KeysInHand = field(default_factory=KeysInHand)
     row_waits: RankedSemaphore = field(default_factory=lambda: RankedSemaphore(ROW_WAITS, {Lane.BACKFILL.rank: 0.1}))

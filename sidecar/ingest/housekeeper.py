@@ -57,8 +57,10 @@ class Housekeeper:
             context.database.report(error)
 
     async def _delete_tombstones(self) -> None:
+        horizon = self._context.horizon
+        floors = {watch.id: horizon.floor(watch.id) for watch in self._context.catalogue.ours()}
         async with self._context.database.connection() as connection:
-            for line in await delete_tombstones(connection, [watch.id for watch in self._context.catalogue.ours()]):
+            for line in await delete_tombstones(connection, floors):
                 logger.info("%s", line)
 
     async def _keep_indexes(self) -> None:

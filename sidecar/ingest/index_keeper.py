@@ -78,7 +78,7 @@ class IndexKeeper:
 
     async def _look_after(self, watch: Watch) -> None:
         async with self._context.database.connection() as connection:
-            state = await _state_of(connection, watch)
+            state = await _state_of(connection, watch, self._context.horizon.floor(watch.id))
         if state is None or not state.is_due or state.steps == self._refused.get(watch.id):
             return
         if not (state.is_owner or state.may_become_owner):
@@ -127,7 +127,9 @@ class IndexKeeper:
     async def _build_on(self, connection: asyncpg.Connection[asyncpg.Record], watch: Watch) -> None:
         if not await connection.fetchval(statement("try_index_lock"), watch.id):
             return
-        state = await _state_of(connection, watch)  # another sidecar may just have ended its build
+        state = await _state_of(
+            connection, watch, self._context.horizon.floor(watch.id)
+        )  # another sidecar may just have ended its build
         if state is None or not state.is_due:
             return
         if not state.is_owner:
@@ -141,7 +143,7 @@ class IndexKeeper:
         logger.info("the index of %s is ready", watch.label)
 
 
-async def _state_of(connection: Connection, watch: Watch) -> IndexState | None:
+async def _state_of(connection: Connection, watch: Watch, above_gen: int) -> IndexState | None:
     """None: the watch is gone."""
-    record = await connection.fetchrow(watch.sql("index_state"), watch.id)
+    record = await connection.fetchrow(watch.sql("index_state"), watch.id, above_gen)
     return None if record is None else IndexState(**dict(record.items()))

@@ -77,7 +77,7 @@ class Ingest:
     async def _run_parts(self) -> None:
         context = self._context
         alarm = Alarm(self._settings.poll_interval_s, self._mark_asleep)
-        finder = WorkFinder(self._database)
+        finder = WorkFinder(self._database, context.horizon)
         worker = Worker(context, alarm, finder)
         listener = self._listener = Listener(
             self._database.direct_url, lambda channel: self._notified(channel, alarm), context.telemetry

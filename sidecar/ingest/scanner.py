@@ -17,6 +17,7 @@ from sidecar.ingest.context import Context
 from sidecar.ingest.page_sizes import PageSizes
 from sidecar.ingest.rests import Rests
 from sidecar.ingest.work_finder import WorkFinder
+from sidecar.postgres.database import Connection
 from sidecar.postgres.events import return_due
 from sidecar.postgres.scans import (
     Page,
@@ -134,7 +135,7 @@ class Scanner:
         page_rows = self._context.settings.ingest_batch_rows
         room = BATCHES_AHEAD * page_rows
         async with self._context.database.connection() as connection:
-            if await outstanding_backfill(connection, watch, room) > room - page_rows:
+            if await self._outstanding(connection, watch, room) > room - page_rows:
                 return True
             with self._context.measured("scan"):
                 page = await backfill_page(connection, watch, self._sizes.rows(watch.id, page_rows))
@@ -150,7 +151,7 @@ class Scanner:
         if time.monotonic() < self._next_sweep.get(watch.id, 0):
             return True
         async with self._context.database.connection() as connection:
-            if await outstanding_backfill(connection, watch, 1):
+            if await self._outstanding(connection, watch, 1):
                 return False
             with self._context.measured("scan"), self._sizes.timed(watch.id):
                 page = await sweep_page(connection, watch, self._sizes.rows(watch.id, SWEEP_PAGE_ROWS))
@@ -169,7 +170,7 @@ class Scanner:
         settings = self._context.settings
         page_bytes = int(settings.verify_bytes_per_s * VERIFY_PAGE_S)
         async with self._context.database.connection() as connection:
-            if await outstanding_backfill(connection, watch, 1):
+            if await self._outstanding(connection, watch, 1):
                 return True
             with self._context.measured("scan"), self._sizes.timed(watch.id):
                 max_rows = self._sizes.rows(watch.id, VERIFY_PAGE_ROWS)
@@ -181,6 +182,11 @@ class Scanner:
                 self._on_enqueued()
         self._note_end(watch, "verification", page)
         return page is not None and not page.last
+
+    async def _outstanding(self, connection: Connection, watch: Watch, at_most: int) -> int:
+        horizon = self._context.horizon
+        await horizon.refresh(connection, [watch.id])
+        return await outstanding_backfill(connection, watch, at_most, above_gen=horizon.floor(watch.id))
 
     def _note_end(self, watch: Watch, what: str, page: Page | None) -> None:
         if page is None or page.last:

@@ -1,27 +1,24 @@
 """Whose turn it is: watches one after another, and within a watch live events before backfill, with a share for each.
 
-A claim looks above a low-water mark, because the deleted events below it cost time until they are vacuumed (measured
-under a pinned snapshot: 21.7 ms a claim without the mark, 4.4 ms with it). An event of a transaction that commits
-late may lie below the mark, so it is refreshed every few seconds, may fall, and a claim that comes back short looks
-below it too.
+A claim looks above the floor of its queue only: see `horizon`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 from sidecar.batching.lane import Lane
 from sidecar.ingest.batch import Claim
+from sidecar.ingest.horizon import Horizon
 from sidecar.postgres.database import Database
-from sidecar.postgres.events import Claiming, Event, Lease, Queue, claim, low_water
+from sidecar.postgres.events import Claiming, Event, Lease, Queue, claim
 from sidecar.postgres.watches import Watch
 from sidecar.settings import Settings
 from sidecar.telemetry.telemetry import Telemetry
 
-LOW_WATER_AGE_S = 5.0
 LOOK_AGAIN_S = 1.0  # between two looks into a queue that was empty, other than the live one
 
 
@@ -29,8 +26,6 @@ LOOK_AGAIN_S = 1.0  # between two looks into a queue that was empty, other than 
 class _Turn:
     """What is remembered of one watch."""
 
-    low_water: int = 0
-    low_water_at: float = field(default=float("-inf"))
     backfill_credit: float = 0.0
     suspect_last: bool = False  # a suspect gets at most every second claim
     empty_since: dict[tuple[Queue, bool], float] = field(default_factory=dict)
@@ -43,8 +38,11 @@ class _Turn:
 class Turns:
     """Claims the next batch of a watch."""
 
-    def __init__(self, settings: Settings, database: Database, telemetry: Telemetry | None = None) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, horizon: Horizon, telemetry: Telemetry | None = None
+    ) -> None:
         self._settings = settings
+        self._horizon = horizon
         self._database = database
         self._telemetry = telemetry or Telemetry()
         self._turns: dict[int, _Turn] = {}
@@ -62,16 +60,13 @@ class Turns:
         for turn in self._turns.values():
             turn.empty_since.clear()
 
-    async def claim_batch(self, watch: Watch, max_rows: Mapping[Lane, int], look_below: bool) -> Claim | None:
-        """None: nothing waits. `max_rows`: of live changes and of a backfill; 0: there is no slot for any now.
-        `look_below`: look below the low-water mark at once, after a notification.
-        """
+    async def claim_batch(self, watch: Watch, max_rows: Mapping[Lane, int]) -> Claim | None:
+        """None: nothing waits. `max_rows`: of live changes and of a backfill; 0: there is no slot for any now."""
         turn = self._turns.setdefault(watch.id, _Turn())
-        await self._refresh_low_water(watch, turn)
         lease = Lease(uuid4(), self._settings.lease_s)
         for wanted in self._wanted(watch, turn, max_rows):
             queue = wanted.queue
-            events = await self._claim(watch, wanted, 0 if look_below else turn.low_water, lease)
+            events = await self._claim(watch, wanted, lease)
             if events:
                 turn.empty_since.pop((queue, wanted.takes_backfill), None)
                 self._account(turn, queue)
@@ -96,19 +91,10 @@ class Turns:
             wanted.insert(len(wanted) if turn.suspect_last else 0, Claiming(Queue.SUSPECT, 1, backfill > 0))
         return wanted
 
-    async def _claim(self, watch: Watch, wanted: Claiming, above: int, lease: Lease) -> list[Event]:
+    async def _claim(self, watch: Watch, wanted: Claiming, lease: Lease) -> list[Event]:
         began = time.perf_counter()
         async with self._database.connection() as connection:
-            events = await claim(connection, watch, wanted, above, lease)
-            if len(events) < wanted.limit and above > 0:
-                rest = replace(wanted, limit=wanted.limit - len(events))
-                events += await claim(connection, watch, rest, 0, lease)
+            await self._horizon.refresh(connection, [watch.id])
+            events = await claim(connection, watch, wanted, self._horizon.front(watch.id), lease)
         self._telemetry.events_claimed(wanted.queue.name.lower(), len(events), time.perf_counter() - began)
         return events
-
-    async def _refresh_low_water(self, watch: Watch, turn: _Turn) -> None:
-        if time.monotonic() - turn.low_water_at < LOW_WATER_AGE_S:
-            return
-        async with self._database.connection() as connection:
-            turn.low_water = await low_water(connection, watch)
-        turn.low_water_at = time.monotonic()

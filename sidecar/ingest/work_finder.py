@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from sidecar.ingest.horizon import Horizon
 from sidecar.postgres.database import Database
 from sidecar.postgres.watches import Watch
 from sidecar.postgres.work import find_work
@@ -22,8 +23,9 @@ class WorkFinder:
     `due` are the watches whose delayed events are to be brought back, by the scanner.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, horizon: Horizon) -> None:
         self._database = database
+        self._horizon = horizon
         self._busy: set[int] = set()  # the last claim left events waiting
         self._next_look = float("-inf")  # on the clock of time.monotonic
         self.due: set[int] = set()
@@ -37,7 +39,9 @@ class WorkFinder:
     async def _look(self, watches: Sequence[Watch]) -> None:
         began = time.monotonic()
         async with self._database.connection() as connection:
-            work = await find_work(connection, [watch.id for watch in watches])
+            await self._horizon.refresh(connection, [watch.id for watch in watches])
+            floors = {watch.id: self._horizon.floor(watch.id) for watch in watches}
+            work = await find_work(connection, floors, self._horizon.late())
         now = time.monotonic()
         self._next_look = now + (now - began) * (1 / LOOK_SHARE - 1)
         self._busy = set(work.waiting)

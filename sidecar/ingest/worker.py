@@ -46,7 +46,7 @@ class Worker:
         self._context = context
         self._alarm = alarm
         self._finder = finder
-        self._turns = Turns(context.settings, context.database, context.telemetry)
+        self._turns = Turns(context.settings, context.database, context.horizon, context.telemetry)
         self._rows = RowEncoder(context.embedder)
         self._pace: defaultdict[tuple[str, Lane], Pace] = defaultdict(lambda: Pace(context.settings.ingest_batch_rows))
         self._caps = RateCaps()
@@ -120,7 +120,7 @@ class Worker:
                 break
             began = time.monotonic()
             rows = {lane: self._rows_to_claim(watch, lane) for lane in ROWS}
-            claim = await self._claim(watch, rows, was_notified) if any(rows.values()) else None
+            claim = await self._claim(watch, rows) if any(rows.values()) else None
             self._finder.record_claim(watch, may_be_more=claim is not None and claim.may_be_more)
             if claim is not None:
                 more = more or claim.may_be_more
@@ -130,10 +130,10 @@ class Worker:
                 self._start(self._work(claim, time.monotonic() - began), f"batch-{watch.id}")
         return more
 
-    async def _claim(self, watch: Watch, rows: Mapping[Lane, int], was_notified: bool) -> Claim | None:
+    async def _claim(self, watch: Watch, rows: Mapping[Lane, int]) -> Claim | None:
         """An error of one watch is that watch's: the round goes on. Raises DatabaseError where the database is gone."""
         try:
-            return await self._turns.claim_batch(watch, rows, was_notified)
+            return await self._turns.claim_batch(watch, rows)
         except (WatchChanged, StatementRejected) as error:
             await self._context.catalogue.report_change(watch, error)
         except DatabaseError as error:

@@ -16,9 +16,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
+from sidecar.postgres.queries import statement
 from sidecar.postgres.watches import Watch
 
 if TYPE_CHECKING:
@@ -64,9 +65,11 @@ class Lease:
     duration_s: float
 
 
-async def claim(connection: Connection, watch: Watch, wanted: Claiming, above_gen: int, lease: Lease) -> list[Event]:
-    """Leases the oldest waiting events that are wanted and have a generation above `above_gen`, oldest first."""
-    arguments = (above_gen, wanted.limit, lease.duration_s, lease.token)
+async def claim(
+    connection: Connection, watch: Watch, wanted: Claiming, front: Sequence[int], lease: Lease
+) -> list[Event]:
+    """Leases the oldest waiting events that are wanted, oldest first. `front` is a Horizon's; [0]: look everywhere."""
+    arguments = (front, wanted.limit, lease.duration_s, lease.token)
     if wanted.queue is Queue.SUSPECT:
         rows = await connection.fetch(watch.sql(wanted.queue.value), *arguments, wanted.takes_backfill)
     else:
@@ -87,9 +90,29 @@ async def claim(connection: Connection, watch: Watch, wanted: Claiming, above_ge
     )
 
 
-async def low_water(connection: Connection, watch: Watch) -> int:
-    """One below the lowest generation that is visible now. Events of open transactions may still come below it."""
-    return int(await connection.fetchval(watch.sql("low_water")))
+class HorizonSeen(NamedTuple):
+    """`drawn`: the highest generation handed out before the snapshot that tells the other two. Transactions are told by
+    their 64-bit ids: those `in_flight`, and the first one that had not begun.
+    """
+
+    drawn: int
+    next_xid: int
+    in_flight: frozenset[int]
+
+
+async def look_at_horizon(connection: Connection) -> HorizonSeen:
+    """Which generations may still come: above `drawn`, or of a transaction in flight."""
+    row = await connection.fetchrow(statement("look_at_horizon"))
+    assert row is not None, "a function has one result"
+    return HorizonSeen(row["drawn"], int(row["next_xid"]), frozenset(int(xid) for xid in row["in_flight"]))
+
+
+async def find_first(connection: Connection, floors: Mapping[int, int]) -> dict[int, int | None]:
+    """By watch the lowest generation above its floor that is visible now, leased or not; None where there is none. A
+    queue that somebody has locked is missing.
+    """
+    rows = await connection.fetch(statement("find_first"), list(floors), list(floors.values()))
+    return {row["watch_id"]: row["first"] for row in rows}
 
 
 async def renew_lease(connection: Connection, watch: Watch, gens: Sequence[int], lease: Lease) -> set[int]:

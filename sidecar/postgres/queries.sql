@@ -65,21 +65,24 @@ select w.fingerprint from sidecar.watches w where w.id = $1 and w.unwatched_at i
 
 -- name: find_work
 -- Which watches have something to claim: one transaction, however many there are. Looks at the front of each queue; takes no
--- locks but ACCESS SHARE, and waits 10 ms for that. $1 watches.
-select * from sidecar.find_work($1)
+-- locks but ACCESS SHARE, and waits 10 ms for that. $1 watches, $2 their floors, $3 late transactions (see Horizon).
+select * from sidecar.find_work($1, $2, $3)
 
 -- name: ping
 select 1
 
--- name: low_water
--- Primary key of events: the first entry.
-select coalesce(min(e.gen) - 1, 0) from {events} e
+-- name: look_at_horizon
+select * from sidecar.look_at_horizon()
+
+-- name: find_first
+-- Primary keys of events above the floors $2 of the watches $1: the first entries.
+select * from sidecar.find_first($1, $2)
 
 -- name: claim_live
--- Primary key of events from the low-water mark on; row locks that nobody waits for. $1 low water, $2 rows, $3 lease in s, $4 token.
+-- Primary key of events from the front on; row locks that nobody waits for. $1 front (see Horizon), $2 rows, $3 lease in s, $4 token.
 with picked as (
     select e.gen from {events} e
-    where e.gen > $1 and not e.backfill and e.attempts < 2 and (e.lease_until is null or e.lease_until < now())
+    where e.gen > (select sidecar.front($1)) and not e.backfill and e.attempts < 2 and (e.lease_until is null or e.lease_until < now())
     order by e.gen limit $2 for update skip locked
 )
 update {events} e set lease_until = clock_timestamp() + make_interval(secs => $3), lease_token = $4, attempts = e.attempts + 1
@@ -90,7 +93,7 @@ returning e.gen, {text_key:e} as key, e.k1 is null as is_truncate, e.enqueued_at
 -- The partial index events_N_backfill.
 with picked as (
     select e.gen from {events} e
-    where e.gen > $1 and e.backfill and e.attempts < 2 and (e.lease_until is null or e.lease_until < now())
+    where e.gen > (select sidecar.front($1)) and e.backfill and e.attempts < 2 and (e.lease_until is null or e.lease_until < now())
     order by e.gen limit $2 for update skip locked
 )
 update {events} e set lease_until = clock_timestamp() + make_interval(secs => $3), lease_token = $4, attempts = e.attempts + 1
@@ -98,10 +101,10 @@ from picked where e.gen = picked.gen
 returning e.gen, {text_key:e} as key, e.k1 is null as is_truncate, e.enqueued_at, e.backfill, e.force, e.attempts
 
 -- name: claim_suspect
--- An event that was claimed twice or more and never finished comes alone. Suspects are old, so they stand near the low-water mark.
+-- An event that was claimed twice or more and never finished comes alone. Suspects are old, so they stand near the front.
 -- $5 whether it may be one of a backfill.
 with front as (
-    select e.gen, e.attempts, e.lease_until from {events} e where e.gen > $1 order by e.gen limit 2000
+    select e.gen, e.attempts, e.lease_until from {events} e where e.gen > (select sidecar.front($1)) order by e.gen limit 2000
 ), picked as (
     select e.gen from {events} e join front f using (gen)
     where e.attempts >= 2 and (e.lease_until is null or e.lease_until < now()) and (not e.backfill or $5)
@@ -377,7 +380,7 @@ select count(*) from gone
 
 -- name: delete_tombstones
 -- Of all watches in one transaction: index ledger_N_tombstones; passes by what is locked. $1 watches.
-select * from sidecar.delete_tombstones($1)
+select * from sidecar.delete_tombstones($1, $2)
 
 -- name: lock_scan
 -- One sidecar at a time works on a scan; the others pass by. A backfill waits for a move: it would encode what has still to
@@ -417,8 +420,8 @@ select sidecar.denial_of(w, current_user) from sidecar.watches w where w.id = $1
 select sidecar.start_sweeps($1, $2)
 
 -- name: outstanding_backfill
--- The partial index events_N_backfill.
-select count(*) from (select from {events} e where e.backfill limit $1) x
+-- The partial index events_N_backfill, above $2.
+select count(*) from (select from {events} e where e.backfill and e.gen > $2 limit $1) x
 
 -- name: backfill_first_page
 -- Primary key of the user's table, in order. $1 rows, $2 force.
@@ -697,7 +700,7 @@ select i.steps,
        pg_has_role(c.relowner, case when current_setting('server_version_num')::integer >= 160000 then 'set' else 'member' end) as may_become_owner,
        exists (select from pg_stat_progress_create_index p join sidecar.tree_of(coalesce(w.companion, w.relation)) t on t.home = p.relid) as building,
        case when cardinality(i.steps) > 0 then exists (select from {home} h where h.{target} is not null) else false end as has_vectors,
-       exists (select from {events} e where e.backfill) as has_backlog
+       exists (select from {events} e where e.backfill and e.gen > $2) as has_backlog
 from sidecar.watches w join pg_class c on c.oid = coalesce(w.companion, w.relation)
 cross join lateral (
     select array(select s.step from sidecar.index_steps(w) with ordinality s(step, number) order by s.number) as steps offset 0

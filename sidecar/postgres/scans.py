@@ -206,6 +206,6 @@ async def _save(
     return Page(rows, enqueued, finished)
 
 
-async def outstanding_backfill(connection: Connection, watch: Watch, at_most: int) -> int:
-    """Backfill events not yet completed, counted up to `at_most`."""
-    return int(await connection.fetchval(watch.sql("outstanding_backfill"), at_most))
+async def outstanding_backfill(connection: Connection, watch: Watch, at_most: int, *, above_gen: int = 0) -> int:
+    """Backfill events not yet completed, counted up to `at_most`. None is taken to be at or below `above_gen`."""
+    return int(await connection.fetchval(watch.sql("outstanding_backfill"), at_most, above_gen))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar.errors import DatabaseError
@@ -20,9 +20,11 @@ class Work(NamedTuple):
     due: frozenset[int]
 
 
-async def find_work(connection: Connection, watch_ids: Sequence[int]) -> Work:
-    """A queue that somebody has locked counts as empty for now."""
-    rows = await connection.fetch(statement("find_work"), watch_ids)
+async def find_work(connection: Connection, floors: Mapping[int, int], late: Sequence[int] = ()) -> Work:
+    """A queue that somebody has locked counts as empty for now. `floors`, by watch, and `late` are a Horizon's; 0 and
+    nothing: look everywhere.
+    """
+    rows = await connection.fetch(statement("find_work"), list(floors), list(floors.values()), late)
     return Work(
         frozenset(row["watch_id"] for row in rows if row["waiting"]),
         frozenset(row["watch_id"] for row in rows if row["due"]),
@@ -34,9 +36,10 @@ async def start_sweeps(connection: Connection, watch_ids: Sequence[int], interva
     return int(await connection.fetchval(statement("start_sweeps"), watch_ids, interval_s))
 
 
-async def delete_tombstones(connection: Connection, watch_ids: Sequence[int]) -> list[str]:
+async def delete_tombstones(connection: Connection, floors: Mapping[int, int]) -> list[str]:
     """Returns a line for each watch whose tombstones stay, because something is in the way."""
-    return [row[0] for row in await connection.fetch(statement("delete_tombstones"), watch_ids)]
+    rows = await connection.fetch(statement("delete_tombstones"), list(floors), list(floors.values()))
+    return [row[0] for row in rows]
 
 
 async def find_unindexed(connection: Connection, watch_ids: Sequence[int]) -> set[int]:

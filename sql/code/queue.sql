@@ -47,6 +47,28 @@ begin
     perform setval(format('sidecar.asleep_%s', watch_id), 1);
 end $$;
 
+-- Which events may still come, for the horizon of a sidecar: above `drawn`, or of the transactions in flight. `drawn` is read
+-- before the snapshot is taken that tells of them: volatile, so that each statement has its own.
+create or replace function sidecar.look_at_horizon(out drawn bigint, out next_xid text, out in_flight text[])
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    seen pg_snapshot;
+begin
+    select case when s.is_called then s.last_value else s.last_value - 1 end into drawn from sidecar.generation s;
+    seen := pg_current_snapshot();
+    next_xid := pg_snapshot_xmax(seen)::text;
+    in_flight := array(select x::text from pg_snapshot_xip(seen) x);
+end $$;
+
+-- The generation above which a statement has to look for events. `front`: the generation above which all stand that were
+-- visible at the last look; then a transaction that was in flight, a generation below its own, the next one ...: if it has
+-- ended by now, in the caller's snapshot, its events may stand there.
+create or replace function sidecar.front(front bigint[]) returns bigint
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select least(front[1], min(front[i + 1]) filter (where pg_visible_in_snapshot(front[i]::text::xid8, pg_current_snapshot())))
+        from generate_series(2, cardinality(front) - 1, 2) i;
+$$;
+
 -- What the stored vector was made of. `content_hash` NULL is a tombstone: the row is gone, but a slower sidecar may still
 -- hold an older event of it. `version` is drawn at random by whoever writes the entry: it tells two entries of a key apart, also
 -- after a crash of the server, which may give the id of a lost transaction again. The partial indexes find tombstones, and empty

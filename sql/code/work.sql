@@ -3,17 +3,22 @@
 -- Of these watches, those with `waiting` events that may be claimed, or `due` delayed ones whose time has come. A queue of no
 -- bytes is empty, which takes a fifth of the time to see; else primary key of events_N, index delayed_N_run_at. A queue that
 -- somebody has locked, as unwatch does, is passed by after 10 ms; any other error is for the claim to meet, which knows what to
--- say of it.
-create or replace function sidecar.find_work(watch_ids integer[]) returns table (watch_id integer, waiting boolean, due boolean)
+-- say of it. `floors`: of each of the watches, the generation above which all its events stood when the horizon was looked at;
+-- `late`: transactions that were in flight then, each with a generation below its own (see sidecar.front).
+create or replace function sidecar.find_work(watch_ids integer[], floors bigint[], late bigint[])
+returns table (watch_id integer, waiting boolean, due boolean)
 language plpgsql stable set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
+declare
+    latest constant bigint := sidecar.front(9223372036854775807 || late);
+    floor bigint;
 begin
-    foreach watch_id in array watch_ids loop
+    for watch_id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
         waiting := false;
         due := false;
         begin
             if pg_relation_size(to_regclass('sidecar.events_' || watch_id)) > 0 then
-                execute format('select (select e.gen from sidecar.events_%s e where e.gen > 0 and (e.lease_until is null or e.lease_until < now())
-                                        order by e.gen limit 1) is not null', watch_id) into waiting;
+                execute format('select (select e.gen from sidecar.events_%s e where e.gen > $1 and (e.lease_until is null or e.lease_until < now())
+                                        order by e.gen limit 1) is not null', watch_id) into waiting using least(floor, latest);
             end if;
             if pg_relation_size(to_regclass('sidecar.delayed_' || watch_id)) > 0 then
                 execute format('select (select d.run_at from sidecar.delayed_%s d where d.run_at <= now() order by d.run_at limit 1) is not null',
@@ -28,6 +33,26 @@ begin
         if waiting or due then
             return next;
         end if;
+    end loop;
+end $$;
+
+-- The first events of these watches above their floors, leased or not: NULL where there are none. No row for a queue that is
+-- locked or gone.
+create or replace function sidecar.find_first(watch_ids integer[], floors bigint[]) returns table (watch_id integer, first bigint)
+language plpgsql stable set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
+declare
+    floor bigint;
+begin
+    for watch_id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
+        begin
+            first := null;
+            if pg_relation_size(to_regclass('sidecar.events_' || watch_id)) > 0 then
+                execute format('select min(e.gen) from sidecar.events_%s e where e.gen > $1', watch_id) into first using floor;
+            end if;
+            return next;
+        exception when lock_not_available or undefined_table then
+            continue;
+        end;
     end loop;
 end $$;
 
@@ -51,17 +76,18 @@ $$;
 
 -- Deletes tombstones that no older event needs any more: one is needed while an older event may still be in somebody's hands.
 -- Index ledger_N_tombstones. What is locked or gone is left; returns why, a line for each watch.
-create or replace function sidecar.delete_tombstones(watch_ids integer[]) returns setof text
+create or replace function sidecar.delete_tombstones(watch_ids integer[], floors bigint[]) returns setof text
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
 declare
     id integer;
+    floor bigint;
 begin
-    foreach id in array watch_ids loop
+    for id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
         begin
             execute format('delete from sidecar.ledger_%1$s l
                             where l.ctid = any (array(select x.ctid from sidecar.ledger_%1$s x where x.content_hash is null
-                                and x.gen < (select coalesce(min(e.gen), 9223372036854775807) from sidecar.events_%1$s e)
-                                limit 5000 for update skip locked))', id);
+                                and x.gen < (select coalesce(min(e.gen), 9223372036854775807) from sidecar.events_%1$s e where e.gen > $1)
+                                limit 5000 for update skip locked))', id) using floor;
         exception when others then
             return next format('tombstones of watch %s stay for now: %s', id, sqlerrm);
         end;

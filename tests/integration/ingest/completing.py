@@ -33,7 +33,7 @@ class Steps:
     async def claim_and_read(self) -> list[tuple[Claimed, Row]]:
         """All waiting events, and what their rows hold now."""
         async with self.database.connection() as connection:
-            events = await claim(connection, self.watch, Claiming(Queue.LIVE, 1000), 0, self.lease)
+            events = await claim(connection, self.watch, Claiming(Queue.LIVE, 1000), [0], self.lease)
         claimed = group_by_key(events)
         rows = await self.read(list(claimed.values()))
         return [(replace(claimed[row.key], version=row.version), row) for row in rows]

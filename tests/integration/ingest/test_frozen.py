@@ -49,7 +49,7 @@ EDIT, ALTER = "update {} set title = title || '!'", "alter table {} add other in
 async def write_vectors(connection: OurConnection, watch: Watch, *, wait_for_rows: bool = False) -> None:
     """Half of the rows, so that it can be done twice."""
     lease = Lease(uuid4(), 60)
-    events = await claim(connection, watch, Claiming(Queue.LIVE, 1 if wait_for_rows else ROWS // 2), 0, lease)
+    events = await claim(connection, watch, Claiming(Queue.LIVE, 1 if wait_for_rows else ROWS // 2), [0], lease)
     titles = [f"title {e.key[0]}" for e in events if e.key is not None]
     packed = pack_vectors([ENCODER.vector_of(title) for title in titles])
     results = [

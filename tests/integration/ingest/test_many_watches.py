@@ -103,10 +103,10 @@ async def test_the_look_finds_what_waits_and_what_is_due(database_url: str, db: 
     database = Database(SecretStr(database_url))
     await database.open()
     async with database.connection() as connection:
-        everything = await find_work(connection, [idle, waiting, due, leased, 4711])
+        everything = await find_work(connection, dict.fromkeys((idle, waiting, due, leased, 4711), 0))
         await run(db, f"update sidecar.events_{leased} set lease_until = now() - interval '1 s'")
-        later = await find_work(connection, [leased])
-        none_asked = await find_work(connection, [])
+        later = await find_work(connection, {leased: 0})
+        none_asked = await find_work(connection, {})
     await database.close()
     assert everything == Work(frozenset({waiting}), frozenset({due}))
     assert later == Work(frozenset({leased}), frozenset())

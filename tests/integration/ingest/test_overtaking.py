@@ -122,5 +122,5 @@ async def delete_tombstones(database_url: str) -> None:
     await database.open()
     async with database.connection() as connection:
         watch, *_ = await load_watches(connection)
-        assert await work.delete_tombstones(connection, [watch.id]) == []
+        assert await work.delete_tombstones(connection, {watch.id: 0}) == []
     await database.close()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
@@ -13,8 +15,11 @@ from pydantic import SecretStr
 from sidecar.batching.lane import Lane
 from sidecar.config import Settings
 from sidecar.ingest.batch import Claim
-from sidecar.ingest.turns import LOW_WATER_AGE_S, Turns
+from sidecar.ingest.horizon import Horizon
+from sidecar.ingest.turns import Turns
 from sidecar.postgres.database import Database
+from sidecar.postgres.events import Queue
+from sidecar.postgres.queries import statement
 from sidecar.postgres.watches import Watch, load_watches
 from tests.integration.ingest.items import insert_titles, make_texts
 from tests.integration.ingest.watched_table import Connection, run, user
@@ -28,21 +33,43 @@ class Claimer:
 
     def __init__(self, url: str, **settings: Any) -> None:
         self.database = Database(SecretStr(url))
-        self.turns = Turns(Settings(**settings), self.database)
+        self.horizon = Horizon()
+        self.turns = Turns(Settings(**settings), self.database, self.horizon)
 
     async def watches(self) -> list[Watch]:
         async with self.database.connection() as connection:
             return await load_watches(connection)
 
-    async def claim(self, look_below: bool = False, rows: int = ROWS, backfill_rows: int = ROWS) -> Claim:
+    async def claim(self, rows: int = ROWS, backfill_rows: int = ROWS) -> Claim:
         [watch] = await self.watches()
-        claim = await self.turns.claim_batch(watch, {INGEST: rows, BACKFILL: backfill_rows}, look_below)
+        claim = await self.turns.claim_batch(watch, {INGEST: rows, BACKFILL: backfill_rows})
         assert claim is not None, "nothing waits"
         return claim
+
+    def look_again(self) -> None:
+        """As if a second had passed."""
+        self.horizon._next_look = float("-inf")
+        for turn in self.turns._turns.values():
+            turn.empty_since.clear()
+
+    async def blocks_read(self, watch: Watch) -> int:
+        """By a claim of live events, one of a backfill, and a look for work; of which there is none."""
+        blocks = 0
+        front = self.horizon.front(watch.id)
+        async with self.database.connection() as connection:
+            for queue in (Queue.LIVE, Queue.BACKFILL):
+                blocks += await _blocks(connection, watch.sql(queue.value), front, ROWS, 60.0, uuid4())
+            blocks += await _blocks(connection, statement("find_work"), [watch.id], front[:1], front[1:])
+        return blocks
 
     async def finish(self, db: Connection, claim: Claim) -> None:
         gens = [event.gen for event in claim.events]
         await run(db, f"delete from sidecar.events_{claim.watch.id} where gen = any (%s)", gens)
+
+
+async def _blocks(connection: Any, query: str, *arguments: Any) -> int:
+    [[plan]] = await connection.fetch(f"explain (analyze, buffers, format json) {query}", *arguments)
+    return int(json.loads(plan)[0]["Plan"]["Shared Hit Blocks"])
 
 
 @pytest.fixture
@@ -67,39 +94,64 @@ async def test_the_oldest_come_first_and_nobody_claims_them_twice(db: Connection
         list(range(21, 26)),
     ]
     [watch] = await claimer.watches()
-    assert await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}, True) is None
+    assert await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}) is None
 
 
-async def test_a_late_commit_is_claimed_even_while_all_claims_are_full(
+@pytest.mark.parametrize("looks_between", [0, 1, 3])
+async def test_a_late_commit_is_claimed_at_once_even_while_all_claims_are_full(
+    database_url: str, db: Connection, claimer: Claimer, looks_between: int
+) -> None:
+    """Its generation lies below those that were claimed and finished meanwhile."""
+    await make_texts(db)
+    await insert_titles(db, 1, 10)
+    await claimer.finish(db, await claimer.claim())
+    claimer.look_again()
+    async with user(database_url, autocommit=False) as late:
+        await run(late, "insert into items values (-1, 'late')")
+        await insert_titles(db, 11, 100)
+        for _ in range(looks_between):
+            await claimer.finish(db, await claimer.claim())
+            claimer.look_again()
+        await claimer.finish(db, await claimer.claim())
+        await late.commit()
+
+    assert keys(await claimer.claim())[0] == -1
+
+
+async def test_a_late_commit_that_ended_before_a_look_is_claimed(
     database_url: str, db: Connection, claimer: Claimer
 ) -> None:
     await make_texts(db)
     async with user(database_url, autocommit=False) as late:
         await run(late, "insert into items values (-1, 'late')")
         await insert_titles(db, 1, 100)
-        await claimer.finish(db, await claimer.claim())  # the low-water mark is above the late one now
-        await claimer.finish(db, await claimer.claim())
+        for _ in range(2):
+            await claimer.finish(db, await claimer.claim())
+            claimer.look_again()
         await late.commit()
-    assert keys(await claimer.claim()) == list(range(21, 31))
-
-    for turn in claimer.turns._turns.values():
-        turn.low_water_at -= LOW_WATER_AGE_S
-
     assert keys(await claimer.claim())[0] == -1
 
 
-@pytest.mark.parametrize("notified", [True, False])
-async def test_a_late_commit_is_claimed_at_once_after_a_notification_or_when_little_waits(
-    database_url: str, db: Connection, claimer: Claimer, notified: bool
+@pytest.mark.parametrize(
+    "forgotten", ["begin isolation level repeatable read; select 1", "begin; create table forgotten ()"]
+)
+async def test_claims_do_not_walk_what_is_done_while_an_old_transaction_stands(
+    database_url: str, db: Connection, claimer: Claimer, forgotten: str
 ) -> None:
-    await make_texts(db)
-    async with user(database_url, autocommit=False) as late:
-        await run(late, "insert into items values (-1, 'late')")
-        await insert_titles(db, 1, 30 if notified else 13)
-        await claimer.finish(db, await claimer.claim())
-        await late.commit()
-
-    assert -1 in keys(await claimer.claim(look_below=notified))
+    table = await make_texts(db)
+    [watch] = await claimer.watches()
+    async with user(database_url, autocommit=False) as old:
+        await old.execute(forgotten.encode())
+        await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS})
+        done = "(k1, backfill) select i, i < 10000 from generate_series(1, 20000) i"
+        await run(db, f"insert into sidecar.events_{table.watch_id} {done}")
+        await run(db, f"delete from sidecar.events_{table.watch_id}")
+        walked = await claimer.blocks_read(watch)
+        for _ in range(2):
+            claimer.look_again()
+            assert await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}) is None
+        assert await claimer.blocks_read(watch) < 30
+        assert walked > 300
 
 
 async def test_live_changes_come_first_and_the_backfill_keeps_its_share(db: Connection, claimer: Claimer) -> None:
@@ -142,7 +194,7 @@ async def test_without_a_slot_for_the_backfill_neither_its_events_nor_its_suspec
     claims = [await claimer.claim(backfill_rows=0) for _ in range(2)]
     assert sorted(keys(claims[0]) + keys(claims[1])) == [1, 2, 3]
     [watch] = await claimer.watches()
-    assert await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: 0}, True) is None
+    assert await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: 0}) is None
 
     claims = [await claimer.claim() for _ in range(2)]
     assert sorted(keys(claims[0]) + keys(claims[1])) == [11, 12]
