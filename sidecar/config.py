@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import AliasChoices, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
 from sidecar.allowed_values import allowed_values
@@ -36,14 +37,21 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """
     environ = os.environ if environ is None else environ
     present = {name: value.strip() for name, value in environ.items() if value.strip()}
+    unread = _read_url_files(present)
     source = EnvSettingsSource(Settings)
     source.env_vars = present
     values = source()
     try:
-        return Settings(**values)
+        settings = Settings(**values)
     except ValidationError as error:
-        bad = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
-    problems = [_describe(alias, present) for alias in bad]
+        bad = {str(detail["loc"][0]): _reason(detail) for detail in error.errors()}
+    except ConfigurationError as error:
+        raise ConfigurationError(unread + error.problems) from error
+    else:
+        if unread:
+            raise ConfigurationError(unread)
+        return settings
+    problems = unread + [_describe(alias, present, reason) for alias, reason in bad.items()]
     good = {alias: value for alias, value in values.items() if alias not in bad}
     # What the bad ones contradict shows when they are right; what the others contradict is said now.
     try:
@@ -93,7 +101,34 @@ def settings_table() -> str:
     return "\n".join(rows) + "\n"
 
 
-def _describe(alias: str, present: Mapping[str, str]) -> str:
+def _read_url_files(present: dict[str, str]) -> list[str]:
+    """Puts the URLs that stand in files among the variables; returns a line for each that cannot be read."""
+    problems = []
+    for name in ("DATABASE_URL", "LISTEN_DATABASE_URL"):
+        file = present.get(f"{name}_FILE")
+        if file is None:
+            continue
+        try:
+            url = Path(file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(f"{name}_FILE={file!r}: {getattr(error, 'strerror', None) or 'not a text'}")
+            continue
+        if name in present:
+            problems.append(f"{name}_FILE={file!r}: not together with {name}")
+        elif not url:
+            problems.append(f"{name}_FILE={file!r}: the file is empty")
+        else:
+            present[name] = url
+    return problems
+
+
+def _reason(detail: ErrorDetails) -> str | None:
+    """What a check of ours said of a database's URL. Others say nothing that is not among what is allowed."""
+    error = detail.get("ctx", {}).get("error")
+    return str(error) if isinstance(error, ValueError) and str(detail["loc"][0]).endswith("DATABASE_URL") else None
+
+
+def _describe(alias: str, present: Mapping[str, str], reason: str | None = None) -> str:
     field_name = next(name for name in Settings.model_fields if alias in variable_names(name))
     field = Settings.model_fields[field_name]
     variable = next(name for name in variable_names(field_name) if name in present)
@@ -101,7 +136,7 @@ def _describe(alias: str, present: Mapping[str, str]) -> str:
     if SecretStr in getattr(field.annotation, "__args__", ()):
         scheme = _SCHEME.match(value)
         value = (scheme.group() if scheme else "") + "***"
-    return f"{variable}={_shorten(value)!r}: {allowed_values(field)}"
+    return f"{variable}={_shorten(value)!r}: {allowed_values(field)}" + (f" ({reason})" if reason else "")
 
 
 def _shorten(value: str) -> str:

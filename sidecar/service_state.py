@@ -41,7 +41,7 @@ class ServiceState:
         self.cors_origins = settings.cors_allow_origins
         self.access = Access(self.keys, anonymous=settings.allow_anonymous, cors_origins=self.cors_origins)
         url = settings.database_url
-        self.database = Database(url, settings.listen_database_url) if url else None
+        self.database = Database(url, settings.listen_database_url, settings.database_pool_size) if url else None
         self.batcher: Batcher | None = None
         self.loaded: ServedModel | None = None
         self.unfit: str | None = None

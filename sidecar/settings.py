@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from sidecar.api_keys import is_secret, parse_variable
 from sidecar.errors import ConfigurationError
+from sidecar.foreign_options import hint_for_scheme
 
 MIB = 1024 * 1024
 _MAX_SHARES = 0.9
@@ -29,8 +30,11 @@ _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", re.
 # What each record is given by sidecar.telemetry.log_lines.
 _LOG_IDS = {"request_id": "", "trace_id": "", "span_id": ""}
 _DATABASE_URL: JsonDict = {
-    "allowed": "a URL such as postgresql://user:password@host:5432/database, without +driver, special characters as %XX"
+    "allowed": "a URL such as postgresql://user:password@host:5432/database, without +driver, special characters as "
+    "%XX; or libpq's name=value pairs"
 }
+_URL_FILE: JsonDict = {"allowed": "the path of a file that holds nothing else"}
+_PAIRS = re.compile(r"\s*[a-z_]+\s*=")
 
 
 def _count_decode_processes() -> int:
@@ -103,8 +107,14 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = Field(default=None, json_schema_extra=_DATABASE_URL)
     """The database to watch. Unset: REST only."""
+    database_url_file: Path | None = Field(default=None, json_schema_extra=_URL_FILE)
+    """A file with `DATABASE_URL`'s value, such as a Docker secret; read at start."""
     listen_database_url: SecretStr | None = Field(default=None, json_schema_extra=_DATABASE_URL)
     """A direct connection for LISTEN and index builds, where `DATABASE_URL` is a pooler in transaction mode."""
+    listen_database_url_file: Path | None = Field(default=None, json_schema_extra=_URL_FILE)
+    """A file with `LISTEN_DATABASE_URL`'s value."""
+    database_pool_size: int = Field(default=8, ge=4, le=200)
+    """Connections for rows, at most, and as many for searches and status; two more listen and watch over them."""
     bind_host: str = Field(default="127.0.0.1", min_length=1)
     """Address to serve on; `0.0.0.0` for all."""
     bind_port: int = Field(default=9000, ge=1, le=65535, validation_alias=AliasChoices("BIND_PORT", "PORT"))
@@ -305,12 +315,16 @@ class Settings(BaseSettings):
     @classmethod
     def _check_database_url(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
+            if _PAIRS.match(url.get_secret_value()):
+                return url
+            if (hint := hint_for_scheme(url.get_secret_value())) is not None:
+                raise ValueError(hint)
             if re.search(r"\s", url.get_secret_value()):  # libpq refuses it too, and quotes a part of the password
-                raise ValueError("blanks in the URL")
+                raise ValueError("no blanks: %20")
             parts = urlsplit(url.get_secret_value())
             ports = [host.rpartition("]")[2].partition(":")[2] for host in parts.netloc.rpartition("@")[2].split(",")]
             if parts.scheme not in {"postgresql", "postgres"} or parts.fragment:
-                raise ValueError("not a database URL")
+                raise ValueError("write postgresql://" if not parts.fragment else "# in the URL is %23")
             if not all(port == "" or port.isdecimal() for port in ports):
                 raise ValueError("the port is not a number")
         return url

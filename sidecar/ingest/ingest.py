@@ -29,6 +29,7 @@ from sidecar.ingest.scanner import Scanner
 from sidecar.ingest.side_by_side import side_by_side
 from sidecar.ingest.work_finder import WorkFinder
 from sidecar.ingest.worker import Worker
+from sidecar.postgres.address import address_problems
 from sidecar.postgres.database import Database
 from sidecar.postgres.listener import Listener
 from sidecar.postgres.migrations import head_revision
@@ -51,7 +52,9 @@ class Ingest:
         if settings.database_url is None:
             raise ValueError("ingest needs DATABASE_URL")
         self._settings = settings
-        self._database = Database(settings.database_url, settings.listen_database_url)
+        for problem in address_problems(settings.database_url, settings.listen_database_url):
+            logger.warning("the database's address: %s", problem)
+        self._database = Database(settings.database_url, settings.listen_database_url, settings.database_pool_size)
         identity = Identity(uuid4(), encoder.model_id, encoder.fingerprint, encoder.dimensions)
         catalogue = Catalogue(self._database, identity)
         self._context = Context(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
-from sidecar.errors import DatabaseError, DatabaseUnavailable
+from sidecar.errors import DatabaseError, DatabaseUnavailable, WatchChanged
 from sidecar.ingest.context import Context
 from sidecar.ingest.undisturbed import undisturbed
 from sidecar.postgres.events import Lease, release, renew_lease
@@ -50,6 +50,8 @@ class LeaseKeeper:
             except DatabaseUnavailable:  # the connection that broke was one of many: the next one may be good
                 await asyncio.sleep(SECOND_TRY_S)
                 await self._release(released)
+        except WatchChanged as error:
+            logger.debug("nothing to release on %s any longer: %s", self._watch.label, error)
         except DatabaseError as error:
             logger.warning("could not release %d events on %s: %s", len(released), self._watch.label, error)
         else:
@@ -82,6 +84,9 @@ class LeaseKeeper:
                 with self._context.measured("renew"):
                     async with self._context.database.connection() as connection:
                         renewed = await renew_lease(connection, self._watch, sorted(asked), self._lease)
+            except WatchChanged as error:
+                logger.debug("nothing to renew on %s any longer: %s", self._watch.label, error)
+                continue
             except DatabaseError as error:
                 logger.warning("could not renew %d leases on %s: %s", len(asked), self._watch.label, error)
                 continue

@@ -25,7 +25,7 @@ from pydantic import SecretStr
 
 from sidecar.config import service_files
 from sidecar.errors import ConfigurationError
-from sidecar.postgres.foreign_options import take_out
+from sidecar.foreign_options import take_out
 from sidecar.postgres.password_file import find_password
 from sidecar.postgres.service_file import read_service
 from sidecar.redaction import redact
@@ -173,6 +173,12 @@ def read_address(address: str) -> Address:
     options |= given
     _check(options)
     return Address(given, options, tuple(notes))
+
+
+def address_problems(*urls: SecretStr | None) -> list[str]:
+    """What is to be told once, when the process starts: each line once. Raises ConfigurationError."""
+    found = [problem for url in urls if url is not None for problem in read_address(url.get_secret_value()).problems()]
+    return list(dict.fromkeys(found))
 
 
 def _service_options(given: Mapping[str, str]) -> Mapping[str, str]:

@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
+from sidecar.postgres.command_session import CommandCursor
 from sidecar.postgres.findings import Checkup, Finding, Limits, NotChecked, Severity
 from sidecar.postgres.migrations import head_revision
 from sidecar.postgres.session_probe import judge_sessions, try_sessions
@@ -86,7 +87,7 @@ def _run_check(
         with connection.transaction():
             for setting in _LIMITED:
                 connection.execute(setting.encode())
-            with psycopg.RawCursor(connection, row_factory=dict_row) as cursor:
+            with CommandCursor(connection, row_factory=dict_row) as cursor:
                 rows = cursor.execute(statement.encode(), parameters).fetchall()
             checkup.findings += [Finding(check=name, **row) for row in rows]
     except psycopg.errors.QueryCanceled:

@@ -177,7 +177,7 @@ async def _lock_watch_and_events(
     if row is None or not row["active"]:
         raise WatchChanged(f"{watch.label} is no longer watched")
     if not (row["same_tables"] and row["same_columns"]):
-        raise WatchChanged(f"{watch.label} was renamed")
+        raise WatchChanged(f"{watch.label} was renamed or dropped")
     if row["fingerprint"] != fingerprint:
         raise WatchChanged(f"{watch.label} now holds vectors of {row['fingerprint']}")
     return _Locked(frozenset(row["held"] or ()), row["truncated_gen"], row["has_failures"])

@@ -13,7 +13,7 @@ import asyncpg
 from pydantic import SecretStr
 
 from sidecar.errors import Contention, DatabaseError, DatabaseUnavailable, StatementRejected, TimedOut, WatchChanged
-from sidecar.postgres.address import open_connection
+from sidecar.postgres.address import open_connection, read_address
 from sidecar.postgres.pooled_connection import DirectConnection, PooledConnection
 from sidecar.postgres.queries import statement
 from sidecar.postgres.session_settings import SESSION_SETTINGS, TCP_SETTINGS
@@ -146,6 +146,8 @@ async def _end_transaction(connection: DirectConnection) -> None:
 class Database:
     """A pool. It connects when first needed: a database that is down does not keep the process from starting.
 
+    Raises ConfigurationError where an address cannot be read: that would never get better.
+
     `listen_url`, if there is one, leads past a pooler in transaction mode; then `url` is taken for one. Without it a
     pooler is recognised by what it does with our settings.
     """
@@ -153,6 +155,9 @@ class Database:
     def __init__(
         self, url: SecretStr, listen_url: SecretStr | None = None, max_connections: int = MAX_CONNECTIONS
     ) -> None:
+        for each in (url, listen_url):
+            if each is not None:
+                read_address(each.get_secret_value())
         self.url = url
         self.direct_url = listen_url or url
         self._behind_pooler = listen_url is not None

@@ -15,6 +15,8 @@ from psycopg.rows import dict_row
 from pydantic import SecretStr
 
 from sidecar.errors import DatabaseUnavailable, SchemaError, StatementRejected
+from sidecar.postgres.address import read_address
+from sidecar.postgres.command_session import CommandCursor
 from sidecar.postgres.search import FoundRows, SearchableWatch, find_watch, run_search
 from sidecar.postgres.shipped import head_revision
 from sidecar.postgres.statement_file import read_statements
@@ -24,7 +26,6 @@ from sidecar.redaction import redact
 Warn: TypeAlias = Callable[[str, str | None], None]
 """Takes a warning of Postgres's and its hint."""
 
-_CONNECT_TIMEOUT_S = 10
 _NOT_PERMITTED = "42501"
 _UNKNOWN_TABLE = {"42P01", "42602", "3F000"}  # undefined_table, invalid_name, invalid_schema_name
 
@@ -138,7 +139,7 @@ class Operations:
         return row[0], row[1]
 
     def _rows(self, name: str, parameters: tuple[object, ...]) -> list[dict[str, Any]]:
-        with translated(), psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor:
+        with translated(), CommandCursor(self._connection, row_factory=dict_row) as cursor:
             return cursor.execute(_statement(name), parameters).fetchall()
 
     def _value(self, name: str, parameters: tuple[object, ...]) -> Any:
@@ -158,6 +159,8 @@ def open_operations(url: SecretStr, warn: Warn) -> Iterator[Operations]:
 @contextmanager
 def connect_to_schema(url: SecretStr, warn: Warn) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     """As connect_as_user, to a schema `sidecar` that is at least as new as this code. Raises SchemaError, too."""
+    for note in read_address(url.get_secret_value()).notes:
+        warn(f"the database's address: {note}", None)
     with connect_as_user(url) as connection:
         connection.add_notice_handler(
             lambda notice: (
@@ -191,15 +194,18 @@ def _check_revision(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
 
 @contextmanager
 def connect_as_user(url: SecretStr) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A connection in autocommit mode, with parameters written $1, $2 … Raises DatabaseUnavailable."""
+    """A connection in autocommit mode, with parameters written $1, $2 …
+
+    Raises DatabaseUnavailable, and ConfigurationError where the address cannot be read.
+    """
     address = url.get_secret_value()
     try:
         connection = psycopg.connect(
-            address,
+            read_address(address).conninfo(),
             autocommit=True,
-            connect_timeout=_CONNECT_TIMEOUT_S,
             application_name="sidecar-cli",
-            cursor_factory=psycopg.RawCursor,
+            cursor_factory=CommandCursor,
+            prepare_threshold=None,  # a pooler in transaction mode would not know them
         )
     except psycopg.Error as error:
         # libpq tells of every address it tried, on lines of their own; the first says enough.

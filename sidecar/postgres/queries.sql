@@ -613,8 +613,9 @@ on conflict (id) do update set seen_at = clock_timestamp(), clock_skew_s = exclu
     texts_per_s = excluded.texts_per_s, picture_views_per_s = excluded.picture_views_per_s
 
 -- name: record_progress
--- $2 rows embedded since the last call, $3 their mean lag in ms or NULL
-insert into sidecar.progress (watch_id, embedded_total, lag_ms) values ($1, $2, $3)
+-- $2 rows embedded since the last call, $3 their mean lag in ms or NULL. A watch whose table was dropped meanwhile has none.
+insert into sidecar.progress (watch_id, embedded_total, lag_ms)
+select w.id, $2::bigint, $3::float8 from sidecar.watches w where w.id = $1 for key share
 on conflict (watch_id) do update set embedded_total = progress.embedded_total + excluded.embedded_total,
     lag_ms = coalesce(excluded.lag_ms, progress.lag_ms), updated_at = clock_timestamp()
 

@@ -8,6 +8,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from sidecar.postgres.command_session import CommandCursor
+
 _WATCH = """
     select w.relation::text as relation, w.target, w.kind, w.dimensions, w.fingerprint, w.encoder as model,
            w.key_columns
@@ -52,7 +54,7 @@ class FoundRows:
 
 def find_watch(connection: psycopg.Connection[Any], table: str, target: str | None) -> SearchableWatch:
     """Raises psycopg.Error: the table, or that target of it, is not watched."""
-    with psycopg.RawCursor(connection, row_factory=dict_row) as cursor:
+    with CommandCursor(connection, row_factory=dict_row) as cursor:
         row = cursor.execute(_WATCH.encode(), (table, target)).fetchone()
     assert row is not None
     return SearchableWatch(**row)

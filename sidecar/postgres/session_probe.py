@@ -10,13 +10,14 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 import psycopg
 from pydantic import SecretStr
 
 from sidecar.errors import DatabaseError
+from sidecar.postgres.address import read_address
 from sidecar.postgres.database import Database
 from sidecar.postgres.findings import Finding, Severity
 
@@ -59,9 +60,8 @@ async def try_sessions(url: SecretStr, listen_url: SecretStr, *, as_sidecar: boo
 
 async def _open(url: SecretStr) -> Session:
     return await psycopg.AsyncConnection.connect(
-        url.get_secret_value(),
+        read_address(url.get_secret_value()).conninfo(connect_timeout=str(CONNECT_TIMEOUT_S)),
         autocommit=True,
-        connect_timeout=CONNECT_TIMEOUT_S,
         prepare_threshold=None,
         application_name="sidecar-doctor",
     )
@@ -141,8 +141,13 @@ def _finding(check: str, severity: Severity, what: str, why: str, remedy: str) -
 
 def _direct_url(url: SecretStr, server: tuple[str | None, int | None]) -> str:
     """To where the server itself listens, as far as it says; a password is not repeated."""
-    parts = urlsplit(url.get_secret_value())
-    user = f"{parts.username}{':PASSWORD' if parts.password else ''}@" if parts.username else ""
+    given = read_address(url.get_secret_value()).given
+    user = f"{quote(given['user'], safe='')}{':PASSWORD' if 'password' in given else ''}@" if "user" in given else ""
     host, port = server
     address = f"[{host}]" if host and ":" in host else host or "HOST"
-    return urlunsplit(parts._replace(netloc=f"{user}{address}:{port or 5432}"))
+    rest = urlencode(
+        {n: v for n, v in given.items() if n not in {"user", "password", "host", "hostaddr", "port", "dbname"}}
+    )
+    return f"postgresql://{user}{address}:{port or 5432}/{quote(given.get('dbname', ''))}" + (
+        f"?{rest}" if rest else ""
+    )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import time
 
-from sidecar.errors import DatabaseError
+from sidecar.errors import DatabaseError, DatabaseUnavailable
 
 QUIET_S = 60.0  # trouble that comes and goes all the time is logged once in this time
+_OWN_REASONS = ("25", "28", "3D", "53")  # read-only, not admitted, no such database, full: not just away
 
 
 class TroubleLog:
@@ -45,10 +46,11 @@ class TroubleLog:
 
 
 def _kind(error: DatabaseError) -> str:
-    """What is the same at every try; messages name ports and processes."""
-    cause = error.__cause__
-    code = getattr(error, "sqlstate", None) or getattr(cause, "sqlstate", None)
-    return f"{type(error).__name__} {code or type(cause).__name__}"
+    """What is the same at every try: messages name ports, and a connection may be lost in many words."""
+    code = getattr(error, "sqlstate", None) or getattr(error.__cause__, "sqlstate", None) or ""
+    if isinstance(error, DatabaseUnavailable):
+        return code if code.startswith(_OWN_REASONS) else "away"
+    return f"{type(error).__name__} {code}"
 
 
 def _describe(error: DatabaseError) -> str:

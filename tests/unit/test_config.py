@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -190,6 +191,7 @@ def test_without_tta_a_queue_may_be_short_and_a_crop_large() -> None:
         "postgres://ann:s3cret@[::1]:5432/shop?sslmode=require",
         "postgresql://ann:s3%23cret@one:5432,two:5433/shop",
         "postgresql://ann@/shop?host=/run/postgresql",
+        "host=db user=ann password='my s3cret' dbname=shop",
     ],
 )
 def test_urls_that_postgres_clients_take_are_taken(url: str) -> None:
@@ -206,7 +208,7 @@ def test_urls_that_postgres_clients_take_are_taken(url: str) -> None:
         "postgresql://ann:my s3cret@db/shop",
         "postgresql://ann:x@[s3cret/shop",
         "ann:s3cret@db/shop",
-        "host=db password=s3cret",
+        "jdbc:postgresql://db/shop?password=s3cret",
         "s3cret",
     ],
 )
@@ -286,3 +288,41 @@ def test_hosts_of_pictures_are_names_perhaps_with_a_star_or_a_port() -> None:
 def test_what_is_no_host_of_pictures_is_refused(hosts: str) -> None:
     (problem,) = problems_with(ALLOW_IMAGE_URLS=hosts)
     assert problem.startswith(f"ALLOW_IMAGE_URLS={hosts!r}: hosts such as images.example.com, *.example.com")
+
+
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("postgresql+asyncpg://ann:s3cret@db/shop", "without +asyncpg"),
+        ("postgresql+psycopg://ann:s3cret@db/shop", "without +psycopg"),
+        ("jdbc:postgresql://db/shop?user=ann&password=s3cret", "without jdbc:"),
+        ("postgis://ann:s3cret@db/shop", "write postgresql://"),
+        ("postgresql://ann:s3cret#1@db/shop", "%23"),
+    ],
+)
+def test_a_url_of_another_tool_is_refused_with_what_to_write(url: str, hint: str) -> None:
+    (problem,) = problems_with(DATABASE_URL=url)
+    assert hint in problem
+    assert "s3cret" not in problem
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "LISTEN_DATABASE_URL"])
+def test_a_url_may_stand_in_a_file(name: str, tmp_path: Path) -> None:
+    """A Docker secret ends with a newline."""
+    secret = tmp_path / "secret"
+    secret.write_text("postgresql://ann:s3cret@db/shop\n")
+    settings = load_settings({f"{name}_FILE": str(secret)})
+    assert getattr(settings, name.lower()) == SecretStr("postgresql://ann:s3cret@db/shop")
+
+
+def test_what_is_wrong_with_a_file_of_a_url_is_said_without_the_url(tmp_path: Path) -> None:
+    secret, empty, bad = (tmp_path / name for name in ("secret", "empty", "bad"))
+    secret.write_text("postgresql://ann:s3cret@db/shop")
+    empty.write_text("\n")
+    bad.write_text("mysql://ann:s3cret@db/shop")
+    assert "No such file" in problems_with(DATABASE_URL_FILE=str(tmp_path / "none"))[0]
+    assert "is empty" in problems_with(DATABASE_URL_FILE=str(empty))[0]
+    assert "not together" in problems_with(DATABASE_URL_FILE=str(secret), DATABASE_URL="postgresql://db/shop")[0]
+    (problem,) = problems_with(DATABASE_URL_FILE=str(bad))
+    assert "s3cret" not in problem
+    assert problem.startswith("DATABASE_URL='mysql://***'")

@@ -14,11 +14,11 @@ from tests.waiting import wait_until_async
 
 IS_LISTENING = """
     select exists (select from pg_stat_activity where datname = current_database() and application_name = 'sidecar'
-                   and pid <> pg_backend_pid() and query ~ '^(LISTEN|select 1)')
+                   and pid <> pg_backend_pid() and query ~ '^LISTEN|transaction_read_only')
 """
 KILL_LISTENER = """
     select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()
-    and application_name = 'sidecar' and query ~ '^(LISTEN|select 1)'
+    and application_name = 'sidecar' and query ~ '^LISTEN|transaction_read_only'
 """
 LONG_S = 30.0
 

@@ -1,0 +1,251 @@
+"""One address, two drivers: what libpq takes, a sidecar takes."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import pytest
+from psycopg.pq import Conninfo
+from pydantic import SecretStr
+
+from sidecar.errors import ConfigurationError, DatabaseUnavailable
+from sidecar.postgres.address import address_problems, read_address
+from sidecar.postgres.database import Database, connect, disconnect
+from sidecar.postgres.operations import connect_as_user
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.items import make_texts
+from tests.integration.ingest.watched_table import user
+
+WHERE = "select current_database() || ' ' || current_user || ' ' || (inet_server_port() is not null)"
+# A value for each option that means what is so anyway, or what a server without TLS and GSS can do.
+HARMLESS = {
+    "application_name": "shop",
+    "channel_binding": "prefer",
+    "client_encoding": "UTF8",
+    "connect_timeout": "5",
+    "fallback_application_name": "shop",
+    "gssdelegation": "0",
+    "gssencmode": "disable",
+    "gsslib": "gssapi",
+    "keepalives": "1",
+    "keepalives_count": "3",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "krbsrvname": "postgres",
+    "load_balance_hosts": "random",
+    "max_protocol_version": "3.0",
+    "min_protocol_version": "3.0",
+    "options": "-c geqo=off",
+    "require_auth": "scram-sha-256",
+    "requirepeer": "",
+    "sslcertmode": "allow",
+    "sslcompression": "1",
+    "sslcrl": "/nowhere/root.crl",
+    "sslcrldir": "/nowhere",
+    "sslmode": "disable",
+    "sslnegotiation": "postgres",
+    "sslsni": "0",
+    "ssl_max_protocol_version": "TLSv1.3",
+    "ssl_min_protocol_version": "TLSv1.2",
+    "target_session_attrs": "read-write",
+    "tcp_user_timeout": "20000",
+}
+OTHERS = {"user", "password", "dbname", "host", "hostaddr", "port", "service", "passfile", "replication"}
+SECRETS = {"sslcert", "sslkey", "sslpassword", "sslrootcert", "scram_client_key", "scram_server_key", "sslkeylogfile"}
+
+
+async def seen_by_both(url: str) -> str:
+    """Where the address leads: the same place for the pool, for a direct connection and for commands."""
+    with connect_as_user(SecretStr(url)) as connection:
+        row = connection.execute(WHERE.encode()).fetchone()
+    assert row is not None
+    database = Database(SecretStr(url))
+    await database.open()
+    try:
+        async with database.connection() as pooled:
+            assert await pooled.fetchval(WHERE) == row[0]
+    finally:
+        await database.close()
+    direct = await connect(SecretStr(url))
+    assert await direct.fetchval(WHERE) == row[0]
+    await disconnect(direct)
+    return str(row[0])
+
+
+def with_options(url: str, **options: str) -> str:
+    return f"{url}?" + "&".join(f"{name}={quote(value)}" for name, value in options.items())
+
+
+def as_pairs(url: str) -> str:
+    parts = urlsplit(url)
+    password = f"'{parts.password}'"
+    return f"host={parts.hostname} port={parts.port} user={parts.username} password={password} dbname={parts.path[1:]}"
+
+
+def without_password(url: str) -> tuple[str, str]:
+    password = urlsplit(url).password
+    assert password is not None
+    return url.replace(f":{password}@", "@"), password
+
+
+def test_every_option_of_libpq_is_tried_here() -> None:
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    assert {name for name in known if not name.startswith("oauth_")} == HARMLESS.keys() | OTHERS | SECRETS
+
+
+@pytest.mark.parametrize("option", HARMLESS)
+async def test_an_option_of_libpqs_leads_both_drivers_to_the_same_place(database_url: str, option: str) -> None:
+    await seen_by_both(with_options(database_url, **{option: HARMLESS[option]}))
+
+
+async def test_options_of_other_tools_are_left_out_and_named(database_url: str) -> None:
+    foreign = {"pgbouncer": "true", "schema": "public", "connection_limit": "5", "pool_timeout": "3", "nonsense": "1"}
+    url = with_options(database_url, **foreign, sslmode="prefer")
+    await seen_by_both(url)
+    told = "\n".join(address_problems(SecretStr(url), SecretStr(url)))
+    assert told.count("'pgbouncer' is left out: sidecar finds a pooler out by itself") == 1
+    assert "'connection_limit' is left out: DATABASE_POOL_SIZE" in told
+    assert "'nonsense' is left out: libpq knows no such option" in told
+    assert "sslmode" not in told
+
+
+async def test_what_is_not_honoured_is_said_once_when_ingest_starts(
+    database_url: str, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = with_options(database_url, channel_binding="require", sslaccept="strict", connect_timeout="5")
+    async with user(database_url) as db, running_ingest(url, encoder):
+        table = await make_texts(db, 3)
+        await table.settle_right(encoder)
+    told = [r.message for r in caplog.records if "the database's address" in r.message]
+    assert len(told) == 2
+    assert "sslaccept" in told[0]
+    assert "channel_binding=require is not honoured" in told[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda url: url.replace("postgresql://", "postgres://"),
+        lambda url: url.replace("127.0.0.1", "127.0.0.1:1,127.0.0.1"),
+        lambda url: url.replace("/sidecar_test", "/?dbname=sidecar_test"),
+        as_pairs,
+        lambda url: with_options(url, hostaddr="127.0.0.1"),
+        lambda url: with_options(url, sslmode="no-verify").replace("no-verify", "prefer"),
+    ],
+    ids=["postgres", "second host", "dbname", "name=value", "hostaddr", "sslmode"],
+)
+async def test_an_address_may_be_written_as_libpq_reads_it(database_url: str, change: object) -> None:
+    assert callable(change)
+    assert (await seen_by_both(change(database_url))).startswith(urlsplit(database_url).path[1:])
+
+
+async def test_a_unix_socket_is_named_by_its_directory(database_url: str) -> None:
+    async with user(database_url) as db:
+        row = await (await db.execute("show unix_socket_directories")).fetchone()
+    if row is None or not row[0]:
+        pytest.skip("the server has no Unix socket: its path would be too long")
+    parts = urlsplit(database_url)
+    name = f"{parts.username}:{parts.password}"
+    place = f"postgresql://{name}@{quote(row[0], safe='')}:{parts.port}{parts.path}"
+    assert (await seen_by_both(place)).endswith("false")
+    assert (await seen_by_both(f"postgresql://{name}@{parts.path}?host={row[0]}&port={parts.port}")).endswith("false")
+
+
+@pytest.mark.parametrize("way", ["PGPASSFILE", "passfile", "PGPASSWORD", "home"])
+async def test_a_password_may_come_from_elsewhere(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    url, password = without_password(database_url)
+    file = tmp_path / ".pgpass"
+    port = urlsplit(url).port
+    file.write_text(f"# ours\nelsewhere:*:*:*:wrong\n127.0.0.1:{port}:*:postgres:{password}\n*:*:*:*:wrong\n")
+    file.chmod(0o600)
+    if way == "PGPASSFILE":
+        monkeypatch.setenv("PGPASSFILE", str(file))
+    elif way == "passfile":
+        url = with_options(url, passfile=str(file))
+    elif way == "home":
+        monkeypatch.setenv("HOME", str(tmp_path))
+    else:
+        monkeypatch.setenv("PGPASSWORD", password)
+    await seen_by_both(url)
+
+
+async def test_a_password_with_colons_and_backslashes_is_read_from_a_password_file(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "passwords"
+    file.write_text("*:*:*:ann\\:b:a\\:b\\\\c\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(file))
+    name = urlsplit(database_url).path[1:]
+    async with user(database_url) as db:
+        await db.execute("create role \"ann:b\" login password 'a:b\\c'")
+        try:
+            parts = urlsplit(database_url)
+            found = await seen_by_both(f"postgresql://ann%3Ab@{parts.hostname}:{parts.port}/{name}")
+        finally:
+            await db.execute('drop role "ann:b"')
+    assert "ann:b" in found
+
+
+async def test_a_service_names_the_rest(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = urlsplit(database_url)
+    file = tmp_path / "services"
+    lines = (f"host={parts.hostname}", f"port={parts.port}", f"user={parts.username}", f"dbname={parts.path[1:]}")
+    file.write_text("[other]\nhost=nowhere\n\n[shop]\n# ours\n" + "\n".join(lines) + f"\npassword={parts.password}\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(file))
+    await seen_by_both("postgresql:///?service=shop")
+    await seen_by_both("service=shop")
+    monkeypatch.setenv("PGSERVICE", "shop")
+    await seen_by_both("postgresql://")
+
+
+def test_an_address_that_would_never_work_is_refused_at_once() -> None:
+    for wrong in (
+        "postgresql://ann:s3cret@db/shop?sslmode=strict",
+        "postgresql://ann:s3cret@db/shop?connect_timeout=soon",
+        "postgresql://ann:s3cret@one,two:1,three:2/shop?port=1,2",
+        "postgresql://ann:s3cret@db:99999/shop",
+        "postgresql://ann:s3cret@db/shop?target_session_attrs=master",
+        "postgresql://db/shop?service=nowhere",
+        "host=db colour=red",
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            Database(SecretStr(wrong))
+        assert "s3cret" not in str(caught.value)
+
+
+async def test_the_kernel_is_told_to_notice_a_peer_that_vanished(database_url: str) -> None:
+    for url, idle_s in ((database_url, 5), (with_options(database_url, keepalives_idle="42"), 42)):
+        connection = await connect(SecretStr(url))
+        ours = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == idle_s
+        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
+        assert await connection.fetchval("show tcp_user_timeout") == "4000"
+        assert await connection.fetchval("show tcp_keepalives_idle") == "2"
+        await disconnect(connection)
+    assert "keepalives_idle=42" in read_address(with_options(database_url, keepalives_idle="42")).conninfo()
+
+
+async def test_of_several_hosts_one_that_takes_writes_is_chosen(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    url = database_url.replace("127.0.0.1", "127.0.0.1:1,127.0.0.1")
+    async with user(database_url) as db:
+        name = urlsplit(database_url).path[1:]
+        await db.execute(f"alter database {name} set default_transaction_read_only = on".encode())
+    database = Database(SecretStr(url))
+    await database.open()
+    try:
+        with pytest.raises(DatabaseUnavailable):
+            async with database.connection():
+                pass
+    finally:
+        await database.close()

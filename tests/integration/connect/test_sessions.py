@@ -1,0 +1,130 @@
+"""Sessions of ours write and read values one way, whatever role and database say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+from pydantic import SecretStr
+
+from sidecar.postgres.database import Database, connect, disconnect
+from sidecar.postgres.operations import connect_as_user, open_operations
+from sidecar.postgres.session_settings import COMMAND_SETTINGS, FORMATS, SESSION_SETTINGS
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.items import in_row_and_companion
+from tests.integration.ingest.watched_table import Connection, run, watch
+
+# As somebody might set them for all of a database's sessions, or for one role's.
+CONTRARY = {
+    "array_nulls": "off",
+    "bytea_output": "escape",
+    "client_encoding": "LATIN1",
+    "DateStyle": "German, DMY",
+    "default_transaction_deferrable": "on",
+    "default_transaction_isolation": "serializable",
+    "exit_on_error": "on",
+    "extra_float_digits": "-3",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "50ms",
+    "IntervalStyle": "iso_8601",
+    "jit": "on",
+    "lock_timeout": "1ms",
+    "plan_cache_mode": "force_custom_plan",
+    "quote_all_identifiers": "on",
+    "row_security": "on",
+    "search_path": "nowhere",
+    "standard_conforming_strings": "off",
+    "statement_timeout": "2s",
+    "synchronous_commit": "on",
+    "TimeZone": "Asia/Kathmandu",
+    "transform_null_equals": "on",
+    "xmlbinary": "hex",
+    "xmloption": "document",
+}
+SHOW = "select jsonb_object_agg(n, current_setting(n, true))::text from unnest(array{}) n"
+
+
+@pytest.fixture(params=["database", "role"])
+def contrary_url(database_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Of a database, or of a role in it, that sets everything otherwise. The tests' own role is used as it is."""
+    with psycopg.connect(database_url, autocommit=True) as db:
+        name, role = sql.Identifier(urlsplit(database_url).path[1:]), sql.Identifier(f"contrary_{id(request)}")
+        db.execute(sql.SQL("create role {} login superuser password 'secret'").format(role))
+        of = {"database": sql.SQL("database {}"), "role": sql.SQL("role {}")}[request.param].format(
+            name if request.param == "database" else role
+        )
+        for setting, value in CONTRARY.items():
+            db.execute(sql.SQL("alter {} set {} = {}").format(of, sql.Identifier(setting), sql.Literal(value)))
+        # The tests' own sessions are as ever.
+        for setting in CONTRARY:
+            db.execute(
+                sql.SQL("alter role postgres in database {} set {} from current").format(name, sql.Identifier(setting))
+            )
+        parts = urlsplit(database_url)
+        yield f"postgresql://{role.as_string(db)[1:-1]}:secret@{parts.hostname}:{parts.port}{parts.path}"
+        db.execute(sql.SQL("drop owned by {0} cascade").format(role))
+        db.execute(sql.SQL("drop role {}").format(role))
+
+
+async def test_every_setting_is_ours_in_the_pool_and_beside_it(contrary_url: str) -> None:
+    show = SHOW.format(list(CONTRARY))
+    with psycopg.connect(contrary_url) as stranger:
+        row = stranger.execute(show.encode()).fetchone()
+    assert row is not None
+    theirs = json.loads(row[0])
+    database = Database(SecretStr(contrary_url))
+    await database.open()
+    try:
+        async with database.connection() as connection:
+            pooled = json.loads(await connection.fetchval(show))
+    finally:
+        await database.close()
+    direct = await connect(SecretStr(contrary_url))
+    alone = json.loads(await direct.fetchval(show))
+    await disconnect(direct)
+    assert {name for name in CONTRARY if pooled[name] == theirs[name]} == set()
+    assert {name for name in alone if alone[name] != pooled[name]} == {"statement_timeout"}
+    assert SESSION_SETTINGS.keys() - {"application_name", "sidecar.writer"} <= CONTRARY.keys()
+
+
+def test_a_command_has_our_formats_and_its_users_search_path(contrary_url: str) -> None:
+    show = SHOW.format([*COMMAND_SETTINGS, "search_path"])
+    with connect_as_user(SecretStr(contrary_url)) as connection:
+        for _ in range(2):
+            row = connection.execute(show.encode()).fetchone()
+            assert row is not None
+            seen = json.loads(row[0])
+            assert {name: seen[name] for name in FORMATS} == dict(FORMATS)
+            assert seen["idle_in_transaction_session_timeout"] == "2s"
+            assert seen["search_path"] == "nowhere"
+
+
+@in_row_and_companion
+async def test_keys_are_found_again_whatever_role_and_database_say(
+    contrary_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
+) -> None:
+    await run(
+        db,
+        "create table items (id float8, born date, at timestamptz, span interval, body bytea, title text, "
+        "primary key (id, born, at, span, body))",
+    )
+    key = ("id", "born", "at", "span", "body")
+    table = await watch(db, ["items"], ["title"], key, companion=companion)
+    await run(
+        db,
+        "insert into items select 0.1 + i / 3.0, date '2026-01-02' + i, now() + i * interval '1.000001 s', "
+        "i * interval '1 day 1 microsecond', decode('5c00ff' || lpad(to_hex(i), 2, '0'), 'hex'), 'title ' || i "
+        "from generate_series(1, 28) i",
+    )
+    async with running_ingest(contrary_url, encoder):
+        await table.settle_right(encoder)
+        with open_operations(SecretStr(contrary_url), lambda _message, _hint: None) as operations:
+            [status] = operations.status("public.items")
+            assert (status.embedded, status.pending, status.failed) == (28, 0, 0)
+        await run(db, "update items set title = title || '!'")
+        await table.settle_right(encoder)

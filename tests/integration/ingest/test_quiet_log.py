@@ -1,0 +1,114 @@
+"""What the log says of a trouble: when it begins, when it ends, and what it is."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from sidecar.postgres.trouble_log import QUIET_S
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.gated_encoder import GatedEncoder
+from tests.integration.ingest.items import in_row_and_companion, insert_titles, make_texts
+from tests.integration.ingest.proxy import proxy
+from tests.integration.ingest.test_signals import KILL_LISTENER, LONG_S, until_listening
+from tests.integration.ingest.watched_table import Connection, run, value
+from tests.waiting import wait_until_async
+
+
+def lines(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
+    return [r.message for r in caplog.records if r.levelno >= level and r.name.startswith("sidecar")]
+
+
+async def test_a_session_that_the_server_ends_when_idle_is_no_trouble(
+    database_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = await value(db, "select current_database()")
+    await run(db, f"alter database {name} set idle_session_timeout = '20ms'")
+    table = await make_texts(db)
+    async with running_ingest(database_url, encoder, poll_interval_s=LONG_S):
+        await table.settle()
+        await until_listening(db)
+        started = await value(db, "select clock_timestamp()")
+
+        async def some_time_passed() -> bool:
+            return bool(await value(db, "select clock_timestamp() > %s + interval '300 ms'", started))
+
+        await wait_until_async(some_time_passed, "the idle timeout to pass many times")
+        await insert_titles(db, 1, 3)
+        await table.settle_right(encoder, 5)
+    assert lines(caplog) == []
+
+
+async def test_a_listener_that_is_ended_again_and_again_is_one_line(
+    database_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = await make_texts(db)
+    async with running_ingest(database_url, encoder):
+        await table.settle()
+
+        async def is_ended() -> bool:
+            return bool(await run(db, KILL_LISTENER))
+
+        for _ in range(5):
+            await wait_until_async(is_ended, "a connection that listens")
+        await until_listening(db)
+        await insert_titles(db, 1, 3)
+        await table.settle_right(encoder)
+    assert len([line for line in lines(caplog) if "notifications" in line]) == 1, f"within {QUIET_S} s"
+
+
+async def test_a_database_that_is_away_is_a_line_at_its_beginning_and_one_at_its_end(
+    database_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "sidecar")
+    table = await make_texts(db, 3)
+    async with proxy(database_url) as way, running_ingest(way.url, encoder):
+        await table.settle_right(encoder)
+        await way.cut()
+
+        async def was_tried_often() -> bool:
+            return caplog.text.count("rows wait, still") > 5
+
+        await wait_until_async(was_tried_often, "several tries")
+        await way.open()
+        await run(db, "update items set title = title || '!'")
+        await table.settle_right(encoder)
+
+        async def is_over() -> bool:
+            return "rows wait: no longer" in caplog.text
+
+        await wait_until_async(is_over, "the end of the trouble to be told")
+    told = [line for line in lines(caplog) if "the database cannot be used" in line]
+    assert 1 <= len(told) <= 2, told  # cut off, then refused
+
+
+@in_row_and_companion
+async def test_a_busy_table_that_is_dropped_reads_as_what_it_is(
+    database_url: str,
+    db: Connection,
+    encoder: GatedEncoder,
+    caplog: pytest.LogCaptureFixture,
+    companion: str | None,
+) -> None:
+    caplog.set_level(logging.INFO, "sidecar")
+    await make_texts(db, companion=companion)
+    async with running_ingest(database_url, encoder, ingest_batch_rows=50) as running:
+        await insert_titles(db, 1, 2000)
+
+        async def is_busy() -> bool:
+            return sum(encoder.texts.values()) > 300
+
+        await wait_until_async(is_busy, "some rows to be done")
+        await run(db, "drop table items cascade")
+
+        async def is_forgotten() -> bool:
+            return not await value(db, "select count(*) from sidecar.watches where unwatched_at is null")
+
+        await wait_until_async(is_forgotten, "the watch to be forgotten")
+        running.ingest._context.progress._tallies[1].embedded += 1  # counted by a batch that ended just now
+        await running.ingest._context.progress.report(running.ingest._database)
+        assert not running.task.done()
+    assert not [line for line in lines(caplog, logging.INFO) if "violates" in line or "constraint" in line]
+    assert len(lines(caplog)) <= 2, lines(caplog)
+    assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
