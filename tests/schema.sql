@@ -2865,7 +2865,8 @@ CREATE FUNCTION sidecar.start_sweeps(watch_ids integer[], interval_s double prec
         where s.watch_id is null or s.finished_at < now() - make_interval(secs => interval_s)
     ), started as (
         insert into sidecar.scans (watch_id, purpose, finished_at)
-        select w.id, 'sweep', now() from due d join sidecar.watches w on w.id = d.id and w.unwatched_at is null order by w.id
+        select w.id, 'sweep', now() from due d join sidecar.watches w on w.id = d.id and w.unwatched_at is null
+        order by w.id for key share of w
         on conflict (watch_id, purpose) do update set last_key = null, phase = 'rows', started_at = now(), finished_at = null
             where scans.finished_at < now() - make_interval(secs => interval_s)
         returning finished_at is null as has_started
