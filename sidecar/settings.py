@@ -127,7 +127,7 @@ class Settings(BaseSettings):
     poll_interval_s: float = Field(default=1.0, ge=0.01, le=60)
     """Longest wait before looking for new rows."""
     lease_s: float = Field(default=60.0, ge=5, le=3600)
-    """Time after which a crashed sidecar's rows are taken over by another."""
+    """Time after which rows are taken over from a sidecar that is stopped or cut off; from a dead one, at once."""
     ingest_batch_rows: int = Field(default=256, ge=1, le=10_000)
     """Rows claimed at once, at most."""
     ingest_batch_bytes: int = Field(default=64 * MIB, ge=MIB, le=4096 * MIB)

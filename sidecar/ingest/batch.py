@@ -77,7 +77,7 @@ class Batch:
                 await self._context.catalogue.report_change(self._claim.watch, error)
             except Exception as error:
                 if not isinstance(error, (DatabaseError, DeviceError, DecoderUnavailable)):
-                    self._keeper.held.clear()  # as after a crash, the attempt counts: one of the rows may be to blame
+                    self._keeper.leave()  # one of the rows may be to blame
                 raise
 
     async def _process(self) -> None:

@@ -15,6 +15,7 @@ from sidecar.ingest.horizon import Horizon
 from sidecar.ingest.in_hand import KeysInHand
 from sidecar.ingest.progress import Progress
 from sidecar.postgres.database import Database
+from sidecar.postgres.liveness import Liveness
 from sidecar.postgres.presence import Identity
 from sidecar.ranked_semaphore import RankedSemaphore
 from sidecar.settings import Settings
@@ -40,6 +41,7 @@ class Context:
     catalogue: Catalogue
     progress: Progress
     telemetry: Telemetry
+    liveness: Liveness
     horizon: Horizon = field(default_factory=Horizon)
     table_locks: defaultdict[tuple[str, Lane], asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     in_hand: KeysInHand = field(default_factory=KeysInHand)

@@ -3,6 +3,7 @@
     listener ──notification──► alarm ──► worker: claim → read → encode → complete
     scanner ──enqueued───────►   ▲         (batches in hand, parked rows)
     housekeeper: heartbeat, progress, tombstones, and the index keeper when a backlog is drained
+    dead sidecars: what they had in hand is freed
 
 A database that is down ends none of them: each waits with backoff. Any other end of a part is an error that `run`
 raises.
@@ -23,6 +24,7 @@ from sidecar.ingest.alarm import Alarm
 from sidecar.ingest.backoff import DATABASE_RETRY_S, Backoff
 from sidecar.ingest.catalogue import Catalogue
 from sidecar.ingest.context import Context
+from sidecar.ingest.dead_sidecars import DeadSidecars
 from sidecar.ingest.housekeeper import Housekeeper
 from sidecar.ingest.progress import Progress
 from sidecar.ingest.scanner import Scanner
@@ -32,6 +34,7 @@ from sidecar.ingest.worker import Worker
 from sidecar.postgres.address import address_problems
 from sidecar.postgres.database import Database
 from sidecar.postgres.listener import Listener
+from sidecar.postgres.liveness import Liveness
 from sidecar.postgres.migrations import head_revision
 from sidecar.postgres.presence import Identity, forget, mark_asleep
 from sidecar.postgres.queries import statement
@@ -58,7 +61,8 @@ class Ingest:
         identity = Identity(uuid4(), encoder.model_id, encoder.fingerprint, encoder.dimensions)
         catalogue = Catalogue(self._database, identity)
         self._context = Context(
-            settings, self._database, embedder, identity, catalogue, Progress(), telemetry or Telemetry()
+            *(settings, self._database, embedder, identity, catalogue, Progress(), telemetry or Telemetry()),
+            Liveness(identity.id),
         )
         self._listener: Listener | None = None
         self._stop = asyncio.Event()
@@ -83,7 +87,10 @@ class Ingest:
         finder = WorkFinder(self._database, context.horizon)
         worker = Worker(context, alarm, finder)
         listener = self._listener = Listener(
-            self._database.direct_url, lambda channel: self._notified(channel, alarm), context.telemetry
+            self._database.direct_url,
+            lambda channel: self._notified(channel, alarm),
+            context.telemetry,
+            context.liveness,
         )
         scanner = Scanner(context, finder, worker.look_everywhere, lambda: self._notified("sidecar_watches", alarm))
         guard = SessionGuard(self._database)
@@ -95,6 +102,7 @@ class Ingest:
                 ("ingest-listener", listener.run()),
                 ("ingest-scanner", _after(guard.started, scanner.run())),
                 ("ingest-housekeeper", Housekeeper(context).run()),
+                ("ingest-dead-sidecars", DeadSidecars(context, worker.look_everywhere).run()),
             )
         ]
         stop = asyncio.create_task(self._stop.wait(), name="ingest-stop")
@@ -166,6 +174,9 @@ class Ingest:
             await mark_asleep(connection, asleep if heard else (), for_s, awake)
 
     async def _leave(self) -> None:
+        if self._context.liveness.left_leases:  # another one finds them, and us dead
+            await self._database.close()
+            return
         try:
             async with asyncio.timeout(2), self._database.connection() as connection:
                 await forget(connection, self._context.identity)

@@ -38,6 +38,11 @@ class LeaseKeeper:
     def drop(self, gens: Iterable[int]) -> None:
         self.held.difference_update(gens)
 
+    def leave(self) -> None:
+        """What is still in hand is left as by a crash: the attempts count."""
+        self.held.clear()
+        self._context.liveness.left_leases = True
+
     async def release(self, gens: Iterable[int], reason: str) -> None:
         """Gives back those of `gens` that are in hand, with their attempt. Where that fails, the lease runs out."""
         released = sorted(self.held.intersection(gens))
@@ -53,6 +58,7 @@ class LeaseKeeper:
         except WatchChanged as error:
             logger.debug("nothing to release on %s any longer: %s", self._watch.label, error)
         except DatabaseError as error:
+            self._context.liveness.left_leases = True
             logger.warning("could not release %d events on %s: %s", len(released), self._watch.label, error)
         else:
             self._context.telemetry.events_done(self._watch.series, {("given_back", reason): len(released)})

@@ -6,9 +6,9 @@ A claim looks above the floor of its queue only: see `horizon`.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from sidecar.batching.lane import Lane
 from sidecar.ingest.batch import Claim
@@ -39,12 +39,18 @@ class Turns:
     """Claims the next batch of a watch."""
 
     def __init__(
-        self, settings: Settings, database: Database, horizon: Horizon, telemetry: Telemetry | None = None
+        self,
+        settings: Settings,
+        database: Database,
+        horizon: Horizon,
+        telemetry: Telemetry | None = None,
+        new_token: Callable[[], UUID] = uuid4,
     ) -> None:
         self._settings = settings
         self._horizon = horizon
         self._database = database
         self._telemetry = telemetry or Telemetry()
+        self._new_token = new_token
         self._turns: dict[int, _Turn] = {}
         self._next = 0
 
@@ -63,7 +69,7 @@ class Turns:
     async def claim_batch(self, watch: Watch, max_rows: Mapping[Lane, int]) -> Claim | None:
         """None: nothing waits. `max_rows`: of live changes and of a backfill; 0: there is no slot for any now."""
         turn = self._turns.setdefault(watch.id, _Turn())
-        lease = Lease(uuid4(), self._settings.lease_s)
+        lease = Lease(self._new_token(), self._settings.lease_s)
         for wanted in self._wanted(watch, turn, max_rows):
             queue = wanted.queue
             events = await self._claim(watch, wanted, lease)

@@ -46,7 +46,9 @@ class Worker:
         self._context = context
         self._alarm = alarm
         self._finder = finder
-        self._turns = Turns(context.settings, context.database, context.horizon, context.telemetry)
+        self._turns = Turns(
+            context.settings, context.database, context.horizon, context.telemetry, context.liveness.new_token
+        )
         self._rows = RowEncoder(context.embedder)
         self._pace: defaultdict[tuple[str, Lane], Pace] = defaultdict(lambda: Pace(context.settings.ingest_batch_rows))
         self._caps = RateCaps()

@@ -7,7 +7,8 @@ An event is in one of four states:
     delayed   in delayed_N until run_at, after a failed attempt; comes back waiting, with a new generation
     gone      completed, together with the vector, in one transaction
 
-A crashed sidecar leaves leased events behind; they are waiting again when the lease has run out, one attempt older.
+A crashed sidecar leaves leased events behind; they are waiting again when another finds it dead (see liveness.py), or
+when the lease has run out, one attempt older.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from sidecar.errors import DatabaseError, DatabaseUnavailable, StatementRejected
 from sidecar.postgres.database import connect, translated
+from sidecar.postgres.liveness import Liveness
 from sidecar.postgres.queries import statement
 from sidecar.postgres.trouble_log import TroubleLog
 from sidecar.telemetry.telemetry import Telemetry
@@ -36,11 +37,20 @@ BACKOFF_POOLER_S = 30.0
 
 
 class Listener:
-    """`on_wake(channel)` is called on the event loop for every notification and after every connect."""
+    """`on_wake(channel)` is called on the event loop for every notification and after every connect. `liveness` is held
+    on the connection, which is the one that lasts.
+    """
 
-    def __init__(self, url: SecretStr, on_wake: Callable[[str], None], telemetry: Telemetry | None = None) -> None:
+    def __init__(
+        self,
+        url: SecretStr,
+        on_wake: Callable[[str], None],
+        telemetry: Telemetry | None = None,
+        liveness: Liveness | None = None,
+    ) -> None:
         self._url = url
         self._on_wake = on_wake
+        self._liveness = liveness
         self._telemetry = telemetry or Telemetry()
         self.connected = False
         self._trouble = TroubleLog(logger, "no notifications are heard (polling goes on)")
@@ -69,6 +79,7 @@ class Listener:
         connection.add_termination_listener(lambda _connection: lost.set())
         try:
             with translated():
+                await self._hold_liveness(connection)
                 for channel in CHANNELS:
                     await connection.add_listener(channel, self._notified)
                 self._is_connected(True)
@@ -79,16 +90,23 @@ class Listener:
                     with suppress(TimeoutError):
                         await asyncio.wait_for(lost.wait(), PING_INTERVAL_S)
                     await self._ping(connection)
+                    await self._hold_liveness(connection)
         except DatabaseError as error:
             self._trouble.report(error)
         finally:
             self._is_connected(False)
+            if self._liveness is not None:
+                self._liveness.lost()
             connection.terminate()
 
     async def _ping(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         """Raises DatabaseUnavailable for a server that takes no writes: who writes notifies elsewhere by now."""
         if await connection.fetchval(statement("ping"), timeout=PING_TIMEOUT_S):
             raise DatabaseUnavailable("the server that was listened to takes no writes any longer")
+
+    async def _hold_liveness(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        if self._liveness is not None and not self._liveness.held:
+            await self._liveness.take(connection)
 
     def _is_connected(self, connected: bool) -> None:
         self.connected = connected

@@ -125,6 +125,24 @@ returning e.gen
 update {events} e set lease_until = null, lease_token = null, attempts = greatest(e.attempts - 1, 0)
 where e.gen = any ($1::bigint[]) and e.lease_token = $2
 
+-- name: free_leases
+-- Those of sidecars that are dead: their heartbeat still is the one that was seen long ago, and nobody has their lock, which is
+-- taken here until the end of the statement. The attempt counts. Primary key of events, a page at a time; row locks that
+-- nobody waits for. $1 ids, $2 heartbeats, $3 and $4 their lowest and highest tokens, $5 where the page begins, $6 its size.
+with dead as materialized (
+    select d.low, d.high from unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::uuid[]) as d(id, seen_at, low, high)
+    join sidecar.sidecars s on s.id = d.id and s.seen_at = d.seen_at
+    where pg_try_advisory_xact_lock(hashtextextended('sidecar.lives.' || d.id::text, 0))
+), page as materialized (
+    select e.gen, e.lease_token from {events} e where e.gen > $5 and exists (select from dead) order by e.gen limit $6
+), theirs as materialized (
+    select e.gen from {events} e join page p on p.gen = e.gen join dead d on e.lease_token between d.low and d.high
+    for update of e skip locked
+), freed as (
+    update {events} e set lease_until = null, lease_token = null from theirs t where e.gen = t.gen returning 1
+)
+select (select max(p.gen) from page p) as last_gen, (select count(*) from page) as looked_at, (select count(*) from freed) as freed
+
 -- name: delay
 -- Out of the way of claims until run_at. $3 seconds per event, in the order of $1; $4 attempts to give back.
 with moved as (
@@ -603,10 +621,26 @@ select sidecar.mark_asleep($1, $2, $3)
 -- name: forget_sidecar
 delete from sidecar.sidecars where id = $1
 
+-- name: hold_liveness
+-- Says that the sidecar $1 lives, for as long as the session lasts. Waits up to lock_timeout for whoever looks whether it does. A
+-- process that is stopped does not ping, and its session must not be ended for being idle.
+select set_config('idle_session_timeout', '0', false), pg_advisory_lock_shared(hashtextextended('sidecar.lives.' || $1::uuid::text, 0))
+
+-- name: other_sidecars
+-- Small table. `is_unlocked`: not heard of for $2 seconds, and nobody has its lock. The lock is taken for the statement only.
+select s.id, s.host, s.pid, s.seen_at,
+       case when s.seen_at < clock_timestamp() - make_interval(secs => $2)
+            then pg_try_advisory_xact_lock(hashtextextended('sidecar.lives.' || s.id::text, 0)) else false end as is_unlocked
+from sidecar.sidecars s where s.id <> $1
+
+-- name: forget_dead
+-- $1 ids, $2 heartbeats. What is younger may still be asked for.
+delete from sidecar.sidecars s using unnest($1::uuid[], $2::timestamptz[]) as d(id, seen_at)
+where s.id = d.id and s.seen_at = d.seen_at and s.seen_at < clock_timestamp() - interval '30 s'
+
 -- name: beat
--- The heartbeat; rows of sidecars that are long gone go with it. $8 the sidecar's clock in seconds since 1970, $9 texts and
--- $10 views of pictures that its device does in a second, NULL while not measured.
-with dead as (delete from sidecar.sidecars s where s.seen_at < now() - interval '10 minutes' and s.id <> $1)
+-- The heartbeat. $8 the sidecar's clock in seconds since 1970, $9 texts and $10 views of pictures that its device does in a
+-- second, NULL while not measured.
 insert into sidecar.sidecars (id, host, pid, version, model, fingerprint, dimensions, clock_skew_s, texts_per_s, picture_views_per_s)
 values ($1, $2, $3, $4, $5, $6, $7, $8 - extract(epoch from clock_timestamp())::float8, $9, $10)
 on conflict (id) do update set seen_at = clock_timestamp(), clock_skew_s = excluded.clock_skew_s,
