@@ -68,9 +68,6 @@ select w.fingerprint from sidecar.watches w where w.id = $1 and w.unwatched_at i
 -- locks but ACCESS SHARE, and waits 10 ms for that. $1 watches, $2 their floors, $3 late transactions (see Horizon).
 select * from sidecar.find_work($1, $2, $3)
 
--- name: ping
-select 1
-
 -- name: look_at_horizon
 select * from sidecar.look_at_horizon()
 

@@ -67,7 +67,8 @@ async def write_vectors(connection: OurConnection, watch: Watch, *, wait_for_row
 
 
 async def read_rows(connection: OurConnection, watch: Watch) -> None:
-    await connection.fetch(watch.sql("read_rows"), 10**6, 10**6, *columns_of([(str(i),) for i in range(1, ROWS)]))
+    keys = columns_of([(str(i),) for i in range(1, ROWS)])
+    await connection.fetch(watch.sql("read_rows"), 10**6, 10**6, True, True, *keys)
 
 
 @dataclass(frozen=True, slots=True)
