@@ -2852,7 +2852,7 @@ CREATE FUNCTION sidecar.start_scan(watch_id integer, purpose text, force boolean
     insert into sidecar.scans (watch_id, purpose, force) values (watch_id, purpose, force)
     on conflict (watch_id, purpose) do update
         set last_key = null, phase = 'rows', force = excluded.force or (scans.force and scans.finished_at is null),
-            started_at = now(), finished_at = null, rows_seen = 0, bytes_seen = 0, found = 0, next_page_at = '-infinity';
+            started_at = now(), finished_at = null, passed_by = '{}', rows_seen = 0, bytes_seen = 0, found = 0, next_page_at = '-infinity';
 $$;
 
 CREATE FUNCTION sidecar.start_sweeps(watch_ids integer[], interval_s double precision) RETURNS bigint
@@ -3614,6 +3614,7 @@ CREATE TABLE sidecar.scans (
     found bigint DEFAULT 0 NOT NULL,
     next_page_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     phase text DEFAULT 'rows'::text NOT NULL,
+    passed_by text[] DEFAULT '{}'::text[] NOT NULL,
     CONSTRAINT scans_phase_check CHECK ((phase = ANY (ARRAY['rows'::text, 'entries'::text, 'vectors'::text]))),
     CONSTRAINT scans_purpose_check CHECK ((purpose = ANY (ARRAY['clear'::text, 'move'::text, 'backfill'::text, 'sweep'::text, 'verify'::text])))
 );

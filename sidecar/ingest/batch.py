@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from sidecar.batching.lane import Lane
@@ -118,7 +118,7 @@ class Batch:
         results: list[Encoded] = []
         to_encode: list[tuple[Claimed, bytes]] = []
         for row in rows:
-            claimed = replace(wanted[row.key], version=row.version)
+            claimed = wanted[row.key].read(row)
             result = judge(claimed, row, max_row_bytes, limit_name)
             if result is not None:
                 results.append(result)

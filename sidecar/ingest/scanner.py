@@ -17,12 +17,12 @@ from sidecar.ingest.context import Context
 from sidecar.ingest.page_sizes import PageSizes
 from sidecar.ingest.rests import Rests
 from sidecar.ingest.work_finder import WorkFinder
+from sidecar.postgres.clearing import clear_page
 from sidecar.postgres.database import Connection
 from sidecar.postgres.events import return_due
 from sidecar.postgres.scans import (
     Page,
     backfill_page,
-    clear_page,
     outstanding_backfill,
     sweep_page,
     verify_page,
@@ -56,6 +56,7 @@ class Scanner:
         self._next_sweep: dict[int, float] = {}  # watch → on the clock of time.monotonic
         self._next_verify: dict[int, float] = {}
         self._next_start = float("-inf")  # of sweeps
+        self._next_clear: dict[int, float] = {}
 
     async def run(self) -> None:
         """Until cancelled. Looks at fresh watches only: the worker, who loads them too, may be busy for long."""
@@ -125,9 +126,13 @@ class Scanner:
                 self._on_change()
 
     async def _clear(self, watch: Watch) -> bool:
+        if time.monotonic() < self._next_clear.get(watch.id, 0):
+            return True
         async with self._context.database.connection() as connection:
             with self._context.measured("scan"):
                 page = await clear_page(connection, watch, self._sizes.rows(watch.id, CLEAR_PAGE_ROWS))
+        if page is not None:
+            self._next_clear[watch.id] = time.monotonic() + page.wait_s
         self._note_end(watch, "clearing old vectors", page)
         return page is not None
 

@@ -16,16 +16,30 @@ READ_REJECTED = "read_rejected"
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """All events in hand of one key. `version` is that of its ledger entry, once it is read."""
+    """All events in hand of one key. `version` is that of its ledger entry, `has_vector` whether there is one, once it
+    is read.
+    """
 
     key: Key
     gens: tuple[int, ...]
     attempts: int
     force: bool
     version: str | None = None
+    has_vector: bool = False
+
+    def read(self, row: Row) -> Claimed:
+        return replace(self, version=row.version, has_vector=row.has_vector)
 
     def result(self, outcome: Outcome, content_hash: bytes | None = None) -> Result:
-        return Result(self.key, self.gens, outcome, content_hash, attempts=self.attempts, version=self.version)
+        return Result(
+            self.key,
+            self.gens,
+            outcome,
+            content_hash,
+            attempts=self.attempts,
+            version=self.version,
+            has_vector=self.has_vector,
+        )
 
     def failure(self, reason: str, message: str) -> Result:
         return replace(self.result(Outcome.FAILED, FAILED), reason=reason, message=message)

@@ -1,8 +1,10 @@
 """Writes results: vector, ledger and the end of the event in one short transaction.
 
-Order of locks, the same everywhere: watch row (FOR SHARE) → events (skip locked) → user's rows (skip locked) → ledger
-keys (sorted). Nothing here waits for a user's row except `complete(…, wait_for_rows=True)`, which is called for rows
-alone and waits before it takes any other lock.
+Order of locks, the same everywhere: watch row (FOR SHARE) → events (skip locked) → rows that users write: the watched
+ones, or those of a companion that are there (skip locked) → ledger keys (sorted). Nothing here waits for a user's row
+except `complete(…, wait_for_rows=True)`, which is called for a row alone, waits before it takes any other lock, and
+then takes the watch at once or not at all. Waits for what is left (the ledger, which only sidecars write; tables under
+DDL; what the user's own triggers do) end before Postgres would look for a deadlock.
 
 A result counts only if the ledger entry of its key is still the one that was read together with the content:
 
@@ -53,7 +55,8 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The outcome of one key. `gens` are all its events in hand, `version` is that of the ledger entry as read.
+    """The outcome of one key. `gens` are all its events in hand; `version` is that of the ledger entry as read, and
+    `has_vector` whether there was one then.
 
     `packed_vector` and `vector_digest` belong to VECTOR; `vector_digest` of UNCHANGED is the ledger's own.
     `keeps_vector`: the table refuses our writes, so the old vector of a FAILED one stays as it is.
@@ -70,6 +73,7 @@ class Result:
     reason: str = ""
     message: str = ""
     version: str | None = None
+    has_vector: bool = False
     keeps_vector: bool = False
 
     @property
@@ -150,7 +154,7 @@ async def _complete(
     with_vector = await _lock_rows(connection, watch, current, done)
     if wait_for_rows:  # what cannot be locked now is gone
         done.stale, done.not_now = done.not_now, []
-    current = [r for r in current if r.key in with_vector or r.outcome is Outcome.MISSING]
+    current = [r for r in current if r.key in with_vector]
     current = await _drop_stale(connection, watch, current, done)
     await _finish(connection, watch, current, state.held, lease, done)
     await _clear_vectors(connection, watch, done.written, with_vector)
@@ -160,8 +164,10 @@ async def _complete(
 
 async def _wait_for_rows(connection: Connection, watch: Watch, results: Sequence[Result]) -> None:
     await connection.execute(statement("wait_longer"))
-    await connection.execute(watch.sql("wait_for_row"), *columns_of([r.key for r in results]))
+    name = "wait_for_vector" if watch.has_companion else "wait_for_row"
+    await connection.execute(watch.sql(name), *columns_of([r.key for r in results]))
     await connection.execute(statement("wait_no_longer"))
+    await connection.execute(statement("lock_watch_at_once"), watch.id)
 
 
 async def _lock_watch_and_events(
@@ -198,16 +204,33 @@ def _split(results: Sequence[Result], state: _Locked, done: Completion) -> list[
 async def _lock_rows(
     connection: Connection, watch: Watch, results: Sequence[Result], done: Completion
 ) -> dict[Key, bool]:
-    """Key → whether the row holds a vector now. Companion tables are written by nobody else: no lock is needed."""
-    present = [r for r in results if r.outcome is not Outcome.MISSING]
+    """Key → whether the row holds a vector now, of those that nobody else holds."""
     if watch.has_companion:
-        return {r.key: True for r in present}
+        return await _lock_vectors(connection, watch, results, done)
+    present = [r for r in results if r.outcome is not Outcome.MISSING]
+    locked = {r.key: False for r in results if r.outcome is Outcome.MISSING}
     if not present:
-        return {}
+        return locked
     rows = await connection.fetch(watch.sql("lock_rows"), *columns_of([r.key for r in present]))
-    locked = {present[row["position"] - 1].key: row["has_vector"] for row in rows}
+    locked |= {present[row["position"] - 1].key: row["has_vector"] for row in rows}
     done.not_now = [r for r in present if r.key not in locked]
     return locked
+
+
+async def _lock_vectors(
+    connection: Connection, watch: Watch, results: Sequence[Result], done: Completion
+) -> dict[Key, bool]:
+    """Only sidecars make rows of a companion, which the ledger keeps apart. But a user may be deleting some."""
+    known = [r.key for r in results if r.has_vector]
+    held: set[Key] = set()
+    if known:
+        rows = await connection.fetch(watch.sql("lock_vectors"), *columns_of(known))
+        if len(rows) < len(known):
+            rest = list(set(known) - {known[row["position"] - 1] for row in rows})
+            found = await connection.fetch(watch.sql("find_vectors"), *columns_of(rest))
+            held = {rest[row["position"] - 1] for row in found}
+    done.not_now = [r for r in results if r.key in held]
+    return {r.key: True for r in results if r.key not in held}
 
 
 async def _drop_stale(

@@ -204,6 +204,10 @@ set local lock_timeout = '2s'
 -- name: wait_no_longer
 set local lock_timeout = '250ms'
 
+-- name: lock_watch_at_once
+-- By whoever holds a user's row already: a user who has locked the watch may be waiting for that row. Raises 55P03.
+select from sidecar.watches w where w.id = $1 for share nowait
+
 -- name: lock_watch_and_events
 -- The watch row FOR SHARE: unwatch and reembed wait for us, other completes do not. An event that another claimer holds,
 -- or finished, does not come back; a row without one always does, to tell of the watch. $3, $4 what we take for table and
@@ -222,9 +226,10 @@ with locked as materialized (
     select e.gen from {events} e where e.gen = any ($1::bigint[]) and e.lease_token = $2 for update skip locked
 )
 select l.fingerprint, l.truncated_gen, l.active, l.same_tables, l.same_columns, (select array_agg(h.gen) from held h) as held,
-       -- The session's own settings, unless it is behind a transaction pooler, which loses them.
-       set_config('sidecar.writer', 'on', true), set_config('row_security', 'off', true),
-       set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '250ms', true),
+       -- The session's own settings, unless it is behind a transaction pooler, which loses them. We wait for half as long as
+       -- Postgres waits before it looks for a deadlock, so that it never finds one with a user's session in it.
+       set_config('sidecar.writer', 'on', true), set_config('row_security', 'off', true), set_config('synchronous_commit', 'off', true),
+       set_config('lock_timeout', greatest(1, least(250, extract(epoch from current_setting('deadlock_timeout')::interval) * 500))::integer::text, true),
        exists (select from sidecar.dead_letters d where d.watch_id = {id}) as has_failures
 from locked l
 
@@ -238,6 +243,9 @@ for no key update of t skip locked
 -- name: wait_for_row
 -- The same for one row, up to lock_timeout. It comes before all other locks: a user who holds the row may be waiting for ours.
 select from unnest({keys:1}) as u({k}) join {table} t on {is_row:t,u} for no key update of t
+
+-- name: wait_for_vector
+select from unnest({keys:1}) as u({k}) join {home} h on {is_row:h,u} for update of h
 
 -- name: recheck_unchanged
 -- Under the row lock: the vector still is the one that the ledger knows, and was made of this content. $1 content hashes.
@@ -304,8 +312,8 @@ select (select array_agg(p.event_gen) from passed p) as passed, (select count(*)
 -- An entry is made only where none was read: one that was read and is gone by now (cleared after a TRUNCATE, say) took the
 -- vector along. So what was inserted is told from what was replaced by its version, $10 or $10 + 1, and an entry that ought
 -- not to be new does not pass; `complete` takes it away again (forget_entries).
--- Only keys that passed get their vector, and lose their events. Nobody else writes the companion table, and only
--- whoever holds the ledger entry of a key writes its row.
+-- Only keys that passed get their vector, and lose their events. Only sidecars write the companion table, and only
+-- whoever holds the ledger entry of a key writes its row; rows that a user may be deleting are locked by lock_vectors.
 -- `(... in (...)) is true` is looked up in a hash table; a join of these few rows would be a nested loop, in the square of them.
 -- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 vectors (NULL: none to write), $6 versions of the
 -- ledger entries as read (NULL: there was none), $7 events to delete (by generation, never by key), $8 for each of them the
@@ -400,7 +408,7 @@ select * from sidecar.delete_tombstones($1, $2)
 -- name: lock_scan
 -- One sidecar at a time works on a scan; the others pass by. A backfill waits for a move: it would encode what has still to
 -- come. $3, $4 what we take for table and companion.
-select s.last_key, s.phase, s.force, extract(epoch from greatest(s.next_page_at, clock_timestamp()) - clock_timestamp())::float8 as wait_s
+select s.last_key, s.phase, s.passed_by, s.force, extract(epoch from greatest(s.next_page_at, clock_timestamp()) - clock_timestamp())::float8 as wait_s
 from sidecar.scans s join sidecar.watches w on w.id = s.watch_id
 where s.watch_id = $1 and s.purpose = $2 and s.finished_at is null
   and w.relation = to_regclass($3) and w.companion is not distinct from to_regclass($4)
@@ -586,30 +594,49 @@ enqueued as (
 select {text_key:p} as last_key, count(*) over () as rows, (select count(*) from enqueued) as enqueued
 from page p order by ({ledger_key:p}) desc limit 1
 
--- name: clear_first_page_in_row
--- Before vectors of another space: old ones go, a page at a time, with their ledger entries. $1 rows. Locks the rows of the page.
-with page as (select {row_key:t} from {table} t order by {row_key:t} limit $1),
-cleared as (update {table} t set {target} = null from page p where {same_row:t,p} and t.{target} is not null),
-forgotten as (delete from {ledger} l using page p where {is_row:p,l})
-select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {last_first:p} limit 1
+-- name: share_watch
+-- Before all other locks: whoever changes the watch waits for us, not we for him. Comes back with a row unless somebody does.
+select w.id from sidecar.watches w where w.id = $1 for share skip locked
 
--- name: clear_next_page_in_row
-with page as (select {row_key:t} from {table} t where ({row_key:t}) > ({cursor:2}) order by {row_key:t} limit $1),
-cleared as (update {table} t set {target} = null from page p where {same_row:t,p} and t.{target} is not null),
-forgotten as (delete from {ledger} l using page p where {is_row:p,l})
-select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {last_first:p} limit 1
+-- name: bound_lock_waits
+-- Shorter than any user's session waits before it looks for a deadlock: we give up before it could choose the user's.
+select set_config('lock_timeout', greatest(1, least(250, extract(epoch from current_setting('deadlock_timeout')::interval) * 500))::integer::text, true)
 
--- name: clear_first_page_in_companion
-with page as (select {row_key:h} from {home} h order by {row_key:h} limit $1),
-cleared as (delete from {home} h using page p where {same_row:h,p}),
-forgotten as (delete from {ledger} l using page p where {is_row:p,l})
-select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {last_first:p} limit 1
+-- name: clear_first_keys
+-- Before vectors of another space: the next keys whose old vectors go. Primary key of their home, in order. $1 rows.
+select {row_text_key:h} as key from {home} h order by {row_key:h} limit $1
 
--- name: clear_next_page_in_companion
-with page as (select {row_key:h} from {home} h where ({row_key:h}) > ({cursor:2}) order by {row_key:h} limit $1),
-cleared as (delete from {home} h using page p where {same_row:h,p}),
-forgotten as (delete from {ledger} l using page p where {is_row:p,l})
-select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {last_first:p} limit 1
+-- name: clear_next_keys
+select {row_text_key:h} as key from {home} h where ({row_key:h}) > ({cursor:2}) order by {row_key:h} limit $1
+
+-- name: lock_vectors
+-- Rows of a companion; a user may be deleting some. One that does not come back is locked or gone.
+select u.position, true as has_vector
+from unnest({keys:1}) with ordinality as u({k}, position)
+join {home} h on {is_row:h,u}
+for update of h skip locked
+
+-- name: find_vectors
+select u.position from unnest({keys:1}) with ordinality as u({k}, position) join {home} h on {is_row:h,u}
+
+-- name: forget_keys
+-- Ledger entries of vectors that are gone; their rows are locked by us.
+delete from {ledger} l using unnest({keys:1}) as u({k}) where {same:l,u}
+
+-- name: record_failed
+-- The entry of one row that keeps the vector of another space. $1 its generation.
+insert into {ledger} as l ({k}, gen, content_hash)
+select {k}, $1, 'failed' from unnest({keys:2}) as u({k})
+on conflict ({k}) do update set gen = excluded.gen, content_hash = excluded.content_hash, vector_digest = null, truncated = false,
+    version = excluded.version, embedded_at = excluded.embedded_at
+
+-- name: next_generation
+select nextval('sidecar.generation')
+
+-- name: save_clearing
+-- $3 keys whose row was locked.
+update sidecar.scans s set last_key = $2::text[], passed_by = $3::text[], finished_at = case when $4 then now() end
+where s.watch_id = $1 and s.purpose = 'clear'
 
 -- name: mark_asleep
 -- Registers of the watches $1: asleep for $2 seconds from now on; of $3: awake. Passes by what is locked.

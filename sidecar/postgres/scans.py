@@ -1,4 +1,4 @@
-"""Scans over a watched table: backfill, sweep, verify, clearing and moving vectors.
+"""Scans over a watched table: backfill, sweep, verify, and moving vectors; clearing.py clears them.
 
 A page of events and the cursor behind it are committed together, so a crash neither repeats nor skips a page. The
 scan's row is locked with SKIP LOCKED: one sidecar at a time turns the pages, the others pass by.
@@ -77,19 +77,8 @@ async def sweep_page(connection: Connection, watch: Watch, max_rows: int) -> Pag
             return None
         if scan["phase"] != "rows":
             return await _turn_stray_page(connection, watch, "sweep", scan, max_rows)
-        record = await _fetch_page(connection, watch, "sweep", "", scan, max_rows)
+        record = await _fetch_page(connection, watch, "sweep", scan, max_rows)
         return await _save(connection, watch, "sweep", record, max_rows, phase="rows")
-
-
-async def clear_page(connection: Connection, watch: Watch, max_rows: int) -> Page | None:
-    """Sets the next vectors to NULL and forgets their ledger entries. Raises Contention where a row is locked."""
-    place = "_in_companion" if watch.has_companion else "_in_row"
-    async with connection.transaction():
-        scan = await _lock(connection, watch, "clear")
-        if scan is None:
-            return None
-        record = await _fetch_page(connection, watch, "clear", place, scan, max_rows)
-        return await _save(connection, watch, "clear", record, max_rows)
 
 
 async def verify_page(
@@ -158,16 +147,16 @@ async def _turn_stray_page(
     connection: Connection, watch: Watch, purpose: str, scan: asyncpg.Record, max_rows: int
 ) -> Page:
     """The next entries of the ledger, or vectors of the companion: enqueues those whose row is gone."""
-    record = await _fetch_page(connection, watch, scan["phase"], "", scan, max_rows)
+    record = await _fetch_page(connection, watch, scan["phase"], scan, max_rows)
     return await _save(connection, watch, purpose, record, max_rows, phase=scan["phase"])
 
 
 async def _fetch_page(
-    connection: Connection, watch: Watch, name: str, place: str, scan: asyncpg.Record, max_rows: int
+    connection: Connection, watch: Watch, name: str, scan: asyncpg.Record, max_rows: int
 ) -> asyncpg.Record | None:
     if scan["last_key"] is None:
-        return await connection.fetchrow(watch.sql(f"{name}_first_page{place}"), max_rows)
-    return await connection.fetchrow(watch.sql(f"{name}_next_page{place}"), max_rows, scan["last_key"])
+        return await connection.fetchrow(watch.sql(f"{name}_first_page"), max_rows)
+    return await connection.fetchrow(watch.sql(f"{name}_next_page"), max_rows, scan["last_key"])
 
 
 def _next_phase(watch: Watch, phase: str) -> str | None:

@@ -6,7 +6,7 @@ language sql set search_path = pg_catalog, pg_temp as $$
     insert into sidecar.scans (watch_id, purpose, force) values (watch_id, purpose, force)
     on conflict (watch_id, purpose) do update
         set last_key = null, phase = 'rows', force = excluded.force or (scans.force and scans.finished_at is null),
-            started_at = now(), finished_at = null, rows_seen = 0, bytes_seen = 0, found = 0, next_page_at = '-infinity';
+            started_at = now(), finished_at = null, passed_by = '{}', rows_seen = 0, bytes_seen = 0, found = 0, next_page_at = '-infinity';
 $$;
 
 -- Has a sidecar compare every row with what the ledger says of it, and enqueue what differs: contents changed with the

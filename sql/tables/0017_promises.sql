@@ -49,3 +49,6 @@ begin
     end loop;
 end $$;
 drop function if exists sidecar.count_queue(sidecar.watches);
+
+-- Keys of rows that a clearing met locked, and has to come back for.
+alter table sidecar.scans add column passed_by text[] not null default '{}';

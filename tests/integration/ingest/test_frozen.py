@@ -21,12 +21,13 @@ import pytest
 from pydantic import SecretStr
 
 from sidecar.errors import DatabaseError
+from sidecar.postgres.clearing import clear_page
 from sidecar.postgres.completion import Outcome, Result, complete
 from sidecar.postgres.database import Connection as OurConnection
 from sidecar.postgres.database import Database
 from sidecar.postgres.events import Claiming, Lease, Queue, claim
 from sidecar.postgres.rows import columns_of
-from sidecar.postgres.scans import clear_page, verify_page
+from sidecar.postgres.scans import verify_page
 from sidecar.postgres.session_guard import SessionGuard
 from sidecar.postgres.vectors import pack_vectors, vector_digest
 from sidecar.postgres.watches import Watch, load_watches

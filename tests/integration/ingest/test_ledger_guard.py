@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import replace
 
 import psycopg
 import pytest
@@ -159,7 +158,7 @@ async def test_a_result_that_outlived_a_crash_of_the_server_does_not_meet_a_late
                 lost = await value(writer, "select xmin::text from sidecar.ledger_1")
                 assert await value(writer, "select title from items") == "title 1"
                 [row] = await steps.read([claimed])
-                result = steps.result(replace(claimed, version=row.version), row, Outcome.VECTOR)
+                result = steps.result(claimed.read(row), row, Outcome.VECTOR)
             await crash(db, walwriter)
             await until_recovered(crashing_server)
             async with user(crashing_server) as again:

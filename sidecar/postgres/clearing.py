@@ -1,0 +1,152 @@
+"""Clears the vectors of a former space, page by page, before the first one of another space is written.
+
+A row that a user's transaction holds is passed by, and its key kept in the scan until the row is free: nothing here
+waits for a user's row, and the clearing ends only when none is left.
+
+A row that admits no UPDATE (a constraint that it violates already, a trigger that raises or swallows the write) fails
+its page: smaller pages lead up to it, and it is recorded as a failure and keeps its vector. The backfill that follows
+tries it again.
+
+Order of locks, as in `complete`: watch row → the scan → the user's rows (skip locked) → ledger keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sidecar.errors import StatementRejected
+from sidecar.postgres.completion import WriteSuppressed
+from sidecar.postgres.database import translated
+from sidecar.postgres.events import Key
+from sidecar.postgres.queries import statement
+from sidecar.postgres.rows import columns_of
+from sidecar.postgres.scans import Page
+from sidecar.postgres.watches import Watch
+
+if TYPE_CHECKING:
+    from sidecar.postgres.database import Connection
+
+MAX_PASSED_BY = 1000  # keys that wait for their row in the scan; with so many no further page is turned
+WAIT_S = 0.2  # before rows that were locked are tried again
+INSUFFICIENT_PRIVILEGE = "42501"
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What one transaction is about. `place` is where the scan goes on, `left` are keys passed by earlier that are not
+    tried now. `exhausted`: all others have been looked at.
+    """
+
+    keys: list[Key]
+    place: list[str] | None
+    left: list[Key]
+    exhausted: bool
+
+
+async def clear_page(connection: Connection, watch: Watch, max_rows: int) -> Page | None:
+    """Sets the next vectors to NULL, or removes them from the companion, and forgets their ledger entries.
+
+    None: nothing to clear, or another sidecar is at it. Raises StatementRejected where our role lacks a right.
+    """
+    while True:
+        try:
+            with translated():
+                return await _clear(connection, watch, max_rows)
+        except (StatementRejected, WriteSuppressed) as error:
+            if await _lacks_right(connection, watch, error):
+                raise
+            if max_rows == 1:
+                return await _refuse(connection, watch, error)
+            max_rows = max(max_rows // 4, 1)
+
+
+async def _clear(connection: Connection, watch: Watch, max_rows: int) -> Page | None:
+    async with connection.transaction():
+        step = await _begin(connection, watch, max_rows)
+        if step is None:
+            return None
+        locked = await _lock_rows(connection, watch, step.keys)
+        await _clear_vectors(connection, watch, [key for key, has_vector in locked.items() if has_vector])
+        there = await _found(connection, watch, [key for key in step.keys if key not in locked])
+        done = [key for key in step.keys if key not in there]
+        if done:
+            await connection.execute(watch.sql("forget_keys"), *columns_of(done))
+        return await _save(connection, watch, step, [*step.left, *there], len(done))
+
+
+async def _begin(connection: Connection, watch: Watch, max_rows: int) -> _Step | None:
+    if await connection.fetchval(statement("share_watch"), watch.id) is None:
+        return None
+    await connection.execute(statement("bound_lock_waits"))
+    tables = (watch.identifiers.table, watch.identifiers.companion)
+    scan = await connection.fetchrow(statement("lock_scan"), watch.id, "clear", *tables)
+    if scan is None:
+        return None
+    passed_by = [tuple(key) for key in scan["passed_by"]]
+    if len(passed_by) >= MAX_PASSED_BY:
+        return _Step(passed_by[:max_rows], scan["last_key"], passed_by[max_rows:], exhausted=False)
+    if scan["last_key"] is None:
+        records = await connection.fetch(watch.sql("clear_first_keys"), max_rows)
+    else:
+        records = await connection.fetch(watch.sql("clear_next_keys"), max_rows, scan["last_key"])
+    keys = [tuple(record["key"]) for record in records]
+    if keys:
+        return _Step(keys, list(keys[-1]), passed_by, exhausted=False)
+    return _Step(passed_by[:max_rows], scan["last_key"], passed_by[max_rows:], exhausted=True)
+
+
+async def _lock_rows(connection: Connection, watch: Watch, keys: Sequence[Key]) -> dict[Key, bool]:
+    """Those that are ours now, and whether they hold a vector."""
+    if not keys:
+        return {}
+    name = "lock_vectors" if watch.has_companion else "lock_rows"
+    rows = await connection.fetch(watch.sql(name), *columns_of(keys))
+    return {keys[row["position"] - 1]: row["has_vector"] for row in rows}
+
+
+async def _clear_vectors(connection: Connection, watch: Watch, keys: Sequence[Key]) -> None:
+    if not keys:
+        return
+    name = "clear_vectors_in_companion" if watch.has_companion else "clear_vectors_in_row"
+    tag = await connection.execute(watch.sql(name), *columns_of(keys))
+    if int(tag.rpartition(" ")[2]) < len(keys):
+        raise WriteSuppressed("a trigger on the table keeps the vector of the former model")
+
+
+async def _found(connection: Connection, watch: Watch, keys: Sequence[Key]) -> list[Key]:
+    """Those that are there, so somebody holds them."""
+    if not keys:
+        return []
+    rows = await connection.fetch(watch.sql("find_vectors"), *columns_of(keys))
+    return [keys[row["position"] - 1] for row in rows]
+
+
+async def _save(connection: Connection, watch: Watch, step: _Step, passed_by: Sequence[Key], done: int) -> Page:
+    last = step.exhausted and not passed_by
+    await connection.execute(statement("save_clearing"), watch.id, step.place, [list(key) for key in passed_by], last)
+    return Page(done, 0, last, wait_s=WAIT_S if step.keys and not done else 0.0)
+
+
+async def _lacks_right(connection: Connection, watch: Watch, error: StatementRejected | WriteSuppressed) -> bool:
+    if not isinstance(error, StatementRejected) or error.sqlstate != INSUFFICIENT_PRIVILEGE:
+        return False
+    return await connection.fetchval(statement("denial"), watch.id) is not None
+
+
+async def _refuse(connection: Connection, watch: Watch, error: StatementRejected | WriteSuppressed) -> Page | None:
+    """The next row alone was refused: it is recorded, and passed for good."""
+    reason = "write_suppressed" if isinstance(error, WriteSuppressed) else "write_rejected"
+    code = "" if isinstance(error, WriteSuppressed) else f" (SQLSTATE {error.sqlstate})"
+    message = f"the vector of the former model cannot be cleared: {error}{code}"
+    async with connection.transaction():
+        step = await _begin(connection, watch, 1)
+        if step is None:
+            return None
+        if step.keys:
+            gen = await connection.fetchval(statement("next_generation"))
+            columns = columns_of(step.keys)
+            await connection.execute(watch.sql("record_failed"), gen, *columns)
+            await connection.execute(watch.sql("record_failures"), [gen], [0], [reason], [message], *columns)
+        return await _save(connection, watch, step, step.left, len(step.keys))
