@@ -21,7 +21,12 @@ class Identifiers(NamedTuple):
     key_columns: tuple[str, ...]
     key_literals: tuple[str, ...]
     key_types: tuple[str, ...]
+    key_builtin: tuple[bool, ...]  # whether a type is Postgres's own; of others somebody may have made casts
+    key_domains: tuple[str | None, ...]  # of the table's key columns, where they have a domain over key_types
+    companion_key_domains: tuple[str | None, ...]
     source: tuple[str, ...]
+    source_types: tuple[str, ...]  # without modifiers; a domain stands for itself
+    source_is_padded: tuple[bool, ...]  # whether it is a char(n), whose blanks do not count
     target: str
     column_numbers: tuple[int, ...]  # of key and source; a name may be another column's by now
     target_number: int | None
@@ -57,8 +62,9 @@ def _fragments(w: Identifiers) -> Mapping[str, Callable[..., str]]:
         **_keys(w),
         **_source(w),
         "home": lambda: home,
-        "home_target": lambda: f"h.{w.target}" if w.companion else f"t.{w.target}",
-        "join_home": lambda: f"left join {home} h on {_pairs('h', w.key_columns, 'u')}" if w.companion else "",
+        "home_target": lambda: _exactly(f"null::{_vector(w)}", f"{'h' if w.companion else 't'}.{w.target}"),
+        "target_of": lambda alias: _exactly(f"null::{_vector(w)}", f"{alias}.{w.target}"),
+        "join_home": lambda: f"left join {home} h on {_pairs(_exact_keys(w, 'h'), 'u')}" if w.companion else "",
     }
 
 
@@ -70,7 +76,7 @@ def _names(w: Identifiers) -> Mapping[str, Callable[..., str]]:
         "ledger": lambda: f"sidecar.ledger_{w.watch_id}",
         "table": lambda: w.table,
         "target": lambda: w.target,
-        "vector": lambda: f"{w.vector_schema}.vector",
+        "vector": lambda: _vector(w),
         "vector_send": lambda: f"{w.vector_schema}.vector_send",
         "vector_equals": lambda: f"operator({w.vector_schema}.=)",
         "vector_bytes": lambda: str(4 * w.dimensions),
@@ -81,39 +87,118 @@ def _keys(w: Identifiers) -> Mapping[str, Callable[..., str]]:
     k = _k_names(w)
     return {
         "k": lambda: ", ".join(k),
-        "keys": lambda first: ", ".join(f"${int(first) + i}::text[]::{t}[]" for i, t in enumerate(w.key_types)),
-        "text_key": lambda x: _text_array(x, k),
+        "keys": lambda first: ", ".join(_key_parameter(w, i, f"${int(first) + i}") for i in range(len(k))),
+        "text_key": lambda x: _text_array(w, [f"{x}.{c}" for c in k]),
         "same": lambda x, y: _equal(x, y, k),
         "ledger_key": lambda x: _list(x, k),
-        "is_row": lambda t, x: _pairs(t, w.key_columns, x),
+        "is_row": lambda t, x: _pairs(_exact_keys(w, t), x),
         "row_key": lambda t: _list(t, w.key_columns),
-        "last_first": lambda t: ", ".join(f"{t}.{c} desc" for c in w.key_columns),
-        "same_row": lambda x, y: _equal(x, y, w.key_columns),
-        "row_found": lambda t: f"{t}.{w.key_columns[0]} is not null",
-        "row_text_key": lambda t: _text_array(t, w.key_columns),
-        "companion_key": lambda: ", ".join(w.key_columns),
-        "cursor": lambda n: ", ".join(f"((${n}::text[])[{i}])::{t}" for i, t in enumerate(w.key_types, 1)),
-        "key_json": lambda x: (
-            "jsonb_build_object(" + ", ".join(f"{n}, {x}.{c}" for n, c in zip(w.key_literals, k, strict=True)) + ")"
+        "exact_key": lambda t: ", ".join(
+            f"{key} as {c}" for key, c in zip(_exact_keys(w, t), w.key_columns, strict=True)
         ),
+        "cursor_key": lambda t: ", ".join(_exact_keys(w, t)),
+        "companion_values": lambda v: ", ".join(_companion_values(w, v)),
+        "last_first": lambda t: ", ".join(f"{t}.{c} desc" for c in w.key_columns),
+        "same_row": lambda x, y: " and ".join(
+            f"{a} = {b}" for a, b in zip(_exact_keys(w, x), _exact_keys(w, y), strict=True)
+        ),
+        "row_found": lambda t: f"{t}.{w.key_columns[0]} is not null",
+        "row_text_key": lambda t: _text_array(w, _exact_keys(w, t)),
+        "companion_key": lambda: ", ".join(w.key_columns),
+        "cursor": lambda n: ", ".join(_cursor(w, i, f"(${n}::text[])[{i + 1}]") for i in range(len(k))),
+        "key_json": lambda x: "jsonb_build_object(" + ", ".join(_json_fields(w, x, k)) + ")",
     }
 
 
 def _source(w: Identifiers) -> Mapping[str, Callable[..., str]]:
     def joined(t: str) -> str:
-        return f"concat_ws(' ', {', '.join(f'{t}.{c}::text' for c in w.source)})"
+        return f"concat_ws(' ', {', '.join(_text(t, *column) for column in columns)})"
 
+    def picture(t: str) -> str:
+        return _exactly(_null(w.source_types[0]), f"{t}.{w.source[0]}")
+
+    columns = list(zip(w.source, w.source_is_padded, strict=True))
     if w.is_image:
-        return {
-            "content": lambda t: f"{t}.{w.source[0]}",
-            "bytes": lambda t: f"octet_length({t}.{w.source[0]})",
-            "is_blank": lambda _t: "false",
-        }
+        return {"content": picture, "bytes": lambda t: f"octet_length({picture(t)})", "is_blank": lambda _t: "false"}
     return {
         "content": lambda t: f"convert_to({joined(t)}, 'UTF8')",
         "bytes": lambda t: f"octet_length({joined(t)})",
         "is_blank": lambda t: f"{joined(t)} collate \"C\" !~ '[^[:space:][:punct:]]'",
     }
+
+
+def _text(alias: str, column: str, is_padded: bool) -> str:
+    """A source column for concat_ws, which calls its output function: a cast might be one that a user made."""
+    return (
+        f"case when {alias}.{column} is not null then rtrim(concat({alias}.{column}), ' ') end"
+        if is_padded
+        else (f"{alias}.{column}")
+    )
+
+
+def _vector(w: Identifiers) -> str:
+    return f"{w.vector_schema}.vector"
+
+
+def _null(type_: str) -> str:
+    """A NULL of the type; of a domain one that is not checked, because a user made what checks it."""
+    return f"(null::{type_}[])[1]"
+
+
+def _exactly(expected: str, value: str) -> str:
+    """`value`, which must be of the type of `expected`: no cast is looked for, and a statement cannot be parsed."""
+    return f"sidecar.exactly({expected}, {value})"
+
+
+def _exact_keys(w: Identifiers, alias: str) -> list[str]:
+    """The key of a user's row. `h` and `c` are rows of the home of the vectors, `t` of the watched table, and `p` of a
+    page, whose columns were taken by this already."""
+    if alias == "p":
+        return [f"p.{c}" for c in w.key_columns]
+    domains = w.companion_key_domains if alias in ("h", "c") and w.companion else w.key_domains
+    return [
+        _exactly(f"(null::sidecar.events_{w.watch_id}).k{i}" if domain is None else _null(domain), f"{alias}.{c}")
+        for i, (c, domain) in enumerate(zip(w.key_columns, domains, strict=True), 1)
+    ]
+
+
+def _companion_values(w: Identifiers, alias: str) -> list[str]:
+    """Our keys as values for the companion. A domain there takes its base type."""
+    return [
+        f"{alias}.k{i}" if domain is not None else _exactly(f"(null::{w.companion}).{c}", f"{alias}.k{i}")
+        for i, (c, domain) in enumerate(zip(w.key_columns, w.companion_key_domains, strict=True), 1)
+    ]
+
+
+def _key_parameter(w: Identifiers, index: int, parameter: str) -> str:
+    """A text[] as an array of the key column's type. A type that a user made is read by its input function."""
+    if w.key_builtin[index]:
+        return f"{parameter}::text[]::{w.key_types[index]}[]"
+    keys = f"unnest({parameter}::text[]) with ordinality as x(value, n)"
+    read = f"{keys} cross join lateral {_read_by_type(w, index, 'x.value')} r"
+    return f"array({_select(f'r.k{index + 1}', read)} order by x.n)"
+
+
+def _cursor(w: Identifiers, index: int, text: str) -> str:
+    if w.key_builtin[index]:
+        return f"({text})::{w.key_types[index]}"
+    return f"({_select(f'r.k{index + 1}', f'{_read_by_type(w, index, text)} r')})"
+
+
+def _select(column: str, item: str) -> str:
+    return f"select {column} from {item}"  # noqa: S608 - both are made here
+
+
+def _read_by_type(w: Identifiers, index: int, text: str) -> str:
+    return f"jsonb_populate_record(null::sidecar.events_{w.watch_id}, jsonb_build_object('k{index + 1}', {text}))"
+
+
+def _json_fields(w: Identifiers, alias: str, k: tuple[str, ...]) -> list[str]:
+    """Types that a user made by their text: making JSON of them looks for a cast."""
+    return [
+        f"{name}, {alias}.{column}" if builtin else f"{name}, concat({alias}.{column})"
+        for name, column, builtin in zip(w.key_literals, k, w.key_builtin, strict=True)
+    ]
 
 
 def _k_names(w: Identifiers) -> tuple[str, ...]:
@@ -124,14 +209,15 @@ def _list(alias: str, columns: tuple[str, ...]) -> str:
     return ", ".join(f"{alias}.{c}" for c in columns)
 
 
-def _text_array(alias: str, columns: tuple[str, ...]) -> str:
-    return "array[" + ", ".join(f"{alias}.{c}::text" for c in columns) + "]"
+def _text_array(w: Identifiers, keys: list[str]) -> str:
+    texts = (f"{key}::text" if builtin else f"concat({key})" for key, builtin in zip(keys, w.key_builtin, strict=True))
+    return "array[" + ", ".join(texts) + "]"
 
 
 def _equal(x: str, y: str, columns: tuple[str, ...]) -> str:
     return " and ".join(f"{x}.{c} = {y}.{c}" for c in columns)
 
 
-def _pairs(table: str, columns: tuple[str, ...], keys: str) -> str:
-    """`table` has the user's column names, `keys` has k1, k2 …"""
-    return " and ".join(f"{table}.{c} = {keys}.k{i}" for i, c in enumerate(columns, 1))
+def _pairs(row_keys: list[str], keys: str) -> str:
+    """`keys` has k1, k2 …"""
+    return " and ".join(f"{key} = {keys}.k{i}" for i, key in enumerate(row_keys, 1))

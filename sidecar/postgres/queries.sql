@@ -8,13 +8,18 @@
 --   {keys:N}                                  $N::text[]::bigint[], ...: the key columns as parameters from $N on
 --   {text_key:x}                              array[x.k1::text, x.k2::text]
 --   {same:x,y}                                x.k1 = y.k1 and x.k2 = y.k2
---   {is_row:t,x} {row_key:t} {same_row:x,y}   t."id" = x.k1 and ...; t."id", ...; x."id" = y."id" and ...
+--   {is_row:t,x} {same_row:x,y}               t."id" = x.k1 and ...; x."id" = y."id" and ...
+--   {row_key:t} {exact_key:t} {cursor_key:t}  t."id", ... to order by; for a page, whose rows are p; to compare with {cursor:N}
 --   {row_found:t} {row_text_key:t} {cursor:N} t."id" is not null; array[t."id"::text, ...]; (($N::text[])[1])::bigint, ...
 --   {ledger_key:l} {companion_key} {last_first:t}  l.k1, ...; "id", ...; t."id" desc, ...
---   {join_home} {home_target}                 brings in the table that holds the vector; the vector in it
+--   {companion_values:v}                      v.k1, ... to be written to the companion
+--   {join_home} {home_target} {target_of:t}   brings in the table that holds the vector; the vector in it; in t
 --   {key_json:x}                              jsonb_build_object('id', x.k1, ...)
 --   {content:t} {bytes:t} {is_blank:t}        the source as bytea, its length before it is read, whether nothing but punctuation is in it
--- Keys travel as text and are cast to the user's types, so that every type of key works alike.
+-- Keys travel as text, so that every type of key works alike. A statement runs with the worker's rights, and whoever owns a table
+-- or a type may change its columns and give it casts at any time. So no column of a user's is used but through
+-- sidecar.exactly: it must have the type that it is known to have, or the statement cannot be parsed, and no cast is looked for.
+-- Types that users made become text, and text becomes theirs, by their output and input functions: see sql/code/keys.sql.
 
 -- name: prepare_session
 -- Whether the session keeps what was set as it began; a pooler's does not. What servers before 17 do not know is set here.
@@ -26,7 +31,13 @@ select current_setting('sidecar.writer', true) = 'on',
 select w.id, case when c.oid is not null then format('%I.%I', n.nspname, c.relname) end as relation,
        (select array_agg(quote_ident(u.c) order by u.i) from unnest(w.key_columns) with ordinality u(c, i)) as key_columns,
        (select array_agg(quote_literal(u.c) order by u.i) from unnest(w.key_columns) with ordinality u(c, i)) as key_literals,
-       w.key_types, w.kind, w.dimensions, w.index_kind, w.model, w.fingerprint, w.paused,
+       w.key_types, keys.builtin as key_builtin, keys.domains as key_domains, keys.companion_domains as companion_key_domains,
+       array(select format_type(a.atttypid, null) from unnest(w.source) with ordinality u(c, i)
+             join pg_attribute a on a.attrelid = w.relation and a.attname = u.c order by u.i) as source_types,
+       array(select b.type = 'bpchar'::regtype from unnest(w.source) with ordinality u(c, i)
+             join pg_attribute a on a.attrelid = w.relation and a.attname = u.c
+             cross join sidecar.base_type(a.atttypid, a.atttypmod) b order by u.i) as source_is_padded,
+       w.kind, w.dimensions, w.index_kind, w.model, w.fingerprint, w.paused,
        -- Each of the running sidecars that may fill a watch keeps to its share of the cap.
        w.rows_per_s / greatest(1, (select count(*) from sidecar.sidecars s where s.seen_at > now() - interval '30 s'
            and s.dimensions = w.dimensions and s.fingerprint = coalesce(w.fingerprint, s.fingerprint))) as rows_per_s,
@@ -46,6 +57,15 @@ left join pg_class c on c.oid = w.relation
 left join pg_namespace n on n.oid = c.relnamespace
 left join pg_class cc on cc.oid = w.companion
 left join pg_namespace cn on cn.oid = cc.relnamespace
+cross join lateral (
+    select array_agg(coalesce(k.atttypid < 16384, false) order by u.i) as builtin,
+           array_agg(case when t.typtype = 'd' then format_type(t.oid, null) end order by u.i) as domains,
+           array_agg(case when ct.typtype = 'd' then format_type(ct.oid, null) end order by u.i) as companion_domains
+    from unnest(w.key_columns) with ordinality u(c, i)
+    left join pg_attribute k on k.attrelid = to_regclass(format('sidecar.events_%s', w.id)) and k.attname = format('k%s', u.i)
+    left join pg_attribute a on a.attrelid = w.relation and a.attname = u.c left join pg_type t on t.oid = a.atttypid
+    left join pg_attribute ca on ca.attrelid = w.companion and ca.attname = u.c left join pg_type ct on ct.oid = ca.atttypid
+) keys
 where w.unwatched_at is null
 order by w.id
 
@@ -253,7 +273,7 @@ select u.position
 from unnest($1::bytea[], {keys:2}) with ordinality as u(content_hash, {k}, position)
 join {ledger} l on {same:l,u} and l.content_hash = u.content_hash
 join {home} h on {is_row:h,u}
-where sha256({vector_send}(h.{target})) = l.vector_digest
+where sha256({vector_send}({target_of:h})) = l.vector_digest
 
 -- name: finish_in_row
 -- Ledger, vectors and events in one statement: three would cost a third of the whole in round trips. Ledger keys are
@@ -286,10 +306,10 @@ with wanted as materialized (
     select w.position, w.event_gen from wanted w
     where (({ledger_key:w}, w.version is null) in (select {ledger_key:r}, r.is_new from recorded r)) is true
 ), written as (
-    update {table} t set {target} = v.embedding
+    update {table} t set {target} = sidecar.exactly(t.{target}, v.embedding)
     from unnest($5::{vector}[], {keys:11}) with ordinality as v(embedding, {k}, position)
     where {is_row:t,v} and v.embedding is not null and (v.position in (select p.position from passed p)) is true
-    returning t.{target} {vector_equals} v.embedding as kept
+    returning {target_of:t} {vector_equals} v.embedding as kept
 ), deleted as (
     delete from {events} e using unnest($7::bigint[], $8::bigint[]) as d(gen, needs)
     where e.gen = d.gen and e.lease_token = $9 and (d.needs is null or d.needs in (select p.event_gen from passed p))
@@ -335,7 +355,7 @@ with wanted as materialized (
     where (({ledger_key:w}, w.version is null) in (select {ledger_key:r}, r.is_new from recorded r)) is true
 ), written as (
     insert into {home} as c ({companion_key}, {target})
-    select {k}, v.embedding from unnest($5::{vector}[], {keys:11}) with ordinality as v(embedding, {k}, position) where v.embedding is not null and (v.position in (select p.position from passed p)) is true
+    select {companion_values:v}, sidecar.exactly((null::{home}).{target}, v.embedding) from unnest($5::{vector}[], {keys:11}) with ordinality as v(embedding, {k}, position) where v.embedding is not null and (v.position in (select p.position from passed p)) is true
     on conflict ({companion_key}) do update set {target} = excluded.{target}
     returning 1
 ), deleted as (
@@ -369,15 +389,16 @@ delete from {home} c using unnest({keys:1}) as u({k}) where {is_row:c,u}
 delete from {events} e where e.gen = any ($1::bigint[]) and e.lease_token = $2
 
 -- name: delete_failures
-delete from sidecar.dead_letters d using unnest({keys:1}) as u({k}) where d.watch_id = {id} and d.key = {key_json:u}
+delete from sidecar.dead_letters d using unnest({keys:1}) as u({k}) where d.watch_id = {id} and d.key = sidecar.failure_key({key_json:u})
 
 -- name: record_failures
 -- $1 generations, $2 attempts, $3 reasons, $4 messages
-insert into sidecar.dead_letters (watch_id, key, gen, attempts, reason, message)
-select {id}, {key_json:u}, u.gen, u.attempts, u.reason, u.message
+insert into sidecar.dead_letters (watch_id, key, wide_key, gen, attempts, reason, message)
+select {id}, f.key, nullif({key_json:u}, f.key), u.gen, u.attempts, u.reason, u.message
 from unnest($1::bigint[], $2::smallint[], $3::text[], $4::text[], {keys:5}) as u(gen, attempts, reason, message, {k})
+cross join lateral sidecar.failure_key({key_json:u}) as f(key)
 on conflict (watch_id, key) do update set gen = excluded.gen, attempts = excluded.attempts, reason = excluded.reason,
-    message = excluded.message, failed_at = now()
+    message = excluded.message, failed_at = now(), wide_key = excluded.wide_key
 
 -- name: raise_truncated_gen
 update sidecar.watches w set truncated_gen = greatest(w.truncated_gen, $2) where w.id = $1
@@ -387,7 +408,7 @@ update sidecar.watches w set truncated_gen = greatest(w.truncated_gen, $2) where
 with gone as (
     delete from {ledger} l where l.ctid = any (array(select x.ctid from {ledger} x where x.gen < $1 limit 5000)) returning {k}
 ), letters as (
-    delete from sidecar.dead_letters d using gone u where d.watch_id = {id} and d.key = {key_json:u}
+    delete from sidecar.dead_letters d using gone u where d.watch_id = {id} and d.key = sidecar.failure_key({key_json:u})
 )
 select count(*) from gone
 
@@ -395,7 +416,7 @@ select count(*) from gone
 with gone as (
     delete from {ledger} l where l.ctid = any (array(select x.ctid from {ledger} x where x.gen < $1 limit 5000)) returning {k}
 ), letters as (
-    delete from sidecar.dead_letters d using gone u where d.watch_id = {id} and d.key = {key_json:u}
+    delete from sidecar.dead_letters d using gone u where d.watch_id = {id} and d.key = sidecar.failure_key({key_json:u})
 ), vectors as (
     delete from {home} c using gone u where {is_row:c,u}
 )
@@ -448,19 +469,19 @@ select count(*) from (select from {events} e where e.backfill and e.gen > $2 lim
 
 -- name: backfill_first_page
 -- Primary key of the user's table, in order. $1 rows, $2 force.
-with page as (select {row_key:t} from {table} t order by {row_key:t} limit $1),
+with page as (select {exact_key:t} from {table} t order by {row_key:t} limit $1),
 enqueued as (insert into {events} ({k}, backfill, force) select p.*, true, $2 from page p)
 select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {last_first:p} limit 1
 
 -- name: backfill_next_page
 -- $3 the last key of the page before.
-with page as (select {row_key:t} from {table} t where ({row_key:t}) > ({cursor:3}) order by {row_key:t} limit $1),
+with page as (select {exact_key:t} from {table} t where ({cursor_key:t}) > ({cursor:3}) order by {row_key:t} limit $1),
 enqueued as (insert into {events} ({k}, backfill, force) select p.*, true, $2 from page p)
 select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {last_first:p} limit 1
 
 -- name: sweep_first_page
 -- Rows that no event told of: without a ledger entry, or whose vector went missing. Primary keys of both tables, in order.
-with page as (select {row_key:t} from {table} t order by {row_key:t} limit $1),
+with page as (select {exact_key:t} from {table} t order by {row_key:t} limit $1),
 enqueued as (
     insert into {events} ({k}, backfill)
     select {row_key:p}, true from page p left join {ledger} l on {is_row:p,l} left join {home} h on {same_row:h,p}
@@ -471,7 +492,7 @@ select {row_text_key:p} as last_key, count(*) over () as rows, (select count(*) 
 from page p order by {last_first:p} limit 1
 
 -- name: sweep_next_page
-with page as (select {row_key:t} from {table} t where ({row_key:t}) > ({cursor:2}) order by {row_key:t} limit $1),
+with page as (select {exact_key:t} from {table} t where ({cursor_key:t}) > ({cursor:2}) order by {row_key:t} limit $1),
 enqueued as (
     insert into {events} ({k}, backfill)
     select {row_key:p}, true from page p left join {ledger} l on {is_row:p,l} left join {home} h on {same_row:h,p}
@@ -485,14 +506,14 @@ from page p order by {last_first:p} limit 1
 -- Rows whose content, vector or ledger entry differs from what the others say, and that no event waits for. $1 rows; $2 bytes
 -- of content and vectors, of which one row may have more. Primary keys of all tables. A failed row is `retry`'s to try.
 with page ({k}, size_bytes) as materialized (
-    select {row_key:t}, coalesce({bytes:t}, 0) + {vector_bytes} from {table} t order by {row_key:t} limit $1
+    select {exact_key:t}, coalesce({bytes:t}, 0) + {vector_bytes} from {table} t order by {row_key:t} limit $1
 ), counted as (
     select p.*, sum(p.size_bytes) over (order by {ledger_key:p}) as total, row_number() over (order by {ledger_key:p}) as position from page p
 ), chosen as materialized (
     select * from counted c where c.total <= $2 or c.position = 1
 ), different as (
     select {ledger_key:u} from chosen u join {table} t on {is_row:t,u} {join_home} left join {ledger} l on {same:l,u}
-    where (case when l.content_hash = 'failed' then exists (select from sidecar.dead_letters d where d.watch_id = {id} and d.key = {key_json:u})
+    where (case when l.content_hash = 'failed' then exists (select from sidecar.dead_letters d where d.watch_id = {id} and d.key = sidecar.failure_key({key_json:u}))
                 when coalesce({bytes:t}, 0) = 0 or (l.content_hash = 'empty' and {is_blank:t}) then l.content_hash = 'empty' and {home_target} is null
                 else l.content_hash = sha256({content:t}) and l.vector_digest = sha256({vector_send}({home_target})) end) is not true
       and not exists (select from {events} e where {same:e,u}) and not exists (select from {delayed} e where {same:e,u})
@@ -506,14 +527,14 @@ select (select {text_key:c} from chosen c order by c.position desc limit 1) as l
 -- name: verify_next_page
 -- $3 the last key of the page before.
 with page ({k}, size_bytes) as materialized (
-    select {row_key:t}, coalesce({bytes:t}, 0) + {vector_bytes} from {table} t where ({row_key:t}) > ({cursor:3}) order by {row_key:t} limit $1
+    select {exact_key:t}, coalesce({bytes:t}, 0) + {vector_bytes} from {table} t where ({cursor_key:t}) > ({cursor:3}) order by {row_key:t} limit $1
 ), counted as (
     select p.*, sum(p.size_bytes) over (order by {ledger_key:p}) as total, row_number() over (order by {ledger_key:p}) as position from page p
 ), chosen as materialized (
     select * from counted c where c.total <= $2 or c.position = 1
 ), different as (
     select {ledger_key:u} from chosen u join {table} t on {is_row:t,u} {join_home} left join {ledger} l on {same:l,u}
-    where (case when l.content_hash = 'failed' then exists (select from sidecar.dead_letters d where d.watch_id = {id} and d.key = {key_json:u})
+    where (case when l.content_hash = 'failed' then exists (select from sidecar.dead_letters d where d.watch_id = {id} and d.key = sidecar.failure_key({key_json:u}))
                 when coalesce({bytes:t}, 0) = 0 or (l.content_hash = 'empty' and {is_blank:t}) then l.content_hash = 'empty' and {home_target} is null
                 else l.content_hash = sha256({content:t}) and l.vector_digest = sha256({vector_send}({home_target})) end) is not true
       and not exists (select from {events} e where {same:e,u}) and not exists (select from {delayed} e where {same:e,u})
@@ -526,7 +547,7 @@ select (select {text_key:c} from chosen c order by c.position desc limit 1) as l
 
 -- name: verify_first_key
 -- One row of which nothing but the key can be read: it is enqueued, so that the worker says why, unless it has.
-with page as (select {row_key:t} from {table} t order by {row_key:t} limit 1),
+with page as (select {exact_key:t} from {table} t order by {row_key:t} limit 1),
 enqueued as (
     insert into {events} ({k}, backfill)
     select {row_key:p}, true from page p
@@ -536,7 +557,7 @@ enqueued as (
 select {row_text_key:p} as last_key, (select count(*) from enqueued) as enqueued from page p
 
 -- name: verify_next_key
-with page as (select {row_key:t} from {table} t where ({row_key:t}) > ({cursor:1}) order by {row_key:t} limit 1),
+with page as (select {exact_key:t} from {table} t where ({cursor_key:t}) > ({cursor:1}) order by {row_key:t} limit 1),
 enqueued as (
     insert into {events} ({k}, backfill)
     select {row_key:p}, true from page p
@@ -572,7 +593,7 @@ from page p order by ({ledger_key:p}) desc limit 1
 
 -- name: vectors_first_page
 -- Vectors of a companion without a row: processing their event removes them. A page, by the primary keys. $1 rows.
-with page ({k}, is_entry) as materialized (select {row_key:h}, true from {home} h order by {row_key:h} limit $1),
+with page ({k}, is_entry) as materialized (select {exact_key:h}, true from {home} h order by {row_key:h} limit $1),
 enqueued as (
     insert into {events} ({k}, backfill)
     select {ledger_key:p}, true from page p where p.is_entry and not exists (select from {table} t where {is_row:t,p})
@@ -584,7 +605,7 @@ from page p order by ({ledger_key:p}) desc limit 1
 
 -- name: vectors_next_page
 -- $2 the last key of the page before.
-with page ({k}, is_entry) as materialized (select {row_key:h}, true from {home} h where ({row_key:h}) > ({cursor:2}) order by {row_key:h} limit $1),
+with page ({k}, is_entry) as materialized (select {exact_key:h}, true from {home} h where ({cursor_key:h}) > ({cursor:2}) order by {row_key:h} limit $1),
 enqueued as (
     insert into {events} ({k}, backfill)
     select {ledger_key:p}, true from page p where p.is_entry and not exists (select from {table} t where {is_row:t,p})
@@ -607,7 +628,7 @@ select set_config('lock_timeout', greatest(1, least(250, extract(epoch from curr
 select {row_text_key:h} as key from {home} h order by {row_key:h} limit $1
 
 -- name: clear_next_keys
-select {row_text_key:h} as key from {home} h where ({row_key:h}) > ({cursor:2}) order by {row_key:h} limit $1
+select {row_text_key:h} as key from {home} h where ({cursor_key:h}) > ({cursor:2}) order by {row_key:h} limit $1
 
 -- name: lock_vectors
 -- Rows of a companion; a user may be deleting some. One that does not come back is locked or gone.

@@ -127,8 +127,8 @@ begin
     select * into w from sidecar.watches x where x.id = tg_argv[0]::integer and x.companion = tg_relid and x.unwatched_at is null;
     if found then
         execute format('insert into sidecar.events_%s (%s) select %s from lost_rows r where %s', w.id,
-                       sidecar.for_each_key(w.key_columns, null, 'k%1$s'), sidecar.for_each_key(w.key_columns, null, 'r.%2$I'),
-                       sidecar.keys_fit(w, 'r'));
+                       sidecar.for_each_key(w.key_columns, null, 'k%1$s'),
+                       sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.companion, 'r'), '%3$s'), sidecar.keys_fit(w, 'r'));
         perform sidecar.wake_sleepers(w.id);
     end if;
     return null;

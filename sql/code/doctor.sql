@@ -17,12 +17,13 @@ $$;
 create or replace function sidecar.count_orphans(w sidecar.watches, at_most integer) returns bigint
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
+    home_key constant text[] := sidecar.exact_keys(w, w.companion, 'h');
     n bigint;
 begin
     execute format('select count(*) from (select from %s h where not exists (select from %s t where %s)
                                           and not exists (select from %s where %s) limit $1) o',
-        w.companion, w.relation, sidecar.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and '),
-        sidecar.pending_of(w), sidecar.for_each_key(w.key_columns, null, 'e.k%1$s = h.%2$I', ' and ')) into n using at_most;
+        w.companion, w.relation, sidecar.for_each_key(home_key, sidecar.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '),
+        sidecar.pending_of(w), sidecar.for_each_key(w.key_columns, home_key, 'e.k%1$s = %3$s', ' and ')) into n using at_most;
     return n;
 end $$;
 
@@ -32,16 +33,17 @@ create or replace function sidecar.count_strangers(w sidecar.watches, at_most in
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     home regclass := coalesce(w.companion, w.relation);
+    home_key constant text[] := sidecar.exact_keys(w, home, 'h');
     rows bigint := greatest((sidecar.count_rows(home, false)).n, 1);
     ext text := quote_ident(sidecar.vector_schema());
 begin
-    execute format('select count(*), count(*) filter (where (%1$s.vector_dims(h.%2$I) <> $2
-                               or sha256(%1$s.vector_send(h.%2$I)) is distinct from l.vector_digest)
+    execute format('select count(*), count(*) filter (where (%1$s.vector_dims(sidecar.exactly(null::%1$s.vector, h.%2$I)) <> $2
+                               or sha256(%1$s.vector_send(sidecar.exactly(null::%1$s.vector, h.%2$I))) is distinct from l.vector_digest)
                            and not exists (select from %8$s where %4$s))
                     from (select * from %5$s t tablesample system (%6$s) where t.%2$I is not null limit $1) h
                     left join sidecar.ledger_%3$s l on %7$s',
-        ext, w.target, w.id, sidecar.for_each_key(w.key_columns, null, 'e.k%1$s = h.%2$I', ' and '), home,
-        least(100, 200.0 * at_most / rows), sidecar.for_each_key(w.key_columns, null, 'l.k%1$s = h.%2$I', ' and '), sidecar.pending_of(w))
+        ext, w.target, w.id, sidecar.for_each_key(w.key_columns, home_key, 'e.k%1$s = %3$s', ' and '), home,
+        least(100, 200.0 * at_most / rows), sidecar.for_each_key(w.key_columns, home_key, 'l.k%1$s = %3$s', ' and '), sidecar.pending_of(w))
         into looked, strangers using at_most, w.dimensions;
 end $$;
 
@@ -71,8 +73,11 @@ declare
                                from sidecar.tree_of(w.relation) t);
     wanted double precision := least(1, sample_rows / greatest(rows, 1)::double precision);
     share double precision := least(1, greatest(wanted, min_pages / greatest(pages, 1)));
-    content text := format('nullif(concat_ws('' '', %s), '''')', (select string_agg(format('t.%I::text', c), ', ' order by i) from unnest(w.source) with ordinality u(c, i)));
-    measured text := case w.kind when 'image' then format('octet_length(t.%1$I)::bigint, substring(t.%1$I from 1 for $1)', w.source[1])
+    content text := format('nullif(concat_ws('' '', %s), '''')', (select string_agg(format('t.%I', c), ', ' order by i) from unnest(w.source) with ordinality u(c, i)));
+    measured text := case w.kind when 'image' then (
+        select format('octet_length(%1$s)::bigint, substring(%1$s from 1 for $1)',
+                      format('sidecar.exactly((null::%s[])[1], t.%I)', format_type(a.atttypid, null), a.attname))
+            from pg_attribute a where a.attrelid = w.relation and a.attname = w.source[1])
                      else format('octet_length(%s)::bigint, null::bytea', content) end;
     found record;
 begin

@@ -2,18 +2,23 @@
 
 -- Gives the ledger of a former watch the key's new types. False: some key cannot be converted, so the ledger is of no use.
 create or replace function sidecar.retype_ledger(watch_id integer, former_types text[], wanted_types text[]) returns boolean
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql set search_path = pg_catalog, pg_temp set extra_float_digits = 1 set datestyle = 'ISO, YMD' set intervalstyle = 'postgres'
+set timezone = 'UTC' set bytea_output = 'hex' set lc_monetary = 'C' as $$
 declare
+    w sidecar.watches := (select x from sidecar.watches x where x.id = watch_id);
     ledger regclass := to_regclass(format('sidecar.ledger_%s', watch_id));
     definitions text[];
 begin
-    if former_types = wanted_types or ledger is null then
+    if ledger is null or (former_types = wanted_types and sidecar.key_fault(w) is null) then
         return true;
     elsif cardinality(former_types) <> cardinality(wanted_types) then
         return false;
+    -- A cast of a type that somebody made would be looked for, with our rights. Or it has only the name of the one before.
+    elsif exists (select from pg_attribute a where a.attrelid = ledger and a.attname ~ '^k[0-9]+$' and a.atttypid >= 16384)
+            or exists (select from unnest(wanted_types) u(type) where to_regtype(u.type)::oid >= 16384) then
+        return false;
     end if;
-    select p.definitions into definitions from sidecar.watches w cross join sidecar.primary_key_of(w.relation) p
-        where w.id = retype_ledger.watch_id;
+    definitions := (sidecar.primary_key_of(w.relation)).definitions;
     execute format('alter table %s %s', ledger, (
         select string_agg(format('alter column k%1$s type %2$s using k%1$s::text::%3$s', i, definitions[i], wanted_types[i]), ', ')
         from generate_subscripts(wanted_types, 1) i));
@@ -86,24 +91,25 @@ begin
                 delete from sidecar.former_%1$s f
                 where f.ctid = any (array(select x.ctid from sidecar.former_%1$s x where x.ctid > $2 limit $1)) returning f.ctid as place, f.*
             ), found as materialized (
-                select p.*, h.%2$I as vector from page p join %3$s t on %5$s join %4$s h on %6$s
-                where sha256(%7$I.vector_send(h.%2$I)) = p.vector_digest %8$s
+                select p.*, sidecar.exactly(null::%7$I.vector, h.%2$I) as vector from page p join %3$s t on %5$s join %4$s h on %6$s
+                where sha256(%7$I.vector_send(sidecar.exactly(null::%7$I.vector, h.%2$I))) = p.vector_digest %8$s
             ), recorded as (
                 insert into sidecar.ledger_%1$s (%9$s, gen, content_hash, vector_digest, truncated, embedded_at)
                 select %9$s, gen, content_hash, vector_digest, truncated, embedded_at from found order by %9$s
                 on conflict (%9$s) do nothing returning %9$s
             ), written as (%10$s)
             select count(*), max(place) from page
-        $sql$, w.id, w.target, w.relation, w.moved_from, sidecar.for_each_key(w.key_columns, null, 't.%2$I = p.k%1$s', ' and '),
-            sidecar.for_each_key(w.key_columns, null, 'h.%2$I = p.k%1$s', ' and '), sidecar.vector_schema(),
+        $sql$, w.id, w.target, w.relation, w.moved_from, sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, 't'), '%3$s = p.k%1$s', ' and '),
+            sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.moved_from, 'h'), '%3$s = p.k%1$s', ' and '), sidecar.vector_schema(),
             case when to_row then 'for no key update of t skip locked' else '' end, sidecar.for_each_key(w.key_columns, null, 'k%1$s'),
             case when to_row then
-                format('update %s t set %I = f.vector from found f join recorded r using (%s) where %s', w.relation, w.target,
-                       sidecar.for_each_key(w.key_columns, null, 'k%1$s'), sidecar.for_each_key(w.key_columns, null, 't.%2$I = f.k%1$s', ' and '))
+                format('update %s t set %2$I = sidecar.exactly(t.%2$I, f.vector) from found f join recorded r using (%3$s) where %4$s', w.relation, w.target,
+                       sidecar.for_each_key(w.key_columns, null, 'k%1$s'), sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, 't'), '%3$s = f.k%1$s', ' and '))
             else
-                format('insert into %s (%s, %I) select %s, f.vector from found f join recorded r using (%4$s) '
-                       'on conflict (%2$s) do update set %3$I = excluded.%3$I', w.companion, sidecar.for_each_key(w.key_columns, null, '%2$I'),
-                       w.target, sidecar.for_each_key(w.key_columns, null, 'k%1$s'))
+                format('insert into %1$s (%2$s, %3$I) select %5$s, sidecar.exactly((null::%1$s).%3$I, f.vector) from found f '
+                       'join recorded r using (%4$s) on conflict (%2$s) do update set %3$I = excluded.%3$I', w.companion,
+                       sidecar.for_each_key(w.key_columns, null, '%2$I'), w.target, sidecar.for_each_key(w.key_columns, null, 'k%1$s'),
+                       sidecar.companion_values(w, 'f'))
             end) into looked_at, last_place
             using max_rows, coalesce((select s.last_key[1]::tid from sidecar.scans s where s.watch_id = w.id and s.purpose = 'move'), '(0,0)');
         -- Where the page ended: from the start, each page would walk over all that the pages before it deleted.

@@ -29,18 +29,19 @@ language sql set search_path = pg_catalog, pg_temp as $$ select sidecar.set_paus
 -- Enqueues failed rows again: one key, one reason, or all. Returns how many. It only inserts events: the failures are
 -- deleted when the rows are done.
 create or replace function sidecar.retry(relation regclass, target text default null, key jsonb default null, reason text default null)
-returns bigint language plpgsql set search_path = pg_catalog, pg_temp as $$
+returns bigint language plpgsql set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, YMD' set intervalstyle = 'postgres' set timezone = 'UTC' set lc_monetary = 'C' as $$
 declare
     w sidecar.watches := sidecar.need_watch(relation, target);
     wanted_key jsonb := case when key is not null then sidecar.canonical_key(w, key) end;
     enqueued bigint;
 begin
     perform sidecar.free_generation(w.id);
-    execute format('insert into sidecar.events_%s (%s, force) select %s, true from sidecar.dead_letters d
-                    where d.watch_id = $1 and ($2 is null or d.key = $2) and ($3 is null or d.reason = $3)',
-        w.id, sidecar.for_each_key(w.key_columns, null, 'k%1$s'),
-        sidecar.for_each_key(w.key_columns, w.key_types, '(d.key->>%2$L)::%3$s'))
-        using w.id, wanted_key, reason;
+    execute format('insert into sidecar.events_%s (%s, force) select %s, true from sidecar.dead_letters d cross join lateral %s
+                    where d.watch_id = $1 and ($2 is null or d.key = $2) and ($3 is null or d.reason = $3) and r.k1 is not null',
+        w.id, sidecar.for_each_key(w.key_columns, null, 'k%1$s'), sidecar.for_each_key(w.key_columns, null, 'r.k%1$s'),
+        sidecar.typed_key(w, 'sidecar.numbered_key($4, coalesce(d.wide_key, d.key))'))
+        using w.id, sidecar.failure_key(wanted_key), reason, w;
     get diagnostics enqueued = row_count;
     if enqueued > 0 then
         perform sidecar.wake_sleepers(w.id);

@@ -53,6 +53,9 @@ begin
         return format('the primary key was (%s), now it is (%s)', sidecar.for_each_key(w.key_columns, w.key_types, '%2$s %3$s'),
                       sidecar.for_each_key(key.columns, key.types, '%2$s %3$s'));
     end if;
+    if sidecar.key_fault(w) is not null then
+        return sidecar.key_fault(w);
+    end if;
     perform sidecar.kind_of_source(w.relation, w.source, w.kind);
     present := sidecar.with_present_names(w);
     named := sidecar.columns_of_trigger(w, w.relation, 'update');

@@ -20,8 +20,8 @@ $$;
 -- few that run with ours are left out; readers get what changes nothing.
 create or replace function sidecar.may_call(kind text, function oid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select p.proname in ('status_of', 'status_exact', 'wait_embedded', 'wait_one_embedded', 'check_row_exists', 'check_not_failed',
-                         'newest_event_of', 'ledger_entry_of', 'state_of_watch', 'sample_source')
+    select p.proname in ('status_of', 'status_exact', 'wait_embedded', 'wait_one_embedded', 'check_row_exists', 'events_of_key',
+                         'is_waiting', 'is_done', 'state_of_row', 'state_of_watch', 'sample_source')
         or (p.proname = 'follow_changes' and may_call.kind = 'worker')
         or (not p.prosecdef and p.prorettype <> 'trigger'::regtype and (may_call.kind = 'worker' or p.provolatile <> 'v'))
         from pg_proc p where p.oid = may_call.function;

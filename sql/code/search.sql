@@ -11,6 +11,8 @@ declare
     w sidecar.watches := sidecar.need_watch(relation, target);
     ext text := quote_ident(sidecar.vector_schema());
     type text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
+    home constant regclass := coalesce(w.companion, w.relation);
+    home_key constant text[] := sidecar.exact_keys(w, home, 'h');
     measure text := format('h.%I%s operator(%s.<=>) $1::%s', w.target, case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type);
 begin
     if search.k is null or search.k < 1 then
@@ -19,10 +21,11 @@ begin
     end if;
     -- Not as a setting of the function: a role that is no superuser could not restore it from a dump.
     perform set_config('hnsw.iterative_scan', 'strict_order', true);
-    return query execute format('select jsonb_build_object(%s), (%s)::float8 from %s h where h.%I is not null%s order by %s limit $2',
-        sidecar.for_each_key(w.key_columns, null, '%2$L, h.%2$I'), measure, coalesce(w.companion, w.relation), w.target,
+    return query execute format('select jsonb_build_object(%s), r.distance from (select %s, (%s)::float8 as distance from %s h where h.%I is not null%s
+                                 order by %s limit $2) r order by r.distance',
+        sidecar.key_fields(w, 'r'), sidecar.for_each_key(w.key_columns, home_key, '%3$s as k%1$s'), measure, home, w.target,
         case when w.companion is not null then format(' and exists (select from %s t where %s)', w.relation,
-            sidecar.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and ')) else '' end, measure)
+            sidecar.for_each_key(home_key, sidecar.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) else '' end, measure)
         using query_vector, k;
     perform set_config('hnsw.iterative_scan', former_scan, true);
 end $$;
@@ -42,8 +45,9 @@ declare
                 and y.typname not in ('vector', 'halfvec', 'sparsevec')) a
         group by 1) part);
 begin
-    execute format('select array_to_json(array[%s]) from %s t where %s', fields, w.relation, sidecar.key_condition(w, ours => false))
-        into shown using key;
+    execute format('select array_to_json(array[%s]) from %s join %s t on %s', fields, sidecar.typed_key(w, '$1'), w.relation,
+                   sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, 't'), '%3$s = r.k%1$s', ' and '))
+        into shown using sidecar.numbered_key(w, key);
     return shown;
 end $$;
 
@@ -84,11 +88,11 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     ext constant text := quote_ident(sidecar.vector_schema());
     tables constant text := w.relation || ' t'
-        || case when w.companion is null then '' else format(' join %s e using (%s)', w.companion,
-                                                             sidecar.for_each_key(w.key_columns, null, '%2$I')) end;
+        || case when w.companion is null then '' else format(' join %s e on %s', w.companion, sidecar.for_each_key(
+               sidecar.exact_keys(w, w.companion, 'e'), sidecar.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
     vector text := format(case when w.companion is null then 't.%I' else 'e.%I' end, w.target);
     keys constant text := sidecar.for_each_key(w.key_columns, null, 'k%1$s');
-    key_columns constant text := sidecar.for_each_key(w.key_columns, null, 't.%2$I as k%1$s');
+    key_columns constant text := sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, 't'), '%3$s as k%1$s');
     type constant text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
     distance constant text := format('%s%s operator(%s.<=>) $1::%s', vector,
                                      case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type);
@@ -103,8 +107,8 @@ begin
         select jsonb_build_object(%s),
                coalesce($5 / ($4 + near.place), 0) + coalesce($6 / ($4 + matching.place), 0) as score,
                near.place, matching.place, near.distance
-        from near full join matching using (%s) order by score desc, %4$s limit $7', near, matching,
-        sidecar.for_each_key(w.key_columns, null, '%2$L, k%1$s'), keys);
+        from near full join matching using (%s) as k order by score desc, %4$s limit $7', near, matching,
+        sidecar.key_fields(w, 'k'), keys);
 end $$;
 
 -- The rows of a watched table that are near a vector, or match a text, best first.

@@ -35,12 +35,10 @@ end $$;
 
 -- What a search may be asked for: key and exposed columns that are there. `filter_type` is the type that reads a filter's value;
 -- NULL: it cannot be filtered by. Built-in types and enums only: a cast or an operator of another type may be a function that
--- its owner made for the purpose, and it would run with the rights of whoever searches.
+-- its owner made for the purpose, and it would run with the rights of whoever searches. Enums are compared by their labels.
 create or replace function sidecar.searchable_columns(w sidecar.watches) returns table (name text, filter_type text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select a.attname, case when t.typtype = 'e' and not exists (select from pg_cast c where t.oid in (c.castsource, c.casttarget)
-                                                                or t.typarray in (c.castsource, c.casttarget))
-                             or t.oid in ('bool'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype,
+    select a.attname, case when t.typtype = 'e' or t.oid in ('bool'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype,
                                           'float4'::regtype, 'float8'::regtype, 'text'::regtype, 'varchar'::regtype, 'bpchar'::regtype,
                                           'name'::regtype, '"char"'::regtype, 'uuid'::regtype, 'date'::regtype, 'time'::regtype,
                                           'timetz'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'interval'::regtype,
@@ -61,23 +59,47 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         where a.attrelid = shown_value.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
 $$;
 
+-- A column that is shown, as an expression: of a type of Postgres's own it must still be that. Others become text.
+create or replace function sidecar.found_column(relation regclass, row_name text, column_name text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select format(case when b.type < 16384 and b.type <> a.atttypid then 'sidecar.exactly((null::%3$s[])[1], %1$s.%2$I)'
+                  when b.type < 16384 then 'sidecar.exactly(null::%3$s, %1$s.%2$I)' else '%1$s.%2$I' end, row_name, a.attname,
+                  format_type(a.atttypid, null))
+        from pg_attribute a cross join sidecar.base_type(a.atttypid, a.atttypmod) b
+        where a.attrelid = found_column.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
+$$;
+
+-- A column that is filtered by, as an expression to be compared with values of `type`; see sidecar.exactly.
+create or replace function sidecar.filtered_column(w sidecar.watches, row_name text, column_name text, out expression text, out type text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select case when c.is_enum then format('case when %1$s.%2$I is not null then concat(%1$s.%2$I) end', row_name, c.name)
+           else format('sidecar.exactly((null::%s[])[1], %s.%I)', c.type, row_name, c.name) end,
+           case when c.is_enum then 'pg_catalog.text' else c.filter_type end
+        from (select s.name, s.filter_type, format_type(a.atttypid, null) as type, t.typtype = 'e' as is_enum
+              from sidecar.searchable_columns(w) s
+              join pg_attribute a on a.attrelid = w.relation and a.attname = s.name
+              cross join sidecar.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
+              where s.name = column_name) c;
+$$;
+
 -- What search_exposed runs. $1 the query vector, $2 k, $3 for each column of the filter, in their order, the value that is wanted, or
 -- the literal of an array of them. That is read in a subquery: once, where a bare cast would be called for every row. The index gives the nearest by its own, shorter numbers; distances are those of the stored vectors.
 create or replace function sidecar.search_exposed_statement(w sidecar.watches, columns text[], filter jsonb, document text[]) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     ext constant text := quote_ident(sidecar.vector_schema());
-    vector constant text := format('h.%I', w.target);
+    vector constant text := format('sidecar.exactly(null::%s.vector, h.%I)', ext, w.target);
     type constant text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
     tables constant text := case when w.companion is null then format('%s h', w.relation)
-        else format('%s h join %s t on %s', w.companion, w.relation, sidecar.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and ')) end;
+        else format('%s h join %s t on %s', w.companion, w.relation, sidecar.for_each_key(
+             sidecar.exact_keys(w, w.companion, 'h'), sidecar.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
     t constant text := case when w.companion is null then 'h' else 't' end;
     condition constant text := (
-        select string_agg(format(case jsonb_typeof(f.value) when 'null' then ' and %1$s.%2$I is null'
-                                     when 'array' then ' and %1$s.%2$I = any ((select ($3::text[])[%3$s]::%4$s[])::%4$s[])'
-                                     else ' and %1$s.%2$I = ($3::text[])[%3$s]::%4$s' end, t, f.key, f.n, c.filter_type), '' order by f.n)
+        select string_agg(format(case jsonb_typeof(f.value) when 'null' then ' and %5$s.%2$I is null'
+                                     when 'array' then ' and %1$s = any ((select ($3::text[])[%3$s]::%4$s[])::%4$s[])'
+                                     else ' and %1$s = ($3::text[])[%3$s]::%4$s' end, c.expression, f.key, f.n, c.type, t), '' order by f.n)
         from (select e.key, e.value, row_number() over (order by e.key collate "C") as n from jsonb_each(filter) e) f
-        left join sidecar.searchable_columns(w) c on c.name = f.key);
+        left join lateral sidecar.filtered_column(w, t, f.key) c on true);
     shown constant text := (
         select string_agg(format('(%L, %s)', c.name, sidecar.shown_value(w.relation, c.name, 'n.c' || c.n)), ', ' order by c.n)
         from unnest(columns) with ordinality c(name, n));
@@ -89,12 +111,12 @@ begin
         )
         select json_build_object(%10$s), (n.vector operator(%8$s.<=>) $1::%8$s.vector)::float8 as distance, %11$s, n.document
         from nearest n order by distance, %12$s',
-        sidecar.for_each_key(w.key_columns, null, t || '.%2$I as k%1$s'), vector,
-        (select string_agg(format(', %s.%I as c%s', t, c.name, c.n), '' order by c.n) from unnest(columns) with ordinality c(name, n)),
+        sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, t), '%3$s as k%1$s'), vector,
+        (select string_agg(format(', %s as c%s', sidecar.found_column(w.relation, t, c.name), c.n), '' order by c.n) from unnest(columns) with ordinality c(name, n)),
         case when cardinality(document) > 0 then
             format('concat_ws('' '', %s)', (select string_agg(format('%s.%I', t, c), ', ') from unnest(document) c)) else 'null::text' end,
         tables, condition, case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type,
-        sidecar.for_each_key(w.key_columns, null, '%2$L, n.k%1$s'),
+        sidecar.key_fields(w, 'n'),
         case when shown is null then '''{}''::json'
              else format('(select json_object_agg(v.name, v.value) from (values %s) v(name, value))', shown) end,
         sidecar.for_each_key(w.key_columns, null, 'n.k%1$s'));
@@ -110,6 +132,15 @@ begin
                                                                                      else jsonb_build_array(f.value) end)) as wanted
                  from jsonb_each(filter) f join sidecar.searchable_columns(w) c on c.name = f.key
                  where c.filter_type is not null and jsonb_typeof(f.value) <> 'object' order by f.key collate "C" loop
+        if to_regtype(asked.filter_type)::oid >= 16384 then  -- an enum
+            select asked.key, format('invalid input value for enum %s: "%s"', asked.filter_type, u.label) into column_name, complaint
+                from unnest(asked.wanted) u(label)
+                where not exists (select from pg_enum e where e.enumtypid = to_regtype(asked.filter_type) and e.enumlabel = u.label) limit 1;
+            if found then
+                return;
+            end if;
+            continue;
+        end if;
         begin
             execute format('select $1::%s[]', asked.filter_type) using asked.wanted::text;
         exception when data_exception then
@@ -163,6 +194,14 @@ begin
         raise exception '%', fault using errcode = 'undefined_column',
             hint = format('Its columns: %s. To add one: sidecar.watch(..., expose => array[...], replace => true).',
                           array_to_string(w.key_columns || exposed, ', '));
+    end if;
+    fault := (select format('invalid input value for enum %s: "%s"', c.filter_type, u.label)
+              from jsonb_each(filter) f join sidecar.searchable_columns(w) c on c.name = f.key
+              cross join jsonb_array_elements_text(case jsonb_typeof(f.value) when 'array' then f.value else jsonb_build_array(f.value) end) u(label)
+              where to_regtype(c.filter_type)::oid >= 16384 and u.label is not null
+                and not exists (select from pg_enum e where e.enumtypid = to_regtype(c.filter_type) and e.enumlabel = u.label) limit 1);
+    if fault is not null then
+        raise exception '%', fault using errcode = 'invalid_text_representation';
     end if;
     -- Not as settings of the function: a role that is no superuser could not restore it from a dump.
     -- relaxed_order, because the statement sorts what was found: measured with a filter that 1 of 200 rows meets (ef_search = 40),

@@ -98,6 +98,13 @@ begin
         updates := 0;
         return;
     end if;
+    if sidecar.key_fault(w) is not null then  -- its keys cannot be compared with the ledger's
+        execute format('select count(q.k1), 0, min(q.enqueued_at) from (
+                            select %2$s, min(enqueued_at) as enqueued_at from (select %2$s, enqueued_at from sidecar.events_%1$s
+                                union all select %2$s, enqueued_at from sidecar.delayed_%1$s) e group by %2$s) q', w.id, k)
+            into keys, updates, oldest;
+        return;
+    end if;
     if bytes > 16 * 1024 * 1024 then
         keys := (sidecar.count_rows(format('sidecar.events_%s', w.id), false)).n + (sidecar.count_rows(format('sidecar.delayed_%s', w.id), false)).n;
         updates := 0;
@@ -151,19 +158,20 @@ begin
 end $$;
 
 -- Rows that the ledger knows nothing of, counted one by one. NULL where our role may not read them, or where the key has got
--- another type since: comparing it may call a function of its owner's with our rights.
+-- another type since: comparing it may call a function of its owner's with our rights. (Or gets one just now: that is an error.)
 create or replace function sidecar.count_unknown(w sidecar.watches) returns bigint
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     n bigint;
 begin
     if not sidecar.may_count(w.relation) or not exists (select from pg_constraint c where c.conrelid = w.relation and c.contype = 'p')
-            or (select p.types from sidecar.primary_key_of(w.relation) p) is distinct from w.key_types then
+            or (select p.types from sidecar.primary_key_of(w.relation) p) is distinct from w.key_types
+            or sidecar.key_fault(w) is not null then
         return null;
     end if;
     execute format('select count(*) from %s t
                     where not exists (select from sidecar.ledger_%s l where %s and l.content_hash is not null)',
-                   w.relation, w.id, sidecar.for_each_key(w.key_columns, null, 't.%2$I = l.k%1$s', ' and ')) into n;
+                   w.relation, w.id, sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, 't'), '%3$s = l.k%1$s', ' and ')) into n;
     return n;
 end $$;
 

@@ -7,7 +7,7 @@ create or replace function sidecar.status_exact(relation regclass) returns setof
 language sql stable set search_path = pg_catalog, pg_temp as $$ select * from sidecar.status_of(relation, true) $$;
 
 create or replace view sidecar.failures as
-    select w.relation, w.target, d.key, d.reason, d.message, d.attempts, d.failed_at as at
+    select w.relation, w.target, coalesce(d.wide_key, d.key) as key, d.reason, d.message, d.attempts, d.failed_at as at
     from sidecar.dead_letters d join sidecar.watches w on w.id = d.watch_id
     where w.unwatched_at is null;
 
@@ -32,6 +32,6 @@ create or replace view sidecar.failures_by_reason as
     from (select d.watch_id, d.reason, count(*) as failures, min(d.failed_at) as oldest, max(d.failed_at) as newest
           from sidecar.dead_letters d group by d.watch_id, d.reason) g
     join sidecar.watches w on w.id = g.watch_id
-    cross join lateral (select d.key, d.message from sidecar.dead_letters d
+    cross join lateral (select coalesce(d.wide_key, d.key) as key, d.message from sidecar.dead_letters d
                         where d.watch_id = g.watch_id and d.reason = g.reason order by d.failed_at desc limit 1) e
     where w.unwatched_at is null;

@@ -45,21 +45,28 @@ begin
     end if;
 end $$;
 
+-- Follows the events of the key that are visible now until they are gone: through leases, delays, and the new generations that
+-- delayed events come back with. Generations would not do: they do not order contents. An edit takes its generation before
+-- it commits, and a scan may meanwhile take a higher one and read the old content.
 create or replace function sidecar.wait_one_embedded(w sidecar.watches, key jsonb, deadline timestamptz, timeout_ms integer)
 returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-    wanted_gen bigint;
-    entry record;
+    waiting record;
     pause_s double precision := 0.002;
 begin
     perform sidecar.check_row_exists(w, key); -- first, because unwatch locks the user's table before ours
-    wanted_gen := sidecar.newest_event_of(w.id, key);
+    waiting := sidecar.events_of_key(w.id, key);
+    if waiting.is_own then
+        raise exception 'row % of % was written in this transaction, which nobody else sees yet', key, w.relation
+            using errcode = 'object_not_in_prerequisite_state', hint = 'Commit first, then call sidecar.wait_embedded.';
+    end if;
     loop
         -- Each statement of a READ COMMITTED transaction takes a new snapshot, so this sees what the sidecar commits.
-        entry := sidecar.ledger_entry_of(w.id, key);
-        if entry.gen >= coalesce(wanted_gen, 0) then
-            perform sidecar.check_not_failed(w, key, entry.content_hash);
-            return;
+        if not sidecar.is_waiting(w.id, waiting.gens) then
+            waiting := sidecar.events_of_key(w.id, key, waiting.times);
+            if waiting.gens is null and sidecar.is_done(w, key) then
+                return;
+            end if;
         end if;
         perform sidecar.check_row_exists(w, key);
         if clock_timestamp() >= deadline then
@@ -72,69 +79,92 @@ begin
     end loop;
 end $$;
 
--- The generation that the ledger must reach; NULL if nothing is pending for the key. Raises for our own, uncommitted event.
-create or replace function sidecar.newest_event(w sidecar.watches, key jsonb) returns bigint
+-- Whether the ledger has a row of which no event tells. Raises where the row cannot be embedded.
+create or replace function sidecar.is_done(w sidecar.watches, key jsonb) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-    newest bigint;
-    own boolean;
+    found_state record := sidecar.state_of_row(w.id, key);
 begin
-    execute format('select max(e.gen), bool_or(e.own) from (
-                        select t.gen, sidecar.is_own_uncommitted(t.xmin) as own from sidecar.events_%1$s t where %2$s
-                        union all select t.gen, false from sidecar.delayed_%1$s t where %2$s) e',
-                   w.id, sidecar.key_condition(w, ours => true)) into newest, own using key;
-    if own then
-        raise exception 'row % of % was written in this transaction, which nobody else sees yet', key, w.relation
-            using errcode = 'object_not_in_prerequisite_state', hint = 'Commit first, then call sidecar.wait_embedded.';
+    if found_state.state = 'failed' then
+        raise exception 'row % of % cannot be embedded: %', key, w.relation, coalesce(found_state.reason, 'unknown reason')
+            using errcode = 'SC002', hint = 'Mend the row, or: select sidecar.retry(...). See sidecar.failures.';
     end if;
-    return newest;
+    return coalesce(found_state.state = 'done', false);
 end $$;
 
+-- With the caller's own rights, and under his row-level security.
 create or replace function sidecar.check_row_exists(w sidecar.watches, key jsonb) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     is_there boolean;
 begin
-    execute format('select exists (select from %s t where %s)', w.relation, sidecar.key_condition(w, ours => false))
-        into is_there using key;
+    execute format('select exists (select from %s join %s t on %s)', sidecar.typed_key(w, '$1'), w.relation,
+                   sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, 't'), '%3$s = r.k%1$s', ' and '))
+        into is_there using sidecar.numbered_key(w, key);
     if not is_there then
         raise exception 'table % has no row %', w.relation, key using errcode = '02000',
             hint = 'It may have been deleted, or inserted by a transaction that is still open.';
     end if;
 end $$;
 
-create or replace function sidecar.check_not_failed(w sidecar.watches, key jsonb, content_hash bytea) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- What follows is for readers too, and runs with the rights of the schema's owner: ledger and events are his to read. They
+-- take the number of a watch, not its row: what a caller makes up must not reach a statement. They tell whether a row is done,
+-- never what it holds: a hash of a content that is short enough to guess gives it away.
+
+-- The events of a key, those of a TRUNCATE among them: their generations, by which they are found again until they get others,
+-- and their times, which they keep; NULL where there are none. `only_times`: of these alone. `is_own`: this very transaction made one.
+create or replace function sidecar.events_of_key(watch_id integer, key jsonb, only_times timestamptz[] default null,
+                                                 out gens bigint[], out times timestamptz[], out is_own boolean)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    w sidecar.watches;
 begin
-    if content_hash = 'failed' then
-        raise exception 'row % of % cannot be embedded: %', key, w.relation,
-                coalesce((select f.reason || ': ' || f.message from sidecar.failures f
-                          where f.relation = w.relation and f.target = w.target and f.key = check_not_failed.key), 'unknown reason')
-            using errcode = 'SC002', hint = 'Mend the row, or: select sidecar.retry(...). See sidecar.failures.';
+    select * into w from sidecar.watches x where x.id = watch_id and x.unwatched_at is null;
+    if w.id is not null and sidecar.key_fault(w) is null then
+        execute format($sql$
+            with wanted as materialized (select r.* from %1$s)
+            select array_agg(e.gen), array_agg(e.enqueued_at), bool_or(e.own) from (
+                select t.gen, t.enqueued_at, sidecar.is_own_uncommitted(t.xmin) as own
+                    from wanted r join sidecar.events_%2$s t on (%3$s) or t.k1 is null
+                union all select t.gen, t.enqueued_at, false from wanted r join sidecar.delayed_%2$s t on (%3$s) or t.k1 is null) e
+            where $2 is null or e.enqueued_at = any ($2)
+        $sql$, sidecar.typed_key(w, '$1'), w.id, sidecar.for_each_key(w.key_columns, null, 't.k%1$s = r.k%1$s', ' and '))
+            into gens, times, is_own using sidecar.numbered_key(w, key), only_times;
     end if;
 end $$;
 
-create or replace function sidecar.newest_event_of(watch_id integer, key jsonb) returns bigint
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+-- Whether one of these generations still is in the queue, by its primary keys.
+create or replace function sidecar.is_waiting(watch_id integer, gens bigint[]) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    w sidecar.watches;
+    is_one boolean;
 begin
-    select * into w from sidecar.watches x where x.id = watch_id and x.unwatched_at is null;
-    return case when sidecar.has_its_types(w) then sidecar.newest_event(w, key) end;
+    if gens is null or not exists (select from sidecar.watches x where x.id = watch_id and x.unwatched_at is null) then
+        return false;
+    end if;
+    execute format('select exists (select from sidecar.events_%1$s t where t.gen = any ($1))
+                        or exists (select from sidecar.delayed_%1$s t where t.gen = any ($1))', watch_id) into is_one using gens;
+    return is_one;
 end $$;
 
-create or replace function sidecar.ledger_entry_of(watch_id integer, key jsonb, out gen bigint, out content_hash bytea)
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+-- Where a row stands of which no event tells: 'done' (embedded, or nothing to embed), 'failed' and why, or NULL: its turn has
+-- not come yet, or what the ledger says of it is void.
+create or replace function sidecar.state_of_row(watch_id integer, key jsonb, out state text, out reason text)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     w sidecar.watches;
 begin
     select * into w from sidecar.watches x where x.id = watch_id and x.unwatched_at is null;
-    if sidecar.has_its_types(w) then
-        execute format('select t.gen, t.content_hash
-                        from sidecar.ledger_%s t join sidecar.watches x on x.id = $2 and t.gen > x.truncated_gen
-                        where %s and t.content_hash is not null and not exists (select from sidecar.scans s
-                            where s.watch_id = $2 and s.purpose = ''clear'' and s.finished_at is null)',
-                       w.id, sidecar.key_condition(w, ours => true)) into gen, content_hash using key, w.id;
+    if w.id is not null and sidecar.key_fault(w) is null then
+        execute format($sql$
+            select case l.content_hash when 'failed' then 'failed' else 'done' end
+            from %1$s join sidecar.ledger_%2$s l on %3$s
+            where l.content_hash is not null and l.gen > $2 and not exists (
+                select from sidecar.scans s where s.watch_id = $3 and s.purpose = 'clear' and s.finished_at is null)
+        $sql$, sidecar.typed_key(w, '$1'), w.id, sidecar.for_each_key(w.key_columns, null, 'l.k%1$s = r.k%1$s', ' and '))
+            into state using sidecar.numbered_key(w, key), w.truncated_gen, w.id;
+        reason := (select d.reason || ': ' || d.message from sidecar.dead_letters d
+                   where state = 'failed' and d.watch_id = w.id and d.key = sidecar.failure_key(state_of_row.key));
     end if;
 end $$;
 

@@ -107,6 +107,39 @@ async def test_it_searches_by_command_and_by_words(stage: Stage, owner: Connecti
         assert await value(reader, by_words, str(wanted)) == {"id": 3}
 
 
+async def test_no_answer_that_a_reader_gets_holds_a_hash(
+    stage: Stage, owner: Connection, reader: Connection, encoder: GatedEncoder
+) -> None:
+    """A phone number is found by trying all of them, where its SHA-256 is known."""
+    table = await watch_texts(owner, 1, expose=["title"])
+    await let_read(stage, owner)
+    async with running_ingest(stage.worker, encoder):
+        await table.settle_right(encoder)
+    [(content_hash, digest)] = await run(owner, "select content_hash, vector_digest from sidecar.ledger_1")
+    key = """'{"id": 1}'"""
+    calls = {
+        "status_of": "sidecar.status_of(null, false)",
+        "events_of_key": f"sidecar.events_of_key(1, {key})",
+        "is_waiting": "sidecar.is_waiting(1, array[1, 2])",
+        "state_of_row": f"sidecar.state_of_row(1, {key})",
+        "state_of_watch": "sidecar.state_of_watch(1)",
+    }
+    callable_ = """
+        select p.proname from pg_proc p where p.pronamespace = 'sidecar'::regnamespace and p.prosecdef
+        and has_function_privilege(p.oid, 'execute')
+    """
+    assert {name for (name,) in await run(reader, callable_)} == set(calls)
+    views = [f"select v from sidecar.{v} v" for v in ("status", "failures", "failures_by_reason", "index_builds")]
+    search = "select sidecar.search_exposed('shop.items', array_fill(0.5::real, array[16]))"
+    told = [await run(reader, query) for query in (*(f"select {call}" for call in calls.values()), *views, search)]
+    assert any(told)
+    for secret in (content_hash, digest):
+        assert secret.hex() not in str(told)
+        assert repr(secret)[2:-1] not in str(told)
+    returned = "and 'bytea'::regtype = any (p.proallargtypes || p.prorettype)"
+    assert await run(reader, callable_ + returned) == []
+
+
 FORBIDDEN = [
     "select * from sidecar.ledger_1",
     "select * from sidecar.events_1",

@@ -154,9 +154,10 @@ def test_a_cast_that_the_table_s_owner_made_is_never_called(canary: Connection) 
         select shown from sidecar.search_exposed('evil', %s::vector::real[], document => array['m', 'p'], filter => %s)
     """
     assert run(canary, nearest, vector, "{}") == [({"m": "ok", "p": "(1)"},)]
-    for column in ("m", "p"):
-        with pytest.raises(psycopg.errors.UndefinedColumn, match="a type that a filter cannot compare"):
-            run(canary, nearest, vector, f'{{"{column}": "ok"}}')
+    with pytest.raises(psycopg.errors.UndefinedColumn, match="a type that a filter cannot compare"):
+        run(canary, nearest, vector, '{"p": "ok"}')
+    assert run(canary, nearest, vector, '{"m": "ok"}') == [({"m": "ok", "p": "(1)"},)]
+    assert run(canary, nearest, vector, '{"m": ["sad"]}') == []
     assert value(canary, "select count(*) from canary") == 1
     run(canary, "select to_json(p), m = 'ok'::text::mood from evil")  # negative control: others do call it
     assert value(canary, "select count(*) from canary") == 0
