@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from textwrap import shorten
 from typing import Any, TypeAlias
 
@@ -228,7 +228,8 @@ class Database:
             await self._expire()
             raise DatabaseUnavailable(f"pgvector was made anew: {shorten(str(error), 100)}") from error
         if isinstance(error, _UNAVAILABLE):
-            connection.terminate()
+            with suppress(asyncpg.InterfaceError):  # the pool may have noticed the loss first
+                connection.terminate()
         if isinstance(error, _UNFIT_SERVER):
             await self._expire()
 

@@ -1,0 +1,65 @@
+"""A primary with a standby that streams from it, both the test's own."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+
+from sidecar.postgres.cluster import ENVIRONMENT, Cluster
+from sidecar.postgres.embedded import EmbeddedPostgres
+from sidecar.postgres.server_user import find_server_user
+
+SETTINGS = {"fsync": "off", "full_page_writes": "off", "wal_level": "replica", "max_wal_senders": "4"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """`url` names both, the primary first."""
+
+    primary: EmbeddedPostgres
+    standby: EmbeddedPostgres
+
+    @property
+    def url(self) -> str:
+        one, other = urlsplit(self.primary.url), urlsplit(self.standby.url)
+        return urlunsplit(one._replace(netloc=f"{one.netloc},{other.hostname}:{other.port}"))
+
+
+@contextmanager
+def primary_and_standby(directory: Path, version: str) -> Iterator[Pair]:
+    with ExitStack() as stack:
+        primary = EmbeddedPostgres(directory / "primary", version, settings=SETTINGS)
+        stack.enter_context(primary)
+        _copy(primary, directory / "standby")
+        standby = EmbeddedPostgres(directory / "standby", version, settings=SETTINGS)
+        stack.enter_context(standby)
+        yield Pair(primary, standby)
+
+
+def _copy(primary: EmbeddedPostgres, directory: Path) -> None:
+    source, copy = (Cluster(path, primary.version, find_server_user()) for path in (primary._data_dir, directory))
+    copy.make_directory()
+    copy._password_file.write_text(source.password)
+    copy.user.share(copy._password_file, 0o640)
+    copy.data.mkdir()
+    copy.user.give(copy.data, 0o700)
+    subprocess.run(
+        [primary.bin_dir / "pg_basebackup", "-D", copy.data, "-R", "-c", "fast", "--no-sync", "-d", primary.url],
+        cwd="/",
+        env=ENVIRONMENT,
+        check=True,
+        capture_output=True,
+        **copy.user.popen_arguments(),
+    )
+
+
+def execute(url: str, *statements: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
