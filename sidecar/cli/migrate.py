@@ -26,6 +26,7 @@ def migrate(
 
     Example: DATABASE_URL=postgresql://me:secret@localhost/shop sidecar migrate
     """
+    from sidecar.postgres.address import read_address
     from sidecar.postgres.migrations import current_revision
     from sidecar.postgres.migrations import migrate as run_migrations
     from sidecar.postgres.operations import connect_as_user
@@ -33,7 +34,7 @@ def migrate(
     url = find_direct_url(database_url)
     with connect_as_user(url):  # a clear message before Alembic begins
         pass
-    address = url.get_secret_value()
+    address = read_address(url.get_secret_value()).conninfo()
     began = time.monotonic()
     with make_console().status("Migrating …"):
         before = current_revision(address)

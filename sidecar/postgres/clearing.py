@@ -80,6 +80,7 @@ async def _begin(connection: Connection, watch: Watch, max_rows: int) -> _Step |
     if await connection.fetchval(statement("share_watch"), watch.id) is None:
         return None
     await connection.execute(statement("bound_lock_waits"))
+    await connection.execute(statement("bound_transaction"))
     tables = (watch.identifiers.table, watch.identifiers.companion)
     scan = await connection.fetchrow(statement("lock_scan"), watch.id, "clear", *tables)
     if scan is None:

@@ -11,6 +11,7 @@ from alembic import command, op
 from alembic.config import Config
 
 from sidecar.errors import DatabaseUnavailable, SchemaError, StatementRejected
+from sidecar.postgres.address import read_address
 from sidecar.postgres.shipped import head_revision, migrations_directory, sql_directory
 from sidecar.postgres.trigger_renewal import renew_triggers
 from sidecar.redaction import redact
@@ -29,8 +30,18 @@ _OLDEST = "0016"  # the baseline
 
 
 def sqlalchemy_url(url: str) -> sqlalchemy.URL:
-    """A libpq URL as SQLAlchemy wants it, with the psycopg driver."""
-    return sqlalchemy.make_url(url.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+psycopg")
+    """An address as libpq reads it, as SQLAlchemy wants it, with the psycopg driver. Raises ConfigurationError."""
+    rest = dict(read_address(url).given)
+    user, password, database = (rest.pop(name, None) for name in ("user", "password", "dbname"))
+    host, port = rest.get("host", ""), rest.get("port", "")
+    if host and not host.startswith("/") and "," not in host + port:  # others go to libpq as they are
+        del rest["host"]
+        rest.pop("port", None)
+    else:
+        host, port = "", ""
+    return sqlalchemy.URL.create(
+        "postgresql+psycopg", user, password, host or None, int(port) if port else None, database, rest
+    )
 
 
 def run_sql_file(name: str) -> None:

@@ -218,6 +218,11 @@ set local statement_timeout = '4s';
 select set_config('transaction_timeout', '0', true), set_config('transaction_timeout', '5s', true)
 where current_setting('server_version_num')::integer >= 170000
 
+-- name: bound_transaction
+-- The same bounds for a page that locks users' rows: what takes longer is tried again with a smaller one.
+select set_config('statement_timeout', '4s', true), case when current_setting('server_version_num')::integer >= 170000
+    then set_config('transaction_timeout', '0', true) || set_config('transaction_timeout', '5s', true) end
+
 -- name: wait_longer
 set local lock_timeout = '2s'
 

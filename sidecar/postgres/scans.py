@@ -42,7 +42,7 @@ async def backfill_page(connection: Connection, watch: Watch, max_rows: int) -> 
 
     Where vectors have to move to another home first, it moves some of them and enqueues nothing.
     """
-    if "move" in watch.scans and (moved := await _move_page(connection, watch)) is not None:
+    if "move" in watch.scans and (moved := await _move_page(connection, watch, max_rows)) is not None:
         return moved
     async with connection.transaction():
         scan = await _lock(connection, watch, "backfill")
@@ -57,13 +57,15 @@ async def backfill_page(connection: Connection, watch: Watch, max_rows: int) -> 
         return await _save(connection, watch, "backfill", record, max_rows)
 
 
-async def _move_page(connection: Connection, watch: Watch) -> Page | None:
+async def _move_page(connection: Connection, watch: Watch, max_rows: int) -> Page | None:
     """Carries the next vectors to their new home, unencoded. The backfill follows, so this never is the last page."""
     async with connection.transaction():
+        await connection.execute(statement("bound_transaction"))
         if await _lock(connection, watch, "move") is None:
             return None
-        rows = await connection.fetchval(statement("move_page"), watch.id, MOVE_PAGE_ROWS)
-        await connection.execute(statement("save_move"), watch.id, rows < MOVE_PAGE_ROWS)
+        max_rows = min(max_rows, MOVE_PAGE_ROWS)
+        rows = await connection.fetchval(statement("move_page"), watch.id, max_rows)
+        await connection.execute(statement("save_move"), watch.id, rows < max_rows)
         return Page(rows, enqueued=0, last=False)
 
 

@@ -51,7 +51,7 @@ async def is_reachable(database: Database) -> bool:
     """Whether the trivial works: then what failed is the fault of its statement, and no other watch's."""
     try:
         async with database.connection() as connection:
-            await connection.fetchval(statement("ping"))
+            takes_no_writes = await connection.fetchval(statement("ping"))
     except DatabaseError:
         return False
-    return True
+    return not takes_no_writes

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.command_line import CommandLine
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.watched_table import Connection, user
 
@@ -20,3 +21,8 @@ async def db(database_url: str) -> AsyncIterator[Connection]:
     """A user's session, in autocommit. The oracle looks through it too."""
     async with user(database_url) as connection:
         yield connection
+
+
+@pytest.fixture
+def command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    return CommandLine(monkeypatch, capsys)

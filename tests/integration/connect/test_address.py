@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -15,6 +16,7 @@ from sidecar.errors import ConfigurationError, DatabaseUnavailable
 from sidecar.postgres.address import address_problems, read_address
 from sidecar.postgres.database import Database, connect, disconnect
 from sidecar.postgres.operations import connect_as_user
+from tests.command_line import CommandLine
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import make_texts
@@ -138,8 +140,7 @@ async def test_what_is_not_honoured_is_said_once_when_ingest_starts(
     ],
     ids=["postgres", "second host", "dbname", "name=value", "hostaddr", "sslmode"],
 )
-async def test_an_address_may_be_written_as_libpq_reads_it(database_url: str, change: object) -> None:
-    assert callable(change)
+async def test_an_address_may_be_written_as_libpq_reads_it(database_url: str, change: Callable[[str], str]) -> None:
     assert (await seen_by_both(change(database_url))).startswith(urlsplit(database_url).path[1:])
 
 
@@ -249,3 +250,30 @@ async def test_of_several_hosts_one_that_takes_writes_is_chosen(
                 pass
     finally:
         await database.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda url: with_options(url, pgbouncer="true", connect_timeout="5", options="-c geqo=off"),
+        lambda url: url.replace("127.0.0.1", "127.0.0.1:1,127.0.0.1"),
+        as_pairs,
+    ],
+    ids=["options", "hosts", "name=value"],
+)
+def test_migrations_read_the_address_the_same_way(
+    plain_database_url: str, command_line: CommandLine, change: Callable[[str], str]
+) -> None:
+    assert "→" in command_line.succeed("migrate", "--database-url", change(plain_database_url))
+
+
+def test_an_environment_with_a_password_file_is_enough_for_a_command(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command_line: CommandLine
+) -> None:
+    url, password = without_password(database_url)
+    (tmp_path / "passwords").write_text(f"*:*:*:*:{password}\n")
+    (tmp_path / "passwords").chmod(0o600)
+    (tmp_path / "url").write_text(url + "\n")
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "passwords"))
+    monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "url"))
+    assert command_line.succeed("status", "--json") == "[]\n"
