@@ -1,5 +1,7 @@
 """Alembic's environment: all of one call in one transaction, on a synchronous connection of its own.
 
+    lock (two deploys at once) -> begin -> schema, extension -> a restored schema is taken up -> sql/tables -> sql/code
+
 Alembic runs on psycopg because a migration file holds many statements, which asyncpg and its SQLAlchemy dialect refuse.
 Migrations hold tables only. Functions and views stand in sql/code; they are replaced whole once the tables are at head.
 """
@@ -9,18 +11,39 @@ from sqlalchemy import Connection, create_engine, pool, text
 
 from sidecar.config import load_settings
 from sidecar.postgres.installed_code import install_code
-from sidecar.postgres.migrations import sqlalchemy_url
+from sidecar.postgres.migrations import LOCK_TIMEOUT, SETTINGS, Migrated, sqlalchemy_url
+from sidecar.postgres.restored_schema import take_up
 from sidecar.postgres.shipped import head_revision
 
 # Two deploys that start at once: the second waits, finds nothing to do, and goes on.
 ADVISORY_LOCK = "select pg_advisory_lock(hashtextextended('sidecar.migrate', 0))"
-# A migration that waits for a table blocks everyone behind it: rather fail and be run again. The advisory lock is taken
-# before, because another deploy may hold it for minutes.
-BEFORE_LOCK = ("set statement_timeout = '15min'", "set client_min_messages = warning")
-AFTER_LOCK = ("set lock_timeout = '10s'",)
 # `create schema if not exists` asks for the right to create one even where it exists.
 CREATE_SCHEMA = """do $$ begin
     if to_regnamespace('sidecar') is null then create schema sidecar; end if;
+end $$"""
+# Types, operators and functions of users' schemas stay out of what follows.
+PIN_SEARCH_PATH = """
+select pg_catalog.set_config('sidecar.home', coalesce(pg_catalog.current_schema()::pg_catalog.text, ''), true),
+       pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)
+"""
+# Where users have it, and not in our schema, which goes with `uninstall`. Where the server has none, the
+# baseline says where to get it.
+CREATE_EXTENSION = """do $$
+declare
+    home text := current_setting('sidecar.home');
+begin
+    if exists (select from pg_extension where extname = 'vector')
+            or not exists (select from pg_available_extensions where name = 'vector') then
+        return;
+    elsif home ~ '^(pg_.*|sidecar|information_schema|)$' then
+        home := 'public';
+    end if;
+    if to_regnamespace(quote_ident(home)) is null then
+        raise exception 'search_path names no schema that pgvector could be installed in'
+            using errcode = 'invalid_schema_name',
+                  hint = 'Name one yourself: create extension vector schema ...; then run this again.';
+    end if;
+    execute format('create extension vector schema %I', home);
 end $$"""
 
 
@@ -38,30 +61,38 @@ def database_url() -> str:
     return configured.get_secret_value()
 
 
-def migrate(connection: Connection) -> None:
-    """Runs the migrations that Alembic was asked for. Our version table stands in our schema."""
-    connection.execute(text(CREATE_SCHEMA))
-    connection.commit()
+def migrate(connection: Connection, migrated: Migrated) -> None:
+    """Runs what Alembic was asked for, in the caller's transaction. Our version table stands in our schema."""
+    for statement in (PIN_SEARCH_PATH, CREATE_SCHEMA, CREATE_EXTENSION):
+        connection.execute(text(statement))
+    migrated.taken_up = take_up(connection)
     context.configure(
         connection=connection,
         target_metadata=None,
         version_table="alembic_version",
         version_table_schema="sidecar",
     )
-    with context.begin_transaction():
+    with context.begin_transaction():  # the caller's
         context.run_migrations()
-        if context.get_context().get_current_revision() == head_revision():
-            install_code(connection)
+    if context.get_context().get_current_revision() == head_revision():
+        migrated.code_replaced = install_code(connection, anew=migrated.taken_up is not None)
 
 
 def run() -> None:
     """Connects, takes the lock, migrates."""
-    engine = create_engine(sqlalchemy_url(database_url()), poolclass=pool.NullPool)
+    migrated = context.config.attributes.get("migrated") or Migrated()
+    # Where the server's encoding is SQL_ASCII, psycopg would give text as bytes.
+    engine = create_engine(
+        sqlalchemy_url(database_url()), poolclass=pool.NullPool, connect_args={"client_encoding": "utf8"}
+    )
     with engine.connect() as connection:
-        for statement in (*BEFORE_LOCK, ADVISORY_LOCK, *AFTER_LOCK):
+        # A migration that waits for a table blocks everyone behind it: rather fail and be run again. The advisory lock
+        # is taken before, because another deploy may hold it for minutes.
+        for statement in (*SETTINGS, ADVISORY_LOCK, LOCK_TIMEOUT):
             connection.execute(text(statement))
         connection.commit()
-        migrate(connection)
+        with connection.begin():
+            migrate(connection, migrated)
 
 
 run()

@@ -38,6 +38,7 @@ let_waiting_threads_sleep()
 ON_EVERY_POSTGRES = (
     "e2e/test_demo.py",
     "integration/change/test_dumps.py",
+    "integration/change/test_restored_schema.py",
     "integration/ingest/test_changes.py",
     "integration/ingest/test_frozen.py",
     "integration/ingest/test_keys.py",

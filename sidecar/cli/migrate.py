@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sidecar.cli.database import find_direct_url
 from sidecar.cli.options import DatabaseUrl, Json
 from sidecar.cli.output import make_console, print_json
+
+if TYPE_CHECKING:
+    from sidecar.postgres.restored_schema import TakenUp
 
 
 def migrate(
@@ -22,29 +26,53 @@ def migrate(
 ) -> None:
     """Bring schema `sidecar` of the database up to date. Creates the extension pgvector where it is missing.
 
-    It goes past a pooler: LISTEN_DATABASE_URL is used where it is set.
+    All of one call is one transaction: one that fails changes nothing. A schema that was restored without its rows is
+    taken up. It goes past a pooler: LISTEN_DATABASE_URL is used where it is set.
 
     Example: DATABASE_URL=postgresql://me:secret@localhost/shop sidecar migrate
     """
-    from sidecar.postgres.address import read_address
-    from sidecar.postgres.migrations import current_revision
+    from sidecar.postgres.migrations import current_revision, head_revision
     from sidecar.postgres.migrations import migrate as run_migrations
     from sidecar.postgres.operations import connect_as_user
 
     url = find_direct_url(database_url)
     with connect_as_user(url):  # a clear message before Alembic begins
         pass
-    address = read_address(url.get_secret_value()).conninfo()
+    address = url.get_secret_value()
     began = time.monotonic()
     with make_console().status("Migrating …"):
         before = current_revision(address)
-        run_migrations(address, revision)
+        migrated = run_migrations(address, revision)
         after = current_revision(address)
+    seconds = time.monotonic() - began
     if as_json:
-        print_json({"before": before, "after": after, "seconds": round(time.monotonic() - began, 3)})
-    elif before == after:
-        typer.echo(f"Nothing to do: schema `sidecar` is at revision {after or 'base'}.")
-    else:
-        typer.echo(
-            f"Schema `sidecar`: {before or 'nothing'} → {after or 'removed'} in {time.monotonic() - began:.1f} s."
+        restored = migrated.taken_up
+        print_json(
+            {
+                "before": before,
+                "after": after,
+                "seconds": round(seconds, 3),
+                "code_replaced": migrated.code_replaced,
+                "taken_up": None if restored is None else asdict(restored),
+            }
         )
+        return
+    if migrated.taken_up is not None:
+        typer.echo(_describe(migrated.taken_up))
+    if before != after:
+        typer.echo(f"Schema `sidecar`: {before or 'nothing'} → {after or 'removed'} in {seconds:.1f} s.")
+    elif migrated.code_replaced:
+        typer.echo(f"Schema `sidecar` stays at revision {after}; its functions and views are this version's now.")
+    else:
+        newer = " A newer version migrated it; this one works on it." if (after or "") > head_revision() else ""
+        typer.echo(f"Nothing to do: schema `sidecar` is at revision {after or 'base'}.{newer}")
+
+
+def _describe(restored: TakenUp) -> str:
+    told = []
+    if restored.revision is not None:
+        told.append(f"The tables of {restored.revision} were there without their rows, as a restore leaves them.")
+    if restored.watch_ids:
+        numbers = ", ".join(map(str, restored.watch_ids))
+        told.append(f"Queues and triggers of watches that no row tells of are gone (numbers {numbers}): watch again.")
+    return " ".join(told)

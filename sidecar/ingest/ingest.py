@@ -33,12 +33,13 @@ from sidecar.ingest.work_finder import WorkFinder
 from sidecar.ingest.worker import Worker
 from sidecar.postgres.address import address_problems
 from sidecar.postgres.database import Database
+from sidecar.postgres.installed_code import code_digest
 from sidecar.postgres.listener import Listener
 from sidecar.postgres.liveness import Liveness
-from sidecar.postgres.migrations import head_revision
 from sidecar.postgres.presence import Identity, forget, mark_asleep
 from sidecar.postgres.queries import statement
 from sidecar.postgres.session_guard import SessionGuard
+from sidecar.postgres.shipped import describe_old_schema, head_revision
 from sidecar.postgres.trouble_log import TroubleLog
 from sidecar.settings import Settings
 from sidecar.telemetry.telemetry import Telemetry
@@ -134,19 +135,24 @@ class Ingest:
                 return
 
     async def _check_schema(self) -> None:
+        digest = None
         try:
             async with self._database.connection() as connection:
                 revision = await connection.fetchval(statement("schema_revision"))
                 if revision is not None and revision >= head_revision():
+                    digest = await connection.fetchval(statement("installed_code"))
                     await connection.execute(statement("raise_generation"))
         except WatchChanged as error:
             raise SchemaError("this database has no schema `sidecar` yet: run `sidecar migrate`") from error
         if revision is None or revision < head_revision():
-            raise SchemaError(
-                f"the schema `sidecar` is at {revision}, this version needs {head_revision()}: run `sidecar migrate`"
-            )
+            raise SchemaError(f"{describe_old_schema(revision)}: run `sidecar migrate`")
         if revision > head_revision():
             logger.warning("the schema is at %s, this sidecar knows %s: upgrade it soon", revision, head_revision())
+        elif digest != code_digest():
+            logger.warning(
+                "the functions of schema `sidecar` are another version's than this sidecar's: run the `sidecar "
+                "migrate` of the newer one"
+            )
 
     async def _stopped_before(self, coroutine: Coroutine[Any, Any, None]) -> bool:
         """Awaits `coroutine`; True if the stop came first."""

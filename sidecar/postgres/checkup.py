@@ -18,8 +18,9 @@ from pydantic import SecretStr
 
 from sidecar.postgres.command_session import CommandCursor
 from sidecar.postgres.findings import Checkup, Finding, Limits, NotChecked, Severity
-from sidecar.postgres.migrations import head_revision
+from sidecar.postgres.installed_code import code_digest
 from sidecar.postgres.session_probe import judge_sessions, try_sessions
+from sidecar.postgres.shipped import head_revision
 from sidecar.postgres.statement_file import read_statements
 from sidecar.redaction import redact
 
@@ -37,6 +38,8 @@ _SERVER = """
         left join pg_namespace n on n.oid = e.extnamespace
 """
 _REVISION = "select version_num from sidecar.alembic_version"
+_HAS_TABLES = "select to_regclass('sidecar.watches') is not null"
+_INSTALLED_CODE = "select code_digest from sidecar.installation()"
 _MAY_SEE_OTHERS = "select pg_has_role('pg_read_all_stats', 'usage')"
 
 
@@ -100,8 +103,11 @@ def _run_check(
 
 def _check_revision(connection: psycopg.Connection[Any], checkup: Checkup) -> bool:
     """Whether the checks that need the schema can be made."""
+    absent = "it is not there"
     try:
         row = connection.execute(_REVISION.encode()).fetchone()
+        if row is None and connection.execute(_HAS_TABLES.encode()).fetchone() == (True,):
+            absent = "its tables are there without their rows, as after a restore of the schema alone"
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
         row = None
     except psycopg.errors.InsufficientPrivilege as error:
@@ -110,14 +116,31 @@ def _check_revision(connection: psycopg.Connection[Any], checkup: Checkup) -> bo
     revision, head = "" if row is None else str(row[0]), head_revision()
     checkup.facts["schema_revision"] = revision or None
     if revision < head:
-        what = f"it is at revision {revision}, this version needs {head}" if revision else "it is not there"
+        what = f"it is at revision {revision}, this version needs {head}" if revision else absent
         why = "sidecars of this version wait until it is"
         checkup.findings.append(_schema_finding("problem", what, why, "sidecar migrate"))
     elif revision > head:
         what = f"it is at revision {revision}, this version knows {head}"
         why = "a newer sidecar migrated it; this one works, but misses what is new"
         checkup.findings.append(_schema_finding("warning", what, why, "pip install --upgrade sidecar-embeddings"))
+    else:
+        _check_code(connection, checkup)
     return revision >= head
+
+
+def _check_code(connection: psycopg.Connection[Any], checkup: Checkup) -> None:
+    """Whether the functions and views are those of this package, where the tables are."""
+    try:
+        row = connection.execute(_INSTALLED_CODE.encode()).fetchone()
+    except psycopg.errors.UndefinedFunction:
+        row = None
+    except psycopg.errors.InsufficientPrivilege as error:
+        checkup.not_checked.append(NotChecked("code", error.diag.message_primary or str(error)))
+        return
+    if row is None or row[0] != code_digest():
+        what = "its functions and views are not those of this version"
+        why = "what this version mended in them is missing, or a newer one replaced them"
+        checkup.findings.append(Finding("code", "warning", "schema sidecar", what, why, "sidecar migrate", "shell"))
 
 
 def _schema_finding(severity: Severity, what: str, why: str, remedy: str) -> Finding:

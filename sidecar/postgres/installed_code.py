@@ -37,6 +37,11 @@ _RECORD = """
 create or replace function sidecar.installation(out revision text, out code_digest text)
 language sql immutable set search_path = pg_catalog, pg_temp as $$ select '{revision}', '{digest}' $$
 """
+# A restore without privileges lets everybody call everything, trigger functions with their owner's rights included.
+_OPEN_TO_ALL = """
+select exists (select from pg_proc p where p.pronamespace = 'sidecar'::regnamespace
+               and (p.proacl is null or exists (select from aclexplode(p.proacl) a where a.grantee = 0)))
+"""
 
 
 def code_digest() -> str:
@@ -44,10 +49,14 @@ def code_digest() -> str:
     return hashlib.sha256("".join(_read_code()).encode()).hexdigest()
 
 
-def install_code(connection: Connection) -> None:
-    """Replaces all functions and views, in the caller's transaction; does nothing where they are these already."""
-    if _installed(connection) == (head_revision(), code_digest()):
-        return
+def install_code(connection: Connection, *, anew: bool = False) -> bool:
+    """Replaces all functions and views, in the caller's transaction. False: they were these already.
+
+    `anew`: whatever is installed, as after a restore, which may have left some out.
+    """
+    is_same = _installed(connection) == (head_revision(), code_digest())
+    if is_same and not anew and not connection.execute(text(_OPEN_TO_ALL)).scalar():
+        return False
     connection.execute(text(_PREPARE))
     driver = connection.connection.dbapi_connection
     assert driver is not None
@@ -56,6 +65,7 @@ def install_code(connection: Connection) -> None:
     # Without parameters psycopg sends the text as it is: many statements, and % means itself.
     for script in (*_read_code(), record, _FINISH):
         cursor.execute(script)
+    return True
 
 
 def _read_code() -> list[str]:

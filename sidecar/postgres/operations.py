@@ -18,7 +18,7 @@ from sidecar.errors import DatabaseUnavailable, SchemaError, StatementRejected
 from sidecar.postgres.address import read_address
 from sidecar.postgres.command_session import CommandCursor
 from sidecar.postgres.search import FoundRows, SearchableWatch, find_watch, run_search
-from sidecar.postgres.shipped import head_revision
+from sidecar.postgres.shipped import describe_old_schema, head_revision
 from sidecar.postgres.statement_file import read_statements
 from sidecar.postgres.status import FailedFor, Failure, IndexBuild, WatchStatus
 from sidecar.redaction import redact
@@ -187,9 +187,7 @@ def _check_revision(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
         return  # a reader, who is not shown the revision
     revision = None if row is None else row[0]
     if revision is None or revision < head_revision():
-        raise SchemaError(
-            f"the schema `sidecar` is at {revision}, this version needs {head_revision()}.\nHINT: sidecar migrate"
-        )
+        raise SchemaError(f"{describe_old_schema(revision)}.\nHINT: sidecar migrate")
 
 
 @contextmanager
@@ -203,6 +201,7 @@ def connect_as_user(url: SecretStr) -> Iterator[psycopg.Connection[tuple[Any, ..
         connection = psycopg.connect(
             read_address(address).conninfo(),
             autocommit=True,
+            client_encoding="utf8",  # of a server with SQL_ASCII, psycopg would give text as bytes
             application_name="sidecar-cli",
             cursor_factory=CommandCursor,
             prepare_threshold=None,  # a pooler in transaction mode would not know them

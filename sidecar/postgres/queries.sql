@@ -716,6 +716,10 @@ select pg_try_advisory_lock(hashtextextended('sidecar.index.' || $1::integer, 0)
 -- name: schema_revision
 select version_num from sidecar.alembic_version
 
+-- name: installed_code
+-- Which functions and views are installed: the digest of their files.
+select code_digest from sidecar.installation()
+
 -- name: waits_for_build
 -- Whether a user's statement waits for the backend $1, which builds an index. (pg_stat_activity hides the waits of others
 -- from a role with few rights.)

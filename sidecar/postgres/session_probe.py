@@ -62,6 +62,7 @@ async def _open(url: SecretStr) -> Session:
     return await psycopg.AsyncConnection.connect(
         read_address(url.get_secret_value()).conninfo(connect_timeout=str(CONNECT_TIMEOUT_S)),
         autocommit=True,
+        client_encoding="utf8",
         prepare_threshold=None,
         application_name="sidecar-doctor",
     )

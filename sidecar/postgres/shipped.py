@@ -28,6 +28,13 @@ def head_revision() -> str:
     return max(revisions)
 
 
+def describe_old_schema(revision: str | None) -> str:
+    """Why this package cannot work on a schema whose revision is `revision`; None: no row says which."""
+    if revision is None:
+        return "the tables of schema `sidecar` are there without their rows, as after a restore of the schema alone"
+    return f"the schema `sidecar` is at {revision}, this version needs {head_revision()}"
+
+
 def _shipped(installed_name: str, checkout_name: str) -> Path:
     """A wheel carries the directory inside the package; a checkout has it beside the package."""
     installed = PACKAGE / installed_name

@@ -22,7 +22,7 @@ where w.unwatched_at is null and sidecar.has_old_triggers(w) order by w.id
 
 def renew_triggers(url: str) -> None:
     """A table that is in use keeps its old triggers, which work; a warning has the statement that renews them."""
-    with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+    with psycopg.connect(url, autocommit=True, connect_timeout=10, client_encoding="utf8") as connection:
         for watch_id, table in connection.execute(_LIST).fetchall():
             if (problem := _renew(connection, watch_id)) is not None:
                 logger.warning(

@@ -96,13 +96,18 @@ declare
     class record;
     name text;
     columns text;
+    description constant text := format('Rows of %s and their vectors. Kept by the sidecar.', w.relation);
 begin
     select n.nspname, c.relname into class from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.companion;
     while octet_length(class.relname || '_view') > 63 loop
         class.relname := left(class.relname, -1);
     end loop;
     name := format('%I.%I', class.nspname, class.relname || '_view');
-    if to_regclass(name) is not null then
+    w.companion_view := to_regclass(name);
+    if obj_description(w.companion_view, 'pg_class') = description and sidecar.has_view(w)
+            and (select pg_has_role(c.relowner, 'usage') from pg_class c where c.oid = w.companion_view) then
+        execute format('drop view %s', name); -- ours, of a watch whose row was not restored
+    elsif w.companion_view is not null then
         raise warning 'the view of companion % was not made: the name % is taken', w.companion, name
             using hint = 'Nothing depends on it: join the two tables yourself, as the query in sidecar.status does.';
         return null;
@@ -112,7 +117,7 @@ begin
         where u.n <= cardinality(w.key_columns) or u.c <> all (w.key_columns);
     execute format('create view %s with (security_invoker = true) as select %s, e.%I from %s t join %s e on %s', name, columns, w.target,
                    w.relation, w.companion, sidecar.for_each_key(w.key_columns, null, 't.%2$I = e.%2$I', ' and '));
-    execute format('comment on view %s is %L', name, format('Rows of %s and their vectors. Kept by the sidecar.', w.relation));
+    execute format('comment on view %s is %L', name, description);
     perform sidecar.share_like(w.relation, to_regclass(name));
     return to_regclass(name);
 end $$;

@@ -163,6 +163,7 @@ begin
             values (wanted.relation, wanted.key_columns, wanted.key_types, wanted.kind, wanted.source, wanted.target,
                     wanted.companion, wanted.dimensions, wanted.index_kind, wanted.model, wanted.expose)
             returning * into saved;
+        perform sidecar.drop_queue(saved.id, keep_ledger => false); -- of a watch with this number whose row was not restored
         return saved;
     end if;
     if not fits or not sidecar.retype_ledger(former.id, former.key_types, wanted.key_types) then

@@ -18,16 +18,21 @@ import pytest
 from sidecar.postgres.migrations import current_revision, head_revision, migrate
 from tests.command_line import CommandLine
 from tests.encoders import HashEncoder
+from tests.integration.change.dumps import dump, restore
 from tests.integration.ingest.composition import DIMENSIONS, running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import insert_titles, make_texts
 from tests.integration.ingest.processes import CHECKOUT, sidecar_process
-from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, value
-from tests.servers import open_directory
+from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, value, watch
+from tests.servers import Server, open_directory
 from tests.waiting import wait_until_async
 
 OLD_REVISION, OLD_COMMIT = "0016", "fe89ad6"  # the last commit whose newest migration it is
 
+OTHER_CODE = f"""
+    create or replace function sidecar.installation(out revision text, out code_digest text)
+    language sql immutable as $$ select '{head_revision()}', 'another' $$
+"""
 MIGRATE = "import sys; from sidecar.postgres.migrations import migrate; migrate(sys.argv[1])"
 
 
@@ -226,3 +231,36 @@ async def test_a_table_that_is_in_use_keeps_its_old_triggers_and_is_no_longer_he
     assert await value(db, "select count(distinct k1) from sidecar.events_1") == 3
     assert await value(db, "select sidecar.renew_triggers(1)")
     assert await value(db, NEW_TRIGGERS)
+
+
+async def test_an_older_schema_that_was_restored_without_its_rows_is_upgraded(
+    old_url: str, db: Connection, encoder: GatedEncoder, postgres_server: Server, open_tmp_path: Path
+) -> None:
+    await make_texts(db)
+    dump(old_url, open_tmp_path / "schema.sql", "--schema-only")
+    with postgres_server.lend_database() as url:
+        await restore(open_tmp_path / "schema.sql", url)
+        migrated = await asyncio.to_thread(migrate, url)
+        assert migrated.taken_up is not None
+        assert (migrated.taken_up.revision, migrated.taken_up.watch_ids) == (OLD_REVISION, [1])
+        assert current_revision(url) == head_revision()
+        async with user(url) as restored:
+            items = await watch(restored, ["items"], ["title"])
+            await insert_titles(restored, 1, 3)
+            async with running_ingest(url, encoder):
+                await items.settle_right(encoder)
+
+
+async def test_a_sidecar_says_once_that_the_functions_are_another_versions(
+    database_url: str, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The tables are at its revision: it works."""
+    async with user(database_url) as connection:
+        table = await make_texts(connection, 3)
+        await run(connection, OTHER_CODE)
+        async with running_ingest(database_url, encoder):
+            await table.settle_right(encoder)
+    said = [
+        record for record in caplog.records if "functions of schema `sidecar` are another version's" in record.message
+    ]
+    assert len(said) == 1

@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from sidecar.postgres.migrations import current_revision, head_revision
 from tests.command_line import CommandLine
+
+OTHER_CODE = f"""
+    create or replace function sidecar.installation(out revision text, out code_digest text)
+    language sql immutable as $$ select '{head_revision()}', 'another' $$
+""".encode()
 
 
 def test_migrate_goes_up_says_so_and_then_has_nothing_to_do(plain_database_url: str, command_line: CommandLine) -> None:
@@ -11,6 +17,29 @@ def test_migrate_goes_up_says_so_and_then_has_nothing_to_do(plain_database_url: 
     assert f"nothing → {head_revision()}" in text
     assert current_revision(plain_database_url) == head_revision()
     assert "Nothing to do" in command_line.succeed("migrate", "--database-url", plain_database_url)
+
+
+def test_migrate_replaces_functions_of_another_version_and_says_so(
+    database_url: str, command_line: CommandLine
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(OTHER_CODE)
+    assert "its functions and views are this version's now" in command_line.succeed(
+        "migrate", "--database-url", database_url
+    )
+    assert "Nothing to do" in command_line.succeed("migrate", "--database-url", database_url)
+
+
+def test_migrate_leaves_a_schema_alone_that_a_newer_version_migrated(
+    database_url: str, command_line: CommandLine
+) -> None:
+    """A deployment of the version before runs its migrate, too."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("update sidecar.alembic_version set version_num = '9999'")
+        connection.execute(OTHER_CODE)
+        said = command_line.succeed("migrate", "--database-url", database_url)
+        assert "Nothing to do: schema `sidecar` is at revision 9999. A newer version migrated it" in said
+        assert connection.execute("select code_digest from sidecar.installation()").fetchone() == ("another",)
 
 
 def test_migrate_goes_past_a_pooler(

@@ -203,3 +203,87 @@ def test_alembic_in_a_checkout_migrates_the_database_of_the_environment(plain_da
     done = upgrade(DATABASE_URL=plain_database_url)
     assert done.returncode == 0, done.stderr
     assert current_revision(plain_database_url) == head_revision()
+
+
+@pytest.mark.parametrize("search_path", ["''", "nowhere", "sidecar, public", "pg_catalog"])
+def test_the_extension_goes_to_public_where_the_search_path_names_no_home_for_it(
+    plain_database_url: str, plain: Connection, search_path: str
+) -> None:
+    """In schema sidecar it would go with `uninstall`, and users' vectors with it."""
+    run(plain, f"alter database {plain.info.dbname} set search_path = {search_path}")
+    migrate(plain_database_url)
+    home = "select extnamespace::regnamespace::text from pg_extension where extname = 'vector'"
+    assert value(plain, home) == "public"
+
+
+def test_types_of_users_do_not_reach_the_schema(plain_database_url: str, plain: Connection) -> None:
+    run(plain, "create schema theirs; create domain theirs.text as varchar(3); create type theirs.regclass as (a int)")
+    run(plain, f"alter database {plain.info.dbname} set search_path = theirs, pg_catalog, public")
+    migrate(plain_database_url)
+    assert dump_schema(plain_database_url).replace("theirs.", "public.") == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_a_failing_first_migration_leaves_nothing_behind(plain_database_url: str, plain: Connection) -> None:
+    """Not even the schema, or the extension."""
+    run(
+        plain,
+        "create extension vector; create function public.refuse() returns event_trigger language plpgsql as "
+        "$$ begin if exists (select from pg_event_trigger_ddl_commands() c where c.object_identity "
+        "like '%sidecar.failures') then raise 'not today'; end if; end $$; drop extension vector;"
+        "create event trigger refuse on ddl_command_end execute function public.refuse()",
+    )
+    with pytest.raises(StatementRejected, match="not today"):
+        migrate(plain_database_url)
+    assert value(plain, "select to_regnamespace('sidecar') is null") is True
+    assert value(plain, "select count(*) from pg_extension where extname = 'vector'") == 0
+    run(plain, "drop event trigger refuse")
+    migrate(plain_database_url)
+    assert current_revision(plain_database_url) == head_revision()
+
+
+def test_settings_of_the_database_do_not_stop_a_migration(plain_database_url: str, plain: Connection) -> None:
+    """Another deploy holds the lock for longer than they allow."""
+    limits = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
+    settings = [
+        f"{name} = '100ms'" for name in limits + ["transaction_timeout"] * (plain.info.server_version >= 170000)
+    ]
+    for setting in [*settings, "default_transaction_isolation = serializable", "quote_all_identifiers = on"]:
+        run(plain, f"alter database {plain.info.dbname} set {setting}")
+    run(plain, "select pg_advisory_lock(hashtextextended('sidecar.migrate', 0))")
+    deploy = subprocess.Popen([sys.executable, "-c", MIGRATE, plain_database_url], stderr=subprocess.PIPE, text=True)
+    waiting = """
+        select count(*) from pg_stat_activity
+        where datname = current_database() and wait_event = 'advisory'
+            and query_start < clock_timestamp() - interval '150 ms'
+    """
+    wait_until(lambda: value(plain, waiting) == 1, "it to wait for longer than the timeouts", timeout_s=30)
+    run(plain, "select pg_advisory_unlock_all()")
+    _, said = deploy.communicate(timeout=60)
+    assert deploy.returncode == 0, said
+    assert current_revision(plain_database_url) == head_revision()
+
+
+def test_a_lock_that_is_not_free_is_told_and_nothing_is_changed(
+    plain_database_url: str, plain: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.postgres.migrations.LOCK_TIMEOUT", "set lock_timeout = '200ms'")
+    migrate(plain_database_url, "0016")
+    before = dump_schema(plain_database_url)
+    with psycopg.connect(plain_database_url) as other:
+        other.execute("lock table sidecar.alembic_version in share mode")
+        with pytest.raises(StatementRejected, match="lock timeout") as caught:
+            migrate(plain_database_url)
+        assert "still open. Nothing was changed: run it again" in (caught.value.hint or "")
+    assert (current_revision(plain_database_url), dump_schema(plain_database_url)) == ("0016", before)
+
+
+def test_a_role_that_may_not_is_told_whose_the_schema_is(database_url: str, committed: Connection) -> None:
+    run(committed, "drop function sidecar.installation()")
+    run(committed, "create role stranger_to_it login password 'pw'")
+    parts = urlsplit(database_url)
+    try:
+        with pytest.raises(StatementRejected, match="permission denied") as caught:
+            migrate(urlunsplit(parts._replace(netloc=f"stranger_to_it:pw@{parts.hostname}:{parts.port}")))
+        assert "Connect as the role that owns schema `sidecar`" in (caught.value.hint or "")
+    finally:
+        run(committed, "drop role stranger_to_it")
