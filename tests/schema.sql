@@ -1038,6 +1038,7 @@ begin
     delete from sidecar.dead_letters d where d.watch_id = drop_queue.watch_id;
     delete from sidecar.scans s where s.watch_id = drop_queue.watch_id;
     delete from sidecar.breakages b where b.watch_id = drop_queue.watch_id;
+    delete from sidecar.index_failures f where f.watch_id = drop_queue.watch_id;
 end $_$;
 
 CREATE FUNCTION sidecar.drop_stray_triggers(w sidecar.watches) RETURNS void
@@ -1240,10 +1241,13 @@ declare
     w sidecar.watches;
     has_entries boolean;
 begin
-    for w in select x.* from sidecar.watches x where x.id = any (watch_ids) and x.index_kind <> 'none' order by x.id loop
+    for w in select x.* from sidecar.watches x
+             where x.id = any (watch_ids)
+               and not exists (select from sidecar.index_failures f where f.watch_id = x.id and f.next_try_at > clock_timestamp())
+             order by x.id loop
         begin
             execute format('select exists (select from sidecar.ledger_%s)', w.id) into has_entries;
-            if has_entries and exists (select from sidecar.index_steps(w)) then
+            if (has_entries or w.index_kind = 'none') and exists (select from sidecar.index_steps(w)) then
                 return next w.id;
             end if;
         exception when others then
@@ -1350,6 +1354,36 @@ exception when lock_not_available or deadlock_detected or insufficient_privilege
     return false;
 end $$;
 
+CREATE FUNCTION sidecar.former_indexes(w sidecar.watches, OUT index regclass, OUT statement text) RETURNS SETOF record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    top constant regclass := coalesce(w.companion, w.relation);
+    suffix constant text := format('_hnsw_%s(_cc(new|old)\d*)?$', w.id);
+    homes regclass[] := array[top];
+begin
+    if (select c.relkind = 'p' from pg_class c where c.oid = top) then
+        homes := array(select t.home from sidecar.tree_of(top) t);
+    end if;
+    return query
+        select i.indexrelid::regclass,
+               format(case when c.relkind = 'I' then 'drop index if exists %s' else 'drop index concurrently if exists %s' end,
+                      i.indexrelid::regclass)
+            from pg_index i
+            join pg_class c on c.oid = i.indexrelid and c.relname ~ suffix
+            join pg_am am on am.oid = c.relam and am.amname = 'hnsw'
+            join pg_opclass o on o.oid = i.indclass[0] and o.opcname in ('halfvec_cosine_ops', 'vector_cosine_ops')
+            join pg_attribute a on a.attrelid = i.indrelid and a.attname = w.target
+            where i.indrelid = any (homes) and i.indpred is null
+              and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
+                          and d.refobjid = i.indrelid and d.refobjsubid = a.attnum)
+              and not exists (select from pg_inherits h where h.inhrelid = i.indexrelid)
+              and (not exists (select from sidecar.usable_indexes(w, i.indrelid) u where u.index = i.indexrelid)
+                   or (not i.indisvalid and exists (select from sidecar.usable_indexes(w, i.indrelid) u where u.valid)))
+            order by i.indexrelid::regclass::text;
+end $_$;
+
 CREATE FUNCTION sidecar.found_column(relation regclass, row_name text, column_name text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1428,7 +1462,7 @@ begin
                 where a.attrelid = 'sidecar.watches'::regclass
                   and a.attname in ('model', 'fingerprint', 'encoder', 'truncated_gen', 'paused', 'broken', 'rows_per_s')), role);
         execute format('grant insert, update, delete on sidecar.scans, sidecar.dead_letters, sidecar.wake, sidecar.sidecars, '
-                       'sidecar.progress to %s', role);
+                       'sidecar.progress, sidecar.index_failures to %s', role);
         execute format('grant usage, select, update on sequence sidecar.generation, sidecar.notified to %s', role);
     end if;
     for routine in select p.oid::regprocedure as name from pg_proc p
@@ -1605,6 +1639,17 @@ begin
         sidecar.key_fields(w, 'k'), keys);
 end $_$;
 
+CREATE FUNCTION sidecar.index_failure_of(w sidecar.watches) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format('%s (next try %s)', f.message, case
+            when n.s <= 0 then 'now' when n.s < 90 then format('in %s s', n.s) else format('in %s min', n.s / 60) end)
+        from sidecar.index_failures f
+        cross join lateral (select ceil(extract(epoch from f.next_try_at - clock_timestamp()))::integer as s) n
+        where f.watch_id = w.id;
+$$;
+
 CREATE FUNCTION sidecar.index_name(w sidecar.watches, home regclass, replaced regclass) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1639,19 +1684,26 @@ declare
     hnsw record;
     tree record;
     build constant text := builds->>w.id::text;
+    failure constant text := sidecar.index_failure_of(w);
+    former constant text := (select string_agg(f.index::text, ', ' order by f.index::text) from sidecar.former_indexes(w) f);
+    state text := 'none';
 begin
-    if w.index_kind = 'none' then
-        return 'none';
+    if w.index_kind <> 'none' then
+        select u.index, u.valid into hnsw from sidecar.usable_indexes(w, coalesce(w.companion, w.relation)) u
+            order by u.valid desc, u.index limit 1;
+        if hnsw.valid then
+            state := hnsw.index::text;
+        else
+            tree := sidecar.count_leaf_indexes(w);
+            state := case when build is not null then build when failure is not null then 'building failed: ' || failure
+                when tree.leaves > 0 and hnsw.index is not null then format('%s of %s partitions have it', tree.built, tree.leaves)
+                when hnsw.index is not null then 'invalid: ' || hnsw.index else 'not built yet' end;
+        end if;
     end if;
-    select u.index, u.valid into hnsw from sidecar.usable_indexes(w, coalesce(w.companion, w.relation)) u
-        order by u.valid desc, u.index limit 1;
-    if hnsw.valid then
-        return hnsw.index::text;
+    if former is null then
+        return state;
     end if;
-    tree := sidecar.count_leaf_indexes(w);
-    return case when build is not null then build
-           when tree.leaves > 0 and hnsw.index is not null then format('%s of %s partitions have it', tree.built, tree.leaves)
-           when hnsw.index is not null then 'invalid: ' || hnsw.index else 'not built yet' end;
+    return format('%s (to be dropped: %s%s)', state, former, case when state !~ '^building' then '; failed: ' || failure end);
 end $$;
 
 CREATE FUNCTION sidecar.index_statement(w sidecar.watches) RETURNS text
@@ -1677,6 +1729,7 @@ declare
     name text;
 begin
     if key is null or exists (select from sidecar.usable_indexes(w, top) u where u.valid) then
+        return query select f.statement from sidecar.former_indexes(w) f;
         return;
     end if;
     for t in select x.*, (select c.relnamespace::regnamespace::text from pg_class c where c.oid = x.home) as namespace
@@ -1700,7 +1753,17 @@ begin
         end if;
         indexes := indexes || jsonb_build_object(t.home::oid::text, name);
     end loop;
+    return query select f.statement from sidecar.former_indexes(w) f;
 end $$;
+
+CREATE FUNCTION sidecar.index_trouble(w sidecar.watches) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select 'building failed: ' || sidecar.index_failure_of(w)
+        where w.index_kind <> 'none' and exists (select from sidecar.index_failures f where f.watch_id = w.id)
+          and (sidecar.find_index(coalesce(w.companion, w.relation), w.target)).valid is not true;
+$$;
 
 CREATE FUNCTION sidecar.inherits(relation regclass) RETURNS boolean
     LANGUAGE sql STABLE
@@ -3038,6 +3101,7 @@ begin
     elsif saved.fingerprint is not null and saved.model not in (saved.fingerprint, coalesce(saved.encoder, '')) then
         perform sidecar.reembed(saved.relation, saved.target, saved.model);
     end if;
+    perform sidecar.tell_of_former_indexes(saved);
     perform sidecar.warn_of_updates(saved);
     perform sidecar.warn_of_old_pgvector();
     return saved.id;
@@ -3071,7 +3135,7 @@ begin
         when scan = 'verify' then (select format('verifying: %s rows compared, %s differ', s.rows_seen, s.found)
                                    from sidecar.scans s where s.watch_id = w.id and s.purpose = 'verify')
         when pending > 0 then 'catching up'
-        else 'up to date' end;
+        else coalesce(sidecar.index_trouble(w), 'up to date') end;
 end $$;
 
 CREATE FUNCTION sidecar.state_of_row(watch_id integer, key jsonb, OUT state text, OUT reason text) RETURNS record
@@ -3277,6 +3341,20 @@ begin
     return false;
 end $$;
 
+CREATE FUNCTION sidecar.tell_of_former_indexes(w sidecar.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    former record;
+begin
+    for former in select * from sidecar.former_indexes(w) loop
+        raise notice 'index % serves this watch no longer; a running sidecar that may act for the owner drops it%', former.index,
+                case when w.index_kind <> 'none' then ' when the new one is built' else '' end
+            using hint = former.statement || ';';
+    end loop;
+end $$;
+
 CREATE FUNCTION sidecar.tree_of(relation regclass, OUT home regclass, OUT parent regclass, OUT is_leaf boolean, OUT level integer) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3441,6 +3519,7 @@ CREATE FUNCTION sidecar.usable_indexes(w sidecar.watches, home regclass, OUT ind
         join pg_am am on am.oid = c.relam and am.amname = 'hnsw'
         join pg_opclass o on o.oid = i.indclass[0] and o.opcname = w.index_kind || '_cosine_ops'
         join pg_attribute a on a.attrelid = i.indrelid and a.attname = w.target
+        join pg_attribute ia on ia.attrelid = i.indexrelid and ia.attnum = 1 and ia.atttypmod in (w.dimensions, -1)
         left join pg_inherits h on h.inhrelid = i.indexrelid
         where i.indrelid = usable_indexes.home and i.indpred is null
           and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
@@ -3767,6 +3846,14 @@ CREATE VIEW sidecar.index_builds AS
              JOIN pg_attribute a ON (((a.attrelid = d.refobjid) AND (a.attnum = d.refobjsubid))))
           WHERE ((d.classid = ('pg_class'::regclass)::oid) AND (d.objid = p.index_relid) AND (d.refobjid = p.relid) AND (a.attname = w.target))))));
 
+CREATE TABLE sidecar.index_failures (
+    watch_id integer NOT NULL,
+    message text NOT NULL,
+    attempts integer DEFAULT 1 NOT NULL,
+    failed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    next_try_at timestamp with time zone NOT NULL
+);
+
 CREATE SEQUENCE sidecar.notified
     START WITH 0
     INCREMENT BY 1
@@ -3817,6 +3904,9 @@ ALTER TABLE sidecar.watches ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 ALTER TABLE ONLY sidecar.dead_letters
     ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (watch_id, key);
 
+ALTER TABLE ONLY sidecar.index_failures
+    ADD CONSTRAINT index_failures_pkey PRIMARY KEY (watch_id);
+
 ALTER TABLE ONLY sidecar.progress
     ADD CONSTRAINT progress_pkey PRIMARY KEY (watch_id);
 
@@ -3840,6 +3930,9 @@ CREATE UNIQUE INDEX watches_target ON sidecar.watches USING btree (relation, tar
 
 ALTER TABLE ONLY sidecar.dead_letters
     ADD CONSTRAINT dead_letters_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar.watches(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY sidecar.index_failures
+    ADD CONSTRAINT index_failures_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar.watches(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY sidecar.progress
     ADD CONSTRAINT progress_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar.watches(id) ON DELETE CASCADE;
@@ -3973,6 +4066,8 @@ REVOKE ALL ON FUNCTION sidecar.for_each_key(columns text[], types text[], patter
 
 REVOKE ALL ON FUNCTION sidecar.forget_watch(watch_id integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.former_indexes(w sidecar.watches, OUT index regclass, OUT statement text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.found_column(relation regclass, row_name text, column_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.free_generation(watch_id integer) FROM PUBLIC;
@@ -4003,6 +4098,8 @@ REVOKE ALL ON FUNCTION sidecar.hybrid_search(relation regclass, query_vector pub
 
 REVOKE ALL ON FUNCTION sidecar.hybrid_statement(w sidecar.watches, document text, condition text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.index_failure_of(w sidecar.watches) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.index_name(w sidecar.watches, home regclass, replaced regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.index_of(w sidecar.watches) FROM PUBLIC;
@@ -4012,6 +4109,8 @@ REVOKE ALL ON FUNCTION sidecar.index_of(w sidecar.watches, builds jsonb) FROM PU
 REVOKE ALL ON FUNCTION sidecar.index_statement(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.index_steps(w sidecar.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.index_trouble(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.inherits(relation regclass) FROM PUBLIC;
 
@@ -4172,6 +4271,8 @@ REVOKE ALL ON FUNCTION sidecar.structure_fault(w sidecar.watches) FROM PUBLIC;
 REVOKE ALL ON FUNCTION sidecar.take_up_names(w sidecar.watches, present sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.target_is_missing(w sidecar.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.tell_of_former_indexes(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.tree_of(relation regclass, OUT home regclass, OUT parent regclass, OUT is_leaf boolean, OUT level integer) FROM PUBLIC;
 

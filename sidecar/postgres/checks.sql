@@ -77,7 +77,7 @@ cross join lateral (
     cross join lateral unnest(case when c.relname = 'watches' then array['select', 'update'] when c.relname = 'breakages' then array['select']
                               else array['select', 'insert', 'update', 'delete'] end) a(action)
     where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'r'
-      and (c.relname in ('watches', 'scans', 'dead_letters', 'wake', 'sidecars', 'progress', 'breakages')
+      and (c.relname in ('watches', 'scans', 'dead_letters', 'wake', 'sidecars', 'progress', 'breakages', 'index_failures')
            or c.oid in (select q from sidecar.watches w cross join lateral sidecar.queue_of(w.id) q where w.unwatched_at is null))
       and not case when c.relname = 'watches' then has_any_column_privilege(r.role, c.oid, a.action) else has_table_privilege(r.role, c.oid, a.action) end
     union all
@@ -101,10 +101,11 @@ from sidecar.serving_roles() r(role) cross join sidecar.watches w cross join lat
 where w.unwatched_at is null and d.columns is not null and sidecar.structure_fault(w) is null
 
 -- name: index
--- Wanted, due, and not there (without a vector it is not due); or left invalid by a build that was interrupted.
+-- Wanted, due, and not there (without a vector it is not due); or left invalid by a build that was interrupted; or failing.
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
        case when i.state like 'invalid%' then 'the HNSW index is ' || i.state else 'there is no HNSW index: ' || i.state end as what,
-       case when o.may_build then 'searches read the whole table; a running sidecar builds the index by itself when the backlog is done'
+       case when o.may_build and f.watch_id is not null then 'searches read the whole table; the sidecar tries again, and what is below may be run at any time'
+            when o.may_build then 'searches read the whole table; a running sidecar builds the index by itself when the backlog is done'
             else 'searches read the whole table, and no role of a sidecar owns it, so its owner has to build the index' end as why,
        sidecar.index_statement(w) || ';' as remedy, 'psql' as run_in
 from sidecar.watches w
@@ -112,10 +113,19 @@ join pg_class c on c.oid = coalesce(w.companion, w.relation)
 cross join (select sidecar.builds() as builds) b
 cross join lateral (select sidecar.index_of(w, b.builds) as state) i
 cross join lateral (select exists (select from sidecar.serving_roles() r(role) where pg_has_role(r.role, c.relowner, 'usage')) as may_build) o
-where w.unwatched_at is null and sidecar.structure_fault(w) is null and w.index_kind <> 'none' and i.state not like 'building%'
-  and sidecar.index_statement(w) is not null
+left join sidecar.index_failures f on f.watch_id = w.id
+where w.unwatched_at is null and sidecar.structure_fault(w) is null and w.index_kind <> 'none' and i.state not like 'building:%' and i.state <> 'building'
+  and exists (select from sidecar.index_steps(w) s where s not like 'drop index %')
   and exists (select from sidecar.count_ledger(w, false) l where l.entries > l.empty + l.failed)
   and not exists (select from sidecar.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
+
+-- name: former_index
+-- HNSW indexes that the sidecar made and that the watch has no use for any longer: of another kind, or left by a REINDEX.
+select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject, format('HNSW index %s serves nothing any longer', f.index) as what,
+       'each vector that is written goes into it too, which takes 2 to 6 ms; a running sidecar that may act for the owner of the table drops it' as why,
+       f.statement || ';' as remedy, 'psql' as run_in
+from sidecar.watches w cross join lateral sidecar.former_indexes(w) f
+where w.unwatched_at is null and sidecar.structure_fault(w) is null
 
 -- name: maintenance_work_mem
 -- Of the role that builds; what a role was given in this database goes before what it was given anywhere, and that before the server's.

@@ -96,8 +96,8 @@ def _config(url: str, migrated: Migrated) -> Config:
 def migrate(url: str, revision: str = "head") -> Migrated:
     """Brings the tables of schema `sidecar` to `revision` and, at head, its code to today's; 'base' removes both.
 
-    All of it in one transaction. A schema that was restored without its rows is taken up first. One that a newer version
-    migrated is left as it is.
+    All of it in one transaction. A schema that was restored without its rows is taken up first. One that a newer
+    version migrated is left as it is.
     Raises DatabaseUnavailable, SchemaError, StatementRejected.
     """
     present = current_revision(url)

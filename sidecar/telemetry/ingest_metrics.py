@@ -66,8 +66,8 @@ class IngestMetrics:
         )
         self.index_builds = KnownCounter(
             "sidecar_index_builds_total",
-            "Ends of index builds: built, gave_way (to somebody who waited for the table), refused.",
-            *("result", ("built", "gave_way", "refused"), registry),
+            "Ends of index builds: built, gave_way (to somebody who waited for the table), failed.",
+            *("result", ("built", "gave_way", "failed"), registry),
         )
 
     def events_done(self, watch: str, outcomes: Outcomes) -> None:

@@ -161,7 +161,7 @@ class Telemetry:
         self.metrics.ingest.listening.set(connected)
 
     def index_build_ended(self, result: str) -> None:
-        """`built`, `gave_way` or `refused`."""
+        """`built`, `gave_way` or `failed`."""
         self.metrics.ingest.index_builds.inc(result)
 
     def _database_done(self, lane: str, operation: str, duration_s: float) -> None:

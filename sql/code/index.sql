@@ -29,30 +29,56 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         select p.watch_id, min(format('building: %s %s%%', p.phase, p.percent)) from sidecar.index_builds p group by p.watch_id) b;
 $$;
 
--- 'products_photo_embedding_hnsw_1', or why there is none. `builds` is what sidecar.builds() returns.
+-- 'products_photo_embedding_hnsw_1', or why there is none. Then, in brackets, former ones that are still maintained. `builds` is
+-- what sidecar.builds() returns.
 create or replace function sidecar.index_of(w sidecar.watches, builds jsonb) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     hnsw record;
     tree record;
     build constant text := builds->>w.id::text;
+    failure constant text := sidecar.index_failure_of(w);
+    former constant text := (select string_agg(f.index::text, ', ' order by f.index::text) from sidecar.former_indexes(w) f);
+    state text := 'none';
 begin
-    if w.index_kind = 'none' then
-        return 'none';
+    if w.index_kind <> 'none' then
+        select u.index, u.valid into hnsw from sidecar.usable_indexes(w, coalesce(w.companion, w.relation)) u
+            order by u.valid desc, u.index limit 1;
+        if hnsw.valid then
+            state := hnsw.index::text;
+        else
+            tree := sidecar.count_leaf_indexes(w);
+            state := case when build is not null then build when failure is not null then 'building failed: ' || failure
+                when tree.leaves > 0 and hnsw.index is not null then format('%s of %s partitions have it', tree.built, tree.leaves)
+                when hnsw.index is not null then 'invalid: ' || hnsw.index else 'not built yet' end;
+        end if;
     end if;
-    select u.index, u.valid into hnsw from sidecar.usable_indexes(w, coalesce(w.companion, w.relation)) u
-        order by u.valid desc, u.index limit 1;
-    if hnsw.valid then
-        return hnsw.index::text;
+    if former is null then
+        return state;
     end if;
-    tree := sidecar.count_leaf_indexes(w);
-    return case when build is not null then build
-           when tree.leaves > 0 and hnsw.index is not null then format('%s of %s partitions have it', tree.built, tree.leaves)
-           when hnsw.index is not null then 'invalid: ' || hnsw.index else 'not built yet' end;
+    return format('%s (to be dropped: %s%s)', state, former, case when state !~ '^building' then '; failed: ' || failure end);
 end $$;
 
 create or replace function sidecar.index_of(w sidecar.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$ select sidecar.index_of(w, sidecar.builds()) $$;
+
+-- Why the last attempt at the index failed, and when the next one is due. NULL: none failed.
+create or replace function sidecar.index_failure_of(w sidecar.watches) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select format('%s (next try %s)', f.message, case
+            when n.s <= 0 then 'now' when n.s < 90 then format('in %s s', n.s) else format('in %s min', n.s / 60) end)
+        from sidecar.index_failures f
+        cross join lateral (select ceil(extract(epoch from f.next_try_at - clock_timestamp()))::integer as s) n
+        where f.watch_id = w.id;
+$$;
+
+-- 'building failed: why (next try in 4 min)', for status; NULL where the index is valid, or nothing failed.
+create or replace function sidecar.index_trouble(w sidecar.watches) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select 'building failed: ' || sidecar.index_failure_of(w)
+        where w.index_kind <> 'none' and exists (select from sidecar.index_failures f where f.watch_id = w.id)
+          and (sidecar.find_index(coalesce(w.companion, w.relation), w.target)).valid is not true;
+$$;
 
 -- The HNSW indexes on `home` that the documented query of a watch can use. `parent`: the index it is a partition of.
 create or replace function sidecar.usable_indexes(w sidecar.watches, home regclass, out index regclass, out valid boolean, out parent regclass)
@@ -63,6 +89,7 @@ returns setof record language sql stable set search_path = pg_catalog, pg_temp a
         join pg_am am on am.oid = c.relam and am.amname = 'hnsw'
         join pg_opclass o on o.oid = i.indclass[0] and o.opcname = w.index_kind || '_cosine_ops'
         join pg_attribute a on a.attrelid = i.indrelid and a.attname = w.target
+        join pg_attribute ia on ia.attrelid = i.indexrelid and ia.attnum = 1 and ia.atttypmod in (w.dimensions, -1)
         left join pg_inherits h on h.inhrelid = i.indexrelid
         where i.indrelid = usable_indexes.home and i.indpred is null
           and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
@@ -90,8 +117,53 @@ begin
     return stem || suffix;
 end $$;
 
--- What is left to do for a valid HNSW index, in order: the index keeper runs these one by one. None for index 'none', and
--- where the table is gone. A partition tree gets an index on each of its inner tables, which later partitions inherit,
+-- The HNSW indexes that the sidecar made for a watch (by their names, which end in its number) and that serve it no longer: of
+-- another kind or another number of dimensions, or what a build or a REINDEX left invalid beside a valid one. Each is maintained
+-- by every write. Users' own indexes are not among them. Those of partitions go with the one that they are attached to.
+-- In PL/pgSQL, which keeps its plans: status asks for every watch.
+create or replace function sidecar.former_indexes(w sidecar.watches, out index regclass, out statement text)
+returns setof record language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    top constant regclass := coalesce(w.companion, w.relation);
+    suffix constant text := format('_hnsw_%s(_cc(new|old)\d*)?$', w.id);
+    homes regclass[] := array[top];
+begin
+    if (select c.relkind = 'p' from pg_class c where c.oid = top) then
+        homes := array(select t.home from sidecar.tree_of(top) t);
+    end if;
+    return query
+        select i.indexrelid::regclass,
+               format(case when c.relkind = 'I' then 'drop index if exists %s' else 'drop index concurrently if exists %s' end,
+                      i.indexrelid::regclass)
+            from pg_index i
+            join pg_class c on c.oid = i.indexrelid and c.relname ~ suffix
+            join pg_am am on am.oid = c.relam and am.amname = 'hnsw'
+            join pg_opclass o on o.oid = i.indclass[0] and o.opcname in ('halfvec_cosine_ops', 'vector_cosine_ops')
+            join pg_attribute a on a.attrelid = i.indrelid and a.attname = w.target
+            where i.indrelid = any (homes) and i.indpred is null
+              and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
+                          and d.refobjid = i.indrelid and d.refobjsubid = a.attnum)
+              and not exists (select from pg_inherits h where h.inhrelid = i.indexrelid)
+              and (not exists (select from sidecar.usable_indexes(w, i.indrelid) u where u.index = i.indexrelid)
+                   or (not i.indisvalid and exists (select from sidecar.usable_indexes(w, i.indrelid) u where u.valid)))
+            order by i.indexrelid::regclass::text;
+end $$;
+
+-- Called by watch: which index the change leaves behind.
+create or replace function sidecar.tell_of_former_indexes(w sidecar.watches) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    former record;
+begin
+    for former in select * from sidecar.former_indexes(w) loop
+        raise notice 'index % serves this watch no longer; a running sidecar that may act for the owner drops it%', former.index,
+                case when w.index_kind <> 'none' then ' when the new one is built' else '' end
+            using hint = former.statement || ';';
+    end loop;
+end $$;
+
+-- What is left to do for a valid HNSW index and no other of ours, in order: the index keeper runs these one by one. None where
+-- the table is gone. A former index goes last, when the one that takes its place is there. A partition tree gets an index on each of its inner tables, which later partitions inherit,
 -- and one on each leaf, built concurrently and attached; when the last one is, the indexes above become valid.
 create or replace function sidecar.index_steps(w sidecar.watches) returns setof text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -107,6 +179,7 @@ declare
     name text;
 begin
     if key is null or exists (select from sidecar.usable_indexes(w, top) u where u.valid) then
+        return query select f.statement from sidecar.former_indexes(w) f;
         return;
     end if;
     for t in select x.*, (select c.relnamespace::regnamespace::text from pg_class c where c.oid = x.home) as namespace
@@ -130,6 +203,7 @@ begin
         end if;
         indexes := indexes || jsonb_build_object(t.home::oid::text, name);
     end loop;
+    return query select f.statement from sidecar.former_indexes(w) f;
 end $$;
 
 -- Of the leaves of a partition tree, how many have their index. NULL for an ordinary table.

@@ -110,6 +110,7 @@ begin
     delete from sidecar.dead_letters d where d.watch_id = drop_queue.watch_id;
     delete from sidecar.scans s where s.watch_id = drop_queue.watch_id;
     delete from sidecar.breakages b where b.watch_id = drop_queue.watch_id;
+    delete from sidecar.index_failures f where f.watch_id = drop_queue.watch_id;
 end $$;
 
 -- Lifts the sequence above every generation in use. A restore of data without its sequence would otherwise hand out

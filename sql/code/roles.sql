@@ -46,7 +46,7 @@ begin
                 where a.attrelid = 'sidecar.watches'::regclass
                   and a.attname in ('model', 'fingerprint', 'encoder', 'truncated_gen', 'paused', 'broken', 'rows_per_s')), role);
         execute format('grant insert, update, delete on sidecar.scans, sidecar.dead_letters, sidecar.wake, sidecar.sidecars, '
-                       'sidecar.progress to %s', role);
+                       'sidecar.progress, sidecar.index_failures to %s', role);
         execute format('grant usage, select, update on sequence sidecar.generation, sidecar.notified to %s', role);
     end if;
     for routine in select p.oid::regprocedure as name from pg_proc p

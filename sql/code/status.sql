@@ -45,7 +45,7 @@ begin
         when scan = 'verify' then (select format('verifying: %s rows compared, %s differ', s.rows_seen, s.found)
                                    from sidecar.scans s where s.watch_id = w.id and s.purpose = 'verify')
         when pending > 0 then 'catching up'
-        else 'up to date' end;
+        else coalesce(sidecar.index_trouble(w), 'up to date') end;
 end $$;
 
 -- Why the sidecar leaves a watch alone, or may miss changes; NULL where neither is so.

@@ -220,6 +220,7 @@ begin
     elsif saved.fingerprint is not null and saved.model not in (saved.fingerprint, coalesce(saved.encoder, '')) then
         perform sidecar.reembed(saved.relation, saved.target, saved.model);
     end if;
+    perform sidecar.tell_of_former_indexes(saved);
     perform sidecar.warn_of_updates(saved);
     perform sidecar.warn_of_old_pgvector();
     return saved.id;

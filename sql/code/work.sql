@@ -95,17 +95,21 @@ begin
     end loop;
 end $$;
 
--- Of these watches, those that want an index, have something to put into it, and not all of the statements for it done.
+-- Of these watches, those for whose index a statement is left: they want one and have something to put into it, or a former one
+-- has to go. Not those that rest after a failure.
 create or replace function sidecar.find_unindexed(watch_ids integer[]) returns setof integer
 language plpgsql stable set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
 declare
     w sidecar.watches;
     has_entries boolean;
 begin
-    for w in select x.* from sidecar.watches x where x.id = any (watch_ids) and x.index_kind <> 'none' order by x.id loop
+    for w in select x.* from sidecar.watches x
+             where x.id = any (watch_ids)
+               and not exists (select from sidecar.index_failures f where f.watch_id = x.id and f.next_try_at > clock_timestamp())
+             order by x.id loop
         begin
             execute format('select exists (select from sidecar.ledger_%s)', w.id) into has_entries;
-            if has_entries and exists (select from sidecar.index_steps(w)) then
+            if (has_entries or w.index_kind = 'none') and exists (select from sidecar.index_steps(w)) then
                 return next w.id;
             end if;
         exception when others then

@@ -62,3 +62,14 @@ update sidecar.dead_letters set wide_key = key, key = jsonb_build_object('digest
 drop function if exists sidecar.newest_event(sidecar.watches, jsonb), sidecar.newest_event_of(integer, jsonb),
     sidecar.ledger_entry_of(integer, jsonb), sidecar.check_not_failed(sidecar.watches, jsonb, bytea),
     sidecar.key_condition(sidecar.watches, boolean), sidecar.has_its_types(sidecar.watches);
+
+-- Index builds ----------------------------------------------------------------------------------------------------------------
+-- Why the last attempt at the HNSW index of a watch failed, and when the next one is due. Kept here, so that a restarted
+-- sidecar, or another one, does not begin at once what has just failed after an hour. Gone with the first success.
+create table sidecar.index_failures (
+    watch_id        integer     primary key references sidecar.watches on delete cascade,
+    message         text        not null,
+    attempts        integer     not null default 1,
+    failed_at       timestamptz not null default clock_timestamp(),
+    next_try_at     timestamptz not null
+);

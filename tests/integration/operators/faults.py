@@ -79,6 +79,18 @@ FAULTS = {
         "update pg_index set indisvalid = false where indexrelid = 'items_e_hnsw_1'::regclass",
         ("index",),
     ),
+    "an index of another kind was left": Fault(
+        "create index items_e_hnsw_before_hnsw_1 on items using hnsw (e vector_cosine_ops)",
+        ("former_index",),
+    ),
+    "building the index failed": Fault(
+        """
+        drop index items_e_hnsw_1;
+        insert into sidecar.index_failures (watch_id, message, next_try_at)
+            values (1, 'no space left', now() + interval '1 h')
+        """,
+        ("index",),
+    ),
     "maintenance_work_mem is too small": Fault(
         """
         drop index items_e_hnsw_1;
