@@ -14,4 +14,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Nothing: the only way down is to `base`, which drops all tables. To go back a version, install that package."""
+    """Nothing: the only way down is to `base`, which drops all tables. The version before works on newer ones."""

@@ -87,7 +87,8 @@ class Failure:
     def of(cls, error: DatabaseError) -> Failure:
         if isinstance(error, Contention):
             return cls(f"it gave way to somebody who waited for the table: {error}", gave_way=True)
-        return cls(str(error), gave_way=False)
+        hint = error.hint if isinstance(error, StatementRejected) else None
+        return cls(f"{error}. {hint}" if hint else str(error), gave_way=False)
 
     @property
     def first_s(self) -> float:

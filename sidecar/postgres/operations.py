@@ -185,6 +185,8 @@ def _check_revision(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
         row = connection.execute(_statement("revision")).fetchone()
     except psycopg.errors.InsufficientPrivilege:
         return  # a reader, who is not shown the revision
+    except psycopg.errors.UndefinedTable:
+        row = None  # left out of a restore
     revision = None if row is None else row[0]
     if revision is None or revision < head_revision():
         raise SchemaError(f"{describe_old_schema(revision)}.\nHINT: sidecar migrate")

@@ -29,7 +29,9 @@ _CREATE_REVISION_TABLE = """
         (version_num varchar(32) not null, constraint alembic_version_pkc primary key (version_num))
 """
 _STAMP = "insert into sidecar.alembic_version values (:revision)"
-_BREAKAGES = "delete from sidecar.breakages b where not exists (select from sidecar.watches w where w.id = b.watch_id)"
+# A restore with triggers off brings rows that refer to no watch: the next one with this number would take them for its.
+_DANGLING = "delete from sidecar.{} d where not exists (select from sidecar.watches w where w.id = d.watch_id)"
+_TABLES_OF_WATCHES = ("breakages", "scans", "dead_letters", "progress")
 # Rows that came without their sequence: the next watch would get a number that is taken.
 _RAISE_NUMBERS = """
     select setval('sidecar.watches_id_seq', max(w.id)) from sidecar.watches w
@@ -54,7 +56,8 @@ def take_up(connection: Connection) -> TakenUp | None:
     if not connection.execute(text(_HAS_TABLES)).scalar():
         return None
     taken_up = TakenUp(revision=_stamp(connection), watch_ids=_drop_leftovers(connection))
-    connection.execute(text(_BREAKAGES))
+    for table in _TABLES_OF_WATCHES:
+        connection.execute(text(_DANGLING.format(table)))
     connection.execute(text(_RAISE_NUMBERS))
     return taken_up if taken_up.revision is not None or taken_up.watch_ids else None
 

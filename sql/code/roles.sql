@@ -37,7 +37,7 @@ begin
     select string_agg(c.oid::regclass::text, ', ') into views
         from pg_class c where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'v';
     execute format('grant usage on schema sidecar to %s', role);
-    execute format('grant select on %s, sidecar.watches, sidecar.progress, sidecar.sidecars to %s', views, role);
+    execute format('grant select on %s, sidecar.watches, sidecar.progress, sidecar.sidecars, sidecar.index_failures to %s', views, role);
     if kind = 'worker' then
         execute format('grant select on all tables in schema sidecar to %s', role);
         -- Not the columns that functions of ours make statements of.

@@ -29,6 +29,13 @@ def test_migrations_and_their_sql_are_inside_the_package(wheel: zipfile.ZipFile)
         assert {f"{installed}/{path.relative_to(ROOT / checkout)}" for path in sources} <= packed
 
 
+def test_tables_and_code_are_shipped_and_the_dump_of_the_tests_is_not(wheel: zipfile.ZipFile) -> None:
+    packed = set(wheel.namelist())
+    assert {"sidecar/_sql/tables/0016_tables.sql", "sidecar/_sql/tables/leftovers.sql"} <= packed
+    assert {"sidecar/_sql/code/watch.sql", "sidecar/_migrations/versions/0016_tables.py"} <= packed
+    assert not any(name.endswith("schema.sql") for name in packed)
+
+
 def test_types_and_statements_are_inside_the_package(wheel: zipfile.ZipFile) -> None:
     assert {"sidecar/py.typed", "sidecar/postgres/queries.sql"} <= set(wheel.namelist())
 

@@ -175,11 +175,15 @@ async def test_watches_whose_rows_were_restored_go_on_and_new_ones_get_numbers_o
     await restore(open_tmp_path / "rows.sql", restored_url)
     await run(restored, "delete from sidecar.watches where target = 'former' or companion is not null")
     await run(restored, "select setval('sidecar.watches_id_seq', 1, false)")
+    await run(restored, "set session_replication_role = replica")
+    await run(restored, "insert into sidecar.scans (watch_id, purpose, finished_at) values (99, 'backfill', now())")
+    await run(restored, "reset session_replication_role")
 
     migrated = await asyncio.to_thread(migrate, restored_url)
 
     assert migrated.taken_up is not None
     assert migrated.taken_up.watch_ids == [6, 7]
+    assert await value(restored, "select count(*) from sidecar.scans where watch_id = 99") == 0
     photos = await watch(restored, ["photos"], ["caption"], companion="photo_vectors")
     assert photos.watch_id > 5
     await insert_titles(restored, 1, 3)
