@@ -176,7 +176,6 @@ class IndexKeeper:
         yielding = asyncio.create_task(self._yield_to_users(connection.get_server_pid()), name=f"yield-{watch.id}")
         try:
             with translated():
-                await connection.execute(statement("pin_build_settings"))
                 if await connection.fetchval(statement("try_index_lock"), watch.id):
                     await self._build_parallel_or_serially(connection, watch)
         except (StatementRejected, DatabaseUnavailable):

@@ -770,12 +770,6 @@ end $guard$
 -- For the rest of the session. $1 a role.
 select set_config('role', $1, false)
 
--- name: pin_build_settings
--- For the session that builds an index, whatever role and database say: a build takes hours, and waits for old transactions.
--- transaction_timeout came with Postgres 17.
-select set_config(s.name, '0', false) from pg_settings s
-where s.name in ('statement_timeout', 'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout')
-
 -- name: set_lock_timeout
 -- $1 with its unit.
 select set_config('lock_timeout', $1, false)
