@@ -20,7 +20,7 @@ from tests.waiting import wait_until_async
 
 PAGE = (Path(__file__).parents[3] / "docs" / "operations.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(sql|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-MADE_ELSEWHERE = {"migrations", "clock", "connection", "listener"}
+MADE_ELSEWHERE = {"migrations", "code", "clock", "connection", "listener"}
 
 
 async def test_the_blocks_of_the_page_run_in_order(
