@@ -11,7 +11,7 @@ from sqlalchemy import Connection, create_engine, pool, text
 
 from sidecar.config import load_settings
 from sidecar.postgres.installed_code import install_code
-from sidecar.postgres.migrations import LOCK_TIMEOUT, SETTINGS, Migrated, sqlalchemy_url
+from sidecar.postgres.migrations import LOCK_TIMEOUT, SETTINGS, Migrated, connect
 from sidecar.postgres.restored_schema import take_up
 from sidecar.postgres.shipped import head_revision
 
@@ -81,10 +81,8 @@ def migrate(connection: Connection, migrated: Migrated) -> None:
 def run() -> None:
     """Connects, takes the lock, migrates."""
     migrated = context.config.attributes.get("migrated") or Migrated()
-    # Where the server's encoding is SQL_ASCII, psycopg would give text as bytes.
-    engine = create_engine(
-        sqlalchemy_url(database_url()), poolclass=pool.NullPool, connect_args={"client_encoding": "utf8"}
-    )
+    url = database_url()
+    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(url), poolclass=pool.NullPool)
     with engine.connect() as connection:
         # A migration that waits for a table blocks everyone behind it: rather fail and be run again. The advisory lock
         # is taken before, because another deploy may hold it for minutes.

@@ -23,13 +23,13 @@ from sidecar.redaction import redact
 
 __all__ = [
     "Migrated",
+    "connect",
     "current_revision",
     "head_revision",
     "migrate",
     "migrations_directory",
     "run_sql_file",
     "sql_directory",
-    "sqlalchemy_url",
 ]
 
 # Whatever role and database say. Of a table that is in use the later LOCK_TIMEOUT is the limit.
@@ -61,18 +61,11 @@ class Migrated:
     taken_up: TakenUp | None = None
 
 
-def sqlalchemy_url(url: str) -> sqlalchemy.URL:
-    """An address as libpq reads it, as SQLAlchemy wants it, with the psycopg driver. Raises ConfigurationError."""
-    rest = dict(read_address(url).given)
-    user, password, database = (rest.pop(name, None) for name in ("user", "password", "dbname"))
-    host, port = rest.get("host", ""), rest.get("port", "")
-    if host and not host.startswith("/") and "," not in host + port:  # others go to libpq as they are
-        del rest["host"]
-        rest.pop("port", None)
-    else:
-        host, port = "", ""
-    return sqlalchemy.URL.create(
-        "postgresql+psycopg", user, password, host or None, int(port) if port else None, database, rest
+def connect(url: str, *, autocommit: bool = False) -> psycopg.Connection[tuple[Any, ...]]:
+    """A session for migrations. Raises psycopg.Error, ConfigurationError."""
+    # Without the encoding, psycopg would give the text of a server with SQL_ASCII as bytes.
+    return psycopg.connect(
+        read_address(url).conninfo(), client_encoding="utf8", application_name="sidecar-migrate", autocommit=autocommit
     )
 
 
@@ -111,7 +104,8 @@ def migrate(url: str, revision: str = "head") -> Migrated:
         try:
             (command.downgrade if revision == "base" else command.upgrade)(_config(url, migrated), revision)
             if current_revision(url) == head_revision():
-                renew_triggers(url)
+                with _connected(url) as connection:
+                    renew_triggers(connection)
         except alembic.util.CommandError as error:
             raise SchemaError(
                 f"cannot migrate to {revision!r}: {error}; known are 'head', 'base' and up to {head_revision()}"
@@ -161,10 +155,7 @@ def current_revision(url: str) -> str | None:
 
 @contextmanager
 def _connected(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    with (
-        _translated(url),
-        psycopg.connect(url, connect_timeout=10, client_encoding="utf8", autocommit=True) as connection,
-    ):
+    with _translated(url), connect(url, autocommit=True) as connection:
         for statement in (*SETTINGS, LOCK_TIMEOUT):
             connection.execute(statement)
         yield connection

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
 
 import psycopg
 
@@ -20,19 +21,21 @@ where w.unwatched_at is null and sidecar.has_old_triggers(w) order by w.id
 """
 
 
-def renew_triggers(url: str) -> None:
-    """A table that is in use keeps its old triggers, which work; a warning has the statement that renews them."""
-    with psycopg.connect(url, autocommit=True, connect_timeout=10, client_encoding="utf8") as connection:
-        for watch_id, table in connection.execute(_LIST).fetchall():
-            if (problem := _renew(connection, watch_id)) is not None:
-                logger.warning(
-                    "the triggers of watch %d on %s are those of an older version (%s). They work; to renew "
-                    "them, run as the table's owner: select sidecar.renew_triggers(%d);",
-                    *(watch_id, table, problem, watch_id),
-                )
+def renew_triggers(connection: psycopg.Connection[Any]) -> None:
+    """A table that is in use keeps its old triggers, which work; a warning has the statement that renews them.
+
+    `connection` is in autocommit mode.
+    """
+    for watch_id, table in connection.execute(_LIST).fetchall():
+        if (problem := _renew(connection, watch_id)) is not None:
+            logger.warning(
+                "the triggers of watch %d on %s are those of an older version (%s). They work; to renew "
+                "them, run as the table's owner: select sidecar.renew_triggers(%d);",
+                *(watch_id, table, problem, watch_id),
+            )
 
 
-def _renew(connection: psycopg.Connection, watch_id: int) -> str | None:
+def _renew(connection: psycopg.Connection[Any], watch_id: int) -> str | None:
     """None: done. Otherwise why not."""
     problem = None
     for attempt in range(ATTEMPTS):
