@@ -20,15 +20,17 @@ from benchmarks.figure import Figure
 from benchmarks.lag import measure_lag
 from benchmarks.live import measure_live
 from benchmarks.many_watches import measure_many_watches
+from benchmarks.old_snapshot import measure_old_snapshot
 from benchmarks.pipeline import measure_pipeline
 from benchmarks.queue_cycle import measure_queue_cycle
 from benchmarks.scratch import scratch_server
 from benchmarks.serving.scale import FULL
 from benchmarks.serving.serving import measure_serving
 from benchmarks.triggers import measure_triggers
+from benchmarks.writers import measure_writers
 from tests.servers import Server
 
-PARTS = ("queue", "triggers", "lag", "live", "watches", "pipeline", "serving")
+PARTS = ("queue", "triggers", "writers", "snapshot", "lag", "live", "watches", "pipeline", "serving")
 
 
 def main() -> None:
@@ -51,6 +53,8 @@ def _measure(part: str, server: Server) -> list[Figure]:
     measures: Mapping[str, Callable[[], list[Figure]]] = {
         "queue": lambda: uvloop.run(measure_queue_cycle(server, rows=20_000)),
         "triggers": lambda: measure_triggers(server, rows=100_000),
+        "writers": lambda: uvloop.run(measure_writers(server, rounds=5, round_s=4)),
+        "snapshot": lambda: uvloop.run(measure_old_snapshot(server, events=1_000_000)),
         "lag": lambda: uvloop.run(measure_lag(server, inserts=200)),
         "live": lambda: uvloop.run(measure_live(server, inserts=60)),
         "watches": lambda: uvloop.run(measure_many_watches(server, watches=300, inserts=60)),

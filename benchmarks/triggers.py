@@ -27,32 +27,58 @@ def measure_triggers(server: Server, rows: int) -> list[Figure]:
             f"create table bare ({columns}, {vectors})",
             "select sidecar.watch('watched', source => 'body', index => 'none')",
         )
-        insert = _bulk_insert(url, rows)
+        insert, delete = _bulk_insert(url, rows)
         execute(url, "select sidecar.watch('watched', source => 'photo', index => 'none')")
         ratio, extra_us = _unrelated_update(url)
+        spilt_mb = _temporary_mb(url)
     return [
         Figure("trigger cost of a bulk insert", insert, "us/row", "<= 8"),
+        Figure("trigger cost of a bulk delete", delete, "us/row", "<= 8"),
+        Figure("INSERT and DELETE of 60 MB of pictures, temporary files", spilt_mb, "MB", "<= 0"),
         Figure("unrelated UPDATE of rows with a 100 KB image, watched / not watched", ratio, "ratio"),
         Figure("unrelated UPDATE of rows with a 100 KB image, extra cost", extra_us, "us/row", "<= 1"),
     ]
 
 
-def _bulk_insert(url: str, rows: int) -> float:
-    """Median difference in µs per row."""
-    differences = []
+def _bulk_insert(url: str, rows: int) -> tuple[float, float]:
+    """Median differences in µs per row, of the INSERT and of a DELETE of the same rows."""
+    inserts: list[float] = []
+    deletes: list[float] = []
     with psycopg.connect(url, autocommit=True) as connection:
         for _ in range(ROUNDS):
-            times = {}
-            for name in ("bare", "watched"):
-                started = time.perf_counter()
-                connection.execute(
-                    f"insert into {name} (body) select 'document ' || i from generate_series(1, {rows}) i".encode()
-                )
-                times[name] = time.perf_counter() - started
-            differences.append((times["watched"] - times["bare"]) / rows * 1e6)
+            for differences, statement in (
+                (inserts, f"insert into {{}} (body) select 'document ' || i from generate_series(1, {rows}) i"),
+                (deletes, "delete from {}"),
+            ):
+                times = {}
+                for name in ("bare", "watched"):
+                    started = time.perf_counter()
+                    connection.execute(statement.format(name).encode())
+                    times[name] = time.perf_counter() - started
+                differences.append((times["watched"] - times["bare"]) / rows * 1e6)
             connection.execute("truncate watched, bare")
             connection.execute("truncate sidecar.events_1")
-    return statistics.median(differences)
+    return statistics.median(inserts), statistics.median(deletes)
+
+
+def _temporary_mb(url: str) -> float:
+    """What a bulk INSERT of 60 MB of pictures writes to temporary files, and the DELETE after it."""
+    noise = "string_agg(sha256((i * 10000 + j)::text::bytea), '')"
+    series = f"generate_series(1, 600) i, generate_series(1, {IMAGE_BYTES // 32}) j"
+    sizes = []
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("set work_mem = '256MB'; truncate watched")  # for the query's own sort
+        connection.execute(f"create temp table pictures as select {noise} as photo from {series} group by i".encode())
+        connection.execute("set work_mem = '4MB'")
+        for statement in (None, "insert into watched (photo) select photo from pictures", "delete from watched"):
+            if statement is not None:
+                connection.execute(statement.encode())
+            connection.execute("select pg_stat_force_next_flush()")
+            row = connection.execute(
+                "select temp_bytes from pg_stat_database where datname = current_database()"
+            ).fetchone()
+            sizes.append(row[0] if row else 0)
+    return float(sizes[-1] - sizes[0]) / 1e6
 
 
 def _unrelated_update(url: str) -> tuple[float, float]:

@@ -90,6 +90,51 @@ async def test_nobody_is_notified_while_the_sidecar_is_busy(
         assert len([n async for n in listener.notifies(timeout=5, stop_after=1)]) == 1
 
 
+UNFETCHED = {
+    "paused": "select sidecar.pause('items')",
+    "at its cap": "select sidecar.set_rate('items', rows_per_s => 0.001)",
+    "broken": "update sidecar.watches set broken = 'for a test'",
+    "another model's": "update sidecar.watches set fingerprint = 'another'",
+}
+
+
+@pytest.mark.parametrize("why", UNFETCHED)
+async def test_nobody_is_notified_of_rows_that_nobody_will_fetch(
+    database_url: str, db: Connection, encoder: GatedEncoder, why: str
+) -> None:
+    """An idle sidecar beside such a watch made each commit notify, which is slower than work."""
+    table = await make_texts(db, 3)
+    async with running_ingest(database_url, encoder, poll_interval_s=0.05), user(database_url) as listener:
+        await run(listener, "listen sidecar")
+        await until_listening(db)
+        await table.settle_right(encoder)
+        await until_asleep(db)
+        await run(db, UNFETCHED[why])
+        await run(db, "notify sidecar_watches")
+        await insert_titles(db, 10, 12)  # of which a bucket has one
+
+        async def is_awake() -> bool:
+            return not await value(db, IS_ASLEEP)
+
+        await wait_until_async(is_awake, "the mark to be gone")
+        [_ async for _ in listener.notifies(timeout=0)]
+        for i in range(20, 30):
+            await run(db, "insert into items values (%s, 'unheard')", i)
+        assert [n.channel async for n in listener.notifies(timeout=0.2)] == []
+
+
+async def test_a_watch_that_is_resumed_wakes_its_sidecar(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db, 3)
+    await run(db, "select sidecar.pause()")
+    async with running_ingest(database_url, encoder, poll_interval_s=LONG_S):
+        await until_listening(db)
+        await run(db, "insert into items values (10, 'while paused')")
+        await run(db, "select sidecar.resume()")
+        await table.settle_right(encoder, timeout_s=LONG_S / 2)
+
+
 async def test_a_lost_notification_costs_one_poll(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
     table = await make_texts(db)
     async with running_ingest(database_url, encoder, poll_interval_s=0.3):

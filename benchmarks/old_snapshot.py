@@ -1,0 +1,116 @@
+"""What a forgotten transaction costs: nothing that users' statements or claims read may grow with it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import median
+
+import psycopg
+
+from benchmarks.figure import Figure
+from benchmarks.scratch import execute, only_watch, opened, scratch_database
+from sidecar.batching.lane import Lane
+from sidecar.ingest.horizon import LOOK_S, Horizon
+from sidecar.ingest.turns import Turns
+from sidecar.postgres.database import Database
+from sidecar.postgres.presence import mark_asleep
+from sidecar.postgres.watches import Watch
+from sidecar.settings import Settings
+from tests.servers import Server
+
+CLAIMS, CLAIM_ROWS = 40, 16
+NAPS = 86_400  # of one dozing sidecar in a day
+UPDATED_ROWS = 1_000
+
+
+async def measure_old_snapshot(server: Server, events: int) -> list[Figure]:
+    with scratch_database(server) as url:
+        execute(
+            url,
+            "create table docs (id bigint generated always as identity primary key, body text)",
+            "select sidecar.watch('docs', source => 'body', index => 'none')",
+            f"insert into docs (body) select 'document ' || i from generate_series(1, {UPDATED_ROWS}) i",
+            "delete from sidecar.events_1",
+            "vacuum analyze",
+        )
+        async with opened(url) as database:
+            async with database.connection() as connection:
+                watch = await only_watch(connection)
+            claims = _Claims(url, database, watch)
+            before_ms, update_before_ms = await claims.p50_ms(), _update_ms(url)
+            with _old_snapshot(url):
+                await claims.process(events)
+                async with database.connection() as connection:
+                    for _ in range(NAPS // 100):
+                        await mark_asleep(connection, [1] * 100, 2.0)
+                after_ms, update_after_ms = await claims.p50_ms(), _update_ms(url)
+    return [
+        Figure(
+            f"claim beside an old snapshot of {events:,} done events / without, p50",
+            after_ms / before_ms,
+            "ratio",
+            "<= 3",
+        ),
+        Figure("claim beside an old snapshot, p50", after_ms, "ms"),
+        Figure(
+            f"UPDATE of {UPDATED_ROWS:,} rows beside an old snapshot of a day's naps / without",
+            update_after_ms / update_before_ms,
+            "ratio",
+            "<= 1.5",
+        ),
+    ]
+
+
+@contextmanager
+def _old_snapshot(url: str) -> Iterator[None]:
+    with psycopg.connect(url) as connection:
+        connection.execute("set transaction isolation level repeatable read")
+        connection.execute("select 1")
+        yield
+
+
+class _Claims:
+    """Those of one sidecar, without the rest of it."""
+
+    def __init__(self, url: str, database: Database, watch: Watch) -> None:
+        self._url, self._watch = url, watch
+        self._turns = Turns(Settings(), database, Horizon())
+
+    async def process(self, events: int) -> None:
+        """As if so many events had been done."""
+        execute(
+            self._url,
+            f"insert into sidecar.events_1 (k1) select i from generate_series(1, {events}) i",
+            "delete from sidecar.events_1",
+        )
+        for _ in range(2):
+            await asyncio.sleep(LOOK_S)
+            await self._claim()
+
+    async def p50_ms(self) -> float:
+        times_ms = []
+        for _ in range(CLAIMS):
+            execute(self._url, f"insert into sidecar.events_1 (k1) select i from generate_series(1, {CLAIM_ROWS}) i")
+            began = time.perf_counter()
+            await self._claim()
+            times_ms.append((time.perf_counter() - began) * 1000)
+            execute(self._url, "delete from sidecar.events_1")
+        return median(times_ms)
+
+    async def _claim(self) -> None:
+        await self._turns.claim_batch(self._watch, {Lane.INGEST: CLAIM_ROWS, Lane.BACKFILL: CLAIM_ROWS})
+
+
+def _update_ms(url: str) -> float:
+    """Of the source, so that each row enqueues an event. Rolled back."""
+    times_ms = []
+    with psycopg.connect(url) as connection:
+        for turn in range(5):
+            began = time.perf_counter()
+            connection.execute("update docs set body = 'turn ' || %s", [turn])
+            times_ms.append((time.perf_counter() - began) * 1000)
+            connection.rollback()
+    return median(times_ms)

@@ -1,0 +1,102 @@
+"""What eight writers get of the rate that they have without a watch, whatever the sidecar is doing."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from statistics import median
+
+from benchmarks.figure import Figure
+from benchmarks.running import running_ingest
+from benchmarks.scratch import execute, scratch_database
+from sidecar.postgres.server_programs import find_programs
+from tests.encoders import TimedEncoder
+from tests.servers import Server
+
+CLIENTS = 8
+ROWS = 10_000
+ENCODE_MS = 0.05
+
+# One insert, one unrelated update, one select.
+_SCRIPT = f"""
+\\set id random(1, {ROWS})
+begin;
+insert into {{table}} (body, price) values ('document ' || :id, 1);
+update {{table}} set price = price + 1 where id = :id;
+select body from {{table}} where id = :id;
+commit;
+"""
+_STATES: Mapping[str, str | None] = {
+    "no sidecar": None,
+    "working": "select sidecar.resume()",
+    "paused": "select sidecar.pause()",
+    "at its cap": "select sidecar.set_rate('watched', rows_per_s => 20)",
+    "idle, another model's watch": "update sidecar.watches set fingerprint = 'another'",
+}
+
+
+async def measure_writers(server: Server, rounds: int, round_s: int) -> list[Figure]:
+    """Each state in a database of its own; watched and bare table in turns."""
+    figures = []
+    for state, statement in _STATES.items():
+        ratio = await _ratio(server, statement, rounds, round_s)
+        figures.append(Figure(f"{CLIENTS} writers, {state}: watched / not watched", ratio, "ratio", ">= 0.7"))
+    return figures
+
+
+async def _ratio(server: Server, statement: str | None, rounds: int, round_s: int) -> float:
+    columns = "id bigint generated always as identity primary key, body text, price int"
+    fill = f"(body, price) select 'document ' || i, 1 from generate_series(1, {ROWS}) i"
+    with scratch_database(server) as url:
+        execute(
+            url,
+            *(f"create table {name} ({columns})" for name in ("bare", "watched")),
+            "alter table bare add column body_embedding vector(1152)",
+            *(f"insert into {name} {fill}" for name in ("bare", "watched")),
+            "select sidecar.watch('watched', source => 'body', index => 'none', companion => 'vectors')",
+            "delete from sidecar.scans",
+            "vacuum analyze",
+        )
+        async with _sidecar(url, statement):
+            ratios = [await _one_ratio(url, round_s, number % 2 == 0) for number in range(rounds)]
+    return median(ratios)
+
+
+@asynccontextmanager
+async def _sidecar(url: str, statement: str | None) -> AsyncIterator[None]:
+    if statement is None:
+        yield
+        return
+    async with running_ingest(url, TimedEncoder(ENCODE_MS)):
+        await asyncio.to_thread(execute, url, statement, "notify sidecar_watches")
+        await asyncio.sleep(3)
+        yield
+
+
+async def _one_ratio(url: str, round_s: int, bare_first: bool) -> float:
+    rates = {}
+    for table in ("bare", "watched") if bare_first else ("watched", "bare"):
+        rates[table] = await _transactions_per_s(url, table, round_s)
+    return rates["watched"] / rates["bare"]
+
+
+async def _transactions_per_s(url: str, table: str, round_s: int) -> float:
+    """By pgbench, whose clients take less of the two cores than ours would."""
+    with tempfile.TemporaryDirectory() as directory:
+        script = Path(directory) / "writer.sql"
+        script.write_text(_SCRIPT.format(table=table))
+        command = [str(find_programs("18") / "pgbench"), "-n", "-M", "prepared", "-c", str(CLIENTS), "-j", "2"]
+        process = await asyncio.create_subprocess_exec(
+            *(*command, "-T", str(round_s), "-f", str(script), url),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await process.communicate()
+    found = re.search(rb"tps = ([0-9.]+)", output)
+    if process.returncode != 0 or found is None:
+        raise RuntimeError(f"pgbench failed: {errors.decode()}")
+    return float(found[1])
