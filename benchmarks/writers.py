@@ -19,7 +19,7 @@ from tests.servers import Server
 
 CLIENTS = 8
 ROWS = 10_000
-ENCODE_MS = 0.05
+ENCODE_MS = 1.0  # a device of 1,000 texts/s, as in the pipeline: while it is busy rows wait, and writers go on
 
 # One insert, one unrelated update, one select.
 _SCRIPT = f"""

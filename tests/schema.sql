@@ -796,7 +796,7 @@ declare
     new_key text := sidecar.for_each_key(w.key_columns, null, 'new.%2$I');  -- new.id, new.region
     old_key text := sidecar.for_each_key(w.key_columns, null, 'old.%2$I');
     sleeper text := format($code$
-            if to_timestamp(asleep_until_ms / 1000.0::float8) > clock_timestamp() then
+            if asleep_until_ms > 1 and to_timestamp(asleep_until_ms / 1000.0::float8) > clock_timestamp() then
                 perform sidecar.notify_sleepers();
             end if;$code$);
 begin
@@ -829,15 +829,17 @@ begin
                     generation := sidecar.free_generation(%1$s);
                 end loop;
             end if;
-            if tg_op = 'DELETE' or (tg_op = 'UPDATE' and record_image_ne(row(%3$s), row(%4$s))) then
-                if tg_op = 'UPDATE' then
-                    generation := nextval('sidecar.generation'::regclass);
+            if tg_op <> 'INSERT' then -- Nothing is computed for an INSERT that it has no use for.
+                if tg_op = 'DELETE' or record_image_ne(row(%3$s), row(%4$s)) then
+                    if tg_op = 'UPDATE' then
+                        generation := nextval('sidecar.generation'::regclass);
+                    end if;
+                    loop
+                        insert into sidecar.events_%1$s (gen, %2$s) values (generation, %4$s) on conflict do nothing;
+                        exit when found;
+                        generation := sidecar.free_generation(%1$s);
+                    end loop;
                 end if;
-                loop
-                    insert into sidecar.events_%1$s (gen, %2$s) values (generation, %4$s) on conflict do nothing;
-                    exit when found;
-                    generation := sidecar.free_generation(%1$s);
-                end loop;
             end if;
             %7$s
             return null;
