@@ -17,6 +17,7 @@ from functools import partial
 from typing import TypeAlias
 from uuid import uuid4
 
+import asyncpg
 import pytest
 from pydantic import SecretStr
 
@@ -24,7 +25,7 @@ from sidecar.errors import DatabaseError
 from sidecar.postgres.clearing import clear_page
 from sidecar.postgres.completion import Outcome, Result, complete
 from sidecar.postgres.database import Connection as OurConnection
-from sidecar.postgres.database import Database
+from sidecar.postgres.database import Database, connect, disconnect
 from sidecar.postgres.events import Claiming, Lease, Queue, claim
 from sidecar.postgres.rows import columns_of
 from sidecar.postgres.scans import verify_page
@@ -45,6 +46,8 @@ ENCODER = HashEncoder(dimensions=DIMENSIONS)
 Work: TypeAlias = Callable[[OurConnection, Watch], Awaitable[object]]
 # ALTER TABLE waits for whoever has as much as looked at the table.
 EDIT, ALTER = "update {} set title = title || '!'", "alter table {} add other integer"
+
+WAITING_BUILD = "select pid from pg_stat_activity where query like 'create index conc%' and wait_event_type = 'Lock'"
 
 
 async def write_vectors(connection: OurConnection, watch: Watch, *, wait_for_rows: bool = False) -> None:
@@ -151,10 +154,10 @@ async def load(database: Database, table: WatchedTable) -> Watch:
 
 
 async def work_until_frozen(
-    database_url: str, table: WatchedTable, operation: Operation, *, warm: bool, messages: float
+    database_url: str, table: WatchedTable, operation: Operation, *, warm: bool, messages: float, pooler: str = ""
 ) -> tuple[list[str], float]:
-    """The messages that passed, and how long a user then waited for the whole table."""
-    async with way_to(database_url) as (way, database):
+    """The messages that passed, and how long a user then waited for the whole table. `pooler` stands in between."""
+    async with way_to(pooler or database_url) as (way, database):
         watched = await load(database, table)
         if warm:
             async with database.connection() as connection:
@@ -206,6 +209,27 @@ async def test_users_wait_for_a_frozen_sidecar_no_longer_than_the_bound(
         for table in tables:
             await table.settle_after_crashes()
             assert not (wrong := await table.wrong(ENCODER)), wrong
+
+
+async def test_an_index_build_that_nobody_watches_gives_way(database_url: str, db: Connection) -> None:
+    """Its own sidecar would cancel it; a frozen one does not."""
+    await run(db, "create table items (id bigint primary key, title text)")
+    build = await connect(SecretStr(database_url))
+    await build.execute("set lock_timeout = 0")
+    async with guarded(database_url), user(database_url, autocommit=False) as writer:
+        await run(writer, "insert into items values (1, 'x')")  # a concurrent build waits for it
+        task = asyncio.create_task(build.execute("create index concurrently items_title on public.items (title)"))
+
+        async def waits() -> bool:
+            return bool(await run(db, WAITING_BUILD))
+
+        await wait_until_async(waits, "the build to wait")
+        began = time.monotonic()
+        await run(db, "alter table items set (fillfactor = 90)")  # waits for the build alone
+        assert time.monotonic() - began < BOUND_S
+        with pytest.raises(asyncpg.QueryCanceledError):
+            await task
+    await disconnect(build)
 
 
 async def test_a_stopped_process_holds_up_nobody_and_writes_nothing_stale_when_it_goes_on(
