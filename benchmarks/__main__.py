@@ -26,11 +26,12 @@ from benchmarks.queue_cycle import measure_queue_cycle
 from benchmarks.scratch import scratch_server
 from benchmarks.serving.scale import FULL
 from benchmarks.serving.serving import measure_serving
+from benchmarks.takeover import measure_takeover
 from benchmarks.triggers import measure_triggers
 from benchmarks.writers import measure_writers
 from tests.servers import Server
 
-PARTS = ("queue", "triggers", "writers", "snapshot", "lag", "live", "watches", "pipeline", "serving")
+PARTS = ("queue", "triggers", "writers", "snapshot", "lag", "live", "takeover", "watches", "pipeline", "serving")
 
 
 def main() -> None:
@@ -57,6 +58,7 @@ def _measure(part: str, server: Server) -> list[Figure]:
         "snapshot": lambda: uvloop.run(measure_old_snapshot(server, events=1_000_000)),
         "lag": lambda: uvloop.run(measure_lag(server, inserts=200)),
         "live": lambda: uvloop.run(measure_live(server, inserts=60)),
+        "takeover": lambda: uvloop.run(measure_takeover(server)),
         "watches": lambda: uvloop.run(measure_many_watches(server, watches=300, inserts=60)),
         "pipeline": lambda: uvloop.run(measure_pipeline(server, rows=8_000)),
         "serving": lambda: uvloop.run(measure_serving(server, FULL)),

@@ -25,7 +25,8 @@ async def running_ingest(url: str, encoder: Encoder) -> AsyncIterator[None]:
     batcher = Batcher(encoder, BatchSettings.from_settings(settings))
     await decoders.start()
     device = asyncio.create_task(batcher.run(), name="device")
-    ingest = Ingest(settings, Embedder(encoder, batcher, decoders), encoder)
+    embedder = Embedder(encoder, batcher, decoders, ingest_decodes=settings.decode_processes)
+    ingest = Ingest(settings, embedder, encoder)
     task = asyncio.create_task(ingest.run(), name="ingest")
     try:
         yield

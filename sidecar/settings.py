@@ -39,7 +39,7 @@ _PAIRS = re.compile(r"\s*[a-z_]+\s*=")
 
 def _count_decode_processes() -> int:
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(cpus - 1, 1), 8)
+    return min(max(cpus, 2), 9)
 
 
 class Settings(BaseSettings):
@@ -148,7 +148,7 @@ class Settings(BaseSettings):
     decode_timeout_s: float = Field(default=10.0, ge=0.1, le=300)
     """Longest time to decode one picture."""
     decode_processes: int = Field(default_factory=_count_decode_processes, ge=1, le=128)
-    """Processes that decode pictures. Unset: one less than CPUs, from 1 to 8."""
+    """Processes that decode pictures; a backfill leaves one of several free. Unset: as many as CPUs, from 2 to 9."""
     decode_memory_bytes: int = Field(default=2048 * MIB, ge=256 * MIB, le=65_536 * MIB)
     """Address space of a decoding process."""
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.encoder import Encoder
 from sidecar.batching.job import Kind
-from sidecar.batching.lane import ROWS, Lane
+from sidecar.batching.lane import Lane
 from sidecar.batching.place import Place
 from sidecar.batching.query_cache import QueryCache
 from sidecar.batching.text_preparation import TextPreparation
@@ -43,9 +43,10 @@ class Embedded:
 class Embedder:
     """All lanes go through the same preparation, so query and row vectors live in one space.
 
-    At most `ingest_decodes` pictures of each lane of rows are with the decoders at once. As many as there are decoder
-    processes keep them busy; more would only stand in line. The decoders take a query's picture before one that
-    changed, and that before one of a backfill.
+    At most `ingest_decodes` pictures of rows that changed are with the decoders at once. As many as there are decoder
+    processes keep them busy; more would only stand in line. A backfill leaves one of several free: a large picture
+    takes half a second, which others need not wait for. The decoders take a query's picture before one that changed,
+    and that before one of a backfill.
     `query_cache_bytes` is the memory for vectors of recent query texts, 0: none are kept.
     """
 
@@ -66,7 +67,10 @@ class Embedder:
         self._cache: QueryCache[Embedded] = QueryCache(query_cache_bytes)
         self._caches = query_cache_bytes > 0
         self._usual_views = min(_USUAL_VIEWS, max_picture_views)
-        self._ingest_decodes = {lane: asyncio.Semaphore(ingest_decodes) for lane in ROWS}
+        self._ingest_decodes = {
+            Lane.INGEST: asyncio.Semaphore(ingest_decodes),
+            Lane.BACKFILL: asyncio.Semaphore(max(ingest_decodes - 1, 1)),
+        }
 
     @property
     def query_cache_bytes(self) -> int:

@@ -24,6 +24,7 @@ from sidecar.errors import Overloaded, PictureRejected, TextRejected
 from sidecar.pictures.picture import ViewSettings
 from sidecar.pictures.pool import DecoderPool, DecoderSettings
 from tests.encoders import HashEncoder
+from tests.unit.pictures.pictures import encode
 from tests.waiting import wait_until_async
 
 BATCHES = BatchSettings(max_views=8, window_s=0.0, query_queue_views=64, ingest_queue_views=64, ingest_min_share=0.1)
@@ -49,17 +50,15 @@ def running_embedder() -> MakeEmbedder:
 
     @asynccontextmanager
     async def run(
-        encoder: Encoder | None = None, *, query_cache_bytes: int = 0, **changes: int
+        encoder: Encoder | None = None, *, query_cache_bytes: int = 0, processes: int = 1, **changes: int
     ) -> AsyncIterator[Embedder]:
         encoder = encoder or HashEncoder()
         batcher = Batcher(encoder, replace(BATCHES, **changes))
-        decoders = DecoderPool(DECODERS)
+        decoders = DecoderPool(replace(DECODERS, processes=processes))
         await decoders.start()
         running = asyncio.create_task(batcher.run(), name="batcher")
         try:
-            yield Embedder(
-                encoder, batcher, decoders, ingest_decodes=DECODERS.processes, query_cache_bytes=query_cache_bytes
-            )
+            yield Embedder(encoder, batcher, decoders, ingest_decodes=processes, query_cache_bytes=query_cache_bytes)
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
@@ -125,6 +124,21 @@ async def test_a_querys_picture_is_not_decoded_behind_a_backlog_of_rows(running_
         await asyncio.sleep(0)  # the rows are there first
         tasks.create_task(embed("query", photo(99), Lane.QUERY), name="query")
     assert done.index("query") <= 2
+
+
+async def test_a_backfill_leaves_a_decoder_free_for_the_picture_of_a_row_that_changes(
+    running_embedder: MakeEmbedder,
+) -> None:
+    async with running_embedder(processes=2) as embedder:
+        large = encode(Image.new("1", (3100, 3100)), "PNG")  # takes a tenth of a second
+        backfill = [
+            asyncio.create_task(embedder.embed_picture(large, Lane.BACKFILL), name=f"backfill-{i}") for i in range(3)
+        ]
+        for _ in range(5):
+            await asyncio.sleep(0)  # they are there first
+        await embedder.embed_picture(photo(1), Lane.INGEST)
+        assert not any(task.done() for task in backfill[1:])
+        await asyncio.gather(*backfill)
 
 
 async def test_a_full_lane_refuses_a_query_before_any_work_is_done_for_it(running_embedder: MakeEmbedder) -> None:

@@ -61,7 +61,8 @@ async def running_ingest(
     if pictures:
         await decoders.start()
     batcher = Batcher(encoder, BatchSettings.from_settings(configured))
-    ingest = Ingest(configured, Embedder(encoder, batcher, decoders), encoder)
+    embedder = Embedder(encoder, batcher, decoders, ingest_decodes=configured.decode_processes)
+    ingest = Ingest(configured, embedder, encoder)
     device = asyncio.create_task(batcher.run(), name="batcher")
     task = asyncio.create_task(ingest.run(), name="ingest")
     running = RunningIngest(ingest, task, device, decoders)

@@ -1,0 +1,82 @@
+"""How long what a sidecar had in hand when it was killed waits for another."""
+
+from __future__ import annotations
+
+import time
+
+import psycopg
+
+from benchmarks.figure import Figure
+from benchmarks.scratch import execute, scratch_database
+from tests.integration.ingest.composition import DIMENSIONS
+from tests.integration.ingest.processes import sidecar_process
+from tests.servers import Server
+from tests.waiting import wait_until_async
+
+ROWS = 3000
+HELD = "document 1500"
+PATIENCE_S = 120.0
+
+
+async def measure_takeover(server: Server) -> list[Figure]:
+    """From the start of a successor, or from the death where a second one runs, to the last vector."""
+    return [
+        Figure("rows of a killed sidecar, after its restart", await _restart(server), "s", "<= 5"),
+        Figure("rows of a killed sidecar, beside a second one", await _beside(server), "s", "<= 5"),
+    ]
+
+
+async def _restart(server: Server) -> float:
+    with scratch_database(server) as url:
+        _watch(url)
+        async with sidecar_process(url, hold=HELD) as doomed:
+            await doomed.until_holding()
+            await doomed.kill()
+        async with sidecar_process(url):
+            await _until(url, "select count(*) = 2 from sidecar.sidecars", "the successor")
+            began = time.perf_counter()
+            await _until_done(url)
+            return time.perf_counter() - began
+
+
+async def _beside(server: Server) -> float:
+    with scratch_database(server) as url:
+        _watch(url)
+        async with sidecar_process(url, hold=HELD) as doomed:
+            await doomed.until_holding()
+            async with sidecar_process(url):
+                await _until(url, "select count(*) = 2 from sidecar.sidecars", "the second one")
+                await _until(
+                    url,
+                    "select not exists (select from sidecar.events_1 where lease_until is null)",
+                    "all that is free",
+                )
+                await doomed.kill()
+                began = time.perf_counter()
+                await _until_done(url)
+                return time.perf_counter() - began
+
+
+def _watch(url: str) -> None:
+    execute(
+        url,
+        "create table docs (id bigint generated always as identity primary key, body text)",
+        "select sidecar.watch('docs', source => 'body', target => 'embedding', index => 'none',"
+        f" dimensions => {DIMENSIONS})",
+        "update sidecar.scans set finished_at = now()",  # no second event for any row
+        f"insert into docs (body) select 'document ' || i from generate_series(1, {ROWS}) i",
+    )
+
+
+async def _until_done(url: str) -> None:
+    await _until(url, "select not exists (select from docs where embedding is null)", "the last vector")
+
+
+async def _until(url: str, condition: str, what: str) -> None:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+
+        async def is_so() -> bool:
+            cursor = await connection.execute(condition.encode())
+            return await cursor.fetchone() == (True,)
+
+        await wait_until_async(is_so, what, PATIENCE_S)
