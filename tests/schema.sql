@@ -1059,13 +1059,13 @@ begin
     end loop;
 end $$;
 
-CREATE FUNCTION sidecar.drop_target(w sidecar.watches) RETURNS void
+CREATE FUNCTION sidecar.drop_target(w sidecar.watches, limits record) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET client_min_messages TO 'warning'
     AS $$
 begin
-    perform sidecar.lock_table(coalesce(w.companion, w.relation), 'access exclusive');
+    perform sidecar.lock_table(coalesce(w.companion, w.relation), 'access exclusive', limits);
     if w.companion is null then
         execute format('alter table %s drop column if exists %I', w.relation, w.target);
     else
@@ -1083,6 +1083,37 @@ begin
     for t in select * from sidecar.triggers_of(w) loop
         execute format('drop trigger %I on %s', t.name, t.home);
     end loop;
+end $$;
+
+CREATE FUNCTION sidecar.end_watch(watch_id integer, relation regclass, drop_target boolean, limits record) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w sidecar.watches;
+    is_there constant boolean := exists (select from pg_class c where c.oid = end_watch.relation);
+begin
+    perform set_config('lock_timeout', limits.theirs, true);
+    select * into w from sidecar.watches x where x.id = watch_id and (x.unwatched_at is null or drop_target) for update;
+    if not found then
+        raise exception 'table % is not watched any longer', relation using errcode = 'undefined_object',
+            hint = 'Another session has just ended the watch.';
+    end if;
+    perform set_config('lock_timeout', limits.ours, true);
+    perform sidecar.release_tables(w, limits);
+    perform sidecar.revoke_table(w);
+    -- A companion that was dropped before a dump may have left its number to another table.
+    if drop_target and exists (select from pg_class c where c.oid = coalesce(w.companion, w.relation))
+            and (w.companion is null or exists (select from pg_attribute a where a.attrelid = w.companion and a.attname = w.target
+                                                and a.atttypid = format('%I.vector', sidecar.vector_schema())::regtype)) then
+        perform sidecar.drop_target(w, limits);
+    end if;
+    perform sidecar.drop_queue(w.id, keep_ledger => is_there and not drop_target);
+    if is_there and not drop_target then
+        update sidecar.watches x set unwatched_at = now(), paused = false, broken = null where x.id = w.id;
+    else
+        delete from sidecar.watches x where x.id = w.id;
+    end if;
 end $$;
 
 CREATE FUNCTION sidecar.enqueue_lost_vectors() RETURNS trigger
@@ -1336,6 +1367,7 @@ $$;
 CREATE FUNCTION sidecar.forget_watch(watch_id integer) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '250ms'
     AS $$
 declare
     w sidecar.watches;
@@ -2002,27 +2034,14 @@ begin
     return kinds[1];
 end $$;
 
-CREATE FUNCTION sidecar.lock_table(relation regclass, mode text) RETURNS void
+CREATE FUNCTION sidecar.lock_table(relation regclass, mode text, limits record) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-declare
-    own_timeout constant text := current_setting('lock_timeout');
 begin
-    for attempt in 1 .. case own_timeout when '0' then 5 else 1 end loop
-        begin
-            perform set_config('lock_timeout', case own_timeout when '0' then '2s' else own_timeout end, true);
-            execute format('lock table %s in %s mode', relation, mode);
-            perform set_config('lock_timeout', own_timeout, true);
-            return;
-        exception when lock_not_available then
-            null; -- The block's end has undone the set_config.
-        end;
-    end loop;
-    raise exception 'table % is in use: it could not be locked within %', relation,
-            case own_timeout when '0' then '10s' else own_timeout end
-        using errcode = 'lock_not_available',
-              hint = 'A transaction that uses it is still open. Nothing was changed; try again when it is over.';
+    perform set_config('lock_timeout', limits.theirs, true);
+    execute format('lock table %s in %s mode', relation, mode);
+    perform set_config('lock_timeout', limits.ours, true);
 end $$;
 
 CREATE FUNCTION sidecar.look_at_horizon(OUT drawn bigint, OUT next_xid text, OUT in_flight text[]) RETURNS record
@@ -2334,6 +2353,36 @@ begin
     return used;
 end $$;
 
+CREATE FUNCTION sidecar.raise_in_use(relation regclass, companion regclass, watch_id integer, own_timeout text, began timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    held record;
+begin
+    select l.relation::regclass as name,
+           string_agg(distinct coalesce(format('process %s (%s)', l.pid, concat_ws(', ', nullif(a.application_name, ''), a.state,
+               'its transaction began at ' || date_trunc('second', a.xact_start)::text)), 'a prepared transaction'), '; ') as holders
+        into held
+        from pg_locks l left join pg_stat_activity a on a.pid = l.pid
+        where l.locktype = 'relation' and l.granted and l.pid is distinct from pg_backend_pid()
+          and (a.pid is null or a.state is null or a.xact_start <= began) -- prepared, hidden from us, or open all the time
+          and l.database = (select d.oid from pg_database d where d.datname = current_database())
+          and (l.relation in (raise_in_use.relation, raise_in_use.companion)
+               or l.relation in (select x.companion_view from sidecar.watches x where x.id = raise_in_use.watch_id)
+               or l.relation in (select c.oid from pg_class c where c.relnamespace = 'sidecar'::regnamespace and c.relkind in ('r', 'v', 'S')
+                   and (raise_in_use.watch_id is null or c.relname ~ format('^(events|delayed|ledger|former|asleep)_%s$', raise_in_use.watch_id))))
+        group by l.relation
+        order by case when not coalesce(l.relation in (raise_in_use.relation, raise_in_use.companion), false) then 1
+                      when bool_or(l.mode not in ('AccessShareLock', 'RowShareLock')) then 0 else 2 end, l.relation
+        limit 1;
+    raise exception 'table % is in use: it could not be locked within %', coalesce(held.name, relation),
+            case own_timeout when '0' then '10s' else own_timeout end
+        using errcode = 'lock_not_available',
+              hint = coalesce(held.holders || ' holds it. ', 'A transaction that uses it is still open. ')
+                  || 'Nothing was changed; try again when it is over, or end it: select pg_terminate_backend(…).';
+end $_$;
+
 CREATE FUNCTION sidecar.reembed(relation regclass, target text DEFAULT NULL::text, model text DEFAULT NULL::text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2372,7 +2421,7 @@ begin
     end if;
 end $$;
 
-CREATE FUNCTION sidecar.release_tables(w sidecar.watches) RETURNS void
+CREATE FUNCTION sidecar.release_tables(w sidecar.watches, limits record) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -2380,7 +2429,7 @@ declare
     home regclass;
 begin
     for home in select t.home from sidecar.triggers_of(w) t group by t.home order by t.home = w.relation desc loop
-        perform sidecar.lock_table(home, 'access exclusive');
+        perform sidecar.lock_table(home, 'access exclusive', limits);
     end loop;
     perform sidecar.drop_triggers(w);
     perform sidecar.release_companion(w);
@@ -2389,6 +2438,7 @@ end $$;
 CREATE FUNCTION sidecar.rename_former_target(relation regclass, new_target text) RETURNS void
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
     AS $$
     with orphan as (
         select w.id, coalesce(w.companion, w.relation) as home from sidecar.watches w
@@ -3071,7 +3121,7 @@ CREATE FUNCTION sidecar.start_sweeps(watch_ids integer[], interval_s double prec
     select count(*) from started s where s.has_started;
 $$;
 
-CREATE FUNCTION sidecar.start_watch(wanted sidecar.watches, former sidecar.watches, companion_name text) RETURNS integer
+CREATE FUNCTION sidecar.start_watch(wanted sidecar.watches, former sidecar.watches, companion_name text, limits record) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -3081,14 +3131,14 @@ declare
 begin
     perform sidecar.check_row_security(wanted.relation);
     perform sidecar.check_row_security(wanted.companion);
-    perform sidecar.lock_table(wanted.relation, case when adds_target then 'access exclusive' else 'share row exclusive' end);
+    perform sidecar.lock_table(wanted.relation, case when adds_target then 'access exclusive' else 'share row exclusive' end, limits);
     if former.id is null and (sidecar.find_watch(wanted.relation, wanted.target)).id is not null then
         return null;
     end if;
     if companion_name is not null and wanted.companion is null then
         wanted.companion := sidecar.create_companion(wanted, companion_name);
     elsif companion_name is not null then
-        perform sidecar.lock_table(wanted.companion, 'share row exclusive');
+        perform sidecar.lock_table(wanted.companion, 'share row exclusive', limits);
     elsif adds_target then
         perform sidecar.add_target(wanted);
     end if;
@@ -3297,6 +3347,7 @@ end $_$;
 CREATE FUNCTION sidecar.take_up_names(w sidecar.watches, present sidecar.watches) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '250ms'
     AS $$
 begin
     -- A former watch of the column that had this name before: the ledger is of vectors that are gone.
@@ -3399,6 +3450,35 @@ CREATE FUNCTION sidecar.triggers_of(w sidecar.watches, OUT name name, OUT home r
           and split_part(t.tgname, '_', 3) <> '' and split_part(t.tgname, '_', 4) = '';
 $$;
 
+CREATE FUNCTION sidecar.try_watch(wanted sidecar.watches, companion_name text, replace boolean, limits record) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    former sidecar.watches;
+    is_same boolean;
+begin
+    perform set_config('lock_timeout', limits.theirs, true);
+    select * into former from sidecar.watches w where w.relation = wanted.relation and w.target = wanted.target for update;
+    perform set_config('lock_timeout', limits.ours, true);
+    if former.id is not null and former.unwatched_at is null then
+        is_same := sidecar.is_same_watch(former, wanted) and (former.companion is null) = (companion_name is null);
+        if not replace and not (is_same and sidecar.exposed_columns(former) = wanted.expose) then
+            raise exception '%.% is watched already, with source %, companion %, dimensions %, model %, index %, expose %', wanted.relation,
+                quote_ident(former.target), former.source, coalesce(former.companion::text, 'none'), former.dimensions,
+                coalesce(former.model, 'any'), former.index_kind, former.expose
+                using errcode = 'duplicate_object', hint = 'Add replace => true to change it, or name another target.';
+        elsif is_same and sidecar.is_intact(former, wanted.key_columns, wanted.key_types) then
+            former := sidecar.change_exposure(former, wanted.expose);
+            perform sidecar.grant_table(former);
+            perform sidecar.dress_companion(former);
+            return former.id;
+        end if;
+        perform sidecar.end_watch(former.id, former.relation, false, limits);
+    end if;
+    return sidecar.start_watch(wanted, former, companion_name, limits);
+end $$;
+
 CREATE FUNCTION sidecar.typed_key(w sidecar.watches, parameter text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3418,6 +3498,7 @@ declare
     running text := (select string_agg(format('%s (process %s)', s.host, s.pid), ', ') from sidecar.sidecars s
                      where s.seen_at > clock_timestamp() - interval '30 s');
     users text := sidecar.used_by_others();
+    limits constant record := sidecar.wait_limits();
     w sidecar.watches;
 begin
     if running is not null and not force then
@@ -3427,11 +3508,21 @@ begin
         raise exception 'schema sidecar is used by %', users using errcode = 'dependent_objects_still_exist',
             hint = 'They would be dropped with it: drop or change them first.';
     end if;
-    for w in select * from sidecar.watches x order by x.id for update loop
-        perform sidecar.release_tables(w);
-        perform sidecar.revoke_table(w);
+    for attempt in 1 .. limits.tries loop
+        begin
+            perform set_config('lock_timeout', limits.theirs, true);
+            for w in select * from sidecar.watches x order by x.id for update loop
+                perform sidecar.release_tables(w, limits);
+                perform sidecar.revoke_table(w);
+            end loop;
+            drop schema sidecar cascade;
+            perform set_config('lock_timeout', limits.own, true);
+            return;
+        exception when lock_not_available then
+            null; -- All of it is undone, and users' tables are free again.
+        end;
     end loop;
-    drop schema sidecar cascade;
+    perform sidecar.raise_in_use(w.relation, w.companion, null, limits.own, limits.began);
 end $$;
 
 CREATE FUNCTION sidecar.unreadable_columns(w sidecar.watches, role name) RETURNS text
@@ -3480,35 +3571,26 @@ CREATE FUNCTION sidecar.unwatch(relation regclass, target text DEFAULT NULL::tex
     AS $$
 declare
     w sidecar.watches;
-    is_there boolean := exists (select from pg_class c where c.oid = unwatch.relation);
+    limits constant record := sidecar.wait_limits();
 begin
-    if is_there then
+    if exists (select from pg_class c where c.oid = unwatch.relation) then
         perform sidecar.follow_changes(relation);
     end if;
     w := sidecar.find_watch(relation, target);
     if w.id is null or (w.unwatched_at is not null and not drop_target) then
         w := sidecar.need_watch(relation, target);
     end if;
-    select * into w from sidecar.watches x where x.id = w.id and (x.unwatched_at is null or drop_target) for update;
-    if not found then
-        raise exception 'table % is not watched any longer', relation using errcode = 'undefined_object',
-            hint = 'Another session has just ended the watch.';
-    end if;
-    perform sidecar.release_tables(w);
-    perform sidecar.revoke_table(w);
-    -- A companion that was dropped before a dump may have left its number to another table.
-    if drop_target and exists (select from pg_class c where c.oid = coalesce(w.companion, w.relation))
-            and (w.companion is null or exists (select from pg_attribute a where a.attrelid = w.companion and a.attname = w.target
-                                                and a.atttypid = format('%I.vector', sidecar.vector_schema())::regtype)) then
-        perform sidecar.drop_target(w);
-    end if;
-    perform sidecar.drop_queue(w.id, keep_ledger => is_there and not drop_target);
-    if is_there and not drop_target then
-        update sidecar.watches x set unwatched_at = now(), paused = false, broken = null where x.id = w.id;
-    else
-        delete from sidecar.watches x where x.id = w.id;
-    end if;
-    perform pg_notify('sidecar_watches', '');
+    for attempt in 1 .. limits.tries loop
+        begin
+            perform sidecar.end_watch(w.id, relation, drop_target, limits);
+            perform set_config('lock_timeout', limits.own, true);
+            perform pg_notify('sidecar_watches', '');
+            return;
+        exception when lock_not_available then
+            null; -- All of it is undone, and the user's table is free again.
+        end;
+    end loop;
+    perform sidecar.raise_in_use(w.relation, w.companion, w.id, limits.own, limits.began);
 end $$;
 
 CREATE FUNCTION sidecar.usable_indexes(w sidecar.watches, home regclass, OUT index regclass, OUT valid boolean, OUT parent regclass) RETURNS SETOF record
@@ -3605,6 +3687,15 @@ begin
     end if;
 end $$;
 
+CREATE FUNCTION sidecar.wait_limits(OUT tries integer, OUT theirs text, OUT ours text, OUT own text, OUT began timestamp with time zone) RETURNS record
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when ms = 0 then 5 else 1 end, format('%sms', case when ms = 0 then 2000 else ms end),
+           format('%sms', case when ms = 0 then 500 else least(ms, 500) end), printed, clock_timestamp()
+    from (select s.setting::integer as ms, current_setting('lock_timeout') as printed from pg_settings s where s.name = 'lock_timeout') x;
+$$;
+
 CREATE FUNCTION sidecar.wait_one_embedded(w sidecar.watches, key jsonb, deadline timestamp with time zone, timeout_ms integer) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3686,33 +3777,25 @@ CREATE FUNCTION sidecar.watch(relation regclass, source text[], target text DEFA
     AS $$
 declare
     companion_name constant text := sidecar.companion_name(relation, companion);
+    limits constant record := sidecar.wait_limits();
     wanted sidecar.watches;
-    former sidecar.watches;
-    is_same boolean;
+    made integer;
 begin
     perform sidecar.follow_changes(relation, target);
     wanted.relation := relation; wanted.source := source; wanted.target := target; wanted.kind := kind;
     wanted.dimensions := dimensions; wanted.index_kind := index; wanted.model := model;
     wanted.expose := expose;
     wanted := sidecar.checked_watch(wanted, companion_name);
-    select * into former from sidecar.watches w where w.relation = wanted.relation and w.target = wanted.target for update;
-    if former.id is not null and former.unwatched_at is null then
-        is_same := sidecar.is_same_watch(former, wanted) and (former.companion is null) = (companion_name is null);
-        if not replace and not (is_same and sidecar.exposed_columns(former) = wanted.expose) then
-            raise exception '%.% is watched already, with source %, companion %, dimensions %, model %, index %, expose %', relation,
-                quote_ident(former.target), former.source, coalesce(former.companion::text, 'none'), former.dimensions,
-                coalesce(former.model, 'any'), former.index_kind, former.expose
-                using errcode = 'duplicate_object', hint = 'Add replace => true to change it, or name another target.';
-        elsif is_same and sidecar.is_intact(former, wanted.key_columns, wanted.key_types) then
-            former := sidecar.change_exposure(former, wanted.expose);
-            perform sidecar.grant_table(former);
-            perform sidecar.dress_companion(former);
-            return former.id;
-        end if;
-        perform sidecar.unwatch(relation, former.target);
-    end if;
-    return coalesce(sidecar.start_watch(wanted, former, companion_name),
-                    sidecar.watch(relation, source, target, kind, companion, dimensions, model, index, replace, expose));
+    for attempt in 1 .. limits.tries loop
+        begin
+            made := sidecar.try_watch(wanted, companion_name, replace, limits);
+            perform set_config('lock_timeout', limits.own, true);
+            return coalesce(made, sidecar.watch(relation, source, target, kind, companion, dimensions, model, index, replace, expose));
+        exception when lock_not_available then
+            null; -- All of it is undone, and the user's table is free again.
+        end;
+    end loop;
+    perform sidecar.raise_in_use(relation, wanted.companion, (sidecar.find_watch(relation, wanted.target)).id, limits.own, limits.began);
 end $$;
 
 CREATE FUNCTION sidecar.watch(relation regclass, source text, target text DEFAULT NULL::text, kind text DEFAULT NULL::text, companion text DEFAULT NULL::text, dimensions integer DEFAULT 1152, model text DEFAULT NULL::text, index text DEFAULT 'halfvec'::text, replace boolean DEFAULT false, expose text[] DEFAULT '{}'::text[]) RETURNS integer
@@ -4032,9 +4115,11 @@ REVOKE ALL ON FUNCTION sidecar.drop_queue(watch_id integer, keep_ledger boolean)
 
 REVOKE ALL ON FUNCTION sidecar.drop_stray_triggers(w sidecar.watches) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.drop_target(w sidecar.watches) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar.drop_target(w sidecar.watches, limits record) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.drop_triggers(w sidecar.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.end_watch(watch_id integer, relation regclass, drop_target boolean, limits record) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.enqueue_lost_vectors() FROM PUBLIC;
 
@@ -4148,7 +4233,7 @@ REVOKE ALL ON FUNCTION sidecar.kind_of_column(relation regclass, name text) FROM
 
 REVOKE ALL ON FUNCTION sidecar.kind_of_source(relation regclass, source text[], kind text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.lock_table(relation regclass, mode text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar.lock_table(relation regclass, mode text, limits record) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.look_at_horizon(OUT drawn bigint, OUT next_xid text, OUT in_flight text[]) FROM PUBLIC;
 
@@ -4184,11 +4269,13 @@ REVOKE ALL ON FUNCTION sidecar.queue_of(watch_id integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.raise_generation() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.raise_in_use(relation regclass, companion regclass, watch_id integer, own_timeout text, began timestamp with time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.reembed(relation regclass, target text, model text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.release_companion(w sidecar.watches) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.release_tables(w sidecar.watches) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar.release_tables(w sidecar.watches, limits record) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.rename_former_target(relation regclass, new_target text) FROM PUBLIC;
 
@@ -4256,7 +4343,7 @@ REVOKE ALL ON FUNCTION sidecar.start_scan(watch_id integer, purpose text, force 
 
 REVOKE ALL ON FUNCTION sidecar.start_sweeps(watch_ids integer[], interval_s double precision) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.start_watch(wanted sidecar.watches, former sidecar.watches, companion_name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar.start_watch(wanted sidecar.watches, former sidecar.watches, companion_name text, limits record) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.state_of(w sidecar.watches, pending bigint) FROM PUBLIC;
 
@@ -4282,6 +4369,8 @@ REVOKE ALL ON FUNCTION sidecar.triggers_fit(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.triggers_of(w sidecar.watches, OUT name name, OUT home regclass, OUT for_row boolean, OUT names_columns boolean, OUT fires boolean, OUT compares_safely boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.try_watch(wanted sidecar.watches, companion_name text, replace boolean, limits record) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.typed_key(w sidecar.watches, parameter text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.uninstall(force boolean) FROM PUBLIC;
@@ -4301,6 +4390,8 @@ REVOKE ALL ON FUNCTION sidecar.vector_schema() FROM PUBLIC;
 REVOKE ALL ON FUNCTION sidecar.verify(relation regclass, target text) FROM PUBLIC;
 
 REVOKE ALL ON PROCEDURE sidecar.wait_embedded(IN relation regclass, IN key jsonb, IN target text, IN timeout_ms integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.wait_limits(OUT tries integer, OUT theirs text, OUT ours text, OUT own text, OUT began timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.wait_one_embedded(w sidecar.watches, key jsonb, deadline timestamp with time zone, timeout_ms integer) FROM PUBLIC;
 

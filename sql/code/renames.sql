@@ -77,7 +77,7 @@ end $$;
 
 -- Removes all that is left of a watch whose table was dropped. False: somebody is in the way, or it belongs to another role.
 create or replace function sidecar.forget_watch(watch_id integer) returns boolean
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '250ms' as $$
 declare
     w sidecar.watches;
 begin
@@ -99,7 +99,7 @@ end $$;
 
 -- Writes the present names of its columns into a watch. False: not now.
 create or replace function sidecar.take_up_names(w sidecar.watches, present sidecar.watches) returns boolean
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '250ms' as $$
 begin
     -- A former watch of the column that had this name before: the ledger is of vectors that are gone.
     perform sidecar.forget_watch(x.id) from sidecar.watches x
@@ -143,7 +143,7 @@ end $$;
 -- After unwatch no trigger tells that a target was renamed. The only former watch of the table whose column is gone is taken
 -- for that of `new_target`. A mistake does no harm: a ledger entry counts only where content and vector are what it says.
 create or replace function sidecar.rename_former_target(relation regclass, new_target text) returns void
-language sql set search_path = pg_catalog, pg_temp as $$
+language sql set search_path = pg_catalog, pg_temp set lock_timeout = '2s' as $$
     with orphan as (
         select w.id, coalesce(w.companion, w.relation) as home from sidecar.watches w
         where w.relation = rename_former_target.relation and w.unwatched_at is not null

@@ -84,29 +84,6 @@ begin
                      'column: alter table ... add column ... text generated always as (...) stored;';
 end $$;
 
--- Locks a table, 2 s at a time, so that those who queue behind us get their turn in between; five times, or as long as the
--- caller's own lock_timeout says.
-create or replace function sidecar.lock_table(relation regclass, mode text) returns void
-language plpgsql set search_path = pg_catalog, pg_temp as $$
-declare
-    own_timeout constant text := current_setting('lock_timeout');
-begin
-    for attempt in 1 .. case own_timeout when '0' then 5 else 1 end loop
-        begin
-            perform set_config('lock_timeout', case own_timeout when '0' then '2s' else own_timeout end, true);
-            execute format('lock table %s in %s mode', relation, mode);
-            perform set_config('lock_timeout', own_timeout, true);
-            return;
-        exception when lock_not_available then
-            null; -- The block's end has undone the set_config.
-        end;
-    end loop;
-    raise exception 'table % is in use: it could not be locked within %', relation,
-            case own_timeout when '0' then '10s' else own_timeout end
-        using errcode = 'lock_not_available',
-              hint = 'A transaction that uses it is still open. Nothing was changed; try again when it is over.';
-end $$;
-
 -- Rows of a table: counted where that is cheap or asked for, else estimated as the planner does: rows a page at the last
 -- ANALYZE, times the pages of now; also where our role may not read it. Partitions that were never analysed are taken for as
 -- dense as the others; a table that never was is counted up to 256 MB. A tree of many partitions is never counted by itself: that would lock all of it.

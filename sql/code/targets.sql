@@ -83,10 +83,10 @@ begin
 end $$;
 
 -- Removes the vectors themselves.
-create or replace function sidecar.drop_target(w sidecar.watches) returns void
+create or replace function sidecar.drop_target(w sidecar.watches, limits record) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 begin
-    perform sidecar.lock_table(coalesce(w.companion, w.relation), 'access exclusive');
+    perform sidecar.lock_table(coalesce(w.companion, w.relation), 'access exclusive', limits);
     if w.companion is null then
         execute format('alter table %s drop column if exists %I', w.relation, w.target);
     else

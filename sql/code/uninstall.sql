@@ -28,6 +28,7 @@ declare
     running text := (select string_agg(format('%s (process %s)', s.host, s.pid), ', ') from sidecar.sidecars s
                      where s.seen_at > clock_timestamp() - interval '30 s');
     users text := sidecar.used_by_others();
+    limits constant record := sidecar.wait_limits();
     w sidecar.watches;
 begin
     if running is not null and not force then
@@ -37,9 +38,19 @@ begin
         raise exception 'schema sidecar is used by %', users using errcode = 'dependent_objects_still_exist',
             hint = 'They would be dropped with it: drop or change them first.';
     end if;
-    for w in select * from sidecar.watches x order by x.id for update loop
-        perform sidecar.release_tables(w);
-        perform sidecar.revoke_table(w);
+    for attempt in 1 .. limits.tries loop
+        begin
+            perform set_config('lock_timeout', limits.theirs, true);
+            for w in select * from sidecar.watches x order by x.id for update loop
+                perform sidecar.release_tables(w, limits);
+                perform sidecar.revoke_table(w);
+            end loop;
+            drop schema sidecar cascade;
+            perform set_config('lock_timeout', limits.own, true);
+            return;
+        exception when lock_not_available then
+            null; -- All of it is undone, and users' tables are free again.
+        end;
     end loop;
-    drop schema sidecar cascade;
+    perform sidecar.raise_in_use(w.relation, w.companion, null, limits.own, limits.began);
 end $$;

@@ -36,13 +36,13 @@ begin
 end $$;
 
 -- Takes off the tables that are still there what we put on them: triggers, and what belongs to a companion.
-create or replace function sidecar.release_tables(w sidecar.watches) returns void
+create or replace function sidecar.release_tables(w sidecar.watches, limits record) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     home regclass;
 begin
     for home in select t.home from sidecar.triggers_of(w) t group by t.home order by t.home = w.relation desc loop
-        perform sidecar.lock_table(home, 'access exclusive');
+        perform sidecar.lock_table(home, 'access exclusive', limits);
     end loop;
     perform sidecar.drop_triggers(w);
     perform sidecar.release_companion(w);
@@ -55,27 +55,49 @@ create or replace function sidecar.unwatch(relation regclass, target text defaul
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     w sidecar.watches;
-    is_there boolean := exists (select from pg_class c where c.oid = unwatch.relation);
+    limits constant record := sidecar.wait_limits();
 begin
-    if is_there then
+    if exists (select from pg_class c where c.oid = unwatch.relation) then
         perform sidecar.follow_changes(relation);
     end if;
     w := sidecar.find_watch(relation, target);
     if w.id is null or (w.unwatched_at is not null and not drop_target) then
         w := sidecar.need_watch(relation, target);
     end if;
-    select * into w from sidecar.watches x where x.id = w.id and (x.unwatched_at is null or drop_target) for update;
+    for attempt in 1 .. limits.tries loop
+        begin
+            perform sidecar.end_watch(w.id, relation, drop_target, limits);
+            perform set_config('lock_timeout', limits.own, true);
+            perform pg_notify('sidecar_watches', '');
+            return;
+        exception when lock_not_available then
+            null; -- All of it is undone, and the user's table is free again.
+        end;
+    end loop;
+    perform sidecar.raise_in_use(w.relation, w.companion, w.id, limits.own, limits.began);
+end $$;
+
+-- One try of unwatch, or of the first half of watch(replace). Raises lock_not_available.
+create or replace function sidecar.end_watch(watch_id integer, relation regclass, drop_target boolean, limits record) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    w sidecar.watches;
+    is_there constant boolean := exists (select from pg_class c where c.oid = end_watch.relation);
+begin
+    perform set_config('lock_timeout', limits.theirs, true);
+    select * into w from sidecar.watches x where x.id = watch_id and (x.unwatched_at is null or drop_target) for update;
     if not found then
         raise exception 'table % is not watched any longer', relation using errcode = 'undefined_object',
             hint = 'Another session has just ended the watch.';
     end if;
-    perform sidecar.release_tables(w);
+    perform set_config('lock_timeout', limits.ours, true);
+    perform sidecar.release_tables(w, limits);
     perform sidecar.revoke_table(w);
     -- A companion that was dropped before a dump may have left its number to another table.
     if drop_target and exists (select from pg_class c where c.oid = coalesce(w.companion, w.relation))
             and (w.companion is null or exists (select from pg_attribute a where a.attrelid = w.companion and a.attname = w.target
                                                 and a.atttypid = format('%I.vector', sidecar.vector_schema())::regtype)) then
-        perform sidecar.drop_target(w);
+        perform sidecar.drop_target(w, limits);
     end if;
     perform sidecar.drop_queue(w.id, keep_ledger => is_there and not drop_target);
     if is_there and not drop_target then
@@ -83,7 +105,6 @@ begin
     else
         delete from sidecar.watches x where x.id = w.id;
     end if;
-    perform pg_notify('sidecar_watches', '');
 end $$;
 
 create or replace function sidecar.install_watch(w sidecar.watches) returns void
@@ -190,7 +211,8 @@ $$;
 
 -- Locks, saves and installs. Writers of the table wait from here to the end of the transaction, so that no row falls
 -- between the triggers and the backfill. NULL: another session watched it while we waited for the lock.
-create or replace function sidecar.start_watch(wanted sidecar.watches, former sidecar.watches, companion_name text) returns integer
+create or replace function sidecar.start_watch(wanted sidecar.watches, former sidecar.watches, companion_name text, limits record)
+returns integer
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     adds_target constant boolean := companion_name is null and sidecar.target_is_missing(wanted);
@@ -198,14 +220,14 @@ declare
 begin
     perform sidecar.check_row_security(wanted.relation);
     perform sidecar.check_row_security(wanted.companion);
-    perform sidecar.lock_table(wanted.relation, case when adds_target then 'access exclusive' else 'share row exclusive' end);
+    perform sidecar.lock_table(wanted.relation, case when adds_target then 'access exclusive' else 'share row exclusive' end, limits);
     if former.id is null and (sidecar.find_watch(wanted.relation, wanted.target)).id is not null then
         return null;
     end if;
     if companion_name is not null and wanted.companion is null then
         wanted.companion := sidecar.create_companion(wanted, companion_name);
     elsif companion_name is not null then
-        perform sidecar.lock_table(wanted.companion, 'share row exclusive');
+        perform sidecar.lock_table(wanted.companion, 'share row exclusive', limits);
     elsif adds_target then
         perform sidecar.add_target(wanted);
     end if;
@@ -237,6 +259,34 @@ begin
     return w;
 end $$;
 
+-- One try of watch. NULL: another session watched the table meanwhile. Raises lock_not_available.
+create or replace function sidecar.try_watch(wanted sidecar.watches, companion_name text, replace boolean, limits record) returns integer
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    former sidecar.watches;
+    is_same boolean;
+begin
+    perform set_config('lock_timeout', limits.theirs, true);
+    select * into former from sidecar.watches w where w.relation = wanted.relation and w.target = wanted.target for update;
+    perform set_config('lock_timeout', limits.ours, true);
+    if former.id is not null and former.unwatched_at is null then
+        is_same := sidecar.is_same_watch(former, wanted) and (former.companion is null) = (companion_name is null);
+        if not replace and not (is_same and sidecar.exposed_columns(former) = wanted.expose) then
+            raise exception '%.% is watched already, with source %, companion %, dimensions %, model %, index %, expose %', wanted.relation,
+                quote_ident(former.target), former.source, coalesce(former.companion::text, 'none'), former.dimensions,
+                coalesce(former.model, 'any'), former.index_kind, former.expose
+                using errcode = 'duplicate_object', hint = 'Add replace => true to change it, or name another target.';
+        elsif is_same and sidecar.is_intact(former, wanted.key_columns, wanted.key_types) then
+            former := sidecar.change_exposure(former, wanted.expose);
+            perform sidecar.grant_table(former);
+            perform sidecar.dress_companion(former);
+            return former.id;
+        end if;
+        perform sidecar.end_watch(former.id, former.relation, false, limits);
+    end if;
+    return sidecar.start_watch(wanted, former, companion_name, limits);
+end $$;
+
 -- Keeps target up to date with source, from now on and for the rows that are there. Returns the watch's id. The same call
 -- again changes nothing; if something is missing or broken it mends it. Another companion, or none any longer: the vectors
 -- move, and are not made again.
@@ -248,33 +298,25 @@ create or replace function sidecar.watch(
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     companion_name constant text := sidecar.companion_name(relation, companion);
+    limits constant record := sidecar.wait_limits();
     wanted sidecar.watches;
-    former sidecar.watches;
-    is_same boolean;
+    made integer;
 begin
     perform sidecar.follow_changes(relation, target);
     wanted.relation := relation; wanted.source := source; wanted.target := target; wanted.kind := kind;
     wanted.dimensions := dimensions; wanted.index_kind := index; wanted.model := model;
     wanted.expose := expose;
     wanted := sidecar.checked_watch(wanted, companion_name);
-    select * into former from sidecar.watches w where w.relation = wanted.relation and w.target = wanted.target for update;
-    if former.id is not null and former.unwatched_at is null then
-        is_same := sidecar.is_same_watch(former, wanted) and (former.companion is null) = (companion_name is null);
-        if not replace and not (is_same and sidecar.exposed_columns(former) = wanted.expose) then
-            raise exception '%.% is watched already, with source %, companion %, dimensions %, model %, index %, expose %', relation,
-                quote_ident(former.target), former.source, coalesce(former.companion::text, 'none'), former.dimensions,
-                coalesce(former.model, 'any'), former.index_kind, former.expose
-                using errcode = 'duplicate_object', hint = 'Add replace => true to change it, or name another target.';
-        elsif is_same and sidecar.is_intact(former, wanted.key_columns, wanted.key_types) then
-            former := sidecar.change_exposure(former, wanted.expose);
-            perform sidecar.grant_table(former);
-            perform sidecar.dress_companion(former);
-            return former.id;
-        end if;
-        perform sidecar.unwatch(relation, former.target);
-    end if;
-    return coalesce(sidecar.start_watch(wanted, former, companion_name),
-                    sidecar.watch(relation, source, target, kind, companion, dimensions, model, index, replace, expose));
+    for attempt in 1 .. limits.tries loop
+        begin
+            made := sidecar.try_watch(wanted, companion_name, replace, limits);
+            perform set_config('lock_timeout', limits.own, true);
+            return coalesce(made, sidecar.watch(relation, source, target, kind, companion, dimensions, model, index, replace, expose));
+        exception when lock_not_available then
+            null; -- All of it is undone, and the user's table is free again.
+        end;
+    end loop;
+    perform sidecar.raise_in_use(relation, wanted.companion, (sidecar.find_watch(relation, wanted.target)).id, limits.own, limits.began);
 end $$;
 
 -- The usual case of one source column.

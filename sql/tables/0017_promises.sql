@@ -73,3 +73,9 @@ create table sidecar.index_failures (
     failed_at       timestamptz not null default clock_timestamp(),
     next_try_at     timestamptz not null
 );
+
+-- They take limits for their waits now.
+drop function if exists sidecar.lock_table(regclass, text);
+drop function if exists sidecar.release_tables(sidecar.watches);
+drop function if exists sidecar.drop_target(sidecar.watches);
+drop function if exists sidecar.start_watch(sidecar.watches, sidecar.watches, text);

@@ -119,12 +119,12 @@ async def test_a_running_sidecar_is_in_the_way_unless_forced(
         await run(db, "update items set title = 'as before' where id = 1")
         await table.settle_right(encoder)
 
+        caplog.clear()
         await run(db, "select sidecar.uninstall(force => true)")
         await run(db, "update items set title = 'without triggers'")
-        caplog.clear()
 
         async def has_noticed() -> bool:
-            return any("wait" in record.message for record in caplog.records)
+            return any("refuses what a sidecar has to do" in record.message for record in caplog.records)
 
         await wait_until_async(has_noticed, "the sidecar to notice")
         assert not running.task.done()
