@@ -58,11 +58,15 @@ class Horizon:
         """For `sidecar.front` in a statement."""
         return [self.floor(watch_id), *self.late()]
 
+    def is_due(self) -> bool:
+        """Whether `refresh` would look now."""
+        return time.monotonic() >= self._next_look
+
     async def refresh(self, connection: Connection, watch_ids: Sequence[int]) -> None:
         """Looks where a second has passed. Raises DatabaseError; nothing is known then."""
         async with self._looking:
             try:
-                if time.monotonic() >= self._next_look:
+                if self.is_due():
                     await self._look(connection)
                 await self._raise_floors(
                     connection, [i for i in watch_ids if i in self._stale or i not in self._floors]

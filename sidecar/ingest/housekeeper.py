@@ -15,6 +15,7 @@ from sidecar.postgres.work import delete_tombstones
 logger = logging.getLogger(__name__)
 
 INTERVAL_S = 2.0
+INDEXED_INTERVAL_S = 5.0  # between two looks for missing indexes where there was none
 TOMBSTONES_EVERY = 30  # rounds
 
 
@@ -66,8 +67,9 @@ class Housekeeper:
     async def _keep_indexes(self) -> None:
         """A task of its own: a build takes minutes, and the heartbeat must not wait for it."""
         while True:
+            has_some = False
             try:
-                await self._index_keeper.look_after_all()
+                has_some = await self._index_keeper.look_after_all()
             except DatabaseError as error:
                 self._context.database.report(error)
-            await asyncio.sleep(INTERVAL_S)
+            await asyncio.sleep(INTERVAL_S if has_some else INDEXED_INTERVAL_S)

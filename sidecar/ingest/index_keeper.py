@@ -109,10 +109,10 @@ class IndexKeeper:
             int, Failure
         ] = {}  # watch -> what the database could not be told; nothing is tried before
 
-    async def look_after_all(self) -> None:
+    async def look_after_all(self) -> bool:
         """Builds and drops what is due, one after another. One that fails holds up no other.
 
-        Raises DatabaseUnavailable.
+        False: nothing is left to do. Raises DatabaseUnavailable.
         """
         watches = [w for w in self._context.catalogue.ours() if w.index_kind == "none" or not _is_backfilling(w)]
         async with self._context.database.connection() as connection:
@@ -127,6 +127,7 @@ class IndexKeeper:
                 self._context.catalogue.stale = True
             except (Contention, StatementRejected) as error:
                 await self._rest(watch, error)
+        return bool(unindexed or self._unrecorded)
 
     async def _look_after(self, watch: Watch) -> None:
         async with self._context.database.connection() as connection:

@@ -38,7 +38,7 @@ VERIFY_PAGE_ROWS, VERIFY_PAGE_S = 1000, 0.25  # a page has the bytes that may be
 CLEAR_PAGE_ROWS = 200  # each row is a write to the user's table under its lock
 BUSY_INTERVAL_S, IDLE_INTERVAL_S = 0.02, 0.5
 SWEEP_PAUSE_S = 0.1  # between two pages of a sweep, so that it never is the heaviest query of the database
-SWEEPS_INTERVAL_S = 5.0  # between two looks for sweeps that are due
+SWEEPS_INTERVAL_S = 10.0  # between two looks for sweeps that are due
 
 
 class Scanner:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 from sidecar.ingest.horizon import Horizon
 from sidecar.postgres.database import Database
@@ -38,7 +39,9 @@ class WorkFinder:
 
     async def _look(self, watches: Sequence[Watch]) -> None:
         began = time.monotonic()
-        async with self._database.connection() as connection:
+        async with self._database.connection() as connection, AsyncExitStack() as stack:
+            if self._horizon.is_due():  # one transaction, each of whose statements has a snapshot of its own
+                await stack.enter_async_context(connection.transaction())
             await self._horizon.refresh(connection, [watch.id for watch in watches])
             floors = {watch.id: self._horizon.floor(watch.id) for watch in watches}
             work = await find_work(connection, floors, self._horizon.late())
