@@ -38,9 +38,11 @@ select w.id, case when c.oid is not null then format('%I.%I', n.nspname, c.relna
              join pg_attribute a on a.attrelid = w.relation and a.attname = u.c
              cross join sidecar.base_type(a.atttypid, a.atttypmod) b order by u.i) as source_is_padded,
        w.kind, w.dimensions, w.index_kind, w.model, w.fingerprint, w.paused,
-       -- Each of the running sidecars that may fill a watch keeps to its share of the cap.
-       w.rows_per_s / greatest(1, (select count(*) from sidecar.sidecars s where s.seen_at > now() - interval '30 s'
-           and s.dimensions = w.dimensions and s.fingerprint = coalesce(w.fingerprint, s.fingerprint))) as rows_per_s,
+       -- Each of the running sidecars that may fill a watch keeps to its share of the cap. Not looked at without one: an old snapshot
+       -- keeps a version for each heartbeat.
+       case when w.rows_per_s is not null then
+           w.rows_per_s / greatest(1, (select count(*) from sidecar.sidecars s where s.seen_at > now() - interval '30 s'
+               and s.dimensions = w.dimensions and s.fingerprint = coalesce(w.fingerprint, s.fingerprint))) end as rows_per_s,
        (select array_agg(quote_ident(u.c) order by u.i) from unnest(w.source) with ordinality u(c, i)) as source,
        quote_ident(w.target) as target, w.target as target_name,
        array(select a.attnum from unnest(w.key_columns || w.source) with ordinality u(c, i)
