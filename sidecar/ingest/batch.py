@@ -5,6 +5,7 @@ Chunks of some dozens of rows are encoded side by side and completed in order, e
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,6 +29,8 @@ from sidecar.postgres.rows import Row, read_rows
 from sidecar.postgres.watches import Watch
 
 logger = logging.getLogger(__name__)
+
+_HASHED_ALONE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,8 @@ class Batch:
         for row in rows:
             claimed = wanted[row.key].read(row)
             result = judge(claimed, row, max_row_bytes, limit_name)
+            if (row.size_bytes or 0) >= _HASHED_ALONE_BYTES:
+                await asyncio.sleep(0)  # hashing a page of 64 MiB takes 0.1 s, which others need not wait for
             if result is not None:
                 results.append(result)
             elif row.content is not None:
