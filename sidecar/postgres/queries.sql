@@ -60,7 +60,8 @@ left join pg_namespace n on n.oid = c.relnamespace
 left join pg_class cc on cc.oid = w.companion
 left join pg_namespace cn on cn.oid = cc.relnamespace
 cross join lateral (
-    select array_agg(coalesce(k.atttypid < 16384, false) order by u.i) as builtin,
+    -- The cast from text to regclass does not read all that its output function writes, such as the number of a dropped table.
+    select array_agg(coalesce(k.atttypid < 16384 and k.atttypid <> 'regclass'::regtype, false) order by u.i) as builtin,
            array_agg(case when t.typtype = 'd' then format_type(t.oid, null) end order by u.i) as domains,
            array_agg(case when ct.typtype = 'd' then format_type(ct.oid, null) end order by u.i) as companion_domains
     from unnest(w.key_columns) with ordinality u(c, i)

@@ -4,12 +4,20 @@ without the lock of the row, so that a generation of an edit that is not committ
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import SecretStr
 
+from sidecar.batching.encoder import PreparedText
 from sidecar.ingest.worker import BATCHES_IN_HAND
 from sidecar.postgres import work
 from sidecar.postgres.database import Database
 from sidecar.postgres.watches import load_watches
+from tests.encoders import HashEncoder
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, make_texts
@@ -124,3 +132,51 @@ async def delete_tombstones(database_url: str) -> None:
         watch, *_ = await load_watches(connection)
         assert await work.delete_tombstones(connection, {watch.id: 0}) == []
     await database.close()
+
+
+class HoldsBackTheNew(GatedEncoder):
+    """Encodes "new" only when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_go_on = threading.Event()
+
+    def encode_texts(self, texts: Sequence[PreparedText]) -> NDArray[np.float32]:
+        [new] = HashEncoder.prepare_texts(self, ["new"])
+        if any(np.array_equal(text.token_ids, new.token_ids) for text in texts):
+            assert self.may_go_on.wait(20), "the test never let it go on"
+        return super().encode_texts(texts)
+
+
+@in_row_and_companion
+async def test_who_waits_for_an_edit_gets_its_vector_though_a_backfill_took_a_higher_generation(
+    database_url: str, db: Connection, companion: str | None
+) -> None:
+    encoder = HoldsBackTheNew()
+    table = await make_texts(db, 1, companion=companion)
+    async with (
+        running_ingest(database_url, encoder),
+        user(database_url, autocommit=False) as editor,
+        user(database_url) as waiter,
+    ):
+        await table.settle_right(encoder)
+        encoder.close()
+        await run(editor, "update items set title = 'new'")  # its generation is the lower one
+        await run(db, "select sidecar.reembed('items')")
+        await encoder.until_held()  # the backfill read the old title
+        await editor.commit()
+        call = """call sidecar.wait_embedded('items', '{"id": 1}', timeout_ms => 20000)"""
+        waiting = asyncio.create_task(run(waiter, call))
+        encoder.open()
+
+        async def old_is_written() -> bool:
+            return await table.count("events") == 1
+
+        await wait_until_async(old_is_written, "the backfill to be done")
+        try:
+            done, _ = await asyncio.wait([waiting], timeout=0.2)  # it looks every 50 ms
+            assert not done, "it returned with the old vector"
+        finally:
+            encoder.may_go_on.set()
+            await waiting
+        assert not await table.wrong(encoder)
