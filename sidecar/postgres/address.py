@@ -145,7 +145,12 @@ class Address:
             value, default = self.options.get(name), defaults.get(name)
             if not value or (refused is not None and value != refused) or value == (default or b"").decode():
                 continue
-            yield f"{name}={value} is not honoured: sidecar's driver cannot do that"
+            why = (
+                "its sessions are all called sidecar"
+                if name == "application_name"
+                else "sidecar's driver cannot do that"
+            )
+            yield f"{name}={value} is not honoured: {why}"
         if self.options.get("hostaddr") and self.options.get("sslmode") == "verify-full":
             yield "hostaddr is compared with the certificate in place of host: sidecar's driver knows one name only"
         if self.options.get("target_session_attrs") in {"standby", "read-only", "prefer-standby"}:
