@@ -164,7 +164,7 @@ class Database:
         self._max_connections = max_connections
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._away = TroubleLog(logger, "the database cannot be used, rows wait")
-        self._refusal = TroubleLog(logger, "the database refuses what a sidecar has to do")
+        self._refusal = TroubleLog(logger, "rows wait, the database refuses what a sidecar has to do")
 
     def report(self, error: DatabaseError) -> None:
         """Of anybody who tried to work with it: a line in the log where it is new."""
