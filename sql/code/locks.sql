@@ -52,5 +52,5 @@ begin
             case own_timeout when '0' then '10s' else own_timeout end
         using errcode = 'lock_not_available',
               hint = coalesce(held.holders || ' holds it. ', 'A transaction that uses it is still open. ')
-                  || 'Nothing was changed; try again when it is over, or end it: select pg_terminate_backend(…).';
+                  || 'Nothing was changed; try again when it is over, or end it: select pg_terminate_backend(...).';
 end $$;
