@@ -431,6 +431,13 @@ CREATE FUNCTION sidecar.columns_of_trigger(w sidecar.watches, home regclass, suf
         where t.tgrelid = home and t.tgname = format('sidecar_%s_%s', w.id, suffix);
 $$;
 
+CREATE FUNCTION sidecar.companion_is_gone(w sidecar.watches) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select w.companion is not null and not exists (select from pg_class c where c.oid = w.companion);
+$$;
+
 CREATE FUNCTION sidecar.companion_name(relation regclass, companion text) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -516,7 +523,7 @@ begin
     return n;
 end $_$;
 
-CREATE FUNCTION sidecar.count_queue(w sidecar.watches, OUT keys bigint, OUT updates bigint, OUT oldest timestamp with time zone, OUT estimated boolean) RETURNS record
+CREATE FUNCTION sidecar.count_queue(w sidecar.watches, OUT keys bigint, OUT updates bigint, OUT oldest timestamp with time zone, OUT estimated boolean, OUT truncates bigint, OUT is_emptied boolean) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -526,6 +533,8 @@ declare
     bytes bigint;
 begin
     estimated := false;
+    truncates := 0;
+    is_emptied := false;
     -- Most of many watches have nothing in their queues, and planning what follows costs more than looking.
     bytes := pg_relation_size(format('sidecar.events_%s', w.id)) + pg_relation_size(format('sidecar.delayed_%s', w.id));
     if bytes > 0 then
@@ -550,6 +559,9 @@ begin
         execute format('select e.enqueued_at from sidecar.events_%s e order by e.gen limit 1', w.id) into oldest;
         return;
     end if;
+    -- A TRUNCATE is an event without a key. Until it is done the ledger tells of vectors that are gone.
+    execute format('select count(*), coalesce(bool_or(e.force), false) from sidecar.events_%s e where e.k1 is null', w.id)
+        into truncates, is_emptied;
     execute format('select count(q.k1), count(l.gen), min(q.enqueued_at)
                     from (select %2$s, min(enqueued_at) as enqueued_at
                           from (select %2$s, enqueued_at from sidecar.events_%1$s
@@ -695,6 +707,11 @@ CREATE FUNCTION sidecar.create_deletion_trigger(w sidecar.watches) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 begin
+    if not sidecar.sees_truncate(w) then
+        execute format('create trigger sidecar_%1$s_rows_emptied after truncate on %2$s for each statement '
+                       'when (current_setting(''sidecar.writer'', true) is distinct from ''on'') '
+                       'execute function sidecar.enqueue_emptied_companion(%1$s)', w.id, w.companion);
+    end if;
     if not exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_row_deleted', w.id)
                    and t.tgtype & 1 = 1) then
         execute format('create or replace trigger sidecar_%1$s_row_deleted after delete on %2$s for each row '
@@ -1114,6 +1131,24 @@ begin
     else
         delete from sidecar.watches x where x.id = w.id;
     end if;
+end $$;
+
+CREATE FUNCTION sidecar.enqueue_emptied_companion() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w sidecar.watches;
+begin
+    select * into w from sidecar.watches x where x.id = tg_argv[0]::integer and x.companion = tg_relid and x.unwatched_at is null;
+    if found then
+        execute format('insert into sidecar.events_%s (force) values (true)', w.id);
+        perform sidecar.wake_sleepers(w.id);
+    end if;
+    return null;
+exception when others then
+    perform sidecar.report_breakage(w.id, sqlstate, sqlerrm);
+    return null;
 end $$;
 
 CREATE FUNCTION sidecar.enqueue_lost_vectors() RETURNS trigger
@@ -1589,7 +1624,8 @@ CREATE FUNCTION sidecar.has_old_triggers(w sidecar.watches) RETURNS boolean
     select exists (select from sidecar.triggers_of(w) t
                    where not t.compares_safely or (t.name ~ '_(insert|delete)$' and not t.for_row))
         or exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_row_deleted', w.id)
-                   and t.tgtype & 1 = 0);
+                   and t.tgtype & 1 = 0)
+        or (w.companion is not null and not sidecar.sees_truncate(w));
 $_$;
 
 CREATE FUNCTION sidecar.has_view(w sidecar.watches) RETURNS boolean
@@ -2406,10 +2442,11 @@ CREATE FUNCTION sidecar.release_companion(w sidecar.watches) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET client_min_messages TO 'warning'
-    AS $$
+    AS $_$
 begin
     if exists (select from pg_class c where c.oid = w.companion) then
-        execute format('drop trigger if exists sidecar_%s_row_deleted on %s', w.id, w.companion);
+        execute format('drop trigger if exists sidecar_%1$s_row_deleted on %2$s; '
+                       'drop trigger if exists sidecar_%1$s_rows_emptied on %2$s', w.id, w.companion);
     end if;
     if sidecar.has_view(w) then
         begin
@@ -2419,7 +2456,7 @@ begin
             raise warning 'view % stays: %', w.companion_view, sqlerrm using hint = 'Drop what depends on it, then the view.';
         end;
     end if;
-end $$;
+end $_$;
 
 CREATE FUNCTION sidecar.release_tables(w sidecar.watches, limits record) RETURNS void
     LANGUAGE plpgsql
@@ -2948,6 +2985,13 @@ CREATE FUNCTION sidecar.searchable_columns(w sidecar.watches) RETURNS TABLE(name
         where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (w.key_columns || w.expose);
 $$;
 
+CREATE FUNCTION sidecar.sees_truncate(w sidecar.watches) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_rows_emptied', w.id));
+$$;
+
 CREATE FUNCTION sidecar.serving_roles() RETURNS SETOF name
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3244,6 +3288,9 @@ begin
             end if;
             ledger := sidecar.count_ledger(w, exact);
             queue := sidecar.count_queue(w);
+            if queue.is_emptied or sidecar.companion_is_gone(w) then
+                ledger.entries := 0; ledger.empty := 0; ledger.failed := 0; ledger.truncated := 0;
+            end if;
             embedded := ledger.entries - ledger.empty - ledger.failed;
             empty := ledger.empty; failed := ledger.failed; truncated := ledger.truncated;
             -- A row that is neither in the ledger nor in the queue has still to be met by the backfill. Once that is over the
@@ -3253,7 +3300,8 @@ begin
                 when exists (select from sidecar.scans s
                              where s.watch_id = w.id and s.purpose in ('clear', 'backfill') and s.finished_at is null)
                     then greatest(rows - ledger.entries, queue.keys - queue.updates) + queue.updates
-                else queue.keys end;
+                when queue.is_emptied then greatest(rows, queue.keys)
+                else queue.keys + queue.truncates end;
             estimated := estimated or ledger.estimated or queue.estimated;
             oldest_pending := clock_timestamp() - queue.oldest;
             coverage := case when rows > empty then round(100.0 * least(1, embedded::numeric / (rows - empty)), 1) end;
@@ -4065,6 +4113,8 @@ REVOKE ALL ON FUNCTION sidecar.columns_of(w sidecar.watches, OUT readable text, 
 
 REVOKE ALL ON FUNCTION sidecar.columns_of_trigger(w sidecar.watches, home regclass, suffix text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.companion_is_gone(w sidecar.watches) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.companion_name(relation regclass, companion text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.companion_values(w sidecar.watches, row_name text) FROM PUBLIC;
@@ -4075,7 +4125,7 @@ REVOKE ALL ON FUNCTION sidecar.count_ledger(w sidecar.watches, exact boolean, OU
 
 REVOKE ALL ON FUNCTION sidecar.count_orphans(w sidecar.watches, at_most integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.count_queue(w sidecar.watches, OUT keys bigint, OUT updates bigint, OUT oldest timestamp with time zone, OUT estimated boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar.count_queue(w sidecar.watches, OUT keys bigint, OUT updates bigint, OUT oldest timestamp with time zone, OUT estimated boolean, OUT truncates bigint, OUT is_emptied boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.count_rows(relation regclass, exact boolean, OUT n bigint, OUT estimated boolean) FROM PUBLIC;
 
@@ -4120,6 +4170,8 @@ REVOKE ALL ON FUNCTION sidecar.drop_target(w sidecar.watches, limits record) FRO
 REVOKE ALL ON FUNCTION sidecar.drop_triggers(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.end_watch(watch_id integer, relation regclass, drop_target boolean, limits record) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.enqueue_emptied_companion() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.enqueue_lost_vectors() FROM PUBLIC;
 
@@ -4324,6 +4376,8 @@ REVOKE ALL ON FUNCTION sidecar.search_exposed_statement(w sidecar.watches, colum
 REVOKE ALL ON FUNCTION sidecar.search_statement(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.searchable_columns(w sidecar.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.sees_truncate(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.serving_roles() FROM PUBLIC;
 

@@ -19,7 +19,7 @@ from sidecar.ingest.context import Context
 from sidecar.ingest.encoding import Encoded, Later, RowEncoder
 from sidecar.ingest.lease_keeper import LeaseKeeper
 from sidecar.ingest.side_by_side import side_by_side
-from sidecar.ingest.truncation import clear_truncated
+from sidecar.ingest.truncation import clear_truncated, is_of_companion
 from sidecar.ingest.verdict import Claimed, group_by_key, judge
 from sidecar.ingest.writer import Writer, rows_per_write
 from sidecar.pictures.pool import DecoderUnavailable
@@ -90,9 +90,11 @@ class Batch:
         for event in claim.events:
             if event.key is None:
                 with self._context.measured("truncate"):
-                    await clear_truncated(self._context.database, claim.watch, claim.lease, event.gen)
+                    await clear_truncated(self._context.database, claim.watch, claim.lease, event)
                 self._keeper.drop([event.gen])
                 self._context.telemetry.events_done(claim.watch.series, {("truncated", ""): 1})
+                if is_of_companion(event):
+                    self._context.catalogue.stale = True  # a backfill begins
         in_hand, rest = self._context.in_hand, group_by_key(claim.events)
         while rest:
             free = {key: claimed for key, claimed in rest.items() if not in_hand.has(claim.watch.id, key, claim.lane)}

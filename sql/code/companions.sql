@@ -142,10 +142,33 @@ exception when others then
     return null;
 end $$;
 
+-- All vectors of a companion are gone: a TRUNCATE. One event without a key says so, however many they were; `force` tells it from
+-- a TRUNCATE of the watched table.
+create or replace function sidecar.enqueue_emptied_companion() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    w sidecar.watches;
+begin
+    select * into w from sidecar.watches x where x.id = tg_argv[0]::integer and x.companion = tg_relid and x.unwatched_at is null;
+    if found then
+        execute format('insert into sidecar.events_%s (force) values (true)', w.id);
+        perform sidecar.wake_sleepers(w.id);
+    end if;
+    return null;
+exception when others then
+    perform sidecar.report_breakage(w.id, sqlstate, sqlerrm);
+    return null;
+end $$;
+
 -- A vector that a user deletes from a companion comes back.
 create or replace function sidecar.create_deletion_trigger(w sidecar.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
+    if not sidecar.sees_truncate(w) then
+        execute format('create trigger sidecar_%1$s_rows_emptied after truncate on %2$s for each statement '
+                       'when (current_setting(''sidecar.writer'', true) is distinct from ''on'') '
+                       'execute function sidecar.enqueue_emptied_companion(%1$s)', w.id, w.companion);
+    end if;
     if not exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_row_deleted', w.id)
                    and t.tgtype & 1 = 1) then
         execute format('create or replace trigger sidecar_%1$s_row_deleted after delete on %2$s for each row '
@@ -153,6 +176,11 @@ begin
                        'execute function sidecar.enqueue_%1$s_row()', w.id, w.companion);
     end if;
 end $$;
+
+create or replace function sidecar.sees_truncate(w sidecar.watches) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_rows_emptied', w.id));
+$$;
 
 -- What belongs to a companion beside its column: made where it is missing.
 create or replace function sidecar.dress_companion(w sidecar.watches) returns void
@@ -188,7 +216,8 @@ create or replace function sidecar.release_companion(w sidecar.watches) returns 
 language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 begin
     if exists (select from pg_class c where c.oid = w.companion) then
-        execute format('drop trigger if exists sidecar_%s_row_deleted on %s', w.id, w.companion);
+        execute format('drop trigger if exists sidecar_%1$s_row_deleted on %2$s; '
+                       'drop trigger if exists sidecar_%1$s_rows_emptied on %2$s', w.id, w.companion);
     end if;
     if sidecar.has_view(w) then
         begin

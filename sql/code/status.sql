@@ -80,7 +80,7 @@ end $$;
 -- Of the keys in the queue: how many, how many of them have a ledger entry (they wait for an update, not for their first
 -- vector), and since when the oldest waits. Of a very long queue events are counted for keys, and estimated.
 create or replace function sidecar.count_queue(w sidecar.watches, out keys bigint, out updates bigint, out oldest timestamptz,
-                                                out estimated boolean)
+                                                out estimated boolean, out truncates bigint, out is_emptied boolean)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     k text := sidecar.for_each_key(w.key_columns, null, 'k%1$s');
@@ -88,6 +88,8 @@ declare
     bytes bigint;
 begin
     estimated := false;
+    truncates := 0;
+    is_emptied := false;
     -- Most of many watches have nothing in their queues, and planning what follows costs more than looking.
     bytes := pg_relation_size(format('sidecar.events_%s', w.id)) + pg_relation_size(format('sidecar.delayed_%s', w.id));
     if bytes > 0 then
@@ -112,6 +114,9 @@ begin
         execute format('select e.enqueued_at from sidecar.events_%s e order by e.gen limit 1', w.id) into oldest;
         return;
     end if;
+    -- A TRUNCATE is an event without a key. Until it is done the ledger tells of vectors that are gone.
+    execute format('select count(*), coalesce(bool_or(e.force), false) from sidecar.events_%s e where e.k1 is null', w.id)
+        into truncates, is_emptied;
     execute format('select count(q.k1), count(l.gen), min(q.enqueued_at)
                     from (select %2$s, min(enqueued_at) as enqueued_at
                           from (select %2$s, enqueued_at from sidecar.events_%1$s
@@ -175,6 +180,11 @@ begin
     return n;
 end $$;
 
+create or replace function sidecar.companion_is_gone(w sidecar.watches) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select w.companion is not null and not exists (select from pg_class c where c.oid = w.companion);
+$$;
+
 -- For readers too, so it runs with the rights of the schema's owner, and calls no code of users'.
 create or replace function sidecar.status_of(only_relation regclass, exact boolean) returns table (
     relation regclass, target text, kind text, source text[], companion regclass, state text,
@@ -203,6 +213,9 @@ begin
             end if;
             ledger := sidecar.count_ledger(w, exact);
             queue := sidecar.count_queue(w);
+            if queue.is_emptied or sidecar.companion_is_gone(w) then
+                ledger.entries := 0; ledger.empty := 0; ledger.failed := 0; ledger.truncated := 0;
+            end if;
             embedded := ledger.entries - ledger.empty - ledger.failed;
             empty := ledger.empty; failed := ledger.failed; truncated := ledger.truncated;
             -- A row that is neither in the ledger nor in the queue has still to be met by the backfill. Once that is over the
@@ -212,7 +225,8 @@ begin
                 when exists (select from sidecar.scans s
                              where s.watch_id = w.id and s.purpose in ('clear', 'backfill') and s.finished_at is null)
                     then greatest(rows - ledger.entries, queue.keys - queue.updates) + queue.updates
-                else queue.keys end;
+                when queue.is_emptied then greatest(rows, queue.keys)
+                else queue.keys + queue.truncates end;
             estimated := estimated or ledger.estimated or queue.estimated;
             oldest_pending := clock_timestamp() - queue.oldest;
             coverage := case when rows > empty then round(100.0 * least(1, embedded::numeric / (rows - empty)), 1) end;

@@ -307,7 +307,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     select exists (select from sidecar.triggers_of(w) t
                    where not t.compares_safely or (t.name ~ '_(insert|delete)$' and not t.for_row))
         or exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_row_deleted', w.id)
-                   and t.tgtype & 1 = 0);
+                   and t.tgtype & 1 = 0)
+        or (w.companion is not null and not sidecar.sees_truncate(w));
 $$;
 
 -- Those that stand on the watched table and its companion. `fires`: a user may have disabled one. `compares_safely`: not one

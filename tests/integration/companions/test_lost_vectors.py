@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import make_texts
-from tests.integration.ingest.watched_table import Connection, run, value
+from tests.integration.ingest.watched_table import Connection, run, user, value, watch
+from tests.waiting import wait_until_async
 
 
 async def test_deleted_ones_come_back(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
@@ -30,14 +31,118 @@ async def test_what_the_sidecar_deletes_enqueues_nothing(
     assert await value(db, "select last_value from sidecar.generation") == before + 1
 
 
-async def test_truncated_ones_come_back_with_the_next_sweep(
+STATUS = "select state, embedded, pending, coverage from sidecar.status"
+
+
+async def test_truncated_ones_come_back_at_once_and_status_does_not_count_them_meanwhile(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db, 30, companion="vectors")
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        encoder.close()
+        await run(db, "truncate vectors")
+        await encoder.until_held()
+        [(state, embedded, pending, coverage)] = await run(db, STATUS)
+        assert (embedded, pending, coverage) == (0, 30, 0)
+        assert state != "up to date"
+        encoder.open()
+        await table.settle_right(encoder)
+    await run(db, "truncate vectors")
+    [(_, embedded, pending, coverage)] = await run(db, STATUS)  # nobody is there to do anything about it
+    assert (embedded, pending, coverage) == (0, 30, 0)
+    assert await table.count("events") == 1, "however many vectors there were"
+    assert max(encoder.texts.values()) == 2
+
+
+async def test_a_truncate_that_is_rolled_back_has_no_effect(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 3, companion="vectors")
-    async with running_ingest(database_url, encoder, sweep_interval_s=1):
+    async with running_ingest(database_url, encoder), user(database_url, autocommit=False) as other:
         await table.settle_right(encoder)
-        await run(db, "truncate vectors")
-        await table.become_right(encoder)
+        await run(other, "truncate vectors")
+        await other.rollback()
+        await run(db, "insert into items values (4, 'title 4')")
+        await table.settle_right(encoder)
+    assert max(encoder.texts.values()) == 1
+
+
+async def test_edits_beside_a_truncate_of_the_vectors_are_not_lost(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db, 60, companion="vectors")
+    async with running_ingest(database_url, encoder, ingest_batch_rows=5):
+        await table.settle_right(encoder)
+        for i in range(6):
+            await run(db, "update items set title = %s where id %% 3 = 0", f"round {i}")
+            await run(db, "truncate vectors")
+            await run(db, "update items set title = %s where id %% 3 = 1", f"other {i}")
+            await run(db, "delete from items where id = %s", 60 - i)
+        await table.settle_right(encoder)
+
+
+async def test_all_vectors_deleted_come_back_and_are_not_counted_meanwhile(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db, 30, companion="vectors")
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+    await run(db, "delete from vectors")
+    [(state, _, pending, _)] = await run(db, STATUS)
+    assert pending == 30
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+    assert state != "up to date"
+
+
+async def test_a_companion_that_is_dropped_counts_for_nothing_and_is_filled_anew_when_watched_again(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db, 30, companion="vectors")
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        await run(db, "drop table vectors cascade")
+        [(state, embedded, _, coverage)] = await run(db, STATUS)
+        assert "the companion table is gone" in state
+        assert (embedded, coverage) == (0, 0)
+        table = await watch(db, ["items"], ["title"], companion="vectors", replace=True)
+        await table.settle_right(encoder)
+    assert max(encoder.texts.values()) == 2
+
+
+async def test_a_truncate_of_the_watched_table_is_pending_until_the_ledger_is_clear(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db, 30, companion="vectors")
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        await run(db, "select sidecar.pause('items')")
+        await run(db, "truncate items")
+        assert (await run(db, "select pending from sidecar.status")) == [(1,)]
+        await run(db, "select sidecar.resume('items')")
+        await table.settle_right(encoder)
+    assert await table.count("ledger") == 0
+    assert (await run(db, "select pending, embedded from sidecar.status")) == [(0, 0)]
+
+
+async def test_what_is_locked_when_a_truncate_is_cleared_is_come_back_for(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    table = await make_texts(db, 30, companion="vectors")
+    async with running_ingest(database_url, encoder), user(database_url, autocommit=False) as holder:
+        await table.settle_right(encoder)
+        await run(holder, "select from vectors where id = 7 for update")
+        await run(db, "truncate items")
+
+        async def one_is_left() -> bool:
+            return await table.count("ledger") == 1
+
+        await wait_until_async(one_is_left, "all others to be cleared")
+        assert await value(db, "select count(*) from vectors") == 1
+        await holder.commit()
+        await table.settle_right(encoder)
+    assert await table.count("ledger") == 0
 
 
 async def test_a_watch_that_has_gone_does_not_fail_a_delete(db: Connection) -> None:
