@@ -28,7 +28,6 @@ from sidecar.postgres.database import Connection as OurConnection
 from sidecar.postgres.database import Database, connect, disconnect
 from sidecar.postgres.events import Claiming, Lease, Queue, claim
 from sidecar.postgres.rows import columns_of
-from sidecar.postgres.scans import verify_page
 from sidecar.postgres.session_guard import SessionGuard
 from sidecar.postgres.vectors import pack_vectors, vector_digest
 from sidecar.postgres.watches import Watch, load_watches
@@ -50,10 +49,13 @@ EDIT, ALTER = "update {} set title = title || '!'", "alter table {} add other in
 WAITING_BUILD = "select pid from pg_stat_activity where query like 'create index conc%' and wait_event_type = 'Lock'"
 
 
-async def write_vectors(connection: OurConnection, watch: Watch, *, wait_for_rows: bool = False) -> None:
+async def write_vectors(
+    connection: OurConnection,
+    watch: Watch,
+) -> None:
     """Half of the rows, so that it can be done twice."""
     lease = Lease(uuid4(), 60)
-    events = await claim(connection, watch, Claiming(Queue.LIVE, 1 if wait_for_rows else ROWS // 2), [0], lease)
+    events = await claim(connection, watch, Claiming(Queue.LIVE, ROWS // 2), [0], lease)
     titles = [f"title {e.key[0]}" for e in events if e.key is not None]
     packed = pack_vectors([ENCODER.vector_of(title) for title in titles])
     results = [
@@ -67,7 +69,7 @@ async def write_vectors(connection: OurConnection, watch: Watch, *, wait_for_row
         )
         for event, title, vector in zip(events, titles, packed, strict=True)
     ]
-    await complete(connection, watch, ENCODER.fingerprint, lease, results, wait_for_rows)
+    await complete(connection, watch, ENCODER.fingerprint, lease, results)
 
 
 async def read_rows(connection: OurConnection, watch: Watch) -> None:
@@ -83,17 +85,12 @@ class Operation:
     scan: str | None = None
 
 
-# Whether the statements are prepared by then, and what is done. (Backfill and sweep turn pages as verify does.)
+# Whether the statements are prepared by then, and what is done. (All others lock as one of these does.)
 OPERATIONS = {
     "cold-complete": (False, Operation(write_vectors)),
     "warm-complete": (True, Operation(write_vectors)),
-    "warm-complete-alone": (True, Operation(partial(write_vectors, wait_for_rows=True))),
     "warm-read": (True, Operation(read_rows)),
     "cold-clear": (False, Operation(partial(clear_page, max_rows=ROWS // 2), "clear")),
-    "warm-verify": (
-        True,
-        Operation(partial(verify_page, max_rows=ROWS // 2, bytes_per_s=1e9, page_bytes=10**6), "verify"),
-    ),
 }
 
 
