@@ -119,6 +119,24 @@ where w.unwatched_at is null and sidecar.structure_fault(w) is null and w.index_
   and exists (select from sidecar.count_ledger(w, false) l where l.entries > l.empty + l.failed)
   and not exists (select from sidecar.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
 
+-- name: lock_budget
+-- The server's lock table against partition trees. Reads and writes of rows lock single partitions; a page of a scan, VACUUM of the
+-- root, and users' statements that do not prune lock every table and index of the tree, each session its own.
+select distinct 'warning' as severity, t.relation::text as subject,
+       format('the %s tables and indexes of its tree, locked by %s sessions at a time, take %s locks; the server has room for about %s',
+              t.objects, l.sessions, t.objects * l.sessions, b.locks) as what,
+       'when the lock table is full, statements of users fail with "out of shared memory", and logins too' as why,
+       format('alter system set max_locks_per_transaction = %s; -- and restart the server', ceil(2.0 * t.objects * l.sessions / b.slots)) as remedy,
+       'psql' as run_in
+from (select ($1::jsonb->>'lock_sessions')::bigint as sessions) l
+cross join (select current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint as slots,
+                   current_setting('max_locks_per_transaction')::bigint
+                   * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint) as locks) b
+cross join (select w.relation, count(*) + sum((select count(*) from pg_index i where i.indrelid = x.home)) as objects
+            from sidecar.watches w cross join lateral sidecar.tree_of(w.relation) x
+            where w.unwatched_at is null group by w.relation, w.id having count(*) > 1) t
+where t.objects * l.sessions > b.locks / 2
+
 -- name: former_index
 -- HNSW indexes that the sidecar made and that the watch has no use for any longer: of another kind, or left by a REINDEX.
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject, format('HNSW index %s serves nothing any longer', f.index) as what,

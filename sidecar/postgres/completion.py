@@ -127,6 +127,8 @@ async def complete(
     """
     try:
         await connection.execute(statement("begin_complete"))
+        if watch.identifiers.is_partitioned:
+            await connection.execute(statement("plan_with_values"))
         if wait_for_rows:
             await _wait_for_rows(connection, watch, results)
         done = await _complete(connection, watch, fingerprint, lease, results, wait_for_rows)

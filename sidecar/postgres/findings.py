@@ -17,6 +17,7 @@ class Limits:
     slot_lag_bytes: int = 1024**3
     clock_skew_s: float = 5
     sample_rows: int = 1000
+    lock_sessions: int = 4  # that lock all of a partition tree at the same time
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class Identifiers(NamedTuple):
     is_image: bool
     vector_schema: str
     dimensions: int
+    is_partitioned: bool = False
 
 
 @cache
@@ -92,6 +93,7 @@ def _keys(w: Identifiers) -> Mapping[str, Callable[..., str]]:
         "same": lambda x, y: _equal(x, y, k),
         "ledger_key": lambda x: _list(x, k),
         "is_row": lambda t, x: _pairs(_exact_keys(w, t), x),
+        "pruned": lambda t, first: _pruned(w, t, int(first)),
         "row_key": lambda t: _list(t, w.key_columns),
         "exact_key": lambda t: ", ".join(
             f"{key} as {c}" for key, c in zip(_exact_keys(w, t), w.key_columns, strict=True)
@@ -177,6 +179,16 @@ def _key_parameter(w: Identifiers, index: int, parameter: str) -> str:
     keys = f"unnest({parameter}::text[]) with ordinality as x(value, n)"
     read = f"{keys} cross join lateral {_read_by_type(w, index, 'x.value')} r"
     return f"array({_select(f'r.k{index + 1}', read)} order by x.n)"
+
+
+def _pruned(w: Identifiers, alias: str, first: int) -> str:
+    """Says again, in a way that prunes, that rows of a partitioned table have the keys $`first` …: planned with their
+    values, a statement locks the partitions that hold them. A join alone locks each table and index of the tree.
+    """
+    if not w.is_partitioned or (alias == "h" and w.companion):
+        return ""
+    keys = zip(_exact_keys(w, alias), range(len(w.key_columns)), strict=True)
+    return "".join(f" and {key} = any ({_key_parameter(w, i, f'${first + i}')})" for key, i in keys if w.key_builtin[i])
 
 
 def _cursor(w: Identifiers, index: int, text: str) -> str:

@@ -8,6 +8,7 @@
 --   {keys:N}                                  $N::text[]::bigint[], ...: the key columns as parameters from $N on
 --   {text_key:x}                              array[x.k1::text, x.k2::text]
 --   {same:x,y}                                x.k1 = y.k1 and x.k2 = y.k2
+--   {pruned:t,N}                              and t."id" = any ($N…), where t is partitioned; else nothing
 --   {is_row:t,x} {same_row:x,y}               t."id" = x.k1 and ...; x."id" = y."id" and ...
 --   {row_key:t} {exact_key:t} {cursor_key:t}  t."id", ... to order by; for a page, whose rows are p; to compare with {cursor:N}
 --   {row_found:t} {row_text_key:t} {cursor:N} t."id" is not null; array[t."id"::text, ...]; (($N::text[])[1])::bigint, ...
@@ -29,6 +30,7 @@ select current_setting('sidecar.writer', true) = 'on',
 -- name: load_watches
 -- Small table, sequential scan, no locks. A watch whose table is gone has no relation.
 select w.id, case when c.oid is not null then format('%I.%I', n.nspname, c.relname) end as relation,
+       coalesce(c.relkind = 'p', false) as is_partitioned,
        (select array_agg(quote_ident(u.c) order by u.i) from unnest(w.key_columns) with ordinality u(c, i)) as key_columns,
        (select array_agg(quote_literal(u.c) order by u.i) from unnest(w.key_columns) with ordinality u(c, i)) as key_literals,
        w.key_types, keys.builtin as key_builtin, keys.domains as key_domains, keys.companion_domains as companion_key_domains,
@@ -202,13 +204,18 @@ from (
                case when $4 and l.vector_digest is not null and {home_target} is not null
                     then sha256({vector_send}({home_target})) = l.vector_digest end as digest_matches
         from unnest({keys:5}) with ordinality as u({k}, position)
-        left join {table} t on {is_row:t,u}
+        left join {table} t on {is_row:t,u}{pruned:t,5}
         {join_home}
         left join {ledger} l on {same:l,u}
         offset 0
     ) r
 ) s
 order by s.position
+
+-- name: plan_with_values
+-- For statements on a partitioned table: planned with the values, they lock the partitions that hold the rows; a plan for all
+-- values locks the whole tree, and with some thousand partitions fills the server's lock table.
+set local plan_cache_mode = force_custom_plan
 
 -- name: begin_complete
 -- All that follows goes by keys: planning it anew each time would cost more than it gains.
@@ -265,12 +272,12 @@ from locked l
 -- In-row targets only. FOR NO KEY UPDATE: foreign-key checks go on. A row that does not come back is locked or gone.
 select u.position, t.{target} is not null as has_vector
 from unnest({keys:1}) with ordinality as u({k}, position)
-join {table} t on {is_row:t,u}
+join {table} t on {is_row:t,u}{pruned:t,1}
 for no key update of t skip locked
 
 -- name: wait_for_row
 -- The same for one row, up to lock_timeout. It comes before all other locks: a user who holds the row may be waiting for ours.
-select from unnest({keys:1}) as u({k}) join {table} t on {is_row:t,u} for no key update of t
+select from unnest({keys:1}) as u({k}) join {table} t on {is_row:t,u}{pruned:t,1} for no key update of t
 
 -- name: wait_for_vector
 select from unnest({keys:1}) as u({k}) join {home} h on {is_row:h,u} for update of h
@@ -280,7 +287,7 @@ select from unnest({keys:1}) as u({k}) join {home} h on {is_row:h,u} for update 
 select u.position
 from unnest($1::bytea[], {keys:2}) with ordinality as u(content_hash, {k}, position)
 join {ledger} l on {same:l,u} and l.content_hash = u.content_hash
-join {home} h on {is_row:h,u}
+join {home} h on {is_row:h,u}{pruned:h,2}
 where sha256({vector_send}({target_of:h})) = l.vector_digest
 
 -- name: finish_in_row
@@ -316,7 +323,7 @@ with wanted as materialized (
 ), written as (
     update {table} t set {target} = sidecar.exactly(t.{target}, v.embedding)
     from unnest($5::{vector}[], {keys:11}) with ordinality as v(embedding, {k}, position)
-    where {is_row:t,v} and v.embedding is not null and (v.position in (select p.position from passed p)) is true
+    where {is_row:t,v}{pruned:t,11} and v.embedding is not null and (v.position in (select p.position from passed p)) is true
     returning {target_of:t} {vector_equals} v.embedding as kept
 ), deleted as (
     delete from {events} e using unnest($7::bigint[], $8::bigint[]) as d(gen, needs)
@@ -386,7 +393,7 @@ delete from {ledger} l using unnest({keys:2}) as u({k}) where {same:l,u} and l.v
 -- name: clear_vectors_in_row
 -- Returns a row for each that has no vector now: a BEFORE trigger of the user's may put it back.
 with cleared as (
-    update {table} t set {target} = null from unnest({keys:1}) as u({k}) where {is_row:t,u} returning t.{target} is null as is_gone
+    update {table} t set {target} = null from unnest({keys:1}) as u({k}) where {is_row:t,u}{pruned:t,1} returning t.{target} is null as is_gone
 )
 select from cleared c where c.is_gone
 

@@ -12,12 +12,13 @@ stands alone, and the others come as ever:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sidecar.errors import StatementRejected, WatchChanged
 from sidecar.postgres.events import Key
+from sidecar.postgres.queries import statement
 from sidecar.postgres.watches import Watch
 
 if TYPE_CHECKING:
@@ -128,9 +129,14 @@ async def _read_damaged(database: Database, watch: Watch, key: Key, limits: _Lim
 
 
 async def _fetch(connection: Connection, watch: Watch, keys: Sequence[Key], limits: _Limits) -> list[asyncpg.Record]:
-    records = await connection.fetch(
-        watch.sql("read_rows"), limits.page_bytes, limits.row_bytes, limits.contents, limits.vectors, *columns_of(keys)
-    )
+    async with AsyncExitStack() as stack:
+        if watch.identifiers.is_partitioned:
+            await stack.enter_async_context(connection.transaction())
+            await connection.execute(statement("plan_with_values"))
+        records = await connection.fetch(
+            watch.sql("read_rows"),
+            *(limits.page_bytes, limits.row_bytes, limits.contents, limits.vectors, *columns_of(keys)),
+        )
     if len(records) != len(keys):
         raise WatchChanged(f"{watch.label} has several rows with one key: another table inherits from it")
     return records

@@ -86,6 +86,7 @@ def _watch(row: asyncpg.Record) -> Watch:
         is_image=row["kind"] == "image",
         vector_schema=row["vector_schema"],
         dimensions=row["dimensions"],
+        is_partitioned=row["is_partitioned"],
     )
     return Watch(
         id=row["id"],

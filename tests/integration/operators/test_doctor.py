@@ -75,7 +75,7 @@ def test_a_planted_fault_is_found_and_what_doctor_says_mends_it(
 
 def test_every_check_of_the_database_has_its_fault_here() -> None:
     planted = {check for fault in FAULTS.values() for check in fault.expected}
-    elsewhere = {"long_transactions", "replication_slots", "prepared_transactions"}
+    elsewhere = {"long_transactions", "replication_slots", "prepared_transactions", "lock_budget"}
     assert planted | elsewhere == set(check_statements())
 
 
@@ -111,6 +111,22 @@ def test_a_clock_that_is_wrong_here_is_found(db: Connection) -> None:
     assert (finding.check, finding.remedy) == ("clock", "sudo chronyc makestep")
     assert finding.what.startswith("its clock is 60.0 s ahead")
     assert check_database(db, Limits(), clock=lambda: time.time() - 4).findings == []
+
+
+def test_a_tree_that_the_server_s_lock_table_is_too_small_for_is_found(db: Connection) -> None:
+    """With two partitions, and that many more sessions that lock all of them."""
+    run(
+        db,
+        "create table tree (id int primary key, title text) partition by range (id); "
+        "create table tree_1 partition of tree for values from (0) to (9); "
+        "create table tree_2 partition of tree for values from (9) to (99); "
+        "select sidecar.watch('tree', 'title', dimensions => 3)",
+    )
+    assert [f for f in check_database(db, Limits()).findings if f.check == "lock_budget"] == []
+    [finding] = [f for f in check_database(db, Limits(lock_sessions=5000)).findings if f.check == "lock_budget"]
+    assert (finding.severity, finding.subject) == ("warning", "public.tree")
+    assert "the 6 tables and indexes of its tree, locked by 5000 sessions at a time, take 30000 locks" in finding.what
+    assert finding.remedy.startswith("alter system set max_locks_per_transaction = ")
 
 
 def test_prepared_transactions_are_told_of_and_forgotten_ones_found(
