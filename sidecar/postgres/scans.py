@@ -192,7 +192,7 @@ async def _save(
     finished = rows < max_rows and following is None
     found = enqueued if purpose == "verify" else 0
     await connection.execute(
-        statement("save_scan"), watch.id, purpose, last_key, finished, following or phase or "rows", found
+        statement("save_scan"), watch.id, purpose, last_key, finished, following or "rows", found
     )
     return Page(rows, enqueued, finished)
 
