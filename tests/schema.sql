@@ -1444,11 +1444,13 @@ begin
             join pg_am am on am.oid = c.relam and am.amname = 'hnsw'
             join pg_opclass o on o.oid = i.indclass[0] and o.opcname in ('halfvec_cosine_ops', 'vector_cosine_ops')
             join pg_attribute a on a.attrelid = i.indrelid and a.attname = w.target
+            join pg_attribute ia on ia.attrelid = i.indexrelid and ia.attnum = 1
             where i.indrelid = any (homes) and i.indpred is null
               and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
                           and d.refobjid = i.indrelid and d.refobjsubid = a.attnum)
               and not exists (select from pg_inherits h where h.inhrelid = i.indexrelid)
-              and (not exists (select from sidecar.usable_indexes(w, i.indrelid) u where u.index = i.indexrelid)
+              -- Without a call for the usual index, which is in use: status asks for every watch.
+              and (o.opcname <> w.index_kind || '_cosine_ops' or ia.atttypmod not in (w.dimensions, -1)
                    or (not i.indisvalid and exists (select from sidecar.usable_indexes(w, i.indrelid) u where u.valid)))
             order by i.indexrelid::regclass::text;
 end $_$;
