@@ -240,16 +240,16 @@ async def test_a_stopped_process_holds_up_nobody_and_writes_nothing_stale_when_i
     async with sidecar_process(database_url, dimensions=encoder.dimensions) as process:
         await table.settle(START_S)
         for attempt in range(STOPS):
-            await table.settle_after_crashes()  # a claim whose answer was cut off waits for its lease
+            await table.settle_after_crashes(START_S)  # a claim whose answer was cut off waits for its lease
             process.texts.clear()
             await run(db, "update items set title = 'round %s, ' || id", attempt)
-            await wait_until_async(process.has_encoded, "the rows to be encoded")
+            await wait_until_async(process.has_encoded, "the rows to be encoded", START_S)
             await asyncio.sleep(rng.uniform(0, 0.06))  # complete takes that long
             process.process.send_signal(signal.SIGSTOP)
             began = time.monotonic()
             await run(db, "update items set title = title || '!'")
             waits_s.append(time.monotonic() - began)
             process.process.send_signal(signal.SIGCONT)
-        await table.settle_after_crashes()
+        await table.settle_after_crashes(START_S)
         assert not (wrong := await table.wrong(encoder)), wrong[:3]
     assert max(waits_s) < BOUND_S, waits_s
