@@ -22,7 +22,7 @@ from sidecar.postgres.database import translated
 from sidecar.postgres.events import Key
 from sidecar.postgres.queries import statement
 from sidecar.postgres.rows import columns_of
-from sidecar.postgres.scans import Page
+from sidecar.postgres.scans import INSUFFICIENT_PRIVILEGE, Page
 from sidecar.postgres.watches import Watch
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 MAX_PASSED_BY = 1000  # keys that wait for their row in the scan; with so many no further page is turned
 WAIT_S = 0.2  # before rows that were locked are tried again
-INSUFFICIENT_PRIVILEGE = "42501"
 
 
 @dataclass(frozen=True, slots=True)

@@ -500,6 +500,17 @@ where s.watch_id = $1 and s.purpose = $2
 -- Primary keys of both homes; locks the rows that it writes, and passes by those that somebody else has locked.
 select sidecar.move_page($1, $2)
 
+-- name: pass_unmovable
+-- The next $2 entries of watch $1 do not move: the backfill embeds their rows, or says why it cannot.
+with passed as (
+    delete from sidecar.former_{id} f
+    where f.ctid = any (array(select x.ctid from sidecar.former_{id} x
+        where x.ctid > coalesce((select s.last_key[1]::tid from sidecar.scans s where s.watch_id = $1 and s.purpose = 'move'), '(0,0)')
+        limit $2))
+    returning 1
+)
+select count(*) from passed
+
 -- name: denial
 -- What this role lacks to work on a watch, or NULL.
 select sidecar.denial_of(w, current_user) from sidecar.watches w where w.id = $1

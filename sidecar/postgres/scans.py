@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sidecar.postgres.database import Connection
 
 
+INSUFFICIENT_PRIVILEGE = "42501"
 MOVE_PAGE_ROWS = 200  # into the row, each is a write to the user's table under its lock
 
 
@@ -58,13 +59,32 @@ async def backfill_page(connection: Connection, watch: Watch, max_rows: int) -> 
 
 
 async def _move_page(connection: Connection, watch: Watch, max_rows: int) -> Page | None:
-    """Carries the next vectors to their new home, unencoded. The backfill follows, so this never is the last page."""
+    """Carries the next vectors to their new home, unencoded. The backfill follows, so this never is the last page. A
+    row that admits no UPDATE, or whose vector is damaged, fails its page: it is left to the backfill, alone.
+    """
+    max_rows = min(max_rows, MOVE_PAGE_ROWS)
+    while True:
+        try:
+            with translated():
+                return await _move_rows(connection, watch, max_rows, statement("move_page"))
+        except StatementRejected as error:
+            if error.sqlstate == INSUFFICIENT_PRIVILEGE:
+                raise
+            if max_rows == 1:
+                return await _move_rows(connection, watch, 1, watch.sql("pass_unmovable"))
+            max_rows = max(max_rows // 4, 1)
+
+
+async def _move_rows(connection: Connection, watch: Watch, max_rows: int, query: str) -> Page | None:
+    """The watch is locked first, or not at all: whoever changes it has it locked, and waits for the scan."""
     async with connection.transaction():
         await connection.execute(statement("bound_transaction"))
+        if await connection.fetchval(statement("share_watch"), watch.id) is None:
+            return None
+        await connection.execute(statement("bound_lock_waits"))
         if await _lock(connection, watch, "move") is None:
             return None
-        max_rows = min(max_rows, MOVE_PAGE_ROWS)
-        rows = await connection.fetchval(statement("move_page"), watch.id, max_rows)
+        rows = await connection.fetchval(query, watch.id, max_rows)
         await connection.execute(statement("save_move"), watch.id, rows < max_rows)
         return Page(rows, enqueued=0, last=False)
 

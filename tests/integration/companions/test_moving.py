@@ -191,3 +191,20 @@ async def test_crashing_on_the_way_loses_nothing(database_url: str, db: Connecti
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
     assert encoder.texts == {}
+
+
+async def test_a_row_that_admits_no_vector_does_not_stop_the_others_from_moving_into_the_row(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    rows = scans.MOVE_PAGE_ROWS + 50
+    table = await make_texts(db, rows, companion="vectors")
+    await embed_all(database_url, table, encoder)
+    await run(db, "alter table items add constraint fine check (id <> 33 or price > 0) not valid")
+    table = await move(db, None)
+    async with running_ingest(database_url, encoder):
+        await table.settle()
+        assert {key: reason for key, (reason, _) in (await table.failures()).items()} == {
+            '{"id": "33"}': "write_rejected"
+        }
+        assert set(encoder.texts) == {"title 33"}
+        assert await value(db, "select count(embedding) from items") == rows - 1
