@@ -1718,7 +1718,7 @@ CREATE FUNCTION sidecar.index_failure_of(w sidecar.watches) RETURNS text
     select format('%s (next try %s)', f.message, case
             when n.s <= 0 then 'now' when n.s < 90 then format('in %s s', n.s) else format('in %s min', n.s / 60) end)
         from sidecar.index_failures f
-        cross join lateral (select ceil(extract(epoch from f.next_try_at - clock_timestamp()))::integer as s) n
+        cross join lateral (select ceil(extract(epoch from f.next_try_at - statement_timestamp()))::integer as s) n
         where f.watch_id = w.id;
 $$;
 
