@@ -8,7 +8,7 @@
 --   {keys:N}                                  $N::text[]::bigint[], ...: the key columns as parameters from $N on
 --   {text_key:x}                              array[x.k1::text, x.k2::text]
 --   {same:x,y}                                x.k1 = y.k1 and x.k2 = y.k2
---   {pruned:t,N}                              and t."id" = any ($N…), where t is partitioned; else nothing
+--   {pruned:t,N}                              and t."id" = any ($N...), where t is partitioned; else nothing
 --   {is_row:t,x} {same_row:x,y}               t."id" = x.k1 and ...; x."id" = y."id" and ...
 --   {row_key:t} {exact_key:t} {cursor_key:t}  t."id", ... to order by; for a page, whose rows are p; to compare with {cursor:N}
 --   {row_found:t} {row_text_key:t} {cursor:N} t."id" is not null; array[t."id"::text, ...]; (($N::text[])[1])::bigint, ...
