@@ -1846,17 +1846,22 @@ CREATE FUNCTION sidecar.inherits(relation regclass) RETURNS boolean
 $$;
 
 CREATE FUNCTION sidecar.inputs_of(relation regclass, columns text[]) RETURNS text[]
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select coalesce(array_agg(distinct i.attname::text), '{}')
+begin
+    if not exists (select from pg_attribute g where g.attrelid = inputs_of.relation and g.attname = any (inputs_of.columns)
+                   and g.attgenerated <> '') then
+        return '{}';
+    end if;
+    return (select coalesce(array_agg(distinct i.attname::text), '{}')
         from pg_attribute g
         join pg_attrdef f on f.adrelid = g.attrelid and f.adnum = g.attnum
         join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = f.oid
                         and d.refclassid = 'pg_class'::regclass and d.refobjid = g.attrelid and d.refobjsubid not in (0, g.attnum)
         join pg_attribute i on i.attrelid = g.attrelid and i.attnum = d.refobjsubid
-        where g.attrelid = inputs_of.relation and g.attname = any (inputs_of.columns) and g.attgenerated <> '';
-$$;
+        where g.attrelid = inputs_of.relation and g.attname = any (inputs_of.columns) and g.attgenerated <> '');
+end $$;
 
 CREATE FUNCTION sidecar.install_watch(w sidecar.watches) RETURNS void
     LANGUAGE plpgsql

@@ -202,17 +202,23 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         union all select a.relid from pg_partition_ancestors(is_subscribed.relation) a));
 $$;
 
--- The columns that the generated ones among `columns` are computed from.
+-- The columns that the generated ones among `columns` are computed from. In PL/pgSQL, which keeps its plans, and without the
+-- join where no column is generated: status asks twice for every watch (300 watches: 249 -> 9 ms).
 create or replace function sidecar.inputs_of(relation regclass, columns text[]) returns text[]
-language sql stable set search_path = pg_catalog, pg_temp as $$
-    select coalesce(array_agg(distinct i.attname::text), '{}')
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    if not exists (select from pg_attribute g where g.attrelid = inputs_of.relation and g.attname = any (inputs_of.columns)
+                   and g.attgenerated <> '') then
+        return '{}';
+    end if;
+    return (select coalesce(array_agg(distinct i.attname::text), '{}')
         from pg_attribute g
         join pg_attrdef f on f.adrelid = g.attrelid and f.adnum = g.attnum
         join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = f.oid
                         and d.refclassid = 'pg_class'::regclass and d.refobjid = g.attrelid and d.refobjsubid not in (0, g.attnum)
         join pg_attribute i on i.attrelid = g.attrelid and i.attnum = d.refobjsubid
-        where g.attrelid = inputs_of.relation and g.attname = any (inputs_of.columns) and g.attgenerated <> '';
-$$;
+        where g.attrelid = inputs_of.relation and g.attname = any (inputs_of.columns) and g.attgenerated <> '');
+end $$;
 
 -- The WHEN of a trigger: whether one of these columns differs between `old` and `new`. It is computed with the rights of the
 -- user and fails his statement if it fails, so nothing in it can: no cast, no operator of a user's type, no virtual column
