@@ -1431,21 +1431,31 @@ declare
     top constant regclass := coalesce(w.companion, w.relation);
     suffix constant text := format('_hnsw_%s(_cc(new|old)\d*)?$', w.id);
     homes regclass[] := array[top];
+    hnsw constant oid := (select a.oid from pg_am a where a.amname = 'hnsw');
+    home regclass;
+    ours oid[] := '{}';
 begin
     if (select c.relkind = 'p' from pg_class c where c.oid = top) then
         homes := array(select t.home from sidecar.tree_of(top) t);
+    end if;
+    -- First those that bear our name, by index, table by table: joining the rest to all of pg_class would take 2 ms a watch.
+    foreach home in array homes loop
+        ours := ours || array(select i.indexrelid from pg_index i where i.indrelid = home and (
+            select c.relam = hnsw and c.relname ~ suffix from pg_class c where c.oid = i.indexrelid));
+    end loop;
+    if cardinality(ours) = 0 then
+        return;
     end if;
     return query
         select i.indexrelid::regclass,
                format(case when c.relkind = 'I' then 'drop index if exists %s' else 'drop index concurrently if exists %s' end,
                       i.indexrelid::regclass)
             from pg_index i
-            join pg_class c on c.oid = i.indexrelid and c.relname ~ suffix
-            join pg_am am on am.oid = c.relam and am.amname = 'hnsw'
+            join pg_class c on c.oid = i.indexrelid
             join pg_opclass o on o.oid = i.indclass[0] and o.opcname in ('halfvec_cosine_ops', 'vector_cosine_ops')
             join pg_attribute a on a.attrelid = i.indrelid and a.attname = w.target
             join pg_attribute ia on ia.attrelid = i.indexrelid and ia.attnum = 1
-            where i.indrelid = any (homes) and i.indpred is null
+            where i.indexrelid = any (ours) and i.indpred is null
               and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
                           and d.refobjid = i.indrelid and d.refobjsubid = a.attnum)
               and not exists (select from pg_inherits h where h.inhrelid = i.indexrelid)
