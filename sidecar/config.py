@@ -29,13 +29,17 @@ _SECRET = re.compile(r"key|token|secret|passw|credential|dsn|_url$", re.IGNORECA
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
-def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings(environ: Mapping[str, str] | None = None, *, database_url: str | None = None) -> Settings:
     """The settings in `environ`, by default the process's own. A blank variable is unset, an unknown one ignored.
+
+    `database_url`, if it is not None, is read in place of DATABASE_URL and DATABASE_URL_FILE.
 
     Raises ConfigurationError with a line for every bad value: its name, the value, what is allowed. Of a secret it
     shows the scheme of its URL, and no more.
     """
     environ = os.environ if environ is None else environ
+    if database_url is not None:
+        environ = {**environ, "DATABASE_URL": database_url, "DATABASE_URL_FILE": ""}
     present = {name: value.strip() for name, value in environ.items() if value.strip()}
     unread = _read_url_files(present)
     source = EnvSettingsSource(Settings)

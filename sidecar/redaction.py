@@ -10,7 +10,8 @@ _URL_PASSWORD = re.compile(
     r"(?P<user>\b\w[\w+.-]{0,30}://[^\s:/?#]{0,256}):(?P<secret>(?:[^\s@/]{1,256}[ \t]{1,4}){0,8}\S{0,8192})@"
 )
 _NAMED_PASSWORD = re.compile(
-    r"(?P<name>\b(?:ssl)?password[ \t]{0,9}=[ \t]{0,9})(?P<secret>'[^']*(?:'|$)|[^\s&'\"]+)", re.IGNORECASE
+    r"(?P<name>\b(?:ssl)?(?:password\w{0,9}|passwd|pass|pwd)[ \t]{0,9}=[ \t]{0,9})(?P<secret>'[^']*(?:'|$)|[^\s&'\"]+)",
+    re.IGNORECASE,
 )
 _CREDENTIALS = re.compile(r"\b(?P<scheme>Bearer|Basic)\s+[\w.~+/=-]{16,}", re.IGNORECASE)
 _NAMED_KEY = re.compile(
@@ -21,7 +22,7 @@ _MAX_LINE_CHARS = 8192
 # In this order; each with words, one of which is in every text that it fits.
 _SECRETS = (
     (("://",), _URL_PASSWORD, r"\g<user>:***@"),
-    (("password",), _NAMED_PASSWORD, r"\g<name>***"),
+    (("pass", "pwd"), _NAMED_PASSWORD, r"\g<name>***"),
     (("apikey", "api_key", "api-key"), _NAMED_KEY, r"\g<name>***"),
     (("bearer", "basic"), _CREDENTIALS, r"\g<scheme> ***"),
     (("hf_",), _HUB_TOKEN, "hf_***"),

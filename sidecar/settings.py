@@ -325,6 +325,8 @@ class Settings(BaseSettings):
             ports = [host.rpartition("]")[2].partition(":")[2] for host in parts.netloc.rpartition("@")[2].split(",")]
             if parts.scheme not in {"postgresql", "postgres"} or parts.fragment:
                 raise ValueError("write postgresql://" if not parts.fragment else "# in the URL is %23")
+            if parts.netloc.count("@") > 1:  # libpq takes the rest for a host, and names it
+                raise ValueError("@ in a password is %40")
             if not all(port == "" or port.isdecimal() for port in ports):
                 raise ValueError("the port is not a number")
         return url

@@ -46,9 +46,7 @@ def load_settings_with(port: int | None, database_url: str | None = None) -> Set
     """The environment's settings, changed by options that are not None. Raises ConfigurationError."""
     from sidecar.config import Settings, load_settings
 
-    values = load_settings().model_dump(exclude_unset=True)
+    values = load_settings(database_url=database_url).model_dump(exclude_unset=True)
     if port is not None:
         values["bind_port"] = port
-    if database_url is not None:
-        values["database_url"] = load_settings({"DATABASE_URL": database_url}).database_url
     return Settings(**values)

@@ -117,12 +117,11 @@ class Catalogue:
         if watch.broken is not None:
             self._say_once(watch, f"is broken and left alone: {watch.broken}")
         elif not watch.accepts(identity.model_id, identity.fingerprint, identity.dimensions):
-            wanted = watch.fingerprint or watch.model
+            wanted = watch.fingerprint or watch.model or "any model"
             self._say_once(
                 watch,
                 f"is left alone: it wants {watch.dimensions} dimensions of {wanted}, this sidecar makes "
-                f"{identity.dimensions} of {identity.fingerprint} ({identity.model_id}). "
-                "sidecar.reembed(…, model => …) moves it to another model.",
+                f"{identity.dimensions} of {identity.fingerprint} ({identity.model_id}). {_way_out(watch, identity)}",
             )
         else:
             self._said.pop(watch.id, None)
@@ -131,3 +130,9 @@ class Catalogue:
         if self._said.get(watch.id) != message:
             self._said[watch.id] = message
             logger.warning("watch %d on %s %s", watch.id, watch.label, message)
+
+
+def _way_out(watch: Watch, identity: Identity) -> str:
+    if watch.dimensions == identity.dimensions:
+        return "sidecar.reembed(…, model => …) moves it to another model."
+    return "A vector column keeps its dimensions: watch another target, with dimensions => …."

@@ -46,7 +46,7 @@ class DeadSidecars:
                 suspects = await self.look()
                 backoff = Backoff(0.5, 10.0)
             except DatabaseError as error:
-                logger.info("the leases of dead sidecars wait for the database: %s", error)
+                self._context.database.report(error)
                 await asyncio.sleep(backoff.next_s())
             else:
                 await asyncio.sleep(SUSPICIOUS_INTERVAL_S if suspects else INTERVAL_S)

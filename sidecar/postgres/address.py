@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -53,6 +54,9 @@ _NOT_HONOURED = {
     "sslsni": "0",
     "application_name": None,
 }
+# To the last quote: a password may hold one.
+_QUOTED = re.compile(r'"(.*)"', re.DOTALL)
+_NAME_OF_PAIR = re.compile(r"(\w+)\s*=")
 # The next host may do better. (With a password that is wrong libpq does not try it either.)
 _TRY_NEXT = (
     OSError,
@@ -165,11 +169,12 @@ class Address:
 def read_address(address: str) -> Address:
     """Raises ConfigurationError with a line that says what is wrong, without the password."""
     known = {option.keyword.decode(): option.val for option in Conninfo.get_defaults()}
+    ours, notes = take_out(address, known)
     try:
-        ours, notes = take_out(address, known)
         given = {name: str(value) for name, value in conninfo_to_dict(ours).items() if value is not None}
     except psycopg.Error as error:
-        raise ConfigurationError([f"the database's address cannot be read: {redact(str(error)).strip()}"]) from error
+        # Not `from error`: libpq's own words would stand in a traceback.
+        raise ConfigurationError([f"the database's address cannot be read: {_quoting_no_value(error, ours)}"]) from None
     if given.get("sslmode") == "no-verify":
         given["sslmode"] = "require"
         notes.append("sslmode=no-verify is read as sslmode=require, which encrypts and checks no certificate")
@@ -178,6 +183,15 @@ def read_address(address: str) -> Address:
     options |= given
     _check(options)
     return Address(given, options, tuple(notes))
+
+
+def _quoting_no_value(error: psycopg.Error, address: str) -> str:
+    """libpq's words, which quote what they stumble over: a password with a blank or a `%`. Names of options stay."""
+    names = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    if "://" not in address:
+        names |= set(_NAME_OF_PAIR.findall(address.partition("password")[0]))
+    words = redact(str(error)).strip().replace('"="', "'='")
+    return _QUOTED.sub(lambda quoted: quoted[0] if quoted[1] in names else "***", words)
 
 
 def address_problems(*urls: SecretStr | None) -> list[str]:

@@ -207,6 +207,7 @@ def test_urls_that_postgres_clients_take_are_taken(url: str) -> None:
         "postgresql://ann:s3cret#1@db/shop",
         "postgresql://ann:my s3cret@db/shop",
         "postgresql://ann:x@[s3cret/shop",
+        "postgresql://ann:x@s3cret@db/shop",
         "ann:s3cret@db/shop",
         "jdbc:postgresql://db/shop?password=s3cret",
         "s3cret",

@@ -15,6 +15,7 @@ from sidecar.redaction import redact
         ("host=db password=s3cret user=ann", "host=db password=*** user=ann"),
         ("host=db password = 's3 cret' user=ann", "host=db password = *** user=ann"),
         ("postgresql://db/shop?user=ann&password=s3cret&sslmode=require", "postgresql://db/shop?user=ann&password=***&sslmode=require"),
+        ("postgresql://db/shop?passwordd=s3cret&pwd=s3cret&passwd=s3cret", "postgresql://db/shop?passwordd=***&pwd=***&passwd=***"),
         ("header: Bearer hf_abcdefghijkl", "header: Bearer hf_***"),
         ("authorization: bearer sk-abc.def_0123456789", "authorization: bearer ***"),
         ("authorization: Basic YW5uOnMzY3JldHMzY3JldA==", "authorization: Basic ***"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -219,6 +220,30 @@ def test_an_address_that_would_never_work_is_refused_at_once() -> None:
         with pytest.raises(ConfigurationError) as caught:
             Database(SecretStr(wrong))
         assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "postgresql://ann:my%s3cret@db/shop",
+        'postgresql://ann:"%s3cret@db/shop',
+        "postgresql://ann@db/shop?password=%s3cret",
+        "postgresql://ann@db/shop?passfile=a%&password=x=s3cret",
+        "host=db password=my s3cret",
+        "host=db password=my s3cret=1",
+        "host=db password='x' 's3cret'=1",
+    ],
+)
+def test_what_libpq_cannot_read_is_told_without_the_password(wrong: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_address(wrong)
+    assert "cannot be read" in str(caught.value)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_an_option_that_libpq_does_not_know_is_named() -> None:
+    with pytest.raises(ConfigurationError, match='"hots"'):
+        read_address("hots=db password=s3cret")
 
 
 async def test_the_kernel_is_told_to_notice_a_peer_that_vanished(database_url: str) -> None:

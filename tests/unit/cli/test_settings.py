@@ -23,6 +23,14 @@ def test_an_option_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert load_settings_with(port=None).bind_port == 9100
 
 
+def test_an_option_goes_before_an_address_in_a_file_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql://elsewhere/db")
+    for file in (tmp_path / "url", tmp_path / "missing"):
+        monkeypatch.setenv("DATABASE_URL_FILE", str(file))
+        settings = load_settings_with(port=None, database_url="postgresql://host/db")
+        assert settings.database_url == SecretStr("postgresql://host/db")
+
+
 def test_wrong_settings_end_serve_with_code_2_and_a_line_each(
     command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
