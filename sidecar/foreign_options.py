@@ -14,6 +14,7 @@ _SCHEMA = "name tables as schema.table"
 _TIMEOUT = "say connect_timeout=SECONDS"
 _PREPARED = "behind a pooler sidecar prepares no statements by itself"
 _SSL = "say sslmode=require, or sslmode=verify-full with sslrootcert=FILE"
+_SOCKET = "say host=DIRECTORY, of the Unix socket"
 _HINTS = {
     "charset": "sidecar speaks UTF-8",
     "connection_limit": _POOL_SIZE,
@@ -36,6 +37,7 @@ _HINTS = {
     "search_path": _SCHEMA,
     "server_version": "sidecar asks the server",
     "serverversion": "sidecar asks the server",
+    "socket": _SOCKET,
     "socket_timeout": _TIMEOUT,
     "sockettimeout": _TIMEOUT,
     "ssl": _SSL,
@@ -43,6 +45,7 @@ _HINTS = {
     "sslfactory": _SSL,
     "sslidentity": "say sslcert=FILE and sslkey=FILE",
     "statement_cache_size": _PREPARED,
+    "unix_sock": _SOCKET,
     "uselibpqcompat": "sidecar reads sslmode as libpq does",
 }
 _UNKNOWN = "libpq knows no such option; a setting of the server goes into options=-c%20name%3Dvalue"
@@ -59,7 +62,7 @@ def take_out(address: str, known: Iterable[str]) -> tuple[str, list[str]]:
     kept, lines = [], []
     for pair in filter(None, query.split("&")):
         name = pair.partition("=")[0]
-        if unquote(name) in known or pair.lower() == "ssl=true":
+        if unquote(name) in known or pair == "ssl=true":  # libpq knows that one spelling
             kept.append(pair)
         else:
             lines.append(f"{unquote(name)!r} is left out: {_HINTS.get(unquote(name).lower(), _UNKNOWN)}")

@@ -103,7 +103,8 @@ class Address:
     @property
     def connect_timeout_s(self) -> float:
         """For one host."""
-        return float(self.options.get("connect_timeout") or CONNECT_TIMEOUT_S) or CONNECT_TIMEOUT_S
+        wanted = float(self.options.get("connect_timeout") or 0)
+        return wanted if wanted > 0 else CONNECT_TIMEOUT_S
 
     def conninfo(self, **defaults: str) -> str:
         """For libpq, which finds what is not in it by itself. `defaults` are used where the address says nothing."""
@@ -221,8 +222,13 @@ def _check(options: Mapping[str, str]) -> None:
         (options.get("port") or "").split(","),
         (options.get("hostaddr") or options.get("host") or "").split(","),
     )
-    if not all(port == "" or (port.isdecimal() and 0 < int(port) < 65536) for port in ports):
-        problems.append(f"port={options['port']!r}: 1 to 65535")
+    # Where a special character of user or password is not written as %XX, what follows it looks like a port or a host.
+    if not all(port == "" or port.isdecimal() for port in ports):
+        problems.append("the port is not a number; special characters of user and password are written as %XX")
+    elif not all(port == "" or 0 < int(port) < 65536 for port in ports):
+        problems.append("port: 1 to 65535")
+    if any("@" in host and host[0] not in "@/" for host in hosts):
+        problems.append("there is an @ in the host; in user and password it is written as %40")
     if len(ports) not in {1, len(hosts)}:
         problems.append(f"{len(ports)} ports for {len(hosts)} hosts")
     for name, allowed in (("sslmode", _SSL_MODES), ("target_session_attrs", _SESSIONS)):

@@ -211,9 +211,7 @@ async def _save(
         last_key = None if following else last_key
     finished = rows < max_rows and following is None
     found = enqueued if purpose == "verify" else 0
-    await connection.execute(
-        statement("save_scan"), watch.id, purpose, last_key, finished, following or "rows", found
-    )
+    await connection.execute(statement("save_scan"), watch.id, purpose, last_key, finished, following or "rows", found)
     return Page(rows, enqueued, finished)
 
 

@@ -241,6 +241,39 @@ def test_what_libpq_cannot_read_is_told_without_the_password(wrong: str) -> None
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "postgresql://ann@shop:s3cret@db:5432/shop",
+        "postgresql://ann:s3cret/more@db:5432/shop",
+        "postgresql://ann:my@s3cret@db:5432/shop",
+        "postgresql://ann:my@s3cret@db,db2/shop",
+    ],
+)
+def test_a_password_that_libpq_takes_for_a_host_or_a_port_is_not_told(wrong: str) -> None:
+    with pytest.raises(ConfigurationError, match="%XX|%40") as caught:
+        read_address(wrong)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_directory_of_a_socket_may_have_any_name() -> None:
+    address = read_address("postgresql://ann@/shop?host=/cloud/shop@eu:west:db,@abstract")
+    assert [host.name for host in address.hosts] == ["/cloud/shop@eu:west:db", "@abstract"]
+
+
+@pytest.mark.parametrize("no_limit", ["0", "-1"])
+async def test_a_connection_that_may_take_as_long_as_it_likes_is_made(database_url: str, no_limit: str) -> None:
+    await seen_by_both(with_options(database_url, connect_timeout=no_limit))
+
+
+async def test_another_spelling_of_an_option_that_libpq_knows_in_one_is_left_out(database_url: str) -> None:
+    url = with_options(database_url, ssl="TRUE")
+    await seen_by_both(url)
+    assert address_problems(SecretStr(url)) == [
+        "'ssl' is left out: say sslmode=require, or sslmode=verify-full with sslrootcert=FILE"
+    ]
+
+
 def test_an_option_that_libpq_does_not_know_is_named() -> None:
     with pytest.raises(ConfigurationError, match='"hots"'):
         read_address("hots=db password=s3cret")
