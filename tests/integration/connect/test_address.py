@@ -251,7 +251,7 @@ def test_what_libpq_cannot_read_is_told_without_the_password(wrong: str) -> None
     ],
 )
 def test_a_password_that_libpq_takes_for_a_host_or_a_port_is_not_told(wrong: str) -> None:
-    with pytest.raises(ConfigurationError, match="%XX|%40") as caught:
+    with pytest.raises(ConfigurationError, match=r"%XX|%40") as caught:
         read_address(wrong)
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
