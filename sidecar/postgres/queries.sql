@@ -561,8 +561,11 @@ from page p order by {last_first:p} limit 1
 -- name: verify_first_page
 -- Rows whose content, vector or ledger entry differs from what the others say, and that no event waits for. $1 rows; $2 bytes
 -- of content and vectors, of which one row may have more. Primary keys of all tables. A failed row is `retry`'s to try.
-with page ({k}, size_bytes) as materialized (
-    select {exact_key:t}, coalesce({bytes:t}, 0) + {vector_bytes} from {table} t order by {row_key:t} limit $1
+-- The keys come first: a plan that sorts would compute a virtual column of every row, and fail at one that is not of the page.
+with keys ({k}) as materialized (
+    select {exact_key:t} from {table} t order by {row_key:t} limit $1
+), page ({k}, size_bytes) as materialized (
+    select {ledger_key:u}, coalesce({bytes:t}, 0) + {vector_bytes} from keys u join {table} t on {is_row:t,u}
 ), counted as (
     select p.*, sum(p.size_bytes) over (order by {ledger_key:p}) as total, row_number() over (order by {ledger_key:p}) as position from page p
 ), chosen as materialized (
@@ -582,8 +585,10 @@ select (select {text_key:c} from chosen c order by c.position desc limit 1) as l
 
 -- name: verify_next_page
 -- $3 the last key of the page before.
-with page ({k}, size_bytes) as materialized (
-    select {exact_key:t}, coalesce({bytes:t}, 0) + {vector_bytes} from {table} t where ({cursor_key:t}) > ({cursor:3}) order by {row_key:t} limit $1
+with keys ({k}) as materialized (
+    select {exact_key:t} from {table} t where ({cursor_key:t}) > ({cursor:3}) order by {row_key:t} limit $1
+), page ({k}, size_bytes) as materialized (
+    select {ledger_key:u}, coalesce({bytes:t}, 0) + {vector_bytes} from keys u join {table} t on {is_row:t,u}
 ), counted as (
     select p.*, sum(p.size_bytes) over (order by {ledger_key:p}) as total, row_number() over (order by {ledger_key:p}) as position from page p
 ), chosen as materialized (

@@ -119,6 +119,26 @@ async def test_a_verification_passes_by_what_it_cannot_read(
         assert await value(db, f"select count(embedding) from {home}") == ROWS - len(bad)
 
 
+async def test_a_verification_of_a_small_table_finds_nothing_wrong_with_the_rows_beside_it(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    """A table that is sorted rather than walked by its index."""
+    await run(
+        db,
+        "create table items (id integer primary key, n integer, "
+        f"title text generated always as ({COMPUTED['a division by zero'][0]}) virtual)",
+    )
+    await run(db, "insert into items (id, n) values (1, 1), (2, 0), (3, 1), (4, 0), (5, 1)")
+    await run(db, "analyze items (id)")
+    table = await watch(db, ["items"], ["title"])
+    async with running_ingest(database_url, encoder):
+        await table.settle()
+        await run(db, "select sidecar.verify('items')")
+        await table.settle()
+        seen = await value(db, "select array[rows_seen, found] from sidecar.scans where purpose = 'verify'")
+    assert seen == [5, 0]
+
+
 async def test_a_plan_takes_its_sample_without_what_it_cannot_read(db: Connection) -> None:
     await make_computed(db, COMPUTED["a division by zero"][0], [5], None)
     sampled = await value(
