@@ -76,8 +76,9 @@ class Scanner:
         """True if there is more to do soon."""
         await self._context.catalogue.refresh()
         watches = [w for w in self._context.catalogue.ours() if not w.paused]
-        busy = [await self._look_after(watch) for watch in watches if not self._rests.is_resting(watch.id)]
+        # Sweeps first, of watches as they were just loaded: a scan that ends below keeps its watch until the next load.
         await self._start_sweeps(watches)
+        busy = [await self._look_after(watch) for watch in watches if not self._rests.is_resting(watch.id)]
         return any(busy)
 
     async def _look_after(self, watch: Watch) -> bool:
