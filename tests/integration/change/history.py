@@ -57,7 +57,9 @@ async def make_history(url: str, db: Connection, encoder: GatedEncoder) -> list[
         await photos.settle_right(encoder)
 
         async def has_indexes() -> bool:
-            return bool(await value(db, "select count(*) = 2 from pg_indexes where indexdef like '%% hnsw %%'"))
+            # pg_dump leaves out those that are not valid yet.
+            indexes = "select pg_get_indexdef(indexrelid) as made from pg_index where indisvalid"
+            return bool(await value(db, f"select count(*) = 2 from ({indexes}) i where made like '%% hnsw %%'"))
 
         await wait_until_async(has_indexes, "the indexes")
         encoder.close()

@@ -63,7 +63,7 @@ def test_index_vectors_and_ledger_take_about_what_was_said(
         (row,) = db.execute(f"select ({query})::bigint".encode()).fetchall()
         return int(row[0])
 
-    pages = 6 * 8192  # what a small table has beside its rows
+    pages = 8 * 8192  # what a small table has beside its rows
     hnsw = size(
         "pg_relation_size((select indexrelid from pg_index where indrelid = 'c'::regclass and not indisprimary))"
     )
