@@ -56,6 +56,7 @@ class Scanner:
         self._next_sweep: dict[int, float] = {}  # watch → on the clock of time.monotonic
         self._next_verify: dict[int, float] = {}
         self._next_start = float("-inf")  # of sweeps
+        self._asked: frozenset[int] = frozenset()  # watches that the last look for sweeps asked about
         self._next_clear: dict[int, float] = {}
 
     async def run(self) -> None:
@@ -117,13 +118,16 @@ class Scanner:
         self._finder.due.discard(watch.id)
 
     async def _start_sweeps(self, watches: Sequence[Watch]) -> None:
-        interval_s = self._context.settings.sweep_interval_s
-        if not watches or time.monotonic() < self._next_start:
+        """Now and then, and at once for a watch whose other scans have just ended."""
+        idle = frozenset(watch.id for watch in watches if not watch.scans & {"clear", "backfill", "sweep"})
+        self._asked &= idle
+        if not idle or (idle == self._asked and time.monotonic() < self._next_start):
             return
+        interval_s = self._context.settings.sweep_interval_s
+        self._asked = idle
         self._next_start = time.monotonic() + min(SWEEPS_INTERVAL_S, interval_s)
-        idle = [watch.id for watch in watches if not watch.scans & {"clear", "backfill", "sweep"}]
         async with self._context.database.connection() as connection:
-            if idle and await start_sweeps(connection, idle, interval_s):
+            if await start_sweeps(connection, list(idle), interval_s):
                 self._on_change()
 
     async def _clear(self, watch: Watch) -> bool:
@@ -198,5 +202,4 @@ class Scanner:
         if page is None or page.last:
             self._on_change()
         if page is not None and page.last:
-            self._next_start = float("-inf")
             logger.info("%s of %s: every row is enqueued or done", what, watch.label)
