@@ -817,9 +817,8 @@ declare
                 perform sidecar.notify_sleepers();
             end if;$code$);
 begin
-    execute format($outer$
-        create or replace function sidecar.enqueue_%1$s_row() returns trigger
-        language plpgsql security definer set search_path = pg_catalog, pg_temp as $f$
+    execute format('create or replace function sidecar.enqueue_%s_row() returns trigger '
+                   'language plpgsql security definer set search_path = pg_catalog, pg_temp as %L', w.id, format($body$
         declare
             asleep_until_ms bigint;
             generation bigint;
@@ -860,13 +859,12 @@ begin
             end if;
             %7$s
             return null;
-        end $f$;
-    $outer$, w.id, k, new_key, old_key, sidecar.keys_fit(w, 'new'), sidecar.keys_fit(w, 'old'), sleeper);
+        end
+    $body$, w.id, k, new_key, old_key, sidecar.keys_fit(w, 'new'), sidecar.keys_fit(w, 'old'), sleeper));
 
     -- TRUNCATE; and INSERT and DELETE of the triggers of 0016, where they could not be replaced yet.
-    execute format($outer$
-        create or replace function sidecar.enqueue_%1$s_statement() returns trigger
-        language plpgsql security definer set search_path = pg_catalog, pg_temp as $f$
+    execute format('create or replace function sidecar.enqueue_%s_statement() returns trigger '
+                   'language plpgsql security definer set search_path = pg_catalog, pg_temp as %L', w.id, format($body$
         declare
             asleep_until_ms bigint;
             generation bigint;
@@ -902,8 +900,8 @@ begin
             end if;
             %5$s
             return null;
-        end $f$;
-    $outer$, w.id, k, sidecar.for_each_key(w.key_columns, null, 'r.%2$I'), sidecar.keys_fit(w, 'r'), sleeper);
+        end
+    $body$, w.id, k, sidecar.for_each_key(w.key_columns, null, 'r.%2$I'), sidecar.keys_fit(w, 'r'), sleeper));
 
     execute format('revoke all on function sidecar.enqueue_%1$s_statement(), sidecar.enqueue_%1$s_row() from public', w.id);
 end $_$;

@@ -77,7 +77,8 @@ end $$;
 -- nothing: a block that writes would cost a subtransaction id for every statement and every row. nextval is part of it: it
 -- takes no such id. The insert itself has nothing left to fail at: no CHECK, and ON CONFLICT for a sequence that lags behind
 -- restored data. Keys are compared by their images, and stored only in the type of the queue: nothing is looked up here
--- that a user could define.
+-- that a user could define. A body is a literal, %L: a column may be called `$f$`, and whatever follows the end of a dollar
+-- quote would be run with the rights of whoever watches or migrates.
 -- Costs 6 to 7 us for a row of a bulk insert (1.5 of it ON CONFLICT; two CHECKs had cost 3). Statement triggers cost 2 us,
 -- but their transition tables hold whole rows, pictures too, and write them to temporary files beyond work_mem.
 create or replace function sidecar.create_trigger_functions(w sidecar.watches) returns void
@@ -91,9 +92,8 @@ declare
                 perform sidecar.notify_sleepers();
             end if;$code$);
 begin
-    execute format($outer$
-        create or replace function sidecar.enqueue_%1$s_row() returns trigger
-        language plpgsql security definer set search_path = pg_catalog, pg_temp as $f$
+    execute format('create or replace function sidecar.enqueue_%s_row() returns trigger '
+                   'language plpgsql security definer set search_path = pg_catalog, pg_temp as %L', w.id, format($body$
         declare
             asleep_until_ms bigint;
             generation bigint;
@@ -134,13 +134,12 @@ begin
             end if;
             %7$s
             return null;
-        end $f$;
-    $outer$, w.id, k, new_key, old_key, sidecar.keys_fit(w, 'new'), sidecar.keys_fit(w, 'old'), sleeper);
+        end
+    $body$, w.id, k, new_key, old_key, sidecar.keys_fit(w, 'new'), sidecar.keys_fit(w, 'old'), sleeper));
 
     -- TRUNCATE; and INSERT and DELETE of the triggers of 0016, where they could not be replaced yet.
-    execute format($outer$
-        create or replace function sidecar.enqueue_%1$s_statement() returns trigger
-        language plpgsql security definer set search_path = pg_catalog, pg_temp as $f$
+    execute format('create or replace function sidecar.enqueue_%s_statement() returns trigger '
+                   'language plpgsql security definer set search_path = pg_catalog, pg_temp as %L', w.id, format($body$
         declare
             asleep_until_ms bigint;
             generation bigint;
@@ -176,8 +175,8 @@ begin
             end if;
             %5$s
             return null;
-        end $f$;
-    $outer$, w.id, k, sidecar.for_each_key(w.key_columns, null, 'r.%2$I'), sidecar.keys_fit(w, 'r'), sleeper);
+        end
+    $body$, w.id, k, sidecar.for_each_key(w.key_columns, null, 'r.%2$I'), sidecar.keys_fit(w, 'r'), sleeper));
 
     execute format('revoke all on function sidecar.enqueue_%1$s_statement(), sidecar.enqueue_%1$s_row() from public', w.id);
 end $$;

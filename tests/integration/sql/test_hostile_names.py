@@ -38,6 +38,7 @@ HOSTILE = [
     Names("g", "page", ["k2", "k1"], ["force", "backfill"], "attempts", "p"),
     Names("w", "gone", ["l"], ["rows"], "relation", "wanted"),
     Names("Ümläut ☃", LONG, [LONG, "y" * 63], ["z" * 63], "ö" * 31, "ß" * 31),
+    Names("$$", "$1", ["$f$", "$body$ \\'"], ["$outer$"], "$code$", "$_$"),
     Names("news\nlines", "tab\tle", ["/* */"], ["-- "], "';'", '""'),
 ]
 

@@ -1,0 +1,34 @@
+"""Whoever owns a table names its columns, and gets nobody's rights but his own by it."""
+
+from __future__ import annotations
+
+import pytest
+from psycopg import sql
+
+from tests.integration.ingest.watched_table import Connection, run, value
+from tests.integration.roles.cast import Stage
+
+# What ends a quoted body, does something, and goes on with a body.
+NAMES = tuple(f"{quote};select shop.note();select {quote}" for quote in ("$f$", "$body$", "$outer$", "'"))
+AUDIT = """
+create table shop.audit (name text);
+create function shop.note() returns void language plpgsql as $$
+    begin insert into shop.audit values (current_user); end $$;
+set check_function_bodies = off
+"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_the_name_of_a_key_is_no_code_for_whoever_watches_or_migrates(
+    stage: Stage, owner: Connection, admin: Connection, name: str
+) -> None:
+    await owner.execute(AUDIT)
+    column = sql.Identifier(name)
+    await owner.execute(sql.SQL("create table shop.items ({} integer primary key, title text)").format(column))
+    await run(admin, "set check_function_bodies = off")
+    await run(admin, "select sidecar.watch('shop.items', 'title', target => 'embedding', dimensions => 16)")
+    await run(admin, "select sidecar.create_trigger_functions(w) from sidecar.watches w")  # as a migration does
+
+    assert await run(owner, "select name from shop.audit") == []
+    await run(owner, "insert into shop.items values (7, 'a')")
+    assert await value(owner, "select k1 from sidecar.events_1") == 7
