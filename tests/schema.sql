@@ -1460,6 +1460,7 @@ begin
               -- Without a call for the usual index, which is in use: status asks for every watch.
               and (o.opcname <> w.index_kind || '_cosine_ops' or ia.atttypmod not in (w.dimensions, -1)
                    or (not i.indisvalid and exists (select from sidecar.usable_indexes(w, i.indrelid) u where u.valid)))
+              and (i.indisvalid or c.relkind = 'I' or not sidecar.is_worked_on(i.indrelid))
             order by i.indexrelid::regclass::text;
 end $_$;
 
@@ -1777,7 +1778,9 @@ begin
             tree := sidecar.count_leaf_indexes(w);
             state := case when build is not null then build when failure is not null then 'building failed: ' || failure
                 when tree.leaves > 0 and hnsw.index is not null then format('%s of %s partitions have it', tree.built, tree.leaves)
-                when hnsw.index is not null then 'invalid: ' || hnsw.index else 'not built yet' end;
+                when hnsw.index is null then 'not built yet'
+                when sidecar.is_worked_on(coalesce(w.companion, w.relation)) then 'building: by another session'
+                else 'invalid: ' || hnsw.index end;
         end if;
     end if;
     if former is null then
@@ -1817,6 +1820,9 @@ begin
         select u.index, u.valid, t.parent is not null and u.parent is not null as is_attached into i
             from sidecar.usable_indexes(w, t.home) u order by u.parent is not null desc, u.valid desc, u.index limit 1;
         name := case when i.index is not null then i.index::text end;
+        if t.is_leaf and not i.valid and sidecar.is_worked_on(t.home) then
+            return; -- What comes after it in the order has to wait.
+        end if;
         if t.is_leaf and not i.valid and i.is_attached then
             return next 'reindex index concurrently ' || name;
         elsif i.index is null or (t.is_leaf and not i.valid) then
@@ -1978,6 +1984,15 @@ begin
                         or exists (select from sidecar.delayed_%1$s t where t.gen = any ($1))', watch_id) into is_one using gens;
     return is_one;
 end $_$;
+
+CREATE FUNCTION sidecar.is_worked_on(home regclass) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (select from pg_locks l where l.locktype = 'relation' and l.relation = is_worked_on.home and l.granted
+                   and l.database = (select d.oid from pg_database d where d.datname = current_database())
+                   and l.mode = 'ShareUpdateExclusiveLock' and l.pid <> pg_backend_pid());
+$$;
 
 CREATE FUNCTION sidecar.key_fault(w sidecar.watches) RETURNS text
     LANGUAGE sql STABLE
@@ -4287,6 +4302,8 @@ REVOKE ALL ON FUNCTION sidecar.is_same_watch(a sidecar.watches, b sidecar.watche
 REVOKE ALL ON FUNCTION sidecar.is_subscribed(relation regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.is_waiting(watch_id integer, gens bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.is_worked_on(home regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.key_fault(w sidecar.watches) FROM PUBLIC;
 

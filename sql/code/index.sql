@@ -50,7 +50,9 @@ begin
             tree := sidecar.count_leaf_indexes(w);
             state := case when build is not null then build when failure is not null then 'building failed: ' || failure
                 when tree.leaves > 0 and hnsw.index is not null then format('%s of %s partitions have it', tree.built, tree.leaves)
-                when hnsw.index is not null then 'invalid: ' || hnsw.index else 'not built yet' end;
+                when hnsw.index is null then 'not built yet'
+                when sidecar.is_worked_on(coalesce(w.companion, w.relation)) then 'building: by another session'
+                else 'invalid: ' || hnsw.index end;
         end if;
     end if;
     if former is null then
@@ -94,6 +96,15 @@ returns setof record language sql stable set search_path = pg_catalog, pg_temp a
         where i.indrelid = usable_indexes.home and i.indpred is null
           and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
                       and d.refobjid = i.indrelid and d.refobjsubid = a.attnum);
+$$;
+
+-- Whether a session builds or rebuilds an index of `home`, vacuums it or the like. What is invalid then may be somebody's work in
+-- hand, and a DROP would wait for its end and take the result. (The progress of builds is hidden from a role with few rights.)
+create or replace function sidecar.is_worked_on(home regclass) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select exists (select from pg_locks l where l.locktype = 'relation' and l.relation = is_worked_on.home and l.granted
+                   and l.database = (select d.oid from pg_database d where d.datname = current_database())
+                   and l.mode = 'ShareUpdateExclusiveLock' and l.pid <> pg_backend_pid());
 $$;
 
 -- products_photo_embedding_hnsw_1; with the table's OID in it where that is too long, and so might be another partition's
@@ -158,6 +169,7 @@ begin
               -- Without a call for the usual index, which is in use: status asks for every watch.
               and (o.opcname <> w.index_kind || '_cosine_ops' or ia.atttypmod not in (w.dimensions, -1)
                    or (not i.indisvalid and exists (select from sidecar.usable_indexes(w, i.indrelid) u where u.valid)))
+              and (i.indisvalid or c.relkind = 'I' or not sidecar.is_worked_on(i.indrelid))
             order by i.indexrelid::regclass::text;
 end $$;
 
@@ -199,6 +211,9 @@ begin
         select u.index, u.valid, t.parent is not null and u.parent is not null as is_attached into i
             from sidecar.usable_indexes(w, t.home) u order by u.parent is not null desc, u.valid desc, u.index limit 1;
         name := case when i.index is not null then i.index::text end;
+        if t.is_leaf and not i.valid and sidecar.is_worked_on(t.home) then
+            return; -- What comes after it in the order has to wait.
+        end if;
         if t.is_leaf and not i.valid and i.is_attached then
             return next 'reindex index concurrently ' || name;
         elsif i.index is null or (t.is_leaf and not i.valid) then

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.integration.ingest.composition import running_ingest
@@ -110,3 +112,32 @@ async def test_who_may_not_see_its_progress_sees_that_it_is_built(
             assert "_hnsw_" in await value(reader, INDEX)
     finally:
         await run(admin, f'revoke {stage.cast.owner} from "{stage.cast.worker}"')
+
+
+MINE = "create index concurrently mine on shop.items using hnsw ((embedding::halfvec(16)) halfvec_cosine_ops)"
+
+
+@pytest.mark.parametrize("command", [MINE, "reindex index concurrently shop.mine"], ids=["create", "reindex"])
+async def test_what_another_role_builds_by_hand_is_left_to_it(stage: Stage, owner: Connection, command: str) -> None:
+    """Taken for a leftover and dropped, it would go as soon as it is valid: the DROP waits for the end of the build."""
+    watch_id = (await watch_texts(owner, 20, index="halfvec")).watch_id
+    name = f"mine_hnsw_{watch_id}"
+    async with user(stage.admin) as dba, user(stage.admin, autocommit=False) as old:
+        if command != MINE:
+            await run(dba, MINE.replace("mine", name))
+        await run(old, "insert into shop.items values (1000, 'x')")  # an older transaction, for which a build waits
+        build = asyncio.create_task(run(dba, command.replace("mine", name)))
+        try:
+
+            async def is_building() -> bool:
+                return bool(await value(owner, "select count(*) from pg_index where not indisvalid"))
+
+            await wait_until_async(is_building, "a build that waits")
+            assert await value(owner, "select count(*) from pg_stat_progress_create_index where relid is not null") == 0
+            index, statement = (await run(owner, "select index, index_statement from sidecar.status"))[0]
+            assert statement is None
+            assert index == ("building: by another session" if command == MINE else f"shop.{name}")
+        finally:
+            await old.commit()
+            await build
+    assert await run(owner, "select index, index_statement from sidecar.status") == [(f"shop.{name}", None)]
