@@ -117,7 +117,7 @@ def _check_revision(connection: psycopg.Connection[Any], checkup: Checkup) -> bo
     checkup.facts["schema_revision"] = revision or None
     if revision < head:
         what = f"it is at revision {revision}, this version needs {head}" if revision else absent
-        why = "sidecars of this version wait until it is"
+        why = "sidecars of this version wait until the schema is migrated"
         checkup.findings.append(_schema_finding("problem", what, why, "sidecar migrate"))
     elif revision > head:
         what = f"it is at revision {revision}, this version knows {head}"
