@@ -46,6 +46,8 @@ from sidecar.telemetry.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
+RAISE_GENERATION_S = 3600.0
+
 
 class Ingest:
     """One per process. `database_url` must be set in the settings."""
@@ -141,7 +143,9 @@ class Ingest:
                 revision = await connection.fetchval(statement("schema_revision"))
                 if revision is not None and revision >= head_revision():
                     digest = await connection.fetchval(statement("installed_code"))
-                    await connection.execute(statement("raise_generation"))
+                    async with connection.transaction():
+                        await connection.execute(statement("begin_raise_generation"))
+                        await connection.execute(statement("raise_generation"), timeout=RAISE_GENERATION_S)
         except WatchChanged as error:
             raise SchemaError("this database has no schema `sidecar` yet: run `sidecar migrate`") from error
         if revision is None or revision < head_revision():

@@ -32,11 +32,11 @@ class PooledConnection:
         isolation = f"set transaction isolation level {settings[_ISOLATION]}"
         self._settings = f"{isolation}; {set_settings(settings, local=True)}"
 
-    async def execute(self, query: str, *arguments: Any) -> str:
+    async def execute(self, query: str, *arguments: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 - asyncpg's
         if _BEGINS.search(query):
             # Before what the statement itself sets: that is meant to differ.
             return await self._connection.execute(_BEGINS.sub(f"begin; {self._settings};", query, count=1))
-        return await self._in_transaction(lambda: self._connection.execute(query, *arguments))
+        return await self._in_transaction(lambda: self._connection.execute(query, *arguments, timeout=timeout))
 
     async def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
         return await self._in_transaction(lambda: self._connection.fetch(query, *arguments))

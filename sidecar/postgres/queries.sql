@@ -762,6 +762,10 @@ on conflict (watch_id) do update set embedded_total = progress.embedded_total + 
 -- name: mark_broken
 update sidecar.watches w set broken = $2 where w.id = $1 and w.unwatched_at is null and w.broken is distinct from $2
 
+-- name: begin_raise_generation
+-- It reads every ledger, once at start: about a minute for a hundred million rows, beyond the session's limit.
+set local statement_timeout = 0
+
 -- name: raise_generation
 select sidecar.raise_generation()
 
