@@ -3412,6 +3412,10 @@ begin
     elsif not w.source <@ named then
         return format('of the source columns (%s) the triggers know only (%s): they were renamed',
                       array_to_string(w.source, ', '), array_to_string(named, ', '));
+    elsif not sidecar.inputs_of(w.relation, array(select a.attname::text from pg_attribute a where a.attrelid = w.relation
+                                                  and a.attname = any (w.source) and a.attgenerated::text = 'v')) <@ named then
+        return format('the source (%s) is computed from columns that the triggers do not know: its expression was changed',
+                      array_to_string(w.source, ', '));
     elsif not exists (select from pg_attribute a where a.attrelid = coalesce(w.companion, w.relation) and a.attname = w.target
                       and not a.attisdropped and a.attgenerated = '' and a.atttypmod in (w.dimensions, -1)
                       and a.atttypid = format('%I.vector', sidecar.vector_schema())::regtype) then

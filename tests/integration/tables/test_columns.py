@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
-from tests.integration.ingest.watched_table import Connection, picture, run, watch
+from tests.integration.ingest.watched_table import Connection, WatchedTable, picture, run, value, watch
 from tests.integration.tables.both_places import settle_right, watch_both
 
 TEXTS = ("varchar(40)", "char(40)", "name", "headline", 'text collate "C"')
@@ -92,3 +92,44 @@ async def test_the_recipe_for_json_works(database_url: str, db: Connection, enco
         await run(db, 'update items set doc = \'{"title": "another"}\'')
         await table.settle_right(encoder)
     assert encoder.texts == {"a text": 1, "another": 2}
+
+
+async def computed_from_a(db: Connection, manner: str) -> WatchedTable:
+    if db.info.server_version < 180000:
+        pytest.skip("another expression came with Postgres 17, virtual generated columns with 18")
+    await run(
+        db,
+        "create table items (id bigint primary key, a text, b text, "
+        f"title text generated always as (a) {manner}, "
+        "embedding vector(16))",
+    )
+    await run(db, "insert into items (id, a, b) values (1, 'a', 'b'), (2, 'same', 'same')")
+    return await watch(db, ["items"], ["title"])
+
+
+@pytest.mark.parametrize("manner", ["stored", "virtual"])
+async def test_another_expression_of_a_generated_column_is_taken_up_by_verify(
+    database_url: str, db: Connection, encoder: GatedEncoder, manner: str
+) -> None:
+    watched = await computed_from_a(db, manner)
+    async with running_ingest(database_url, encoder):
+        await watched.settle_right(encoder)
+        await run(db, "alter table items alter title set expression as (a || '!')")
+        await run(db, "select sidecar.verify('items')")
+        await watched.settle_right(encoder)
+
+
+async def test_a_virtual_column_computed_from_other_columns_is_at_fault_until_watched_again(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    watched = await computed_from_a(db, "virtual")
+    async with running_ingest(database_url, encoder):
+        await watched.settle_right(encoder)
+        await run(db, "alter table items alter title set expression as (b)")
+        state = await value(db, "select state from sidecar.status")
+        assert "computed from columns that the triggers do not know" in state
+
+        await watch(db, ["items"], ["title"])
+        await watched.settle_right(encoder)
+        await run(db, "update items set b = 'c' where id = 1")
+        await watched.settle_right(encoder)
