@@ -2362,6 +2362,7 @@ end $$;
 CREATE FUNCTION sidecar.primary_key_of(relation regclass, OUT columns text[], OUT types text[], OUT definitions text[]) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET quote_all_identifiers TO 'off'
     AS $$
 begin
     select array_agg(a.attname::text order by k.position), array_agg(b.printed order by k.position),

@@ -9,8 +9,9 @@
 
 -- Names and types of the primary key, in key order. A domain stands for its base type: its NOT NULL and CHECK would fail
 -- our NULL keys, and would run somebody's function with our rights. `definitions` carries a collation that is not the type's own.
+-- Types are spelled alike in every session, because the sidecar compares them with what a user's session wrote down.
 create or replace function sidecar.primary_key_of(relation regclass, out columns text[], out types text[], out definitions text[])
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp set quote_all_identifiers = off as $$
 begin
     select array_agg(a.attname::text order by k.position), array_agg(b.printed order by k.position),
            array_agg(b.printed || case when a.attcollation <> 0 and a.attcollation <> t.typcollation

@@ -95,3 +95,16 @@ async def test_a_key_is_found_whatever_the_session_is_set_to(
                 wait = "call sidecar.wait_embedded(%s::regclass, %s::jsonb, timeout_ms => 0)"
                 with pytest.raises(psycopg.Error, match="cannot be embedded: not_a_picture"):
                     await run(somebody, wait, table, key)
+
+
+async def test_a_table_is_followed_whatever_the_session_that_watched_it_was_set_to(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    await set_all(db)
+    async with user(database_url) as somebody:
+        await run(somebody, "create table items (region text, id integer, title text, primary key (region, id))")
+        table = await watch(somebody, ["items"], ["title"], key=("region", "id"))
+        await run(somebody, "insert into items values ('eu', 1, 'a')")
+        async with running_ingest(database_url, encoder):
+            await table.settle_right(encoder)
+            assert await value(db, "select state from sidecar.status") == "up to date"
