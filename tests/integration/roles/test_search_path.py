@@ -15,6 +15,7 @@ DEFINERS = {
     "enqueue_1_statement": "triggers enqueue for users without rights on our schema",
     "enqueue_1_row": "triggers enqueue for users without rights on our schema",
     "enqueue_lost_vectors": "triggers enqueue for users without rights on our schema",
+    "enqueue_emptied_companion": "triggers enqueue for users without rights on our schema",
     "status_of": "readers see counts, not what is counted",
     "events_of_key": "readers wait for a row of theirs",
     "is_waiting": "readers wait for a row of theirs",
