@@ -110,6 +110,7 @@ class Batch:
         max_row_bytes = settings.max_image_bytes if watch.kind == "image" else settings.ingest_batch_bytes
         limits = settings.ingest_batch_bytes, max_row_bytes
         reading = partial(self._context.reading, self._claim.lane)
+        await self._context.guard.hold()
         async for page in read_rows(self._context.database, watch, list(wanted), *limits, reading):
             size = rows_per_write(watch)
             chunks = [page[i : i + size] for i in range(0, len(page), size)]

@@ -17,6 +17,7 @@ from sidecar.ingest.progress import Progress
 from sidecar.postgres.database import Database
 from sidecar.postgres.liveness import Liveness
 from sidecar.postgres.presence import Identity
+from sidecar.postgres.session_guard import SessionGuard
 from sidecar.ranked_semaphore import RankedSemaphore
 from sidecar.settings import Settings
 from sidecar.telemetry.telemetry import Stage, Telemetry
@@ -42,6 +43,7 @@ class Context:
     progress: Progress
     telemetry: Telemetry
     liveness: Liveness
+    guard: SessionGuard
     horizon: Horizon = field(default_factory=Horizon)
     table_locks: defaultdict[tuple[str, Lane], asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     in_hand: KeysInHand = field(default_factory=KeysInHand)

@@ -201,6 +201,7 @@ class IndexKeeper:
         while True:
             await asyncio.sleep(YIELD_INTERVAL_S)
             try:
+                await self._context.guard.hold()
                 async with self._context.database.connection() as connection:
                     if await connection.fetchval(statement("waits_for_build"), build_pid):
                         await connection.execute(statement("cancel_build"), build_pid)

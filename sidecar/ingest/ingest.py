@@ -65,7 +65,7 @@ class Ingest:
         catalogue = Catalogue(self._database, identity)
         self._context = Context(
             *(settings, self._database, embedder, identity, catalogue, Progress(), telemetry or Telemetry()),
-            Liveness(identity.id),
+            *(Liveness(identity.id), SessionGuard(self._database)),
         )
         self._listener: Listener | None = None
         self._stop = asyncio.Event()
@@ -96,14 +96,13 @@ class Ingest:
             context.liveness,
         )
         scanner = Scanner(context, finder, worker.look_everywhere, lambda: self._notified("sidecar_watches", alarm))
-        guard = SessionGuard(self._database)
         tasks = [
             asyncio.create_task(part, name=name)
             for name, part in (
-                ("ingest-guard", guard.run()),
-                ("ingest-worker", _after(guard.started, worker.run())),
+                ("ingest-guard", context.guard.run()),
+                ("ingest-worker", worker.run()),
                 ("ingest-listener", listener.run()),
-                ("ingest-scanner", _after(guard.started, scanner.run())),
+                ("ingest-scanner", scanner.run()),
                 ("ingest-housekeeper", Housekeeper(context).run()),
                 ("ingest-dead-sidecars", DeadSidecars(context, worker.look_everywhere).run()),
             )
@@ -193,13 +192,3 @@ class Ingest:
         except (DatabaseError, TimeoutError) as error:
             logger.info("could not sign off: %s", error)
         await self._database.close()
-
-
-async def _after(started: asyncio.Event, part: Coroutine[Any, Any, None]) -> None:
-    """Nothing is written before the guard of our sessions runs."""
-    try:
-        await started.wait()
-    except BaseException:
-        part.close()
-        raise
-    await part

@@ -84,6 +84,8 @@ class Scanner:
 
     async def _look_after(self, watch: Watch) -> bool:
         """An error of one watch is that watch's: the round goes on. Raises DatabaseError where the database is gone."""
+        if watch.scans:
+            await self._context.guard.hold()
         try:
             busy = await self._turn_pages(watch)
         except (WatchChanged, StatementRejected) as error:

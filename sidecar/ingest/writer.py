@@ -84,6 +84,7 @@ class Writer:
 
     async def _complete_once(self, results: Sequence[Result], wait_for_rows: bool) -> Completion:
         context, watch = self._context, self._watch
+        await context.guard.hold()
         if wait_for_rows:
             # It may wait for 2 s, and must hold up neither the others of its table nor all connections meanwhile.
             async with context.row_waits.place(self._lane.rank), context.database.connection() as connection:

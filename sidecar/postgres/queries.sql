@@ -798,13 +798,13 @@ exception when invalid_parameter_value then
 end $$
 
 -- name: guard_sessions
--- Runs for a minute; each round is a transaction. Reads pg_stat_activity and pg_locks, takes no lock. A session of ours that has
+-- Runs for ten seconds; each round is a transaction. Reads pg_stat_activity and pg_locks, takes no lock. A session of ours that has
 -- waited for 2 s for the rest of a message pipeline holds what its transaction locked, and nobody else would end it. So does an
 -- index build that a statement has waited for for 2 s: its own sidecar, if awake, would have cancelled it by then.
 -- It ends only while nothing is in that state, however short: whoever comes next starts with a guard.
 do $guard$
 declare
-    ends_at timestamptz := clock_timestamp() + interval '60 s';
+    ends_at timestamptz := clock_timestamp() + interval '10 s';
     waiting boolean;
 begin
     loop
@@ -820,8 +820,7 @@ begin
           and a.state = 'active' and a.query like '%index concurrently%' and a.pid <> pg_backend_pid()
           and exists (select from pg_locks l where not l.granted and l.waitstart < clock_timestamp() - interval '2 s'
                       and l.pid <> a.pid and a.pid = any (pg_blocking_pids(l.pid)));
-        commit;
-        perform pg_sleep(1);
+        perform pg_sleep(0.1);
         commit;
     end loop;
 end $guard$

@@ -7,14 +7,16 @@ Postgres 17 on, and it cannot tell a sidecar that is frozen from one that is slo
 the server: it needs nobody who is awake on our side. It also ends an index build that somebody waits for and whose own
 sidecar does not.
 
-Its sleeps are short transactions of their own, so it holds back no vacuum, and it starts anew every minute, so it is
-no long-running statement.
+It runs only while something of ours may hold such a lock: from each call of `hold` on, for ten seconds at least. Its
+rounds are transactions of a tenth of a second, because a user's CREATE INDEX CONCURRENTLY waits for each transaction
+that has a snapshot, and fails where its lock_timeout is shorter.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 from sidecar.errors import DatabaseError
 from sidecar.postgres.database import Database, disconnect, translated
@@ -24,15 +26,24 @@ from sidecar.postgres.trouble_log import TroubleLog
 logger = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+HOLD_S = 10.0
 
 
 class SessionGuard:
-    """`started` is set when the guard runs, or could not be started at the first try: writing may begin."""
+    """`run` is a task of ingest; all that may lock what is a user's calls `hold` before."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._trouble = TroubleLog(logger, "the guard of the sidecar's sessions cannot run")
-        self.started = asyncio.Event()
+        self._held_until = float("-inf")  # on the clock of time.monotonic
+        self._wanted = asyncio.Event()
+        self._runs = asyncio.Event()  # or could not be started: rows do not wait for it
+
+    async def hold(self) -> None:
+        """Returns when the guard runs, or could not be started; it goes on for ten seconds at least."""
+        self._held_until = time.monotonic() + HOLD_S
+        self._wanted.set()
+        await self._runs.wait()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -41,7 +52,7 @@ class SessionGuard:
                 await self._watch()
             except DatabaseError as error:
                 self._trouble.report(error)
-            self.started.set()
+            self._runs.set()
             await asyncio.sleep(RETRY_S)
 
     async def _watch(self) -> None:
@@ -52,7 +63,11 @@ class SessionGuard:
                 await connection.execute(statement("prepare_guard"))
                 self._trouble.over()
                 while True:
-                    self.started.set()  # whoever waits for it goes on when the statement is on its way
+                    if time.monotonic() >= self._held_until:
+                        self._runs.clear()
+                        self._wanted.clear()
+                        await self._wanted.wait()
+                    self._runs.set()  # whoever waits for it goes on when the statement is on its way
                     await connection.execute(statement("guard_sessions"))
             finally:
                 await disconnect(connection)

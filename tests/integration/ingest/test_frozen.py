@@ -101,7 +101,7 @@ async def guarded(database_url: str) -> AsyncIterator[None]:
         database = Database(SecretStr(way.url))
         guard = SessionGuard(database)
         task = asyncio.create_task(guard.run(), name="guard")
-        await guard.started.wait()
+        await guard.hold()
 
         async def watches() -> bool:
             return way.passed.count("Q") == 2  # what prepares it, and the guard itself
