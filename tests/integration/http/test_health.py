@@ -118,6 +118,7 @@ async def test_once_ready_it_says_what_it_serves(client: httpx.AsyncClient) -> N
             "query": {"waiting": 0, "reserved": 0, "running": 0, "capacity": 1024},
             "rerank": {"waiting": 0, "reserved": 0, "running": 0, "capacity": 1024},
             "ingest": {"waiting": 0, "reserved": 0, "running": 0, "capacity": 1024},
+            "backfill": {"waiting": 0, "reserved": 0, "running": 0, "capacity": 1024},
         },
         "ingest": "off: REST only, DATABASE_URL is not set",
         "rerank": "not loaded yet",
