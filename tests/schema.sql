@@ -1799,7 +1799,7 @@ $$;
 CREATE FUNCTION sidecar.index_steps(w sidecar.watches) RETURNS SETOF text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
 declare
     top constant regclass := coalesce(w.companion, w.relation);
     ext constant text := quote_ident(sidecar.vector_schema());
@@ -1817,8 +1817,12 @@ begin
     end if;
     for t in select x.*, (select c.relnamespace::regnamespace::text from pg_class c where c.oid = x.home) as namespace
              from sidecar.tree_of(top) x order by x.level, x.home loop
+        -- An invalid index of a user's own is none of ours to drop: ours is built beside it.
         select u.index, u.valid, t.parent is not null and u.parent is not null as is_attached into i
-            from sidecar.usable_indexes(w, t.home) u order by u.parent is not null desc, u.valid desc, u.index limit 1;
+            from sidecar.usable_indexes(w, t.home) u
+            where u.valid or u.parent is not null or not t.is_leaf
+               or (select c.relname from pg_class c where c.oid = u.index) ~ format('_hnsw_%s(_cc(new|old)\d*)?$', w.id)
+            order by u.parent is not null desc, u.valid desc, u.index limit 1;
         name := case when i.index is not null then i.index::text end;
         if t.is_leaf and not i.valid and sidecar.is_worked_on(t.home) then
             return; -- What comes after it in the order has to wait.
@@ -1840,7 +1844,7 @@ begin
         indexes := indexes || jsonb_build_object(t.home::oid::text, name);
     end loop;
     return query select f.statement from sidecar.former_indexes(w) f;
-end $$;
+end $_$;
 
 CREATE FUNCTION sidecar.index_trouble(w sidecar.watches) RETURNS text
     LANGUAGE sql STABLE

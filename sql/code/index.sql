@@ -208,8 +208,12 @@ begin
     end if;
     for t in select x.*, (select c.relnamespace::regnamespace::text from pg_class c where c.oid = x.home) as namespace
              from sidecar.tree_of(top) x order by x.level, x.home loop
+        -- An invalid index of a user's own is none of ours to drop: ours is built beside it.
         select u.index, u.valid, t.parent is not null and u.parent is not null as is_attached into i
-            from sidecar.usable_indexes(w, t.home) u order by u.parent is not null desc, u.valid desc, u.index limit 1;
+            from sidecar.usable_indexes(w, t.home) u
+            where u.valid or u.parent is not null or not t.is_leaf
+               or (select c.relname from pg_class c where c.oid = u.index) ~ format('_hnsw_%s(_cc(new|old)\d*)?$', w.id)
+            order by u.parent is not null desc, u.valid desc, u.index limit 1;
         name := case when i.index is not null then i.index::text end;
         if t.is_leaf and not i.valid and sidecar.is_worked_on(t.home) then
             return; -- What comes after it in the order has to wait.

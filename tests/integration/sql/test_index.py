@@ -158,6 +158,15 @@ def test_an_invalid_leftover_is_shown_and_a_valid_one_preferred(db: Connection) 
     assert value(db, "select index from sidecar.status") == "invalid: public.left_over"
 
 
+def test_an_invalid_index_of_the_user_s_own_is_not_dropped(db: Connection) -> None:
+    _make_items(db, None)
+    run(db, "create index mine on items using hnsw ((e::halfvec(3)) halfvec_cosine_ops)")
+    run(db, "update pg_index set indisvalid = false where indexrelid = 'mine'::regclass")
+    statement = value(db, "select index_statement from sidecar.status")
+    assert statement.startswith("create index concurrently items_e_hnsw_")
+    assert "drop" not in statement
+
+
 def test_no_index_is_wanted_where_none_was_asked_for(db: Connection) -> None:
     _make_items(db, None, "none")
     run(db, "create index mine on items using hnsw (e vector_cosine_ops)")
