@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
-from sidecar.errors import DatabaseError, DatabaseUnavailable, WatchChanged
+from sidecar.errors import Contention, DatabaseError, DatabaseUnavailable, WatchChanged
 from sidecar.ingest.context import Context
 from sidecar.ingest.undisturbed import undisturbed
 from sidecar.postgres.events import Lease, release, renew_lease
@@ -52,7 +52,9 @@ class LeaseKeeper:
         try:
             try:
                 await self._release(released)
-            except DatabaseUnavailable:  # the connection that broke was one of many: the next one may be good
+            # The connection that broke was one of many: the next one may be good. Whoever locks the queue drops it, or is
+            # soon done.
+            except (DatabaseUnavailable, Contention):
                 await asyncio.sleep(SECOND_TRY_S)
                 await self._release(released)
         except WatchChanged as error:
