@@ -52,8 +52,8 @@ class LeaseKeeper:
         try:
             try:
                 await self._release(released)
-            # The connection that broke was one of many: the next one may be good. Whoever locks the queue drops it, or is
-            # soon done.
+            # The connection that broke was one of many: the next one may be good. Whoever locks the queue drops it, or
+            # is soon done.
             except (DatabaseUnavailable, Contention):
                 await asyncio.sleep(SECOND_TRY_S)
                 await self._release(released)
