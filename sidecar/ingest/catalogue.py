@@ -46,6 +46,7 @@ class Catalogue:
 
     async def _load(self) -> None:
         self.stale = False
+        struck_before = frozenset(self._struck)  # one reported from here on may meet what this load does not see yet
         try:
             async with self._database.connection() as connection, connection.transaction():
                 for change in await connection.fetch(statement("follow_changes")):
@@ -54,7 +55,7 @@ class Catalogue:
         except BaseException:
             self.stale = True
             raise
-        self._struck.clear()
+        self._struck -= struck_before
         self._forgive_changed(former)
         for watch in self.all:
             self._explain(watch)
