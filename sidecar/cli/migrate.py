@@ -74,5 +74,5 @@ def _describe(restored: TakenUp) -> str:
         told.append(f"The tables of {restored.revision} were there without their rows, as a restore leaves them.")
     if restored.watch_ids:
         numbers = ", ".join(map(str, restored.watch_ids))
-        told.append(f"Queues and triggers of watches that no row tells of are gone (numbers {numbers}): watch again.")
+        told.append(f"Removed queues and triggers without a watch (numbers {numbers}); watch their tables again.")
     return " ".join(told)

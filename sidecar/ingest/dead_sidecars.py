@@ -76,7 +76,7 @@ class DeadSidecars:
         freed = [await self._free_in(watch, dead) for watch in self._context.catalogue.all]
         if rows := sum(count or 0 for count in freed):
             names = ", ".join(f"process {other.pid} on {other.host}" for other in dead)
-            logger.warning("%d rows are free that a sidecar had in hand when it died: %s", rows, names)
+            logger.warning("released %d rows that were in flight when their sidecar died: %s", rows, names)
             self._on_freed()
         if None in freed:
             return
