@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from uuid import UUID
 
 from tests.integration.change.dumps import dump
 from tests.integration.change.states import until_all_are
@@ -22,10 +23,11 @@ PENDING = {"changed": 1, "new": 1, "title 11": 1, "in flight": 1}
 
 @dataclass(frozen=True, slots=True)
 class Dumps:
-    """Of a database with a history. `tables` are those that are watched in it."""
+    """Of a database with a history. `tables` are those that are watched in it, `dead_leases` what the dead one held."""
 
     directory: Path
     tables: list[WatchedTable]
+    dead_leases: frozenset[UUID]
 
     def file(self, format_name: str) -> Path:
         return self.directory / ("dump.sql" if format_name == "plain" else f"dump.{format_name}")
@@ -33,13 +35,15 @@ class Dumps:
 
 @contextmanager
 def dumps_of(url: str, version: str) -> Iterator[Dumps]:
-    async def remember() -> list[WatchedTable]:
+    async def remember() -> tuple[list[WatchedTable], frozenset[UUID]]:
         async with user(url) as connection:
-            return await make_history(url, connection, GatedEncoder())
+            tables = await make_history(url, connection, GatedEncoder())
+            leases = await run(connection, "select lease_token from sidecar.events_1 where lease_until > now()")
+            return tables, frozenset(token for (token,) in leases)
 
-    tables = asyncio.run(remember())
+    tables, dead_leases = asyncio.run(remember())
     with open_directory() as directory:
-        dumps = Dumps(directory, tables)
+        dumps = Dumps(directory, tables, dead_leases)
         for format_name in ("custom", "plain"):
             dump(url, dumps.file(format_name), f"--format={format_name}", version=version)
         yield dumps
@@ -75,21 +79,22 @@ async def make_history(url: str, db: Connection, encoder: GatedEncoder) -> list[
     return [items, photos]
 
 
-async def check_it_goes_on(url: str, connection: Connection, tables: list[WatchedTable]) -> None:
+async def check_it_goes_on(url: str, connection: Connection, dumps: Dumps) -> None:
     encoder = GatedEncoder()
     async with running_ingest(url, encoder):
-        await check_pending_is_embedded(connection, tables, encoder)
+        await check_pending_is_embedded(connection, dumps, encoder)
     again = await watch(connection, ["items"], ["title"], index="halfvec")
-    assert again.watch_id == tables[0].watch_id
+    assert again.watch_id == dumps.tables[0].watch_id
     assert await value(connection, "select count(*) from sidecar.scans where finished_at is null") == 0
     assert await value(connection, "select count(*) from pg_indexes where indexdef like '%% hnsw %%'") == 2
 
 
-async def check_pending_is_embedded(connection: Connection, tables: list[WatchedTable], encoder: GatedEncoder) -> None:
-    """What was pending when the dump was made, and nothing else; and what is written from now on."""
-    items, photos = (replace(table, connection=connection) for table in tables)
-    await items.settle_after_crashes()
-    await photos.settle_after_crashes()
+async def check_pending_is_embedded(connection: Connection, dumps: Dumps, encoder: GatedEncoder) -> None:
+    """What was pending when the dump was made, once, and nothing else; and what is written from now on."""
+    items, photos = (replace(table, connection=connection) for table in dumps.tables)
+    await items.end_leases(dumps.dead_leases)
+    await items.settle_without_delays()
+    await photos.settle_without_delays()
     assert dict(encoder.texts) == PENDING
     await check_writes_are_embedded(items, photos, encoder)
 

@@ -63,7 +63,7 @@ async def test_a_dump_of_the_whole_database_restores_whole(
     dumps: Dumps, restored_url: str, restored: Connection, format_name: str
 ) -> None:
     await restore(dumps.file(format_name), restored_url)
-    await check_it_goes_on(restored_url, restored, dumps.tables)
+    await check_it_goes_on(restored_url, restored, dumps)
 
 
 @BOTH
@@ -71,14 +71,14 @@ async def test_a_dump_of_postgres_16_restores_on_a_newer_one(
     old_dumps: Dumps, restored_url: str, restored: Connection, format_name: str
 ) -> None:
     await restore(old_dumps.file(format_name), restored_url)
-    await check_it_goes_on(restored_url, restored, old_dumps.tables)
+    await check_it_goes_on(restored_url, restored, old_dumps)
 
 
 async def test_a_sidecar_may_wait_for_the_restore(dumps: Dumps, restored_url: str, restored: Connection) -> None:
     encoder = GatedEncoder()
     async with running_ingest(restored_url, encoder) as running:
         await restore(dumps.file("custom"), restored_url)
-        await check_pending_is_embedded(restored, dumps.tables, encoder)
+        await check_pending_is_embedded(restored, dumps, encoder)
         assert not running.task.done()
 
 
@@ -96,7 +96,7 @@ async def test_a_sidecar_leaves_a_restore_alone_until_it_is_done(
         await wait_until_async(knows_them, "the sidecar to see the watches")
         assert not encoder.texts
         await restore(dumps.file("custom"), restored_url, "--section=post-data")
-        await check_pending_is_embedded(restored, dumps.tables, encoder)
+        await check_pending_is_embedded(restored, dumps, encoder)
 
 
 async def test_a_sidecar_may_run_while_its_database_is_replaced(dumps: Dumps, restored_url: str) -> None:
@@ -105,13 +105,14 @@ async def test_a_sidecar_may_run_while_its_database_is_replaced(dumps: Dumps, re
     async with running_ingest(restored_url, encoder) as running:
         async with user(restored_url) as connection:
             items = replace(dumps.tables[0], connection=connection)
-            await items.settle_after_crashes()
+            await items.end_leases(dumps.dead_leases)
+            await items.settle()
             await insert_titles(connection, 50, 60)
             await items.settle_right(encoder)
         encoder.texts.clear()
         await restore(dumps.file("custom"), restored_url, "--clean", "--if-exists")
         async with user(restored_url) as connection:
-            await check_pending_is_embedded(connection, dumps.tables, encoder)
+            await check_pending_is_embedded(connection, dumps, encoder)
         assert not running.task.done()
 
 
@@ -120,7 +121,7 @@ async def test_data_alone_is_restored_with_the_triggers_disabled(
 ) -> None:
     await restore(dumps.file("custom"), restored_url, "--schema-only")
     await restore(dumps.file("custom"), restored_url, "--data-only", "--disable-triggers")
-    await check_it_goes_on(restored_url, restored, dumps.tables)
+    await check_it_goes_on(restored_url, restored, dumps)
 
 
 async def test_data_alone_with_the_triggers_on_is_refused_by_foreign_keys(dumps: Dumps, restored_url: str) -> None:
@@ -132,7 +133,7 @@ async def test_data_alone_with_the_triggers_on_is_refused_by_foreign_keys(dumps:
 async def test_a_sequence_that_was_left_behind_is_raised(dumps: Dumps, restored_url: str, restored: Connection) -> None:
     await restore(dumps.file("custom"), restored_url)
     await run(restored, "alter sequence sidecar.generation restart")
-    await check_it_goes_on(restored_url, restored, dumps.tables)
+    await check_it_goes_on(restored_url, restored, dumps)
 
 
 async def test_chosen_schemas_are_restored_together_with_schema_sidecar(
@@ -142,7 +143,7 @@ async def test_chosen_schemas_are_restored_together_with_schema_sidecar(
     await run(restored, "create extension vector")
     complaints = await restore(dumps.file("chosen"), restored_url, check=False)
     assert complaints.count("error:") == complaints.count('schema "public" already exists'), complaints
-    await check_it_goes_on(restored_url, restored, dumps.tables)
+    await check_it_goes_on(restored_url, restored, dumps)
 
 
 async def test_a_schema_restored_without_sidecar_is_watched_again(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+from uuid import UUID
 
 import numpy as np
 import psycopg
@@ -125,7 +126,10 @@ class WatchedTable:
         await self._settle(timeout_s, self.age_delays)
 
     async def settle_after_crashes(self, timeout_s: float = PATIENCE_S) -> None:
-        """As `settle_without_delays`, and leases that are some seconds old are taken for those of the dead."""
+        """As `settle_without_delays`, and leases that are some seconds old are taken for those of the dead.
+
+        All that stand when it begins are taken for such, also those of one that runs: it may encode these rows twice.
+        """
 
         async def hurry() -> None:
             await self.age_delays()
@@ -183,6 +187,13 @@ class WatchedTable:
             self.connection, f"select count(*) from sidecar.{what}_{self.watch_id} where {condition}"
         )
         return found
+
+    async def end_leases(self, tokens: Collection[UUID]) -> None:
+        """As if the sidecars that signed these leases had been gone for long. No others end."""
+        query = f"""
+            update sidecar.events_{self.watch_id} set lease_until = now() - interval '1 s' where lease_token = any (%s)
+        """
+        await run(self.connection, query, list(tokens))
 
     async def age_leases(self, min_age_s: float = 0) -> None:
         """As if the sidecars that took or renewed them `min_age_s` ago had been gone for long. LEASE_S must be 60."""
