@@ -47,6 +47,10 @@ test: $(STAMP) ## Run all tests (a part of them: make test ARGS="tests/unit -k c
 test-16: $(STAMP) ## Run all tests on Postgres 16 (`make test` runs them on 18, and on 16 those where it may matter)
 	SIDECAR_TEST_POSTGRES_VERSION=16 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
+.PHONY: faults
+faults: $(STAMP) ## Run what is long and random: chaos, properties with many examples (ten minutes; other numbers each time)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'long or hypothesis' --hypothesis-profile=long $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP) ## Style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -55,7 +59,7 @@ lint: $(STAMP) ## Style, types and the direction of imports
 	$(BIN)/lint-imports
 
 .PHONY: check
-check: lint test ## All that CI runs
+check: lint test ## Before a commit; CI runs `make faults` too
 
 .PHONY: format
 format: $(STAMP) ## Format the code and mend what ruff can mend

@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from sidecar.config import Settings, let_waiting_threads_sleep, variable_names
@@ -32,6 +33,12 @@ for _name in list(os.environ):
         del os.environ[_name]
 os.environ["HF_HUB_OFFLINE"] = "1"
 let_waiting_threads_sleep()
+
+# `make test` draws the same few examples each time, `make faults` many new ones. No deadlines: machines may be loaded.
+_patient = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("short", _patient, max_examples=40, derandomize=True, database=None)
+hypothesis.settings.register_profile("long", _patient, max_examples=400, print_blob=True)
+hypothesis.settings.load_profile("short")
 
 
 # What differs between versions (planner, dump, DDL, triggers, protocol) is tested on both, the rest on the newest.

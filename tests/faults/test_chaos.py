@@ -1,7 +1,8 @@
 """Random users, random crashes, many short epochs on few keys; after each, every vector is compared with the oracle.
 
 Many short epochs, because in a long one later changes mend what went wrong before. Draining begins only after the last
-user has committed. `pytest tests/faults --chaos-epochs 300 --chaos-seed 7` goes on for longer.
+user has committed. A few epochs in `make test`, more in `make faults`, each time with other random numbers;
+`pytest tests/faults -m long --chaos-epochs 300 --chaos-seed 7` goes on for longer.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from psycopg import IsolationLevel
@@ -18,9 +20,8 @@ from tests.faults.random_users import KEYS, Crowd, MoodyEncoder, User
 from tests.integration.ingest.items import in_row_and_companion
 from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, watch
 
-EPOCHS = 8
 EPOCH_S = 0.45
-ROUNDS = 20
+LONG = pytest.mark.long
 USERS, SIDECARS = 3, 2
 ANY_ISOLATION = [IsolationLevel.READ_COMMITTED, IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE]
 TERMINATE_ONE = """
@@ -46,19 +47,20 @@ async def make_table(db: Connection, companion: str | None) -> WatchedTable:
     return await watch(db, ["items"], ["title"], companion=companion)
 
 
-async def torment(table: WatchedTable, herd: Herd, rng: random.Random, until: float) -> None:
-    """Leases run out under their holders, delays pass, connections break, sidecars crash."""
+def faults(table: WatchedTable, herd: Herd, rng: random.Random) -> Iterator[Callable[[], Awaitable[object]]]:
+    """Leases run out under their holders, delays pass, connections break, sidecars crash: each before any repeats."""
+    kinds = [
+        *(table.age_leases, table.age_leases, table.age_delays, herd.crash_one),
+        lambda: run(table.connection, TERMINATE_ONE),
+    ]
+    while True:
+        yield from rng.sample(kinds, len(kinds))
+
+
+async def torment(kinds: Iterator[Callable[[], Awaitable[object]]], rng: random.Random, until: float) -> None:
     while time.monotonic() < until:
         await asyncio.sleep(rng.uniform(0, 0.2))
-        match rng.randrange(5):
-            case 0 | 1:
-                await table.age_leases()
-            case 2:
-                await table.age_delays()
-            case 3:
-                await run(table.connection, TERMINATE_ONE)
-            case 4:
-                await herd.crash_one()
+        await next(kinds)()
 
 
 async def drain(table: WatchedTable, herd: Herd) -> None:
@@ -76,11 +78,12 @@ async def go_through_epochs(table: WatchedTable, crowd: Crowd, herd: Herd, epoch
     """In each, users and faults at once; after it, everything is as if nothing had happened."""
     encoder = MoodyEncoder(crowd.rng)
     wrong_ledger = WRONG_LEDGER.format(home=crowd.home)
+    kinds = faults(table, herd, crowd.rng)
     for epoch in range(epochs):
         until = time.monotonic() + EPOCH_S
         async with asyncio.TaskGroup() as group:
             group.create_task(crowd.act(USERS, until), name="users")
-            group.create_task(torment(table, herd, crowd.rng, until), name="torment")
+            group.create_task(torment(kinds, crowd.rng, until), name="torment")
         await drain(table, herd)
         now = f"{where}, epoch {epoch}, after {crowd.transactions} transactions, {herd.crashes} crashes"
         assert not (strays := await run(table.connection, STRAY_LEDGER)), (now, strays)
@@ -88,15 +91,26 @@ async def go_through_epochs(table: WatchedTable, crowd: Crowd, herd: Herd, epoch
         assert not (entries := await run(table.connection, wrong_ledger)), (now, entries)
 
 
+def seed_of(request: pytest.FixtureRequest, *, is_long: bool) -> int:
+    seed: int | None = request.config.getoption("--chaos-seed", default=None)
+    return seed or (random.SystemRandom().randrange(1, 10**6) if is_long else 1)
+
+
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("epochs", [3, pytest.param(40, marks=LONG)])
 @pytest.mark.parametrize("own_keys", [False, True], ids=["shared-keys", "own-keys"])
 @in_row_and_companion
 async def test_after_any_chaos_every_vector_matches_its_row(
-    database_url: str, db: Connection, companion: str | None, own_keys: bool, request: pytest.FixtureRequest
+    database_url: str,
+    db: Connection,
+    companion: str | None,
+    own_keys: bool,
+    epochs: int,
+    request: pytest.FixtureRequest,
 ) -> None:
     """With keys of their own, and in-row not above READ COMMITTED, users must not meet a single error."""
-    seed = request.config.getoption("--chaos-seed", default=None) or 1
-    epochs = request.config.getoption("--chaos-epochs", default=None) or EPOCHS
+    seed = seed_of(request, is_long=epochs > 3)
+    epochs = request.config.getoption("--chaos-epochs", default=None) or epochs
     rng = random.Random(seed)
     isolation = ANY_ISOLATION if not own_keys else ANY_ISOLATION[: 2 if companion else 1]
     crowd = Crowd(database_url, companion or "items", rng, own_keys, isolation)
@@ -108,13 +122,14 @@ async def test_after_any_chaos_every_vector_matches_its_row(
 
 
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("rounds", [8, pytest.param(100, marks=LONG)])
 @in_row_and_companion
 async def test_rows_that_are_truncated_and_put_back_as_they_were_keep_their_vectors(
-    database_url: str, db: Connection, companion: str | None, request: pytest.FixtureRequest
+    database_url: str, db: Connection, companion: str | None, rounds: int, request: pytest.FixtureRequest
 ) -> None:
     """A sidecar that read a row before the clearing of the TRUNCATE may not write after it. No sweep mends it here."""
-    seed = request.config.getoption("--chaos-seed", default=None) or 1
-    rounds = request.config.getoption("--chaos-epochs", default=None) or ROUNDS
+    seed = seed_of(request, is_long=rounds > 8)
+    rounds = request.config.getoption("--chaos-epochs", default=None) or rounds
     rng = random.Random(seed)
     table = await make_table(db, companion)
     await run(db, "insert into items select i, 'title ' || i, 0 from generate_series(0, 5) i")

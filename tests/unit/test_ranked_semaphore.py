@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.ranked_semaphore import RankedSemaphore
@@ -85,7 +85,6 @@ class Crowd:
         await asyncio.wait_for(asyncio.gather(*self._tasks, return_exceptions=True), 5)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     places=st.integers(1, 3),
     steps=st.lists(st.tuples(st.sampled_from(["come", "leave", "finish"]), st.integers(0, 20)), max_size=60),

@@ -51,12 +51,7 @@ STATE = """
            (select string_agg(p::text, ',' order by id) from products p), (select count(*) from pg_proc),
            (select string_agg(w::text, ',') from sidecar.watches w)
 """
-unhurried = settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+one_database = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @pytest.fixture
@@ -67,7 +62,7 @@ def canary(db: Connection, encoder: HashEncoder) -> Connection:
     return db
 
 
-@unhurried
+@one_database
 @given(body=bodies)
 async def test_no_request_does_anything_but_find_or_be_refused(
     canary: Connection, client: httpx.AsyncClient, body: dict[str, Any]
@@ -80,7 +75,7 @@ async def test_no_request_does_anything_but_find_or_be_refused(
     assert run(canary, STATE) == before
 
 
-@unhurried
+@one_database
 @given(content=nasty_text.map(lambda text: text.replace("\0", "")))
 async def test_a_value_finds_the_rows_that_have_it_and_no_others(
     canary: Connection, client: httpx.AsyncClient, content: str
@@ -92,7 +87,7 @@ async def test_a_value_finds_the_rows_that_have_it_and_no_others(
     assert keys(await search(client, text="green mug", filter={"title": content})) == []
 
 
-@settings(unhurried, max_examples=40)
+@one_database
 @given(found=st.lists(names, min_size=4, max_size=4, unique=True), wanted=nasty_text)
 @example(found=["%1$s", "$1", "k1", "c1"], wanted="'")
 @example(found=["vector", "h", "n", "distance"], wanted="x")

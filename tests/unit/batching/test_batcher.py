@@ -6,7 +6,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -96,7 +96,6 @@ async def test_the_vector_does_not_depend_on_the_lane(running_batcher: RunningBa
     np.testing.assert_array_equal(query, ingest)
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 255), st.integers(1, 5)), min_size=1, max_size=12))
 def test_a_pictures_vector_is_the_weighted_mean_of_its_views_at_unit_length(views: list[tuple[int, int]]) -> None:
     labels, weights = zip(*views, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.batching.device_shares import DeviceShares
@@ -60,7 +60,6 @@ def test_ingest_gets_its_share_of_the_time_however_long_its_micro_batches_are(
 DURATIONS = st.floats(0.001, 0.1)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.tuples(st.floats(0, 0.45), st.floats(0, 0.45), st.floats(0, 0.9)),
     st.lists(st.tuples(DURATIONS, DURATIONS, DURATIONS, DURATIONS), min_size=100, max_size=100),

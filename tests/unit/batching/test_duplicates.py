@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.batching.pair_scorer import PreparedPair
@@ -119,7 +119,6 @@ async def test_a_duplicate_of_what_does_not_fit_fails_as_well_and_nothing_else(r
     assert errors[0] is not errors[1]
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.lists(st.integers(0, 6), min_size=1, max_size=9), st.booleans()), min_size=1, max_size=8),
     st.integers(1, 8),

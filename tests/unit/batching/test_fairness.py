@@ -6,7 +6,7 @@ import math
 from itertools import count
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.batching.job import Job, Kind
@@ -55,7 +55,6 @@ def test_many_small_requests_leave_the_oldest_half_of_the_room(lane: Lane, kind:
     assert large.taken == ROOM // 2
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.sampled_from(FAIR_LANES), st.integers(1, 300), st.lists(st.integers(1, 40), max_size=60))
 def test_no_request_starves_however_many_come_after_it(where: tuple[Lane, Kind], size: int, later: list[int]) -> None:
     lane, kind = where
@@ -89,7 +88,6 @@ def test_kinds_take_turns_while_both_wait() -> None:
     assert queued.take().kind is Kind.PICTURE
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(Kind), min_size=1, max_size=30), st.data())
 def test_no_kind_waits_for_more_than_one_micro_batch_of_each_other_kind(
     arrivals: list[Kind], data: st.DataObject

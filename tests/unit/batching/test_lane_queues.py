@@ -83,7 +83,7 @@ class LaneQueuesMachine(RuleBasedStateMachine):
         assert all(job in self.gone or not job.waiting for job in self.jobs)
 
 
-LaneQueuesMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+LaneQueuesMachine.TestCase.settings = settings(stateful_step_count=30)
 test_every_unit_is_handed_out_once_in_order_unless_dropped = LaneQueuesMachine.TestCase
 
 

@@ -223,5 +223,5 @@ class BatcherMachine(RuleBasedStateMachine):
             assert dropped <= gone
 
 
-BatcherMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+BatcherMachine.TestCase.settings = settings(stateful_step_count=25)
 test_everybody_gets_their_own_answer_once_or_is_told_why_not = BatcherMachine.TestCase

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -62,7 +62,6 @@ def traffic(draw: st.DrawFn) -> list[Event]:
     return events
 
 
-@settings(deadline=None)
 @given(events=traffic(), silence_s=st.floats(0, 400_000))
 def test_a_window_counts_what_happened_in_it(events: list[Event], silence_s: float) -> None:
     clock = Clock()
@@ -97,7 +96,6 @@ def check_numbers(window: WindowReport, events: Sequence[Event]) -> None:
         assert shown_s == pytest.approx(nearest_rank(durations_s, quantile), rel=0.05)
 
 
-@settings(deadline=None)
 @given(durations_s=st.lists(st.floats(0, 1), min_size=1, max_size=50))
 def test_the_budget_that_is_left_is_that_of_three_days(durations_s: list[float]) -> None:
     objective = Objective(0.95, THRESHOLD_S, Clock())
@@ -215,7 +213,6 @@ def test_prometheus_gets_the_same_counts_and_where_the_limits_are() -> None:
         assert line in lines
 
 
-@settings(deadline=None)
 @given(durations_s=st.lists(st.one_of(st.floats(0, 1), st.floats(0, 1e8)), max_size=50))
 def test_many_at_once_count_as_one_by_one(durations_s: list[float]) -> None:
     together, one_by_one = Objective(0.95, THRESHOLD_S, Clock()), Objective(0.95, THRESHOLD_S, Clock())
