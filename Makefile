@@ -48,7 +48,7 @@ test-16: $(STAMP) ## Run all tests on Postgres 16 (`make test` runs them on 18, 
 	SIDECAR_TEST_POSTGRES_VERSION=16 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: faults
-faults: $(STAMP) ## Run what is long and random: chaos, properties with many examples (ten minutes; other numbers each time)
+faults: $(STAMP) ## Run what is long and random: chaos, properties with many examples (minutes; other numbers each time)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'long or hypothesis' --hypothesis-profile=long $(ARGS)
 
 .PHONY: lint
