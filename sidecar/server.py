@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import uvicorn
 import uvloop
+from starlette.applications import Starlette
 
 from sidecar.app import LoadEncoder, Sidecar, load_siglip
 from sidecar.config import Settings
@@ -55,7 +56,7 @@ async def _serve(settings: Settings, load_encoder: LoadEncoder) -> int:
         server.should_exit = True
 
     sidecar = Sidecar(settings, load_encoder, on_failure=fail)
-    server = _Server(_server_config(settings, sidecar))
+    server = _Server(server_config(settings, sidecar.make_app()))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
@@ -72,9 +73,9 @@ def _require_keys_beyond_loopback(settings: Settings) -> None:
         raise ConfigurationError([problem])
 
 
-def _server_config(settings: Settings, sidecar: Sidecar) -> uvicorn.Config:
+def server_config(settings: Settings, app: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
-        sidecar.make_app(),
+        app,
         host=settings.bind_host,
         port=settings.bind_port,
         lifespan="on",
@@ -84,6 +85,7 @@ def _server_config(settings: Settings, sidecar: Sidecar) -> uvicorn.Config:
         access_log=False,  # sidecar.http.access_log has its own
         server_header=False,
         proxy_headers=False,  # whoever connects from this machine could have the log name whom he likes
+        timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type] # the loop takes parts of a second too
         reset_contextvars=True,  # a connection's second request would begin with the first one's ids
         # Requests in hand get half of the time; what is behind them, the rest.
         timeout_graceful_shutdown=int(settings.shutdown_timeout_s // 2),

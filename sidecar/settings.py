@@ -119,6 +119,8 @@ class Settings(BaseSettings):
     """Address to serve on; `0.0.0.0` for all."""
     bind_port: int = Field(default=9000, ge=1, le=65535, validation_alias=AliasChoices("BIND_PORT", "PORT"))
     """Port to serve on. `PORT` is read where `BIND_PORT` is unset."""
+    keep_alive_s: float = Field(default=75.0, ge=0.1, le=86_400)
+    """Time a connection may be idle before it is closed. Above that of a balancer in front, which is often 60 s."""
     shutdown_timeout_s: float = Field(default=10.0, ge=0.1, le=600)
     """Time to finish what is in hand when stopped."""
 

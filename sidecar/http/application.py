@@ -19,6 +19,7 @@ from sidecar.http.measured import Measured
 from sidecar.http.metrics_endpoint import MetricsEndpoint
 from sidecar.http.openai_endpoints import OpenaiEndpoints
 from sidecar.http.operation import Operation
+from sidecar.http.refused_heads import RefusedHeads
 from sidecar.http.request_ids import RequestIds
 from sidecar.http.rerank_endpoints import RerankEndpoints
 from sidecar.http.route_label import RouteLabel
@@ -55,6 +56,7 @@ def make_http_application(service: Service, lifespan: Lifespan[Starlette]) -> St
             Middleware(UnreadBody, max_bytes=2 * service.limits.max_body_bytes),
             Middleware(UnexpectedErrors, check_ready=service.check_ready),
             Middleware(Uploads, limits=service.limits, telemetry=service.telemetry),
+            Middleware(RefusedHeads),
         ],
         exception_handlers=dict(EXCEPTION_HANDLERS),
         lifespan=lifespan,

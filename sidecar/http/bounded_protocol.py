@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
+from sidecar.errors import InputError
+from sidecar.http.request_protocol import RequestProtocol
 from sidecar.telemetry.logs import CONNECTION_LOGGER
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -19,11 +19,12 @@ READER_INTERVAL_S = 30.0
 MIN_READ_BYTES = 1024 * 1024
 
 
-class BoundedHttpProtocol(HttpToolsProtocol):
+class BoundedHttpProtocol(RequestProtocol):
     """Refuses more than MAX_HEAD_BYTES that are neither a whole head nor a body, and a head that takes too long.
 
-    Once the head is there, the request's own deadline counts; between two requests, uvicorn's keep-alive. A client that
-    does not read MIN_READ_BYTES of an answer, or the rest of it, in READER_INTERVAL_S is cut off.
+    Once the head is there, the request's own deadline counts; before its first byte, the first request's as well as
+    the next one's, KEEP_ALIVE_TIMEOUT_S. A client that does not read MIN_READ_BYTES of an answer, or the rest of it, in
+    READER_INTERVAL_S is cut off.
     """
 
     _unfinished_bytes = 0
@@ -35,7 +36,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         self.logger = logging.getLogger(CONNECTION_LOGGER)
         super().connection_made(transport)
-        self._expect_head()
+        self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
@@ -46,7 +47,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._unfinished_bytes += len(data)
         super().data_received(data)
         if self._unfinished_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response(f"More than {MAX_HEAD_BYTES} bytes of headers.")
+            self.refuse(InputError("head_too_large", f"The request has more than {MAX_HEAD_BYTES} bytes of headers."))
+        if not self.is_busy and self.timeout_keep_alive_task is None:
+            self._expect_request()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -89,6 +92,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._stop_reader_timer()
         if self.transport.is_closing():  # and a rest is still there
             self._expect_reader()
+
+    def _expect_request(self) -> None:
+        """A balancer opens connections before it has requests for them."""
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _expect_head(self) -> None:
         self._stop_head_timer()

@@ -33,6 +33,7 @@ _MAX_PARAM_CHARS = 200
 _STATUS_OF_INPUT_ERROR = {
     "invalid_json": 400,
     "invalid_multipart": 400,
+    "malformed_request": 400,
     "column_not_exposed": 403,
     "model_not_found": 404,
     "no_database": 404,
@@ -40,10 +41,14 @@ _STATUS_OF_INPUT_ERROR = {
     "column_gone": 409,
     "other_model": 409,
     "rerank_disabled": 404,
+    "method_not_allowed": 405,
     "body_too_large": 413,
     "too_many_bytes": 413,
     "unsupported_media_type": 415,
     "unsupported_format": 415,
+    "head_too_large": 431,
+    "unsupported_transfer_encoding": 501,
+    "http_version_not_supported": 505,
 }
 
 # Ours: status and code, by class; the first that fits.

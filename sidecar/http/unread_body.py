@@ -6,6 +6,7 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sidecar.errors import InputError
 from sidecar.http.header_values import declared_bytes, header_values
 
 _PATIENCE_S = 2.0
@@ -61,7 +62,7 @@ class UnreadBody:
                     more = message.get("more_body", False)
                     discarded += len(message.get("body", b""))
                     patience.reschedule(until + discarded / _MIN_BYTES_PER_S)
-        except TimeoutError:
+        except (TimeoutError, InputError):  # too much to ask, or a body that broke
             return
 
 

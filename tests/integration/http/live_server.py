@@ -13,7 +13,7 @@ import uvicorn
 
 from sidecar.app import create_app
 from sidecar.batching.encoder import Encoder
-from sidecar.http.bounded_protocol import BoundedHttpProtocol
+from sidecar.server import server_config
 from tests.integration.http.conftest import is_ready, make_settings
 from tests.waiting import wait_until_async
 
@@ -26,19 +26,9 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def live_server(encoder: Encoder, *, host: str = "127.0.0.1", **changes: Any) -> AsyncIterator[int]:
-    """The port of a server that is ready; `changes` are fields of Settings. As `sidecar serve` configures it."""
-    app = create_app(make_settings(**changes), load_encoder=lambda _settings: encoder)
-    config = uvicorn.Config(
-        app,
-        lifespan="on",
-        log_config=None,
-        http=BoundedHttpProtocol,
-        ws="none",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=5,
-    )
+    """The port of a server that is ready, configured as `sidecar serve` does; `changes` are fields of Settings."""
+    settings = make_settings(**changes)
+    config = server_config(settings, create_app(settings, load_encoder=lambda _settings: encoder))
     with socket.create_server((host, 0)) as listener:
         server = _Server(config)
         port = int(listener.getsockname()[1])

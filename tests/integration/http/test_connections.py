@@ -8,6 +8,7 @@ import logging
 import httpx
 import pytest
 
+from sidecar.http import request_protocol
 from tests.encoders import HashEncoder
 from tests.integration.http.blocking_encoder import BlockingEncoder
 from tests.integration.http.live_server import live_server
@@ -28,7 +29,10 @@ async def waiting_views(port: int) -> int:
     return int(status["lanes"]["query"]["waiting"])
 
 
-async def test_the_work_of_a_client_that_hangs_up_is_dropped_and_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_work_of_a_client_that_hangs_up_is_dropped_and_is_no_error(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_protocol, "PROBE_INTERVAL_S", 0.05)
     encoder = BlockingEncoder()
     async with live_server(encoder) as port:
         before = sum(encoder.calls)

@@ -1,0 +1,57 @@
+"""How long a connection may be idle: longer than a balancer in front keeps it, or its next request is lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from sidecar.http import bounded_protocol
+from tests.encoders import HashEncoder
+from tests.integration.http.conftest import make_settings
+from tests.integration.http.live_server import live_server
+from tests.integration.http.raw_requests import RawConnection, raw_connection, text_request
+
+LIVEZ = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+async def idle_for(connection: RawConnection) -> float:
+    """Seconds until the server closes the connection."""
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    assert await connection.rest() == b""
+    return loop.time() - began_s
+
+
+def test_it_outlives_what_balancers_keep_by_default() -> None:
+    assert make_settings().keep_alive_s > 60
+
+
+@pytest.mark.parametrize("asked_before", [True, False], ids=["after an answer", "before the first request"])
+async def test_an_idle_connection_is_kept_as_long_as_the_setting_says(
+    asked_before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_protocol, "HEAD_TIMEOUT_S", 0.1)  # which counts from the first byte of a head
+    async with live_server(HashEncoder(), keep_alive_s=0.5) as port, raw_connection(port) as connection:
+        if asked_before:
+            await connection.send(b"".join(text_request("a")))
+            assert (await connection.answer()).status == 200
+        assert 0.4 < await idle_for(connection) < 5
+
+
+async def test_a_connection_that_is_used_is_kept() -> None:
+    async with live_server(HashEncoder(), keep_alive_s=0.4) as port, raw_connection(port) as connection:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + 1
+        while loop.time() < until_s:
+            await connection.send(LIVEZ)
+            assert (await connection.answer()).status == 200
+            await asyncio.sleep(0.1)
+
+
+async def test_blank_lines_do_not_keep_a_connection_for_ever() -> None:
+    async with live_server(HashEncoder(), keep_alive_s=0.3) as port, raw_connection(port) as connection:
+        await connection.send(LIVEZ)
+        await connection.answer()
+        await connection.send(b"\r\n")
+        assert await idle_for(connection) < 5
