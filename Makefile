@@ -51,6 +51,22 @@ test-16: $(STAMP) ## Run all tests on Postgres 16 (`make test` runs them on 18, 
 faults: $(STAMP) ## Run what is long and random: chaos, properties with many examples (minutes; other numbers each time)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'long or hypothesis' --hypothesis-profile=long $(ARGS)
 
+CLIENTS := $(VENV)/clients
+
+$(CLIENTS)/.installed: tests/clients/requirements.txt | $(STAMP)
+	$(BIN)/python -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --disable-pip-version-check --quiet --requirement tests/clients/requirements.txt
+	@touch $@
+
+$(CLIENTS)/node_modules/.package-lock.json: tests/clients/package.json tests/clients/package-lock.json | $(CLIENTS)/.installed
+	@cp tests/clients/package.json tests/clients/package-lock.json tests/clients/.npmrc $(CLIENTS)/
+	@if command -v npm >/dev/null; then npm ci --prefix $(CLIENTS) --no-audit --no-fund --silent; \
+		else echo "npm is missing: the tests of clients in JavaScript are skipped"; fi
+
+.PHONY: test-clients
+test-clients: $(CLIENTS)/.installed $(CLIENTS)/node_modules/.package-lock.json ## Run foreign clients against the service: LangChain, OpenAI's, npm's, Java …
+	$(BIN)/python -m pytest -m clients tests/clients $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP) ## Style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -1,9 +1,9 @@
 """Runs what a page of docs/recipes tells people to type.
 
 ```sql      is run in the database
-```python   is a file: its first line names it
-```sh       is run in the directory of those files
+```sh       is run in the directory of the page's files
 ```text     is what the shell block before it printed
+```python, js, java   is a file: its first line names it
 """
 
 from __future__ import annotations
@@ -12,24 +12,32 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
 
 RECIPES = Path(__file__).parents[3] / "docs" / "recipes"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-FILE_NAME = re.compile(r"# ([\w./]+\.py)\n")
+FILE_NAME = re.compile(r"(?:#|//) ([\w./-]+\.(?:py|m?js|java))\n")
+
+
+def _environment_of_the_tests() -> Mapping[str, str]:
+    """Python warnings are errors."""
+    return {"PYTHONPATH": os.environ.get("PYTHONPATH", ""), "PYTHONWARNINGS": "error"}
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Page `name` of docs/recipes, followed in `directory`."""
+    """Page `name` of docs/recipes, followed in `directory`. Its programs are looked for in `programs` first."""
 
     name: str
     directory: Path
     database_url: str
     sidecar_url: str
+    programs: Sequence[Path] = (Path(sys.executable).parent,)
+    environment: Mapping[str, str] = field(default_factory=_environment_of_the_tests)
 
     def follow(self, below: str = "# ", until: str = "") -> None:
         """Everything from heading `below` to heading `until`, or the end."""
@@ -39,7 +47,7 @@ class Page:
         for language, text in blocks:
             if language == "sql":
                 self._run_sql(text)
-            elif language == "python":
+            elif language in {"python", "js", "java"}:
                 self._write(text)
             elif language == "sh":
                 printed = self.run(text)
@@ -48,17 +56,17 @@ class Page:
                 assert printed == text, printed
 
     def run(self, commands: str) -> str:
-        """What they print to standard output. Python warnings are errors."""
-        programs = Path(sys.executable).parent
+        """What they print to standard output."""
+        programs = map(str, self.programs)
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", commands],
             cwd=self.directory,
             env={
                 **os.environ,
-                "PATH": f"{programs}:{os.environ['PATH']}",
-                "PYTHONPATH": f"{self.directory}:{os.environ.get('PYTHONPATH', '')}",
-                "PYTHONWARNINGS": "error",
                 "DJANGO_SETTINGS_MODULE": "config.settings",
+                **self.environment,
+                "PATH": os.pathsep.join([*programs, os.environ["PATH"]]),
+                "PYTHONPATH": os.pathsep.join(filter(None, [str(self.directory), self.environment.get("PYTHONPATH")])),
                 "DATABASE_URL": self.database_url,
                 "SIDECAR_URL": self.sidecar_url,
             },
@@ -70,10 +78,10 @@ class Page:
         assert done.returncode == 0, f"{commands}\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def run_python(self, program: str) -> None:
-        """Beside the page's own files."""
+    def run_python(self, program: str) -> str:
+        """Beside the page's own files; what it prints."""
         (self.directory / "program.py").write_text(program, encoding="utf-8")
-        self.run("python program.py")
+        return self.run("python program.py")
 
     def _run_sql(self, script: str) -> None:
         with psycopg.connect(self.database_url, autocommit=True) as connection:

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from tests.integration.pooler.pgbouncer import PROGRAM, pgbouncer
+from tests.integration.recipes.index_use import check_index_is_used
 from tests.integration.recipes.page import RECIPES, Page
 from tests.integration.server.process import Process, sidecar_process
-from tests.waiting import wait_until
 
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
@@ -139,31 +139,3 @@ def test_links_lead_somewhere(name: str) -> None:
 
 def test_the_alembic_page_works_as_written(service: Process, database_url: str, directory: Path) -> None:
     Page("alembic.md", directory, database_url, service.url).follow()
-
-
-def check_index_is_used(page: Page, programs: list[str]) -> None:
-    """Runs the programs once more. Few rows are sorted faster than looked up, so other plans are forbidden."""
-    with psycopg.connect(page.database_url, autocommit=True) as connection:
-        wait_until(lambda: _index_is_built(connection), "the index to be built", timeout_s=20)
-        for setting in ("enable_seqscan", "enable_sort", "enable_bitmapscan"):
-            connection.execute(f"alter database {connection.info.dbname} set {setting} = off".encode())
-        for program in programs:
-            scans = _index_scans(connection)
-            page.run(f"python {program}")
-            _await_index_scan(connection, scans, program)
-
-
-def _index_is_built(connection: psycopg.Connection) -> bool:
-    found = connection.execute("select count(*) from sidecar.status where index not like '%hnsw%'").fetchone()
-    return found == (0,)
-
-
-def _await_index_scan(connection: psycopg.Connection, before: int, program: str) -> None:
-    wait_until(lambda: _index_scans(connection) > before, f"{program} to use the index")
-
-
-def _index_scans(connection: psycopg.Connection) -> int:
-    query = "select coalesce(sum(idx_scan), 0) from pg_stat_user_indexes where indexrelname like '%hnsw%'"
-    row = connection.execute(query).fetchone()
-    assert row is not None
-    return int(row[0])

@@ -1,0 +1,31 @@
+"""The recipes of foreign clients do what they say, each as its library came, beside a sidecar with the demo's model."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.clients.conftest import OpenPage
+from tests.clients.programs import need
+
+pytestmark = pytest.mark.clients
+
+# Page, the heading that a part of it begins with, and what runs it. A part ends where the next one begins.
+PARTS = [
+    ("openai.md", "## Python", "python"),
+    ("openai.md", "## JavaScript", "node"),
+    ("langchain.md", "## JavaScript", "node"),
+    ("haystack.md", "## Embedders", "python"),
+    ("litellm.md", "# LiteLLM", "python"),
+    ("ai-sdk.md", "# Vercel", "node"),
+]
+
+
+@pytest.mark.parametrize(("name", "heading", "tool"), PARTS)
+def test_the_page_works_as_written(name: str, heading: str, tool: str, open_page: OpenPage) -> None:
+    need(tool)
+    open_page(name).follow(below=heading, until=_next_heading(name, heading))
+
+
+def _next_heading(name: str, heading: str) -> str:
+    headings = [part[1] for part in PARTS if part[0] == name]
+    return [*headings, ""][headings.index(heading) + 1]
