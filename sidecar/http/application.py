@@ -17,11 +17,11 @@ from sidecar.http.error_handling import EXCEPTION_HANDLERS, UnexpectedErrors
 from sidecar.http.health_endpoints import HealthEndpoints
 from sidecar.http.measured import Measured
 from sidecar.http.metrics_endpoint import MetricsEndpoint
-from sidecar.http.openai_endpoints import OpenaiEndpoints
+from sidecar.http.openai.endpoints import OpenaiEndpoints
 from sidecar.http.operation import Operation
 from sidecar.http.refused_heads import RefusedHeads
 from sidecar.http.request_ids import RequestIds
-from sidecar.http.rerank_endpoints import RerankEndpoints
+from sidecar.http.rerank.endpoints import RerankEndpoints
 from sidecar.http.route_label import RouteLabel
 from sidecar.http.search_endpoint import SearchEndpoint
 from sidecar.http.security_headers import SecurityHeaders

@@ -13,7 +13,7 @@ from sidecar.errors import InputError
 from sidecar.http.json_body import read_json
 from sidecar.http.operation import Operation, Scope
 from sidecar.http.patience import work_while_connected
-from sidecar.http.reranking import require_reranker
+from sidecar.http.rerank.scoring import require_reranker
 from sidecar.http.search_answer import Search, answer_search
 from sidecar.http.search_body import SearchAnswer, SearchBody, check_search
 from sidecar.http.search_ranking import RankedRow, rank_again

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.http.rerank_bodies import RerankBody, RerankTextsBody
+from sidecar.http.rerank.bodies import RerankBody, RerankTextsBody
 from tests.integration.http.conftest import Serving
 from tests.integration.http.reranking import TinyReranker
 

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from sidecar.http.json_response import JsonResponse
-from sidecar.http.rerank_bodies import RerankBody, RerankTextsBody
-from sidecar.http.reranking import ScoreKind, Scores
+from sidecar.http.rerank.bodies import RerankBody, RerankTextsBody
+from sidecar.http.rerank.scoring import ScoreKind, Scores
 
 _FROZEN = ConfigDict(frozen=True)
 _DOCUMENTS_PER_UNIT = 100  # as Cohere counts

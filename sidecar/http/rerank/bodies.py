@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sidecar.http.openai_bodies import ImageUrl
+from sidecar.http.openai.bodies import ImageUrl
 from sidecar.http.schema_limits import limited
 from sidecar.http.texts import EmbeddableText
 

@@ -15,16 +15,16 @@ from sidecar.http.json_body import read_json
 from sidecar.http.model_names import check_model_name
 from sidecar.http.operation import Endpoint, Operation, Scope
 from sidecar.http.patience import work_while_connected
-from sidecar.http.rerank_answers import RankedTexts, RerankAnswer, answer_documents, answer_texts
-from sidecar.http.rerank_bodies import RerankBody, RerankTextsBody
-from sidecar.http.rerank_documents import (
+from sidecar.http.rerank.answers import RankedTexts, RerankAnswer, answer_documents, answer_texts
+from sidecar.http.rerank.bodies import RerankBody, RerankTextsBody
+from sidecar.http.rerank.documents import (
     RerankDocument,
     check_document_count,
     check_query,
     check_texts,
     read_documents,
 )
-from sidecar.http.reranking import require_reranker, score_pictures, score_texts
+from sidecar.http.rerank.scoring import require_reranker, score_pictures, score_texts
 from sidecar.http.service import RequestLimits, Service, Serving
 
 

@@ -15,7 +15,7 @@ from sidecar.batching.reranker import Reranker
 from sidecar.errors import InputError
 from sidecar.http.embedding import embed_pictures, embed_texts
 from sidecar.http.images import ImageSources
-from sidecar.http.rerank_documents import RerankDocument
+from sidecar.http.rerank.documents import RerankDocument
 from sidecar.http.service import Serving
 
 ScoreKind: TypeAlias = Literal["cross_encoder", "siglip_pair"]

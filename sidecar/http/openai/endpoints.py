@@ -16,8 +16,8 @@ from sidecar.http.embedding import embed_pictures, embed_texts
 from sidecar.http.json_body import read_json
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.model_names import check_model_name
-from sidecar.http.openai_answers import EMBEDDINGS_HEADERS, EmbeddingList, ModelItem, ModelList, answer_embeddings
-from sidecar.http.openai_bodies import Content, EmbeddingsBody
+from sidecar.http.openai.answers import EMBEDDINGS_HEADERS, EmbeddingList, ModelItem, ModelList, answer_embeddings
+from sidecar.http.openai.bodies import Content, EmbeddingsBody
 from sidecar.http.operation import Operation, Scope
 from sidecar.http.patience import work_while_connected
 from sidecar.http.service import ServedModel, Service

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sidecar.errors import InputError
 from sidecar.http.images import is_image_reference
-from sidecar.http.openai_bodies import ImageUrl
-from sidecar.http.rerank_bodies import DocumentObject, RerankBody
+from sidecar.http.openai.bodies import ImageUrl
+from sidecar.http.rerank.bodies import DocumentObject, RerankBody
 from sidecar.http.service import RequestLimits
 from sidecar.http.texts import check_text
 

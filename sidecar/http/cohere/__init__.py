@@ -1,0 +1,1 @@
+"""Cohere's API for vectors; its rerank is in `rerank`."""

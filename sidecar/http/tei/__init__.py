@@ -1,0 +1,1 @@
+"""The endpoints of text-embeddings-inference; its rerank is in `rerank`."""
