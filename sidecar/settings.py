@@ -26,6 +26,7 @@ _KEYS = "keys of 16 to 512 characters, each with its scopes before it if not all
 _IMAGE_HOST = re.compile(
     r"(\*\.(?=[^.]+\.))?([a-z0-9_-]+\.)*[0-9]*[a-z_-][a-z0-9_-]*(:[1-9][0-9]{0,4})?", re.IGNORECASE
 )
+_ALIAS = re.compile(r"[^\s=,]{1,200}(=[^\s,]+)?")
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", re.IGNORECASE)
 # What each record is given by sidecar.telemetry.log_lines.
 _LOG_IDS = {"request_id": "", "trace_id": "", "span_id": ""}
@@ -35,6 +36,10 @@ _DATABASE_URL: JsonDict = {
 }
 _URL_FILE: JsonDict = {"allowed": "the path of a file that holds nothing else"}
 _PAIRS = re.compile(r"\s*[a-z_]+\s*=")
+
+
+def _without_hub(model_id: str) -> str:
+    return model_id.strip().removeprefix("hf-hub:")
 
 
 def _count_decode_processes() -> int:
@@ -156,7 +161,7 @@ class Settings(BaseSettings):
 
     max_body_bytes: int = Field(default=64 * MIB, ge=1024, le=4096 * MIB)
     """Largest body of a request."""
-    max_batch_texts: int = Field(default=256, ge=1, le=100_000)
+    max_batch_texts: int = Field(default=2048, ge=1, le=100_000)
     """Texts in one request, at most."""
     max_text_chars: int = Field(default=100_000, ge=1, le=10_000_000)
     """Longest text of a request, in characters."""
@@ -189,6 +194,14 @@ class Settings(BaseSettings):
     """Part of the device's time that reranking gets however many queries there are."""
     max_rerank_documents: int = Field(default=1000, ge=1, le=100_000)
     """Documents in one rerank request, at most."""
+    model_aliases: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        json_schema_extra={
+            "allowed": "names, separated by commas, each for what is served; or name=model, with VISION_MODEL_ID or "
+            "RERANK_MODEL_ID as the model: text-embedding-3-small,rerank-v3.5=cross-encoder/ms-marco-MiniLM-L6-v2"
+        },
+    )
+    """Other names that requests may give the models, for clients whose names are fixed. Unset: their own only."""
     max_search_rows: int = Field(default=1000, ge=1, le=100_000)
     """Rows that one search may ask for."""
 
@@ -259,7 +272,7 @@ class Settings(BaseSettings):
             raise ValueError("out of range")
         return factors
 
-    @field_validator("cors_allow_origins", "allow_image_urls", mode="before")
+    @field_validator("cors_allow_origins", "allow_image_urls", "model_aliases", mode="before")
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
@@ -270,6 +283,13 @@ class Settings(BaseSettings):
         if not all(_IMAGE_HOST.fullmatch(host) and int(host.partition(":")[2] or 443) < 65536 for host in hosts):
             raise ValueError("not a host")
         return tuple(host.lower() for host in hosts)
+
+    @field_validator("model_aliases")
+    @classmethod
+    def _check_aliases(cls, aliases: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_ALIAS.fullmatch(alias) for alias in aliases) or len(set(aliases)) < len(aliases):
+            raise ValueError("not a name")
+        return aliases
 
     @field_validator("log_format")
     @classmethod
@@ -349,6 +369,13 @@ class Settings(BaseSettings):
         if self.enable_tta and crop > max_dim:
             name = "TTA_CROP_SIZE" if self.tta_crop_size else "VISION_SIZE"
             problems.append(f"{name}='{crop}': at most MULTI_SCALE_MAX_DIM, which is {max_dim}")
+        models = {_without_hub(self.vision_model_id), _without_hub(self.rerank_model_id)}
+        for alias, _, model in (alias.partition("=") for alias in self.model_aliases if "=" in alias):
+            if _without_hub(model) not in models:
+                problems.append(
+                    f"MODEL_ALIASES='{alias}={model}': VISION_MODEL_ID or RERANK_MODEL_ID after =, which are "
+                    f"{self.vision_model_id} and {self.rerank_model_id}"
+                )
         if self.lease_s <= self.decode_timeout_s:
             problems.append(f"LEASE_S='{self.lease_s:g}': above DECODE_TIMEOUT_S, which is {self.decode_timeout_s:g}")
         for name, room in (("QUERY", self.query_queue_views), ("INGEST", self.ingest_queue_views)):
@@ -376,6 +403,12 @@ class Settings(BaseSettings):
             except ConfigurationError as error:
                 problems += error.problems
         return problems
+
+    def aliases_of(self, model_id: str) -> tuple[str, ...]:
+        """Other names of the model with this setting: those that name it, and those that name none."""
+        meant = {"", _without_hub(model_id)}
+        pairs = [alias.partition("=") for alias in self.model_aliases]
+        return tuple(name for name, _, model in pairs if _without_hub(model) in meant)
 
     @property
     def max_picture_views(self) -> int:

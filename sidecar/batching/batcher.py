@@ -84,6 +84,7 @@ class Batcher:
     def __init__(self, encoder: Encoder, settings: BatchSettings, telemetry: Telemetry | None = None) -> None:
         self.telemetry = telemetry or Telemetry()
         self.preparation = PreparationThreads()
+        self.max_views = settings.max_views
         self._encoder = encoder
         self._queues = LaneQueues(settings)
         self._changed = threading.Condition()  # guards the queues, which the device thread takes from

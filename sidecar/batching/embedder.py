@@ -60,6 +60,7 @@ class Embedder:
         query_cache_bytes: int = 0,
         max_picture_views: int = _USUAL_VIEWS,
     ) -> None:
+        self._encoder = encoder
         self._batcher = batcher
         self._decoders = decoders
         self._telemetry = batcher.telemetry
@@ -71,6 +72,21 @@ class Embedder:
             Lane.INGEST: asyncio.Semaphore(ingest_decodes),
             Lane.BACKFILL: asyncio.Semaphore(max(ingest_decodes - 1, 1)),
         }
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that the model reads of a text."""
+        return len(self._encoder.prepare_texts(["a"])[0].token_ids)
+
+    @property
+    def max_batch_views(self) -> int:
+        """Texts or views that are encoded together, at most."""
+        return self._batcher.max_views
+
+    @property
+    def preparation_threads(self) -> int:
+        """Threads that tokenise the texts of queries."""
+        return self._batcher.preparation.threads_of_a_lane
 
     @property
     def query_cache_bytes(self) -> int:

@@ -18,6 +18,8 @@ _THREADS_OF_A_LANE = 2
 class PreparationThreads:
     """A few threads for each lane, started when needed: no query stands behind documents or rows."""
 
+    threads_of_a_lane = _THREADS_OF_A_LANE
+
     def __init__(self) -> None:
         self._executors = {
             lane: ThreadPoolExecutor(_THREADS_OF_A_LANE, thread_name_prefix=f"prepare-{lane.value}") for lane in Lane

@@ -7,12 +7,12 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sidecar.http.probes import is_probe
+
 logger = logging.getLogger(__name__)
 
 _CUT_OFF = 499  # the client has gone before it was answered
 _MAX_PATH_CHARS = 200
-# Probes and scrapes come every few seconds; those that fail are logged like all others.
-_QUIET_PATHS = {"/healthz", "/livez", "/readyz", "/metrics"}
 
 
 class AccessLog:
@@ -48,7 +48,7 @@ def loggable_path(scope: Scope) -> str:
 
 
 def _log(scope: Scope, status: int, duration_ms: float) -> None:
-    level = logging.DEBUG if scope["path"] in _QUIET_PATHS and status < 400 else logging.INFO
+    level = logging.DEBUG if is_probe(scope) and status < 400 else logging.INFO  # one that fails is like all others
     if not logger.isEnabledFor(level):
         return
     method, path = scope["method"], loggable_path(scope)

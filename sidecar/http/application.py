@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Lifespan
 
 from sidecar.http.access import with_access
 from sidecar.http.access_log import AccessLog
+from sidecar.http.cohere.endpoints import CohereEndpoints
 from sidecar.http.cors import cors_middleware
 from sidecar.http.deadline import with_deadline
 from sidecar.http.document_endpoints import DocumentEndpoints
 from sidecar.http.embedding_endpoints import EmbeddingEndpoints
 from sidecar.http.error_handling import EXCEPTION_HANDLERS, UnexpectedErrors
 from sidecar.http.health_endpoints import HealthEndpoints
+from sidecar.http.infinity.endpoints import InfinityEndpoints
 from sidecar.http.measured import Measured
 from sidecar.http.metrics_endpoint import MetricsEndpoint
 from sidecar.http.openai.endpoints import OpenaiEndpoints
-from sidecar.http.operation import Operation
+from sidecar.http.operation import Endpoint, MediaType, Operation
+from sidecar.http.paths import TrailingSlash
 from sidecar.http.refused_heads import RefusedHeads
 from sidecar.http.request_ids import RequestIds
 from sidecar.http.rerank.endpoints import RerankEndpoints
@@ -26,6 +33,8 @@ from sidecar.http.route_label import RouteLabel
 from sidecar.http.search_endpoint import SearchEndpoint
 from sidecar.http.security_headers import SecurityHeaders
 from sidecar.http.service import Service
+from sidecar.http.tei.endpoints import TeiEndpoints
+from sidecar.http.tei.errors import TeiError, TeiErrors
 from sidecar.http.traced import Traced
 from sidecar.http.unread_body import UnreadBody
 from sidecar.http.uploads import Uploads
@@ -33,9 +42,13 @@ from sidecar.http.uploads import Uploads
 
 def make_http_application(service: Service, lifespan: Lifespan[Starlette]) -> Starlette:
     """Every endpoint of the service; `lifespan` opens and closes what is behind it."""
+    openai = OpenaiEndpoints(service)
     operations = [
         *EmbeddingEndpoints(service).operations(),
-        *OpenaiEndpoints(service).operations(),
+        *openai.operations(),
+        *InfinityEndpoints(service, openai).operations(),
+        *CohereEndpoints(service).operations(),
+        *TeiEndpoints(service).operations(),
         *RerankEndpoints(service).operations(),
         *HealthEndpoints(service).operations(),
         *MetricsEndpoint(service).operations(),
@@ -43,10 +56,12 @@ def make_http_application(service: Service, lifespan: Lifespan[Starlette]) -> St
     ]
     operations += DocumentEndpoints(operations, service.limits).operations()
     service.objectives.queries = {(each.path, each.method) for each in operations if each.is_query}
+    pages = {each.path for each in operations if each.response_media is MediaType.HTML}
     label, traces = RouteLabel(operations), service.telemetry.traces
     application = Starlette(
-        routes=[_route(operation, service) for operation in operations],
+        routes=_routes(operations, service),
         middleware=[
+            Middleware(TrailingSlash, pages=pages),
             Middleware(Measured, telemetry=service.telemetry, label=label),
             *([Middleware(Traced, traces=traces, label=label)] if traces.on else []),
             Middleware(RequestIds),
@@ -65,10 +80,28 @@ def make_http_application(service: Service, lifespan: Lifespan[Starlette]) -> St
     return application
 
 
-def _route(operation: Operation, service: Service) -> Route:
+def _routes(operations: Sequence[Operation], service: Service) -> list[Route]:
+    """One for each path, so that 405 can name all methods that it answers."""
+    by_path: dict[str, dict[str, Operation]] = {}
+    for operation in operations:
+        by_path.setdefault(operation.path, {})[operation.method] = operation
+    return [_route(path, of_path, service) for path, of_path in by_path.items()]
+
+
+def _route(path: str, operations: Mapping[str, Operation], service: Service) -> Route:
+    guarded = {method: _guard(operation, service) for method, operation in operations.items()}
+    in_shape = [Middleware(TeiErrors)] if all(each.error is TeiError for each in operations.values()) else []
+
+    async def answer(request: Request) -> Response:
+        return await guarded["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, answer, methods=list(guarded), middleware=in_shape)
+
+
+def _guard(operation: Operation, service: Service) -> Endpoint:
     endpoint = operation.endpoint
     if operation.deadline:
         endpoint = with_deadline(endpoint, service.limits.timeout_s)
     if operation.scope is not None:
         endpoint = with_access(endpoint, service.access, operation.scope)
-    return Route(operation.path, endpoint, methods=[operation.method])
+    return endpoint

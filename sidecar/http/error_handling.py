@@ -16,6 +16,7 @@ from sidecar.batching.scorer_loading import RerankModelFailed
 from sidecar.errors import SidecarError
 from sidecar.http.access_log import loggable_path
 from sidecar.http.error_table import error_response, respond_to
+from sidecar.http.paths import explain_missing
 from sidecar.http.service import NotReady
 from sidecar.telemetry.request_id import current_request_id
 
@@ -40,7 +41,8 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
         allowed = (error.headers or {}).get("Allow", "")
         response = error_response(405, "method_not_allowed", f"{path} answers {allowed}, not {request.method}.")
     elif error.status_code == 404:
-        response = error_response(404, "not_found", f"There is nothing at {path}. What there is: /docs.")
+        served = {route.path for route in request.app.routes}
+        response = error_response(404, "not_found", explain_missing(path, served))
     else:
         response = error_response(error.status_code, "http_error", error.detail)
     response.headers.update(error.headers or {})

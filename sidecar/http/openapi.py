@@ -22,7 +22,7 @@ _TEMPLATE = re.compile(r"{(\w+)(?::\w+)?}")
 _ABOUT = (
     "Vectors of texts and pictures, rerank scores and search, beside Postgres. Vectors are float32 and of unit length: "
     "the inner product is the cosine; two of them compare only if their fingerprints are equal. "
-    "Every error has the one shape `ErrorAnswer`."
+    "Every error has the one shape `ErrorAnswer`, but under the paths of text-embeddings-inference, which has its own."
 )
 _BEARER = (
     "One of API_KEYS. Each has scopes: `embed` (vectors and rerank scores of what is sent), `search` (what stands in "
@@ -60,7 +60,11 @@ def make_document(operations: Sequence[Operation], limits: RequestLimits) -> dic
         "paths": paths,
         "components": {
             "schemas": schemas.components,
-            "responses": {f"Error{status}": _error(status, schemas) for status in _MEANINGS},
+            "responses": {
+                _error_name(shape, status): _error(shape, status, schemas)
+                for shape in dict.fromkeys(operation.error for operation in operations)
+                for status in _MEANINGS
+            },
             "headers": {
                 "X-Request-ID": _header("The request's own id, or one made here. Logs have it.", {"minLength": 1}),
                 "Retry-After": _header("Seconds after which to come back.", {"pattern": "^[0-9]+$"}),
@@ -74,8 +78,9 @@ class _Schemas:
     """The JSON schemas of all models, and references to them."""
 
     def __init__(self, operations: Sequence[Operation], limits: RequestLimits) -> None:
-        models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(ErrorAnswer, "serialization"): None}
+        models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {}
         for operation in operations:
+            models[operation.error, "serialization"] = None
             if operation.request is not None:
                 models[operation.request, "validation"] = None
             if operation.response is not None:
@@ -119,7 +124,10 @@ def _responses(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
         "headers": _REQUEST_ID | headers,
         "content": {operation.response_media.value: {"schema": schema}},
     }
-    errors = {str(status): {"$ref": f"#/components/responses/Error{status}"} for status in sorted(_statuses(operation))}
+    errors = {
+        str(status): {"$ref": f"#/components/responses/{_error_name(operation.error, status)}"}
+        for status in sorted(_statuses(operation))
+    }
     return {"200": answered, **errors}
 
 
@@ -135,11 +143,15 @@ def _statuses(operation: Operation) -> set[int]:
     return statuses
 
 
-def _error(status: int, schemas: _Schemas) -> dict[str, Any]:
+def _error_name(shape: type[BaseModel], status: int) -> str:
+    return f"{'' if shape is ErrorAnswer else shape.__name__.removesuffix('Error')}Error{status}"
+
+
+def _error(shape: type[BaseModel], status: int, schemas: _Schemas) -> dict[str, Any]:
     headers: dict[str, Any] = dict(_REQUEST_ID)
     if status in _RETRY:
         headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
-    content = {"application/json": {"schema": schemas.of(ErrorAnswer, "serialization")}}
+    content = {"application/json": {"schema": schemas.of(shape, "serialization")}}
     return {"description": f"{HTTPStatus(status).phrase}. {_MEANINGS[status]}", "headers": headers, "content": content}
 
 

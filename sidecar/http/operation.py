@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sidecar.api_keys import Scope
+from sidecar.http.error_answer import ErrorAnswer
 
 __all__ = ["Endpoint", "MediaType", "Operation", "Scope"]
 
@@ -32,8 +33,8 @@ class Operation:
     """`scope` None: no key is asked for. `deadline`: cut off after REQUEST_TIMEOUT_S.
 
     `request` and `response` are the models that validate and make the bodies; None: there is no body, or none in JSON.
-    `errors` are the statuses it may answer beyond those that every operation may; `headers`, what its answer has in its
-    head, with what it means.
+    `errors` are the statuses it may answer beyond those that every operation may, in the shape of `error`; `headers`,
+    what its answer has in its head, with what it means.
     """
 
     method: str
@@ -48,6 +49,7 @@ class Operation:
     deadline: bool = True
     errors: tuple[int, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+    error: type[BaseModel] = ErrorAnswer
 
     @property
     def is_query(self) -> bool:

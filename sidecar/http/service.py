@@ -86,6 +86,16 @@ class Service(Protocol):
         ...
 
     @property
+    def model_aliases(self) -> Sequence[str]:
+        """Other names of the model that embeds."""
+        ...
+
+    @property
+    def rerank_aliases(self) -> Sequence[str]:
+        """Other names of the model that reranks."""
+        ...
+
+    @property
     def telemetry(self) -> Telemetry: ...
 
     @property

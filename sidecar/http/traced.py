@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sidecar.http.probes import is_probe
 from sidecar.http.route_label import RouteLabel
 from sidecar.telemetry.bounded_label import OTHER
 from sidecar.telemetry.traces import RequestHead, Traces
-
-_UNTRACED_PATHS = {"/healthz", "/livez", "/readyz", "/metrics"}
 
 
 class Traced:
@@ -20,7 +19,7 @@ class Traced:
         self._label = label
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in _UNTRACED_PATHS:
+        if scope["type"] != "http" or is_probe(scope):
             await self._app(scope, receive, send)
             return
         route = self._label.of(scope)[0]

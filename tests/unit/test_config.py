@@ -327,3 +327,22 @@ def test_what_is_wrong_with_a_file_of_a_url_is_said_without_the_url(tmp_path: Pa
     (problem,) = problems_with(DATABASE_URL_FILE=str(bad))
     assert "s3cret" not in problem
     assert problem.startswith("DATABASE_URL='mysql://***'")
+
+
+def test_aliases_stand_for_both_models_or_for_the_one_they_name() -> None:
+    vision, reranking = "timm/ViT-SO400M-14-SigLIP-384", "cross-encoder/ms-marco-MiniLM-L6-v2"
+    settings = load_settings({"MODEL_ALIASES": f"any, one=hf-hub:{vision},two={vision},other={reranking}"})
+    assert settings.aliases_of(settings.vision_model_id) == ("any", "one", "two")
+    assert settings.aliases_of(settings.rerank_model_id) == ("any", "other")
+    assert load_settings({}).aliases_of("timm/ViT-SO400M-14-SigLIP-384") == ()
+
+
+@pytest.mark.parametrize("value", ["a b", "=model", "a=", "a,a", "a" * 201])
+def test_what_is_no_name_is_no_alias(value: str) -> None:
+    (problem,) = problems_with(MODEL_ALIASES=value)
+    assert problem.startswith(f"MODEL_ALIASES={value[:100]!r}"[:90])
+
+
+def test_an_alias_of_a_model_that_is_not_served_is_told() -> None:
+    (problem,) = problems_with(MODEL_ALIASES="a=text-embedding-3-small")
+    assert problem.startswith("MODEL_ALIASES='a=text-embedding-3-small': VISION_MODEL_ID or RERANK_MODEL_ID after =")

@@ -58,6 +58,7 @@ class ModelItem(BaseModel):
     object: Literal["model"] = "model"
     created: int = Field(description="When this process started, in seconds since 1970.")
     owned_by: Literal["sidecar"] = "sidecar"
+    root: str = Field(description="The served model, which an alias stands for; vectors come from it.")
 
 
 class ModelList(BaseModel):
@@ -70,14 +71,20 @@ class ModelList(BaseModel):
 def answer_embeddings(embedded: Sequence[Embedded], model: ServedModel, *, as_base64: bool) -> JsonResponse:
     """Vectors in order, and in the head what EMBEDDINGS_HEADERS says."""
     items = [
-        EmbeddingItem(index=index, embedding=_encode(one.vector) if as_base64 else one.vector)
+        EmbeddingItem(index=index, embedding=encode_base64(one.vector) if as_base64 else one.vector)
         for index, one in enumerate(embedded)
     ]
     tokens = sum(one.tokens for one in embedded)
     usage = Usage(prompt_tokens=tokens, total_tokens=tokens)
-    headers = {_FINGERPRINT: model.fingerprint, _TRUNCATED: str(sum(one.truncated for one in embedded))}
+    headers = embeddings_headers(embedded, model)
     return JsonResponse(EmbeddingList(data=items, model=model.id, usage=usage), headers=headers)
 
 
-def _encode(vector: NDArray[np.float32]) -> str:
+def embeddings_headers(embedded: Sequence[Embedded], model: ServedModel) -> dict[str, str]:
+    """Those of EMBEDDINGS_HEADERS."""
+    return {_FINGERPRINT: model.fingerprint, _TRUNCATED: str(sum(one.truncated for one in embedded))}
+
+
+def encode_base64(vector: NDArray[np.float32]) -> str:
+    """Its float32 numbers, little-endian."""
     return base64.b64encode(vector.astype("<f4", copy=False).tobytes()).decode("ascii")

@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from sidecar.http.contents import Content, TextOrTexts, text_contents
 from sidecar.http.images import is_image_reference
-from sidecar.http.schema_limits import limited
 
 _STRICT = ConfigDict(strict=True, frozen=True)
-
-
-def _refuse_tokens(value: Any) -> Any:
-    first = value[0] if isinstance(value, list) and value else None
-    if isinstance(first, list) or (isinstance(first, int) and not isinstance(first, bool)):
-        raise PydanticCustomError(
-            "tokens_not_supported",
-            "Token ids are not read: those of another tokenizer mean nothing to this model. Send the text itself"
-            " (LangChain: check_embedding_ctx_length=False).",
-        )
-    return value
-
-
-_Item = Annotated[str, Field(json_schema_extra={"pattern": r"^[^\x00]*[^\x00\s][^\x00]*$"})]
-_Items = Annotated[
-    list[_Item], Field(fail_fast=True, json_schema_extra=limited(min_items=1, maxItems="max_batch_texts"))
-]
-Input = Annotated[
-    _Item | _Items | None,
-    BeforeValidator(_refuse_tokens),
-    Field(examples=["a red bicycle", ["a red bicycle", "a lighthouse at dusk"]]),
-]
 
 
 class ImageUrl(BaseModel):
@@ -69,15 +46,6 @@ class Message(BaseModel):
     content: str | Annotated[list[Part], Field(fail_fast=True)]
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """One text, or one reference to a picture, under its name in the request."""
-
-    param: str
-    value: str
-    is_picture: bool
-
-
 class EmbeddingsBody(BaseModel):
     """`input` or `messages`. Fields that nobody reads are ignored."""
 
@@ -85,7 +53,7 @@ class EmbeddingsBody(BaseModel):
         strict=True, frozen=True, json_schema_extra={"anyOf": [{"required": ["input"]}, {"required": ["messages"]}]}
     )
 
-    input: Input = Field(default=None, description="A text or a picture, or a list of them.")
+    input: TextOrTexts | None = Field(default=None, description="A text or a picture, or a list of them.")
     messages: list[Message] | None = Field(
         default=None, fail_fast=True, description="vLLM's way to send one text or one picture, with one part in all."
     )
@@ -93,7 +61,7 @@ class EmbeddingsBody(BaseModel):
     encoding_format: Literal["float", "base64"] | None = Field(
         default="float", description="base64: the vector's float32 numbers, little-endian."
     )
-    dimensions: int | None = Field(default=None, ge=1, description="Those of the model; no others are made.")
+    dimensions: int | None = Field(default=None, ge=0, description="Those of the model; no others are made.")
     modality: Literal["text", "image"] | None = Field(
         default=None,
         description="infinity's way to say what `input` is. Left out, the data URI of a picture "
@@ -111,13 +79,13 @@ class EmbeddingsBody(BaseModel):
         """In order of the vectors."""
         if self.messages is not None:
             return _parts(self.messages)
-        if isinstance(self.input, str):
-            return [self._content("input", self.input)]
-        return [self._content(f"input[{index}]", value) for index, value in enumerate(self.input or ())]
+        return [
+            Content(text.param, text.value, self._is_picture(text.value))
+            for text in text_contents(() if self.input is None else self.input, "input")
+        ]
 
-    def _content(self, param: str, value: str) -> Content:
-        is_picture = self.modality == "image" or (self.modality is None and is_image_reference(value))
-        return Content(param, value, is_picture)
+    def _is_picture(self, value: str) -> bool:
+        return self.modality == "image" or (self.modality is None and is_image_reference(value))
 
 
 def _parts(messages: Sequence[Message]) -> list[Content]:
@@ -125,11 +93,17 @@ def _parts(messages: Sequence[Message]) -> list[Content]:
     for index, message in enumerate(messages):
         param = f"messages[{index}].content"
         if isinstance(message.content, str):
-            contents.append(Content(param, message.content, is_picture=False))
-            continue
-        for number, part in enumerate(message.content):
-            if isinstance(part, TextPart):
-                contents.append(Content(f"{param}[{number}].text", part.text, is_picture=False))
-            else:
-                contents.append(Content(f"{param}[{number}].image_url.url", part.image_url.url, is_picture=True))
+            contents.append(Content(param, message.content))
+        else:
+            contents += read_parts(message.content, param)
     return contents
+
+
+def read_parts(parts: Sequence[TextPart | ImagePart], param: str) -> list[Content]:
+    """One content for each; they are named `param[0].text`, `param[1].image_url.url`."""
+    return [
+        Content(f"{param}[{number}].text", part.text)
+        if isinstance(part, TextPart)
+        else Content(f"{param}[{number}].image_url.url", part.image_url.url, is_picture=True)
+        for number, part in enumerate(parts)
+    ]

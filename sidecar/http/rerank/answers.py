@@ -1,19 +1,23 @@
-"""What the rerank endpoints answer, in the shapes of text-embeddings-inference and of Cohere."""
+"""What the rerank endpoints answer: Cohere's shape with what Jina, vLLM and infinity add, or a plain list."""
 
 from __future__ import annotations
 
 import math
 import uuid
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from sidecar.http.json_response import JsonResponse
-from sidecar.http.rerank.bodies import RerankBody, RerankTextsBody
+from sidecar.http.openai.answers import Usage
+from sidecar.http.rerank.bodies import DocumentObject, RerankBody
 from sidecar.http.rerank.scoring import ScoreKind, Scores
 
 _FROZEN = ConfigDict(frozen=True)
 _DOCUMENTS_PER_UNIT = 100  # as Cohere counts
+# What a list has no place for.
+COMPUTE_TOKENS = ("X-Compute-Tokens", "The tokens that the model read, as text-embeddings-inference counts them.")
 
 
 class RankedText(BaseModel):
@@ -22,10 +26,6 @@ class RankedText(BaseModel):
     index: int
     score: float
     text: str | None = Field(default=None, description="With `return_text`.")
-
-
-class RankedTexts(RootModel[list[RankedText]]):
-    """The best first, equal ones in the order of the request."""
 
 
 class RankedDocument(BaseModel):
@@ -51,6 +51,8 @@ class BilledUnits(BaseModel):
 
 
 class Tokens(BaseModel):
+    """What was read, the query with each document; of a picture, its views."""
+
     model_config = _FROZEN
 
     input_tokens: int
@@ -61,7 +63,7 @@ class Meta(BaseModel):
 
     api_version: ApiVersion
     billed_units: BilledUnits
-    tokens: Tokens | None = Field(default=None, description="What the cross-encoder read, queries included.")
+    tokens: Tokens
     warnings: list[str] | None = None
 
 
@@ -71,6 +73,7 @@ class RerankAnswer(BaseModel):
     model_config = _FROZEN
 
     id: str
+    object: Literal["rerank"] = "rerank"
     results: list[RankedDocument]
     model: str
     score_kind: ScoreKind = Field(
@@ -79,27 +82,35 @@ class RerankAnswer(BaseModel):
     calibrated: bool | None = Field(
         default=None, description="Whether a siglip_pair score is the probability that the model was trained to give."
     )
+    usage: Usage = Field(description="As `meta.tokens`, where Jina, vLLM and infinity have it.")
     meta: Meta
 
 
-def answer_texts(body: RerankTextsBody, scores: Scores) -> JsonResponse:
+class RerankAnswers(RootModel[RerankAnswer | list[RankedText]]):
+    """An object for `documents`, a list for `texts`."""
+
+
+def answer_texts(body: RerankBody, texts: Sequence[str], scores: Scores) -> JsonResponse:
     """A list of `{"index", "score"}`."""
     shown = scores.shown(body.raw_scores)
     ranked = [
-        RankedText(index=index, score=shown[index], text=body.texts[index] if body.return_text else None)
-        for index in scores.ranking()
+        RankedText(index=index, score=shown[index], text=texts[index] if body.return_text else None)
+        for index in scores.ranking(body.top_n)
     ]
-    return JsonResponse([each.model_dump(exclude_none=True) for each in ranked])
+    headers = {COMPUTE_TOKENS[0]: str(scores.tokens)}
+    return JsonResponse([each.model_dump(exclude_none=True) for each in ranked], headers=headers)
 
 
-def answer_documents(body: RerankBody, scores: Scores, version: str) -> JsonResponse:
+def answer_documents(
+    body: RerankBody, documents: Sequence[str | DocumentObject], scores: Scores, version: str
+) -> JsonResponse:
     """Cohere's answer, and what kind of score it is."""
     shown = scores.shown(body.raw_scores)
     results = [
         RankedDocument(
             index=index,
             relevance_score=shown[index],
-            document=_as_sent(body, index, scores.kind) if body.return_documents else None,
+            document=_as_sent(documents[index], scores.kind) if body.return_documents else None,
         )
         for index in scores.ranking(body.top_n)
     ]
@@ -109,22 +120,22 @@ def answer_documents(body: RerankBody, scores: Scores, version: str) -> JsonResp
         model=scores.model,
         score_kind=scores.kind,
         calibrated=scores.calibrated,
+        usage=Usage(prompt_tokens=scores.tokens, total_tokens=scores.tokens),
         meta=_meta(scores, version),
     )
-    return JsonResponse(answer.model_dump(exclude_none=True))
+    return JsonResponse(answer.model_dump(exclude_none=True), headers={COMPUTE_TOKENS[0]: str(scores.tokens)})
 
 
 def _meta(scores: Scores, version: str) -> Meta:
     return Meta(
         api_version=ApiVersion(version=version),
         billed_units=BilledUnits(search_units=math.ceil(len(scores.raw) / _DOCUMENTS_PER_UNIT)),
-        tokens=None if scores.tokens is None else Tokens(input_tokens=scores.tokens),
+        tokens=Tokens(input_tokens=scores.tokens),
         warnings=list(scores.warnings) or None,
     )
 
 
-def _as_sent(body: RerankBody, index: int, kind: ScoreKind) -> dict[str, Any]:
-    document = body.documents[index]
+def _as_sent(document: str | DocumentObject, kind: ScoreKind) -> dict[str, Any]:
     if isinstance(document, str):
         return {"text" if kind == "cross_encoder" else "image": document}
     return document.model_dump(exclude_unset=True)

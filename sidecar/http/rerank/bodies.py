@@ -1,37 +1,15 @@
-"""What clients of text-embeddings-inference and of Cohere send to have documents ranked."""
+"""What clients of Cohere, Jina, vLLM, infinity and text-embeddings-inference send to have documents ranked."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from sidecar.http.openai.bodies import ImageUrl
 from sidecar.http.schema_limits import limited
 from sidecar.http.texts import EmbeddableText
-
-_STRICT = ConfigDict(strict=True, frozen=True)
-
-
-class RerankTextsBody(BaseModel):
-    """As for text-embeddings-inference. Fields that nobody reads are ignored."""
-
-    model_config = _STRICT
-
-    query: EmbeddableText = Field(examples=["where can I see a lighthouse"])
-    texts: list[EmbeddableText] = Field(
-        fail_fast=True,
-        examples=[["a lighthouse at dusk", "a red bicycle"]],
-        json_schema_extra=limited(min_items=1, maxItems="max_rerank_documents"),
-    )
-    raw_scores: bool = Field(default=False, description="The model's numbers as they are, not from 0 to 1.")
-    return_text: bool = Field(default=False, description="Each text beside its score.")
-    truncate: bool | None = Field(
-        default=None, description="False: a text that is longer than the model reads is an error, and is not cut."
-    )
-    truncation_direction: Literal["right", "Right"] = Field(
-        default="right", description="Texts are cut at their end; at their beginning is not supported."
-    )
 
 
 class DocumentObject(BaseModel):
@@ -47,21 +25,34 @@ class DocumentObject(BaseModel):
 
 
 class RerankBody(BaseModel):
-    """As for Cohere, its versions 1 and 2 alike. Fields that nobody reads are ignored."""
+    """`documents`, or `texts` as for text-embeddings-inference. Fields that nobody reads are ignored."""
 
-    model_config = _STRICT
+    model_config = ConfigDict(
+        strict=True,
+        frozen=True,
+        json_schema_extra={"anyOf": [{"required": ["documents"]}, {"required": ["texts"]}]},
+    )
 
     query: EmbeddableText = Field(examples=["where can I see a lighthouse"])
-    documents: list[str | DocumentObject] = Field(
+    documents: list[str | DocumentObject] | None = Field(
+        default=None,
         fail_fast=True,
         json_schema_extra=limited(min_items=1, maxItems="max_rerank_documents"),
         description="Texts, or pictures: not both, their scores do not compare. A text that is the data URI of a "
-        "picture (`data:image/…;base64,…`) is a picture.",
+        "picture (`data:image/…;base64,…`) is a picture; an empty one is ranked last.",
         examples=[["a lighthouse at dusk", "a red bicycle"]],
+    )
+    texts: list[str] | None = Field(
+        default=None,
+        fail_fast=True,
+        examples=[["a lighthouse at dusk", "a red bicycle"]],
+        json_schema_extra=limited(min_items=1, maxItems="max_rerank_documents"),
+        description="In place of `documents`; the answer is then a list, as text-embeddings-inference gives it.",
     )
     model: str | None = Field(default=None, description="RERANK_MODEL_ID. Left out, it is meant.")
     top_n: int | None = Field(default=None, ge=1, description="So many of the best. Left out: all.")
     return_documents: bool | None = Field(default=None, description="Each document beside its score.")
+    return_text: bool = Field(default=False, description="Each of `texts` beside its score.")
     raw_scores: bool = Field(default=False, description="The model's numbers as they are, not from 0 to 1.")
     rank_fields: list[str] | None = Field(
         default=None, min_length=1, description="The fields of document objects to read, in this order, line by line."
@@ -70,3 +61,15 @@ class RerankBody(BaseModel):
         default=None, ge=1, description="Read no more of each document. RERANK_MAX_TOKENS holds all the same."
     )
     max_chunks_per_doc: int | None = Field(default=None, description="Ignored: a document is read in one piece.")
+    truncate: bool | None = Field(
+        default=None, description="False: a text that is longer than the model reads is an error, and is not cut."
+    )
+    truncation_direction: Literal["right", "Right"] = Field(
+        default="right", description="Texts are cut at their end; at their beginning is not supported."
+    )
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        if (self.documents is None) == (self.texts is None):
+            raise PydanticCustomError("missing_field", "The body needs `documents`, or `texts` in their place.")
+        return self

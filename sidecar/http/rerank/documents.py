@@ -21,35 +21,27 @@ class RerankDocument:
     value: str
     is_picture: bool
 
+    @property
+    def is_empty(self) -> bool:
+        """A text without words. It answers no query, and is no reason to leave the others unranked."""
+        return not self.is_picture and not self.value.strip()
+
 
 def read_documents(body: RerankBody, limits: RequestLimits) -> list[RerankDocument]:
-    """In order, not empty, all of one kind. Raises InputError, naming what is wrong as `documents[3]`."""
-    check_document_count(body.documents, "documents", limits)
-    documents = [
-        _read(document, f"documents[{index}]", body.rank_fields) for index, document in enumerate(body.documents)
-    ]
-    pictures = [document for document in documents if document.is_picture]
-    if pictures and len(pictures) < len(documents):
-        other = next(document for document in documents if not document.is_picture)
-        message = f"`{other.param}` is a text and `{pictures[0].param}` a picture, whose scores do not compare."
-        raise InputError("mixed_documents", f"{message} Send two requests.", other.param)
-    if len(pictures) > limits.max_batch_images:
-        message = f"`documents` has {len(pictures)} pictures; at most {limits.max_batch_images} (MAX_BATCH_IMAGES)"
-        raise InputError("too_many_documents", f"{message} go in a request.", "documents")
-    if not pictures:
-        check_texts([(document.param, document.value) for document in documents], limits)
+    """In order, not none, all of one kind but for empty ones. Raises InputError, naming what is wrong."""
+    if body.texts is not None:
+        documents = [RerankDocument(f"texts[{index}]", text, False) for index, text in enumerate(body.texts)]
+        _check_count(documents, "texts", limits)
+        _refuse_pictures(documents)
+    else:
+        given = body.documents or []
+        _check_count(given, "documents", limits)
+        documents = [_read(document, f"documents[{index}]", body.rank_fields) for index, document in enumerate(given)]
+        _check_kinds(documents, limits)
+    for document in documents:
+        if not document.is_picture and not document.is_empty:
+            check_text(document.value, document.param, limits)
     return documents
-
-
-def check_document_count(documents: Sequence[object], param: str, limits: RequestLimits) -> None:
-    """Raises InputError (`empty_list`, `too_many_documents`)."""
-    if not documents:
-        raise InputError("empty_list", f"`{param}` is empty; send at least one document.", param)
-    if len(documents) > limits.max_rerank_documents:
-        message = (
-            f"`{param}` has {len(documents)} documents; at most {limits.max_rerank_documents} (MAX_RERANK_DOCUMENTS)"
-        )
-        raise InputError("too_many_documents", f"{message} go in a request.", param)
 
 
 def check_query(query: str, limits: RequestLimits) -> None:
@@ -60,10 +52,32 @@ def check_query(query: str, limits: RequestLimits) -> None:
     check_text(query, "query", limits)
 
 
-def check_texts(texts: Sequence[tuple[str, str]], limits: RequestLimits) -> None:
-    """`texts` are pairs of a name in the request and the text. Raises InputError for the first that is not good."""
-    for param, text in texts:
-        check_text(text, param, limits)
+def _check_count(documents: Sequence[object], param: str, limits: RequestLimits) -> None:
+    if not documents:
+        raise InputError("empty_list", f"`{param}` is empty; send at least one document.", param)
+    if len(documents) > limits.max_rerank_documents:
+        message = (
+            f"`{param}` has {len(documents)} documents; at most {limits.max_rerank_documents} (MAX_RERANK_DOCUMENTS)"
+        )
+        raise InputError("too_many_documents", f"{message} go in a request.", param)
+
+
+def _refuse_pictures(documents: Sequence[RerankDocument]) -> None:
+    for document in documents:
+        if is_image_reference(document.value):
+            message = f"`{document.param}` is a picture; `texts` are texts. Send pictures as `documents`."
+            raise InputError("unsupported_documents", message, document.param)
+
+
+def _check_kinds(documents: Sequence[RerankDocument], limits: RequestLimits) -> None:
+    pictures = [document for document in documents if document.is_picture]
+    texts = [document for document in documents if not document.is_picture and not document.is_empty]
+    if pictures and texts:
+        message = f"`{texts[0].param}` is a text and `{pictures[0].param}` a picture, whose scores do not compare."
+        raise InputError("mixed_documents", f"{message} Send two requests.", texts[0].param)
+    if len(pictures) > limits.max_batch_images:
+        message = f"`documents` has {len(pictures)} pictures; at most {limits.max_batch_images} (MAX_BATCH_IMAGES)"
+        raise InputError("too_many_documents", f"{message} go in a request.", "documents")
 
 
 def _read(document: str | DocumentObject, param: str, rank_fields: Sequence[str] | None) -> RerankDocument:

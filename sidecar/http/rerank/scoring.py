@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeAlias
 
@@ -21,29 +21,34 @@ from sidecar.http.service import Serving
 ScoreKind: TypeAlias = Literal["cross_encoder", "siglip_pair"]
 
 _NAMES_IN_A_WARNING = 5
+_LOWEST = np.finfo(np.float32).min  # JSON has no infinity
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
     """`raw` is (n,) float32 in the order of the documents; `cut` names what was longer than the model reads.
 
-    `calibrated`: `sigmoid` of it is the probability that the model was trained to give; None: nobody knows.
+    `empty` names the documents without words, which have the lowest number there is, and so 0 of 0 to 1. `tokens` is
+    what was read: of a picture, its views. `calibrated`: `sigmoid` of a raw score is the probability that the model
+    was trained to give; None: nobody knows.
     """
 
     kind: ScoreKind
     model: str
     raw: NDArray[np.float32]
     cut: Sequence[str]
-    tokens: int | None = None
+    tokens: int
     calibrated: bool | None = None
+    empty: Sequence[str] = ()
 
     @property
     def warnings(self) -> list[str]:
         """What people should know of them."""
         warnings = []
         if self.cut:
-            named, more = ", ".join(self.cut[:_NAMES_IN_A_WARNING]), len(self.cut) - _NAMES_IN_A_WARNING
-            warnings.append(f"Longer than the model reads, and cut: {named}{f' and {more} more' if more > 0 else ''}.")
+            warnings.append(f"Longer than the model reads, and cut: {_list_some(self.cut)}.")
+        if self.empty:
+            warnings.append(f"Empty, and ranked last: {_list_some(self.empty)}.")
         if self.calibrated is False:
             warnings.append("A picture's vector is the mean of several views (ENABLE_TTA=1): scores are uncalibrated.")
         return warnings
@@ -70,17 +75,40 @@ def require_reranker(serving: Serving) -> Reranker:
     return serving.reranker
 
 
-async def score_texts(
-    reranker: Reranker, query: str, documents: Sequence[RerankDocument], max_document_tokens: int | None = None
+async def score(
+    serving: Serving,
+    reranker: Reranker,
+    images: ImageSources,
+    query: str,
+    documents: Sequence[RerankDocument],
+    max_document_tokens: int | None = None,
 ) -> Scores:
-    """By the cross-encoder. Raises RerankModelFailed, TextRejected (`query_too_long`), Overloaded, DeviceError."""
+    """Of texts by the cross-encoder, of pictures by the model that embeds; empty texts come last, unread.
+
+    Raises InputError, RerankModelFailed, TextRejected (`query_too_long`), Overloaded, DeviceError.
+    """
+    read = [document for document in documents if not document.is_empty]
+    if read and read[0].is_picture:
+        scores = await _score_pictures(serving, images, query, read)
+    else:
+        scores = await _score_texts(reranker, query, read, max_document_tokens)
+    if len(read) == len(documents):
+        return scores
+    raw = np.full(len(documents), _LOWEST, np.float32)
+    raw[[not document.is_empty for document in documents]] = scores.raw
+    return replace(scores, raw=raw, empty=[document.param for document in documents if document.is_empty])
+
+
+async def _score_texts(
+    reranker: Reranker, query: str, documents: Sequence[RerankDocument], max_document_tokens: int | None
+) -> Scores:
     texts = [document.value for document in documents]
     scored = await reranker.score_documents(query, texts, max_document_tokens)
     cut = [document.param for document, truncated in zip(documents, scored.truncated, strict=True) if truncated]
     return Scores("cross_encoder", reranker.model_id, scored.raw, cut, scored.tokens)
 
 
-async def score_pictures(
+async def _score_pictures(
     serving: Serving, images: ImageSources, query: str, documents: Sequence[RerankDocument]
 ) -> Scores:
     """By the model that embeds: sigmoid(scale · cosine + bias), as it was trained.
@@ -98,5 +126,11 @@ async def score_pictures(
         pictures = await embed_pictures(serving.embedder, sources, place)
     cosines = np.stack([picture.vector for picture in pictures]) @ words.vector
     cut = ["query"] if words.truncated else []
+    tokens = words.tokens + sum(picture.tokens for picture in pictures)
     raw = pair_logits(scale, cosines)
-    return Scores("siglip_pair", serving.model.id, raw, cut, calibrated=not serving.uses_tta)
+    return Scores("siglip_pair", serving.model.id, raw, cut, tokens, calibrated=not serving.uses_tta)
+
+
+def _list_some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMES_IN_A_WARNING
+    return ", ".join(names[:_NAMES_IN_A_WARNING]) + (f" and {more} more" if more > 0 else "")

@@ -75,9 +75,9 @@ async def test_refusals_are_the_clients_own_errors(
     with pytest.raises(cohere.NotFoundError) as unknown:
         await client.rerank(model="rerank-v3.5", query=QUERY, documents=DOCUMENTS)
     assert "model_not_found" in str(unknown.value)
-    with pytest.raises(cohere.UnprocessableEntityError) as empty:
-        await client.rerank(model=reranker.model_id, query=QUERY, documents=["a", ""])
-    assert "documents[1]" in str(empty.value)
+    with pytest.raises(cohere.UnprocessableEntityError) as unfit:
+        await client.rerank(model=reranker.model_id, query=QUERY, documents=["a", "\0"])
+    assert "documents[1]" in str(unfit.value)
     stranger = cohere.AsyncClientV2(api_key="wrong", base_url=url, httpx_client=connections)
     with pytest.raises(cohere.UnauthorizedError):
         await stranger.rerank(model=reranker.model_id, query=QUERY, documents=DOCUMENTS)

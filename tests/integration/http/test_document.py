@@ -18,6 +18,17 @@ ENDPOINTS = {
     *("/embed/text", "/embed/text/batch", "/embed/image", "/embed/image/batch", "/v1/embeddings", "/v1/models"),
     *(
         "/v1/models/{model}",
+        "/embeddings",
+        "/embeddings_image",
+        "/models",
+        "/embed",
+        "/",
+        "/similarity",
+        "/info",
+        "/health",
+        "/ping",
+        "/v1/embed",
+        "/v2/embed",
         "/rerank",
         "/v1/rerank",
         "/v2/rerank",
@@ -71,8 +82,9 @@ async def test_bounds_that_are_settings_are_those_of_this_service(client: httpx.
 async def test_what_needs_a_key_says_so_and_what_needs_none_does_not(client: httpx.AsyncClient) -> None:
     paths = (await read_document(client))["paths"]
     for path, methods in paths.items():
-        for operation in methods.values():
-            needs_key = path not in {"/healthz", "/livez", "/readyz", "/openapi.json", "/docs"}
+        for method, operation in methods.items():
+            probes = {"/healthz", "/livez", "/readyz", "/health", "/ping", "/"}
+            needs_key = method == "post" or path not in probes | {"/openapi.json", "/docs"}
             assert ("security" in operation, "401" in operation["responses"]) == (needs_key, needs_key), path
             assert "500" in operation["responses"]
             if "requestBody" in operation:

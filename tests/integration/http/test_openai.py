@@ -170,10 +170,10 @@ BAD: dict[str, tuple[dict[str, Any], int, str, str, str | None]] = {
     ),
     "shorter vectors": (
         {"input": "a", "dimensions": 256},
-        *(422, "dimensions_not_supported", "`dimensions` is 256; the vectors of 'hash' have 1152.", "dimensions"),
+        *(422, "dimensions_not_supported", "`dimensions` is 256; the vectors here have 1152.", "dimensions"),
     ),
     "no dimensions": (
-        {"input": "a", "dimensions": 0},
+        {"input": "a", "dimensions": -1},
         422,
         "out_of_range",
         "`dimensions` must be",
@@ -243,7 +243,7 @@ async def test_models_are_told_in_openais_shape(client: httpx.AsyncClient) -> No
     (model,) = models["data"]
     assert models == {"object": "list", "data": [model]}
     assert model.pop("created") > 1_700_000_000
-    assert model == {"id": "hash", "object": "model", "owned_by": "sidecar"}
+    assert model == {"id": "hash", "object": "model", "owned_by": "sidecar", "root": "hash"}
     assert (await client.get("/v1/models/hash")).json()["id"] == "hash"
     assert_error(await client.get("/v1/models/other"), 404, "model_not_found", "The model 'other'", "model")
 

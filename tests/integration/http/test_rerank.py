@@ -62,7 +62,9 @@ async def test_documents_are_ranked_as_cohere_does(
         client, f"/v{version}/rerank", model=reranker.model_id, query=QUERY, documents=DOCUMENTS, top_n=3
     )
     uuid.UUID(answer["id"])
-    assert set(answer) == {"id", "results", "model", "score_kind", "meta"}
+    assert set(answer) == {"id", "object", "results", "model", "score_kind", "usage", "meta"}
+    tokens = answer["meta"]["tokens"]["input_tokens"]
+    assert answer["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens}
     assert (answer["model"], answer["score_kind"]) == (reranker.model_id, "cross_encoder")
     assert answer["meta"]["api_version"] == {"version": version}
     assert answer["meta"]["billed_units"] == {"search_units": 1}
@@ -148,3 +150,44 @@ async def test_requests_that_come_together_get_the_scores_they_get_alone(
         raw = {each["index"]: each["relevance_score"] for each in answer["results"]}
         together = [raw[index] for index in range(len(some))]
         np.testing.assert_allclose(together, reranker.predict(query, some), atol=2e-5)
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
+async def test_documents_and_texts_are_taken_under_every_path(
+    client: httpx.AsyncClient, reranker: TinyReranker, path: str
+) -> None:
+    expected = best_first(reranker.predict(QUERY, DOCUMENTS))
+    answer = await ask(client, path, query=QUERY, documents=DOCUMENTS, return_documents=True, top_n=2)
+    assert [each["index"] for each in answer["results"]] == expected[:2]
+    assert answer["results"][0]["document"] == {"text": DOCUMENTS[expected[0]]}
+    assert (answer["object"], answer["usage"]["total_tokens"] > 0) == ("rerank", True)
+    ranked = await ask(client, path, query=QUERY, texts=DOCUMENTS, top_n=2)
+    assert [each["index"] for each in ranked] == expected[:2]
+
+
+@pytest.mark.parametrize("empty", ["", " \n", {"text": ""}, {"text": "", "id": 3}])
+@pytest.mark.parametrize("raw_scores", [False, True])
+async def test_an_empty_document_is_ranked_last_and_the_others_as_without_it(
+    client: httpx.AsyncClient, empty: Any, raw_scores: bool
+) -> None:
+    documents = ["a small dog", empty, "a red bicycle"]
+    answer = await ask(client, "/v2/rerank", query=QUERY, documents=documents, raw_scores=raw_scores)
+    without = await ask(
+        client, "/v2/rerank", query=QUERY, documents=[documents[0], documents[2]], raw_scores=raw_scores
+    )
+    *scored, last = answer["results"]
+    assert last["index"] == 1
+    assert last["relevance_score"] == (float(np.finfo(np.float32).min) if raw_scores else 0)
+    assert [each["relevance_score"] for each in scored] == [each["relevance_score"] for each in without["results"]]
+    assert answer["meta"]["warnings"] == ["Empty, and ranked last: documents[1]."]
+    assert answer["usage"] == without["usage"]
+
+
+async def test_empty_documents_stay_in_their_order_and_may_be_all_there_are(client: httpx.AsyncClient) -> None:
+    answer = await ask(client, "/v2/rerank", query=QUERY, documents=["", "a red bicycle", " "])
+    assert [each["index"] for each in answer["results"]] == [1, 0, 2]
+    answer = await ask(client, "/rerank", query=QUERY, texts=["", "\t"])
+    assert answer == [{"index": 0, "score": 0.0}, {"index": 1, "score": 0.0}]
+    documents = [{"title": "", "body": ""}, {"title": "a red", "body": "bicycle"}]
+    answer = await ask(client, "/v1/rerank", query=QUERY, documents=documents, rank_fields=["title", "body"])
+    assert [each["index"] for each in answer["results"]] == [1, 0]

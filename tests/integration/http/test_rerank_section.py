@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.http.rerank.bodies import RerankBody, RerankTextsBody
+from sidecar.http.rerank.bodies import DocumentObject, RerankBody
 from tests.integration.http.conftest import Serving
 from tests.integration.http.reranking import TinyReranker
 
@@ -40,5 +40,5 @@ def shape(value: Any) -> Any:
 
 
 def test_every_field_of_a_body_is_named() -> None:
-    fields = {*RerankBody.model_fields, *RerankTextsBody.model_fields}
+    fields = {*RerankBody.model_fields, *DocumentObject.model_fields}
     assert [field for field in sorted(fields) if field not in SECTION] == []

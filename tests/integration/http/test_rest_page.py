@@ -66,7 +66,7 @@ async def test_the_program_with_openais_client_runs(directory: Path, monkeypatch
 
 
 def test_every_code_of_an_error_is_listed() -> None:
-    sources = [*(ROOT / "sidecar" / "http").glob("*.py"), *(ROOT / "sidecar" / "pictures").glob("*.py")]
+    sources = [*(ROOT / "sidecar" / "http").rglob("*.py"), *(ROOT / "sidecar" / "pictures").glob("*.py")]
     codes = {code for source in sources for code in CODE.findall(source.read_text(encoding="utf-8"))}
     listed = PAGE.partition("## Errors")[2].partition("\n## ")[0]
     assert len(codes) > 40

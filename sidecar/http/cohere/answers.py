@@ -1,0 +1,112 @@
+"""What `/v2/embed` and `/v1/embed` answer, in Cohere's shapes."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from sidecar.batching.embedder import Embedded
+from sidecar.errors import InputError
+from sidecar.http.answers import Vectors
+from sidecar.http.cohere.bodies import CohereEmbedBody, EmbeddingType
+from sidecar.http.contents import Content
+from sidecar.http.json_response import JsonResponse
+from sidecar.http.openai.answers import embeddings_headers, encode_base64
+from sidecar.http.rerank.answers import ApiVersion
+from sidecar.http.service import ServedModel
+
+_FROZEN = ConfigDict(frozen=True)
+
+
+class EmbeddingsByType(BaseModel):
+    """Those that were asked for, each in the order of the request."""
+
+    model_config = ConfigDict(frozen=True, serialize_by_alias=True, validate_by_name=True)
+
+    float_: Vectors | None = Field(default=None, serialization_alias="float")
+    base64: list[str] | None = None
+    ubinary: Vectors | None = None
+    binary: Vectors | None = None
+
+
+class EmbedUnits(BaseModel):
+    """Nothing is billed here: tokens of texts, and how many pictures there were."""
+
+    model_config = _FROZEN
+
+    input_tokens: int
+    images: int
+
+
+class EmbedMeta(BaseModel):
+    model_config = _FROZEN
+
+    api_version: ApiVersion
+    billed_units: EmbedUnits
+    warnings: list[str] | None = None
+
+
+class CohereEmbedAnswer(BaseModel):
+    """`embeddings` by type; for `/v1/embed` without `embedding_types` they are a plain list of vectors."""
+
+    model_config = _FROZEN
+
+    id: str
+    response_type: Literal["embeddings_by_type", "embeddings_floats"]
+    embeddings: EmbeddingsByType | Vectors
+    texts: list[str] = Field(description="As they were sent; empty for pictures.")
+    meta: EmbedMeta
+
+
+Encoded: TypeAlias = NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int8] | list[str]
+
+
+def check_embedding_types(types: Sequence[EmbeddingType]) -> None:
+    """Raises InputError (`embedding_type_not_supported`) for what cannot be made of these vectors."""
+    for index, name in enumerate(types):
+        if name in {"int8", "uint8"}:
+            message = (
+                f"`embedding_types[{index}]` is {name!r}. The model was not trained for it, and no scale from float to "
+                f"{name} has been agreed on that vectors of two requests would share. Ask for float, base64, binary or "
+                "ubinary."
+            )
+            raise InputError("embedding_type_not_supported", message, f"embedding_types[{index}]")
+
+
+def answer_cohere(
+    body: CohereEmbedBody, contents: Sequence[Content], embedded: Sequence[Embedded], model: ServedModel, version: str
+) -> JsonResponse:
+    """In the shape of that version of Cohere's API."""
+    vectors: NDArray[np.float32] = np.stack([one.vector for one in embedded])
+    plain = version == "1" and body.embedding_types is None
+    types = dict.fromkeys(body.embedding_types or ("float",))
+    pictures = sum(content.is_picture for content in contents)
+    tokens = sum(one.tokens for content, one in zip(contents, embedded, strict=True) if not content.is_picture)
+    meta: dict[str, Any] = {
+        "api_version": {"version": version},
+        "billed_units": {"input_tokens": tokens, "images": pictures},
+    }
+    if cut := [content.param for content, one in zip(contents, embedded, strict=True) if one.truncated]:
+        meta["warnings"] = [f"Longer than the model reads, and cut: {len(cut)} texts, the first is {cut[0]}."]
+    answer = {
+        "id": str(uuid.uuid4()),
+        "response_type": "embeddings_floats" if plain else "embeddings_by_type",
+        "embeddings": vectors if plain else {name: _encode(vectors, name) for name in types},
+        "texts": [content.value for content in contents if not content.is_picture],
+        "meta": meta,
+    }
+    return JsonResponse(answer, headers=embeddings_headers(embedded, model))
+
+
+def _encode(vectors: NDArray[np.float32], name: EmbeddingType) -> Encoded:
+    if name == "base64":
+        return [encode_base64(vector) for vector in vectors]
+    if name == "float":
+        return vectors
+    bits = np.packbits(vectors > 0, axis=1)  # as pgvector's binary_quantize
+    return bits if name == "ubinary" else (bits.astype(np.int16) - 128).astype(np.int8)

@@ -1,0 +1,88 @@
+"""What Cohere's clients send to have texts and pictures embedded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from sidecar.http.contents import Content, Texts, text_contents
+from sidecar.http.openai.bodies import ImagePart, TextPart, read_parts
+from sidecar.http.schema_limits import limited
+
+EmbeddingType: TypeAlias = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
+
+_STRICT = ConfigDict(strict=True, frozen=True)
+_Images = Annotated[
+    list[str], Field(fail_fast=True, json_schema_extra=limited(min_items=1, maxItems="max_batch_images"))
+]
+
+
+class EmbedInput(BaseModel):
+    """One text or one picture: more parts do not make one vector here."""
+
+    model_config = _STRICT
+
+    content: list[Annotated[TextPart | ImagePart, Field(discriminator="type")]] = Field(min_length=1, max_length=1)
+
+
+class CohereEmbedBody(BaseModel):
+    """One of `texts`, `images` and `inputs`. Fields that nobody reads are ignored."""
+
+    model_config = ConfigDict(
+        strict=True,
+        frozen=True,
+        json_schema_extra={"oneOf": [{"required": [name]} for name in ("texts", "images", "inputs")]},
+    )
+
+    texts: Texts | None = Field(default=None, examples=[["a red bicycle", "a lighthouse at dusk"]])
+    images: _Images | None = Field(default=None, description="Data URIs; URLs where ALLOW_IMAGE_URLS names their host.")
+    inputs: list[EmbedInput] | None = Field(
+        default=None,
+        fail_fast=True,
+        min_length=1,
+        description="Texts and pictures, also mixed, in the order of the vectors.",
+    )
+    model: str | None = Field(default=None, description="The served model's id. Left out, it is meant.")
+    input_type: str | None = Field(
+        default=None, description="Ignored: the model embeds queries and documents alike, texts and pictures."
+    )
+    embedding_types: list[EmbeddingType] | None = Field(
+        default=None,
+        description="`float`, `base64` (float32, little-endian), `ubinary` and `binary` (a bit for each number that is "
+        "above 0, eight to a byte). `int8` and `uint8` are refused: no scale for them has been agreed on.",
+    )
+    truncate: Literal["NONE", "END"] | None = Field(
+        default=None,
+        description="NONE: a text that is longer than the model reads is an error. Texts are cut at their end.",
+    )
+    max_tokens: int | None = Field(default=None, ge=1, description="A text with more tokens is an error.")
+    output_dimension: int | None = Field(default=None, ge=0, description="Those of the model; no others are made.")
+    priority: int | None = Field(default=None, description="Ignored.")
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        if sum(source is not None for source in (self.texts, self.images, self.inputs)) != 1:
+            message = "The body needs one of `texts`, `images` and `inputs`; it has {count} of them."
+            count = sum(source is not None for source in (self.texts, self.images, self.inputs))
+            raise PydanticCustomError("missing_field", message, {"count": count})
+        return self
+
+    @property
+    def source(self) -> str:
+        """The field with the contents."""
+        return "texts" if self.texts is not None else "images" if self.images is not None else "inputs"
+
+    def contents(self) -> Sequence[Content]:
+        """In order of the vectors. A text is a text here, whatever it looks like."""
+        if self.texts is not None:
+            return text_contents(self.texts, "texts")
+        if self.images is not None:
+            return [Content(f"images[{index}]", image, is_picture=True) for index, image in enumerate(self.images)]
+        return [
+            content
+            for index, each in enumerate(self.inputs or ())
+            for content in read_parts(each.content, f"inputs[{index}].content")
+        ]

@@ -1,0 +1,87 @@
+"""`/embeddings`, `/models` and `/embeddings_image`: clients of infinity work unmodified."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sidecar.batching.lane import Lane
+from sidecar.http.json_response import JsonResponse
+from sidecar.http.openai.bodies import EmbeddingsBody
+from sidecar.http.openai.endpoints import OpenaiEndpoints
+from sidecar.http.operation import Operation, Scope
+from sidecar.http.service import Service
+
+_FROZEN = ConfigDict(frozen=True)
+
+
+class ImageEmbeddingsBody(EmbeddingsBody):
+    """As EmbeddingsBody; what is sent is a picture unless `modality` says otherwise."""
+
+    modality: Literal["text", "image"] | None = Field(default="image")
+
+
+class QueueStats(BaseModel):
+    """Of the lane in which queries wait."""
+
+    model_config = _FROZEN
+
+    queue_fraction: float
+    queue_absolute: int
+    results_pending: int
+    batch_size: int
+
+
+class InfinityModel(BaseModel):
+    model_config = _FROZEN
+
+    id: str
+    object: Literal["model"] = "model"
+    owned_by: Literal["infinity"] = Field(default="infinity", description="Its client accepts no other.")
+    created: int = Field(description="When this process started, in seconds since 1970.")
+    stats: QueueStats
+    backend: str = "torch"
+    capabilities: list[str]
+
+
+class InfinityModels(BaseModel):
+    model_config = _FROZEN
+
+    object: Literal["list"] = "list"
+    data: list[InfinityModel]
+
+
+class InfinityEndpoints:
+    """OpenAI's endpoints under infinity's paths; `/rerank` and `/health` are with the others of their kind."""
+
+    def __init__(self, service: Service, openai: OpenaiEndpoints) -> None:
+        self._service = service
+        self._openai = openai
+
+    def operations(self) -> list[Operation]:
+        embed = "Vectors of texts and pictures, as infinity gives them"
+        pictures = "Vectors of pictures, as infinity gives them"
+        models = "The served model, as infinity says it"
+        return [
+            self._openai.embeds("/embeddings", embed, EmbeddingsBody),
+            self._openai.embeds("/embeddings_image", pictures, ImageEmbeddingsBody),
+            Operation("GET", "/models", self.models, models, Scope.EMBED, InfinityModels, errors=(503, 504)),
+        ]
+
+    async def models(self, _request: Request) -> Response:
+        """Its own name first, then its aliases."""
+        items, lane = self._openai.items(), self._service.lanes[Lane.QUERY.value]
+        stats = QueueStats(
+            queue_fraction=lane.waiting / lane.capacity,
+            queue_absolute=lane.waiting,
+            results_pending=lane.running,
+            batch_size=self._service.serving.embedder.max_batch_views,
+        )
+        models = [
+            InfinityModel(id=item.id, created=item.created, stats=stats, capabilities=["embed", "image_embed"])
+            for item in items
+        ]
+        return JsonResponse(InfinityModels(data=models))

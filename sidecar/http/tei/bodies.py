@@ -1,0 +1,113 @@
+"""What clients of text-embeddings-inference send, and what they are answered."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel
+from pydantic_core import PydanticCustomError
+
+from sidecar.http.answers import Vectors
+from sidecar.http.contents import TextOrTexts, Texts
+from sidecar.http.texts import EmbeddableText
+
+_STRICT = ConfigDict(strict=True, frozen=True)
+_FROZEN = ConfigDict(frozen=True, protected_namespaces=())
+
+
+def _refuse_prompt(name: str | None) -> None:
+    if name is not None:
+        message = "The model has no prompts, and is used as it was trained. Leave it out."
+        raise PydanticCustomError("prompts_not_supported", message)
+
+
+_Truncate = Annotated[
+    bool | None, Field(description="False: a text that is longer than the model reads is an error, and is not cut.")
+]
+_Direction = Annotated[
+    Literal["right", "Right"], Field(description="Texts are cut at their end; at their beginning is not supported.")
+]
+_PromptName = Annotated[str | None, AfterValidator(_refuse_prompt), Field(description="Null: there are no prompts.")]
+
+
+class EmbedBody(BaseModel):
+    """Fields that nobody reads are ignored."""
+
+    model_config = _STRICT
+
+    inputs: TextOrTexts
+    truncate: _Truncate = None
+    truncation_direction: _Direction = "right"
+    prompt_name: _PromptName = None
+    normalize: bool | None = Field(default=True, description="Vectors are of unit length, whatever is said here.")
+    dimensions: int | None = Field(default=None, ge=0, description="Those of the model; no others are made.")
+
+
+class SimilarityInputs(BaseModel):
+    model_config = _STRICT
+
+    source_sentence: EmbeddableText
+    sentences: Texts
+
+
+class SimilarityParameters(BaseModel):
+    model_config = _STRICT
+
+    truncate: _Truncate = None
+    truncation_direction: _Direction = "right"
+    prompt_name: _PromptName = None
+
+
+class SimilarityBody(BaseModel):
+    model_config = _STRICT
+
+    inputs: SimilarityInputs
+    parameters: SimilarityParameters | None = None
+
+
+class EmbedAnswer(RootModel[Vectors]):
+    """Unit vectors in the order of the request; a list of one for one text."""
+
+
+class SimilarityAnswer(RootModel[list[float]]):
+    """The cosine of each sentence with the first text."""
+
+
+class Pooling(BaseModel):
+    model_config = _FROZEN
+
+    pooling: str
+
+
+class ModelType(BaseModel):
+    model_config = _FROZEN
+
+    embedding: Pooling
+
+
+class InfoAnswer(BaseModel):
+    model_config = _FROZEN
+
+    model_id: str
+    model_sha: str = Field(description="The fingerprint: vectors compare only if it is equal.")
+    model_dtype: str = Field(description="Of the vectors in the answers.")
+    served_model_name: str
+    model_type: ModelType
+    max_concurrent_requests: int = Field(description="Texts that may wait (QUERY_QUEUE_VIEWS).")
+    max_input_length: int = Field(description="Tokens that the model reads of a text.")
+    max_batch_tokens: int
+    max_batch_requests: int = Field(description="Texts encoded together, at most (BATCH_MAX_VIEWS).")
+    max_client_batch_size: int = Field(description="Texts in one request (MAX_BATCH_TEXTS).")
+    auto_truncate: Literal[True] = True
+    tokenization_workers: int
+    version: str
+    sha: str | None = None
+    docker_label: str | None = None
+
+
+class UnixTime(BaseModel):
+    """What infinity's `/health` answers; text-embeddings-inference and vLLM say nothing but 200."""
+
+    model_config = _FROZEN
+
+    unix: float = Field(description="The time here, in seconds since 1970.")
