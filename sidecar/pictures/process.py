@@ -27,6 +27,9 @@ START_TIMEOUT_S = 30.0
 MAX_LOGGED_BYTES = 16_384
 """Of what a child says about one picture: some codecs complain about every line of pixels."""
 
+MAX_LINE_BYTES = 4096
+"""What is longer is logged in parts."""
+
 # Not `-m`: it looks into the working directory first, where a user may have a `sidecar` or a `types.py` of his own.
 # The package's own place comes last, for a parent that found it by a path it was not started with.
 _RUN_CHILD = "import sys; sys.path.append(sys.argv.pop()); from sidecar.pictures.child import main; main()"
@@ -161,11 +164,21 @@ class DecoderProcess:
             raise DecoderDied from error
 
     async def _log_stderr(self) -> None:
+        """Whole lines, as many as came together: a pipe cuts where it likes."""
         assert self._child.stderr is not None
+        rest = b""
         while words := await self._child.stderr.read(4096):
-            if self._loggable_bytes > 0:
-                log.warning("decoder process %d: %s", self._child.pid, words.decode(errors="replace").rstrip())
-            self._loggable_bytes -= len(words)
+            lines, newline, rest = (rest + words).rpartition(b"\n")
+            if len(rest) > MAX_LINE_BYTES:
+                lines, rest = lines + newline + rest, b""
+            self._log(lines)
+        self._log(rest)
+
+    def _log(self, words: bytes) -> None:
+        text = words.decode(errors="replace").rstrip()
+        if text and self._loggable_bytes > 0:
+            log.warning("decoder process %d: %s", self._child.pid, text)
+        self._loggable_bytes -= len(words)
 
 
 async def _spawn(settings: DecoderSettings, shared_file: BinaryIO) -> asyncio.subprocess.Process:

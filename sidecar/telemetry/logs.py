@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import TextIO
 
 from sidecar.config import Settings
 from sidecar.telemetry.log_lines import ContextFilter, JsonFormatter, LineFormatter
+from sidecar.telemetry.stderr_handler import StderrHandler
 
 CONNECTION_LOGGER = "uvicorn.error.connection"
 """What our connections write as `uvicorn.error` otherwise."""
@@ -46,7 +46,7 @@ class _SeldomWarnings(logging.Filter):
         return passes
 
 
-class _OurHandler(logging.StreamHandler[TextIO]):
+class _OurHandler(StderrHandler):
     """A class of its own, so that a second call replaces our handler and nobody else's."""
 
     def __init__(self, lines: LineFormatter) -> None:

@@ -204,6 +204,26 @@ async def test_a_broken_installation_is_reported_after_a_few_attempts(
     assert children() == []
 
 
+async def test_the_lines_of_a_decoder_reach_the_log_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However the pipe cuts them, and the last one without its end."""
+    lines = [f"{number} bottles of something on the wall" for number in range(300)]
+    (tmp_path / "words").write_text("\n".join(lines))
+    (tmp_path / "PIL").mkdir()
+    (tmp_path / "PIL" / "__init__.py").write_text(
+        f"import os\nos.write(2, open({str(tmp_path / 'words')!r}, 'rb').read())\nos._exit(3)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    with pytest.raises(DecoderUnavailable):
+        await DecoderPool(SETTINGS).start()
+
+    said = [r.getMessage().partition(": ")[2] for r in caplog.records if r.getMessage().startswith("decoder process")]
+    assert "\n".join(said).splitlines() == lines * MAX_ATTEMPTS
+    assert len(said) < 10 * MAX_ATTEMPTS, "records"
+
+
 async def test_an_installation_that_breaks_for_a_while_costs_no_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

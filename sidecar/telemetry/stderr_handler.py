@@ -1,0 +1,76 @@
+"""The log's way out: each line whole on stderr, whoever else writes there.
+
+A stream cuts a line of more than its buffer (8 KiB) into several writes, and a pipe keeps only writes of up to 4 KiB
+apart. So a line is one write, under a lock that other processes with the same stderr (`uvicorn --workers`) heed too.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import select
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+LOCK_PATIENCE_S, LOCK_PAUSE_S = 2.0, 0.001
+LOCK_REST_S = 60.0  # a process that was stopped while it wrote holds us up once, not with each line
+FULL_PATIENCE_S = 5.0  # of a stream that does not block, and that nobody reads
+
+
+class StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes past the stream's buffer; through the stream where it has no descriptor, as in tests."""
+
+    _next_lock = float("-inf")  # on the clock of time.monotonic
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called under the handler's lock, one thread at a time."""
+        try:
+            line = self.format(record) + self.terminator
+            try:
+                descriptor = self.stream.fileno()
+            except (OSError, AttributeError):
+                self.stream.write(line)
+                self.flush()
+            else:
+                self.flush()
+                with self._alone_on(descriptor):
+                    _write(descriptor, line.encode(self.stream.encoding or "utf-8", "backslashreplace"))
+        except Exception:  # noqa: BLE001 - as in logging: no line is worth the work that it tells of
+            self.handleError(record)
+
+    @contextmanager
+    def _alone_on(self, descriptor: int) -> Iterator[None]:
+        """No other process writes a line meanwhile. What has no locks, such as a terminal, goes without."""
+        locked = time.monotonic() >= self._next_lock and self._lock(descriptor)
+        try:
+            yield
+        finally:
+            if locked:
+                fcntl.lockf(descriptor, fcntl.LOCK_UN)
+
+    def _lock(self, descriptor: int) -> bool:
+        give_up_at = time.monotonic() + LOCK_PATIENCE_S
+        while True:
+            try:
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno in {errno.EACCES, errno.EAGAIN} and time.monotonic() < give_up_at:
+                    time.sleep(LOCK_PAUSE_S)
+                    continue
+                self._next_lock = time.monotonic() + LOCK_REST_S
+                return False
+            return True
+
+
+def _write(descriptor: int, line: bytes) -> None:
+    left = memoryview(line)
+    while left:
+        try:
+            left = left[os.write(descriptor, left) :]
+        except BlockingIOError:
+            if not select.select([], [descriptor], [], FULL_PATIENCE_S)[1]:
+                raise
