@@ -2119,12 +2119,25 @@ CREATE FUNCTION sidecar.look_at_horizon(OUT drawn bigint, OUT next_xid text, OUT
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
+    next_low bigint;
     seen pg_snapshot;
+    listed_below bigint;
+    unlisted bigint;
 begin
     select case when s.is_called then s.last_value else s.last_value - 1 end into drawn from sidecar.generation s;
+    next_low := age('3'::xid) + 3::bigint;
     seen := pg_current_snapshot();
-    next_xid := pg_snapshot_xmax(seen)::text;
-    in_flight := array(select x::text from pg_snapshot_xip(seen) x);
+    listed_below := pg_snapshot_xmax(seen)::text::bigint;
+    -- Ids of 32 bits, modulo 2^32; the snapshot may be newer than the look before it.
+    unlisted := greatest((next_low - listed_below + 2147483648) & 4294967295, 2147483648) - 2147483648;
+    next_xid := (listed_below + unlisted)::text;
+    if unlisted > 2000 then
+        drawn := 0;
+        in_flight := '{}';
+    else
+        in_flight := array(select x::text from pg_snapshot_xip(seen) x
+                           union all select (listed_below + i)::text from generate_series(0, unlisted - 1) i);
+    end if;
 end $$;
 
 CREATE FUNCTION sidecar.mark_asleep(asleep integer[], for_s double precision, awake integer[]) RETURNS void
@@ -2619,6 +2632,7 @@ declare
     wanted_key jsonb := case when key is not null then sidecar.canonical_key(w, key) end;
     enqueued bigint;
 begin
+    perform pg_current_xact_id(); -- before a generation is drawn: see look_at_horizon
     perform sidecar.free_generation(w.id);
     execute format('insert into sidecar.events_%s (%s, force) select %s, true from sidecar.dead_letters d cross join lateral %s
                     where d.watch_id = $1 and ($2 is null or d.key = $2) and ($3 is null or d.reason = $3) and r.k1 is not null',

@@ -4,7 +4,7 @@ Done events leave dead index entries, which stay for as long as anybody's old sn
 slow replica): a million of them take 150 ms to walk, in each claim. So every second the horizon is looked at:
 
     drawn      the highest generation handed out, read first
-    in flight  the transactions that run in the snapshot taken next
+    in flight  the transactions with an id that have not ended, looked at next
 
 What becomes visible after that look is of a transaction in flight, or of one that began later, whose generations lie
 above `drawn`. So `floor`, where a queue was last seen to begin, may rise up to `drawn`, and is exact until one of those
@@ -40,6 +40,7 @@ class Horizon:
         self._floors: dict[int, int] = {}  # by watch
         self._stale: set[int] = set()  # watches whose floor may have risen since
         self._in_flight: dict[int, int] = {}  # transaction -> a generation below all of its own
+        self._sequence: int | None = None  # which handed them out
         self._drawn = 0
         self._next_xid = 0
         self._next_look = float("-inf")  # on the clock of time.monotonic
@@ -77,8 +78,9 @@ class Horizon:
 
     async def _look(self, connection: Connection) -> None:
         seen = await look_at_horizon(connection)
-        if seen.drawn < self._drawn or seen.next_xid < self._next_xid:
-            self._forget()  # another server, or a sequence that was set back
+        if seen.sequence != self._sequence or seen.drawn < self._drawn or seen.next_xid < self._next_xid:
+            self._forget()  # another server, a database that was restored over, or a sequence that was set back
+        self._sequence = seen.sequence
         ended = [gen for xid, gen in self._in_flight.items() if xid not in seen.in_flight]
         self._floors = {watch_id: min(floor, *ended) if ended else floor for watch_id, floor in self._floors.items()}
         self._in_flight = {xid: self._in_flight.get(xid, self._drawn) for xid in seen.in_flight}

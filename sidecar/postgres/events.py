@@ -92,10 +92,11 @@ async def claim(
 
 
 class HorizonSeen(NamedTuple):
-    """`drawn`: the highest generation handed out before the snapshot that tells the other two. Transactions are told by
-    their 64-bit ids: those `in_flight`, and the first one that had not begun.
+    """`drawn`: the highest generation handed out before the look at the transactions, which are told by their 64-bit
+    ids: those `in_flight`, and the first one that had not begun. `sequence` is the OID of what hands generations out.
     """
 
+    sequence: int
     drawn: int
     next_xid: int
     in_flight: frozenset[int]
@@ -105,7 +106,8 @@ async def look_at_horizon(connection: Connection) -> HorizonSeen:
     """Which generations may still come: above `drawn`, or of a transaction in flight."""
     row = await connection.fetchrow(statement("look_at_horizon"))
     assert row is not None, "a function has one result"
-    return HorizonSeen(row["drawn"], int(row["next_xid"]), frozenset(int(xid) for xid in row["in_flight"]))
+    in_flight = frozenset(int(xid) for xid in row["in_flight"])
+    return HorizonSeen(row["sequence"], row["drawn"], int(row["next_xid"]), in_flight)
 
 
 async def find_first(connection: Connection, floors: Mapping[int, int]) -> dict[int, int | None]:

@@ -94,7 +94,8 @@ select w.fingerprint from sidecar.watches w where w.id = $1 and w.unwatched_at i
 select * from sidecar.find_work($1, $2, $3)
 
 -- name: look_at_horizon
-select * from sidecar.look_at_horizon()
+-- `sequence` is another one when the database was restored over.
+select h.*, 'sidecar.generation'::regclass::oid::bigint as sequence from sidecar.look_at_horizon() h
 
 -- name: find_first
 -- Primary keys of events above the floors $2 of the watches $1: the first entries.

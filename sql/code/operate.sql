@@ -36,6 +36,7 @@ declare
     wanted_key jsonb := case when key is not null then sidecar.canonical_key(w, key) end;
     enqueued bigint;
 begin
+    perform pg_current_xact_id(); -- before a generation is drawn: see look_at_horizon
     perform sidecar.free_generation(w.id);
     execute format('insert into sidecar.events_%s (%s, force) select %s, true from sidecar.dead_letters d cross join lateral %s
                     where d.watch_id = $1 and ($2 is null or d.key = $2) and ($3 is null or d.reason = $3) and r.k1 is not null',

@@ -48,16 +48,32 @@ begin
 end $$;
 
 -- Which events may still come, for the horizon of a sidecar: above `drawn`, or of the transactions in flight. `drawn` is read
--- before the snapshot is taken that tells of them: volatile, so that each statement has its own.
+-- before the transactions are looked at: volatile, so that each statement has its own snapshot. A snapshot ends behind the last
+-- transaction that is over: those after it, which may have drawn long ago, are not listed in it. So all ids up to the next one
+-- that will be given are in flight (age() knows it, without taking one); ids of subtransactions among them do no harm. Should
+-- they be too many to list, a `drawn` of 0 says that nothing is known for now.
 create or replace function sidecar.look_at_horizon(out drawn bigint, out next_xid text, out in_flight text[])
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
+    next_low bigint;
     seen pg_snapshot;
+    listed_below bigint;
+    unlisted bigint;
 begin
     select case when s.is_called then s.last_value else s.last_value - 1 end into drawn from sidecar.generation s;
+    next_low := age('3'::xid) + 3::bigint;
     seen := pg_current_snapshot();
-    next_xid := pg_snapshot_xmax(seen)::text;
-    in_flight := array(select x::text from pg_snapshot_xip(seen) x);
+    listed_below := pg_snapshot_xmax(seen)::text::bigint;
+    -- Ids of 32 bits, modulo 2^32; the snapshot may be newer than the look before it.
+    unlisted := greatest((next_low - listed_below + 2147483648) & 4294967295, 2147483648) - 2147483648;
+    next_xid := (listed_below + unlisted)::text;
+    if unlisted > 2000 then
+        drawn := 0;
+        in_flight := '{}';
+    else
+        in_flight := array(select x::text from pg_snapshot_xip(seen) x
+                           union all select (listed_below + i)::text from generate_series(0, unlisted - 1) i);
+    end if;
 end $$;
 
 -- The generation above which a statement has to look for events. `front`: the generation above which all stand that were

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -22,9 +23,22 @@ from sidecar.postgres.events import Queue
 from sidecar.postgres.queries import statement
 from sidecar.postgres.watches import Watch, load_watches
 from tests.integration.ingest.items import insert_titles, make_texts
-from tests.integration.ingest.watched_table import Connection, run, user
+from tests.integration.ingest.watched_table import Connection, run, user, value
+from tests.waiting import wait_until_async
 
 ROWS = 10
+SUBTRANSACTION = "do $$ begin insert into items values (-1, 'late'); exception when others then null; end $$"
+MANY_SUBTRANSACTIONS = """
+    do $$ begin
+        for i in 1..2500 loop
+            begin insert into items values (-1, 'late') on conflict do nothing; exception when others then null; end;
+        end loop;
+    end $$
+"""
+WAIT_FUNCTION = """
+    create function wait() returns trigger language plpgsql as
+    $$ begin perform pg_advisory_xact_lock(7); return new; end $$
+"""
 INGEST, BACKFILL = Lane.INGEST, Lane.BACKFILL
 
 
@@ -130,6 +144,76 @@ async def test_a_late_commit_that_ended_before_a_look_is_claimed(
             claimer.look_again()
         await late.commit()
     assert keys(await claimer.claim())[0] == -1
+
+
+@pytest.mark.parametrize("looks_meanwhile", [1, 2])
+@pytest.mark.parametrize(
+    "statement_in_flight",
+    ["insert into items values (-1, 'late')", SUBTRANSACTION, MANY_SUBTRANSACTIONS],
+    ids=["plain", "sub", "many"],
+)
+async def test_a_commit_of_the_newest_transaction_is_claimed_though_it_was_in_flight_at_a_look(
+    database_url: str, db: Connection, claimer: Claimer, statement_in_flight: str, looks_meanwhile: int
+) -> None:
+    """A snapshot does not list the transactions that began after the last one that ended."""
+    await make_texts(db)
+    [watch] = await claimer.watches()
+    async with user(database_url, autocommit=False) as late:
+        await run(late, statement_in_flight)
+        for _ in range(looks_meanwhile):
+            claimer.look_again()
+            assert await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}) is None
+        await late.commit()
+    for turn in claimer.turns._turns.values():
+        turn.empty_since.clear()
+    assert keys(await claimer.claim()) == [-1]
+
+
+async def test_events_of_a_restored_database_are_claimed_whatever_their_generations(
+    db: Connection, claimer: Claimer
+) -> None:
+    """A dump of a database whose sequence is ahead of the one that was replaced."""
+    table = await make_texts(db)
+    await insert_titles(db, 1, 50)
+    for _ in range(5):
+        await claimer.finish(db, await claimer.claim())
+    claimer.look_again()
+    [watch] = await claimer.watches()
+    assert await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}) is None
+    await run(db, "alter sequence sidecar.generation rename to former")
+    await run(db, "create sequence sidecar.generation start 1000")
+    await run(db, f"insert into sidecar.events_{table.watch_id} (gen, k1) values (7, -1)")
+    claimer.look_again()
+    assert keys(await claimer.claim()) == [-1]
+
+
+async def test_failures_that_are_retried_are_claimed_though_a_look_came_in_between(
+    database_url: str, db: Connection, claimer: Claimer
+) -> None:
+    """Between the drawing of a generation and the writing of its event."""
+    table = await make_texts(db)
+    letter = "insert into sidecar.dead_letters (watch_id, key, gen, attempts, reason, message)"
+    await run(db, f"{letter} values ({table.watch_id}, '{{\"id\": -1}}', 1, 1, 'x', 'y')")
+    await run(db, WAIT_FUNCTION)
+    await run(db, "select nextval('sidecar.generation')")  # one in 32 takes a transaction id itself
+    events = f"sidecar.events_{table.watch_id}"
+    await run(db, f"create trigger wait before insert on {events} for each row execute function wait()")
+    [watch] = await claimer.watches()
+    async with user(database_url) as holder, user(database_url) as retrier:
+        await run(holder, "select pg_advisory_lock(7)")
+        retrying = asyncio.create_task(run(retrier, "select sidecar.retry('items')"))
+
+        async def waits() -> bool:
+            return bool(await value(db, "select count(*) from pg_locks where locktype = 'advisory' and not granted"))
+
+        await wait_until_async(waits, "the retry to draw its generation")
+        claimer.look_again()
+        assert await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}) is None
+        await run(holder, "select pg_advisory_unlock(7)")
+        await retrying
+    for turn in claimer.turns._turns.values():
+        turn.empty_since.clear()
+    assert keys(await claimer.claim()) == [-1]
 
 
 @pytest.mark.parametrize(
