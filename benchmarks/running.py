@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.embedder import Embedder
-from sidecar.batching.encoder import Encoder
+from sidecar.batching.encoder import Encoder, framing_of
 from sidecar.batching.lane_queues import BatchSettings
 from sidecar.config import Settings
 from sidecar.ingest.ingest import Ingest
@@ -21,7 +21,7 @@ from sidecar.pictures.pool import DecoderPool, DecoderSettings
 async def running_ingest(url: str, encoder: Encoder) -> AsyncIterator[None]:
     """Default settings, apart from the database. An ingest that dies ends the block with its error."""
     settings = Settings(database_url=SecretStr(url))
-    decoders = DecoderPool(DecoderSettings.from_settings(settings, encoder.view_size))
+    decoders = DecoderPool(DecoderSettings.from_settings(settings, encoder.view_size, framing_of(encoder)))
     batcher = Batcher(encoder, BatchSettings.from_settings(settings))
     await decoders.start()
     device = asyncio.create_task(batcher.run(), name="device")

@@ -28,7 +28,7 @@ from starlette.applications import Starlette
 
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.embedder import Embedder
-from sidecar.batching.encoder import Encoder
+from sidecar.batching.encoder import Encoder, framing_of
 from sidecar.batching.lane_queues import BatchSettings
 from sidecar.batching.pair_scorer import PairScorer
 from sidecar.batching.reranker import Reranker
@@ -209,7 +209,8 @@ class Sidecar:
 
     @asynccontextmanager
     async def _open_decoders(self, encoder: Encoder) -> AsyncIterator[DecoderPool]:
-        decoders = DecoderPool(DecoderSettings.from_settings(self._settings, encoder.view_size), self._state.telemetry)
+        decoding = DecoderSettings.from_settings(self._settings, encoder.view_size, framing_of(encoder))
+        decoders = DecoderPool(decoding, self._state.telemetry)
         await decoders.start()
         self._state.decoders = decoders
         try:

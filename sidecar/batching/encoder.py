@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sidecar.pictures.picture import SQUASHED, Framing
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +73,14 @@ class Encoder(Protocol):
         Raises DeviceError, DeviceOutOfMemory.
         """
         ...
+
+
+@runtime_checkable
+class _HasFraming(Protocol):
+    @property
+    def framing(self) -> Framing: ...
+
+
+def framing_of(encoder: Encoder) -> Framing:
+    """How the encoder's model sees whole pictures: squashed, where it does not say."""
+    return encoder.framing if isinstance(encoder, _HasFraming) else SQUASHED

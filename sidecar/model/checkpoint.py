@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import open_clip
-
 from sidecar.errors import ModelError
 from sidecar.model.hub import fetch_snapshot
 from sidecar.model.local_directory import LOCAL_PREFIX, find_local_directory
+from sidecar.model.named_models import NamedModel, find_named_model
 
 HUB_PREFIX = "hf-hub:"
 CONFIG_NAME = "open_clip_config.json"
+_TEXT_CONFIG_NAME = "config.json"
+_CLIP_VOCABULARY_SIZE = 49408
 
-# In open_clip's order of preference: what we digest must be what it loads.
+# In open_clip's order of preference.
 _WEIGHTS_NAMES = (
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.safetensors",
@@ -28,6 +29,8 @@ _WEIGHTS_NAMES = (
     "pytorch_model.pth",
     "model.pth",
 )
+# On the hub `model.safetensors` is of another library, whose names for the weights are others.
+_HUB_WEIGHTS_NAMES = _WEIGHTS_NAMES[:3]
 _VOCABULARY_NAMES = (
     "tokenizer.json",
     "spiece.model",
@@ -48,13 +51,35 @@ TOKENIZER_NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """`directory` holds `weights` and open_clip_config.json; `tokenizer` is a folder, None for open_clip's own BPE."""
+    """`source` is what open_clip calls the configuration: `local-dir:/path`, or a name of its own.
 
-    directory: Path
+    `tokenizer` is a folder, None for open_clip's own BPE. `text_tower` is the folder with the config.json of a text
+    tower from the transformers library, None for open_clip's own towers.
+    """
+
+    source: str
     weights: Path
     tokenizer: Path | None
+    text_tower: Path | None
     model_cfg: Mapping[str, Any]
     preprocess_cfg: Mapping[str, Any]
+
+    @property
+    def text_config(self) -> Mapping[str, Any] | None:
+        """What describes a text tower from the transformers library; None for open_clip's own. Raises ModelError."""
+        if self.text_tower is None:
+            return None
+        path = self.text_tower / _TEXT_CONFIG_NAME
+        config = _read_json(path, "a text tower")
+        if not isinstance(config, dict) or not isinstance(config.get("vocab_size"), int):
+            raise ModelError(f"{path} has no vocab_size: the description of a text tower is expected")
+        return config
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many token ids the text tower knows. Raises ModelError."""
+        described = self.model_cfg["text_cfg"] if self.text_config is None else self.text_config
+        return int(described.get("vocab_size", _CLIP_VOCABULARY_SIZE))
 
     @property
     def architecture(self) -> str:
@@ -63,15 +88,16 @@ class Checkpoint:
 
 
 def find_checkpoint(model_id: str, token: str | None) -> Checkpoint:
-    """Looks up `hf-hub:org/name` (downloading what is missing), `local-dir:/path`, `demo`, or a name open_clip knows.
+    """Looks up `hf-hub:org/name` (downloading what is missing), `local-dir:/path`, `demo`, or a name of open_clip's.
 
     Raises ModelError where anything is missing: open_clip itself would go on with random weights or another tokenizer.
     """
     directory = find_local_directory(model_id)
     if directory is not None:
-        return _read_directory(directory)
-    repo_id = model_id.removeprefix(HUB_PREFIX) if model_id.startswith(HUB_PREFIX) else _repository_of(model_id)
-    return _read_repository(repo_id, token)
+        return _read_directory(directory.absolute())
+    if model_id.startswith(HUB_PREFIX):
+        return _read_repository(model_id.removeprefix(HUB_PREFIX), token)
+    return _read_named(find_named_model(model_id), token)
 
 
 def _read_directory(directory: Path) -> Checkpoint:
@@ -84,43 +110,69 @@ def _read_directory(directory: Path) -> Checkpoint:
     tokenizer = directory if model_cfg["text_cfg"].get("hf_tokenizer_name") else None
     if tokenizer is not None and not has_tokenizer(directory):
         raise ModelError(f"{directory} holds no tokenizer: tokenizer.json and tokenizer_config.json are expected")
-    return Checkpoint(directory, weights, tokenizer, model_cfg, preprocess_cfg)
+    text_tower = _find_text_tower(model_cfg, directory)
+    return Checkpoint(f"{LOCAL_PREFIX}{directory}", weights, tokenizer, text_tower, model_cfg, preprocess_cfg)
+
+
+def _find_text_tower(model_cfg: Mapping[str, Any], directory: Path) -> Path | None:
+    """In a folder the text tower is described beside the rest, or where its name, a path, says."""
+    name = model_cfg["text_cfg"].get("hf_model_name")
+    if not name:
+        return None
+    for folder in (Path(name), directory):
+        # Not a relative one: `roberta-base` is a name on the hub, whatever lies in the working directory.
+        if folder.is_absolute() and _has_text_config(folder):
+            return folder
+    raise ModelError(f"{directory} lacks {_TEXT_CONFIG_NAME}: it describes the text tower, {name!r}")
 
 
 def _read_repository(repo_id: str, token: str | None) -> Checkpoint:
-    directory = fetch_snapshot(repo_id, (CONFIG_NAME, *_WEIGHTS_NAMES[:2]), _has_model, token) or fetch_snapshot(
-        repo_id, (CONFIG_NAME, _WEIGHTS_NAMES[2]), _has_model, token
-    )
-    weights = _find_weights(directory) if directory is not None else None
-    if directory is None or weights is None:
+    weights = _fetch_weights(repo_id, _HUB_WEIGHTS_NAMES, (CONFIG_NAME,), token)
+    if weights is None:
         raise ModelError(f"{repo_id!r} is not an open_clip model: it lacks {CONFIG_NAME} or {_WEIGHTS_NAMES[0]}")
-    model_cfg, preprocess_cfg = _read_config(directory / CONFIG_NAME)
-    tokenizer = None
-    tokenizer_repo = model_cfg["text_cfg"].get("hf_tokenizer_name")
-    if tokenizer_repo:
-        tokenizer = fetch_snapshot(tokenizer_repo, TOKENIZER_NAMES, has_tokenizer, token)
-        if tokenizer is None:
-            raise ModelError(f"{repo_id!r} names {tokenizer_repo!r} as its tokenizer, which holds none")
-    return Checkpoint(directory, weights, tokenizer, model_cfg, preprocess_cfg)
+    model_cfg, preprocess_cfg = _read_config(weights.parent / CONFIG_NAME)
+    tokenizer, text_tower = _fetch_texts(repo_id, model_cfg, token)
+    return Checkpoint(f"{LOCAL_PREFIX}{weights.parent}", weights, tokenizer, text_tower, model_cfg, preprocess_cfg)
 
 
-def _repository_of(name: str) -> str:
-    """The one hub repository that holds the weights of open_clip's built-in model `name`."""
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    repositories = {open_clip.get_pretrained_cfg(name, tag).get("hf_hub", "") for tag in tags}
-    # A trailing slash means the repository's default file, which is the one that `hf-hub:` loads.
-    if len(repositories) == 1 and (repository := repositories.pop()).endswith("/"):
-        return str(repository).rstrip("/")
-    problem = (
-        "open_clip knows no such model" if not tags else f"open_clip knows several weights for it ({', '.join(tags)})"
-    )
-    raise ModelError(f"VISION_MODEL_ID={name!r}: {problem}; name one as hf-hub:org/name or local-dir:/path")
+def _read_named(named: NamedModel, token: str | None) -> Checkpoint:
+    """The configuration is open_clip's own: that of the repository may be of another size, with the same weights."""
+    names = (str(Path(named.file).with_suffix(".safetensors")), named.file) if named.file else _HUB_WEIGHTS_NAMES
+    weights = _fetch_weights(named.repository, names, (), token)
+    if weights is None:
+        raise ModelError(f"{named.repository!r}, where open_clip says {named.name} is, lacks {names[-1]}")
+    tokenizer, text_tower = _fetch_texts(named.name, named.model_cfg, token)
+    return Checkpoint(named.name, weights, tokenizer, text_tower, named.model_cfg, named.preprocess_cfg)
+
+
+def _fetch_weights(repo_id: str, names: Sequence[str], beside: Sequence[str], token: str | None) -> Path | None:
+    """The first of `names` that the repository has, the last of them only if it has no other; with all of `beside`."""
+
+    def is_complete(folder: Path) -> bool:
+        return _first_file(folder, names) is not None and all((folder / name).is_file() for name in beside)
+
+    for wanted in (names[:-1], names[-1:]):
+        folder = fetch_snapshot(repo_id, (*beside, *wanted), is_complete, token)
+        if folder is not None:
+            return _first_file(folder, names)
+    return None
+
+
+def _fetch_texts(model: str, model_cfg: Mapping[str, Any], token: str | None) -> tuple[Path | None, Path | None]:
+    """The folders of the tokenizer and of the text tower's description, where other repositories have them."""
+    tokenizer_repo, tower_repo = (model_cfg["text_cfg"].get(key) for key in ("hf_tokenizer_name", "hf_model_name"))
+    tokenizer = fetch_snapshot(tokenizer_repo, TOKENIZER_NAMES, has_tokenizer, token) if tokenizer_repo else None
+    if tokenizer_repo and tokenizer is None:
+        raise ModelError(f"{model!r} names {tokenizer_repo!r} as its tokenizer, which holds none")
+    tower = fetch_snapshot(tower_repo, (_TEXT_CONFIG_NAME,), _has_text_config, token) if tower_repo else None
+    if tower_repo and tower is None:
+        raise ModelError(f"{model!r} names {tower_repo!r} as its text tower, which lacks {_TEXT_CONFIG_NAME}")
+    return tokenizer, tower
 
 
 def _find_weights(directory: Path) -> Path | None:
-    for name in _WEIGHTS_NAMES:
-        if (directory / name).is_file():
-            return directory / name
+    if preferred := _first_file(directory, _WEIGHTS_NAMES):
+        return preferred
     others = [path for suffix in ("safetensors", "bin", "pth") for path in directory.glob(f"*.{suffix}")]
     if len(others) > 1:
         found = ", ".join(sorted(path.name for path in others))
@@ -128,8 +180,12 @@ def _find_weights(directory: Path) -> Path | None:
     return others[0] if others else None
 
 
-def _has_model(directory: Path) -> bool:
-    return (directory / CONFIG_NAME).is_file() and _find_weights(directory) is not None
+def _first_file(directory: Path, names: Sequence[str]) -> Path | None:
+    return next((directory / name for name in names if (directory / name).is_file()), None)
+
+
+def _has_text_config(directory: Path) -> bool:
+    return (directory / _TEXT_CONFIG_NAME).is_file()
 
 
 def has_tokenizer(directory: Path) -> bool:
@@ -139,15 +195,20 @@ def has_tokenizer(directory: Path) -> bool:
 
 
 def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    config = _read_json(path, "an open_clip model")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
         model_cfg, preprocess_cfg = config["model_cfg"], config["preprocess_cfg"]
         _ = model_cfg["embed_dim"], model_cfg["vision_cfg"].keys(), model_cfg["text_cfg"].keys()
-    except FileNotFoundError as error:
-        raise ModelError(f"{path} does not exist: it describes an open_clip model") from error
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read: {error}") from error
     except (KeyError, TypeError, AttributeError) as error:
-        # Without preprocess_cfg open_clip would silently take CLIP's mean and crop, which give other vectors.
+        # Without preprocess_cfg open_clip would silently take CLIP's mean and crop, of a SigLIP model too.
         raise ModelError(f"{path} lacks {error}: model_cfg and preprocess_cfg are expected") from error
     return model_cfg, preprocess_cfg
+
+
+def _read_json(path: Path, what: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{path} does not exist: it describes {what}") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error

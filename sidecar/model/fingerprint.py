@@ -6,25 +6,38 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from sidecar.model.preprocessing import Preprocessing
+from sidecar.model.towers_in_force import towers_in_force
 from sidecar.pictures.picture import ViewSettings
+from sidecar.pictures.views_in_force import views_in_force
 
 # Raised when our own code starts to make other vectors from the same model and settings.
 _PIPELINE_VERSION = 1
 
+# No vector depends on them: the scale of scores, the decoder of captions, counters of training, and numbers 0, 1, 2, ….
+_IDLE_NAMES = ("logit_scale", "logit_bias")
+_IDLE_PREFIX = "text_decoder."
+_IDLE_SUFFIXES = (".num_batches_tracked", ".position_ids")
+
 
 @dataclass(frozen=True, slots=True)
 class VectorSpace:
-    """Everything that decides which vector a text or a picture gets. Precision and device do not: they only round."""
+    """Everything that decides which vector a text or a picture gets, and nothing else.
+
+    Precision, device and the versions of libraries do not: they only round. Whether they do more is what the golden
+    vectors tell. `text_config` is that of a text tower from the transformers library.
+    """
 
     architecture: str
     model_cfg: Mapping[str, Any]
+    text_config: Mapping[str, Any] | None
     weights_digest: str
+    tokenizer_digest: str
     preprocessing: Preprocessing
     views: ViewSettings
     probe_token_ids: Sequence[Sequence[int]]
@@ -33,10 +46,11 @@ class VectorSpace:
         """For instance `vit_so400m_patch14_siglip_384-0123456789abcdef`: the same on every machine and every start."""
         described = {
             "pipeline": _PIPELINE_VERSION,
-            "model": _without_paths(self.model_cfg),
+            "towers": towers_in_force(self.model_cfg, self.text_config),
             "weights": self.weights_digest,
-            "preprocessing": asdict(self.preprocessing),
-            "views": _settings_in_force(self.views),
+            "tokenizer": self.tokenizer_digest,
+            "channels": [self.preprocessing.mean, self.preprocessing.std],
+            "views": views_in_force(self.views),
             "probe_token_ids": [list(ids) for ids in self.probe_token_ids],
         }
         canonical = json.dumps(described, sort_keys=True, separators=(",", ":"))
@@ -44,27 +58,24 @@ class VectorSpace:
 
 
 def digest_weights(tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over names, types, shapes and values as stored in a file, in whatever container they are.
+    """SHA-256 over names, shapes and values of the weights that vectors depend on, in whatever container they are.
 
+    Numbers with fewer bits count as fp32, which is what they are loaded into: what is stored exactly both ways is one.
     About two seconds for 3.5 GB that are cached.
     """
+    named = [(name, tensor) for name, tensor in sorted(tensors.items()) if not _is_idle(name)]
     with ThreadPoolExecutor(thread_name_prefix="digest-weights") as threads:
-        digests = list(threads.map(_digest_tensor, sorted(tensors.items())))
+        digests = list(threads.map(_digest_tensor, named))
     return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def _is_idle(name: str) -> bool:
+    return name in _IDLE_NAMES or name.startswith(_IDLE_PREFIX) or name.endswith(_IDLE_SUFFIXES)
 
 
 def _digest_tensor(named: tuple[str, torch.Tensor]) -> bytes:
     name, tensor = named
-    digest = hashlib.sha256(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-    digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    loaded = tensor.to(torch.float32) if tensor.is_floating_point() else tensor
+    digest = hashlib.sha256(f"{name} {loaded.dtype} {tuple(loaded.shape)}\n".encode())
+    digest.update(loaded.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.digest()
-
-
-def _without_paths(model_cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the tokenizer's name: a copy of the model calls it otherwise, and its ids are probed."""
-    text_cfg = {key: value for key, value in model_cfg["text_cfg"].items() if key != "hf_tokenizer_name"}
-    return {**model_cfg, "text_cfg": text_cfg}
-
-
-def _settings_in_force(views: ViewSettings) -> dict[str, Any]:
-    return asdict(views) if views.enable_tta else {"view_size": views.view_size, "enable_tta": False}

@@ -1,4 +1,4 @@
-"""What a model expects of its pixels."""
+"""What a model expects of its pixels: what `preprocess_cfg` says, and open_clip's defaults where it is silent."""
 
 from __future__ import annotations
 
@@ -7,25 +7,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+
 from sidecar.errors import ModelError
+from sidecar.pictures.picture import SQUASHED, Framing
 
 _SIGLIP_CHANNEL = 0.5
+_RESIZE_MODES = ("squash", "shortest", "longest")
+# At inference open_clip takes `random` for bicubic.
+_INTERPOLATIONS = {"bicubic": "bicubic", "bilinear": "bilinear", "random": "bicubic"}
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """A pixel becomes `(value / 255 - mean) / std`, per channel RGB."""
+    """A pixel becomes `(value / 255 - mean) / std`, per channel RGB. `framing` is what a whole picture is cut to."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    framing: Framing = SQUASHED
 
 
 def read_preprocessing(model_cfg: Mapping[str, Any], preprocess_cfg: Mapping[str, Any]) -> Preprocessing:
-    """Takes mean and std as the model states them. Raises ModelError where it wants pixels that we do not make."""
-    # Our whole-picture view is squashed; a model trained on centre crops would get other vectors than open_clip's.
-    _require(preprocess_cfg, "resize_mode", "squash")
-    _require(preprocess_cfg, "interpolation", "bicubic")
-    mean, std = _channels(preprocess_cfg, "mean"), _channels(preprocess_cfg, "std")
+    """As open_clip's own transform takes it. Raises ModelError where it wants pixels that we do not make."""
+    merged = merge_preprocess_dict(PreprocessCfg(), dict(preprocess_cfg))
+    _choose(merged, "mode", ("RGB",))
+    mean, std = _channels(merged, "mean"), _channels(merged, "std")
     if 0.0 in std:
         raise ModelError("preprocess_cfg.std holds a zero")
     trunk = str(model_cfg["vision_cfg"].get("timm_model_name", ""))
@@ -34,12 +40,23 @@ def read_preprocessing(model_cfg: Mapping[str, Any], preprocess_cfg: Mapping[str
             f"preprocess_cfg has mean {mean} and std {std}, but {trunk} was trained with {_SIGLIP_CHANNEL} throughout: "
             f"correct open_clip_config.json"
         )
-    return Preprocessing(mean, std)
+    return Preprocessing(mean, std, _read_framing(merged))
 
 
-def _require(preprocess_cfg: Mapping[str, Any], key: str, value: str) -> None:
-    if preprocess_cfg.get(key) != value:
-        raise ModelError(f"preprocess_cfg.{key} is {preprocess_cfg.get(key)!r}: only {value!r} is supported")
+def _read_framing(merged: Mapping[str, Any]) -> Framing:
+    resize_mode = _choose(merged, "resize_mode", _RESIZE_MODES)
+    interpolation = _INTERPOLATIONS[_choose(merged, "interpolation", tuple(_INTERPOLATIONS))]
+    fill_color = merged["fill_color"]
+    if not isinstance(fill_color, int) or not 0 <= fill_color <= 255:
+        raise ModelError(f"preprocess_cfg.fill_color is {fill_color!r}: a whole number from 0 to 255 is expected")
+    return Framing(resize_mode, interpolation, fill_color)  # type: ignore[arg-type]  # both were looked up above
+
+
+def _choose(merged: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> str:
+    value = merged[key]
+    if value not in allowed:
+        raise ModelError(f"preprocess_cfg.{key} is {value!r}: one of {', '.join(allowed)} is expected")
+    return str(value)
 
 
 def _channels(preprocess_cfg: Mapping[str, Any], key: str) -> tuple[float, float, float]:

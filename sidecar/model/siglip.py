@@ -18,6 +18,7 @@ from sidecar.model.device_memory import read_device_memory
 from sidecar.model.precision import Precision
 from sidecar.model.preprocessing import Preprocessing
 from sidecar.model.tokens import TextTokenizer
+from sidecar.pictures.picture import SQUASHED, Framing
 
 
 class Towers(Protocol):
@@ -37,6 +38,7 @@ class ModelIdentity:
     dimensions: int
     view_size: int
     pair_scale: PairScale | None = None
+    framing: Framing = SQUASHED
 
 
 class SiglipEncoder:
@@ -78,6 +80,11 @@ class SiglipEncoder:
     def pair_scale(self) -> PairScale | None:
         """As the model was trained; None for one that was not trained with a sigmoid."""
         return self._identity.pair_scale
+
+    @property
+    def framing(self) -> Framing:
+        """How the model was trained to see whole pictures."""
+        return self._identity.framing
 
     @property
     def precision(self) -> Precision:

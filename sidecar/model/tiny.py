@@ -80,10 +80,10 @@ def _draw_weights(model_cfg: Mapping[str, Any], seed: int) -> dict[str, torch.Te
     generator = np.random.default_rng(seed)
     architecture = {key: value for key, value in copy.deepcopy(dict(model_cfg)).items() if key != "custom_text"}
     state: dict[str, torch.Tensor] = open_clip.CustomTextCLIP(**architecture).state_dict()
-    return {name: _draw(name, tensor, generator) for name, tensor in sorted(state.items())}
+    return {name: draw_weight(name, tensor, generator) for name, tensor in sorted(state.items())}
 
 
-def _draw(name: str, tensor: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
+def draw_weight(name: str, tensor: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
     shape = tuple(tensor.shape)
     if not shape:  # scale and bias of the logits, which the vectors do not depend on
         return tensor

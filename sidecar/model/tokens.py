@@ -14,9 +14,9 @@ from sidecar.batching.encoder import PreparedText
 from sidecar.errors import ModelError
 from sidecar.model.checkpoint import Checkpoint
 from sidecar.model.probes import FINGERPRINT_TEXTS
+from sidecar.model.tokenizer_digest import digest_tokenizer
 
 _CLIP_CONTEXT_LENGTH = 77
-_CLIP_VOCABULARY_SIZE = 49408
 
 
 class TextTokenizer:
@@ -59,6 +59,11 @@ class TextTokenizer:
                 f"the tokenizer is not this model's: it gives token {highest}, the model has {self._vocabulary_size}"
             )
 
+    def digest(self) -> str:
+        """Names what it makes of any text; part of the fingerprint."""
+        with self._lock:
+            return digest_tokenizer(self._tokenizer)
+
     def _find_truncated(self, texts: Sequence[str], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which texts have more tokens than fit: those that use one more place when given one."""
         truncated = np.zeros(len(texts), dtype=np.bool_)
@@ -98,6 +103,6 @@ def load_tokenizer(checkpoint: Checkpoint) -> TextTokenizer:
     # The tokenizer libraries raise plain Exception for a damaged file.
     except Exception as error:
         raise ModelError(f"the tokenizer in {checkpoint.tokenizer or 'open_clip'} cannot be loaded: {error}") from error
-    prepared = TextTokenizer(tokenizer, context_length, text_cfg.get("vocab_size", _CLIP_VOCABULARY_SIZE))
+    prepared = TextTokenizer(tokenizer, context_length, checkpoint.vocabulary_size)
     prepared.check_vocabulary(FINGERPRINT_TEXTS)
     return prepared

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sidecar.pictures.picture import ViewSettings
+from sidecar.pictures.picture import SQUASHED, Framing, ViewSettings
 
 MAX_TILES = 8
 TILE_RATIO = 1.5
@@ -37,7 +37,10 @@ class Box(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """One view: `tile` of the picture is resized to `scaled`, and `crop` of that to the view's size."""
+    """One view: `tile` of the picture is resized to `scaled`, and `crop` of that to the view's size.
+
+    A crop that reaches beyond `scaled`, as only that of a padded whole picture does, is filled up there.
+    """
 
     tile: Box
     scaled: Size
@@ -51,19 +54,20 @@ class ViewPlan:
     view_size: int
     cuts: tuple[Cut, ...]
     weights: tuple[float, ...]
+    framing: Framing = SQUASHED
 
 
 def plan_views(width: int, height: int, settings: ViewSettings) -> ViewPlan:
     """Plan the views of a picture of `width` x `height` pixels: five crops per tile and scale, equal ones once.
 
-    Without TTA it is one view: the whole picture, squashed to a square. With an anchor weight that view is added
-    (or, where a crop already equals it, made heavier).
+    Without TTA it is one view: the whole picture as the model was trained to see it. With an anchor weight that view is
+    added (or, where a crop already equals it, made heavier).
     """
     whole = Box(0, 0, width, height)
     side = settings.view_size
-    squashed = Cut(whole, Size(side, side), Box(0, 0, side, side))
+    anchor = _frame(whole, side, settings.framing)
     if not settings.enable_tta:
-        return ViewPlan(side, (squashed,), (1.0,))
+        return ViewPlan(side, (anchor,), (1.0,), settings.framing)
     counts = Counter(
         Cut(tile, scaled, crop)
         for tile in _tiles(whole.size, settings.panorama_max_ratio)
@@ -72,9 +76,29 @@ def plan_views(width: int, height: int, settings: ViewSettings) -> ViewPlan:
     )
     crops_share = 1.0 - settings.anchor_weight
     weights = {cut: crops_share * count / counts.total() for cut, count in counts.items()}
-    weights[squashed] = weights.get(squashed, 0.0) + settings.anchor_weight
+    weights[anchor] = weights.get(anchor, 0.0) + settings.anchor_weight
     kept = {cut: weight for cut, weight in weights.items() if weight > 0.0}
-    return ViewPlan(side, tuple(kept), tuple(kept.values()))
+    return ViewPlan(side, tuple(kept), tuple(kept.values()), settings.framing)
+
+
+def _frame(whole: Box, side: int, framing: Framing) -> Cut:
+    """The whole picture as open_clip's transform makes it; the rounding is that of torchvision and of open_clip.
+
+    It differs where they fail: a line so thin that its short side would be rounded to nothing keeps a pixel.
+    """
+    width, height = whole.size
+    long, short = max(width, height), min(width, height)
+    if framing.resize_mode == "squash":
+        return Cut(whole, Size(side, side), Box(0, 0, side, side))
+    if framing.resize_mode == "shortest":
+        other = int(side * long / short)
+        scaled = Size(side, other) if width <= height else Size(other, side)
+        left, top = round((scaled.width - side) / 2), round((scaled.height - side) / 2)
+        return Cut(whole, scaled, Box(left, top, left + side, top + side))
+    ratio = long / side
+    scaled = Size(max(1, round(width / ratio)), max(1, round(height / ratio)))
+    left, top = -((side - scaled.width) // 2), -((side - scaled.height) // 2)
+    return Cut(whole, scaled, Box(left, top, left + side, top + side))
 
 
 def _tiles(picture: Size, max_ratio: float) -> list[Box]:
@@ -95,10 +119,15 @@ def _tiles(picture: Size, max_ratio: float) -> list[Box]:
 def _scaled_size(tile: Size, factor: float, settings: ViewSettings) -> Size:
     crop_size, max_dim = settings.crop_size, settings.max_scaled_dim
     long, short = max(tile), min(tile)
-    scale = round(max(crop_size, crop_size * factor)) / short
+    scale = short_side(factor, crop_size) / short
     if long * scale > max_dim:
         scale = max(max_dim / long, crop_size / short)
     return Size(max(crop_size, round(tile.width * scale)), max(crop_size, round(tile.height * scale)))
+
+
+def short_side(factor: float, crop_size: int) -> int:
+    """What a factor scales the short side of a tile to, in pixels: never less than a crop, which must fit."""
+    return round(max(crop_size, crop_size * factor))
 
 
 def _five_crops(scaled: Size, side: int) -> list[Box]:

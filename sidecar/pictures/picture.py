@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 # Decoder processes read this file too, and start faster and smaller without numpy and pydantic.
 if TYPE_CHECKING:
@@ -11,6 +11,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sidecar.config import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """How a model was trained to see a whole picture in its square: open_clip's words, and its transform's pixels.
+
+    `squash` resizes both sides to the square, `shortest` the short one and cuts the centre out, `longest` the long one
+    and pads with `fill_color` (0 … 255, in every channel). `interpolation` is that of every view.
+    """
+
+    resize_mode: Literal["squash", "shortest", "longest"] = "squash"
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    fill_color: int = 0
+
+
+SQUASHED = Framing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +44,10 @@ class ViewSettings:
     max_scaled_dim: int
     panorama_max_ratio: float
     anchor_weight: float = 0.0
+    framing: Framing = SQUASHED
 
     @classmethod
-    def from_settings(cls, settings: Settings, native_size: int) -> ViewSettings:
+    def from_settings(cls, settings: Settings, native_size: int, framing: Framing = SQUASHED) -> ViewSettings:
         """`native_size`: side in pixels of the loaded model's input, used where VISION_SIZE is unset."""
         view_size = native_size if settings.vision_size is None else settings.vision_size
         return cls(
@@ -41,6 +58,7 @@ class ViewSettings:
             max_scaled_dim=settings.multi_scale_max_dim,
             panorama_max_ratio=settings.panorama_max_ratio,
             anchor_weight=settings.tta_anchor_weight,
+            framing=framing,
         )
 
 

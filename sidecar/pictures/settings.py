@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from sidecar.pictures.picture import ViewSettings
+from sidecar.pictures.picture import SQUASHED, Framing, ViewSettings
 
 if TYPE_CHECKING:  # a decoder process does without it
     from sidecar.config import Settings
@@ -27,10 +27,10 @@ class DecoderSettings:
     memory_bytes: int
 
     @classmethod
-    def from_settings(cls, settings: Settings, view_size: int) -> DecoderSettings:
-        """For a model that reads views of that size."""
+    def from_settings(cls, settings: Settings, view_size: int, framing: Framing = SQUASHED) -> DecoderSettings:
+        """For a model that reads views of that size, and whole pictures framed so."""
         return cls(
-            views=ViewSettings.from_settings(settings, view_size),
+            views=ViewSettings.from_settings(settings, view_size, framing),
             processes=settings.decode_processes,
             timeout_s=settings.decode_timeout_s,
             max_image_bytes=settings.max_image_bytes,
@@ -47,4 +47,5 @@ class DecoderSettings:
         fields = json.loads(text)
         views = fields.pop("views")
         views["scale_factors"] = tuple(views["scale_factors"])
+        views["framing"] = Framing(**views["framing"])
         return cls(views=ViewSettings(**views), **fields)

@@ -1,20 +1,27 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from open_clip.factory import load_state_dict
 from safetensors.torch import load_file
 
 from sidecar.model.fingerprint import VectorSpace, digest_weights
-from sidecar.model.preprocessing import Preprocessing
+from sidecar.model.preprocessing import Preprocessing, read_preprocessing
+from sidecar.model.probes import FINGERPRINT_TEXTS
 from sidecar.model.siglip import SiglipEncoder
 from sidecar.pictures.picture import ViewSettings
+from tests.model.families import FAMILIES, write_model
 from tests.model.variants import WEIGHTS_NAME, copy_model, edit_config, edit_json, edit_weights, load_on_cpu
+
+SWAPPED = ("\u2581river", "\u2581sunset")
 
 SPACE = VectorSpace(
     architecture="vit_example",
@@ -23,7 +30,9 @@ SPACE = VectorSpace(
         "vision_cfg": {"timm_model_name": "vit_example"},
         "text_cfg": {"hf_tokenizer_name": "a"},
     },
+    text_config=None,
     weights_digest="00ff",
+    tokenizer_digest="ff00",
     preprocessing=Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     views=ViewSettings(384, True, 384, (1.0, 1.35), 1536, 2.6, 0.0),
     probe_token_ids=((5, 6, 1), (1, 1, 1)),
@@ -32,7 +41,7 @@ SPACE = VectorSpace(
 
 def test_it_stays_the_same_from_release_to_release() -> None:
     """If this fails, every vector in every user's database counts as foreign: was that meant?"""
-    assert SPACE.fingerprint() == "vit_example-30314fad38f8a49f"
+    assert SPACE.fingerprint() == "vit_example-bd656ba9d8dc7653"
 
 
 def test_it_is_the_same_after_every_start(tiny_model: Path, tiny_encoder: SiglipEncoder) -> None:
@@ -66,18 +75,35 @@ def test_a_single_other_weight_changes_it(tiny_model: Path, tiny_encoder: Siglip
     assert load_on_cpu(tmp_path).fingerprint != tiny_encoder.fingerprint
 
 
-def test_the_digest_covers_names_types_and_shapes(tmp_path: Path) -> None:
+def test_the_digest_covers_names_shapes_and_values(tmp_path: Path) -> None:
     values = torch.arange(6, dtype=torch.float32)
     files: dict[str, dict[str, torch.Tensor]] = {
         "base": {"a": values, "b": values + 1},
         "names": {"a": values + 1, "b": values},
         "shape": {"a": values.view(2, 3), "b": values + 1},
         "type": {"a": values.view(torch.int32), "b": values + 1},
-        "scalar": {"a": values, "b": values + 1, "c": torch.tensor(0.0, dtype=torch.bfloat16)},
+        "scalar": {"a": values, "b": values + 1, "c": torch.tensor(0.0)},
     }
     for name, state in files.items():
         torch.save(state, tmp_path / f"{name}.bin")
     assert len({digest_weights(load_state_dict(str(tmp_path / f"{name}.bin"))) for name in files}) == len(files)
+
+
+def test_weights_that_are_stored_exactly_in_fewer_bits_are_the_same(tmp_path: Path) -> None:
+    exact = {"a": torch.arange(6, dtype=torch.float32) / 4}
+    for name, dtype in (("half", torch.float16), ("brain", torch.bfloat16)):
+        torch.save({"a": exact["a"].to(dtype)}, tmp_path / f"{name}.bin")
+        assert digest_weights(load_state_dict(str(tmp_path / f"{name}.bin"))) == digest_weights(exact)
+    assert digest_weights({"a": (exact["a"] / 3).to(torch.float16)}) != digest_weights({"a": exact["a"] / 3})
+
+
+@pytest.mark.parametrize(
+    "idle", ["logit_scale", "logit_bias", "text_decoder.ln.weight", "visual.bn.num_batches_tracked"]
+)
+def test_weights_that_no_vector_depends_on_do_not_count(idle: str) -> None:
+    weights = {"a": torch.arange(3.0)}
+    assert digest_weights({**weights, idle: torch.tensor(4.0)}) == digest_weights(weights)
+    assert digest_weights({**weights, f"visual.{idle}s": torch.tensor(4.0)}) != digest_weights(weights)
 
 
 def change_padding(directory: Path) -> None:
@@ -98,13 +124,146 @@ def change_std(directory: Path) -> None:
     edit_config(directory, lambda config: config["preprocess_cfg"].update(std=[0.5, 0.5, 0.4]))
 
 
-@pytest.mark.parametrize("change", [change_padding, change_cleaning, change_heads, change_std])
+def swap_two_pieces(directory: Path) -> None:
+    """Of two words that no probe contains: every vector of a text with them changes."""
+
+    def swap(content: dict[str, Any]) -> None:
+        pieces = content["model"]["vocab"]
+        one, other = (next(i for i, piece in enumerate(pieces) if piece[0] == word) for word in SWAPPED)
+        pieces[one], pieces[other] = pieces[other], pieces[one]
+
+    edit_json(directory / "tokenizer.json", swap)
+
+
+def change_a_score(directory: Path) -> None:
+    edit_json(directory / "tokenizer.json", lambda content: content["model"]["vocab"][500].__setitem__(1, -0.5))
+
+
+def truncate_from_the_left(directory: Path) -> None:
+    edit_json(directory / "tokenizer_config.json", lambda config: config.update(truncation_side="left"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(change_padding, change_cleaning, change_heads, change_std, swap_two_pieces, change_a_score),
+        truncate_from_the_left,
+    ],
+)
 def test_what_a_model_makes_of_its_input_changes_it(
     tiny_model: Path, tiny_encoder: SiglipEncoder, tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
     copy_model(tiny_model, tmp_path)
     change(tmp_path)
     assert load_on_cpu(tmp_path).fingerprint != tiny_encoder.fingerprint
+
+
+def store_otherwise(directory: Path) -> None:
+    """Keys in another order, other spaces, the line ends of Windows."""
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        content = json.loads((directory / name).read_text(encoding="utf-8"))
+        text = json.dumps(dict(reversed(content.items())), indent=3, ensure_ascii=True)
+        (directory / name).write_bytes(text.replace("\n", "\r\n").encode())
+
+
+def write_defaults_out(directory: Path) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        config["model_cfg"]["vision_cfg"].update(timm_drop=0.0, timm_drop_path=0.1, timm_proj_bias=False, layers=3)
+        config["model_cfg"]["text_cfg"].update(mlp_ratio=4.0, proj_type="linear", hf_tokenizer_name="other/name")
+        config["model_cfg"].update(quick_gelu=False, init_logit_bias=-9.0, nonscalar_logit_scale=False)
+        config["preprocess_cfg"].update(size=[99, 99], mode="RGB", fill_color=200)
+
+    edit_config(directory, edit)
+
+
+@pytest.mark.parametrize("change", [store_otherwise, write_defaults_out])
+def test_what_decides_no_vector_does_not_change_it(
+    tiny_model: Path, tiny_encoder: SiglipEncoder, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    copy_model(tiny_model, tmp_path)
+    change(tmp_path)
+    changed = load_on_cpu(tmp_path)
+    assert changed.fingerprint == tiny_encoder.fingerprint
+    texts = changed.prepare_texts(FINGERPRINT_TEXTS)
+    assert np.array_equal(changed.encode_texts(texts), tiny_encoder.encode_texts(texts))
+
+
+def test_two_pieces_that_are_swapped_change_vectors_of_texts_that_no_probe_holds(
+    tiny_model: Path, tiny_encoder: SiglipEncoder, tmp_path: Path
+) -> None:
+    """What the fingerprint would miss if it asked the tokenizer for the probes' ids only."""
+    copy_model(tiny_model, tmp_path)
+    swap_two_pieces(tmp_path)
+    swapped = load_on_cpu(tmp_path)
+    for texts, alike in ((FINGERPRINT_TEXTS, True), (["a river at sunset"], False)):
+        ids = [
+            [text.token_ids.tolist() for text in encoder.prepare_texts(texts)] for encoder in (swapped, tiny_encoder)
+        ]
+        assert (ids[0] == ids[1]) is alike
+
+
+def test_it_covers_the_normaliser(tiny_model: Path, tmp_path: Path) -> None:
+    """Of a tokenizer that is loaded as its file says: T5's class makes one of its own."""
+    copy_model(tiny_model, tmp_path)
+    edit_json(
+        tmp_path / "tokenizer_config.json", lambda config: config.update(tokenizer_class="PreTrainedTokenizerFast")
+    )
+    fingerprints = []
+    for normaliser in (None, {"type": "NFKC"}, {"type": "NFC"}, strips_accents(None), strips_accents(False)):
+        edit_json(tmp_path / "tokenizer.json", partial(dict.update, normalizer=normaliser))
+        fingerprints.append(load_on_cpu(tmp_path).fingerprint)
+    assert len(set(fingerprints)) == len(fingerprints)
+
+
+def strips_accents(answer: bool | None) -> dict[str, object]:
+    """None: as `lowercase` is."""
+    options = {"clean_text": True, "handle_chinese_chars": True, "lowercase": True, "strip_accents": answer}
+    return {"type": "BertNormalizer", **options}
+
+
+def test_it_covers_the_text_tower_that_another_library_describes(tmp_path: Path) -> None:
+    directory = write_model(tmp_path, FAMILIES["roberta"])
+    config = directory / "text_tower" / "config.json"
+    before = load_on_cpu(directory).fingerprint
+    edit_json(config, lambda content: content.update(transformers_version="9.9", _name_or_path="/elsewhere"))
+    assert load_on_cpu(directory).fingerprint == before
+    edit_json(config, lambda content: content.update(num_attention_heads=4))
+    assert load_on_cpu(directory).fingerprint != before
+
+
+def test_it_covers_open_clips_own_tokenizer(tmp_path: Path) -> None:
+    directory = write_model(tmp_path, FAMILIES["clip"])
+    before = load_on_cpu(directory).fingerprint
+
+    def set_options(**options: object) -> str:
+        edit_config(directory, lambda config: config["model_cfg"]["text_cfg"].update(tokenizer_kwargs=options))
+        return load_on_cpu(directory).fingerprint
+
+    assert set_options(clean="lower") == before
+    assert set_options(clean="whitespace") != before
+
+
+def test_it_covers_how_whole_pictures_are_framed() -> None:
+    def fingerprints(**preprocess_cfg: object) -> tuple[str, str]:
+        """Without TTA, where the framing is all there is, and with, where no whole picture is seen."""
+        framing = read_preprocessing(SPACE.model_cfg, preprocess_cfg).framing
+        with_tta = dataclasses.replace(SPACE.views, framing=framing)
+        without = dataclasses.replace(with_tta, enable_tta=False)
+        one, other = (dataclasses.replace(SPACE, views=views).fingerprint() for views in (without, with_tta))
+        return one, other
+
+    spaces = [
+        fingerprints(resize_mode="shortest"),
+        fingerprints(resize_mode="squash"),
+        fingerprints(resize_mode="longest"),
+        fingerprints(resize_mode="longest", fill_color=255),
+    ]
+    assert len({without for without, _ in spaces}) == 4
+    assert len({with_tta for _, with_tta in spaces}) == 1
+    bilinear = fingerprints(interpolation="bilinear")
+    assert bilinear[0] != spaces[0][0]
+    assert bilinear[1] != spaces[0][1]
+    assert fingerprints(interpolation="random", fill_color=9) == spaces[0] == fingerprints()
 
 
 @pytest.mark.parametrize(
@@ -126,6 +285,26 @@ def test_what_views_are_cut_changes_it(
     assert load_on_cpu(tiny_model, **variables).fingerprint != tiny_encoder.fingerprint
 
 
+@pytest.mark.parametrize(
+    ("variables", "others"),
+    [
+        ({"MULTI_SCALE_FACTORS": "0.5,0.75,1.35"}, {"MULTI_SCALE_FACTORS": "1.0,1.0,1.35"}),
+        ({"MULTI_SCALE_FACTORS": "1.35,1.0"}, {}),
+        ({"MULTI_SCALE_FACTORS": "0.9"}, {"ENABLE_MULTI_SCALE": "0"}),
+        ({"MULTI_SCALE_FACTORS": "1.351,1.0"}, {}),
+        ({"TTA_ANCHOR_WEIGHT": "1"}, {"ENABLE_TTA": "0"}),
+        ({"TTA_ANCHOR_WEIGHT": "1", "PANORAMA_MAX_RATIO": "5"}, {"ENABLE_TTA": "0"}),
+        ({"PANORAMA_MAX_RATIO": "1.2"}, {"PANORAMA_MAX_RATIO": "1.5"}),
+        ({"ENABLE_MULTI_SCALE": "0", "MULTI_SCALE_MAX_DIM": "999"}, {"ENABLE_MULTI_SCALE": "0"}),
+        ({"TTA_CROP_SIZE": "160"}, {}),
+    ],
+)
+def test_settings_that_cut_the_same_views_do_not_change_it(
+    tiny_model: Path, variables: dict[str, str], others: dict[str, str]
+) -> None:
+    assert load_on_cpu(tiny_model, **variables).fingerprint == load_on_cpu(tiny_model, **others).fingerprint
+
+
 def test_with_tta_off_its_parameters_do_not_matter(tiny_model: Path) -> None:
     without = load_on_cpu(tiny_model, ENABLE_TTA="0").fingerprint
     others = {"MULTI_SCALE_FACTORS": "1.0,1.5", "TTA_CROP_SIZE": "128", "PANORAMA_MAX_RATIO": "3"}
@@ -141,6 +320,8 @@ def test_the_models_own_size_is_the_same_named_or_not(tiny_model: Path, tiny_enc
     "other",
     [
         {"weights_digest": "00fe"},
+        {"tokenizer_digest": "ff01"},
+        {"text_config": {"num_hidden_layers": 1}},
         {"preprocessing": Preprocessing((0.5, 0.5, 0.4), (0.5, 0.5, 0.5))},
         {"probe_token_ids": ((5, 6, 1), (1, 1, 0))},
         {"architecture": "vit_other"},

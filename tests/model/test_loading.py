@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
 import torch
+import torchvision
 from safetensors.torch import load_file, save_file
 
 from sidecar.config import load_settings
@@ -16,7 +19,9 @@ from sidecar.model.checkpoint import find_checkpoint
 from sidecar.model.loading import load_encoder
 from sidecar.model.probes import draw_probe_views
 from sidecar.model.siglip import SiglipEncoder
+from tests.model.families import CLIP_MEAN, CLIP_STD, FAMILIES, write_model
 from tests.model.variants import WEIGHTS_NAME, copy_model, edit_config, edit_weights, load_on_cpu, settings_for
+from tests.unit.pictures.pictures import make_picture
 
 
 def remove_weights(directory: Path) -> None:
@@ -44,12 +49,20 @@ def forget_preprocessing(directory: Path) -> None:
     edit_config(directory, lambda config: config.pop("preprocess_cfg"))
 
 
-def crop_the_centre(directory: Path) -> None:
-    edit_config(directory, lambda config: config["preprocess_cfg"].update(resize_mode="shortest"))
+def stretch(directory: Path) -> None:
+    edit_config(directory, lambda config: config["preprocess_cfg"].update(resize_mode="stretch"))
 
 
-def resize_bilinearly(directory: Path) -> None:
-    edit_config(directory, lambda config: config["preprocess_cfg"].update(interpolation="bilinear"))
+def resize_to_the_nearest(directory: Path) -> None:
+    edit_config(directory, lambda config: config["preprocess_cfg"].update(interpolation="nearest"))
+
+
+def pad_with_a_name(directory: Path) -> None:
+    edit_config(directory, lambda config: config["preprocess_cfg"].update(fill_color="white"))
+
+
+def read_grey(directory: Path) -> None:
+    edit_config(directory, lambda config: config["preprocess_cfg"].update(mode="L"))
 
 
 def mean_of_clip_for_siglip(directory: Path) -> None:
@@ -76,8 +89,10 @@ def add_two_weights_files(directory: Path) -> None:
         (remove_config, "does not exist"),
         (garble_config, "cannot be read"),
         (forget_preprocessing, "lacks 'preprocess_cfg'"),
-        (crop_the_centre, "resize_mode is 'shortest': only 'squash'"),
-        (resize_bilinearly, "interpolation is 'bilinear': only 'bicubic'"),
+        (stretch, "resize_mode is 'stretch': one of squash, shortest, longest is expected"),
+        (resize_to_the_nearest, "interpolation is 'nearest': one of bicubic, bilinear, random is expected"),
+        (pad_with_a_name, "fill_color is 'white': a whole number from 0 to 255"),
+        (read_grey, "mode is 'L': one of RGB is expected"),
         (mean_of_clip_for_siglip, "was trained with 0.5"),
         (name_no_channels, "preprocess_cfg.std is 0.5: three numbers"),
         (add_two_weights_files, r"several weights files \(epoch_1.safetensors, epoch_2.safetensors\)"),
@@ -139,6 +154,45 @@ def test_a_model_trained_with_a_softmax_has_no_scale_and_bias(tiny_model: Path, 
     assert load_on_cpu(tmp_path).pair_scale is None
 
 
+@pytest.mark.parametrize("stored", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("family", "size"), [("clip", 96), ("convnext", 128), ("nllb", 224)])
+def test_another_vision_size_gives_the_vectors_of_open_clip_in_whatever_bits_the_weights_are_stored(
+    family: str, size: int, stored: torch.dtype, tmp_path: Path
+) -> None:
+    """open_clip resamples position embeddings in the bits they are stored in, which no CPU can in fewer than 32."""
+    directory = write_model(tmp_path, FAMILIES[family])
+    state = {name: tensor.to(stored) for name, tensor in load_file(directory / WEIGHTS_NAME).items()}
+    save_file({name: tensor.float() for name, tensor in state.items()}, directory / WEIGHTS_NAME)
+    model = open_clip.create_model_from_pretrained(f"local-dir:{directory}", force_image_size=size)[0].eval()
+    save_file(state, directory / WEIGHTS_NAME)
+    encoder = load_on_cpu(directory, VISION_SIZE=str(size))
+    assert encoder.view_size == size
+    views = np.stack([np.asarray(make_picture(size, size, seed=seed)) for seed in range(2)])
+    pixels = torch.from_numpy(views).permute(0, 3, 1, 2) / 255
+    with torch.inference_mode():
+        raw = model.encode_image(torchvision.transforms.functional.normalize(pixels, CLIP_MEAN, CLIP_STD))
+    theirs = torch.nn.functional.normalize(raw, dim=-1).numpy()
+    assert np.sum(encoder.encode_views(views) * theirs, axis=1).min() >= 0.9999
+
+
+@pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16])
+def test_weights_for_another_size_than_the_configurations_are_resampled_too(
+    stored: torch.dtype, tmp_path: Path
+) -> None:
+    directory = write_model(tmp_path, FAMILIES["clip"])
+    edit_config(directory, lambda config: config["model_cfg"]["vision_cfg"].update(image_size=96))
+    edit_config(directory, lambda config: config["model_cfg"]["text_cfg"].update(context_length=60))
+    state = load_file(directory / WEIGHTS_NAME)
+    save_file({name: tensor.to(stored) for name, tensor in state.items()}, directory / WEIGHTS_NAME)
+    assert load_on_cpu(directory).view_size == 96
+
+
+def test_a_vision_size_that_a_model_cannot_take_is_an_error_that_names_it(tmp_path: Path) -> None:
+    directory = write_model(tmp_path, FAMILIES["resnet"])
+    with pytest.raises(ModelError, match=r"cannot be loaded with VISION_SIZE=96: .*size mismatch"):
+        load_on_cpu(directory, VISION_SIZE="96")
+
+
 def test_dropout_is_off(tiny_model: Path, tiny_encoder: SiglipEncoder, tmp_path: Path) -> None:
     copy_model(tiny_model, tmp_path)
     edit_config(tmp_path, lambda config: config["model_cfg"]["vision_cfg"].update(timm_drop=0.5))
@@ -180,13 +234,14 @@ def test_the_log_says_what_was_loaded(tiny_model: Path, caplog: pytest.LogCaptur
     [
         ("no-such-model", "open_clip knows no such model"),
         ("ViT-B-32", "open_clip knows several weights for it (openai, "),
+        ("ViT-B-32/openai", "QuickGELU, and ViT-B-32 computes without it"),
     ],
 )
 def test_a_name_without_certain_weights_is_refused(name: str, problem: str) -> None:
     with pytest.raises(ModelError) as caught:
         find_checkpoint(name, None)
     assert problem in str(caught.value)
-    assert "hf-hub:org/name or local-dir:/path" in str(caught.value)
+    assert re.search("hf-hub:org/name or local-dir:/path|name ViT-B-32-quickgelu/openai$", str(caught.value))
 
 
 def test_a_name_with_certain_weights_is_looked_for_where_they_are() -> None:

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.embedder import Embedder
-from sidecar.batching.encoder import Encoder
+from sidecar.batching.encoder import Encoder, framing_of
 from sidecar.batching.lane_queues import BatchSettings
 from sidecar.config import Settings
 from sidecar.ingest.ingest import Ingest
@@ -57,7 +57,7 @@ async def running_ingest(
     """Stopped at the end of the block, unless the block did. Raises what ended it unexpectedly."""
     settings = {"poll_interval_s": 0.2, "enable_tta": False, "decode_processes": 2, **settings}
     configured = Settings(database_url=SecretStr(database_url), **settings)
-    decoders = DecoderPool(DecoderSettings.from_settings(configured, encoder.view_size))
+    decoders = DecoderPool(DecoderSettings.from_settings(configured, encoder.view_size, framing_of(encoder)))
     if pictures:
         await decoders.start()
     batcher = Batcher(encoder, BatchSettings.from_settings(configured))

@@ -1,0 +1,63 @@
+"""Names what a tokenizer makes of any text: two with one digest give every text the same ids."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from open_clip.tokenizer import SimpleTokenizer
+
+# States of the last call, not of the tokenizer, and the version of a file format.
+_NOT_IN_FORCE = ("truncation", "padding", "version")
+# Here null is not false: it means "as lowercase is".
+_THREE_VALUED = ("strip_accents",)
+
+
+def digest_tokenizer(tokenizer: Any) -> str:
+    """SHA-256 of the tokenizer as it is loaded, in whatever files, order of keys and folder it was stored.
+
+    `tokenizer` is one of open_clip's: its cleaning of texts and its own rules are part of it.
+    """
+    described = {"clean": tokenizer.clean_fn.__name__, "ids": _describe_ids(tokenizer)}
+    canonical = json.dumps(described, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _describe_ids(tokenizer: Any) -> dict[str, Any]:
+    if isinstance(tokenizer, SimpleTokenizer):
+        merges = sorted(tokenizer.bpe_ranks, key=tokenizer.bpe_ranks.__getitem__)
+        return {"pieces": tokenizer.encoder, "merges": merges, "special": tokenizer.all_special_ids}
+    inner = tokenizer.tokenizer
+    return {
+        "mode": tokenizer.tokenizer_mode,
+        "strip_sep_token": tokenizer.strip_sep_token,
+        "special": inner.special_tokens_map,
+        "sides": [inner.padding_side, inner.truncation_side],
+        "model": _describe_fast(inner) if inner.is_fast else _describe_slow(inner),
+    }
+
+
+def _describe_fast(inner: Any) -> Any:
+    model = json.loads(inner.backend_tokenizer.to_str())
+    return _without_defaults({key: value for key, value in model.items() if key not in _NOT_IN_FORCE})
+
+
+def _without_defaults(value: Any) -> Any:
+    """Without what is null or false: a later version of the library writes down more switches that are off."""
+    if isinstance(value, Mapping):
+        return {
+            key: _without_defaults(part)
+            for key, part in value.items()
+            if key in _THREE_VALUED or (part is not None and part is not False)
+        }
+    return [_without_defaults(part) for part in value] if isinstance(value, list) else value
+
+
+def _describe_slow(inner: Any) -> dict[str, Any]:
+    """A tokenizer in Python: its class, its pieces, and the files that it was read from, which hold their scores."""
+    files = [getattr(inner, name, None) for name in ("vocab_file", "merges_file")]
+    read = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files if file and Path(file).is_file()]
+    return {"class": type(inner).__name__, "pieces": inner.get_vocab(), "files": read}

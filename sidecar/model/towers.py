@@ -1,0 +1,144 @@
+"""A checkpoint → open_clip's model with its weights, on its device."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from textwrap import shorten
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.convert import convert_state_dict
+from open_clip.factory import load_state_dict
+from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
+from open_clip.utils import to_2tuple
+from safetensors import SafetensorError
+
+from sidecar.batching.encoder import PairScale
+from sidecar.errors import ModelError
+from sidecar.model.checkpoint import Checkpoint
+from sidecar.model.device import ComputeDevice
+from sidecar.model.precision import Precision
+
+_LOADING_ERRORS = (
+    *(RuntimeError, ValueError, TypeError, LookupError, AttributeError),
+    *(OSError, AssertionError, SafetensorError),
+)
+"""What open_clip, timm, transformers and torch raise about files that do not fit together."""
+
+_POSITIONS = ("visual.positional_embedding", "positional_embedding", "text.positional_embedding")
+_TEXT_POSITION_IDS = "text.transformer.embeddings.position_ids"
+
+_MAX_MESSAGE_CHARACTERS = 600
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+def read_weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """The tensors of the weights file, by name, as stored. Raises ModelError."""
+    try:
+        return dict(load_state_dict(str(checkpoint.weights)))
+    except _LOADING_ERRORS as error:
+        raise ModelError(f"{checkpoint.weights} cannot be read: {error}; is it damaged or cut off?") from error
+
+
+def read_pair_scale(tensors: Tensors, model_cfg: Mapping[str, Any]) -> PairScale | None:
+    """As stored: in bf16, as the model may have been loaded, a scale of 117 would be off by one.
+
+    open_clip keeps the logarithm of the scale. A model trained with a softmax has no bias.
+    """
+    if "logit_scale" not in tensors or model_cfg.get("init_logit_bias") is None:
+        return None
+    bias = tensors.get("logit_bias")  # open_clip takes 0 where it is not stored
+    return PairScale(math.exp(float(tensors["logit_scale"])), 0.0 if bias is None else float(bias))
+
+
+def load_towers(checkpoint: Checkpoint, tensors: Tensors, compute: ComputeDevice, vision_size: int | None) -> Any:
+    """The open_clip model, in evaluation mode. `vision_size` resamples its position embedding. Raises ModelError."""
+    is_timm = "timm_model_name" in checkpoint.model_cfg["vision_cfg"]
+    try:
+        model = _build(checkpoint, compute, None if is_timm else vision_size)
+        _fill(model, tensors)
+        if is_timm and vision_size is not None:
+            model.visual.set_input_size(vision_size)
+    except _LOADING_ERRORS as error:
+        resized = "" if vision_size is None else f" with VISION_SIZE={vision_size}"
+        raise ModelError(f"{checkpoint.source} cannot be loaded{resized}: {_in_a_line(error)}") from error
+    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _in_a_line(error: Exception) -> str:
+    """torch lists every tensor that does not fit, each on a line of its own."""
+    return shorten(str(error), _MAX_MESSAGE_CHARACTERS)
+
+
+def view_size_of(towers: Any) -> int:
+    """The side in pixels of the square that the model reads. Raises ModelError if it is none."""
+    height, width = to_2tuple(towers.visual.image_size)
+    if height != width:
+        raise ModelError(f"the model reads pictures of {width}x{height} pixels: only squares are supported")
+    return int(height)
+
+
+def _build(checkpoint: Checkpoint, compute: ComputeDevice, image_size: int | None) -> Any:
+    """With random weights. Nothing is downloaded: neither towers' own weights nor the text tower's configuration."""
+    overrides: dict[str, Any] = {}
+    if checkpoint.text_tower is not None:
+        text_cfg = {**checkpoint.model_cfg["text_cfg"], "hf_model_name": str(checkpoint.text_tower)}
+        overrides["text_cfg"] = {**text_cfg, "hf_model_pretrained": False}
+    with _without_warning():
+        return open_clip.create_model(
+            checkpoint.source,
+            load_weights=False,
+            precision=_precision_of_towers(checkpoint.model_cfg, compute.precision),
+            device=compute.device,
+            force_image_size=image_size,
+            pretrained_text=False,
+            **overrides,
+        )
+
+
+def _precision_of_towers(model_cfg: Mapping[str, Any], precision: Precision) -> str:
+    """open_clip keeps norms and embeddings of its own towers in fp32, which parts of other models cannot work with."""
+    mixes = "hf_model_name" in model_cfg["text_cfg"] or "multimodal_cfg" in model_cfg
+    return f"pure_{precision}" if mixes and precision != "fp32" else precision
+
+
+@contextmanager
+def _without_warning() -> Iterator[None]:
+    """open_clip warns, through the root logger, of a model whose weights are random. Here they come in a moment."""
+
+    def is_kept(record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("No pretrained weights loaded")
+
+    root = logging.getLogger()
+    root.addFilter(is_kept)
+    try:
+        yield
+    finally:
+        root.removeFilter(is_kept)
+
+
+def _fill(model: Any, tensors: Tensors) -> None:
+    """As open_clip.factory.load_checkpoint does with a file: here what is loaded is what is digested, read once.
+
+    And position embeddings of another size are resampled in fp32: nothing less can be on a CPU.
+    """
+    state = convert_state_dict(model, dict(tensors))
+    if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)
+    for name in ("logit_scale", "logit_bias"):
+        parameter = getattr(model, name)
+        if name in state and parameter is not None:
+            state[name] = state[name].reshape(parameter.shape)
+    if "logit_bias" not in state and model.logit_bias is not None:
+        state["logit_bias"] = torch.zeros_like(state["logit_scale"])
+    if _TEXT_POSITION_IDS in state and _TEXT_POSITION_IDS not in model.state_dict():
+        del state[_TEXT_POSITION_IDS]
+    state.update({name: state[name].to(torch.float32) for name in _POSITIONS if name in state})
+    resize_pos_embed(state, model)
+    resize_text_pos_embed(state, model)
+    model.load_state_dict(state, strict=True)

@@ -1,0 +1,156 @@
+"""Small models of each family that open_clip builds, with random weights, in folders as `local-dir:` takes them."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from safetensors.torch import save_file
+
+from sidecar.model.checkpoint import CONFIG_NAME
+from sidecar.model.tiny import draw_weight
+from sidecar.model.tiny_tokenizer import write_tiny_tokenizer
+from tests.model.variants import WEIGHTS_NAME, edit_json
+
+Config = dict[str, Any]
+
+CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
+CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
+HF_VOCABULARY = 1000
+
+# In the words of transformers; of each the smallest that computes what the big one computes.
+TEXT_TOWERS: dict[str, Config] = {
+    "roberta": {"model_type": "roberta", "max_position_embeddings": 100, "type_vocab_size": 1},
+    "xlm-roberta": {"model_type": "xlm-roberta", "max_position_embeddings": 100, "type_vocab_size": 1},
+    "bert": {"model_type": "bert", "max_position_embeddings": 100},
+    "mt5": {"model_type": "mt5", "d_model": 32, "d_ff": 64, "d_kv": 16, "num_layers": 1, "num_heads": 2},
+    "m2m_100": {
+        "model_type": "m2m_100",
+        "d_model": 32,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "encoder_ffn_dim": 64,
+        "decoder_ffn_dim": 64,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+    },
+}
+_TEXT_TOWER_SIZE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "vocab_size": HF_VOCABULARY,
+    "pad_token_id": 0,
+}
+
+
+def write_model(directory: Path, model_cfg: Config, preprocess_cfg: Config | None = None, seed: int = 0) -> Path:
+    """A `local-dir:` model of that configuration; CLIP's preprocessing by default, and a tokenizer where one is named.
+
+    `hf_model_name` is one of TEXT_TOWERS.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    config = copy.deepcopy(model_cfg)
+    text_cfg = config["text_cfg"]
+    if "hf_model_name" in text_cfg:
+        text_cfg["hf_model_name"] = str(_write_text_tower(directory / "text_tower", text_cfg["hf_model_name"]))
+    if text_cfg.get("hf_tokenizer_name"):
+        write_tiny_tokenizer(directory, HF_VOCABULARY, text_cfg.get("context_length", 77))
+        # Padding is masked by the towers of transformers: it must not be the token that ends every text.
+        special = {"pad_token": "<pad>", "sep_token": "</s>"}
+        edit_json(directory / "tokenizer_config.json", lambda content: content.update(special))
+    preprocess_cfg = {"mean": CLIP_MEAN, "std": CLIP_STD} if preprocess_cfg is None else preprocess_cfg
+    (directory / CONFIG_NAME).write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocess_cfg}))
+    model = open_clip.create_model(f"local-dir:{directory}", load_weights=False, pretrained_text=False)
+    save_file(draw_weights(model, seed), directory / WEIGHTS_NAME)
+    return directory
+
+
+def draw_weights(model: torch.nn.Module, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Wide enough that other inputs give clearly other vectors, which a model as initialised for training does not."""
+    generator = np.random.default_rng(seed)
+    return {name: _draw(name, tensor, generator).contiguous() for name, tensor in sorted(model.state_dict().items())}
+
+
+def _draw(name: str, tensor: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
+    if name.endswith("running_mean"):
+        return torch.zeros_like(tensor)
+    if not tensor.is_floating_point():
+        return tensor
+    gain = 2.0 if tensor.ndim == 4 else 1.0  # what rectifiers between convolutions take away
+    return gain * draw_weight(name, tensor, generator)
+
+
+def _write_text_tower(folder: Path, name: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({**_TEXT_TOWER_SIZE, **TEXT_TOWERS[name]}))
+    return folder
+
+
+_TEXT: Config = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+_VIT: Config = {"image_size": 64, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16}
+_HF_TEXT: Config = {"context_length": 40, "hf_tokenizer_name": "tiny", "hf_proj_type": "mlp"}
+
+FAMILIES: dict[str, Config] = {
+    "clip": {"embed_dim": 48, "vision_cfg": _VIT, "text_cfg": _TEXT},
+    "clip with quick gelu": {"embed_dim": 48, "quick_gelu": True, "vision_cfg": _VIT, "text_cfg": _TEXT},
+    "resnet": {
+        "embed_dim": 48,
+        "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "head_width": 64, "patch_size": None},
+        "text_cfg": _TEXT,
+    },
+    "coca": {
+        "embed_dim": 48,
+        "custom_text": True,
+        "vision_cfg": {**_VIT, "attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
+        "text_cfg": {**_TEXT, "context_length": 76, "embed_cls": True, "output_tokens": True},
+        "multimodal_cfg": {"context_length": 76, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+    },
+    "clipa": {
+        "embed_dim": 48,
+        "vision_cfg": {**_VIT, "no_ln_pre": True, "pool_type": "avg", "final_ln_after_pool": True},
+        "text_cfg": {
+            **_TEXT,
+            "context_length": 32,
+            "vocab_size": HF_VOCABULARY,
+            "hf_tokenizer_name": "tiny",
+            "tokenizer_kwargs": {"strip_sep_token": True},
+            "pool_type": "last",
+            "no_causal_mask": True,
+        },
+    },
+    "convnext": {
+        "embed_dim": 48,
+        "vision_cfg": {"timm_model_name": "test_convnext", "timm_pool": "", "timm_proj": "linear", "image_size": 96},
+        "text_cfg": _TEXT,
+    },
+    "roberta": {
+        "embed_dim": 48,
+        "quick_gelu": True,
+        "vision_cfg": _VIT,
+        "text_cfg": {**_HF_TEXT, "hf_model_name": "roberta", "hf_pooler_type": "mean_pooler"},
+    },
+    "mt5": {
+        "embed_dim": 48,
+        "vision_cfg": _VIT,
+        "text_cfg": {**_HF_TEXT, "hf_model_name": "mt5", "hf_pooler_type": "mean_pooler"},
+    },
+    "nllb": {
+        "embed_dim": 48,
+        "custom_text": True,
+        "init_logit_bias": -10,
+        "vision_cfg": {"timm_model_name": "test_vit3", "image_size": 160, "timm_pool": "map", "timm_proj": "linear"},
+        "text_cfg": {
+            **_HF_TEXT,
+            "hf_model_name": "m2m_100",
+            "hf_proj_type": "linear",
+            "hf_pooler_type": "cls_pooler",
+        },
+    },
+}
