@@ -113,7 +113,7 @@ def _read_url_files(present: dict[str, str]) -> list[str]:
         if file is None:
             continue
         try:
-            url = Path(file).read_text(encoding="utf-8").strip()
+            url = Path(file).read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
             problems.append(f"{name}_FILE={file!r}: {getattr(error, 'strerror', None) or 'not a text'}")
             continue

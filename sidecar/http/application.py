@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -14,6 +14,7 @@ from starlette.types import Lifespan
 from sidecar.http.access import with_access
 from sidecar.http.access_log import AccessLog
 from sidecar.http.cohere.endpoints import CohereEndpoints
+from sidecar.http.content_encoding import DecodedBodies
 from sidecar.http.cors import cors_middleware
 from sidecar.http.deadline import with_deadline
 from sidecar.http.document_endpoints import DocumentEndpoints
@@ -67,9 +68,10 @@ def make_http_application(service: Service, lifespan: Lifespan[Starlette]) -> St
             Middleware(RequestIds),
             Middleware(AccessLog),
             Middleware(SecurityHeaders),
-            *cors_middleware(service.cors_origins),
+            *cors_middleware(service.cors_origins, _page_headers(operations)),
             Middleware(UnreadBody, max_bytes=2 * service.limits.max_body_bytes),
             Middleware(UnexpectedErrors, check_ready=service.check_ready),
+            Middleware(DecodedBodies, max_body_bytes=service.limits.max_body_bytes),
             Middleware(Uploads, limits=service.limits, telemetry=service.telemetry),
             Middleware(RefusedHeads),
         ],
@@ -96,6 +98,11 @@ def _route(path: str, operations: Mapping[str, Operation], service: Service) -> 
         return await guarded["GET" if request.method == "HEAD" else request.method](request)
 
     return Route(path, answer, methods=list(guarded), middleware=in_shape)
+
+
+def _page_headers(operations: Iterable[Operation]) -> list[str]:
+    """What operations say in the head of an answer."""
+    return sorted({name for operation in operations for name, _ in operation.headers})
 
 
 def _guard(operation: Operation, service: Service) -> Endpoint:

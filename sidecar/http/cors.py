@@ -3,24 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http import HTTPStatus
 
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 
-_EXPOSED = ("Retry-After", "X-Request-ID")
+from sidecar.http.error_table import error_response
+
+# What a page has to read beside the body. A browser shows it a few headers only, unless more are named.
+_ON_ANY_ANSWER = ("Accept-Encoding", "Allow", "Retry-After", "WWW-Authenticate", "X-Request-ID", "traceresponse")
 
 
-def cors_middleware(origins: Sequence[str]) -> list[Middleware]:
-    """None unless there are origins. Any header may be sent, a key too, but never a cookie."""
+class _Cors(CORSMiddleware):
+    """Refuses preflights with the body of all errors."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        if response.status_code < HTTPStatus.BAD_REQUEST:
+            return response
+        message = f"{bytes(response.body).decode()}: CORS_ALLOW_ORIGINS names who may, with GET and POST."
+        refusal = error_response(response.status_code, "preflight_refused", message)
+        refusal.headers.update(
+            {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+        )
+        return refusal
+
+
+def cors_middleware(origins: Sequence[str], headers: Sequence[str]) -> list[Middleware]:
+    """None unless there are origins. Any header may be sent, a key too, but never a cookie.
+
+    `headers` are those of single endpoints that a page may read.
+    """
     if not origins:
         return []
     return [
         Middleware(
-            CORSMiddleware,
+            _Cors,
             allow_origins=origins,
             allow_methods=("GET", "POST"),
             allow_headers=("*",),
             allow_credentials=False,
-            expose_headers=_EXPOSED,
+            expose_headers=(*_ON_ANY_ANSWER, *headers),
         )
     ]

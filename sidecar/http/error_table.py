@@ -18,6 +18,7 @@ from sidecar.errors import (
     WatchChanged,
 )
 from sidecar.http.access import AccessDenied
+from sidecar.http.content_encoding import ACCEPTED_ENCODINGS
 from sidecar.http.error_answer import ErrorAnswer, ErrorDetail, ErrorType
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.service import NotReady
@@ -31,6 +32,7 @@ _MAX_PARAM_CHARS = 200
 
 # The caller's errors, by code; 422 where nothing else is said.
 _STATUS_OF_INPUT_ERROR = {
+    "invalid_encoding": 400,
     "invalid_json": 400,
     "invalid_multipart": 400,
     "malformed_request": 400,
@@ -45,6 +47,7 @@ _STATUS_OF_INPUT_ERROR = {
     "body_too_large": 413,
     "too_many_bytes": 413,
     "unsupported_media_type": 415,
+    "unsupported_encoding": 415,
     "unsupported_format": 415,
     "head_too_large": 431,
     "unsupported_transfer_encoding": 501,
@@ -82,7 +85,10 @@ def respond_to(error: SidecarError) -> JsonResponse:
     """The answer to an error that was raised on purpose."""
     if isinstance(error, InputError):
         status = _STATUS_OF_INPUT_ERROR.get(error.code, HTTPStatus.UNPROCESSABLE_ENTITY)
-        return error_response(status, error.code, error.message, error.param)
+        response = error_response(status, error.code, error.message, error.param)
+        if error.code == "unsupported_encoding":
+            response.headers["Accept-Encoding"] = ACCEPTED_ENCODINGS
+        return response
     if isinstance(error, AccessDenied):
         response = error_response(error.status, error.code, error.message)
         if error.challenge:

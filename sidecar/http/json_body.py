@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import TypeVar
 
 import orjson
@@ -23,11 +24,13 @@ async def read_json(request: Request, model: type[Body], limits: RequestLimits) 
     """Raises InputError for a body that is too large, not JSON, or not what `model` describes."""
     require_content_type(request, "application/json", _EXAMPLE)
     body = b"".join([chunk async for chunk in body_chunks(request, limits.max_body_bytes)])
+    body = body.removeprefix(codecs.BOM_UTF8)  # as RFC 8259 allows; editors and .NET write it
     check_marks(body)
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise InputError("invalid_json", f"The body is not JSON: {error}") from error
+        hint = " It is UTF-16 or UTF-32: send UTF-8." if b"\0" in body[:4] else ""
+        raise InputError("invalid_json", f"The body is not JSON: {error}.{hint}") from error
     check_values(parsed, limits)
     try:
         return model.model_validate(parsed)

@@ -72,7 +72,7 @@ class KeyRing:
 
     def _use(self, content: bytes) -> None:
         try:
-            keys = [*self._fixed, *parse_file(content.decode())]
+            keys = [*self._fixed, *parse_file(content.decode("utf-8-sig"))]
         except UnicodeDecodeError as error:
             raise ConfigurationError(["API_KEYS_FILE: its content is not UTF-8"]) from error
         require_different(keys)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -42,7 +42,7 @@ Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
 class Message(BaseModel):
     model_config = _STRICT
 
-    role: str = "user"
+    role: Any = "user"
     content: str | Annotated[list[Part], Field(fail_fast=True)]
 
 
@@ -67,7 +67,7 @@ class EmbeddingsBody(BaseModel):
         description="infinity's way to say what `input` is. Left out, the data URI of a picture "
         "(`data:image/…;base64,…`) is a picture and everything else is a text.",
     )
-    user: str | None = Field(default=None, description="Ignored.")
+    user: Any = Field(default=None, description="Ignored, whatever it is.")
 
     @model_validator(mode="after")
     def _check_source(self) -> Self:

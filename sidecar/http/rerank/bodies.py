@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -60,7 +60,7 @@ class RerankBody(BaseModel):
     max_tokens_per_doc: int | None = Field(
         default=None, ge=1, description="Read no more of each document. RERANK_MAX_TOKENS holds all the same."
     )
-    max_chunks_per_doc: int | None = Field(default=None, description="Ignored: a document is read in one piece.")
+    max_chunks_per_doc: Any = Field(default=None, description="Ignored: a document is read in one piece.")
     truncate: bool | None = Field(
         default=None, description="False: a text that is longer than the model reads is an error, and is not cut."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -88,6 +89,31 @@ async def test_a_text_of_another_content_type_is_told_which_one(
     headers = {"content-type": declared} if declared else {}
     response = await client.post(path, content=b'{"text": "a"}', headers=headers)
     assert_error(response, 415, "unsupported_media_type", "The body must be application/json, the request has ")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/embed/text", {"text": "a"}),
+        ("/embed/text/batch", {"texts": ["a"]}),
+        ("/v1/embeddings", {"input": "a"}),
+    ],
+)
+async def test_a_byte_order_mark_before_json_is_passed_over(
+    client: httpx.AsyncClient, path: str, body: dict[str, object]
+) -> None:
+    headers = {"Content-Type": "application/json"}
+    marked = await client.post(path, content=b"\xef\xbb\xbf" + json.dumps(body).encode(), headers=headers)
+    plain = await client.post(path, json=body)
+    assert (marked.status_code, marked.json()) == (200, plain.json())
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+async def test_json_in_another_encoding_is_told_which_one_is_read(client: httpx.AsyncClient, encoding: str) -> None:
+    headers = {"Content-Type": f"application/json; charset={encoding}"}
+    answer = await client.post("/embed/text", content='{"text": "a"}'.encode(encoding), headers=headers)
+    assert_error(answer, 400, "invalid_json", "The body is not JSON: ")
+    assert "send UTF-8" in answer.json()["error"]["message"]
 
 
 async def test_json_with_a_charset_is_json(client: httpx.AsyncClient) -> None:

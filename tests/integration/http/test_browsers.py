@@ -8,6 +8,7 @@ import pytest
 from tests.encoders import HashEncoder
 from tests.integration.http.blocking_encoder import BlockingEncoder
 from tests.integration.http.conftest import Serving
+from tests.integration.http.errors import assert_error
 from tests.integration.http.live_server import live_server
 
 KEY = "0123456789abcdef"
@@ -72,7 +73,7 @@ async def test_a_page_that_is_named_may_ask_with_a_key_but_never_with_cookies(
         assert [answer.status_code for answer in answers] == [200, 401]
         for answer in answers:
             assert answer.headers["access-control-allow-origin"] == said
-            assert answer.headers["access-control-expose-headers"] == "Retry-After, X-Request-ID"
+            assert "Retry-After" in exposed(answer)
         for answer in (preflight, *answers):
             assert "access-control-allow-credentials" not in answer.headers
 
@@ -81,9 +82,39 @@ async def test_a_page_that_is_not_named_gets_no_leave(serving: Serving) -> None:
     async with serving(cors_allow_origins=(FRIEND,), api_keys=KEY) as client:
         for origin in ("https://evil.example", "http://friend.example", f"{FRIEND}.evil", f"{FRIEND}:8443", "null"):
             preflight = await client.options("/embed/text", headers={"Origin": origin, **PREFLIGHT})
-            assert preflight.status_code == 400
+            assert_error(
+                preflight, 400, "preflight_refused", "Disallowed CORS origin: CORS_ALLOW_ORIGINS names who may"
+            )
             answer = await client.get("/livez", headers={"Origin": origin})
             assert "access-control-allow-origin" not in (*preflight.headers, *answer.headers)
+
+
+def exposed(answer: httpx.Response) -> set[str]:
+    return set(answer.headers["access-control-expose-headers"].split(", "))
+
+
+async def test_a_page_may_read_every_header_that_says_something(serving: Serving) -> None:
+    """Whatever an answer has beyond what all have, and what browsers show anyway."""
+    usual = {*("content-type", "content-length", "cache-control", "content-security-policy", "referrer-policy")}
+    usual |= {*("x-content-type-options", "vary", "access-control-allow-origin", "access-control-expose-headers")}
+    traces = {"otel_exporter_otlp_endpoint": "http://127.0.0.1:9"}
+    async with serving(cors_allow_origins=(FRIEND,), api_keys=KEY, rerank="off", **traces) as client:
+        page = {"Origin": FRIEND, "Authorization": f"Bearer {KEY}"}
+        many = {"input": "word " * 100}
+        gzipped = {**page, "Content-Encoding": "br", "Content-Type": "application/json"}
+        answers = [
+            await client.post("/v1/embeddings", json=many, headers=page),
+            await client.post("/embed/text", json=many, headers={"Origin": FRIEND}),
+            await client.post("/embed/text", content=b"x", headers=gzipped),
+            await client.get("/embed/text", headers=page),
+            await client.post("/rerank", json={"query": "a", "texts": ["b"]}, headers=page),
+        ]
+        assert [answer.status_code for answer in answers] == [200, 401, 415, 405, 404]
+        said = {name for answer in answers for name in answer.headers} - usual
+        assert {"x-sidecar-fingerprint", "x-sidecar-truncated", "x-request-id", "traceresponse", "allow"} <= said
+        for answer in answers:
+            assert said <= {name.lower() for name in exposed(answer)}
+            assert "Retry-After" in exposed(answer)
 
 
 async def test_the_server_of_sidecar_serve_has_no_banner() -> None:

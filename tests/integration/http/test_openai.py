@@ -266,3 +266,9 @@ async def test_a_url_is_fetched_only_from_hosts_of_the_list_and_only_if_they_are
         param = "messages[0].content[0].image_url.url"
         message = f"`{param}`: 'example.org' is not among the hosts of ALLOW_IMAGE_URLS."
         assert_error(response, 422, "image_url_refused", message, param)
+
+
+@pytest.mark.parametrize("user", [7, "customer 7", None, {"id": 7}, [7]])
+async def test_who_asks_is_ignored_whatever_it_is(client: httpx.AsyncClient, user: object) -> None:
+    answer = await client.post("/v1/embeddings", json={"input": "a", "user": user})
+    assert answer.status_code == 200, answer.text

@@ -1,0 +1,168 @@
+"""Bodies that were compressed: decoded as they arrive, so that every bound behind this counts what comes out."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from typing import Protocol
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sidecar.errors import InputError
+from sidecar.http.header_values import header_values
+
+ACCEPTED_ENCODINGS = "gzip, deflate"
+
+_PIECE_BYTES = 256 * 1024
+_SLICE_BYTES = 8 * 1024  # what stands behind the end of a member is copied, by every member that a slice holds
+_GZIP_WBITS, _ZLIB_WBITS, _RAW_WBITS = 31, 15, -15
+_ZLIB_METHOD = 8
+
+
+class DecodedBodies:
+    """`Content-Encoding: gzip` or `deflate`; others are refused when the body is wanted.
+
+    Neither what arrives nor what comes out of it is ever held whole here. More than `max_body_bytes` are not decoded,
+    whatever comes out of them: members of nothing could go on for ever.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (codings := _codings(scope)):
+            receive = _DecodedBody(receive, codings, self._max_body_bytes).receive
+        await self._app(scope, receive, send)
+
+
+def _codings(scope: Scope) -> list[str]:
+    values = header_values(scope, b"content-encoding")
+    named = [coding.strip().lower() for value in values for coding in value.split(",")]
+    return [coding for coding in named if coding not in {"", "identity"}]
+
+
+class _DecodedBody:
+    def __init__(self, receive: Receive, codings: list[str], max_body_bytes: int) -> None:
+        self._receive = receive
+        self._codings = codings
+        self._max_body_bytes = max_body_bytes
+        self._decoder: Decoder | None = None
+        self._arrived_bytes = 0
+        self._all_arrived = False
+        self._done = False
+
+    async def receive(self) -> Message:
+        """Raises InputError: `unsupported_encoding`, `invalid_encoding`, `body_too_large`."""
+        if self._done:
+            return await self._receive()
+        if self._decoder is None:
+            self._decoder = make_decoder(self._codings)
+        while not (piece := self._decoder.read()):
+            if self._all_arrived:
+                self._decoder.finish()
+                self._done = True
+                return {"type": "http.request", "body": b"", "more_body": False}
+            message = await self._receive()
+            if message["type"] != "http.request":
+                return message
+            self._add(message)
+        await asyncio.sleep(0)  # others get their turn: a megabyte of output takes milliseconds, and waits for nothing
+        return {"type": "http.request", "body": piece, "more_body": True}
+
+    def _add(self, message: Message) -> None:
+        assert self._decoder is not None
+        arrived = message.get("body", b"")
+        self._arrived_bytes += len(arrived)
+        if self._arrived_bytes > self._max_body_bytes:
+            raise InputError("body_too_large", f"The compressed body has more than {self._max_body_bytes} bytes.")
+        self._decoder.add(arrived)
+        self._all_arrived = not message.get("more_body", False)
+
+
+class _Inflater(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    @property
+    def unconsumed_tail(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+def make_decoder(codings: list[str]) -> Decoder:
+    """Raises InputError (`unsupported_encoding`)."""
+    if codings in (["gzip"], ["x-gzip"]):
+        return Decoder(gzip=True)
+    if codings == ["deflate"]:
+        return Decoder(gzip=False)
+    named = ", ".join(codings)[:100]
+    message = f"The body has Content-Encoding {named!r}. What is read: {ACCEPTED_ENCODINGS}, one at a time, or none."
+    raise InputError("unsupported_encoding", message)
+
+
+class Decoder:
+    """A gzip file of any number of members, or deflate with zlib's frame or, as some clients send it, without."""
+
+    def __init__(self, *, gzip: bool) -> None:
+        self._name = "gzip" if gzip else "deflate"
+        self._gzip = gzip
+        self._input = b""
+        self._position = 0  # in the input
+        self._inflater: _Inflater | None = None
+        self._members = 0
+        self._holds_output = False
+
+    def add(self, data: bytes) -> None:
+        self._input = self._input[self._position :] + data
+        self._position = 0
+
+    def read(self) -> bytes:
+        """At most 256 KiB of what is decoded; nothing where more has to arrive. Raises InputError."""
+        while self._holds_output or self._position < len(self._input):
+            if self._inflater is None:
+                self._inflater = self._next_inflater()
+            if self._inflater is None:
+                break
+            if piece := self._inflate(self._inflater):
+                return piece
+        return b""
+
+    def finish(self) -> None:
+        """Raises InputError where the end is missing. A body of nothing is whole."""
+        if self._inflater is not None or self._position < len(self._input):
+            raise self._broken("it is cut off")
+
+    def _next_inflater(self) -> _Inflater | None:
+        """For the member that begins here; None where nothing does, or not enough of it."""
+        if self._gzip:
+            if self._members and self._input[self._position] == 0:  # padding, as gzip itself passes over
+                self.add(b"")
+                self._input = self._input.lstrip(b"\0")
+            return zlib.decompressobj(_GZIP_WBITS) if self._position < len(self._input) else None
+        if self._members:
+            raise self._broken("something stands behind its end")
+        if len(self._input) < 2:
+            return None
+        return zlib.decompressobj(_ZLIB_WBITS if _has_zlib_frame(self._input) else _RAW_WBITS)
+
+    def _inflate(self, inflater: _Inflater) -> bytes:
+        taken = self._input[self._position : self._position + _SLICE_BYTES]
+        try:
+            piece = inflater.decompress(taken, _PIECE_BYTES)
+        except zlib.error as error:
+            raise self._broken(str(error).rpartition(": ")[2]) from error
+        left = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+        self._position += len(taken) - len(left)
+        self._holds_output = len(piece) == _PIECE_BYTES and not inflater.eof
+        if inflater.eof:
+            self._inflater = None
+            self._members += 1
+        return piece
+
+    def _broken(self, reason: str) -> InputError:
+        return InputError("invalid_encoding", f"The body is not {self._name}, as Content-Encoding says: {reason}.")
+
+
+def _has_zlib_frame(start: bytes) -> bool:
+    return start[0] & 0x0F == _ZLIB_METHOD and int.from_bytes(start[:2]) % 31 == 0
