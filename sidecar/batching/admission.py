@@ -107,6 +107,11 @@ class Admission:
             self._queues.drop(job)
         self._room_freed.set()
 
+    def overloaded(self, lane: Lane, missing: int, message: str) -> Overloaded:
+        """To be raised for a request that is refused until `missing` units have left a lane. Counts the refusal."""
+        self._telemetry.request_refused(lane.value)
+        return Overloaded(message, self._rates.pause_s(lane, self._queues[lane].kinds(), missing))
+
     def room_freed(self) -> None:
         """Who stands at a door may look again."""
         self._room_freed.set()
@@ -122,10 +127,9 @@ class Admission:
         queue = self._queues[lane]
         if not (missing := queue.missing_room(units, before)):
             return
-        self._telemetry.request_refused(lane.value)
         used, noun = queue.waiting + queue.reserved + before, "pairs" if lane is Lane.RERANK else "views"
         message = f"The {lane.value} queue is full: {used} {noun} wait and {units} more do not fit. Try again later."
-        raise Overloaded(message, self._rates.pause_s(lane, queue.kinds(), missing))
+        raise self.overloaded(lane, missing, message)
 
     def _push(self, job: Job) -> None:
         with self._changed:

@@ -70,7 +70,7 @@ from sidecar.batching.pair_scorer import PairScorer, PreparedPair
 from sidecar.batching.place import Place
 from sidecar.batching.preparation_threads import PreparationThreads
 from sidecar.batching.work import PairWork, TextWork, ViewWork, Work
-from sidecar.errors import DeviceError
+from sidecar.errors import DeviceError, Overloaded
 from sidecar.pictures.picture import DecodedPicture
 from sidecar.telemetry.telemetry import Telemetry
 
@@ -121,6 +121,10 @@ class Batcher:
     def admitted(self, lane: Lane, units: int) -> AbstractContextManager[Place]:
         """Let in a request of about `units` as a whole, whose parts come one after another. Raises Overloaded."""
         return self._admission.admitted(lane, units)
+
+    def overloaded(self, lane: Lane, missing: int, message: str) -> Overloaded:
+        """To be raised for a request that is refused until `missing` units have left a lane. Counts the refusal."""
+        return self._admission.overloaded(lane, missing, message)
 
     async def encode_texts(self, texts: Sequence[PreparedText], lane: Lane, *, admitted: bool = False) -> Rows:
         """(n, dimensions) float32, unit length. Arguments and errors as of `encode_picture`."""

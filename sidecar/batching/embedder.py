@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
+from sidecar.batching.bulk import BulkTexts
 from sidecar.batching.encoder import Encoder
 from sidecar.batching.job import Kind
 from sidecar.batching.lane import Lane
@@ -67,6 +68,7 @@ class Embedder:
         self._preparation = TextPreparation(encoder, batcher.preparation)
         self._cache: QueryCache[Embedded] = QueryCache(query_cache_bytes)
         self._caches = query_cache_bytes > 0
+        self._bulk = BulkTexts(batcher)
         self._usual_views = min(_USUAL_VIEWS, max_picture_views)
         self._ingest_decodes = {
             Lane.INGEST: asyncio.Semaphore(ingest_decodes),
@@ -102,8 +104,12 @@ class Embedder:
         self._batcher.refuse_if_full(lane, units)
 
     def admitted(self, texts: int, pictures: int) -> AbstractContextManager[Place]:
-        """Let in a request of so many, as a whole or not at all: its place for the block. Raises Overloaded."""
-        return self._batcher.admitted(Lane.QUERY, texts + pictures * self._usual_views)
+        """Let in a request of so many, as a whole or not at all: its place for the block. Raises Overloaded.
+
+        Texts of a bulk request have no part in it: they wait outside the lane.
+        """
+        in_lane = 0 if self._bulk.is_bulk(texts) else texts
+        return self._batcher.admitted(Lane.QUERY, in_lane + pictures * self._usual_views)
 
     async def embed_texts(
         self, texts: Sequence[str], lane: Lane, place: Place | None = None
@@ -115,11 +121,13 @@ class Embedder:
         Raises Overloaded, DeviceError.
         """
         if lane is not Lane.QUERY or not self._caches:
-            return await self._encode_texts(texts, lane, place)
+            return await self._encode(texts, lane, place)
         answers: list[Embedded | TextRejected | None] = [self._cache.get(text) for text in texts]
         unknown = [text for text, answer in zip(texts, answers, strict=True) if answer is None]
         self._telemetry.query_cache_looked_up(len(texts) - len(unknown), len(unknown))
-        encoded = iter(await self._encode_texts(unknown, lane, place) if unknown else [])
+        encoded = iter(await self._encode(unknown, lane, place) if unknown else [])
+        if self._bulk.is_bulk(len(texts)):  # documents, most likely: they would push out the queries that come again
+            return [answer or next(encoded) for answer in answers]
         return [answer or self._keep(text, next(encoded)) for text, answer in zip(texts, answers, strict=True)]
 
     async def embed_picture(self, image: bytes, lane: Lane, place: Place | None = None) -> Embedded:
@@ -132,6 +140,11 @@ class Embedder:
             picture = await self._decode(image, lane)
         vector = await self._batcher.encode_picture(picture, lane, digest, admitted=True)
         return Embedded(vector, truncated=False, tokens=len(picture.views))
+
+    async def _encode(self, texts: Sequence[str], lane: Lane, place: Place | None) -> list[Embedded | TextRejected]:
+        if lane.is_of_rows or not self._bulk.is_bulk(len(texts)):
+            return await self._encode_texts(texts, lane, place)
+        return await self._bulk.encode(texts, lambda part, admitted: self._encode_texts(part, lane, admitted))
 
     async def _encode_texts(
         self, texts: Sequence[str], lane: Lane, place: Place | None

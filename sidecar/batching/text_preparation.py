@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 
 from sidecar.batching.encoder import Encoder, PreparedText
@@ -24,14 +26,19 @@ class TextPreparation:
     def __init__(self, encoder: Encoder, threads: PreparationThreads) -> None:
         self._encoder = encoder
         self._threads = threads
+        self._several = asyncio.Lock()
 
     async def prepare(self, texts: Sequence[str], lane: Lane) -> list[PreparedText]:
         """One per text, in order. Raises DeviceError once the threads are closed."""
         if not self._threads.busy(Lane.QUERY, *ROWS) and sum(map(len, texts)) <= _AT_ONCE_CHARS:
             return self._encoder.prepare_texts(texts)
+        turn: AbstractAsyncContextManager[None] = (
+            self._several if lane is Lane.QUERY and len(texts) > 1 else nullcontext()
+        )
         prepared: list[PreparedText] = []
         for some in split_texts(texts):
-            prepared += await self._threads.run(lane, partial(self._encoder.prepare_texts, some))
+            async with turn:  # one of the lane's threads is left for a query's single text
+                prepared += await self._threads.run(lane, partial(self._encoder.prepare_texts, some))
         return prepared
 
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, WithJsonSchema
 
 from sidecar.batching.embedder import Embedded
-from sidecar.http.json_response import JsonResponse
+from sidecar.http.json_response import JsonResponse, LongJsonResponse, write_in_turns
 from sidecar.http.service import ServedModel
 
 _NUMBERS = {"type": "array", "items": {"type": "number"}}
@@ -54,14 +53,13 @@ def answer_one(embedded: Embedded, model: ServedModel) -> JsonResponse:
     return JsonResponse(answer)
 
 
-def answer_many(embedded: Sequence[Embedded], model: ServedModel) -> JsonResponse:
+async def answer_many(embedded: Sequence[Embedded], model: ServedModel) -> LongJsonResponse:
     """The vectors as `embeddings`, (n, dim)."""
-    vectors: NDArray[np.float32] = np.stack([one.vector for one in embedded])
-    answer = EmbeddingsAnswer(
-        embeddings=vectors,
+    answer = EmbeddingsAnswer.model_construct(
+        embeddings=await write_in_turns(one.vector for one in embedded),
         dim=model.dim,
         model=model.id,
         fingerprint=model.fingerprint,
         truncated=[one.truncated for one in embedded],
     )
-    return JsonResponse(answer)
+    return LongJsonResponse(answer)

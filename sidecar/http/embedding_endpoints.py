@@ -45,7 +45,7 @@ class EmbeddingEndpoints:
         texts = await read_texts(request, self._service.limits)
         params = [f"texts[{index}]" for index in range(len(texts))]
         embedded = await work_while_connected(request, embed_texts(serving.embedder, texts, params))
-        return answer_many(embedded, serving.model)
+        return await answer_many(embedded, serving.model)
 
     async def embed_image(self, request: Request) -> Response:
         serving = self._open()
@@ -59,7 +59,7 @@ class EmbeddingEndpoints:
         pictures = {f"file[{index}]": partial(_in_hand, image) for index, image in enumerate(images)}
         with serving.embedder.admitted(texts=0, pictures=len(pictures)) as place:
             embedded = await work_while_connected(request, embed_pictures(serving.embedder, pictures, place))
-        return answer_many(embedded, serving.model)
+        return await answer_many(embedded, serving.model)
 
     def _open(self) -> Serving:
         """Before the body is read. Raises NotReady, and Overloaded if the query lane is full already."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from sidecar.errors import InputError
 from sidecar.http.answers import Vectors
 from sidecar.http.cohere.bodies import CohereEmbedBody, EmbeddingType
 from sidecar.http.contents import Content
-from sidecar.http.json_response import JsonResponse
+from sidecar.http.json_response import LongJsonResponse, WrittenList, write_in_turns
 from sidecar.http.openai.answers import embeddings_headers, encode_base64
 from sidecar.http.rerank.answers import ApiVersion
 from sidecar.http.service import ServedModel
@@ -63,9 +63,6 @@ class CohereEmbedAnswer(BaseModel):
     meta: EmbedMeta
 
 
-Encoded: TypeAlias = NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int8] | list[str]
-
-
 def check_embedding_types(types: Sequence[EmbeddingType]) -> None:
     """Raises InputError (`embedding_type_not_supported`) for what cannot be made of these vectors."""
     for index, name in enumerate(types):
@@ -78,11 +75,11 @@ def check_embedding_types(types: Sequence[EmbeddingType]) -> None:
             raise InputError("embedding_type_not_supported", message, f"embedding_types[{index}]")
 
 
-def answer_cohere(
+async def answer_cohere(
     body: CohereEmbedBody, contents: Sequence[Content], embedded: Sequence[Embedded], model: ServedModel, version: str
-) -> JsonResponse:
+) -> LongJsonResponse:
     """In the shape of that version of Cohere's API."""
-    vectors: NDArray[np.float32] = np.stack([one.vector for one in embedded])
+    vectors = [one.vector for one in embedded]
     plain = version == "1" and body.embedding_types is None
     types = dict.fromkeys(body.embedding_types or ("float",))
     pictures = sum(content.is_picture for content in contents)
@@ -96,17 +93,23 @@ def answer_cohere(
     answer = {
         "id": str(uuid.uuid4()),
         "response_type": "embeddings_floats" if plain else "embeddings_by_type",
-        "embeddings": vectors if plain else {name: _encode(vectors, name) for name in types},
+        "embeddings": await _write(vectors, "float")
+        if plain
+        else {name: await _write(vectors, name) for name in types},
         "texts": [content.value for content in contents if not content.is_picture],
         "meta": meta,
     }
-    return JsonResponse(answer, headers=embeddings_headers(embedded, model))
+    return LongJsonResponse(answer, headers=embeddings_headers(embedded, model))
 
 
-def _encode(vectors: NDArray[np.float32], name: EmbeddingType) -> Encoded:
+async def _write(vectors: Sequence[NDArray[np.float32]], name: EmbeddingType) -> WrittenList:
+    return await write_in_turns(_encode(vector, name) for vector in vectors)
+
+
+def _encode(vector: NDArray[np.float32], name: EmbeddingType) -> object:
     if name == "base64":
-        return [encode_base64(vector) for vector in vectors]
+        return encode_base64(vector)
     if name == "float":
-        return vectors
-    bits = np.packbits(vectors > 0, axis=1)  # as pgvector's binary_quantize
+        return vector
+    bits = np.packbits(vector > 0)  # as pgvector's binary_quantize
     return bits if name == "ubinary" else (bits.astype(np.int16) - 128).astype(np.int8)

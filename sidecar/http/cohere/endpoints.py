@@ -55,7 +55,7 @@ class CohereEndpoints:
         if body.truncate == "NONE":
             refuse_cut_texts(contents, embedded, "`truncate` is NONE")
         _check_tokens(contents, embedded, body.max_tokens)
-        return answer_cohere(body, contents, embedded, serving.model, version)
+        return await answer_cohere(body, contents, embedded, serving.model, version)
 
 
 def _check_tokens(contents: Sequence[Content], embedded: Sequence[Embedded], most: int | None) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sidecar.batching.embedder import Embedded
 from sidecar.http.answers import Vector
-from sidecar.http.json_response import JsonResponse
+from sidecar.http.json_response import LongJsonResponse, write_in_turns
 from sidecar.http.service import ServedModel
 
 _FINGERPRINT, _TRUNCATED = "X-Sidecar-Fingerprint", "X-Sidecar-Truncated"
@@ -68,16 +68,16 @@ class ModelList(BaseModel):
     data: list[ModelItem]
 
 
-def answer_embeddings(embedded: Sequence[Embedded], model: ServedModel, *, as_base64: bool) -> JsonResponse:
+async def answer_embeddings(embedded: Sequence[Embedded], model: ServedModel, *, as_base64: bool) -> LongJsonResponse:
     """Vectors in order, and in the head what EMBEDDINGS_HEADERS says."""
-    items = [
+    items = await write_in_turns(
         EmbeddingItem(index=index, embedding=encode_base64(one.vector) if as_base64 else one.vector)
         for index, one in enumerate(embedded)
-    ]
+    )
     tokens = sum(one.tokens for one in embedded)
     usage = Usage(prompt_tokens=tokens, total_tokens=tokens)
-    headers = embeddings_headers(embedded, model)
-    return JsonResponse(EmbeddingList(data=items, model=model.id, usage=usage), headers=headers)
+    answer = EmbeddingList.model_construct(data=items, model=model.id, usage=usage)
+    return LongJsonResponse(answer, headers=embeddings_headers(embedded, model))
 
 
 def embeddings_headers(embedded: Sequence[Embedded], model: ServedModel) -> dict[str, str]:

@@ -81,7 +81,7 @@ class OpenaiEndpoints:
             raise InputError("wrong_number_of_parts", message, "messages")
         check_contents(contents, "input", limits)
         embedded = await work_while_connected(request, embed_contents(serving, self._service.images, contents))
-        return answer_embeddings(embedded, model, as_base64=body.encoding_format == "base64")
+        return await answer_embeddings(embedded, model, as_base64=body.encoding_format == "base64")
 
     def _item(self, name: str, model: ServedModel) -> ModelItem:
         return ModelItem(id=name, created=self._started_at, root=model.id)

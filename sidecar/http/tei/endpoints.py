@@ -22,7 +22,7 @@ from sidecar.http.contents import (
     text_contents,
 )
 from sidecar.http.json_body import read_json
-from sidecar.http.json_response import JsonResponse
+from sidecar.http.json_response import JsonResponse, LongJsonResponse, write_in_turns
 from sidecar.http.openai.answers import EMBEDDINGS_HEADERS, embeddings_headers
 from sidecar.http.operation import Endpoint, Operation, Scope
 from sidecar.http.patience import work_while_connected
@@ -72,7 +72,8 @@ class TeiEndpoints:
         require_dimensions(body.dimensions, serving.model.dim, "dimensions")
         contents = text_contents(body.inputs, "inputs")
         embedded = await self._embed(request, contents, "inputs", may_cut=body.truncate is not False)
-        return JsonResponse(np.stack([one.vector for one in embedded]), headers=self._headers(embedded))
+        vectors = await write_in_turns(one.vector for one in embedded)
+        return LongJsonResponse(vectors, headers=self._headers(embedded))
 
     async def similarity(self, request: Request) -> Response:
         self._service.serving.embedder.refuse_if_full(Lane.QUERY)

@@ -105,12 +105,15 @@ async def test_a_full_lane_a_key_that_lacks_and_a_body_that_is_too_large_are_tol
     encoder = BlockingEncoder()
     async with serving(lambda _settings: encoder, query_queue_views=80) as client:
         encoder.hold()
-        jobs = [
-            asyncio.create_task(client.post("/embed", json={"inputs": [f"{n} {m}" for m in range(81)]})) for n in (1, 2)
-        ]
+        jobs = [asyncio.create_task(client.post("/embed", json={"inputs": "on the device"}))]
         await asyncio.to_thread(encoder.entered.wait, 10)
-        (first,), _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED, timeout=10)
-        refused = first.result()
+        jobs.append(asyncio.create_task(client.post("/embed", json={"inputs": [f"text {n}" for n in range(80)]})))
+
+        async def lane_is_full() -> bool:
+            return bool((await client.get("/status")).json()["lanes"]["query"]["waiting"] == 80)
+
+        await wait_until_async(lane_is_full, "a full lane")
+        refused = await client.post("/embed", json={"inputs": "one more"})
         assert (refused.status_code, refused.json()["error_type"]) == (429, "Overloaded")
         assert int(refused.headers["retry-after"]) >= 1
         encoder.release()

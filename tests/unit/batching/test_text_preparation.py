@@ -119,6 +119,20 @@ async def test_a_query_is_not_prepared_behind_rows_and_documents(threads: Prepar
     await asyncio.gather(*others)
 
 
+async def test_a_query_is_not_prepared_behind_requests_of_many_texts(threads: PreparationThreads) -> None:
+    encoder = WatchedEncoder()
+    preparation = TextPreparation(encoder, threads)
+    many = [
+        asyncio.create_task(preparation.prepare([f"wait {number}", "x" * 300], Lane.QUERY), name=f"many {number}")
+        for number in range(5)
+    ]
+    await reach(encoder, 1)  # one of the two threads; the rest stand behind it
+    await asyncio.wait_for(prepare(preparation, "x" * 300), 5)
+    assert len(encoder.prepared) == 2
+    encoder.go.set()
+    await asyncio.gather(*many)
+
+
 async def test_closed_the_threads_finish_what_somebody_waits_for_and_end() -> None:
     encoder = WatchedEncoder()
     threads = PreparationThreads()

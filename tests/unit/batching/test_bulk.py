@@ -1,0 +1,199 @@
+"""Requests of thousands of texts: single queries beside them neither wait for them nor are refused for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from sidecar.batching.batcher import Batcher
+from sidecar.batching.embedder import Embedded, Embedder
+from sidecar.batching.lane import Lane
+from sidecar.errors import DeviceError, Overloaded, TextRejected
+from sidecar.pictures.pool import DecoderPool
+from tests.unit.batching.asking import QUERY, let_callers_enter
+from tests.unit.batching.conftest import RunningBatcher
+from tests.unit.batching.gated_encoder import GatedEncoder, vector_of
+from tests.waiting import wait_until_async
+
+LARGE = range(1000, 3048)  # 2,048 texts
+DEFAULTS = {"max_views": 32, "query_queue_views": 1024}
+
+
+class Asking:
+    """Tasks that embed labelled texts."""
+
+    def __init__(self, batcher: Batcher, encoder: GatedEncoder, query_cache_bytes: int = 0) -> None:
+        decoders = cast(DecoderPool, None)  # no pictures here
+        self.embedder = Embedder(encoder, batcher, decoders, query_cache_bytes=query_cache_bytes)
+        self.batcher = batcher
+
+    def texts(self, labels: Sequence[int]) -> asyncio.Task[list[Embedded | TextRejected]]:
+        asked = self.embedder.embed_texts([str(label) for label in labels], QUERY)
+        return asyncio.create_task(asked, name=f"{len(labels)} texts from {labels[0]}")
+
+    async def lane_holds(self, views: int) -> None:
+        async def holds() -> bool:
+            return self.batcher.waiting(QUERY) == views
+
+        await wait_until_async(holds, f"{views} views in the lane")
+
+
+@asynccontextmanager
+async def asking(running_batcher: RunningBatcher, encoder: GatedEncoder, **changes: int) -> AsyncIterator[Asking]:
+    cache = changes.pop("query_cache_bytes", 0)
+    async with running_batcher(encoder, **{**DEFAULTS, **changes}) as batcher:
+        yield Asking(batcher, encoder, cache)
+
+
+def vectors(answers: Sequence[Embedded | TextRejected]) -> Any:
+    return np.stack([answer.vector for answer in answers if isinstance(answer, Embedded)])
+
+
+async def test_a_large_request_is_answered_in_order_in_full_micro_batches(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    encoder.open()
+    async with asking(running_batcher, encoder) as ask:
+        answers = await ask.texts(LARGE)
+    np.testing.assert_array_equal(vectors(answers), [vector_of(label) for label in LARGE])
+    assert sum(len(labels) for _, labels in encoder.seen) == len(LARGE)
+    full = [labels for _, labels in encoder.seen if len(labels) == 32]
+    assert len(full) > 0.8 * len(encoder.seen)
+
+
+async def test_a_single_query_beside_it_is_in_the_next_micro_batch(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    async with asking(running_batcher, encoder) as ask:
+        large = ask.texts(LARGE)
+        for label in range(5):
+            await encoder.next_call()
+            single = ask.texts([label])
+            await let_callers_enter()
+            encoder.let_go()
+            _, labels = await encoder.next_call()
+            assert label in labels, "the query waited for more than the micro-batch that ran"
+            assert len(labels) == 32, "the large request goes on beside it"
+            encoder.let_go()
+            await single
+        encoder.open()
+        assert len(await large) == len(LARGE)
+
+
+async def test_single_queries_find_room_however_much_waits(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    async with asking(running_batcher, encoder) as ask:
+        large = [ask.texts(LARGE) for _ in range(4)]
+        await encoder.next_call()
+        await ask.lane_holds(512 - 32)  # half of the lane, one part of which is with the device
+        singles = [ask.texts([label]) for label in range(500)]
+        await let_callers_enter()
+        assert not [single for single in singles if single.done()], "a query was refused for a large request"
+        encoder.open()
+        await asyncio.gather(*singles, *large)
+
+
+async def test_it_is_let_in_beside_queries_that_wait(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    async with asking(running_batcher, encoder) as ask:
+        singles = [ask.texts([1])]
+        await encoder.next_call()
+        singles += [ask.texts([2]), ask.texts([3])]
+        large = ask.texts(LARGE)
+        await ask.lane_holds(2 + 512)
+        encoder.open()
+        assert len(await large) == len(LARGE)
+        await asyncio.gather(*singles)
+
+
+async def test_a_lane_that_is_full_refuses_it_as_any_other_request(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    async with asking(running_batcher, encoder, query_queue_views=80) as ask:
+        waiting = [ask.texts([1])]
+        await encoder.next_call()
+        waiting.append(ask.texts(range(2, 82)))
+        await ask.lane_holds(80)
+        with pytest.raises(Overloaded, match="queue is full"):
+            await ask.texts(LARGE)
+        encoder.open()
+        await asyncio.gather(*waiting)
+
+
+async def test_a_request_larger_than_a_small_lane_need_not_find_it_empty(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    async with asking(running_batcher, encoder, query_queue_views=80) as ask:
+        waiting = [ask.texts([1]), ask.texts([2])]
+        await encoder.next_call()
+        large = ask.texts(range(100, 181))
+        encoder.open()
+        assert len(await large) == 81
+        await asyncio.gather(*waiting)
+
+
+async def test_large_requests_take_turns(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    async with asking(running_batcher, encoder, query_queue_views=80) as ask:
+        first, second = ask.texts(range(1000, 1400)), ask.texts(range(2000, 2400))
+        encoder.open()
+        await asyncio.gather(first, second)
+    order = [label // 1000 for _, labels in encoder.seen for label in labels]
+    halfway = order[: len(order) // 2]
+    assert 0.25 < halfway.count(2) / len(halfway) < 0.75
+
+
+async def test_when_a_good_many_wait_more_are_refused_with_the_time_to_wait(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    async with asking(running_batcher, encoder, query_queue_views=128) as ask:
+        waiting = [ask.texts(range(1000, 2000)) for _ in range(2)]
+        await encoder.next_call()
+        with pytest.raises(Overloaded, match="2000 texts of large requests wait and 1000 more do not fit") as refused:
+            await ask.texts(range(1000, 2000))
+        assert refused.value.retry_after_s >= 1
+        single = ask.texts([1])
+        encoder.open()
+        await asyncio.gather(single, *waiting)
+        await ask.texts(range(1000, 2000))
+
+
+async def test_a_caller_that_leaves_takes_all_of_it_along(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    async with asking(running_batcher, encoder) as ask:
+        large = ask.texts(LARGE)
+        await encoder.next_call()
+        await ask.lane_holds(512 - 32)
+        large.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await large
+        assert ask.batcher.waiting(QUERY) == 0
+        depth = ask.batcher.depth(Lane.QUERY)
+        assert (depth.waiting, depth.reserved) == (0, 0)
+        encoder.open()
+        await ask.texts([1])
+    assert sum(len(labels) for _, labels in encoder.seen) == 32 + 1
+
+
+async def test_a_fault_of_the_device_ends_all_of_it(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder(fault=lambda labels: DeviceError("it broke") if 1500 in labels else None)
+    encoder.open()
+    async with asking(running_batcher, encoder) as ask:
+        with pytest.raises(DeviceError, match="it broke"):
+            await ask.texts(LARGE)
+        assert ask.batcher.waiting(QUERY) == 0
+        await ask.texts([1])
+    assert sum(len(labels) for _, labels in encoder.seen) < len(LARGE)
+
+
+async def test_its_texts_push_no_query_out_of_the_cache(running_batcher: RunningBatcher) -> None:
+    encoder = GatedEncoder()
+    encoder.open()
+    async with asking(running_batcher, encoder, query_cache_bytes=100_000) as ask:
+        await ask.texts([1, 2, 3])
+        calls = len(encoder.seen)
+        await ask.texts([1, *LARGE])  # what is known of it is not encoded again
+        assert 1 not in [label for _, labels in encoder.seen[calls:] for label in labels]
+        calls = len(encoder.seen)
+        await ask.texts([3, 2, 1])
+    assert len(encoder.seen) == calls

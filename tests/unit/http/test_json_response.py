@@ -1,0 +1,75 @@
+"""Long answers are the same JSON as short ones, and are written without holding anybody up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from pydantic import BaseModel
+from starlette.types import Message
+
+from sidecar.http.json_response import JsonResponse, LongJsonResponse, write_in_turns
+
+
+class Answer(BaseModel):
+    name: str
+    items: Any
+    others: Any = None
+
+
+async def body_of(response: LongJsonResponse) -> tuple[bytes, list[int]]:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await response({"type": "http"}, receive, send)
+    start, *parts = sent
+    assert [part["more_body"] for part in parts] == [True] * (len(parts) - 1) + [False]
+    assert dict(start["headers"])[b"content-type"] == b"application/json"
+    body = b"".join(part["body"] for part in parts)
+    assert int(dict(start["headers"])[b"content-length"]) == len(body)
+    return body, [len(part["body"]) for part in parts]
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 100])
+async def test_in_pieces_it_is_the_same_json(count: int) -> None:
+    items: Sequence[object] = [
+        {"index": index, "vector": np.array([index / 3, -1e-9], np.float32)} for index in range(count)
+    ]
+    others = [f"\0 \\u0000 ü {index}" for index in range(count)]
+    whole = Answer(name="\0", items=items, others={"a": others, "b": others})
+    lists = {"a": await write_in_turns(others), "b": await write_in_turns(iter(others))}
+    in_pieces = Answer(name="\0", items=await write_in_turns(items), others=lists)
+    body, _ = await body_of(LongJsonResponse(in_pieces, {"x-a": "b"}))
+    assert body == JsonResponse(whole).body
+    assert orjson.loads(body)["others"]["b"] == others
+
+
+async def test_a_list_alone_may_be_the_answer() -> None:
+    vectors = np.random.default_rng(1).random((40, 7), np.float32)
+    body, sizes = await body_of(LongJsonResponse(await write_in_turns(vectors)))
+    np.testing.assert_array_equal(np.array(orjson.loads(body), np.float32), vectors)
+    assert max(sizes) < len(body) / 2, "it was copied into one"
+
+
+async def test_others_are_attended_to_while_it_is_written() -> None:
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counting = asyncio.create_task(count_turns())
+    await write_in_turns(range(1600))
+    counting.cancel()
+    assert turns >= 99
