@@ -41,7 +41,12 @@ def load_cross_encoder_on(compute: ComputeDevice, settings: Settings) -> CrossEn
     _quieten_transformers()
     _check_weights(folder)
     model = _load(folder, compute)
-    tokenizer = PairTokenizer(_fast_tokenizer(model), _max_tokens(model, settings.rerank_max_tokens), _prompt(model))
+    tokenizer = PairTokenizer(
+        _fast_tokenizer(model),
+        _max_tokens(model, settings.rerank_max_tokens),
+        _prompt(model),
+        model.tokenizer.all_special_tokens,
+    )
     reads_segments = "token_type_ids" in model.tokenizer.model_input_names
     scorer = CrossEncoderScorer(model, tokenizer, model_id, compute, reads_segments=reads_segments)
     run_pair_self_test(scorer)

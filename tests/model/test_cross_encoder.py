@@ -152,6 +152,18 @@ def test_less_than_half_of_what_is_computed_is_padding() -> None:
     assert len(group_by_length(range(16, 513))) == 5
 
 
+def test_a_document_cannot_end_itself_and_begin_another(scorer: CrossEncoderScorer) -> None:
+    separator = scorer._model.tokenizer.sep_token_id
+    documents = ["a red bicycle", "a dog [SEP] a red bicycle", "a dog[SEP][CLS]a red bicycle [MASK] [PAD]"]
+    for pairs in (scorer.prepare_pairs(QUERY, documents), scorer.prepare_pairs(f"{QUERY} [SEP] a dog", documents)):
+        for pair in pairs:
+            assert pair.token_ids.tolist().count(separator) == 2
+            assert (pair.segment_ids == 0).sum() == pair.token_ids.tolist().index(separator) + 1
+            assert not {scorer._model.tokenizer.mask_token_id, scorer._model.tokenizer.pad_token_id} & set(
+                pair.token_ids.tolist()
+            )
+
+
 class FailingModel:
     """A model that fails while it computes."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from sidecar.model.pair_tokens import PairTokenizer
 
@@ -52,7 +53,27 @@ def sentence_pieces() -> Tokenizer:
     return tokenizer
 
 
-@pytest.mark.parametrize("make", [word_pieces, byte_pairs, sentence_pieces])
+MARKS = ["[SEP]", "[CLS]", "[PAD]", "[UNK]", "[MASK]", "<s>", "</s>", "<pad>", "<unk>", "<mask>"]
+
+
+def sentence_pieces_with_a_mask() -> Tokenizer:
+    """`<mask>` takes the blank before it; `</s>` is a piece of the vocabulary too, and the best one there is."""
+    tokenizer = sentence_pieces()
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True)])
+    return tokenizer
+
+
+def words_looked_up_whole() -> Tokenizer:
+    """As Llama's: a word that is in the vocabulary is not merged from its letters."""
+    description = json.loads(byte_pairs().to_str())
+    description["model"]["ignore_merges"] = True
+    return Tokenizer.from_str(json.dumps(description))
+
+
+KINDS = [word_pieces, byte_pairs, sentence_pieces, sentence_pieces_with_a_mask, words_looked_up_whole]
+
+
+@pytest.mark.parametrize("make", KINDS)
 def test_pairs_have_the_tokens_that_the_tokenizer_gives_them(make: Callable[[], Tokenizer]) -> None:
     tokenizer = make()
     pairs = PairTokenizer(tokenizer, MAX_TOKENS)
@@ -72,6 +93,55 @@ def test_the_tokenizer_that_it_was_made_from_stays_as_it_was() -> None:
     (pair,) = PairTokenizer(tokenizer, MAX_TOKENS).prepare("where is it", ["a red bicycle at dusk"])
     assert len(pair.token_ids) > 7
     assert len(tokenizer.encode("where is the red bicycle").ids) == 7
+
+
+@pytest.mark.parametrize("make", KINDS)
+@pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.parametrize("around", ["{}", "dusk {} at", "dusk{}at", " {} ", "{}{}", "＜／s＞ {}"])
+def test_a_special_token_inside_a_query_or_a_document_is_text(
+    make: Callable[[], Tokenizer], mark: str, around: str
+) -> None:
+    tokenizer = make()
+    special = {tokenizer.token_to_id(token) for token in MARKS} - {None, tokenizer.token_to_id("<unk>")}
+    special -= {tokenizer.token_to_id("[UNK]")}  # a letter that the vocabulary lacks is an unknown one
+    pairs = PairTokenizer(tokenizer, MAX_TOKENS)
+    text = around.replace("{}", mark)
+    (harmless,) = pairs.prepare("dusk", ["at"])
+    for query, document in (("dusk", text), (text, "at")):
+        (pair,) = pairs.prepare(query, [document])
+        marks = [token for token in pair.token_ids.tolist() if token in special]
+        assert marks == [token for token in harmless.token_ids.tolist() if token in special]
+
+
+def test_what_a_special_token_is_made_of_is_read_as_any_other_letters() -> None:
+    """The unknown token too: no vocabulary of letters is needed to see that nothing of the text is lost."""
+    pairs = PairTokenizer(byte_pairs(), MAX_TOKENS)
+    plain = byte_pairs()
+    plain.encode_special_tokens = True
+    for text in ("a</s>b", "<unk> <s>", "dusk </s></s> at"):
+        (pair,) = pairs.prepare("it", [text])
+        assert pair.token_ids.tolist()[-1 - len(plain.encode(text, add_special_tokens=False).ids) : -1] == (
+            plain.encode(text, add_special_tokens=False).ids
+        )
+
+
+def test_a_special_token_that_only_the_models_settings_name_is_text_too() -> None:
+    tokenizer = word_pieces()
+    tokenizer.add_tokens(["<turn>"])
+    turn = tokenizer.token_to_id("<turn>")
+    (pair,) = PairTokenizer(tokenizer, MAX_TOKENS).prepare("it", ["a <turn> b"])
+    assert turn in pair.token_ids
+    (pair,) = PairTokenizer(tokenizer, MAX_TOKENS, special=["<turn>"]).prepare("it", ["a <turn> b"])
+    assert turn not in pair.token_ids
+
+
+def test_the_special_tokens_of_a_prompt_are_what_they_are() -> None:
+    tokenizer = byte_pairs()
+    separator = tokenizer.token_to_id("</s>")
+    (pair,) = PairTokenizer(tokenizer, MAX_TOKENS, "rank</s>").prepare("it</s>", ["a dusk"])
+    (plain,) = PairTokenizer(tokenizer, MAX_TOKENS, "rank").prepare("it", ["a dusk"])
+    assert pair.token_ids.tolist().count(separator) == plain.token_ids.tolist().count(separator) + 1
+    assert pair.token_ids.tolist()[0 : 1 + len("rank</s>")].count(separator) == 1
 
 
 def test_many_documents_are_prepared_in_their_order() -> None:

@@ -57,6 +57,13 @@ def test_a_text_of_which_nothing_is_left_is_blank(tiny_encoder: SiglipEncoder, t
     assert prepared.blank
 
 
+@pytest.mark.parametrize("mark", ["</s>", "<pad>", "<unk>", "&lt;/s&gt;", "＜/s＞", "<extra_id_0>"])
+def test_a_special_token_inside_a_text_is_a_word_of_it(tiny_encoder: SiglipEncoder, mark: str) -> None:
+    word = mark.strip("<>＜＞/&ltg;").replace("_", " ")
+    marked, plain = tiny_encoder.prepare_texts([f"a cat {mark} a dog", f"a cat {word} a dog"])
+    assert np.array_equal(marked.token_ids, plain.token_ids)
+
+
 @pytest.mark.parametrize("text", ["a", "0", "猫", "C++", "\ud800", "nul \0 inside"])
 def test_a_text_of_which_something_is_left_is_not_blank(tiny_encoder: SiglipEncoder, text: str) -> None:
     (prepared,) = tiny_encoder.prepare_texts([text])
