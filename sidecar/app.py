@@ -3,9 +3,11 @@
     LOADING     serving already: /livez answers, /readyz and the embedding endpoints say 503 `model_loading`
     READY       queries are embedded; with DATABASE_URL and INGEST=1, rows too
     UNFIT       the model is loaded but failed its self-test: /readyz stays at 503 with the reason, the process lives
+    TROUBLE     the device fails or hangs (sidecar/batching/device_health.py): /readyz and the embedding endpoints say
+                503 `device_failed` with the reason. It recovers, and that leads back to READY, or is given up: FAILED
     STOPPING    asked to: ingest claims no more and finishes or gives back what it has; requests in hand are answered
-    FAILED      the model cannot be loaded, or a task died: /readyz says so, and the process ends, with an exit code
-                that is not 0
+    FAILED      the model cannot be loaded, the device was given up, or a task died: /readyz says so, and the process
+                ends, with an exit code that is not 0
 
 `sidecar serve` (sidecar/server.py) owns its server and ends it in order. Under a bare `uvicorn --factory
 sidecar.app:create_app` the process sends itself SIGTERM instead, and uvicorn ends as if killed by it (143). There,
@@ -27,6 +29,7 @@ from typing import TypeAlias
 from starlette.applications import Starlette
 
 from sidecar.batching.batcher import Batcher
+from sidecar.batching.device_health import DeviceCall
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder, framing_of
 from sidecar.batching.lane_queues import BatchSettings
@@ -48,7 +51,7 @@ from sidecar.telemetry.logs import configure_logging
 logger = logging.getLogger(__name__)
 
 LoadEncoder: TypeAlias = Callable[[Settings], Encoder]
-LoadScorer: TypeAlias = Callable[[Settings], PairScorer]
+LoadScorer: TypeAlias = Callable[[Settings, DeviceCall], PairScorer]
 
 _CLOSING_SHARE = 0.2  # of SHUTDOWN_TIMEOUT_S, kept for what is closed after ingest
 _TRACES_SHARE = 0.1  # of SHUTDOWN_TIMEOUT_S, at most, for the last traces
@@ -62,12 +65,12 @@ def load_siglip(settings: Settings) -> Encoder:
     return load_encoder(settings)
 
 
-def load_reranker(settings: Settings) -> PairScorer:
+def load_reranker(settings: Settings, device_call: DeviceCall) -> PairScorer:
     """The cross-encoder that the settings name. Blocks; imports torch and sentence-transformers only now."""
     let_waiting_threads_sleep()
     from sidecar.model.cross_encoder_loading import load_cross_encoder
 
-    return load_cross_encoder(settings)
+    return load_cross_encoder(settings, device_call)
 
 
 def create_app(
@@ -142,7 +145,9 @@ class Sidecar:
                     await asyncio.wait([task], timeout=self._time_left_s(0))
 
     async def _run(self) -> None:
-        encoder = await in_daemon_thread("model-loading", self._load_and_test)
+        encoder = await in_daemon_thread("model-loading", partial(self._load_encoder, self._settings))
+        self._state.know_device(encoder)
+        await self._state.health.watched(in_daemon_thread("self-test", partial(self._test, encoder)))
         model = ServedModel(encoder.model_id, encoder.fingerprint, encoder.dimensions)
         self._state.loaded = model
         self._state.telemetry.metrics.device.show_model(model.id, model.fingerprint, model.dim, encoder)
@@ -151,7 +156,8 @@ class Sidecar:
             await self._closing.wait()
             return
         async with self._open_decoders(encoder) as decoders:
-            batcher = Batcher(encoder, BatchSettings.from_settings(self._settings), self._state.telemetry)
+            settings = BatchSettings.from_settings(self._settings)
+            batcher = Batcher(encoder, settings, self._state.telemetry, self._state.health)
             embedder = Embedder(
                 encoder,
                 batcher,
@@ -170,14 +176,13 @@ class Sidecar:
                 logger.info("Ready: %s", encoder.model_id)
                 await self._closing.wait()
 
-    def _load_and_test(self) -> Encoder:
+    def _test(self, encoder: Encoder) -> None:
         """In a thread of its own. A model that fails its test answers nothing, but the process stays to say why."""
-        encoder = self._load_encoder(self._settings)
         try:
-            run_self_test(encoder, find_golden(self._settings.vision_model_id))
+            with self._state.health.call("the model's self-test"):
+                run_self_test(encoder, find_golden(self._settings.vision_model_id))
         except ModelError as error:
             self._state.unfit = f"The model failed its self-test: {error}"
-        return encoder
 
     @asynccontextmanager
     async def _sending_traces(self) -> AsyncIterator[None]:
@@ -224,7 +229,7 @@ class Sidecar:
         if self._settings.rerank == "off":
             yield None
             return
-        load = partial(self._load_scorer, self._settings)
+        load = partial(self._load_scorer, self._settings, self._state.health.call)
         self._rerank_loading = loading = ScorerLoading(lambda: in_daemon_thread("rerank-model-loading", load))
         if self._settings.rerank == "start":
             loading.start()

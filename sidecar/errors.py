@@ -3,12 +3,13 @@
     SidecarError
     ├── ConfigurationError          a setting is wrong; the process does not start (exit code 2)
     ├── InputError                  the caller's text, picture or request cannot be used
-    │   ├── TextRejected            blank after canonicalisation, not a string …
+    │   ├── TextRejected            blank after canonicalisation, not a string, without a finite vector …
     │   └── PictureRejected         not a picture, truncated, too many pixels, crashed its decoder …
     ├── Overloaded                  a bounded queue is full; try again after `retry_after_s`
     ├── ModelError                  the model cannot be loaded, or fails its self-test
     ├── DeviceError                 the device failed while encoding; nobody's row is to blame
-    │   └── DeviceOutOfMemory       … by a batch too large for it
+    │   ├── DeviceOutOfMemory       … by a batch too large for it
+    │   └── DeviceLost              … and nothing in this process will work on it again
     └── DatabaseError
         ├── DatabaseUnavailable     no connection: ingest waits, queries go on
         ├── Contention              lock timeout, deadlock or serialisation failure: do the same again
@@ -54,14 +55,14 @@ class InputError(SidecarError):
 
 
 class TextRejected(InputError):
-    """A text that has nothing to embed."""
+    """A text that has nothing to embed (`empty_text`), or of which the model makes no finite vector (`no_vector`)."""
 
 
 class PictureRejected(InputError):
     """Bytes that cannot be turned into pixels.
 
     Codes: `not_a_picture`, `truncated_picture`, `unsupported_format`, `too_many_pixels`, `too_many_bytes`,
-    `decode_timeout`, `decode_crashed`, `decode_out_of_memory`.
+    `decode_timeout`, `decode_crashed`, `decode_out_of_memory`; `no_vector` for pixels of which the model makes none.
     """
 
 
@@ -83,6 +84,10 @@ class DeviceError(SidecarError):
 
 class DeviceOutOfMemory(DeviceError):
     """The batch did not fit into the device's memory."""
+
+
+class DeviceLost(DeviceError):
+    """The device is beyond recovery: the process must end, so that another one can begin afresh."""
 
 
 class DatabaseError(SidecarError):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 
 from sidecar.batching.batcher import Batcher
+from sidecar.batching.device_health import DeviceHealth, HealthLimits
 from sidecar.batching.lane import Lane
 from sidecar.batching.lane_depth import LaneDepth
 from sidecar.config import Settings
@@ -21,12 +22,16 @@ from sidecar.postgres.database import Database
 from sidecar.postgres.status import read_status
 from sidecar.postgres.watch_reader import WatchReader
 from sidecar.supervisor import Supervisor, in_daemon_thread
+from sidecar.telemetry.device_facts import DeviceFacts
 from sidecar.telemetry.objective_metrics import ObjectiveMetrics
 from sidecar.telemetry.objectives import Objectives
 from sidecar.telemetry.telemetry import Telemetry
 from sidecar.telemetry.traces import open_traces
 
 _LOADING_RETRY_S = 5.0
+_DEVICE_RETRY_S = 1.0
+_CPU_TIMEOUT_S = 600.0  # 32 views take 128 s on a slow one
+_GPU_TIMEOUT_S = 60.0
 _READ_WATCHES_S = 1.0  # a scrape waits no longer for the database
 
 
@@ -44,6 +49,7 @@ class ServiceState:
         self.access = Access(self.keys, anonymous=settings.allow_anonymous, cors_origins=self.cors_origins)
         url = settings.database_url
         self.database = Database(url, settings.listen_database_url, settings.database_pool_size) if url else None
+        self.health = DeviceHealth(_health_limits(settings))
         self.batcher: Batcher | None = None
         self.loaded: ServedModel | None = None
         self.unfit: str | None = None
@@ -79,10 +85,13 @@ class ServiceState:
 
     @property
     def serving(self) -> Serving:
-        """Also while stopping, for the requests in hand. Raises NotReady."""
+        """Also while stopping, for the requests in hand. Raises NotReady, also while the device fails or hangs: what is
+        sent to it would wait in vain, and it recovers without.
+        """
         if self.opened is None:
             self.check_ready()
             raise AssertionError("ready without a way to a vector: this is a bug")
+        self._check_device()
         return self.opened
 
     @property
@@ -120,6 +129,7 @@ class ServiceState:
     async def refresh_gauges(self) -> None:
         metrics = self.telemetry.metrics
         metrics.process.ready.set(self._is_ready())
+        metrics.device.trouble.set(self.health.trouble is not None)
         for lane, depth in self.lanes.items():
             metrics.lanes.show(lane, **asdict(depth))
         if self.opened is not None:
@@ -136,6 +146,16 @@ class ServiceState:
             return False
         return True
 
+    def know_device(self, encoder: object) -> None:
+        """A GPU takes milliseconds where a CPU takes minutes, which is another idea of hanging."""
+        is_gpu = isinstance(encoder, DeviceFacts) and encoder.device_name not in {"cpu", "mps"}
+        if is_gpu and self._settings.device_timeout_s is None:
+            self.health.limits = replace(self.health.limits, timeout_s=_GPU_TIMEOUT_S)
+
+    def _check_device(self) -> None:
+        if (trouble := self.health.trouble) is not None:
+            raise NotReady("device_failed", f"{trouble}.", _DEVICE_RETRY_S)
+
     def check_ready(self) -> None:
         """Raises NotReady unless queries can be embedded and every task is alive."""
         if self._supervisor.failure is not None:
@@ -144,8 +164,15 @@ class ServiceState:
             raise NotReady("stopping", "The process is shutting down.")
         if self.unfit is not None:
             raise NotReady("model_failed", self.unfit)
+        self._check_device()
         if self.opened is None:
             raise NotReady("model_loading", "The model is loading. Try again in a moment.", _LOADING_RETRY_S)
+
+
+def _health_limits(settings: Settings) -> HealthLimits:
+    """Until the device is known, that of a CPU."""
+    timeout_s = _CPU_TIMEOUT_S if settings.device_timeout_s is None else settings.device_timeout_s
+    return HealthLimits(settings.device_max_failures, timeout_s, settings.device_recovery_s)
 
 
 def _image_urls(settings: Settings) -> ImageUrls:

@@ -171,6 +171,12 @@ class Settings(BaseSettings):
     """Texts or picture crops encoded together, at most."""
     batch_window_ms: float = Field(default=10.0, ge=0, le=1000)
     """Longest wait for a batch to fill."""
+    device_timeout_s: float | None = Field(default=None, ge=0.1, le=86_400)
+    """Longest time of one micro-batch: a device that takes longer hangs. Unset: 60, on a CPU 600."""
+    device_max_failures: int = Field(default=3, ge=1, le=1000)
+    """Micro-batches that fail in a row, and a known input with them, before `/readyz` says 503."""
+    device_recovery_s: float = Field(default=10.0, ge=0, le=3600)
+    """Time that a device that fails or hangs has to recover, before the process ends with exit code 1."""
     query_queue_views: int = Field(default=1024, ge=1, le=1_000_000)
     """Views of requests that may wait: at least those of one panorama, 80 with the default settings."""
     ingest_queue_views: int = Field(default=1024, ge=1, le=1_000_000)

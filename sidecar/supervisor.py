@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from sidecar.errors import ConfigurationError, ModelError
+from sidecar.errors import ConfigurationError, DeviceError, ModelError
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ class Supervisor:
             for problem in error.problems:
                 logger.critical("%s", problem)
             self._fail(f"{name}: {error}", EXIT_CONFIGURATION)
-        except ModelError as error:
+        except (ModelError, DeviceError) as error:
             logger.critical("%s", error)
             self._fail(f"{name}: {error}", EXIT_FAILURE)
         except Exception as error:
@@ -68,6 +70,21 @@ class Supervisor:
         if self.failure is None:
             self.failure, self.exit_code = reason, exit_code
             self._on_failure()
+
+
+def end_despite_threads(exit_code: int) -> None:
+    """Ends the process at once if a thread of ours is still running: one that hangs in the device's driver, say.
+
+    The interpreter's own end waits for some of them, and runs the handlers of libraries, which may wait for the device.
+    """
+    ours = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
+    if not ours:
+        return
+    logger.warning("Ended without waiting for %s.", ", ".join(sorted({thread.name for thread in ours})))
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(exit_code)
 
 
 async def in_daemon_thread(name: str, work: Callable[[], Result]) -> Result:

@@ -68,6 +68,7 @@ CREATE FUNCTION sidecar.advice_on(reason text) RETURNS text
         when reason = 'decode_timeout' then 'Raise DECODE_TIMEOUT_S, or give the machine more CPUs, and retry.'
         when reason in ('decode_crashed', 'decode_out_of_memory')
             then 'Save the picture anew, or raise DECODE_MEMORY_BYTES, and retry.'
+        when reason = 'no_vector' then 'Set MODEL_PRECISION=fp32 and retry, or change the content.'
         when reason = 'device_out_of_memory' then 'Lower BATCH_MAX_VIEWS, or free memory on the device, and retry.'
         when reason = 'worker_crashed' then 'The sidecar''s log says what ended it; mend that and retry.'
         when reason = 'read_rejected'

@@ -14,7 +14,8 @@ A job:
     WAITING     in its lane.
     RUNNING     some or all of its units are with the device, the rest still wait.
     DONE        answered, or failed: with DeviceOutOfMemory if a single unit of it did not fit; with DeviceError if the
-                device failed in its micro-batch, or the batcher ended.
+                device failed in its micro-batch, or the batcher ended. A unit that the model makes no finite numbers of
+                is answered with NaN, and those beside it with theirs.
     DROPPED     its caller was cancelled, by a deadline or because the client has gone. Its room is free at once; of a
                 RUNNING job the device gets no more. Nobody hears of it.
 
@@ -28,7 +29,10 @@ The device thread (device_thread.py):
     RUNNING     a micro-batch is on the device; what arrives meanwhile gathers, and up to `max_views` of it go next.
     HALVING     … it did not fit into the device's memory: its halves are tried, down to single units. What did fit is
                 the limit of that kind from now on; twice as much is tried again later (size_limits.py).
-    CLOSED      `run` was cancelled, or the encoder raised something that is not a DeviceError. Every waiter is told.
+    PROBING     several in a row failed: a known input tells whether it is the device (device_health.py). While it is,
+                that is tried every second.
+    CLOSED      `run` was cancelled, the device was given up, or the encoder raised something that is not a DeviceError.
+                Every waiter is told.
 
 Which micro-batch is next:
 
@@ -58,6 +62,7 @@ from contextlib import AbstractContextManager
 import numpy as np
 
 from sidecar.batching.admission import Admission
+from sidecar.batching.device_health import DeviceHealth
 from sidecar.batching.device_thread import DeviceThread, Done
 from sidecar.batching.drain_rate import DrainRate
 from sidecar.batching.encoder import Encoder, PreparedText
@@ -65,14 +70,18 @@ from sidecar.batching.job import Job, Kind
 from sidecar.batching.lane import Lane
 from sidecar.batching.lane_depth import LaneDepth
 from sidecar.batching.lane_queues import BatchSettings, LaneQueues
-from sidecar.batching.micro_batch import Rows
+from sidecar.batching.micro_batch import NOT_FINITE, Rows
 from sidecar.batching.pair_scorer import PairScorer, PreparedPair
 from sidecar.batching.place import Place
 from sidecar.batching.preparation_threads import PreparationThreads
+from sidecar.batching.probe import probe_work
 from sidecar.batching.work import PairWork, TextWork, ViewWork, Work
 from sidecar.errors import DeviceError, Overloaded
 from sidecar.pictures.picture import DecodedPicture
 from sidecar.telemetry.telemetry import Telemetry
+
+_LAST_CALL_S = 0.5
+_MIN_LENGTH_OF_MEAN = 1e-4  # below it the direction is what rounding left
 
 
 class Batcher:
@@ -81,14 +90,21 @@ class Batcher:
     `run` must be running for anything to be answered.
     """
 
-    def __init__(self, encoder: Encoder, settings: BatchSettings, telemetry: Telemetry | None = None) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        settings: BatchSettings,
+        telemetry: Telemetry | None = None,
+        health: DeviceHealth | None = None,
+    ) -> None:
         self.telemetry = telemetry or Telemetry()
+        self.health = health or DeviceHealth()
         self.preparation = PreparationThreads()
         self.max_views = settings.max_views
         self._encoder = encoder
         self._queues = LaneQueues(settings)
         self._changed = threading.Condition()  # guards the queues, which the device thread takes from
-        self._device = DeviceThread(encoder, self._queues, self._changed, settings)
+        self._device = DeviceThread(encoder, self._queues, self._changed, settings, self.health)
         self._jobs: set[Job] = set()  # unanswered; the loop's
         self._admission = Admission(self._queues, self._changed, self._device, self.telemetry)
         self._full_rates = {kind: DrainRate() for kind in Kind}
@@ -127,7 +143,10 @@ class Batcher:
         return self._admission.overloaded(lane, missing, message)
 
     async def encode_texts(self, texts: Sequence[PreparedText], lane: Lane, *, admitted: bool = False) -> Rows:
-        """(n, dimensions) float32, unit length. Arguments and errors as of `encode_picture`."""
+        """(n, dimensions) float32, unit length; NaN in the row of a text that the model has no finite vector for.
+
+        Arguments and errors as of `encode_picture`.
+        """
         if not texts:
             return np.empty((0, self._encoder.dimensions), np.float32)
         return await self._encode(TextWork(texts), lane, admitted=admitted)
@@ -137,6 +156,7 @@ class Batcher:
     ) -> Rows:
         """The weighted mean of the views' vectors: (dimensions,) float32, unit length.
 
+        All NaN where one of the views has no finite vector, or where they cancel each other out.
         Summed in the order of the views in float32, however they were split over micro-batches. Views of pictures with
         the same `digest` of their bytes are encoded once. `admitted`: its request was let in; it waits for room.
         Raises Overloaded, DeviceError, DeviceOutOfMemory; ValueError for views of a size the model does not read.
@@ -146,18 +166,32 @@ class Batcher:
             raise ValueError(f"Views must be (n, {size}, {size}, 3) with n > 0; these are {picture.views.shape}.")
         vectors = await self._encode(ViewWork(picture.views, digest), lane, admitted=admitted)
         mean = (vectors * picture.weights[:, None]).sum(axis=0, dtype=np.float32)
-        return np.asarray(mean / np.linalg.norm(mean), np.float32)
+        length = np.linalg.norm(mean)
+        if not length > _MIN_LENGTH_OF_MEAN:
+            return np.full_like(mean, np.nan)
+        return np.asarray(mean / length, np.float32)
 
     async def score_pairs(self, scorer: PairScorer, pairs: Sequence[PreparedPair]) -> Rows:
-        """(n,) float32 in the order of the pairs, as the scorer gives them. Errors as above; the lane is RERANK."""
+        """(n,) float32 in the order of the pairs, as the scorer gives them; NaN for those that have no finite score.
+
+        Errors as above; the lane is RERANK.
+        """
         if not pairs:
             return np.empty(0, np.float32)
         return await self._encode(PairWork(pairs, scorer), Lane.RERANK)
 
-    async def run(self) -> None:
-        """Drive the device until cancelled. Raises what broke the device thread, after failing all who wait.
+    async def check_device(self, kind: Kind, lane: Lane) -> None:
+        """Is the device, rather than an input, to blame? Raises DeviceError if it fails on a known input as well."""
+        rows = await self._encode(probe_work(self._encoder, kind), lane, admitted=True)
+        if np.isnan(rows).any():
+            raise DeviceError(f"The device fails: {NOT_FINITE}. Try MODEL_PRECISION=fp32.")
 
-        Cancelled, it lets the running micro-batch end first: the device is then nobody's.
+    async def run(self) -> None:
+        """Drive the device until cancelled. Raises what broke the device thread, after failing all who wait; DeviceLost
+        once the device is given up.
+
+        Cancelled, it lets the running micro-batch end first: the device is then nobody's. It does not wait for a device
+        that is in trouble.
         """
         call_soon = asyncio.get_running_loop().call_soon_threadsafe
         ended = asyncio.wrap_future(
@@ -167,13 +201,14 @@ class Batcher:
             )
         )
         try:
-            await asyncio.shield(ended)
+            await self.health.watched(asyncio.shield(ended))
         finally:
             self.preparation.close()
             self._device.close()
             self._admission.room_freed()
             try:
-                await asyncio.wait([ended])
+                # A thread that hangs cannot be ended; it is a daemon's.
+                await asyncio.wait([ended], timeout=None if self.health.trouble is None else _LAST_CALL_S)
             finally:
                 for job in self._jobs:
                     job.fail(DeviceError("The batcher ended before the device answered."))
@@ -195,9 +230,9 @@ class Batcher:
     def _deliver(self, done: Done) -> None:
         batch = done.batch
         self._admission.learn(done)
-        if done.encoded_units >= self._full_units:
-            self._full_rates[batch.kind].add(done.encoded_units, done.duration_s)
-        for part, result in done.outcomes:
+        if done.encoded.units >= self._full_units:
+            self._full_rates[batch.kind].add(done.encoded.units, done.duration_s)
+        for part, result in done.encoded.outcomes:
             if isinstance(result, DeviceError):
                 part.job.fail(result)
                 self._admission.room_freed()  # by what the device thread dropped of it

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from sidecar.batching.device_health import DeviceHealth
 from sidecar.batching.encoder import Encoder
 from sidecar.batching.gathering import Gathering
 from sidecar.batching.lane_queues import BatchSettings, LaneQueues
-from sidecar.batching.micro_batch import MicroBatch, Outcome
+from sidecar.batching.micro_batch import EncodedBatch, MicroBatch
+from sidecar.batching.probe import run_probe
 from sidecar.batching.size_limits import SizeLimits, Tries
-from sidecar.errors import DeviceError
+from sidecar.batching.work import Kind
+from sidecar.errors import DeviceError, DeviceLost
 from sidecar.telemetry.telemetry import Carried, MicroBatchReport
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A micro-batch that ended. `encoded_units`: without duplicates; `did_not_fit`: how often memory ran out.
-
-    Times are those of time.monotonic().
-    """
+    """A micro-batch that ended; `did_not_fit`: how often memory ran out. Times are those of time.monotonic()."""
 
     batch: MicroBatch
-    outcomes: Sequence[Outcome]
-    encoded_units: int
+    encoded: EncodedBatch
     did_not_fit: int
     began_s: float
     ended_s: float
@@ -39,7 +38,7 @@ class Done:
     @property
     def error(self) -> str | None:
         """The class of the first error, if there was one."""
-        errors = (result for _, result in self.outcomes if isinstance(result, DeviceError))
+        errors = (result for _, result in self.encoded.outcomes if isinstance(result, DeviceError))
         return next((type(error).__name__ for error in errors), None)
 
     def report(self) -> MicroBatchReport:
@@ -49,7 +48,8 @@ class Done:
             for part in self.batch.parts
         ]
         kind = self.batch.kind.value
-        return MicroBatchReport(kind, self.encoded_units, self.duration_s, carried, self.error, self.ended_s)
+        units, without_result = self.encoded.units, self.encoded.without_result
+        return MicroBatchReport(kind, units, self.duration_s, carried, self.error, self.ended_s, without_result)
 
 
 OnTaken: TypeAlias = Callable[[], object]
@@ -60,16 +60,23 @@ class DeviceThread:
     """Takes micro-batches from `queues`, under `changed`, whose lock guards them.
 
     Two functions are called in the thread: `on_taken` when a micro-batch has left the queues, `on_done` when it ended.
+    `health` hears of every call. While it finds that the device fails, a known input is tried every second.
     """
 
     def __init__(
-        self, encoder: Encoder, queues: LaneQueues, changed: threading.Condition, settings: BatchSettings
+        self,
+        encoder: Encoder,
+        queues: LaneQueues,
+        changed: threading.Condition,
+        settings: BatchSettings,
+        health: DeviceHealth,
     ) -> None:
         self._encoder = encoder
         self._queues = queues
         self._changed = changed
         self._gathering = Gathering(settings.window_s)
         self._limits = SizeLimits(settings.max_views)
+        self._health = health
         self._running: MicroBatch | None = None
         self._closed = False
 
@@ -99,11 +106,15 @@ class DeviceThread:
 
     def _run(self, on_taken: OnTaken, on_done: OnDone, end: Future[None]) -> None:
         try:
-            while (batch := self._next_batch()) is not None:
+            while (step := self._next_step()) is not None:
+                if isinstance(step, Kind):
+                    self._probe(step)
+                    continue
                 on_taken()
-                done = self._encode(batch)
+                done = self._encode(step)
                 self._settle(done)
                 on_done(done)
+                self._examine(done)
         except Exception as error:  # noqa: BLE001 - whoever waits for the end gets it
             end.set_exception(error)
         except BaseException as error:  # noqa: BLE001 - a panic of a library in Rust, or SystemExit: not the loop's
@@ -113,10 +124,12 @@ class DeviceThread:
         else:
             end.set_result(None)
 
-    def _next_batch(self) -> MicroBatch | None:
-        """Waits for work; None once closed."""
+    def _next_step(self) -> MicroBatch | Kind | None:
+        """Waits for a micro-batch, or for the time to try the known input of a kind; None once closed."""
         with self._changed:
             while not self._closed:
+                if (kind := self._health.probe_due()) is not None:
+                    return kind
                 lane = self._queues.next_lane()
                 if lane is not None and (pause_s := self._gathering.pause_s(lane, self._queues)) <= 0:
                     kind = self._queues[lane].next_job().kind
@@ -124,16 +137,17 @@ class DeviceThread:
                     self._gathering.dispatched(batch)
                     self._running = batch
                     return batch
-                self._changed.wait(None if lane is None else pause_s)
+                self._changed.wait(self._health.probe_in_s() if lane is None else pause_s)
             return None
 
     def _encode(self, batch: MicroBatch) -> Done:
         tries = Tries()
         began_s = time.monotonic()
-        outcomes, encoded_units = batch.encode(self._encoder, tries)
+        with self._health.call(f"a micro-batch of {len(batch)} ({batch.kind.value})"):
+            encoded = batch.encode(self._encoder, tries)
         ended_s = time.monotonic()
         self._limits.learn(batch.kind, tries, ended_s)
-        return Done(batch, outcomes, encoded_units, len(tries.failed), began_s, ended_s)
+        return Done(batch, encoded, len(tries.failed), began_s, ended_s)
 
     def _settle(self, done: Done) -> None:
         """At once: by the time the callers hear of it, the next micro-batch has been taken."""
@@ -141,6 +155,27 @@ class DeviceThread:
         with self._changed:
             self._running = None
             self._queues.settle(done.batch, done.duration_s)
-            for part, result in done.outcomes:
+            for part, result in done.encoded.outcomes:
                 if isinstance(result, DeviceError):
                     self._queues.drop(part.job)
+
+    def _examine(self, done: Done) -> None:
+        """One that failed may be its inputs' fault. Several in a row are the device's if a known input fails too."""
+        kind, fault = done.batch.kind, done.encoded.fault
+        if isinstance(fault, DeviceLost):
+            self._health.lost(str(fault))
+        elif fault is None:
+            self._health.succeeded(kind)
+        elif self._health.failed(kind):
+            self._probe(kind)
+
+    def _probe(self, kind: Kind) -> None:
+        try:
+            with self._health.call(f"a known input ({kind.value})"):
+                run_probe(self._encoder, kind)
+        except DeviceLost as error:
+            self._health.lost(str(error))
+        except DeviceError as error:
+            self._health.probe_failed(kind, str(error))
+        else:
+            self._health.succeeded(kind)

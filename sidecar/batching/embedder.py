@@ -13,19 +13,23 @@ from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.bulk import BulkTexts
-from sidecar.batching.encoder import Encoder
+from sidecar.batching.encoder import Encoder, PreparedText
 from sidecar.batching.job import Kind
 from sidecar.batching.lane import Lane
 from sidecar.batching.place import Place
 from sidecar.batching.query_cache import QueryCache
 from sidecar.batching.text_preparation import TextPreparation
-from sidecar.errors import TextRejected
+from sidecar.errors import PictureRejected, TextRejected
 from sidecar.pictures.picture import DecodedPicture
 from sidecar.pictures.pool import DecoderPool
 from sidecar.telemetry.telemetry import Stage
 
 # Reserved while a picture is being decoded, before its size is known: five crops at two scales.
 _USUAL_VIEWS = 10
+_NO_VECTOR = (
+    "The model has no vector for this {}: the numbers it computes are not finite, or cancel each other out. Try "
+    "MODEL_PRECISION=fp32."
+)
 _HASHED_AT_ONCE_BYTES = 64 * 1024  # 40 µs, less than it takes to hand it to a thread
 
 
@@ -114,9 +118,10 @@ class Embedder:
     async def embed_texts(
         self, texts: Sequence[str], lane: Lane, place: Place | None = None
     ) -> list[Embedded | TextRejected]:
-        """One answer for each text, in order: its vector, or TextRejected (`empty_text`) where nothing is left of it.
+        """One answer for each text, in order: its vector, or TextRejected where nothing is left of it (`empty_text`) or
+        the model computes no finite numbers of it (`no_vector`).
 
-        The error is returned, not raised: one blank row must not fail the others. Vectors of queries may be kept and
+        The error is returned, not raised: one row must not fail the others. Vectors of queries may be kept and
         handed out again, so they are read-only. `place` is that of their request, if it was let in.
         Raises Overloaded, DeviceError.
         """
@@ -133,13 +138,21 @@ class Embedder:
     async def embed_picture(self, image: bytes, lane: Lane, place: Place | None = None) -> Embedded:
         """Decode and encode the bytes of one picture. Raises PictureRejected, Overloaded, DeviceError.
 
+        PictureRejected `no_vector`: the model computes no finite numbers of one of its views.
         With the `place` of a request that was let in it waits where a new request would be refused.
         """
         with self._room(lane, self._usual_views, place):
             digest = await _digest(image)
             picture = await self._decode(image, lane)
         vector = await self._batcher.encode_picture(picture, lane, digest, admitted=True)
+        if np.isnan(vector[0]):
+            await self._batcher.check_device(Kind.PICTURE, lane)
+            raise PictureRejected("no_vector", _NO_VECTOR.format("picture"))
         return Embedded(vector, truncated=False, tokens=len(picture.views))
+
+    async def check_device(self, kind: Kind, lane: Lane) -> None:
+        """Is the device, rather than an input, to blame? Raises DeviceError if it fails on a known input as well."""
+        await self._batcher.check_device(kind, lane)
 
     async def _encode(self, texts: Sequence[str], lane: Lane, place: Place | None) -> list[Embedded | TextRejected]:
         if lane.is_of_rows or not self._bulk.is_bulk(len(texts)):
@@ -153,8 +166,11 @@ class Embedder:
         with room, self._telemetry.stage(Stage.PREPARE, lane.value, "prepare"):
             prepared = await self._preparation.prepare(texts, lane)
         meaningful = [text for text in prepared if not text.blank]
-        vectors = iter(await self._batcher.encode_texts(meaningful, lane, admitted=place is not None))
-        return [_blank() if text.blank else Embedded(next(vectors), text.truncated, text.tokens) for text in prepared]
+        encoded = await self._batcher.encode_texts(meaningful, lane, admitted=place is not None)
+        if np.isnan(encoded[:, 0]).any():
+            await self._batcher.check_device(Kind.TEXT, lane)
+        vectors = iter(encoded)
+        return [_blank() if text.blank else _answer(text, next(vectors)) for text in prepared]
 
     def _room(self, lane: Lane, units: int, place: Place | None) -> AbstractContextManager[None]:
         return self._batcher.reserved(lane, units) if place is None else place.part(units)
@@ -179,6 +195,12 @@ async def _digest(image: bytes) -> bytes:
     if len(image) <= _HASHED_AT_ONCE_BYTES:
         return hashlib.sha256(image).digest()
     return (await asyncio.to_thread(hashlib.sha256, image)).digest()
+
+
+def _answer(text: PreparedText, vector: NDArray[np.float32]) -> Embedded | TextRejected:
+    if np.isnan(vector[0]):
+        return TextRejected("no_vector", _NO_VECTOR.format("text"))
+    return Embedded(vector, text.truncated, text.tokens)
 
 
 def _blank() -> TextRejected:

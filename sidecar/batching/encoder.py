@@ -64,13 +64,17 @@ class Encoder(Protocol):
     def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]: ...
 
     def encode_texts(self, texts: Sequence[PreparedText]) -> NDArray[np.float32]:
-        """(n, dimensions) float32, unit length. Raises DeviceError, DeviceOutOfMemory."""
+        """(n, dimensions) float32, unit length. One that is not, because its numbers overflow, costs no other text its
+        vector: the batcher keeps it from its caller.
+
+        Raises DeviceError, DeviceOutOfMemory, DeviceLost.
+        """
         ...
 
     def encode_views(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """`views` is (n, view_size, view_size, 3) uint8 RGB; returns (n, dimensions) float32, unit length.
+        """`views` is (n, view_size, view_size, 3) uint8 RGB; returns (n, dimensions) float32, as of `encode_texts`.
 
-        Raises DeviceError, DeviceOutOfMemory.
+        Raises DeviceError, DeviceOutOfMemory, DeviceLost.
         """
         ...
 

@@ -13,10 +13,12 @@ from sidecar.batching.encoder import Encoder
 from sidecar.batching.job import Job, Kind
 from sidecar.batching.lane import Lane
 from sidecar.batching.size_limits import Tries
-from sidecar.batching.work import Unit
+from sidecar.batching.work import Unit, Work
 from sidecar.errors import DeviceError, DeviceOutOfMemory
 
 Rows: TypeAlias = NDArray[np.float32]
+
+NOT_FINITE = "all that it computes is not finite, or zero"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,20 @@ class Part:
 
 
 Outcome: TypeAlias = tuple[Part, Rows | DeviceError]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedBatch:
+    """What became of a micro-batch: an outcome for each part, its rows or what went wrong.
+
+    `units`: the different ones. Of them `without_result` have a row of NaN: what the model made of them is not finite,
+    or a vector without a direction. `fault`: what left no unit with a result; None: some have one.
+    """
+
+    outcomes: Sequence[Outcome]
+    units: int
+    without_result: int = 0
+    fault: DeviceError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +81,27 @@ class MicroBatch:
         lanes = {lane for lane, _ in self.waited}
         return [lane for lane in Lane if lane in lanes]
 
-    def encode(self, encoder: Encoder, tries: Tries) -> tuple[list[Outcome], int]:
-        """An outcome for each part, its rows or what went wrong, and how many different units there were.
+    def encode(self, encoder: Encoder, tries: Tries) -> EncodedBatch:
+        """Units that are the same are encoded once. Blocks.
 
-        Units that are the same are encoded once. What does not fit into the device's memory is halved and tried again,
-        down to one unit; `tries` hears of each. A device error fails every job,
-        since nobody knows whose unit it was; a result that is not finite fails only the jobs it belongs to. Blocks.
+        What does not fit into the device's memory is halved and tried again, down to one unit; `tries` hears of each. A
+        device error fails every job, since nobody knows whose unit it was. A unit without a result costs nobody else
+        theirs: its row is NaN.
         """
         units, places = self._different_units()
         try:
             results = _encode_units(units, encoder, tries)
         except DeviceError as error:
-            return [(part, _own(error)) for part in self.parts], len(units)
+            return EncodedBatch([(part, _own(error)) for part in self.parts], len(units), fault=error)
+        without_result = _mark_without_result(units[0][0], results)
         ends = np.cumsum([len(part) for part in self.parts])
         outcomes: list[Outcome] = []
         for part, indices in zip(self.parts, np.split(places, ends[:-1]), strict=True):
-            fault = next((results.faults[index] for index in indices if index in results.faults), None)
-            outcomes.append((part, _own(fault) if fault else _finite(results.rows[indices])))
-        return outcomes, len(units)
+            too_large = next((results.faults[index] for index in indices if index in results.faults), None)
+            outcomes.append((part, _own(too_large) if too_large else results.rows[indices]))
+        worked = len(results.faults) + without_result < len(units)
+        fault = None if worked else next(iter(results.faults.values()), DeviceError(NOT_FINITE))
+        return EncodedBatch(outcomes, len(units), without_result, fault)
 
     def _different_units(self) -> tuple[list[Unit], NDArray[np.intp]]:
         """Those to be encoded, and for each unit of the parts its place among them."""
@@ -121,7 +140,7 @@ def _encode_units(units: Sequence[Unit], encoder: Encoder, tries: Tries) -> _Res
         if rows.shape != shape:
             raise RuntimeError(f"The model answered {rows.shape} where {shape} was due. This is a bug.")
         tries.fitted.append(weight)
-        return _Results(rows, {})
+        return _Results(np.array(rows, np.float32), {})
     middle = len(units) // 2
     left = _encode_units(units[:middle], encoder, tries)
     right = _encode_units(units[middle:], encoder, tries)
@@ -136,7 +155,9 @@ def _own(error: DeviceError) -> DeviceError:
     return copy
 
 
-def _finite(rows: Rows) -> Rows | DeviceError:
-    if np.isfinite(rows).all():
-        return rows
-    return DeviceError("The model returned numbers that are not finite. Try MODEL_PRECISION=fp32.")
+def _mark_without_result(work: Work, results: _Results) -> int:
+    """Makes NaN of what is none; returns of how many."""
+    without = work.without_result(results.rows)
+    without[list(results.faults)] = False
+    results.rows[without] = np.nan
+    return int(without.sum())

@@ -38,5 +38,8 @@ class PairScorer(Protocol):
         ...
 
     def score_pairs(self, pairs: Sequence[PreparedPair]) -> NDArray[np.float32]:
-        """(n,) float32, as the model gives them: higher is better, any range. Raises DeviceError, DeviceOutOfMemory."""
+        """(n,) float32, as the model gives them: higher is better, any range.
+
+        Raises DeviceError, DeviceOutOfMemory, DeviceLost.
+        """
         ...

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
+from sidecar.batching.job import Kind
 from sidecar.batching.lane import Lane
 from sidecar.batching.pair_scorer import PairScorer, PreparedPair
 from sidecar.batching.scorer_loading import ScorerLoading
@@ -19,7 +20,8 @@ from sidecar.telemetry.telemetry import Stage
 
 @dataclass(frozen=True, slots=True)
 class ScoredDocuments:
-    """`raw` is (n,) float32 as the model gives them, in the order of the documents; higher is better, any range.
+    """`raw` is (n,) float32 as the model gives them, in the order of the documents; higher is better, any range; NaN
+    where the model computes no finite score.
 
     `truncated` says of each whether the model read only its beginning; `tokens` is what it read in all.
     """
@@ -65,6 +67,8 @@ class Reranker:
         # Pairs of about the same length stand together, so that little is padded.
         order = sorted(range(len(pairs)), key=lambda index: len(pairs[index].token_ids))
         sorted_raw = await self._batcher.score_pairs(scorer, [pairs[index] for index in order])
+        if np.isnan(sorted_raw).any():
+            await self._batcher.check_device(Kind.PAIR, Lane.RERANK)
         raw_of = {unique[index]: raw for index, raw in zip(order, sorted_raw, strict=True)}
         return _spread(documents, raw_of, dict(zip(unique, pairs, strict=True)))
 

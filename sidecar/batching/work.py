@@ -15,6 +15,7 @@ from sidecar.batching.encoder import Encoder, PreparedText
 from sidecar.batching.pair_scorer import PairScorer, PreparedPair
 
 _TOKENS_OF_A_VIEW = 64  # what SigLIP reads of a text
+_MAX_LENGTH_ERROR = 1e-3
 
 
 class Kind(Enum):
@@ -53,6 +54,12 @@ class Work(ABC):
     def row_shape(self, encoder: Encoder) -> tuple[int, ...]:
         """The shape of one unit's result."""
         return (encoder.dimensions,)
+
+    def without_result(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which of the rows are no result, (n,): a vector that is not finite or has no direction."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            is_unit: NDArray[np.bool_] = np.abs(np.linalg.norm(rows, axis=1) - 1.0) < _MAX_LENGTH_ERROR
+        return ~is_unit  # NaN is less than nothing
 
 
 Unit: TypeAlias = tuple[Work, int]
@@ -127,3 +134,7 @@ class PairWork(Work):
 
     def row_shape(self, _encoder: Encoder) -> tuple[int, ...]:
         return ()
+
+    def without_result(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Scores that are not finite."""
+        return ~np.isfinite(rows)

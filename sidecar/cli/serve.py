@@ -38,7 +38,10 @@ def serve(port: Port = None, database_url: DatabaseUrl = None) -> None:
 
 def exit_after_serving(exit_code: int) -> NoReturn:
     """Ends the command without the interpreter's last garbage collections: they look through all of torch for 2 s."""
+    from sidecar.supervisor import end_despite_threads
+
     gc.freeze()
+    end_despite_threads(exit_code)
     raise typer.Exit(exit_code)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from sidecar.batching.pair_score import sigmoid
 from sidecar.batching.reranker import Reranker
 from sidecar.errors import TextRejected
@@ -19,7 +21,8 @@ class RankedRow(NamedTuple):
 
 
 async def rank_again(reranker: Reranker, text: str, rows: Sequence[NearestRow]) -> list[RankedRow]:
-    """Best first. Equal scores keep the order of the vectors; rows without a text have no score and come last.
+    """Best first. Equal scores keep the order of the vectors; rows without a text, or without a finite score, have none
+    and come last.
 
     Raises InputError, Overloaded, DeviceError, and what loading the model raises.
     """
@@ -32,5 +35,7 @@ async def rank_again(reranker: Reranker, text: str, rows: Sequence[NearestRow]) 
     except TextRejected as error:
         raise TextRejected(error.code, f"`text`: {error.message}", "text") from error
     scores = sigmoid(raw).tolist()
-    best = sorted(range(len(raw)), key=lambda index: -raw[index])
-    return [RankedRow(with_text[index], scores[index]) for index in best] + without
+    has_score = np.isfinite(raw)
+    best = sorted(np.flatnonzero(has_score).tolist(), key=lambda index: -raw[index])
+    unscored = [RankedRow(with_text[index], None) for index in np.flatnonzero(~has_score).tolist()]
+    return [RankedRow(with_text[index], scores[index]) for index in best] + unscored + without

@@ -20,7 +20,7 @@ from sidecar.telemetry.telemetry import Telemetry
 
 
 class NotReady(SidecarError):
-    """Queries cannot be embedded: `model_loading`, `model_failed`, `task_died`, `stopping`."""
+    """Queries cannot be embedded: `model_loading`, `model_failed`, `device_failed`, `failed`, `stopping`."""
 
     def __init__(self, code: str, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)

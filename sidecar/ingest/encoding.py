@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 from sidecar.batching.embedder import Embedded, Embedder
+from sidecar.batching.job import Kind
 from sidecar.batching.lane import Lane
 from sidecar.errors import DeviceError, DeviceOutOfMemory, PictureRejected, TextRejected
 from sidecar.ingest.side_by_side import side_by_side
@@ -18,10 +19,9 @@ from sidecar.ranked_semaphore import RankedSemaphore
 
 # The picture alone is to blame for these for certain. The other reasons may have been a passing shortage of memory or
 # time, so they are tried again.
-CERTAIN = {"not_a_picture", "truncated_picture", "unsupported_format", "too_many_pixels", "too_many_bytes"}
+CERTAIN = {"no_vector", "not_a_picture", "truncated_picture", "unsupported_format", "too_many_pixels", "too_many_bytes"}
 _PICTURES_AT_ONCE, _BACKFILL_PICTURES_AT_ONCE = 64, 48  # the others are for pictures that change meanwhile
 _BACKFILL_SHARE = 0.1  # of the places, where changes need more of them than there are
-_PROBE = "Does the device work?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +61,13 @@ class RowEncoder:
             return [await task for task in tasks]
 
     async def _encode_alone(self, kind: str, row: tuple[Claimed, bytes], lane: Lane) -> Encoded:
-        """A row is to blame if the device fails on it alone and then does something else."""
+        """A row is to blame if the device fails on it alone, and then does not on a known input of the same kind."""
         try:
             return (await self._encode_together(kind, [row], lane))[0]
-        except DeviceOutOfMemory as error:
-            return _later(row[0], "device_out_of_memory", str(error))
         except DeviceError as error:
-            await self._embedder.embed_texts([_PROBE], lane)
-            return _later(row[0], "device_error", str(error))
+            await self._embedder.check_device(Kind.TEXT if kind == "text" else Kind.PICTURE, lane)
+            full = isinstance(error, DeviceOutOfMemory)
+            return _later(row[0], "device_out_of_memory" if full else "device_error", str(error))
 
     async def _encode_texts(self, rows: Sequence[tuple[Claimed, bytes]], lane: Lane) -> list[Encoded]:
         texts = [content.decode("utf-8", "replace") for _, content in rows]
@@ -106,7 +105,9 @@ def pack_results(answers: Sequence[tuple[Claimed, bytes, Embedded | TextRejected
     results: list[Encoded] = []
     for claimed, content, answer in answers:
         if isinstance(answer, TextRejected):
-            results.append(claimed.result(Outcome.EMPTY, EMPTY))
+            is_empty = answer.code == "empty_text"
+            empty = claimed.result(Outcome.EMPTY, EMPTY)
+            results.append(empty if is_empty else claimed.failure(answer.code, answer.message))
             continue
         vector = next(packed)
         results.append(

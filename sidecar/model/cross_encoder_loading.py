@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
+from sidecar.batching.device_health import DeviceCall
 from sidecar.config import Settings
 from sidecar.errors import ModelError
 from sidecar.model.cross_encoder import CrossEncoderScorer
@@ -25,15 +27,22 @@ from sidecar.model.pair_tokens import PairTokenizer
 logger = logging.getLogger(__name__)
 
 
-def load_cross_encoder(settings: Settings) -> CrossEncoderScorer:
+def _unwatched(_what: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def load_cross_encoder(settings: Settings, device_call: DeviceCall = _unwatched) -> CrossEncoderScorer:
     """Finds, downloads if need be, loads and tests the cross-encoder that the settings name. Blocks: seconds.
 
-    Raises ConfigurationError if the device is not to be had, ModelError for anything that is wrong with the model.
+    Its self-test is a `device_call`. Raises ConfigurationError if the device is not to be had, ModelError for anything
+    that is wrong with the model.
     """
-    return load_cross_encoder_on(_choose_compute(settings), settings)
+    return load_cross_encoder_on(_choose_compute(settings), settings, device_call)
 
 
-def load_cross_encoder_on(compute: ComputeDevice, settings: Settings) -> CrossEncoderScorer:
+def load_cross_encoder_on(
+    compute: ComputeDevice, settings: Settings, device_call: DeviceCall = _unwatched
+) -> CrossEncoderScorer:
     """As `load_cross_encoder`, on a device that is already chosen. Raises ModelError."""
     started = time.monotonic()
     model_id = settings.rerank_model_id
@@ -49,7 +58,8 @@ def load_cross_encoder_on(compute: ComputeDevice, settings: Settings) -> CrossEn
     )
     reads_segments = "token_type_ids" in model.tokenizer.model_input_names
     scorer = CrossEncoderScorer(model, tokenizer, model_id, compute, reads_segments=reads_segments)
-    run_pair_self_test(scorer)
+    with device_call(f"the self-test of {model_id}"):
+        run_pair_self_test(scorer)
     where = f"{scorer.device_name} in {scorer.precision}"
     logger.info("Loaded %s to rerank on %s, %.1f s", model_id, where, time.monotonic() - started)
     return scorer

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.batching.encoder import Encoder
-from sidecar.errors import DeviceError, ModelError
+from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory, ModelError
 from sidecar.model.golden import read_golden
 from sidecar.model.precision import MIN_COSINE, Precision
 from sidecar.model.probes import SELF_TEST_TEXTS, draw_probe_views
@@ -28,7 +28,8 @@ class _HasPrecision(Protocol):
 def run_self_test(encoder: Encoder, golden: Path | None) -> None:
     """Encodes known inputs alone and in a batch, and compares with the golden vectors where there are some.
 
-    Raises ModelError that says what is wrong. Costs a few views' time.
+    Raises ModelError that says what is wrong; DeviceLost and DeviceOutOfMemory, which another process may not meet.
+    Costs a few views' time.
     """
     min_cosine = MIN_COSINE[encoder.precision if isinstance(encoder, _HasPrecision) else "fp32"]
     try:
@@ -37,7 +38,9 @@ def run_self_test(encoder: Encoder, golden: Path | None) -> None:
         if golden is not None:
             _check_golden(encoder, golden, min_cosine)
     except DeviceError as error:
-        raise ModelError(f"self-test of {encoder.model_id}: the device failed: {error}") from error
+        message = f"self-test of {encoder.model_id}: the device failed: {error}"
+        passing = isinstance(error, DeviceLost | DeviceOutOfMemory)
+        raise (type(error) if passing else ModelError)(message) from error
 
 
 def _check_texts(encoder: Encoder, min_cosine: float) -> None:
@@ -73,6 +76,8 @@ def _check_vectors(encoder: Encoder, what: str, vectors: NDArray[np.float32], co
         raise ModelError(
             f"self-test of {encoder.model_id}: {what} give shape {vectors.shape}, not {encoder.dimensions}"
         )
+    if not np.isfinite(vectors).all():
+        raise ModelError(f"self-test of {encoder.model_id}: vectors of {what} are not finite; try MODEL_PRECISION=fp32")
     length_error = float(np.abs(np.linalg.norm(vectors, axis=1) - 1.0).max())
     if not length_error <= _MAX_LENGTH_ERROR:  # also for NaN
         raise ModelError(f"self-test of {encoder.model_id}: vectors of {what} are off unit length by {length_error}")

@@ -39,6 +39,14 @@ class DeviceMetrics:
         )
         self.errors = counter("sidecar_device_errors_total", "Micro-batches that the device failed.")
         self.out_of_memory = counter("sidecar_device_out_of_memory_total", "Micro-batches that did not fit.")
+        self.not_finite = counter(
+            "sidecar_results_not_finite_total", "Texts, views or pairs that the model computed no finite numbers of."
+        )
+        self.trouble = Gauge(
+            "sidecar_device_trouble",
+            "1: the device fails or hangs, /readyz says 503, and the process ends unless it recovers.",
+            registry=registry,
+        )
         self.memory = _MemoryGauge(registry)
         self._model = Gauge(
             "sidecar_model_info",

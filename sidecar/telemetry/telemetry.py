@@ -38,7 +38,7 @@ class Carried:
 class MicroBatchReport:
     """`kind`: text, picture or pair. `encoded_units`: without duplicates. `error`: its class, if the device failed.
 
-    `ended_s` is on the clock of time.monotonic; None: just now.
+    `ended_s` is on the clock of time.monotonic; None: just now. `without_result`: units whose numbers were not finite.
     """
 
     kind: str
@@ -47,6 +47,7 @@ class MicroBatchReport:
     carried: Sequence[Carried]
     error: str | None = None
     ended_s: float | None = None
+    without_result: int = 0
 
     @property
     def units(self) -> int:
@@ -101,6 +102,7 @@ class Telemetry:
         device.batch_views.observe((report.kind,), report.units)
         device.batch_seconds.observe((report.kind,), report.duration_s)
         device.duplicates.inc(report.kind, report.units - report.encoded_units)
+        device.not_finite.inc(report.kind, report.without_result)
         if report.error is not None:
             device.errors.inc(report.kind)
         self.traces.micro_batch_done(report)

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 
 from sidecar.batching.encoder import Encoder
-from sidecar.errors import DeviceError, DeviceOutOfMemory
+from sidecar.batching.work import TextWork, ViewWork
+from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory
 from sidecar.model.device import ComputeDevice
-from sidecar.model.precision import MIN_COSINE
+from sidecar.model.device_faults import translate_fault
+from sidecar.model.precision import MIN_COSINE, Precision
 from sidecar.model.preprocessing import Preprocessing
-from sidecar.model.siglip import ModelIdentity, SiglipEncoder
+from sidecar.model.siglip import ModelIdentity, SiglipEncoder, Towers
 from tests.model.variants import load_on_cpu
 from tests.unit.pictures.pictures import make_picture
 
@@ -138,17 +142,76 @@ def report_a_wrong_shape() -> torch.Tensor:
     raise AssertionError("Input height (160) doesn't match model (224).")
 
 
-def return_infinity() -> torch.Tensor:
-    return torch.full((8, 1152), float("inf"))
-
-
-def return_zeros() -> torch.Tensor:
-    return torch.zeros(8, 1152)
-
-
-@pytest.mark.parametrize("fail", [report_a_fault, report_a_wrong_shape, return_infinity, return_zeros])
+@pytest.mark.parametrize("fail", [report_a_fault, report_a_wrong_shape])
 def test_a_fault_of_the_device_is_a_device_error(tiny_encoder: SiglipEncoder, fail: Callable[[], torch.Tensor]) -> None:
     with pytest.raises(DeviceError) as caught:
         failing_encoder(tiny_encoder, fail).encode_views(VIEWS)
     assert not isinstance(caught.value, DeviceOutOfMemory)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("-inf"), float("nan"), 0.0, 1e38])
+def test_what_has_no_finite_vector_costs_nothing_beside_it_its_own(tiny_encoder: SiglipEncoder, bad: float) -> None:
+    expected = tiny_encoder.encode_views(VIEWS[:3])
+
+    class Spoiling:
+        def encode_image(self, image: torch.Tensor) -> torch.Tensor:
+            vectors = tiny_encoder._towers.encode_image(image).clone()
+            vectors[1] = bad
+            return vectors
+
+    encoder = SiglipEncoder(
+        Spoiling(),  # type: ignore[arg-type]  # texts are not asked for
+        tiny_encoder._tokenizer,
+        Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        tiny_encoder._identity,
+        tiny_encoder._compute,
+    )
+    vectors = encoder.encode_views(VIEWS[:3])
+    assert ViewWork(VIEWS[:3]).without_result(vectors).tolist() == [False, True, False]
+    assert np.abs(vectors[[0, 2]] - expected[[0, 2]]).max() < 1e-6
+
+
+def test_numbers_too_large_for_fp16_spoil_their_own_text_alone(tiny_encoder: SiglipEncoder) -> None:
+    """65504 is its largest: a word whose weights are beyond that has no vector in fp16, and has one in fp32."""
+    towers = copy.deepcopy(tiny_encoder._towers)
+    assert isinstance(towers, torch.nn.Module)
+    prepared = tiny_encoder.prepare_texts(["a photo of a cat", "猫 hot", "a dog"])
+    only_here = next(
+        token for token in prepared[1].token_ids.tolist() if all(token not in prepared[i].token_ids for i in (0, 2))
+    )
+    with torch.no_grad():
+        towers.get_parameter("text.token_embedding.weight")[only_here, ::2] = 100_000
+    for precision, without in (("fp32", False), ("fp16", True)):
+        encoder = SiglipEncoder(
+            cast("Towers", towers if precision == "fp32" else towers.half()),
+            tiny_encoder._tokenizer,
+            Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+            tiny_encoder._identity,
+            ComputeDevice(torch.device("cpu"), cast("Precision", precision)),
+        )
+        vectors = encoder.encode_texts(prepared)
+        assert TextWork(prepared).without_result(vectors).tolist() == [False, without, False]
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("CUDA error: device-side assert triggered\nCUDA kernel errors might be …", DeviceLost),
+        ("CUDA error: an illegal memory access was encountered", DeviceLost),
+        ("CUDA error: unspecified launch failure", DeviceLost),
+        ("CUDA error: uncorrectable ECC error encountered", DeviceLost),
+        ("CUDA error: misaligned address", DeviceLost),
+        ("HIP error: an illegal memory access was encountered", DeviceLost),
+        ("CUDA error: out of memory", DeviceOutOfMemory),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", DeviceOutOfMemory),
+        ("CUDA error: no kernel image is available for execution on the device", DeviceError),
+        ("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`", DeviceError),
+        ("mat1 and mat2 shapes cannot be multiplied (1x2 and 3x4)", DeviceError),
+        ("an illegal instruction of the tokenizer's", DeviceError),
+    ],
+)
+def test_faults_that_a_process_does_not_get_over_are_told_apart(message: str, expected: type[DeviceError]) -> None:
+    fault = translate_fault(RuntimeError(message))
+    assert type(fault) is expected
+    assert str(fault) == message.splitlines()[0]

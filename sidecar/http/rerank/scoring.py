@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sidecar.batching.pair_score import pair_logits, sigmoid
 from sidecar.batching.reranker import Reranker
-from sidecar.errors import InputError
+from sidecar.errors import InputError, TextRejected
 from sidecar.http.embedding import embed_pictures, embed_texts
 from sidecar.http.images import ImageSources
 from sidecar.http.rerank.documents import RerankDocument
@@ -85,7 +85,7 @@ async def score(
 ) -> Scores:
     """Of texts by the cross-encoder, of pictures by the model that embeds; empty texts come last, unread.
 
-    Raises InputError, RerankModelFailed, TextRejected (`query_too_long`), Overloaded, DeviceError.
+    Raises InputError, RerankModelFailed, TextRejected (`query_too_long`, `no_score`), Overloaded, DeviceError.
     """
     read = [document for document in documents if not document.is_empty]
     if read and read[0].is_picture:
@@ -104,6 +104,12 @@ async def _score_texts(
 ) -> Scores:
     texts = [document.value for document in documents]
     scored = await reranker.score_documents(query, texts, max_document_tokens)
+    for document, raw in zip(documents, scored.raw, strict=True):
+        if np.isnan(raw):
+            message = (
+                f"The model computes no finite score of the query and `{document.param}`. Try MODEL_PRECISION=fp32."
+            )
+            raise TextRejected("no_score", message, document.param)
     cut = [document.param for document, truncated in zip(documents, scored.truncated, strict=True) if truncated]
     return Scores("cross_encoder", reranker.model_id, scored.raw, cut, scored.tokens)
 

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from sidecar.batching.batcher import Batcher
+from sidecar.batching.device_health import DeviceHealth, HealthLimits
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder, framing_of
 from sidecar.batching.lane_queues import BatchSettings
@@ -60,7 +61,8 @@ async def running_ingest(
     decoders = DecoderPool(DecoderSettings.from_settings(configured, encoder.view_size, framing_of(encoder)))
     if pictures:
         await decoders.start()
-    batcher = Batcher(encoder, BatchSettings.from_settings(configured))
+    health = DeviceHealth(HealthLimits(recovery_s=600))  # tests are the orchestrator here
+    batcher = Batcher(encoder, BatchSettings.from_settings(configured), health=health)
     embedder = Embedder(encoder, batcher, decoders, ingest_decodes=configured.decode_processes)
     ingest = Ingest(configured, embedder, encoder)
     device = asyncio.create_task(batcher.run(), name="batcher")

@@ -8,14 +8,17 @@ import numpy as np
 import psutil
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from sidecar.batching.encoder import PreparedText
 from sidecar.errors import DeviceError, DeviceOutOfMemory
 from sidecar.ingest.verdict import MAX_ATTEMPTS
-from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.composition import DIMENSIONS, running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, insert_titles, make_pictures, make_texts
 from tests.integration.ingest.watched_table import Connection, picture, run, value
+from tests.spoiling_encoder import SPOILT_WORD, SpoilingEncoder
+from tests.unit.pictures.pictures import encode
 from tests.unit.pictures.pools import make_slow_picture, wait_until_busy
 from tests.waiting import wait_until_async
 
@@ -224,4 +227,73 @@ async def test_a_device_that_fails_on_everything_is_no_rows_fault(database_url: 
         encoder.dead = False
         await table.settle_right(encoder)
 
+    assert await table.failures() == {}
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 0.0])
+async def test_a_text_without_a_finite_vector_fails_alone_with_its_own_reason(
+    database_url: str, db: Connection, bad: float
+) -> None:
+    encoder = SpoilingEncoder(bad, dimensions=DIMENSIONS)
+    table = await make_texts(db)
+    await insert_titles(db, 1, 100)
+    await run(db, "update items set title = %s where id = 50", f"{SPOILT_WORD} of numbers")
+    async with running_ingest(database_url, encoder):
+        await table.settle()
+    assert await value(db, "select count(embedding) from items") == 99
+    failures = await table.failures()
+    assert list(failures) == ['{"id": "50"}']
+    [(reason, message)] = failures.values()
+    assert reason == "no_vector"
+    assert "MODEL_PRECISION=fp32" in message
+    advice = await value(db, "select advice from sidecar.failures_by_reason")
+    assert "MODEL_PRECISION=fp32" in advice
+
+
+async def test_a_picture_one_of_whose_views_has_no_finite_vector_fails_alone(database_url: str, db: Connection) -> None:
+    encoder = SpoilingEncoder(dimensions=DIMENSIONS)
+    table = await make_pictures(db, 20)
+    image = np.full((32, 64, 3), 200, np.uint8)
+    image[:, :32] = 0  # of its three crops the left one is black
+    await run(db, "update items set photo = %s where id = 7", encode(Image.fromarray(image), "PNG"))
+    async with running_ingest(database_url, encoder, pictures=True, enable_tta=True, enable_multi_scale=False):
+        await table.settle()
+    assert await value(db, "select count(embedding) from items") == 19
+    assert {key: reason for key, (reason, _) in (await table.failures()).items()} == {'{"id": "7"}': "no_vector"}
+
+
+async def test_a_device_that_computes_nothing_finite_is_no_rows_fault(database_url: str, db: Connection) -> None:
+    encoder = SpoilingEncoder(dimensions=DIMENSIONS)
+    table = await make_texts(db, 10)
+    encoder.broken = True
+    async with running_ingest(database_url, encoder):
+
+        async def has_failed_often() -> bool:
+            return len(encoder.calls) > 6
+
+        await wait_until_async(has_failed_often, "some attempts")
+        assert await table.count("events", "attempts > 1") == 0
+        assert await value(db, "select count(embedding) from items") == 0
+        encoder.broken = False
+        await table.settle()
+    assert await table.failures() == {}
+    assert await value(db, "select count(embedding) from items") == 10
+
+
+async def test_rows_for_which_the_device_has_no_memory_at_all_are_not_to_blame(
+    database_url: str, db: Connection
+) -> None:
+    encoder = PoisonedEncoder(DeviceOutOfMemory)
+    encoder.dead = True
+    table = await make_texts(db, 10)
+    async with running_ingest(database_url, encoder):
+
+        async def has_failed_often() -> bool:
+            return encoder.texts["title 1"] > 3
+
+        await wait_until_async(has_failed_often, "some attempts")
+        assert await table.count("events", "attempts > 1") == 0
+        assert await table.count("delayed") == 0
+        encoder.dead = False
+        await table.settle_right(encoder)
     assert await table.failures() == {}

@@ -14,6 +14,7 @@ from sidecar.batching.encoder import PairScale
 from tests.encoders import HashEncoder
 from tests.integration.http.errors import assert_error
 from tests.integration.http.reranking import TinyReranker
+from tests.integration.http.test_no_vector import spoil_scores
 from tests.integration.ingest.watched_table import picture
 from tests.integration.search.shop import (
     DIMENSIONS,
@@ -170,3 +171,16 @@ async def test_where_reranking_is_off_it_is_a_404_with_the_reason(database_url: 
         response = await client.post("/search", json={"table": "products", "text": "a", "rerank": {}})
         assert_error(response, 404, "rerank_disabled", "Reranking is switched off")
         assert len((await search(client, text="a"))["results"]) == len(TITLES)
+
+
+async def test_a_row_without_a_finite_score_has_none_and_comes_last(
+    database_url: str, db: Connection, encoder: HashEncoder, reranker: TinyReranker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(db, "update products set title = 'a b c d e f g' where id = 3")
+    spoil_scores(monkeypatch, tokens=12)
+    async with searching(database_url, encoder, **reranker.settings) as client:
+        answer = await search(client, text="a b", rerank={})
+    assert keys(answer)[-1] == 3
+    scores = [result["rerank_score"] for result in answer["results"]]
+    assert scores[-1] is None
+    assert None not in scores[:-1]

@@ -6,10 +6,11 @@ reads SIDECAR_TEST_ENCODER.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -19,17 +20,22 @@ from starlette.applications import Starlette
 from sidecar.app import create_app, load_siglip
 from sidecar.batching.encoder import Encoder, PreparedText
 from sidecar.config import Settings, load_settings
-from sidecar.errors import ConfigurationError, ModelError
+from sidecar.errors import ConfigurationError, DeviceError, DeviceLost, ModelError
 from sidecar.server import serve
+from sidecar.supervisor import end_despite_threads
 from tests.encoders import HashEncoder, TimedEncoder
 from tests.integration.word_encoder import WordEncoder
 
 
 class FragileEncoder(HashEncoder):
-    """The text `break` breaks the device thread; `hang` never comes back from the device."""
+    """What the device is told by a text: `break` breaks its thread, `hang` never comes back, `fail` fails from then on,
+    `lose` is as CUDA's device-side assert.
+    """
+
+    failing = False
 
     def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
-        self._marks = {self.vector_of(text).tobytes(): text for text in ("break", "hang")}
+        self._marks = {self.vector_of(text).tobytes(): text for text in ("break", "hang", "fail", "lose")}
         return super().prepare_texts(texts)
 
     def _encode(self, contents: Iterable[bytes]) -> NDArray[np.float32]:
@@ -39,8 +45,29 @@ class FragileEncoder(HashEncoder):
             raise KeyError("a bug in the encoder")
         if "hang" in marks:
             sys.stderr.write("hanging\n")
+            atexit.register(threading.Event().wait)  # as the driver's own handler would
             threading.Event().wait()
+        if "lose" in marks:
+            raise DeviceLost("CUDA error: device-side assert triggered")
+        self.failing = self.failing or "fail" in marks
+        if self.failing:
+            raise DeviceError("the device is gone")
         return vectors
+
+
+class HangingEncoder(HashEncoder):
+    """Hangs in its self-test."""
+
+    def encode_texts(self, texts: Sequence[PreparedText]) -> NDArray[np.float32]:
+        threading.Event().wait()
+        return super().encode_texts(texts)
+
+
+class LostEncoder(HashEncoder):
+    """Finds its device lost in its self-test."""
+
+    def encode_texts(self, texts: Sequence[PreparedText]) -> NDArray[np.float32]:
+        raise DeviceLost(f"CUDA error: device-side assert triggered by {len(texts)} texts")
 
 
 def _never_load(_settings: Settings) -> NoReturn:
@@ -57,22 +84,21 @@ def _refuse_the_machine(_settings: Settings) -> NoReturn:
     raise ConfigurationError(["REQUIRE_CUDA='1': there is no GPU", "CUDA_DEVICE='cuda:7': there is no such GPU"])
 
 
+_LOADERS: Mapping[str, Callable[[Settings], Encoder]] = {
+    "hash": lambda _settings: HashEncoder(),
+    "words": lambda _settings: WordEncoder(),
+    "slow": lambda _settings: TimedEncoder(view_ms=1000),
+    "fragile": lambda _settings: FragileEncoder(),
+    "hanging": lambda _settings: HangingEncoder(),
+    "lost": lambda _settings: LostEncoder(),
+    "never": _never_load,
+    "unreadable": _fail_to_load,
+    "refused": _refuse_the_machine,
+}
+
+
 def load(name: str, settings: Settings) -> Encoder:
-    if name == "hash":
-        return HashEncoder()
-    if name == "words":
-        return WordEncoder()
-    if name == "slow":
-        return TimedEncoder(view_ms=1000)
-    if name == "fragile":
-        return FragileEncoder()
-    if name == "never":
-        _never_load(settings)
-    if name == "unreadable":
-        _fail_to_load(settings)
-    if name == "refused":
-        _refuse_the_machine(settings)
-    return load_siglip(settings)
+    return _LOADERS.get(name, load_siglip)(settings)
 
 
 def make_app() -> Starlette:
@@ -82,4 +108,6 @@ def make_app() -> Starlette:
 
 if __name__ == "__main__":
     name = sys.argv[1]
-    sys.exit(serve(load_settings(), load_encoder=lambda settings: load(name, settings)))
+    exit_code = serve(load_settings(), load_encoder=lambda settings: load(name, settings))
+    end_despite_threads(exit_code)
+    sys.exit(exit_code)

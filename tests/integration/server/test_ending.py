@@ -71,6 +71,64 @@ def test_a_task_that_dies_ends_the_process_with_code_1(tmp_path: Path) -> None:
         assert "a bug in the encoder" in process.log
 
 
+def test_a_device_that_hangs_ends_the_process_with_code_1_after_503_with_the_reason(tmp_path: Path) -> None:
+    limits = {"DEVICE_TIMEOUT_S": "0.5", "DEVICE_RECOVERY_S": "3"}
+    with serving(tmp_path, "fragile", **limits) as process, ThreadPoolExecutor() as threads:
+        process.await_ready()
+        answer = threads.submit(embed, process, "hang")
+        wait_until(lambda: process.ask("/readyz") == 503, "/readyz to say so")
+        reason = "The device hangs: a micro-batch of 1 (text) takes more than 0.5 s (DEVICE_TIMEOUT_S)."
+        told = httpx.get(f"{process.url}/readyz").json()["error"]
+        assert (told["code"], told["message"]) == ("device_failed", reason)
+        refused = embed(process, "another one")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "device_failed")
+        assert process.exit_code() == 1
+        assert (answer.result().status_code, answer.result().json()["error"]["code"]) == (503, "device_error")
+        assert "CRITICAL" in process.log
+        assert "Traceback" not in process.log
+
+
+def test_a_device_that_fails_for_good_ends_the_process_with_code_1_after_503(tmp_path: Path) -> None:
+    with serving(tmp_path, "fragile", DEVICE_RECOVERY_S="2") as process:
+        process.await_ready()
+        for text in ("fail", "a", "b"):
+            assert embed(process, text).json()["error"]["code"] == "device_error"
+        wait_until(lambda: process.ask("/readyz") == 503, "/readyz to say so")
+        assert process.exit_code() == 1
+        assert "The device fails: the device is gone" in process.log
+        assert "Traceback" not in process.log
+
+
+def test_a_lost_device_ends_the_process_soon_whatever_time_it_may_have_to_recover(tmp_path: Path) -> None:
+    with serving(tmp_path, "fragile", DEVICE_RECOVERY_S="600") as process:
+        process.await_ready()
+        assert embed(process, "lose").status_code == 503
+        assert process.exit_code(timeout_s=10) == 1
+        assert "The device is lost: CUDA error: device-side assert triggered" in process.log
+
+
+@pytest.mark.parametrize(("encoder", "reason"), [("hanging", "self-test takes more than"), ("lost", "device-side")])
+def test_a_self_test_that_hangs_or_loses_the_device_ends_the_process_with_code_1(
+    tmp_path: Path, encoder: str, reason: str
+) -> None:
+    with serving(tmp_path, encoder, DEVICE_TIMEOUT_S="0.3", DEVICE_RECOVERY_S="0.3") as process:
+        assert process.exit_code() == 1
+        assert reason in process.log
+        assert "Traceback" not in process.log
+
+
+def test_a_device_that_hangs_ends_bare_uvicorn_too(tmp_path: Path) -> None:
+    limits = {"DEVICE_TIMEOUT_S": "0.3", "DEVICE_RECOVERY_S": "0.3"}
+    with (
+        sidecar_process(tmp_path, UVICORN, SIDECAR_TEST_ENCODER="fragile", **limits) as process,
+        ThreadPoolExecutor() as threads,
+    ):
+        process.await_ready()
+        answer = threads.submit(embed, process, "hang")
+        assert process.exit_code() == -signal.SIGTERM
+        assert answer.result().status_code == 503
+
+
 def test_a_task_that_dies_ends_bare_uvicorn_too(tmp_path: Path) -> None:
     with sidecar_process(tmp_path, UVICORN, SIDECAR_TEST_ENCODER="fragile") as process:
         process.await_ready()

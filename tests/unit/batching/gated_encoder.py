@@ -16,6 +16,7 @@ from sidecar.pictures.picture import DecodedPicture
 
 DIMENSIONS = 300
 PATIENCE_S = 10.0
+PROBE_LABEL = 0  # of the known inputs by which the batcher tells a device that fails from an input that does
 
 MicroBatchShown: TypeAlias = tuple[str, list[int]]  # "texts", "views" or "pairs", and the labels of the units
 
@@ -57,7 +58,7 @@ class GatedEncoder:
         self._open = threading.Event()
 
     def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
-        return [labelled_text(int(text)) for text in texts]
+        return [labelled_text(int(text) if text.isdigit() else PROBE_LABEL) for text in texts]
 
     def encode_texts(self, texts: Sequence[PreparedText]) -> NDArray[np.float32]:
         return self._encode("texts", [int(text.token_ids[0]) for text in texts])

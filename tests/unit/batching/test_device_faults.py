@@ -82,26 +82,6 @@ async def test_the_room_of_a_job_that_failed_is_given_to_who_stands_at_the_door(
         await asyncio.wait_for(next_one, 5)
 
 
-async def test_a_vector_that_is_not_finite_fails_its_own_job_only(running_batcher: RunningBatcher) -> None:
-    class Overflowing(GatedEncoder):
-        def _encode(self, kind: str, labels: list[int]) -> NDArray[np.float32]:
-            vectors = super()._encode(kind, labels)
-            vectors[[label == 3 for label in labels]] = np.nan
-            return vectors
-
-    encoder = Overflowing()
-    async with running_batcher(encoder) as batcher:
-        good = [ask_text(batcher, 1)]
-        await encoder.next_call()
-        bad = ask_text(batcher, 3)
-        good.append(ask_text(batcher, 4))
-        await let_callers_enter()
-        encoder.open()
-        await asyncio.gather(*good)
-        with pytest.raises(DeviceError, match="not finite"):
-            await bad
-
-
 async def test_an_encoder_that_breaks_ends_the_batcher_and_every_waiter_hears_of_it() -> None:
     encoder = GatedEncoder(lambda _labels: KeyError("a bug in the encoder"))
     batcher = Batcher(encoder, SETTINGS)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sidecar.batching.pair_scorer import PreparedPair
-from sidecar.errors import DeviceError, DeviceOutOfMemory, Overloaded
+from sidecar.errors import DeviceOutOfMemory, Overloaded
 from tests.unit.batching.asking import INGEST, QUERY, RERANK, ask_pairs, ask_text, ask_texts, let_callers_enter
 from tests.unit.batching.conftest import RunningBatcher
 from tests.unit.batching.gated_encoder import GatedEncoder
@@ -88,26 +88,6 @@ async def test_pairs_that_do_not_fit_into_memory_are_halved(running_batcher: Run
         with pytest.raises(DeviceOutOfMemory):
             await ask_pairs(batcher, scorer, 9)
     np.testing.assert_array_equal(scores, [score_of(label) for label in (1, 2, 3, 4, 5)])
-
-
-async def test_a_score_that_is_not_finite_fails_its_own_request_only(running_batcher: RunningBatcher) -> None:
-    class Overflowing(GatedScorer):
-        def score_pairs(self, pairs):  # type: ignore[no-untyped-def]
-            scores = super().score_pairs(pairs)
-            scores[scores == score_of(3)] = np.inf
-            return scores
-
-    encoder = GatedEncoder()
-    async with running_batcher(encoder) as batcher:
-        scorer = Overflowing(encoder)
-        blocker = ask_text(batcher, 1)
-        await encoder.next_call()
-        bad, good = ask_pairs(batcher, scorer, 2, 3), ask_pairs(batcher, scorer, 4)
-        await let_callers_enter()
-        encoder.open()
-        await asyncio.gather(blocker, good)
-        with pytest.raises(DeviceError, match="not finite"):
-            await bad
 
 
 async def test_long_pairs_go_in_smaller_micro_batches(running_batcher: RunningBatcher) -> None:

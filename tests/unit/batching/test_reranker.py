@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.encoder import PairScale
@@ -80,8 +81,23 @@ async def test_requests_that_come_together_get_the_scores_they_get_alone(running
 
 
 @pytest.mark.parametrize("answer", [float("nan"), float("inf")])
-async def test_a_score_that_is_not_finite_is_an_error(running_batcher: RunningBatcher, answer: float) -> None:
-    async with reranking(running_batcher, WordScorer(answer)) as (reranker, _):
+async def test_documents_whose_scores_are_not_finite_have_none(running_batcher: RunningBatcher, answer: float) -> None:
+    encoder = GatedEncoder()
+    encoder.open()
+    async with reranking(running_batcher, WordScorer(answer), encoder) as (reranker, _):
+        assert np.isnan(await reranker.score("red", DOCUMENTS)).all()
+
+
+async def test_where_the_device_computes_nothing_finite_no_document_is_to_blame(
+    running_batcher: RunningBatcher,
+) -> None:
+    class Overflowing(GatedEncoder):
+        def _encode(self, kind: str, labels: list[int]) -> NDArray[np.float32]:
+            return super()._encode(kind, labels) * np.float32("inf")
+
+    encoder = Overflowing()
+    encoder.open()
+    async with reranking(running_batcher, WordScorer(float("nan")), encoder) as (reranker, _):
         with pytest.raises(DeviceError, match=r"not finite.* MODEL_PRECISION=fp32"):
             await reranker.score("red", DOCUMENTS)
 

@@ -1,0 +1,298 @@
+"""A device that fails, hangs or is lost: when that is said, when it is over, and when it is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sidecar.batching import device_health
+from sidecar.batching.batcher import Batcher
+from sidecar.batching.device_health import DeviceHealth, HealthLimits
+from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory
+from tests.unit.batching.asking import INGEST, ask_pairs, ask_picture, ask_text, ask_texts, let_callers_enter
+from tests.unit.batching.conftest import SETTINGS
+from tests.unit.batching.gated_encoder import PROBE_LABEL, GatedEncoder, vector_of
+from tests.unit.batching.gated_scorer import GatedScorer
+from tests.waiting import wait_until_async
+
+PATIENT = HealthLimits(max_failures=3, timeout_s=600, recovery_s=600)
+BROKEN = DeviceError("bus error")
+
+
+@asynccontextmanager
+async def watched_batcher(
+    encoder: GatedEncoder, limits: HealthLimits = PATIENT
+) -> AsyncIterator[tuple[Batcher, asyncio.Task[None]]]:
+    batcher = Batcher(encoder, SETTINGS, health=DeviceHealth(limits))
+    running = asyncio.create_task(batcher.run(), name="batcher")
+    try:
+        yield batcher, running
+    finally:
+        encoder.open()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def reason_of(batcher: Batcher) -> str | None:
+    return batcher.health.trouble
+
+
+async def until_trouble(batcher: Batcher, expected: bool = True) -> None:
+    async def is_so() -> bool:
+        return (batcher.health.trouble is not None) is expected
+
+    await wait_until_async(is_so, f"trouble to be {expected}")
+
+
+async def fail(batcher: Batcher, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(DeviceError):
+            await ask_text(batcher, 1)
+
+
+class Failing(GatedEncoder):
+    """`fails` looks at the kind and the labels of a micro-batch, once it was let go."""
+
+    def __init__(self, fails: Callable[[str, list[int]], BaseException | None]) -> None:
+        super().__init__()
+        self.fails = fails
+        self.open()
+
+    def go_through(self, kind: str, labels: list[int]) -> None:
+        super().go_through(kind, labels)
+        if fault := self.fails(kind, labels):
+            raise fault
+
+
+async def test_several_failures_in_a_row_are_trouble_and_fewer_are_not(caplog: pytest.LogCaptureFixture) -> None:
+    encoder = Failing(lambda _kind, _labels: BROKEN)
+    async with watched_batcher(encoder) as (batcher, _):
+        await fail(batcher, 2)
+        await let_callers_enter()
+        assert reason_of(batcher) is None
+        assert all(PROBE_LABEL not in labels for _, labels in encoder.seen)
+        await fail(batcher, 1)
+        await until_trouble(batcher)
+        assert reason_of(batcher) == "The device fails: bus error"
+    [line] = [record.message for record in caplog.records if record.levelno == logging.ERROR]
+    assert "unless it recovers, the process ends in 600 s" in line
+
+
+async def test_a_success_in_between_begins_the_count_anew() -> None:
+    encoder = Failing(lambda _kind, labels: BROKEN if 1 in labels else None)
+    async with watched_batcher(encoder) as (batcher, _):
+        for _ in range(3):
+            await fail(batcher, 2)
+            await ask_text(batcher, 2)
+    assert all(PROBE_LABEL not in labels for _, labels in encoder.seen)
+
+
+async def test_an_input_that_fails_again_and_again_is_no_failure_of_the_device() -> None:
+    encoder = Failing(lambda _kind, labels: BROKEN if 1 in labels else None)
+    async with watched_batcher(encoder) as (batcher, _):
+        await fail(batcher, 10)
+        assert batcher.health.trouble is None
+        await ask_text(batcher, 2)
+    assert sum(labels == [PROBE_LABEL] for _, labels in encoder.seen) == 3
+
+
+async def test_it_recovers_by_itself_though_nobody_asks_it_for_anything(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_health, "PROBE_INTERVAL_S", 0.01)
+    encoder = Failing(lambda _kind, _labels: BROKEN)
+    async with watched_batcher(encoder, replace(PATIENT, recovery_s=30)) as (batcher, _):
+        await fail(batcher, 3)
+        await until_trouble(batcher)
+        encoder.fails = lambda _kind, _labels: None
+        await until_trouble(batcher, False)
+        await ask_text(batcher, 1)
+    assert [record.message for record in caplog.records if record.levelno == logging.WARNING] in (
+        ["The device works again."],
+        [],  # ended before it was looked at
+    )
+
+
+@pytest.mark.parametrize("kind", ["texts", "views"])
+async def test_one_kind_that_fails_is_trouble_though_the_other_works(kind: str) -> None:
+    encoder = Failing(lambda asked, _labels: BROKEN if asked == kind else None)
+    async with watched_batcher(encoder) as (batcher, _):
+        for number in range(3):
+            with pytest.raises(DeviceError):
+                await (ask_text(batcher, 1) if kind == "texts" else ask_picture(batcher, 1))
+            await (ask_picture(batcher, number) if kind == "texts" else ask_text(batcher, number))
+        await until_trouble(batcher)
+
+
+async def test_a_reranking_model_that_always_fails_is_not_the_devices_failure() -> None:
+    encoder = Failing(lambda kind, _labels: BROKEN if kind == "pairs" else None)
+    async with watched_batcher(encoder) as (batcher, _):
+        for _ in range(5):
+            with pytest.raises(DeviceError):
+                await ask_pairs(batcher, GatedScorer(encoder), 1)
+        await ask_text(batcher, 1)
+        assert batcher.health.trouble is None
+
+
+async def test_a_device_that_fails_on_pairs_and_on_a_known_text_is_in_trouble() -> None:
+    encoder = Failing(lambda _kind, _labels: BROKEN)
+    async with watched_batcher(encoder) as (batcher, _):
+        for _ in range(3):
+            with pytest.raises(DeviceError):
+                await ask_pairs(batcher, GatedScorer(encoder), 1)
+        await until_trouble(batcher)
+
+
+async def test_out_of_memory_that_halving_handles_is_no_failure() -> None:
+    encoder = Failing(lambda _kind, labels: DeviceOutOfMemory("full") if len(labels) > 1 else None)
+    async with watched_batcher(encoder) as (batcher, _):
+        for _ in range(5):
+            await ask_texts(batcher, [1, 2, 3, 4])
+            await ask_picture(batcher, 1, 2)
+        assert batcher.health.trouble is None
+    assert all(PROBE_LABEL not in labels for _, labels in encoder.seen)
+
+
+async def test_views_that_do_not_fit_while_texts_do_are_no_failure_and_nothing_fitting_is() -> None:
+    encoder = Failing(lambda kind, _labels: DeviceOutOfMemory("full") if kind == "views" else None)
+    async with watched_batcher(encoder) as (batcher, _):
+        for _ in range(4):
+            with pytest.raises(DeviceOutOfMemory):
+                await ask_picture(batcher, 1)
+        await ask_text(batcher, 1)
+        assert batcher.health.trouble is None
+        encoder.fails = lambda _kind, _labels: DeviceOutOfMemory("full")
+        await fail(batcher, 3)
+        await until_trouble(batcher)
+
+
+async def test_numbers_that_are_never_finite_are_a_failure_and_those_of_one_input_are_not() -> None:
+    class Overflowing(GatedEncoder):
+        broken = False
+
+        def _encode(self, kind: str, labels: list[int]) -> NDArray[np.float32]:
+            vectors = super()._encode(kind, labels)
+            vectors[[self.broken or label == 3 for label in labels]] = np.nan
+            return vectors
+
+    encoder = Overflowing()
+    encoder.open()
+    async with watched_batcher(encoder) as (batcher, _):
+        for _ in range(5):
+            assert np.isnan(await ask_text(batcher, 3)).all()
+        await ask_text(batcher, 1)
+        assert batcher.health.trouble is None
+        encoder.broken = True
+        for _ in range(3):
+            await ask_text(batcher, 1)
+        await until_trouble(batcher)
+        assert "not finite" in str(batcher.health.trouble)
+
+
+async def test_a_device_that_does_not_recover_is_given_up_and_every_waiter_hears_of_it() -> None:
+    encoder = Failing(lambda _kind, _labels: BROKEN)
+    async with watched_batcher(encoder, replace(PATIENT, recovery_s=0.05)) as (batcher, running):
+        await fail(batcher, 3)
+        with pytest.raises(DeviceLost, match="bus error"):
+            await asyncio.wait_for(asyncio.shield(running), 10)
+        with pytest.raises(DeviceError, match="ended"):
+            await ask_text(batcher, 1)
+
+
+async def test_a_lost_device_is_given_up_at_once_without_another_call() -> None:
+    encoder = Failing(lambda _kind, labels: DeviceLost("device-side assert") if 3 in labels else None)
+    async with watched_batcher(encoder, replace(PATIENT, recovery_s=0.05)) as (batcher, running):
+        with pytest.raises(DeviceLost, match="device-side assert"):
+            await ask_text(batcher, 3)
+        await until_trouble(batcher)
+        with suppress(DeviceError):
+            await ask_text(batcher, 4)  # which may succeed, and is no recovery
+        assert batcher.health.trouble == "The device is lost: device-side assert"
+        with pytest.raises(DeviceLost, match="device-side assert"):
+            await asyncio.wait_for(asyncio.shield(running), 10)
+
+
+async def test_a_call_that_hangs_is_trouble_until_it_ends() -> None:
+    encoder = GatedEncoder()
+    async with watched_batcher(encoder, replace(PATIENT, timeout_s=0.05)) as (batcher, _):
+        hanging = ask_picture(batcher, 1, 2)
+        await encoder.next_call()
+        await until_trouble(batcher)
+        assert batcher.health.trouble == (
+            "The device hangs: a micro-batch of 2 (picture) takes more than 0.05 s (DEVICE_TIMEOUT_S)"
+        )
+        encoder.open()
+        await hanging
+        await until_trouble(batcher, False)
+        np.testing.assert_array_equal(await ask_text(batcher, 3), [vector_of(3)])
+
+
+async def test_a_device_that_hangs_is_given_up_though_its_thread_cannot_be_ended() -> None:
+    encoder = GatedEncoder()
+    limits = HealthLimits(timeout_s=0.05, recovery_s=0.05)
+    async with watched_batcher(encoder, limits) as (batcher, running):
+        hanging, waiting = ask_text(batcher, 1), ask_text(batcher, 2, INGEST)
+        await encoder.next_call()
+        began_s = time.monotonic()
+        with pytest.raises(DeviceLost, match="hangs"):
+            await asyncio.wait_for(asyncio.shield(running), 5)
+        assert time.monotonic() - began_s < 5
+        for waiter in (hanging, waiting):
+            with pytest.raises(DeviceError, match="ended"):
+                await waiter
+        assert any(thread.name == "sidecar-device" for thread in threading.enumerate())
+
+
+async def test_stopped_while_it_hangs_it_waits_for_nobody() -> None:
+    encoder = GatedEncoder()
+    async with watched_batcher(encoder, HealthLimits(timeout_s=0.05, recovery_s=600)) as (batcher, running):
+        hanging = ask_text(batcher, 1)
+        await encoder.next_call()
+        await until_trouble(batcher)
+        running.cancel()
+        await asyncio.wait_for(asyncio.gather(running, return_exceptions=True), 5)
+        with pytest.raises(DeviceError, match="ended"):
+            await hanging
+
+
+async def test_calls_in_other_threads_are_watched_too() -> None:
+    health = DeviceHealth(HealthLimits(timeout_s=0.05, recovery_s=0.05))
+    free = threading.Event()
+
+    def test_a_model() -> None:
+        with health.call("the self-test of a model"):
+            assert free.wait(10)
+
+    thread = threading.Thread(target=test_a_model)
+    thread.start()
+    try:
+        with pytest.raises(DeviceLost, match="the self-test of a model takes more than"):
+            await health.watched(asyncio.get_running_loop().create_future())
+    finally:
+        free.set()
+        thread.join()
+    assert await health.watched(asyncio.sleep(0, "a result")) == "a result"
+
+
+async def test_a_process_that_was_stopped_for_a_while_does_not_blame_its_device() -> None:
+    """SIGSTOP, a paused machine, a laptop's lid: the clock goes on, and the device had no chance to."""
+    health = DeviceHealth(HealthLimits(timeout_s=0.2, recovery_s=600))
+    with health.call("a micro-batch"):
+        watching = asyncio.create_task(health.watched(asyncio.get_running_loop().create_future()), name="watching")
+        await let_callers_enter()
+        time.sleep(0.5)  # noqa: ASYNC251 - the whole loop stands still
+        looked = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.02, looked.set)
+        await looked.wait()
+        assert health.trouble is None
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
