@@ -65,6 +65,11 @@ listen(store._engine)
 index.as_retriever(similarity_top_k=2).retrieve("red shoes")
 print(json.dumps([explain()]))
 """
+# What Spring AI's PgVectorStore sends for cosine distance; it binds its vectors as `vector`.
+SPRING = """
+    explain select *, embedding <=> %(query)s::vector as distance from public.vector_store
+    where embedding <=> %(query)s::vector < %(most)s order by distance limit 3
+"""
 
 
 def run(page: Page, program: str) -> list[str]:
@@ -94,4 +99,17 @@ def test_llamaindexs_store_uses_the_index_through_the_view(open_page: OpenPage) 
     page = open_page("llamaindex.md")
     page.follow()
     (plan,) = run(page, LLAMAINDEX)
+    assert "Index Scan using products_title_embedding_hnsw" in plan
+
+
+def test_javas_own_client_works_and_springs_statement_uses_the_index_through_the_view(open_page: OpenPage) -> None:
+    need("java")
+    page = open_page("java.md")
+    page.follow()
+    query = {"query": str([1.0] * 1152), "most": 1.0}
+    with psycopg.connect(page.database_url, autocommit=True) as connection:
+        await_index(connection)
+        for setting in OTHER_PLANS:
+            connection.execute(f"set {setting} = off".encode())
+        plan = "\n".join(row[0] for row in connection.execute(SPRING, query))
     assert "Index Scan using products_title_embedding_hnsw" in plan

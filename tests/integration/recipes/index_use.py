@@ -9,6 +9,11 @@ from tests.waiting import wait_until
 
 # Few rows are sorted faster than looked up.
 OTHER_PLANS = ("enable_seqscan", "enable_sort", "enable_bitmapscan")
+_WITHOUT_INDEX = """
+    select count(*) from sidecar.status s where not exists (
+        select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname || '.' || c.relname = s.index)
+"""
 
 
 def check_index_is_used(page: Page, programs: list[str]) -> None:
@@ -28,8 +33,7 @@ def await_index(connection: psycopg.Connection) -> None:
 
 
 def _index_is_built(connection: psycopg.Connection) -> bool:
-    found = connection.execute("select count(*) from sidecar.status where index not like '%hnsw%'").fetchone()
-    return found == (0,)
+    return connection.execute(_WITHOUT_INDEX).fetchone() == (0,)
 
 
 def _await_index_scan(connection: psycopg.Connection, before: int, program: str) -> None:

@@ -1,9 +1,10 @@
 """Runs what a page of docs/recipes tells people to type.
 
-```sql      is run in the database
+```sql      is run in the database, or is a file if its first line names one
 ```sh       is run in the directory of the page's files
 ```text     is what the shell block before it printed
 ```python, js, java   is a file: its first line names it
+```properties         is not run; the page says so
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import psycopg
 
 RECIPES = Path(__file__).parents[3] / "docs" / "recipes"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-FILE_NAME = re.compile(r"(?:#|//) ([\w./-]+\.(?:py|m?js|java))\n")
+FILE_NAME = re.compile(r"(?:#|//|--) ([\w./-]+\.(?:py|m?js|java|sql))\n")
 
 
 def _environment_of_the_tests() -> Mapping[str, str]:
@@ -45,13 +46,13 @@ class Page:
         blocks = BLOCK.findall(page[page.index(below) : page.index(until) if until else None])
         printed = ""
         for language, text in blocks:
-            if language == "sql":
-                self._run_sql(text)
-            elif language in {"python", "js", "java"}:
+            if language in {"python", "js", "java"} or FILE_NAME.match(text):
                 self._write(text)
+            elif language == "sql":
+                self._run_sql(text)
             elif language == "sh":
                 printed = self.run(text)
-            else:
+            elif language != "properties":
                 assert language == "text", language
                 assert printed == text, printed
 

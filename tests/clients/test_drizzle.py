@@ -1,0 +1,79 @@
+"""drizzle-kit beside a watched table: what `push` takes away, and the recipe that keeps it."""
+
+from __future__ import annotations
+
+import re
+
+import psycopg
+import pytest
+
+from tests.clients.conftest import OpenPage
+from tests.clients.programs import need
+from tests.integration.recipes.index_use import OTHER_PLANS, await_index
+from tests.integration.recipes.page import Page
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.clients
+
+CONFIG = """
+import { defineConfig } from "drizzle-kit";
+export default defineConfig({
+  dialect: "postgresql", schema: "./schema.js", dbCredentials: { url: process.env.DATABASE_URL },
+});
+"""
+WITHOUT_THE_INDEX = """
+import { bigint, pgTable, text, vector } from "drizzle-orm/pg-core";
+export const products = pgTable("products", {
+  id: bigint({ mode: "number" }).primaryKey().generatedAlwaysAsIdentity(),
+  title: text().notNull(),
+  title_embedding: vector({ dimensions: 1152 }),
+});
+"""
+PLAN_OF_SEARCH = f"""
+import {sql} from "drizzle-orm";
+import {drizzle} from "drizzle-orm/node-postgres";
+import {nearest} from "./search.js";
+const {sql: statement, params } = nearest(Array(1152).fill(0.1)).toSQL();
+const client = drizzle(process.env.DATABASE_URL).$client;
+console.log((await client.query("explain " + statement, params)).rows.map((row) => row["QUERY PLAN"]).join("\\n"));
+await client.end();
+"""
+
+
+@pytest.fixture
+def page(open_page: OpenPage) -> Page:
+    need("node")
+    return open_page("drizzle.md")
+
+
+def test_push_drops_an_index_that_the_schema_does_not_name_and_the_sidecar_builds_it_again(page: Page) -> None:
+    (page.directory / "drizzle.config.js").write_text(CONFIG)
+    (page.directory / "schema.js").write_text(WITHOUT_THE_INDEX)
+    page.run("npx drizzle-kit push")
+    with psycopg.connect(page.database_url, autocommit=True) as connection:
+        connection.execute("select sidecar.watch('products', source => 'title')")
+        connection.execute("insert into products (title) values ('red shoes')")
+        await_index(connection)
+        first = index_of(connection)
+        assert "DROP INDEX" in page.run("npx drizzle-kit push --verbose < /dev/null")
+        wait_until(lambda: index_of(connection) not in {None, first}, "another index", timeout_s=60)
+
+
+def test_the_page_works_as_written_and_its_search_uses_the_index(page: Page) -> None:
+    page.follow()
+    with psycopg.connect(page.database_url, autocommit=True) as connection:
+        await_index(connection)
+        found = connection.execute("select target, state, index from sidecar.status order by target").fetchall()
+    assert [state for _, state, _ in found] == ["up to date", "up to date"]
+    assert found[0][2] == "public.notes_by_body"
+    (page.directory / "plan.js").write_text(PLAN_OF_SEARCH)
+    assert re.search(
+        r"Index Scan using product_vectors_embedding_hnsw_\d+ on product_vectors", page.run("node plan.js")
+    )
+
+
+def index_of(connection: psycopg.Connection) -> int | None:
+    """The number of the table's HNSW index."""
+    query = "select indexrelid::bigint from pg_index where indrelid = 'products'::regclass and not indisprimary"
+    row = connection.execute(query).fetchone()
+    return row and row[0]
