@@ -29,15 +29,19 @@ export const products = pgTable("products", {
   title_embedding: vector({ dimensions: 1152 }),
 });
 """
-PLAN_OF_SEARCH = f"""
-import {sql} from "drizzle-orm";
-import {drizzle} from "drizzle-orm/node-postgres";
-import {nearest} from "./search.js";
-const {sql: statement, params } = nearest(Array(1152).fill(0.1)).toSQL();
-const client = drizzle(process.env.DATABASE_URL).$client;
+PLAN_OF_SEARCH = (
+    f"const settings = {list(OTHER_PLANS)};"
+    """
+import pg from "pg";
+import { nearest } from "./search.js";
+const { sql: statement, params } = nearest(Array(1152).fill(0.1)).toSQL();
+const client = new pg.Client(process.env.DATABASE_URL);
+await client.connect();
+for (const setting of settings) await client.query(`set ${setting} = off`);
 console.log((await client.query("explain " + statement, params)).rows.map((row) => row["QUERY PLAN"]).join("\\n"));
 await client.end();
 """
+)
 
 
 @pytest.fixture

@@ -13,6 +13,10 @@ pytestmark = pytest.mark.clients
 PARTS = [
     ("openai.md", "## Python", "python"),
     ("openai.md", "## JavaScript", "node"),
+    ("cohere.md", "## Python", "python"),
+    ("cohere.md", "## JavaScript", "node"),
+    ("huggingface.md", "## Python", "python"),
+    ("huggingface.md", "## JavaScript", "node"),
     ("langchain.md", "## JavaScript", "node"),
     ("haystack.md", "## Embedders", "python"),
     ("litellm.md", "# LiteLLM", "python"),
