@@ -13,7 +13,7 @@ from tests.integration.recipes.index_use import OTHER_PLANS, await_index
 from tests.integration.recipes.page import Page
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.clients
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 
 CONFIG = """
 import { defineConfig } from "drizzle-kit";
@@ -80,4 +80,4 @@ def index_of(connection: psycopg.Connection) -> int | None:
     """The number of the table's HNSW index."""
     query = "select indexrelid::bigint from pg_index where indrelid = 'products'::regclass and not indisprimary"
     row = connection.execute(query).fetchone()
-    return row and row[0]
+    return None if row is None else int(row[0])

@@ -7,7 +7,7 @@ import pytest
 from tests.clients.conftest import OpenPage
 from tests.clients.programs import need
 
-pytestmark = pytest.mark.clients
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 
 # Page, the heading that a part of it begins with, and what runs it. A part ends where the next one begins.
 PARTS = [

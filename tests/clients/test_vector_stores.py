@@ -12,7 +12,7 @@ from tests.clients.programs import need
 from tests.integration.recipes.index_use import OTHER_PLANS, await_index
 from tests.integration.recipes.page import Page
 
-pytestmark = pytest.mark.clients
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 
 # Keeps what a store sends, `explain`s it on a connection where other plans are forbidden, and prints both plans.
 EXPLAIN = f"""
