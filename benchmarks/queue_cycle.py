@@ -14,7 +14,7 @@ from sidecar.ingest.writer import rows_per_write
 from sidecar.postgres.completion import EMPTY, Outcome, Result, complete
 from sidecar.postgres.database import Connection, Database
 from sidecar.postgres.events import Claiming, Event, Lease, Queue, claim
-from sidecar.postgres.rows import columns_of, read_rows
+from sidecar.postgres.rows import ReadLimits, columns_of, read_rows
 from sidecar.postgres.vectors import pack_vectors, vector_digest
 from sidecar.postgres.watches import Watch
 from tests.servers import Server
@@ -134,7 +134,7 @@ async def _claim_and_read(
         return None
     keys = [e.key for e in events if e.key is not None]
     contents = [
-        row.content or b"" async for page in read_rows(database, watch, keys, MAX_BYTES, MAX_BYTES) for row in page
+        row.content or b"" async for page in read_rows(database, watch, keys, ReadLimits(MAX_BYTES)) for row in page
     ]
     return events, lease, contents
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.batching.encoder import PairScale, PreparedText
+from sidecar.batching.encoder import Beginning, PairScale, PreparedText
 
 CONTEXT_LENGTH = 64
+_UNKNOWN, _CHEROKEE = 2, re.compile("[\u13a0-\u13ff\uab70-\uabbf]")
 
 
 class HashEncoder:
     """Unit vectors made of a hash of the content and of `model_id`: two model ids are two vector spaces.
 
     A token is a word, in any case; texts that agree in the first 64 words have the same vector, as with a real model.
+    Words in Cherokee are unknown, and all the same.
     `calls` lists the number of texts or views of every call so far.
     """
 
@@ -75,6 +78,14 @@ def _prepare(text: str) -> PreparedText:
     token_ids = np.zeros(CONTEXT_LENGTH, np.int64)
     for position, word in enumerate(words[:CONTEXT_LENGTH]):
         digest = hashlib.blake2b(word.encode(), digest_size=8).digest()
-        token_ids[position] = int.from_bytes(digest) >> 1
+        token_ids[position] = _UNKNOWN if _CHEROKEE.search(word) else int.from_bytes(digest) >> 1
     tokens = min(len(words), CONTEXT_LENGTH)
-    return PreparedText(token_ids, truncated=len(words) > CONTEXT_LENGTH, blank=not words, tokens=tokens)
+    return PreparedText(
+        token_ids,
+        truncated=len(words) > CONTEXT_LENGTH,
+        blank=not words,
+        tokens=tokens,
+        unreadable=2 * int((token_ids == _UNKNOWN).sum()) >= max(tokens, 1),
+        # The last word of a beginning may be a part of one.
+        is_short=isinstance(text, Beginning) and len(words) <= CONTEXT_LENGTH + 1,
+    )

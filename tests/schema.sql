@@ -475,7 +475,7 @@ CREATE FUNCTION sidecar.count_leaf_indexes(w sidecar.watches, OUT leaves bigint,
         from sidecar.tree_of(coalesce(w.companion, w.relation)) t where t.is_leaf and t.parent is not null;
 $$;
 
-CREATE FUNCTION sidecar.count_ledger(w sidecar.watches, exact boolean, OUT entries bigint, OUT empty bigint, OUT failed bigint, OUT truncated bigint, OUT estimated boolean) RETURNS record
+CREATE FUNCTION sidecar.count_ledger(w sidecar.watches, exact boolean, OUT entries bigint, OUT empty bigint, OUT failed bigint, OUT truncated bigint, OUT unreadable bigint, OUT estimated boolean) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -490,16 +490,19 @@ begin
     estimated := not exact and pages > 2048;
     if not estimated then
         execute format('select count(l.content_hash), count(*) filter (where l.content_hash = ''empty''),
-                               count(*) filter (where l.content_hash = ''failed''), count(*) filter (where l.truncated) from %s l', ledger)
-            into entries, empty, failed, truncated;
+                               count(*) filter (where l.content_hash = ''failed''), count(*) filter (where l.truncated),
+                               count(*) filter (where l.unreadable) from %s l', ledger)
+            into entries, empty, failed, truncated, unreadable;
         return;
     end if;
     share := least(1, 256 / pages);
-    execute format('select count(*) as rows, count(*) filter (where l.truncated) as truncated, count(*) filter (where l.content_hash = ''empty'') as empty
+    execute format('select count(*) as rows, count(*) filter (where l.truncated) as truncated, count(*) filter (where l.unreadable) as unreadable,
+                           count(*) filter (where l.content_hash = ''empty'') as empty
                     from %s l tablesample system (%s) repeatable (0)', ledger, 100 * share) into sample;
     execute format('select count(*) from (select from %s l where l.content_hash is null limit 100000) x', ledger) into tombstones;
     entries := (sidecar.count_rows(ledger, false)).n - tombstones;
     truncated := least(entries, round(sample.truncated / share));
+    unreadable := least(entries, round(sample.unreadable / share));
     failed := (select count(*) from sidecar.dead_letters d where d.watch_id = w.id);
     if pg_relation_size(exceptions) < 1024 * 1024 then
         execute format('select count(*) filter (where l.content_hash = ''empty'') from %s l where octet_length(l.content_hash) < 32', ledger) into empty;
@@ -736,6 +739,7 @@ begin
             content_hash bytea check (octet_length(content_hash) = 32 or content_hash in ('empty', 'failed')),
             vector_digest bytea check (octet_length(vector_digest) = 32),
             truncated boolean not null default false,
+            unreadable boolean not null default false,
             embedded_at timestamptz not null default clock_timestamp(),
             version bigint not null default (floor(random() * 9007199254740992))::bigint,
             primary key (%3$s),
@@ -2229,8 +2233,8 @@ begin
                 select p.*, sidecar.exactly(null::%7$I.vector, h.%2$I) as vector from page p join %3$s t on %5$s join %4$s h on %6$s
                 where sha256(%7$I.vector_send(sidecar.exactly(null::%7$I.vector, h.%2$I))) = p.vector_digest %8$s
             ), recorded as (
-                insert into sidecar.ledger_%1$s (%9$s, gen, content_hash, vector_digest, truncated, embedded_at)
-                select %9$s, gen, content_hash, vector_digest, truncated, embedded_at from found order by %9$s
+                insert into sidecar.ledger_%1$s (%9$s, gen, content_hash, vector_digest, truncated, unreadable, embedded_at)
+                select %9$s, gen, content_hash, vector_digest, truncated, unreadable, embedded_at from found order by %9$s
                 on conflict (%9$s) do nothing returning %9$s
             ), written as (%10$s)
             select count(*), max(place) from page
@@ -3312,7 +3316,7 @@ CREATE FUNCTION sidecar.state_of_watch(watch_id integer) RETURNS text
     select sidecar.state_of(w, 1) from sidecar.watches w where w.id = watch_id;
 $$;
 
-CREATE FUNCTION sidecar.status_of(only_relation regclass, exact boolean) RETURNS TABLE(relation regclass, target text, kind text, source text[], companion regclass, state text, rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric, oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text, estimated boolean, watch_id integer, index_statement text, rows_per_s double precision, companion_view regclass)
+CREATE FUNCTION sidecar.status_of(only_relation regclass, exact boolean) RETURNS TABLE(relation regclass, target text, kind text, source text[], companion regclass, state text, rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric, oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text, estimated boolean, watch_id integer, index_statement text, rows_per_s double precision, companion_view regclass, unreadable bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET row_security TO 'off'
@@ -3339,10 +3343,10 @@ begin
             ledger := sidecar.count_ledger(w, exact);
             queue := sidecar.count_queue(w);
             if queue.is_emptied or sidecar.companion_is_gone(w) then
-                ledger.entries := 0; ledger.empty := 0; ledger.failed := 0; ledger.truncated := 0;
+                ledger.entries := 0; ledger.empty := 0; ledger.failed := 0; ledger.truncated := 0; ledger.unreadable := 0;
             end if;
             embedded := ledger.entries - ledger.empty - ledger.failed;
-            empty := ledger.empty; failed := ledger.failed; truncated := ledger.truncated;
+            empty := ledger.empty; failed := ledger.failed; truncated := ledger.truncated; unreadable := ledger.unreadable;
             -- A row that is neither in the ledger nor in the queue has still to be met by the backfill. Once that is over the
             -- queue alone knows: the difference of two estimates would never come to rest.
             unknown := case when exact and rows is not null then sidecar.count_unknown(w) end;
@@ -3392,8 +3396,9 @@ CREATE VIEW sidecar.status AS
     watch_id,
     index_statement,
     rows_per_s,
-    companion_view
-   FROM sidecar.status_of(NULL::regclass, false) status_of(relation, target, kind, source, companion, state, rows, embedded, pending, failed, empty, truncated, coverage, oldest_pending, lag_ms, index, model, fingerprint, query, estimated, watch_id, index_statement, rows_per_s, companion_view);
+    companion_view,
+    unreadable
+   FROM sidecar.status_of(NULL::regclass, false) status_of(relation, target, kind, source, companion, state, rows, embedded, pending, failed, empty, truncated, coverage, oldest_pending, lag_ms, index, model, fingerprint, query, estimated, watch_id, index_statement, rows_per_s, companion_view, unreadable);
 
 CREATE FUNCTION sidecar.status_exact(relation regclass) RETURNS SETOF sidecar.status
     LANGUAGE sql STABLE
@@ -4175,7 +4180,7 @@ REVOKE ALL ON FUNCTION sidecar.companion_values(w sidecar.watches, row_name text
 
 REVOKE ALL ON FUNCTION sidecar.count_leaf_indexes(w sidecar.watches, OUT leaves bigint, OUT built bigint) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.count_ledger(w sidecar.watches, exact boolean, OUT entries bigint, OUT empty bigint, OUT failed bigint, OUT truncated bigint, OUT estimated boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar.count_ledger(w sidecar.watches, exact boolean, OUT entries bigint, OUT empty bigint, OUT failed bigint, OUT truncated bigint, OUT unreadable bigint, OUT estimated boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.count_orphans(w sidecar.watches, at_most integer) FROM PUBLIC;
 

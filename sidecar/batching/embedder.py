@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +30,14 @@ _NO_VECTOR = (
     "The model has no vector for this {}: the numbers it computes are not finite, or cancel each other out. Try "
     "MODEL_PRECISION=fp32."
 )
+MORE_IS_NEEDED = "more_is_needed"
 _HASHED_AT_ONCE_BYTES = 64 * 1024  # 40 µs, less than it takes to hand it to a thread
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
     """`vector` is (dimensions,) float32, unit length. `truncated`: the text was longer than the model reads.
+    `unreadable`: at least half of what it reads of the text its tokenizer does not know.
 
     `tokens` is what the model read of it: the tokens of a text, or the views of a picture.
     """
@@ -43,6 +45,7 @@ class Embedded:
     vector: NDArray[np.float32]
     truncated: bool
     tokens: int = 0
+    unreadable: bool = False
 
 
 class Embedder:
@@ -119,7 +122,7 @@ class Embedder:
         self, texts: Sequence[str], lane: Lane, place: Place | None = None
     ) -> list[Embedded | TextRejected]:
         """One answer for each text, in order: its vector, or TextRejected where nothing is left of it (`empty_text`) or
-        the model computes no finite numbers of it (`no_vector`).
+        the model computes no finite numbers of it (`no_vector`). Of a Beginning that is too short to tell, `more_is_needed`.
 
         The error is returned, not raised: one row must not fail the others. Vectors of queries may be kept and
         handed out again, so they are read-only. `place` is that of their request, if it was let in.
@@ -165,12 +168,13 @@ class Embedder:
         room = self._room(lane, len(texts), place)
         with room, self._telemetry.stage(Stage.PREPARE, lane.value, "prepare"):
             prepared = await self._preparation.prepare(texts, lane)
-        meaningful = [text for text in prepared if not text.blank]
+        refused = [_refusal(text) for text in prepared]
+        meaningful = [text for text, refusal in zip(prepared, refused, strict=True) if refusal is None]
         encoded = await self._batcher.encode_texts(meaningful, lane, admitted=place is not None)
         if np.isnan(encoded[:, 0]).any():
             await self._batcher.check_device(Kind.TEXT, lane)
         vectors = iter(encoded)
-        return [_blank() if text.blank else _answer(text, next(vectors)) for text in prepared]
+        return [refusal or _answer(text, next(vectors)) for text, refusal in zip(prepared, refused, strict=True)]
 
     def _room(self, lane: Lane, units: int, place: Place | None) -> AbstractContextManager[None]:
         return self._batcher.reserved(lane, units) if place is None else place.part(units)
@@ -186,7 +190,7 @@ class Embedder:
             return answer
         vector = answer.vector.copy()  # a row of a larger array, which it would keep alive
         vector.setflags(write=False)
-        kept = Embedded(vector, answer.truncated, answer.tokens)
+        kept = replace(answer, vector=vector)
         self._cache.put(text, kept, vector.nbytes)
         return kept
 
@@ -200,8 +204,12 @@ async def _digest(image: bytes) -> bytes:
 def _answer(text: PreparedText, vector: NDArray[np.float32]) -> Embedded | TextRejected:
     if np.isnan(vector[0]):
         return TextRejected("no_vector", _NO_VECTOR.format("text"))
-    return Embedded(vector, text.truncated, text.tokens)
+    return Embedded(vector, text.truncated, text.tokens, text.unreadable)
 
 
-def _blank() -> TextRejected:
-    return TextRejected("empty_text", "Nothing of this text is left to embed: only blanks and punctuation.")
+def _refusal(text: PreparedText) -> TextRejected | None:
+    if text.is_short:
+        return TextRejected(MORE_IS_NEEDED, "More of this text has to be read.")
+    if text.blank:
+        return TextRejected("empty_text", "Nothing of this text is left to embed: only blanks and punctuation.")
+    return None

@@ -12,18 +12,28 @@ from numpy.typing import NDArray
 from sidecar.pictures.picture import SQUASHED, Framing
 
 
+class Beginning(str):
+    """The beginning of a text that is longer: all of it that was read. Nothing is known of the rest."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class PreparedText:
     """A text ready for the device: `token_ids` is (context_length,) int64, padded to exactly that length.
 
     `truncated`: the text had more tokens than the model reads. `blank`: canonicalisation left nothing of it.
-    `tokens`: how many of `token_ids` are not padding.
+    `tokens`: how many of `token_ids` are not padding. `unreadable`: at least half of what the model reads of it are
+    words or characters that its tokenizer does not know, and takes for one and the same. `is_short`, of a Beginning:
+    more of the text has to be read, and all else means nothing.
     """
 
     token_ids: NDArray[np.int64]
     truncated: bool
     blank: bool
     tokens: int = 0
+    unreadable: bool = False
+    is_short: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,9 @@ class Encoder(Protocol):
         """None for a model that was not trained with a sigmoid."""
         ...
 
-    def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]: ...
+    def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
+        """One per text, in order. Of a Beginning what the whole text would give, or that it is too short to tell."""
+        ...
 
     def encode_texts(self, texts: Sequence[PreparedText]) -> NDArray[np.float32]:
         """(n, dimensions) float32, unit length. One that is not, because its numbers overflow, costs no other text its

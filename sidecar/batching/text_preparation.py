@@ -14,6 +14,7 @@ from sidecar.batching.preparation_threads import PreparationThreads
 # About 2 µs a character. A thread takes 50 µs to reach, and more than a millisecond while another one computes.
 _AT_ONCE_CHARS = 200
 _TOGETHER_CHARS = 8_000
+_MOST_CHARS_READ = 800  # of a text, nearly always
 
 
 class TextPreparation:
@@ -36,19 +37,23 @@ class TextPreparation:
             self._several if lane is Lane.QUERY and len(texts) > 1 else nullcontext()
         )
         prepared: list[PreparedText] = []
-        for some in split_texts(texts):
+        for some in split_texts(texts, _MOST_CHARS_READ):
             async with turn:  # one of the lane's threads is left for a query's single text
                 prepared += await self._threads.run(lane, partial(self._encoder.prepare_texts, some))
         return prepared
 
 
-def split_texts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Runs of texts with no more characters together than a thread should take at once; one text at least."""
+def split_texts(texts: Sequence[str], most_chars_read: int | None = None) -> Iterator[Sequence[str]]:
+    """Runs of texts with no more characters together than a thread should take at once; one text at least.
+
+    `most_chars_read`: no more of a text are looked at.
+    """
     start = chars = 0
     for index, text in enumerate(texts):
-        if index > start and chars + len(text) > _TOGETHER_CHARS:
+        read = len(text) if most_chars_read is None else min(len(text), most_chars_read)
+        if index > start and chars + read > _TOGETHER_CHARS:
             yield texts[start:index]
             start, chars = index, 0
-        chars += len(text)
+        chars += read
     if start < len(texts):
         yield texts[start:]

@@ -16,21 +16,24 @@ from sidecar.batching.lane import Lane
 from sidecar.errors import Contention, DatabaseError, DeviceError, StatementRejected, WatchChanged
 from sidecar.ingest.backoff import retry_delay_s
 from sidecar.ingest.context import Context
-from sidecar.ingest.encoding import Encoded, Later, RowEncoder
+from sidecar.ingest.encoding import Encoded, Later, ReadOn, RowEncoder
 from sidecar.ingest.lease_keeper import LeaseKeeper
 from sidecar.ingest.side_by_side import side_by_side
 from sidecar.ingest.truncation import clear_truncated, is_of_companion
-from sidecar.ingest.verdict import Claimed, group_by_key, judge
+from sidecar.ingest.verdict import Claimed, fail_unread, group_by_key, judge
 from sidecar.ingest.writer import Writer, rows_per_write
 from sidecar.pictures.pool import DecoderUnavailable
 from sidecar.postgres.completion import Completion, Result
 from sidecar.postgres.events import Event, Key, Lease, delay
-from sidecar.postgres.rows import Row, read_rows
+from sidecar.postgres.rows import ReadLimits, Row, read_rows
 from sidecar.postgres.watches import Watch
 
 logger = logging.getLogger(__name__)
 
 _HASHED_ALONE_BYTES = 256 * 1024
+# A model reads a few hundred characters. A longer beginning is for texts that begin with blanks or punctuation, or that
+# may have been read in a wrong encoding.
+_FIRST_BEGINNING_BYTES, _BEGINNINGS_GROW_BY = 16 * 1024, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,35 +109,52 @@ class Batch:
             rest = {key: claimed for key, claimed in rest.items() if key not in free}
 
     async def _read_and_encode(self, wanted: dict[Key, Claimed]) -> None:
+        """Pictures as a whole; of texts as much as is needed, which nearly always is the first few kilobytes."""
         settings, watch = self._context.settings, self._claim.watch
-        max_row_bytes = settings.max_image_bytes if watch.kind == "image" else settings.ingest_batch_bytes
-        limits = settings.ingest_batch_bytes, max_row_bytes
-        reading = partial(self._context.reading, self._claim.lane)
         await self._context.guard.hold()
-        async for page in read_rows(self._context.database, watch, list(wanted), *limits, reading):
-            size = rows_per_write(watch)
+        if watch.kind == "image":
+            await self._encode_rows(wanted, ReadLimits(settings.ingest_batch_bytes, settings.max_image_bytes))
+            return
+        beginning_bytes = min(_FIRST_BEGINNING_BYTES, settings.ingest_batch_bytes)
+        while wanted:
+            limits = ReadLimits(settings.ingest_batch_bytes, beginning_bytes=beginning_bytes)
+            wanted = await self._encode_rows(wanted, limits)
+            beginning_bytes = min(_BEGINNINGS_GROW_BY * beginning_bytes, settings.ingest_batch_bytes)
+
+    async def _encode_rows(self, wanted: dict[Key, Claimed], limits: ReadLimits) -> dict[Key, Claimed]:
+        """Returns those of which more has to be read."""
+        watch, size = self._claim.watch, rows_per_write(self._claim.watch)
+        reading = partial(self._context.reading, self._claim.lane)
+        short: dict[Key, Claimed] = {}
+        async for page in read_rows(self._context.database, watch, list(wanted), limits, reading):
             chunks = [page[i : i + size] for i in range(0, len(page), size)]
-            encoding = (self._encode(chunk, wanted, max_row_bytes) for chunk in chunks)
+            encoding = (self._encode(chunk, wanted, limits) for chunk in chunks)
             async with side_by_side(encoding, f"encode-{watch.id}") as tasks:
                 for task in tasks:
-                    await self._finish(await task)
+                    encoded = await task
+                    short |= {e.claimed.key: wanted[e.claimed.key] for e in encoded if isinstance(e, ReadOn)}
+                    await self._finish([e for e in encoded if not isinstance(e, ReadOn)])
+        return short
 
-    async def _encode(self, rows: Sequence[Row], wanted: dict[Key, Claimed], max_row_bytes: int) -> list[Encoded]:
-        limit_name = "MAX_IMAGE_BYTES" if self._claim.watch.kind == "image" else "INGEST_BATCH_BYTES"
+    async def _encode(self, rows: Sequence[Row], wanted: dict[Key, Claimed], limits: ReadLimits) -> list[Encoded]:
         results: list[Encoded] = []
         to_encode: list[tuple[Claimed, bytes]] = []
         for row in rows:
             claimed = wanted[row.key].read(row)
-            result = judge(claimed, row, max_row_bytes, limit_name)
-            if (row.size_bytes or 0) >= _HASHED_ALONE_BYTES:
+            result = judge(claimed, row, limits.row_bytes)
+            if len(row.content or b"") >= _HASHED_ALONE_BYTES:
                 await asyncio.sleep(0)  # hashing a page of 64 MiB takes 0.1 s, which others need not wait for
             if result is not None:
                 results.append(result)
             elif row.content is not None:
                 to_encode.append((claimed, row.content))
-        return results + await self._rows.encode(self._claim.watch.kind, to_encode, self._claim.lane)
+        encoded = await self._rows.encode(self._claim.watch.kind, to_encode, self._claim.lane)
+        longest = self._context.settings.ingest_batch_bytes
+        if limits.beginning_bytes >= longest:
+            encoded = [fail_unread(e.claimed, longest) if isinstance(e, ReadOn) else e for e in encoded]
+        return results + encoded
 
-    async def _finish(self, encoded: Sequence[Encoded]) -> None:
+    async def _finish(self, encoded: Sequence[Result | Later]) -> None:
         await self._write([e for e in encoded if not isinstance(e, Later)])
         later = [e for e in encoded if isinstance(e, Later)]
         if later:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 
-from sidecar.batching.embedder import Embedded, Embedder
+from sidecar.batching.embedder import MORE_IS_NEEDED, Embedded, Embedder
+from sidecar.batching.encoder import Beginning
 from sidecar.batching.job import Kind
 from sidecar.batching.lane import Lane
 from sidecar.errors import DeviceError, DeviceOutOfMemory, PictureRejected, TextRejected
 from sidecar.ingest.side_by_side import side_by_side
-from sidecar.ingest.verdict import MAX_ATTEMPTS, Claimed, hash_of
+from sidecar.ingest.verdict import MAX_ATTEMPTS, Claimed
 from sidecar.postgres.completion import EMPTY, Outcome, Result
 from sidecar.postgres.vectors import pack_vectors, vector_digest
 from sidecar.ranked_semaphore import RankedSemaphore
@@ -33,7 +35,14 @@ class Later:
     message: str
 
 
-Encoded = Result | Later
+@dataclass(frozen=True, slots=True)
+class ReadOn:
+    """A row of whose text more has to be read than was."""
+
+    claimed: Claimed
+
+
+Encoded = Result | Later | ReadOn
 
 
 class RowEncoder:
@@ -70,11 +79,9 @@ class RowEncoder:
             return _later(row[0], "device_out_of_memory" if full else "device_error", str(error))
 
     async def _encode_texts(self, rows: Sequence[tuple[Claimed, bytes]], lane: Lane) -> list[Encoded]:
-        texts = [content.decode("utf-8", "replace") for _, content in rows]
+        texts = [_decode(claimed, content) for claimed, content in rows]
         answers = await self._embedder.embed_texts(texts, lane)
-        return pack_results(
-            [(claimed, content, answer) for (claimed, content), answer in zip(rows, answers, strict=True)]
-        )
+        return pack_results([(claimed, answer) for (claimed, _), answer in zip(rows, answers, strict=True)])
 
     async def _encode_picture(self, claimed: Claimed, content: bytes, lane: Lane) -> Encoded:
         async with self._place(lane):
@@ -84,7 +91,7 @@ class RowEncoder:
                 if error.code in CERTAIN:
                     return claimed.failure(error.code, error.message)
                 return _later(claimed, error.code, error.message)
-        return pack_results([(claimed, content, answer)])[0]
+        return pack_results([(claimed, answer)])[0]
 
     @asynccontextmanager
     async def _place(self, lane: Lane) -> AsyncIterator[None]:
@@ -99,11 +106,21 @@ def _later(claimed: Claimed, reason: str, message: str) -> Encoded:
     return Later(claimed, reason, message)
 
 
-def pack_results(answers: Sequence[tuple[Claimed, bytes, Embedded | TextRejected]]) -> list[Encoded]:
+def _decode(claimed: Claimed, content: bytes) -> str:
+    if not claimed.is_beginning:
+        return content.decode("utf-8", "replace")
+    # Where it was cut may be within a character.
+    return Beginning(codecs.getincrementaldecoder("utf-8")("replace").decode(content))
+
+
+def pack_results(answers: Sequence[tuple[Claimed, Embedded | TextRejected]]) -> list[Encoded]:
     """Results in the same order; the vectors are packed in one go."""
-    packed = iter(pack_vectors([a.vector for _, _, a in answers if isinstance(a, Embedded)]))
+    packed = iter(pack_vectors([a.vector for _, a in answers if isinstance(a, Embedded)]))
     results: list[Encoded] = []
-    for claimed, content, answer in answers:
+    for claimed, answer in answers:
+        if isinstance(answer, TextRejected) and answer.code == MORE_IS_NEEDED:
+            results.append(ReadOn(claimed))
+            continue
         if isinstance(answer, TextRejected):
             is_empty = answer.code == "empty_text"
             empty = claimed.result(Outcome.EMPTY, EMPTY)
@@ -112,10 +129,11 @@ def pack_results(answers: Sequence[tuple[Claimed, bytes, Embedded | TextRejected
         vector = next(packed)
         results.append(
             replace(
-                claimed.result(Outcome.VECTOR, hash_of(content)),
+                claimed.result(Outcome.VECTOR, claimed.content_hash),
                 packed_vector=vector,
                 vector_digest=vector_digest(vector),
                 truncated=answer.truncated,
+                unreadable=answer.unreadable,
             )
         )
     return results

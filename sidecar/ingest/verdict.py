@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,8 +15,8 @@ READ_REJECTED = "read_rejected"
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """All events in hand of one key. `version` is that of its ledger entry, `has_vector` whether there is one, once it
-    is read.
+    """All events in hand of one key; of its row, once it is read: the `version` of the ledger entry, whether there is a
+    vector, the hash of the whole content, and whether only its beginning was read.
     """
 
     key: Key
@@ -26,9 +25,17 @@ class Claimed:
     force: bool
     version: str | None = None
     has_vector: bool = False
+    content_hash: bytes | None = None
+    is_beginning: bool = False
 
     def read(self, row: Row) -> Claimed:
-        return replace(self, version=row.version, has_vector=row.has_vector)
+        return replace(
+            self,
+            version=row.version,
+            has_vector=row.has_vector,
+            content_hash=row.content_hash(),
+            is_beginning=row.whole_hash is not None,
+        )
 
     def result(self, outcome: Outcome, content_hash: bytes | None = None) -> Result:
         return Result(
@@ -57,25 +64,20 @@ def group_by_key(events: Sequence[Event]) -> dict[Key, Claimed]:
     }
 
 
-def hash_of(content: bytes) -> bytes:
-    """The content hash that the ledger keeps: SHA-256."""
-    return hashlib.sha256(content).digest()
-
-
-def judge(claimed: Claimed, row: Row, max_row_bytes: int, limit_name: str) -> Result | None:
+def judge(claimed: Claimed, row: Row, max_row_bytes: int) -> Result | None:
     """The result of a row that needs no encoding; None for one that does."""
     if not row.found:
         return claimed.result(Outcome.MISSING)
     if row.fault is None and not row.size_bytes:
         return claimed.result(Outcome.EMPTY, EMPTY)
-    if row.content is None:
-        return _unread(claimed, row, max_row_bytes, limit_name)
-    content_hash = hash_of(row.content)
-    if not claimed.force and row.is_embedded_as(content_hash):
+    if row.content is None or claimed.content_hash is None:
+        return _unread(claimed, row, max_row_bytes)
+    if not claimed.force and row.is_embedded_as(claimed.content_hash):
         return replace(
-            claimed.result(Outcome.UNCHANGED, content_hash),
+            claimed.result(Outcome.UNCHANGED, claimed.content_hash),
             vector_digest=row.ledger_digest,
             truncated=row.ledger_truncated,
+            unreadable=row.ledger_unreadable,
         )
     if claimed.attempts > MAX_ATTEMPTS:
         return claimed.failure(
@@ -84,10 +86,19 @@ def judge(claimed: Claimed, row: Row, max_row_bytes: int, limit_name: str) -> Re
     return None
 
 
-def _unread(claimed: Claimed, row: Row, max_row_bytes: int, limit_name: str) -> Result:
+def fail_unread(claimed: Claimed, beginning_bytes: int) -> Result:
+    """A text whose beginning does not tell its vector."""
+    return claimed.failure(
+        "too_many_bytes",
+        f"the first {beginning_bytes:,} bytes of the text have fewer words than the model reads, and no more are read "
+        "(INGEST_BATCH_BYTES)",
+    )
+
+
+def _unread(claimed: Claimed, row: Row, max_row_bytes: int) -> Result:
     if row.fault is not None:
         return claimed.failure(READ_REJECTED, f"Postgres cannot read the source: {row.fault}")
     return claimed.failure(
         "too_many_bytes",
-        f"the source has {row.size_bytes:,} bytes; at most {max_row_bytes:,} are read ({limit_name})",
+        f"the source has {row.size_bytes:,} bytes; at most {max_row_bytes:,} are read (MAX_IMAGE_BYTES)",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,47 +13,63 @@ from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from sidecar.batching.encoder import PreparedText
 from sidecar.errors import ModelError
 from sidecar.model.checkpoint import Checkpoint
+from sidecar.model.cleaned_text import FIRST_CHARS, CleanedBeginning, CleanedText, last_step
 from sidecar.model.probes import FINGERPRINT_TEXTS
+from sidecar.model.segmentation import read_segmentation
+from sidecar.model.token_ids import IdRows, TokenIds
 from sidecar.model.tokenizer_digest import digest_tokenizer
 
 _CLIP_CONTEXT_LENGTH = 77
+
+_SPARE_TOKENS = 64  # beyond what the model reads: the last ones of a beginning may be others in the whole text
+_MOST_CHARS_COMPARED = 50_000
+# No more of a text is looked at, cleaned. Only one word, or what the tokenizer does not know, has so many characters
+# without as many tokens, for certain, as the model reads.
+_MOST_CHARS = 1_000_000
 
 
 class TextTokenizer:
     """open_clip's own tokenizer, which canonicalises, truncates and pads to exactly the context length.
 
-    Padding is part of the input: SigLIP pools the last position without a mask. Any thread may call it.
+    Padding is part of the input: SigLIP pools the last position without a mask. Any thread may call it. A text is read
+    from its beginning, no further than it takes to know the ids that the whole would have.
     """
 
     def __init__(self, tokenizer: Any, context_length: int, vocabulary_size: int) -> None:
         self.context_length = context_length
         self._tokenizer = tokenizer
+        masks_at_random = getattr(tokenizer, "reduction_fn", None) is not None
+        self._last_step = None if masks_at_random else last_step(tokenizer.clean_fn)
+        if self._last_step is not None:
+            tokenizer = copy.copy(tokenizer)
+            tokenizer.clean_fn = _as_it_is
+        self._ids = TokenIds(tokenizer, context_length)
         self._vocabulary_size = vocabulary_size
-        # Truncation and padding are state of the shared tokenizer, and its Rust part refuses two borrowers at once.
-        self._lock = threading.Lock()
-        vocabulary = getattr(tokenizer, "tokenizer", None)
-        self._padding_id = int(getattr(vocabulary, "pad_token_id", 0) or 0)
-        unknown_id = getattr(vocabulary, "unk_token_id", None)
-        self._unknown_id = self._padding_id if unknown_id is None else int(unknown_id)
-        self._blank_ids = self._tokenize([""], context_length)[0]
+        self._segmentation = read_segmentation(getattr(tokenizer, "tokenizer", None))
+        self._blank_ids = self._ids.read([""]).rows[0]
 
     def prepare(self, texts: Sequence[str]) -> list[PreparedText]:
-        """One per text, in order, `token_ids` each (context_length,) int64."""
+        """One per text, in order, `token_ids` each (context_length,) int64.
+
+        Raises DeviceError in a thread of PreparationThreads whose result nobody waits for any longer.
+        """
         if not texts:
             return []
-        rows = self._tokenize(texts, self.context_length)
-        truncated = self._find_truncated(texts, rows)
-        blank = (rows == self._blank_ids).all(axis=1)
-        tokens = self._lengths(rows)
-        rows = np.where(rows < self._vocabulary_size, rows, self._unknown_id)
-        return [
-            PreparedText(ids, truncated=bool(cut), blank=bool(empty), tokens=count)
-            for ids, cut, empty, count in zip(rows, truncated, blank, tokens, strict=True)
-        ]
+        if self._last_step is None:
+            return self._prepared(self._ids.read([str(text) for text in texts]))
+        readings = [_Reading(CleanedText(text, self._last_step)) for text in texts]
+        self._read_enough(readings)
+        return self._prepared(
+            IdRows(
+                np.stack([reading.ids for reading in readings]),
+                np.array([reading.is_truncated for reading in readings]),
+            ),
+            [reading.is_short for reading in readings],
+        )
 
     def check_vocabulary(self, probe_texts: Sequence[str]) -> None:
         """Raises ModelError if the tokenizer gives ids that the model has no embedding for."""
-        highest = int(self._tokenize(probe_texts, self.context_length).max())
+        highest = int(self._ids.read(probe_texts).rows.max())
         if highest >= self._vocabulary_size:
             raise ModelError(
                 f"the tokenizer is not this model's: it gives token {highest}, the model has {self._vocabulary_size}"
@@ -61,32 +77,77 @@ class TextTokenizer:
 
     def digest(self) -> str:
         """Names what it makes of any text; part of the fingerprint."""
-        with self._lock:
-            return digest_tokenizer(self._tokenizer)
+        return digest_tokenizer(self._tokenizer)
 
-    def _find_truncated(self, texts: Sequence[str], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which texts have more tokens than fit: those that use one more place when given one."""
-        truncated = np.zeros(len(texts), dtype=np.bool_)
-        full = np.flatnonzero(rows[:, -2] != self._padding_id)
-        if full.size:
-            longer = self._tokenize([texts[index] for index in full.tolist()], self.context_length + 1)
-            truncated[full] = self._count_tokens(longer) > self._count_tokens(rows[full])
-        return truncated
+    def _read_enough(self, readings: Sequence[_Reading]) -> None:
+        """Until each has ended, or its ids are certain, or it is too short to tell."""
+        while readings:
+            for reading in readings:
+                reading.grow()
+            found = self._ids.read([reading.cleaned.text for reading in readings])
+            for reading, ids, truncated in zip(readings, found.rows, found.truncated, strict=True):
+                reading.ids, reading.is_truncated = ids, bool(truncated)
+                reading.is_done = reading.cleaned.is_all or (bool(truncated) and self._is_certain(reading))
+                if len(reading.cleaned.text) > _MOST_CHARS and not reading.is_done:
+                    reading.is_done = reading.is_truncated = True
+            readings = [reading for reading in readings if not reading.is_done and not reading.is_short]
 
-    def _lengths(self, rows: NDArray[np.int64]) -> list[int]:
-        """How many ids of each row stand before its padding; the padding's id may stand for a token of the text too."""
-        used = rows != self._padding_id
-        lengths: list[int] = np.where(used.any(axis=1), rows.shape[1] - used[:, ::-1].argmax(axis=1), 0).tolist()
-        return lengths
+    def _is_certain(self, reading: _Reading) -> bool:
+        """Whether the tokens that the model reads are the same whatever follows: alike for ends close together.
 
-    def _count_tokens(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        counts: NDArray[np.int64] = (rows != self._padding_id).sum(axis=1)
-        return counts
+        Whatever the whole text is split into, it is split at one of as many places as its longest piece has characters,
+        and up to there alike.
+        """
+        ends = self._segmentation.ends(reading.cleaned.text, reading.cleaned.ends_in_word)
+        if not ends:
+            return True
+        if len(reading.cleaned.text) > _MOST_CHARS_COMPARED or not self._ids.has_more(
+            reading.cleaned.text, _SPARE_TOKENS
+        ):
+            return False
+        found = self._ids.read([reading.cleaned.text[:end] for end in ends])
+        return bool((found.rows == reading.ids).all())
 
-    def _tokenize(self, texts: Sequence[str], context_length: int) -> NDArray[np.int64]:
-        with self._lock:
-            ids: NDArray[np.int64] = self._tokenizer(list(texts), context_length=context_length).numpy()
-        return ids
+    def _prepared(self, found: IdRows, is_short: Sequence[bool] | None = None) -> list[PreparedText]:
+        rows = found.rows
+        blank = (rows == self._blank_ids).all(axis=1)
+        unreadable = self._segmentation.find_unreadable(rows)
+        tokens = self._ids.count(rows)
+        within = np.where(rows < self._vocabulary_size, rows, self._ids.unknown_id)
+        short = [False] * len(rows) if is_short is None else is_short
+        return [
+            PreparedText(*row)
+            for row in zip(
+                within, found.truncated.tolist(), blank.tolist(), tokens, unreadable.tolist(), short, strict=True
+            )
+        ]
+
+
+class _Reading:
+    """A text on its way from its first characters to as many as are needed. `ids` are those of what has been read;
+    `is_done`: and of the whole.
+    """
+
+    def __init__(self, text: CleanedText) -> None:
+        self._text = text
+        self._chars = FIRST_CHARS // 2
+        self.cleaned = CleanedBeginning("", ends_in_word=False, is_all=False, is_short=False)
+        self.ids: NDArray[np.int64] = np.zeros(0, np.int64)
+        self.is_truncated = False
+        self.is_done = False
+
+    @property
+    def is_short(self) -> bool:
+        return self.cleaned.is_short and not self.is_done
+
+    def grow(self) -> None:
+        """To twice the characters."""
+        self._chars *= 2
+        self.cleaned = self._text.beginning(self._chars)
+
+
+def _as_it_is(text: str) -> str:
+    return text
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> TextTokenizer:

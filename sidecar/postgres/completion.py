@@ -69,6 +69,7 @@ class Result:
     packed_vector: bytes | None = None
     vector_digest: bytes | None = None
     truncated: bool = False
+    unreadable: bool = False
     attempts: int = 1
     reason: str = ""
     message: str = ""
@@ -268,6 +269,7 @@ async def _finish(
         [r.content_hash for r in results],
         [r.vector_digest for r in results],
         [r.truncated for r in results],
+        [r.unreadable for r in results],
         [r.packed_vector for r in results],
         [r.version for r in results],
         [gen for gen, _ in events] + void,

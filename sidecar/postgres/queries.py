@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_PLAIN_TEXT = {"text", "character varying"}
+SourceColumn = tuple[str, str, bool]  # name, type, whether it is padded
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::([\w,]+))?\}")
 
 
@@ -113,20 +115,47 @@ def _keys(w: Identifiers) -> Mapping[str, Callable[..., str]]:
 
 
 def _source(w: Identifiers) -> Mapping[str, Callable[..., str]]:
-    def joined(t: str) -> str:
-        return f"concat_ws(' ', {', '.join(_text(t, *column) for column in columns)})"
+    """`contents` are the columns that a content is made of, untouched; `taken_content` is made of them."""
+    columns = list(zip(w.source, w.source_types, w.source_is_padded, strict=True))
+    taken = [(f"source{number}", type_, padded) for number, (_, type_, padded) in enumerate(columns, 1)]
 
-    def picture(t: str) -> str:
-        return _exactly(_null(w.source_types[0]), f"{t}.{w.source[0]}")
+    def picture(t: str, column: str) -> str:
+        return _exactly(_null(w.source_types[0]), f"{t}.{column}")
 
-    columns = list(zip(w.source, w.source_is_padded, strict=True))
-    if w.is_image:
-        return {"content": picture, "bytes": lambda t: f"octet_length({picture(t)})", "is_blank": lambda _t: "false"}
-    return {
-        "content": lambda t: f"convert_to({joined(t)}, 'UTF8')",
-        "bytes": lambda t: f"octet_length({joined(t)})",
-        "is_blank": lambda t: f"{joined(t)} collate \"C\" !~ '[^[:space:][:punct:]]'",
+    common = {
+        "contents": lambda t: ", ".join(
+            f"{t}.{name} as {alias}" for (name, *_), (alias, *_) in zip(columns, taken, strict=True)
+        )
     }
+    if w.is_image:
+        return common | {
+            "content": lambda t: picture(t, w.source[0]),
+            "taken_content": lambda t: picture(t, "source1"),
+            "bytes": lambda t: f"octet_length({picture(t, w.source[0])})",
+            "is_blank": lambda _t: "false",
+        }
+    return common | {
+        "content": lambda t: f"convert_to({_joined(t, columns)}, 'UTF8')",
+        "taken_content": lambda t: f"convert_to({_joined(t, taken)}, 'UTF8')",
+        "bytes": lambda t: _joined_bytes(t, columns),
+        "is_blank": lambda t: f"{_joined(t, columns)} collate \"C\" !~ '[^[:space:][:punct:]]'",
+    }
+
+
+def _joined(alias: str, columns: Sequence[SourceColumn]) -> str:
+    """The text of a row. A column of Postgres's own text as it is: joining would make another copy of it in memory."""
+    if len(columns) == 1 and columns[0][1] in _PLAIN_TEXT:
+        return f"coalesce({alias}.{columns[0][0]}, '')"
+    return f"concat_ws(' ', {', '.join(_text(alias, name, padded) for name, _, padded in columns)})"
+
+
+def _joined_bytes(alias: str, columns: Sequence[SourceColumn]) -> str:
+    """Its length; of Postgres's own text it is known without reading it."""
+    if any(type_ not in _PLAIN_TEXT for _, type_, _ in columns):
+        return f"octet_length({_joined(alias, columns)})"
+    names = [f"{alias}.{name}" for name, *_ in columns]
+    lengths = " + ".join(f"coalesce(octet_length({name}), 0)::bigint" for name in names)
+    return f"({lengths} + greatest(num_nonnulls({', '.join(names)}) - 1, 0))"
 
 
 def _text(alias: str, column: str, is_padded: bool) -> str:

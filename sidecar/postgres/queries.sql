@@ -187,30 +187,36 @@ select {k}, d.enqueued_at, d.backfill, d.force, d.attempts from due d order by d
 
 -- name: read_rows
 -- Primary keys of the user's table, the ledger and the companion; no locks. A second statement after the claim, so that it
--- sees every content that is as old as the claimed generation, or newer. $1 bytes for the whole answer, $2 bytes for one row.
--- A row beyond $1 comes without content and is asked for again; the first one always comes. `version` names the ledger entry
--- in the snapshot that the content is read in: complete replaces this very entry, or none. The transaction alone would not
--- do: after a crash of the server the id of one that was not flushed is given again. The number alone would not either: a
+-- sees every content that is as old as the claimed generation, or newer. $1 bytes that are looked at for the whole answer, $2 bytes
+-- of one row: a longer one comes without content. A row beyond $1 comes without content and is asked for again; the first one always
+-- comes. Of a content longer than $5 bytes only the beginning comes, and `whole_hash`, the hash of all of it. `version` names the
+-- ledger entry in the snapshot that the content is read in: complete replaces this very entry, or none. The transaction alone would
+-- not do: after a crash of the server the id of one that was not flushed is given again. The number alone would not either: a
 -- sidecar of schema 0016 leaves it as it is. $3 whether to look at contents, $4 at vectors: of a row where this fails the rest
--- is read without. `offset 0`: the length, which needs the whole text, is taken once.
-select s.position, s.found, s.bytes as size_bytes, s.has_vector, s.version, s.content_hash, s.vector_digest, s.truncated, s.digest_matches,
-       case when s.total <= $1 or s.position = 1 then s.content end as content
+-- is read without. Contents are taken from their place where they are wanted, once (`offset 0`); up to there they are
+-- pointers, and their lengths stand beside these.
+select s.position, s.found, s.bytes as size_bytes, s.has_vector, s.version, s.content_hash, s.vector_digest, s.truncated, s.unreadable,
+       s.digest_matches, c.content, c.whole_hash
 from (
-    select r.*, sum(least(r.bytes, $2)) over (order by r.position) as total
+    select r.*, sum(least(r.bytes, $2::bigint)) over (order by r.position) as total
     from (
-        select u.position, {row_found:t} as found, case when $3 then {bytes:t} end as bytes,
-               case when $3 and {bytes:t} <= $2 then {content:t} end as content,
+        select u.position, {row_found:t} as found, case when $3 then {bytes:t}::bigint end as bytes, {contents:t},
                {home_target} is not null as has_vector, l.xmin || '/' || l.version as version, l.content_hash, l.vector_digest,
-               coalesce(l.truncated, false) as truncated,
+               coalesce(l.truncated, false) as truncated, coalesce(l.unreadable, false) as unreadable,
                case when $4 and l.vector_digest is not null and {home_target} is not null
                     then sha256({vector_send}({home_target})) = l.vector_digest end as digest_matches
-        from unnest({keys:5}) with ordinality as u({k}, position)
-        left join {table} t on {is_row:t,u}{pruned:t,5}
+        from unnest({keys:6}) with ordinality as u({k}, position)
+        left join {table} t on {is_row:t,u}{pruned:t,6}
         {join_home}
         left join {ledger} l on {same:l,u}
         offset 0
     ) r
-) s
+) s left join lateral (
+    select case when s.bytes > $5::bigint then substring(w.content from 1 for $5::integer) else w.content end as content,
+           case when s.bytes > $5::bigint then sha256(w.content) end as whole_hash
+    from (select {taken_content:s} as content offset 0) w
+    where s.bytes <= $2::bigint and (s.total <= $1::bigint or s.position = 1)
+) c on true
 order by s.position
 
 -- name: plan_with_values
@@ -298,37 +304,38 @@ where sha256({vector_send}({target_of:h})) = l.vector_digest
 -- do not tell that order: events of scans, retries and delays take theirs without the row's lock, perhaps above that of an
 -- edit which commits later. A tombstone takes a new generation, above every event in hand that may have read the row.
 -- An entry is made only where none was read: one that was read and is gone by now (cleared after a TRUNCATE, say) took the
--- vector along. So what was inserted is told from what was replaced by its version, $10 or $10 + 1, and an entry that ought
+-- vector along. So what was inserted is told from what was replaced by its version, $11 or $11 + 1, and an entry that ought
 -- not to be new does not pass; `complete` takes it away again (forget_entries).
 -- Only keys that passed get their vector, and lose their events. Rows are locked by lock_rows: fewer are written
 -- if a BEFORE trigger of the user's suppresses one, or puts another vector in its place.
 -- `(... in (...)) is true` is looked up in a hash table; a join of these few rows would be a nested loop, in the square of them.
--- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 vectors (NULL: none to write), $6 versions of the
--- ledger entries as read (NULL: there was none), $7 events to delete (by generation, never by key), $8 for each of them the
--- generation in $1 that has to pass (NULL: none), $9 lease token, $10 an even number that nobody else draws.
+-- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 unreadable, $6 vectors (NULL: none to write), $7 versions of the
+-- ledger entries as read (NULL: there was none), $8 events to delete (by generation, never by key), $9 for each of them the
+-- generation in $1 that has to pass (NULL: none), $10 lease token, $11 an even number that nobody else draws.
 with wanted as materialized (
     select u.*, case when u.content_hash is null then nextval('sidecar.generation') else u.event_gen end as gen
-    from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $6::text[], {keys:11}) with ordinality
-        as u(event_gen, content_hash, vector_digest, truncated, version, {k}, position)
+    from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $5::boolean[], $7::text[], {keys:12}) with ordinality
+        as u(event_gen, content_hash, vector_digest, truncated, unreadable, version, {k}, position)
 ), recorded as (
-    insert into {ledger} as l ({k}, gen, content_hash, vector_digest, truncated, version)
-    select {k}, gen, content_hash, vector_digest, truncated, $10 from wanted order by {k}
+    insert into {ledger} as l ({k}, gen, content_hash, vector_digest, truncated, unreadable, version)
+    select {k}, gen, content_hash, vector_digest, truncated, unreadable, $11 from wanted order by {k}
     on conflict ({k}) do update set gen = greatest(l.gen, excluded.gen), content_hash = excluded.content_hash,
-        vector_digest = excluded.vector_digest, truncated = excluded.truncated, version = $10 + 1,
+        vector_digest = excluded.vector_digest, truncated = excluded.truncated, unreadable = excluded.unreadable,
+        version = $11 + 1,
         embedded_at = case when l.vector_digest = excluded.vector_digest then l.embedded_at else excluded.embedded_at end
         where ((l.xmin || '/' || l.version, excluded.gen) in (select w.version, w.gen from wanted w)) is true
-    returning {ledger_key:l}, l.version = $10 as is_new
+    returning {ledger_key:l}, l.version = $11 as is_new
 ), passed as materialized (
     select w.position, w.event_gen from wanted w
     where (({ledger_key:w}, w.version is null) in (select {ledger_key:r}, r.is_new from recorded r)) is true
 ), written as (
     update {table} t set {target} = sidecar.exactly(t.{target}, v.embedding)
-    from unnest($5::{vector}[], {keys:11}) with ordinality as v(embedding, {k}, position)
-    where {is_row:t,v}{pruned:t,11} and v.embedding is not null and (v.position in (select p.position from passed p)) is true
+    from unnest($6::{vector}[], {keys:12}) with ordinality as v(embedding, {k}, position)
+    where {is_row:t,v}{pruned:t,12} and v.embedding is not null and (v.position in (select p.position from passed p)) is true
     returning {target_of:t} {vector_equals} v.embedding as kept
 ), deleted as (
-    delete from {events} e using unnest($7::bigint[], $8::bigint[]) as d(gen, needs)
-    where e.gen = d.gen and e.lease_token = $9 and (d.needs is null or d.needs in (select p.event_gen from passed p))
+    delete from {events} e using unnest($8::bigint[], $9::bigint[]) as d(gen, needs)
+    where e.gen = d.gen and e.lease_token = $10 and (d.needs is null or d.needs in (select p.event_gen from passed p))
     returning e.backfill, e.enqueued_at, d.needs
 ), aged as (  -- read last, so that the lags end when the vectors are written
     select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) filter (where not d.backfill) as lags_ms,
@@ -346,37 +353,38 @@ select (select array_agg(p.event_gen) from passed p) as passed, (select count(*)
 -- do not tell that order: events of scans, retries and delays take theirs without the row's lock, perhaps above that of an
 -- edit which commits later. A tombstone takes a new generation, above every event in hand that may have read the row.
 -- An entry is made only where none was read: one that was read and is gone by now (cleared after a TRUNCATE, say) took the
--- vector along. So what was inserted is told from what was replaced by its version, $10 or $10 + 1, and an entry that ought
+-- vector along. So what was inserted is told from what was replaced by its version, $11 or $11 + 1, and an entry that ought
 -- not to be new does not pass; `complete` takes it away again (forget_entries).
 -- Only keys that passed get their vector, and lose their events. Only sidecars write the companion table, and only
 -- whoever holds the ledger entry of a key writes its row; rows that a user may be deleting are locked by lock_vectors.
 -- `(... in (...)) is true` is looked up in a hash table; a join of these few rows would be a nested loop, in the square of them.
--- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 vectors (NULL: none to write), $6 versions of the
--- ledger entries as read (NULL: there was none), $7 events to delete (by generation, never by key), $8 for each of them the
--- generation in $1 that has to pass (NULL: none), $9 lease token, $10 an even number that nobody else draws.
+-- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 unreadable, $6 vectors (NULL: none to write), $7 versions of the
+-- ledger entries as read (NULL: there was none), $8 events to delete (by generation, never by key), $9 for each of them the
+-- generation in $1 that has to pass (NULL: none), $10 lease token, $11 an even number that nobody else draws.
 with wanted as materialized (
     select u.*, case when u.content_hash is null then nextval('sidecar.generation') else u.event_gen end as gen
-    from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $6::text[], {keys:11}) with ordinality
-        as u(event_gen, content_hash, vector_digest, truncated, version, {k}, position)
+    from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $5::boolean[], $7::text[], {keys:12}) with ordinality
+        as u(event_gen, content_hash, vector_digest, truncated, unreadable, version, {k}, position)
 ), recorded as (
-    insert into {ledger} as l ({k}, gen, content_hash, vector_digest, truncated, version)
-    select {k}, gen, content_hash, vector_digest, truncated, $10 from wanted order by {k}
+    insert into {ledger} as l ({k}, gen, content_hash, vector_digest, truncated, unreadable, version)
+    select {k}, gen, content_hash, vector_digest, truncated, unreadable, $11 from wanted order by {k}
     on conflict ({k}) do update set gen = greatest(l.gen, excluded.gen), content_hash = excluded.content_hash,
-        vector_digest = excluded.vector_digest, truncated = excluded.truncated, version = $10 + 1,
+        vector_digest = excluded.vector_digest, truncated = excluded.truncated, unreadable = excluded.unreadable,
+        version = $11 + 1,
         embedded_at = case when l.vector_digest = excluded.vector_digest then l.embedded_at else excluded.embedded_at end
         where ((l.xmin || '/' || l.version, excluded.gen) in (select w.version, w.gen from wanted w)) is true
-    returning {ledger_key:l}, l.version = $10 as is_new
+    returning {ledger_key:l}, l.version = $11 as is_new
 ), passed as materialized (
     select w.position, w.event_gen from wanted w
     where (({ledger_key:w}, w.version is null) in (select {ledger_key:r}, r.is_new from recorded r)) is true
 ), written as (
     insert into {home} as c ({companion_key}, {target})
-    select {companion_values:v}, sidecar.exactly((null::{home}).{target}, v.embedding) from unnest($5::{vector}[], {keys:11}) with ordinality as v(embedding, {k}, position) where v.embedding is not null and (v.position in (select p.position from passed p)) is true
+    select {companion_values:v}, sidecar.exactly((null::{home}).{target}, v.embedding) from unnest($6::{vector}[], {keys:12}) with ordinality as v(embedding, {k}, position) where v.embedding is not null and (v.position in (select p.position from passed p)) is true
     on conflict ({companion_key}) do update set {target} = excluded.{target}
     returning 1
 ), deleted as (
-    delete from {events} e using unnest($7::bigint[], $8::bigint[]) as d(gen, needs)
-    where e.gen = d.gen and e.lease_token = $9 and (d.needs is null or d.needs in (select p.event_gen from passed p))
+    delete from {events} e using unnest($8::bigint[], $9::bigint[]) as d(gen, needs)
+    where e.gen = d.gen and e.lease_token = $10 and (d.needs is null or d.needs in (select p.event_gen from passed p))
     returning e.backfill, e.enqueued_at, d.needs
 ), aged as (  -- read last, so that the lags end when the vectors are written
     select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) filter (where not d.backfill) as lags_ms,
@@ -710,7 +718,7 @@ delete from {ledger} l using unnest({keys:1}) as u({k}) where {same:l,u}
 -- The entry of one row that keeps the vector of another space. $1 its generation.
 insert into {ledger} as l ({k}, gen, content_hash)
 select {k}, $1, 'failed' from unnest({keys:2}) as u({k})
-on conflict ({k}) do update set gen = excluded.gen, content_hash = excluded.content_hash, vector_digest = null, truncated = false,
+on conflict ({k}) do update set gen = excluded.gen, content_hash = excluded.content_hash, vector_digest = null, truncated = false, unreadable = false,
     version = excluded.version, embedded_at = excluded.embedded_at
 
 -- name: next_generation
@@ -876,7 +884,7 @@ where w.id = $1
 -- name: status
 select s.relation::text, s.target, s.kind, s.source, s.companion::text, s.state, s.rows, s.embedded, s.pending, s.failed, s.empty,
        s.truncated, s.coverage, s.oldest_pending, s.lag_ms, s.index, s.model, s.fingerprint, s.query, s.estimated, s.watch_id,
-       s.index_statement, s.rows_per_s, s.companion_view::text
+       s.index_statement, s.rows_per_s, s.companion_view::text, s.unreadable
 from sidecar.status s
 
 -- name: failures

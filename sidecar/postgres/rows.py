@@ -11,6 +11,7 @@ stands alone, and the others come as ever:
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, replace
@@ -36,7 +37,8 @@ class Row:
     """What a key holds. `content` is None where the source is NULL, or longer than asked for (`size_bytes` tells), or
     cannot be read: `fault` says why.
 
-    `version` names the ledger entry that stood there when the content was read; None: there was none.
+    `whole_hash` is there where `content` is the beginning of a longer one: the content hash of all of it. `version`
+    names the ledger entry that stood there when the content was read; None: there was none.
     """
 
     key: Key
@@ -48,18 +50,34 @@ class Row:
     ledger_hash: bytes | None
     ledger_digest: bytes | None
     ledger_truncated: bool
+    ledger_unreadable: bool
     digest_matches: bool
+    whole_hash: bytes | None = None
     fault: str | None = None
+
+    def content_hash(self) -> bytes | None:
+        """Of the whole content, as the ledger keeps it: SHA-256. None: it was not read."""
+        if self.content is None:
+            return None
+        return self.whole_hash or hashlib.sha256(self.content).digest()
 
     def is_embedded_as(self, content_hash: bytes) -> bool:
         """The stored vector is the one the ledger knows, and was made of this content."""
         return self.ledger_hash == content_hash and self.has_vector and self.digest_matches
 
 
+_NO_LIMIT = 2**31 - 1  # Postgres has no larger values
+
+
 @dataclass(frozen=True, slots=True)
-class _Limits:
+class ReadLimits:
+    """`page_bytes` that the server looks at for a page; `row_bytes` of one row, longer ones come without content; and
+    `beginning_bytes`, to which contents are cut.
+    """
+
     page_bytes: int
-    row_bytes: int
+    row_bytes: int = _NO_LIMIT
+    beginning_bytes: int = _NO_LIMIT
     contents: bool = True  # False: looks at none
     vectors: bool = True
 
@@ -73,16 +91,15 @@ async def read_rows(
     database: Database,
     watch: Watch,
     keys: Sequence[Key],
-    max_bytes: int,
-    max_row_bytes: int,
+    limits: ReadLimits,
     reading: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
 ) -> AsyncIterator[list[Row]]:
-    """Yields the rows of all `keys`, in order, in lists of about `max_bytes`, each read in a block of `reading()`. No
+    """Yields the rows of all `keys`, in order, in lists of about `page_bytes`, each read in a block of `reading()`. No
     snapshot is held in between.
 
     Raises WatchChanged where a key has several rows, and StatementRejected where no row of the table can be read.
     """
-    rest, limits = list(keys), _Limits(max_bytes, max_row_bytes)
+    rest = list(keys)
     size = len(rest)
     while rest:
         async with reading():
@@ -100,7 +117,7 @@ async def read_rows(
         rest = rest[len(rows) :]
 
 
-async def _read_page(database: Database, watch: Watch, keys: Sequence[Key], limits: _Limits) -> list[Row]:
+async def _read_page(database: Database, watch: Watch, keys: Sequence[Key], limits: ReadLimits) -> list[Row]:
     async with database.connection() as connection:
         records = await _fetch(connection, watch, keys, limits)
     page = []
@@ -113,7 +130,7 @@ async def _read_page(database: Database, watch: Watch, keys: Sequence[Key], limi
     return page
 
 
-async def _read_damaged(database: Database, watch: Watch, key: Key, limits: _Limits) -> Row:
+async def _read_damaged(database: Database, watch: Watch, key: Key, limits: ReadLimits) -> Row:
     """One row that cannot be read as a whole. Raises StatementRejected where nothing of it can."""
     try:
         [row] = await _read_page(database, watch, [key], replace(limits, vectors=False))
@@ -128,14 +145,15 @@ async def _read_damaged(database: Database, watch: Watch, key: Key, limits: _Lim
         return replace(_row(key, record), fault=fault)
 
 
-async def _fetch(connection: Connection, watch: Watch, keys: Sequence[Key], limits: _Limits) -> list[asyncpg.Record]:
+async def _fetch(connection: Connection, watch: Watch, keys: Sequence[Key], limits: ReadLimits) -> list[asyncpg.Record]:
     async with AsyncExitStack() as stack:
         if watch.identifiers.is_partitioned:
             await stack.enter_async_context(connection.transaction())
             await connection.execute(statement("plan_with_values"))
         records = await connection.fetch(
             watch.sql("read_rows"),
-            *(limits.page_bytes, limits.row_bytes, limits.contents, limits.vectors, *columns_of(keys)),
+            *(limits.page_bytes, limits.row_bytes, limits.contents, limits.vectors, limits.beginning_bytes),
+            *columns_of(keys),
         )
     if len(records) != len(keys):
         raise WatchChanged(f"{watch.label} has several rows with one key: another table inherits from it")
@@ -153,7 +171,9 @@ def _row(key: Key, record: asyncpg.Record) -> Row:
         ledger_hash=record["content_hash"],
         ledger_digest=record["vector_digest"],
         ledger_truncated=record["truncated"],
+        ledger_unreadable=record["unreadable"],
         digest_matches=bool(record["digest_matches"]),
+        whole_hash=record["whole_hash"],
     )
 
 

@@ -40,6 +40,7 @@ class WatchStatus:
     index_statement: str | None
     rows_per_s: float | None
     companion_view: str | None
+    unreadable: int
 
     @property
     def series(self) -> str:

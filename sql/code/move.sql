@@ -94,8 +94,8 @@ begin
                 select p.*, sidecar.exactly(null::%7$I.vector, h.%2$I) as vector from page p join %3$s t on %5$s join %4$s h on %6$s
                 where sha256(%7$I.vector_send(sidecar.exactly(null::%7$I.vector, h.%2$I))) = p.vector_digest %8$s
             ), recorded as (
-                insert into sidecar.ledger_%1$s (%9$s, gen, content_hash, vector_digest, truncated, embedded_at)
-                select %9$s, gen, content_hash, vector_digest, truncated, embedded_at from found order by %9$s
+                insert into sidecar.ledger_%1$s (%9$s, gen, content_hash, vector_digest, truncated, unreadable, embedded_at)
+                select %9$s, gen, content_hash, vector_digest, truncated, unreadable, embedded_at from found order by %9$s
                 on conflict (%9$s) do nothing returning %9$s
             ), written as (%10$s)
             select count(*), max(place) from page

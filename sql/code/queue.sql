@@ -102,6 +102,7 @@ begin
             content_hash bytea check (octet_length(content_hash) = 32 or content_hash in ('empty', 'failed')),
             vector_digest bytea check (octet_length(vector_digest) = 32),
             truncated boolean not null default false,
+            unreadable boolean not null default false,
             embedded_at timestamptz not null default clock_timestamp(),
             version bigint not null default (floor(random() * 9007199254740992))::bigint,
             primary key (%3$s),

@@ -127,10 +127,10 @@ begin
 end $$;
 
 -- Ledger entries by what they say. Counted where the ledger is small or it is asked for. Of a large one, tombstones, failures
--- and empty rows are counted while they are few, by their indexes; texts that were cut, which may be nearly all, are estimated
--- from a few hundred pages.
+-- and empty rows are counted while they are few, by their indexes; texts that were cut or cannot be read, which may be nearly all,
+-- are estimated from a few hundred pages.
 create or replace function sidecar.count_ledger(w sidecar.watches, exact boolean, out entries bigint, out empty bigint, out failed bigint,
-                                     out truncated bigint, out estimated boolean)
+                                     out truncated bigint, out unreadable bigint, out estimated boolean)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     ledger constant regclass := format('sidecar.ledger_%s', w.id);
@@ -143,16 +143,19 @@ begin
     estimated := not exact and pages > 2048;
     if not estimated then
         execute format('select count(l.content_hash), count(*) filter (where l.content_hash = ''empty''),
-                               count(*) filter (where l.content_hash = ''failed''), count(*) filter (where l.truncated) from %s l', ledger)
-            into entries, empty, failed, truncated;
+                               count(*) filter (where l.content_hash = ''failed''), count(*) filter (where l.truncated),
+                               count(*) filter (where l.unreadable) from %s l', ledger)
+            into entries, empty, failed, truncated, unreadable;
         return;
     end if;
     share := least(1, 256 / pages);
-    execute format('select count(*) as rows, count(*) filter (where l.truncated) as truncated, count(*) filter (where l.content_hash = ''empty'') as empty
+    execute format('select count(*) as rows, count(*) filter (where l.truncated) as truncated, count(*) filter (where l.unreadable) as unreadable,
+                           count(*) filter (where l.content_hash = ''empty'') as empty
                     from %s l tablesample system (%s) repeatable (0)', ledger, 100 * share) into sample;
     execute format('select count(*) from (select from %s l where l.content_hash is null limit 100000) x', ledger) into tombstones;
     entries := (sidecar.count_rows(ledger, false)).n - tombstones;
     truncated := least(entries, round(sample.truncated / share));
+    unreadable := least(entries, round(sample.unreadable / share));
     failed := (select count(*) from sidecar.dead_letters d where d.watch_id = w.id);
     if pg_relation_size(exceptions) < 1024 * 1024 then
         execute format('select count(*) filter (where l.content_hash = ''empty'') from %s l where octet_length(l.content_hash) < 32', ledger) into empty;
@@ -190,7 +193,8 @@ create or replace function sidecar.status_of(only_relation regclass, exact boole
     relation regclass, target text, kind text, source text[], companion regclass, state text,
     rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric,
     oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text,
-    estimated boolean, watch_id integer, index_statement text, rows_per_s double precision, companion_view regclass)
+    estimated boolean, watch_id integer, index_statement text, rows_per_s double precision, companion_view regclass,
+    unreadable bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp set row_security = off as $$
 declare
     w sidecar.watches;
@@ -214,10 +218,10 @@ begin
             ledger := sidecar.count_ledger(w, exact);
             queue := sidecar.count_queue(w);
             if queue.is_emptied or sidecar.companion_is_gone(w) then
-                ledger.entries := 0; ledger.empty := 0; ledger.failed := 0; ledger.truncated := 0;
+                ledger.entries := 0; ledger.empty := 0; ledger.failed := 0; ledger.truncated := 0; ledger.unreadable := 0;
             end if;
             embedded := ledger.entries - ledger.empty - ledger.failed;
-            empty := ledger.empty; failed := ledger.failed; truncated := ledger.truncated;
+            empty := ledger.empty; failed := ledger.failed; truncated := ledger.truncated; unreadable := ledger.unreadable;
             -- A row that is neither in the ledger nor in the queue has still to be met by the backfill. Once that is over the
             -- queue alone knows: the difference of two estimates would never come to rest.
             unknown := case when exact and rows is not null then sidecar.count_unknown(w) end;

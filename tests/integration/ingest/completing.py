@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 from pydantic import SecretStr
 
-from sidecar.ingest.verdict import Claimed, group_by_key, hash_of
+from sidecar.ingest.verdict import Claimed, group_by_key
 from sidecar.postgres.completion import EMPTY, FAILED, Completion, Outcome, Result, complete
 from sidecar.postgres.database import Database
 from sidecar.postgres.events import Claiming, Lease, Queue, claim
-from sidecar.postgres.rows import Row, read_rows
+from sidecar.postgres.rows import ReadLimits, Row, read_rows
 from sidecar.postgres.vectors import pack_vectors, vector_digest
 from sidecar.postgres.watches import Watch, load_watches, pin_fingerprint
 from tests.encoders import HashEncoder
@@ -40,7 +40,7 @@ class Steps:
 
     async def read(self, claimed: Sequence[Claimed]) -> list[Row]:
         keys = [each.key for each in claimed]
-        return [row async for page in read_rows(self.database, self.watch, keys, MAX_BYTES, MAX_BYTES) for row in page]
+        return [row async for page in read_rows(self.database, self.watch, keys, ReadLimits(MAX_BYTES)) for row in page]
 
     def result(self, claimed: Claimed, row: Row, outcome: Outcome) -> Result:
         """What the row would come to if `outcome` were found."""
@@ -49,7 +49,7 @@ class Steps:
                 assert row.content is not None
                 [packed] = pack_vectors([self.encoder.vector_of(row.content.decode())])
                 return replace(
-                    claimed.result(outcome, hash_of(row.content)),
+                    claimed.result(outcome, row.content_hash()),
                     packed_vector=packed,
                     vector_digest=vector_digest(packed),
                 )

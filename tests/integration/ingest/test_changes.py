@@ -233,7 +233,7 @@ async def test_vectors_of_the_default_model_have_1152_dimensions(database_url: s
     assert 0.99999 < await value(db, "select vector_norm(embedding) from items where id = 1") < 1.00001
 
 
-async def test_texts_larger_than_a_batch_are_read_one_after_another_and_too_large_ones_fail(
+async def test_of_texts_larger_than_a_batch_the_beginning_is_read_and_they_fail_where_it_does_not_tell_the_vector(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db)
@@ -242,12 +242,14 @@ async def test_texts_larger_than_a_batch_are_read_one_after_another_and_too_larg
         query = "insert into items select i, i || repeat(' word', %s::int) from generate_series(%s::int, %s::int) i"
         await run(db, query, 80_000, 1, 9)
         await run(db, query, 300_000, 10, 10)
+        await run(db, "insert into items values (20, repeat(' ', 1500000) || 'word')")
         await insert_titles(db, 11, 12)
         await table.settle_right(encoder)
 
-    [(reason, message)] = (await table.failures()).values()
-    assert reason == "too_many_bytes"
-    assert "1,048,576 are read (INGEST_BATCH_BYTES)" in message
+    [(key, (reason, message))] = (await table.failures()).items()
+    assert (key, reason) == ('{"id": "20"}', "too_many_bytes")
+    assert "the first 1,048,576 bytes of the text" in message
+    assert "INGEST_BATCH_BYTES" in message
 
 
 async def test_a_picture_of_no_bytes_is_empty(database_url: str, db: Connection, encoder: GatedEncoder) -> None:

@@ -160,6 +160,7 @@ def test_no_thread_has_the_tokenizer_for_more_than_a_few_texts(lengths: list[int
     prepared = asyncio.run(TextPreparation(encoder, threads).prepare(texts, Lane.QUERY))
     threads.close()
     assert [length for _, run in encoder.prepared for length in run] == lengths
-    assert all(len(run) == 1 or sum(run) <= 8_000 for _, run in encoder.prepared)
+    # No more than the beginning of a long text is read.
+    assert all(len(run) == 1 or sum(min(length, 800) for length in run) <= 8_000 for _, run in encoder.prepared)
     expected = HashEncoder().prepare_texts(texts)
     assert [one.token_ids.tobytes() for one in prepared] == [one.token_ids.tobytes() for one in expected]
