@@ -121,8 +121,9 @@ class Embedder:
     async def embed_texts(
         self, texts: Sequence[str], lane: Lane, place: Place | None = None
     ) -> list[Embedded | TextRejected]:
-        """One answer for each text, in order: its vector, or TextRejected where nothing is left of it (`empty_text`) or
-        the model computes no finite numbers of it (`no_vector`). Of a Beginning that is too short to tell, `more_is_needed`.
+        """One answer for each text, in order: its vector, or TextRejected where nothing is left of it (`empty_text`),
+        the model computes no finite numbers of it (`no_vector`), or it is a Beginning that is too short to tell
+        (`more_is_needed`).
 
         The error is returned, not raised: one row must not fail the others. Vectors of queries may be kept and
         handed out again, so they are read-only. `place` is that of their request, if it was let in.
