@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from sidecar.http import bounded_protocol
 from sidecar.http.bounded_protocol import BoundedHttpProtocol
+from sidecar.http.json_response import LongJsonResponse, write_in_turns
 from tests.waiting import wait_until_async
 
 PATIENCE_S = 10
@@ -30,8 +31,12 @@ class _Server(uvicorn.Server):
 
 
 async def answer_bytes(scope: Scope, receive: Receive, send: Send) -> None:
-    """As many as the path says."""
-    await Response(b"x" * int(Request(scope).url.path[1:]))(scope, receive, send)
+    """As many as the path says; in pieces, if it ends with a slash."""
+    path = Request(scope).url.path
+    size = int(path.strip("/"))
+    whole = Response(b"x" * size)
+    in_pieces = LongJsonResponse(await write_in_turns(["x" * 5_000] * (size // 5_000)))
+    await (in_pieces if path.endswith("/") else whole)(scope, receive, send)
 
 
 @pytest.fixture
@@ -52,14 +57,15 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def asked(port: int, size: int, header: bytes = b"") -> AsyncIterator[socket.socket]:
+async def asked(port: int, size: int, header: bytes = b"", *, in_pieces: bool = False) -> AsyncIterator[socket.socket]:
     """A client that asked for `size` bytes, with hardly any room for them."""
     loop = asyncio.get_running_loop()
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.setblocking(False)
         await loop.sock_connect(client, ("127.0.0.1", port))
-        await loop.sock_sendall(client, b"GET /%d HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % (size, header))
+        path = b"/%d/" % size if in_pieces else b"/%d" % size
+        await loop.sock_sendall(client, b"GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % (path, header))
         await wait_until_async(lambda: is_held(client), "the server to accept")
         yield client
 
@@ -84,6 +90,11 @@ async def is_dropped(client: socket.socket) -> bool:
 @pytest.mark.parametrize("size", [LARGE, SMALL])
 async def test_who_does_not_read_an_answer_is_cut_off(port: int, size: int, header: bytes) -> None:
     async with asked(port, size, header) as client:
+        await wait_until_async(lambda: is_dropped(client), "the server to hang up", timeout_s=PATIENCE_S)
+
+
+async def test_who_does_not_read_an_answer_in_pieces_is_cut_off(port: int) -> None:
+    async with asked(port, LARGE, in_pieces=True) as client:
         await wait_until_async(lambda: is_dropped(client), "the server to hang up", timeout_s=PATIENCE_S)
 
 
