@@ -171,14 +171,14 @@ class Batcher:
             return np.full_like(mean, np.nan)
         return np.asarray(mean / length, np.float32)
 
-    async def score_pairs(self, scorer: PairScorer, pairs: Sequence[PreparedPair]) -> Rows:
+    async def score_pairs(self, scorer: PairScorer, pairs: Sequence[PreparedPair], *, admitted: bool = False) -> Rows:
         """(n,) float32 in the order of the pairs, as the scorer gives them; NaN for those that have no finite score.
 
         Errors as above; the lane is RERANK.
         """
         if not pairs:
             return np.empty(0, np.float32)
-        return await self._encode(PairWork(pairs, scorer), Lane.RERANK)
+        return await self._encode(PairWork(pairs, scorer), Lane.RERANK, admitted=admitted)
 
     async def check_device(self, kind: Kind, lane: Lane) -> None:
         """Is the device, rather than an input, to blame? Raises DeviceError if it fails on a known input as well."""

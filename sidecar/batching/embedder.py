@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
-from sidecar.batching.bulk import BulkTexts
+from sidecar.batching.bulk import BulkRequests
 from sidecar.batching.encoder import Encoder, PreparedText
 from sidecar.batching.job import Kind
 from sidecar.batching.lane import Lane
@@ -75,7 +75,7 @@ class Embedder:
         self._preparation = TextPreparation(encoder, batcher.preparation)
         self._cache: QueryCache[Embedded] = QueryCache(query_cache_bytes)
         self._caches = query_cache_bytes > 0
-        self._bulk = BulkTexts(batcher)
+        self._bulk = BulkRequests(batcher, Lane.QUERY)
         self._usual_views = min(_USUAL_VIEWS, max_picture_views)
         self._ingest_decodes = {
             Lane.INGEST: asyncio.Semaphore(ingest_decodes),
@@ -161,7 +161,8 @@ class Embedder:
     async def _encode(self, texts: Sequence[str], lane: Lane, place: Place | None) -> list[Embedded | TextRejected]:
         if lane.is_of_rows or not self._bulk.is_bulk(len(texts)):
             return await self._encode_texts(texts, lane, place)
-        return await self._bulk.encode(texts, lambda part, admitted: self._encode_texts(part, lane, admitted))
+        with self._bulk.admitted(len(texts)) as outside:
+            return await self._bulk.encode(texts, lambda part: self._encode_texts(part, lane, outside))
 
     async def _encode_texts(
         self, texts: Sequence[str], lane: Lane, place: Place | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
+from sidecar.batching.bulk import BulkRequests
 from sidecar.batching.job import Kind
 from sidecar.batching.lane import Lane
 from sidecar.batching.pair_scorer import PairScorer, PreparedPair
@@ -38,6 +39,7 @@ class Reranker:
         self.model_id = model_id
         self._loading = loading
         self._batcher = batcher
+        self._bulk = BulkRequests(batcher, Lane.RERANK)
 
     @property
     def state(self) -> str:
@@ -60,17 +62,26 @@ class Reranker:
         Raises RerankModelFailed, TextRejected (`query_too_long`), Overloaded, DeviceError, DeviceOutOfMemory.
         """
         unique = list(dict.fromkeys(documents))
-        with self._batcher.reserved(Lane.RERANK, len(unique)):
-            scorer = await self._loading.scorer()
-            with self._batcher.telemetry.stage(Stage.PREPARE, Lane.RERANK.value, "prepare"):
-                pairs = await self._prepare(scorer, query, unique, max_document_tokens)
-        # Pairs of about the same length stand together, so that little is padded.
-        order = sorted(range(len(pairs)), key=lambda index: len(pairs[index].token_ids))
-        sorted_raw = await self._batcher.score_pairs(scorer, [pairs[index] for index in order])
-        if np.isnan(sorted_raw).any():
+        if self._bulk.is_bulk(len(unique)):
+            with self._bulk.admitted(len(unique)):
+                scorer, pairs = await self._load_and_prepare(query, unique, max_document_tokens)
+                score = partial(self._batcher.score_pairs, scorer, admitted=True)
+                raw = await _score_by_length(pairs, lambda ordered: self._bulk.encode(ordered, score))
+        else:
+            with self._batcher.reserved(Lane.RERANK, len(unique)):
+                scorer, pairs = await self._load_and_prepare(query, unique, max_document_tokens)
+            raw = await _score_by_length(pairs, partial(self._batcher.score_pairs, scorer))
+        if np.isnan(raw).any():
             await self._batcher.check_device(Kind.PAIR, Lane.RERANK)
-        raw_of = {unique[index]: raw for index, raw in zip(order, sorted_raw, strict=True)}
+        raw_of = dict(zip(unique, raw, strict=True))
         return _spread(documents, raw_of, dict(zip(unique, pairs, strict=True)))
+
+    async def _load_and_prepare(
+        self, query: str, documents: Sequence[str], max_document_tokens: int | None
+    ) -> tuple[PairScorer, list[PreparedPair]]:
+        scorer = await self._loading.scorer()
+        with self._batcher.telemetry.stage(Stage.PREPARE, Lane.RERANK.value, "prepare"):
+            return scorer, await self._prepare(scorer, query, documents, max_document_tokens)
 
     async def _prepare(
         self, scorer: PairScorer, query: str, documents: Sequence[str], max_document_tokens: int | None
@@ -81,6 +92,15 @@ class Reranker:
             prepare = partial(scorer.prepare_pairs, query, some, max_document_tokens)
             pairs += await self._batcher.preparation.run(Lane.RERANK, prepare)
         return pairs
+
+
+async def _score_by_length(
+    pairs: Sequence[PreparedPair], score: Callable[[Sequence[PreparedPair]], Awaitable[Iterable[np.float32]]]
+) -> list[np.float32]:
+    """In the order of the pairs. Those of about the same length are scored together, so that little is padded."""
+    order = sorted(range(len(pairs)), key=lambda index: len(pairs[index].token_ids))
+    raw = dict(zip(order, await score([pairs[index] for index in order]), strict=True))
+    return [raw[index] for index in range(len(pairs))]
 
 
 def _spread(

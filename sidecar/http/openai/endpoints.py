@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from sidecar.batching.lane import Lane
 from sidecar.errors import InputError
-from sidecar.http.contents import check_contents, embed_contents, require_dimensions
+from sidecar.http.contents import check_contents, embed_contents, refuse_token_ids, require_dimensions
 from sidecar.http.json_body import read_json
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.model_names import check_model_name
@@ -58,7 +58,7 @@ class OpenaiEndpoints:
     def items(self) -> list[ModelItem]:
         """The served model, by its own name first, then by the others. Raises NotReady."""
         model = self._service.serving.model
-        return [self._item(name, model) for name in (model.id, *self._service.model_aliases)]
+        return [self._item(name, model) for name in dict.fromkeys((model.id, *self._service.model_aliases))]
 
     async def models(self, _request: Request) -> Response:
         return JsonResponse(ModelList(data=self.items()))
@@ -72,7 +72,7 @@ class OpenaiEndpoints:
         serving = self._service.serving
         serving.embedder.refuse_if_full(Lane.QUERY)
         limits, model = self._service.limits, serving.model
-        body = await read_json(request, kind, limits)
+        body = await read_json(request, kind, limits, partial(refuse_token_ids, field="input"))
         check_model_name(body.model, model.id, self._service.model_aliases)
         require_dimensions(body.dimensions, model.dim, "dimensions")
         contents = body.contents()

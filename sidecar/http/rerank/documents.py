@@ -86,6 +86,8 @@ def _read(document: str | DocumentObject, param: str, rank_fields: Sequence[str]
     if rank_fields is not None:
         return RerankDocument(param, _join_fields(document, param, rank_fields), is_picture=False)
     sources = {name: value for name in ("text", "image", "image_url") if (value := getattr(document, name)) is not None}
+    if not sources and "text" in document.model_fields_set:  # null
+        return RerankDocument(param, "", is_picture=False)
     if len(sources) != 1:
         message = (
             f"`{param}` must have one of `text`, `image` and `image_url`; it has {' and '.join(sources) or 'none'}."
@@ -98,7 +100,7 @@ def _read(document: str | DocumentObject, param: str, rank_fields: Sequence[str]
 def _join_fields(document: DocumentObject, param: str, rank_fields: Sequence[str]) -> str:
     fields = document.model_dump()
     for name in rank_fields:
-        if not isinstance(fields.get(name), str):
+        if name not in fields or not isinstance(fields[name], str | None):
             message = f"`{param}.{name}` must be a string: `rank_fields` names it."
             raise InputError("wrong_type", message, f"{param}.{name}")
-    return "\n".join(fields[name] for name in rank_fields)
+    return "\n".join(fields[name] or "" for name in rank_fields)

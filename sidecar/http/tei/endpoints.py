@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from pydantic import BaseModel
@@ -18,6 +19,7 @@ from sidecar.http.contents import (
     check_contents,
     embed_contents,
     refuse_cut_texts,
+    refuse_token_ids,
     require_dimensions,
     text_contents,
 )
@@ -68,7 +70,8 @@ class TeiEndpoints:
     async def embed(self, request: Request) -> Response:
         serving = self._service.serving
         serving.embedder.refuse_if_full(Lane.QUERY)
-        body = await read_json(request, EmbedBody, self._service.limits)
+        look = partial(refuse_token_ids, field="inputs")
+        body = await read_json(request, EmbedBody, self._service.limits, look)
         require_dimensions(body.dimensions, serving.model.dim, "dimensions")
         contents = text_contents(body.inputs, "inputs")
         embedded = await self._embed(request, contents, "inputs", may_cut=body.truncate is not False)

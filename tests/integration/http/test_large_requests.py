@@ -64,6 +64,14 @@ async def test_one_more_is_refused_by_name(serving: Serving) -> None:
         assert_error(answer, 422, "too_many_texts", message, "input")
 
 
+async def test_texts_of_code_have_any_number_of_braces_and_commas(serving: Serving) -> None:
+    code = '{"a": [1, 2, {"b": "\\\\"}]}, ' * 30  # with quotes and backslashes that JSON escapes
+    async with serving(small) as client:
+        answer = await client.post("/v1/embeddings", json={"input": [f"{text} {code}" for text in TEXTS[:2000]]})
+    assert answer.status_code == 200, answer.text[:200]
+    assert len(answer.json()["data"]) == 2000
+
+
 async def test_queries_beside_it_are_answered_while_it_waits_and_none_is_refused() -> None:
     encoder = HashEncoder(dimensions=DIMENSIONS)
     async with (

@@ -42,7 +42,7 @@ async def test_a_name_alone_is_for_whatever_is_served(
 
 
 async def test_aliases_are_listed_behind_the_served_name_and_the_answer_says_what_was_served(serving: Serving) -> None:
-    async with serving(model_aliases=("text-embedding-3-small", "org/name")) as client:
+    async with serving(model_aliases=("text-embedding-3-small", "org/name", "hash")) as client:
         models = (await client.get("/v1/models")).json()["data"]
         assert [(model["id"], model["root"]) for model in models] == [
             ("hash", "hash"),

@@ -238,6 +238,23 @@ async def test_what_cannot_be_embedded_is_named_with_the_reason(client: httpx.As
         assert_error(await embed(client, **body), status, code, message, param)
 
 
+@pytest.mark.parametrize("ids", [[101, 102], [[101], [102, 103]], [[]], [0], [[7] * 300] * 1000])
+async def test_token_ids_are_refused_with_the_option_of_who_sends_them(client: httpx.AsyncClient, ids: Any) -> None:
+    for path, field in (("/v1/embeddings", "input"), ("/embeddings", "input")):
+        answer = await client.post(path, json={field: ids})
+        assert_error(answer, 422, "tokens_not_supported", f"`{field}`: Token ids are not read", field)
+        message = answer.json()["error"]["message"]
+        for name in (
+            "check_embedding_ctx_length=False",
+            "LangChain.js",
+            "LlamaIndex",
+            "Haystack",
+            "LiteLLM",
+            "Spring AI",
+        ):
+            assert name in message
+
+
 async def test_models_are_told_in_openais_shape(client: httpx.AsyncClient) -> None:
     models = (await client.get("/v1/models")).json()
     (model,) = models["data"]

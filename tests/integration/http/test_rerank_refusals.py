@@ -46,6 +46,7 @@ REFUSALS = [
     (cohere(["a\0"]), "invalid_text", "`documents[0]` contains the character NUL"),
     (cohere([{"title": "a"}]), "wrong_document", "`documents[0]` must have one of"),
     (cohere([{"text": "a", "image": PICTURE}]), "wrong_document", "`documents[0]` must have one of"),
+    (cohere([{"title": None}]), "wrong_document", "`documents[0]` must have one of"),
     (cohere([{"a": "b"}], rank_fields=["t"]), "wrong_type", "`documents[0].t` must be a string"),
     (cohere([{"a": "b"}], rank_fields=[]), "too_short", "`rank_fields` has 0 items"),
     (cohere(["a"], top_n=0), "out_of_range", "`top_n` must be at least 1, not 0."),

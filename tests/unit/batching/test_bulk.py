@@ -13,11 +13,14 @@ import pytest
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.embedder import Embedded, Embedder
 from sidecar.batching.lane import Lane
+from sidecar.batching.reranker import Reranker
+from sidecar.batching.scorer_loading import ScorerLoading
 from sidecar.errors import DeviceError, Overloaded, TextRejected
 from sidecar.pictures.pool import DecoderPool
 from tests.unit.batching.asking import QUERY, let_callers_enter
 from tests.unit.batching.conftest import RunningBatcher
 from tests.unit.batching.gated_encoder import GatedEncoder, vector_of
+from tests.unit.batching.gated_scorer import GatedScorer, score_of
 from tests.waiting import wait_until_async
 
 LARGE = range(1000, 3048)  # 2,048 texts
@@ -149,7 +152,7 @@ async def test_when_a_good_many_wait_more_are_refused_with_the_time_to_wait(runn
     async with asking(running_batcher, encoder, query_queue_views=128) as ask:
         waiting = [ask.texts(range(1000, 2000)) for _ in range(2)]
         await encoder.next_call()
-        with pytest.raises(Overloaded, match="2000 texts of large requests wait and 1000 more do not fit") as refused:
+        with pytest.raises(Overloaded, match="of 2000 in all wait already, and 1000 more do not") as refused:
             await ask.texts(range(1000, 2000))
         assert refused.value.retry_after_s >= 1
         single = ask.texts([1])
@@ -197,3 +200,39 @@ async def test_its_texts_push_no_query_out_of_the_cache(running_batcher: Running
         calls = len(encoder.seen)
         await ask.texts([3, 2, 1])
     assert len(encoder.seen) == calls
+
+
+async def test_a_few_documents_beside_a_thousand_are_ranked_in_the_next_micro_batch(
+    running_batcher: RunningBatcher,
+) -> None:
+    encoder = GatedEncoder()
+
+    async def load() -> GatedScorer:
+        return GatedScorer(encoder)
+
+    def rank(labels: Sequence[int]) -> asyncio.Task[Any]:
+        ranked = reranker.score("query", [str(label) for label in labels])
+        return asyncio.create_task(ranked, name=f"{len(labels)} documents")
+
+    async with running_batcher(encoder, max_views=32, rerank_queue_pairs=1024) as batcher:
+        reranker = Reranker("gated", ScorerLoading(load), batcher)
+        large = rank(range(1000, 2000))
+        await encoder.next_call()
+
+        async def half_is_in_the_lane() -> bool:
+            return batcher.waiting(Lane.RERANK) == 512 - 32
+
+        await wait_until_async(half_is_in_the_lane, "half of the lane to be taken")
+        few = [rank([label, label + 1]) for label in range(0, 80, 2)]  # 80 pairs: the lane had room for 24
+
+        async def are_in_the_lane() -> bool:
+            return batcher.waiting(Lane.RERANK) == 512 - 32 + 80 or any(task.done() for task in few)
+
+        await wait_until_async(are_in_the_lane, "the others to be in the lane")
+        encoder.let_go()
+        _, labels = await encoder.next_call()
+        assert min(labels) < 80
+        encoder.open()
+        for number, task in enumerate(few):
+            np.testing.assert_array_equal(await task, [score_of(2 * number), score_of(2 * number + 1)])
+        np.testing.assert_array_equal(await large, [score_of(label) for label in range(1000, 2000)])

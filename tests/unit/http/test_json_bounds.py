@@ -57,3 +57,11 @@ def test_the_longest_vector_and_all_documents_pass() -> None:
     check_values({"vector": [0.0] * 16_000}, LIMITS)
     check_values({"documents": [{"text": "a", "title": "b"}] * 1000}, LIMITS)
     check_values("a text alone", LIMITS)
+
+
+@pytest.mark.parametrize("text", ["[{" * 150_000, '\\"[{' * 150_000, '\\\\"[' * 90_000 + "{" * 210_000])
+def test_marks_in_texts_are_no_values_and_those_behind_them_are(text: str) -> None:
+    check_marks(orjson.dumps({"texts": [text, "a"]}))
+    with pytest.raises(InputError) as caught:
+        check_marks(orjson.dumps({"texts": [text]}) + b"[{}," * 150_000)
+    assert caught.value.code == "too_many_values"
