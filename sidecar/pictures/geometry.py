@@ -18,6 +18,10 @@ TILE_RATIO = 1.5
 """A tile of a panorama is this many times as long as the picture's short side."""
 
 
+MAX_SEEN_RATIO = 3
+"""Of a tile that is this many times as long as it is high, the crops at factor 1 see all; a longer one is squashed."""
+
+
 class Size(NamedTuple):
     width: int
     height: int
@@ -122,7 +126,11 @@ def _scaled_size(tile: Size, factor: float, settings: ViewSettings) -> Size:
     scale = short_side(factor, crop_size) / short
     if long * scale > max_dim:
         scale = max(max_dim / long, crop_size / short)
-    return Size(max(crop_size, round(tile.width * scale)), max(crop_size, round(tile.height * scale)))
+    width, height = (max(crop_size, round(length * scale)) for length in tile)
+    # Five crops that are as high as the tile see three of their own lengths of it: what is longer is squashed to that,
+    # as the model's own transform squashes all pictures.
+    longest = MAX_SEEN_RATIO * crop_size if min(width, height) == crop_size else max(width, height)
+    return Size(min(width, longest), min(height, longest))
 
 
 def short_side(factor: float, crop_size: int) -> int:

@@ -109,14 +109,28 @@ def test_a_limit_below_the_length_of_a_tile_leaves_short_pictures_whole() -> Non
     assert tiles_of(plan) == [Box(0, 0, 1400, 1000)]
 
 
-def test_a_line_of_pixels_is_tiled_and_never_smaller_than_the_crop() -> None:
+def test_a_line_of_pixels_is_tiled_and_its_tiles_squashed() -> None:
     plan = plan_views(100, 1, DEFAULTS)
 
     assert [tile.left for tile in tiles_of(plan)] == [0, 12, 25, 37, 50, 62, 75, 87]
     # The cap gives way to the crop, at both factors: one size, whose three different boxes count twice.
-    assert sizes_of(plan) == [Size(13 * 384, 384)]
+    assert sizes_of(plan) == [Size(3 * 384, 384)]
     assert len(plan.cuts) == 8 * 3
     assert plan.weights[:3] == pytest.approx([0.4 / 8, 0.4 / 8, 0.2 / 8])
+
+
+def test_what_is_longer_than_eight_tiles_of_three_crops_is_squashed() -> None:
+    just, longer = plan_views(24_000, 1000, DEFAULTS), plan_views(48_000, 1000, DEFAULTS)
+
+    assert sizes_of(just) == [Size(1152, 384), Size(1536, 512)]
+    assert sizes_of(longer) == [Size(1152, 384)]
+
+
+def test_a_single_tile_of_a_long_picture_is_squashed_too() -> None:
+    plan = plan_views(10_000, 1000, replace(DEFAULTS, panorama_max_ratio=20.0))
+
+    assert sizes_of(plan) == [Size(1152, 384)]
+    assert [cut.crop.left for cut in plan.cuts] == [0, 768, 384]
 
 
 def test_a_single_pixel_becomes_a_square() -> None:
@@ -206,6 +220,21 @@ def test_every_box_lies_inside(width: int, height: int, settings: ViewSettings) 
         assert 0 <= cut.tile.top < cut.tile.bottom <= height
         assert 0 <= cut.crop.left < cut.crop.right <= cut.scaled.width
         assert 0 <= cut.crop.top < cut.crop.bottom <= cut.scaled.height
+
+
+@given(width=side_lengths, height=side_lengths, settings=view_settings)
+@example(width=48_000, height=1000, settings=DEFAULTS)
+@example(width=10_000, height=1000, settings=replace(DEFAULTS, panorama_max_ratio=20.0))
+def test_every_part_of_a_picture_is_seen_by_a_view(width: int, height: int, settings: ViewSettings) -> None:
+    plan = plan_views(width, height, replace(settings, scale_factors=(1.0,), anchor_weight=0.0))
+
+    for tile in tiles_of(plan):
+        crops = [cut.crop for cut in plan.cuts if cut.tile == tile]
+        scaled = next(cut.scaled for cut in plan.cuts if cut.tile == tile)
+        assert min(scaled) == settings.crop_size
+        along = sorted((crop.left + crop.top, crop.right + crop.bottom - settings.crop_size) for crop in crops)
+        assert (along[0][0], along[-1][1]) == (0, max(scaled))
+        assert all(following[0] <= one[1] for one, following in pairwise(along))
 
 
 @given(width=side_lengths, height=side_lengths, settings=view_settings)
