@@ -17,7 +17,7 @@ from sidecar.pictures.picture import ViewSettings
 from sidecar.pictures.views_in_force import views_in_force
 
 # Raised when our own code starts to make other vectors from the same model and settings.
-_PIPELINE_VERSION = 1
+_PIPELINE_VERSION = 2
 
 # No vector depends on them: the scale of scores, the decoder of captions, counters of training, and numbers 0, 1, 2, ….
 _IDLE_NAMES = ("logit_scale", "logit_bias")

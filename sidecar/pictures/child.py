@@ -25,10 +25,10 @@ from typing import BinaryIO
 from PIL import AvifImagePlugin, Image
 
 from sidecar.errors import PictureRejected
-from sidecar.pictures.decode import decode_rgb
+from sidecar.pictures.decode import decode_pixels
 from sidecar.pictures.geometry import plan_views
 from sidecar.pictures.settings import DecoderSettings
-from sidecar.pictures.views import cut_views
+from sidecar.pictures.views import rgb_views
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def main() -> None:
     # What a codec prints belongs into the log, not between the messages.
     messages = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    Image.MAX_IMAGE_PIXELS = None  # decode_rgb checks
+    Image.MAX_IMAGE_PIXELS = None  # decode_pixels checks
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     _limit_memory(settings.memory_bytes)
     _serve(settings, shared_file, messages)
@@ -101,9 +101,9 @@ def _answer(image: bytes, settings: DecoderSettings, shared_file: int) -> dict[s
 
 def _decode(image: bytes, settings: DecoderSettings, shared_file: int) -> tuple[float, ...]:
     """Write the views of `image` over it; returns their weights."""
-    picture = decode_rgb(image, settings.max_image_pixels)
-    plan = plan_views(picture.width, picture.height, settings.views)
+    pixels = decode_pixels(image, settings.max_image_pixels)
+    plan = plan_views(*pixels.picture.size, settings.views)
     offset = 0
-    for view in cut_views(picture, plan):
+    for view in rgb_views(pixels, plan):
         offset += os.pwrite(shared_file, view.tobytes(), offset)
     return plan.weights

@@ -1,17 +1,30 @@
-"""Bytes of an image file → RGB pixels, or a PictureRejected that says why not. Runs in decoder processes."""
+"""Bytes of an image file → pixels, or a PictureRejected that says why not. Runs in decoder processes."""
 
 from __future__ import annotations
 
-import io
+import re
 import struct
 import warnings
 import zlib
 
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, ImageChops, features
 
 from sidecar.errors import PictureRejected
-from sidecar.pictures.rgb import to_rgb
+from sidecar.pictures.deep_colour import keep_lower_bytes, opacity, scale_twelve_bits, uses_twelve_bits
+from sidecar.pictures.heif import needs_more_memory
+from sidecar.pictures.jpeg import FILLERS, has_all_scans, with_end
+from sidecar.pictures.mistaken import recognise
+from sidecar.pictures.opening import Opened, open_picture
+from sidecar.pictures.png import without_checksum
+from sidecar.pictures.rgb import Pixels, to_pixels
 from sidecar.pictures.signatures import READABLE, name_format
+from sidecar.pictures.wholeness import is_cut_off
+
+_ADVICE = "convert it to JPEG or PNG."
+
+_UNSUPPORTED = ("Unsupported feature", "Unsupported file-type", "Error while loading plugin", "not identified by")
+_UNSUPPORTED_WORDS = ("Security limit exceeded", "unsupported or non-existing")
+_SIZE_BEYOND_LIBHEIF = re.compile(r"Image size (\d+)x(\d+) exceeds")
 
 FORMATS = [name for name in READABLE if name != "AVIF" or features.check("avif")]
 
@@ -20,38 +33,99 @@ DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, Ru
 
 
 def decode_rgb(image: bytes, max_pixels: int) -> Image.Image:
-    """The picture upright, opaque, 8 bits deep, mode RGB; of an animation the first frame.
+    """`decode_pixels`, all of them converted to sRGB."""
+    return decode_pixels(image, max_pixels).rgb()
+
+
+def decode_pixels(image: bytes, max_pixels: int) -> Pixels:
+    """The picture upright, opaque, 8 bits deep; which one of several: docs/pictures.md.
 
     Raises PictureRejected, and MemoryError where the pixels do not fit. At most `max_pixels` are decoded.
     """
     with warnings.catch_warnings():
         # Pillow warns about damage that it can live with, and about sizes that are checked here.
         warnings.simplefilter("ignore")
+        name = _name_readable(image)
         try:
-            picture = _open(image)
-            _check_pixels(picture.size, max_pixels)
-            picture.load()
-            return to_rgb(picture)
+            opened = _load(image, name, max_pixels)
+            picture = _with_lower_bytes(opened, image, name) if opened.deep_colour else opened.picture
+            return to_pixels(picture, opened.profile, opened.samples)
         except PictureRejected:
             raise
         except DAMAGE as error:
-            if "out of memory" in str(error).lower():
-                raise MemoryError(str(error)) from error
-            raise _damaged(image, str(error)) from error
+            if size := _SIZE_BEYOND_LIBHEIF.search(str(error)):
+                _check_pixels((int(size[1]), int(size[2])), max_pixels)
+            raise _translate(error, image, name) from error
 
 
-def _open(image: bytes) -> Image.Image:
+def _name_readable(image: bytes) -> str:
+    name = name_format(image)
+    if name in FORMATS:
+        return name
+    if name is not None:
+        raise PictureRejected("unsupported_format", f"{name} pictures are not read; convert it to {_readable()}.")
+    mistaken = recognise(image)
+    if mistaken is None:
+        raise PictureRejected("not_a_picture", f"{_describe(image)}; send {_readable()}.")
+    what, advice = mistaken
+    raise PictureRejected("not_a_picture", f"The {len(image):,} bytes are {what}. {advice}.")
+
+
+def _load(image: bytes, name: str, max_pixels: int) -> Opened:
+    opened = open_picture(image, name)
+    _check_pixels(opened.picture.size, max_pixels)
     try:
-        return Image.open(io.BytesIO(image), formats=FORMATS)
-    except UnidentifiedImageError as error:
-        name = name_format(image)
-        if name is None:
-            raise PictureRejected("not_a_picture", f"{_describe(image)}; send {_readable()}.") from error
-        if name not in FORMATS:
-            raise PictureRejected(
-                "unsupported_format", f"{name} pictures are not read; convert it to {_readable()}."
-            ) from error
-        raise _damaged(image, "its header cannot be read") from error
+        opened.picture.load()
+    except DAMAGE as error:
+        if name == "HEIC" and needs_more_memory(opened.picture.size):
+            raise MemoryError(str(error)) from error
+        whole = _load_in_spite(image, name)
+        if whole is None:
+            raise
+        return whole
+    return opened
+
+
+def _load_in_spite(image: bytes, name: str) -> Opened | None:
+    """A picture that has all its pixels and is damaged behind them, or None."""
+    if name == "JPEG":
+        return _load_without_end(image)
+    if name == "PNG" and (unchecked := without_checksum(image)) is not None:
+        opened = open_picture(unchecked, name)
+        opened.picture.load()
+        return opened
+    return None
+
+
+def _with_lower_bytes(opened: Opened, image: bytes, name: str) -> Image.Image:
+    """The picture, with all 16 bits looked at where what is transparent, or how bright it is, depends on them."""
+    picture = opened.picture
+    transparent = picture.info.get("transparency")
+    twelve_bits = uses_twelve_bits(picture)
+    if not twelve_bits and not isinstance(transparent, tuple):
+        return picture
+    lower = open_picture(image, name).picture
+    keep_lower_bytes(lower)
+    lower.load()
+    pixels: Image.Image = scale_twelve_bits(picture, lower) if twelve_bits else picture
+    if isinstance(transparent, tuple):
+        mask = opacity(picture, lower, transparent)
+        pixels = Image.merge("RGBA", (*pixels.split(), mask))
+    pixels.info, pixels.format = picture.info, picture.format
+    return pixels
+
+
+def _load_without_end(image: bytes) -> Opened | None:
+    """A JPEG that lacks its end marker and nothing else, or None."""
+    if not has_all_scans(image):
+        return None
+    opened, *others = (open_picture(with_end(image, filler), "JPEG") for filler in FILLERS)
+    opened.picture.load()
+    for other in others:
+        other.picture.load()
+        if ImageChops.difference(opened.picture, other.picture).getbbox() is not None:
+            return None
+    return opened
 
 
 def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
@@ -64,12 +138,21 @@ def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
         )
 
 
-def _damaged(image: bytes, detail: str) -> PictureRejected:
-    name = name_format(image) or "image"
-    return PictureRejected(
-        "truncated_picture",
-        f"The {name} file of {len(image):,} bytes is cut off or damaged ({detail}); send it whole, or save it anew.",
-    )
+def _translate(error: Exception, image: bytes, name: str) -> Exception:
+    detail = str(error)
+    if _is_unsupported(detail):
+        return PictureRejected("unsupported_format", f"{name} pictures of this kind are not read ({detail}); {_ADVICE}")
+    if "out of memory" in detail.lower() or "memory allocation" in detail.lower():
+        return MemoryError(detail)
+    what = f"The {name} file of {len(image):,} bytes"
+    if is_cut_off(image, name):
+        return PictureRejected("truncated_picture", f"{what} is cut off, its end is missing ({detail}); send it whole.")
+    return PictureRejected("truncated_picture", f"{what} is damaged ({detail}); save it anew.")
+
+
+def _is_unsupported(detail: str) -> bool:
+    """What libheif says of codecs that it was built without, features that it does not have, and its own limits."""
+    return detail.startswith(_UNSUPPORTED) or any(words in detail for words in _UNSUPPORTED_WORDS)
 
 
 def _describe(image: bytes) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-READABLE = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF")
+import re
+
+READABLE = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "HEIC")
 
 _SIGNATURES = (
     (0, b"\xff\xd8\xff", "JPEG"),
@@ -12,23 +14,70 @@ _SIGNATURES = (
     (0, b"BM", "BMP"),
     (0, b"II*\0", "TIFF"),
     (0, b"MM\0*", "TIFF"),
-    (4, b"ftypavi", "AVIF"),
-    (4, b"ftyphei", "HEIC"),
-    (4, b"ftyphev", "HEIC"),
-    (4, b"ftypmif1", "HEIF"),
+    (0, b"II+\0", "TIFF"),
+    (0, b"MM\0+", "TIFF"),
     (4, b"jP  \r\n", "JPEG 2000"),
     (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
     (4, b"JXL \r\n", "JPEG XL"),
     (0, b"\xff\x0a", "JPEG XL"),
+    (0, b"II\xbc\x01", "JPEG XR"),
     (0, b"8BPS", "Photoshop"),
     (0, b"\0\0\1\0", "ICO"),
+    (0, b"\0\0\2\0", "CUR"),
+    (0, b"icns", "ICNS"),
+    (0, b"qoif", "QOI"),
+    (0, b"\x76\x2f\x31\x01", "OpenEXR"),
+    (0, b"#?RADIANCE", "Radiance HDR"),
+    (0, b"DDS ", "DDS"),
+    (0, b"FUJIFILMCCD-RAW", "camera raw (RAF)"),
+    (0, b"IIRO", "camera raw (ORF)"),
+    (0, b"IIU\0", "camera raw (RW2)"),
+    (128, b"DICM", "DICOM"),
     (0, b"%PDF", "PDF"),
     (0, b"%!PS", "PostScript"),
-    (0, b"<svg", "SVG"),
-    (0, b"<?xml", "SVG or other XML"),
+)
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIF_BRANDS = {
+    *(b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2", b"msf1"),
+    *(b"MiHE", b"MiHB", b"MiHA", b"heif"),
+}
+_MAX_BRANDS = 64
+_ITEM_TYPE = re.compile(rb"infe.{8}(?:..)?(av01|hvc1)", re.DOTALL)
+"""Of the item information of a HEIF file: the codec of a picture in it."""
+
+_META_BYTES = 1 << 16
+# A byte order mark, blanks, an XML declaration, comments and a document type may stand before the first element.
+_SVG = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*|<!DOCTYPE\s+svg[^>]*>\s*)*<(?:\w+:)?svg\b", re.DOTALL
 )
 
 
 def name_format(image: bytes) -> str | None:
     """The format that the bytes claim to be: one of READABLE, one that is not read, or None."""
-    return next((name for start, magic, name in _SIGNATURES if image.startswith(magic, start)), None)
+    for start, magic, name in _SIGNATURES:
+        if image.startswith(magic, start):
+            return name
+    if image[4:8] == b"ftyp":
+        return _name_boxes(image)
+    return "SVG" if _SVG.match(image[:4096]) else None
+
+
+def is_branded_avif(image: bytes) -> bool:
+    """Whether a file in boxes says that it may be read as AVIF."""
+    return bool(_brands(image) & _AVIF_BRANDS)
+
+
+def _name_boxes(image: bytes) -> str | None:
+    """Of a file in boxes, as ISO 14496-12 has them: by the codec of its pictures, else by its brands."""
+    major, brands = image[8:12], _brands(image)
+    if brands & (_AVIF_BRANDS | _HEIF_BRANDS):
+        if codec := _ITEM_TYPE.search(image, 0, _META_BYTES):
+            return "AVIF" if codec[1] == b"av01" else "HEIC"
+        return "AVIF" if major in _AVIF_BRANDS or not brands & _HEIF_BRANDS else "HEIC"
+    return "camera raw (CR3)" if major == b"crx " else None
+
+
+def _brands(image: bytes) -> set[bytes]:
+    """The major one, and those that the file is compatible with."""
+    end = min(int.from_bytes(image[:4], "big"), 16 + 4 * _MAX_BRANDS)
+    return {image[8:12], *(image[at : at + 4] for at in range(16, end, 4))}

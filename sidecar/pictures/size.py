@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 
-from PIL import Image
-
+from sidecar.errors import PictureRejected
 from sidecar.pictures.decode import DAMAGE, FORMATS
+from sidecar.pictures.opening import open_picture
+from sidecar.pictures.signatures import name_format
 
 
 def read_size(head: bytes) -> tuple[int, int] | None:
@@ -15,10 +15,12 @@ def read_size(head: bytes) -> tuple[int, int] | None:
 
     None where the bytes are no readable picture, or where a format (WebP, AVIF, some TIFF) wants all of the file.
     """
+    name = name_format(head)
+    if name not in FORMATS:
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(io.BytesIO(head), formats=FORMATS) as picture:
-                return picture.size
-        except DAMAGE:
+            return open_picture(head, name).picture.size
+        except (PictureRejected, *DAMAGE):
             return None

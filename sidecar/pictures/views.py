@@ -1,14 +1,15 @@
-"""RGB pixels → the views that a plan names."""
+"""Pixels → the views that a plan names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 
 from PIL import Image
 
 from sidecar.pictures.geometry import Box, Cut, Size, ViewPlan
 from sidecar.pictures.picture import Framing
+from sidecar.pictures.rgb import Pixels
 
 _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
@@ -20,28 +21,49 @@ steps of 255 where colours change most.
 """
 
 
-def cut_views(picture: Image.Image, plan: ViewPlan) -> Iterator[Image.Image]:
-    """The planned views in order, each `plan.view_size` pixels square, in the picture's mode."""
+def rgb_views(pixels: Pixels, plan: ViewPlan) -> Iterator[Image.Image]:
+    """The planned views in sRGB, mode RGB.
+
+    Colours are converted where fewer pixels are: before the picture is scaled, or behind that. It differs by rounding.
+    """
+    picture, to_srgb = pixels.picture, pixels.to_srgb
+    scaled_area = sum(scaled.width * scaled.height for _, scaled in {(cut.tile, cut.scaled) for cut in plan.cuts})
+    if to_srgb is None or picture.width * picture.height <= scaled_area:
+        return cut_views(pixels.rgb(), plan)
+    return cut_views(picture, plan, to_srgb)
+
+
+def _as_it_is(picture: Image.Image) -> Image.Image:
+    return picture
+
+
+def cut_views(
+    picture: Image.Image, plan: ViewPlan, convert: Callable[[Image.Image], Image.Image] = _as_it_is
+) -> Iterator[Image.Image]:
+    """The planned views in order, each `plan.view_size` pixels square, in the mode that `convert` gives the scaled
+    picture."""
     side = Size(plan.view_size, plan.view_size)
     resampling = _RESAMPLING[plan.framing.interpolation]
     for tile, cuts_of_tile in groupby(plan.cuts, key=lambda cut: cut.tile):
         pixels = picture if tile.size == picture.size else picture.crop(tile)
         for scaled, cuts in groupby(cuts_of_tile, key=lambda cut: cut.scaled):
-            for view in _crops(pixels, scaled, list(cuts), plan.framing):
+            for view in _crops(pixels, scaled, list(cuts), plan.framing, convert):
                 yield view if view.size == side else view.resize(side, resampling)
 
 
-def _crops(tile: Image.Image, scaled: Size, cuts: list[Cut], framing: Framing) -> Iterator[Image.Image]:
+def _crops(
+    tile: Image.Image, scaled: Size, cuts: list[Cut], framing: Framing, convert: Callable[[Image.Image], Image.Image]
+) -> Iterator[Image.Image]:
     resampling = _RESAMPLING[framing.interpolation]
     crops_area = sum(cut.crop.size.width * cut.crop.size.height for cut in cuts)
     if scaled.width * scaled.height <= crops_area * (_EXACT_AREA if len(cuts) == 1 else 1):
-        resized = tile.resize(scaled, resampling)
+        resized = convert(tile.resize(scaled, resampling))
         for cut in cuts:
             yield resized if cut.crop.size == scaled else _crop(resized, cut.crop, framing.fill_color)
         return
-    # The same pixels, but for rounding, without the whole: a line of 1 x 65,000 would be 384 x 3,000,000 when resized.
+    # The same pixels, but for rounding, without the whole, which a large factor makes many times as large.
     for cut in cuts:
-        yield tile.resize(cut.crop.size, resampling, box=_source(cut.crop, tile.size, scaled))
+        yield convert(tile.resize(cut.crop.size, resampling, box=_source(cut.crop, tile.size, scaled)))
 
 
 def _crop(resized: Image.Image, crop: Box, fill_color: int) -> Image.Image:

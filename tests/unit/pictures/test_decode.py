@@ -34,23 +34,6 @@ def test_lossless_formats_are_read_exactly(picture_format: str) -> None:
     assert worst_difference(decode_rgb(encode(make_picture(), picture_format), MAX_PIXELS), make_picture()) == 0
 
 
-@pytest.mark.parametrize("picture_format", ["GIF", "WEBP", "TIFF", "PNG", "AVIF"])
-def test_the_first_frame_counts(picture_format: str) -> None:
-    red, blue = Image.new("RGB", (40, 30), "red"), Image.new("RGB", (40, 30), "blue")
-
-    decoded = decode_rgb(encode(red, picture_format, save_all=True, append_images=[blue]), MAX_PIXELS)
-
-    assert np.abs(pixels(decoded) - pixels(red)).max() <= 3
-
-
-def test_a_jpeg_of_several_pictures_is_read() -> None:
-    red, blue = Image.new("RGB", (40, 30), "red"), Image.new("RGB", (40, 30), "blue")
-
-    decoded = decode_rgb(encode(red, "MPO", save_all=True, append_images=[blue]), MAX_PIXELS)
-
-    assert np.abs(pixels(decoded) - pixels(red)).max() <= 3
-
-
 @pytest.mark.parametrize("picture_format", FORMATS)
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.6, 0.9])
 def test_a_truncated_picture_is_rejected(picture_format: str, part: float) -> None:
@@ -59,15 +42,15 @@ def test_a_truncated_picture_is_rejected(picture_format: str, part: float) -> No
     error = reject(image[: max(int(len(image) * part), 20)])
 
     assert error.code == "truncated_picture"
-    assert "cut off or damaged" in error.message
+    assert "is cut off, its end is missing" in error.message
 
 
-@pytest.mark.parametrize("image", [b"", b"hello, world", b"\0" * 1000, b"{}", b"GI"])
+@pytest.mark.parametrize("image", [b"", b"hello, world", b"\0" * 1000, b"GI"])
 def test_other_bytes_are_not_a_picture(image: bytes) -> None:
     error = reject(image)
 
     assert error.code == "not_a_picture"
-    assert "send JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF" in error.message
+    assert "send JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC" in error.message
 
 
 def test_the_message_shows_how_the_bytes_begin() -> None:
@@ -83,7 +66,6 @@ def test_the_message_shows_how_the_bytes_begin() -> None:
         (encode(make_picture(), "ICO"), "ICO"),
         (encode(make_picture(), "PDF"), "PDF"),
         (encode(make_picture(), "EPS"), "PostScript"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), "HEIC"),
         (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(100), "JPEG XL"),
         (b"8BPS\0\1" + bytes(100), "Photoshop"),
         (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG"),

@@ -1,0 +1,53 @@
+"""What stands behind a transparent picture: white, unless the picture could not be seen on it.
+
+White is what nearly all transparent pictures are made for, and what the others are not: a white logo for dark pages
+would leave an empty page. What decides are the edges of what is visible. Of each pixel there, weighted with how much
+more opaque it is than its surroundings, the distance to the background in its nearest channel is taken. Where more than
+half of the edge is within 16 to 48 levels of white, the background is black, or, where that hides more of the edge, mid
+grey.
+"""
+
+from __future__ import annotations
+
+from PIL import Image, ImageChops, ImageFilter
+
+WHITE, GREY, BLACK = 255, 128, 0
+
+_SIDE = 256
+"""Longest side in pixels of the copy that the edges are looked for in."""
+
+_HIDDEN_WITHIN, _VISIBLE_FROM = 16, 48
+_MOST_HIDDEN = 0.5
+
+
+def choose_background(rgba: Image.Image) -> int:
+    """The level of grey to put a picture of mode RGBA on."""
+    small = rgba.reduce(max(1, -(-max(rgba.size) // _SIDE)))
+    edge = _edges(small.getchannel("A"))
+    weight = sum(level * count for level, count in enumerate(edge.histogram()))
+    if weight == 0 or _hidden(small, edge, WHITE) <= _MOST_HIDDEN * weight:
+        return WHITE
+    return min((BLACK, GREY), key=lambda level: _hidden(small, edge, level))
+
+
+def _edges(alpha: Image.Image) -> Image.Image:
+    """How much more opaque each pixel is than the most transparent one beside it; where all are alike: how opaque."""
+    # Pillow's filters leave out the outermost pixels; what is outside of the picture has no edge.
+    framed = Image.new("L", (alpha.width + 2, alpha.height + 2), 255)
+    framed.paste(alpha, (1, 1))
+    lowest = framed.filter(ImageFilter.MinFilter(3)).crop((1, 1, alpha.width + 1, alpha.height + 1))
+    edge = ImageChops.subtract(alpha, lowest)
+    return edge if edge.getextrema() != (0, 0) else alpha
+
+
+def _hidden(rgba: Image.Image, edge: Image.Image, level: int) -> float:
+    """The weight of the edge that cannot be told from a background of that level."""
+    distances = [band.point(lambda value: abs(value - level)) for band in rgba.convert("RGB").split()]
+    farthest = ImageChops.lighter(ImageChops.lighter(*distances[:2]), distances[2])
+    hidden = farthest.point([round(255 * _share_hidden(distance)) for distance in range(256)])
+    product = ImageChops.multiply(edge, hidden)
+    return float(sum(value * count for value, count in enumerate(product.histogram())))
+
+
+def _share_hidden(distance: int) -> float:
+    return min(1.0, max(0.0, (_VISIBLE_FROM - distance) / (_VISIBLE_FROM - _HIDDEN_WITHIN)))

@@ -1,0 +1,21 @@
+"""WebP files that end in the middle of their metadata: libwebp refuses the pixels before them too."""
+
+from __future__ import annotations
+
+import struct
+
+_METADATA = (b"EXIF", b"XMP ")
+_PIXELS = (b"VP8 ", b"VP8L", b"ANMF")
+
+
+def without_cut_metadata(image: bytes) -> bytes:
+    """The file without the metadata that are not all there; as it is where nothing is missing, or pixels are."""
+    position, pixels = 12, False
+    while position + 8 <= len(image):
+        kind, length = image[position : position + 4], struct.unpack_from("<I", image, position + 4)[0]
+        end = position + 8 + length + length % 2
+        if end > len(image) and kind in _METADATA and pixels:
+            return image[:4] + struct.pack("<I", position - 8) + image[8:position]
+        pixels = pixels or kind in _PIXELS
+        position = end
+    return image
