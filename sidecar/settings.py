@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     vision_size: int | None = Field(default=None, ge=16, le=4096)
     """Side in pixels of the square the model reads. Unset: the model's own size."""
     tta_crop_size: int | None = Field(default=None, ge=16, le=4096)
-    """Side in pixels of a crop. Smaller is cheaper. Unset: as `VISION_SIZE`."""
+    """Side in pixels of a crop before it is resized to `VISION_SIZE`: its detail. The device takes as long for any."""
     model_precision: Literal["bf16", "fp16", "fp32"] | None = None
     """Number format on the device. Unset: `bf16` where the device supports it, else `fp32`."""
     enable_multi_scale: bool = True
