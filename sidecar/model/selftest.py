@@ -18,6 +18,9 @@ _MAX_LENGTH_ERROR = 1e-4
 # Random weights may give similar vectors, a model that ignores its input gives equal ones.
 _MAX_COSINE_OF_DIFFERENT_INPUTS = 0.99999
 
+_MISFIT_ERRORS = (ValueError, TypeError, LookupError, AttributeError, AssertionError)
+"""What a configuration whose parts do not fit together raises where it is used: a size, a shape, a missing answer."""
+
 
 @runtime_checkable
 class _HasPrecision(Protocol):
@@ -41,6 +44,8 @@ def run_self_test(encoder: Encoder, golden: Path | None) -> None:
         message = f"self-test of {encoder.model_id}: the device failed: {error}"
         passing = isinstance(error, DeviceLost | DeviceOutOfMemory)
         raise (type(error) if passing else ModelError)(message) from error
+    except _MISFIT_ERRORS as error:
+        raise ModelError(f"self-test of {encoder.model_id}: the model cannot encode: {error!r}") from error
 
 
 def _check_texts(encoder: Encoder, min_cosine: float) -> None:

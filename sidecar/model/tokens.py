@@ -154,7 +154,12 @@ def load_tokenizer(checkpoint: Checkpoint) -> TextTokenizer:
     """The tokenizer that the model's configuration names. Raises ModelError."""
     text_cfg = checkpoint.model_cfg["text_cfg"]
     context_length = text_cfg.get("context_length", _CLIP_CONTEXT_LENGTH)
-    options = {"context_length": context_length, **text_cfg.get("tokenizer_kwargs", {})}
+    options = {"context_length": context_length, **(text_cfg.get("tokenizer_kwargs") or {})}
+    if mask := options.get("reduction_mask"):
+        raise ModelError(
+            f"tokenizer_kwargs.reduction_mask is {mask!r}: leaving out words at random is for training, the same text "
+            "would have another vector each time; remove it from open_clip_config.json"
+        )
     try:
         if checkpoint.tokenizer is None:
             tokenizer = SimpleTokenizer(**options)

@@ -76,10 +76,18 @@ def _in_a_line(error: Exception) -> str:
 
 
 def view_size_of(towers: Any) -> int:
-    """The side in pixels of the square that the model reads. Raises ModelError if it is none."""
+    """The side in pixels of the square that the model reads. Raises ModelError if it is none, or contradicts itself."""
     height, width = to_2tuple(towers.visual.image_size)
     if height != width:
         raise ModelError(f"the model reads pictures of {width}x{height} pixels: only squares are supported")
+    embedding = getattr(getattr(towers.visual, "trunk", None), "patch_embed", None)
+    trunk_size = to_2tuple(getattr(embedding, "img_size", None) or height)[0]
+    # open_clip does not tell timm's trunks of the size that its configuration names: of ViTamin-XL-384 it is another.
+    if trunk_size != height and getattr(embedding, "strict_img_size", True):
+        raise ModelError(
+            f"the model's configuration names {height} pixels, but its vision tower reads {trunk_size}: "
+            f"set VISION_SIZE={trunk_size}"
+        )
     return int(height)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import open_clip
+import timm
 import torch
 from safetensors.torch import save_file
 
@@ -83,7 +84,7 @@ def _draw(name: str, tensor: torch.Tensor, generator: np.random.Generator) -> to
         return torch.zeros_like(tensor)
     if not tensor.is_floating_point():
         return tensor
-    gain = 2.0 if tensor.ndim == 4 else 1.0  # what rectifiers between convolutions take away
+    gain = 2.0**0.5 if tensor.ndim == 4 else 1.0  # what rectifiers between convolutions take away
     return gain * draw_weight(name, tensor, generator)
 
 
@@ -154,3 +155,56 @@ FAMILIES: dict[str, Config] = {
         },
     },
 }
+
+# Of timm's models those that open_clip's configurations name, and the smallest that is built by the same code.
+_SMALLEST = {
+    "convnext": "test_convnext",
+    "eva": "eva02_tiny_patch14_224",
+    "fastvit_mci": "fastvit_mci0",
+    "swin": "swin_tiny_patch4_window7_224",
+    "vitamin": "vitamin_small_224",
+    "vit_pe_core": "vit_pe_core_tiny_patch16_384",
+    "vit_relpos": "vit_relpos_small_patch16_224",
+    "vit_base_mci": "vit_base_mci_224",
+    "vit_medium_patch16_gap": "test_vit2",
+    "vit_large_patch14_clip": "test_vit",
+    "vit_": "test_vit3",
+}
+_TEXT_TOWER_NAMES = {
+    "roberta-base": "roberta",
+    "xlm-roberta": "xlm-roberta",
+    "google/mt5": "mt5",
+    "facebook/nllb": "m2m_100",
+}
+
+
+def shrink(model_cfg: Config) -> Config:
+    """The same kind of model with the fewest layers and the least width: all its other options are kept."""
+    small = copy.deepcopy(model_cfg)
+    vision_cfg, text_cfg = small["vision_cfg"], small["text_cfg"]
+    small["embed_dim"] = 48
+    if "timm_model_name" in vision_cfg:
+        name = _look_up(_SMALLEST, vision_cfg["timm_model_name"])
+        trunk: Any = timm.create_model(name)
+        vision_cfg.update(timm_model_name=name, image_size=trunk.default_cfg["input_size"][1])
+        if vision_cfg.get("timm_proj") == "none":
+            small["embed_dim"] = trunk.num_features
+    elif isinstance(vision_cfg["layers"], list):
+        vision_cfg.update(layers=[1, 1, 1, 1], width=16, image_size=64)
+    else:
+        vision_cfg.update(layers=1, width=64, head_width=32, image_size=4 * vision_cfg["patch_size"])
+    if "hf_model_name" in text_cfg:
+        text_cfg["hf_model_name"] = _look_up(_TEXT_TOWER_NAMES, text_cfg["hf_model_name"])
+    else:
+        # Without a projection the width is that of the vectors.
+        width = small["embed_dim"] if text_cfg.get("proj_type") == "none" else 32
+        text_cfg.update(width=width, heads=2, layers=1)
+    if text_cfg.get("hf_tokenizer_name"):
+        text_cfg.update(hf_tokenizer_name="tiny", vocab_size=HF_VOCABULARY)
+    if "multimodal_cfg" in small:
+        small["multimodal_cfg"].update(width=32, heads=2, layers=1)
+    return small
+
+
+def _look_up(table: dict[str, str], name: str) -> str:
+    return next(value for prefix, value in table.items() if name.startswith(prefix))

@@ -24,7 +24,12 @@ Outcomes = dict[str, dict[str, Any]]
 
 
 def load_models(
-    hub_url: str, cache: Path, *model_ids: str, module: str = "tests.model.load_models", **variables: str
+    hub_url: str,
+    cache: Path,
+    *model_ids: str,
+    module: str = "tests.model.load_models",
+    prefix: str = "hf-hub:",
+    **variables: str,
 ) -> Outcomes:
     """The outcome of loading each, in a fresh process that knows only this hub and this cache."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
@@ -39,7 +44,7 @@ def load_models(
         **variables,
     }
     finished = subprocess.run(
-        [sys.executable, "-m", module, *(f"hf-hub:{model_id}" for model_id in model_ids)],
+        [sys.executable, "-m", module, *(f"{prefix}{model_id}" for model_id in model_ids)],
         env=environment,
         cwd=Path(__file__).parents[2],
         capture_output=True,
@@ -113,6 +118,35 @@ def test_a_model_from_the_hub_is_the_one_in_a_folder(loaded: Outcomes, tiny_enco
 )
 def test_a_repository_that_cannot_be_used_is_an_error_that_says_why(loaded: Outcomes, name: str, message: str) -> None:
     assert message in loaded[name]["error"]
+
+
+def test_open_clips_own_names_are_found_on_the_hub_with_what_belongs_to_them(tiny_model: Path, tmp_path: Path) -> None:
+    """The configuration is open_clip's; weights, tokenizer and text tower lie in repositories that it names."""
+    names = ("ViT-SO400M-14-SigLIP-378", "ViTamin-S/datacomp1b", "nllb-clip-base/v1", "RN50-quickgelu/openai")
+    tokenizer: dict[str, bytes | Path] = {name: tiny_model / name for name in TOKENIZER_FILES}
+    model_card: dict[str, bytes | Path] = {"config.json": b"{}", "model.safetensors": b"of another library"}
+    repositories: dict[str, dict[str, bytes | Path]] = {
+        "timm/ViT-SO400M-14-SigLIP-384": {WEIGHTS_NAME: b"one", "open_clip_config.json": b"that of 384", **model_card},
+        "timm/ViT-B-16-SigLIP": tokenizer,
+        "jienengchen/ViTamin-S": {"pytorch_model.bin": b"two", "open_clip_pytorch_model.bin": b"another"},
+        "visheratin/nllb-clip-base-oc": {"open_clip_pytorch_model.bin": b"three", **model_card},
+        "facebook/nllb-200-distilled-600M": {**tokenizer, "config.json": b'{"vocab_size": 256206}', "w.bin": b"large"},
+        "timm/resnet50_clip.openai": model_card,
+    }
+    for repository, files in repositories.items():
+        folder = tmp_path / repository
+        folder.mkdir(parents=True)
+        for name, content in files.items():
+            (folder / name).write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+    with serve_hub({name: tmp_path / name for name in repositories}, TOKEN) as hub:
+        found = load_models(hub.url, tmp_path / "cache", *names, module="tests.model.find_checkpoints", prefix="")
+        assert not {path.rpartition("/")[2] for path in hub.requests} & {"model.safetensors", "w.bin"}
+    siglip, vitamin, nllb, resnet = (found[name] for name in names)
+    assert (siglip["source"], siglip["weights"], siglip["image_size"]) == ("ViT-SO400M-14-SigLIP-378", "one", 378)
+    assert (siglip["vocabulary_size"], siglip["has_tokenizer"]) == (32000, True)
+    assert (vitamin["source"], vitamin["weights"], vitamin["has_tokenizer"]) == ("ViTamin-S", "two", False)
+    assert (nllb["weights"], nllb["vocabulary_size"], nllb["has_tokenizer"]) == ("three", 256206, True)
+    assert resnet["error"].endswith("lacks open_clip_pytorch_model.bin")
 
 
 def test_the_token_is_sent_and_never_shown(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import re
@@ -18,6 +19,7 @@ from sidecar.errors import ConfigurationError, ModelError
 from sidecar.model.checkpoint import find_checkpoint
 from sidecar.model.loading import load_encoder
 from sidecar.model.probes import draw_probe_views
+from sidecar.model.selftest import run_self_test
 from sidecar.model.siglip import SiglipEncoder
 from tests.model.families import CLIP_MEAN, CLIP_STD, FAMILIES, write_model
 from tests.model.variants import WEIGHTS_NAME, copy_model, edit_config, edit_weights, load_on_cpu, settings_for
@@ -191,6 +193,35 @@ def test_a_vision_size_that_a_model_cannot_take_is_an_error_that_names_it(tmp_pa
     directory = write_model(tmp_path, FAMILIES["resnet"])
     with pytest.raises(ModelError, match=r"cannot be loaded with VISION_SIZE=96: .*size mismatch"):
         load_on_cpu(directory, VISION_SIZE="96")
+
+
+def test_a_vision_tower_of_another_size_than_the_configurations_is_an_error_that_says_what_to_set(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    copy_model(tiny_model, tmp_path)
+    edit_config(tmp_path, lambda config: config["model_cfg"]["vision_cfg"].update(image_size=128))
+    with pytest.raises(ModelError, match=r"names 128 pixels, but its vision tower reads 160: set VISION_SIZE=160"):
+        load_on_cpu(tmp_path)
+    assert load_on_cpu(tmp_path, VISION_SIZE="160").view_size == 160
+
+
+@pytest.mark.parametrize("mask", ["simple", "random", "shuffle", "syntax"])
+def test_a_tokenizer_that_drops_words_at_random_is_refused(mask: str, tmp_path: Path) -> None:
+    """For training: the same text would have another vector each time."""
+    directory = write_model(tmp_path, FAMILIES["clip"])
+    options = {"reduction_mask": mask}
+    edit_config(directory, lambda config: config["model_cfg"]["text_cfg"].update(tokenizer_kwargs=options))
+    with pytest.raises(ModelError, match=f"reduction_mask is '{mask}': .* is for training"):
+        load_on_cpu(directory)
+
+
+def test_a_configuration_whose_parts_do_not_fit_fails_the_self_test_with_its_reason(tmp_path: Path) -> None:
+    """CoCa's towers must give tokens too: open_clip finds out when it encodes."""
+    config = copy.deepcopy(FAMILIES["coca"])
+    config["text_cfg"]["output_tokens"] = False
+    encoder = load_on_cpu(write_model(tmp_path, config))
+    with pytest.raises(ModelError, match=r"self-test of .*: the model cannot encode: ValueError"):
+        run_self_test(encoder, None)
 
 
 def test_dropout_is_off(tiny_model: Path, tiny_encoder: SiglipEncoder, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import open_clip
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from open_clip.transform import PreprocessCfg
@@ -44,7 +44,6 @@ def open_clips(picture: Image.Image, framing: Framing) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("resize_mode", RESIZE_MODES)
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
-@settings(max_examples=25, deadline=None)
 @given(width=st.integers(1, 400), height=st.integers(1, 400), fill_color=st.sampled_from((0, 127, 255)))
 def test_a_whole_picture_has_the_pixels_of_open_clips_transform(
     resize_mode: ResizeMode, interpolation: Interpolation, width: int, height: int, fill_color: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.pictures.geometry import Cut, plan_views
@@ -50,14 +50,12 @@ def views_of_every_size(views: ViewSettings) -> list[tuple[dict[Cut, float], obj
     return seen
 
 
-@settings(max_examples=300, deadline=None)
 @given(one=view_settings, other=view_settings)
 def test_two_settings_have_one_form_exactly_if_they_cut_the_same_views(one: ViewSettings, other: ViewSettings) -> None:
     same_form = views_in_force(one) == views_in_force(other)
     assert same_form == (views_of_every_size(one) == views_of_every_size(other))
 
 
-@settings(deadline=None)
 @given(one=view_settings)
 def test_a_change_of_one_setting_alone_is_told_apart_as_well(one: ViewSettings) -> None:
     """Two settings drawn apart differ nearly always: here all but one are the same."""
