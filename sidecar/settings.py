@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     )
 
     vision_model_id: str = Field(default="hf-hub:timm/ViT-SO400M-14-SigLIP-384", min_length=1)
-    """The open_clip model: `hf-hub:org/name`, `local-dir:/path`, a name open_clip knows, or `demo` (knows emoji)."""
+    """The open_clip model: `hf-hub:org/name`, `local-dir:/path`, a name of open_clip's, or `demo` (knows emoji)."""
     vision_size: int | None = Field(default=None, ge=16, le=4096)
     """Side in pixels of the square the model reads. Unset: the model's own size."""
     tta_crop_size: int | None = Field(default=None, ge=16, le=4096)
@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     panorama_max_ratio: float = Field(default=2.6, gt=1, le=100)
     """Pictures longer than this many times their short side are split into tiles."""
     tta_anchor_weight: float = Field(default=0.0, ge=0, le=1)
-    """Weight of the whole squashed picture beside the mean of the crops."""
+    """Weight of the whole picture, as the model was trained to see it, beside the mean of the crops."""
     require_cuda: bool = True
     """Refuse to start without a CUDA GPU. `0` admits CPU and MPS."""
     hf_token: SecretStr | None = Field(

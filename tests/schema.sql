@@ -3253,6 +3253,7 @@ begin
     end if;
     perform sidecar.tell_of_former_indexes(saved);
     perform sidecar.warn_of_updates(saved);
+    perform sidecar.warn_of_dimensions(saved);
     perform sidecar.warn_of_old_pgvector();
     return saved.id;
 end $$;
@@ -3277,8 +3278,9 @@ begin
         when denied is not null then 'denied: ' || denied
         when w.paused then 'paused'
         when running is null then 'no sidecar is running'
-        when not fits then format('waiting for a sidecar with %s and %s dimensions; running: %s',
-            coalesce('fingerprint ' || w.fingerprint, 'model ' || w.model, 'any model'), w.dimensions, running)
+        when not fits then format('waiting for a sidecar with %s and %s dimensions; running: %s; %s',
+            coalesce('fingerprint ' || w.fingerprint, 'model ' || w.model, 'any model'), w.dimensions, running,
+            sidecar.way_to_a_running_model(w))
         when scan = 'move' then 'moving vectors'
         when scan = 'clear' then 'clearing old vectors'
         when scan = 'backfill' then 'backfilling'
@@ -3846,6 +3848,21 @@ begin
     end if;
 end $$;
 
+CREATE FUNCTION sidecar.warn_of_dimensions(w sidecar.watches) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    running text := (select string_agg(distinct format('%s makes %s', s.model, s.dimensions), ', ') from sidecar.sidecars s
+                     where s.seen_at > clock_timestamp() - interval '30 s'
+                     having bool_and(s.dimensions <> w.dimensions));
+begin
+    if running is not null then
+        raise warning 'no running sidecar makes vectors of % dimensions (%): nothing will be embedded', w.dimensions, running
+            using hint = 'Say dimensions => the number that the model makes, or run a sidecar with another VISION_MODEL_ID.';
+    end if;
+end $$;
+
 CREATE FUNCTION sidecar.warn_of_old_pgvector() RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3925,6 +3942,18 @@ CREATE FUNCTION sidecar.watch_statement(w sidecar.watches) RETURNS text
                   w.dimensions, w.model, w.index_kind, coalesce(', expose => array[' || (
                       select string_agg(quote_literal(c), ', ' order by i)
                       from unnest(sidecar.exposed_columns(w)) with ordinality u(c, i)) || ']', ''));
+$$;
+
+CREATE FUNCTION sidecar.way_to_a_running_model(w sidecar.watches) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when s.dimensions = w.dimensions
+                then format('to move it there: select sidecar.reembed(%L, %L, model => %L)', w.relation, w.target, s.fingerprint)
+                else format('watch another target, with dimensions => %s', s.dimensions) end
+        from sidecar.sidecars s
+        where s.seen_at > clock_timestamp() - interval '30 s'
+        order by s.dimensions <> w.dimensions, s.started_at limit 1
 $$;
 
 CREATE FUNCTION sidecar.with_present_names(w sidecar.watches) RETURNS sidecar.watches
@@ -4512,6 +4541,8 @@ REVOKE ALL ON FUNCTION sidecar.wait_one_embedded(w sidecar.watches, key jsonb, d
 
 REVOKE ALL ON FUNCTION sidecar.wake_sleepers(watch_id integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.warn_of_dimensions(w sidecar.watches) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.warn_of_old_pgvector() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.warn_of_updates(w sidecar.watches) FROM PUBLIC;
@@ -4521,5 +4552,7 @@ REVOKE ALL ON FUNCTION sidecar.watch(relation regclass, source text[], target te
 REVOKE ALL ON FUNCTION sidecar.watch(relation regclass, source text, target text, kind text, companion text, dimensions integer, model text, index text, replace boolean, expose text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.watch_statement(w sidecar.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.way_to_a_running_model(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.with_present_names(w sidecar.watches) FROM PUBLIC;

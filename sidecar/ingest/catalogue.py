@@ -134,6 +134,10 @@ class Catalogue:
 
 
 def _way_out(watch: Watch, identity: Identity) -> str:
-    if watch.dimensions == identity.dimensions:
-        return "sidecar.reembed(…, model => …) moves it to another model."
-    return "A vector column keeps its dimensions: watch another target, with dimensions => …."
+    if watch.dimensions != identity.dimensions:
+        return f"A vector column keeps its dimensions: watch another target, with dimensions => {identity.dimensions}."
+    return (
+        "The same model has another fingerprint with other settings, and after some upgrades. To move the watch, and "
+        f"embed all its rows again: select sidecar.reembed('{watch.identifiers.table}', '{watch.target_name}', "
+        f"model => '{identity.fingerprint}')"
+    )

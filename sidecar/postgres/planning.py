@@ -25,6 +25,7 @@ _CHECKED_IN_ROW = """
 """
 _CHECKED_RIGHTS = "select sidecar.check_row_security($1::regclass)"
 _WARN = "select sidecar.warn_of_updates(jsonb_populate_record(null::sidecar.watches, $1::jsonb))"
+_WARN_OF_DIMENSIONS = "select sidecar.warn_of_dimensions(jsonb_populate_record(null::sidecar.watches, $1::jsonb))"
 _KIND = "select sidecar.kind_of_source($1::regclass, $2::text[], $3::text)"
 _SIZE = """
     select $1::regclass::text as name, c.n as rows, c.estimated,
@@ -105,6 +106,7 @@ def survey(connection: psycopg.Connection[Any], request: WatchRequest) -> Prospe
         wanted = _ask(connection, _CHECKED, (json.dumps(wanted), request.table, request.companion))
         wanted["relation"] = request.table  # by the name that this session finds it under
         _ask(connection, _CHECKED_RIGHTS, (request.table,))
+        _ask(connection, _WARN_OF_DIMENSIONS, (json.dumps(wanted),))
         if request.companion is None:
             _ask(connection, _CHECKED_IN_ROW, (json.dumps(wanted),))
             _ask(connection, _WARN, (json.dumps(wanted),))

@@ -18,6 +18,17 @@ begin
                   sidecar.for_each_key(w.key_columns, null, '%2$I'), distance);
 end $$;
 
+-- What to do about a watch that no running sidecar may fill.
+create or replace function sidecar.way_to_a_running_model(w sidecar.watches) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select case when s.dimensions = w.dimensions
+                then format('to move it there: select sidecar.reembed(%L, %L, model => %L)', w.relation, w.target, s.fingerprint)
+                else format('watch another target, with dimensions => %s', s.dimensions) end
+        from sidecar.sidecars s
+        where s.seen_at > clock_timestamp() - interval '30 s'
+        order by s.dimensions <> w.dimensions, s.started_at limit 1
+$$;
+
 -- What the watch is doing, or why it is not.
 create or replace function sidecar.state_of(w sidecar.watches, pending bigint) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -37,8 +48,9 @@ begin
         when denied is not null then 'denied: ' || denied
         when w.paused then 'paused'
         when running is null then 'no sidecar is running'
-        when not fits then format('waiting for a sidecar with %s and %s dimensions; running: %s',
-            coalesce('fingerprint ' || w.fingerprint, 'model ' || w.model, 'any model'), w.dimensions, running)
+        when not fits then format('waiting for a sidecar with %s and %s dimensions; running: %s; %s',
+            coalesce('fingerprint ' || w.fingerprint, 'model ' || w.model, 'any model'), w.dimensions, running,
+            sidecar.way_to_a_running_model(w))
         when scan = 'move' then 'moving vectors'
         when scan = 'clear' then 'clearing old vectors'
         when scan = 'backfill' then 'backfilling'

@@ -82,6 +82,20 @@ begin
     end if;
 end $$;
 
+-- The number of dimensions is the model's, which a watch made before a sidecar runs cannot know.
+create or replace function sidecar.warn_of_dimensions(w sidecar.watches) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    running text := (select string_agg(distinct format('%s makes %s', s.model, s.dimensions), ', ') from sidecar.sidecars s
+                     where s.seen_at > clock_timestamp() - interval '30 s'
+                     having bool_and(s.dimensions <> w.dimensions));
+begin
+    if running is not null then
+        raise warning 'no running sidecar makes vectors of % dimensions (%): nothing will be embedded', w.dimensions, running
+            using hint = 'Say dimensions => the number that the model makes, or run a sidecar with another VISION_MODEL_ID.';
+    end if;
+end $$;
+
 -- Removes the vectors themselves.
 create or replace function sidecar.drop_target(w sidecar.watches, limits record) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$

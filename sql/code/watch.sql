@@ -244,6 +244,7 @@ begin
     end if;
     perform sidecar.tell_of_former_indexes(saved);
     perform sidecar.warn_of_updates(saved);
+    perform sidecar.warn_of_dimensions(saved);
     perform sidecar.warn_of_old_pgvector();
     return saved.id;
 end $$;

@@ -101,7 +101,9 @@ def test_the_rate_is_that_of_the_running_sidecars_or_unknown(db: Db, command_lin
         )
     assert planned(command_line, "products", "title")["device_s"] == pytest.approx(3 / 60)
     assert planned(command_line, "products", "photo")["views_per_s"] == 6
-    assert planned(command_line, "products", "title", "--dimensions", "16")["views_per_s"] is None
+    other = command_line("plan", "products", "title", "--dimensions", "16", "--json")
+    assert parse(other.stdout)["views_per_s"] is None
+    assert "no running sidecar makes vectors of 16 dimensions (m makes 1152): nothing will be embedded" in other.stderr
 
 
 def test_a_large_table_is_sampled_and_said_to_be(db: Db, command_line: CommandLine) -> None:

@@ -117,16 +117,19 @@ def test_a_table_without_rows_has_no_coverage(db: Connection, watch_id: int) -> 
     assert _status(db)["coverage"] is None
 
 
+MOVE = "to move it there: select sidecar.reembed('public.items', 'e', model => 'f')"
 STATES = {
     "delete from sidecar.sidecars": "no sidecar is running",
     "update sidecar.sidecars set seen_at = now() - interval '31 s'": "no sidecar is running",
     "select sidecar.pause()": "paused",
     "select sidecar.reembed('items')": "backfilling",
     "update sidecar.watches set fingerprint = 'g'":
-        "waiting for a sidecar with fingerprint g and 3 dimensions; running: m (f)",
-    "update sidecar.watches set model = 'n'": "waiting for a sidecar with model n and 3 dimensions; running: m (f)",
+        f"waiting for a sidecar with fingerprint g and 3 dimensions; running: m (f); {MOVE}",
+    "update sidecar.watches set model = 'n'":
+        f"waiting for a sidecar with model n and 3 dimensions; running: m (f); {MOVE}",
     "update sidecar.sidecars set dimensions = 4":
-        "waiting for a sidecar with any model and 3 dimensions; running: m (f)",
+        "waiting for a sidecar with any model and 3 dimensions; running: m (f); "
+        "watch another target, with dimensions => 4",
     "update sidecar.watches set model = 'm'": "catching up",
     "update sidecar.watches set model = 'f'": "catching up",
     "update sidecar.watches set broken = 'gone'": "broken: gone: call sidecar.watch again",
@@ -138,6 +141,12 @@ STATES = {
 def test_the_state_says_what_is_going_on(db: Connection, watch_id: int, change: str) -> None:
     run(db, change)
     assert _status(db)["state"] == STATES[change]
+
+
+def test_what_the_state_says_to_type_moves_the_watch(db: Connection, watch_id: int) -> None:
+    run(db, "update sidecar.watches set fingerprint = 'g', encoder = 'm'")
+    run(db, _status(db)["state"].partition("to move it there: ")[2])
+    assert _status(db)["state"] in {"backfilling", "clearing old vectors"}
 
 
 def test_model_fingerprint_and_lag_are_shown(db: Connection, watch_id: int) -> None:

@@ -265,6 +265,19 @@ def test_an_index_in_a_table_with_many_updates_is_warned_of(committed: Connectio
     assert "companion =>" in warning
 
 
+def test_a_watch_with_dimensions_that_no_running_model_makes_is_warned_of(items: Connection) -> None:
+    """The default is 1152: with CLIP's 512 nothing would ever be embedded, and only the state would say why."""
+    run_a_sidecar(items, dimensions=512)
+    with warnings_of(items) as warnings:
+        run(items, "select sidecar.watch('items', 'title')")
+    [warning] = warnings
+    assert "no running sidecar makes vectors of 1152 dimensions (m makes 512): nothing will be embedded" in warning
+    assert "Say dimensions =>" in warning
+    with warnings_of(items) as warnings:
+        run(items, "select sidecar.watch('items', 'title', target => 'e', dimensions => 512)")
+    assert warnings == []
+
+
 def test_a_pgvector_with_known_faults_is_warned_of(items: Connection) -> None:
     run(items, "update pg_extension set extversion = '0.8.3' where extname = 'vector'")
     with warnings_of(items) as warnings:
