@@ -22,6 +22,7 @@ Result = TypeVar("Result")
 DeviceCall: TypeAlias = Callable[[str], AbstractContextManager[None]]
 
 PROBE_INTERVAL_S = 1.0
+_LOOK_S = 0.25
 _LAST_WORDS_S = 1.0  # for balancers to be told that a lost device is
 
 
@@ -84,6 +85,9 @@ class DeviceHealth:
             self._calls.append(call)
         try:
             yield
+        except DeviceLost as error:
+            self.lost(str(error))
+            raise
         finally:
             with self._lock:
                 self._calls.remove(call)
@@ -143,7 +147,7 @@ class DeviceHealth:
 
     async def _watch(self) -> NoReturn:
         while True:
-            look_s = max(min(1.0, self.limits.timeout_s / 10, self.limits.recovery_s / 10), 0.005)
+            look_s = min(_LOOK_S, self.limits.timeout_s / 10)
             began_s = time.monotonic()
             await asyncio.sleep(look_s)
             self._advance(min(time.monotonic() - began_s, 2 * look_s))

@@ -173,8 +173,6 @@ class DeviceThread:
         try:
             with self._health.call(f"a known input ({kind.value})"):
                 run_probe(self._encoder, kind)
-        except DeviceLost as error:
-            self._health.lost(str(error))
         except DeviceError as error:
             self._health.probe_failed(kind, str(error))
         else:

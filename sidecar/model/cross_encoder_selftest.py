@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from sidecar.batching.pair_scorer import PairScorer
-from sidecar.errors import DeviceError, ModelError, TextRejected
+from sidecar.errors import DeviceError, DeviceLost, ModelError, TextRejected
 from sidecar.model.precision import Precision
 
 _QUERY = "how many people live in the city"
@@ -31,12 +31,15 @@ class PreciseScorer(PairScorer, Protocol):
 def run_pair_self_test(scorer: PreciseScorer) -> None:
     """Scores pairs alone and among longer ones, the longest as long as the model reads.
 
-    Raises ModelError that says what is wrong. Costs a few pairs' time.
+    Raises ModelError that says what is wrong, DeviceLost where nobody can use the device any more. Costs a few pairs'
+    time.
     """
     try:
         pairs = scorer.prepare_pairs(_QUERY, _DOCUMENTS)
         together = scorer.score_pairs(pairs)
         alone = np.concatenate([scorer.score_pairs([pair]) for pair in pairs])
+    except DeviceLost:
+        raise
     except (DeviceError, TextRejected) as error:
         raise ModelError(f"self-test of {scorer.model_id}: {error}") from error
     if not np.isfinite(together).all():

@@ -33,6 +33,7 @@ _POSITIONS = ("visual.positional_embedding", "positional_embedding", "text.posit
 _TEXT_POSITION_IDS = "text.transformer.embeddings.position_ids"
 
 _MAX_MESSAGE_CHARACTERS = 600
+_MAX_LOGARITHM_OF_SCALE = 80.0  # e to the power of it is a number in fp32
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -48,12 +49,17 @@ def read_weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
 def read_pair_scale(tensors: Tensors, model_cfg: Mapping[str, Any]) -> PairScale | None:
     """As stored: in bf16, as the model may have been loaded, a scale of 117 would be off by one.
 
-    open_clip keeps the logarithm of the scale. A model trained with a softmax has no bias.
+    open_clip keeps the logarithm of the scale. A model trained with a softmax has no bias. Raises ModelError where no
+    score can be made of them.
     """
     if "logit_scale" not in tensors or model_cfg.get("init_logit_bias") is None:
         return None
     bias = tensors.get("logit_bias")  # open_clip takes 0 where it is not stored
-    return PairScale(math.exp(float(tensors["logit_scale"])), 0.0 if bias is None else float(bias))
+    logarithm, bias_value = float(tensors["logit_scale"]), 0.0 if bias is None else float(bias)
+    if not (abs(logarithm) <= _MAX_LOGARITHM_OF_SCALE and math.isfinite(bias_value)):  # also for NaN
+        numbers = f"logit_scale={logarithm:g} and logit_bias={bias_value:g}"
+        raise ModelError(f"{numbers} in the weights are no scale and bias of scores: are they damaged?")
+    return PairScale(math.exp(logarithm), bias_value)
 
 
 def load_towers(checkpoint: Checkpoint, tensors: Tensors, compute: ComputeDevice, vision_size: int | None) -> Any:

@@ -14,7 +14,7 @@ from sentence_transformers import CrossEncoder
 
 from sidecar.batching.pair_scorer import PairScorer
 from sidecar.config import Settings
-from sidecar.errors import DeviceError, DeviceOutOfMemory, ModelError, TextRejected
+from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory, ModelError, TextRejected
 from sidecar.model.cross_encoder import CrossEncoderScorer, group_by_length
 from sidecar.model.cross_encoder_loading import load_cross_encoder_on
 from sidecar.model.cross_encoder_selftest import run_pair_self_test
@@ -233,12 +233,26 @@ def test_the_self_test_finds_padding_that_leaks_into_the_score(scorer: CrossEnco
         run_pair_self_test(leaking)
 
 
+def report_a_missing_kernel() -> torch.Tensor:
+    raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+
+
+def report_a_sticky_fault() -> torch.Tensor:
+    raise RuntimeError("CUDA error: device-side assert triggered")
+
+
+def test_a_self_test_that_loses_the_device_says_so(scorer: CrossEncoderScorer) -> None:
+    """It is not the model's failure alone: nothing else will use that device in this process either."""
+    with pytest.raises(DeviceLost, match="device-side assert"):
+        run_pair_self_test(failing(scorer, report_a_sticky_fault))
+
+
 @pytest.mark.parametrize(
     ("fail", "message"),
     [
         (lambda: torch.full((1,), float("nan")), "not finite"),
         (lambda: torch.zeros(1), "same score"),
-        (report_a_fault, "illegal memory access"),
+        (report_a_missing_kernel, "no kernel image"),
     ],
 )
 def test_the_self_test_refuses_a_model_that_gives_no_scores(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from sidecar.batching.pair_score import pair_logits
+from sidecar.errors import ModelError
 from sidecar.model.probes import draw_probe_views
 from tests.model.variants import copy_model, edit_weights, load_on_cpu
 
@@ -30,3 +32,21 @@ def test_logits_are_those_of_open_clip(tiny_model: Path, tmp_path: Path) -> None
         expected, _ = model.get_logits(pixels, token_ids)  # type: ignore[operator]
     np.testing.assert_allclose(pair_logits(encoder.pair_scale, cosines), expected.numpy(), atol=1e-3)
     assert np.ptp(expected.numpy()) > 1
+
+
+@pytest.mark.parametrize("name", ["logit_scale", "logit_bias"])
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_scale_of_which_no_score_can_be_made_is_refused(
+    tiny_model: Path, tmp_path: Path, name: str, number: float
+) -> None:
+    copy_model(tiny_model, tmp_path)
+    edit_weights(tmp_path, name, lambda _: torch.tensor(number))
+    with pytest.raises(ModelError, match=rf"{name}=-?(nan|inf).* are no scale and bias"):
+        load_on_cpu(tmp_path)
+
+
+def test_a_scale_too_large_for_any_number_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    copy_model(tiny_model, tmp_path)
+    edit_weights(tmp_path, "logit_scale", lambda _: torch.tensor(1000.0))
+    with pytest.raises(ModelError, match="logit_scale=1000"):
+        load_on_cpu(tmp_path)

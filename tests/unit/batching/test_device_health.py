@@ -283,6 +283,14 @@ async def test_calls_in_other_threads_are_watched_too() -> None:
     assert await health.watched(asyncio.sleep(0, "a result")) == "a result"
 
 
+async def test_a_call_in_another_thread_that_loses_the_device_is_heard_of() -> None:
+    """As of a reranking model's self-test, while nobody embeds anything."""
+    health = DeviceHealth(HealthLimits(recovery_s=600))
+    with pytest.raises(DeviceLost, match="misaligned"), health.call("the self-test of a model"):
+        raise DeviceLost("CUDA error: misaligned address")
+    assert health.trouble == "The device is lost: CUDA error: misaligned address"
+
+
 async def test_a_process_that_was_stopped_for_a_while_does_not_blame_its_device() -> None:
     """SIGSTOP, a paused machine, a laptop's lid: the clock goes on, and the device had no chance to."""
     health = DeviceHealth(HealthLimits(timeout_s=0.2, recovery_s=600))
