@@ -30,7 +30,8 @@ from sidecar.telemetry.traces import open_traces
 
 _LOADING_RETRY_S = 5.0
 _DEVICE_RETRY_S = 1.0
-_CPU_TIMEOUT_S = 600.0  # 32 views take 128 s on a slow one
+_USUAL_VIEWS = 32
+_CPU_TIMEOUT_S = 600.0  # a slow one takes 128 s
 _GPU_TIMEOUT_S = 60.0
 _READ_WATCHES_S = 1.0  # a scrape waits no longer for the database
 
@@ -149,8 +150,9 @@ class ServiceState:
     def know_device(self, encoder: object) -> None:
         """A GPU takes milliseconds where a CPU takes minutes, which is another idea of hanging."""
         is_gpu = isinstance(encoder, DeviceFacts) and encoder.device_name not in {"cpu", "mps"}
-        if is_gpu and self._settings.device_timeout_s is None:
-            self.health.limits = replace(self.health.limits, timeout_s=_GPU_TIMEOUT_S)
+        if is_gpu:
+            timeout_s = _device_timeout_s(self._settings, _GPU_TIMEOUT_S)
+            self.health.limits = replace(self.health.limits, timeout_s=timeout_s)
 
     def _check_device(self) -> None:
         if (trouble := self.health.trouble) is not None:
@@ -170,9 +172,17 @@ class ServiceState:
 
 
 def _health_limits(settings: Settings) -> HealthLimits:
-    """Until the device is known, that of a CPU."""
-    timeout_s = _CPU_TIMEOUT_S if settings.device_timeout_s is None else settings.device_timeout_s
-    return HealthLimits(settings.device_max_failures, timeout_s, settings.device_recovery_s)
+    """Until the device is known, those of a CPU."""
+    return HealthLimits(
+        settings.device_max_failures, _device_timeout_s(settings, _CPU_TIMEOUT_S), settings.device_recovery_s
+    )
+
+
+def _device_timeout_s(settings: Settings, usual_s: float) -> float:
+    """`usual_s` is for 32 views."""
+    if settings.device_timeout_s is not None:
+        return settings.device_timeout_s
+    return usual_s * max(settings.batch_max_views / _USUAL_VIEWS, 1)
 
 
 def _image_urls(settings: Settings) -> ImageUrls:

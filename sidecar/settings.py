@@ -172,7 +172,7 @@ class Settings(BaseSettings):
     batch_window_ms: float = Field(default=10.0, ge=0, le=1000)
     """Longest wait for a batch to fill."""
     device_timeout_s: float | None = Field(default=None, ge=0.1, le=86_400)
-    """Longest time of one micro-batch: a device that takes longer hangs. Unset: 60, on a CPU 600."""
+    """Longest time of a micro-batch. Unset: 60 (on a CPU 600) for `BATCH_MAX_VIEWS` up to 32, else in proportion."""
     device_max_failures: int = Field(default=3, ge=1, le=1000)
     """Micro-batches that fail in a row, and a known input with them, before `/readyz` says 503."""
     device_recovery_s: float = Field(default=10.0, ge=0, le=3600)

@@ -14,6 +14,8 @@ from sidecar.batching.device_health import DeviceCall
 from sidecar.batching.pair_scorer import PairScorer
 from sidecar.config import Settings
 from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory
+from sidecar.service_state import ServiceState
+from sidecar.supervisor import Supervisor
 from tests.encoders import HashEncoder
 from tests.integration.http.blocking_encoder import BlockingEncoder
 from tests.integration.http.conftest import Serving, is_ready, make_settings
@@ -129,3 +131,37 @@ async def test_a_reranking_model_whose_self_test_hangs_on_the_device_is_found() 
         await wait_until_async(lambda: is_ready(client), "/readyz to be 200 again")
         answer = await client.post("/v2/rerank", json={"query": "a b", "documents": ["a", "c"]})
         assert answer.status_code == 200
+
+
+class OnA(HashEncoder):
+    """Says what device it is on."""
+
+    precision = "fp32"
+
+    def __init__(self, device_name: str) -> None:
+        super().__init__()
+        self.device_name = device_name
+
+    def device_memory(self) -> dict[str, int]:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("device", "changes", "timeout_s"),
+    [
+        ("cpu", {}, 600),
+        ("mps", {}, 600),
+        ("NVIDIA H100", {}, 60),
+        ("NVIDIA H100", {"batch_max_views": 8}, 60),
+        ("NVIDIA H100", {"batch_max_views": 320}, 600),
+        ("cpu", {"batch_max_views": 64}, 1200),
+        ("cpu", {"device_timeout_s": 5, "batch_max_views": 64}, 5),
+        ("NVIDIA H100", {"device_timeout_s": 5}, 5),
+    ],
+)
+def test_how_long_a_micro_batch_may_take_depends_on_the_device(
+    device: str, changes: dict[str, float], timeout_s: float
+) -> None:
+    state = ServiceState(make_settings(**changes), Supervisor(lambda: None))
+    state.know_device(OnA(device))
+    assert state.health.limits.timeout_s == timeout_s
