@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
@@ -14,6 +16,8 @@ from tests.integration.pooler.pgbouncer import PROGRAM, pgbouncer
 from tests.integration.recipes.index_use import check_index_is_used
 from tests.integration.recipes.page import RECIPES, Page
 from tests.integration.server.process import Process, sidecar_process
+from tests.scrape import read
+from tests.waiting import wait_until
 
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
@@ -36,6 +40,46 @@ created = Product.objects.create(title="gloves", price=10)
 assert not update_names_the_vector(lambda: created.save(update_fields=["price"]))
 assert not update_names_the_vector(lambda: Product.objects.filter(id=created.id).update(price=1))
 assert update_names_the_vector(created.save)
+"""
+# Each operation on a project as the page leaves it: the error, or the state of the watches, rolled back again. What is
+# renamed is not: the sidecar takes up new names once they are committed.
+CHANGES_OF_DJANGO = """
+import json
+import django
+django.setup()
+from django.db import DatabaseError, connection, migrations, models, transaction
+from django.db.migrations.loader import MigrationLoader
+
+def outcome_of(operation):
+    state = MigrationLoader(connection).project_state()
+    changed = state.clone()
+    operation.state_forwards("shop", changed)
+    try:
+        with transaction.atomic():
+            with connection.schema_editor() as editor:
+                operation.database_forwards("shop", editor, state, changed)
+            with connection.cursor() as cursor:
+                cursor.execute("select string_agg(state, '; ' order by target) from sidecar.status")
+                transaction.set_rollback(True)
+                return cursor.fetchone()[0]
+    except DatabaseError as error:
+        return str(error).splitlines()[0]
+
+print(json.dumps([
+    outcome_of(migrations.AlterField("product", "title", models.CharField(max_length=300))),
+    outcome_of(migrations.AlterField("product", "id", models.AutoField(primary_key=True))),
+    outcome_of(migrations.RemoveField("product", "title")),
+    outcome_of(migrations.AlterField("product", "title", models.CharField(max_length=200, null=True, db_index=True))),
+    outcome_of(migrations.AlterField("product", "price", models.BigIntegerField())),
+    outcome_of(migrations.AddField("product", "brand", models.TextField(default=""))),
+]))
+state = MigrationLoader(connection).project_state()
+for operation in (migrations.RenameField("product", "title", "name"), migrations.RenameModel("Product", "Ware")):
+    changed = state.clone()
+    operation.state_forwards("shop", changed)
+    with connection.schema_editor() as editor:
+        operation.database_forwards("shop", editor, state, changed)
+    state = changed
 """
 STATEMENTS_OF_SQLALCHEMY = """
 import shop
@@ -115,12 +159,30 @@ def test_behind_pgbouncer_statements_must_not_be_prepared(
 
 def test_the_django_page_works_as_written(service: Process, database_url: str, directory: Path) -> None:
     page = Page("django.md", directory, database_url, service.url)
-    page.follow(until="## And back")
+    page.follow(until="## Changing")
     page.run_python(WRITES_OF_DJANGO)
     check_index_is_used(page, ["try_it.py"])
+    encoded = count_encoded(page)
+    page.follow(below="## Changing", until="## And back")
+    assert count_encoded(page) == encoded > 0
     page.follow(below="## And back")
     with psycopg.connect(database_url) as connection:
         assert connection.execute("select to_regclass('shop_article_vectors')").fetchone() == (None,)
+
+
+def test_what_django_does_to_a_watched_field_without_the_recipe(
+    service: Process, database_url: str, directory: Path
+) -> None:
+    page = Page("django.md", directory, database_url, service.url)
+    page.follow(until="## Searching")
+    page.follow(below="## Changing", until="## And back")
+    retyped, key_retyped, removed, *followed = json.loads(page.run_python(CHANGES_OF_DJANGO))
+    assert retyped == key_retyped == "cannot alter type of a column used in a trigger definition"
+    assert "broken: table public.shop_product has no column 'title'" in removed
+    assert followed == ["up to date; up to date"] * 3
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("insert into shop_ware (name, price) values ('red shoes', 80)")
+    assert count_encoded(page) == 1
 
 
 def test_sqlalchemy_neither_reads_nor_writes_a_deferred_vector(
@@ -129,6 +191,15 @@ def test_sqlalchemy_neither_reads_nor_writes_a_deferred_vector(
     page = Page("sqlalchemy.md", directory, database_url, service.url)
     page.follow(until="## Asynchronous")
     page.run_python(STATEMENTS_OF_SQLALCHEMY)
+
+
+def count_encoded(page: Page) -> float:
+    """How many texts of rows the device was ever given, once all rows have their vectors."""
+    done = "select bool_and(state = 'up to date' and pending = 0) from sidecar.status"
+    with psycopg.connect(page.database_url, autocommit=True) as connection:
+        wait_until(lambda: connection.execute(done).fetchone() == (True,), "all to be up to date", timeout_s=20)
+    views = read(httpx.get(f"{page.sidecar_url}/metrics").text).by("sidecar_device_views_total", "lane", kind="text")
+    return sum(count for (lane,), count in views.items() if lane != "query")
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in RECIPES.glob("*.md")))
