@@ -42,7 +42,7 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
         response = error_response(405, "method_not_allowed", f"{path} answers {allowed}, not {request.method}.")
     elif error.status_code == 404:
         served = {route.path for route in request.app.routes}
-        response = error_response(404, "not_found", explain_missing(path, served))
+        response = error_response(404, "not_found", explain_missing(request.scope, served))
     else:
         response = error_response(error.status_code, "http_error", error.detail)
     response.headers.update(error.headers or {})

@@ -88,3 +88,16 @@ async def test_probes_under_foreign_paths_are_as_quiet_as_ours(
             assert caplog.messages == []
             await client.post("/", json={"inputs": "a"})
             assert [message.split(" ")[:3] for message in caplog.messages] == [["POST", "/", "200"]]
+
+
+async def test_behind_a_proxy_that_adds_a_prefix_paths_are_taken_and_named_without_it(
+    client: httpx.AsyncClient,
+) -> None:
+    transport = client._transport
+    assert isinstance(transport, httpx.ASGITransport)
+    behind = httpx.ASGITransport(transport.app, root_path="/inner")
+    async with httpx.AsyncClient(transport=behind, base_url="http://127.0.0.1:9000") as proxied:
+        assert (await proxied.post("/inner/v1/embeddings/", json={"input": "a"})).status_code == 200
+        assert (await proxied.get("/inner/")).status_code == 200
+        missing = (await proxied.post("/inner/v1/v1/embeddings", json={})).json()["error"]["message"]
+        assert "Did you mean /v1/embeddings? Take /v1 out of the client's base URL." in missing
