@@ -102,14 +102,16 @@ select h.*, 'sidecar.generation'::regclass::oid::bigint as sequence from sidecar
 select * from sidecar.find_first($1, $2)
 
 -- name: claim_live
--- Primary key of events from the front on; row locks that nobody waits for. $1 front (see Horizon), $2 rows, $3 lease in s, $4 token.
+-- Primary key of events from the front on; row locks that nobody waits for. Arrays of generations, here and below, not joins:
+-- a plan that is kept from when the queue was empty would go through all of it, dead rows too.
+-- $1 front (see Horizon), $2 rows, $3 lease in s, $4 token.
 with picked as (
     select e.gen from {events} e
     where e.gen > (select sidecar.front($1)) and not e.backfill and e.attempts < 2 and (e.lease_until is null or e.lease_until < now())
     order by e.gen limit $2 for update skip locked
 )
 update {events} e set lease_until = clock_timestamp() + make_interval(secs => $3), lease_token = $4, attempts = e.attempts + 1
-from picked where e.gen = picked.gen
+where e.gen = any (array(select p.gen from picked p))
 returning e.gen, {text_key:e} as key, e.k1 is null as is_truncate, e.enqueued_at, e.backfill, e.force, e.attempts
 
 -- name: claim_backfill
@@ -120,21 +122,22 @@ with picked as (
     order by e.gen limit $2 for update skip locked
 )
 update {events} e set lease_until = clock_timestamp() + make_interval(secs => $3), lease_token = $4, attempts = e.attempts + 1
-from picked where e.gen = picked.gen
+where e.gen = any (array(select p.gen from picked p))
 returning e.gen, {text_key:e} as key, e.k1 is null as is_truncate, e.enqueued_at, e.backfill, e.force, e.attempts
 
 -- name: claim_suspect
 -- An event that was claimed twice or more and never finished comes alone. Suspects are old, so they stand near the front.
 -- $5 whether it may be one of a backfill.
 with front as (
-    select e.gen, e.attempts, e.lease_until from {events} e where e.gen > (select sidecar.front($1)) order by e.gen limit 2000
+    select e.gen, e.attempts from {events} e where e.gen > (select sidecar.front($1)) order by e.gen limit 2000
 ), picked as (
-    select e.gen from {events} e join front f using (gen)
-    where e.attempts >= 2 and (e.lease_until is null or e.lease_until < now()) and (not e.backfill or $5)
+    select e.gen from {events} e
+    where e.gen = any (array(select f.gen from front f where f.attempts >= 2))
+      and e.attempts >= 2 and (e.lease_until is null or e.lease_until < now()) and (not e.backfill or $5)
     order by e.gen limit $2 for update of e skip locked
 )
 update {events} e set lease_until = clock_timestamp() + make_interval(secs => $3), lease_token = $4, attempts = e.attempts + 1
-from picked where e.gen = picked.gen
+where e.gen = any (array(select p.gen from picked p))
 returning e.gen, {text_key:e} as key, e.k1 is null as is_truncate, e.enqueued_at, e.backfill, e.force, e.attempts
 
 -- name: renew_lease
@@ -159,10 +162,10 @@ with dead as materialized (
 ), page as materialized (
     select e.gen, e.lease_token from {events} e where e.gen > $5 and exists (select from dead) order by e.gen limit $6
 ), theirs as materialized (
-    select e.gen from {events} e join page p on p.gen = e.gen join dead d on e.lease_token between d.low and d.high
-    for update of e skip locked
+    select e.gen from {events} e join dead d on e.lease_token between d.low and d.high
+    where e.gen = any (array(select p.gen from page p)) for update of e skip locked
 ), freed as (
-    update {events} e set lease_until = null, lease_token = null from theirs t where e.gen = t.gen returning 1
+    update {events} e set lease_until = null, lease_token = null where e.gen = any (array(select t.gen from theirs t)) returning 1
 )
 select (select max(p.gen) from page p) as last_gen, (select count(*) from page) as looked_at, (select count(*) from freed) as freed
 
@@ -335,7 +338,7 @@ with wanted as materialized (
     returning {target_of:t} {vector_equals} v.embedding as kept
 ), deleted as (
     delete from {events} e using unnest($8::bigint[], $9::bigint[]) as d(gen, needs)
-    where e.gen = d.gen and e.lease_token = $10 and (d.needs is null or d.needs in (select p.event_gen from passed p))
+    where e.gen = d.gen and e.gen = any ($8) and e.lease_token = $10 and (d.needs is null or d.needs in (select p.event_gen from passed p))
     returning e.backfill, e.enqueued_at, d.needs
 ), aged as (  -- read last, so that the lags end when the vectors are written
     select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) filter (where not d.backfill) as lags_ms,
@@ -384,7 +387,7 @@ with wanted as materialized (
     returning 1
 ), deleted as (
     delete from {events} e using unnest($8::bigint[], $9::bigint[]) as d(gen, needs)
-    where e.gen = d.gen and e.lease_token = $10 and (d.needs is null or d.needs in (select p.event_gen from passed p))
+    where e.gen = d.gen and e.gen = any ($8) and e.lease_token = $10 and (d.needs is null or d.needs in (select p.event_gen from passed p))
     returning e.backfill, e.enqueued_at, d.needs
 ), aged as (  -- read last, so that the lags end when the vectors are written
     select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) filter (where not d.backfill) as lags_ms,

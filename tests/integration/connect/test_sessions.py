@@ -13,27 +13,35 @@ from pydantic import SecretStr
 
 from sidecar.postgres.database import Database, connect, disconnect
 from sidecar.postgres.operations import connect_as_user, open_operations
-from sidecar.postgres.session_settings import COMMAND_SETTINGS, FORMATS, SESSION_SETTINGS
+from sidecar.postgres.session_settings import COMMAND_SETTINGS, FORMATS, PLANNING, SESSION_SETTINGS
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion
-from tests.integration.ingest.watched_table import Connection, run, watch
+from tests.integration.ingest.watched_table import Connection, run, value, watch
 
 # As somebody might set them for all of a database's sessions, or for one role's.
 CONTRARY = {
     "array_nulls": "off",
     "bytea_output": "escape",
     "client_encoding": "LATIN1",
+    "constraint_exclusion": "off",
     "DateStyle": "German, DMY",
     "default_transaction_deferrable": "on",
     "default_transaction_isolation": "serializable",
+    **{name: "on" if wanted == "off" else "off" for name, wanted in PLANNING.items() if name.startswith("enable_")},
     "exit_on_error": "on",
     "extra_float_digits": "-3",
+    "from_collapse_limit": "1",
+    "geqo": "off",
+    "geqo_threshold": "2",
+    "hash_mem_multiplier": "1",
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "50ms",
     "IntervalStyle": "iso_8601",
     "jit": "on",
+    "join_collapse_limit": "1",
     "lock_timeout": "1ms",
+    "max_parallel_workers_per_gather": "4",
     "plan_cache_mode": "force_custom_plan",
     "quote_all_identifiers": "on",
     "row_security": "on",
@@ -43,9 +51,11 @@ CONTRARY = {
     "synchronous_commit": "on",
     "TimeZone": "Asia/Kathmandu",
     "transform_null_equals": "on",
+    "work_mem": "64kB",
     "xmlbinary": "hex",
     "xmloption": "document",
 }
+OF_A_SUPERUSER = {"temp_file_limit": "0"}  # no session of ours may change it
 SHOW = "select jsonb_object_agg(n, current_setting(n, true))::text from unnest(array{}) n"
 
 
@@ -58,10 +68,10 @@ def contrary_url(database_url: str, request: pytest.FixtureRequest) -> Iterator[
         of = {"database": sql.SQL("database {}"), "role": sql.SQL("role {}")}[request.param].format(
             name if request.param == "database" else role
         )
-        for setting, value in CONTRARY.items():
+        for setting, value in (CONTRARY | OF_A_SUPERUSER).items():
             db.execute(sql.SQL("alter {} set {} = {}").format(of, sql.Identifier(setting), sql.Literal(value)))
         # The tests' own sessions are as ever.
-        for setting in CONTRARY:
+        for setting in CONTRARY | OF_A_SUPERUSER:
             db.execute(
                 sql.SQL("alter role postgres in database {} set {} from current").format(name, sql.Identifier(setting))
             )
@@ -90,6 +100,20 @@ async def test_every_setting_is_ours_in_the_pool_and_beside_it(contrary_url: str
     assert {name for name in CONTRARY if pooled[name] == theirs[name]} == set()
     assert {name for name in alone if alone[name] != pooled[name]} == {"statement_timeout"}
     assert SESSION_SETTINGS.keys() - {"application_name", "sidecar.writer"} <= CONTRARY.keys()
+
+
+async def test_wide_rows_are_read_and_scanned_without_temporary_files(
+    contrary_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    await run(db, "create table items (id integer primary key, title text)")
+    await run(db, "insert into items select i, repeat(md5(i::text), 20000) from generate_series(1, 40) i")
+    table = await watch(db, ["items"], ["title"])
+    async with running_ingest(contrary_url, encoder):
+        await table.settle_right(encoder)
+        await run(db, "select sidecar.start_scan(%s, 'sweep'), sidecar.verify('items')", table.watch_id)
+        await table.settle_right(encoder)
+        assert await table.failures() == {}
+        assert await value(db, "select temp_files from pg_stat_database where datname = current_database()") == 0
 
 
 def test_a_command_has_our_formats_and_its_users_search_path(contrary_url: str) -> None:

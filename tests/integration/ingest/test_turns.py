@@ -28,6 +28,9 @@ from tests.waiting import wait_until_async
 
 ROWS = 10
 SUBTRANSACTION = "do $$ begin insert into items values (-1, 'late'); exception when others then null; end $$"
+HEAP_BLOCKS = """
+    select (heap_blks_hit + heap_blks_read)::integer from pg_statio_user_tables where relid = $1::text::regclass
+"""
 MANY_SUBTRANSACTIONS = """
     do $$ begin
         for i in 1..2500 loop
@@ -236,6 +239,40 @@ async def test_claims_do_not_walk_what_is_done_while_an_old_transaction_stands(
             assert await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}) is None
         assert await claimer.blocks_read(watch) < 30
         assert walked > 300
+
+
+async def test_a_plan_that_was_kept_from_when_the_queue_was_empty_walks_no_dead_rows(
+    database_url: str, db: Connection, claimer: Claimer
+) -> None:
+    table = await make_texts(db)
+    events = f"sidecar.events_{table.watch_id}"
+    await run(db, f"vacuum analyze {events}")
+    [watch] = await claimer.watches()
+
+    async def heap_blocks(claims: int) -> int:
+        """That so many claims of nothing read of the queue."""
+        counts = []
+        for repeats in (0, claims):
+            for _ in range(repeats):
+                for turn in claimer.turns._turns.values():
+                    turn.empty_since.clear()
+                assert await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}) is None
+            async with claimer.database.connection() as connection:
+                await connection.execute("select pg_stat_force_next_flush()")
+                counts.append(await connection.fetchval(HEAP_BLOCKS, events))
+        return int(counts[1] - counts[0])
+
+    await heap_blocks(20)
+    async with user(database_url, autocommit=False) as old:
+        await run(old, "set transaction isolation level repeatable read")
+        await run(old, "select 1")
+        await run(db, f"insert into {events} (k1) select i from generate_series(1, 20000) i")
+        await run(db, f"delete from {events}")
+        claimer.look_again()
+        await heap_blocks(2)
+        claimer.look_again()
+        await heap_blocks(2)
+        assert await heap_blocks(5) < 50
 
 
 async def test_live_changes_come_first_and_the_backfill_keeps_its_share(db: Connection, claimer: Claimer) -> None:
