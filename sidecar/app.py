@@ -53,6 +53,7 @@ logger = logging.getLogger(__name__)
 LoadEncoder: TypeAlias = Callable[[Settings], Encoder]
 LoadScorer: TypeAlias = Callable[[Settings, DeviceCall], PairScorer]
 
+_EXIT_SHARE, _MAX_EXIT_S = 0.1, 1.0  # of SHUTDOWN_TIMEOUT_S, for the end of the interpreter
 _CLOSING_SHARE = 0.2  # of SHUTDOWN_TIMEOUT_S, kept for what is closed after ingest
 _TRACES_SHARE = 0.1  # of SHUTDOWN_TIMEOUT_S, at most, for the last traces
 
@@ -120,7 +121,9 @@ class Sidecar:
         if self.supervisor.stopping:
             return
         self.supervisor.stop()
-        self._stop_by = asyncio.get_running_loop().time() + self._settings.shutdown_timeout_s
+        timeout_s = self._settings.shutdown_timeout_s
+        timeout_s -= min(_EXIT_SHARE * timeout_s, _MAX_EXIT_S)
+        self._stop_by = asyncio.get_running_loop().time() + timeout_s
         if self._ingest is not None:
             self._ingest.request_stop()
         if self._rerank_loading is not None:

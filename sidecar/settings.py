@@ -120,8 +120,12 @@ class Settings(BaseSettings):
     """A file with `LISTEN_DATABASE_URL`'s value."""
     database_pool_size: int = Field(default=8, ge=4, le=200)
     """Connections for rows, at most, and as many for searches and status; two more listen and watch over them."""
-    bind_host: str = Field(default="127.0.0.1", min_length=1)
-    """Address to serve on; `0.0.0.0` for all."""
+    bind_host: str = Field(
+        default="127.0.0.1",
+        pattern=r"[^\s,]",
+        json_schema_extra={"allowed": "addresses or names, separated by commas, such as 127.0.0.1,::1"},
+    )
+    """Addresses to serve on; `::` for all of IPv6 and IPv4, `0.0.0.0` for all of IPv4."""
     bind_port: int = Field(default=9000, ge=1, le=65535, validation_alias=AliasChoices("BIND_PORT", "PORT"))
     """Port to serve on. `PORT` is read where `BIND_PORT` is unset."""
     keep_alive_s: float = Field(default=75.0, ge=0.1, le=86_400)

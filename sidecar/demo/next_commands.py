@@ -12,6 +12,7 @@ from rich.console import Console
 
 from sidecar.config import Settings
 from sidecar.demo.example import TABLE
+from sidecar.listening import bind_hosts
 
 _DEFAULT_URL = "http://127.0.0.1:9000"
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked up, not listened on
@@ -64,7 +65,8 @@ def tell_what_to_type(console: Console, service_url: str, url_file: Path, bin_di
 
 def url_of_service(settings: Settings) -> str:
     """Where a program on this machine reaches the service."""
-    host = _ANY_ADDRESS.get(settings.bind_host, settings.bind_host)
+    first = bind_hosts(settings.bind_host)[0]
+    host = _ANY_ADDRESS.get(first, first)
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.bind_port}"
 
 

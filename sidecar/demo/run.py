@@ -21,8 +21,10 @@ from sidecar.server import serve
 
 
 def run_demo(directory: DemoDirectory, settings: Settings, console: Console, postgres_version: str = "18") -> int:
-    """Runs until Ctrl-C, SIGTERM or a failure; returns the exit code. Raises SidecarError if a step fails."""
-    signal.signal(signal.SIGTERM, _exit_in_order)  # until the service takes it over
+    """Runs until Ctrl-C, SIGTERM, SIGHUP or a failure; returns the exit code. Raises SidecarError if a step fails."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _exit_in_order)  # until the service takes it over
     steps = Steps(console)
     if settings.database_url is not None:
         steps.tell("DATABASE_URL is set; the demo leaves that database alone and uses a Postgres of its own.")
@@ -36,7 +38,7 @@ def run_demo(directory: DemoDirectory, settings: Settings, console: Console, pos
             tell_what_to_type(console, service_url, directory.url_file, postgres.bin_dir)
 
         with Guide(steps, directory, RunningService(service_url), postgres.url, tell_next):
-            exit_code = serve(settings)
+            exit_code = serve(settings, clean_up=postgres.stop)
     finally:
         postgres.stop()
     console.print(f"Stopped. The data stays in {directory.path}.", soft_wrap=True)

@@ -27,6 +27,10 @@ class Process:
         self._log_path = log_path
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         return self._log_path.read_text()
 
@@ -43,7 +47,7 @@ class Process:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         self._process.send_signal(number)
 
-    def exit_code(self, timeout_s: float = 15) -> int:
+    def exit_code(self, timeout_s: float = 30) -> int:
         """Negative: killed by that signal."""
         return self._process.wait(timeout_s)
 

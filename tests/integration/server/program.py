@@ -10,6 +10,7 @@ import atexit
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn
 
@@ -29,12 +30,17 @@ from tests.integration.word_encoder import WordEncoder
 
 class FragileEncoder(HashEncoder):
     """What the device is told by a text: `break` breaks its thread, `hang` never comes back, `fail` fails from then on,
-    `lose` is as CUDA's device-side assert.
+    `lose` is as CUDA's device-side assert. A text that begins with `endless` never comes back from the tokenizer.
     """
 
     failing = False
 
     def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
+        if texts[0].startswith("endless"):
+            sys.stderr.write("tokenizing\n")
+            until_s = time.monotonic() + 60
+            while time.monotonic() < until_s:  # as pure Python does, on the loop or in a thread
+                time.sleep(0.001)
         self._marks = {self.vector_of(text).tobytes(): text for text in ("break", "hang", "fail", "lose")}
         return super().prepare_texts(texts)
 
@@ -88,6 +94,7 @@ _LOADERS: Mapping[str, Callable[[Settings], Encoder]] = {
     "hash": lambda _settings: HashEncoder(),
     "words": lambda _settings: WordEncoder(),
     "slow": lambda _settings: TimedEncoder(view_ms=1000),
+    "brisk": lambda _settings: TimedEncoder(view_ms=400),
     "fragile": lambda _settings: FragileEncoder(),
     "hanging": lambda _settings: HangingEncoder(),
     "lost": lambda _settings: LostEncoder(),

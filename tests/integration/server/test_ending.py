@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
 from tests.integration.server.process import Process, sidecar_process
 from tests.waiting import wait_until
 
+LOADED_MACHINE_S = 3  # to end an interpreter beside others
 UVICORN = ("-m", "uvicorn", "--factory", "tests.integration.server.program:make_app", "--port", "{port}")
 
 
@@ -24,7 +28,7 @@ def embed(process: Process, text: str) -> httpx.Response:
     return httpx.post(f"{process.url}/embed/text", json={"text": text}, timeout=20)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_in_order_with_code_0(tmp_path: Path, number: signal.Signals) -> None:
     with serving(tmp_path, "hash") as process:
         process.await_ready()
@@ -51,15 +55,99 @@ def test_a_signal_while_the_model_loads_ends_it_at_once(tmp_path: Path) -> None:
         assert process.exit_code() == 0
 
 
-def test_a_device_that_hangs_does_not_keep_it_beyond_its_time(tmp_path: Path) -> None:
-    with serving(tmp_path, "fragile", SHUTDOWN_TIMEOUT_S="2") as process, ThreadPoolExecutor() as threads:
+def test_what_is_ignored_from_the_start_stays_so(tmp_path: Path) -> None:
+    """As under nohup."""
+    program = (
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
+        "os.execv(sys.executable, [sys.executable, '-m', 'tests.integration.server.program', 'hash'])"
+    )
+    with sidecar_process(tmp_path, ("-c", program)) as process:
         process.await_ready()
-        answer = threads.submit(embed, process, "hang")
-        wait_until(lambda: "hanging" in process.log, "the device to hang")
+        process.stop(signal.SIGHUP)
+        assert embed(process, "a").status_code == 200
         process.stop()
-        assert process.exit_code(timeout_s=10) == 0  # 2 s, and what a loaded machine takes to end an interpreter
-        assert (answer.result().status_code, answer.result().json()["error"]["code"]) == (503, "stopping")
+        assert process.exit_code() == 0
+
+
+def test_requests_in_hand_get_half_of_a_short_time_too(tmp_path: Path) -> None:
+    with serving(tmp_path, "brisk", SHUTDOWN_TIMEOUT_S="1.9") as process, ThreadPoolExecutor() as threads:
+        process.await_ready()
+        answer = threads.submit(embed, process, "a")
+        wait_until(lambda: views_in_hand(process) == 1, "the text to be on the device")
+        process.stop()
+        assert answer.result().status_code == 200
+        assert process.exit_code() == 0
+
+
+def test_requests_that_come_while_it_ends_are_refused_or_answered_but_never_lost(tmp_path: Path) -> None:
+    with serving(tmp_path, "slow", SHUTDOWN_TIMEOUT_S="8") as process, ThreadPoolExecutor() as threads:
+        process.await_ready()
+        with httpx.Client(base_url=process.url) as kept:
+            assert kept.get("/livez").status_code == 200
+            answer = threads.submit(embed, process, "a")
+            wait_until(lambda: views_in_hand(process) == 1, "the text to be on the device")
+            process.stop()
+            wait_until(lambda: process.ask("/livez") is None, "it to listen no more")
+            with pytest.raises(httpx.TransportError):  # its idle connection was closed, and there is no new one
+                kept.post("/embed/text", json={"text": "b"})
+        assert answer.result().status_code == 200
+        assert answer.result().headers["connection"] == "close"
+        assert process.exit_code() == 0
+
+
+ENDLESS = {"the device": "hang", "the tokenizer, in a thread": "endless" * 100, "the tokenizer, on the loop": "endless"}
+
+
+@pytest.mark.parametrize("where", ENDLESS)
+@pytest.mark.parametrize("timeout_s", [0.5, 2])
+def test_what_never_ends_does_not_keep_it_beyond_its_time(tmp_path: Path, where: str, timeout_s: float) -> None:
+    with (
+        serving(tmp_path, "fragile", SHUTDOWN_TIMEOUT_S=str(timeout_s)) as process,
+        ThreadPoolExecutor() as threads,
+    ):
+        process.await_ready()
+        answer = threads.submit(embed, process, ENDLESS[where])
+        wait_until(lambda: "hanging" in process.log or "tokenizing" in process.log, "it to hang")
+        process.stop()
+        began_s = time.monotonic()
+        assert process.exit_code(timeout_s=20) == 0
+        assert time.monotonic() - began_s < timeout_s + LOADED_MACHINE_S
+        if where != "the tokenizer, on the loop":
+            assert (answer.result().status_code, answer.result().json()["error"]["code"]) == (503, "stopping")
         assert "Traceback" not in process.log
+
+
+def test_a_frozen_database_does_not_keep_it_beyond_its_time(tmp_path: Path, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection, ExitStack() as thawed:
+        connection.execute("create table notes (id bigint generated always as identity primary key, body text)")
+        connection.execute("select sidecar.watch('notes', source => 'body', target => 'e')")
+        with serving(tmp_path, "hash", DATABASE_URL=database_url, SHUTDOWN_TIMEOUT_S="3") as process:
+            process.await_ready()
+            connection.execute("insert into notes (body) values ('first')")
+            done = "select from notes where e is not null"
+            wait_until(lambda: connection.execute(done).fetchone() is not None, lambda: f"a vector\n{process.log}")
+            for pid in backends(connection):
+                freeze(pid)
+                thawed.callback(os.kill, pid, signal.SIGCONT)
+            connection.execute("insert into notes (body) select 'note ' || n from generate_series(1, 100) n")
+            process.stop()
+            began_s = time.monotonic()
+            assert process.exit_code(timeout_s=20) == 0
+            assert time.monotonic() - began_s < 3 + LOADED_MACHINE_S
+            assert "Traceback" not in process.log
+
+
+def backends(connection: psycopg.Connection[tuple[int]]) -> list[int]:
+    """The sidecar's sessions."""
+    ours = "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    return [pid for (pid,) in connection.execute(ours).fetchall()]
+
+
+def freeze(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGSTOP)
+    except (ProcessLookupError, PermissionError):
+        pytest.skip("the server's processes cannot be stopped from here: it runs elsewhere, or as another user")
 
 
 def test_a_task_that_dies_ends_the_process_with_code_1(tmp_path: Path) -> None:
