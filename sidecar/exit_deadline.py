@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
+DEADLINE_THREAD = "exit-deadline"
+
 _INTERPRETER_S = 1.0  # a library that does not let go of the interpreter holds up our thread too, but not the system's
 
 
@@ -39,7 +41,7 @@ class ExitDeadline:
         self._started = True
         atexit.register(faulthandler.cancel_dump_traceback_later)  # the interpreter ends by itself then
         faulthandler.dump_traceback_later(self._timeout_s + _INTERPRETER_S, exit=True, file=sys.__stderr__ or 2)
-        threading.Thread(target=self._run, name="exit-deadline", daemon=True).start()
+        threading.Thread(target=self._run, name=DEADLINE_THREAD, daemon=True).start()
 
     def call_off(self) -> None:
         """The process ends in its own time."""

@@ -10,9 +10,10 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from sidecar.errors import ConfigurationError, DeviceError, ModelError
+from sidecar.exit_deadline import DEADLINE_THREAD
 
 logger = logging.getLogger(__name__)
 
@@ -72,15 +73,15 @@ class Supervisor:
             self._on_failure()
 
 
-def end_despite_threads(exit_code: int) -> None:
-    """Ends the process at once if a thread of ours is still running: one that hangs in the device's driver, say.
+def end_despite_threads(exit_code: int) -> NoReturn:
+    """Ends the process at once, whatever threads of ours are still running: one that hangs in the device's driver, say.
 
-    The interpreter's own end waits for some of them, and runs the handlers of libraries, which may wait for the device.
+    The interpreter's own end waits for some of them, runs the handlers of libraries, which may wait for the device, and
+    takes seconds to let go of all that was loaded, in which no deadline can be kept.
     """
-    ours = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
-    if not ours:
-        return
-    logger.warning("Ended without waiting for %s.", ", ".join(sorted({thread.name for thread in ours})))
+    others = (thread for thread in threading.enumerate() if thread is not threading.current_thread())
+    if ours := {thread.name for thread in others if thread.name != DEADLINE_THREAD}:
+        logger.warning("Ended without waiting for %s.", ", ".join(sorted(ours)))
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeAlias
 
 import typer
@@ -37,12 +36,10 @@ def serve(port: Port = None, database_url: DatabaseUrl = None) -> None:
 
 
 def exit_after_serving(exit_code: int) -> NoReturn:
-    """Ends the command without the interpreter's last garbage collections: they look through all of torch for 2 s."""
+    """Ends the command without the interpreter's own end: its last garbage collections look through torch for 2 s."""
     from sidecar.supervisor import end_despite_threads
 
-    gc.freeze()
     end_despite_threads(exit_code)
-    raise typer.Exit(exit_code)
 
 
 def load_settings_with(port: int | None, database_url: str | None = None) -> Settings:

@@ -115,6 +115,4 @@ def make_app() -> Starlette:
 
 if __name__ == "__main__":
     name = sys.argv[1]
-    exit_code = serve(load_settings(), load_encoder=lambda settings: load(name, settings))
-    end_despite_threads(exit_code)
-    sys.exit(exit_code)
+    end_despite_threads(serve(load_settings(), load_encoder=lambda settings: load(name, settings)))
