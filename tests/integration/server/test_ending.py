@@ -49,7 +49,7 @@ def test_requests_in_hand_are_answered_before_it_ends(tmp_path: Path) -> None:
 
 def test_a_signal_while_the_model_loads_ends_it_at_once(tmp_path: Path) -> None:
     with serving(tmp_path, "never", SHUTDOWN_TIMEOUT_S="60") as process:
-        wait_until(lambda: process.ask("/livez") == 200 and "loading" in process.log, "the model to load")
+        wait_until(lambda: process.ask("/livez") == 200 and "loading" in process.log, "the model to load", timeout_s=30)
         assert process.ask("/readyz") == 503
         process.stop()
         assert process.exit_code() == 0
