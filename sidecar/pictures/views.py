@@ -67,7 +67,7 @@ def _crops(
 
 
 def _crop(resized: Image.Image, crop: Box, fill_color: int) -> Image.Image:
-    if crop.left >= 0 and crop.top >= 0:
+    if crop.left >= 0 and crop.top >= 0 and crop.right <= resized.width and crop.bottom <= resized.height:
         return resized.crop(crop)
     padded = Image.new(resized.mode, crop.size, (fill_color,) * len(resized.getbands()))
     padded.paste(resized, (-crop.left, -crop.top))

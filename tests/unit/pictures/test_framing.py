@@ -63,6 +63,15 @@ def test_a_whole_picture_has_the_pixels_of_open_clips_transform(
         assert np.array_equal(view, expected)
 
 
+def test_a_single_pixel_of_padding_is_filled_up_as_well() -> None:
+    """It stands on the right or below: nothing is moved."""
+    for size in ((400, 395), (395, 400)):
+        picture, framing = make_picture(*size), Framing("longest", fill_color=127)
+        [view] = cut(picture, replace(VIEWS, framing=framing))
+        assert np.array_equal(view, open_clips(picture, framing))
+        assert np.array_equal(view[-1, -1], (127,) * 3)
+
+
 @pytest.mark.parametrize("resize_mode", RESIZE_MODES)
 def test_pictures_as_long_as_they_can_be_have_a_view(resize_mode: ResizeMode) -> None:
     for picture in (make_picture(1, 20_000), make_picture(20_000, 1)):
