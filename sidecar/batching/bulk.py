@@ -10,6 +10,7 @@ from typing import TypeVar
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.lane import Lane
 from sidecar.batching.place import Place
+from sidecar.telemetry.large_request import request_is_large
 
 _MAX_UNITS = 256  # of a request that stands in the lane as a whole: a quarter of it, by default
 _PARTS_OF_LANE = 8
@@ -52,6 +53,7 @@ class BulkRequests:
             raise self._batcher.overloaded(self._lane, missing, message)
         with self._batcher.admitted(self._lane, 1) as place:  # its parts wait for room themselves
             self._waiting += units
+            request_is_large.set(True)
             try:
                 yield place
             finally:

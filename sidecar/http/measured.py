@@ -8,6 +8,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sidecar.http.route_label import RouteLabel
+from sidecar.telemetry.large_request import request_is_large
 from sidecar.telemetry.telemetry import Telemetry
 
 _CLIENT_CLOSED_REQUEST = 499
@@ -35,6 +36,7 @@ class Measured:
             await send(message)
 
         self._telemetry.request_started()
+        none_yet = request_is_large.set(False)
         started = time.perf_counter()
         try:
             await self._app(scope, receive, watched_send)
@@ -43,3 +45,4 @@ class Measured:
             raise
         finally:
             self._telemetry.request_done(route, method, status, time.perf_counter() - started)
+            request_is_large.reset(none_yet)

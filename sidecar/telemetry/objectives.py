@@ -1,7 +1,7 @@
 """The service's three objectives.
 
     query_latency   95 % of the queries are answered within SLO_QUERY_P95_MS. Of those that got an answer; one that ran
-                    into REQUEST_TIMEOUT_S is too late.
+                    into REQUEST_TIMEOUT_S is too late. Large requests, thousands of texts, are not judged by it.
     lag             95 % of the changed rows have their vector within SLO_LAG_P95_S. Of those that have it: how long the
                     others have waited, sidecar.status tells.
     availability    a share of SLO_AVAILABILITY of the queries is neither failed (5xx) nor refused as overload (429).
@@ -16,6 +16,7 @@ import time
 from collections.abc import Collection, Sequence
 
 from sidecar.settings import Settings
+from sidecar.telemetry.large_request import request_is_large
 from sidecar.telemetry.objective import Clock, Objective, ObjectiveReport
 
 _SHARE_IN_TIME = 0.95
@@ -40,9 +41,10 @@ class Objectives:
         if (route, method) not in self.queries:
             return
         answered = 200 <= status < 300
-        if answered:
+        judged = not request_is_large.get()
+        if answered and judged:
             self.query_latency.took(duration_s)
-        elif status == _TIMED_OUT:
+        elif status == _TIMED_OUT and judged:
             self.query_latency.was_late(duration_s)
         if answered or status >= 500 or status == _OVERLOADED:
             self.availability.happened(answered)

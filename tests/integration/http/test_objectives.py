@@ -52,6 +52,15 @@ async def test_answers_count_with_their_time_and_nothing_else_does(serving: Serv
     assert 0 < latency["windows"]["3d"]["covered_s"] < 60
 
 
+async def test_a_request_of_thousands_of_texts_is_not_judged_by_its_time_and_the_next_one_is(serving: Serving) -> None:
+    async with serving() as client:
+        for texts in (["a"] * 300, ["a"] * 256):
+            assert (await client.post("/v1/embeddings", json={"input": texts})).status_code == 200
+        after = await objectives_of(client)
+    assert after["query_latency"]["windows"]["5m"]["events"] == 1
+    assert after["availability"]["windows"]["5m"]["events"] == 2
+
+
 async def test_the_page_shows_what_status_answers(client: httpx.AsyncClient) -> None:
     page = (Path(__file__).parents[3] / "docs" / "monitoring.md").read_text()
     (example,) = re.findall(r"```json\n(\{\"objectives.+?)```", page, re.DOTALL)
