@@ -113,8 +113,10 @@ class DeviceThread:
                 on_taken()
                 done = self._encode(step)
                 self._settle(done)
+                is_suspicious = self._examine(done)  # before the callers hear of it: they may ask whether it is ready
                 on_done(done)
-                self._examine(done)
+                if is_suspicious:
+                    self._probe(step.kind)
         except Exception as error:  # noqa: BLE001 - whoever waits for the end gets it
             end.set_exception(error)
         except BaseException as error:  # noqa: BLE001 - a panic of a library in Rust, or SystemExit: not the loop's
@@ -159,15 +161,16 @@ class DeviceThread:
                 if isinstance(result, DeviceError):
                     self._queues.drop(part.job)
 
-    def _examine(self, done: Done) -> None:
-        """One that failed may be its inputs' fault. Several in a row are the device's if a known input fails too."""
+    def _examine(self, done: Done) -> bool:
+        """Whether a known input should be tried: several failures in a row may still be their inputs' fault."""
         kind, fault = done.batch.kind, done.encoded.fault
+        if fault is None:
+            self._health.succeeded(kind)
+            return False
         if isinstance(fault, DeviceLost):
             self._health.lost(str(fault))
-        elif fault is None:
-            self._health.succeeded(kind)
-        elif self._health.failed(kind):
-            self._probe(kind)
+            return False
+        return self._health.failed(kind)
 
     def _probe(self, kind: Kind) -> None:
         try:

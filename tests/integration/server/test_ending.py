@@ -160,7 +160,7 @@ def test_a_task_that_dies_ends_the_process_with_code_1(tmp_path: Path) -> None:
 
 
 def test_a_device_that_hangs_ends_the_process_with_code_1_after_503_with_the_reason(tmp_path: Path) -> None:
-    limits = {"DEVICE_TIMEOUT_S": "0.5", "DEVICE_RECOVERY_S": "3"}
+    limits = {"DEVICE_TIMEOUT_S": "0.5", "DEVICE_RECOVERY_S": "5"}
     with serving(tmp_path, "fragile", **limits) as process, ThreadPoolExecutor() as threads:
         process.await_ready()
         answer = threads.submit(embed, process, "hang")
@@ -177,7 +177,7 @@ def test_a_device_that_hangs_ends_the_process_with_code_1_after_503_with_the_rea
 
 
 def test_a_device_that_fails_for_good_ends_the_process_with_code_1_after_503(tmp_path: Path) -> None:
-    with serving(tmp_path, "fragile", DEVICE_RECOVERY_S="2") as process:
+    with serving(tmp_path, "fragile", DEVICE_RECOVERY_S="4") as process:
         process.await_ready()
         for text in ("fail", "a", "b"):
             assert embed(process, text).json()["error"]["code"] == "device_error"
@@ -191,7 +191,7 @@ def test_a_lost_device_ends_the_process_soon_whatever_time_it_may_have_to_recove
     with serving(tmp_path, "fragile", DEVICE_RECOVERY_S="600") as process:
         process.await_ready()
         assert embed(process, "lose").status_code == 503
-        assert process.exit_code(timeout_s=10) == 1
+        assert process.exit_code() == 1
         assert "The device is lost: CUDA error: device-side assert triggered" in process.log
 
 
