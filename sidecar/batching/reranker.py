@@ -16,6 +16,7 @@ from sidecar.batching.lane import Lane
 from sidecar.batching.pair_scorer import PairScorer, PreparedPair
 from sidecar.batching.scorer_loading import ScorerLoading
 from sidecar.batching.text_preparation import split_texts
+from sidecar.errors import DeviceError
 from sidecar.telemetry.telemetry import Stage
 
 
@@ -40,11 +41,15 @@ class Reranker:
         self._loading = loading
         self._batcher = batcher
         self._bulk = BulkRequests(batcher, Lane.RERANK)
+        self._fault = ""  # of the device, while it scored the last pairs
 
     @property
     def state(self) -> str:
-        """How far the model is: `not loaded yet`, `loading`, `loaded`, or `failed: …` with the reason."""
-        return self._loading.state
+        """How far the model is: `not loaded yet`, `loading`, `loaded`, or `failed: …` with the reason.
+
+        `failing: …`: it is loaded, and the device failed on its last pairs.
+        """
+        return f"failing: {self._fault}" if self._fault else self._loading.state
 
     def refuse_if_full(self) -> None:
         """Raises Overloaded where no document would be taken now: before work is spent on a request."""
@@ -62,6 +67,18 @@ class Reranker:
         Raises RerankModelFailed, TextRejected (`query_too_long`), Overloaded, DeviceError, DeviceOutOfMemory.
         """
         unique = list(dict.fromkeys(documents))
+        try:
+            pairs, raw = await self._score(query, unique, max_document_tokens)
+        except DeviceError as error:
+            self._fault = str(error)
+            raise
+        self._fault = ""
+        raw_of = dict(zip(unique, raw, strict=True))
+        return _spread(documents, raw_of, dict(zip(unique, pairs, strict=True)))
+
+    async def _score(
+        self, query: str, unique: Sequence[str], max_document_tokens: int | None
+    ) -> tuple[list[PreparedPair], list[np.float32]]:
         if self._bulk.is_bulk(len(unique)):
             with self._bulk.admitted(len(unique)):
                 scorer, pairs = await self._load_and_prepare(query, unique, max_document_tokens)
@@ -73,8 +90,7 @@ class Reranker:
             raw = await _score_by_length(pairs, partial(self._batcher.score_pairs, scorer))
         if np.isnan(raw).any():
             await self._batcher.check_device(Kind.PAIR, Lane.RERANK)
-        raw_of = dict(zip(unique, raw, strict=True))
-        return _spread(documents, raw_of, dict(zip(unique, pairs, strict=True)))
+        return pairs, raw
 
     async def _load_and_prepare(
         self, query: str, documents: Sequence[str], max_document_tokens: int | None

@@ -47,7 +47,9 @@ class StatusAnswer(BaseModel):
     model: ServedModel | None = Field(description="Null until it is loaded.")
     lanes: Mapping[str, LaneDepth] = Field(description="By name; empty until the model is loaded.")
     ingest: str = Field(description="`running`, `starting`, `stopping`, `ending` or `off: …` with the reason.")
-    rerank: str = Field(description="`off`, `not loaded yet`, `loading`, `loaded` or `failed: …` with the reason.")
+    rerank: str = Field(
+        description="`off`, `not loaded yet`, `loading`, `loaded`, `failed: …` (to load) or `failing: …` (to score)."
+    )
     database: Literal["none", "ok", "unavailable"]
     database_detail: str | None
     watches: Sequence[WatchStatus] | None = Field(description="Null while the database does not tell.")

@@ -128,7 +128,7 @@ class Service(Protocol):
 
     @property
     def rerank_state(self) -> str:
-        """`off`, `not loaded yet`, `loading`, `loaded`, or `failed: …` with the reason."""
+        """`off`, `not loaded yet`, `loading`, `loaded`, or `failed: …` or `failing: …` with the reason."""
         ...
 
     @property

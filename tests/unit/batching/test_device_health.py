@@ -83,8 +83,14 @@ async def test_several_failures_in_a_row_are_trouble_and_fewer_are_not(caplog: p
         await fail(batcher, 1)
         await until_trouble(batcher)
         assert reason_of(batcher) == "The device fails: bus error"
-    [line] = [record.message for record in caplog.records if record.levelno == logging.ERROR]
-    assert "unless it recovers, the process ends in 600 s" in line
+
+        async def is_logged() -> bool:
+            return any(record.levelno == logging.ERROR for record in caplog.records)
+
+        await wait_until_async(is_logged, "the log to say so")
+    lines = [record.message for record in caplog.records if record.name == device_health.__name__]
+    expected = "The device fails: bus error. Not ready from now on; unless it recovers, the process ends in 600 s."
+    assert lines == [expected]
 
 
 async def test_a_success_in_between_begins_the_count_anew() -> None:

@@ -88,6 +88,25 @@ async def test_documents_whose_scores_are_not_finite_have_none(running_batcher: 
         assert np.isnan(await reranker.score("red", DOCUMENTS)).all()
 
 
+async def test_a_model_on_which_the_device_fails_says_so_until_it_scores_again(running_batcher: RunningBatcher) -> None:
+    class Failing(WordScorer):
+        fails = True
+
+        def score_pairs(self, pairs: Sequence[PreparedPair]) -> NDArray[np.float32]:
+            if self.fails:
+                raise DeviceError("no kernel for this model")
+            return super().score_pairs(pairs)
+
+    scorer = Failing()
+    async with reranking(running_batcher, scorer) as (reranker, _):
+        with pytest.raises(DeviceError):
+            await reranker.score("red", DOCUMENTS)
+        assert reranker.state == "failing: no kernel for this model"
+        scorer.fails = False
+        await reranker.score("red", DOCUMENTS)
+        assert reranker.state == "loaded"
+
+
 async def test_where_the_device_computes_nothing_finite_no_document_is_to_blame(
     running_batcher: RunningBatcher,
 ) -> None:
