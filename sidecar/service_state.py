@@ -45,6 +45,7 @@ class ServiceState:
     def __init__(self, settings: Settings, supervisor: Supervisor) -> None:
         self.keys = KeyRing(settings.api_keys, settings.api_keys_file)
         self.cors_origins = settings.cors_allow_origins
+        self.root_path = settings.root_path.rstrip("/")
         self.model_aliases = settings.aliases_of(settings.vision_model_id)
         self.rerank_aliases = settings.aliases_of(settings.rerank_model_id)
         self.access = Access(self.keys, anonymous=settings.allow_anonymous, cors_origins=self.cors_origins)

@@ -128,6 +128,12 @@ class Settings(BaseSettings):
     """Addresses to serve on; `::` for all of IPv6 and IPv4, `0.0.0.0` for all of IPv4."""
     bind_port: int = Field(default=9000, ge=1, le=65535, validation_alias=AliasChoices("BIND_PORT", "PORT"))
     """Port to serve on. `PORT` is read where `BIND_PORT` is unset."""
+    root_path: str = Field(
+        default="",
+        pattern=r"^((/[A-Za-z0-9._~-]+)*/?)$",
+        json_schema_extra={"allowed": "a path such as /sidecar"},
+    )
+    """What a proxy in front puts before the paths of the service, whether it passes it on or takes it off."""
     keep_alive_s: float = Field(default=75.0, ge=0.1, le=86_400)
     """Time a connection may be idle before it is closed. Above that of a balancer in front, which is often 60 s."""
     shutdown_timeout_s: float = Field(default=10.0, ge=0.1, le=600)

@@ -30,6 +30,7 @@ from sidecar.http.paths import TrailingSlash
 from sidecar.http.refused_heads import RefusedHeads
 from sidecar.http.request_ids import RequestIds
 from sidecar.http.rerank.endpoints import RerankEndpoints
+from sidecar.http.root_path import RootPath
 from sidecar.http.route_label import RouteLabel
 from sidecar.http.search_endpoint import SearchEndpoint
 from sidecar.http.security_headers import SecurityHeaders
@@ -62,6 +63,7 @@ def make_http_application(service: Service, lifespan: Lifespan[Starlette]) -> St
     application = Starlette(
         routes=_routes(operations, service),
         middleware=[
+            Middleware(RootPath, root_path=service.root_path, is_served=label.is_route),
             Middleware(TrailingSlash, pages=pages),
             Middleware(Measured, telemetry=service.telemetry, label=label),
             *([Middleware(Traced, traces=traces, label=label)] if traces.on else []),

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.openapi import make_document
 from sidecar.http.operation import Endpoint, MediaType, Operation
+from sidecar.http.root_path import root_path_of
 from sidecar.http.service import RequestLimits
 
 _PARTS = {MediaType.JAVASCRIPT, MediaType.CSS}
@@ -37,8 +38,9 @@ class DocumentEndpoints:
             _operation("/docs/page.css", _page("page.css", MediaType.CSS), "Its style", MediaType.CSS),
         ]
 
-    async def document(self, _request: Request) -> Response:
-        return JsonResponse(self._document)
+    async def document(self, request: Request) -> Response:
+        root_path = root_path_of(request.scope)
+        return JsonResponse({**self._document, "servers": [{"url": root_path}]} if root_path else self._document)
 
 
 def _page(name: str, media: MediaType) -> Endpoint:

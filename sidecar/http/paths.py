@@ -47,7 +47,7 @@ class TrailingSlash:
         path: str = scope.get("path", "")
         if scope["type"] == "http" and path.endswith("/") and not path.endswith("//"):
             without = path.removesuffix("/")
-            if (inside := _inside(without, scope)) and inside not in self._pages:
+            if without and without not in self._pages:
                 scope = {**scope, "path": without}
         await self._app(scope, receive, send)
 
@@ -55,7 +55,7 @@ class TrailingSlash:
 def explain_missing(scope: Scope, served: Collection[str]) -> str:
     """Why there is nothing at a request's path, and what was probably meant. `served` are the paths that there are."""
     message = f"There is nothing at {scope['path']}."
-    steps = [step for step in _inside(scope["path"], scope)[:_MAX_PATH_CHARS].lower().split("/") if step]
+    steps = [step for step in scope["path"][:_MAX_PATH_CHARS].lower().split("/") if step]
     plain = "/" + "/".join(steps)
     if instead := next((instead for pattern, instead in _ELSEWHERE if pattern.fullmatch(plain)), None):
         message += f" {instead}"
@@ -65,11 +65,6 @@ def explain_missing(scope: Scope, served: Collection[str]) -> str:
     elif alike := difflib.get_close_matches(plain, served, 1, _ALIKE):
         message += f" Did you mean {alike[0]}?"
     return f"{message} What there is: /docs."
-
-
-def _inside(path: str, scope: Scope) -> str:
-    """Without what a proxy puts before it (`--root-path`)."""
-    return path.removeprefix(scope.get("root_path", "").rstrip("/"))
 
 
 def _ends(steps: Sequence[str]) -> list[str]:

@@ -30,6 +30,10 @@ class RouteLabel:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         return route, method if method in self._methods.get(route, ()) else OTHER
 
+    def is_route(self, path: str) -> bool:
+        """Whether anything is served at `path`, by whatever method."""
+        return self._route(path) != OTHER
+
     def _route(self, path: str) -> str:
         if path in self._methods:
             return path

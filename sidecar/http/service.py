@@ -81,6 +81,11 @@ class Service(Protocol):
     def access(self) -> Access: ...
 
     @property
+    def root_path(self) -> str:
+        """What a proxy puts before our paths; "" for nothing."""
+        ...
+
+    @property
     def cors_origins(self) -> Sequence[str]:
         """Sites whose pages may use the service from a browser; `*` for all."""
         ...
