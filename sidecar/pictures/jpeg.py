@@ -58,3 +58,8 @@ def _count_scan(segment: bytes, missing: dict[tuple[int, int], int], progressive
     for component in segment[1 : 1 + 2 * count : 2]:
         for coefficient in range(first, last + 1) if progressive else range(1):
             missing[component, coefficient] = approximation & 0xF if progressive else 0
+
+
+def is_cut_off(image: bytes) -> bool:
+    """Whether the file does not end with the marker of its end, which zeros may follow."""
+    return not image.rstrip(b"\0").endswith(END)

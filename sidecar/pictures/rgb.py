@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import math
+import re
+import struct
 from dataclasses import dataclass
 
-from PIL import Image, ImageChops, ImageMath
+from PIL import ExifTags, Image, ImageChops, ImageMath
 
 from sidecar.errors import PictureRejected
 from sidecar.pictures.background import choose_background
 from sidecar.pictures.colour import ToSrgb, find_conversion
-from sidecar.pictures.orientation import turn_upright
 
 _TWELVE_BITS = 4095.0
+_SPACES = {
+    **dict.fromkeys(("1", "L", "LA", "La"), "L"),
+    **dict.fromkeys(("RGB", "RGBX", "RGBA", "RGBa", "P", "PA", "YCbCr"), "RGB"),
+    "CMYK": "CMYK",
+}
+"""Of what a profile for the pixels of each mode must be."""
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each EXIF orientation."""
+
+_IN_XMP = re.compile(rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +63,15 @@ class Pixels:
         return self.picture if self.to_srgb is None else self.to_srgb(self.picture)
 
 
-def to_pixels(picture: Image.Image, profile: bytes | None = None, samples: Samples = Samples()) -> Pixels:
+def to_pixels(picture: Image.Image, profile: bytes | None = None, samples: Samples = ORDINARY) -> Pixels:
     """Turn upright, scale deep pixels to 8 bits, put what is transparent on a background.
 
     The pixels must be loaded. Raises PictureRejected for float pixels that are not finite numbers.
     """
-    upright = turn_upright(picture)
+    upright = _turn_upright(picture)
     if upright.mode.startswith("I") or upright.mode == "F":
         upright = _to_8_bits(upright, samples)
-    space = {"L": "L", "LA": "L", "La": "L", "1": "L", "CMYK": "CMYK"}.get(upright.mode, "RGB")
-    conversion = find_conversion(profile, space)
+    conversion = find_conversion(profile, _SPACES.get(upright.mode, ""))
     opaque = _put_on_background(upright) if upright.has_transparency_data else upright
     mode = "RGB" if conversion is None else conversion.mode
     return Pixels(opaque if opaque.mode == mode else opaque.convert(mode), conversion)
@@ -61,6 +80,31 @@ def to_pixels(picture: Image.Image, profile: bytes | None = None, samples: Sampl
 def to_rgb(picture: Image.Image) -> Image.Image:
     """`to_pixels` of a picture without a profile."""
     return to_pixels(picture).picture
+
+
+def _turn_upright(picture: Image.Image) -> Image.Image:
+    """Turn and mirror as EXIF says, or, where that says nothing, XMP."""
+    # libheif has done so already, by what counts there: `irot` and `imir`.
+    if picture.format == "HEIF":
+        return picture
+    orientation = _read_exif(picture) or _read_xmp(picture)
+    transposition = _UPRIGHT.get(orientation)
+    return picture if transposition is None else picture.transpose(transposition)
+
+
+def _read_exif(picture: Image.Image) -> int:
+    try:
+        orientation = picture.getexif().get(ExifTags.Base.Orientation, 0)
+    except (SyntaxError, ValueError, LookupError, TypeError, OSError, struct.error):
+        # A damaged EXIF block says nothing about the pixels: they are shown as stored, as in a browser.
+        return 0
+    return orientation if isinstance(orientation, int) else 0
+
+
+def _read_xmp(picture: Image.Image) -> int:
+    xmp = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp") or b""
+    match = _IN_XMP.search(xmp.encode(errors="replace") if isinstance(xmp, str) else xmp)
+    return int(match[1]) if match else 0
 
 
 def _to_8_bits(picture: Image.Image, samples: Samples) -> Image.Image:

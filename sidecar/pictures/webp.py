@@ -19,3 +19,8 @@ def without_cut_metadata(image: bytes) -> bytes:
         pixels = pixels or kind in _PIXELS
         position = end
     return image
+
+
+def is_cut_off(image: bytes) -> bool:
+    """Whether the file is shorter than it says."""
+    return len(image) < 12 or 8 + struct.unpack_from("<I", image, 4)[0] > len(image)

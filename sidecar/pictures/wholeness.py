@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from sidecar.pictures import jpeg, png, tiff
+from sidecar.pictures import jpeg, png, tiff, webp
 
 
 def is_cut_off(image: bytes, name: str) -> bool:
@@ -13,16 +13,8 @@ def is_cut_off(image: bytes, name: str) -> bool:
     return _CHECKS[name](image)
 
 
-def _lacks_end_marker(image: bytes) -> bool:
-    return not image.rstrip(b"\0").endswith(jpeg.END)
-
-
 def _lacks_trailer(image: bytes) -> bool:
     return not image.rstrip(b"\0").endswith(b";")
-
-
-def _is_shorter_than_riff(image: bytes) -> bool:
-    return len(image) < 12 or 8 + struct.unpack_from("<I", image, 4)[0] > len(image)
 
 
 def _is_shorter_than_bmp(image: bytes) -> bool:
@@ -43,9 +35,9 @@ def _lacks_boxes(image: bytes) -> bool:
 
 
 _CHECKS: dict[str, Callable[[bytes], bool]] = {
-    "JPEG": _lacks_end_marker,
+    "JPEG": jpeg.is_cut_off,
     "PNG": png.is_cut_off,
-    "WebP": _is_shorter_than_riff,
+    "WebP": webp.is_cut_off,
     "GIF": _lacks_trailer,
     "BMP": _is_shorter_than_bmp,
     "TIFF": tiff.is_cut_off,
