@@ -76,7 +76,11 @@ async def test_a_model_that_fails_its_self_test_is_never_ready_and_the_process_s
         assert (health.status_code, health.json()["ready"]) == (200, False)
         assert health.json()["detail"].startswith(reason)
         assert (await client.get("/livez")).status_code == 200
-    assert any(record.levelno == logging.ERROR and reason in record.message for record in caplog.records)
+
+        async def is_logged() -> bool:  # by the loop, once the thread that loads has ended
+            return any(record.levelno == logging.ERROR and reason in record.message for record in caplog.records)
+
+        await wait_until_async(is_logged, "a line in the log")
 
 
 async def test_a_reason_that_quotes_a_password_is_told_without_it(serving: Serving) -> None:
