@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -53,8 +54,17 @@ class VectorSpace:
             "views": views_in_force(self.views),
             "probe_token_ids": [list(ids) for ids in self.probe_token_ids],
         }
-        canonical = json.dumps(described, sort_keys=True, separators=(",", ":"))
+        canonical = json.dumps(_with_one_form_of_numbers(described), sort_keys=True, separators=(",", ":"))
         return f"{self.architecture}-{hashlib.sha256(canonical.encode()).hexdigest()[:16]}"
+
+
+def _with_one_form_of_numbers(value: Any) -> Any:
+    """A configuration may say 4 where another, or a default, says 4.0."""
+    if isinstance(value, Mapping):
+        return {key: _with_one_form_of_numbers(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_one_form_of_numbers(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def digest_weights(tensors: Mapping[str, torch.Tensor]) -> str:
@@ -63,9 +73,10 @@ def digest_weights(tensors: Mapping[str, torch.Tensor]) -> str:
     Numbers with fewer bits count as fp32, which is what they are loaded into: what is stored exactly both ways is one.
     About two seconds for 3.5 GB that are cached.
     """
-    named = [(name, tensor) for name, tensor in sorted(tensors.items()) if not _is_idle(name)]
+    # Where the text tower is a module of its own, its names have a prefix; open_clip loads either as the other.
+    named = [(name.removeprefix("text."), tensor) for name, tensor in tensors.items() if not _is_idle(name)]
     with ThreadPoolExecutor(thread_name_prefix="digest-weights") as threads:
-        digests = list(threads.map(_digest_tensor, named))
+        digests = list(threads.map(_digest_tensor, sorted(named, key=itemgetter(0))))
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 

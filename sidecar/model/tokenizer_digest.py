@@ -36,6 +36,7 @@ def _describe_ids(tokenizer: Any) -> dict[str, Any]:
         "strip_sep_token": tokenizer.strip_sep_token,
         "special": inner.special_tokens_map,
         "sides": [inner.padding_side, inner.truncation_side],
+        "reads_special_tokens_as_text": bool(getattr(inner, "split_special_tokens", False)),
         "model": _describe_fast(inner) if inner.is_fast else _describe_slow(inner),
     }
 

@@ -14,10 +14,14 @@ _TRANSFORMERS = ("hf_proj_type", "hf_pooler_type")
 _WITHOUT_EFFECT = frozenset(
     {"image_size", "patch_dropout", "output_tokens", "hf_tokenizer_name", "tokenizer_mode", "tokenizer_kwargs"}
 )
-# Where a text tower's configuration came from, and with what.
-_PROVENANCE = frozenset(
-    {"_name_or_path", "_commit_hash", "transformers_version", "torch_dtype", "dtype", "architectures"}
+# Of a text tower: where its configuration came from, and what is for training or for generating texts.
+_IDLE_KEYS = frozenset(
+    {
+        *("_name_or_path", "_commit_hash", "transformers_version", "torch_dtype", "dtype", "architectures"),
+        *("initializer_range", "initializer_factor", "gradient_checkpointing", "use_cache", "task_specific_params"),
+    }
 )
+_IDLE_WORDS = ("dropout", "layerdrop")
 
 
 def towers_in_force(model_cfg: Mapping[str, Any], text_config: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -44,5 +48,9 @@ def _text_in_force(text_cfg: Mapping[str, Any], text_config: Mapping[str, Any] |
     described = asdict(CLIPTextCfg(**text_cfg))
     if text_config is not None:
         kept = {key: described[key] for key in ("context_length", *_TRANSFORMERS)}
-        return {**kept, "transformer": {key: text_config[key] for key in text_config if key not in _PROVENANCE}}
+        return {**kept, "transformer": {key: value for key, value in text_config.items() if not _is_idle(key)}}
     return {key: value for key, value in described.items() if key not in _WITHOUT_EFFECT and "hf_" not in key}
+
+
+def _is_idle(key: str) -> bool:
+    return key in _IDLE_KEYS or any(word in key for word in _IDLE_WORDS)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from open_clip.factory import load_state_dict
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from sidecar.model.fingerprint import VectorSpace, digest_weights
 from sidecar.model.preprocessing import Preprocessing, read_preprocessing
@@ -41,7 +41,7 @@ SPACE = VectorSpace(
 
 def test_it_stays_the_same_from_release_to_release() -> None:
     """If this fails, every vector in every user's database counts as foreign: was that meant?"""
-    assert SPACE.fingerprint() == "vit_example-2fd72082c6995a1c"
+    assert SPACE.fingerprint() == "vit_example-05ec0c2427401198"
 
 
 def test_it_is_the_same_after_every_start(tiny_model: Path, tiny_encoder: SiglipEncoder) -> None:
@@ -169,7 +169,7 @@ def store_otherwise(directory: Path) -> None:
 def write_defaults_out(directory: Path) -> None:
     def edit(config: dict[str, Any]) -> None:
         config["model_cfg"]["vision_cfg"].update(timm_drop=0.0, timm_drop_path=0.1, timm_proj_bias=False, layers=3)
-        config["model_cfg"]["text_cfg"].update(mlp_ratio=4.0, proj_type="linear", hf_tokenizer_name="other/name")
+        config["model_cfg"]["text_cfg"].update(mlp_ratio=4, proj_type="linear", hf_tokenizer_name="other/name")
         config["model_cfg"].update(quick_gelu=False, init_logit_bias=-9.0, nonscalar_logit_scale=False)
         config["preprocess_cfg"].update(size=[99, 99], mode="RGB", fill_color=200)
 
@@ -226,9 +226,38 @@ def test_it_covers_the_text_tower_that_another_library_describes(tmp_path: Path)
     config = directory / "text_tower" / "config.json"
     before = load_on_cpu(directory).fingerprint
     edit_json(config, lambda content: content.update(transformers_version="9.9", _name_or_path="/elsewhere"))
+    edit_json(config, lambda content: content.update(attention_probs_dropout_prob=0.3, initializer_range=0.1))
     assert load_on_cpu(directory).fingerprint == before
     edit_json(config, lambda content: content.update(num_attention_heads=4))
     assert load_on_cpu(directory).fingerprint != before
+
+
+def test_a_text_tower_in_a_module_of_its_own_is_the_same(tmp_path: Path) -> None:
+    """open_clip loads what is stored in the older way into either."""
+    directory = write_model(tmp_path / "older", FAMILIES["clip"])
+    custom = copy_model(directory, tmp_path / "newer")
+    edit_config(custom, lambda config: config["model_cfg"].update(custom_text=True))
+    before = load_on_cpu(directory)
+    assert load_on_cpu(custom).fingerprint == before.fingerprint
+    save_file(
+        {
+            name if name.startswith(("visual.", "logit_")) else f"text.{name}": tensor
+            for name, tensor in load_file(directory / WEIGHTS_NAME).items()
+        },
+        custom / WEIGHTS_NAME,
+    )
+    after = load_on_cpu(custom)
+    assert after.fingerprint == before.fingerprint
+    texts = after.prepare_texts(FINGERPRINT_TEXTS)
+    assert np.allclose(after.encode_texts(texts), before.encode_texts(texts), atol=1e-6)
+
+
+def test_it_covers_whether_special_tokens_in_a_text_are_read_as_such(
+    tiny_model: Path, tiny_encoder: SiglipEncoder, tmp_path: Path
+) -> None:
+    copy_model(tiny_model, tmp_path)
+    edit_json(tmp_path / "tokenizer_config.json", lambda config: config.update(split_special_tokens=True))
+    assert load_on_cpu(tmp_path).fingerprint != tiny_encoder.fingerprint
 
 
 def test_it_covers_open_clips_own_tokenizer(tmp_path: Path) -> None:
