@@ -42,6 +42,7 @@ hypothesis.settings.load_profile("short")
 
 
 # What differs between versions (planner, dump, DDL, triggers, protocol) is tested on both, the rest on the newest.
+# Where that takes long, `make faults` does it on the older ones.
 ON_EVERY_POSTGRES = (
     "e2e/test_demo.py",
     "integration/change/test_dumps.py",
@@ -59,6 +60,16 @@ ON_EVERY_POSTGRES = (
     "integration/test_documents.py",
     "integration/test_fixtures.py",
 )
+LONG_ON_OLDER_POSTGRES = (
+    "e2e/test_demo.py",
+    "integration/change/test_dumps.py",
+    "integration/change/test_restored_schema.py",
+    "integration/ingest/test_changes.py",
+    "integration/ingest/test_frozen.py",
+    "integration/ingest/test_keys.py",
+    "integration/search/test_types.py",
+    "integration/test_cookbook.py",
+)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -66,8 +77,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = any(os.environ.get(f"SIDECAR_TEST_{name}") for name in ("DATABASE_URL", "CONTAINERS", "POSTGRES_VERSION"))
     path = metafunc.definition.path.relative_to(Path(__file__).parent).as_posix()
     if not chosen and path in ON_EVERY_POSTGRES and "postgres_version" in metafunc.fixturenames:
-        versions = [f"postgres-{version}" for version in reversed(VERSIONS)]
-        metafunc.parametrize("postgres_version", list(reversed(VERSIONS)), ids=versions, indirect=True, scope="session")
+        newest, *older = reversed(VERSIONS)
+        marks = [pytest.mark.long] if path in LONG_ON_OLDER_POSTGRES else []
+        versions = [pytest.param(newest, id=f"postgres-{newest}")]
+        versions += [pytest.param(version, id=f"postgres-{version}", marks=marks) for version in older]
+        metafunc.parametrize("postgres_version", versions, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

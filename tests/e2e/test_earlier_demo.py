@@ -17,6 +17,8 @@ from tests.integration.server.process import sidecar_process
 from tests.servers import open_directory
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 _TABLES = """
     create table pictures (id bigint primary key, caption text);
     insert into pictures values (1, 'a cat'), (2, 'a pot of tea');

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from benchmarks.serving.scale import QUICK
 from benchmarks.serving.serving import measure_serving
 from tests.servers import Server
 
 
+@pytest.mark.long
 async def test_every_figure_of_the_serving_part_can_be_measured(postgres_server: Server) -> None:
     figures = await measure_serving(postgres_server, QUICK)
     names = [figure.name for figure in figures]

@@ -149,6 +149,7 @@ def test_open_clips_own_names_are_found_on_the_hub_with_what_belongs_to_them(tin
     assert resnet["error"].endswith("lacks open_clip_pytorch_model.bin")
 
 
+@pytest.mark.long
 def test_the_token_is_sent_and_never_shown(
     repositories: dict[str, Path], tmp_path: Path, tiny_encoder: SiglipEncoder
 ) -> None:
@@ -161,7 +162,10 @@ def test_the_token_is_sent_and_never_shown(
 
 
 @pytest.mark.usefixtures("loaded")
-@pytest.mark.parametrize("variables", [{}, {"HF_HUB_OFFLINE": "1"}], ids=["unreachable", "offline"])
+@pytest.mark.parametrize(
+    "variables",
+    [pytest.param({}, id="unreachable", marks=pytest.mark.long), pytest.param({"HF_HUB_OFFLINE": "1"}, id="offline")],
+)
 def test_without_a_network_what_was_downloaded_loads_and_what_was_not_is_a_quick_error(
     cache: Path, tiny_encoder: SiglipEncoder, variables: dict[str, str]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import psycopg
+import pytest
 
 from sidecar.demo.emoji import Emoji
 from tests.semantic.demo_model import Vectors
@@ -13,6 +14,7 @@ QUERIES = 150
 SEARCH = "select (s.key->>'id')::int from sidecar.search('items', %s, k => 10) s"
 
 
+@pytest.mark.long
 def test_the_index_finds_nearly_all_that_an_exact_search_finds(
     database_url: str,
     rows: list[Emoji],

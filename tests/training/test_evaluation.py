@@ -52,6 +52,7 @@ def test_recall_is_the_share_of_answered_queries(first: int, answered: float, fo
     assert share_found(QUERIES, RANKING, first) == found
 
 
+@pytest.mark.long
 def test_a_model_is_measured_through_the_products_pipeline(
     finished_run: Path, emoji_set: Dataset, tmp_path: Path
 ) -> None:

@@ -71,6 +71,7 @@ def test_a_run_writes_down_how_it_went(finished_run: Path) -> None:
     assert 0 <= entries[-1]["trained names recall@5"] <= 1
 
 
+@pytest.mark.long
 def test_a_model_learns(emoji_set: Dataset, tmp_path: Path) -> None:
     options = replace(TINY_OPTIONS, steps=60, batch_size=24, learning_rate=3e-3, average_decay=0.8)
     run = TrainingRun(tmp_path, emoji_set, options, CPU)

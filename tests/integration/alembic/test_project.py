@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import psycopg
+import pytest
 
 from sidecar.postgres.migrations import head_revision
 from tests.encoders import HashEncoder
@@ -115,6 +116,7 @@ async def test_the_way_back_keeps_vectors_so_that_the_way_up_embeds_nothing_agai
         )
 
 
+@pytest.mark.long
 def test_the_way_back_drops_vectors_where_it_says_so(project: Project, database_url: str) -> None:
     project.succeed("upgrade", "0002")
     project.succeed("downgrade", "base")
@@ -162,6 +164,7 @@ def test_both_version_tables_share_the_database(project: Project, database_url: 
         assert connection.execute("select * from sidecar.alembic_version").fetchall() == [(head_revision(),)]
 
 
+@pytest.mark.long
 def test_offline_the_statements_are_printed_and_run_as_they_are(project: Project, database_url: str) -> None:
     script = project.succeed("upgrade", "head", "--sql")
     assert (

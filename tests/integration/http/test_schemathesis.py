@@ -17,11 +17,27 @@ from tests.integration.search.shop import connect, make_products
 
 HERE = Path(__file__).parent
 KEY = "a-key-for-everything"
-PATIENCE_S = 200
+PATIENCE_S = 400
+SOME_PATHS = "^/(embed/text|search|rerank)$"
 
 
-@pytest.mark.timeout(240)
-async def test_schemathesis_finds_nothing(database_url: str, tmp_path: Path) -> None:
+@pytest.mark.timeout(460)
+@pytest.mark.parametrize(
+    "extent",
+    [
+        (
+            "--phases",
+            "examples,coverage",
+            "--max-examples",
+            "1",
+            "--include-path-regex",
+            "^/(embed/text|search|rerank)$",
+        ),
+        pytest.param(("--phases", "examples,coverage,fuzzing", "--max-examples", "5"), marks=pytest.mark.long),
+    ],
+    ids=["three paths", "all"],
+)
+async def test_schemathesis_finds_nothing(database_url: str, tmp_path: Path, extent: tuple[str, ...]) -> None:
     with connect(database_url) as db:
         encoder = make_products(db)
     settings: dict[str, Any] = {**TinyReranker(tmp_path / "reranker").settings, "ingest": False}
@@ -37,8 +53,8 @@ async def test_schemathesis_finds_nothing(database_url: str, tmp_path: Path) -> 
                 HERE / "schemathesis.toml",
                 "run",
             ),
-            *("--header", f"Authorization: Bearer {KEY}", "--phases", "examples,coverage,fuzzing"),
-            *("--max-examples", "5", "--generation-deterministic", f"http://127.0.0.1:{port}/openapi.json"),
+            *("--header", f"Authorization: Bearer {KEY}", *extent),
+            *("--generation-deterministic", f"http://127.0.0.1:{port}/openapi.json"),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd=tmp_path,  # it leaves a directory behind

@@ -137,7 +137,7 @@ def test_the_page_works_as_written_and_its_searches_use_the_index(
 @pytest.mark.parametrize(
     ("name", "until", "needed"),
     [
-        ("sqlalchemy.md", "## A vector that", ", connect_args=UNPREPARED"),
+        pytest.param("sqlalchemy.md", "## A vector that", ", connect_args=UNPREPARED", marks=pytest.mark.long),
         ("drivers.md", "## psycopg", ", statement_cache_size=0"),
     ],
 )
