@@ -55,7 +55,7 @@ CLIENTS := $(VENV)/clients
 
 $(CLIENTS)/.installed: tests/clients/requirements.txt | $(STAMP)
 	$(BIN)/python -m venv $(CLIENTS)
-	$(CLIENTS)/bin/python -m pip install --disable-pip-version-check --quiet --requirement tests/clients/requirements.txt
+	$(CLIENTS)/bin/python -m pip install --disable-pip-version-check --quiet --no-compile --no-deps --requirement tests/clients/requirements.txt
 	@touch $@
 
 $(CLIENTS)/node_modules/.package-lock.json: tests/clients/package.json tests/clients/package-lock.json | $(CLIENTS)/.installed
