@@ -20,7 +20,15 @@ Port: TypeAlias = Annotated[
 ]
 
 
-def serve(port: Port = None, database_url: DatabaseUrl = None) -> None:
+RootPath: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH", help="What a proxy in front puts before all paths. Default: ROOT_PATH.", show_default=False
+    ),
+]
+
+
+def serve(port: Port = None, database_url: DatabaseUrl = None, root_path: RootPath = None) -> None:
     """Embed rows and queries, until Ctrl-C: the rows of watched tables, and what is sent over REST.
 
     Everything is set by environment variables (docs/settings.md). The default model weighs 3.5 GB and wants a GPU;
@@ -28,7 +36,7 @@ def serve(port: Port = None, database_url: DatabaseUrl = None) -> None:
 
     Example: DATABASE_URL=postgresql://me:secret@localhost/shop sidecar serve --port 9100
     """
-    settings = load_settings_with(port, database_url)
+    settings = load_settings_with(port, database_url, root_path)
     check_port(settings.bind_host, settings.bind_port, "Choose another: sidecar serve --port 9001")
     from sidecar.server import serve as run_server
 
@@ -42,11 +50,13 @@ def exit_after_serving(exit_code: int) -> NoReturn:
     end_despite_threads(exit_code)
 
 
-def load_settings_with(port: int | None, database_url: str | None = None) -> Settings:
+def load_settings_with(port: int | None, database_url: str | None = None, root_path: str | None = None) -> Settings:
     """The environment's settings, changed by options that are not None. Raises ConfigurationError."""
     from sidecar.config import Settings, load_settings
 
     values = load_settings(database_url=database_url).model_dump(exclude_unset=True)
     if port is not None:
         values["bind_port"] = port
+    if root_path is not None:
+        values["root_path"] = load_settings({"ROOT_PATH": root_path}).root_path
     return Settings(**values)

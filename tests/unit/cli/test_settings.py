@@ -23,6 +23,17 @@ def test_an_option_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert load_settings_with(port=None).bind_port == 9100
 
 
+def test_the_root_path_may_be_an_option_and_is_checked_like_the_variable(
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROOT_PATH", "/inner")
+    assert load_settings_with(port=None).root_path == "/inner"
+    assert load_settings_with(port=None, root_path="/sidecar").root_path == "/sidecar"
+    outcome = command_line("serve", "--root-path", "no path")
+    assert outcome.code == 2
+    assert outcome.stderr == "ERROR: ROOT_PATH='no path': a path such as /sidecar\n"
+
+
 def test_an_option_goes_before_an_address_in_a_file_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "url").write_text("postgresql://elsewhere/db")
     for file in (tmp_path / "url", tmp_path / "missing"):
