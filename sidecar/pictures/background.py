@@ -16,18 +16,28 @@ WHITE, GREY, BLACK = 255, 128, 0
 _SIDE = 256
 """Longest side in pixels of the copy that the edges are looked for in."""
 
+_SAMPLED_SIDE = 1024
+
 _HIDDEN_WITHIN, _VISIBLE_FROM = 16, 48
 _MOST_HIDDEN = 0.5
 
 
 def choose_background(rgba: Image.Image) -> int:
     """The level of grey to put a picture of mode RGBA on."""
-    small = rgba.reduce(max(1, -(-max(rgba.size) // _SIDE)))
+    sampled = _sample(rgba)
+    small = sampled.reduce(max(1, -(-max(sampled.size) // _SIDE)))
     edge = _edges(small.getchannel("A"))
     weight = sum(level * count for level, count in enumerate(edge.histogram()))
     if weight == 0 or _hidden(small, edge, WHITE) <= _MOST_HIDDEN * weight:
         return WHITE
     return min((BLACK, GREY), key=lambda level: _hidden(small, edge, level))
+
+
+def _sample(rgba: Image.Image) -> Image.Image:
+    """Every n-th pixel of a large picture: to average all would take longer than to decode some."""
+    step = -(-max(rgba.size) // _SAMPLED_SIDE)
+    size = (max(1, rgba.width // step), max(1, rgba.height // step))
+    return rgba if step == 1 else rgba.resize(size, Image.Resampling.NEAREST)
 
 
 def _edges(alpha: Image.Image) -> Image.Image:

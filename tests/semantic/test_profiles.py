@@ -27,4 +27,4 @@ def test_a_picture_in_another_colour_space_has_the_same_vector(
     vectors = model.embed_pictures([encode(picture, "PNG") for picture in pictures], enable_tta=True)
     others = model.embed_pictures(stored, enable_tta=True)
 
-    assert float((vectors * others).sum(axis=1).min()) >= 0.99
+    assert float((vectors * others).sum(axis=1).min()) >= 0.999
