@@ -89,6 +89,8 @@ def _embed(service: EmbeddingService, query: str, picture: bytes | None) -> Quer
         vector = service.embed_text(query)
         if vector.truncated:
             warn("the text is longer than the model reads; only its beginning was searched for")
+        if vector.unreadable:
+            warn("the model does not know at least half of the text: other words would find the same rows")
         return vector
     try:
         return service.embed_picture(picture)

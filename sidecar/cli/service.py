@@ -28,6 +28,7 @@ class QueryVector:
     model: str
     fingerprint: str
     truncated: bool
+    unreadable: bool = False
 
 
 class EmbeddingService:
@@ -78,7 +79,8 @@ class EmbeddingService:
             content: dict[str, Any] = json.loads(answer)
             if status == 200:
                 vector = [float(number) for number in content["embedding"]]
-                return QueryVector(vector, content["model"], content["fingerprint"], content["truncated"])
+                unreadable = content.get("unreadable", False)  # a service of an older version does not say
+                return QueryVector(vector, content["model"], content["fingerprint"], content["truncated"], unreadable)
             code, message = content["error"]["code"], content["error"]["message"]
         except (ValueError, LookupError, TypeError) as error:
             raise ServiceUnavailable(

@@ -13,6 +13,10 @@ from sidecar.http.json_response import JsonResponse, LongJsonResponse, write_in_
 from sidecar.http.service import ServedModel
 
 _NUMBERS = {"type": "array", "items": {"type": "number"}}
+UNREADABLE = (
+    "At least half of what the model reads of the text it does not know, as words of another script. All of them are "
+    "one and the same to it, so the vector says little."
+)
 Vector = Annotated[InstanceOf[np.ndarray], WithJsonSchema(_NUMBERS)]
 Vectors = Annotated[InstanceOf[np.ndarray], WithJsonSchema({"type": "array", "items": _NUMBERS})]
 
@@ -27,6 +31,7 @@ class EmbeddingAnswer(BaseModel):
     model: str
     fingerprint: str = Field(description="Vectors compare only if their fingerprints are equal.")
     truncated: bool = Field(description="The text was longer than the model reads; its end has no part in the vector.")
+    unreadable: bool = Field(description=UNREADABLE)
 
 
 class EmbeddingsAnswer(BaseModel):
@@ -39,6 +44,7 @@ class EmbeddingsAnswer(BaseModel):
     model: str
     fingerprint: str
     truncated: list[bool]
+    unreadable: list[bool]
 
 
 def answer_one(embedded: Embedded, model: ServedModel) -> JsonResponse:
@@ -49,6 +55,7 @@ def answer_one(embedded: Embedded, model: ServedModel) -> JsonResponse:
         model=model.id,
         fingerprint=model.fingerprint,
         truncated=embedded.truncated,
+        unreadable=embedded.unreadable,
     )
     return JsonResponse(answer)
 
@@ -61,5 +68,6 @@ async def answer_many(embedded: Sequence[Embedded], model: ServedModel) -> LongJ
         model=model.id,
         fingerprint=model.fingerprint,
         truncated=[one.truncated for one in embedded],
+        unreadable=[one.unreadable for one in embedded],
     )
     return LongJsonResponse(answer)

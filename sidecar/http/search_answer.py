@@ -55,6 +55,7 @@ def answer_search(search: Search, found: Sequence[RankedRow], took_ms: float) ->
             "model": search.serving.model.id,
             "fingerprint": search.serving.model.fingerprint,
             "truncated": search.embedded.truncated,
+            "unreadable": search.embedded.unreadable,
             "match_probability_calibrated": calibrated,
             "rerank_model": _rerank_model(search),
             "warnings": warnings_of(search.watch) + ([_UNCALIBRATED] if calibrated is False else []),

@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from sidecar.errors import InputError
+from sidecar.http.answers import UNREADABLE
 from sidecar.http.schema_limits import limited
 from sidecar.http.service import RequestLimits
 from sidecar.http.texts import EmbeddableText, check_text
@@ -125,6 +126,7 @@ class SearchAnswer(BaseModel):
     model: str
     fingerprint: str
     truncated: bool = Field(description="The text was longer than the model reads.")
+    unreadable: bool = Field(description=UNREADABLE)
     match_probability_calibrated: bool | None = Field(description="False: an order, and no more. Null: there is none.")
     rerank_model: str | None
     warnings: list[str] = Field(description="What to know of these results: the watch is paused, columns are gone …")

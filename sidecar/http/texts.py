@@ -16,7 +16,11 @@ from sidecar.http.service import RequestLimits
 # Not blank, and without NUL; `check_text` says it in words.
 EmbeddableText = Annotated[
     str,
-    Field(json_schema_extra={"pattern": r"^[^\x00]*[^\x00\s][^\x00]*$", **limited(maxLength="max_text_chars")}),
+    Field(
+        description="Embedded in lower case and without punctuation, as SigLIP was trained: `C++` and `C#` are `c`, "
+        "`1.5 kg` is `15 kg`. A text of which nothing is left, such as `!!!`, is refused (`empty_text`).",
+        json_schema_extra={"pattern": r"^[^\x00]*[^\x00\s][^\x00]*$", **limited(maxLength="max_text_chars")},
+    ),
 ]
 
 

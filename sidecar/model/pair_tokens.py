@@ -8,6 +8,7 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from sidecar.batching.pair_scorer import PreparedPair
+from sidecar.batching.preparation_threads import check_wanted
 from sidecar.errors import TextRejected
 from sidecar.model.plain_tokens import find_special_tokens, without_special_tokens
 
@@ -70,10 +71,15 @@ class PairTokenizer:
             some = documents[start : start + _DOCUMENTS_AT_ONCE]
             beginnings = self._tokenizer.encode_batch([document[:chars] for document in some], add_special_tokens=False)
             for document, encoded in zip(some, beginnings, strict=True):
-                if len(document) <= chars or len(encoded.ids) >= enough:
-                    yield encoded
-                else:
-                    yield self._tokenizer.encode(document, add_special_tokens=False)
+                yield self._read_on(document, encoded, chars, enough)
+
+    def _read_on(self, document: str, encoded: Encoding, chars: int, enough: int) -> Encoding:
+        """Of a document that begins with blanks, or is one word, as much as gives enough tokens."""
+        while chars < len(document) and len(encoded.ids) < enough:
+            check_wanted()
+            chars *= 4
+            encoded = self._tokenizer.encode(document[:chars], add_special_tokens=False)
+        return encoded
 
     def _join(self, query: Encoding, document: Encoding, room: int) -> PreparedPair:
         truncated = len(document.ids) > room

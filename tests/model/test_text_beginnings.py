@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import string
+import time
 from pathlib import Path
 
 import pytest
 
 from sidecar.batching.encoder import Beginning
+from sidecar.errors import DeviceError
 from sidecar.model.cleaned_text import CleanedText
 from sidecar.model.text_repair import repair_part
 from sidecar.model.tokens import TextTokenizer
@@ -149,3 +151,32 @@ def test_a_tokenizer_that_masks_words_at_random_gets_whole_texts(tmp_path: Path)
     masking = SimpleTokenizer(context_length=20, reduction_mask="simple")
     [prepared] = TextTokenizer(masking, 20, 49408).prepare(["word " * 50])
     assert prepared.token_ids.shape == (20,)
+
+
+def test_cleaning_a_long_text_ends_when_nobody_waits_for_it(
+    siglip: WholeTexts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter(range(10))
+
+    def nobody_waits() -> None:
+        if next(looks) == 5:
+            raise DeviceError("Nobody waits for these texts any longer.")
+
+    monkeypatch.setattr("sidecar.model.cleaned_text.check_wanted", nobody_waits)
+    with pytest.raises(DeviceError, match="Nobody waits"):
+        siglip.ours.prepare([" " * 10_000_000])
+
+
+def test_a_short_text_is_tokenised_while_a_long_one_is(siglip: WholeTexts) -> None:
+    """They have no lock in common: a query took as long as the longest row before it."""
+    ids = siglip.ours._ids
+    with ids._long._lock:
+        [prepared] = siglip.ours.prepare(["a photo of a cat"])
+    assert prepared.tokens == 5
+
+
+def test_two_hundred_thousand_combining_marks_are_read_in_seconds(siglip: WholeTexts) -> None:
+    """Python's own normalising takes a minute for 100,000."""
+    began = time.monotonic()
+    siglip.ours.prepare(["a" + "\u0301\u0323" * 100_000])
+    assert time.monotonic() - began < 15

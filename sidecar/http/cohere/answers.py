@@ -88,8 +88,8 @@ async def answer_cohere(
         "api_version": {"version": version},
         "billed_units": {"input_tokens": tokens, "images": pictures},
     }
-    if cut := [content.param for content, one in zip(contents, embedded, strict=True) if one.truncated]:
-        meta["warnings"] = [f"Longer than the model reads, and cut: {len(cut)} texts, the first is {cut[0]}."]
+    if warnings := _warnings(contents, embedded):
+        meta["warnings"] = warnings
     answer = {
         "id": str(uuid.uuid4()),
         "response_type": "embeddings_floats" if plain else "embeddings_by_type",
@@ -100,6 +100,15 @@ async def answer_cohere(
         "meta": meta,
     }
     return LongJsonResponse(answer, headers=embeddings_headers(embedded, model))
+
+
+def _warnings(contents: Sequence[Content], embedded: Sequence[Embedded]) -> list[str]:
+    pairs = list(zip(contents, embedded, strict=True))
+    named = {
+        "Longer than the model reads, and cut": [content.param for content, one in pairs if one.truncated],
+        "Of these the model does not know at least half": [content.param for content, one in pairs if one.unreadable],
+    }
+    return [f"{what}: {len(params)} texts, the first is {params[0]}." for what, params in named.items() if params]
 
 
 async def _write(vectors: Sequence[NDArray[np.float32]], name: EmbeddingType) -> WrittenList:

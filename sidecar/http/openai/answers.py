@@ -15,11 +15,12 @@ from sidecar.http.answers import Vector
 from sidecar.http.json_response import LongJsonResponse, write_in_turns
 from sidecar.http.service import ServedModel
 
-_FINGERPRINT, _TRUNCATED = "X-Sidecar-Fingerprint", "X-Sidecar-Truncated"
+_FINGERPRINT, _TRUNCATED, _UNREADABLE = "X-Sidecar-Fingerprint", "X-Sidecar-Truncated", "X-Sidecar-Unreadable"
 # What OpenAI's shape has no place for.
 EMBEDDINGS_HEADERS = (
     (_FINGERPRINT, "The space of the vectors, which compare only if it is equal."),
     (_TRUNCATED, "How many texts were longer than the model reads; their ends have no part in their vectors."),
+    (_UNREADABLE, "How many texts the model does not know at least half of; their vectors say little."),
 )
 
 
@@ -82,7 +83,11 @@ async def answer_embeddings(embedded: Sequence[Embedded], model: ServedModel, *,
 
 def embeddings_headers(embedded: Sequence[Embedded], model: ServedModel) -> dict[str, str]:
     """Those of EMBEDDINGS_HEADERS."""
-    return {_FINGERPRINT: model.fingerprint, _TRUNCATED: str(sum(one.truncated for one in embedded))}
+    return {
+        _FINGERPRINT: model.fingerprint,
+        _TRUNCATED: str(sum(one.truncated for one in embedded)),
+        _UNREADABLE: str(sum(one.unreadable for one in embedded)),
+    }
 
 
 def encode_base64(vector: NDArray[np.float32]) -> str:

@@ -26,7 +26,7 @@ async def test_a_text_is_answered_with_its_vector_and_the_space_it_lives_in(clie
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
     answer = response.json()
-    assert set(answer) == {"embedding", "dim", "model", "fingerprint", "truncated"}
+    assert set(answer) == {"embedding", "dim", "model", "fingerprint", "truncated", "unreadable"}
     assert_space(answer)
     assert answer["truncated"] is False
     np.testing.assert_array_equal(np.float32(answer["embedding"]), ENCODER.vector_of("a red bicycle"))
@@ -35,7 +35,7 @@ async def test_a_text_is_answered_with_its_vector_and_the_space_it_lives_in(clie
 async def test_texts_are_answered_in_their_order_each_with_whether_it_was_cut(client: httpx.AsyncClient) -> None:
     response = await client.post("/embed/text/batch", json={"texts": ["b", LONG[:190], "a"], "unknown": "is ignored"})
     answer = response.json()
-    assert set(answer) == {"embeddings", "dim", "model", "fingerprint", "truncated"}
+    assert set(answer) == {"embeddings", "dim", "model", "fingerprint", "truncated", "unreadable"}
     assert_space(answer)
     assert answer["truncated"] == [False, False, False]
     expected = [ENCODER.vector_of(text) for text in ("b", LONG[:190], "a")]
@@ -50,11 +50,20 @@ async def test_a_text_longer_than_the_model_reads_is_said_to_be_cut(serving: Ser
     assert many["truncated"] == [False, True]
 
 
+async def test_a_text_in_a_script_that_the_model_does_not_know_is_said_to_be_unreadable(
+    client: httpx.AsyncClient,
+) -> None:
+    one = (await client.post("/embed/text", json={"text": "ᏣᎳᎩ"})).json()
+    many = (await client.post("/embed/text/batch", json={"texts": ["a cat", "ᏣᎳᎩ", "a big cat ᏣᎳᎩ"]})).json()
+    assert one["unreadable"] is True
+    assert many["unreadable"] == [False, True, False]
+
+
 async def test_a_picture_is_answered_with_one_unit_vector(client: httpx.AsyncClient) -> None:
     response = await client.post("/embed/image", files={"file": ("photo.png", picture())})
     assert response.status_code == 200
     answer = response.json()
-    assert set(answer) == {"embedding", "dim", "model", "fingerprint", "truncated"}
+    assert set(answer) == {"embedding", "dim", "model", "fingerprint", "truncated", "unreadable"}
     assert_space(answer)
     assert answer["truncated"] is False
     assert abs(np.linalg.norm(answer["embedding"]) - 1) < 1e-6

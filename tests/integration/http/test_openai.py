@@ -66,6 +66,8 @@ async def test_texts_are_answered_in_order_with_the_tokens_that_were_read(client
     np.testing.assert_array_equal(np.array([item["embedding"] for item in answer["data"]], np.float32), expected)
     assert answer["usage"] == {"prompt_tokens": 1 + 64 + 1, "total_tokens": 66}
     assert response.headers["x-sidecar-truncated"] == "1"
+    assert response.headers["x-sidecar-unreadable"] == "0"
+    assert (await embed(client, input=["b", "ᏣᎳᎩ"])).headers["x-sidecar-unreadable"] == "1"
     assert (await embed(client, input=["b", LONG, "a"])).json() == answer  # from the cache too
 
 

@@ -84,6 +84,11 @@ async def test_a_long_text_is_said_to_be_cut(client: httpx.AsyncClient) -> None:
     assert (await search(client, text="word"))["truncated"] is False
 
 
+async def test_a_text_that_the_model_does_not_know_is_said_to_be_unreadable(client: httpx.AsyncClient) -> None:
+    assert (await search(client, text="ᏣᎳᎩ"))["unreadable"] is True
+    assert (await search(client, text="word"))["unreadable"] is False
+
+
 async def test_names_are_read_as_in_sql(client: httpx.AsyncClient, db: Connection, encoder: HashEncoder) -> None:
     for name in ("public.products", "PRODUCTS", '"public"."products"'):
         assert keys(await search(client, table=name, text="tin robot", k=1)) == [6]

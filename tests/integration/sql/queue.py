@@ -24,22 +24,29 @@ def take_keys(db: Connection, watch_id: int) -> list[Any]:
 
 
 def embed(
-    db: Connection, watch_id: int, key: Any, *, content_hash: bytes | None = None, truncated: bool = False
+    db: Connection,
+    watch_id: int,
+    key: Any,
+    *,
+    content_hash: bytes | None = None,
+    truncated: bool = False,
+    unreadable: bool = False,
 ) -> None:
     """The ledger after a complete: by default with a vector. Also `b"empty"` and `b"failed"`. The events are done."""
     digest = b"d" * 32 if content_hash is None else None
     run(
         db,
         f"""
-        insert into sidecar.ledger_{watch_id} (k1, gen, content_hash, vector_digest, truncated)
-        values (%s, nextval('sidecar.generation'), %s, %s, %s)
+        insert into sidecar.ledger_{watch_id} (k1, gen, content_hash, vector_digest, truncated, unreadable)
+        values (%s, nextval('sidecar.generation'), %s, %s, %s, %s)
         on conflict (k1) do update set gen = excluded.gen, content_hash = excluded.content_hash,
-            vector_digest = excluded.vector_digest, truncated = excluded.truncated
+            vector_digest = excluded.vector_digest, truncated = excluded.truncated, unreadable = excluded.unreadable
         """,
         key,
         content_hash or b"h" * 32,
         digest,
         truncated,
+        unreadable,
     )
     run(db, f"delete from sidecar.events_{watch_id} where k1 = %s", key)
 

@@ -35,8 +35,11 @@ def watch_id(db: Connection) -> int:
     return watch
 
 
+_COUNTS = ("rows", "embedded", "pending", "failed", "empty", "truncated", "unreadable")
+
+
 def _counts(status: dict[str, Any]) -> dict[str, int]:
-    return {name: status[name] for name in ("rows", "embedded", "pending", "failed", "empty", "truncated")}
+    return {name: status[name] for name in _COUNTS}
 
 
 def test_a_new_watch_says_what_it_watches(db: Connection, watch_id: int) -> None:
@@ -60,7 +63,8 @@ def test_every_row_is_counted_where_it_belongs(db: Connection, watch_id: int, re
     embed(db, watch_id, 5, content_hash=b"empty")
     fail(db, watch_id, 6)
     embed(db, watch_id, 7, truncated=True)
-    assert _counts(read(db)) == {"rows": 10, "embedded": 5, "pending": 3, "failed": 1, "empty": 1, "truncated": 1}
+    embed(db, watch_id, 1, unreadable=True)
+    assert _counts(read(db)) == dict(zip(_COUNTS, (10, 5, 3, 1, 1, 1, 1), strict=True))
     assert float(read(db)["coverage"]) == 55.6  # of the nine that have something to embed
     run(db, "update items set title = 'new' where id <= 2")
     run(db, "update items set title = 'newer' where id <= 2")
@@ -75,7 +79,7 @@ def test_everything_done_is_nothing_pending(db: Connection, watch_id: int, read:
         embed(db, watch_id, key)
     run(db, f"insert into sidecar.ledger_{watch_id} (k1, gen) values (99, 1)")  # a tombstone
     status = read(db)
-    assert _counts(status) == {"rows": 10, "embedded": 10, "pending": 0, "failed": 0, "empty": 0, "truncated": 0}
+    assert _counts(status) == dict(zip(_COUNTS, (10, 10, 0, 0, 0, 0, 0), strict=True))
     assert (status["state"], float(status["coverage"]), status["oldest_pending"]) == ("up to date", 100.0, None)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sidecar.batching.encoder import PreparedText
 from sidecar.batching.lane import Lane
-from sidecar.batching.preparation_threads import PreparationThreads
+from sidecar.batching.preparation_threads import PreparationThreads, check_wanted
 from sidecar.batching.text_preparation import TextPreparation
 from sidecar.errors import DeviceError
 from tests.encoders import HashEncoder
@@ -164,3 +164,26 @@ def test_no_thread_has_the_tokenizer_for_more_than_a_few_texts(lengths: list[int
     assert all(len(run) == 1 or sum(min(length, 800) for length in run) <= 8_000 for _, run in encoder.prepared)
     expected = HashEncoder().prepare_texts(texts)
     assert [one.token_ids.tobytes() for one in prepared] == [one.token_ids.tobytes() for one in expected]
+
+
+async def test_a_thread_ends_soon_after_its_caller_has_gone(threads: PreparationThreads) -> None:
+    """A long text would keep the process from ending."""
+    ended = threading.Event()
+    has_begun = threading.Event()
+
+    def go_on_for_ever() -> None:
+        try:
+            has_begun.set()
+            while True:
+                check_wanted()
+        finally:
+            ended.set()
+
+    job = asyncio.create_task(threads.run(Lane.INGEST, go_on_for_ever), name="job")
+    await asyncio.to_thread(has_begun.wait, PATIENCE_S)
+    assert not ended.is_set()
+    job.cancel()
+    await asyncio.wait([job])
+    assert await asyncio.to_thread(ended.wait, PATIENCE_S)
+    await threads.run(Lane.INGEST, check_wanted)  # what comes next is wanted
+    check_wanted()  # and so is what runs in no thread of theirs
