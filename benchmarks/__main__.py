@@ -19,6 +19,7 @@ from rich.table import Table
 from benchmarks.figure import Figure
 from benchmarks.lag import measure_lag
 from benchmarks.live import measure_live
+from benchmarks.long_texts import measure_long_texts
 from benchmarks.many_watches import measure_many_watches
 from benchmarks.old_snapshot import measure_old_snapshot
 from benchmarks.pipeline import measure_pipeline
@@ -31,7 +32,19 @@ from benchmarks.triggers import measure_triggers
 from benchmarks.writers import measure_writers
 from tests.servers import Server
 
-PARTS = ("queue", "triggers", "writers", "snapshot", "lag", "live", "takeover", "watches", "pipeline", "serving")
+PARTS = (
+    "queue",
+    "triggers",
+    "writers",
+    "snapshot",
+    "lag",
+    "live",
+    "takeover",
+    "watches",
+    "pipeline",
+    "texts",
+    "serving",
+)
 
 
 def main() -> None:
@@ -61,6 +74,7 @@ def _measure(part: str, server: Server) -> list[Figure]:
         "takeover": lambda: uvloop.run(measure_takeover(server)),
         "watches": lambda: uvloop.run(measure_many_watches(server, watches=300, inserts=60)),
         "pipeline": lambda: uvloop.run(measure_pipeline(server, rows=8_000)),
+        "texts": lambda: uvloop.run(measure_long_texts(server, rounds=3, queries=200)),
         "serving": lambda: uvloop.run(measure_serving(server, FULL)),
     }
     if part not in measures:

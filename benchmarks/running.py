@@ -18,8 +18,11 @@ from sidecar.pictures.pool import DecoderPool, DecoderSettings
 
 
 @asynccontextmanager
-async def running_ingest(url: str, encoder: Encoder) -> AsyncIterator[None]:
-    """Default settings, apart from the database. An ingest that dies ends the block with its error."""
+async def running_ingest(url: str, encoder: Encoder) -> AsyncIterator[Embedder]:
+    """Default settings, apart from the database; yields what embeds queries.
+
+    An ingest that dies ends the block with its error.
+    """
     settings = Settings(database_url=SecretStr(url))
     decoders = DecoderPool(DecoderSettings.from_settings(settings, encoder.view_size, framing_of(encoder)))
     batcher = Batcher(encoder, BatchSettings.from_settings(settings))
@@ -29,7 +32,7 @@ async def running_ingest(url: str, encoder: Encoder) -> AsyncIterator[None]:
     ingest = Ingest(settings, embedder, encoder)
     task = asyncio.create_task(ingest.run(), name="ingest")
     try:
-        yield
+        yield embedder
     finally:
         ingest.request_stop()
         await task

@@ -148,7 +148,7 @@ class Settings(BaseSettings):
     ingest_batch_rows: int = Field(default=256, ge=1, le=10_000)
     """Rows claimed at once, at most."""
     ingest_batch_bytes: int = Field(default=64 * MIB, ge=MIB, le=4096 * MIB)
-    """Bytes read at once, at most."""
+    """Bytes of contents that the server looks at for one read, at most; of a text no more than these are read."""
     ingest_min_share: float = Field(default=0.1, ge=0, le=0.9)
     """Part of the device's time that rows get however many queries there are."""
     backfill_min_share: float = Field(default=0.1, gt=0, le=0.9)

@@ -34,6 +34,8 @@ _HASHED_ALONE_BYTES = 256 * 1024
 # A model reads a few hundred characters. A longer beginning is for texts that begin with blanks or punctuation, or that
 # may have been read in a wrong encoding.
 _FIRST_BEGINNING_BYTES, _BEGINNINGS_GROW_BY = 16 * 1024, 16
+# Up to here it is cheaper to fetch a text and hash it than to have the server do so: some have no instructions for it.
+_WHOLE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,8 @@ class Batch:
             return
         beginning_bytes = min(_FIRST_BEGINNING_BYTES, settings.ingest_batch_bytes)
         while wanted:
-            limits = ReadLimits(settings.ingest_batch_bytes, beginning_bytes=beginning_bytes)
+            whole_bytes = max(_WHOLE_BYTES, beginning_bytes)
+            limits = ReadLimits(settings.ingest_batch_bytes, whole_bytes=whole_bytes, beginning_bytes=beginning_bytes)
             wanted = await self._encode_rows(wanted, limits)
             beginning_bytes = min(_BEGINNINGS_GROW_BY * beginning_bytes, settings.ingest_batch_bytes)
 
@@ -140,14 +143,14 @@ class Batch:
         results: list[Encoded] = []
         to_encode: list[tuple[Claimed, bytes]] = []
         for row in rows:
-            claimed = wanted[row.key].read(row)
+            claimed = wanted[row.key].read(row, limits.beginning_bytes)
             result = judge(claimed, row, limits.row_bytes)
             if len(row.content or b"") >= _HASHED_ALONE_BYTES:
                 await asyncio.sleep(0)  # hashing a page of 64 MiB takes 0.1 s, which others need not wait for
             if result is not None:
                 results.append(result)
             elif row.content is not None:
-                to_encode.append((claimed, row.content))
+                to_encode.append((claimed, row.content[: limits.beginning_bytes]))
         encoded = await self._rows.encode(self._claim.watch.kind, to_encode, self._claim.lane)
         longest = self._context.settings.ingest_batch_bytes
         if limits.beginning_bytes >= longest:

@@ -16,7 +16,7 @@ READ_REJECTED = "read_rejected"
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """All events in hand of one key; of its row, once it is read: the `version` of the ledger entry, whether there is a
-    vector, the hash of the whole content, and whether only its beginning was read.
+    vector, the hash of the whole content, and whether only its beginning is used.
     """
 
     key: Key
@@ -28,13 +28,14 @@ class Claimed:
     content_hash: bytes | None = None
     is_beginning: bool = False
 
-    def read(self, row: Row) -> Claimed:
+    def read(self, row: Row, beginning_bytes: int) -> Claimed:
+        """`beginning_bytes`: no more of its content is used."""
         return replace(
             self,
             version=row.version,
             has_vector=row.has_vector,
             content_hash=row.content_hash(),
-            is_beginning=row.whole_hash is not None,
+            is_beginning=row.whole_hash is not None or len(row.content or b"") > beginning_bytes,
         )
 
     def result(self, outcome: Outcome, content_hash: bytes | None = None) -> Result:

@@ -192,7 +192,7 @@ select {k}, d.enqueued_at, d.backfill, d.force, d.attempts from due d order by d
 -- Primary keys of the user's table, the ledger and the companion; no locks. A second statement after the claim, so that it
 -- sees every content that is as old as the claimed generation, or newer. $1 bytes that are looked at for the whole answer, $2 bytes
 -- of one row: a longer one comes without content. A row beyond $1 comes without content and is asked for again; the first one always
--- comes. Of a content longer than $5 bytes only the beginning comes, and `whole_hash`, the hash of all of it. `version` names the
+-- comes. Of a content longer than $5 bytes only the first $6 come, and `whole_hash`, the hash of all of it. `version` names the
 -- ledger entry in the snapshot that the content is read in: complete replaces this very entry, or none. The transaction alone would
 -- not do: after a crash of the server the id of one that was not flushed is given again. The number alone would not either: a
 -- sidecar of schema 0016 leaves it as it is. $3 whether to look at contents, $4 at vectors: of a row where this fails the rest
@@ -208,14 +208,14 @@ from (
                coalesce(l.truncated, false) as truncated, coalesce(l.unreadable, false) as unreadable,
                case when $4 and l.vector_digest is not null and {home_target} is not null
                     then sha256({vector_send}({home_target})) = l.vector_digest end as digest_matches
-        from unnest({keys:6}) with ordinality as u({k}, position)
-        left join {table} t on {is_row:t,u}{pruned:t,6}
+        from unnest({keys:7}) with ordinality as u({k}, position)
+        left join {table} t on {is_row:t,u}{pruned:t,7}
         {join_home}
         left join {ledger} l on {same:l,u}
         offset 0
     ) r
 ) s left join lateral (
-    select case when s.bytes > $5::bigint then substring(w.content from 1 for $5::integer) else w.content end as content,
+    select case when s.bytes > $5::bigint then substring(w.content from 1 for $6::integer) else w.content end as content,
            case when s.bytes > $5::bigint then sha256(w.content) end as whole_hash
     from (select {taken_content:s} as content offset 0) w
     where s.bytes <= $2::bigint and (s.total <= $1::bigint or s.position = 1)

@@ -71,12 +71,13 @@ _NO_LIMIT = 2**31 - 1  # Postgres has no larger values
 
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """`page_bytes` that the server looks at for a page; `row_bytes` of one row, longer ones come without content; and
-    `beginning_bytes`, to which contents are cut.
+    """`page_bytes` that the server looks at for a page; `row_bytes` of one row, longer ones come without content;
+    `whole_bytes`, up to which a content comes as a whole, and `beginning_bytes`, to which longer ones are cut.
     """
 
     page_bytes: int
     row_bytes: int = _NO_LIMIT
+    whole_bytes: int = _NO_LIMIT
     beginning_bytes: int = _NO_LIMIT
     contents: bool = True  # False: looks at none
     vectors: bool = True
@@ -152,7 +153,8 @@ async def _fetch(connection: Connection, watch: Watch, keys: Sequence[Key], limi
             await connection.execute(statement("plan_with_values"))
         records = await connection.fetch(
             watch.sql("read_rows"),
-            *(limits.page_bytes, limits.row_bytes, limits.contents, limits.vectors, limits.beginning_bytes),
+            *(limits.page_bytes, limits.row_bytes, limits.contents, limits.vectors),
+            *(limits.whole_bytes, limits.beginning_bytes),
             *columns_of(keys),
         )
     if len(records) != len(keys):

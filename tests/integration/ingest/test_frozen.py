@@ -74,7 +74,7 @@ async def write_vectors(
 
 async def read_rows(connection: OurConnection, watch: Watch) -> None:
     keys = columns_of([(str(i),) for i in range(1, ROWS)])
-    await connection.fetch(watch.sql("read_rows"), 10**6, 10**6, True, True, 10**6, *keys)
+    await connection.fetch(watch.sql("read_rows"), 10**6, 10**6, True, True, 10**6, 10**6, *keys)
 
 
 @dataclass(frozen=True, slots=True)

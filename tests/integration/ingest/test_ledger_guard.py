@@ -12,7 +12,7 @@ import pytest
 from sidecar.postgres.completion import Outcome
 from sidecar.postgres.embedded import EmbeddedPostgres
 from sidecar.postgres.migrations import migrate
-from tests.integration.ingest.completing import Steps, steps_of
+from tests.integration.ingest.completing import MAX_BYTES, Steps, steps_of
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, make_texts
 from tests.integration.ingest.watched_table import Connection, run, user, value
@@ -158,7 +158,7 @@ async def test_a_result_that_outlived_a_crash_of_the_server_does_not_meet_a_late
                 lost = await value(writer, "select xmin::text from sidecar.ledger_1")
                 assert await value(writer, "select title from items") == "title 1"
                 [row] = await steps.read([claimed])
-                result = steps.result(claimed.read(row), row, Outcome.VECTOR)
+                result = steps.result(claimed.read(row, MAX_BYTES), row, Outcome.VECTOR)
             await crash(db, walwriter)
             await until_recovered(crashing_server)
             async with user(crashing_server) as again:

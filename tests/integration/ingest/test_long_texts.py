@@ -28,7 +28,7 @@ async def test_of_a_long_text_the_beginning_is_read_and_the_hash_is_that_of_the_
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     table = await make_texts(db, 2, companion=companion)
-    await run(db, "insert into items select 3, string_agg('wört' || i, ' ') from generate_series(1, 100000) i")
+    await run(db, "insert into items select 3, string_agg('wört' || i, ' ') from generate_series(1, 150000) i")
     await run(db, "alter table items alter column title set storage external")
     await run(db, "insert into items select 4, string_agg('日本' || i, ' ') from generate_series(1, 100000) i")
     async with running_ingest(database_url, encoder):

@@ -49,7 +49,7 @@ async def test_statements_on_rows_of_two_partitions_lock_those(database_url: str
     async with database.connection() as connection:
         [loaded] = await load_watches(connection)
         keys = (["1", "2"], ["11", "25"])
-        read = await locks_of(connection, loaded.sql("read_rows"), 10**6, 10**6, True, True, 10**6, *keys)
+        read = await locks_of(connection, loaded.sql("read_rows"), 10**6, 10**6, True, True, 10**6, 10**6, *keys)
         locked = await locks_of(connection, loaded.sql("lock_rows"), *keys)
         cleared = await locks_of(connection, loaded.sql("clear_vectors_in_row"), *keys)
         rechecked = await locks_of(connection, loaded.sql("recheck_unchanged"), [b"x", b"x"], *keys)
