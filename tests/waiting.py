@@ -7,9 +7,10 @@ import time
 from collections.abc import Awaitable, Callable
 
 _POLL_S = 0.01
+PATIENCE_S = 30.0  # of a machine with other things to do; costs nothing where the condition comes true
 
 
-def wait_until(condition: Callable[[], object], what: str | Callable[[], str], timeout_s: float = 10.0) -> None:
+def wait_until(condition: Callable[[], object], what: str | Callable[[], str], timeout_s: float = PATIENCE_S) -> None:
     """Returns once `condition()` is true. After `timeout_s` the test fails and names `what` was awaited."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -18,7 +19,7 @@ def wait_until(condition: Callable[[], object], what: str | Callable[[], str], t
 
 
 async def wait_until_async(
-    condition: Callable[[], Awaitable[object]], what: str | Callable[[], str], timeout_s: float = 10.0
+    condition: Callable[[], Awaitable[object]], what: str | Callable[[], str], timeout_s: float = PATIENCE_S
 ) -> None:
     """As `wait_until`, for a condition that is awaited."""
     deadline = time.monotonic() + timeout_s

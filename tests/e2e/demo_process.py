@@ -16,7 +16,7 @@ import psutil
 from tests.waiting import wait_until
 
 # Importing torch alone takes 20 s on a busy machine, and embedding every row 60 s more.
-START_TIMEOUT_S = 110.0
+START_TIMEOUT_S = 240.0
 STOP_TIMEOUT_S = 10.0
 
 

@@ -55,10 +55,12 @@ class Crowd:
     own_keys: bool
     isolation: list[IsolationLevel]
     transactions: int = 0
+    wanted: int = 0
     errors: Counter[str] = field(default_factory=Counter)
 
-    async def act(self, users: int, until: float) -> None:
-        """Until the clock of time.monotonic says `until`."""
+    async def act(self, users: int, until: float, at_least: int) -> None:
+        """Until the clock of time.monotonic says `until`, and so many transactions were tried: machines may be slow."""
+        self.wanted = self.transactions + at_least
         async with asyncio.TaskGroup() as group:
             for number in range(users):
                 group.create_task(self._act_alone(number, users, until), name=f"user-{number}")
@@ -68,7 +70,7 @@ class Crowd:
         async with user(self.database_url, autocommit=False) as session:
             await session.set_isolation_level(self.rng.choice(self.isolation))
             person = User(session, self.home, self.rng, keys, touches_all=not self.own_keys)
-            while time.monotonic() < until:
+            while time.monotonic() < until or self.transactions < self.wanted:
                 self.transactions += 1
                 try:
                     await person.do_one_transaction()

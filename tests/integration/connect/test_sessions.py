@@ -36,7 +36,7 @@ CONTRARY = {
     "geqo_threshold": "2",
     "hash_mem_multiplier": "1",
     "idle_in_transaction_session_timeout": "0",
-    "idle_session_timeout": "50ms",
+    "idle_session_timeout": "5s",
     "IntervalStyle": "iso_8601",
     "jit": "on",
     "join_collapse_limit": "1",

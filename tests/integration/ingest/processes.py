@@ -18,7 +18,7 @@ from typing import Any
 from tests.integration.ingest.composition import DIMENSIONS
 from tests.waiting import wait_until_async
 
-START_S = 30.0
+START_S = 60.0
 CHECKOUT = Path(__file__).parents[3]
 
 

@@ -41,7 +41,7 @@ class Process:
         except httpx.TransportError:
             return None
 
-    def await_ready(self, timeout_s: float = 20) -> None:
+    def await_ready(self, timeout_s: float = 60) -> None:
         wait_until(lambda: self.ask("/readyz") == 200, lambda: f"/readyz\n{self.log}", timeout_s)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
