@@ -8,10 +8,12 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from sidecar.errors import PictureRejected
 from sidecar.pictures.decode import decode_rgb
 from tests.unit.pictures.files import TiffPage, png_of_samples, write_tiff
+from tests.unit.pictures.pictures import encode
 
 MAX_PIXELS = 1_000_000
 Order = Literal["<", ">"]
@@ -175,6 +177,15 @@ def test_pages_that_follow_each_other_in_a_circle_are_read() -> None:
     struct.pack_into("<I", image, first + 2 + 12 * entries, first)
 
     assert decode_rgb(bytes(image), MAX_PIXELS).size == (5, 4)
+
+
+def test_a_bigtiff_is_read_with_all_its_pages() -> None:
+    small, whole = (Image.fromarray(samples) for samples in (SMALL, BIG))
+    image = bytearray(encode(small, "TIFF", big_tiff=True, tiffinfo={254: 1}, save_all=True, append_images=[whole]))
+    entry = struct.pack("<HHQ", 254, 4, 1)
+    image[image.rindex(entry) + len(entry)] = 0  # the second page is no thumbnail
+
+    assert decode_rgb(bytes(image), MAX_PIXELS).size == (50, 40)
 
 
 def test_a_directory_beyond_the_end_is_said_to_be_missing() -> None:
