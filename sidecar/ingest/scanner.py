@@ -169,7 +169,7 @@ class Scanner:
                 page = await sweep_page(connection, watch, self._sizes.rows(watch.id, SWEEP_PAGE_ROWS))
         self._next_sweep[watch.id] = time.monotonic() + SWEEP_PAUSE_S
         if page is not None and page.enqueued:
-            logger.warning("the sweep of %s found %d rows that no event told of", watch.label, page.enqueued)
+            logger.warning("the sweep of %s found rows that no event told of: %d", watch.label, page.enqueued)
             self._on_enqueued()
         if page is None or page.last:
             self._on_change()
@@ -190,7 +190,7 @@ class Scanner:
         if page is not None:
             self._next_verify[watch.id] = time.monotonic() + page.wait_s
             if page.enqueued:
-                logger.warning("verifying %s found %d rows that differ from their ledger", watch.label, page.enqueued)
+                logger.warning("verifying %s found rows that differ from their ledger: %d", watch.label, page.enqueued)
                 self._on_enqueued()
         self._note_end(watch, "verification", page)
         return page is not None and not page.last

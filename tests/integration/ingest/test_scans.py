@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, insert_titles, make_texts
@@ -163,13 +165,16 @@ async def test_a_sweep_does_not_enqueue_what_waits_already(
     assert max(encoder.texts.values()) == 1
 
 
-async def test_the_sweep_repeats_after_its_interval(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+async def test_the_sweep_repeats_after_its_interval(
+    database_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
     table = await make_texts(db, 1)
     async with running_ingest(database_url, encoder, sweep_interval_s=1):
         await table.settle_right(encoder)
         await run(db, "set session_replication_role = replica")
         await run(db, "insert into items values (2, 'unseen')")
         await table.become_right(encoder)
+    assert "the sweep of public.items.embedding found rows that no event told of: 1" in caplog.messages
 
 
 @in_row_and_companion
