@@ -34,6 +34,7 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
+@pytest.mark.long
 def test_a_cross_encoder_from_the_hub_is_the_one_in_a_folder_and_errors_say_what_to_set(
     repositories: dict[str, Path], tmp_path: Path
 ) -> None:

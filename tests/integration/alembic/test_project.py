@@ -50,6 +50,7 @@ async def vector(db: Connection, query: str) -> Any:
     return None if text is None else np.array(text.strip("[]").split(","), np.float32)
 
 
+@pytest.mark.long
 async def test_autogenerate_finds_nothing_to_do_beside_a_running_sidecar(
     project: Project, database_url: str, tmp_path: Path
 ) -> None:
@@ -127,6 +128,7 @@ def test_the_way_back_drops_vectors_where_it_says_so(project: Project, database_
     project.succeed("upgrade", "head")
 
 
+@pytest.mark.long
 def test_a_migration_that_cannot_lock_its_table_in_time_leaves_nothing_behind(
     project: Project, database_url: str
 ) -> None:

@@ -208,5 +208,6 @@ def test_links_lead_somewhere(name: str) -> None:
     assert not [link for link in links if not (RECIPES / link).exists()]
 
 
+@pytest.mark.long
 def test_the_alembic_page_works_as_written(service: Process, database_url: str, directory: Path) -> None:
     Page("alembic.md", directory, database_url, service.url).follow()
