@@ -15,20 +15,25 @@ from sidecar.pictures.heif import needs_more_memory
 from sidecar.pictures.jpeg import FILLERS, has_all_scans, with_end
 from sidecar.pictures.mistaken import recognise
 from sidecar.pictures.opening import Opened, open_picture
-from sidecar.pictures.png import without_checksum
+from sidecar.pictures.png import without_animation, without_checksum
 from sidecar.pictures.rgb import Pixels, to_pixels
 from sidecar.pictures.signatures import READABLE, name_format
+from sidecar.pictures.tiff import refusal_of_compression
 from sidecar.pictures.wholeness import is_cut_off
 
 _ADVICE = "convert it to JPEG or PNG."
 
-_UNSUPPORTED = ("Unsupported feature", "Unsupported file-type", "Error while loading plugin", "not identified by")
+_UNSUPPORTED = ("Unsupported feature", "Unsupported file-type", "Error while loading plugin", "Unsupported BMP")
+_NO_PICTURE = "not identified by"  # of codecs that libheif does not know; of other formats it is damage
 _UNSUPPORTED_WORDS = ("Security limit exceeded", "unsupported or non-existing")
 _SIZE_BEYOND_LIBHEIF = re.compile(r"Image size (\d+)x(\d+) exceeds")
 
 FORMATS = [name for name in READABLE if name != "AVIF" or features.check("avif")]
 
-DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, RuntimeError, struct.error, zlib.error)
+DAMAGE = (
+    *(OSError, EOFError, struct.error, zlib.error),
+    *(SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError),
+)
 """What Pillow and its codecs raise about bytes that they cannot make sense of."""
 
 
@@ -47,8 +52,8 @@ def decode_pixels(image: bytes, max_pixels: int) -> Pixels:
         warnings.simplefilter("ignore")
         name = _name_readable(image)
         try:
-            opened = _load(image, name, max_pixels)
-            picture = _with_lower_bytes(opened, image, name) if opened.deep_colour else opened.picture
+            opened, read = _load(image, name, max_pixels)
+            picture = _with_lower_bytes(opened, read, name) if opened.deep_colour else opened.picture
             return to_pixels(picture, opened.profile, opened.samples)
         except PictureRejected:
             raise
@@ -71,29 +76,33 @@ def _name_readable(image: bytes) -> str:
     raise PictureRejected("not_a_picture", f"The {len(image):,} bytes are {what}. {advice}.")
 
 
-def _load(image: bytes, name: str, max_pixels: int) -> Opened:
+def _load(image: bytes, name: str, max_pixels: int) -> tuple[Opened, bytes]:
+    """With its pixels, and the bytes that they were read from: not all of `image` where it is damaged beside them."""
     opened = open_picture(image, name)
     _check_pixels(opened.picture.size, max_pixels)
     try:
+        opened.go_to_start()
         opened.picture.load()
     except DAMAGE as error:
         if name == "HEIC" and needs_more_memory(opened.picture.size):
             raise MemoryError(str(error)) from error
+        if opened.starts_with_animation:
+            return _load(without_animation(image), name, max_pixels)
         whole = _load_in_spite(image, name)
         if whole is None:
             raise
         return whole
-    return opened
+    return opened, image
 
 
-def _load_in_spite(image: bytes, name: str) -> Opened | None:
+def _load_in_spite(image: bytes, name: str) -> tuple[Opened, bytes] | None:
     """A picture that has all its pixels and is damaged behind them, or None."""
     if name == "JPEG":
         return _load_without_end(image)
     if name == "PNG" and (unchecked := without_checksum(image)) is not None:
         opened = open_picture(unchecked, name)
         opened.picture.load()
-        return opened
+        return opened, unchecked
     return None
 
 
@@ -104,7 +113,9 @@ def _with_lower_bytes(opened: Opened, image: bytes, name: str) -> Image.Image:
     twelve_bits = uses_twelve_bits(picture)
     if not twelve_bits and not isinstance(transparent, tuple):
         return picture
-    lower = open_picture(image, name).picture
+    again = open_picture(image, name)
+    again.go_to_start()
+    lower = again.picture
     keep_lower_bytes(lower)
     lower.load()
     pixels: Image.Image = scale_twelve_bits(picture, lower) if twelve_bits else picture
@@ -115,7 +126,7 @@ def _with_lower_bytes(opened: Opened, image: bytes, name: str) -> Image.Image:
     return pixels
 
 
-def _load_without_end(image: bytes) -> Opened | None:
+def _load_without_end(image: bytes) -> tuple[Opened, bytes] | None:
     """A JPEG that lacks its end marker and nothing else, or None."""
     if not has_all_scans(image):
         return None
@@ -125,7 +136,7 @@ def _load_without_end(image: bytes) -> Opened | None:
         other.picture.load()
         if ImageChops.difference(opened.picture, other.picture).getbbox() is not None:
             return None
-    return opened
+    return opened, image
 
 
 def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
@@ -140,10 +151,12 @@ def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
 
 def _translate(error: Exception, image: bytes, name: str) -> Exception:
     detail = str(error)
-    if _is_unsupported(detail):
+    if _is_unsupported(detail) or (name == "HEIC" and detail.startswith(_NO_PICTURE)):
         return PictureRejected("unsupported_format", f"{name} pictures of this kind are not read ({detail}); {_ADVICE}")
-    if "out of memory" in detail.lower() or "memory allocation" in detail.lower():
+    if _lacks_memory(detail.lower()):
         return MemoryError(detail)
+    if name == "TIFF" and (refusal := refusal_of_compression(image)) is not None:
+        return refusal
     what = f"The {name} file of {len(image):,} bytes"
     if is_cut_off(image, name):
         return PictureRejected("truncated_picture", f"{what} is cut off, its end is missing ({detail}); send it whole.")
@@ -153,6 +166,11 @@ def _translate(error: Exception, image: bytes, name: str) -> Exception:
 def _is_unsupported(detail: str) -> bool:
     """What libheif says of codecs that it was built without, features that it does not have, and its own limits."""
     return detail.startswith(_UNSUPPORTED) or any(words in detail for words in _UNSUPPORTED_WORDS)
+
+
+def _lacks_memory(detail: str) -> bool:
+    """libheif also says so of a picture whose size is none."""
+    return "out of memory" in detail or ("memory allocation" in detail and "invalid image size" not in detail)
 
 
 def _describe(image: bytes) -> str:

@@ -28,12 +28,21 @@ from sidecar.pictures.webp import without_cut_metadata
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """`picture` has its size and not yet its pixels. `deep_colour`: Pillow will cut its colours of 16 bits to 8."""
+    """`picture` has its size and not yet its pixels. `deep_colour`: Pillow will cut its colours of 16 bits to 8.
+
+    `starts_with_animation`: what counts is the frame behind the picture that it is opened at.
+    """
 
     picture: ImageFile.ImageFile
     profile: bytes | None
     samples: Samples = ORDINARY
     deep_colour: bool = False
+    starts_with_animation: bool = False
+
+    def go_to_start(self) -> None:
+        """To the frame that counts, for which Pillow decodes the one before it. Raises as Pillow."""
+        if self.starts_with_animation:
+            self.picture.seek(1)
 
 
 def open_picture(image: bytes, name: str) -> Opened:
@@ -56,14 +65,13 @@ def _open_jpeg(image: bytes) -> Opened:
 def _open_png(image: bytes) -> Opened:
     parts = split_png(image)
     picture = PngImagePlugin.PngImageFile(io.BytesIO(parts.image))
-    if parts.starts_with_animation:
-        picture.seek(1)
     transparent = picture.info.get("transparency")
     if picture.mode == "L" and parts.bits < 8 and isinstance(transparent, int):
         # Pillow scales the pixels of 2 and 4 bits, and leaves this as it is.
         picture.info["transparency"] = transparent * 255 // ((1 << parts.bits) - 1)
     deep = picture.mode == "I;16" and isinstance(transparent, int)
-    return Opened(picture, parts.profile, Samples(transparent=transparent if deep else None), is_deep(picture))
+    samples = Samples(transparent=transparent if deep else None)
+    return Opened(picture, parts.profile, samples, is_deep(picture), parts.starts_with_animation)
 
 
 def _open_tiff(image: bytes) -> Opened:

@@ -60,6 +60,12 @@ def split_png(image: bytes) -> PngParts:
     return PngParts(b"".join(parts), profile, bits, plays_apart)
 
 
+def without_animation(image: bytes) -> bytes:
+    """The picture that stands beside the frames, for one whose frames cannot be played."""
+    parts = (image[chunk.start - 8 : chunk.end] for chunk in _read_chunks(image) if chunk.kind not in _ANIMATION)
+    return b"".join((_SIGNATURE, *parts))
+
+
 def without_checksum(image: bytes) -> bytes | None:
     """The file without the last four bytes of its stream of pixels, the sum of what was packed.
 

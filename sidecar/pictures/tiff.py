@@ -18,6 +18,7 @@ _MAX_SAMPLE_VALUE, _LARGEST_SAMPLE_VALUE = 281, 341
 _DNG_VERSION = 50706
 _RAW_PHOTOMETRICS = {32803, 34892}
 _REDUCED, _MASK = 1, 4
+_WEBP = 50001  # which the libtiff of Pillow's wheels is built without
 _PLANES = 284
 _STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES = 273, 279, 324, 325
 
@@ -93,6 +94,15 @@ def _has_signed_bytes(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
     return 2 in _numbers(tags.get(_SAMPLE_FORMAT)) and max(_numbers(tags.get(_BITS)), default=1) <= 8
 
 
+def refusal_of_compression(image: bytes) -> PictureRejected | None:
+    """Of one that libtiff could not unpack: where it may have been built without what it is packed with."""
+    try:
+        _, tags = _choose(image)
+    except SyntaxError:
+        return None
+    return _refusal(tags) if tags.get(_COMPRESSION) == _WEBP else None
+
+
 def _refusal(tags: TiffImagePlugin.ImageFileDirectory_v2) -> PictureRejected:
     parts = {
         "PhotometricInterpretation": tags.get(_PHOTOMETRIC),
@@ -143,7 +153,7 @@ def _directories(
         try:
             file.seek(offset)
             directory.load(file)
-        except (OSError, ValueError, struct.error):
+        except (OSError, ValueError, OverflowError, struct.error):
             return
         if directory:
             yield offset, directory

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from sidecar.errors import PictureRejected
 from sidecar.pictures.decode import decode_rgb
 from tests.unit.pictures import profiles
-from tests.unit.pictures.files import png_chunk, png_chunks, png_with, write_png
+from tests.unit.pictures.files import png_chunk, png_chunks, png_of_samples, png_with, write_png
 from tests.unit.pictures.pictures import encode, make_picture, worst_difference
 
 MAX_PIXELS = 1_000_000
@@ -177,3 +179,39 @@ def test_a_jpeg_of_12_bits_is_refused_by_name() -> None:
 
     assert error.code == "unsupported_format"
     assert "12-bit" in error.message
+
+
+def test_a_bmp_of_a_kind_that_is_not_read_is_refused_as_such() -> None:
+    """It was said to be damaged, and to be saved anew: the same program would write the same kind."""
+    image = bytearray(encode(PICTURE, "BMP"))
+    image[30] = 6  # BI_ALPHABITFIELDS
+
+    error = reject(bytes(image))
+
+    assert error.code == "unsupported_format"
+    assert error.message.startswith("BMP pictures of this kind are not read")
+
+
+@pytest.mark.parametrize("picture_format", ["PNG", "GIF"])
+def test_a_picture_without_width_is_damaged(picture_format: str) -> None:
+    image = bytearray(encode(PICTURE.convert("P"), picture_format))
+    if picture_format == "PNG":
+        header = bytes(4) + bytes(image[20:29])
+        image[8:33] = png_chunk(b"IHDR", header)
+    else:
+        image[6:8] = image[image.index(b",") + 5 : image.index(b",") + 7] = bytes(2)
+
+    error = reject(bytes(image))
+
+    assert error.code == "truncated_picture"
+    assert "is damaged" in error.message
+
+
+@pytest.mark.parametrize("channels", [12, 16], ids=["12 bits in 16", "a transparent colour"])
+def test_deep_colours_with_a_wrong_sum_are_read(channels: int) -> None:
+    samples = (np.arange(64 * 48 * 3).reshape(48, 64, 3) % (1 << channels)).astype(">u2")
+    added = [] if channels == 12 else [(b"tRNS", struct.pack(">HHH", 0, 1, 2))]
+    image = png_of_samples(samples, 16, *added)
+    wrong = write_png([(kind, data[:-4] + b"abcd" if kind == b"IDAT" else data) for kind, data in png_chunks(image)])
+
+    assert worst_difference(decode_rgb(wrong, MAX_PIXELS), decode_rgb(image, MAX_PIXELS)) == 0

@@ -53,6 +53,42 @@ def test_an_apng_that_announces_frames_and_has_none_is_read_as_a_png() -> None:
     assert nearly(write_png([chunks[0], (b"acTL", struct.pack(">II", 2, 0)), *chunks[1:]]), RED)
 
 
+def _animated(picture: Image.Image, *frames: tuple[bytes, bytes]) -> bytes:
+    header, *pixels_of_it, end = png_chunks(encode(picture, "PNG"))
+    return write_png([header, (b"acTL", struct.pack(">II", 1, 0)), *pixels_of_it, *frames, end])
+
+
+_FRAME = (b"fcTL", struct.pack(">IIIIIHHBB", 0, 10, 10, 0, 0, 1, 1, 0, 0))
+_FRAME_DATA = (b"fdAT", struct.pack(">I", 1) + zlib.compress(bytes(31) * 10))
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [_FRAME_DATA],
+        [_FRAME_DATA, _FRAME],
+        [(b"fcTL", struct.pack(">I", 7) + _FRAME[1][4:]), _FRAME_DATA],
+        [_FRAME, (b"fdAT", struct.pack(">I", 9) + _FRAME_DATA[1][4:])],
+        [_FRAME, (b"fdAT", struct.pack(">I", 1) + b"rubbish")],
+    ],
+    ids=["no frame", "data before a frame", "a wrong number", "a wrong number of data", "damaged pixels"],
+)
+def test_of_an_apng_that_cannot_be_played_the_default_picture_counts(frames: list[tuple[bytes, bytes]]) -> None:
+    """As in browsers: all of its pixels are there."""
+    assert nearly(_animated(RED, *frames), RED)
+
+
+def test_an_apng_of_too_many_pixels_is_refused_before_any_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its default picture was: Pillow needs it for the frame behind it."""
+    image = _animated(RED, _FRAME, _FRAME_DATA)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda _: pytest.fail("pixels were decoded"))
+
+    with pytest.raises(PictureRejected) as caught:
+        decode_rgb(image, RED.width * RED.height - 1)
+
+    assert caught.value.code == "too_many_pixels"
+
+
 def test_a_first_frame_that_covers_a_part_is_seen_on_the_whole_canvas() -> None:
     header, *_ = png_chunks(encode(Image.new("RGB", (40, 30), "black"), "PNG"))
     small = zlib.compress((b"\0" + b"\xff\0\0" * 10) * 10)

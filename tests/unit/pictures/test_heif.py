@@ -170,6 +170,14 @@ def test_a_grid_of_tiles_that_are_all_the_same_is_refused(tiles: tuple[int, int]
     assert error.code in ("truncated_picture", "unsupported_format", "too_many_pixels")
 
 
+def test_a_grid_without_width_is_damage_and_no_lack_of_memory() -> None:
+    """libheif says that of both, and a lack of memory is tried again."""
+    image = make_grid(write_heic(make_picture(64, 64), quality=50), 1, 1)
+    width = image.rindex(b"mdat") + 8
+
+    assert reject(image[:width] + bytes(4) + image[width + 4 :]).code == "truncated_picture"
+
+
 @pytest.mark.asyncio(loop_factories=["asyncio"])
 @pytest.mark.parametrize("mebibytes", [230, 300, 500])
 async def test_a_heic_that_needs_too_much_memory_costs_no_process(mebibytes: int) -> None:

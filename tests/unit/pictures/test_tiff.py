@@ -134,6 +134,25 @@ def test_what_is_not_read_is_refused_by_name(page: TiffPage) -> None:
     assert "BitsPerSample" in error.message or "Camera raw" in error.message
 
 
+def test_a_tiff_packed_as_webp_is_refused_by_name() -> None:
+    image = bytearray(write_tiff([TiffPage(np.full((8, 8), 9, np.uint8))]))
+    [place] = [at for at in range(len(image)) if image[at : at + 8] == struct.pack("<HHI", 259, 3, 1)]
+    image[place + 8 : place + 10] = struct.pack("<H", 50001)
+
+    with pytest.raises(PictureRejected, match="Compression 50001") as caught:
+        decode_rgb(bytes(image), 1_000_000)
+
+    assert caught.value.code == "unsupported_format"
+
+
+def test_a_directory_beyond_all_bytes_is_damage() -> None:
+    """Python cannot seek there: the picture was said to have crashed its decoder, and was tried again."""
+    with pytest.raises(PictureRejected) as caught:
+        decode_rgb(b"II+\0\x08\0\0\0" + b"\xff" * 8, 1_000_000)
+
+    assert caught.value.code == "truncated_picture"
+
+
 @pytest.mark.parametrize("first", [0.5, np.nan], ids=["later", "first"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_floats_that_are_no_numbers_are_refused_wherever_they_stand(first: float, value: float) -> None:
