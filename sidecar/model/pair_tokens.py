@@ -11,11 +11,12 @@ from sidecar.batching.pair_scorer import PreparedPair
 from sidecar.batching.preparation_threads import check_wanted
 from sidecar.errors import TextRejected
 from sidecar.model.plain_tokens import find_special_tokens, without_special_tokens
+from sidecar.model.segmentation import longest_word
 
 _DOCUMENTS_AT_ONCE = 64  # bounds the memory of what is tokenised and then cut
 # A token has four characters or so: of longer documents the beginning is tokenised first, and is nearly always enough.
 _CHARS_OF_A_TOKEN = 16
-_SPARE_TOKENS = 64  # of a beginning, whose last word may be a part of one
+_SPARE_TOKENS = 64  # of a beginning, whose last word may be a part of one, and one that is too long to be known
 
 
 class PairTokenizer:
@@ -34,6 +35,7 @@ class PairTokenizer:
         self._tokenizer = without_special_tokens(tokenizer, special)
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
+        self._spare_tokens = max(_SPARE_TOKENS, longest_word(tokenizer))
         self._max_tokens = max_tokens
         self._prompt = prompt
         self._marked_prompt: Encoding | None = None
@@ -65,7 +67,7 @@ class PairTokenizer:
 
     def _encode(self, documents: Sequence[str], room: int) -> Iterator[Encoding]:
         """The first `room` tokens are those of the whole document, and there are more only if it has more."""
-        enough = room + _SPARE_TOKENS
+        enough = room + self._spare_tokens
         chars = enough * _CHARS_OF_A_TOKEN
         for start in range(0, len(documents), _DOCUMENTS_AT_ONCE):
             some = documents[start : start + _DOCUMENTS_AT_ONCE]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 _SPLITTING = {"WhitespaceSplit", "Whitespace", "BertPreTokenizer"}
 _BLANK_PIECES = " \u2581\u0120"  # what stands for a blank in vocabularies
@@ -18,6 +19,7 @@ _MOST_ENDS = 48
 @dataclass(frozen=True, slots=True)
 class Segmentation:
     """`splits_at_blanks`: each word is tokenised by itself. `longest_piece` of the vocabulary, in characters.
+    `longest_word` that is split into pieces, in characters; 0: any is.
 
     `unknown_id` stands for whatever is not in the vocabulary, None: everything is. `silent_ids` say nothing of a text:
     they are special, or a blank alone.
@@ -25,6 +27,7 @@ class Segmentation:
 
     splits_at_blanks: bool
     longest_piece: int
+    longest_word: int
     unknown_id: int | None
     silent_ids: NDArray[np.int64]
 
@@ -48,7 +51,7 @@ def read_segmentation(vocabulary: Any) -> Segmentation:
     """Of a tokenizer of the library transformers; None: of CLIP's, which splits words into known bytes."""
     backend = getattr(vocabulary, "backend_tokenizer", None)
     if backend is None:
-        return Segmentation(vocabulary is None, _MOST_ENDS, None, np.zeros(0, np.int64))
+        return Segmentation(vocabulary is None, _MOST_ENDS, 0, None, np.zeros(0, np.int64))
     state = json.loads(backend.to_str())
     pieces = _read_pieces(state["model"]["vocab"])
     unknown_id = vocabulary.unk_token_id
@@ -59,9 +62,15 @@ def read_segmentation(vocabulary: Any) -> Segmentation:
     return Segmentation(
         splits_at_blanks=_splits_at_blanks(state.get("pre_tokenizer")),
         longest_piece=min(max(map(len, pieces), default=1), _MOST_ENDS),
+        longest_word=longest_word(backend),
         unknown_id=int(unknown_id) if tells else None,
         silent_ids=np.array(sorted(special | blank), np.int64),
     )
+
+
+def longest_word(tokenizer: Tokenizer) -> int:
+    """In characters, that is split into pieces; WordPiece takes a longer one for unknown as a whole. 0: any is."""
+    return int(getattr(tokenizer.model, "max_input_chars_per_word", 0))
 
 
 def _read_pieces(vocabulary: Mapping[str, int] | Iterable[tuple[str, float]]) -> Mapping[str, int]:

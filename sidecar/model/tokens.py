@@ -46,6 +46,7 @@ class TextTokenizer:
         self._ids = TokenIds(tokenizer, context_length)
         self._vocabulary_size = vocabulary_size
         self._segmentation = read_segmentation(getattr(tokenizer, "tokenizer", None))
+        self._spare_tokens = max(_SPARE_TOKENS, self._segmentation.longest_word)
         self._blank_ids = self._ids.read([""]).rows[0]
 
     def prepare(self, texts: Sequence[str]) -> list[PreparedText]:
@@ -96,13 +97,13 @@ class TextTokenizer:
         """Whether the tokens that the model reads are the same whatever follows: alike for ends close together.
 
         Whatever the whole text is split into, it is split at one of as many places as its longest piece has characters,
-        and up to there alike.
+        and up to there alike; but for a last word that its rest may make too long to be split at all.
         """
         ends = self._segmentation.ends(reading.cleaned.text, reading.cleaned.ends_in_word)
         if not ends:
             return True
         if len(reading.cleaned.text) > _MOST_CHARS_COMPARED or not self._ids.has_more(
-            reading.cleaned.text, _SPARE_TOKENS
+            reading.cleaned.text, self._spare_tokens
         ):
             return False
         found = self._ids.read([reading.cleaned.text[:end] for end in ends])

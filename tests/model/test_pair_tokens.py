@@ -175,3 +175,19 @@ def test_of_long_documents_the_beginning_is_tokenised_and_the_tokens_are_the_sam
         expected = tokenizer.encode("where is it", document)
         assert pair.token_ids.tolist() == expected.ids
         assert pair.truncated == bool(expected.overflowing)
+
+
+@pytest.mark.parametrize("letters", range(70, 100, 6))
+def test_a_word_that_turns_out_too_long_to_be_split_is_unknown(letters: int) -> None:
+    """WordPiece knows no word of more than 100 characters; of the beginning of a document it may have fewer."""
+    tokenizer = word_pieces()
+    pairs = PairTokenizer(tokenizer, 400)
+    room, known = 10, tokenizer.encode("z " * 5, add_special_tokens=False).ids
+    chars = (room + 64) * 16
+
+    document = "z " * 5 + "z" * (chars - 11 - letters) + "-" + "d" * 300
+
+    [pair] = pairs.prepare("a", [document], room)
+    expected = tokenizer.encode(document, add_special_tokens=False).ids
+    assert expected[: len(known)] == known
+    assert pair.token_ids.tolist() == [2, *tokenizer.encode("a", add_special_tokens=False).ids, 3, *expected[:room], 3]

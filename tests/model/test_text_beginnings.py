@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.batching.encoder import Beginning
 from sidecar.errors import DeviceError
-from sidecar.model.cleaned_text import CleanedText
+from sidecar.model.cleaned_text import FIRST_CHARS, CleanedText
 from sidecar.model.text_repair import repair_part
 from sidecar.model.tokens import TextTokenizer
 from tests.model.strange_texts import ENGLISH, FRENCH, GERMAN, RUSSIAN, make_tokenizers
@@ -69,6 +69,15 @@ NASTY = {
 def test_texts_that_look_alike_at_first_have_the_ids_of_the_whole(text: str, tokenizers: dict[str, WholeTexts]) -> None:
     for kind in ("siglip", "repeats", "gemma", "clip"):
         tokenizers[kind].check(text)
+
+
+@pytest.mark.parametrize("letters", range(64, 101, 6))
+def test_a_word_that_turns_out_too_long_to_be_split_is_unknown(letters: int, tokenizers: dict[str, WholeTexts]) -> None:
+    """WordPiece knows no word of more than 100 characters; the beginning of one has many pieces."""
+    text = "z" * (FIRST_CHARS - letters - 1) + "猫" + "q" * 300
+
+    tokenizers["bert"].check(text)
+    tokenizers["bert"].check_beginning(text + " and more" * 1_000, 600)
 
 
 @pytest.mark.parametrize(
