@@ -1912,7 +1912,7 @@ end $$;
 CREATE FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) RETURNS record
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select '0017', '…' $$;
+    AS $$ select '0018', '…' $$;
 
 CREATE FUNCTION sidecar.installer() RETURNS regrole
     LANGUAGE sql STABLE

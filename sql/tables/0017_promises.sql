@@ -79,30 +79,3 @@ drop function if exists sidecar.lock_table(regclass, text);
 drop function if exists sidecar.release_tables(sidecar.watches);
 drop function if exists sidecar.drop_target(sidecar.watches);
 drop function if exists sidecar.start_watch(sidecar.watches, sidecar.watches, text);
-
--- Texts of which the model's tokenizer knows hardly a word.
-do $$
-declare
-    ledger regclass;
-begin
-    for ledger in select c.oid from pg_class c
-                  where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'r' and c.relname ~ '^(ledger|former)_[0-9]+$' loop
-        execute format('alter table %s add column unreadable boolean not null default false', ledger);
-    end loop;
-end $$;
-
--- The status counts them. Its view stays, without what it stands on, for others' views may stand on it; today's code brings both.
-do $$
-begin
-    if to_regclass('sidecar.status') is not null then
-        create or replace view sidecar.status as
-            select null::regclass as relation, null::text as target, null::text as kind, null::text[] as source,
-                   null::regclass as companion, null::text as state, null::bigint as rows, null::bigint as embedded,
-                   null::bigint as pending, null::bigint as failed, null::bigint as empty, null::bigint as truncated,
-                   null::numeric as coverage, null::interval as oldest_pending, null::double precision as lag_ms,
-                   null::text as index, null::text as model, null::text as fingerprint, null::text as query,
-                   null::boolean as estimated, null::integer as watch_id, null::text as index_statement,
-                   null::double precision as rows_per_s, null::regclass as companion_view where false;
-    end if;
-end $$;
-drop function if exists sidecar.status_of(regclass, boolean), sidecar.count_ledger(sidecar.watches, boolean);

@@ -10,6 +10,7 @@ import sys
 import tarfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -33,14 +34,16 @@ OTHER_CODE = f"""
     create or replace function sidecar.installation(out revision text, out code_digest text)
     language sql immutable as $$ select '{head_revision()}', 'another' $$
 """
+# Before and after ledgers knew of unreadable texts, which was part of 0017 for two hours.
+COMMITS_AT_0017 = ["54cc4ec", "95fc3ea"]
 MIGRATE = "import sys; from sidecar.postgres.migrations import migrate; migrate(sys.argv[1])"
 
 
-@pytest.fixture(scope="module")
-def old_checkout() -> Iterator[Path]:
+@contextmanager
+def checkout_of(commit: str) -> Iterator[Path]:
     """The code of then, out of git's history."""
     archive = subprocess.run(
-        ["git", "archive", OLD_COMMIT, "sidecar", "migrations", "sql", "tests"],
+        ["git", "archive", commit, "sidecar", "migrations", "sql", "tests"],
         cwd=CHECKOUT,
         capture_output=True,
         check=False,
@@ -53,10 +56,20 @@ def old_checkout() -> Iterator[Path]:
         yield directory
 
 
+@pytest.fixture(scope="module")
+def old_checkout() -> Iterator[Path]:
+    with checkout_of(OLD_COMMIT) as directory:
+        yield directory
+
+
+def migrate_with(checkout: Path, url: str) -> None:
+    subprocess.run([sys.executable, "-c", MIGRATE, url], cwd=checkout, check=True)
+
+
 @pytest.fixture
 def old_url(plain_database_url: str, old_checkout: Path) -> str:
     """A database whose schema the code of then made."""
-    subprocess.run([sys.executable, "-c", MIGRATE, plain_database_url], cwd=old_checkout, check=True)
+    migrate_with(old_checkout, plain_database_url)
     assert current_revision(plain_database_url) == OLD_REVISION
     return plain_database_url
 
@@ -156,6 +169,23 @@ async def check_all_is_right(db: Connection, table: WatchedTable) -> None:
     await table.settle_right(HashEncoder(dimensions=DIMENSIONS), timeout_s=60)
     assert await value(db, "select count(*) from sidecar.dead_letters") == 0
     assert await value(db, "select count(*) from sidecar.breakages") == 0
+
+
+@pytest.mark.parametrize("commit", COMMITS_AT_0017)
+async def test_what_ran_from_a_checkout_between_releases_is_upgraded(
+    plain_database_url: str, encoder: GatedEncoder, commit: str
+) -> None:
+    with checkout_of(commit) as checkout:
+        migrate_with(checkout, plain_database_url)
+    async with user(plain_database_url) as connection:
+        table = await make_texts(connection, 3)
+        await run(connection, "create view public.dashboard as select relation, pending from sidecar.status")
+        await asyncio.to_thread(migrate, plain_database_url)
+        assert current_revision(plain_database_url) == head_revision()
+        async with running_ingest(plain_database_url, encoder):
+            await table.settle_right(encoder)
+        assert await value(connection, "select unreadable from sidecar.status") == 0
+        assert await value(connection, "select pending from public.dashboard") == 0
 
 
 async def test_a_sidecar_that_is_newer_than_the_schema_waits_for_migrate(

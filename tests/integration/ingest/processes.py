@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import sys
@@ -86,6 +87,7 @@ async def sidecar_process(
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.integration.ingest.sidecar_process", arguments),
         cwd=checkout,
+        env=os.environ | {"PYTHONPATH": str(checkout)},  # for its decoders too, before the package that is installed
         stdout=PIPE,
     )
     running = SidecarProcess(process)
