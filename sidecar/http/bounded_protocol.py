@@ -43,13 +43,11 @@ class BoundedHttpProtocol(RequestProtocol):
         self._stop_reader_timer()
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
+    def parse_piece(self, data: bytes) -> None:
         self._unfinished_bytes += len(data)
-        super().data_received(data)
+        super().parse_piece(data)
         if self._unfinished_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.refuse(InputError("head_too_large", f"The request has more than {MAX_HEAD_BYTES} bytes of headers."))
-        if not self.is_busy and self.timeout_keep_alive_task is None:
-            self._expect_request()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -99,7 +97,14 @@ class BoundedHttpProtocol(RequestProtocol):
 
     def _expect_head(self) -> None:
         self._stop_head_timer()
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._give_up)
+        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._look_at_head)
+
+    def _look_at_head(self) -> None:
+        """While a request before it is answered, the rest of the head may be here and not be parsed."""
+        if self.is_at_work:
+            self._expect_head()
+        else:
+            self._give_up()
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:

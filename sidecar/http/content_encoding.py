@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import zlib
 from typing import Protocol
 
@@ -17,6 +18,7 @@ _PIECE_BYTES = 256 * 1024
 _SLICE_BYTES = 8 * 1024  # what stands behind the end of a member is copied, by every member that a slice holds
 _GZIP_WBITS, _ZLIB_WBITS, _RAW_WBITS = 31, 15, -15
 _ZLIB_METHOD = 8
+_PADDING = re.compile(rb"\0*")
 
 
 class DecodedBodies:
@@ -59,6 +61,9 @@ class _DecodedBody:
         if self._decoder is None:
             self._decoder = make_decoder(self._codings)
         while not (piece := self._decoder.read()):
+            if self._decoder.holds_more:
+                await asyncio.sleep(0)  # as below: of members of nothing, 60 MB take a minute
+                continue
             if self._all_arrived:
                 self._decoder.finish()
                 self._done = True
@@ -112,21 +117,30 @@ class Decoder:
         self._inflater: _Inflater | None = None
         self._members = 0
         self._holds_output = False
+        self._starves = False  # what is there is not enough to tell what begins with it
 
     def add(self, data: bytes) -> None:
         self._input = self._input[self._position :] + data
         self._position = 0
+        self._starves = False
+
+    @property
+    def holds_more(self) -> bool:
+        """Whether `read` can go on without more arriving."""
+        return self._holds_output or (self._position < len(self._input) and not self._starves)
 
     def read(self) -> bytes:
-        """At most 256 KiB of what is decoded; nothing where more has to arrive. Raises InputError."""
-        while self._holds_output or self._position < len(self._input):
+        """What comes out of the next 8 KiB, less than 512 KiB. Nothing also where nothing does. Raises InputError."""
+        pieces: list[bytes] = []
+        output_bytes, until = 0, self._position + _SLICE_BYTES
+        while output_bytes < _PIECE_BYTES and self._position < until and self.holds_more:
             if self._inflater is None:
                 self._inflater = self._next_inflater()
             if self._inflater is None:
                 break
-            if piece := self._inflate(self._inflater):
-                return piece
-        return b""
+            pieces.append(self._inflate(self._inflater))
+            output_bytes += len(pieces[-1])
+        return b"".join(pieces)
 
     def finish(self) -> None:
         """Raises InputError where the end is missing. A body of nothing is whole."""
@@ -136,13 +150,13 @@ class Decoder:
     def _next_inflater(self) -> _Inflater | None:
         """For the member that begins here; None where nothing does, or not enough of it."""
         if self._gzip:
-            if self._members and self._input[self._position] == 0:  # padding, as gzip itself passes over
-                self.add(b"")
-                self._input = self._input.lstrip(b"\0")
+            if self._members and (padding := _PADDING.match(self._input, self._position)):  # gzip passes over it too
+                self._position = padding.end()
             return zlib.decompressobj(_GZIP_WBITS) if self._position < len(self._input) else None
         if self._members:
             raise self._broken("something stands behind its end")
         if len(self._input) < 2:
+            self._starves = True
             return None
         return zlib.decompressobj(_ZLIB_WBITS if _has_zlib_frame(self._input) else _RAW_WBITS)
 

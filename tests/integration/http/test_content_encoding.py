@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import time
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
+from sidecar.http.content_encoding import make_decoder
 from tests.encoders import HashEncoder
 from tests.integration.http.conftest import Serving
 from tests.integration.http.errors import assert_error
@@ -193,3 +195,22 @@ async def test_what_comes_out_takes_the_room_for_bodies() -> None:
 
         answers = [await second_answer() for _ in range(3)]
         assert answers[-1] == (429, "1")
+
+
+@pytest.mark.parametrize(
+    "member",
+    [gzip.compress(b""), gzip.compress(b"") + b"\0", gzip.compress(b"x") + b"\0"],
+    ids=["empty", "empty and padded", "a byte and padded"],
+)
+def test_small_members_hold_up_others_no_longer_than_8_kib_of_them_take(member: bytes) -> None:
+    decoder = make_decoder(["gzip"])
+    decoder.add(member * (256 * 1024 // len(member)))
+    reads, took_s = 0, 0.0
+    while decoder.holds_more:
+        began_s = time.thread_time()
+        assert len(decoder.read()) < 1024
+        took_s = max(took_s, time.thread_time() - began_s)
+        reads += 1
+    decoder.finish()
+    assert reads >= 32
+    assert took_s < 0.05  # 2 ms; all at once took 60 ms, with padding 500

@@ -55,3 +55,11 @@ async def test_blank_lines_do_not_keep_a_connection_for_ever() -> None:
         await connection.answer()
         await connection.send(b"\r\n")
         assert await idle_for(connection) < 5
+
+
+async def test_the_rest_of_a_body_that_was_answered_does_not_keep_a_connection_for_ever() -> None:
+    async with live_server(HashEncoder(), keep_alive_s=0.3) as port, raw_connection(port) as connection:
+        await connection.send(LIVEZ.replace(b"\r\n\r\n", b"\r\nContent-Length: 60000\r\n\r\n"))
+        assert (await connection.answer()).status == 200
+        await connection.send(b"x")
+        assert await idle_for(connection) < 5
