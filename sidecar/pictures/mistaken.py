@@ -58,6 +58,11 @@ _KINDS = (
     (b"Rar!\x1a\7", "a RAR archive", "Unpack it, and store the picture that is in it"),
     (b"\x1a\x45\xdf\xa3", "a WebM or Matroska video", "Store one of its frames as a picture"),
     (b"FLV\1", "a Flash video", "Store one of its frames as a picture"),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "a Windows Media video or sound", "Store one of its frames as a picture"),
+    (b"\0\0\1\xba", "an MPEG video", "Store one of its frames as a picture"),
+    (b"\0\0\1\xb3", "an MPEG video", "Store one of its frames as a picture"),
+    (b"fLaC", "a sound (FLAC)", "Store the picture itself"),
+    (b"SQLite format 3\0", "an SQLite database", "Store the pictures that are in it"),
     (b"ID3", "a sound (MP3)", "Store the picture itself"),
     (b"OggS", "an Ogg sound or video", "Store the picture itself"),
     (b"\x93NUMPY", "a NumPy array", "Save it as PNG, and store that"),
@@ -80,6 +85,8 @@ def recognise(image: bytes) -> tuple[str, str] | None:
             return what, advice
     if head.startswith(b"RIFF"):
         return "a sound or a video (WAV or AVI)", "Store the picture itself, or one of its frames"
+    if head.startswith(b"FORM") and head[8:12] in (b"AIFF", b"AIFC"):
+        return "a sound (AIFF)", "Store the picture itself"
     if head[4:8] == b"ftyp":
         return "a video (MP4 or QuickTime)", "Store one of its frames as a picture"
     return _recognise_text(head)

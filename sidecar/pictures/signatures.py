@@ -35,6 +35,15 @@ _SIGNATURES = (
     (128, b"DICM", "DICOM"),
     (0, b"%PDF", "PDF"),
     (0, b"%!PS", "PostScript"),
+    (0, b"\xc5\xd0\xd3\xc6", "PostScript"),  # with a preview before it
+    (0, b"\xd7\xcd\xc6\x9a", "WMF"),
+    (40, b" EMF", "EMF"),
+    (0, b"gimp xcf ", "GIMP (XCF)"),
+    (0, b"\x59\xa6\x6a\x95", "Sun raster"),
+    (0, b"BLP1", "BLP"),
+    (0, b"BLP2", "BLP"),
+    (0, b"BPG\xfb", "BPG"),
+    (0, b"SIMPLE  =", "FITS"),
 )
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIF_BRANDS = {
@@ -50,6 +59,7 @@ _META_BYTES = 1 << 16
 _SVG = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*|<!DOCTYPE\s+svg[^>]*>\s*)*<(?:\w+:)?svg\b", re.DOTALL
 )
+_NETPBM = re.compile(rb"P(?:[1-6]\s+(?:#[^\n]*\n\s*)*\d|7\nWIDTH )")
 
 
 def name_format(image: bytes) -> str | None:
@@ -59,6 +69,8 @@ def name_format(image: bytes) -> str | None:
             return name
     if image[4:8] == b"ftyp":
         return _name_boxes(image)
+    if _NETPBM.match(image[:4096]):
+        return "Netpbm (PBM, PGM, PPM, PAM)"
     return "SVG" if _SVG.match(image[:4096]) else None
 
 
