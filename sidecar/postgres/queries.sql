@@ -810,7 +810,7 @@ exception when invalid_parameter_value then
 end $$
 
 -- name: guard_sessions
--- Runs for ten seconds; each round is a transaction. Reads pg_stat_activity and pg_locks, takes no lock. A session of ours that has
+-- Runs for ten seconds, or what session_guard.py puts in their place; each round is a transaction. Reads pg_stat_activity and pg_locks, takes no lock. A session of ours that has
 -- waited for 2 s for the rest of a message pipeline holds what its transaction locked, and nobody else would end it. So does an
 -- index build that a statement has waited for for 2 s: its own sidecar, if awake, would have cancelled it by then.
 -- It ends only while nothing is in that state, however short: whoever comes next starts with a guard.

@@ -7,9 +7,9 @@ Postgres 17 on, and it cannot tell a sidecar that is frozen from one that is slo
 the server: it needs nobody who is awake on our side. It also ends an index build that somebody waits for and whose own
 sidecar does not.
 
-It runs only while something of ours may hold such a lock: from each call of `hold` on, for ten seconds at least. Its
-rounds are transactions of a tenth of a second, because a user's CREATE INDEX CONCURRENTLY waits for each transaction
-that has a snapshot, and fails where its lock_timeout is shorter.
+It runs only while something of ours may hold such a lock: from each call of `hold` on, for ten seconds. Its rounds are
+transactions of a tenth of a second, because a user's CREATE INDEX CONCURRENTLY waits for each transaction that has a
+snapshot, and fails where its lock_timeout is shorter. The server counts them when the loop ends, all at once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class SessionGuard:
         self._runs = asyncio.Event()  # or could not be started: rows do not wait for it
 
     async def hold(self) -> None:
-        """Returns when the guard runs, or could not be started; it goes on for ten seconds at least."""
+        """Returns when the guard runs, or could not be started; it goes on for HOLD_S seconds."""
         self._held_until = time.monotonic() + HOLD_S
         self._wanted.set()
         await self._runs.wait()
@@ -68,6 +68,11 @@ class SessionGuard:
                         self._wanted.clear()
                         await self._wanted.wait()
                     self._runs.set()  # whoever waits for it goes on when the statement is on its way
-                    await connection.execute(statement("guard_sessions"))
+                    await connection.execute(_loop_of(self._held_until - time.monotonic()))
             finally:
                 await disconnect(connection)
+
+
+def _loop_of(for_s: float) -> str:
+    """A DO statement takes no parameters, and behind a pooler a setting of the session would be another session's."""
+    return statement("guard_sessions").replace("interval '10 s'", f"interval '{max(for_s, 0):.3f} s'")

@@ -22,6 +22,7 @@ import pytest
 from pydantic import SecretStr
 
 from sidecar.errors import DatabaseError
+from sidecar.postgres import session_guard
 from sidecar.postgres.clearing import clear_page
 from sidecar.postgres.completion import Outcome, Result, complete
 from sidecar.postgres.database import Connection as OurConnection
@@ -35,7 +36,7 @@ from tests.encoders import HashEncoder
 from tests.integration.ingest.composition import DIMENSIONS, running_ingest
 from tests.integration.ingest.message_proxy import MessageProxy, message_proxy
 from tests.integration.ingest.processes import START_S, sidecar_process
-from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, watch
+from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, value, watch
 from tests.waiting import wait_until_async
 
 BOUND_S = 5.0  # what README promises
@@ -206,6 +207,29 @@ async def test_users_wait_for_a_frozen_sidecar_no_longer_than_the_bound(
         for table in tables:
             await table.settle_after_crashes()
             assert not (wrong := await table.wrong(ENCODER)), wrong
+
+
+async def test_the_guard_ends_when_the_time_that_it_was_held_for_is_over(
+    database_url: str, db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ran for ten seconds more, and its hundred transactions looked like those of idle watches."""
+    monkeypatch.setattr(session_guard, "HOLD_S", 0.5)
+    guard = SessionGuard(Database(SecretStr(database_url)))
+    task = asyncio.create_task(guard.run(), name="guard")
+    ended = (
+        "select count(*) from pg_stat_activity where datname = current_database() and state = 'idle' "
+        "and query like '%do $guard$%' and pid <> pg_backend_pid()"
+    )
+
+    async def has_ended() -> bool:
+        return bool(await value(db, ended))
+
+    try:
+        await guard.hold()
+        await wait_until_async(has_ended, "the guard to end", timeout_s=7)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_an_index_build_that_nobody_watches_gives_way(database_url: str, db: Connection) -> None:
