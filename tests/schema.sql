@@ -982,7 +982,7 @@ CREATE FUNCTION sidecar.denials_of(w sidecar.watches, role name) RETURNS TABLE(w
         select format('%I may not use schema %I', denials_of.role, n.nspname),
                format('grant usage on schema %I to %I', n.nspname, denials_of.role)
             from pg_namespace n
-            where (n.oid in (select h.relnamespace from home h) or n.nspname = sidecar.vector_schema())
+            where (n.oid in (select h.relnamespace from home h) or n.oid = (select e.extnamespace from pg_extension e where e.extname = 'vector'))
               and not has_schema_privilege(denials_of.role, n.oid, 'usage')
         union all
         select format('%I may not %s %s of %s', denials_of.role, c.action, c.columns, w.relation),
@@ -1237,6 +1237,11 @@ declare
 begin
     if fault = 'the table is gone' then
         return format('%s: select sidecar.unwatch(%s, %L)', fault, w.relation::oid, w.target);
+    elsif fault = sidecar.pgvector_fault() then  -- without the extension its columns are gone, with an old one they wait
+        return fault || case when exists (select from pg_extension e where e.extname = 'vector') then '' else ' Then call sidecar.watch again' end;
+    elsif starts_with(fault, w.companion || ' has no column ') and not exists (
+            select from pg_attribute a where a.attrelid = w.companion and a.attname = w.target and not a.attisdropped) then
+        return format('%s: %s; then call sidecar.watch again', fault, sidecar.lost_target_statement(w));
     elsif fault = 'the companion table is gone' then
         return fault || ': call sidecar.watch again with replace => true';
     elsif fault is not null then
@@ -2145,6 +2150,13 @@ begin
     end if;
 end $$;
 
+CREATE FUNCTION sidecar.lost_target_statement(w sidecar.watches) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format('alter table %s add column %I %I.vector(%s)', w.companion, w.target, sidecar.vector_schema(), w.dimensions);
+$$;
+
 CREATE FUNCTION sidecar.mark_asleep(asleep integer[], for_s double precision, awake integer[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2353,6 +2365,20 @@ CREATE FUNCTION sidecar.pending_of(w sidecar.watches) RETURNS text
     select format('(select %1$s from sidecar.events_%2$s union all select %1$s from sidecar.delayed_%2$s) e',
                   sidecar.for_each_key(w.key_columns, null, 'k%1$s'), w.id);
 $_$;
+
+CREATE FUNCTION sidecar.pgvector_fault() RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    remedy text;
+begin
+    perform sidecar.vector_schema();
+    return null;
+exception when undefined_object or feature_not_supported then
+    get stacked diagnostics remedy = pg_exception_hint;
+    return sqlerrm || '. ' || remedy;
+end $$;
 
 CREATE FUNCTION sidecar.prepare_ledger(former sidecar.watches, saved sidecar.watches) RETURNS void
     LANGUAGE plpgsql
@@ -3271,7 +3297,7 @@ declare
                             where s.seen_at > clock_timestamp() - interval '30 s' and sidecar.may_fill(w, s));
     fault text := sidecar.fault_of(w);
     denied text := (select string_agg(distinct sidecar.denial_of(w, s.role), '; ') from sidecar.sidecars s
-                    where s.seen_at > clock_timestamp() - interval '30 s' and sidecar.may_fill(w, s));
+                    where fault is null and s.seen_at > clock_timestamp() - interval '30 s' and sidecar.may_fill(w, s));
 begin
     return case
         when fault is not null then 'broken: ' || fault
@@ -3330,6 +3356,7 @@ declare
     queue record;
     unknown bigint;
     builds constant jsonb := sidecar.builds();
+    knows_vectors constant boolean := sidecar.pgvector_fault() is null;
 begin
     for w in select * from sidecar.watches x
              where x.unwatched_at is null and (only_relation is null or x.relation = only_relation) order by x.id loop
@@ -3340,7 +3367,7 @@ begin
             rows := null; query := null; estimated := false;
             if exists (select from pg_class c where c.oid = w.relation) then
                 select c.n, c.estimated into rows, estimated from sidecar.count_rows(w.relation, exact) c;
-                query := sidecar.search_statement(w);
+                query := case when knows_vectors then sidecar.search_statement(w) end;
             end if;
             ledger := sidecar.count_ledger(w, exact);
             queue := sidecar.count_queue(w);
@@ -3363,7 +3390,7 @@ begin
             coverage := case when rows > empty then round(100.0 * least(1, embedded::numeric / (rows - empty)), 1) end;
             lag_ms := (select round(p.lag_ms::numeric, 1) from sidecar.progress p where p.watch_id = w.id);
             index := sidecar.index_of(w, builds);
-            index_statement := case when rows is not null then sidecar.index_statement(w) end;
+            index_statement := case when rows is not null and knows_vectors then sidecar.index_statement(w) end;
             state := sidecar.state_of(w, pending);
         exception when undefined_table or syntax_error then
             -- A table was dropped after this statement's snapshot was taken; what is gone prints as its number.
@@ -3418,6 +3445,8 @@ declare
 begin
     if not exists (select from pg_class c where c.oid = w.relation) then
         return 'the table is gone';
+    elsif sidecar.pgvector_fault() is not null then
+        return sidecar.pgvector_fault();
     elsif w.companion is not null and not exists (select from pg_class c where c.oid = w.companion) then
         return 'the companion table is gone';
     elsif not exists (select from pg_trigger t where t.tgrelid = w.relation and starts_with(t.tgname, format('sidecar_%s_', w.id))) then
@@ -4379,6 +4408,8 @@ REVOKE ALL ON FUNCTION sidecar.lock_table(relation regclass, mode text, limits r
 
 REVOKE ALL ON FUNCTION sidecar.look_at_horizon(OUT drawn bigint, OUT next_xid text, OUT in_flight text[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.lost_target_statement(w sidecar.watches) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.mark_asleep(asleep integer[], for_s double precision, awake integer[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.may_call(kind text, function oid) FROM PUBLIC;
@@ -4402,6 +4433,8 @@ REVOKE ALL ON FUNCTION sidecar.partition_lacks_trigger(w sidecar.watches) FROM P
 REVOKE ALL ON FUNCTION sidecar.pause(relation regclass, target text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.pending_of(w sidecar.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.pgvector_fault() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.prepare_ledger(former sidecar.watches, saved sidecar.watches) FROM PUBLIC;
 

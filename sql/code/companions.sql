@@ -30,6 +30,12 @@ begin
     return to_regclass(name);
 end $$;
 
+-- What brings the vector column of a companion back, which we never do ourselves: the table may have become somebody else's.
+create or replace function sidecar.lost_target_statement(w sidecar.watches) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select format('alter table %s add column %I %I.vector(%s)', w.companion, w.target, sidecar.vector_schema(), w.dimensions);
+$$;
+
 -- Refuses an existing companion that does not fit. We insert and delete whole rows of it, so it must hold nothing else.
 create or replace function sidecar.check_companion(w sidecar.watches) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$

@@ -19,6 +19,19 @@ begin
     return found_schema;
 end $$;
 
+-- Why no vector can be stored or compared here, and what to run; NULL where it can.
+create or replace function sidecar.pgvector_fault() returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    remedy text;
+begin
+    perform sidecar.vector_schema();
+    return null;
+exception when undefined_object or feature_not_supported then
+    get stacked diagnostics remedy = pg_exception_hint;
+    return sqlerrm || '. ' || remedy;
+end $$;
+
 -- Warns of versions whose HNSW indexes are known to break under VACUUM (0.8.3 and 0.8.4 mended them).
 create or replace function sidecar.warn_of_old_pgvector() returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$

@@ -43,6 +43,8 @@ declare
 begin
     if not exists (select from pg_class c where c.oid = w.relation) then
         return 'the table is gone';
+    elsif sidecar.pgvector_fault() is not null then
+        return sidecar.pgvector_fault();
     elsif w.companion is not null and not exists (select from pg_class c where c.oid = w.companion) then
         return 'the companion table is gone';
     elsif not exists (select from pg_trigger t where t.tgrelid = w.relation and starts_with(t.tgname, format('sidecar_%s_', w.id))) then

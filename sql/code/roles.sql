@@ -100,7 +100,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         select format('%I may not use schema %I', denials_of.role, n.nspname),
                format('grant usage on schema %I to %I', n.nspname, denials_of.role)
             from pg_namespace n
-            where (n.oid in (select h.relnamespace from home h) or n.nspname = sidecar.vector_schema())
+            where (n.oid in (select h.relnamespace from home h) or n.oid = (select e.extnamespace from pg_extension e where e.extname = 'vector'))
               and not has_schema_privilege(denials_of.role, n.oid, 'usage')
         union all
         select format('%I may not %s %s of %s', denials_of.role, c.action, c.columns, w.relation),

@@ -41,7 +41,7 @@ declare
                             where s.seen_at > clock_timestamp() - interval '30 s' and sidecar.may_fill(w, s));
     fault text := sidecar.fault_of(w);
     denied text := (select string_agg(distinct sidecar.denial_of(w, s.role), '; ') from sidecar.sidecars s
-                    where s.seen_at > clock_timestamp() - interval '30 s' and sidecar.may_fill(w, s));
+                    where fault is null and s.seen_at > clock_timestamp() - interval '30 s' and sidecar.may_fill(w, s));
 begin
     return case
         when fault is not null then 'broken: ' || fault
@@ -68,6 +68,11 @@ declare
 begin
     if fault = 'the table is gone' then
         return format('%s: select sidecar.unwatch(%s, %L)', fault, w.relation::oid, w.target);
+    elsif fault = sidecar.pgvector_fault() then  -- without the extension its columns are gone, with an old one they wait
+        return fault || case when exists (select from pg_extension e where e.extname = 'vector') then '' else ' Then call sidecar.watch again' end;
+    elsif starts_with(fault, w.companion || ' has no column ') and not exists (
+            select from pg_attribute a where a.attrelid = w.companion and a.attname = w.target and not a.attisdropped) then
+        return format('%s: %s; then call sidecar.watch again', fault, sidecar.lost_target_statement(w));
     elsif fault = 'the companion table is gone' then
         return fault || ': call sidecar.watch again with replace => true';
     elsif fault is not null then
@@ -215,6 +220,7 @@ declare
     queue record;
     unknown bigint;
     builds constant jsonb := sidecar.builds();
+    knows_vectors constant boolean := sidecar.pgvector_fault() is null;
 begin
     for w in select * from sidecar.watches x
              where x.unwatched_at is null and (only_relation is null or x.relation = only_relation) order by x.id loop
@@ -225,7 +231,7 @@ begin
             rows := null; query := null; estimated := false;
             if exists (select from pg_class c where c.oid = w.relation) then
                 select c.n, c.estimated into rows, estimated from sidecar.count_rows(w.relation, exact) c;
-                query := sidecar.search_statement(w);
+                query := case when knows_vectors then sidecar.search_statement(w) end;
             end if;
             ledger := sidecar.count_ledger(w, exact);
             queue := sidecar.count_queue(w);
@@ -248,7 +254,7 @@ begin
             coverage := case when rows > empty then round(100.0 * least(1, embedded::numeric / (rows - empty)), 1) end;
             lag_ms := (select round(p.lag_ms::numeric, 1) from sidecar.progress p where p.watch_id = w.id);
             index := sidecar.index_of(w, builds);
-            index_statement := case when rows is not null then sidecar.index_statement(w) end;
+            index_statement := case when rows is not null and knows_vectors then sidecar.index_statement(w) end;
             state := sidecar.state_of(w, pending);
         exception when undefined_table or syntax_error then
             -- A table was dropped after this statement's snapshot was taken; what is gone prints as its number.
