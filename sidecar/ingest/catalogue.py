@@ -26,7 +26,7 @@ class Catalogue:
         self._database = database
         self._identity = identity
         self._strikes: Counter[int] = Counter()  # by watch
-        self._struck: set[int] = set()  # since the last load
+        self._struck: dict[int, WatchChanged | StatementRejected] = {}  # watch → what it met since the last load
         self._loading = asyncio.Lock()
         self._said: dict[int, str] = {}  # watch → why it is left alone, as the log has it
         self.stale = True
@@ -46,7 +46,7 @@ class Catalogue:
 
     async def _load(self) -> None:
         self.stale = False
-        struck_before = frozenset(self._struck)  # one reported from here on may meet what this load does not see yet
+        struck_before = dict(self._struck)  # one reported from here on may meet what this load does not see yet
         try:
             async with self._database.connection() as connection, connection.transaction():
                 for change in await connection.fetch(statement("follow_changes")):
@@ -55,10 +55,16 @@ class Catalogue:
         except BaseException:
             self.stale = True
             raise
-        self._struck -= struck_before
+        self._struck = {watch_id: error for watch_id, error in self._struck.items() if watch_id not in struck_before}
         self._forgive_changed(former)
         for watch in self.all:
             self._explain(watch)
+            if (
+                watch.broken is None and watch.id in struck_before
+            ):  # else the line that says why it is broken has it all
+                logger.warning(
+                    "watch %d on %s changed under its sidecar: %s", watch.id, watch.label, struck_before[watch.id]
+                )
 
     def _forgive_changed(self, former: Sequence[Watch]) -> None:
         """Strikes count in a row: not across a change, however late the batches that began before it come back."""
@@ -98,13 +104,13 @@ class Catalogue:
         self.stale = True
         if watch not in self.all or watch.id in self._struck:
             return
-        self._struck.add(watch.id)
-        logger.warning("watch %d on %s changed under its sidecar: %s", watch.id, watch.label, error)
+        self._struck[watch.id] = error
         self._strikes[watch.id] += 1
         if self._strikes[watch.id] < STRIKES:
             return
         async with self._database.connection() as connection:
             await connection.execute(statement("mark_broken"), watch.id, str(error))
+        self._said[watch.id] = f"is broken and left alone: {error}"  # the next load finds what is said here
         logger.error(
             "watch %d on %s is broken and left alone: %s. Call sidecar.watch again.", watch.id, watch.label, error
         )
