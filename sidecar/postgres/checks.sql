@@ -18,6 +18,29 @@ from (select e.extversion as version, n.nspname as vector_schema, a.default_vers
       left join pg_available_extensions a on a.name = 'vector') f
 where f.vector_schema is null or string_to_array(split_part(f.version, '-', 1), '.')::integer[] < array[0, 8, 4]
 
+-- name: read_only
+-- The server, or whatever the settings of this session say of new ones. (The check's own transaction only reads anyway.)
+select 'problem' as severity, 'this server' as subject, 'it is a standby, which takes no writes until it is promoted' as what,
+       'no vector is written here, and no sidecar can work' as why,
+       format('export DATABASE_URL=''postgresql://PRIMARY:5432,STANDBY:5432/%s?target_session_attrs=read-write''', current_database()) as remedy,
+       'shell' as run_in
+where pg_is_in_recovery()
+union all
+select 'problem', 'default_transaction_read_only', format('new transactions take no writes, by the setting of %s', f.origin),
+       'no vector is written, and no sidecar can work; if a full disk or a switch-over is the reason, mend that first',
+       case when f.source = 'client' then $$export DATABASE_URL="$(printf %s "$DATABASE_URL" | sed -E 's/(default_transaction_read_only(=|%3D))[a-z0-9]+/\1off/gI')"$$
+            else 'set default_transaction_read_only = off; ' || coalesce('alter ' || f.owner || ' reset default_transaction_read_only;',
+                 'alter system set default_transaction_read_only = off; select pg_reload_conf();') end,
+       case f.source when 'client' then 'shell' else 'psql' end
+from (select s.source, o.owner, case when s.source = 'client' then 'DATABASE_URL''s options' else coalesce(o.owner, 'the server') end as origin
+      from pg_settings s
+      cross join lateral (select case s.source
+            when 'database' then format('database %I', current_database())
+            when 'user' then format('role %I', session_user)
+            when 'database user' then format('role %I in database %I', session_user, current_database())
+            when 'global' then 'role all' end as owner) o
+      where s.name = 'default_transaction_read_only' and s.setting = 'on') f
+
 -- name: watches
 -- The table or a column is gone, or a trigger could not do its work.
 select 'problem' as severity, format('%s.%I', w.relation, w.target) as subject, f.fault as what,
@@ -36,7 +59,8 @@ cross join lateral (select split_part(sidecar.fault_of(w), ': call ', 1) as faul
 -- As the table is now: a column that was renamed, or made longer.
 cross join lateral (select x as present, coalesce((
         select nullif(a.atttypmod, -1) from pg_attribute a where a.attrelid = coalesce(x.companion, x.relation) and a.attname = x.target
-            and a.atttypid = format('%I.vector', sidecar.vector_schema())::regtype), x.dimensions) as dimensions
+            and a.atttypid = (select t.oid from pg_type t join pg_extension e on e.extname = 'vector' and e.extnamespace = t.typnamespace
+                              where t.typname = 'vector')), x.dimensions) as dimensions
     from sidecar.with_present_names(w) x) p
 where w.unwatched_at is null and f.fault is not null
   and (c.oid is null or sidecar.structure_fault(w) is not null or w.broken is not null or sidecar.inherits(w.relation)
@@ -299,6 +323,22 @@ select 'warning' as severity, format('replication slot %s', s.slot_name) as subj
 from pg_replication_slots s
 cross join lateral (select pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end, s.restart_lsn) as bytes) l
 where not s.active and (l.bytes > ($1::jsonb->>'slot_lag_bytes')::bigint or s.xmin is not null)
+
+-- name: read_only_roles
+-- What is set for the roles of sidecars. That of the session of this check stands above.
+select 'problem' as severity, s.owner as subject, 'its transactions take no writes (default_transaction_read_only)' as what,
+       'a sidecar that connects as it writes no vector' as why,
+       format('set default_transaction_read_only = off; alter %s reset default_transaction_read_only;', s.owner) as remedy, 'psql' as run_in
+from sidecar.serving_roles() r(role)
+join pg_roles p on p.rolname = r.role
+cross join lateral (
+    select d.setrole, split_part(c.setting, '=', 2)::boolean as is_on,
+           format(case when d.setdatabase = 0 then 'role %I' else 'role %I in database %I' end, r.role, current_database()) as owner
+    from pg_db_role_setting d cross join lateral unnest(d.setconfig) c(setting)
+    where d.setrole in (0, p.oid) and d.setdatabase in (0, (select b.oid from pg_database b where b.datname = current_database()))
+      and c.setting like 'default\_transaction\_read\_only=%'
+    order by d.setrole <> 0 desc, d.setdatabase <> 0 desc limit 1) s
+where r.role <> session_user and s.is_on and s.setrole <> 0
 
 -- name: prepared_transactions
 select 'note' as severity, 'max_prepared_transactions' as subject,

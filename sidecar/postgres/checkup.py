@@ -25,7 +25,7 @@ from sidecar.postgres.statement_file import read_statements
 from sidecar.redaction import redact
 
 STATEMENT_TIMEOUT_S = 3
-_WITHOUT_OUR_SCHEMA = {"pgvector", "prepared_transactions"}
+_WITHOUT_OUR_SCHEMA = {"pgvector", "prepared_transactions", "read_only"}
 _LIMITED = (
     "set transaction read only",
     f"set local statement_timeout = '{STATEMENT_TIMEOUT_S}s'",

@@ -11,7 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from sidecar.postgres.checkup import check_database
 from sidecar.postgres.embedded import EmbeddedPostgres
+from sidecar.postgres.findings import Limits
 from sidecar.postgres.migrations import migrate
 from tests.integration.connect.standby import SETTINGS, Pair, execute, primary_and_standby
 from tests.integration.ingest.composition import running_ingest
@@ -54,6 +56,20 @@ async def check(table: WatchedTable, url: str, encoder: GatedEncoder, title: str
             return bool(await value(db, beats))
 
         await wait_until_async(beats_again, "a heartbeat", RECOVERY_S)
+
+
+def test_doctor_names_a_standby(pair: Pair) -> None:
+    wait_until(lambda: _is_migrated(pair.standby.url), "the standby to catch up")
+    with psycopg.connect(pair.standby.url, autocommit=True) as connection:
+        found = [f for f in check_database(connection, Limits()).findings if f.check == "read_only"]
+    assert ["standby" in f.what and "target_session_attrs=read-write" in f.remedy for f in found] == [True]
+    with psycopg.connect(pair.primary.url, autocommit=True) as connection:
+        assert [f for f in check_database(connection, Limits()).findings if f.check == "read_only"] == []
+
+
+def _is_migrated(url: str) -> bool:
+    with psycopg.connect(url) as connection:
+        return connection.execute("select to_regclass('sidecar.alembic_version') is not null").fetchone() == (True,)
 
 
 async def test_a_server_that_crashes_or_is_shut_down_at_once_is_caught_up_with(

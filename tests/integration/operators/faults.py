@@ -197,5 +197,17 @@ FAULTS = {
         ("dead_rows",),
         meanwhile="select pg_stat_force_next_flush()",
     ),
+    "the database is read-only": Fault(
+        "alter database {database} set default_transaction_read_only = on",
+        ("read_only",),
+    ),
+    "the role of a sidecar may only read": Fault(
+        _WORKER + "alter role {worker} set default_transaction_read_only = on",
+        ("read_only_roles",),
+    ),
+    "the role of a sidecar may only read in this database": Fault(
+        _WORKER + "alter role {worker} in database {database} set default_transaction_read_only = true",
+        ("read_only_roles",),
+    ),
     "a watch is paused": Fault("select sidecar.pause('items', 'v')", ("paused",)),
 }

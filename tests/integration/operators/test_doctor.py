@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -216,6 +217,23 @@ def test_a_pooler_that_loses_notifications_is_found_and_a_direct_connection_mend
         monkeypatch.setenv(name, direct.strip("'").replace("PASSWORD", urlsplit(database_url).password or ""))
         found = examine(command_line)
         assert (found["findings"], found["facts"]["pooler"]) == ([], "transaction")
+
+
+def test_a_read_only_session_is_told_which_setting_to_reset(
+    db: Connection, database_url: str, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = db.info.dbname
+    run(db, f"alter role postgres in database {name} set default_transaction_read_only = on")
+    [finding] = examine(command_line)["findings"]
+    assert (finding["check"], f"role postgres in database {name}" in finding["what"]) == ("read_only", True), finding
+    mend(database_url, {"findings": [finding]})
+    assert examine(command_line)["findings"] == []
+    monkeypatch.setenv("DATABASE_URL", database_url + "?options=-c%20default_transaction_read_only%3Don")
+    [finding] = examine(command_line)["findings"]
+    assert (finding["check"], finding["run_in"]) == ("read_only", "shell")
+    script = ["bash", "-c", finding["remedy"] + '; printf %s "$DATABASE_URL"']
+    monkeypatch.setenv("DATABASE_URL", subprocess.run(script, capture_output=True, text=True, check=True).stdout)
+    assert examine(command_line)["findings"] == []
 
 
 def test_a_server_that_is_down_ends_with_code_1(command_line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
