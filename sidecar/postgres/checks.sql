@@ -216,9 +216,13 @@ with running as (
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
        format('its vectors are of %s, %s dimensions; running: %s', coalesce('fingerprint ' || w.fingerprint, 'model ' || w.model, 'any model'), w.dimensions,
               (select string_agg(distinct format('%s (%s, %s dimensions)', r.model, r.fingerprint, r.dimensions), ', ') from running r)) as what,
-       'no running sidecar fills it. One with that model would; reembed moves the watch to another model and clears the old vectors first' as why,
+       case when m.fingerprint is not null
+            then 'no running sidecar fills it. One with that model would; reembed moves the watch to another model and clears the old vectors first'
+            else format('no running sidecar fills it, nor could: run one whose model makes %s dimensions, or watch another target with dimensions => %s',
+                        w.dimensions, (select min(r.dimensions) from running r)) end as why,
        case when m.fingerprint is not null then format('select sidecar.reembed(%L, %L, model => %L);', w.relation, w.target, m.fingerprint)
-            else format('VISION_MODEL_ID=%s sidecar serve', coalesce(w.encoder, w.model, '...')) end as remedy,
+            else format('VISION_MODEL_ID=%s sidecar serve', coalesce(
+                w.encoder, case when not exists (select from running r where w.model in (r.model, r.fingerprint)) then w.model end, '...')) end as remedy,
        case when m.fingerprint is not null then 'psql' else 'shell' end as run_in
 from sidecar.watches w
 left join lateral (select r.fingerprint from running r where r.dimensions = w.dimensions order by r.started_at limit 1) m on true

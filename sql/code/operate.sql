@@ -50,6 +50,31 @@ begin
     return enqueued;
 end $$;
 
+-- Refuses to clear vectors for a model that makes them of another length: nothing could take their place. Warns of one that nobody runs.
+create or replace function sidecar.check_move_to(w sidecar.watches, model text) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    named_dimensions integer;
+    running text;
+begin
+    select min(s.dimensions) into named_dimensions from sidecar.sidecars s
+        where s.seen_at > clock_timestamp() - interval '30 s' and check_move_to.model in (s.model, s.fingerprint)
+        having bool_and(s.dimensions <> w.dimensions);
+    if named_dimensions is not null then
+        raise exception '% makes vectors of % dimensions, which %.% cannot hold: they have %',
+                        check_move_to.model, named_dimensions, w.relation, quote_ident(w.target), w.dimensions
+            using errcode = 'invalid_parameter_value',
+                  hint = format('Nothing was changed. Watch another target, with dimensions => %s.', named_dimensions);
+    end if;
+    running := (select string_agg(distinct format('%s (%s, %s dimensions)', s.model, s.fingerprint, s.dimensions), ', ') from sidecar.sidecars s
+                where s.seen_at > clock_timestamp() - interval '30 s'
+                having not bool_or(s.dimensions = w.dimensions and check_move_to.model in ('any', s.model, s.fingerprint)));
+    if running is not null then
+        raise warning 'no running sidecar has % and % dimensions (running: %): nothing is embedded until one has',
+                      case check_move_to.model when 'any' then 'any model' else 'the model ' || check_move_to.model end, w.dimensions, running;
+    end if;
+end $$;
+
 -- All rows again. With `model` (a model id or a fingerprint other than the present one, or 'any' for whichever sidecar
 -- comes first) the old vectors are cleared before the first new one is written: two spaces never stand in one column.
 create or replace function sidecar.reembed(relation regclass, target text default null, model text default null) returns void
@@ -60,6 +85,7 @@ begin
     -- FOR UPDATE waits for completes in hand; later ones see the changed fingerprint and drop their vectors.
     select * into strict w from sidecar.watches x where x.id = w.id for update;
     if reembed.model not in (coalesce(w.fingerprint, ''), coalesce(w.encoder, '')) then
+        perform sidecar.check_move_to(w, reembed.model);
         update sidecar.watches x set fingerprint = null, encoder = null, model = nullif(reembed.model, 'any') where x.id = w.id;
         if w.fingerprint is not null then
             perform sidecar.start_scan(w.id, 'clear');

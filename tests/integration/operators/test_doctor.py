@@ -114,6 +114,16 @@ def test_a_clock_that_is_wrong_here_is_found(db: Connection) -> None:
     assert check_database(db, Limits(), clock=lambda: time.time() - 4).findings == []
 
 
+def test_a_watch_of_a_length_that_its_model_does_not_make_is_told_of_the_other_length(db: Connection) -> None:
+    """It said `VISION_MODEL_ID=f`, the fingerprint that runs already, which no model is called."""
+    run(db, "update sidecar.sidecars set dimensions = 4")
+    named = "(select min(fingerprint) from sidecar.sidecars)"
+    run(db, f"update sidecar.watches set fingerprint = null, encoder = null, model = {named}")
+    found = [finding for finding in check_database(db, Limits()).findings if finding.check == "fingerprints"]
+    assert {finding.remedy for finding in found} == {"VISION_MODEL_ID=... sidecar serve"}
+    assert all("or watch another target with dimensions => 4" in finding.why for finding in found)
+
+
 def test_a_tree_that_the_server_s_lock_table_is_too_small_for_is_found(db: Connection) -> None:
     """With two partitions, and that many more sessions that lock all of them."""
     run(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.sql.queue import embed, fail, finish_backfill, take_events
-from tests.integration.sql.session import Connection, refused, run, value
+from tests.integration.sql.queue import embed, fail, finish_backfill, run_a_sidecar, take_events
+from tests.integration.sql.session import Connection, refused, run, value, warnings_of
 
 
 @pytest.fixture
@@ -124,6 +124,31 @@ def test_reembed_with_another_model_forgets_the_fingerprint_and_clears_first(
     run(db, "select sidecar.reembed('items', model => %s)", model)
     assert run(db, "select fingerprint, model from sidecar.watches") == [(pinned, wanted)]
     assert run(db, "select purpose from sidecar.scans where finished_at is null order by 1") == [(s,) for s in scans]
+
+
+@pytest.mark.parametrize("model", ["m", "f"])
+def test_a_move_to_a_model_of_another_length_is_refused_before_anything_is_cleared(
+    db: Connection, watch_id: int, model: str
+) -> None:
+    """The vectors were cleared, and nothing could ever take their place."""
+    run(db, "update sidecar.watches set fingerprint = 'older', encoder = 'older'")
+    run_a_sidecar(db, dimensions=512)
+    message = f"{model} makes vectors of 512 dimensions, which public.items.e cannot hold: they have 3"
+    with refused(db, "22023", message, "Nothing was changed. Watch another target, with dimensions => 512."):
+        run(db, "select sidecar.reembed('items', model => %s)", model)
+    assert value(db, "select fingerprint from sidecar.watches") == "older"
+
+
+def test_a_move_to_a_model_that_nobody_runs_is_warned_of(db: Connection, watch_id: int) -> None:
+    run_a_sidecar(db)
+    with warnings_of(db) as warnings:
+        run(db, "select sidecar.reembed('items', model => 'mispelt')")
+    [warning] = warnings
+    assert "no running sidecar has the model mispelt and 3 dimensions (running: m (f, 3 dimensions))" in warning
+    with warnings_of(db) as warnings:
+        run(db, "select sidecar.reembed('items', model => 'm')")
+        run(db, "select sidecar.reembed('items', model => 'any')")
+    assert warnings == []
 
 
 def test_a_watch_without_vectors_has_nothing_to_clear(db: Connection, watch_id: int) -> None:
