@@ -14,6 +14,8 @@ from open_clip.tokenizer import SimpleTokenizer
 _NOT_IN_FORCE = ("truncation", "padding", "version")
 # Here null is not false: it means "as lowercase is".
 _THREE_VALUED = ("strip_accents",)
+# Where a tokenizer was found, not what it does.
+_OF_LOADING = ("name_or_path", "is_local", "local_files_only", "model_max_length", "backend", "cache_dir", "revision")
 
 
 def digest_tokenizer(tokenizer: Any) -> str:
@@ -58,7 +60,12 @@ def _without_defaults(value: Any) -> Any:
 
 
 def _describe_slow(inner: Any) -> dict[str, Any]:
-    """A tokenizer in Python: its class, its pieces, and the files that it was read from, which hold their scores."""
+    """A tokenizer in Python: its class, pieces, options, and the files that it was read from, which hold scores."""
     files = [getattr(inner, name, None) for name in ("vocab_file", "merges_file")]
     read = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files if file and Path(file).is_file()]
-    return {"class": type(inner).__name__, "pieces": inner.get_vocab(), "files": read}
+    options = {
+        key: repr(value)
+        for key, value in inner.init_kwargs.items()
+        if key not in _OF_LOADING and not key.endswith("_file") and value is not None
+    }
+    return {"class": type(inner).__name__, "pieces": inner.get_vocab(), "options": options, "files": read}

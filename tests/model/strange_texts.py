@@ -175,6 +175,17 @@ def _word_pieces() -> Tokenizer:
     return tokenizer
 
 
+def load_slow(directory: Path, **options: object) -> Any:
+    """A tokenizer that is there in Python only: words of BERT's, as Japanese models have them."""
+    directory.mkdir()
+    letters = string.ascii_letters
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *("##" + letter for letter in letters)]
+    (directory / "vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
+    config = {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "basic", **options}
+    (directory / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return _load(directory, 16, "whitespace")
+
+
 def _write(directory: Path, tokenizer: Tokenizer, context_length: int) -> Any:
     directory.mkdir()
     tokenizer.save(str(directory / "tokenizer.json"))

@@ -17,8 +17,10 @@ from sidecar.model.fingerprint import VectorSpace, digest_weights
 from sidecar.model.preprocessing import Preprocessing, read_preprocessing
 from sidecar.model.probes import FINGERPRINT_TEXTS
 from sidecar.model.siglip import SiglipEncoder
+from sidecar.model.tokenizer_digest import digest_tokenizer
 from sidecar.pictures.picture import ViewSettings
 from tests.model.families import FAMILIES, write_model
+from tests.model.strange_texts import load_slow
 from tests.model.variants import WEIGHTS_NAME, copy_model, edit_config, edit_json, edit_weights, load_on_cpu
 
 SWAPPED = ("\u2581river", "\u2581sunset")
@@ -258,6 +260,18 @@ def test_it_covers_whether_special_tokens_in_a_text_are_read_as_such(
     copy_model(tiny_model, tmp_path)
     edit_json(tmp_path / "tokenizer_config.json", lambda config: config.update(split_special_tokens=True))
     assert load_on_cpu(tmp_path).fingerprint != tiny_encoder.fingerprint
+
+
+def test_it_covers_the_options_of_a_tokenizer_in_python(tmp_path: Path) -> None:
+    """They are in no file of pieces: words that are never split, for instance, none of the probes has."""
+    plain = digest_tokenizer(load_slow(tmp_path / "plain"))
+    digests = [
+        digest_tokenizer(load_slow(tmp_path / "lower", do_lower_case=True)),
+        digest_tokenizer(load_slow(tmp_path / "never split", never_split=["a-b"])),
+    ]
+
+    assert len({plain, *digests}) == 3
+    assert digest_tokenizer(load_slow(tmp_path / "spelled out", do_lower_case=False, never_split=None)) == plain
 
 
 def test_it_covers_open_clips_own_tokenizer(tmp_path: Path) -> None:
