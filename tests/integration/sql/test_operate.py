@@ -127,10 +127,10 @@ def test_reembed_with_another_model_forgets_the_fingerprint_and_clears_first(
 
 
 @pytest.mark.parametrize("model", ["m", "f"])
-def test_a_move_to_a_model_of_another_length_is_refused_before_anything_is_cleared(
+def test_a_move_to_a_model_of_another_length_is_refused_and_changes_nothing(
     db: Connection, watch_id: int, model: str
 ) -> None:
-    """The vectors were cleared, and nothing could ever take their place."""
+    """The watch gave up the vectors that it had, and nothing could ever take their place."""
     run(db, "update sidecar.watches set fingerprint = 'older', encoder = 'older'")
     run_a_sidecar(db, dimensions=512)
     message = f"{model} makes vectors of 512 dimensions, which public.items.e cannot hold: they have 3"
