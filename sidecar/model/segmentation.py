@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 _SPLITTING = {"WhitespaceSplit", "Whitespace", "BertPreTokenizer"}
 _BLANK_PIECES = " \u2581\u0120"  # what stands for a blank in vocabularies
 _MOST_ENDS = 48
+_LONGEST_WORD_IN_PYTHON = 100  # of WordPiece in transformers' own tokenizers, which do not say it
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ def read_segmentation(vocabulary: Any) -> Segmentation:
     """Of a tokenizer of the library transformers; None: of CLIP's, which splits words into known bytes."""
     backend = getattr(vocabulary, "backend_tokenizer", None)
     if backend is None:
-        return Segmentation(vocabulary is None, _MOST_ENDS, 0, None, np.zeros(0, np.int64))
+        longest = 0 if vocabulary is None else _LONGEST_WORD_IN_PYTHON
+        return Segmentation(vocabulary is None, _MOST_ENDS, longest, None, np.zeros(0, np.int64))
     state = json.loads(backend.to_str())
     pieces = _read_pieces(state["model"]["vocab"])
     unknown_id = vocabulary.unk_token_id

@@ -14,7 +14,7 @@ from sidecar.errors import DeviceError
 from sidecar.model.cleaned_text import FIRST_CHARS, CleanedText
 from sidecar.model.text_repair import repair_part
 from sidecar.model.tokens import TextTokenizer
-from tests.model.strange_texts import ENGLISH, FRENCH, GERMAN, RUSSIAN, make_tokenizers
+from tests.model.strange_texts import ENGLISH, FRENCH, GERMAN, RUSSIAN, load_slow, make_tokenizers
 from tests.model.whole_texts import WholeTexts
 
 KINDS = ["siglip", "siglip, short", "repeats", "gemma", "bert", "clip", "lower"]
@@ -78,6 +78,13 @@ def test_a_word_that_turns_out_too_long_to_be_split_is_unknown(letters: int, tok
 
     tokenizers["bert"].check(text)
     tokenizers["bert"].check_beginning(text + " and more" * 1_000, 600)
+
+
+@pytest.mark.parametrize("letters", [64, 82, 100])
+def test_so_it_is_for_tokenizers_in_python(letters: int, tmp_path: Path) -> None:
+    text = "z" * (FIRST_CHARS - letters - 1) + "-" + "q" * 300
+
+    WholeTexts(load_slow(tmp_path / "slow"), 16).check(text)
 
 
 @pytest.mark.parametrize(
