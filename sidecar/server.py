@@ -102,6 +102,8 @@ def serve(
     """
     _require_keys_beyond_loopback(settings)
     configure_logging(settings)
+    for number in _signals():  # until there is something to be ended in order
+        signal.signal(number, _end_at_once)
     try:
         listeners = open_listeners(settings.bind_host, settings.bind_port)
     except CannotListen as error:
@@ -151,6 +153,10 @@ class _Process:
         if self._server is not None:
             self._server.stop()
         self._sidecar.request_stop()
+
+
+def _end_at_once(*_signal: object) -> None:
+    raise SystemExit(0)
 
 
 def _signals() -> list[signal.Signals]:

@@ -269,7 +269,11 @@ class RequestProtocol(HttpToolsProtocol):
                 self._check_body(cycle)  # it may have broken meanwhile
                 return message
 
-            await app(scope, receive_whole, send)  # type: ignore[arg-type]
+            try:
+                await app(scope, receive_whole, send)  # type: ignore[arg-type]
+            except asyncio.CancelledError:  # in the middle of an answer: the process ends, which is nobody's error
+                cycle.disconnected = True
+                self.transport.abort()
 
         super()._start_asgi_task(cycle, guarded)  # type: ignore[arg-type]
 

@@ -40,7 +40,8 @@ class UnreadBody:
 
         async def patient_send(message: Message) -> None:
             if message["type"] == "http.response.start" and not all_read:
-                await self._discard(scope, watched_receive)
+                if not _is_cut_off():
+                    await self._discard(scope, watched_receive)
                 if not all_read:
                     message["headers"] = [*message["headers"], (b"connection", b"close")]
             await send(message)
@@ -64,6 +65,12 @@ class UnreadBody:
                     patience.reschedule(until + discarded / _MIN_BYTES_PER_S)
         except (TimeoutError, InputError):  # too much to ask, or a body that broke
             return
+
+
+def _is_cut_off() -> bool:
+    """Whether the process ends: there is time for an answer, and for nothing before it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _is_harmless(scope: Scope) -> bool:

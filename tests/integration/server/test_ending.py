@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
@@ -92,6 +95,35 @@ def test_requests_that_come_while_it_ends_are_refused_or_answered_but_never_lost
                 kept.post("/embed/text", json={"text": "b"})
         assert answer.result().status_code == 200
         assert answer.result().headers["connection"] == "close"
+        assert process.exit_code() == 0
+
+
+def test_half_a_body_is_answered_too_and_a_reader_that_does_not_read_is_no_error(tmp_path: Path) -> None:
+    head = b"POST /embed/text/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    body = json.dumps({"texts": [f"text {number}" for number in range(2048)]}).encode()
+    with serving(tmp_path, "hash", SHUTDOWN_TIMEOUT_S="2") as process:
+        process.await_ready()
+        address = ("127.0.0.1", int(process.url.rpartition(":")[2]))
+        with socket.socket() as reader, socket.create_connection(address, timeout=10) as writer:
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader.connect(address)
+            reader.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            wait_until(lambda: select.select([reader], [], [], 0)[0], "the answer to begin", timeout_s=20)
+            writer.sendall(head + b"Content-Length: 100000\r\n\r\n" + body[:100])
+            process.ask("/livez")  # behind it
+            process.stop()
+            assert writer.recv(100_000).startswith(b"HTTP/1.1 503 ")
+            assert process.exit_code() == 0
+        assert "Traceback" not in process.log
+
+
+def test_a_signal_before_it_serves_ends_it_with_code_0(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys; from sidecar import server; "
+        "server.open_listeners = lambda *_: os.kill(os.getpid(), signal.SIGTERM) or []; "
+        "from sidecar.config import load_settings; sys.exit(server.serve(load_settings()))"
+    )
+    with sidecar_process(tmp_path, ("-c", program)) as process:
         assert process.exit_code() == 0
 
 
