@@ -3375,6 +3375,7 @@ CREATE FUNCTION sidecar.status_of(only_relation regclass, exact boolean) RETURNS
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET row_security TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 declare
     w sidecar.watches;
