@@ -115,7 +115,9 @@ def _keys(w: Identifiers) -> Mapping[str, Callable[..., str]]:
 
 
 def _source(w: Identifiers) -> Mapping[str, Callable[..., str]]:
-    """`contents` are the columns that a content is made of, untouched; `taken_content` is made of them."""
+    """`contents` are the columns that a content is made of, where $3 says that they may be looked at: a virtual one is
+    computed there. `taken_content` is made of them.
+    """
     columns = list(zip(w.source, w.source_types, w.source_is_padded, strict=True))
     taken = [(f"source{number}", type_, padded) for number, (_, type_, padded) in enumerate(columns, 1)]
 
@@ -124,7 +126,8 @@ def _source(w: Identifiers) -> Mapping[str, Callable[..., str]]:
 
     common = {
         "contents": lambda t: ", ".join(
-            f"{t}.{name} as {alias}" for (name, *_), (alias, *_) in zip(columns, taken, strict=True)
+            f"case when $3 then {t}.{name} end as {alias}"
+            for (name, *_), (alias, *_) in zip(columns, taken, strict=True)
         )
     }
     if w.is_image:
@@ -145,7 +148,7 @@ def _source(w: Identifiers) -> Mapping[str, Callable[..., str]]:
 def _joined(alias: str, columns: Sequence[SourceColumn]) -> str:
     """The text of a row. A column of Postgres's own text as it is: joining would make another copy of it in memory."""
     if len(columns) == 1 and columns[0][1] in _PLAIN_TEXT:
-        return f"coalesce({alias}.{columns[0][0]}, '')"
+        return f"coalesce({_plain(alias, columns[0])}, '')"
     return f"concat_ws(' ', {', '.join(_text(alias, name, padded) for name, _, padded in columns)})"
 
 
@@ -153,9 +156,15 @@ def _joined_bytes(alias: str, columns: Sequence[SourceColumn]) -> str:
     """Its length; of Postgres's own text it is known without reading it."""
     if any(type_ not in _PLAIN_TEXT for _, type_, _ in columns):
         return f"octet_length({_joined(alias, columns)})"
-    names = [f"{alias}.{name}" for name, *_ in columns]
+    names = [_plain(alias, column) for column in columns]
     lengths = " + ".join(f"coalesce(octet_length({name}), 0)::bigint" for name in names)
     return f"({lengths} + greatest(num_nonnulls({', '.join(names)}) - 1, 0))"
+
+
+def _plain(alias: str, column: SourceColumn) -> str:
+    """A column of Postgres's own text, for functions that are looked up by its type."""
+    name, type_, _ = column
+    return _exactly(_null(type_), f"{alias}.{name}")
 
 
 def _text(alias: str, column: str, is_padded: bool) -> str:

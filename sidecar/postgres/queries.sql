@@ -197,7 +197,7 @@ select {k}, d.enqueued_at, d.backfill, d.force, d.attempts from due d order by d
 -- not do: after a crash of the server the id of one that was not flushed is given again. The number alone would not either: a
 -- sidecar of schema 0016 leaves it as it is. $3 whether to look at contents, $4 at vectors: of a row where this fails the rest
 -- is read without. Contents are taken from their place where they are wanted, once (`offset 0`); up to there they are
--- pointers, and their lengths stand beside these.
+-- pointers, and their lengths stand beside these. A WHERE would be heeded too late: behind `offset 0` its rows are made first.
 select s.position, s.found, s.bytes as size_bytes, s.has_vector, s.version, s.content_hash, s.vector_digest, s.truncated, s.unreadable,
        s.digest_matches, c.content, c.whole_hash
 from (
@@ -214,12 +214,12 @@ from (
         left join {ledger} l on {same:l,u}
         offset 0
     ) r
-) s left join lateral (
+) s cross join lateral (
     select case when s.bytes > $5::bigint then substring(w.content from 1 for $6::integer) else w.content end as content,
            case when s.bytes > $5::bigint then sha256(w.content) end as whole_hash
-    from (select {taken_content:s} as content offset 0) w
-    where s.bytes <= $2::bigint and (s.total <= $1::bigint or s.position = 1)
-) c on true
+    from (select case when s.bytes <= $2::bigint and (s.total <= $1::bigint or s.position = 1) then {taken_content:s} end as content
+          offset 0) w
+) c
 order by s.position
 
 -- name: plan_with_values

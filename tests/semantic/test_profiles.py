@@ -27,4 +27,5 @@ def test_a_picture_in_another_colour_space_has_the_same_vector(
     vectors = model.embed_pictures([encode(picture, "PNG") for picture in pictures], enable_tta=True)
     others = model.embed_pictures(stored, enable_tta=True)
 
-    assert float((vectors * others).sum(axis=1).min()) >= 0.999
+    # 8 bits of a wider space hold fewer of these colours: 0.9987 at worst of 39 pictures, 0.52 to 0.85 if unconverted.
+    assert float((vectors * others).sum(axis=1).min()) >= 0.997

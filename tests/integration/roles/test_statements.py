@@ -23,6 +23,7 @@ HARMLESS = (
     r"{column} desc",
     r"(?<=order by ){column}(?:, {column})*",
     r"concat_ws\(' '(?:, {column})+\)",
+    r"case when \$3 then {column} end as source\d+",
 )
 MAKES = """
 set search_path = shop;
