@@ -10,7 +10,8 @@ PIP_ARGS ?=
 # More arguments for `sidecar demo`, pytest and the benchmarks.
 ARGS ?=
 # Processes that run the tests, each with a Postgres of its own; a file's tests stay together. 0: one, for a debugger.
-WORKERS ?= logical
+# Three for two CPUs: a third of the time is spent waiting, for deadlines and for processes that start.
+WORKERS ?= $(shell echo $$((($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2)))
 # Where the training of the demo's model keeps its checkpoints.
 RUN ?= .training/demo-model
 

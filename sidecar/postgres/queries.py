@@ -121,24 +121,23 @@ def _source(w: Identifiers) -> Mapping[str, Callable[..., str]]:
     columns = list(zip(w.source, w.source_types, w.source_is_padded, strict=True))
     taken = [(f"source{number}", type_, padded) for number, (_, type_, padded) in enumerate(columns, 1)]
 
-    def picture(t: str, column: str) -> str:
-        return _exactly(_null(w.source_types[0]), f"{t}.{column}")
+    def picture(t: str) -> str:
+        return _exactly(_null(w.source_types[0]), f"{t}.{w.source[0]}")
 
-    common = {
+    if w.is_image:
+        return {
+            "content": picture,
+            "contents": lambda t: f"case when $3 then {picture(t)} end as source1",
+            "taken_content": lambda t: f"{t}.source1",
+            "bytes": lambda t: f"octet_length({picture(t)})",
+            "is_blank": lambda _t: "false",
+        }
+    return {
+        "content": lambda t: f"convert_to({_joined(t, columns)}, 'UTF8')",
         "contents": lambda t: ", ".join(
             f"case when $3 then {t}.{name} end as {alias}"
             for (name, *_), (alias, *_) in zip(columns, taken, strict=True)
-        )
-    }
-    if w.is_image:
-        return common | {
-            "content": lambda t: picture(t, w.source[0]),
-            "taken_content": lambda t: picture(t, "source1"),
-            "bytes": lambda t: f"octet_length({picture(t, w.source[0])})",
-            "is_blank": lambda _t: "false",
-        }
-    return common | {
-        "content": lambda t: f"convert_to({_joined(t, columns)}, 'UTF8')",
+        ),
         "taken_content": lambda t: f"convert_to({_joined(t, taken)}, 'UTF8')",
         "bytes": lambda t: _joined_bytes(t, columns),
         "is_blank": lambda t: f"{_joined(t, columns)} collate \"C\" !~ '[^[:space:][:punct:]]'",

@@ -30,7 +30,8 @@ async def test_what_waits_for_its_turn_costs_no_more_than_its_bytes() -> None:
         encoder.release()
         for _ in range(5):
             await connection.answer()
-        requests = sum(isinstance(each, RequestResponseCycle) for each in gc.get_objects())
+        # isinstance() would ask foreign objects, of which one of torch's warns.
+        requests = sum(type(each) is RequestResponseCycle for each in gc.get_objects())
         sending.cancel()
     assert requests < 500
 
