@@ -82,4 +82,17 @@ def _drop_tables(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         for kind, schema, name in connection.execute(_TABLES_AND_VIEWS).fetchall():
             statement = "drop view if exists {} cascade" if kind == "v" else "drop table if exists {} cascade"
-            connection.execute(sql.SQL(statement).format(sql.Identifier(schema, name)))
+            _drop(connection, sql.SQL(statement).format(sql.Identifier(schema, name)))
+
+
+def _drop(connection: psycopg.Connection, statement: sql.Composed) -> None:
+    """Beside the sidecar, which may be building an index: an entry of a catalogue may change under the DROP."""
+    for _ in range(10):
+        try:
+            connection.execute(statement)
+        except psycopg.errors.InternalError_ as error:
+            if "tuple concurrently updated" not in str(error):
+                raise
+        else:
+            return
+    raise AssertionError(f"the catalogues keep changing under {statement.as_string()}")

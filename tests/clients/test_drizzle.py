@@ -77,7 +77,8 @@ def test_the_page_works_as_written_and_its_search_uses_the_index(page: Page) -> 
 
 
 def index_of(connection: psycopg.Connection) -> int | None:
-    """The number of the table's HNSW index."""
-    query = "select indexrelid::bigint from pg_index where indrelid = 'products'::regclass and not indisprimary"
+    """The number of the table's HNSW index, once it is built."""
+    table = "indrelid = 'products'::regclass"
+    query = f"select indexrelid::bigint from pg_index where {table} and not indisprimary and indisvalid"
     row = connection.execute(query).fetchone()
     return None if row is None else int(row[0])
