@@ -113,7 +113,7 @@ async def _queries(server: Server, queries: int) -> tuple[float, float]:
 
 
 async def _ask(embedder: Embedder, queries: int, until: asyncio.Task[None] | None) -> list[float]:
-    """So many, or as many as there is time for."""
+    """Embeds up to the number of rows that is asked for, as time allows."""
     took_ms: list[float] = []
     while len(took_ms) < queries if until is None else not until.done():
         await asyncio.sleep(random.uniform(0.02, 0.06))
@@ -134,7 +134,7 @@ async def _insert_large(url: str) -> None:
 
 
 async def _until_embedded(url: str, rows: int) -> tuple[float, int]:
-    """When at least so many were, and how many."""
+    """The time at which at least that number of rows was embedded, and the number then."""
     done = 0
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
 

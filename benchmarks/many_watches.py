@@ -77,8 +77,8 @@ async def _lag_ms(connection: psycopg.AsyncConnection, number: int) -> float:
 
 async def _transactions_per_s(connection: psycopg.AsyncConnection) -> float:
     """Of the whole database, without those of the start: the guard of the sessions, which runs for 10 s more, reports
-    its hundred when it ends, and a session that falls idle may keep its last count for 10 s. Nobody asks meanwhile:
-    that would be counted too.
+    its hundred when it ends, and a session that falls idle may keep its last count for 10 s. Meanwhile no query is
+    sent: it would be counted too.
     """
     await asyncio.sleep(REPORTED_AFTER_S)
     before, began = await _transactions(connection), time.perf_counter()

@@ -20,7 +20,7 @@ _NO_SUCH_FAMILY = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPOR
 
 
 class CannotListen(SidecarError):
-    """Nobody can listen at `host`; `number` is the system's, of what is in the way."""
+    """No socket can listen at `host`; `number` is the system's, of what is in the way."""
 
     def __init__(self, host: str, port: int, error: OSError) -> None:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)

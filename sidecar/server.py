@@ -26,7 +26,7 @@ from sidecar.telemetry.logs import configure_logging
 logger = logging.getLogger(__name__)
 
 _TICK_S = 0.1
-_REQUESTS_SHARE = 0.5  # of SHUTDOWN_TIMEOUT_S, for the requests in hand; what is behind them gets the rest
+_REQUESTS_SHARE = 0.5  # of SHUTDOWN_TIMEOUT_S, for the requests in flight; what is behind them gets the rest
 _ANSWERS_SHARE = 0.1  # of SHUTDOWN_TIMEOUT_S, for the answers to those that are cut off
 
 
@@ -70,7 +70,7 @@ class _Server(uvicorn.Server):
             connection.shutdown()
         await self._wait_for_requests(1 - _REQUESTS_SHARE)
         if tasks := list(self.server_state.tasks):
-            logger.warning("%d requests in hand are cut off.", len(tasks))
+            logger.warning("%d requests in flight are cut off.", len(tasks))
             for task in tasks:
                 task.cancel("the process ends")
             await self._wait_for_requests(1 - _REQUESTS_SHARE - _ANSWERS_SHARE)
@@ -93,9 +93,9 @@ def serve(
     """Serve until SIGINT, SIGTERM, SIGHUP or a failure; returns the exit code. Blocks, and takes over the process's
     logging.
 
-    0: stopped in order, within SHUTDOWN_TIMEOUT_S. 1: the model cannot be loaded, a task died, or nobody can listen
-    there. 2: a setting does not go with this machine or model. Keys that cannot be read, or a BIND_HOST that needs some
-    and has none, raise ConfigurationError.
+    0: stopped in order, within SHUTDOWN_TIMEOUT_S. 1: the model cannot be loaded, a task died, or an address
+    cannot be listened at. 2: a setting does not go with this machine or model. Keys that cannot be read, or a
+    BIND_HOST that needs some and has none, raise ConfigurationError.
 
     The process ends within SHUTDOWN_TIMEOUT_S even if this never returns, or leaves threads that the interpreter waits
     for. With `clean_up` that holds for this call alone: it is called before the process is cut off.

@@ -87,8 +87,8 @@ class ServiceState:
 
     @property
     def serving(self) -> Serving:
-        """Also while stopping, for the requests in hand. Raises NotReady, also while the device fails or hangs: what is
-        sent to it would wait in vain, and it recovers without.
+        """Also while stopping, for the requests in flight. Raises NotReady, also while the device fails or hangs: what
+        is sent to it would wait in vain, and it recovers without.
         """
         if self.opened is None:
             self.check_ready()

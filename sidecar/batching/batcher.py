@@ -32,7 +32,7 @@ The device thread (device_thread.py):
     PROBING     several in a row failed: a known input tells whether it is the device (device_health.py). While it is,
                 that is tried every second.
     CLOSED      `run` was cancelled, the device was given up, or the encoder raised something that is not a DeviceError.
-                Every waiter is told.
+                Every pending job fails with it.
 
 Which micro-batch is next:
 
@@ -190,7 +190,7 @@ class Batcher:
         """Drive the device until cancelled. Raises what broke the device thread, after failing all who wait; DeviceLost
         once the device is given up.
 
-        Cancelled, it lets the running micro-batch end first: the device is then nobody's. It does not wait for a device
+        Cancelled, it lets the running micro-batch end first: the device is then free. It does not wait for a device
         that is in trouble.
         """
         call_soon = asyncio.get_running_loop().call_soon_threadsafe

@@ -40,12 +40,12 @@ class BulkRequests:
         self._waiting = 0
 
     def is_bulk(self, units: int) -> bool:
-        """Whether a request of so many is too large to stand in the lane as a whole."""
+        """Whether a request of this size is too large to wait in the lane as a whole."""
         return units > self._max_units
 
     @contextmanager
     def admitted(self, units: int) -> Iterator[Place]:
-        """Let in a request of so many, for the length of the block. Raises Overloaded."""
+        """Admits a request of this size for the length of the block. Raises Overloaded."""
         if self._waiting and (missing := self._waiting + units - self._max_waiting) > 0:
             message = (
                 f"Large requests of {self._waiting} in all wait already, and {units} more do not fit. Try again later."

@@ -50,7 +50,7 @@ class DeviceHealth:
 
         WORKS   the last call succeeded, or too few failed to say.
         FAILS   `max_failures` micro-batches of one kind failed in a row, and then a known input of that kind as well:
-                it was not the inputs. That input is tried again every second, since nobody sends anything to a service
+                it was not the inputs. That input is tried again every second, since balancers send nothing to a service
                 that is not ready; a success leads back to WORKS.
         HANGS   a call has been running for more than `timeout_s`. Its end, if it comes, leads back to WORKS.
         LOST    a call met a fault that no later one in this process gets over, as CUDA's device-side assert.

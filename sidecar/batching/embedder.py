@@ -111,7 +111,7 @@ class Embedder:
         self._batcher.refuse_if_full(lane, units)
 
     def admitted(self, texts: int, pictures: int) -> AbstractContextManager[Place]:
-        """Let in a request of so many, as a whole or not at all: its place for the block. Raises Overloaded.
+        """Admits a request of this size, as a whole or not at all, for the length of the block. Raises Overloaded.
 
         Texts of a bulk request have no part in it: they wait outside the lane.
         """

@@ -85,8 +85,8 @@ class MicroBatch:
         """Units that are the same are encoded once. Blocks.
 
         What does not fit into the device's memory is halved and tried again, down to one unit; `tries` hears of each. A
-        device error fails every job, since nobody knows whose unit it was. A unit without a result costs nobody else
-        theirs: its row is NaN.
+        device error fails every job, since the unit that caused it is unknown. A unit without a
+        result costs no other unit its own: its row is NaN.
         """
         units, places = self._different_units()
         try:

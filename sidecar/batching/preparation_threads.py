@@ -18,10 +18,10 @@ _of_thread = threading.local()
 
 
 def check_wanted() -> None:
-    """To be called now and then by what may take long. Raises DeviceError in a thread whose result nobody waits for."""
+    """Long preparations call this at intervals. Raises DeviceError in a thread whose caller has gone."""
     caller_has_gone: threading.Event | None = getattr(_of_thread, "caller_has_gone", None)
     if caller_has_gone is not None and caller_has_gone.is_set():
-        raise DeviceError("Nobody waits for these texts any longer.")
+        raise DeviceError("The caller of this preparation has gone.")
 
 
 class PreparationThreads:

@@ -61,7 +61,7 @@ def text_contents(texts: str | Sequence[str], param: str) -> list[Content]:
 
 
 def check_contents(contents: Sequence[Content], param: str, limits: RequestLimits) -> None:
-    """Raises InputError for none, for too many, and for a text that nobody can embed; `param` has them all."""
+    """Raises InputError for none, for too many, and for texts that cannot be embedded; `param` lists them all."""
     if not contents:
         raise InputError("empty_list", f"`{param}` is empty; send at least one text or picture.", param)
     pictures = sum(content.is_picture for content in contents)

@@ -38,7 +38,7 @@ class WrittenList:
 async def write_in_turns(items: Iterable[object]) -> WrittenList:
     """Write a list a few items at a time, and attend to other requests in between.
 
-    2,048 vectors of 1,152 numbers are 29 MB and take 0.1 s, in which nobody else would be answered.
+    2,048 vectors of 1,152 numbers are 29 MB and take 0.1 s, in which no other request would be answered.
     """
     pieces: list[bytes] = []
     rest = iter(items)

@@ -216,7 +216,7 @@ class RequestProtocol(HttpToolsProtocol):
             self.cycle.message_event.set()
 
     def _answer_next(self, error: InputError) -> None:
-        """Behind the requests in hand: sent at once, it would be taken for the answer to one of them."""
+        """Behind the requests in flight: sent at once, it would be taken for the answer to one of them."""
         cycle = RequestResponseCycle(
             scope=self._refused_scope(error),
             transport=self.transport,
@@ -271,7 +271,7 @@ class RequestProtocol(HttpToolsProtocol):
 
             try:
                 await app(scope, receive_whole, send)  # type: ignore[arg-type]
-            except asyncio.CancelledError:  # in the middle of an answer: the process ends, which is nobody's error
+            except asyncio.CancelledError:  # in the middle of an answer: the process ends, which is no error
                 cycle.disconnected = True
                 self.transport.abort()
 

@@ -15,7 +15,7 @@ READ_REJECTED = "read_rejected"
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """All events in hand of one key; of its row, once it is read: the `version` of the ledger entry, whether there is a
+    """All claimed events of one key; of its row, once it is read: the `version` of the ledger entry, whether there is a
     vector, the hash of the whole content, and whether only its beginning is used.
     """
 

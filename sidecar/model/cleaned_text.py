@@ -65,7 +65,7 @@ class CleanedText:
         self.is_short = False
 
     def beginning(self, chars: int) -> CleanedBeginning:
-        """At most so many characters of it, reading on where there are fewer. Raises DeviceError, as check_wanted."""
+        """At most that number of its characters; reads on where it has fewer. Raises DeviceError, as check_wanted."""
         while not self.ended and not self.is_short and self._length < chars:
             self._grow()
         whole = "".join(self._pieces)

@@ -31,7 +31,7 @@ class PreciseScorer(PairScorer, Protocol):
 def run_pair_self_test(scorer: PreciseScorer) -> None:
     """Scores pairs alone and among longer ones, the longest as long as the model reads.
 
-    Raises ModelError that says what is wrong, DeviceLost where nobody can use the device any more. Costs a few pairs'
+    Raises ModelError that says what is wrong, DeviceLost where the device cannot be used any more. Costs a few pairs'
     time.
     """
     try:

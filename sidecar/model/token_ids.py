@@ -48,7 +48,7 @@ class TokenIds:
         return IdRows(rows, truncated)
 
     def has_more(self, text: str, spare: int) -> bool:
-        """Whether it has at least so many tokens more than are read."""
+        """Whether it has at least that number of tokens beyond those that are read."""
         row = self._tokenize([text], self._context_length + spare)[0]
         return bool(row[self._last_place] != self._padding_id)
 

@@ -23,7 +23,7 @@ _CLIP_CONTEXT_LENGTH = 77
 
 _SPARE_TOKENS = 64  # beyond what the model reads: the last ones of a beginning may be others in the whole text
 _MOST_CHARS_COMPARED = 50_000
-# No more of a text is looked at, cleaned. Only one word, or what the tokenizer does not know, has so many characters
+# No more of a text is looked at, cleaned. Only one word, or what the tokenizer does not know, has this many characters
 # without as many tokens, for certain, as the model reads.
 _MOST_CHARS = 1_000_000
 
@@ -52,7 +52,7 @@ class TextTokenizer:
     def prepare(self, texts: Sequence[str]) -> list[PreparedText]:
         """One per text, in order, `token_ids` each (context_length,) int64.
 
-        Raises DeviceError in a thread of PreparationThreads whose result nobody waits for any longer.
+        Raises DeviceError in a thread of PreparationThreads whose caller has gone.
         """
         if not texts:
             return []

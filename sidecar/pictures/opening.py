@@ -55,7 +55,7 @@ def _open_jpeg(image: bytes) -> Opened:
     try:
         picture = JpegImagePlugin.jpeg_factory(io.BytesIO(image), "")
     except SyntaxError as error:
-        if "cannot handle" in str(error):  # 12 bits for each sample, or a number of colours that nobody has
+        if "cannot handle" in str(error):  # 12 bits for each sample, or an impossible number of colours
             message = f"JPEG pictures of this kind are not read (Pillow: {error}); save it with 8 bits for each sample."
             raise PictureRejected("unsupported_format", message) from error
         raise

@@ -14,7 +14,7 @@ from sidecar.pictures.rgb import Pixels
 _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 _EXACT_AREA = 32
-"""A picture of which one crop is needed is resized whole up to so many times its area: exactly as open_clip does.
+"""A picture of which one crop is needed is resized whole up to this multiple of its area: exactly as open_clip does.
 
 Pillow rounds between its two passes, and which comes first depends on the sizes: a crop made alone may be off by some
 steps of 255 where colours change most.

@@ -102,7 +102,7 @@ select h.*, 'sidecar.generation'::regclass::oid::bigint as sequence from sidecar
 select * from sidecar.find_first($1, $2)
 
 -- name: claim_live
--- Primary key of events from the front on; row locks that nobody waits for. Arrays of generations, here and below, not joins:
+-- Primary key of events from the front on; row locks with SKIP LOCKED. Arrays of generations, here and below, not joins:
 -- a plan that is kept from when the queue was empty would go through all of it, dead rows too.
 -- $1 front (see Horizon), $2 rows, $3 lease in s, $4 token.
 with picked as (
@@ -314,7 +314,7 @@ where sha256({vector_send}({target_of:h})) = l.vector_digest
 -- `(... in (...)) is true` is looked up in a hash table; a join of these few rows would be a nested loop, in the square of them.
 -- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 unreadable, $6 vectors (NULL: none to write), $7 versions of the
 -- ledger entries as read (NULL: there was none), $8 events to delete (by generation, never by key), $9 for each of them the
--- generation in $1 that has to pass (NULL: none), $10 lease token, $11 an even number that nobody else draws.
+-- generation in $1 that has to pass (NULL: none), $10 lease token, $11 a random even number.
 with wanted as materialized (
     select u.*, case when u.content_hash is null then nextval('sidecar.generation') else u.event_gen end as gen
     from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $5::boolean[], $7::text[], {keys:12}) with ordinality
@@ -363,7 +363,7 @@ select (select array_agg(p.event_gen) from passed p) as passed, (select count(*)
 -- `(... in (...)) is true` is looked up in a hash table; a join of these few rows would be a nested loop, in the square of them.
 -- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 unreadable, $6 vectors (NULL: none to write), $7 versions of the
 -- ledger entries as read (NULL: there was none), $8 events to delete (by generation, never by key), $9 for each of them the
--- generation in $1 that has to pass (NULL: none), $10 lease token, $11 an even number that nobody else draws.
+-- generation in $1 that has to pass (NULL: none), $10 lease token, $11 a random even number.
 with wanted as materialized (
     select u.*, case when u.content_hash is null then nextval('sidecar.generation') else u.event_gen end as gen
     from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $5::boolean[], $7::text[], {keys:12}) with ordinality

@@ -18,7 +18,7 @@ from typing import TextIO
 
 LOCK_PATIENCE_S, LOCK_PAUSE_S = 2.0, 0.001
 LOCK_REST_S = 60.0  # a process that was stopped while it wrote holds us up once, not with each line
-FULL_PATIENCE_S = 5.0  # of a stream that does not block, and that nobody reads
+FULL_PATIENCE_S = 5.0  # for a non-blocking stream whose reader is behind
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):
@@ -39,7 +39,7 @@ class StderrHandler(logging.StreamHandler[TextIO]):
                 self.flush()
                 with self._alone_on(descriptor):
                     _write(descriptor, line.encode(self.stream.encoding or "utf-8", "backslashreplace"))
-        except Exception:  # noqa: BLE001 - as in logging: no line is worth the work that it tells of
+        except Exception:  # noqa: BLE001 - as in logging: a log line must not fail the work it reports
             self.handleError(record)
 
     @contextmanager

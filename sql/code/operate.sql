@@ -50,7 +50,7 @@ begin
     return enqueued;
 end $$;
 
--- Refuses to give up vectors for a model that makes them of another length: nothing could take their place. Warns of one that nobody runs.
+-- Refuses to give up vectors for a model that makes them of another length: nothing could take their place. Warns of one that no sidecar runs.
 create or replace function sidecar.check_move_to(w sidecar.watches, model text) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare

@@ -29,7 +29,7 @@ class EmbedInput(BaseModel):
 
 
 class CohereEmbedBody(BaseModel):
-    """One of `texts`, `images` and `inputs`. Fields that nobody reads are ignored."""
+    """One of `texts`, `images` and `inputs`. Unknown fields are ignored."""
 
     model_config = ConfigDict(
         strict=True,

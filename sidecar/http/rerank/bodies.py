@@ -25,7 +25,7 @@ class DocumentObject(BaseModel):
 
 
 class RerankBody(BaseModel):
-    """`documents`, or `texts` as for text-embeddings-inference. Fields that nobody reads are ignored."""
+    """`documents`, or `texts` as for text-embeddings-inference. Unknown fields are ignored."""
 
     model_config = ConfigDict(
         strict=True,

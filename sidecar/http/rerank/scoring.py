@@ -30,7 +30,7 @@ class Scores:
 
     `empty` names the documents without words, which have the lowest number there is, and so 0 of 0 to 1. `tokens` is
     what was read: of a picture, its views. `calibrated`: `sigmoid` of a raw score is the probability that the model
-    was trained to give; None: nobody knows.
+    was trained to give; None: unknown.
     """
 
     kind: ScoreKind

@@ -31,7 +31,7 @@ _PromptName = Annotated[str | None, AfterValidator(_refuse_prompt), Field(descri
 
 
 class EmbedBody(BaseModel):
-    """Fields that nobody reads are ignored."""
+    """Unknown fields are ignored."""
 
     model_config = _STRICT
 

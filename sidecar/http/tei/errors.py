@@ -50,7 +50,7 @@ class TeiErrors:
 
 
 def _translate(body: bytes, status: int) -> bytes:
-    if not body:  # nobody reads it: the client has gone
+    if not body:  # not read by any client: it has gone
         return body
     detail = orjson.loads(body)["error"]
     kind: _Type = "Empty" if detail["code"] in _EMPTY else _TYPES.get(status, "Validation")
