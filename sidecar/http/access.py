@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from sidecar.api_keys import Scope
 from sidecar.errors import SidecarError
-from sidecar.http.header_values import header_values
+from sidecar.http.headers import header_values
 from sidecar.http.key_ring import KeyRing
 from sidecar.http.loopback_only import find_outsider
 from sidecar.http.operation import Endpoint

@@ -7,7 +7,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sidecar.http.probes import is_probe
+from sidecar.http.middleware.probes import is_probe
 
 logger = logging.getLogger(__name__)
 

@@ -13,33 +13,33 @@ from starlette.types import Lifespan
 
 from sidecar.http.access import with_access
 from sidecar.http.access_log import AccessLog
+from sidecar.http.bodies.content_encoding import DecodedBodies
+from sidecar.http.bodies.unread_body import UnreadBody
+from sidecar.http.bodies.uploads import Uploads
 from sidecar.http.cohere.endpoints import CohereEndpoints
-from sidecar.http.content_encoding import DecodedBodies
-from sidecar.http.cors import cors_middleware
 from sidecar.http.deadline import with_deadline
 from sidecar.http.document_endpoints import DocumentEndpoints
 from sidecar.http.embedding_endpoints import EmbeddingEndpoints
-from sidecar.http.error_handling import EXCEPTION_HANDLERS, UnexpectedErrors
-from sidecar.http.health_endpoints import HealthEndpoints
+from sidecar.http.health import HealthEndpoints
 from sidecar.http.infinity.endpoints import InfinityEndpoints
-from sidecar.http.measured import Measured
 from sidecar.http.metrics_endpoint import MetricsEndpoint
+from sidecar.http.middleware.cors import cors_middleware
+from sidecar.http.middleware.error_handling import EXCEPTION_HANDLERS, UnexpectedErrors
+from sidecar.http.middleware.measured import Measured
+from sidecar.http.middleware.paths import TrailingSlash
+from sidecar.http.middleware.request_ids import RequestIds
+from sidecar.http.middleware.root_path import RootPath
+from sidecar.http.middleware.route_label import RouteLabel
+from sidecar.http.middleware.security_headers import SecurityHeaders
+from sidecar.http.middleware.traced import Traced
 from sidecar.http.openai.endpoints import OpenaiEndpoints
 from sidecar.http.operation import Endpoint, MediaType, Operation
-from sidecar.http.paths import TrailingSlash
-from sidecar.http.refused_heads import RefusedHeads
-from sidecar.http.request_ids import RequestIds
+from sidecar.http.protocol.refused_heads import RefusedHeads
 from sidecar.http.rerank.endpoints import RerankEndpoints
-from sidecar.http.root_path import RootPath
-from sidecar.http.route_label import RouteLabel
 from sidecar.http.search_endpoint import SearchEndpoint
-from sidecar.http.security_headers import SecurityHeaders
 from sidecar.http.service import Service
 from sidecar.http.tei.endpoints import TeiEndpoints
 from sidecar.http.tei.errors import TeiError, TeiErrors
-from sidecar.http.traced import Traced
-from sidecar.http.unread_body import UnreadBody
-from sidecar.http.uploads import Uploads
 
 
 def make_http_application(service: Service, lifespan: Lifespan[Starlette]) -> Starlette:

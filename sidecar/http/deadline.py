@@ -7,7 +7,7 @@ import asyncio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sidecar.http.error_table import error_response
+from sidecar.http.errors import error_response
 from sidecar.http.operation import Endpoint
 
 

@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sidecar.http.json_response import JsonResponse
+from sidecar.http.middleware.root_path import root_path_of
 from sidecar.http.openapi import make_document
 from sidecar.http.operation import Endpoint, MediaType, Operation
-from sidecar.http.root_path import root_path_of
 from sidecar.http.service import RequestLimits
 
 _PARTS = {MediaType.JAVASCRIPT, MediaType.CSS}

@@ -10,10 +10,10 @@ from starlette.responses import Response
 
 from sidecar.batching.lane import Lane
 from sidecar.http.answers import EmbeddingAnswer, EmbeddingsAnswer, answer_many, answer_one
+from sidecar.http.bodies.multipart import FileForm, FilesForm, read_file, read_files
+from sidecar.http.cancellation import work_while_connected
 from sidecar.http.embedding import embed_picture, embed_pictures, embed_texts
-from sidecar.http.files import FileForm, FilesForm, read_file, read_files
 from sidecar.http.operation import Endpoint, MediaType, Operation, Scope
-from sidecar.http.patience import work_while_connected
 from sidecar.http.service import Service, Serving
 from sidecar.http.texts import TextBody, TextsBody, read_text, read_texts
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
-from sidecar.http.header_values import header_values
+from sidecar.http.headers import header_values
 from sidecar.loopback import WAYS_OUT, is_loopback_address, is_loopback_host
 
 _USUAL_ADDRESS = "127.0.0.1"  # known without taking it apart, which costs more than all the rest

@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from sidecar.batching.lane import Lane
 from sidecar.errors import InputError
-from sidecar.http.json_body import read_json
+from sidecar.http.bodies.json_body import read_json
+from sidecar.http.cancellation import work_while_connected
 from sidecar.http.operation import Operation, Scope
-from sidecar.http.patience import work_while_connected
 from sidecar.http.rerank.scoring import require_reranker
 from sidecar.http.search_answer import Search, answer_search
 from sidecar.http.search_body import SearchAnswer, SearchBody, check_search

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from sidecar.errors import InputError
-from sidecar.http.json_body import read_json
+from sidecar.http.bodies.json_body import read_json
 from sidecar.http.schema_limits import limited
 from sidecar.http.service import RequestLimits
 

@@ -9,10 +9,10 @@ from starlette.responses import Response
 
 from sidecar.batching.reranker import Reranker
 from sidecar.errors import InputError
-from sidecar.http.json_body import read_json
+from sidecar.http.bodies.json_body import read_json
+from sidecar.http.cancellation import work_while_connected
 from sidecar.http.model_names import check_model_name
 from sidecar.http.operation import Operation, Scope
-from sidecar.http.patience import work_while_connected
 from sidecar.http.rerank.answers import COMPUTE_TOKENS, RerankAnswers, answer_documents, answer_texts
 from sidecar.http.rerank.bodies import RerankBody
 from sidecar.http.rerank.documents import check_query, read_documents

@@ -14,6 +14,8 @@ from starlette.responses import Response
 import sidecar
 from sidecar.batching.embedder import Embedded
 from sidecar.batching.lane import Lane
+from sidecar.http.bodies.json_body import read_json
+from sidecar.http.cancellation import work_while_connected
 from sidecar.http.contents import (
     Content,
     check_contents,
@@ -23,11 +25,9 @@ from sidecar.http.contents import (
     require_dimensions,
     text_contents,
 )
-from sidecar.http.json_body import read_json
 from sidecar.http.json_response import JsonResponse, LongJsonResponse, write_in_turns
 from sidecar.http.openai.answers import EMBEDDINGS_HEADERS, embeddings_headers
 from sidecar.http.operation import Endpoint, Operation, Scope
-from sidecar.http.patience import work_while_connected
 from sidecar.http.rerank.answers import COMPUTE_TOKENS
 from sidecar.http.service import Service
 from sidecar.http.tei.bodies import (

@@ -8,7 +8,7 @@ import logging
 import httpx
 import pytest
 
-from sidecar.http import request_protocol
+from sidecar.http.protocol import request_protocol
 from tests.encoders import HashEncoder
 from tests.integration.http.blocking_encoder import BlockingEncoder
 from tests.integration.http.live_server import live_server

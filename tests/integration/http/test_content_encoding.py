@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
-from sidecar.http.content_encoding import make_decoder
+from sidecar.http.bodies.content_encoding import make_decoder
 from tests.encoders import HashEncoder
 from tests.integration.http.conftest import Serving
 from tests.integration.http.errors import assert_error

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sidecar.http import request_protocol
+from sidecar.http.protocol import request_protocol
 from tests.integration.http.blocking_encoder import BlockingEncoder
 from tests.integration.http.live_server import live_server
 from tests.integration.http.raw_requests import PATIENCE_S, raw_connection, text_request

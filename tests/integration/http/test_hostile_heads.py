@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from sidecar.http import bounded_protocol
-from sidecar.http.bounded_protocol import MAX_HEAD_BYTES
+from sidecar.http.protocol import bounded_protocol
+from sidecar.http.protocol.bounded_protocol import MAX_HEAD_BYTES
 from tests.encoders import HashEncoder
 from tests.integration.http.live_server import live_server
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from sidecar.http import bounded_protocol
+from sidecar.http.protocol import bounded_protocol
 from tests.encoders import HashEncoder
 from tests.integration.http.conftest import make_settings
 from tests.integration.http.live_server import live_server

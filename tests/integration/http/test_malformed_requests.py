@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sidecar.http.bounded_protocol import MAX_HEAD_BYTES
+from sidecar.http.protocol.bounded_protocol import MAX_HEAD_BYTES
 from tests.integration.http.blocking_encoder import BlockingEncoder
 from tests.integration.http.live_server import live_server
 from tests.integration.http.raw_requests import PATIENCE_S, answers_to, raw_connection, text_request

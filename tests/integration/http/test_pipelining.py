@@ -8,7 +8,7 @@ import gc
 import pytest
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from sidecar.http import bounded_protocol
+from sidecar.http.protocol import bounded_protocol
 from tests.encoders import HashEncoder
 from tests.integration.http.blocking_encoder import BlockingEncoder
 from tests.integration.http.live_server import live_server

@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from sidecar.http import bounded_protocol
-from sidecar.http.bounded_protocol import BoundedHttpProtocol
 from sidecar.http.json_response import LongJsonResponse, write_in_turns
+from sidecar.http.protocol import bounded_protocol
+from sidecar.http.protocol.bounded_protocol import BoundedHttpProtocol
 from tests.waiting import wait_until_async
 
 PATIENCE_S = 10

@@ -7,8 +7,8 @@ import random
 from prometheus_client import CollectorRegistry
 from starlette.responses import Response
 
+from sidecar.http.middleware.route_label import RouteLabel
 from sidecar.http.operation import Operation
-from sidecar.http.route_label import RouteLabel
 from sidecar.telemetry.ingest_metrics import IngestMetrics
 from sidecar.telemetry.telemetry import Stage, Telemetry
 from tests.scrape import read_registry

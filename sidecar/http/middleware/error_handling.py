@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, 
 from sidecar.batching.scorer_loading import RerankModelFailed
 from sidecar.errors import SidecarError
 from sidecar.http.access_log import loggable_path
-from sidecar.http.error_table import error_response, respond_to
-from sidecar.http.paths import explain_missing
+from sidecar.http.errors import error_response, respond_to
+from sidecar.http.middleware.paths import explain_missing
 from sidecar.http.service import NotReady
 from sidecar.telemetry.request_id import current_request_id
 

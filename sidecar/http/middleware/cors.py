@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
-from sidecar.http.error_table import error_response
+from sidecar.http.errors import error_response
 
 # What a page has to read beside the body. A browser shows it a few headers only, unless more are named.
 _ON_ANY_ANSWER = ("Accept-Encoding", "Allow", "Retry-After", "WWW-Authenticate", "X-Request-ID", "traceresponse")

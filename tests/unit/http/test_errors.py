@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from sidecar.http.error_table import error_response
+from sidecar.http.errors import error_response
 
 
 def test_an_answer_quotes_only_the_beginning_of_what_was_sent() -> None:

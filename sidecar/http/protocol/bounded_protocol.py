@@ -10,7 +10,7 @@ import asyncio
 import logging
 
 from sidecar.errors import InputError
-from sidecar.http.request_protocol import RequestProtocol
+from sidecar.http.protocol.request_protocol import RequestProtocol
 from sidecar.telemetry.logs import CONNECTION_LOGGER
 
 MAX_HEAD_BYTES = 64 * 1024

@@ -7,7 +7,7 @@ import asyncio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sidecar.errors import InputError
-from sidecar.http.header_values import declared_bytes, header_values
+from sidecar.http.headers import declared_bytes, header_values
 
 _PATIENCE_S = 2.0
 _MIN_BYTES_PER_S = 1024 * 1024

@@ -6,7 +6,7 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from sidecar.http.patience import work_while_connected
+from sidecar.http.cancellation import work_while_connected
 
 
 class Client:

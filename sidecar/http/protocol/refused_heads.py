@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sidecar.http.error_table import respond_to
-from sidecar.http.request_protocol import REFUSAL
+from sidecar.http.errors import respond_to
+from sidecar.http.protocol.request_protocol import REFUSAL
 
 
 class RefusedHeads:

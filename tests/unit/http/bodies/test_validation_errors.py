@@ -6,8 +6,8 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from sidecar.http.bodies.validation_errors import explain
 from sidecar.http.texts import TextsBody
-from sidecar.http.validation_errors import explain
 
 
 class Text(BaseModel):

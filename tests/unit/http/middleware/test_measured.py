@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from sidecar.http.measured import Measured
+from sidecar.http.middleware.measured import Measured
+from sidecar.http.middleware.route_label import RouteLabel
 from sidecar.http.operation import Operation
-from sidecar.http.route_label import RouteLabel
 from sidecar.telemetry.telemetry import Telemetry
 from tests.scrape import read_registry
 

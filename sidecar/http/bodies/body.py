@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from starlette.requests import Request
 
 from sidecar.errors import InputError
-from sidecar.http.header_values import declared_bytes
+from sidecar.http.headers import declared_bytes
 
 
 def require_content_type(request: Request, media_type: str, example: str) -> None:

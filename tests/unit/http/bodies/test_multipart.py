@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from sidecar.errors import InputError
-from sidecar.http.files import read_files
+from sidecar.http.bodies.multipart import read_files
 from sidecar.http.service import RequestLimits
 
 LIMITS = RequestLimits(

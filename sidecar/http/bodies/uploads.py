@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sidecar.errors import Overloaded
-from sidecar.http.header_values import declared_bytes
+from sidecar.http.headers import declared_bytes
 from sidecar.http.service import RequestLimits
 from sidecar.telemetry.telemetry import Telemetry
 

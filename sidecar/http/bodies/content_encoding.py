@@ -10,7 +10,7 @@ from typing import Protocol
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sidecar.errors import InputError
-from sidecar.http.header_values import header_values
+from sidecar.http.headers import header_values
 
 ACCEPTED_ENCODINGS = "gzip, deflate"
 

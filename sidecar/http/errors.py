@@ -18,7 +18,7 @@ from sidecar.errors import (
     WatchChanged,
 )
 from sidecar.http.access import AccessDenied
-from sidecar.http.content_encoding import ACCEPTED_ENCODINGS
+from sidecar.http.bodies.content_encoding import ACCEPTED_ENCODINGS
 from sidecar.http.error_answer import ErrorAnswer, ErrorDetail, ErrorType
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.service import NotReady

@@ -12,7 +12,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from sidecar.errors import InputError, PictureRejected
-from sidecar.http.body import body_chunks, require_content_type
+from sidecar.http.bodies.body import body_chunks, require_content_type
 from sidecar.http.schema_limits import limited
 from sidecar.http.service import RequestLimits
 

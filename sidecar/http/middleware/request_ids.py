@@ -7,7 +7,7 @@ import re
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sidecar.http.header_values import header_values
+from sidecar.http.headers import header_values
 from sidecar.telemetry.request_id import current_request_id
 
 _USABLE = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")

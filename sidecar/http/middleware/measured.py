@@ -7,7 +7,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sidecar.http.route_label import RouteLabel
+from sidecar.http.middleware.route_label import RouteLabel
 from sidecar.telemetry.large_request import request_is_large
 from sidecar.telemetry.telemetry import Telemetry
 

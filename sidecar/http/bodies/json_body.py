@@ -11,10 +11,10 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from sidecar.errors import InputError
-from sidecar.http.body import body_chunks, require_content_type
-from sidecar.http.json_bounds import check_marks, check_values
+from sidecar.http.bodies.body import body_chunks, require_content_type
+from sidecar.http.bodies.json_bounds import check_marks, check_values
+from sidecar.http.bodies.validation_errors import explain
 from sidecar.http.service import RequestLimits
-from sidecar.http.validation_errors import explain
 
 _EXAMPLE = "curl -H 'Content-Type: application/json' -d '{\"text\": \"a red bicycle\"}'"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sidecar.http.probes import is_probe
-from sidecar.http.route_label import RouteLabel
+from sidecar.http.middleware.probes import is_probe
+from sidecar.http.middleware.route_label import RouteLabel
 from sidecar.telemetry.bounded_label import OTHER
 from sidecar.telemetry.traces import RequestHead, Traces
 

@@ -1,0 +1,1 @@
+"""Middleware around the routes: observation, paths, browsers' headers, errors."""
