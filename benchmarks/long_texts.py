@@ -18,7 +18,7 @@ from benchmarks.running import running_ingest
 from benchmarks.scratch import execute, scratch_database
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import PreparedText
-from sidecar.batching.lane import Lane
+from sidecar.batching.job import Lane
 from sidecar.model.tokens import TextTokenizer
 from tests.encoders import CONTEXT_LENGTH, TimedEncoder
 from tests.servers import Server

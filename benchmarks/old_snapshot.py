@@ -12,7 +12,7 @@ import psycopg
 
 from benchmarks.figure import Figure
 from benchmarks.scratch import execute, only_watch, opened, scratch_database
-from sidecar.batching.lane import Lane
+from sidecar.batching.job import Lane
 from sidecar.ingest.horizon import LOOK_S, Horizon
 from sidecar.ingest.turns import Turns
 from sidecar.postgres.database import Database

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder, framing_of
-from sidecar.batching.lane_queues import BatchSettings
+from sidecar.batching.lanes import BatchSettings
 from sidecar.config import Settings
 from sidecar.ingest.ingest import Ingest
 from sidecar.pictures.pool import DecoderPool, DecoderSettings

@@ -31,11 +31,9 @@ from starlette.applications import Starlette
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.device_health import DeviceCall
 from sidecar.batching.embedder import Embedder
-from sidecar.batching.encoder import Encoder, framing_of
-from sidecar.batching.lane_queues import BatchSettings
-from sidecar.batching.pair_scorer import PairScorer
-from sidecar.batching.reranker import Reranker
-from sidecar.batching.scorer_loading import ScorerLoading
+from sidecar.batching.encoder import Encoder, PairScorer, framing_of
+from sidecar.batching.lanes import BatchSettings
+from sidecar.batching.reranker import Reranker, ScorerLoading
 from sidecar.config import Settings, let_waiting_threads_sleep, load_settings
 from sidecar.errors import ConfigurationError, ModelError
 from sidecar.http.application import make_http_application

@@ -8,8 +8,8 @@ from functools import partial
 
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.device_health import DeviceHealth, HealthLimits
-from sidecar.batching.lane import Lane
-from sidecar.batching.lane_depth import LaneDepth
+from sidecar.batching.job import Lane
+from sidecar.batching.lane_queue import LaneDepth
 from sidecar.config import Settings
 from sidecar.http.access import Access
 from sidecar.http.image_urls import FetchLimits, ImageUrls

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.embedder import Embedded, Embedder
-from sidecar.batching.lane import Lane
-from sidecar.batching.lane_queues import BatchSettings
+from sidecar.batching.job import Lane
+from sidecar.batching.lanes import BatchSettings
 from sidecar.config import Settings
 from sidecar.model.loading import load_encoder
 from sidecar.model.local_directory import LOCAL_PREFIX

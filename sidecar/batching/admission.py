@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 from sidecar.batching.device_thread import DeviceThread, Done
-from sidecar.batching.drain_rate import LaneRates
-from sidecar.batching.job import Job
-from sidecar.batching.lane import Lane
-from sidecar.batching.lane_queues import LaneQueues
-from sidecar.batching.place import Place
+from sidecar.batching.inputs import Kind
+from sidecar.batching.job import Job, Lane
+from sidecar.batching.lane_queue import LaneQueue
+from sidecar.batching.lanes import LaneQueues
+from sidecar.batching.micro_batch import MicroBatch
 from sidecar.errors import DeviceError, Overloaded
 from sidecar.telemetry.telemetry import Telemetry
 
@@ -141,3 +142,83 @@ class Admission:
     def _refuse_if_closed(self) -> None:
         if self._device.closed:
             raise DeviceError("The batcher has ended; the process is on its way down.")
+
+
+class Place:
+    """Promised to a request as a whole, and given back as its parts are prepared: they stand at the door then.
+
+    New requests are refused for it. Nobody who was let in is held up by it, least of all the request's own parts.
+    `on_dropped` is called for each part whose caller goes away while it is being prepared.
+    """
+
+    def __init__(self, queue: LaneQueue, units: int, on_dropped: Callable[[], object]) -> None:
+        self._queue = queue
+        self._units = units
+        self._on_dropped = on_dropped
+        queue.promised += units
+
+    @contextmanager
+    def part(self, units: int) -> Iterator[None]:
+        """Give back the room of one part when it has been prepared, or has failed."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            self._on_dropped()
+            raise
+        finally:
+            self._give_back(min(units, self._units))
+
+    def give_up(self) -> None:
+        """Nothing more will come."""
+        self._give_back(self._units)
+
+    def _give_back(self, units: int) -> None:
+        self._units -= units
+        self._queue.promised -= units
+
+
+_SMOOTHING = 0.2  # weight of the newest micro-batch: about the last ten of them count
+_LONGEST_PAUSE_S = 60
+
+
+class DrainRate:
+    """Units a second, an exponential mean over recent micro-batches."""
+
+    def __init__(self) -> None:
+        self._seconds_per_unit: float | None = None
+
+    def add(self, units: int, duration_s: float) -> None:
+        newest = duration_s / units
+        if self._seconds_per_unit is None:
+            self._seconds_per_unit = newest
+        else:
+            self._seconds_per_unit += _SMOOTHING * (newest - self._seconds_per_unit)
+
+    @property
+    def per_s(self) -> float | None:
+        """None while nothing has been measured."""
+        return 1 / self._seconds_per_unit if self._seconds_per_unit else None
+
+
+class LaneRates:
+    """How fast the work of each lane and kind leaves, while it waits: what goes before and between is counted in."""
+
+    def __init__(self) -> None:
+        self._rates: dict[tuple[Lane, Kind], DrainRate] = {}
+        self._elapsed_s: dict[tuple[Lane, Kind], float] = {}  # since it had a part in a micro-batch
+
+    def add(self, batch: MicroBatch, duration_s: float) -> None:
+        self._elapsed_s = {key: self._elapsed_s.get(key, 0.0) + duration_s for key in batch.waited}
+        for lane in Lane:
+            if units := batch.units_of(lane):
+                key = lane, batch.kind
+                self._rates.setdefault(key, DrainRate()).add(units, self._elapsed_s.pop(key))
+
+    def pause_s(self, lane: Lane, kinds: Sequence[Kind], units: int) -> int:
+        """Whole seconds, 1 to 60, until so many units of a lane in which these kinds wait will have left.
+
+        One second where nothing has been measured.
+        """
+        rates = [rate.per_s for kind in kinds or list(Kind) if (rate := self._rates.get((lane, kind)))]
+        per_s = sum(rate for rate in rates if rate)
+        return min(max(math.ceil(units / per_s), 1), _LONGEST_PAUSE_S) if per_s else 1

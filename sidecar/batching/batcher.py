@@ -61,21 +61,16 @@ from contextlib import AbstractContextManager
 
 import numpy as np
 
-from sidecar.batching.admission import Admission
-from sidecar.batching.device_health import DeviceHealth
+from sidecar.batching.admission import Admission, DrainRate, Place
+from sidecar.batching.device_health import DeviceHealth, probe_work
 from sidecar.batching.device_thread import DeviceThread, Done
-from sidecar.batching.drain_rate import DrainRate
-from sidecar.batching.encoder import Encoder, PreparedText
-from sidecar.batching.job import Job, Kind
-from sidecar.batching.lane import Lane
-from sidecar.batching.lane_depth import LaneDepth
-from sidecar.batching.lane_queues import BatchSettings, LaneQueues
+from sidecar.batching.encoder import Encoder, PairScorer, PreparedPair, PreparedText
+from sidecar.batching.inputs import Kind, PairWork, TextWork, ViewWork, Work
+from sidecar.batching.job import Job, Lane
+from sidecar.batching.lane_queue import LaneDepth
+from sidecar.batching.lanes import BatchSettings, LaneQueues
 from sidecar.batching.micro_batch import NOT_FINITE, Rows
-from sidecar.batching.pair_scorer import PairScorer, PreparedPair
-from sidecar.batching.place import Place
-from sidecar.batching.preparation_threads import PreparationThreads
-from sidecar.batching.probe import probe_work
-from sidecar.batching.work import PairWork, TextWork, ViewWork, Work
+from sidecar.batching.preparation import PreparationThreads
 from sidecar.errors import DeviceError, Overloaded
 from sidecar.pictures.picture import DecodedPicture
 from sidecar.telemetry.telemetry import Telemetry

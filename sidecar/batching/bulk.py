@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+from sidecar.batching.admission import Place
 from sidecar.batching.batcher import Batcher
-from sidecar.batching.lane import Lane
-from sidecar.batching.place import Place
+from sidecar.batching.job import Lane
 from sidecar.telemetry.large_request import request_is_large
 
 _MAX_UNITS = 256  # of a request that stands in the lane as a whole: a quarter of it, by default

@@ -9,14 +9,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sidecar.batching.device_health import DeviceHealth
+from sidecar.batching.device_health import DeviceHealth, run_probe
 from sidecar.batching.encoder import Encoder
-from sidecar.batching.gathering import Gathering
-from sidecar.batching.lane_queues import BatchSettings, LaneQueues
-from sidecar.batching.micro_batch import EncodedBatch, MicroBatch
-from sidecar.batching.probe import run_probe
-from sidecar.batching.size_limits import SizeLimits, Tries
-from sidecar.batching.work import Kind
+from sidecar.batching.inputs import Kind
+from sidecar.batching.job import Lane
+from sidecar.batching.lanes import BatchSettings, LaneQueues
+from sidecar.batching.micro_batch import EncodedBatch, MicroBatch, SizeLimits, Tries
 from sidecar.errors import DeviceError, DeviceLost
 from sidecar.telemetry.telemetry import Carried, MicroBatchReport
 
@@ -180,3 +178,30 @@ class DeviceThread:
             self._health.probe_failed(kind, str(error))
         else:
             self._health.succeeded(kind)
+
+
+class Gathering:
+    """See GATHERING in batcher.py. Used by the device thread only."""
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
+        self._answered = dict.fromkeys(Kind, 0)  # callers, in the last micro-batch that queries led
+        self._device_free_since = 0.0
+
+    def dispatched(self, batch: MicroBatch) -> None:
+        if batch.leader is Lane.QUERY:
+            ended = (part for part in batch.parts if part.ends_job and part.job.lane is Lane.QUERY)
+            self._answered[batch.kind] = sum(1 for _ in ended)
+
+    def device_is_free(self) -> None:
+        self._device_free_since = time.monotonic()
+
+    def pause_s(self, lane: Lane, queues: LaneQueues) -> float:
+        """How much longer the work of a lane may wait for more; 0 or less: dispatch it now."""
+        if lane is not Lane.QUERY or queues.others_wait(lane):
+            return 0.0
+        queue = queues[lane]
+        kind = queue.next_job().kind
+        if len(queue.kinds()) > 1 or queue.jobs_of(kind) >= self._answered[kind]:
+            return 0.0
+        return self._device_free_since + self._window_s - time.monotonic()

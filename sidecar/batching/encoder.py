@@ -100,3 +100,49 @@ class _HasFraming(Protocol):
 def framing_of(encoder: Encoder) -> Framing:
     """How the encoder's model sees whole pictures: squashed, where it does not say."""
     return encoder.framing if isinstance(encoder, _HasFraming) else SQUASHED
+
+
+def pair_logits(scale: PairScale, cosines: NDArray[np.float32]) -> NDArray[np.float32]:
+    """scale · cosine + bias, of any shape, float32; `sigmoid` of it is the probability that the two belong together."""
+    return np.asarray(scale.scale * cosines.astype(np.float64) + scale.bias, np.float32)
+
+
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """From 0 to 1, of any shape, float64: float32 has no number between 0.99999994 and 1, where good scores lie."""
+    small = np.exp(-np.abs(logits.astype(np.float64)))  # never overflows
+    return np.asarray(np.where(logits >= 0, 1.0, small) / (1.0 + small), np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedPair:
+    """A query and a document as one sequence of tokens: both are (n,) int64, n at most RERANK_MAX_TOKENS.
+
+    `truncated`: the end of the document has no part in it.
+    """
+
+    token_ids: NDArray[np.int64]
+    segment_ids: NDArray[np.int64]
+    truncated: bool
+
+
+class PairScorer(Protocol):
+    """A cross-encoder. `score_pairs` is called by the device thread only; `prepare_pairs` by any thread."""
+
+    @property
+    def model_id(self) -> str: ...
+
+    def prepare_pairs(
+        self, query: str, documents: Sequence[str], max_document_tokens: int | None = None
+    ) -> list[PreparedPair]:
+        """One per document, in order; at most `max_document_tokens` of each are read. Only documents are cut.
+
+        Raises TextRejected (`query_too_long`) where the query leaves no room for them.
+        """
+        ...
+
+    def score_pairs(self, pairs: Sequence[PreparedPair]) -> NDArray[np.float32]:
+        """(n,) float32, as the model gives them: higher is better, any range.
+
+        Raises DeviceError, DeviceOutOfMemory, DeviceLost.
+        """
+        ...

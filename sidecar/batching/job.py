@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.batching.lane import Lane
-from sidecar.batching.work import Kind, Work
+from sidecar.batching.inputs import Kind, Work
 from sidecar.telemetry.traces import TraceContext
 
-__all__ = ["Job", "Kind"]
+
+class Lane(Enum):
+    """In the order of precedence; the later ones are guaranteed shares of the device's time.
+
+    Which lane work came by never changes its vector.
+    """
+
+    QUERY = "query"
+    RERANK = "rerank"
+    INGEST = "ingest"  # rows that changed
+    BACKFILL = "backfill"  # rows that a scan found: backfill, sweep, verify, another model
+
+    @property
+    def rank(self) -> int:
+        """0 goes first."""
+        return _RANKS[self]
+
+    @property
+    def is_of_rows(self) -> bool:
+        """Rows are never refused: they wait, in the database."""
+        return self in ROWS
+
+
+_RANKS = {lane: rank for rank, lane in enumerate(Lane)}
+ROWS = (Lane.INGEST, Lane.BACKFILL)
 
 
 class Job:

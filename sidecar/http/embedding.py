@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias
 
+from sidecar.batching.admission import Place
 from sidecar.batching.embedder import Embedded, Embedder
-from sidecar.batching.lane import Lane
-from sidecar.batching.place import Place
+from sidecar.batching.job import Lane
 from sidecar.errors import PictureRejected, TextRejected
 
 # Pictures of one request that are worked on at once: enough to decode one while another is encoded.

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sidecar.batching.lane import Lane
+from sidecar.batching.job import Lane
 from sidecar.http.answers import EmbeddingAnswer, EmbeddingsAnswer, answer_many, answer_one
 from sidecar.http.bodies.multipart import FileForm, FilesForm, read_file, read_files
 from sidecar.http.cancellation import work_while_connected

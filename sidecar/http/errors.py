@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from http import HTTPStatus
 
-from sidecar.batching.scorer_loading import RerankModelFailed
+from sidecar.batching.reranker import RerankModelFailed
 from sidecar.errors import (
     Contention,
     DatabaseError,

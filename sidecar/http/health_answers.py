@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sidecar.batching.lane_depth import LaneDepth
+from sidecar.batching.lane_queue import LaneDepth
 from sidecar.http.service import ServedModel
 from sidecar.postgres.status import WatchStatus
 from sidecar.telemetry.objective import ObjectiveReport

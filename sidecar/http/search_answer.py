@@ -11,8 +11,7 @@ import orjson
 from numpy.typing import NDArray
 
 from sidecar.batching.embedder import Embedded
-from sidecar.batching.encoder import PairScale
-from sidecar.batching.pair_score import pair_logits, sigmoid
+from sidecar.batching.encoder import PairScale, pair_logits, sigmoid
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.search_body import SearchBody
 from sidecar.http.search_ranking import RankedRow

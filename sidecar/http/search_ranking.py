@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sidecar.batching.pair_score import sigmoid
+from sidecar.batching.encoder import sigmoid
 from sidecar.batching.reranker import Reranker
 from sidecar.errors import TextRejected
 from sidecar.postgres.similarity import NearestRow

@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import PairScale
-from sidecar.batching.lane_depth import LaneDepth
+from sidecar.batching.lane_queue import LaneDepth
 from sidecar.batching.reranker import Reranker
 from sidecar.errors import SidecarError
 from sidecar.http.access import Access

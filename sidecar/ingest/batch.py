@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from sidecar.batching.lane import Lane
+from sidecar.batching.job import Lane
 from sidecar.errors import Contention, DatabaseError, DeviceError, StatementRejected, WatchChanged
 from sidecar.ingest.backoff import retry_delay_s
 from sidecar.ingest.context import Context

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from sidecar.batching.embedder import Embedder
-from sidecar.batching.lane import Lane
+from sidecar.batching.job import Lane
 from sidecar.ingest.catalogue import Catalogue
 from sidecar.ingest.horizon import Horizon
 from sidecar.ingest.in_hand import KeysInHand

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from sidecar.batching.embedder import MORE_IS_NEEDED, Embedded, Embedder
 from sidecar.batching.encoder import Beginning
-from sidecar.batching.job import Kind
-from sidecar.batching.lane import Lane
+from sidecar.batching.inputs import Kind
+from sidecar.batching.job import Lane
 from sidecar.errors import DeviceError, DeviceOutOfMemory, PictureRejected, TextRejected
 from sidecar.ingest.side_by_side import side_by_side
 from sidecar.ingest.verdict import MAX_ATTEMPTS, Claimed

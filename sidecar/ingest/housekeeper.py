@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from sidecar.batching.job import Kind
+from sidecar.batching.inputs import Kind
 from sidecar.errors import DatabaseError
 from sidecar.ingest.context import Context
 from sidecar.ingest.index_keeper import IndexKeeper

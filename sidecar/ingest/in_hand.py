@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from sidecar.batching.lane import ROWS, Lane
+from sidecar.batching.job import ROWS, Lane
 from sidecar.postgres.events import Key
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from sidecar.batching.lane import Lane
+from sidecar.batching.job import Lane
 from sidecar.errors import Contention, WatchChanged
 from sidecar.ingest.backoff import Backoff, retry_delay_s
 from sidecar.ingest.context import Context

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
-from sidecar.batching.lane import Lane
+from sidecar.batching.job import Lane
 from sidecar.ingest.batch import Claim
 from sidecar.ingest.horizon import Horizon
 from sidecar.postgres.database import Database

@@ -15,7 +15,7 @@ from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
-from sidecar.batching.lane import ROWS, Lane
+from sidecar.batching.job import ROWS, Lane
 from sidecar.errors import DatabaseError, DeviceError, StatementRejected, WatchChanged
 from sidecar.ingest.alarm import Alarm
 from sidecar.ingest.backoff import DATABASE_RETRY_S, Backoff

@@ -17,7 +17,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sidecar.batching.lane import Lane
+from sidecar.batching.job import Lane
 from sidecar.errors import DatabaseUnavailable, StatementRejected, TimedOut
 from sidecar.ingest.backoff import DATABASE_RETRY_S, Backoff
 from sidecar.ingest.context import Context

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from open_clip.tokenizer import canonicalize_text, get_clean_fn, whitespace_clean
 
 from sidecar.batching.encoder import Beginning
-from sidecar.batching.preparation_threads import check_wanted
+from sidecar.batching.preparation import check_wanted
 from sidecar.model.text_repair import LONGEST_LINE, LOOK_AHEAD, Cut, find_cut, is_plain, repair_part, repair_whole
 
 Clean = Callable[[str], str]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sidecar.batching.pair_scorer import PreparedPair
+from sidecar.batching.encoder import PreparedPair
 from sidecar.errors import DeviceError
 from sidecar.model.device import ComputeDevice
 from sidecar.model.device_faults import DEVICE_FAULTS, translate_fault
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class CrossEncoderScorer:
-    """Satisfies `sidecar.batching.pair_scorer.PairScorer`. One thread at a time may call `score_pairs`.
+    """Satisfies `sidecar.batching.encoder.PairScorer`. One thread at a time may call `score_pairs`.
 
     `model` is a sentence-transformers CrossEncoder with one label; `reads_segments`: it tells query and document apart
     by segment ids too, not by separators alone.

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from sidecar.batching.pair_scorer import PairScorer
+from sidecar.batching.encoder import PairScorer
 from sidecar.errors import DeviceError, DeviceLost, ModelError, TextRejected
 from sidecar.model.precision import Precision
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from sidecar.batching.pair_scorer import PreparedPair
-from sidecar.batching.preparation_threads import check_wanted
+from sidecar.batching.encoder import PreparedPair
+from sidecar.batching.preparation import check_wanted
 from sidecar.errors import TextRejected
 from sidecar.model.plain_tokens import find_special_tokens, without_special_tokens
 from sidecar.model.segmentation import longest_word

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers import CrossEncoder
 
-from sidecar.batching.pair_scorer import PairScorer
+from sidecar.batching.encoder import PairScorer
 from sidecar.config import Settings
 from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory, ModelError, TextRejected
 from sidecar.model.cross_encoder import CrossEncoderScorer, group_by_length

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sidecar.batching.pair_score import pair_logits
+from sidecar.batching.encoder import pair_logits
 from sidecar.errors import ModelError
 from sidecar.model.probes import draw_probe_views
 from tests.model.variants import copy_model, edit_weights, load_on_cpu

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sidecar.batching.encoder import Encoder
-from sidecar.batching.work import TextWork, ViewWork
+from sidecar.batching.inputs import TextWork, ViewWork
 from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory
 from sidecar.model.device import ComputeDevice
 from sidecar.model.device_faults import translate_fault

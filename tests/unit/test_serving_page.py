@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.batching.query_cache import MAX_TEXT_CHARS, QueryCache
-from sidecar.batching.size_limits import FIRST_PAUSE_S, LONGEST_PAUSE_S
+from sidecar.batching.embedder import MAX_TEXT_CHARS, QueryCache
+from sidecar.batching.micro_batch import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from sidecar.config import Settings
 from sidecar.telemetry.metrics import Metrics
 

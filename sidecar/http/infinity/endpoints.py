@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sidecar.batching.lane import Lane
+from sidecar.batching.job import Lane
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.openai.bodies import EmbeddingsBody
 from sidecar.http.openai.endpoints import OpenaiEndpoints

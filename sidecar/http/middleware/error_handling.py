@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
-from sidecar.batching.scorer_loading import RerankModelFailed
+from sidecar.batching.reranker import RerankModelFailed
 from sidecar.errors import SidecarError
 from sidecar.http.access_log import loggable_path
 from sidecar.http.errors import error_response, respond_to

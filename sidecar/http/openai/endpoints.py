@@ -8,7 +8,7 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sidecar.batching.lane import Lane
+from sidecar.batching.job import Lane
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
 from sidecar.http.cancellation import work_while_connected

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.batching.pair_score import pair_logits, sigmoid
+from sidecar.batching.encoder import pair_logits, sigmoid
 from sidecar.batching.reranker import Reranker
 from sidecar.errors import InputError, TextRejected
 from sidecar.http.embedding import embed_pictures, embed_texts

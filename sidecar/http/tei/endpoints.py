@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 import sidecar
 from sidecar.batching.embedder import Embedded
-from sidecar.batching.lane import Lane
+from sidecar.batching.job import Lane
 from sidecar.http.bodies.json_body import read_json
 from sidecar.http.cancellation import work_while_connected
 from sidecar.http.contents import (

@@ -18,8 +18,8 @@ from PIL import Image
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.embedder import Embedded, Embedder
 from sidecar.batching.encoder import Encoder, PreparedText
-from sidecar.batching.lane import Lane
-from sidecar.batching.lane_queues import BatchSettings
+from sidecar.batching.job import Lane
+from sidecar.batching.lanes import BatchSettings
 from sidecar.errors import Overloaded, PictureRejected, TextRejected
 from sidecar.pictures.picture import ViewSettings
 from sidecar.pictures.pool import DecoderPool, DecoderSettings

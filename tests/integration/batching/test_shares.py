@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
-from sidecar.batching.encoder import PreparedText
-from sidecar.batching.lane import Lane
-from sidecar.batching.lane_queues import BatchSettings
-from sidecar.batching.pair_scorer import PreparedPair
+from sidecar.batching.encoder import PreparedPair, PreparedText
+from sidecar.batching.job import Lane
+from sidecar.batching.lanes import BatchSettings
 from sidecar.pictures.picture import DecodedPicture
 from tests.encoders import HashEncoder
 from tests.waiting import wait_until_async

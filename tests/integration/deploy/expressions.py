@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from sidecar.batching.lane import Lane
+from sidecar.batching.job import Lane
 from sidecar.telemetry.telemetry import Stage
 from tests.integration.deploy.promql import names_in
 

@@ -11,7 +11,7 @@ import pytest
 from sidecar.app import create_app
 from sidecar.batching import device_health
 from sidecar.batching.device_health import DeviceCall
-from sidecar.batching.pair_scorer import PairScorer
+from sidecar.batching.encoder import PairScorer
 from sidecar.config import Settings
 from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory
 from sidecar.service_state import ServiceState

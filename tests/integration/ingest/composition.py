@@ -14,7 +14,7 @@ from sidecar.batching.batcher import Batcher
 from sidecar.batching.device_health import DeviceHealth, HealthLimits
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder, framing_of
-from sidecar.batching.lane_queues import BatchSettings
+from sidecar.batching.lanes import BatchSettings
 from sidecar.config import Settings
 from sidecar.ingest.ingest import Ingest
 from sidecar.pictures.pool import DecoderPool, DecoderSettings

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.batching.encoder import PreparedText
-from sidecar.batching.lane import Lane
+from sidecar.batching.job import Lane
 from sidecar.ingest.worker import BATCHES_IN_HAND
 from tests.integration.ingest.composition import RunningIngest, running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from sidecar.batching.lane import Lane
+from sidecar.batching.job import Lane
 from sidecar.config import Settings
 from sidecar.ingest.batch import Claim
 from sidecar.ingest.horizon import Horizon

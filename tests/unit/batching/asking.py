@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
-from sidecar.batching.lane import Lane
-from sidecar.batching.pair_scorer import PairScorer
+from sidecar.batching.encoder import PairScorer
+from sidecar.batching.job import Lane
 from tests.unit.batching.gated_encoder import labelled_picture, labelled_text
 from tests.unit.batching.jobs import labelled_pair
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import pytest
 
 from sidecar.batching.batcher import Batcher
-from sidecar.batching.lane_queues import BatchSettings
+from sidecar.batching.lanes import BatchSettings
 from tests.unit.batching.gated_encoder import GatedEncoder
 
 SETTINGS = BatchSettings(max_views=8, window_s=0.0, query_queue_views=64, ingest_queue_views=64, ingest_min_share=0.1)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.batching.pair_scorer import PreparedPair
+from sidecar.batching.encoder import PreparedPair
 from tests.unit.batching.gated_encoder import GatedEncoder
 from tests.unit.batching.jobs import labelled_pair
 

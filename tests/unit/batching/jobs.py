@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.batching.job import Job, Kind
-from sidecar.batching.lane import Lane
-from sidecar.batching.pair_scorer import PreparedPair
-from sidecar.batching.work import PairWork, TextWork, ViewWork, Work
+from sidecar.batching.encoder import PreparedPair
+from sidecar.batching.inputs import Kind, PairWork, TextWork, ViewWork, Work
+from sidecar.batching.job import Job, Lane
 from tests.unit.batching.gated_encoder import labelled_text
 
 

@@ -12,9 +12,8 @@ import pytest
 
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.embedder import Embedded, Embedder
-from sidecar.batching.lane import Lane
-from sidecar.batching.reranker import Reranker
-from sidecar.batching.scorer_loading import ScorerLoading
+from sidecar.batching.job import Lane
+from sidecar.batching.reranker import Reranker, ScorerLoading
 from sidecar.errors import DeviceError, Overloaded, TextRejected
 from sidecar.pictures.pool import DecoderPool
 from tests.unit.batching.asking import QUERY, let_callers_enter

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.batching.drain_rate import DrainRate, LaneRates
-from sidecar.batching.job import Kind
-from sidecar.batching.lane import Lane
+from sidecar.batching.admission import DrainRate, LaneRates
+from sidecar.batching.inputs import Kind
+from sidecar.batching.job import Lane
 from sidecar.batching.micro_batch import MicroBatch, Part
 from tests.unit.batching.jobs import make_job
 

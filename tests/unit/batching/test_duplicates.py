@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.batching.pair_scorer import PreparedPair
+from sidecar.batching.encoder import PreparedPair
 from sidecar.errors import DeviceError, DeviceOutOfMemory
 from tests.unit.batching.asking import (
     INGEST,

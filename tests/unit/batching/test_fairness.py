@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.batching.job import Job, Kind
-from sidecar.batching.lane import Lane
-from sidecar.batching.lane_queues import LaneQueues
+from sidecar.batching.inputs import Kind
+from sidecar.batching.job import Job, Lane
+from sidecar.batching.lanes import LaneQueues
 from sidecar.batching.micro_batch import MicroBatch
 from tests.unit.batching.conftest import SETTINGS
 from tests.unit.batching.jobs import make_job

@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from sidecar.batching.pair_scorer import PreparedPair
+from sidecar.batching.encoder import PreparedPair
 from sidecar.errors import DeviceOutOfMemory, Overloaded
 from tests.unit.batching.asking import INGEST, QUERY, RERANK, ask_pairs, ask_text, ask_texts, let_callers_enter
 from tests.unit.batching.conftest import RunningBatcher

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.batching.embedder import Embedded
-from sidecar.batching.query_cache import MAX_TEXT_CHARS, QueryCache
+from sidecar.batching.embedder import MAX_TEXT_CHARS, Embedded, QueryCache
 
 DIMENSIONS = 1152
 VECTOR_BYTES = DIMENSIONS * 4

@@ -12,12 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
-from sidecar.batching.encoder import PairScale
-from sidecar.batching.lane import Lane
-from sidecar.batching.pair_score import pair_logits, sigmoid
-from sidecar.batching.pair_scorer import PairScorer, PreparedPair
-from sidecar.batching.reranker import Reranker
-from sidecar.batching.scorer_loading import ScorerLoading
+from sidecar.batching.encoder import PairScale, PairScorer, PreparedPair, pair_logits, sigmoid
+from sidecar.batching.job import Lane
+from sidecar.batching.reranker import Reranker, ScorerLoading
 from sidecar.errors import DeviceError, Overloaded, TextRejected
 from tests.unit.batching.asking import ask_text, let_callers_enter
 from tests.unit.batching.conftest import RunningBatcher

@@ -15,8 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
-from sidecar.batching.lane import ROWS, Lane
-from sidecar.batching.lane_queues import BatchSettings
+from sidecar.batching.job import ROWS, Lane
+from sidecar.batching.lanes import BatchSettings
 from sidecar.errors import DeviceError, DeviceOutOfMemory, Overloaded
 from tests.unit.batching.asking import Waiter, let_callers_enter
 from tests.unit.batching.gated_encoder import GatedEncoder, labelled_picture, labelled_text, vector_of

@@ -7,8 +7,8 @@ import logging
 
 import pytest
 
-from sidecar.batching.pair_scorer import PairScorer
-from sidecar.batching.scorer_loading import RerankModelFailed, ScorerLoading
+from sidecar.batching.encoder import PairScorer
+from sidecar.batching.reranker import RerankModelFailed, ScorerLoading
 from sidecar.errors import ModelError
 from sidecar.telemetry.request_id import current_request_id
 from tests.unit.batching.asking import let_callers_enter

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.batching.job import Kind
-from sidecar.batching.size_limits import FIRST_PAUSE_S, LONGEST_PAUSE_S, SizeLimits, Tries
+from sidecar.batching.inputs import Kind
+from sidecar.batching.micro_batch import FIRST_PAUSE_S, LONGEST_PAUSE_S, SizeLimits, Tries
 from sidecar.errors import DeviceOutOfMemory
 from tests.unit.batching.asking import ask_picture, ask_texts
 from tests.unit.batching.conftest import RunningBatcher, batcher_over

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.batching.pair_scorer import PreparedPair
+from sidecar.batching.encoder import PreparedPair
 from sidecar.errors import TextRejected
 
 MAX_WORDS = 8

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from sidecar.batching.lane import Lane
-from sidecar.batching.work import Kind
+from sidecar.batching.inputs import Kind
+from sidecar.batching.job import Lane
 from sidecar.telemetry.telemetry import Carried, MicroBatchReport, Stage, Telemetry
 from tests.scrape import read_registry
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sidecar.batching.lane import ROWS, Lane
+from sidecar.batching.job import ROWS, Lane
 from sidecar.batching.micro_batch import MicroBatch
 
 _MAX_TOTAL = 0.9

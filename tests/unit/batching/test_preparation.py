@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.batching.encoder import PreparedText
-from sidecar.batching.lane import Lane
-from sidecar.batching.preparation_threads import PreparationThreads, check_wanted
-from sidecar.batching.text_preparation import TextPreparation
+from sidecar.batching.job import Lane
+from sidecar.batching.preparation import PreparationThreads, TextPreparation, check_wanted
 from sidecar.errors import DeviceError
 from tests.encoders import HashEncoder
 from tests.waiting import wait_until_async

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sidecar.batching.device_shares import DeviceShares
-from sidecar.batching.job import Job
-from sidecar.batching.lane import Lane
-from sidecar.batching.lane_queue import LaneQueue
+from sidecar.batching.job import Job, Lane
+from sidecar.batching.lane_queue import LaneQueue, Room
 from sidecar.batching.micro_batch import MicroBatch
-from sidecar.batching.room import Room
+from sidecar.batching.scheduling import DeviceShares
 from sidecar.config import Settings
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.batching.device_shares import DeviceShares
-from sidecar.batching.job import Job, Kind
-from sidecar.batching.lane import Lane
+from sidecar.batching.inputs import Kind
+from sidecar.batching.job import Job, Lane
 from sidecar.batching.micro_batch import MicroBatch, Part
+from sidecar.batching.scheduling import DeviceShares
 from tests.unit.batching.jobs import make_job
 
 QUERY, RERANK, INGEST, BACKFILL = Lane

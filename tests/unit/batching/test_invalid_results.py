@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sidecar.batching.job import Kind
+from sidecar.batching.inputs import Kind
 from sidecar.errors import DeviceError
 from tests.unit.batching.asking import INGEST, QUERY, ask_pairs, ask_picture, ask_text, ask_texts, let_callers_enter
 from tests.unit.batching.conftest import RunningBatcher

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sidecar.batching.job import Job, Kind
-from sidecar.batching.lane import ROWS, Lane
-from sidecar.batching.lane_queues import LaneQueues
+from sidecar.batching.inputs import Kind
+from sidecar.batching.job import ROWS, Job, Lane
+from sidecar.batching.lanes import LaneQueues
 from tests.unit.batching.conftest import SETTINGS
 from tests.unit.batching.jobs import make_job
 

@@ -11,8 +11,7 @@ from typing import ClassVar, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.batching.encoder import Encoder, PreparedText
-from sidecar.batching.pair_scorer import PairScorer, PreparedPair
+from sidecar.batching.encoder import Encoder, PairScorer, PreparedPair, PreparedText
 
 _TOKENS_OF_A_VIEW = 64  # what SigLIP reads of a text
 _MAX_LENGTH_ERROR = 1e-3
