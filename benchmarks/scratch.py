@@ -9,10 +9,10 @@ from uuid import uuid4
 import psycopg
 from pydantic import SecretStr
 
+from sidecar.embedded_postgres.server import EmbeddedPostgres
+from sidecar.operations.migrations import migrate
 from sidecar.postgres.database import Connection, Database
-from sidecar.postgres.embedded import EmbeddedPostgres
 from sidecar.postgres.events import Lease
-from sidecar.postgres.migrations import migrate
 from sidecar.postgres.watches import Watch, load_watches
 from tests.servers import Server, open_directory
 

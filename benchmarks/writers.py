@@ -13,7 +13,7 @@ from statistics import median
 from benchmarks.figure import Figure
 from benchmarks.running import running_ingest
 from benchmarks.scratch import execute, scratch_database
-from sidecar.postgres.server_programs import find_programs
+from sidecar.embedded_postgres.programs import find_programs
 from tests.encoders import TimedEncoder
 from tests.servers import Server
 

@@ -10,9 +10,9 @@ from alembic import context
 from sqlalchemy import Connection, create_engine, pool, text
 
 from sidecar.config import load_settings
-from sidecar.postgres.installed_code import install_code
-from sidecar.postgres.migrations import LOCK_TIMEOUT, SETTINGS, Migrated, connect
-from sidecar.postgres.restored_schema import take_up
+from sidecar.operations.installed_code import install_code
+from sidecar.operations.migrations import LOCK_TIMEOUT, SETTINGS, Migrated, connect
+from sidecar.operations.restored_schema import take_up
 from sidecar.postgres.shipped import head_revision
 
 # Two deploys that start at once: the second waits, finds nothing to do, and goes on.

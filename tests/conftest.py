@@ -23,7 +23,7 @@ import hypothesis
 import pytest
 
 from sidecar.config import Settings, let_waiting_threads_sleep, variable_names
-from sidecar.postgres.server_programs import VERSIONS
+from sidecar.embedded_postgres.programs import VERSIONS
 from tests.servers import Server, Servers, open_directory
 from tests.tasks import no_task_left
 

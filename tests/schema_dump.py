@@ -9,8 +9,8 @@ import re
 import subprocess
 from pathlib import Path
 
-from sidecar.postgres.migrations import migrate
-from sidecar.postgres.server_programs import find_programs
+from sidecar.embedded_postgres.programs import find_programs
+from sidecar.operations.migrations import migrate
 from tests.servers import embedded_server
 
 GOLDEN = Path(__file__).with_name("schema.sql")

@@ -13,7 +13,7 @@ from uuid import uuid4
 import psycopg
 from psycopg import sql
 
-from sidecar.postgres.embedded import EmbeddedPostgres
+from sidecar.embedded_postgres.server import EmbeddedPostgres
 from tests.waiting import wait_until
 
 # Nothing in a test outlives its server: what makes a crash survivable only costs time.
@@ -111,7 +111,7 @@ class Servers:
 
     def migrated_template(self, version: str) -> str:
         """A database with the schema `sidecar`, never connected to."""
-        from sidecar.postgres.migrations import migrate
+        from sidecar.operations.migrations import migrate
 
         server = self.server(version)
         if version not in self._templates:

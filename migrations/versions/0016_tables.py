@@ -1,6 +1,6 @@
 """The tables, as the migrations up to 0016 had made them: the baseline."""
 
-from sidecar.postgres.migrations import run_sql_file
+from sidecar.operations.migrations import run_sql_file
 
 revision = "0016"
 down_revision = None

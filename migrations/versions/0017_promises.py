@@ -1,6 +1,6 @@
 """What keeps promises that the tables of 0016 could not keep."""
 
-from sidecar.postgres.migrations import run_sql_file
+from sidecar.operations.migrations import run_sql_file
 
 revision = "0017"
 down_revision = "0016"

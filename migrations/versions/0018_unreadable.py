@@ -1,6 +1,6 @@
 """Ledgers that say which texts the model could not read."""
 
-from sidecar.postgres.migrations import run_sql_file
+from sidecar.operations.migrations import run_sql_file
 
 revision = "0018"
 down_revision = "0017"

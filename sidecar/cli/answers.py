@@ -11,7 +11,7 @@ import typer
 from sidecar.cli.output import print_table, shorten, show
 
 if TYPE_CHECKING:
-    from sidecar.postgres.search import FoundRows, SearchableWatch
+    from sidecar.operations.search import FoundRows, SearchableWatch
 
 _MAX_COLUMNS = 6
 _TEXT_CHARS = 70

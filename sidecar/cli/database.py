@@ -12,7 +12,7 @@ from sidecar.errors import ConfigurationError
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from sidecar.postgres.operations import Operations
+    from sidecar.operations.operations import Operations
 
 
 def find_database_url(option: str | None) -> SecretStr:
@@ -40,7 +40,7 @@ def find_direct_url(option: str | None) -> SecretStr:
 @contextmanager
 def open_database(option: str | None) -> Iterator[Operations]:
     """Connected and migrated. Warnings of the server go to stderr. Raises ConfigurationError, DatabaseError."""
-    from sidecar.postgres.operations import open_operations
+    from sidecar.operations.operations import open_operations
 
     with open_operations(find_database_url(option), warn) as operations:
         yield operations

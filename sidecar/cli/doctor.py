@@ -18,7 +18,7 @@ from sidecar.cli.output import make_console, print_json, shorten
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from sidecar.postgres.findings import Checkup, Finding, Limits, Severity
+    from sidecar.operations.findings import Checkup, Finding, Limits, Severity
 
 _SEVERITIES: tuple[Severity, ...] = ("problem", "warning", "note")
 
@@ -37,7 +37,7 @@ def doctor(
 
     Example: sidecar doctor --json
     """
-    from sidecar.postgres.findings import Limits
+    from sidecar.operations.findings import Limits
 
     url = find_database_url(database_url)
     with make_console(stderr=True).status("Looking …"):
@@ -51,8 +51,8 @@ def doctor(
 
 
 def _examine(url: SecretStr, listen_url: SecretStr, limits: Limits) -> Checkup:
-    from sidecar.postgres.checkup import check_database, check_sessions
-    from sidecar.postgres.operations import connect_as_user, translated
+    from sidecar.operations.checkup import check_database, check_sessions
+    from sidecar.operations.operations import connect_as_user, translated
 
     with connect_as_user(url) as connection, translated():
         checkup = check_database(connection, limits)

@@ -16,7 +16,7 @@ from sidecar.cli.rate import Rate
 from sidecar.errors import SchemaError
 
 if TYPE_CHECKING:
-    from sidecar.postgres.operations import Operations
+    from sidecar.operations.operations import Operations
     from sidecar.postgres.status import IndexBuild, WatchStatus
 
 _INTERVAL_S = 1.0

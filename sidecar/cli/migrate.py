@@ -13,7 +13,7 @@ from sidecar.cli.options import DatabaseUrl, Json
 from sidecar.cli.output import make_console, print_json
 
 if TYPE_CHECKING:
-    from sidecar.postgres.restored_schema import TakenUp
+    from sidecar.operations.restored_schema import TakenUp
 
 
 def migrate(
@@ -31,9 +31,9 @@ def migrate(
 
     Example: DATABASE_URL=postgresql://me:secret@localhost/shop sidecar migrate
     """
-    from sidecar.postgres.migrations import current_revision, head_revision
-    from sidecar.postgres.migrations import migrate as run_migrations
-    from sidecar.postgres.operations import connect_as_user
+    from sidecar.operations.migrations import current_revision, head_revision
+    from sidecar.operations.migrations import migrate as run_migrations
+    from sidecar.operations.operations import connect_as_user
 
     url = find_direct_url(database_url)
     with connect_as_user(url):  # a clear message before Alembic begins

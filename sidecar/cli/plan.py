@@ -17,8 +17,8 @@ from sidecar.cli.output import make_console, print_json, show_size
 from sidecar.cli.watch import Index, Kind
 
 if TYPE_CHECKING:
-    from sidecar.postgres.operations import WatchRequest
-    from sidecar.postgres.planning import Prospect
+    from sidecar.operations.operations import WatchRequest
+    from sidecar.operations.planning import Prospect
 
 _USUAL_NATIVE_SIZE = 384  # of the default model
 _USUAL_SIZE = (640, 480)  # where no size can be read
@@ -63,7 +63,7 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
       sidecar plan products photo
       sidecar plan products title brand --views-per-s 2000 --json
     """
-    from sidecar.postgres.operations import WatchRequest
+    from sidecar.operations.operations import WatchRequest
 
     request = WatchRequest(table, source, target, kind, companion, index, None, dimensions)
     prospect = _survey(request, database_url)
@@ -94,8 +94,8 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
 
 
 def _survey(request: WatchRequest, database_url: str | None) -> Prospect:
-    from sidecar.postgres.operations import connect_to_schema
-    from sidecar.postgres.planning import survey
+    from sidecar.operations.operations import connect_to_schema
+    from sidecar.operations.planning import survey
 
     with (
         connect_to_schema(find_database_url(database_url), warn) as connection,

@@ -17,7 +17,7 @@ from sidecar.errors import InputError, PictureRejected
 
 if TYPE_CHECKING:
     from sidecar.cli.service import EmbeddingService, QueryVector
-    from sidecar.postgres.search import FoundRows, SearchableWatch
+    from sidecar.operations.search import FoundRows, SearchableWatch
 
 _PICTURE_SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 

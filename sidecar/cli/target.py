@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from sidecar.postgres.operations import Operations
+    from sidecar.operations.operations import Operations
 
 
 def choose_target(operations: Operations, table: str, target: str | None) -> str | None:

@@ -22,9 +22,9 @@ def uninstall(
 
     Example: sidecar uninstall --yes
     """
-    from sidecar.postgres.operations import connect_to_schema
-    from sidecar.postgres.uninstallation import read_kept_vectors
-    from sidecar.postgres.uninstallation import uninstall as remove
+    from sidecar.operations.operations import connect_to_schema
+    from sidecar.operations.uninstallation import read_kept_vectors
+    from sidecar.operations.uninstallation import uninstall as remove
 
     with connect_to_schema(find_database_url(database_url), warn) as connection:
         vectors = read_kept_vectors(connection)

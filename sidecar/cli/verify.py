@@ -14,7 +14,7 @@ from sidecar.cli.output import make_console, print_json, show_size
 from sidecar.errors import SchemaError
 
 if TYPE_CHECKING:
-    from sidecar.postgres.verification import Verification, Verifier
+    from sidecar.operations.verification import Verification, Verifier
 
 _INTERVAL_S = 0.2
 
@@ -26,7 +26,7 @@ def verify(table: Table, target: Target = None, as_json: Json = False, database_
 
     Example: sidecar verify products --target photo_embedding
     """
-    from sidecar.postgres.verification import verifying
+    from sidecar.operations.verification import verifying
 
     with verifying(find_database_url(database_url), table, target, warn) as verifier:
         verification = _follow(verifier)

@@ -76,7 +76,7 @@ def watch(  # noqa: PLR0913 - one parameter for every option of the command
       sidecar watch products --source title --source brand --target title_embedding
       sidecar watch products --source photo --expose title --expose price --replace
     """
-    from sidecar.postgres.operations import WatchRequest
+    from sidecar.operations.operations import WatchRequest
 
     request = WatchRequest(table, source, target, kind, companion, index, model, dimensions, replace, expose or [])
     with open_database(database_url) as operations, make_console().status(f"Watching {table} …"):

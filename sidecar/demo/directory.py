@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.embedded_postgres.user import find_server_user
 from sidecar.errors import ConfigurationError, DatabaseUnavailable
-from sidecar.postgres.server_user import find_server_user
 
 _DEFAULT = Path(".demo")
 _DEFAULT_OF_ROOT = Path("/var/lib/sidecar-demo")

@@ -16,7 +16,7 @@ from sidecar.demo.progress import EmbeddingProgress
 from sidecar.demo.service import REQUEST_TIMEOUT_S, RunningService
 from sidecar.demo.steps import Steps
 from sidecar.errors import DatabaseError
-from sidecar.postgres.operations import Operations, open_operations
+from sidecar.operations.operations import Operations, open_operations
 from sidecar.postgres.status import WatchStatus
 
 _POLL_S = 0.2

@@ -15,8 +15,8 @@ from sidecar.demo.next_commands import tell_what_to_type, url_of_service
 from sidecar.demo.service import RunningService
 from sidecar.demo.settings import demo_settings
 from sidecar.demo.steps import Steps
-from sidecar.postgres.embedded import EmbeddedPostgres
-from sidecar.postgres.migrations import migrate
+from sidecar.embedded_postgres.server import EmbeddedPostgres
+from sidecar.operations.migrations import migrate
 from sidecar.server import serve
 
 

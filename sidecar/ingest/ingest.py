@@ -33,13 +33,12 @@ from sidecar.ingest.work_finder import WorkFinder
 from sidecar.ingest.worker import Worker
 from sidecar.postgres.address import address_problems
 from sidecar.postgres.database import Database
-from sidecar.postgres.installed_code import code_digest
 from sidecar.postgres.listener import Listener
 from sidecar.postgres.liveness import Liveness
 from sidecar.postgres.presence import Identity, forget, mark_asleep
 from sidecar.postgres.queries import statement
 from sidecar.postgres.session_guard import SessionGuard
-from sidecar.postgres.shipped import describe_old_schema, head_revision
+from sidecar.postgres.shipped import code_digest, describe_old_schema, head_revision
 from sidecar.postgres.trouble_log import TroubleLog
 from sidecar.settings import Settings
 from sidecar.telemetry.telemetry import Telemetry

@@ -1,1 +1,1 @@
-"""Everything that speaks SQL."""
+"""The running sidecar's access to its database (asyncpg)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import sidecar
@@ -26,6 +27,16 @@ def head_revision() -> str:
     if not revisions:
         raise SchemaError(f"no migrations in {migrations_directory()}: the installation is incomplete")
     return max(revisions)
+
+
+def read_code() -> list[str]:
+    """The files of sql/code in the order in which they run: all functions and views of schema `sidecar`."""
+    return [path.read_text(encoding="utf-8") for path in sorted((sql_directory() / "code").glob("*.sql"))]
+
+
+def code_digest() -> str:
+    """SHA-256 of those files, as hex."""
+    return hashlib.sha256("".join(read_code()).encode()).hexdigest()
 
 
 def describe_old_schema(revision: str | None) -> str:

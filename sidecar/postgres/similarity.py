@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sidecar.errors import Contention, DatabaseError, InputError, StatementRejected, WatchChanged
 from sidecar.postgres.database import Database
-from sidecar.postgres.statement_file import read_statements
+from sidecar.postgres.statements import read_statements
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 LOCK_TIMEOUT_S = 2.0  # somebody alters that table; searches of others want the connection
@@ -156,7 +156,7 @@ async def _check_filter(database: Database, watch: SearchedWatch, columns: Mappi
 
 
 def _statement(name: str) -> str:
-    return read_statements("similarity.sql")[name]
+    return read_statements("sidecar.postgres", "similarity.sql")[name]
 
 
 def _watch(record: asyncpg.Record) -> SearchedWatch:

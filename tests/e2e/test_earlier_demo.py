@@ -9,9 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from sidecar.embedded_postgres.server import EmbeddedPostgres
 from sidecar.model.tiny import make_tiny_model
-from sidecar.postgres.embedded import EmbeddedPostgres
-from sidecar.postgres.migrations import migrate
+from sidecar.operations.migrations import migrate
 from tests.e2e.demo_process import Demo, demo_process
 from tests.integration.server.process import sidecar_process
 from tests.servers import open_directory

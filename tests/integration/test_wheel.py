@@ -37,7 +37,8 @@ def test_tables_and_code_are_shipped_and_the_dump_of_the_tests_is_not(wheel: zip
 
 
 def test_types_and_statements_are_inside_the_package(wheel: zipfile.ZipFile) -> None:
-    assert {"sidecar/py.typed", "sidecar/postgres/queries.sql"} <= set(wheel.namelist())
+    statements = {str(path.relative_to(ROOT)) for path in (ROOT / "sidecar").rglob("*.sql")}
+    assert {"sidecar/py.typed", "sidecar/postgres/queries.sql", *statements} <= set(wheel.namelist())
 
 
 def test_the_page_of_the_endpoints_is_inside_the_package(wheel: zipfile.ZipFile) -> None:
@@ -63,7 +64,7 @@ def test_an_installed_package_migrates_a_database(
     program = """
 import sys
 sys.path.insert(0, ".")
-from sidecar.postgres import migrations
+from sidecar.operations import migrations
 assert migrations.__file__.startswith(sys.argv[1]), migrations.__file__
 migrations.migrate(sys.argv[2])
 """

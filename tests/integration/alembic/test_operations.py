@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from sidecar.alembic import SidecarMissing, UnwatchOp, Watch, WatchOp
 from sidecar.errors import SchemaError
-from sidecar.postgres.migrations import migrate
+from sidecar.operations.migrations import migrate
 from tests.sqlalchemy_url import sqlalchemy_url
 
 PRODUCTS = "create table products (id int primary key, title varchar, photo bytea)"

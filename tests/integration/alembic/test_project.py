@@ -10,7 +10,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from sidecar.postgres.migrations import head_revision
+from sidecar.operations.migrations import head_revision
 from tests.encoders import HashEncoder
 from tests.integration.alembic.user_project import Project
 from tests.integration.ingest.composition import running_ingest

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 
-from sidecar.postgres.server_programs import find_programs
+from sidecar.embedded_postgres.programs import find_programs
 
 
 def dump(url: str, file: Path, *options: str, version: str | None = None) -> None:

@@ -35,7 +35,7 @@ def dumps(history_url: str) -> Iterator[Dumps]:
 @pytest.fixture(scope="module")
 def old_dumps(postgres_server: Server) -> Iterator[Dumps]:
     """Of a server of version 16, by a newer pg_dump."""
-    from sidecar.postgres.migrations import migrate
+    from sidecar.operations.migrations import migrate
 
     version = version_of(postgres_server.url)
     if version == "16":

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from sidecar.errors import SchemaError
-from sidecar.postgres.migrations import current_revision, head_revision, migrate
+from sidecar.operations.migrations import current_revision, head_revision, migrate
 from tests.command_line import CommandLine
 from tests.integration.change.dumps import dump, restore, run_program, version_of
 from tests.integration.ingest.composition import running_ingest

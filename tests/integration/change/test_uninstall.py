@@ -156,7 +156,7 @@ async def test_what_others_made_of_our_schema_is_in_the_way(db: Connection) -> N
 async def test_it_can_be_installed_again_and_the_vectors_are_taken_up(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    from sidecar.postgres.migrations import migrate
+    from sidecar.operations.migrations import migrate
 
     table = await make_texts(db, 3)
     async with running_ingest(database_url, encoder):

@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from sidecar.postgres.migrations import current_revision, head_revision, migrate
+from sidecar.operations.migrations import current_revision, head_revision, migrate
 from tests.command_line import CommandLine
 from tests.encoders import HashEncoder
 from tests.integration.change.dumps import dump, restore
@@ -36,7 +36,7 @@ OTHER_CODE = f"""
 """
 # Before and after ledgers knew of unreadable texts, which was part of 0017 for two hours.
 COMMITS_AT_0017 = ["54cc4ec", "95fc3ea"]
-MIGRATE = "import sys; from sidecar.postgres.migrations import migrate; migrate(sys.argv[1])"
+MIGRATE = "import sys; from sidecar.operations.migrations import migrate; migrate(sys.argv[1])"
 
 
 @contextmanager

@@ -3,7 +3,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from sidecar.postgres.migrations import current_revision, head_revision
+from sidecar.operations.migrations import current_revision, head_revision
 from tests.command_line import CommandLine
 
 OTHER_CODE = f"""

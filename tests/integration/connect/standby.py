@@ -11,9 +11,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
-from sidecar.postgres.cluster import ENVIRONMENT, Cluster
-from sidecar.postgres.embedded import EmbeddedPostgres
-from sidecar.postgres.server_user import find_server_user
+from sidecar.embedded_postgres.cluster import ENVIRONMENT, Cluster
+from sidecar.embedded_postgres.server import EmbeddedPostgres
+from sidecar.embedded_postgres.user import find_server_user
 
 SETTINGS = {"fsync": "off", "full_page_writes": "off", "wal_level": "replica", "max_wal_senders": "4"}
 

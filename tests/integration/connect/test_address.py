@@ -14,9 +14,9 @@ from psycopg.pq import Conninfo
 from pydantic import SecretStr
 
 from sidecar.errors import ConfigurationError, DatabaseUnavailable
+from sidecar.operations.operations import connect_as_user
 from sidecar.postgres.address import address_problems, read_address
 from sidecar.postgres.database import Database, connect, disconnect
-from sidecar.postgres.operations import connect_as_user
 from tests.command_line import CommandLine
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder

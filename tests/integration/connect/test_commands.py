@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from sidecar.errors import DatabaseUnavailable
-from sidecar.postgres.operations import WatchRequest, open_operations
+from sidecar.operations.operations import WatchRequest, open_operations
 from tests.integration.ingest.message_proxy import message_proxy
 from tests.integration.ingest.watched_table import run, user, value
 

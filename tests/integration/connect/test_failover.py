@@ -11,10 +11,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from sidecar.postgres.checkup import check_database
-from sidecar.postgres.embedded import EmbeddedPostgres
-from sidecar.postgres.findings import Limits
-from sidecar.postgres.migrations import migrate
+from sidecar.embedded_postgres.server import EmbeddedPostgres
+from sidecar.operations.checkup import check_database
+from sidecar.operations.findings import Limits
+from sidecar.operations.migrations import migrate
 from tests.integration.connect.standby import SETTINGS, Pair, execute, primary_and_standby
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder

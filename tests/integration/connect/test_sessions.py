@@ -11,8 +11,8 @@ import pytest
 from psycopg import sql
 from pydantic import SecretStr
 
+from sidecar.operations.operations import connect_as_user, open_operations
 from sidecar.postgres.database import Database, connect, disconnect
-from sidecar.postgres.operations import connect_as_user, open_operations
 from sidecar.postgres.session_settings import COMMAND_SETTINGS, FORMATS, PLANNING, SESSION_SETTINGS
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder

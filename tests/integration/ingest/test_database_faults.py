@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from sidecar.postgres.migrations import migrate
+from sidecar.operations.migrations import migrate
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, insert_titles, make_texts

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from sidecar.postgres.migrations import migrate
+from sidecar.operations.migrations import migrate
 from tests.command_line import CommandLine
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder

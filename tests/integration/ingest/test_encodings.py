@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from sidecar.errors import DatabaseUnavailable
-from sidecar.postgres.migrations import current_revision, head_revision, migrate
+from sidecar.operations.migrations import current_revision, head_revision, migrate
 from tests.command_line import CommandLine
 from tests.encoders import HashEncoder
 from tests.integration.ingest.composition import DIMENSIONS, running_ingest

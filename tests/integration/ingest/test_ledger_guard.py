@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from sidecar.embedded_postgres.server import EmbeddedPostgres
+from sidecar.operations.migrations import migrate
 from sidecar.postgres.completion import Outcome
-from sidecar.postgres.embedded import EmbeddedPostgres
-from sidecar.postgres.migrations import migrate
 from tests.integration.ingest.completing import MAX_BYTES, Steps, steps_of
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, make_texts

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from sidecar.postgres.migrations import migrate
+from sidecar.operations.migrations import migrate
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion

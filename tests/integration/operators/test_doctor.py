@@ -12,9 +12,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from sidecar.postgres.checkup import check_database, check_statements
-from sidecar.postgres.embedded import EmbeddedPostgres
-from sidecar.postgres.findings import Limits
+from sidecar.embedded_postgres.server import EmbeddedPostgres
+from sidecar.operations.checkup import check_database, check_statements
+from sidecar.operations.findings import Limits
 from tests.command_line import CommandLine
 from tests.integration.operators.faults import FAULTS
 from tests.integration.operators.healthy import checks, examine, make_healthy, mend, run_script

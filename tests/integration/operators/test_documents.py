@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from sidecar.postgres.checkup import check_statements
+from sidecar.operations.checkup import check_statements
 from tests.command_line import CommandLine
 from tests.encoders import HashEncoder
 from tests.integration.ingest.composition import running_ingest

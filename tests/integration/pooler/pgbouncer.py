@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from sidecar.postgres.server_user import find_server_user
+from sidecar.embedded_postgres.user import find_server_user
 from tests.waiting import wait_until
 
 # Debian keeps it where ordinary users do not look.

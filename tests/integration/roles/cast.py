@@ -11,7 +11,7 @@ from uuid import uuid4
 import psycopg
 from psycopg import sql
 
-from sidecar.postgres.migrations import migrate
+from sidecar.operations.migrations import migrate
 from tests.integration.sql.session import run
 from tests.servers import Server
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from sidecar.postgres.migrations import migrate
+from sidecar.operations.migrations import migrate
 from tests.encoders import HashEncoder
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.watched_table import run, user, value

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from sidecar.errors import StatementRejected
-from sidecar.postgres.migrations import migrate
+from sidecar.operations.migrations import migrate
 from tests.integration.change.dumps import dump, restore
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder

@@ -231,7 +231,7 @@ def test_it_reads_with_the_rights_of_its_caller_and_in_a_session_that_has_not_se
 
 
 def test_pgvector_may_stand_in_another_schema(plain_database_url: str) -> None:
-    from sidecar.postgres.migrations import migrate
+    from sidecar.operations.migrations import migrate
 
     with psycopg.connect(plain_database_url, autocommit=True) as connection:
         run(connection, 'create schema "Ext, s"; create extension vector schema "Ext, s"')

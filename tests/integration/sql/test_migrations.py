@@ -12,12 +12,12 @@ import psycopg
 import pytest
 
 from sidecar.errors import SchemaError, StatementRejected
-from sidecar.postgres.migrations import current_revision, head_revision, migrate, migrations_directory
+from sidecar.operations.migrations import current_revision, head_revision, migrate, migrations_directory
 from tests.integration.sql.session import Connection, run, value
 from tests.schema_dump import GOLDEN, dump_schema
 from tests.waiting import wait_until
 
-MIGRATE = "import sys; from sidecar.postgres.migrations import migrate; migrate(sys.argv[1])"
+MIGRATE = "import sys; from sidecar.operations.migrations import migrate; migrate(sys.argv[1])"
 
 
 @pytest.fixture
@@ -266,7 +266,7 @@ def test_settings_of_the_database_do_not_stop_a_migration(plain_database_url: st
 def test_a_lock_that_is_not_free_is_told_and_nothing_is_changed(
     plain_database_url: str, plain: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sidecar.postgres.migrations.LOCK_TIMEOUT", "set lock_timeout = '200ms'")
+    monkeypatch.setattr("sidecar.operations.migrations.LOCK_TIMEOUT", "set lock_timeout = '200ms'")
     migrate(plain_database_url, "0016")
     before = dump_schema(plain_database_url)
     with psycopg.connect(plain_database_url) as other:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.postgres.embedded import EmbeddedPostgres
-from sidecar.postgres.migrations import migrate
+from sidecar.embedded_postgres.server import EmbeddedPostgres
+from sidecar.operations.migrations import migrate
 from tests.integration.sql.session import Connection, another_session, run, value
 from tests.servers import open_directory
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 import psycopg
 import pytest
 
-from sidecar.postgres.embedded import EmbeddedPostgres
-from sidecar.postgres.migrations import migrate
-from sidecar.postgres.server_programs import VERSIONS
+from sidecar.embedded_postgres.programs import VERSIONS
+from sidecar.embedded_postgres.server import EmbeddedPostgres
+from sidecar.operations.migrations import migrate
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import make_texts

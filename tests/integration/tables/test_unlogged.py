@@ -7,8 +7,8 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-from sidecar.postgres.embedded import EmbeddedPostgres
-from sidecar.postgres.migrations import migrate
+from sidecar.embedded_postgres.server import EmbeddedPostgres
+from sidecar.operations.migrations import migrate
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.watched_table import run, user, value, watch

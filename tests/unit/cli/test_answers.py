@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.cli.answers import is_emoji, print_answers
 from sidecar.demo.emoji import read_emoji
-from sidecar.postgres.search import FoundRows, SearchableWatch
+from sidecar.operations.search import FoundRows, SearchableWatch
 
 WATCH = SearchableWatch("emoji", "e", "image", 3, None, None, ["id"])
 

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from sidecar.errors import StatementRejected
-from sidecar.postgres.operations import WatchRequest, translated
+from sidecar.operations.operations import WatchRequest, translated
 
 SAMPLE_ROWS = 500
 HEAD_BYTES = 128 * 1024

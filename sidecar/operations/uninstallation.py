@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from sidecar.postgres.operations import translated
+from sidecar.operations.operations import translated
 
 _WATCHES = """
     select w.relation::text, w.target, w.companion::text

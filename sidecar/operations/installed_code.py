@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from sqlalchemy import Connection, text
 
-from sidecar.postgres.shipped import head_revision, sql_directory
+from sidecar.postgres.shipped import code_digest, head_revision, read_code
 
 # The files refer to each other in every direction, so bodies are checked when they run. Operators and types are looked
 # up in pg_catalog only; hybrid_search takes a vector, whose type stands in the schema that pgvector was installed in.
@@ -44,11 +42,6 @@ select exists (select from pg_proc p where p.pronamespace = 'sidecar'::regnamesp
 """
 
 
-def code_digest() -> str:
-    """SHA-256 over all files in sql/code, as hex."""
-    return hashlib.sha256("".join(_read_code()).encode()).hexdigest()
-
-
 def install_code(connection: Connection, *, anew: bool = False) -> bool:
     """Replaces all functions and views, in the caller's transaction. False: they were these already.
 
@@ -63,13 +56,9 @@ def install_code(connection: Connection, *, anew: bool = False) -> bool:
     cursor = driver.cursor()
     record = _RECORD.format(revision=head_revision(), digest=code_digest())
     # Without parameters psycopg sends the text as it is: many statements, and % means itself.
-    for script in (*_read_code(), record, _FINISH):
+    for script in (*read_code(), record, _FINISH):
         cursor.execute(script)
     return True
-
-
-def _read_code() -> list[str]:
-    return [path.read_text(encoding="utf-8") for path in sorted((sql_directory() / "code").glob("*.sql"))]
 
 
 def _installed(connection: Connection) -> tuple[str, str] | None:

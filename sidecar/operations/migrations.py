@@ -15,10 +15,10 @@ from alembic import command, op
 from alembic.config import Config
 
 from sidecar.errors import DatabaseUnavailable, SchemaError, StatementRejected
+from sidecar.operations.restored_schema import BASELINE, TakenUp
+from sidecar.operations.trigger_renewal import renew_triggers
 from sidecar.postgres.address import read_address
-from sidecar.postgres.restored_schema import BASELINE, TakenUp
 from sidecar.postgres.shipped import head_revision, migrations_directory, sql_directory
-from sidecar.postgres.trigger_renewal import renew_triggers
 from sidecar.redaction import redact
 
 __all__ = [

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from sidecar.postgres.command_session import CommandCursor
+from sidecar.operations.command_session import CommandCursor
 
 _WATCH = """
     select w.relation::text as relation, w.target, w.kind, w.dimensions, w.fingerprint, w.encoder as model,

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import psycopg
 from pydantic import SecretStr
 
-from sidecar.postgres.operations import Warn, connect_to_schema, translated
+from sidecar.operations.operations import Warn, connect_to_schema, translated
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 

@@ -15,11 +15,11 @@ from psycopg.rows import dict_row
 from pydantic import SecretStr
 
 from sidecar.errors import DatabaseUnavailable, SchemaError, StatementRejected
+from sidecar.operations.command_session import CommandCursor
+from sidecar.operations.search import FoundRows, SearchableWatch, find_watch, run_search
 from sidecar.postgres.address import read_address
-from sidecar.postgres.command_session import CommandCursor
-from sidecar.postgres.search import FoundRows, SearchableWatch, find_watch, run_search
 from sidecar.postgres.shipped import describe_old_schema, head_revision
-from sidecar.postgres.statement_file import read_statements
+from sidecar.postgres.statements import read_statements
 from sidecar.postgres.status import FailedFor, Failure, IndexBuild, WatchStatus
 from sidecar.redaction import redact
 
@@ -31,7 +31,7 @@ _UNKNOWN_TABLE = {"42P01", "42602", "3F000"}  # undefined_table, invalid_name, i
 
 
 def _statement(name: str) -> bytes:
-    return read_statements("operations.sql")[name].encode()
+    return read_statements("sidecar.operations", "operations.sql")[name].encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ import psutil
 import psycopg
 import pytest
 
+from sidecar.embedded_postgres.programs import VERSIONS, copy_programs_for, find_programs
+from sidecar.embedded_postgres.server import EmbeddedPostgres
+from sidecar.embedded_postgres.user import find_server_user
 from sidecar.errors import DatabaseUnavailable
-from sidecar.postgres.embedded import EmbeddedPostgres
-from sidecar.postgres.server_programs import VERSIONS, copy_programs_for, find_programs
-from sidecar.postgres.server_user import find_server_user
 from tests.servers import open_directory
 from tests.waiting import wait_until
 
@@ -200,7 +200,7 @@ def test_what_an_interrupted_first_start_left_behind_is_no_obstacle(data_dir: Pa
 START_AND_REPORT = """
 import sys
 from pathlib import Path
-from sidecar.postgres.embedded import EmbeddedPostgres
+from sidecar.embedded_postgres.server import EmbeddedPostgres
 print(EmbeddedPostgres(Path(sys.argv[1]), settings={"fsync": "off"}).start(), flush=True)
 sys.stdin.read()
 """

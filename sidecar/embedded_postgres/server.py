@@ -17,10 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from sidecar.embedded_postgres.cluster import ENVIRONMENT, Cluster
+from sidecar.embedded_postgres.programs import find_programs
+from sidecar.embedded_postgres.user import find_server_user
 from sidecar.errors import DatabaseUnavailable
-from sidecar.postgres.cluster import ENVIRONMENT, Cluster
-from sidecar.postgres.server_programs import find_programs
-from sidecar.postgres.server_user import find_server_user
 
 _SUPERVISE = """
 exec 3<&0 </dev/null

@@ -1,7 +1,7 @@
 """Looks for faults in a database, and on the way to it.
 
-The statements stand in checks.sql. Each runs in a read-only transaction of its own, for a few seconds at most; what the
-role may not look at, or what takes longer, is told as not checked.
+The checks are in checkup.sql. Each runs in a read-only transaction of its own, for a few seconds at most; a check that
+takes longer, or that the role has no rights for, is reported as not checked.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
-from sidecar.postgres.command_session import CommandCursor
-from sidecar.postgres.findings import Checkup, Finding, Limits, NotChecked, Severity
-from sidecar.postgres.installed_code import code_digest
-from sidecar.postgres.session_probe import judge_sessions, try_sessions
-from sidecar.postgres.shipped import head_revision
-from sidecar.postgres.statement_file import read_statements
+from sidecar.operations.command_session import CommandCursor
+from sidecar.operations.findings import Checkup, Finding, Limits, NotChecked, Severity
+from sidecar.operations.session_probe import judge_sessions, try_sessions
+from sidecar.postgres.shipped import code_digest, head_revision
+from sidecar.postgres.statements import read_statements
 from sidecar.redaction import redact
 
 STATEMENT_TIMEOUT_S = 3
@@ -45,7 +44,7 @@ _MAY_SEE_OTHERS = "select pg_has_role('pg_read_all_stats', 'usage')"
 
 def check_statements() -> Mapping[str, str]:
     """Name of the check → its statement."""
-    return read_statements("checks.sql")
+    return read_statements("sidecar.operations", "checkup.sql")
 
 
 def check_database(

@@ -17,9 +17,9 @@ import psycopg
 from pydantic import SecretStr
 
 from sidecar.errors import DatabaseError
+from sidecar.operations.findings import Finding, Severity
 from sidecar.postgres.address import read_address
 from sidecar.postgres.database import Database
-from sidecar.postgres.findings import Finding, Severity
 
 CONNECT_TIMEOUT_S = 5
 PATIENCE_S = 2.0

@@ -9,9 +9,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.embedded_postgres.programs import copy_programs_for
+from sidecar.embedded_postgres.user import ServerUser
 from sidecar.errors import DatabaseUnavailable
-from sidecar.postgres.server_programs import copy_programs_for
-from sidecar.postgres.server_user import ServerUser
 
 # Only what a program needs, so that no PGPORT or PGDATA of the user's reaches the server.
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}

@@ -1,0 +1,1 @@
+"""A Postgres server started from a Python package, for the demo, tests and benchmarks."""
