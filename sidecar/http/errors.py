@@ -23,7 +23,7 @@ from sidecar.http.error_answer import ErrorAnswer, ErrorDetail, ErrorType
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.service import NotReady
 from sidecar.pictures.pool import DecoderUnavailable
-from sidecar.postgres.similarity import SearchDenied
+from sidecar.postgres.search import SearchDenied
 from sidecar.redaction import redact
 
 _RETRY_S = 1.0

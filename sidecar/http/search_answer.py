@@ -17,7 +17,7 @@ from sidecar.http.search_body import SearchBody
 from sidecar.http.search_ranking import RankedRow
 from sidecar.http.search_watch import warnings_of
 from sidecar.http.service import Serving
-from sidecar.postgres.similarity import SearchedWatch
+from sidecar.postgres.search import SearchedWatch
 
 _UNCALIBRATED = (
     "match_probability is not calibrated: with ENABLE_TTA a picture's vector is the mean of several views, for which "

@@ -21,7 +21,7 @@ from sidecar.http.search_vector import query_vector
 from sidecar.http.search_watch import check_columns, check_model, document_columns, find_watch
 from sidecar.http.service import Service
 from sidecar.postgres.database import Database
-from sidecar.postgres.similarity import NearestQuery, NearestRow, find_nearest
+from sidecar.postgres.search import NearestQuery, NearestRow, find_nearest
 from sidecar.telemetry.telemetry import Stage
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from sidecar.batching.encoder import sigmoid
 from sidecar.batching.reranker import Reranker
 from sidecar.errors import TextRejected
-from sidecar.postgres.similarity import NearestRow
+from sidecar.postgres.search import NearestRow
 
 
 class RankedRow(NamedTuple):

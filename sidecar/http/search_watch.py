@@ -8,7 +8,7 @@ from sidecar.errors import InputError
 from sidecar.http.search_body import SearchBody
 from sidecar.http.service import ServedModel
 from sidecar.postgres.database import Database
-from sidecar.postgres.similarity import SearchedWatch, find_watches
+from sidecar.postgres.search import SearchedWatch, find_watches
 
 
 async def find_watch(database: Database, table: str, target: str | None) -> SearchedWatch:

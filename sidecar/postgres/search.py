@@ -156,7 +156,7 @@ async def _check_filter(database: Database, watch: SearchedWatch, columns: Mappi
 
 
 def _statement(name: str) -> str:
-    return read_statements("sidecar.postgres", "similarity.sql")[name]
+    return read_statements("sidecar.postgres", "search.sql")[name]
 
 
 def _watch(record: asyncpg.Record) -> SearchedWatch:
