@@ -12,10 +12,10 @@ from sidecar.batching.job import Lane
 from sidecar.batching.lane_queue import LaneDepth
 from sidecar.config import Settings
 from sidecar.http.access import Access
-from sidecar.http.image_urls import FetchLimits, ImageUrls
-from sidecar.http.images import ImageSources
+from sidecar.http.images.name_resolution import NameResolver
+from sidecar.http.images.sources import ImageSources
+from sidecar.http.images.urls import FetchLimits, ImageUrls
 from sidecar.http.key_ring import KeyRing
-from sidecar.http.name_resolution import NameResolver
 from sidecar.http.service import NotReady, ReadWatches, RequestLimits, ServedModel, Serving
 from sidecar.pictures.pool import DecoderPool
 from sidecar.postgres.database import Database

@@ -18,8 +18,8 @@ from sidecar.http.bodies.unread_body import UnreadBody
 from sidecar.http.bodies.uploads import Uploads
 from sidecar.http.cohere.endpoints import CohereEndpoints
 from sidecar.http.deadline import with_deadline
-from sidecar.http.document_endpoints import DocumentEndpoints
-from sidecar.http.embedding_endpoints import EmbeddingEndpoints
+from sidecar.http.docs.endpoints import DocumentEndpoints
+from sidecar.http.embed.endpoints import EmbeddingEndpoints
 from sidecar.http.health import HealthEndpoints
 from sidecar.http.infinity.endpoints import InfinityEndpoints
 from sidecar.http.metrics_endpoint import MetricsEndpoint
@@ -36,7 +36,7 @@ from sidecar.http.openai.endpoints import OpenaiEndpoints
 from sidecar.http.operation import Endpoint, MediaType, Operation
 from sidecar.http.protocol.refused_heads import RefusedHeads
 from sidecar.http.rerank.endpoints import RerankEndpoints
-from sidecar.http.search_endpoint import SearchEndpoint
+from sidecar.http.search.endpoint import SearchEndpoint
 from sidecar.http.service import Service
 from sidecar.http.tei.endpoints import TeiEndpoints
 from sidecar.http.tei.errors import TeiError, TeiErrors

@@ -12,7 +12,7 @@ from sidecar.batching.lane_queue import LaneDepth
 from sidecar.batching.reranker import Reranker
 from sidecar.errors import SidecarError
 from sidecar.http.access import Access
-from sidecar.http.images import ImageSources
+from sidecar.http.images.sources import ImageSources
 from sidecar.postgres.database import Database
 from sidecar.postgres.status import WatchStatus
 from sidecar.telemetry.objectives import Objectives

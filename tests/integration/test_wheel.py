@@ -42,7 +42,7 @@ def test_types_and_statements_are_inside_the_package(wheel: zipfile.ZipFile) -> 
 
 
 def test_the_page_of_the_endpoints_is_inside_the_package(wheel: zipfile.ZipFile) -> None:
-    page = {f"sidecar/http/docs_page/page.{part}" for part in ("html", "js", "css")}
+    page = {f"sidecar/http/docs/page/page.{part}" for part in ("html", "js", "css")}
     assert page <= set(wheel.namelist())
 
 

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sidecar.batching.embedder import Embedded
 from sidecar.errors import InputError
-from sidecar.http.answers import Vectors
 from sidecar.http.cohere.bodies import CohereEmbedBody, EmbeddingType
-from sidecar.http.contents import Content
+from sidecar.http.embed.answers import Vectors
+from sidecar.http.embed.contents import Content
 from sidecar.http.json_response import LongJsonResponse, WrittenList, write_in_turns
 from sidecar.http.openai.answers import embeddings_headers, encode_base64
 from sidecar.http.rerank.answers import ApiVersion

@@ -15,7 +15,7 @@ from sidecar.http.bodies.json_body import read_json
 from sidecar.http.cancellation import work_while_connected
 from sidecar.http.cohere.answers import CohereEmbedAnswer, answer_cohere, check_embedding_types
 from sidecar.http.cohere.bodies import CohereEmbedBody
-from sidecar.http.contents import Content, check_contents, embed_contents, refuse_cut_texts, require_dimensions
+from sidecar.http.embed.contents import Content, check_contents, embed_contents, refuse_cut_texts, require_dimensions
 from sidecar.http.model_names import check_model_name
 from sidecar.http.openai.answers import EMBEDDINGS_HEADERS
 from sidecar.http.operation import Operation, Scope

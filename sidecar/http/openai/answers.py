@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from sidecar.batching.embedder import Embedded
-from sidecar.http.answers import Vector
+from sidecar.http.embed.answers import Vector
 from sidecar.http.json_response import LongJsonResponse, write_in_turns
 from sidecar.http.service import ServedModel
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from sidecar.http.contents import Content, TextOrTexts, text_contents
-from sidecar.http.images import is_image_reference
+from sidecar.http.embed.contents import Content, TextOrTexts, text_contents
+from sidecar.http.images.sources import is_image_reference
 
 _STRICT = ConfigDict(strict=True, frozen=True)
 

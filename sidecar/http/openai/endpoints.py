@@ -12,7 +12,7 @@ from sidecar.batching.job import Lane
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
 from sidecar.http.cancellation import work_while_connected
-from sidecar.http.contents import check_contents, embed_contents, refuse_token_ids, require_dimensions
+from sidecar.http.embed.contents import check_contents, embed_contents, refuse_token_ids, require_dimensions
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.model_names import check_model_name
 from sidecar.http.openai.answers import EMBEDDINGS_HEADERS, EmbeddingList, ModelItem, ModelList, answer_embeddings

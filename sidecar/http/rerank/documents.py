@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sidecar.errors import InputError
-from sidecar.http.images import is_image_reference
+from sidecar.http.embed.texts import check_text
+from sidecar.http.images.sources import is_image_reference
 from sidecar.http.openai.bodies import ImageUrl
 from sidecar.http.rerank.bodies import DocumentObject, RerankBody
 from sidecar.http.service import RequestLimits
-from sidecar.http.texts import check_text
 
 
 @dataclass(frozen=True, slots=True)

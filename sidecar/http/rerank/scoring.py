@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sidecar.batching.encoder import pair_logits, sigmoid
 from sidecar.batching.reranker import Reranker
 from sidecar.errors import InputError, TextRejected
-from sidecar.http.embedding import embed_pictures, embed_texts
-from sidecar.http.images import ImageSources
+from sidecar.http.embed.embedding import embed_pictures, embed_texts
+from sidecar.http.images.sources import ImageSources
 from sidecar.http.rerank.documents import RerankDocument
 from sidecar.http.service import Serving
 

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel
 from pydantic_core import PydanticCustomError
 
-from sidecar.http.answers import Vectors
-from sidecar.http.contents import TextOrTexts, Texts
-from sidecar.http.texts import EmbeddableText
+from sidecar.http.embed.answers import Vectors
+from sidecar.http.embed.contents import TextOrTexts, Texts
+from sidecar.http.embed.texts import EmbeddableText
 
 _STRICT = ConfigDict(strict=True, frozen=True)
 _FROZEN = ConfigDict(frozen=True, protected_namespaces=())

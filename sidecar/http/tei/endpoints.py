@@ -16,7 +16,7 @@ from sidecar.batching.embedder import Embedded
 from sidecar.batching.job import Lane
 from sidecar.http.bodies.json_body import read_json
 from sidecar.http.cancellation import work_while_connected
-from sidecar.http.contents import (
+from sidecar.http.embed.contents import (
     Content,
     check_contents,
     embed_contents,

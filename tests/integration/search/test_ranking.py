@@ -12,9 +12,9 @@ import pytest
 
 from sidecar.batching.encoder import PairScale
 from tests.encoders import HashEncoder
+from tests.integration.http.embed.test_no_vector import spoil_scores
 from tests.integration.http.errors import assert_error
-from tests.integration.http.reranking import TinyReranker
-from tests.integration.http.test_no_vector import spoil_scores
+from tests.integration.http.rerank.tiny_reranker import TinyReranker
 from tests.integration.ingest.watched_table import picture
 from tests.integration.search.shop import (
     DIMENSIONS,

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 
 from sidecar.http.bodies.validation_errors import explain
-from sidecar.http.texts import TextsBody
+from sidecar.http.embed.texts import TextsBody
 
 
 class Text(BaseModel):

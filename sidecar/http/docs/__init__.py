@@ -1,0 +1,1 @@
+"""`/openapi.json` and the page `/docs`, generated from the operations."""

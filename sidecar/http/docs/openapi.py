@@ -1,0 +1,159 @@
+"""The OpenAPI 3.1 document, made from the operations that are served and the models that validate."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+import sidecar
+from sidecar.http.docs.schema_limits import fill_in_limits
+from sidecar.http.error_answer import ErrorAnswer
+from sidecar.http.operation import MediaType, Operation
+from sidecar.http.service import RequestLimits
+from sidecar.pictures.signatures import READABLE
+
+_REFERENCE = "#/components/schemas/{model}"
+_TEMPLATE = re.compile(r"{(\w+)(?::\w+)?}")
+_ABOUT = (
+    "Vectors of texts and pictures, rerank scores and search, beside Postgres. Vectors are float32 and of unit length: "
+    "the inner product is the cosine; two of them compare only if their fingerprints are equal. "
+    "Every error has the one shape `ErrorAnswer`, but under the paths of text-embeddings-inference, which has its own."
+)
+_BEARER = (
+    "One of API_KEYS. Each has scopes: `embed` (vectors and rerank scores of what is sent), `search` (what stands in "
+    "watched tables), `admin` (status and metrics). A service without keys asks for none, and serves its own machine."
+)
+_MEANINGS = {
+    400: "The body is not JSON, or not a form.",
+    401: "No key, or none of this service's.",
+    403: "The key has not the scope, or what was asked for is not open to it.",
+    404: "There is no such thing here, or it is switched off.",
+    409: "It is not in a state in which this could be answered.",
+    413: "The body, or a picture in it, is too large.",
+    415: "The body, or a picture in it, is of another type.",
+    422: "The body is not what is asked for; `param` names what is wrong.",
+    429: "Too much waits already. `Retry-After` says when to come back.",
+    500: "A fault of the service. The log has more under the request's id.",
+    503: "Not ready, or the device or the database fails for now.",
+    504: "No answer within REQUEST_TIMEOUT_S.",
+}
+_RETRY = {429, 503}
+_PICTURE_TYPES = ", ".join(f"image/{name.lower()}" for name in READABLE)
+_REQUEST_ID = {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}}
+
+
+def make_document(operations: Sequence[Operation], limits: RequestLimits) -> dict[str, Any]:
+    """As a tree of dicts, ready for JSON."""
+    schemas = _Schemas(operations, limits)
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        path = _TEMPLATE.sub(r"{\1}", operation.path)
+        paths.setdefault(path, {})[operation.method.lower()] = _describe(operation, path, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "sidecar", "version": sidecar.__version__, "description": _ABOUT},
+        "paths": paths,
+        "components": {
+            "schemas": schemas.components,
+            "responses": {
+                _error_name(shape, status): _error(shape, status, schemas)
+                for shape in dict.fromkeys(operation.error for operation in operations)
+                for status in _MEANINGS
+            },
+            "headers": {
+                "X-Request-ID": _header("The request's own id, or one made here. Logs have it.", {"minLength": 1}),
+                "Retry-After": _header("Seconds after which to come back.", {"pattern": "^[0-9]+$"}),
+            },
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": _BEARER}},
+        },
+    }
+
+
+class _Schemas:
+    """The JSON schemas of all models, and references to them."""
+
+    def __init__(self, operations: Sequence[Operation], limits: RequestLimits) -> None:
+        models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {}
+        for operation in operations:
+            models[operation.error, "serialization"] = None
+            if operation.request is not None:
+                models[operation.request, "validation"] = None
+            if operation.response is not None:
+                models[operation.response, "serialization"] = None
+        self._references, definitions = models_json_schema(list(models), ref_template=_REFERENCE)
+        self.components: dict[str, Any] = fill_in_limits(definitions["$defs"], limits)
+
+    def of(self, model: type[BaseModel], mode: JsonSchemaMode) -> dict[str, Any]:
+        return dict(self._references[model, mode])
+
+
+def _describe(operation: Operation, path: str, schemas: _Schemas) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": "_".join([operation.method.lower(), *re.findall(r"\w+", path)]),
+        "summary": operation.summary,
+        "tags": [operation.scope.value if operation.scope else "open"],
+        "responses": _responses(operation, schemas),
+    }
+    if names := _TEMPLATE.findall(operation.path):
+        string = {"type": "string", "minLength": 1}
+        described["parameters"] = [{"name": name, "in": "path", "required": True, "schema": string} for name in names]
+    if operation.request is not None:
+        content: dict[str, Any] = {"schema": schemas.of(operation.request, "validation")}
+        if operation.request_media is MediaType.FORM:
+            content["encoding"] = {"file": {"contentType": _PICTURE_TYPES}}
+        described["requestBody"] = {"required": True, "content": {operation.request_media.value: content}}
+    if operation.scope is not None:
+        described["description"] = f"Needs a key with the scope `{operation.scope.value}`, where there are keys."
+        described["security"] = [{"bearer": []}]
+    return described
+
+
+def _responses(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
+    if operation.response is not None:
+        schema = schemas.of(operation.response, "serialization")
+    else:
+        schema = {"type": "object" if operation.response_media is MediaType.JSON else "string"}
+    headers = {name: _header(meaning, {}) for name, meaning in operation.headers}
+    answered = {
+        "description": "As asked for.",
+        "headers": _REQUEST_ID | headers,
+        "content": {operation.response_media.value: {"schema": schema}},
+    }
+    errors = {
+        str(status): {"$ref": f"#/components/responses/{_error_name(operation.error, status)}"}
+        for status in sorted(_statuses(operation))
+    }
+    return {"200": answered, **errors}
+
+
+def _statuses(operation: Operation) -> set[int]:
+    """The errors that an operation may answer; what its guards and its body add to its own."""
+    statuses = {500, *operation.errors}
+    if operation.scope is not None:
+        statuses |= {401, 403}
+    if operation.request is not None:
+        statuses |= {400, 413, 415, 422, 429}
+    if operation.deadline:
+        statuses.add(504)
+    return statuses
+
+
+def _error_name(shape: type[BaseModel], status: int) -> str:
+    return f"{'' if shape is ErrorAnswer else shape.__name__.removesuffix('Error')}Error{status}"
+
+
+def _error(shape: type[BaseModel], status: int, schemas: _Schemas) -> dict[str, Any]:
+    headers: dict[str, Any] = dict(_REQUEST_ID)
+    if status in _RETRY:
+        headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
+    content = {"application/json": {"schema": schemas.of(shape, "serialization")}}
+    return {"description": f"{HTTPStatus(status).phrase}. {_MEANINGS[status]}", "headers": headers, "content": content}
+
+
+def _header(meaning: str, bounds: dict[str, Any]) -> dict[str, Any]:
+    return {"description": meaning, "schema": {"type": "string", **bounds}}

@@ -1,0 +1,1 @@
+"""`/embed/…`, and the seam through which every other API embeds: `contents`."""

@@ -1,0 +1,79 @@
+"""`/embed/…`: texts and pictures to vectors."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sidecar.batching.job import Lane
+from sidecar.http.bodies.multipart import FileForm, FilesForm, read_file, read_files
+from sidecar.http.cancellation import work_while_connected
+from sidecar.http.embed.answers import EmbeddingAnswer, EmbeddingsAnswer, answer_many, answer_one
+from sidecar.http.embed.embedding import embed_picture, embed_pictures, embed_texts
+from sidecar.http.embed.texts import TextBody, TextsBody, read_text, read_texts
+from sidecar.http.operation import Endpoint, MediaType, Operation, Scope
+from sidecar.http.service import Service, Serving
+
+
+class EmbeddingEndpoints:
+    """A batch is answered whole or not at all: a bad text or picture is a 422 that names it, `file[2]`."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def operations(self) -> list[Operation]:
+        return [
+            self._operation("/embed/text", self.embed_text, "The vector of a text", TextBody, EmbeddingAnswer),
+            self._operation("/embed/text/batch", self.embed_texts, "Vectors of texts", TextsBody, EmbeddingsAnswer),
+            self._operation("/embed/image", self.embed_image, "The vector of a picture", FileForm, EmbeddingAnswer),
+            self._operation(
+                "/embed/image/batch", self.embed_images, "Vectors of pictures", FilesForm, EmbeddingsAnswer
+            ),
+        ]
+
+    async def embed_text(self, request: Request) -> Response:
+        serving = self._open()
+        text = await read_text(request, self._service.limits)
+        (embedded,) = await work_while_connected(request, embed_texts(serving.embedder, [text], ["text"]))
+        return answer_one(embedded, serving.model)
+
+    async def embed_texts(self, request: Request) -> Response:
+        serving = self._open()
+        texts = await read_texts(request, self._service.limits)
+        params = [f"texts[{index}]" for index in range(len(texts))]
+        embedded = await work_while_connected(request, embed_texts(serving.embedder, texts, params))
+        return await answer_many(embedded, serving.model)
+
+    async def embed_image(self, request: Request) -> Response:
+        serving = self._open()
+        image = await read_file(request, self._service.limits)
+        embedded = await work_while_connected(request, embed_picture(serving.embedder, image, "file"))
+        return answer_one(embedded, serving.model)
+
+    async def embed_images(self, request: Request) -> Response:
+        serving = self._open()
+        images = await read_files(request, self._service.limits)
+        pictures = {f"file[{index}]": partial(_in_hand, image) for index, image in enumerate(images)}
+        with serving.embedder.admitted(texts=0, pictures=len(pictures)) as place:
+            embedded = await work_while_connected(request, embed_pictures(serving.embedder, pictures, place))
+        return await answer_many(embedded, serving.model)
+
+    def _open(self) -> Serving:
+        """Before the body is read. Raises NotReady, and Overloaded if the query lane is full already."""
+        serving = self._service.serving
+        serving.embedder.refuse_if_full(Lane.QUERY)
+        return serving
+
+    @staticmethod
+    def _operation(
+        path: str, endpoint: Endpoint, summary: str, request: type[BaseModel], response: type[BaseModel]
+    ) -> Operation:
+        media = MediaType.FORM if request in {FileForm, FilesForm} else MediaType.JSON
+        return Operation("POST", path, endpoint, summary, Scope.EMBED, response, request, media, errors=(429, 503, 504))
+
+
+async def _in_hand(image: bytes) -> bytes:
+    return image

@@ -1,0 +1,77 @@
+"""The bodies of the text endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+
+from sidecar.errors import InputError
+from sidecar.http.bodies.json_body import read_json
+from sidecar.http.docs.schema_limits import limited
+from sidecar.http.service import RequestLimits
+
+# Not blank, and without NUL; `check_text` says it in words.
+EmbeddableText = Annotated[
+    str,
+    Field(
+        description="Embedded in lower case and without punctuation, as SigLIP was trained: `C++` and `C#` are `c`, "
+        "`1.5 kg` is `15 kg`. A text of which nothing is left, such as `!!!`, is refused (`empty_text`).",
+        json_schema_extra={"pattern": r"^[^\x00]*[^\x00\s][^\x00]*$", **limited(maxLength="max_text_chars")},
+    ),
+]
+
+
+class TextBody(BaseModel):
+    """Fields that nobody reads are ignored."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    text: EmbeddableText = Field(examples=["a red bicycle"])
+
+
+class TextsBody(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    texts: list[EmbeddableText] = Field(
+        fail_fast=True,
+        examples=[["a red bicycle", "a lighthouse at dusk"]],
+        json_schema_extra=limited(min_items=1, maxItems="max_batch_texts"),
+    )
+
+
+async def read_text(request: Request, limits: RequestLimits) -> str:
+    """Raises InputError for a body that is not `{"text": …}` with a text worth embedding."""
+    text = (await read_json(request, TextBody, limits)).text
+    check_text(text, "text", limits)
+    return text
+
+
+async def read_texts(request: Request, limits: RequestLimits) -> list[str]:
+    """Raises InputError for a body that is not `{"texts": […]}`, naming the text that is wrong as `texts[2]`."""
+    texts = (await read_json(request, TextsBody, limits)).texts
+    _check_count(texts, limits)
+    for index, text in enumerate(texts):
+        check_text(text, f"texts[{index}]", limits)
+    return texts
+
+
+def _check_count(texts: Sequence[str], limits: RequestLimits) -> None:
+    if not texts:
+        raise InputError("empty_list", "`texts` is empty; send at least one text.", "texts")
+    if len(texts) > limits.max_batch_texts:
+        message = f"`texts` has {len(texts)} texts; at most {limits.max_batch_texts} (MAX_BATCH_TEXTS) go in a request."
+        raise InputError("too_many_texts", message, "texts")
+
+
+def check_text(text: str, param: str, limits: RequestLimits) -> None:
+    """Raises InputError for a text that nobody can embed, naming it as `param`."""
+    if not text.strip():
+        raise InputError("empty_text", f"`{param}` is empty; there is nothing to embed.", param)
+    if len(text) > limits.max_text_chars:
+        message = f"`{param}` has {len(text)} characters; at most {limits.max_text_chars} (MAX_TEXT_CHARS) are read."
+        raise InputError("text_too_long", message, param)
+    if "\0" in text:  # Postgres cannot store it either: no row can have such a text
+        raise InputError("invalid_text", f"`{param}` contains the character NUL (U+0000). Remove it.", param)

@@ -1,0 +1,1 @@
+"""Pictures referenced by a JSON body: data URIs, and URLs of allowed hosts."""

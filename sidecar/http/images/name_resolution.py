@@ -1,0 +1,41 @@
+"""Host names to addresses."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+from typing import TypeAlias
+
+from sidecar.http.images.public_addresses import IPAddress
+
+_MAX_LOOKUPS = 16
+
+
+# The addresses of a host, best first. Raises OSError if it has none or cannot be asked for.
+Resolve: TypeAlias = Callable[[str], Awaitable[list[IPAddress]]]
+
+# Runs blocking work in a thread of that name, which keeps nobody from ending.
+InThread: TypeAlias = Callable[[str, Callable[[], list[IPAddress]]], Awaitable[list[IPAddress]]]
+
+
+class NameResolver:
+    """Asks the system, in threads of its own: a name server that does not answer holds up nothing else."""
+
+    def __init__(self, in_thread: InThread) -> None:
+        self._in_thread = in_thread
+        self._places = threading.BoundedSemaphore(_MAX_LOOKUPS)
+
+    async def __call__(self, host: str) -> list[IPAddress]:
+        """Raises OSError also while too many lookups hang."""
+        if not self._places.acquire(blocking=False):
+            raise OSError("too many lookups are unanswered")
+        return await self._in_thread("name-resolution", lambda: self._look_up(host))
+
+    def _look_up(self, host: str) -> list[IPAddress]:
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        finally:
+            self._places.release()
+        return list(dict.fromkeys(ip_address(str(address[0]).partition("%")[0]) for *_, address in found))

@@ -1,0 +1,179 @@
+"""Fetches pictures from the hosts that ALLOW_IMAGE_URLS names, and from nowhere else.
+
+A URL in a request is an attempt to make this machine ask another one. So: https only; the host must be on the list, in
+every hop of a redirect; it is resolved here, once, and all of its addresses must be public; the connection goes to the
+very address that was checked, and the certificate must be the name's. No cookies, no credentials, no proxy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import httpcore2
+
+import sidecar
+from sidecar.errors import InputError, PictureRejected
+from sidecar.http.images.https_url import HttpsUrl, is_allowed, join_https_url, parse_https_url
+from sidecar.http.images.name_resolution import Resolve
+from sidecar.http.images.public_addresses import IPAddress, is_public
+
+logger = logging.getLogger(__name__)
+
+_MAX_REDIRECTS = 3
+_REDIRECTS = {301, 302, 303, 307, 308}
+_FETCHES_AT_ONCE = 16
+_HEADERS = (
+    (b"Accept", b"image/*"),
+    (b"Accept-Encoding", b"identity"),
+    (b"User-Agent", f"sidecar/{sidecar.__version__}".encode()),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """`timeout_s` is for the whole of a fetch: name, connections, redirects, body."""
+
+    hosts: tuple[str, ...]
+    max_bytes: int
+    timeout_s: float
+
+
+class ImageUrls:
+    """`is_admissible` says which addresses may be connected to."""
+
+    def __init__(
+        self,
+        limits: FetchLimits,
+        resolve: Resolve,
+        ssl_context: ssl.SSLContext | None = None,
+        is_admissible: Callable[[IPAddress], bool] = is_public,
+    ) -> None:
+        self._limits = limits
+        self._resolve = resolve
+        # Made only if it is needed: that loads all authorities of the system.
+        self._ssl_context = ssl_context or (ssl.create_default_context() if limits.hosts else None)
+        self._is_admissible = is_admissible
+        self._places = asyncio.Semaphore(_FETCHES_AT_ONCE)
+
+    async def fetch(self, text: str) -> bytes:
+        """The bytes behind a URL. Raises InputError (`image_url_refused`, `image_url_failed`), PictureRejected."""
+        url = self._parse(text)
+        async with self._places:
+            try:
+                async with asyncio.timeout(self._limits.timeout_s):
+                    return await self._follow(url)
+            except TimeoutError as error:
+                message = f"{url.host!r} did not send it within {self._limits.timeout_s:g} s (IMAGE_URL_TIMEOUT_S)."
+                raise InputError("image_url_failed", message) from error
+
+    async def _follow(self, url: HttpsUrl) -> bytes:
+        for _ in range(1 + _MAX_REDIRECTS):
+            answer = await self._get(url)
+            if isinstance(answer, bytes):
+                return answer
+            url = answer
+        raise InputError("image_url_failed", f"More than {_MAX_REDIRECTS} redirects, the last to {url.host!r}.")
+
+    async def _get(self, url: HttpsUrl) -> bytes | HttpsUrl:
+        """One hop: the picture, or where to look for it."""
+        backend = _CheckedBackend(await self._addresses(url.host))
+        try:
+            async with (
+                httpcore2.AsyncConnectionPool(self._ssl_context, network_backend=backend) as pool,
+                pool.stream("GET", _raw(url), headers=_HEADERS) as response,
+            ):
+                if response.status in _REDIRECTS:
+                    return self._redirected(url, _header(response, b"location"))
+                if response.status != 200:
+                    raise InputError("image_url_failed", f"{url.host!r} answered {response.status}.")
+                return await self._read(response)
+        except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError, ssl.SSLError) as error:
+            logger.info("No picture from %s: %r", url.host, error)
+            raise InputError("image_url_failed", f"{url.host!r} could not be reached, or broke off.") from error
+
+    async def _addresses(self, host: str) -> list[IPAddress]:
+        try:
+            addresses = await self._resolve(host)
+        except (OSError, UnicodeError) as error:
+            logger.info("%s cannot be resolved: %s", host, error)
+            raise InputError("image_url_failed", f"The name {host!r} cannot be resolved.") from error
+        refused = [address for address in addresses if not self._is_admissible(address)]
+        if refused or not addresses:
+            logger.warning("No picture was fetched from %s, which has the address %s", host, refused)
+            raise InputError("image_url_refused", f"{host!r} has an address that is not public.")
+        return addresses
+
+    async def _read(self, response: httpcore2.Response) -> bytes:
+        if _header(response, b"content-encoding") not in {"", "identity"}:
+            raise InputError("image_url_failed", "It came compressed, though it was asked for as it is.")
+        declared = _header(response, b"content-length")
+        image = bytearray()
+        async for chunk in response.aiter_stream():
+            if len(image) + len(chunk) > self._limits.max_bytes or int(declared or 0) > self._limits.max_bytes:
+                message = f"It has more than {self._limits.max_bytes} bytes. The limit is MAX_IMAGE_BYTES."
+                raise PictureRejected("too_many_bytes", message)
+            image += chunk
+        if not image:
+            raise InputError("empty_file", "It is empty.")
+        return bytes(image)
+
+    def _redirected(self, url: HttpsUrl, location: str) -> HttpsUrl:
+        try:
+            target = join_https_url(url, location)
+        except ValueError as error:
+            raise InputError("image_url_refused", f"{url.host!r} redirects, but {error}.") from error
+        return self._require_allowed(target)
+
+    def _parse(self, text: str) -> HttpsUrl:
+        if not self._limits.hosts:
+            message = "Pictures are not fetched from URLs here (ALLOW_IMAGE_URLS is not set). Send it as a data URI."
+            raise InputError("image_url_refused", message)
+        try:
+            url = parse_https_url(text)
+        except ValueError as error:
+            raise InputError("image_url_refused", f"It is not fetched: {error}.") from error
+        return self._require_allowed(url)
+
+    def _require_allowed(self, url: HttpsUrl) -> HttpsUrl:
+        if not is_allowed(url, self._limits.hosts):
+            name = url.host if url.port == 443 else f"{url.host}:{url.port}"
+            raise InputError("image_url_refused", f"{name!r} is not among the hosts of ALLOW_IMAGE_URLS.")
+        return url
+
+
+class _CheckedBackend(httpcore2.AsyncNetworkBackend):
+    """Connects to addresses that were checked, whatever the name would resolve to by now."""
+
+    def __init__(self, addresses: Sequence[IPAddress]) -> None:
+        self._addresses = addresses
+        self._network = httpcore2.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,  # noqa: ARG002 - the name; resolving it again could give another address
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        *others, last = self._addresses
+        for address in others:
+            try:
+                return await self._network.connect_tcp(str(address), port, 1.0, local_address, socket_options)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                continue
+        return await self._network.connect_tcp(str(last), port, timeout, local_address, socket_options)
+
+
+def _raw(url: HttpsUrl) -> httpcore2.URL:
+    return httpcore2.URL(scheme=b"https", host=url.host.encode(), port=url.port, target=url.target.encode())
+
+
+def _header(response: httpcore2.Response, name: bytes) -> str:
+    """The value in latin-1; empty if it is not there."""
+    values = [value for key, value in response.headers if key.lower() == name]
+    return values[0].decode("latin-1").strip() if values else ""

@@ -1,0 +1,1 @@
+"""`POST /search`: nearest rows of a watched table."""

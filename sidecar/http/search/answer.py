@@ -1,0 +1,93 @@
+"""From found rows to the answer of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from sidecar.batching.embedder import Embedded
+from sidecar.batching.encoder import PairScale, pair_logits, sigmoid
+from sidecar.http.json_response import JsonResponse
+from sidecar.http.search.body import SearchBody
+from sidecar.http.search.ranking import RankedRow
+from sidecar.http.search.watch import warnings_of
+from sidecar.http.service import Serving
+from sidecar.postgres.search import SearchedWatch
+
+_UNCALIBRATED = (
+    "match_probability is not calibrated: with ENABLE_TTA a picture's vector is the mean of several views, for which "
+    "the model's scale was not trained. Compare the numbers with each other only."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What was asked, of which watch, and the query's vector."""
+
+    body: SearchBody
+    watch: SearchedWatch
+    serving: Serving
+    embedded: Embedded
+
+
+def answer_search(search: Search, found: Sequence[RankedRow], took_ms: float) -> JsonResponse:
+    """SearchAnswer in JSON; keys and columns go as Postgres wrote them, with all the digits of their numbers."""
+    scale = _pair_scale(search)
+    calibrated = None if scale is None else not search.serving.uses_tta
+    distances = np.array([row.distance for row, _ in found], np.float32)
+    return JsonResponse(
+        {
+            "results": [
+                _result(ranked, probability)
+                for ranked, probability in zip(found, _probabilities(scale, distances), strict=True)
+            ],
+            "watch": {
+                "table": search.watch.table_name,
+                "target": search.watch.target,
+                "kind": search.watch.kind,
+            },
+            "model": search.serving.model.id,
+            "fingerprint": search.serving.model.fingerprint,
+            "truncated": search.embedded.truncated,
+            "unreadable": search.embedded.unreadable,
+            "match_probability_calibrated": calibrated,
+            "rerank_model": _rerank_model(search),
+            "warnings": warnings_of(search.watch) + ([_UNCALIBRATED] if calibrated is False else []),
+            "took_ms": round(took_ms, 3),
+        }
+    )
+
+
+def _result(ranked: RankedRow, probability: float | None) -> dict[str, Any]:
+    return {
+        "key": orjson.Fragment(ranked.row.key),
+        "distance": ranked.row.distance,
+        "columns": orjson.Fragment(ranked.row.shown),
+        "match_probability": probability,
+        "rerank_score": ranked.score,
+    }
+
+
+def _pair_scale(search: Search) -> PairScale | None:
+    """Between a text and a picture, in either direction; the model was trained on nothing else."""
+    asked = "text" if search.body.text is not None else "image" if search.body.image is not None else None
+    is_pair = {asked, search.watch.kind} == {"text", "image"}
+    return search.serving.pair_scale if is_pair else None
+
+
+def _probabilities(scale: PairScale | None, distances: NDArray[np.float32]) -> list[float] | list[None]:
+    if scale is None:
+        return [None] * len(distances)
+    probabilities: list[float] = sigmoid(pair_logits(scale, 1 - distances)).tolist()
+    return probabilities
+
+
+def _rerank_model(search: Search) -> str | None:
+    if search.body.rerank is None or search.serving.reranker is None:
+        return None
+    return search.serving.reranker.model_id

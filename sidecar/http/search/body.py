@@ -1,0 +1,166 @@
+"""The body of a search, and its answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from sidecar.errors import InputError
+from sidecar.http.docs.schema_limits import limited
+from sidecar.http.embed.answers import UNREADABLE
+from sidecar.http.embed.texts import EmbeddableText, check_text
+from sidecar.http.service import RequestLimits
+
+_MAX_EXACT = 2**53  # a float beyond it may have been an integer of more digits
+_MAX_FILTER_VALUES = 1000
+_MAX_COLUMNS = 1600  # of a table in Postgres
+_MAX_DIMENSIONS = 16_000  # of a vector in pgvector
+_MAX_NAME_CHARS = 1000  # Postgres knows names of 63 bytes; more is parsed for nothing
+_MAX_FILTER_CHARS = 10_000  # an index knows no value that is longer
+_MAX_ROWS = limited(maximum="max_search_rows")
+
+Scalar: TypeAlias = StrictStr | StrictBool | StrictInt | StrictFloat
+FilterValue: TypeAlias = (
+    Scalar | Annotated[list[Scalar], Field(json_schema_extra={"maxItems": _MAX_FILTER_VALUES})] | None
+)
+
+
+class RerankOptions(BaseModel):
+    """`column`: an exposed one whose text is ranked; left out, the text that the watch embeds."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    column: str | None = Field(default=None, max_length=_MAX_NAME_CHARS, examples=["title"])
+    top_k: Annotated[int, Field(ge=1)] = Field(
+        default=50, description="How many of the nearest rows are ranked again.", json_schema_extra=_MAX_ROWS
+    )
+
+
+class SearchBody(BaseModel):
+    """One of `text`, `image` and `vector`. Unknown fields are refused: a misspelt filter would find too much."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    table: str = Field(
+        max_length=_MAX_NAME_CHARS, description="A watched table, as in SQL.", examples=["public.products"]
+    )
+    target: str | None = Field(
+        default=None, max_length=_MAX_NAME_CHARS, description="The vector column, where the table has several watches."
+    )
+    text: EmbeddableText | None = Field(default=None, examples=["a red bicycle"])
+    image: str | None = Field(default=None, description="The data URI of a picture, or an allowed URL.")
+    vector: list[float] | None = Field(
+        default=None,
+        fail_fast=True,
+        max_length=_MAX_DIMENSIONS,
+        description="As the embedding endpoints of this model gave it.",
+    )
+    k: Annotated[int, Field(ge=1)] = Field(
+        default=10, description="How many rows, at most MAX_SEARCH_ROWS.", json_schema_extra=_MAX_ROWS
+    )
+    filter: dict[str, FilterValue] = Field(
+        default_factory=dict,
+        description="Column to value; null is IS NULL, of a list one value fits. Key and exposed columns.",
+        examples=[{"tenant": 7}],
+    )
+    columns: list[str] | None = Field(
+        default=None,
+        fail_fast=True,
+        max_length=_MAX_COLUMNS,
+        description="Some of the exposed columns; left out, all of them.",
+    )
+    rerank: RerankOptions | None = Field(default=None, description="Order the nearest rows by a cross-encoder.")
+
+    @field_validator("filter", mode="before")
+    @classmethod
+    def _check_lists(cls, columns: object) -> object:
+        """Before each of very many columns and values is looked at."""
+        if isinstance(columns, dict) and len(columns) > _MAX_COLUMNS:
+            bounds = {"count": len(columns), "allowed": _MAX_COLUMNS}
+            raise PydanticCustomError(
+                "too_many_values", "it has {count} columns; a table has at most {allowed}.", bounds
+            )
+        for name, wanted in columns.items() if isinstance(columns, dict) else ():
+            if isinstance(wanted, list) and len(wanted) > _MAX_FILTER_VALUES:
+                message = "{name} has {count} values; at most {allowed} go in a list."
+                context = {"name": str(name)[:200], "count": len(wanted), "allowed": _MAX_FILTER_VALUES}
+                raise PydanticCustomError("too_many_values", message, context)
+        return columns
+
+
+class FoundRow(BaseModel):
+    """`distance` is the cosine distance of the vectors, 0 to 2."""
+
+    key: dict[str, JsonValue]
+    distance: float
+    columns: dict[str, JsonValue]
+    match_probability: float | None = Field(description="That text and picture belong together; else null.")
+    rerank_score: float | None
+
+
+class SearchedTable(BaseModel):
+    """Which watch was searched."""
+
+    table: str
+    target: str
+    kind: str
+
+
+class SearchAnswer(BaseModel):
+    """Rows nearest first, or best first where they were ranked again."""
+
+    results: list[FoundRow]
+    watch: SearchedTable
+    model: str
+    fingerprint: str
+    truncated: bool = Field(description="The text was longer than the model reads.")
+    unreadable: bool = Field(description=UNREADABLE)
+    match_probability_calibrated: bool | None = Field(description="False: an order, and no more. Null: there is none.")
+    rerank_model: str | None
+    warnings: list[str] = Field(description="What to know of these results: the watch is paused, columns are gone …")
+    took_ms: float
+
+
+def check_search(body: SearchBody, limits: RequestLimits) -> None:
+    """Raises InputError for what no watch would answer."""
+    given = [name for name in ("text", "image", "vector") if getattr(body, name) is not None]
+    if len(given) != 1:
+        got = f"not {' and '.join(f'`{name}`' for name in given)}" if given else "there is none"
+        raise InputError(
+            "wrong_query", f"Give one of `text`, `image` and `vector`, {got}.", given[0] if given else None
+        )
+    if body.text is not None:
+        check_text(body.text, "text", limits)
+    elif body.rerank is not None:
+        raise InputError("rerank_needs_text", "`rerank` reads texts: give the query as `text`.", "rerank")
+    for param, rows in (("k", body.k), ("rerank.top_k", body.rerank.top_k if body.rerank else 1)):
+        if rows > limits.max_search_rows:
+            message = f"`{param}` is {rows}; at most {limits.max_search_rows} (MAX_SEARCH_ROWS) rows are searched for."
+            raise InputError("out_of_range", message, param)
+    for name, value in body.filter.items():
+        _check_filter_value(f"filter.{name}", value)
+
+
+def _check_filter_value(param: str, value: Any) -> None:
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, float) and abs(one) > _MAX_EXACT:
+            message = f"`{param}` is a number that JSON does not carry exactly. Send it as a string."
+            raise InputError("invalid_filter_value", message, param)
+        if isinstance(one, str) and len(one) > _MAX_FILTER_CHARS:
+            message = f"`{param}` has {len(one)} characters; at most {_MAX_FILTER_CHARS} are compared."
+            raise InputError("invalid_filter_value", message, param)
+        if isinstance(one, str) and "\0" in one:
+            message = f"`{param}` contains the character NUL (U+0000), which Postgres does not store."
+            raise InputError("invalid_filter_value", message, param)

@@ -1,0 +1,98 @@
+"""Which watch a search means, and what it may ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sidecar.errors import InputError
+from sidecar.http.search.body import SearchBody
+from sidecar.http.service import ServedModel
+from sidecar.postgres.database import Database
+from sidecar.postgres.search import SearchedWatch, find_watches
+
+
+async def find_watch(database: Database, table: str, target: str | None) -> SearchedWatch:
+    """Raises InputError: `unknown_watch`, also for a table that is there but not watched, or `ambiguous_watch`."""
+    found = [] if "\0" in table else await find_watches(database, table)
+    if not found:
+        raise InputError("unknown_watch", f"No table {table[:200]!r} is watched.", "table")
+    if len({watch.relation for watch in found}) > 1:
+        names = _listed(sorted({watch.table_name for watch in found}))
+        raise InputError("ambiguous_watch", f"`table` may be {names}: name its schema.", "table")
+    targets = _listed([watch.target for watch in found])
+    if target is not None:
+        found = [watch for watch in found if watch.target == target]
+        if not found:
+            message = f"{table[:200]!r} has no watch with the target {target[:200]!r}. Its targets: {targets}."
+            raise InputError("unknown_watch", message, "target")
+    if len(found) > 1:
+        raise InputError("ambiguous_watch", f"`target` may be {targets}: name one.", "target")
+    return found[0]
+
+
+def check_model(watch: SearchedWatch, model: ServedModel) -> None:
+    """Raises InputError (`other_model`): between vectors of two models, distances mean nothing."""
+    if watch.fingerprint not in {None, model.fingerprint} or watch.dimensions != model.dim:
+        theirs = f"{watch.model} ({watch.fingerprint})" if watch.fingerprint else f"{watch.dimensions} dimensions"
+        message = (
+            f"The vectors of {watch.table_name}.{watch.target} are of another model, {theirs}; this service runs "
+            f"{model.id} ({model.fingerprint}). Ask a service that runs theirs, or have the table embedded again."
+        )
+        raise InputError("other_model", message, "table")
+
+
+def check_columns(watch: SearchedWatch, body: SearchBody) -> None:
+    """Raises InputError for columns that are not shown (`column_not_exposed`), gone, named twice, or of no use."""
+    named: set[str] = set()
+    for index, name in enumerate(body.columns or []):
+        _check_shown(watch, name, f"columns[{index}]")
+        if name in named:
+            raise InputError("duplicate_column", f"`columns[{index}]` names {name!r} again.", f"columns[{index}]")
+        named.add(name)
+    for name in body.filter:
+        _check_shown(watch, name, f"filter.{name}")
+        if name not in watch.comparable:
+            message = f"`filter.{name}`: column {name!r} has a type that a filter cannot compare."
+            raise InputError("column_not_comparable", message, f"filter.{name}")
+
+
+def document_columns(watch: SearchedWatch, column: str | None) -> Sequence[str]:
+    """What is ranked again: `column`, or what a watch of texts embeds. Raises InputError where that is nothing."""
+    if column is not None:
+        if column not in watch.source or watch.kind != "text":
+            _check_shown(watch, column, "rerank.column")
+        return [column]
+    if watch.kind != "text":
+        message = f"{watch.table_name}.{watch.target} is made of pictures: name an exposed text column to rank by."
+        raise InputError("rerank_needs_column", message, "rerank.column")
+    return watch.source
+
+
+def warnings_of(watch: SearchedWatch) -> list[str]:
+    """What its results may lack, and why."""
+    warnings = []
+    if watch.fingerprint is None:
+        warnings.append("The watch holds no vectors yet.")
+    if watch.paused:
+        warnings.append("The watch is paused: rows that were changed since are found by their former content.")
+    if watch.broken:
+        warnings.append(f"The watch is broken, its vectors may be out of date: {watch.broken}")
+    if watch.gone:
+        warnings.append(f"Exposed columns that are not there any longer: {_listed(watch.gone)}.")
+    return warnings
+
+
+def _check_shown(watch: SearchedWatch, name: str, param: str) -> None:
+    if name in watch.gone:
+        message = f"`{param}`: column {name!r} was exposed, but is not there any longer: renamed, or dropped."
+        raise InputError("column_gone", message, param)
+    if name not in (*watch.key_columns, *watch.exposed):
+        message = (
+            f"`{param}`: the watch does not expose a column {name[:200]!r}. Key and exposed columns are "
+            f"{_listed((*watch.key_columns, *watch.exposed))}; sidecar.watch(…, expose => …, replace => true) adds one."
+        )
+        raise InputError("column_not_exposed", message, param)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names)

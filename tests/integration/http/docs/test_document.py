@@ -1,0 +1,131 @@
+"""`/openapi.json` and `/docs`: all that is served is documented, and the page needs nobody else's server."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import httpx
+import jsonschema_rs
+import pytest
+from pydantic import SecretStr
+
+from sidecar.http.docs.schema_limits import fill_in_limits, limited
+from tests.integration.http.conftest import Serving
+
+ENDPOINTS = {
+    *("/embed/text", "/embed/text/batch", "/embed/image", "/embed/image/batch", "/v1/embeddings", "/v1/models"),
+    *(
+        "/v1/models/{model}",
+        "/embeddings",
+        "/embeddings_image",
+        "/models",
+        "/embed",
+        "/",
+        "/similarity",
+        "/info",
+        "/health",
+        "/ping",
+        "/v1/embed",
+        "/v2/embed",
+        "/rerank",
+        "/v1/rerank",
+        "/v2/rerank",
+        "/search",
+        "/healthz",
+        "/livez",
+        "/readyz",
+        "/status",
+    ),
+    *("/metrics", "/openapi.json", "/docs"),
+}
+
+
+async def read_document(client: httpx.AsyncClient) -> dict[str, Any]:
+    response = await client.get("/openapi.json")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    document: dict[str, Any] = response.json()
+    return document
+
+
+def references(document: object) -> set[str]:
+    return set(re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(document)))
+
+
+async def test_every_endpoint_is_documented_with_schemas_that_exist(client: httpx.AsyncClient) -> None:
+    document = await read_document(client)
+    assert document["openapi"] == "3.1.0"
+    assert set(document["paths"]) == ENDPOINTS
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+    for reference in references(document):
+        found: Any = document
+        for step in reference.split("/"):
+            found = found[step]
+    for name, schema in document["components"]["schemas"].items():
+        jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
+        assert re.fullmatch(r"[A-Z][A-Za-z]+", name), "two models have the same name"
+    unused = set(document["components"]["schemas"]) - {each.rpartition("/")[2] for each in references(document)}
+    assert unused == set()
+
+
+async def test_bounds_that_are_settings_are_those_of_this_service(client: httpx.AsyncClient) -> None:
+    document = await read_document(client)
+    schemas = document["components"]["schemas"]
+    assert schemas["TextsBody"]["properties"]["texts"]["maxItems"] == 4
+    assert schemas["TextsBody"]["properties"]["texts"]["items"]["maxLength"] == 200
+    assert "x-limits" not in json.dumps(document)
+
+
+async def test_what_needs_a_key_says_so_and_what_needs_none_does_not(client: httpx.AsyncClient) -> None:
+    paths = (await read_document(client))["paths"]
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            probes = {"/healthz", "/livez", "/readyz", "/health", "/ping", "/"}
+            needs_key = method == "post" or path not in probes | {"/openapi.json", "/docs"}
+            assert ("security" in operation, "401" in operation["responses"]) == (needs_key, needs_key), path
+            assert "500" in operation["responses"]
+            if "requestBody" in operation:
+                assert {"400", "413", "415", "422", "429", "503"} <= set(operation["responses"])
+
+
+async def test_page_and_document_are_open_where_there_are_keys(serving: Serving) -> None:
+    async with serving(api_keys=SecretStr("a-key-of-sixteen-characters")) as client:
+        for path in ("/docs", "/docs/page.js", "/docs/page.css", "/openapi.json"):
+            assert (await client.get(path)).status_code == 200
+        assert (await client.get("/status")).status_code == 401
+
+
+async def test_the_page_runs_under_a_policy_that_admits_nothing_inline_and_nobody_else(
+    client: httpx.AsyncClient,
+) -> None:
+    page = await client.get("/docs")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    policy = dict(rule.split(" ", 1) for rule in page.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    parts = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert parts == ["data:,", "docs/page.css", "docs/page.js", "openapi.json", "openapi.json"]
+    assert not re.search(r"<style|style=|<script>| on\w+=", page.text)
+    for path, media_type in (("/docs/page.css", "text/css"), ("/docs/page.js", "text/javascript")):
+        part = await client.get(path)
+        assert part.headers["content-type"] == f"{media_type}; charset=utf-8"
+        assert "//" not in re.sub(r"^\s*//.*$", "", part.text, flags=re.MULTILINE), "another server's address"
+        assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|eval\(|@import|\burl\(", part.text)
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/healthz", "/livez", "/readyz", "/status", "/v1/models"])
+async def test_head_is_answered_as_get_without_the_body(client: httpx.AsyncClient, path: str) -> None:
+    got, head = await client.get(path), await client.head(path)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert head.headers["content-type"] == got.headers["content-type"]
+
+
+def test_a_field_names_its_bound_and_the_document_has_the_number() -> None:
+    class Limits:
+        most = 7
+
+    schema = {"anyOf": [{"type": "array", **limited(min_items=1, maxItems="most")}]}
+    assert fill_in_limits(schema, Limits()) == {"anyOf": [{"type": "array", "minItems": 1, "maxItems": 7}]}  # type: ignore[arg-type]

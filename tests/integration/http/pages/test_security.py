@@ -1,0 +1,65 @@
+"""What docs/security.md says: its commands run, and its tables are those of the service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from pathlib import Path
+
+import yaml
+
+from sidecar.api_keys import Scope
+from tests.encoders import HashEncoder
+from tests.integration.http.conftest import Serving
+from tests.integration.http.live_server import live_server
+
+PAGE = (Path(__file__).parents[4] / "docs" / "security.md").read_text(encoding="utf-8")
+KEY = "key-of-the-document-0123"
+
+
+def paths_of(scope: Scope) -> set[str]:
+    """What the table says that `scope` opens."""
+    (row,) = re.findall(rf"^\| `{scope.value}` \| (.+) \|$", PAGE, re.MULTILINE)
+    return set(re.findall(r"`(/[^`]*)`", row.partition(": ")[0]))
+
+
+async def test_the_table_of_scopes_names_every_endpoint_that_asks_for_a_key(serving: Serving) -> None:
+    keys = {scope: f"{scope.value}-0123456789abcdef" for scope in Scope}
+    found: dict[Scope, set[str]] = {scope: set() for scope in Scope}
+    async with serving(api_keys=",".join(f"{scope}:{key}" for scope, key in keys.items())) as client:
+        document = (await client.get("/openapi.json")).json()
+        for path, operations in document["paths"].items():
+            for method in operations:
+                for scope, key in keys.items():
+                    asked = {"headers": {"Authorization": f"Bearer {key}"}}
+                    denied = (await client.request(method, path, **asked)).status_code == 403  # type: ignore[arg-type]
+                    bare = (await client.request(method, path)).status_code == 401
+                    if bare and not denied:
+                        found[scope].add(path)
+    assert found == {scope: paths_of(scope) for scope in Scope}
+
+
+async def test_the_commands_run(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+    file = tmp_path / "keys"
+    file.write_text(f"{KEY}\n")
+    async with live_server(HashEncoder(), api_keys_file=file) as port:
+        variables = {"SIDECAR": f"http://127.0.0.1:{port}", "KEY": KEY, "KEYS": str(file)}
+        for block in blocks:
+            shell = await asyncio.create_subprocess_exec(
+                *("bash", "-euo", "pipefail", "-c", block),
+                env={"PATH": os.environ["PATH"], **variables},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+            printed, _ = await asyncio.wait_for(shell.communicate(), 30)
+            assert shell.returncode == 0, (block, printed)
+    assert len(file.read_text().splitlines()) == 3
+
+
+def test_the_scrape_configuration_is_one() -> None:
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    (job,) = yaml.safe_load(block)["scrape_configs"]
+    assert set(job["authorization"]) == {"credentials_file"}
