@@ -13,8 +13,8 @@ import psycopg
 from benchmarks.figure import Figure
 from benchmarks.scratch import execute, only_watch, opened, scratch_database
 from sidecar.batching.job import Lane
+from sidecar.ingest.claiming import Turns
 from sidecar.ingest.horizon import LOOK_S, Horizon
-from sidecar.ingest.turns import Turns
 from sidecar.postgres.database import Database
 from sidecar.postgres.presence import mark_asleep
 from sidecar.postgres.watches import Watch

@@ -16,11 +16,11 @@ from sidecar.batching.job import Lane
 from sidecar.errors import Contention, DatabaseError, DeviceError, StatementRejected, WatchChanged
 from sidecar.ingest.backoff import retry_delay_s
 from sidecar.ingest.context import Context
+from sidecar.ingest.decision import Claimed, fail_unread, group_by_key, judge
 from sidecar.ingest.encoding import Encoded, Later, ReadOn, RowEncoder
 from sidecar.ingest.lease_keeper import LeaseKeeper
 from sidecar.ingest.side_by_side import side_by_side
 from sidecar.ingest.truncation import clear_truncated, is_of_companion
-from sidecar.ingest.verdict import Claimed, fail_unread, group_by_key, judge
 from sidecar.ingest.writer import Writer, rows_per_write
 from sidecar.pictures.pool import DecoderUnavailable
 from sidecar.postgres.completion import Completion, Result

@@ -13,8 +13,8 @@ from sidecar.batching.encoder import Beginning
 from sidecar.batching.inputs import Kind
 from sidecar.batching.job import Lane
 from sidecar.errors import DeviceError, DeviceOutOfMemory, PictureRejected, TextRejected
+from sidecar.ingest.decision import MAX_ATTEMPTS, Claimed
 from sidecar.ingest.side_by_side import side_by_side
-from sidecar.ingest.verdict import MAX_ATTEMPTS, Claimed
 from sidecar.postgres.completion import EMPTY, Outcome, Result
 from sidecar.postgres.vectors import pack_vectors, vector_digest
 from sidecar.ranked_semaphore import RankedSemaphore

@@ -20,7 +20,6 @@ from uuid import uuid4
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder
 from sidecar.errors import DatabaseError, SchemaError, WatchChanged
-from sidecar.ingest.alarm import Alarm
 from sidecar.ingest.backoff import DATABASE_RETRY_S, Backoff
 from sidecar.ingest.catalogue import Catalogue
 from sidecar.ingest.context import Context
@@ -29,6 +28,7 @@ from sidecar.ingest.housekeeper import Housekeeper
 from sidecar.ingest.progress import Progress
 from sidecar.ingest.scanner import Scanner
 from sidecar.ingest.side_by_side import side_by_side
+from sidecar.ingest.wake_up import Alarm
 from sidecar.ingest.work_finder import WorkFinder
 from sidecar.ingest.worker import Worker
 from sidecar.postgres.address import address_problems

@@ -17,16 +17,16 @@ from typing import Any
 
 from sidecar.batching.job import ROWS, Lane
 from sidecar.errors import DatabaseError, DeviceError, StatementRejected, WatchChanged
-from sidecar.ingest.alarm import Alarm
 from sidecar.ingest.backoff import DATABASE_RETRY_S, Backoff
 from sidecar.ingest.batch import Batch, Claim
+from sidecar.ingest.claiming import Turns
 from sidecar.ingest.context import Context
 from sidecar.ingest.encoding import RowEncoder
+from sidecar.ingest.locked_rows import Parking
 from sidecar.ingest.pace import Pace
-from sidecar.ingest.parking import Parking
-from sidecar.ingest.rate_caps import RateCaps
+from sidecar.ingest.pacing import RateCaps
 from sidecar.ingest.rests import Rests
-from sidecar.ingest.turns import Turns
+from sidecar.ingest.wake_up import Alarm
 from sidecar.ingest.work_finder import WorkFinder
 from sidecar.pictures.pool import DecoderUnavailable
 from sidecar.postgres.completion import Result

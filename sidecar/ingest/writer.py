@@ -7,7 +7,7 @@ complete ──ok──► done
    ├─ the table refuses ──► one by one; the row that is refused alone becomes a failure: write_rejected, or
    │                        write_suppressed where a trigger swallowed the write
    ├─ our role may not ───► given back; the watch rests until somebody grants what is missing
-   └─ row or table locked by a user's transaction ──► parked: see parking.py
+   └─ row or table locked by a user's transaction ──► parked: see locked_rows.py
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from sidecar.batching.job import Lane
 from sidecar.errors import DatabaseUnavailable, StatementRejected, TimedOut
 from sidecar.ingest.backoff import DATABASE_RETRY_S, Backoff
 from sidecar.ingest.context import Context
+from sidecar.ingest.decision import READ_REJECTED
 from sidecar.ingest.outcomes import outcomes_of
-from sidecar.ingest.verdict import READ_REJECTED
 from sidecar.postgres.completion import FAILED, Completion, Outcome, Result, WriteSuppressed, complete
 from sidecar.postgres.events import Lease
 from sidecar.postgres.queries import statement

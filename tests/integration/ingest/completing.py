@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import SecretStr
 
-from sidecar.ingest.verdict import Claimed, group_by_key
+from sidecar.ingest.decision import Claimed, group_by_key
 from sidecar.postgres.completion import EMPTY, FAILED, Completion, Outcome, Result, complete
 from sidecar.postgres.database import Database
 from sidecar.postgres.events import Claiming, Lease, Queue, claim

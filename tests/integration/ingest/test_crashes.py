@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from sidecar.batching.encoder import PreparedText
-from sidecar.ingest.verdict import MAX_ATTEMPTS
+from sidecar.ingest.decision import MAX_ATTEMPTS
 from sidecar.ingest.worker import BATCHES_IN_HAND
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder

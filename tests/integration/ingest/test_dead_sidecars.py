@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from sidecar.ingest import dead_sidecars
 from sidecar.ingest.dead_sidecars import OBSERVED_S
-from sidecar.ingest.verdict import MAX_ATTEMPTS
+from sidecar.ingest.decision import MAX_ATTEMPTS
 from sidecar.postgres.database import Database
 from sidecar.postgres.liveness import Liveness, free_leases, other_sidecars
 from sidecar.postgres.watches import load_watches

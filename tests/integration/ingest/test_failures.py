@@ -12,7 +12,7 @@ from PIL import Image
 
 from sidecar.batching.encoder import PreparedText
 from sidecar.errors import DeviceError, DeviceOutOfMemory
-from sidecar.ingest.verdict import MAX_ATTEMPTS
+from sidecar.ingest.decision import MAX_ATTEMPTS
 from tests.integration.ingest.composition import DIMENSIONS, running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, insert_titles, make_pictures, make_texts

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from sidecar.app import create_app
 from sidecar.batching.encoder import Encoder
 from sidecar.errors import DeviceError
-from sidecar.ingest.verdict import MAX_ATTEMPTS
+from sidecar.ingest.decision import MAX_ATTEMPTS
 from tests.integration.http.conftest import is_ready, make_settings
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import insert_titles, make_pictures, make_texts

@@ -16,8 +16,8 @@ from pydantic import SecretStr
 from sidecar.batching.job import Lane
 from sidecar.config import Settings
 from sidecar.ingest.batch import Claim
+from sidecar.ingest.claiming import Turns
 from sidecar.ingest.horizon import Horizon
-from sidecar.ingest.turns import Turns
 from sidecar.postgres.database import Database
 from sidecar.postgres.events import Queue
 from sidecar.postgres.queries import statement

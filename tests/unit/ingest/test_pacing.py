@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from sidecar.ingest.rate_caps import UNCAPPED, RateCaps
+from sidecar.ingest.pacing import UNCAPPED, RateCaps
 
 
 class Clock:

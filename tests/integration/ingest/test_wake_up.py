@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Set as AbstractSet
 
-from sidecar.ingest.alarm import FIRST_POLL_S, Alarm
+from sidecar.ingest.wake_up import FIRST_POLL_S, Alarm
 
 LONG_S = 60.0
 
