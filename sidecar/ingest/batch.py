@@ -9,22 +9,21 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
-from sidecar.batching.job import Lane
+from sidecar.concurrency import running_tasks
 from sidecar.errors import Contention, DatabaseError, DeviceError, StatementRejected, WatchChanged
-from sidecar.ingest.backoff import retry_delay_s
+from sidecar.ingest.claiming import Claim
 from sidecar.ingest.context import Context
-from sidecar.ingest.decision import Claimed, fail_unread, group_by_key, judge
+from sidecar.ingest.decision import Claimed, fail_unread, group_by_key, judge, retry_delay_s
 from sidecar.ingest.encoding import Encoded, Later, ReadOn, RowEncoder
 from sidecar.ingest.lease_keeper import LeaseKeeper
-from sidecar.ingest.side_by_side import side_by_side
-from sidecar.ingest.truncation import clear_truncated, is_of_companion
 from sidecar.ingest.writer import Writer, rows_per_write
 from sidecar.pictures.pool import DecoderUnavailable
 from sidecar.postgres.completion import Completion, Result
+from sidecar.postgres.database import Database
 from sidecar.postgres.events import Event, Key, Lease, delay
+from sidecar.postgres.queries import statement
 from sidecar.postgres.rows import ReadLimits, Row, read_rows
 from sidecar.postgres.watches import Watch
 
@@ -36,23 +35,6 @@ _HASHED_ALONE_BYTES = 256 * 1024
 _FIRST_BEGINNING_BYTES, _BEGINNINGS_GROW_BY = 16 * 1024, 16
 # Up to here it is cheaper to fetch a text and hash it than to have the server do so: some have no instructions for it.
 _WHOLE_BYTES = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What a batch is about. `may_be_more`: events may have been left waiting. Live events and those of a backfill are
-    never in one.
-    """
-
-    watch: Watch
-    lease: Lease
-    events: list[Event]
-    may_be_more: bool = True
-
-    @property
-    def lane(self) -> Lane:
-        """That of all its events."""
-        return Lane.BACKFILL if self.events[0].backfill else Lane.INGEST
 
 
 class Batch:
@@ -132,7 +114,7 @@ class Batch:
         async for page in read_rows(self._context.database, watch, list(wanted), limits, reading):
             chunks = [page[i : i + size] for i in range(0, len(page), size)]
             encoding = (self._encode(chunk, wanted, limits) for chunk in chunks)
-            async with side_by_side(encoding, f"encode-{watch.id}") as tasks:
+            async with running_tasks(encoding, f"encode-{watch.id}") as tasks:
                 for task in tasks:
                     encoded = await task
                     short |= {e.claimed.key: wanted[e.claimed.key] for e in encoded if isinstance(e, ReadOn)}
@@ -186,3 +168,40 @@ class Batch:
         self._keeper.drop(gen for r in (*done.written, *done.overtaken, *done.lost, *done.not_now) for gen in r.gens)
         if done.not_now:
             await self._park(self._claim, done.not_now)
+
+
+CHUNK_BLOCKS = 128  # about 5,000 entries
+LOCKED_S, TRIES = (
+    0.02,
+    10,
+)  # what a complete has locked is tried again soon, what a user has, after the watch had a rest
+
+
+async def clear_truncated(database: Database, watch: Watch, lease: Lease, event: Event) -> None:
+    """What a TRUNCATE leaves to clear: ledger, failures and companion rows of lower generation.
+
+    Of the watched table: results that were read before are void, and nothing else is to be done.
+    Of a companion, by a user: the rows are still there, so they are looked at again, as by a first backfill. Results on
+    their way need not be void: their ledger entries vanish, which tells `complete`.
+
+    Clears in chunks, then ends the event. Repeatable. Raises Contention where a user is deleting vectors himself."""
+    clear = watch.sql("clear_truncated_in_companion" if watch.has_companion else "clear_truncated_in_row")
+    async with database.connection() as connection:
+        if not is_of_companion(event):
+            await connection.execute(statement("raise_truncated_gen"), watch.id, event.gen)
+        blocks = await connection.fetchval(watch.sql("ledger_blocks"))
+        for block in range(0, blocks, CHUNK_BLOCKS):
+            tries = 0
+            while left := await connection.fetchval(clear, event.gen, block, block + CHUNK_BLOCKS):
+                tries += 1
+                if tries == TRIES:
+                    raise Contention(f"{left} vectors of rows that are gone are locked")
+                await asyncio.sleep(LOCKED_S)
+        if is_of_companion(event):
+            await connection.execute(watch.sql("begin_anew"), event.gen, lease.token)
+        else:
+            await connection.execute(watch.sql("delete_events"), [event.gen], lease.token)
+
+
+def is_of_companion(event: Event) -> bool:
+    return event.key is None and event.force

@@ -4,25 +4,93 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from sidecar.batching.embedder import Embedder
-from sidecar.batching.job import Lane
+from sidecar.batching.job import ROWS, Lane
 from sidecar.ingest.catalogue import Catalogue
 from sidecar.ingest.horizon import Horizon
-from sidecar.ingest.in_hand import KeysInHand
-from sidecar.ingest.progress import Progress
+from sidecar.postgres.completion import Completion, Outcome
 from sidecar.postgres.database import Database
+from sidecar.postgres.events import Key
 from sidecar.postgres.liveness import Liveness
 from sidecar.postgres.presence import Identity
+from sidecar.postgres.queries import statement
 from sidecar.postgres.session_guard import SessionGuard
 from sidecar.ranked_semaphore import RankedSemaphore
 from sidecar.settings import Settings
 from sidecar.telemetry.telemetry import Stage, Telemetry
 
 ROW_WAITS, BACKFILL_READS = 2, 2  # of the pool's 8 connections
+
+
+class KeysInHand:
+    """Which keys the batches of this sidecar are working on. Other sidecars do not know of them; complete has the last
+    word.
+
+    A row that changes again while it is encoded has a second event, in a second batch. Encoded at once, one of the two
+    would come too late and be done again; so the second batch leaves it for last, and reads it when the first is done.
+    A change does not wait for a backfill that has the same row, though: it goes first, and what the backfill has read
+    of the row is found to be stale.
+    """
+
+    def __init__(self) -> None:
+        self._ends: dict[Lane, dict[tuple[int, Key], asyncio.Event]] = {lane: {} for lane in ROWS}
+
+    def has(self, watch_id: int, key: Key, lane: Lane) -> bool:
+        """Whether a batch has it in hand that one of `lane` waits for."""
+        return self._end_of(watch_id, key, lane) is not None
+
+    @contextmanager
+    def held(self, watch_id: int, keys: Collection[Key], lane: Lane) -> Iterator[None]:
+        """A batch of `lane` has `keys` in hand, of which it need not wait for any."""
+        end, ends = asyncio.Event(), self._ends[lane]
+        ends.update(((watch_id, key), end) for key in keys)
+        try:
+            yield
+        finally:
+            for key in keys:
+                del ends[watch_id, key]
+            end.set()
+
+    async def wait(self, watch_id: int, key: Key, lane: Lane) -> None:
+        """Until the batch that has it in hand is done with it."""
+        end = self._end_of(watch_id, key, lane)
+        if end is not None:
+            await end.wait()
+
+    def _end_of(self, watch_id: int, key: Key, lane: Lane) -> asyncio.Event | None:
+        ends = (self._ends[other].get((watch_id, key)) for other in ROWS if other.rank <= lane.rank)
+        return next((end for end in ends if end is not None), None)
+
+
+@dataclass(slots=True)
+class _Tally:
+    embedded: int = 0
+    lags_ms: list[float] = field(default_factory=list)
+
+
+class Progress:
+    """Counted in memory and written every few seconds: a row per batch in a busy table would be dead tuples only."""
+
+    def __init__(self) -> None:
+        self._tallies: defaultdict[int, _Tally] = defaultdict(_Tally)
+
+    def count(self, watch_id: int, completion: Completion) -> None:
+        tally = self._tallies[watch_id]
+        tally.embedded += sum(1 for r in completion.written if r.outcome is Outcome.VECTOR)
+        tally.lags_ms += completion.lags_ms
+
+    async def report(self, database: Database) -> None:
+        """Adds what was counted to sidecar.progress."""
+        tallies, self._tallies = self._tallies, defaultdict(_Tally)
+        for watch_id, tally in tallies.items():
+            if tally.embedded:
+                lag_ms = sum(tally.lags_ms) / len(tally.lags_ms) if tally.lags_ms else None
+                async with database.connection() as connection:
+                    await connection.execute(statement("record_progress"), watch_id, tally.embedded, lag_ms)
 
 
 @dataclass(frozen=True, slots=True)

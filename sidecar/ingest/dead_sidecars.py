@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from sidecar.concurrency import Backoff
 from sidecar.errors import Contention, DatabaseError, StatementRejected, WatchChanged
-from sidecar.ingest.backoff import Backoff
 from sidecar.ingest.context import Context
 from sidecar.postgres.liveness import OtherSidecar, forget_dead, free_leases, other_sidecars
 from sidecar.postgres.watches import Watch
@@ -44,7 +44,7 @@ class DeadSidecars:
         while True:
             try:
                 suspects = await self.look()
-                backoff = Backoff(0.5, 10.0)
+                backoff.reset()
             except DatabaseError as error:
                 self._context.database.report(error)
                 await asyncio.sleep(backoff.next_s())

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from sidecar.concurrency import with_jitter
 from sidecar.postgres.completion import EMPTY, FAILED, Outcome, Result
 from sidecar.postgres.events import Event, Key
 from sidecar.postgres.rows import Row
 
 MAX_ATTEMPTS = 5
+FIRST_RETRY_S, LAST_RETRY_S = 2.0, 3600.0
 READ_REJECTED = "read_rejected"
 
 
@@ -103,3 +105,8 @@ def _unread(claimed: Claimed, row: Row, max_row_bytes: int) -> Result:
         "too_many_bytes",
         f"the source has {row.size_bytes:,} bytes; at most {max_row_bytes:,} are read (MAX_IMAGE_BYTES)",
     )
+
+
+def retry_delay_s(attempts: int) -> float:
+    """Before the next attempt at a row: 2, 8, 32, 128 s … up to an hour, ± 25 %."""
+    return with_jitter(min(FIRST_RETRY_S * 4.0 ** (attempts - 1), LAST_RETRY_S))

@@ -12,9 +12,9 @@ from sidecar.batching.embedder import MORE_IS_NEEDED, Embedded, Embedder
 from sidecar.batching.encoder import Beginning
 from sidecar.batching.inputs import Kind
 from sidecar.batching.job import Lane
+from sidecar.concurrency import running_tasks
 from sidecar.errors import DeviceError, DeviceOutOfMemory, PictureRejected, TextRejected
 from sidecar.ingest.decision import MAX_ATTEMPTS, Claimed
-from sidecar.ingest.side_by_side import side_by_side
 from sidecar.postgres.completion import EMPTY, Outcome, Result
 from sidecar.postgres.vectors import pack_vectors, vector_digest
 from sidecar.ranked_semaphore import RankedSemaphore
@@ -66,7 +66,7 @@ class RowEncoder:
         if kind == "text":
             return await self._encode_texts(rows, lane)
         pictures = (self._encode_picture(claimed, content, lane) for claimed, content in rows)
-        async with side_by_side(pictures, "encode-picture") as tasks:
+        async with running_tasks(pictures, "encode-picture") as tasks:
             return [await task for task in tasks]
 
     async def _encode_alone(self, kind: str, row: tuple[Claimed, bytes], lane: Lane) -> Encoded:

@@ -24,9 +24,9 @@ from itertools import takewhile
 
 import asyncpg
 
+from sidecar.concurrency import run_to_completion
 from sidecar.errors import Contention, DatabaseError, DatabaseUnavailable, StatementRejected, WatchChanged
 from sidecar.ingest.context import Context
-from sidecar.ingest.undisturbed import undisturbed
 from sidecar.postgres.database import Connection, connect, disconnect, translated
 from sidecar.postgres.queries import statement
 from sidecar.postgres.watches import Watch
@@ -143,7 +143,7 @@ class IndexKeeper:
         except DatabaseUnavailable as error:  # the server itself may have died of it
             await self._rest(watch, error)
         finally:
-            await undisturbed(disconnect(own), f"disconnect-{watch.id}")
+            await run_to_completion(disconnect(own), f"disconnect-{watch.id}")
 
     def _ask_owner(self, watch: Watch, state: IndexState) -> None:
         """Once; a grant or the owner's own build is noticed."""

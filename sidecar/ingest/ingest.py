@@ -19,20 +19,18 @@ from uuid import uuid4
 
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder
+from sidecar.concurrency import running_tasks
 from sidecar.errors import DatabaseError, SchemaError, WatchChanged
-from sidecar.ingest.backoff import DATABASE_RETRY_S, Backoff
 from sidecar.ingest.catalogue import Catalogue
-from sidecar.ingest.context import Context
+from sidecar.ingest.claiming import WorkFinder
+from sidecar.ingest.context import Context, Progress
 from sidecar.ingest.dead_sidecars import DeadSidecars
 from sidecar.ingest.housekeeper import Housekeeper
-from sidecar.ingest.progress import Progress
 from sidecar.ingest.scanner import Scanner
-from sidecar.ingest.side_by_side import side_by_side
 from sidecar.ingest.wake_up import Alarm
-from sidecar.ingest.work_finder import WorkFinder
 from sidecar.ingest.worker import Worker
 from sidecar.postgres.address import address_problems
-from sidecar.postgres.database import Database
+from sidecar.postgres.database import Database, reconnect_backoff
 from sidecar.postgres.listener import Listener
 from sidecar.postgres.liveness import Liveness
 from sidecar.postgres.presence import Identity, forget, mark_asleep
@@ -122,7 +120,7 @@ class Ingest:
 
     async def _await_schema(self) -> None:
         """Waits until the database is there and migrated."""
-        backoff = Backoff(*DATABASE_RETRY_S)
+        backoff = reconnect_backoff()
         trouble = TroubleLog(logger, "ingest waits for the database")
         while True:
             try:
@@ -159,7 +157,7 @@ class Ingest:
     async def _stopped_before(self, coroutine: Coroutine[Any, Any, None]) -> bool:
         """Awaits `coroutine`; True if the stop came first."""
         waits = [coroutine, self._wait_for_stop()]
-        async with side_by_side(waits, "ingest-start") as tasks:
+        async with running_tasks(waits, "ingest-start") as tasks:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if tasks[0].done():
                 tasks[0].result()

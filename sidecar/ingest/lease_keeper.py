@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
+from sidecar.concurrency import run_to_completion
 from sidecar.errors import Contention, DatabaseError, DatabaseUnavailable, WatchChanged
 from sidecar.ingest.context import Context
-from sidecar.ingest.undisturbed import undisturbed
 from sidecar.postgres.events import Lease, release, renew_lease
 from sidecar.postgres.watches import Watch
 
@@ -80,7 +80,7 @@ class LeaseKeeper:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await undisturbed(self.release(set(self.held), "interrupted"), f"release-{self._lease.token}")
+        await run_to_completion(self.release(set(self.held), "interrupted"), f"release-{self._lease.token}")
 
     async def _renew(self) -> None:
         while True:

@@ -16,9 +16,10 @@ import asyncio
 from collections.abc import Sequence
 
 from sidecar.batching.job import Lane
+from sidecar.concurrency import Backoff
 from sidecar.errors import Contention, WatchChanged
-from sidecar.ingest.backoff import Backoff, retry_delay_s
 from sidecar.ingest.context import Context
+from sidecar.ingest.decision import retry_delay_s
 from sidecar.ingest.lease_keeper import LeaseKeeper
 from sidecar.ingest.writer import Writer
 from sidecar.postgres.completion import Result

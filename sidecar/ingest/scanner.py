@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from sidecar.errors import DatabaseError, StatementRejected, WatchChanged
-from sidecar.ingest.backoff import DATABASE_RETRY_S, Backoff
+from sidecar.ingest.claiming import WorkFinder
 from sidecar.ingest.context import Context
-from sidecar.ingest.page_sizes import PageSizes
-from sidecar.ingest.rests import Rests
-from sidecar.ingest.work_finder import WorkFinder
+from sidecar.ingest.pacing import Rests
 from sidecar.postgres.clearing import clear_page
-from sidecar.postgres.database import Connection
+from sidecar.postgres.database import Connection, reconnect_backoff
 from sidecar.postgres.events import return_due
 from sidecar.postgres.scans import (
     Page,
@@ -62,11 +61,11 @@ class Scanner:
     async def run(self) -> None:
         """Until cancelled. Looks at fresh watches only: the worker, who loads them too, may be busy for long."""
         idle_interval_s = min(IDLE_INTERVAL_S, self._context.settings.poll_interval_s)
-        backoff = Backoff(*DATABASE_RETRY_S)
+        backoff = reconnect_backoff()
         while True:
             try:
                 busy = await self._look_after_all()
-                backoff = Backoff(*DATABASE_RETRY_S)
+                backoff.reset()
             except DatabaseError as error:
                 self._context.database.report(error)
                 await asyncio.sleep(backoff.next_s())
@@ -205,3 +204,36 @@ class Scanner:
             self._on_change()
         if page is not None and page.last:
             logger.info("%s of %s: every row is enqueued or done", what, watch.label)
+
+
+LONGEST_PAGE_S = 2.0
+SMALLEST_SHARE = 1 / 256
+
+
+class PageSizes:
+    """How many rows a page has, per watch: fewer where pages take long, so that each is bounded in time too.
+
+    `clock` is in seconds and goes forward.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._shares: dict[int, float] = {}  # watch → of the usual size
+
+    def rows(self, watch_id: int, usual_rows: int) -> int:
+        return max(1, int(usual_rows * self._shares.get(watch_id, 1.0)))
+
+    def halve(self, watch_id: int) -> None:
+        """A page took too long, or failed."""
+        self._shares[watch_id] = max(self._shares.get(watch_id, 1.0) / 2, SMALLEST_SHARE)
+
+    @contextmanager
+    def timed(self, watch_id: int) -> Iterator[None]:
+        """The block turns a page. It grows again while pages are quick; one that fails is `halve`'s."""
+        began = self._clock()
+        yield
+        elapsed_s = self._clock() - began
+        if elapsed_s > LONGEST_PAGE_S:
+            self.halve(watch_id)
+        elif elapsed_s < LONGEST_PAGE_S / 4:
+            self._shares[watch_id] = min(self._shares.get(watch_id, 1.0) * 2, 1.0)

@@ -17,19 +17,16 @@ from typing import Any
 
 from sidecar.batching.job import ROWS, Lane
 from sidecar.errors import DatabaseError, DeviceError, StatementRejected, WatchChanged
-from sidecar.ingest.backoff import DATABASE_RETRY_S, Backoff
-from sidecar.ingest.batch import Batch, Claim
-from sidecar.ingest.claiming import Turns
+from sidecar.ingest.batch import Batch
+from sidecar.ingest.claiming import Claim, Turns, WorkFinder
 from sidecar.ingest.context import Context
 from sidecar.ingest.encoding import RowEncoder
 from sidecar.ingest.locked_rows import Parking
-from sidecar.ingest.pace import Pace
-from sidecar.ingest.pacing import RateCaps
-from sidecar.ingest.rests import Rests
+from sidecar.ingest.pacing import Pace, RateCaps, Rests
 from sidecar.ingest.wake_up import Alarm
-from sidecar.ingest.work_finder import WorkFinder
 from sidecar.pictures.pool import DecoderUnavailable
 from sidecar.postgres.completion import Result
+from sidecar.postgres.database import reconnect_backoff
 from sidecar.postgres.watches import Watch
 from sidecar.postgres.work import is_reachable
 
@@ -74,12 +71,12 @@ class Worker:
 
     async def run(self) -> None:
         """Raises what a batch raised that is nobody's fault but ours; such an end is the end of the process."""
-        backoff = Backoff(*DATABASE_RETRY_S)
+        backoff = reconnect_backoff()
         try:
             while not self._stop.is_set():
                 try:
                     await self._claim_or_doze()
-                    backoff = Backoff(*DATABASE_RETRY_S)
+                    backoff.reset()
                 except DatabaseError as error:
                     self._context.database.report(error)
                     await self._pause(backoff.next_s())

@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from sidecar.batching.job import Lane
 from sidecar.errors import DatabaseUnavailable, StatementRejected, TimedOut
-from sidecar.ingest.backoff import DATABASE_RETRY_S, Backoff
 from sidecar.ingest.context import Context
 from sidecar.ingest.decision import READ_REJECTED
-from sidecar.ingest.outcomes import outcomes_of
 from sidecar.postgres.completion import FAILED, Completion, Outcome, Result, WriteSuppressed, complete
+from sidecar.postgres.database import reconnect_backoff
 from sidecar.postgres.events import Lease
 from sidecar.postgres.queries import statement
 from sidecar.postgres.watches import Watch
@@ -74,7 +75,7 @@ class Writer:
         return merged
 
     async def _complete(self, results: Sequence[Result], wait_for_rows: bool) -> Completion:
-        backoff = Backoff(*DATABASE_RETRY_S)
+        backoff = reconnect_backoff()
         while True:
             try:
                 return await self._complete_once(results, wait_for_rows)
@@ -132,3 +133,23 @@ class Writer:
                 message=f"{error}{code}",
             )
         return await self._complete([failed], wait_for_rows)
+
+
+Outcomes: TypeAlias = Counter[tuple[str, str]]  # outcome and reason
+
+_NAMES = {
+    Outcome.VECTOR: "embedded",
+    Outcome.UNCHANGED: "unchanged",
+    Outcome.EMPTY: "empty",
+    Outcome.MISSING: "deleted",
+    Outcome.FAILED: "failed",
+}
+
+
+def outcomes_of(done: Completion) -> Outcomes:
+    """Of the events that a completion ended. One outcome for each row; its other events in hand were `superseded`."""
+    counts: Outcomes = Counter((_NAMES[r.outcome], r.reason) for r in done.written)
+    counts["superseded", ""] = sum(len(r.gens) - 1 for r in done.written)
+    counts["truncated", ""] = sum(len(r.gens) for r in done.overtaken)
+    counts["lost", ""] = sum(len(r.gens) for r in done.lost)
+    return +counts

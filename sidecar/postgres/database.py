@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import asyncpg
 from pydantic import SecretStr
 
+from sidecar.concurrency import Backoff
 from sidecar.errors import Contention, DatabaseError, DatabaseUnavailable, StatementRejected, TimedOut, WatchChanged
 from sidecar.postgres.address import open_connection, read_address
 from sidecar.postgres.pooled_connection import DirectConnection, PooledConnection
@@ -29,6 +30,8 @@ CONNECT_TIMEOUT_S = 12.0  # of the pool: longer than a connection may take, so t
 COMMAND_TIMEOUT_S = 60.0
 MAX_CONNECTIONS = 8
 CLOSE_TIMEOUT_S = 2.0
+# Between attempts to reach a database that is away: rows wait no longer than that once it is back.
+FIRST_RECONNECT_S, LAST_RECONNECT_S = 0.1, 3.0
 
 _UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
@@ -69,6 +72,11 @@ _CHANGED = (
 )
 # A restore dropped pgvector and made it anew: our connections know its types by their old numbers.
 _OLD_TYPES = ("cache lookup failed for type", "invalid input for query argument")
+
+
+def reconnect_backoff() -> Backoff:
+    """Delays between attempts to reach a database that is away: 0.1, 0.2 … 3 s."""
+    return Backoff(FIRST_RECONNECT_S, LAST_RECONNECT_S)
 
 
 @contextmanager

@@ -15,8 +15,7 @@ from pydantic import SecretStr
 
 from sidecar.batching.job import Lane
 from sidecar.config import Settings
-from sidecar.ingest.batch import Claim
-from sidecar.ingest.claiming import Turns
+from sidecar.ingest.claiming import Claim, Turns
 from sidecar.ingest.horizon import Horizon
 from sidecar.postgres.database import Database
 from sidecar.postgres.events import Queue

@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.ingest.context import ROW_WAITS
 from sidecar.ingest.decision import MAX_ATTEMPTS
-from sidecar.ingest.pace import FIRST_ROWS
+from sidecar.ingest.pacing import FIRST_ROWS
 from sidecar.ingest.worker import BATCHES_IN_HAND, MAX_PARKED_ROWS
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder

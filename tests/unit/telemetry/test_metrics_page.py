@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.ingest.outcomes import outcomes_of
+from sidecar.ingest.writer import outcomes_of
 from sidecar.postgres.completion import Completion, Outcome, Result
 from tests.metrics_table import PAGE, metrics_table
 

@@ -1,0 +1,89 @@
+"""Tasks that end with the block that started them, work that cancellation does not interrupt, delays between retries.
+
+`asyncio.TaskGroup` waits for its tasks at the end of its block, and raises their errors in groups. Here the end of the
+block cancels what is still running, and an error is raised as it is, where the task is awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+JITTER = 0.25
+
+
+@asynccontextmanager
+async def background(work: Coroutine[Any, Any, T], name: str) -> AsyncIterator[asyncio.Task[T]]:
+    """Runs `work` as a task for the length of the block, then cancels and awaits it.
+
+    An error of the task is raised only where the task itself is awaited.
+    """
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield task
+    finally:
+        await cancel_and_wait([task])
+
+
+@asynccontextmanager
+async def running_tasks(work: Iterable[Coroutine[Any, Any, T]], name: str) -> AsyncIterator[list[asyncio.Task[T]]]:
+    """Runs each coroutine as a task for the length of the block, then cancels and awaits those that are not done.
+
+    Yields the tasks in the order of `work`, named `name-0`, `name-1` …
+    """
+    tasks = [asyncio.create_task(coroutine, name=f"{name}-{number}") for number, coroutine in enumerate(work)]
+    try:
+        yield tasks
+    finally:
+        await cancel_and_wait(tasks)
+
+
+async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancels the tasks and returns once all of them have ended. Their errors are dropped."""
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    # Unlike `asyncio.wait`, a gather that is cancelled itself still waits for its tasks to end.
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def run_to_completion(work: Coroutine[Any, Any, None], name: str) -> None:
+    """Awaits `work` even while the caller is being cancelled; the cancellation is raised once `work` has ended."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+class Backoff:
+    """Delays between retries: the first is `first_s`, each further one twice as long, up to `last_s`.
+
+    Each is varied by up to ± `jitter`, so that processes that failed together do not retry together.
+    """
+
+    def __init__(self, first_s: float, last_s: float, jitter: float = JITTER) -> None:
+        self._first_s = first_s
+        self._last_s = last_s
+        self._jitter = jitter
+        self._next_s = first_s
+
+    def next_s(self) -> float:
+        """The next delay in seconds."""
+        delay_s, self._next_s = self._next_s, min(self._next_s * 2, self._last_s)
+        return with_jitter(delay_s, self._jitter)
+
+    def reset(self) -> None:
+        """Starts again at `first_s`, after a success."""
+        self._next_s = self._first_s
+
+
+def with_jitter(delay_s: float, jitter: float = JITTER) -> float:
+    """`delay_s`, varied by up to ± `jitter` of itself."""
+    return delay_s * random.uniform(1 - jitter, 1 + jitter)  # noqa: S311 - no secret
