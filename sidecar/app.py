@@ -44,7 +44,7 @@ from sidecar.model.selftest import run_self_test
 from sidecar.pictures.pool import DecoderPool, DecoderSettings
 from sidecar.service_state import ServiceState
 from sidecar.supervisor import EXIT_CONFIGURATION, Supervisor, in_daemon_thread
-from sidecar.telemetry.logs import configure_logging
+from sidecar.telemetry.logs.configuration import configure_logging
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from sidecar.http.protocol.bounded_protocol import BoundedHttpProtocol
 from sidecar.listening import CannotListen, bind_hosts, describe, open_listeners
 from sidecar.loopback import WAYS_OUT, resolves_to_loopback
 from sidecar.supervisor import EXIT_FAILURE
-from sidecar.telemetry.logs import configure_logging
+from sidecar.telemetry.logs.configuration import configure_logging
 
 logger = logging.getLogger(__name__)
 

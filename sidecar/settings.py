@@ -28,7 +28,7 @@ _IMAGE_HOST = re.compile(
 )
 _ALIAS = re.compile(r"[^\s=,]{1,200}(=[^\s,]+)?")
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", re.IGNORECASE)
-# What each record is given by sidecar.telemetry.log_lines.
+# What each record is given by sidecar.telemetry.logs.formatters.
 _LOG_IDS = {"request_id": "", "trace_id": "", "span_id": ""}
 _DATABASE_URL: JsonDict = {
     "allowed": "a URL such as postgresql://user:password@host:5432/database, without +driver, special characters as "

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from sidecar.api_keys import ApiKey, digest_of, parse_file, parse_variable, require_different
 from sidecar.errors import ConfigurationError
-from sidecar.telemetry.logs import hide_in_logs
+from sidecar.telemetry.logs.configuration import hide_in_logs
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from sidecar.errors import DatabaseError
 from sidecar.postgres.database import Database
 from sidecar.postgres.status import WatchStatus, read_status
-from sidecar.telemetry.watch_metrics import WatchMetrics, WatchReading
+from sidecar.telemetry.metrics.watches import WatchMetrics, WatchReading
 
 logger = logging.getLogger(__name__)
 

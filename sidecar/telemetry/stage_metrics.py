@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from sidecar.telemetry.bounded_label import BoundedLabel
 from sidecar.telemetry.buckets import DURATION_BUCKETS_S
-from sidecar.telemetry.bulk_histogram import BulkHistogram
+from sidecar.telemetry.metrics.instruments import BulkHistogram
 
 _MAX_OPERATIONS = 32
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sidecar.telemetry.ingest_metrics import Outcomes
-from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.metrics.ingest import Outcomes
+from sidecar.telemetry.metrics.registry import Metrics
 from sidecar.telemetry.observer import Observer
 from sidecar.telemetry.traces import AttributeValue, TraceContext, Traces
 

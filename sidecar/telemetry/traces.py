@@ -113,6 +113,6 @@ def open_traces(settings: Settings) -> Traces:
     """What OTEL_EXPORTER_OTLP_ENDPOINT asks for. Nothing is sent before `start`."""
     if settings.otel_exporter_otlp_endpoint is None:
         return Traces()
-    from sidecar.telemetry.open_telemetry import OpenTelemetryTraces
+    from sidecar.telemetry.open_telemetry.traces import OpenTelemetryTraces
 
     return OpenTelemetryTraces(settings)

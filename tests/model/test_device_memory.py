@@ -8,7 +8,7 @@ import torch
 from sidecar.model.device_memory import read_device_memory
 from sidecar.model.siglip import SiglipEncoder
 from sidecar.telemetry.device_facts import DeviceFacts
-from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.metrics.registry import Metrics
 from tests.scrape import read_registry
 
 

@@ -10,7 +10,7 @@ import pytest
 from sidecar.batching.embedder import MAX_TEXT_CHARS, QueryCache
 from sidecar.batching.micro_batch import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from sidecar.config import Settings
-from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.metrics.registry import Metrics
 
 PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
 SETTINGS = Settings()

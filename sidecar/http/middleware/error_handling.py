@@ -18,7 +18,7 @@ from sidecar.http.access_log import loggable_path
 from sidecar.http.errors import error_response, respond_to
 from sidecar.http.middleware.paths import explain_missing
 from sidecar.http.service import NotReady
-from sidecar.telemetry.request_id import current_request_id
+from sidecar.telemetry.request_context import current_request_id
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import re
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sidecar.http.headers import header_values
-from sidecar.telemetry.request_id import current_request_id
+from sidecar.telemetry.request_context import current_request_id
 
 _USABLE = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")
 

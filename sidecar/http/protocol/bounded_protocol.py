@@ -11,7 +11,7 @@ import logging
 
 from sidecar.errors import InputError
 from sidecar.http.protocol.request_protocol import RequestProtocol
-from sidecar.telemetry.logs import CONNECTION_LOGGER
+from sidecar.telemetry.logs.configuration import CONNECTION_LOGGER
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_TIMEOUT_S = 15.0

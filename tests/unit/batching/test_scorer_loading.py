@@ -10,7 +10,7 @@ import pytest
 from sidecar.batching.encoder import PairScorer
 from sidecar.batching.reranker import RerankModelFailed, ScorerLoading
 from sidecar.errors import ModelError
-from sidecar.telemetry.request_id import current_request_id
+from sidecar.telemetry.request_context import current_request_id
 from tests.unit.batching.asking import let_callers_enter
 from tests.unit.batching.word_scorer import WordScorer
 

@@ -18,8 +18,8 @@ from PIL import Image
 from sidecar.errors import PictureRejected
 from sidecar.pictures.pool import MAX_ATTEMPTS, DecoderPool, DecoderUnavailable
 from sidecar.pictures.process import MAX_LOGGED_BYTES
-from sidecar.telemetry.log_lines import ContextFilter
-from sidecar.telemetry.request_id import current_request_id
+from sidecar.telemetry.logs.formatters import ContextFilter
+from sidecar.telemetry.request_context import current_request_id
 from sidecar.telemetry.telemetry import Telemetry
 from tests.scrape import read_registry
 from tests.unit.pictures.pictures import encode, make_picture

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from sidecar.http.middleware.route_label import RouteLabel
 from sidecar.http.operation import Operation
-from sidecar.telemetry.ingest_metrics import IngestMetrics
+from sidecar.telemetry.metrics.ingest import IngestMetrics
 from sidecar.telemetry.telemetry import Stage, Telemetry
 from tests.scrape import read_registry
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Histogram
 
-from sidecar.telemetry.bulk_histogram import BulkHistogram
+from sidecar.telemetry.metrics.instruments import BulkHistogram
 from tests.scrape import Scrape, read_registry
 
 BUCKETS = (0.1, 1.0, 10.0)

@@ -15,9 +15,9 @@ from opentelemetry.trace import SpanContext, TraceState
 from pydantic import BaseModel, ValidationError
 
 from sidecar.config import Settings
-from sidecar.telemetry.log_lines import JsonFormatter
-from sidecar.telemetry.logs import configure_logging, hide_in_logs
-from sidecar.telemetry.request_id import current_request_id
+from sidecar.telemetry.logs.configuration import configure_logging, hide_in_logs
+from sidecar.telemetry.logs.formatters import JsonFormatter
+from sidecar.telemetry.request_context import current_request_id
 from sidecar.telemetry.traces import TraceContext, current_trace
 
 

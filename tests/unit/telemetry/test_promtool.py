@@ -10,8 +10,8 @@ import pytest
 from sidecar.config import Settings
 from sidecar.service_state import ServiceState
 from sidecar.supervisor import Supervisor
+from sidecar.telemetry.metrics.watches import WatchReading
 from sidecar.telemetry.telemetry import Carried, MicroBatchReport, Stage, Telemetry
-from sidecar.telemetry.watch_metrics import WatchReading
 from tests.scrape import read
 
 READING = WatchReading("public.items.embedding", 1, 1, 1, 1, 0.5, 1.0, broken=True, paused=True, rows_per_s=3.0)

@@ -17,15 +17,15 @@ from typing import TextIO
 
 import pytest
 
-from sidecar.telemetry import stderr_handler
-from sidecar.telemetry.stderr_handler import StderrHandler
+from sidecar.telemetry.logs import stderr_handler
+from sidecar.telemetry.logs.stderr_handler import StderrHandler
 
 LENGTHS = (10, 5_000, 20_000, 150_000)
 THREADS, ROUNDS = 3, 4
 
 WRITER = """
 import logging, sys, threading
-from sidecar.telemetry.stderr_handler import StderrHandler
+from sidecar.telemetry.logs.stderr_handler import StderrHandler
 
 lengths, threads, rounds, letters = eval(sys.argv[1])
 logger = logging.getLogger()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
 
-from sidecar.telemetry.watch_metrics import STALE_AFTER_S, WatchMetrics, WatchReading
+from sidecar.telemetry.metrics.watches import STALE_AFTER_S, WatchMetrics, WatchReading
 from tests.scrape import Scrape, read_registry
 
 READING = WatchReading(

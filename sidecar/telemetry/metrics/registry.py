@@ -11,13 +11,13 @@ from prometheus_client.registry import Collector
 
 from sidecar.telemetry.cache_metrics import CacheMetrics
 from sidecar.telemetry.decoder_metrics import DecoderMetrics
-from sidecar.telemetry.device_metrics import DeviceMetrics
-from sidecar.telemetry.http_metrics import HttpMetrics
-from sidecar.telemetry.ingest_metrics import IngestMetrics
-from sidecar.telemetry.lane_metrics import LaneMetrics
-from sidecar.telemetry.process_metrics import ProcessMetrics
+from sidecar.telemetry.metrics.device import DeviceMetrics
+from sidecar.telemetry.metrics.http import HttpMetrics
+from sidecar.telemetry.metrics.ingest import IngestMetrics
+from sidecar.telemetry.metrics.lanes import LaneMetrics
+from sidecar.telemetry.metrics.process import ProcessMetrics
+from sidecar.telemetry.metrics.watches import WatchMetrics
 from sidecar.telemetry.stage_metrics import StageMetrics
-from sidecar.telemetry.watch_metrics import WatchMetrics
 
 
 class Metrics:

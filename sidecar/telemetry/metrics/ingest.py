@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from sidecar.telemetry.bounded_label import BoundedLabel
 from sidecar.telemetry.buckets import LAG_BUCKETS_S
-from sidecar.telemetry.bulk_histogram import BulkHistogram
 from sidecar.telemetry.known_counter import KnownCounter
+from sidecar.telemetry.metrics.instruments import BulkHistogram
 from sidecar.telemetry.optional_gauge import OptionalGauge
 
 MAX_WATCHES = 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from opentelemetry.trace import Span, Status, StatusCode
 
-from sidecar.telemetry.request_id import current_request_id
+from sidecar.telemetry.request_context import current_request_id
 from sidecar.telemetry.traces import AttributeValue, Headers, RequestHead, RequestSpan
 
 _METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from sidecar.telemetry.bounded_label import OTHER
 from sidecar.telemetry.buckets import DURATION_BUCKETS_S
-from sidecar.telemetry.bulk_histogram import BulkHistogram
+from sidecar.telemetry.metrics.instruments import BulkHistogram
 
 
 class HttpMetrics:

@@ -9,9 +9,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from sidecar.telemetry.buckets import DURATION_BUCKETS_S, VIEW_BUCKETS
-from sidecar.telemetry.bulk_histogram import BulkHistogram
 from sidecar.telemetry.device_facts import DeviceFacts
 from sidecar.telemetry.known_counter import KINDS, KnownCounter
+from sidecar.telemetry.metrics.instruments import BulkHistogram
 
 
 class DeviceMetrics:

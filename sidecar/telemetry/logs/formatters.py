@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 
 from sidecar.redaction import redact
-from sidecar.telemetry.request_id import current_request_id
+from sidecar.telemetry.request_context import current_request_id
 from sidecar.telemetry.traces import current_ids
 
 _ENCODER = json.JSONEncoder(default=str)

@@ -20,8 +20,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 import sidecar
 from sidecar.settings import Settings
-from sidecar.telemetry.request_span import OpenRequestSpan, name_of, request_attributes
-from sidecar.telemetry.span_export import SpanExport
+from sidecar.telemetry.open_telemetry.export import SpanExport
+from sidecar.telemetry.open_telemetry.spans import OpenRequestSpan, name_of, request_attributes
 from sidecar.telemetry.span_sampling import LikeItsLinks
 from sidecar.telemetry.telemetry import Carried, MicroBatchReport
 from sidecar.telemetry.traces import AttributeValue, RequestHead, RequestSpan, TraceContext, Traces, current_trace

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterable
 
 from sidecar.config import Settings
-from sidecar.telemetry.log_lines import ContextFilter, JsonFormatter, LineFormatter
-from sidecar.telemetry.stderr_handler import StderrHandler
+from sidecar.telemetry.logs.formatters import ContextFilter, JsonFormatter, LineFormatter
+from sidecar.telemetry.logs.stderr_handler import StderrHandler
 
 CONNECTION_LOGGER = "uvicorn.error.connection"
 """What our connections write as `uvicorn.error` otherwise."""

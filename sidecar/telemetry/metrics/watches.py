@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from sidecar.telemetry.bounded_label import OTHER
-from sidecar.telemetry.ingest_metrics import MAX_WATCHES
+from sidecar.telemetry.metrics.ingest import MAX_WATCHES
 
 STALE_AFTER_S = 600.0
 

@@ -1,0 +1,1 @@
+"""The log on stderr: set-up, layout of lines, and the handler that writes them."""

@@ -1,0 +1,1 @@
+"""Metrics: the instruments, what they measure, and the registry that exposes them."""

@@ -1,0 +1,1 @@
+"""Traces over OpenTelemetry; imported only if traces are exported."""
