@@ -22,11 +22,9 @@ from sidecar.postgres.database import Database
 from sidecar.postgres.status import read_status
 from sidecar.postgres.watch_reader import WatchReader
 from sidecar.supervisor import Supervisor, in_daemon_thread
-from sidecar.telemetry.device_facts import DeviceFacts
-from sidecar.telemetry.objective_metrics import ObjectiveMetrics
-from sidecar.telemetry.objectives import Objectives
-from sidecar.telemetry.telemetry import Telemetry
-from sidecar.telemetry.traces import open_traces
+from sidecar.telemetry.metrics.device import DeviceFacts
+from sidecar.telemetry.objectives import ObjectiveMetrics, Objectives
+from sidecar.telemetry.telemetry import Telemetry, open_traces
 
 _LOADING_RETRY_S = 5.0
 _DEVICE_RETRY_S = 1.0

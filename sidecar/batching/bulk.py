@@ -10,7 +10,7 @@ from typing import TypeVar
 from sidecar.batching.admission import Place
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.job import Lane
-from sidecar.telemetry.large_request import request_is_large
+from sidecar.telemetry.request_context import request_is_large
 
 _MAX_UNITS = 256  # of a request that stands in the lane as a whole: a quarter of it, by default
 _PARTS_OF_LANE = 8

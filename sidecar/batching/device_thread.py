@@ -16,7 +16,7 @@ from sidecar.batching.job import Lane
 from sidecar.batching.lanes import BatchSettings, LaneQueues
 from sidecar.batching.micro_batch import EncodedBatch, MicroBatch, SizeLimits, Tries
 from sidecar.errors import DeviceError, DeviceLost
-from sidecar.telemetry.telemetry import Carried, MicroBatchReport
+from sidecar.telemetry.traces import Carried, MicroBatchReport
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sidecar.batching.lane_queue import LaneDepth
 from sidecar.http.service import ServedModel
 from sidecar.postgres.status import WatchStatus
-from sidecar.telemetry.objective import ObjectiveReport
+from sidecar.telemetry.objectives import ObjectiveReport
 
 _FROZEN = ConfigDict(frozen=True)
 

@@ -1,21 +1,21 @@
-"""What every part tells of its work: once, for metrics, traces and objectives alike."""
+"""Single entry point for instrumentation; feeds metrics, traces and objectives."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
+from sidecar.settings import Settings
 from sidecar.telemetry.metrics.ingest import Outcomes
 from sidecar.telemetry.metrics.registry import Metrics
-from sidecar.telemetry.observer import Observer
-from sidecar.telemetry.traces import AttributeValue, TraceContext, Traces
+from sidecar.telemetry.traces import AttributeValue, MicroBatchReport, Traces
 
 
 class Stage(StrEnum):
-    """The way of a request or a row, in order; QUEUE and DEVICE are told by the batcher."""
+    """The stages of a request or a row, in order; the batcher reports QUEUE and DEVICE."""
 
     PREPARE = "prepare"  # tokenising
     DECODE = "decode"  # pictures: bytes to pixels
@@ -24,38 +24,32 @@ class Stage(StrEnum):
     DATABASE = "database"  # claim, read, complete, search
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
-    """A job's part in a micro-batch. `waited_s`: from entering its lane until the micro-batch began."""
+class Observer(Protocol):
+    """Receives requests and vectors besides the metrics. Called on the event loop, so it has to be quick."""
 
-    lane: str
-    units: int
-    waited_s: float
-    trace: TraceContext | None
+    def request_done(self, route: str, method: str, status: int, duration_s: float) -> None:
+        """`route` is a documented path or `other`; `status` is 499 if the client went first."""
+        ...
+
+    def vectors_committed(self, watch: str, lags_s: Sequence[float]) -> None:
+        """Changed rows of one watch got their vectors. `lags_s`: time since each change; backfills are left out."""
+        ...
 
 
-@dataclass(frozen=True, slots=True)
-class MicroBatchReport:
-    """`kind`: text, picture or pair. `encoded_units`: without duplicates. `error`: its class, if the device failed.
+def open_traces(settings: Settings) -> Traces:
+    """Traces to OTEL_EXPORTER_OTLP_ENDPOINT, or none if it is not set. Nothing is exported before `start`."""
+    if settings.otel_exporter_otlp_endpoint is None:
+        return Traces()
+    from sidecar.telemetry.open_telemetry.traces import OpenTelemetryTraces
 
-    `ended_s` is on the clock of time.monotonic; None: just now. `without_result`: units whose numbers were not finite.
-    """
-
-    kind: str
-    encoded_units: int
-    duration_s: float
-    carried: Sequence[Carried]
-    error: str | None = None
-    ended_s: float | None = None
-    without_result: int = 0
-
-    @property
-    def units(self) -> int:
-        return sum(part.units for part in self.carried)
+    return OpenTelemetryTraces(settings)
 
 
 class Telemetry:
-    """Everything here is cheap and never raises. To be told on the event loop, unless it says otherwise."""
+    """Records what happens in the service. Every method is cheap and never raises.
+
+    Call them on the event loop, unless they say otherwise.
+    """
 
     def __init__(
         self, metrics: Metrics | None = None, traces: Traces | None = None, observers: Sequence[Observer] = ()
@@ -66,7 +60,7 @@ class Telemetry:
 
     @contextmanager
     def stage(self, stage: Stage, lane: str, name: str, **attributes: AttributeValue) -> Iterator[None]:
-        """The block as an observation of the stage, and as a span `name`. Any thread may call.
+        """Records the block as an observation of the stage and as a span `name`. Any thread may call.
 
         For DATABASE `name` is the operation: one of a few words, never made of data.
         """
@@ -92,13 +86,13 @@ class Telemetry:
             observer.request_done(route, method, status, duration_s)
 
     def micro_batch_done(self, report: MicroBatchReport) -> None:
-        """Told in the loop, just after the micro-batch ended."""
+        """Call it just after the micro-batch ended."""
         stages, device = self.metrics.stages, self.metrics.device
-        for lane in {part.lane for part in report.carried}:
-            parts = [part for part in report.carried if part.lane == lane]
-            stages.stages_done(Stage.QUEUE, lane, [part.waited_s for part in parts])
-            stages.stage_done(Stage.DEVICE, lane, report.duration_s, times=len(parts))
-            device.encoded.labels(report.kind, lane).inc(sum(part.units for part in parts))
+        for lane in {job.lane for job in report.carried}:
+            jobs = [job for job in report.carried if job.lane == lane]
+            stages.stages_done(Stage.QUEUE, lane, [job.waited_s for job in jobs])
+            stages.stage_done(Stage.DEVICE, lane, report.duration_s, times=len(jobs))
+            device.encoded.labels(report.kind, lane).inc(sum(job.units for job in jobs))
         device.batch_views.observe((report.kind,), report.units)
         device.batch_seconds.observe((report.kind,), report.duration_s)
         device.duplicates.inc(report.kind, report.units - report.encoded_units)
@@ -114,7 +108,7 @@ class Telemetry:
         self.metrics.lanes.refused.inc(lane)
 
     def job_dropped(self, lane: str, units: int = 0, waited_s: float | None = None) -> None:
-        """`waited_s`: since it entered its lane; None: it never did. Told in the task that gave up."""
+        """Call it in the task that gave up. `waited_s`: since the job entered its lane; None: it never did."""
         self.metrics.lanes.dropped.inc(lane)
         if waited_s is not None:
             self.traces.job_dropped(lane, units, waited_s)
@@ -126,7 +120,7 @@ class Telemetry:
         self.metrics.decoders.restarts.inc()
 
     def events_claimed(self, queue: str, count: int, duration_s: float) -> None:
-        """`count` 0: the queue was empty; how soon that was found is nobody's question."""
+        """`count` 0: the queue was empty, and the duration is not recorded."""
         if count:
             self.metrics.ingest.claimed.inc(queue, count)
             self._database_done("ingest", "claim", duration_s)
@@ -134,7 +128,7 @@ class Telemetry:
             self.metrics.ingest.empty_claims.inc()
 
     def events_done(self, watch: str, outcomes: Outcomes) -> None:
-        """Events that are no longer in hand."""
+        """Events that are no longer in flight."""
         self.metrics.ingest.events_done(watch, outcomes)
 
     def vectors_committed(self, watch: str, lags_s: Sequence[float], backfill_lags_s: Sequence[float]) -> None:
@@ -145,11 +139,11 @@ class Telemetry:
                 observer.vectors_committed(watch, lags_s)
 
     def watches_are(self, watches: Iterable[str]) -> None:
-        """All that are watched now."""
+        """Sets the watches that exist now; metrics of all others disappear."""
         self.metrics.ingest.watches_are(watches)
 
     def rows_parked(self, count: int) -> None:
-        """So many more wait for a locked row; negative: so many fewer."""
+        """Adjusts the number of rows waiting for a lock by `count`, which may be negative."""
         self.metrics.ingest.locked_rows.inc(count)
 
     def woke_up(self, cause: str) -> None:

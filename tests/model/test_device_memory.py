@@ -7,7 +7,7 @@ import torch
 
 from sidecar.model.device_memory import read_device_memory
 from sidecar.model.siglip import SiglipEncoder
-from sidecar.telemetry.device_facts import DeviceFacts
+from sidecar.telemetry.metrics.device import DeviceFacts
 from sidecar.telemetry.metrics.registry import Metrics
 from tests.scrape import read_registry
 

@@ -8,7 +8,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sidecar.http.middleware.route_label import RouteLabel
-from sidecar.telemetry.large_request import request_is_large
+from sidecar.telemetry.request_context import request_is_large
 from sidecar.telemetry.telemetry import Telemetry
 
 _CLIENT_CLOSED_REQUEST = 499

@@ -9,7 +9,7 @@ from starlette.routing import compile_path
 from starlette.types import Scope
 
 from sidecar.http.operation import Operation
-from sidecar.telemetry.bounded_label import OTHER
+from sidecar.telemetry.metrics.instruments import OTHER
 
 
 class RouteLabel:

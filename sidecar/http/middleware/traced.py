@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sidecar.http.middleware.probes import is_probe
 from sidecar.http.middleware.route_label import RouteLabel
-from sidecar.telemetry.bounded_label import OTHER
+from sidecar.telemetry.metrics.instruments import OTHER
 from sidecar.telemetry.traces import RequestHead, Traces
 
 

@@ -1,25 +1,44 @@
-"""What the device is given, and what it is."""
+"""The device: what it is, the micro-batches that it runs, and its memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol, runtime_checkable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sidecar.telemetry.buckets import DURATION_BUCKETS_S, VIEW_BUCKETS
-from sidecar.telemetry.device_facts import DeviceFacts
-from sidecar.telemetry.known_counter import KINDS, KnownCounter
-from sidecar.telemetry.metrics.instruments import BulkHistogram
+from sidecar.telemetry.metrics.instruments import DURATION_BUCKETS_S, VIEW_BUCKETS, BulkHistogram, KnownCounter
+
+_KINDS = ("text", "picture", "pair")
+
+
+@runtime_checkable
+class DeviceFacts(Protocol):
+    """What an encoder may report about its device. Optional: without it, the metrics have fewer values."""
+
+    @property
+    def device_name(self) -> str:
+        """The GPU's product name, else `cpu` or `mps`."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """`bf16`, `fp16` or `fp32`."""
+        ...
+
+    def device_memory(self) -> Mapping[str, int]:
+        """Bytes by state: allocated, reserved, free, total; empty if unknown. Any thread may call."""
+        ...
 
 
 class DeviceMetrics:
-    """By kind of micro-batch: text, picture, pair."""
+    """Micro-batches by kind (text, picture, pair), and the loaded model."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, documentation: str) -> KnownCounter:
-            return KnownCounter(name, documentation, "kind", KINDS, registry)
+            return KnownCounter(name, documentation, "kind", _KINDS, registry)
 
         def histogram(name: str, documentation: str, buckets: tuple[float, ...]) -> BulkHistogram:
             return BulkHistogram(name, documentation, ["kind"], buckets, registry)
@@ -56,7 +75,7 @@ class DeviceMetrics:
         )
 
     def show_model(self, model: str, fingerprint: str, dimensions: int, device: object) -> None:
-        """`device` is the encoder, which may know more of its device."""
+        """`device` is the encoder; precision, device name and memory are known if it has DeviceFacts."""
         facts = device if isinstance(device, DeviceFacts) else None
         precision, name = (facts.precision, facts.device_name) if facts else ("", "")
         self._model.labels(model, fingerprint, precision, name, str(dimensions)).set(1)
@@ -64,7 +83,7 @@ class DeviceMetrics:
 
 
 class _MemoryGauge(Collector):
-    """Asks when it is scraped. A GPU is meant: what the CPU holds is process_resident_memory_bytes."""
+    """Memory of the GPU, read at each scrape. On a CPU it is empty: see process_resident_memory_bytes."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.read: Callable[[], Mapping[str, int]] = dict

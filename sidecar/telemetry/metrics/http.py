@@ -1,4 +1,4 @@
-"""What is counted of requests."""
+"""Requests: durations, those in flight, and memory reserved for their bodies."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from sidecar.telemetry.bounded_label import OTHER
-from sidecar.telemetry.buckets import DURATION_BUCKETS_S
-from sidecar.telemetry.metrics.instruments import BulkHistogram
+from sidecar.telemetry.metrics.instruments import DURATION_BUCKETS_S, OTHER, BulkHistogram
 
 
 class HttpMetrics:
-    """Routes are those of the documentation, so a client cannot make new ones up."""
+    """The label `route` takes only documented routes: a client cannot create series."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._durations = BulkHistogram(
@@ -31,7 +29,7 @@ class HttpMetrics:
         )
 
     def show_uploads(self, held_bytes: Callable[[], int], max_bytes: int) -> None:
-        """`held_bytes` is asked at each scrape."""
+        """`held_bytes` is called at each scrape."""
         self._uploads.set_function(held_bytes)
         self._uploads_capacity.set(max_bytes)
 

@@ -1,4 +1,4 @@
-"""What becomes of the changes of watched tables, and how soon."""
+"""Ingest: outcomes and lag of events, by watch."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from sidecar.telemetry.bounded_label import BoundedLabel
-from sidecar.telemetry.buckets import LAG_BUCKETS_S
-from sidecar.telemetry.known_counter import KnownCounter
-from sidecar.telemetry.metrics.instruments import BulkHistogram
-from sidecar.telemetry.optional_gauge import OptionalGauge
+from sidecar.telemetry.metrics.instruments import (
+    LAG_BUCKETS_S,
+    MAX_WATCHES,
+    BoundedLabel,
+    BulkHistogram,
+    KnownCounter,
+    OptionalGauge,
+)
 
-MAX_WATCHES = 1000
 _MAX_REASONS = 32  # twice as many as there are
 
-# What became of an event, and why, if there is a why → how many.
+# (outcome, reason) → number of events; the reason is empty if there is none.
 Outcomes = Mapping[tuple[str, str], int]
 
 
 class IngestMetrics:
-    """A watch is `schema.table.target`. Told by batches, never row by row."""
+    """The label `watch` is `schema.table.target`. Methods take whole batches: rows are too many for one call each."""
 
     def __init__(self, registry: CollectorRegistry, max_watches: int = MAX_WATCHES) -> None:
         self._watch = BoundedLabel(max_watches)
@@ -83,9 +85,9 @@ class IngestMetrics:
         self._backfill_lags.observe_all((watch,), backfill_lags_s)
 
     def watches_are(self, watches: Iterable[str]) -> None:
-        """The series of all others disappear."""
+        """Removes the series of all other watches."""
         for gone in self._watch.keep_only(watches):
             for labels in self._series.pop(gone, ()):
                 self._events.remove(gone, *labels)
-            self._lags.forget((gone,))
-            self._backfill_lags.forget((gone,))
+            self._lags.remove((gone,))
+            self._backfill_lags.remove((gone,))

@@ -1,14 +1,19 @@
-"""What waits for the device, and what was not let in."""
+"""The way of work to the device: depth of the lanes, durations of the stages, hits of the query cache."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Gauge
 
-from sidecar.telemetry.known_counter import LANES, KnownCounter
+from sidecar.telemetry.metrics.instruments import DURATION_BUCKETS_S, BoundedLabel, BulkHistogram, KnownCounter
+
+_LANES = ("query", "rerank", "ingest", "backfill")
+_MAX_OPERATIONS = 32
 
 
 class LaneMetrics:
-    """The unit of the lane `rerank` is the pair, that of the others the view."""
+    """Depth of each lane, and what was rejected or dropped. Counts pairs in the lane `rerank`, views in the others."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def gauge(name: str, documentation: str) -> Gauge:
@@ -21,17 +26,65 @@ class LaneMetrics:
         self.refused = KnownCounter(
             "sidecar_refused_requests_total",
             "Requests refused because a lane was full, or the room for bodies (lane uploads).",
-            *("lane", (*LANES, "uploads"), registry),
+            *("lane", (*_LANES, "uploads"), registry),
         )
         self.dropped = KnownCounter(
             "sidecar_dropped_jobs_total",
             "Jobs whose caller went or whose deadline passed before the device had all of them.",
-            *("lane", LANES, registry),
+            *("lane", _LANES, registry),
         )
 
     def show(self, lane: str, *, waiting: int, reserved: int, running: int, capacity: int) -> None:
-        """What is in a lane now."""
         self._waiting.labels(lane).set(waiting)
         self._reserved.labels(lane).set(reserved)
         self._running.labels(lane).set(running)
         self._capacity.labels(lane).set(capacity)
+
+
+class StageMetrics:
+    """Durations by stage and lane; those of the database by operation too."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._stages = BulkHistogram(
+            "sidecar_stage_duration_seconds",
+            "Time that work spends in a stage: prepare, decode, queue, device, database.",
+            ["stage", "lane"],
+            DURATION_BUCKETS_S,
+            registry,
+        )
+        self._operations = BulkHistogram(
+            "sidecar_database_operation_duration_seconds",
+            "Time that an operation on the database takes, with the wait for a connection.",
+            ["operation"],
+            DURATION_BUCKETS_S,
+            registry,
+        )
+        self._operation = BoundedLabel(_MAX_OPERATIONS)
+
+    def stage_done(self, stage: str, lane: str, duration_s: float, times: int = 1) -> None:
+        self._stages.observe((stage, lane), duration_s, times)
+
+    def stages_done(self, stage: str, lane: str, durations_s: Sequence[float]) -> None:
+        self._stages.observe_all((stage, lane), durations_s)
+
+    def operation_done(self, operation: str, duration_s: float) -> None:
+        self._operations.observe((self._operation(operation),), duration_s)
+
+
+class CacheMetrics:
+    """The query cache: vectors of texts embedded before."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._lookups = KnownCounter(
+            "sidecar_query_cache_lookups_total",
+            "Query texts looked up, by result.",
+            *("result", ("hit", "miss"), registry),
+        )
+        self._bytes = Gauge("sidecar_query_cache_bytes", "Memory that cached vectors take.", registry=registry)
+
+    def looked_up(self, hits: int, misses: int) -> None:
+        self._lookups.inc("hit", hits)
+        self._lookups.inc("miss", misses)
+
+    def show(self, held_bytes: int) -> None:
+        self._bytes.set(held_bytes)

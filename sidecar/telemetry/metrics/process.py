@@ -1,20 +1,20 @@
-"""The process itself: what it is, whether it is ready, and how long its event loop keeps others waiting."""
+"""The process and its children: version, readiness, lag of the event loop, decoder processes."""
 
 from __future__ import annotations
 
 import asyncio
 import platform
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from sidecar import __version__
-from sidecar.telemetry.buckets import DURATION_BUCKETS_S
+from sidecar.telemetry.metrics.instruments import DURATION_BUCKETS_S
 
-_LOOK_EVERY_S = 0.5
+_LAG_INTERVAL_S = 0.5
 
 
 class ProcessMetrics:
-    """With `process_cpu_seconds_total`, `process_resident_memory_bytes` and the like, on Linux."""
+    """Includes `process_cpu_seconds_total`, `process_resident_memory_bytes` and the like, on Linux."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         ProcessCollector(registry=registry)
@@ -29,9 +29,26 @@ class ProcessMetrics:
         )
 
     async def watch_event_loop(self) -> None:
-        """Until cancelled."""
+        """Measures the lag of the event loop until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            due_at = loop.time() + _LOOK_EVERY_S
-            await asyncio.sleep(_LOOK_EVERY_S)
+            due_at = loop.time() + _LAG_INTERVAL_S
+            await asyncio.sleep(_LAG_INTERVAL_S)
             self._loop_lag.observe(max(loop.time() - due_at, 0.0))
+
+
+class DecoderMetrics:
+    """The child processes that decode pictures."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._alive = Gauge("sidecar_decoder_processes", "Decoder processes that live.", registry=registry)
+        self._wanted = Gauge("sidecar_decoder_processes_wanted", "As many as there should be.", registry=registry)
+        self.restarts = Counter(
+            "sidecar_decoder_restarts_total",
+            "Decoder processes that took the place of one that crashed, was too slow, or whose caller went.",
+            registry=registry,
+        )
+
+    def show(self, alive: int, wanted: int) -> None:
+        self._alive.set(alive)
+        self._wanted.set(wanted)

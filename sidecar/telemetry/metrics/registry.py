@@ -1,4 +1,4 @@
-"""Every metric of the service, in a registry of its own, and the page that Prometheus reads."""
+"""All metrics of the service in a registry of their own, and the page that Prometheus scrapes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from sidecar.telemetry.cache_metrics import CacheMetrics
-from sidecar.telemetry.decoder_metrics import DecoderMetrics
 from sidecar.telemetry.metrics.device import DeviceMetrics
 from sidecar.telemetry.metrics.http import HttpMetrics
 from sidecar.telemetry.metrics.ingest import IngestMetrics
-from sidecar.telemetry.metrics.lanes import LaneMetrics
-from sidecar.telemetry.metrics.process import ProcessMetrics
+from sidecar.telemetry.metrics.lanes import CacheMetrics, LaneMetrics, StageMetrics
+from sidecar.telemetry.metrics.process import DecoderMetrics, ProcessMetrics
 from sidecar.telemetry.metrics.watches import WatchMetrics
-from sidecar.telemetry.stage_metrics import StageMetrics
 
 
 class Metrics:
@@ -36,16 +33,16 @@ class Metrics:
         self.process = ProcessMetrics(self.registry)
 
     def expose(self, accept: str) -> tuple[bytes, str]:
-        """The page and its media type: OpenMetrics for those who ask for it, else Prometheus's text.
+        """The page and its media type: OpenMetrics if `accept` asks for it, else Prometheus's text format.
 
-        Takes some 5 µs a line: any thread may call it, and the event loop's should not.
+        Takes some 5 µs a line, so call it in a thread other than the event loop's; any may.
         """
         encode, media_type = choose_encoder(accept)
-        return encode(_Shown(self.registry)), media_type
+        return encode(_WithoutCreated(self.registry)), media_type
 
 
-class _Shown(Collector):
-    """Without `…_created`: when each series began is a second series for each, and nobody asks."""
+class _WithoutCreated(Collector):
+    """The registry without `…_created` samples, which double the number of series for a start time each."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry

@@ -1,4 +1,4 @@
-"""How far each watch has got, as the database last said."""
+"""Progress of each watch, as last read from the database."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sidecar.telemetry.bounded_label import OTHER
-from sidecar.telemetry.metrics.ingest import MAX_WATCHES
+from sidecar.telemetry.metrics.instruments import MAX_WATCHES, OTHER
 
 STALE_AFTER_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class WatchReading:
-    """Of one watch. What is None is not known. `coverage` is from 0 to 1."""
+    """Progress of one watch. None: unknown. `coverage` is from 0 to 1."""
 
     watch: str
     embedded: int
@@ -50,7 +49,9 @@ _GAUGES: tuple[tuple[str, str, Callable[[WatchReading], float | None]], ...] = (
 
 
 class WatchMetrics(Collector):
-    """Old readings are not shown: a database that is down must not look like one without a backlog."""
+    """Gauges of the latest readings. Stale ones are left out: a database that is down must not look like one without a
+    backlog.
+    """
 
     def __init__(
         self,
@@ -60,13 +61,13 @@ class WatchMetrics(Collector):
     ) -> None:
         self._max_watches = max_watches
         self._clock = clock
-        self._up: bool | None = None  # nobody has looked yet
+        self._up: bool | None = None  # not read yet
         self._read_at = 0.0
         self._readings: Sequence[WatchReading] = ()
         registry.register(self)
 
     def show(self, readings: Sequence[WatchReading]) -> None:
-        """What the database said just now. Watches beyond the maximum are added up as `other`."""
+        """Readings taken just now. Watches beyond the maximum are added up as `other`."""
         shown, rest = readings[: self._max_watches], readings[self._max_watches :]
         self._readings = [*shown, _sum_up(rest)] if rest else shown
         self._read_at = self._clock()

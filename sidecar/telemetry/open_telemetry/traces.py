@@ -1,6 +1,6 @@
-"""Traces with OpenTelemetry, over a provider of our own; imported only where traces are wanted.
+"""Traces recorded with OpenTelemetry, by a provider of our own.
 
-No span holds a text, a picture, a row, or the message of an error, which may quote one: only its class.
+No span holds a text, a picture or a row, nor the message of an error, which may quote one: only the error's class.
 """
 
 from __future__ import annotations
@@ -10,28 +10,56 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeGuard
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanKind, Status, StatusCode, set_span_in_context
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    TraceIdRatioBased,
+)
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceState,
+    set_span_in_context,
+)
+from opentelemetry.util.types import Attributes
 
 import sidecar
 from sidecar.settings import Settings
 from sidecar.telemetry.open_telemetry.export import SpanExport
-from sidecar.telemetry.open_telemetry.spans import OpenRequestSpan, name_of, request_attributes
-from sidecar.telemetry.span_sampling import LikeItsLinks
-from sidecar.telemetry.telemetry import Carried, MicroBatchReport
-from sidecar.telemetry.traces import AttributeValue, RequestHead, RequestSpan, TraceContext, Traces, current_trace
+from sidecar.telemetry.open_telemetry.request_span import (
+    RecordedRequestSpan,
+    caller_context,
+    request_attributes,
+    span_name,
+)
+from sidecar.telemetry.traces import (
+    AttributeValue,
+    Carried,
+    MicroBatchReport,
+    RequestHead,
+    RequestSpan,
+    TraceContext,
+    Traces,
+    current_trace,
+)
 
 _MAX_LINKS = 4096  # the most that BATCH_MAX_VIEWS allows
-_W3C_HEADERS = (b"traceparent", b"tracestate")
 
 
 class OpenTelemetryTraces(Traces):
-    """Sends to OTEL_EXPORTER_OTLP_ENDPOINT, from `start` to `close`."""
+    """Exports to OTEL_EXPORTER_OTLP_ENDPOINT, from `start` to `close`."""
 
     on = True
 
@@ -51,7 +79,6 @@ class OpenTelemetryTraces(Traces):
             span_limits=SpanLimits(max_links=_MAX_LINKS),
         )
         self._tracer = self._provider.get_tracer("sidecar", sidecar.__version__)
-        self._propagator = TraceContextTextMapPropagator()
         self._export: SpanExport | None = None
 
     def start(self) -> None:
@@ -68,72 +95,96 @@ class OpenTelemetryTraces(Traces):
     @contextmanager
     def span(self, name: str, **attributes: AttributeValue) -> Iterator[None]:
         parent = current_trace.get()
-        if parent is None or not parent.span.trace_flags.sampled:
+        if not _is_sampled(parent):
             yield
             return
-        span = self._tracer.start_span(name, _inside(parent), attributes=_ours(attributes))
-        with _running(span, parent.watch):
+        span = self._tracer.start_span(name, _child_of(parent), attributes=_prefixed(attributes))
+        with _current(span, parent.watch):
             yield
 
     @contextmanager
     def request(self, head: RequestHead) -> Iterator[RequestSpan]:
-        caller = self._propagator.extract(_w3c_headers(head), Context())
-        span = self._tracer.start_span(name_of(head), caller, SpanKind.SERVER, request_attributes(head))
-        with _running(span):
-            yield OpenRequestSpan(span)
+        span = self._tracer.start_span(span_name(head), caller_context(head), SpanKind.SERVER, request_attributes(head))
+        with _current(span):
+            yield RecordedRequestSpan(span)
 
     @contextmanager
     def batch(self, watch: str, rows: int, claim_s: float) -> Iterator[None]:
         claimed_ns = time.time_ns()
         started_ns = claimed_ns - _ns(claim_s)
-        attributes = _ours({"watch": watch, "rows": rows})
+        attributes = _prefixed({"watch": watch, "rows": rows})
         span = self._tracer.start_span(
             "batch", Context(), SpanKind.CONSUMER, attributes=attributes, start_time=started_ns
         )
-        with _running(span, watch):
-            stage = _ours({"stage": "database", "lane": "ingest"})
+        with _current(span, watch):
+            stage = _prefixed({"stage": "database", "lane": "ingest"})
             claim = self._tracer.start_span("claim", set_span_in_context(span), attributes=stage, start_time=started_ns)
             claim.end(claimed_ns)
             yield
 
     def micro_batch_done(self, report: MicroBatchReport) -> None:
-        carried = [part for part in report.carried if part.trace is not None and part.trace.span.trace_flags.sampled]
-        if not carried:
+        jobs = [job for job in report.carried if _is_sampled(job.trace)]
+        if not jobs:
             return
-        late_s = 0.0 if report.ended_s is None else time.monotonic() - report.ended_s
-        ended_ns = time.time_ns() - _ns(late_s)
+        delay_s = 0.0 if report.ended_s is None else time.monotonic() - report.ended_s
+        ended_ns = time.time_ns() - _ns(delay_s)
         started_ns = ended_ns - _ns(report.duration_s)
-        attributes = _ours({"kind": report.kind, "units": report.units, "encoded_units": report.encoded_units})
+        attributes = _prefixed({"kind": report.kind, "units": report.units, "encoded_units": report.encoded_units})
         span = self._tracer.start_span(
-            "micro-batch", Context(), attributes=attributes, links=_links_to(carried), start_time=started_ns
+            "micro-batch", Context(), attributes=attributes, links=_links_to(jobs), start_time=started_ns
         )
         to_micro_batch = [Link(span.get_span_context())]
-        for part in carried:
-            queue = self._stage("queue", part, (), started_ns - _ns(part.waited_s))
+        for job in jobs:
+            queue = self._stage("queue", job, (), started_ns - _ns(job.waited_s))
             queue.end(started_ns)
-            device = self._stage("device", part, to_micro_batch, started_ns)
+            device = self._stage("device", job, to_micro_batch, started_ns)
             _end(device, report.error, ended_ns)
         _end(span, report.error, ended_ns)
 
     def job_dropped(self, lane: str, units: int, waited_s: float) -> None:
         trace = current_trace.get()
-        if trace is None or not trace.span.trace_flags.sampled:
+        if not _is_sampled(trace):
             return
         ended_ns = time.time_ns()
         queue = self._stage("queue", Carried(lane, units, waited_s, trace), (), ended_ns - _ns(waited_s))
         _end(queue, "dropped", ended_ns)
 
-    def _stage(self, name: str, part: Carried, links: Sequence[Link], started_ns: int) -> Span:
-        assert part.trace is not None
-        attributes = _ours({"stage": name, "lane": part.lane, "units": part.units})
+    def _stage(self, name: str, job: Carried, links: Sequence[Link], started_ns: int) -> Span:
+        assert job.trace is not None
+        attributes = _prefixed({"stage": name, "lane": job.lane, "units": job.units})
         return self._tracer.start_span(
-            name, _inside(part.trace), attributes=attributes, links=links, start_time=started_ns
+            name, _child_of(job.trace), attributes=attributes, links=links, start_time=started_ns
         )
 
 
+class LikeItsLinks(Sampler):
+    """Samples a span with links if any linked span is sampled; leaves spans without links to `unlinked`."""
+
+    def __init__(self, unlinked: Sampler) -> None:
+        self._unlinked = unlinked
+
+    def should_sample(  # noqa: PLR0913, PLR0917 - the interface is OpenTelemetry's
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        sampler = self._unlinked
+        if links:
+            sampler = ALWAYS_ON if any(link.context.trace_flags.sampled for link in links) else ALWAYS_OFF
+        return sampler.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
+
+    def get_description(self) -> str:
+        return f"LikeItsLinks{{{self._unlinked.get_description()}}}"
+
+
 @contextmanager
-def _running(span: Span, watch: str | None = None) -> Iterator[None]:
-    """What is done in the block is done for `span`, which ends with it."""
+def _current(span: Span, watch: str | None = None) -> Iterator[None]:
+    """Makes `span` the current one for the block, and ends it with the block."""
     token = current_trace.set(TraceContext(span.get_span_context(), watch))
     error: str | None = None
     try:
@@ -153,34 +204,30 @@ def _end(span: Span, error: str | None, ended_ns: int | None = None) -> None:
     span.end(ended_ns)
 
 
-def _w3c_headers(head: RequestHead) -> dict[str, list[str]]:
-    """`tracestate` may come in several lines."""
-    found: dict[str, list[str]] = {}
-    for name, value in head.headers:
-        if name in _W3C_HEADERS:
-            found.setdefault(name.decode(), []).append(value.decode("latin-1"))
-    return found
+def _is_sampled(trace: TraceContext | None) -> TypeGuard[TraceContext]:
+    return trace is not None and trace.span.trace_flags.sampled
 
 
-def _inside(trace: TraceContext) -> Context:
-    return set_span_in_context(NonRecordingSpan(trace.span), Context())
+def _child_of(parent: TraceContext) -> Context:
+    return set_span_in_context(NonRecordingSpan(parent.span), Context())
 
 
-def _links_to(carried: Sequence[Carried]) -> list[Link]:
-    """One for each span, however many jobs it has in the micro-batch."""
+def _links_to(jobs: Sequence[Carried]) -> list[Link]:
+    """A link to each span, however many jobs it has in the micro-batch."""
     links: dict[int, tuple[TraceContext, dict[str, AttributeValue]]] = {}
     units: Counter[int] = Counter()
-    for part in carried:
-        assert part.trace is not None
-        units[part.trace.span.span_id] += part.units
-        attributes: dict[str, AttributeValue] = {"lane": part.lane, "units": units[part.trace.span.span_id]}
-        if part.trace.watch is not None:
-            attributes["watch"] = part.trace.watch
-        links[part.trace.span.span_id] = part.trace, attributes
-    return [Link(trace.span, _ours(attributes)) for trace, attributes in links.values()]
+    for job in jobs:
+        assert job.trace is not None
+        units[job.trace.span.span_id] += job.units
+        attributes: dict[str, AttributeValue] = {"lane": job.lane, "units": units[job.trace.span.span_id]}
+        if job.trace.watch is not None:
+            attributes["watch"] = job.trace.watch
+        links[job.trace.span.span_id] = job.trace, attributes
+    return [Link(trace.span, _prefixed(attributes)) for trace, attributes in links.values()]
 
 
-def _ours(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
+def _prefixed(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
+    """`sidecar.` before each name."""
     return {f"sidecar.{name}": value for name, value in attributes.items()}
 
 

@@ -36,7 +36,7 @@ def test_no_values_make_no_series() -> None:
 
 def test_a_forgotten_series_is_gone_and_begins_anew() -> None:
     histogram, registry = ours(VALUES)
-    histogram.forget(("w",))
+    histogram.remove(("w",))
     assert read_registry(registry).series == 0
     histogram.observe(("w",), 5.0, times=3)
     assert read_registry(registry).value("lag_seconds_count", watch="w") == 3

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
 from sidecar.config import Settings
-from sidecar.telemetry.objective import WINDOWS_S, Objective, WindowReport
-from sidecar.telemetry.objective_metrics import ObjectiveMetrics
-from sidecar.telemetry.objectives import Objectives
+from sidecar.telemetry.objectives import WINDOWS_S, Objective, ObjectiveMetrics, Objectives, WindowReport
 from sidecar.telemetry.rolling_window import SLOTS
 
 QUERY, SEARCH = ("/embed/text", "POST"), ("/search", "POST")

@@ -11,7 +11,8 @@ from sidecar.config import Settings
 from sidecar.service_state import ServiceState
 from sidecar.supervisor import Supervisor
 from sidecar.telemetry.metrics.watches import WatchReading
-from sidecar.telemetry.telemetry import Carried, MicroBatchReport, Stage, Telemetry
+from sidecar.telemetry.telemetry import Stage, Telemetry
+from sidecar.telemetry.traces import Carried, MicroBatchReport
 from tests.scrape import read
 
 READING = WatchReading("public.items.embedding", 1, 1, 1, 1, 0.5, 1.0, broken=True, paused=True, rows_per_s=3.0)

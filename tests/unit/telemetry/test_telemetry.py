@@ -8,7 +8,8 @@ import pytest
 
 from sidecar.batching.inputs import Kind
 from sidecar.batching.job import Lane
-from sidecar.telemetry.telemetry import Carried, MicroBatchReport, Stage, Telemetry
+from sidecar.telemetry.telemetry import Stage, Telemetry
+from sidecar.telemetry.traces import Carried, MicroBatchReport
 from tests.scrape import read_registry
 
 

@@ -17,8 +17,8 @@ import pytest
 
 import sidecar
 from sidecar.config import Settings
-from sidecar.telemetry.telemetry import Carried, MicroBatchReport
-from sidecar.telemetry.traces import RequestHead, TraceContext, Traces, current_ids, open_traces
+from sidecar.telemetry.telemetry import open_traces
+from sidecar.telemetry.traces import Carried, MicroBatchReport, RequestHead, TraceContext, Traces, current_ids
 from tests.collector import CONSUMER, ERROR, SERVER, Collector, running_collector
 
 HEAD = RequestHead("POST", "/embed/text", "/embed/text", "http", ())
@@ -316,7 +316,7 @@ def test_a_collector_that_refuses_is_told_about_once_with_its_reason(
 def test_nothing_of_opentelemetry_is_imported_while_traces_are_off() -> None:
     program = (
         "import sys; from sidecar.telemetry.telemetry import Telemetry;"
-        "from sidecar.telemetry.traces import open_traces; from sidecar.config import load_settings;"
+        "from sidecar.telemetry.telemetry import open_traces; from sidecar.config import load_settings;"
         "Telemetry(traces=open_traces(load_settings({})));"
         "sys.exit(str([name for name in sys.modules if name.startswith('opentelemetry')] or ''))"
     )

@@ -1,18 +1,28 @@
-"""The span of an HTTP request, in the words of OpenTelemetry's semantic conventions."""
+"""The span of an HTTP request, after OpenTelemetry's semantic conventions, and the trace context of its caller."""
 
 from __future__ import annotations
 
+from opentelemetry.context import Context
 from opentelemetry.trace import Span, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from sidecar.telemetry.request_context import current_request_id
 from sidecar.telemetry.traces import AttributeValue, Headers, RequestHead, RequestSpan
 
 _METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 _MAX_PATH_CHARS = 256
+_W3C_HEADERS = (b"traceparent", b"tracestate")
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+
+def span_name(head: RequestHead) -> str:
+    """`POST /embed/text`; only the method for a path without an endpoint."""
+    method = head.method if head.method in _METHODS else "HTTP"
+    return method if head.route is None else f"{method} {head.route}"
 
 
 def request_attributes(head: RequestHead) -> dict[str, AttributeValue]:
-    """What is known when it begins: without the query string, without the client."""
+    """The attributes known at the start; neither the query string nor the client's address."""
     attributes: dict[str, AttributeValue] = {
         "http.request.method": head.method if head.method in _METHODS else "_OTHER",
         "url.path": head.path[:_MAX_PATH_CHARS],
@@ -23,14 +33,17 @@ def request_attributes(head: RequestHead) -> dict[str, AttributeValue]:
     return attributes
 
 
-def name_of(head: RequestHead) -> str:
-    """`POST /embed/text`; only the method for a path that nobody answers."""
-    method = head.method if head.method in _METHODS else "HTTP"
-    return method if head.route is None else f"{method} {head.route}"
+def caller_context(head: RequestHead) -> Context:
+    """The caller's span, from `traceparent` and `tracestate` (which may be repeated); empty without one."""
+    found: dict[str, list[str]] = {}
+    for name, value in head.headers:
+        if name in _W3C_HEADERS:
+            found.setdefault(name.decode(), []).append(value.decode("latin-1"))
+    return _PROPAGATOR.extract(found, Context())
 
 
-class OpenRequestSpan(RequestSpan):
-    """A request that is being answered."""
+class RecordedRequestSpan(RequestSpan):
+    """Records the answer on an OpenTelemetry span."""
 
     def __init__(self, span: Span) -> None:
         self._span = span
