@@ -19,7 +19,7 @@ from benchmarks.scratch import execute, scratch_database
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import PreparedText
 from sidecar.batching.job import Lane
-from sidecar.model.tokens import TextTokenizer
+from sidecar.model.text.tokenizer import TextTokenizer
 from tests.encoders import CONTEXT_LENGTH, TimedEncoder
 from tests.servers import Server
 from tests.waiting import wait_until_async

@@ -56,7 +56,7 @@ async def measure_pipeline(server: Server, rows: int) -> list[Figure]:
 def _tiny_model(directory: Path) -> Encoder:
     let_waiting_threads_sleep()  # before torch is imported, as the sidecar does it
     from sidecar.model.loading import load_encoder
-    from sidecar.model.tiny import make_tiny_model
+    from tests.tiny_models.open_clip_model import make_tiny_model
 
     make_tiny_model(directory)
     return load_encoder(Settings(vision_model_id=f"local-dir:{directory}", require_cuda=False))

@@ -41,7 +41,7 @@ from sidecar.http.service import ServedModel, Serving
 from sidecar.ingest.ingest import Ingest
 from sidecar.model.golden import find_golden
 from sidecar.model.selftest import run_self_test
-from sidecar.pictures.pool import DecoderPool, DecoderSettings
+from sidecar.pictures.decoder.pool import DecoderPool, DecoderSettings
 from sidecar.service_state import ServiceState
 from sidecar.supervisor import EXIT_CONFIGURATION, Supervisor, in_daemon_thread
 from sidecar.telemetry.logs.configuration import configure_logging
@@ -67,7 +67,7 @@ def load_siglip(settings: Settings) -> Encoder:
 def load_reranker(settings: Settings, device_call: DeviceCall) -> PairScorer:
     """The cross-encoder that the settings name. Blocks; imports torch and sentence-transformers only now."""
     let_waiting_threads_sleep()
-    from sidecar.model.cross_encoder_loading import load_cross_encoder
+    from sidecar.model.reranker.loading import load_cross_encoder
 
     return load_cross_encoder(settings, device_call)
 

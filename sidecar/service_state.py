@@ -17,7 +17,7 @@ from sidecar.http.images.sources import ImageSources
 from sidecar.http.images.urls import FetchLimits, ImageUrls
 from sidecar.http.key_ring import KeyRing
 from sidecar.http.service import NotReady, ReadWatches, RequestLimits, ServedModel, Serving
-from sidecar.pictures.pool import DecoderPool
+from sidecar.pictures.decoder.pool import DecoderPool
 from sidecar.postgres.database import Database
 from sidecar.postgres.status import read_status
 from sidecar.postgres.watch_reader import WatchReader

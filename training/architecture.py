@@ -11,7 +11,7 @@ from typing import Any
 
 import open_clip
 
-from sidecar.model.checkpoint import CONFIG_NAME
+from sidecar.model.checkpoints.checkpoint import CONFIG_NAME
 
 EMBED_DIM = 1152
 """That of the product's default model, so that the demo's table has the same column."""

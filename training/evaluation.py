@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from sidecar.config import Settings
+from sidecar.model.checkpoints.local_directory import LOCAL_PREFIX
 from sidecar.model.device import ComputeDevice
 from sidecar.model.loading import load_encoder_on
-from sidecar.model.local_directory import LOCAL_PREFIX
 from training.dataset import Dataset
 from training.demo_data import encode_picture
 from training.holdout import draw_holdout

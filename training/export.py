@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from sidecar.config import Settings
+from sidecar.model.checkpoints.local_directory import LOCAL_PREFIX
 from sidecar.model.device import ComputeDevice
 from sidecar.model.golden import GOLDEN_NAME, write_golden
 from sidecar.model.loading import load_encoder_on
-from sidecar.model.local_directory import LOCAL_PREFIX
 from training.architecture import Shape, write_config
 
 WEIGHTS_NAME = "open_clip_model.safetensors"

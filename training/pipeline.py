@@ -16,9 +16,9 @@ from sidecar.batching.embedder import Embedded, Embedder
 from sidecar.batching.job import Lane
 from sidecar.batching.lanes import BatchSettings
 from sidecar.config import Settings
+from sidecar.model.checkpoints.local_directory import LOCAL_PREFIX
 from sidecar.model.loading import load_encoder
-from sidecar.model.local_directory import LOCAL_PREFIX
-from sidecar.pictures.pool import DecoderPool, DecoderSettings
+from sidecar.pictures.decoder.pool import DecoderPool, DecoderSettings
 
 _AT_ONCE = 64
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-from sidecar.model.tiny_corpus import CAPTIONS
 from training.captions import TEMPLATES
 from training.corpus import Emoji
+from training.general_english import CAPTIONS
 
 END_ID = 1
 """`</s>`, which ends a text and fills it up."""

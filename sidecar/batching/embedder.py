@@ -22,8 +22,8 @@ from sidecar.batching.inputs import Kind
 from sidecar.batching.job import Lane
 from sidecar.batching.preparation import TextPreparation
 from sidecar.errors import PictureRejected, TextRejected
+from sidecar.pictures.decoder.pool import DecoderPool
 from sidecar.pictures.picture import DecodedPicture
-from sidecar.pictures.pool import DecoderPool
 from sidecar.telemetry.telemetry import Stage
 
 # Reserved while a picture is being decoded, before its size is known: five crops at two scales.

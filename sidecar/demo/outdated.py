@@ -7,7 +7,7 @@ import shutil
 import psycopg
 
 from sidecar.demo.directory import DemoDirectory
-from sidecar.model.local_directory import DEMO_MODEL_ID, find_local_directory
+from sidecar.model.checkpoints.local_directory import DEMO_MODEL_ID, find_local_directory
 
 _OF_OTHER_MODELS = "select relation::text, target, model from sidecar.status where fingerprint <> %s"
 # Of whichever sidecar comes first: pinned to this version's model, they would be stranded by the next one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sidecar.config import Settings
-from sidecar.model.local_directory import DEMO_MODEL_ID
+from sidecar.model.checkpoints.local_directory import DEMO_MODEL_ID
 
 DEMO_HOST = "127.0.0.1"
 _SHUTDOWN_TIMEOUT_S = 5.0  # of the service; the rest of ten seconds is for Postgres

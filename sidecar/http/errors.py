@@ -22,7 +22,7 @@ from sidecar.http.bodies.content_encoding import ACCEPTED_ENCODINGS
 from sidecar.http.error_answer import ErrorAnswer, ErrorDetail, ErrorType
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.service import NotReady
-from sidecar.pictures.pool import DecoderUnavailable
+from sidecar.pictures.decoder.pool import DecoderUnavailable
 from sidecar.postgres.search import SearchDenied
 from sidecar.redaction import redact
 

@@ -19,7 +19,7 @@ from sidecar.ingest.decision import Claimed, fail_unread, group_by_key, judge, r
 from sidecar.ingest.encoding import Encoded, Later, ReadOn, RowEncoder
 from sidecar.ingest.lease_keeper import LeaseKeeper
 from sidecar.ingest.writer import Writer, rows_per_write
-from sidecar.pictures.pool import DecoderUnavailable
+from sidecar.pictures.decoder.pool import DecoderUnavailable
 from sidecar.postgres.completion import Completion, Result
 from sidecar.postgres.database import Database
 from sidecar.postgres.events import Event, Key, Lease, delay

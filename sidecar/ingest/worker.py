@@ -24,7 +24,7 @@ from sidecar.ingest.encoding import RowEncoder
 from sidecar.ingest.locked_rows import Parking
 from sidecar.ingest.pacing import Pace, RateCaps, Rests
 from sidecar.ingest.wake_up import Alarm
-from sidecar.pictures.pool import DecoderUnavailable
+from sidecar.pictures.decoder.pool import DecoderUnavailable
 from sidecar.postgres.completion import Result
 from sidecar.postgres.database import reconnect_backoff
 from sidecar.postgres.watches import Watch

@@ -15,7 +15,7 @@ import torch
 from sidecar.model.preprocessing import Preprocessing
 from sidecar.model.towers_in_force import towers_in_force
 from sidecar.pictures.picture import ViewSettings
-from sidecar.pictures.views_in_force import views_in_force
+from sidecar.pictures.views.canonical import views_in_force
 
 # Raised when our own code starts to make other vectors from the same model and settings.
 _PIPELINE_VERSION = 2

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sidecar.batching.encoder import Encoder
 from sidecar.errors import ModelError
-from sidecar.model.local_directory import find_local_directory
+from sidecar.model.checkpoints.local_directory import find_local_directory
 from sidecar.model.probes import SELF_TEST_TEXTS, draw_probe_views
 
 GOLDEN_NAME = "golden.npz"

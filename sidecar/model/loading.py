@@ -8,13 +8,13 @@ import time
 import torch
 
 from sidecar.config import Settings
-from sidecar.model.checkpoint import find_checkpoint
+from sidecar.model.checkpoints.checkpoint import find_checkpoint
 from sidecar.model.device import ComputeDevice, choose_device
 from sidecar.model.fingerprint import VectorSpace, digest_weights
+from sidecar.model.open_clip_encoder import ModelIdentity, SiglipEncoder
 from sidecar.model.preprocessing import read_preprocessing
 from sidecar.model.probes import FINGERPRINT_TEXTS
-from sidecar.model.siglip import ModelIdentity, SiglipEncoder
-from sidecar.model.tokens import load_tokenizer
+from sidecar.model.text.tokenizer import load_tokenizer
 from sidecar.model.towers import load_towers, read_pair_scale, read_weights, view_size_of
 from sidecar.pictures.picture import ViewSettings
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from sidecar.batching.encoder import PairScale
 from sidecar.errors import ModelError
-from sidecar.model.checkpoint import Checkpoint
+from sidecar.model.checkpoints.checkpoint import Checkpoint
 from sidecar.model.device import ComputeDevice
 from sidecar.model.precision import Precision
 

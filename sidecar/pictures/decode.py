@@ -10,16 +10,16 @@ import zlib
 from PIL import Image, ImageChops, features
 
 from sidecar.errors import PictureRejected
-from sidecar.pictures.deep_colour import keep_lower_bytes, opacity, scale_twelve_bits, uses_twelve_bits
-from sidecar.pictures.heif import needs_more_memory
-from sidecar.pictures.jpeg import FILLERS, has_all_scans, with_end
-from sidecar.pictures.mistaken import recognise
-from sidecar.pictures.opening import Opened, open_picture
-from sidecar.pictures.png import without_animation, without_checksum
-from sidecar.pictures.rgb import Pixels, to_pixels
-from sidecar.pictures.signatures import READABLE, name_format
-from sidecar.pictures.tiff import refusal_of_compression
-from sidecar.pictures.wholeness import is_cut_off
+from sidecar.pictures.formats.deep_colour import keep_lower_bytes, opacity, scale_twelve_bits, uses_twelve_bits
+from sidecar.pictures.formats.heif import needs_more_memory
+from sidecar.pictures.formats.jpeg import FILLERS, has_all_scans, with_end
+from sidecar.pictures.formats.non_pictures import recognise
+from sidecar.pictures.formats.opening import Opened, open_picture
+from sidecar.pictures.formats.png import without_animation, without_checksum
+from sidecar.pictures.formats.signatures import READABLE, name_format
+from sidecar.pictures.formats.tiff import refusal_of_compression
+from sidecar.pictures.formats.wholeness import is_cut_off
+from sidecar.pictures.pixels import Pixels, to_pixels
 
 _ADVICE = "convert it to JPEG or PNG."
 

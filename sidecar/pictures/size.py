@@ -6,8 +6,8 @@ import warnings
 
 from sidecar.errors import PictureRejected
 from sidecar.pictures.decode import DAMAGE, FORMATS
-from sidecar.pictures.opening import open_picture
-from sidecar.pictures.signatures import name_format
+from sidecar.pictures.formats.opening import open_picture
+from sidecar.pictures.formats.signatures import name_format
 
 
 def read_size(head: bytes) -> tuple[int, int] | None:

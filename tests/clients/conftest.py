@@ -19,7 +19,7 @@ from tests.clients.programs import ENVIRONMENT, NODE_MODULES, PROGRAMS
 from tests.integration.recipes.page import Page
 from tests.integration.server.process import Process, sidecar_process
 from tests.servers import Server
-from tests.tiny_cross_encoder import make_tiny_cross_encoder
+from tests.tiny_models.cross_encoder import make_tiny_cross_encoder
 
 KEY = "a-key-of-the-tests-of-clients"  # no secret
 OpenPage = Callable[[str], Page]

@@ -10,11 +10,11 @@ import psycopg
 import pytest
 
 from sidecar.embedded_postgres.server import EmbeddedPostgres
-from sidecar.model.tiny import make_tiny_model
 from sidecar.operations.migrations import migrate
 from tests.e2e.demo_process import Demo, demo_process
 from tests.integration.server.process import sidecar_process
 from tests.servers import open_directory
+from tests.tiny_models.open_clip_model import make_tiny_model
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.long

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.model.strange_texts import make_tokenizers
-from tests.model.whole_texts import WholeTexts
+from tests.model.text.strange_texts import make_tokenizers
+from tests.model.text.whole_texts import WholeTexts
 
 EPOCHS = 20
 

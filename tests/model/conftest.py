@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.model.siglip import SiglipEncoder
-from sidecar.model.tiny import make_tiny_model
+from sidecar.model.open_clip_encoder import SiglipEncoder
 from tests.model.variants import load_on_cpu
+from tests.tiny_models.open_clip_model import make_tiny_model
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,10 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from sidecar.model.checkpoint import CONFIG_NAME
-from sidecar.model.tiny import draw_weight
-from sidecar.model.tiny_tokenizer import write_tiny_tokenizer
+from sidecar.model.checkpoints.checkpoint import CONFIG_NAME
 from tests.model.variants import WEIGHTS_NAME, edit_json
+from tests.tiny_models.open_clip_model import draw_weight
+from tests.tiny_models.tokenizer import write_tiny_tokenizer
 
 Config = dict[str, Any]
 

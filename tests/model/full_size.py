@@ -6,7 +6,7 @@ from pathlib import Path
 
 import open_clip
 
-from sidecar.model.tiny import write_random_model
+from tests.tiny_models.open_clip_model import write_random_model
 
 FULL_SIZE_NAME = "ViT-SO400M-14-SigLIP-384"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sidecar.model.device_memory import read_device_memory
-from sidecar.model.siglip import SiglipEncoder
+from sidecar.model.open_clip_encoder import SiglipEncoder
 from sidecar.telemetry.metrics.device import DeviceFacts
 from sidecar.telemetry.metrics.registry import Metrics
 from tests.scrape import read_registry

@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from sidecar.model.open_clip_encoder import SiglipEncoder
 from sidecar.model.selftest import run_self_test
-from sidecar.model.siglip import SiglipEncoder
-from sidecar.pictures.geometry import plan_views
 from sidecar.pictures.picture import ViewSettings
-from sidecar.pictures.views import cut_views
+from sidecar.pictures.views.cutting import cut_views
+from sidecar.pictures.views.plan import plan_views
 from tests.model.families import FAMILIES, write_model
 from tests.model.variants import load_on_cpu, settings_for
 from tests.unit.pictures.pictures import make_picture

@@ -14,13 +14,13 @@ from open_clip.factory import load_state_dict
 from safetensors.torch import load_file, save_file
 
 from sidecar.model.fingerprint import VectorSpace, digest_weights
+from sidecar.model.open_clip_encoder import SiglipEncoder
 from sidecar.model.preprocessing import Preprocessing, read_preprocessing
 from sidecar.model.probes import FINGERPRINT_TEXTS
-from sidecar.model.siglip import SiglipEncoder
-from sidecar.model.tokenizer_digest import digest_tokenizer
+from sidecar.model.text.digest import digest_tokenizer
 from sidecar.pictures.picture import ViewSettings
 from tests.model.families import FAMILIES, write_model
-from tests.model.strange_texts import load_slow
+from tests.model.text.strange_texts import load_slow
 from tests.model.variants import WEIGHTS_NAME, copy_model, edit_config, edit_json, edit_weights, load_on_cpu
 
 SWAPPED = ("\u2581river", "\u2581sunset")

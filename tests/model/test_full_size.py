@@ -9,8 +9,8 @@ from safetensors import safe_open
 
 from sidecar.model.loading import load_encoder
 from sidecar.model.selftest import run_self_test
+from sidecar.pictures.decoder.pool import DecoderPool, DecoderSettings
 from sidecar.pictures.picture import ViewSettings
-from sidecar.pictures.pool import DecoderPool, DecoderSettings
 from tests.model.full_size import make_full_size_model
 from tests.model.variants import WEIGHTS_NAME, settings_for
 from tests.unit.pictures.pictures import encode, make_picture

@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 
 from sidecar.config import load_settings
 from sidecar.errors import ConfigurationError, ModelError
-from sidecar.model.checkpoint import find_checkpoint
+from sidecar.model.checkpoints.checkpoint import find_checkpoint
 from sidecar.model.loading import load_encoder
+from sidecar.model.open_clip_encoder import SiglipEncoder
 from sidecar.model.probes import draw_probe_views
 from sidecar.model.selftest import run_self_test
-from sidecar.model.siglip import SiglipEncoder
 from tests.model.families import CLIP_MEAN, CLIP_STD, FAMILIES, write_model
 from tests.model.variants import WEIGHTS_NAME, copy_model, edit_config, edit_weights, load_on_cpu, settings_for
 from tests.unit.pictures.pictures import make_picture

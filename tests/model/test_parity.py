@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from sidecar.model.siglip import SiglipEncoder
+from sidecar.model.open_clip_encoder import SiglipEncoder
+from sidecar.pictures.decoder.pool import DecoderPool, DecoderSettings
 from sidecar.pictures.picture import ViewSettings
-from sidecar.pictures.pool import DecoderPool, DecoderSettings
 from tests.model.variants import load_on_cpu, settings_for
 from tests.unit.pictures.pictures import encode, make_picture
 

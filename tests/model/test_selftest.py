@@ -9,9 +9,9 @@ import torch
 
 from sidecar.errors import ModelError
 from sidecar.model.golden import GOLDEN_NAME, find_golden, read_golden, write_golden
+from sidecar.model.open_clip_encoder import SiglipEncoder
 from sidecar.model.precision import Precision
 from sidecar.model.selftest import run_self_test
-from sidecar.model.siglip import SiglipEncoder
 from tests.model.variants import copy_model, edit_config, edit_json, edit_weights, load_on_cpu
 
 TEXT_PROJECTION = "text.text_projection.weight"

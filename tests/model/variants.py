@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sidecar.config import Settings, load_settings
-from sidecar.model.checkpoint import CONFIG_NAME
+from sidecar.model.checkpoints.checkpoint import CONFIG_NAME
 from sidecar.model.device import ComputeDevice
 from sidecar.model.loading import load_encoder_on
+from sidecar.model.open_clip_encoder import SiglipEncoder
 from sidecar.model.precision import Precision
-from sidecar.model.siglip import SiglipEncoder
 
 WEIGHTS_NAME = "open_clip_model.safetensors"
 

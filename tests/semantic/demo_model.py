@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from sidecar.config import Settings
 from sidecar.model.device import ComputeDevice
 from sidecar.model.loading import load_encoder_on
+from sidecar.model.open_clip_encoder import SiglipEncoder
 from sidecar.model.precision import Precision
-from sidecar.model.siglip import SiglipEncoder
 from sidecar.pictures.decode import decode_rgb
-from sidecar.pictures.geometry import plan_views
 from sidecar.pictures.picture import ViewSettings
-from sidecar.pictures.views import cut_views
+from sidecar.pictures.views.cutting import cut_views
+from sidecar.pictures.views.plan import plan_views
 
 Vectors: TypeAlias = NDArray[np.float32]
 Item = TypeVar("Item")

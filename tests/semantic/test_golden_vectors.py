@@ -9,8 +9,8 @@ import httpx
 import pytest
 import torch
 
+from sidecar.model.checkpoints.local_directory import find_local_directory
 from sidecar.model.golden import find_golden
-from sidecar.model.local_directory import find_local_directory
 from sidecar.model.selftest import run_self_test
 from tests.integration.http.conftest import Serving, serving
 from tests.model.variants import edit_weights, load_on_cpu

@@ -15,7 +15,7 @@ from sidecar.http.docs.schema_limits import fill_in_limits
 from sidecar.http.error_answer import ErrorAnswer
 from sidecar.http.operation import MediaType, Operation
 from sidecar.http.service import RequestLimits
-from sidecar.pictures.signatures import READABLE
+from sidecar.pictures.formats.signatures import READABLE
 
 _REFERENCE = "#/components/schemas/{model}"
 _TEMPLATE = re.compile(r"{(\w+)(?::\w+)?}")

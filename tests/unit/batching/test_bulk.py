@@ -15,7 +15,7 @@ from sidecar.batching.embedder import Embedded, Embedder
 from sidecar.batching.job import Lane
 from sidecar.batching.reranker import Reranker, ScorerLoading
 from sidecar.errors import DeviceError, Overloaded, TextRejected
-from sidecar.pictures.pool import DecoderPool
+from sidecar.pictures.decoder.pool import DecoderPool
 from tests.unit.batching.asking import QUERY, let_callers_enter
 from tests.unit.batching.conftest import RunningBatcher
 from tests.unit.batching.gated_encoder import GatedEncoder, vector_of

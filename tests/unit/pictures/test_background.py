@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from sidecar.pictures.background import BLACK, GREY, WHITE, choose_background
-from sidecar.pictures.rgb import to_rgb
+from sidecar.pictures.pixels import to_rgb
 from tests.unit.pictures.pictures import encode, pixels, worst_difference
 
 Colour = tuple[int, int, int]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import schemathesis
 from hypothesis import strategies
 
-from sidecar.pictures.signatures import READABLE
+from sidecar.pictures.formats.signatures import READABLE
 from tests.integration.http.pictures import picture
 
 PICTURES = strategies.sampled_from([picture(colour) for colour in ("red", "green", "blue")])

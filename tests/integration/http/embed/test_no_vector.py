@@ -108,7 +108,7 @@ async def test_a_document_without_a_score_is_named(
 
 def spoil_scores(monkeypatch: pytest.MonkeyPatch, tokens: int) -> None:
     """Pairs of so many tokens overflow from now on."""
-    from sidecar.model.cross_encoder import CrossEncoderScorer
+    from sidecar.model.reranker.cross_encoder import CrossEncoderScorer
 
     original = CrossEncoderScorer.score_pairs
 

@@ -16,7 +16,7 @@ from tests.integration.http.conftest import Serving
 from tests.integration.http.errors import assert_error
 from tests.integration.http.live_server import live_server
 from tests.integration.http.rerank.tiny_reranker import DOCUMENTS, QUERY, TinyReranker
-from tests.tiny_cross_encoder import make_tiny_cross_encoder
+from tests.tiny_models.cross_encoder import make_tiny_cross_encoder
 from tests.waiting import wait_until_async
 
 BODY = {"query": QUERY, "documents": DOCUMENTS}

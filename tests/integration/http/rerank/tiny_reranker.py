@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers import CrossEncoder
 
-from tests.tiny_cross_encoder import make_tiny_cross_encoder
+from tests.tiny_models.cross_encoder import make_tiny_cross_encoder
 
 QUERY = "where is the red bicycle"
 DOCUMENTS = [

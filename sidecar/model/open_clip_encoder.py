@@ -1,0 +1,149 @@
+"""An open_clip model on its device: token ids and pixels → unit vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sidecar.batching.encoder import PairScale, PreparedText
+from sidecar.model.device import ComputeDevice
+from sidecar.model.device_faults import DEVICE_FAULTS, translate_fault
+from sidecar.model.device_memory import read_device_memory
+from sidecar.model.precision import Precision
+from sidecar.model.preprocessing import Preprocessing
+from sidecar.model.text.tokenizer import TextTokenizer
+from sidecar.pictures.picture import SQUASHED, Framing
+
+
+class Towers(Protocol):
+    """What we use of an open_clip model. Both return (n, dimensions), in the model's precision, not normalised."""
+
+    def encode_image(self, image: torch.Tensor) -> torch.Tensor: ...
+
+    def encode_text(self, text: torch.Tensor) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """What a model is called and what it makes."""
+
+    model_id: str
+    fingerprint: str
+    dimensions: int
+    view_size: int
+    pair_scale: PairScale | None = None
+    framing: Framing = SQUASHED
+
+
+class SiglipEncoder:
+    """Satisfies `sidecar.batching.encoder.Encoder`. One thread at a time may call `encode_*`."""
+
+    def __init__(
+        self,
+        towers: Towers,
+        tokenizer: TextTokenizer,
+        preprocessing: Preprocessing,
+        identity: ModelIdentity,
+        compute: ComputeDevice,
+    ) -> None:
+        self._towers = towers
+        self._tokenizer = tokenizer
+        self._identity = identity
+        self._compute = compute
+        # Pixels are 0 … 255 here, so both are scaled: one multiplication less for each of them.
+        self._mean = 255.0 * torch.tensor(preprocessing.mean, device=compute.device).view(1, 3, 1, 1)
+        self._std = 255.0 * torch.tensor(preprocessing.std, device=compute.device).view(1, 3, 1, 1)
+
+    @property
+    def model_id(self) -> str:
+        return self._identity.model_id
+
+    @property
+    def fingerprint(self) -> str:
+        return self._identity.fingerprint
+
+    @property
+    def dimensions(self) -> int:
+        return self._identity.dimensions
+
+    @property
+    def view_size(self) -> int:
+        return self._identity.view_size
+
+    @property
+    def pair_scale(self) -> PairScale | None:
+        """As the model was trained; None for one that was not trained with a sigmoid."""
+        return self._identity.pair_scale
+
+    @property
+    def framing(self) -> Framing:
+        """How the model was trained to see whole pictures."""
+        return self._identity.framing
+
+    @property
+    def precision(self) -> Precision:
+        """The number format in use, which a device may not have let us choose."""
+        return self._compute.precision
+
+    @property
+    def device_name(self) -> str:
+        return self._compute.name
+
+    def device_memory(self) -> Mapping[str, int]:
+        """Bytes by state; empty where the device keeps no count. May be called by any thread."""
+        return read_device_memory(self._compute.device)
+
+    def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
+        """One per text, in order; any thread may call it."""
+        return self._tokenizer.prepare(texts)
+
+    def encode_texts(self, texts: Sequence[PreparedText]) -> NDArray[np.float32]:
+        """(n, dimensions) float32, unit length but for those that are not finite or zero.
+
+        Raises DeviceError, DeviceOutOfMemory, DeviceLost.
+        """
+        if not texts:
+            return self._no_vectors()
+        token_ids = np.stack([text.token_ids for text in texts])
+        return self._encode(lambda: self._towers.encode_text(self._to_device(token_ids)))
+
+    def encode_views(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """`views` is (n, view_size, view_size, 3) uint8 RGB; returns (n, dimensions) float32, as of `encode_texts`.
+
+        Raises DeviceError, DeviceOutOfMemory, DeviceLost.
+        """
+        if not len(views):
+            return self._no_vectors()
+        return self._encode(lambda: self._towers.encode_image(self._normalise(self._to_device(views))))
+
+    def _normalise(self, views: torch.Tensor) -> torch.Tensor:
+        """(n, s, s, 3) uint8 → (n, 3, s, s) in the model's precision; channels stay last in memory."""
+        pixels = views.permute(0, 3, 1, 2).to(torch.float32)
+        return ((pixels - self._mean) / self._std).to(self._compute.dtype)
+
+    def _to_device(self, array: NDArray[np.generic]) -> torch.Tensor:
+        # Pixels that came through shared memory or from a file may be read-only, which torch warns about.
+        tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+        if self._compute.device.type == "cuda":
+            # PyTorch keeps pinned blocks and uses one again once the copy from it has ended: nothing is allocated here
+            # after the first micro-batches, and the block may be let go of at once.
+            return tensor.pin_memory().to(self._compute.device, non_blocking=True)
+        return tensor.to(self._compute.device)
+
+    def _encode(self, run_tower: Callable[[], torch.Tensor]) -> NDArray[np.float32]:
+        try:
+            with torch.inference_mode():
+                # In fp32: with 8 bits the lengths would be off by a part in 200.
+                unit = torch.nn.functional.normalize(run_tower().to(torch.float32), dim=-1)
+                vectors: NDArray[np.float32] = unit.cpu().numpy()
+        except DEVICE_FAULTS as error:
+            raise translate_fault(error) from error
+        return vectors
+
+    def _no_vectors(self) -> NDArray[np.float32]:
+        return np.empty((0, self.dimensions), dtype=np.float32)

@@ -1,0 +1,1 @@
+"""Cross-encoders that score pairs of query and document."""

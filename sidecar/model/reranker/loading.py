@@ -1,0 +1,141 @@
+"""Settings → a cross-encoder that is ready to score."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers import CrossEncoder
+from tokenizers import Tokenizer
+from transformers import AutoModelForSequenceClassification
+from transformers.utils import logging as transformers_logging
+
+from sidecar.batching.device_health import DeviceCall
+from sidecar.config import Settings
+from sidecar.errors import ModelError
+from sidecar.model.device import ComputeDevice, choose_device
+from sidecar.model.reranker.cross_encoder import CrossEncoderScorer
+from sidecar.model.reranker.folder import find_cross_encoder
+from sidecar.model.reranker.pair_tokenizer import PairTokenizer
+from sidecar.model.reranker.selftest import run_pair_self_test
+
+logger = logging.getLogger(__name__)
+
+
+def _unwatched(_what: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def load_cross_encoder(settings: Settings, device_call: DeviceCall = _unwatched) -> CrossEncoderScorer:
+    """Finds, downloads if need be, loads and tests the cross-encoder that the settings name. Blocks: seconds.
+
+    Its self-test is a `device_call`. Raises ConfigurationError if the device is not to be had, ModelError for anything
+    that is wrong with the model.
+    """
+    return load_cross_encoder_on(_choose_compute(settings), settings, device_call)
+
+
+def load_cross_encoder_on(
+    compute: ComputeDevice, settings: Settings, device_call: DeviceCall = _unwatched
+) -> CrossEncoderScorer:
+    """As `load_cross_encoder`, on a device that is already chosen. Raises ModelError."""
+    started = time.monotonic()
+    model_id = settings.rerank_model_id
+    folder = find_cross_encoder(model_id, settings.hf_token.get_secret_value() if settings.hf_token else None)
+    _quieten_transformers()
+    _check_weights(folder)
+    model = _load(folder, compute)
+    tokenizer = PairTokenizer(
+        _fast_tokenizer(model),
+        _max_tokens(model, settings.rerank_max_tokens),
+        _prompt(model),
+        model.tokenizer.all_special_tokens,
+    )
+    reads_segments = "token_type_ids" in model.tokenizer.model_input_names
+    scorer = CrossEncoderScorer(model, tokenizer, model_id, compute, reads_segments=reads_segments)
+    with device_call(f"the self-test of {model_id}"):
+        run_pair_self_test(scorer)
+    where = f"{scorer.device_name} in {scorer.precision}"
+    logger.info("Loaded %s to rerank on %s, %.1f s", model_id, where, time.monotonic() - started)
+    return scorer
+
+
+def _choose_compute(settings: Settings) -> ComputeDevice:
+    """Where nobody chose, fp16 on a GPU: bf16 keeps 8 bits of a score, too few to order documents that are close."""
+    compute = choose_device(settings)
+    if settings.model_precision is None and compute.device.type == "cuda":
+        return dataclasses.replace(compute, precision="fp16")
+    return compute
+
+
+def _quieten_transformers() -> None:
+    """A server's log is no terminal for progress bars, and what matters of the load report is an error here."""
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+
+
+def _check_weights(folder: Path) -> None:
+    """Raises ModelError for weights that are missing: transformers fills them with random numbers, and a warning."""
+    try:
+        _, loading = AutoModelForSequenceClassification.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, output_loading_info=True
+        )
+    # transformers, safetensors and torch raise nearly everything for files that do not fit together.
+    except Exception as error:
+        raise ModelError(f"the cross-encoder in {folder} cannot be loaded: {error}") from error
+    if missing := sorted(loading["missing_keys"]):
+        named = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        raise ModelError(f"the model in {folder} lacks the weights {named}: is it a cross-encoder, and whole?")
+
+
+def _load(folder: Path, compute: ComputeDevice) -> CrossEncoder:
+    try:
+        model: CrossEncoder = CrossEncoder(str(folder), device=str(compute.device), local_files_only=True)
+        model.to(dtype=compute.dtype).eval().requires_grad_(False)
+    except Exception as error:  # as above
+        raise ModelError(f"the cross-encoder in {folder} cannot be loaded: {error}") from error
+    if model.num_labels != 1:
+        raise ModelError(
+            f"the model in {folder} gives {model.num_labels} labels for a pair, a reranker gives one score: "
+            f"name one in RERANK_MODEL_ID such as cross-encoder/ms-marco-MiniLM-L6-v2"
+        )
+    if len(model) != 1 or model.tokenizer.padding_side != "right":
+        raise ModelError(f"the model in {folder} is no plain classifier of pairs with a score for each; name another")
+    return model
+
+
+def _fast_tokenizer(model: CrossEncoder) -> Tokenizer:
+    """The part written in Rust, which any thread may use. Raises ModelError if it gives ids the model does not know."""
+    tokenizer = getattr(model.tokenizer, "backend_tokenizer", None)
+    if not isinstance(tokenizer, Tokenizer):
+        raise ModelError(f"the tokenizer of {model.tokenizer.name_or_path} has no tokenizer.json")
+    assert model.model is not None
+    embeddings: Any = model.model.get_input_embeddings()
+    known = int(embeddings.num_embeddings)
+    highest = max(tokenizer.get_vocab().values())
+    if highest >= known:
+        raise ModelError(f"the tokenizer is not this model's: it gives token {highest}, the model has {known}")
+    return tokenizer
+
+
+def _max_tokens(model: CrossEncoder, wanted: int) -> int:
+    """At most `wanted`, and what the tokenizer and the model's positions allow."""
+    limits = [wanted, model.max_seq_length or wanted]
+    for module in model.modules():
+        positions = getattr(module, "position_embeddings", None)
+        if isinstance(positions, torch.nn.Embedding):
+            # Models of RoBERTa's family begin to count behind the padding's place.
+            unused = 0 if positions.padding_idx is None else positions.padding_idx + 1
+            limits.append(positions.num_embeddings - unused)
+    return min(limits)
+
+
+def _prompt(model: CrossEncoder) -> str:
+    """What the model wants before every query."""
+    name = model.default_prompt_name
+    return (model.prompts.get(name) if name is not None else None) or ""

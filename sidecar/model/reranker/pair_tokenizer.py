@@ -1,0 +1,90 @@
+"""A query and a document → the tokens of one sequence, as a cross-encoder reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+import numpy as np
+from tokenizers import Encoding, Tokenizer
+
+from sidecar.batching.encoder import PreparedPair
+from sidecar.batching.preparation import check_wanted
+from sidecar.errors import TextRejected
+from sidecar.model.reranker.special_tokens import find_special_tokens, without_special_tokens
+from sidecar.model.text.segmentation import longest_word
+
+_DOCUMENTS_AT_ONCE = 64  # bounds the memory of what is tokenised and then cut
+# A token has four characters or so: of longer documents the beginning is tokenised first, and is nearly always enough.
+_CHARS_OF_A_TOKEN = 16
+_SPARE_TOKENS = 64  # of a beginning, whose last word may be a part of one, and one that is too long to be known
+
+
+class PairTokenizer:
+    """Cuts documents to what the model reads, never the query. Any thread may call it.
+
+    A special token such as "[SEP]" inside a query or a document is text: otherwise a document could end where its
+    author likes, and begin another one. `special`: those that the tokenizer does not list itself. `prompt` stands
+    before every query, as the model was trained; there they are what they are.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, max_tokens: int, prompt: str = "", special: Collection[str] = frozenset()
+    ) -> None:
+        # Copies of our own: padding and truncation are state of a tokenizer, which others could change.
+        special = find_special_tokens(tokenizer) | frozenset(special)
+        self._tokenizer = without_special_tokens(tokenizer, special)
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._spare_tokens = max(_SPARE_TOKENS, longest_word(tokenizer))
+        self._max_tokens = max_tokens
+        self._prompt = prompt
+        self._marked_prompt: Encoding | None = None
+        if any(token in prompt for token in special):
+            original = without_special_tokens(tokenizer, ())
+            original.no_padding()
+            original.no_truncation()
+            self._marked_prompt = original.encode(prompt, add_special_tokens=False)
+
+    def prepare(
+        self, query: str, documents: Sequence[str], max_document_tokens: int | None = None
+    ) -> list[PreparedPair]:
+        """One per document, in order. Raises TextRejected (`query_too_long`)."""
+        encoded_query = self._encode_query(query)
+        room = self._max_tokens - len(encoded_query.ids) - self._tokenizer.num_special_tokens_to_add(is_pair=True)
+        if room < 1:
+            message = (
+                f"The query has {len(encoded_query.ids)} tokens, which leaves no room for a document: the model "
+                f"reads {self._max_tokens} of both together (RERANK_MAX_TOKENS, and the model's own limit)."
+            )
+            raise TextRejected("query_too_long", message, "query")
+        room = room if max_document_tokens is None else min(room, max_document_tokens)
+        return [self._join(encoded_query, document, room) for document in self._encode(documents, room)]
+
+    def _encode_query(self, query: str) -> Encoding:
+        if self._marked_prompt is None:
+            return self._tokenizer.encode(self._prompt + query, add_special_tokens=False)
+        return Encoding.merge([self._marked_prompt, self._tokenizer.encode(query, add_special_tokens=False)])
+
+    def _encode(self, documents: Sequence[str], room: int) -> Iterator[Encoding]:
+        """The first `room` tokens are those of the whole document, and there are more only if it has more."""
+        enough = room + self._spare_tokens
+        chars = enough * _CHARS_OF_A_TOKEN
+        for start in range(0, len(documents), _DOCUMENTS_AT_ONCE):
+            some = documents[start : start + _DOCUMENTS_AT_ONCE]
+            beginnings = self._tokenizer.encode_batch([document[:chars] for document in some], add_special_tokens=False)
+            for document, encoded in zip(some, beginnings, strict=True):
+                yield self._read_on(document, encoded, chars, enough)
+
+    def _read_on(self, document: str, encoded: Encoding, chars: int, enough: int) -> Encoding:
+        """Of a document that begins with blanks, or is one word, as much as gives enough tokens."""
+        while chars < len(document) and len(encoded.ids) < enough:
+            check_wanted()
+            chars *= 4
+            encoded = self._tokenizer.encode(document[:chars], add_special_tokens=False)
+        return encoded
+
+    def _join(self, query: Encoding, document: Encoding, room: int) -> PreparedPair:
+        truncated = len(document.ids) > room
+        document.truncate(room)
+        pair = self._tokenizer.post_process(query, document, add_special_tokens=True)
+        return PreparedPair(np.array(pair.ids, np.int64), np.array(pair.type_ids, np.int64), truncated)

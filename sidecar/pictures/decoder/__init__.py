@@ -1,0 +1,1 @@
+"""Decoder processes: the pool in the parent, the protocol, and the child."""

@@ -1,0 +1,109 @@
+"""A decoder process: reads pictures from a file shared with its parent, and writes their views there.
+
+Its parent starts it and is the only one to talk to it. Every message is a line of JSON:
+
+    child → parent   {"event": "ready"}                                  once
+    parent → child   {"bytes": 12345}                                    a picture stands at the start of the file
+    child → parent   {"event": "taken"}                                  it is read: from here on it is to blame
+    child → parent   {"event": "decoded", "weights": [0.5, 0.5]}         its views stand at the start of the file
+                  or {"event": "rejected", "code": "…", "message": "…"}
+
+It never imports torch or numpy: it starts in a tenth of a second, and a codec finds nothing else to damage.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+from typing import BinaryIO
+
+from PIL import AvifImagePlugin, Image
+
+from sidecar.errors import PictureRejected
+from sidecar.pictures.decode import decode_pixels
+from sidecar.pictures.decoder.settings import DecoderSettings
+from sidecar.pictures.views.cutting import rgb_views
+from sidecar.pictures.views.plan import plan_views
+
+log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Run with the arguments: settings (JSON), descriptor of the shared file, process id of the parent."""
+    settings = DecoderSettings.from_json(sys.argv[1])
+    shared_file, parent_pid = int(sys.argv[2]), int(sys.argv[3])
+    _outlive_signals_but_not(parent_pid)
+    # What a codec prints belongs into the log, not between the messages.
+    messages = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    Image.MAX_IMAGE_PIXELS = None  # decode_pixels checks
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    _limit_memory(settings.memory_bytes)
+    _serve(settings, shared_file, messages)
+
+
+def _outlive_signals_but_not(parent_pid: int) -> None:
+    """Ctrl-C and a service manager signal the whole group; the parent finishes its work first and then closes stdin.
+
+    A parent that is killed closes stdin too, but a process in the middle of a picture would not notice.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent_pid:
+            sys.exit(1)
+
+
+def _limit_memory(limit_bytes: int) -> None:
+    if sys.platform != "linux":
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = limit_bytes if hard == resource.RLIM_INFINITY else min(limit_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _serve(settings: DecoderSettings, shared_file: int, messages: BinaryIO) -> None:
+    _send(messages, {"event": "ready"})
+    for request in sys.stdin.buffer:
+        image = os.pread(shared_file, json.loads(request)["bytes"], 0)
+        _send(messages, {"event": "taken"})
+        _send(messages, _answer(image, settings, shared_file))
+
+
+def _send(messages: BinaryIO, message: dict[str, object]) -> None:
+    messages.write(json.dumps(message).encode() + b"\n")
+
+
+def _answer(image: bytes, settings: DecoderSettings, shared_file: int) -> dict[str, object]:
+    try:
+        return {"event": "decoded", "weights": _decode(image, settings, shared_file)}
+    except PictureRejected as error:
+        return {"event": "rejected", "code": error.code, "message": error.message}
+    except MemoryError:
+        message = (
+            f"Decoding the picture needs more than the {settings.memory_bytes >> 20} MiB that a decoder process "
+            "may use (DECODE_MEMORY_BYTES). Scale it down, or save it as a baseline JPEG."
+        )
+        return {"event": "rejected", "code": "decode_out_of_memory", "message": message}
+    except Exception as error:  # this process serves the next picture, whatever a codec raised about this one
+        log.exception("a picture of %d bytes", len(image))
+        message = f"The decoder failed on this picture ({type(error).__name__}: {error}); save it anew."
+        return {"event": "rejected", "code": "decode_crashed", "message": message}
+
+
+def _decode(image: bytes, settings: DecoderSettings, shared_file: int) -> tuple[float, ...]:
+    """Write the views of `image` over it; returns their weights."""
+    pixels = decode_pixels(image, settings.max_image_pixels)
+    plan = plan_views(*pixels.picture.size, settings.views)
+    offset = 0
+    for view in rgb_views(pixels, plan):
+        offset += os.pwrite(shared_file, view.tobytes(), offset)
+    return plan.weights

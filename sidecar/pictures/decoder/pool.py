@@ -1,0 +1,125 @@
+"""Decoder processes for many callers: a picture that crashes or hangs its decoder costs itself and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from sidecar.errors import PictureRejected
+from sidecar.pictures.decoder.process import DecoderDied, DecoderProcess, DecoderUnavailable
+from sidecar.pictures.decoder.settings import DecoderSettings
+from sidecar.pictures.picture import DecodedPicture
+from sidecar.ranked_semaphore import RankedSemaphore
+from sidecar.telemetry.telemetry import Telemetry
+
+__all__ = ["DecoderPool", "DecoderSettings", "DecoderUnavailable"]
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 4
+RANKS = 4
+MIN_SHARE = 0.1
+"""Of the decoded pictures, for each rank that waits."""
+
+FIRST_PAUSE_S = 0.1
+"""Before the second attempt to start a process; doubled before each further one."""
+
+
+class DecoderPool:
+    """`settings.processes` children that decode one picture each. Callers wait in the order of their ranks, then of
+    their calls; a rank is passed over nine times in a row at most.
+
+    A child that died is replaced by the next caller that gets its place.
+    """
+
+    def __init__(self, settings: DecoderSettings, telemetry: Telemetry | None = None) -> None:
+        self._settings = settings
+        self._telemetry = telemetry or Telemetry()
+        self._processes: list[DecoderProcess | None] = [None] * settings.processes
+        self._places = RankedSemaphore(settings.processes, dict.fromkeys(range(RANKS), MIN_SHARE))
+        self._idle = list(range(settings.processes))  # of them as many as `_places` has free
+        self._closed = False
+
+    @property
+    def alive(self) -> int:
+        """Children that live."""
+        return sum(process is not None and process.alive for process in self._processes)
+
+    async def start(self) -> None:
+        """Start all children and wait until they are ready. Raises DecoderUnavailable."""
+        try:
+            for place in range(self._settings.processes):
+                await self._living_process(place)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def decode(self, image: bytes, rank: int = 0) -> DecodedPicture:
+        """Decode, turn upright, and cut into views; lower ranks below RANKS go first. Raises PictureRejected,
+        DecoderUnavailable.
+
+        When the caller is cancelled, its child is killed and replaced.
+        """
+        if len(image) > self._settings.max_image_bytes:
+            raise PictureRejected(
+                "too_many_bytes",
+                f"The picture has {len(image):,} bytes; at most {self._settings.max_image_bytes:,} are read "
+                "(MAX_IMAGE_BYTES). Scale it down, or compress it more.",
+            )
+        for _ in range(MAX_ATTEMPTS):
+            try:
+                return await self._decode_once(image, rank)
+            except DecoderDied:
+                log.warning("a decoder process died before it began with a picture; another one takes it")
+        raise DecoderUnavailable(f"Decoder processes died {MAX_ATTEMPTS} times before they began with a picture.")
+
+    async def close(self) -> None:
+        """End all children; who waits for a picture gets DecoderUnavailable. May be repeated."""
+        if self._closed:
+            return
+        self._closed = True
+        for process in self._processes:
+            if process is not None:
+                process.kill()
+        for _ in self._processes:  # nobody uses a process, or waits for one, any more when all places are ours
+            await self._places.acquire(RANKS)
+        for process in self._processes:
+            if process is not None:
+                await process.end()
+
+    async def _decode_once(self, image: bytes, rank: int) -> DecodedPicture:
+        self._check_open()
+        async with self._places.place(rank):
+            place = self._idle.pop(0)
+            try:
+                process = await self._living_process(place)
+                return await process.decode(image)
+            finally:
+                self._idle.append(place)
+
+    async def _living_process(self, place: int) -> DecoderProcess:
+        process = self._processes[place]
+        if process is None or not process.alive:
+            if process is not None:
+                await process.end()
+                self._telemetry.decoder_restarted()
+            process = self._processes[place] = await self._start_process()
+        self._check_open()
+        return process
+
+    async def _start_process(self) -> DecoderProcess:
+        for attempt in range(MAX_ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
+            self._check_open()
+            try:
+                return await DecoderProcess.start(self._settings)
+            except (OSError, DecoderDied) as error:  # OSError: also TimeoutError
+                log.warning("a decoder process did not start: %r", error)
+        raise DecoderUnavailable(
+            f"A decoder process could not be started in {MAX_ATTEMPTS} attempts; the log above says why."
+        )
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise DecoderUnavailable("The decoder processes are ended; the service is shutting down.")

@@ -1,0 +1,194 @@
+"""The parent's side of one decoder process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from sidecar.config import environment_without_secrets
+from sidecar.errors import PictureRejected, SidecarError
+from sidecar.pictures.decoder.settings import DecoderSettings
+from sidecar.pictures.decoder.shared_file import open_shared_file, read_shared, write_shared
+from sidecar.pictures.picture import DecodedPicture
+
+log = logging.getLogger(__name__)
+
+START_TIMEOUT_S = 30.0
+MAX_LOGGED_BYTES = 16_384
+"""Of what a child says about one picture: some codecs complain about every line of pixels."""
+
+MAX_LINE_BYTES = 4096
+"""What is longer is logged in parts."""
+
+# Not `-m`: it looks into the working directory first, where a user may have a `sidecar` or a `types.py` of his own.
+# The package's own place comes last, for a parent that found it by a path it was not started with.
+_RUN_CHILD = "import sys; sys.path.append(sys.argv.pop()); from sidecar.pictures.decoder.child import main; main()"
+_PACKAGE_PARENT = str(Path(__file__).parents[3])
+
+
+class DecoderUnavailable(SidecarError):
+    """No decoder process can be had: it cannot be started, or the pool is closed. No picture is to blame."""
+
+
+class DecoderDied(Exception):
+    """The process is gone, or talks nonsense, and no picture is to blame."""
+
+
+class DecoderProcess:
+    """A child process that decodes one picture at a time, for one task at a time. The messages: see `child`."""
+
+    def __init__(self, child: asyncio.subprocess.Process, shared_file: BinaryIO, settings: DecoderSettings) -> None:
+        self._child = child
+        self._shared_file = shared_file
+        self._settings = settings
+        self._killed = False
+        self._loggable_bytes = MAX_LOGGED_BYTES
+        # Not the context of the request that needed a new child: it will speak of the pictures of others.
+        self._stderr = asyncio.create_task(
+            self._log_stderr(), name=f"decoder-{child.pid}-stderr", context=contextvars.Context()
+        )
+
+    @classmethod
+    async def start(cls, settings: DecoderSettings) -> DecoderProcess:
+        """Start a child and wait until it is ready. Raises OSError, DecoderDied."""
+        shared_file = open_shared_file()
+        try:
+            child = await _spawn(settings, shared_file)
+        except BaseException:
+            shared_file.close()
+            raise
+        process = cls(child, shared_file, settings)
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await process._receive()
+        except DecoderDied as error:
+            raise DecoderDied(f"it ended {await process.end()} before it was ready") from error
+        except BaseException:
+            await process.end()
+            raise
+        return process
+
+    @property
+    def alive(self) -> bool:
+        return not self._killed and self._child.returncode is None
+
+    async def decode(self, image: bytes) -> DecodedPicture:
+        """Raises PictureRejected, DecoderDied and DecoderUnavailable. The child is killed when it is late or cancelled.
+
+        DecoderDied means that it had not begun with the picture: another process may.
+        """
+        self._loggable_bytes = MAX_LOGGED_BYTES
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                outcome = await self._exchange(image)
+        except TimeoutError as error:
+            self.kill()
+            raise PictureRejected(
+                "decode_timeout",
+                f"The picture took longer than {self._settings.timeout_s:g} s to decode (DECODE_TIMEOUT_S). "
+                "Scale it down, or save it as a baseline JPEG.",
+            ) from error
+        except BaseException:  # what the child is doing, if it lives, belongs to nobody
+            self.kill()
+            raise
+        if isinstance(outcome, PictureRejected):
+            raise outcome
+        return outcome
+
+    def kill(self) -> None:
+        """Kill the child at once; whoever waits for its answer gets DecoderUnavailable."""
+        self._killed = True
+        if self._child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                # Not the child's own `kill`: it may collect the exit status that asyncio waits for (gh-87744).
+                os.kill(self._child.pid, signal.SIGKILL)
+
+    async def end(self) -> str:
+        """Kill the child, release all that it held, and say how it ended. May be repeated."""
+        self.kill()
+        returncode = await self._child.wait()
+        assert self._child.stdin is not None
+        self._child.stdin.close()
+        await asyncio.wait([self._stderr])
+        self._shared_file.close()
+        return f"by {signal.Signals(-returncode).name}" if returncode < 0 else f"with exit code {returncode}"
+
+    async def _exchange(self, image: bytes) -> DecodedPicture | PictureRejected:
+        try:
+            await write_shared(self._shared_file, image)
+        except OSError as error:
+            raise DecoderUnavailable(f"There is no memory to hand over {len(image):,} bytes: {error}") from error
+        self._send({"bytes": len(image)})
+        await self._receive()
+        try:
+            answer = await self._receive()
+            if answer["event"] == "rejected":
+                return PictureRejected(answer["code"], answer["message"])
+            return await self._read_views(answer["weights"])
+        except (DecoderDied, LookupError, EOFError) as error:
+            return await self._blame_picture(error)
+
+    async def _read_views(self, weights: list[float]) -> DecodedPicture:
+        side = self._settings.views.view_size
+        views = await read_shared(self._shared_file, (len(weights), side, side, 3))
+        return DecodedPicture(views, np.array(weights, dtype=np.float32))
+
+    async def _blame_picture(self, error: Exception) -> PictureRejected:
+        if self._killed:
+            raise DecoderUnavailable("The decoder processes are being ended.") from error
+        ending = await self.end()
+        log.warning("decoder process %d ended %s while it decoded a picture", self._child.pid, ending)
+        return PictureRejected("decode_crashed", f"The decoder process ended {ending} on this picture; save it anew.")
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self._child.stdin is not None
+        if self._child.stdin.is_closing():
+            raise DecoderDied
+        self._child.stdin.write(json.dumps(message).encode() + b"\n")
+
+    async def _receive(self) -> Any:
+        assert self._child.stdout is not None
+        try:
+            return json.loads(await self._child.stdout.readline())
+        except ValueError as error:  # the end of the pipe, or none of our messages
+            raise DecoderDied from error
+
+    async def _log_stderr(self) -> None:
+        """Whole lines, as many as came together: a pipe cuts where it likes."""
+        assert self._child.stderr is not None
+        rest = b""
+        while words := await self._child.stderr.read(4096):
+            lines, newline, rest = (rest + words).rpartition(b"\n")
+            if len(rest) > MAX_LINE_BYTES:
+                lines, rest = lines + newline + rest, b""
+            self._log(lines)
+        self._log(rest)
+
+    def _log(self, words: bytes) -> None:
+        text = words.decode(errors="replace").rstrip()
+        if text and self._loggable_bytes > 0:
+            log.warning("decoder process %d: %s", self._child.pid, text)
+        self._loggable_bytes -= len(words)
+
+
+async def _spawn(settings: DecoderSettings, shared_file: BinaryIO) -> asyncio.subprocess.Process:
+    descriptor = shared_file.fileno()
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-c", _RUN_CHILD),
+        *(settings.to_json(), str(descriptor), str(os.getpid()), _PACKAGE_PARENT),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        pass_fds=(descriptor,),
+        env=environment_without_secrets(),
+    )

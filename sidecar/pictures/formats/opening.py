@@ -1,0 +1,117 @@
+"""Bytes → a picture that Pillow will load, with what is known of it beside its pixels."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    WebPImagePlugin,
+)
+
+from sidecar.errors import PictureRejected
+from sidecar.pictures.formats.deep_colour import is_deep
+from sidecar.pictures.formats.heif import open_heif
+from sidecar.pictures.formats.png import split_png
+from sidecar.pictures.formats.signatures import is_branded_avif
+from sidecar.pictures.formats.tiff import open_page
+from sidecar.pictures.formats.webp import without_cut_metadata
+from sidecar.pictures.pixels import ORDINARY, Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """`picture` has its size and not yet its pixels. `deep_colour`: Pillow will cut its colours of 16 bits to 8.
+
+    `starts_with_animation`: what counts is the frame behind the picture that it is opened at.
+    """
+
+    picture: ImageFile.ImageFile
+    profile: bytes | None
+    samples: Samples = ORDINARY
+    deep_colour: bool = False
+    starts_with_animation: bool = False
+
+    def go_to_start(self) -> None:
+        """To the frame that counts, for which Pillow decodes the one before it. Raises as Pillow."""
+        if self.starts_with_animation:
+            self.picture.seek(1)
+
+
+def open_picture(image: bytes, name: str) -> Opened:
+    """Of a format of READABLE. Raises PictureRejected for kinds that are not read, and what Pillow and its codecs raise
+    about bytes that they cannot make sense of."""
+    return _OPENERS[name](image)
+
+
+def _open_jpeg(image: bytes) -> Opened:
+    try:
+        picture = JpegImagePlugin.jpeg_factory(io.BytesIO(image), "")
+    except SyntaxError as error:
+        if "cannot handle" in str(error):  # 12 bits for each sample, or an impossible number of colours
+            message = f"JPEG pictures of this kind are not read (Pillow: {error}); save it with 8 bits for each sample."
+            raise PictureRejected("unsupported_format", message) from error
+        raise
+    return Opened(picture, picture.info.get("icc_profile"))
+
+
+def _open_png(image: bytes) -> Opened:
+    parts = split_png(image)
+    picture = PngImagePlugin.PngImageFile(io.BytesIO(parts.image))
+    transparent = picture.info.get("transparency")
+    if picture.mode == "L" and parts.bits < 8 and isinstance(transparent, int):
+        # Pillow scales the pixels of 2 and 4 bits, and leaves this as it is.
+        picture.info["transparency"] = transparent * 255 // ((1 << parts.bits) - 1)
+    deep = picture.mode == "I;16" and isinstance(transparent, int)
+    samples = Samples(transparent=transparent if deep else None)
+    return Opened(picture, parts.profile, samples, is_deep(picture), parts.starts_with_animation)
+
+
+def _open_tiff(image: bytes) -> Opened:
+    page = open_page(image)
+    samples = Samples(page.white_is_zero, page.white, page.integers)
+    return Opened(page.picture, page.picture.info.get("icc_profile"), samples, is_deep(page.picture))
+
+
+def _open_webp(image: bytes) -> Opened:
+    picture = WebPImagePlugin.WebPImageFile(io.BytesIO(without_cut_metadata(image)))
+    return Opened(picture, picture.info.get("icc_profile"))
+
+
+def _open_avif(image: bytes) -> Opened:
+    """libavif asks for its brand, whatever is in the file."""
+    branded = image if is_branded_avif(image) else image[:8] + b"avif" + image[12:]
+    picture = AvifImagePlugin.AvifImageFile(io.BytesIO(branded))
+    return Opened(picture, picture.info.get("icc_profile"))
+
+
+def _open_heic(image: bytes) -> Opened:
+    picture = open_heif(image)
+    return Opened(picture, picture.info.get("icc_profile"))
+
+
+def _open_with(plugin: Callable[[io.BytesIO], ImageFile.ImageFile]) -> Callable[[bytes], Opened]:
+    def open_one(image: bytes) -> Opened:
+        picture = plugin(io.BytesIO(image))
+        return Opened(picture, picture.info.get("icc_profile"))
+
+    return open_one
+
+
+_OPENERS: dict[str, Callable[[bytes], Opened]] = {
+    "JPEG": _open_jpeg,
+    "PNG": _open_png,
+    "WebP": _open_webp,
+    "GIF": _open_with(GifImagePlugin.GifImageFile),
+    "BMP": _open_with(BmpImagePlugin.BmpImageFile),
+    "TIFF": _open_tiff,
+    "AVIF": _open_avif,
+    "HEIC": _open_heic,
+}

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sidecar.errors import PictureRejected
+from sidecar.pictures.decode import decode_rgb
+from sidecar.pictures.decoder.pool import DecoderPool, DecoderUnavailable
+from sidecar.pictures.views.cutting import cut_views
+from sidecar.pictures.views.plan import plan_views
+from tests.unit.pictures.decoder.pools import (
+    SETTINGS,
+    VIEWS,
+    children,
+    make_slow_picture,
+    only_child,
+    running_pool,
+    wait_until_busy,
+)
+from tests.unit.pictures.pictures import FORMATS, encode, make_picture
+
+
+@pytest.mark.parametrize("size", [(320, 240), (240, 320), (100, 100), (700, 100), (1, 50)])
+async def test_views_and_weights_arrive_as_they_were_cut(size: tuple[int, int]) -> None:
+    image = encode(make_picture(*size), "PNG")
+
+    async with running_pool() as pool:
+        picture = await pool.decode(image)
+
+    plan = plan_views(*size, VIEWS)
+    expected = np.stack([np.asarray(view) for view in cut_views(decode_rgb(image, 10**6), plan)])
+    assert picture.views.dtype == np.uint8
+    assert np.array_equal(picture.views, expected)
+    assert picture.weights.dtype == np.float32
+    assert picture.weights.tolist() == pytest.approx(plan.weights)
+
+
+async def test_one_child_decodes_picture_after_picture() -> None:
+    async with running_pool() as pool:
+        child = only_child().pid
+        for picture_format in FORMATS:
+            picture = await pool.decode(encode(make_picture(), picture_format))
+            assert picture.views.shape == (8, 96, 96, 3)
+        assert only_child().pid == child
+
+
+async def test_a_smaller_picture_leaves_nothing_of_the_one_before() -> None:
+    async with running_pool() as pool:
+        first = await pool.decode(encode(make_picture(700, 100, seed=1), "PNG"))
+        second = await pool.decode(encode(make_picture(seed=2), "PNG"))
+        again = await pool.decode(encode(make_picture(700, 100, seed=1), "PNG"))
+
+    assert len(second.views) < len(first.views)
+    assert np.array_equal(first.views, again.views)
+
+
+async def test_many_pictures_at_once_are_not_mixed_up() -> None:
+    images = [encode(make_picture(120 + seed, 100, seed), "PNG") for seed in range(40)]
+    settings = replace(SETTINGS, views=replace(VIEWS, enable_tta=False))
+
+    async with running_pool(settings, processes=3) as pool:
+        pictures = await asyncio.gather(*map(pool.decode, images))
+        one_by_one = [await pool.decode(image) for image in images]
+
+    for together, alone in zip(pictures, one_by_one, strict=True):
+        assert np.array_equal(together.views, alone.views)
+    assert len({picture.views.tobytes() for picture in pictures}) == 40
+
+
+async def test_a_large_picture_passes_the_boundary() -> None:
+    settings = replace(
+        SETTINGS, max_image_bytes=32 << 20, views=replace(VIEWS, view_size=512, crop_size=512, max_scaled_dim=1536)
+    )
+    image = encode(make_picture(3000, 2500), "BMP")
+
+    async with running_pool(settings) as pool:
+        picture = await pool.decode(image)
+
+    assert len(image) > 20 << 20
+    assert picture.views.shape == (8, 512, 512, 3)
+
+
+async def test_a_rejected_picture_costs_no_process() -> None:
+    async with running_pool() as pool:
+        child = only_child().pid
+        for image, code in (
+            (b"no picture", "not_a_picture"),
+            (encode(make_picture(), "PNG")[:500], "truncated_picture"),
+        ):
+            with pytest.raises(PictureRejected) as caught:
+                await pool.decode(image)
+            assert caught.value.code == code
+        await pool.decode(encode(make_picture(), "PNG"))
+        assert only_child().pid == child
+
+
+async def test_limits_are_those_of_the_settings() -> None:
+    image = encode(make_picture(320, 240), "PNG")
+
+    async with running_pool(replace(SETTINGS, max_image_bytes=len(image), max_image_pixels=320 * 240)) as pool:
+        await pool.decode(image)
+        with pytest.raises(PictureRejected, match=r"\(MAX_IMAGE_BYTES\)") as too_long:
+            await pool.decode(image + b"\0")
+        with pytest.raises(PictureRejected, match=r"321 x 240 = 77,040 pixels") as too_large:
+            await pool.decode(encode(make_picture(321, 240), "JPEG"))
+
+    assert too_long.value.code == "too_many_bytes"
+    assert f"{len(image) + 1:,} bytes; at most {len(image):,}" in too_long.value.message
+    assert too_large.value.code == "too_many_pixels"
+
+
+async def test_the_size_of_a_bomb_is_named() -> None:
+    bomb = encode(Image.new("1", (20_000, 20_000)), "PNG")
+
+    async with running_pool() as pool:
+        with pytest.raises(PictureRejected, match=r"20000 x 20000 = 400,000,000 pixels") as caught:
+            await pool.decode(bomb)
+
+    assert caught.value.code == "too_many_pixels"
+
+
+async def test_signals_to_the_group_leave_the_children_at_work() -> None:
+    async with running_pool() as pool:
+        child = only_child().pid
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(child, number)
+        await pool.decode(encode(make_picture(), "PNG"))
+        assert only_child().pid == child
+
+
+async def test_files_in_the_working_directory_are_not_mistaken_for_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("types.py", "sidecar.py", "PIL.py"):
+        (tmp_path / name).write_text("raise RuntimeError('not this one')")
+    monkeypatch.chdir(tmp_path)
+
+    async with running_pool() as pool:
+        await pool.decode(encode(make_picture(), "PNG"))
+
+
+async def test_children_know_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = {"API_KEYS": "k", "DATABASE_URL": "u", "HF_TOKEN": "t", "PGPASSWORD": "p", "AWS_SECRET_ACCESS_KEY": "s"}
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    async with running_pool():
+        (child,) = children()
+        environment = child.environ()
+    assert not secrets.keys() & environment.keys()
+    assert "PATH" in environment
+
+
+def open_files() -> set[str]:
+    """What this process holds open and a pool might have left: pipes, sockets, shared files."""
+    return {str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
+
+
+async def test_a_closed_pool_has_no_children_and_no_files_left() -> None:
+    files = open_files()
+
+    async with running_pool(processes=2) as pool:
+        assert len(children()) == 2
+        await pool.decode(encode(make_picture(), "PNG"))
+
+    assert children() == []
+    assert open_files() == files
+    await pool.close()
+    with pytest.raises(DecoderUnavailable):
+        await pool.decode(encode(make_picture(), "PNG"))
+
+
+async def test_a_pool_that_was_not_started_starts_with_its_first_picture() -> None:
+    pool = DecoderPool(SETTINGS)
+
+    picture = await pool.decode(encode(make_picture(), "PNG"))
+    await pool.close()
+
+    assert len(picture.views) == 8
+
+
+@pytest.mark.asyncio(loop_factories=["asyncio"])
+async def test_a_picture_of_a_lower_rank_is_decoded_before_those_that_wait_longer() -> None:
+    decoded: list[int] = []
+
+    async def decode(pool: DecoderPool, rank: int) -> None:
+        await pool.decode(encode(make_picture(), "PNG"), rank)
+        decoded.append(rank)
+
+    async with running_pool() as pool:
+        child = only_child()
+        slow = asyncio.create_task(pool.decode(make_slow_picture(), 3))
+        await wait_until_busy(child)
+        await asyncio.gather(slow, *(decode(pool, rank) for rank in (3, 3, 2, 3, 0)))
+
+    assert decoded == [0, 2, 3, 3, 3]

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+
+from sidecar.config import Settings
+from sidecar.pictures.decoder.settings import DecoderSettings
+from sidecar.pictures.picture import ViewSettings
+
+
+def test_unset_sizes_are_those_of_the_model() -> None:
+    views = ViewSettings.from_settings(Settings(), native_size=160)
+
+    assert (views.view_size, views.crop_size) == (160, 160)
+    assert views.enable_tta
+    assert views.scale_factors == (1.0, 1.35)
+    assert (views.max_scaled_dim, views.panorama_max_ratio, views.anchor_weight) == (1536, 2.6, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sizes"),
+    [
+        (Settings(vision_size=224), (224, 224)),
+        (Settings(tta_crop_size=128), (160, 128)),
+        (Settings(vision_size=224, tta_crop_size=128), (224, 128)),
+    ],
+)
+def test_sizes_that_are_set_count(settings: Settings, sizes: tuple[int, int]) -> None:
+    views = ViewSettings.from_settings(settings, native_size=160)
+
+    assert (views.view_size, views.crop_size) == sizes
+
+
+def test_a_single_scale_ignores_the_factors() -> None:
+    settings = Settings(enable_multi_scale=False, multi_scale_factors=(1.0, 2.0))
+
+    assert ViewSettings.from_settings(settings, native_size=160).scale_factors == (1.0,)
+
+
+def test_every_other_setting_is_taken_over() -> None:
+    settings = Settings(
+        enable_tta=False,
+        multi_scale_factors=(1.0, 2.0),
+        multi_scale_max_dim=999,
+        panorama_max_ratio=3.5,
+        tta_anchor_weight=0.25,
+    )
+
+    assert ViewSettings.from_settings(settings, native_size=160) == ViewSettings(
+        view_size=160,
+        enable_tta=False,
+        crop_size=160,
+        scale_factors=(1.0, 2.0),
+        max_scaled_dim=999,
+        panorama_max_ratio=3.5,
+        anchor_weight=0.25,
+    )
+
+
+def test_decoder_settings_survive_the_way_to_the_child() -> None:
+    views = ViewSettings.from_settings(Settings(multi_scale_factors=(1.0, 1.1)), native_size=160)
+    settings = DecoderSettings(
+        views=views, processes=2, timeout_s=2.5, max_image_bytes=1, max_image_pixels=2, memory_bytes=3
+    )
+
+    assert DecoderSettings.from_json(settings.to_json()) == settings
