@@ -134,7 +134,7 @@ class Sidecar:
             self._sending_traces(),
             self._open_database(),
             self.supervisor.running("api-keys", self._state.keys.follow_file()),
-            self.supervisor.running("event-loop-lag", self._state.telemetry.metrics.process.watch_event_loop()),
+            self.supervisor.running("event-loop-lag", self._state.telemetry.metrics.process.measure_loop_lag()),
             self.supervisor.running("sidecar", self._run()) as task,
         ):
             try:
@@ -151,7 +151,7 @@ class Sidecar:
         await self._state.health.watched(in_daemon_thread("self-test", partial(self._test, encoder)))
         model = ServedModel(encoder.model_id, encoder.fingerprint, encoder.dimensions)
         self._state.loaded = model
-        self._state.telemetry.metrics.device.show_model(model.id, model.fingerprint, model.dim, encoder)
+        self._state.telemetry.metrics.device.set_model(model.id, model.fingerprint, model.dim, encoder)
         if self._state.unfit is not None:
             logger.error("%s", self._state.unfit)
             await self._closing.wait()
@@ -189,7 +189,7 @@ class Sidecar:
     async def _sending_traces(self) -> AsyncIterator[None]:
         """A collector that is down holds up the end for a moment, no longer."""
         traces = self._state.telemetry.traces
-        if not traces.on:
+        if not traces.enabled:
             yield
             return
         traces.start()

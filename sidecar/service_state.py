@@ -131,11 +131,11 @@ class ServiceState:
         metrics.process.ready.set(self._is_ready())
         metrics.device.trouble.set(self.health.trouble is not None)
         for lane, depth in self.lanes.items():
-            metrics.lanes.show(lane, **asdict(depth))
+            metrics.lanes.set_depth(lane, **asdict(depth))
         if self.opened is not None:
-            metrics.cache.show(self.opened.embedder.query_cache_bytes)
+            metrics.cache.set_bytes(self.opened.embedder.query_cache_bytes)
         if self.decoders is not None:
-            metrics.decoders.show(self.decoders.alive, self._settings.decode_processes)
+            metrics.decoders.set_processes(self.decoders.alive, self._settings.decode_processes)
         if self.watch_reader is not None:
             await self.watch_reader.refresh(_READ_WATCHES_S)
 

@@ -209,7 +209,7 @@ class Batcher:
                     job.fail(DeviceError("The batcher ended before the device answered."))
 
     async def _encode(self, work: Work, lane: Lane, *, admitted: bool = False) -> Rows:
-        job = Job(lane, work, asyncio.get_running_loop().create_future(), self.telemetry.traces.current())
+        job = Job(lane, work, asyncio.get_running_loop().create_future(), self.telemetry.traces.current_context())
         self._jobs.add(job)
         try:
             await self._admission.enter(job, admitted=admitted)

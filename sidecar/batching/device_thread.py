@@ -16,7 +16,7 @@ from sidecar.batching.job import Lane
 from sidecar.batching.lanes import BatchSettings, LaneQueues
 from sidecar.batching.micro_batch import EncodedBatch, MicroBatch, SizeLimits, Tries
 from sidecar.errors import DeviceError, DeviceLost
-from sidecar.telemetry.traces import Carried, MicroBatchReport
+from sidecar.telemetry.traces import BatchedJob, MicroBatchReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Done:
     def report(self) -> MicroBatchReport:
         """What telemetry is told."""
         carried = [
-            Carried(part.job.lane.value, len(part), self.began_s - part.job.entered_s, part.job.trace)
+            BatchedJob(part.job.lane.value, len(part), self.began_s - part.job.entered_s, part.job.trace)
             for part in self.batch.parts
         ]
         kind = self.batch.kind.value

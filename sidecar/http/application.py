@@ -66,7 +66,7 @@ def make_http_application(service: Service, lifespan: Lifespan[Starlette]) -> St
             Middleware(RootPath, root_path=service.root_path, is_served=label.is_route),
             Middleware(TrailingSlash, pages=pages),
             Middleware(Measured, telemetry=service.telemetry, label=label),
-            *([Middleware(Traced, traces=traces, label=label)] if traces.on else []),
+            *([Middleware(Traced, traces=traces, label=label)] if traces.enabled else []),
             Middleware(RequestIds),
             Middleware(AccessLog),
             Middleware(SecurityHeaders),

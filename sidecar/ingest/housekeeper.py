@@ -50,7 +50,7 @@ class Housekeeper:
                 await beat(connection, context.identity, speed)
             context.database.works()  # the heartbeat writes, whatever there is to do
             await context.catalogue.load()  # after the heartbeat: caps are shared among the sidecars that live
-            context.telemetry.watches_are(watch.series for watch in context.catalogue.all)
+            context.telemetry.set_watches(watch.series for watch in context.catalogue.all)
             await context.progress.report(context.database)
             if number % TOMBSTONES_EVERY == 0:
                 await self._delete_tombstones()

@@ -99,7 +99,7 @@ class Worker:
         elif not await self._alarm.mark(self._wakeable()):
             rung = await self._alarm.wait(self._caps.wait_s())
             cause = "notification" if self._alarm.was_notified else "nudge" if rung else "poll"
-            self._context.telemetry.woke_up(cause)
+            self._context.telemetry.ingest_woke_up(cause)
 
     def _wakeable(self) -> set[int]:
         """The watches whose rows would be claimed at once: not those that are at their cap, or at rest."""
@@ -189,7 +189,7 @@ class Worker:
             await parking.put_off()
             return
         self._parked_rows[claim.lane] += len(results)
-        self._context.telemetry.rows_parked(len(results))
+        self._context.telemetry.adjust_locked_rows(len(results))
         self._start(self._wait_and_write(parking, claim.lane, len(results)), f"parked-{claim.watch.id}")
 
     async def _wait_and_write(self, parking: Parking, lane: Lane, rows: int) -> None:
@@ -199,7 +199,7 @@ class Worker:
             logger.warning("%d rows that were locked are given back: %s", rows, error)
         finally:
             self._parked_rows[lane] -= rows
-            self._context.telemetry.rows_parked(-rows)
+            self._context.telemetry.adjust_locked_rows(-rows)
 
     def _start(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(coroutine, name=name)

@@ -54,7 +54,7 @@ class Listener:
         self._telemetry = telemetry or Telemetry()
         self.connected = False
         self._trouble = TroubleLog(logger, "no notifications are heard (polling goes on)")
-        self._telemetry.listener_is(connected=False)
+        self._telemetry.set_listener_connected(connected=False)
 
     async def run(self) -> None:
         """Connects, listens, pings, reconnects; until cancelled."""
@@ -110,7 +110,7 @@ class Listener:
 
     def _is_connected(self, connected: bool) -> None:
         self.connected = connected
-        self._telemetry.listener_is(connected)
+        self._telemetry.set_listener_connected(connected)
 
     def _notified(self, _connection: Any, _pid: int, channel: str, _payload: object) -> None:
         self._telemetry.notification_received()

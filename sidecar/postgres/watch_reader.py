@@ -53,10 +53,10 @@ class WatchReader:
     async def _read(self) -> None:
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
-                self._metrics.show([_reading(status) for status in await read_status(self._database)])
+                self._metrics.set_readings([_reading(status) for status in await read_status(self._database)])
         except (DatabaseError, TimeoutError) as error:
             logger.debug("no reading of the watches for the metrics: %r", error)
-            self._metrics.database_is_down()
+            self._metrics.set_database_down()
 
 
 def _reading(status: WatchStatus) -> WatchReading:

@@ -84,21 +84,21 @@ class Objective:
         self._began_s = clock()
         self._windows = {name: RollingWindow(window_s) for name, window_s in WINDOWS_S.items()}
 
-    def took(self, duration_s: float) -> None:
+    def record(self, duration_s: float) -> None:
         """An event that is good if it took no longer than the threshold."""
         in_time = self.threshold_s is None or duration_s <= self.threshold_s
         self._add(int(in_time), int(not in_time), {bucket_of(duration_s): 1})
 
-    def took_each(self, durations_s: Sequence[float]) -> None:
-        """The same as `took` for each duration, at once."""
+    def record_all(self, durations_s: Sequence[float]) -> None:
+        """The same as `record` for each duration, at once."""
         late = 0 if self.threshold_s is None else sum(duration_s > self.threshold_s for duration_s in durations_s)
         self._add(len(durations_s) - late, late, count_durations(durations_s))
 
-    def was_late(self, duration_s: float) -> None:
+    def record_violation(self, duration_s: float) -> None:
         """An event that is bad whatever the threshold."""
         self._add(0, 1, {bucket_of(duration_s): 1})
 
-    def happened(self, good: bool) -> None:
+    def record_event(self, good: bool) -> None:
         """An event without a duration."""
         self._add(int(good), int(not good), {})
 
@@ -149,15 +149,15 @@ class Objectives:
         answered = 200 <= status < 300
         judged = not request_is_large.get()
         if answered and judged:
-            self.query_latency.took(duration_s)
+            self.query_latency.record(duration_s)
         elif status == _TIMED_OUT and judged:
-            self.query_latency.was_late(duration_s)
+            self.query_latency.record_violation(duration_s)
         if answered or status >= 500 or status == _OVERLOADED:
-            self.availability.happened(answered)
+            self.availability.record_event(answered)
 
     def vectors_committed(self, watch: str, lags_s: Sequence[float]) -> None:  # noqa: ARG002 - one for all watches
         """See Observer."""
-        self.lag.took_each(lags_s)
+        self.lag.record_all(lags_s)
 
     def report(self) -> dict[str, ObjectiveReport]:
         return {name: objective.report() for name, objective in self.by_name.items()}

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from sidecar.settings import Settings
-from sidecar.telemetry.metrics.ingest import Outcomes
+from sidecar.telemetry.metrics.ingest import OutcomeCounts
 from sidecar.telemetry.metrics.registry import Metrics
 from sidecar.telemetry.traces import AttributeValue, MicroBatchReport, Traces
 
@@ -88,8 +88,8 @@ class Telemetry:
     def micro_batch_done(self, report: MicroBatchReport) -> None:
         """Call it just after the micro-batch ended."""
         stages, device = self.metrics.stages, self.metrics.device
-        for lane in {job.lane for job in report.carried}:
-            jobs = [job for job in report.carried if job.lane == lane]
+        for lane in {job.lane for job in report.jobs}:
+            jobs = [job for job in report.jobs if job.lane == lane]
             stages.stages_done(Stage.QUEUE, lane, [job.waited_s for job in jobs])
             stages.stage_done(Stage.DEVICE, lane, report.duration_s, times=len(jobs))
             device.encoded.labels(report.kind, lane).inc(sum(job.units for job in jobs))
@@ -102,7 +102,7 @@ class Telemetry:
         self.traces.micro_batch_done(report)
 
     def query_cache_looked_up(self, hits: int, misses: int) -> None:
-        self.metrics.cache.looked_up(hits, misses)
+        self.metrics.cache.record_lookups(hits, misses)
 
     def request_refused(self, lane: str) -> None:
         self.metrics.lanes.refused.inc(lane)
@@ -127,7 +127,7 @@ class Telemetry:
         else:
             self.metrics.ingest.empty_claims.inc()
 
-    def events_done(self, watch: str, outcomes: Outcomes) -> None:
+    def events_done(self, watch: str, outcomes: OutcomeCounts) -> None:
         """Events that are no longer in flight."""
         self.metrics.ingest.events_done(watch, outcomes)
 
@@ -138,22 +138,22 @@ class Telemetry:
             for observer in self._observers:
                 observer.vectors_committed(watch, lags_s)
 
-    def watches_are(self, watches: Iterable[str]) -> None:
+    def set_watches(self, watches: Iterable[str]) -> None:
         """Sets the watches that exist now; metrics of all others disappear."""
-        self.metrics.ingest.watches_are(watches)
+        self.metrics.ingest.set_watches(watches)
 
-    def rows_parked(self, count: int) -> None:
+    def adjust_locked_rows(self, count: int) -> None:
         """Adjusts the number of rows waiting for a lock by `count`, which may be negative."""
         self.metrics.ingest.locked_rows.inc(count)
 
-    def woke_up(self, cause: str) -> None:
+    def ingest_woke_up(self, cause: str) -> None:
         """`notification`, `poll` or `nudge`."""
         self.metrics.ingest.wake_ups.inc(cause)
 
     def notification_received(self) -> None:
         self.metrics.ingest.notifications.inc()
 
-    def listener_is(self, connected: bool) -> None:
+    def set_listener_connected(self, connected: bool) -> None:
         self.metrics.ingest.listening.set(connected)
 
     def index_build_ended(self, result: str) -> None:

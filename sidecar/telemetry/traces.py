@@ -60,7 +60,7 @@ class RequestHead:
 class RequestSpan:
     """The span of a request in flight. This base class records nothing."""
 
-    def answer(self, status: int) -> None:
+    def record_status(self, status: int) -> None:
         """Records the status, once it is known."""
 
     @property
@@ -70,7 +70,7 @@ class RequestSpan:
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class BatchedJob:
     """A job's part in a micro-batch. `waited_s`: from entering its lane until the micro-batch began."""
 
     lane: str
@@ -90,14 +90,14 @@ class MicroBatchReport:
     kind: str
     encoded_units: int
     duration_s: float
-    carried: Sequence[Carried]
+    jobs: Sequence[BatchedJob]
     error: str | None = None
     ended_s: float | None = None
     without_result: int = 0
 
     @property
     def units(self) -> int:
-        return sum(job.units for job in self.carried)
+        return sum(job.units for job in self.jobs)
 
 
 _NO_SPAN = nullcontext()
@@ -107,7 +107,7 @@ _NO_REQUEST_SPAN = nullcontext(RequestSpan())
 class Traces:
     """Records nothing, at next to no cost. Any thread may call."""
 
-    on = False
+    enabled = False
 
     def span(self, name: str, **attributes: AttributeValue) -> AbstractContextManager[None]:  # noqa: ARG002
         """The block as a child of the current span. No span without one: idle polls make no traces.
@@ -130,7 +130,7 @@ class Traces:
     def job_dropped(self, lane: str, units: int, waited_s: float) -> None:
         """Records that the current task gave up waiting for the device, `waited_s` after its job entered the lane."""
 
-    def current(self) -> TraceContext | None:
+    def current_context(self) -> TraceContext | None:
         """The context that a job carries, so that its micro-batch can be linked to it."""
         return None
 

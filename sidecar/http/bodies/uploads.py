@@ -52,7 +52,7 @@ class Uploads:
         self._room = UploadRoom(limits.max_uploads_bytes)
         self._max_body_bytes = limits.max_body_bytes
         self._telemetry = telemetry
-        telemetry.metrics.http.show_uploads(lambda: self._room.reserved_bytes, self._room.max_bytes)
+        telemetry.metrics.http.track_uploads(lambda: self._room.reserved_bytes, self._room.max_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

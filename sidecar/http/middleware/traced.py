@@ -30,7 +30,7 @@ class Traced:
 
             async def send_traced(message: Message) -> None:
                 if message["type"] == "http.response.start":
-                    span.answer(message["status"])
+                    span.record_status(message["status"])
                     message = {**message, "headers": [*message.get("headers", ()), *span.response_headers]}
                 await send(message)
 

@@ -28,11 +28,11 @@ _QUIET_LOGGERS = {
     "opentelemetry.trace.span": logging.ERROR,
 }
 # They warn of every request that is malformed, so that anybody could fill the log.
-_PROVOKED_LOGGERS = ("python_multipart.multipart", CONNECTION_LOGGER)
-_PROVOKED_INTERVAL_S = 10.0
+_CLIENT_TRIGGERED_LOGGERS = ("python_multipart.multipart", CONNECTION_LOGGER)
+_CLIENT_TRIGGERED_INTERVAL_S = 10.0
 
 
-class _SeldomWarnings(logging.Filter):
+class _ThrottledWarnings(logging.Filter):
     """Of what is no error, one record in ten seconds."""
 
     _next_at = 0.0
@@ -42,7 +42,7 @@ class _SeldomWarnings(logging.Filter):
             return True
         passes = record.created >= self._next_at
         if passes:
-            self._next_at = record.created + _PROVOKED_INTERVAL_S
+            self._next_at = record.created + _CLIENT_TRIGGERED_INTERVAL_S
         return passes
 
 
@@ -73,8 +73,8 @@ def configure_logging(settings: Settings) -> None:
         logger.setLevel(logging.NOTSET)
     for name, level in _QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(level)
-    for name in _PROVOKED_LOGGERS:
-        logging.getLogger(name).filters = [_SeldomWarnings()]
+    for name in _CLIENT_TRIGGERED_LOGGERS:
+        logging.getLogger(name).filters = [_ThrottledWarnings()]
     logging.captureWarnings(capture=True)
 
 

@@ -16,15 +16,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-LOCK_PATIENCE_S, LOCK_PAUSE_S = 2.0, 0.001
-LOCK_REST_S = 60.0  # a process that was stopped while it wrote holds us up once, not with each line
-FULL_PATIENCE_S = 5.0  # for a non-blocking stream whose reader is behind
+LOCK_TIMEOUT_S, LOCK_RETRY_S = 2.0, 0.001
+LOCK_SUSPENSION_S = 60.0  # a process that was stopped while it wrote holds us up once, not with each line
+FULL_TIMEOUT_S = 5.0  # for a non-blocking stream whose reader is behind
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):
     """Writes past the stream's buffer; through the stream where it has no descriptor, as in tests."""
 
-    _next_lock = float("-inf")  # on the clock of time.monotonic
+    _next_lock_s = float("-inf")  # on the clock of time.monotonic
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called under the handler's lock, one thread at a time."""
@@ -37,15 +37,15 @@ class StderrHandler(logging.StreamHandler[TextIO]):
                 self.flush()
             else:
                 self.flush()
-                with self._alone_on(descriptor):
+                with self._locked(descriptor):
                     _write(descriptor, line.encode(self.stream.encoding or "utf-8", "backslashreplace"))
         except Exception:  # noqa: BLE001 - as in logging: a log line must not fail the work it reports
             self.handleError(record)
 
     @contextmanager
-    def _alone_on(self, descriptor: int) -> Iterator[None]:
+    def _locked(self, descriptor: int) -> Iterator[None]:
         """No other process writes a line meanwhile. What has no locks, such as a terminal, goes without."""
-        locked = time.monotonic() >= self._next_lock and self._lock(descriptor)
+        locked = time.monotonic() >= self._next_lock_s and self._lock(descriptor)
         try:
             yield
         finally:
@@ -53,15 +53,15 @@ class StderrHandler(logging.StreamHandler[TextIO]):
                 fcntl.lockf(descriptor, fcntl.LOCK_UN)
 
     def _lock(self, descriptor: int) -> bool:
-        give_up_at = time.monotonic() + LOCK_PATIENCE_S
+        give_up_at = time.monotonic() + LOCK_TIMEOUT_S
         while True:
             try:
                 fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 if error.errno in {errno.EACCES, errno.EAGAIN} and time.monotonic() < give_up_at:
-                    time.sleep(LOCK_PAUSE_S)
+                    time.sleep(LOCK_RETRY_S)
                     continue
-                self._next_lock = time.monotonic() + LOCK_REST_S
+                self._next_lock_s = time.monotonic() + LOCK_SUSPENSION_S
                 return False
             return True
 
@@ -72,5 +72,5 @@ def _write(descriptor: int, line: bytes) -> None:
         try:
             left = left[os.write(descriptor, left) :]
         except BlockingIOError:
-            if not select.select([], [descriptor], [], FULL_PATIENCE_S)[1]:
+            if not select.select([], [descriptor], [], FULL_TIMEOUT_S)[1]:
                 raise

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sidecar.telemetry.metrics.instruments import DURATION_BUCKETS_S, VIEW_BUCKETS, BulkHistogram, KnownCounter
+from sidecar.telemetry.metrics.instruments import DURATION_BUCKETS_S, VIEW_BUCKETS, BulkHistogram, PreinitialisedCounter
 
 _KINDS = ("text", "picture", "pair")
 
@@ -37,8 +37,8 @@ class DeviceMetrics:
     """Micro-batches by kind (text, picture, pair), and the loaded model."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, documentation: str) -> KnownCounter:
-            return KnownCounter(name, documentation, "kind", _KINDS, registry)
+        def counter(name: str, documentation: str) -> PreinitialisedCounter:
+            return PreinitialisedCounter(name, documentation, "kind", _KINDS, registry)
 
         def histogram(name: str, documentation: str, buckets: tuple[float, ...]) -> BulkHistogram:
             return BulkHistogram(name, documentation, ["kind"], buckets, registry)
@@ -74,7 +74,7 @@ class DeviceMetrics:
             registry=registry,
         )
 
-    def show_model(self, model: str, fingerprint: str, dimensions: int, device: object) -> None:
+    def set_model(self, model: str, fingerprint: str, dimensions: int, device: object) -> None:
         """`device` is the encoder; precision, device name and memory are known if it has DeviceFacts."""
         facts = device if isinstance(device, DeviceFacts) else None
         precision, name = (facts.precision, facts.device_name) if facts else ("", "")

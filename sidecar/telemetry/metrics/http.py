@@ -28,7 +28,7 @@ class HttpMetrics:
             "sidecar_http_uploads_capacity_bytes", "Memory that they may take (MAX_UPLOADS_BYTES).", registry=registry
         )
 
-    def show_uploads(self, held_bytes: Callable[[], int], max_bytes: int) -> None:
+    def track_uploads(self, held_bytes: Callable[[], int], max_bytes: int) -> None:
         """`held_bytes` is called at each scrape."""
         self._uploads.set_function(held_bytes)
         self._uploads_capacity.set(max_bytes)

@@ -11,14 +11,14 @@ from sidecar.telemetry.metrics.instruments import (
     MAX_WATCHES,
     BoundedLabel,
     BulkHistogram,
-    KnownCounter,
     OptionalGauge,
+    PreinitialisedCounter,
 )
 
 _MAX_REASONS = 32  # twice as many as there are
 
 # (outcome, reason) → number of events; the reason is empty if there is none.
-Outcomes = Mapping[tuple[str, str], int]
+OutcomeCounts = Mapping[tuple[str, str], int]
 
 
 class IngestMetrics:
@@ -27,7 +27,7 @@ class IngestMetrics:
     def __init__(self, registry: CollectorRegistry, max_watches: int = MAX_WATCHES) -> None:
         self._watch = BoundedLabel(max_watches)
         self._reason = BoundedLabel(_MAX_REASONS)
-        self._series: dict[str, set[tuple[str, str]]] = {}  # of _events, by watch
+        self._event_series: dict[str, set[tuple[str, str]]] = {}  # of _events, by watch
         self._events = Counter(
             "sidecar_events_total",
             "Changes of rows that this process had in hand, by what became of them.",
@@ -44,7 +44,7 @@ class IngestMetrics:
             "Time from the scan that found a row (backfill, sweep, verify, reembed) to the commit of its vector.",
             *(["watch"], LAG_BUCKETS_S, registry),
         )
-        self.claimed = KnownCounter(
+        self.claimed = PreinitialisedCounter(
             "sidecar_claimed_events_total",
             "Events that were taken in hand, by queue: live, backfill, suspect (claimed before without an end).",
             *("queue", ("live", "backfill", "suspect"), registry),
@@ -52,7 +52,7 @@ class IngestMetrics:
         self.empty_claims = Counter(
             "sidecar_empty_claims_total", "Looks into a queue with nothing in it.", registry=registry
         )
-        self.wake_ups = KnownCounter(
+        self.wake_ups = PreinitialisedCounter(
             "sidecar_wake_ups_total",
             "Ends of a nap, by cause: notification, poll, nudge (work of our own).",
             *("cause", ("notification", "poll", "nudge"), registry),
@@ -66,17 +66,17 @@ class IngestMetrics:
         self.locked_rows = Gauge(
             "sidecar_locked_rows", "Vectors in memory whose row a transaction has locked.", registry=registry
         )
-        self.index_builds = KnownCounter(
+        self.index_builds = PreinitialisedCounter(
             "sidecar_index_builds_total",
             "Ends of index builds: built, gave_way (to somebody who waited for the table), failed.",
             *("result", ("built", "gave_way", "failed"), registry),
         )
 
-    def events_done(self, watch: str, outcomes: Outcomes) -> None:
+    def events_done(self, watch: str, outcomes: OutcomeCounts) -> None:
         watch = self._watch(watch)
         for (outcome, reason), count in outcomes.items():
             labels = outcome, self._reason(reason)
-            self._series.setdefault(watch, set()).add(labels)
+            self._event_series.setdefault(watch, set()).add(labels)
             self._events.labels(watch, *labels).inc(count)
 
     def vectors_committed(self, watch: str, lags_s: Sequence[float], backfill_lags_s: Sequence[float]) -> None:
@@ -84,10 +84,10 @@ class IngestMetrics:
         self._lags.observe_all((watch,), lags_s)
         self._backfill_lags.observe_all((watch,), backfill_lags_s)
 
-    def watches_are(self, watches: Iterable[str]) -> None:
+    def set_watches(self, watches: Iterable[str]) -> None:
         """Removes the series of all other watches."""
         for gone in self._watch.keep_only(watches):
-            for labels in self._series.pop(gone, ()):
+            for labels in self._event_series.pop(gone, ()):
                 self._events.remove(gone, *labels)
             self._lags.remove((gone,))
             self._backfill_lags.remove((gone,))

@@ -52,7 +52,7 @@ class BoundedLabel:
         return gone
 
 
-class KnownCounter:
+class PreinitialisedCounter:
     """A counter with one label whose values are known beforehand: each series begins at 0.
 
     Prometheus sees no increase in a series that begins with its first event. Unknown values count as `other`.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from sidecar.telemetry.metrics.instruments import DURATION_BUCKETS_S, BoundedLabel, BulkHistogram, KnownCounter
+from sidecar.telemetry.metrics.instruments import DURATION_BUCKETS_S, BoundedLabel, BulkHistogram, PreinitialisedCounter
 
 _LANES = ("query", "rerank", "ingest", "backfill")
 _MAX_OPERATIONS = 32
@@ -23,18 +23,18 @@ class LaneMetrics:
         self._reserved = gauge("sidecar_lane_reserved_views", "Room kept for what is being decoded or tokenised.")
         self._running = gauge("sidecar_lane_running_views", "Views or pairs in the micro-batch on the device.")
         self._capacity = gauge("sidecar_lane_capacity_views", "Views or pairs that may wait.")
-        self.refused = KnownCounter(
+        self.refused = PreinitialisedCounter(
             "sidecar_refused_requests_total",
             "Requests refused because a lane was full, or the room for bodies (lane uploads).",
             *("lane", (*_LANES, "uploads"), registry),
         )
-        self.dropped = KnownCounter(
+        self.dropped = PreinitialisedCounter(
             "sidecar_dropped_jobs_total",
             "Jobs whose caller went or whose deadline passed before the device had all of them.",
             *("lane", _LANES, registry),
         )
 
-    def show(self, lane: str, *, waiting: int, reserved: int, running: int, capacity: int) -> None:
+    def set_depth(self, lane: str, *, waiting: int, reserved: int, running: int, capacity: int) -> None:
         self._waiting.labels(lane).set(waiting)
         self._reserved.labels(lane).set(reserved)
         self._running.labels(lane).set(running)
@@ -75,16 +75,16 @@ class CacheMetrics:
     """The query cache: vectors of texts embedded before."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._lookups = KnownCounter(
+        self._lookups = PreinitialisedCounter(
             "sidecar_query_cache_lookups_total",
             "Query texts looked up, by result.",
             *("result", ("hit", "miss"), registry),
         )
         self._bytes = Gauge("sidecar_query_cache_bytes", "Memory that cached vectors take.", registry=registry)
 
-    def looked_up(self, hits: int, misses: int) -> None:
+    def record_lookups(self, hits: int, misses: int) -> None:
         self._lookups.inc("hit", hits)
         self._lookups.inc("miss", misses)
 
-    def show(self, held_bytes: int) -> None:
+    def set_bytes(self, held_bytes: int) -> None:
         self._bytes.set(held_bytes)

@@ -28,7 +28,7 @@ class ProcessMetrics:
             registry=registry,
         )
 
-    async def watch_event_loop(self) -> None:
+    async def measure_loop_lag(self) -> None:
         """Measures the lag of the event loop until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
@@ -49,6 +49,6 @@ class DecoderMetrics:
             registry=registry,
         )
 
-    def show(self, alive: int, wanted: int) -> None:
+    def set_processes(self, alive: int, wanted: int) -> None:
         self._alive.set(alive)
         self._wanted.set(wanted)

@@ -66,14 +66,14 @@ class WatchMetrics(Collector):
         self._readings: Sequence[WatchReading] = ()
         registry.register(self)
 
-    def show(self, readings: Sequence[WatchReading]) -> None:
+    def set_readings(self, readings: Sequence[WatchReading]) -> None:
         """Readings taken just now. Watches beyond the maximum are added up as `other`."""
         shown, rest = readings[: self._max_watches], readings[self._max_watches :]
         self._readings = [*shown, _sum_up(rest)] if rest else shown
         self._read_at = self._clock()
         self._up = True
 
-    def database_is_down(self) -> None:
+    def set_database_down(self) -> None:
         self._up = False
 
     def describe(self) -> Iterator[Metric]:

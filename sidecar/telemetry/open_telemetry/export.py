@@ -28,7 +28,7 @@ class SpanExport:
     """A thread that sends what it is given, once started. `processor` is for the provider of the spans."""
 
     def __init__(self, endpoint: str, headers: SecretStr | None) -> None:
-        self._reason = _LastWords()
+        self._reason = _CaptureLastMessage()
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(self._reason)
         self._exporter = _ReportingExporter(endpoint, headers, self._reason)
@@ -50,7 +50,7 @@ class SpanExport:
 class _ReportingExporter(SpanExporter):
     """Passes spans on, counts the lost ones, and says so now and then. Used by one thread at a time."""
 
-    def __init__(self, endpoint: str, headers: SecretStr | None, reason: _LastWords) -> None:
+    def __init__(self, endpoint: str, headers: SecretStr | None, reason: _CaptureLastMessage) -> None:
         self._reason = reason
         parts = urlsplit(endpoint)
         self._collector = f"{parts.scheme}://{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
@@ -90,7 +90,7 @@ class _ReportingExporter(SpanExporter):
             )
 
 
-class _LastWords(logging.Filter):
+class _CaptureLastMessage(logging.Filter):
     """Keeps from the log what the exporter says, and remembers the last of it."""
 
     def __init__(self) -> None:

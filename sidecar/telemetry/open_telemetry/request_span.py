@@ -48,7 +48,7 @@ class RecordedRequestSpan(RequestSpan):
     def __init__(self, span: Span) -> None:
         self._span = span
 
-    def answer(self, status: int) -> None:
+    def record_status(self, status: int) -> None:
         self._span.set_attribute("http.response.status_code", status)
         if (request_id := current_request_id.get()) is not None:
             self._span.set_attribute("sidecar.request_id", request_id)

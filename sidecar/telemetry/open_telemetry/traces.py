@@ -46,7 +46,7 @@ from sidecar.telemetry.open_telemetry.request_span import (
 )
 from sidecar.telemetry.traces import (
     AttributeValue,
-    Carried,
+    BatchedJob,
     MicroBatchReport,
     RequestHead,
     RequestSpan,
@@ -61,13 +61,13 @@ _MAX_LINKS = 4096  # the most that BATCH_MAX_VIEWS allows
 class OpenTelemetryTraces(Traces):
     """Exports to OTEL_EXPORTER_OTLP_ENDPOINT, from `start` to `close`."""
 
-    on = True
+    enabled = True
 
     def __init__(self, settings: Settings) -> None:
         assert settings.otel_exporter_otlp_endpoint is not None
         self._endpoint, self._headers = settings.otel_exporter_otlp_endpoint, settings.otel_exporter_otlp_headers
         self._provider = TracerProvider(
-            sampler=ParentBased(LikeItsLinks(TraceIdRatioBased(settings.otel_traces_sampler_arg))),
+            sampler=ParentBased(LinkedSampler(TraceIdRatioBased(settings.otel_traces_sampler_arg))),
             resource=Resource.create(
                 {
                     "service.name": settings.otel_service_name,
@@ -89,7 +89,7 @@ class OpenTelemetryTraces(Traces):
         if self._export is not None:
             self._export.close(timeout_s)
 
-    def current(self) -> TraceContext | None:
+    def current_context(self) -> TraceContext | None:
         return current_trace.get()
 
     @contextmanager
@@ -123,7 +123,7 @@ class OpenTelemetryTraces(Traces):
             yield
 
     def micro_batch_done(self, report: MicroBatchReport) -> None:
-        jobs = [job for job in report.carried if _is_sampled(job.trace)]
+        jobs = [job for job in report.jobs if _is_sampled(job.trace)]
         if not jobs:
             return
         delay_s = 0.0 if report.ended_s is None else time.monotonic() - report.ended_s
@@ -146,10 +146,10 @@ class OpenTelemetryTraces(Traces):
         if not _is_sampled(trace):
             return
         ended_ns = time.time_ns()
-        queue = self._stage("queue", Carried(lane, units, waited_s, trace), (), ended_ns - _ns(waited_s))
+        queue = self._stage("queue", BatchedJob(lane, units, waited_s, trace), (), ended_ns - _ns(waited_s))
         _end(queue, "dropped", ended_ns)
 
-    def _stage(self, name: str, job: Carried, links: Sequence[Link], started_ns: int) -> Span:
+    def _stage(self, name: str, job: BatchedJob, links: Sequence[Link], started_ns: int) -> Span:
         assert job.trace is not None
         attributes = _prefixed({"stage": name, "lane": job.lane, "units": job.units})
         return self._tracer.start_span(
@@ -157,7 +157,7 @@ class OpenTelemetryTraces(Traces):
         )
 
 
-class LikeItsLinks(Sampler):
+class LinkedSampler(Sampler):
     """Samples a span with links if any linked span is sampled; leaves spans without links to `unlinked`."""
 
     def __init__(self, unlinked: Sampler) -> None:
@@ -179,7 +179,7 @@ class LikeItsLinks(Sampler):
         return sampler.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
 
     def get_description(self) -> str:
-        return f"LikeItsLinks{{{self._unlinked.get_description()}}}"
+        return f"LinkedSampler{{{self._unlinked.get_description()}}}"
 
 
 @contextmanager
@@ -212,7 +212,7 @@ def _child_of(parent: TraceContext) -> Context:
     return set_span_in_context(NonRecordingSpan(parent.span), Context())
 
 
-def _links_to(jobs: Sequence[Carried]) -> list[Link]:
+def _links_to(jobs: Sequence[BatchedJob]) -> list[Link]:
     """A link to each span, however many jobs it has in the micro-batch."""
     links: dict[int, tuple[TraceContext, dict[str, AttributeValue]]] = {}
     units: Counter[int] = Counter()

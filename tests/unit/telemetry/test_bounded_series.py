@@ -76,7 +76,7 @@ def test_the_series_of_a_watch_that_is_gone_disappear_and_make_room() -> None:
     for watch in ("a", "b", "c"):
         metrics.events_done(watch, {("embedded", ""): 1})
         metrics.vectors_committed(watch, [0.1], [0.2])
-    metrics.watches_are(["b", "c"])
+    metrics.set_watches(["b", "c"])
     assert set(read_registry(registry).by("sidecar_events_total", "watch")) == {("b",), ("other",)}
 
     metrics.events_done("c", {("embedded", ""): 1})

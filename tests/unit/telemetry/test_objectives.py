@@ -66,7 +66,7 @@ def test_a_window_counts_what_happened_in_it(events: list[Event], silence_s: flo
     objective = Objective(0.95, THRESHOLD_S, clock)
     for event in events:
         clock.now_s = event.at_s
-        objective.took(event.duration_s)
+        objective.record(event.duration_s)
     clock.now_s += silence_s
     for name, window in objective.report().windows.items():
         window_s = WINDOWS_S[name]
@@ -98,7 +98,7 @@ def check_numbers(window: WindowReport, events: Sequence[Event]) -> None:
 def test_the_budget_that_is_left_is_that_of_three_days(durations_s: list[float]) -> None:
     objective = Objective(0.95, THRESHOLD_S, Clock())
     for duration_s in durations_s:
-        objective.took(duration_s)
+        objective.record(duration_s)
     allowed = 0.05 * len(durations_s)
     slow = sum(duration_s > THRESHOLD_S for duration_s in durations_s)
     assert objective.report().budget_left == pytest.approx((allowed - slow) / allowed)
@@ -214,9 +214,9 @@ def test_prometheus_gets_the_same_counts_and_where_the_limits_are() -> None:
 @given(durations_s=st.lists(st.one_of(st.floats(0, 1), st.floats(0, 1e8)), max_size=50))
 def test_many_at_once_count_as_one_by_one(durations_s: list[float]) -> None:
     together, one_by_one = Objective(0.95, THRESHOLD_S, Clock()), Objective(0.95, THRESHOLD_S, Clock())
-    together.took_each(durations_s)
+    together.record_all(durations_s)
     for duration_s in durations_s:
-        one_by_one.took(duration_s)
+        one_by_one.record(duration_s)
     assert together.report() == one_by_one.report()
     assert (together.good, together.bad) == (one_by_one.good, one_by_one.bad)
 
@@ -226,6 +226,6 @@ def test_memory_does_not_grow_with_traffic() -> None:
     objective = Objective(0.95, THRESHOLD_S, clock)
     for number in range(100_000):
         clock.now_s += 60
-        objective.took((number % 10_000) / 100)
+        objective.record((number % 10_000) / 100)
     for window in objective._windows.values():
         assert len(window._tallies) <= SLOTS

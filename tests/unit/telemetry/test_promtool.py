@@ -12,7 +12,7 @@ from sidecar.service_state import ServiceState
 from sidecar.supervisor import Supervisor
 from sidecar.telemetry.metrics.watches import WatchReading
 from sidecar.telemetry.telemetry import Stage, Telemetry
-from sidecar.telemetry.traces import Carried, MicroBatchReport
+from sidecar.telemetry.traces import BatchedJob, MicroBatchReport
 from tests.scrape import read
 
 READING = WatchReading("public.items.embedding", 1, 1, 1, 1, 0.5, 1.0, broken=True, paused=True, rows_per_s=3.0)
@@ -26,13 +26,13 @@ def eventful() -> Telemetry:
             pass
     telemetry.request_started()
     telemetry.request_done("/embed/text", "POST", 200, 0.1)
-    telemetry.micro_batch_done(MicroBatchReport("text", 1, 0.02, [Carried("query", 1, 0.01, None)], "DeviceError"))
+    telemetry.micro_batch_done(MicroBatchReport("text", 1, 0.02, [BatchedJob("query", 1, 0.01, None)], "DeviceError"))
     telemetry.events_done('public."odd\n\\name".é', {("failed", "not_a_picture"): 1})
     telemetry.vectors_committed("public.items.embedding", [0.1], [0.2])
-    telemetry.listener_is(connected=True)
-    telemetry.metrics.watches.show([READING])
-    telemetry.metrics.lanes.show("query", waiting=1, reserved=1, running=1, capacity=3)
-    telemetry.metrics.device.show_model("model", "fingerprint", 16, None)
+    telemetry.set_listener_connected(connected=True)
+    telemetry.metrics.watches.set_readings([READING])
+    telemetry.metrics.lanes.set_depth("query", waiting=1, reserved=1, running=1, capacity=3)
+    telemetry.metrics.device.set_model("model", "fingerprint", 16, None)
     telemetry.metrics.device.memory.read = lambda: {"allocated": 5}
     return telemetry
 

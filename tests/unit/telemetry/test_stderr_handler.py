@@ -92,7 +92,7 @@ def test_a_pipe_that_does_not_block_is_waited_for() -> None:
 
 def test_a_process_that_never_lets_go_holds_up_one_line_and_loses_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """It was stopped while it wrote."""
-    monkeypatch.setattr(stderr_handler, "LOCK_PATIENCE_S", 0.05)
+    monkeypatch.setattr(stderr_handler, "LOCK_TIMEOUT_S", 0.05)
     waits: list[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)
     with open_pipe() as (read_end, stream):

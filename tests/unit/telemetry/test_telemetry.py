@@ -9,7 +9,7 @@ import pytest
 from sidecar.batching.inputs import Kind
 from sidecar.batching.job import Lane
 from sidecar.telemetry.telemetry import Stage, Telemetry
-from sidecar.telemetry.traces import Carried, MicroBatchReport
+from sidecar.telemetry.traces import BatchedJob, MicroBatchReport
 from tests.scrape import read_registry
 
 
@@ -52,9 +52,13 @@ def test_a_stage_is_observed_even_where_it_fails() -> None:
 
 def test_a_micro_batch_counts_for_each_lane_that_it_carried() -> None:
     telemetry = Telemetry()
-    carried = [Carried("query", 2, 0.004, None), Carried("query", 1, 0.2, None), Carried("ingest", 5, 3.0, None)]
+    carried = [
+        BatchedJob("query", 2, 0.004, None),
+        BatchedJob("query", 1, 0.2, None),
+        BatchedJob("ingest", 5, 3.0, None),
+    ]
     telemetry.micro_batch_done(MicroBatchReport("text", 6, 0.02, carried))
-    telemetry.micro_batch_done(MicroBatchReport("text", 1, 0.02, [Carried("query", 1, 0.0, None)], "DeviceError"))
+    telemetry.micro_batch_done(MicroBatchReport("text", 1, 0.02, [BatchedJob("query", 1, 0.0, None)], "DeviceError"))
     page = read_registry(telemetry.metrics.registry)
     queue = page.by("sidecar_stage_duration_seconds_bucket", "lane", stage="queue", le="0.005")
     assert queue == {("query",): 2, ("ingest",): 0}

@@ -18,7 +18,7 @@ import pytest
 import sidecar
 from sidecar.config import Settings
 from sidecar.telemetry.telemetry import open_traces
-from sidecar.telemetry.traces import Carried, MicroBatchReport, RequestHead, TraceContext, Traces, current_ids
+from sidecar.telemetry.traces import BatchedJob, MicroBatchReport, RequestHead, TraceContext, Traces, current_ids
 from tests.collector import CONSUMER, ERROR, SERVER, Collector, running_collector
 
 HEAD = RequestHead("POST", "/embed/text", "/embed/text", "http", ())
@@ -48,11 +48,11 @@ def called_by(trace_flags: str) -> RequestHead:
     return RequestHead("POST", "/embed/text", "/embed/text", "http", headers)
 
 
-def job(trace: TraceContext | None, units: int = 1, waited_s: float = 0.0, lane: str = "query") -> Carried:
-    return Carried(lane, units, waited_s, trace)
+def job(trace: TraceContext | None, units: int = 1, waited_s: float = 0.0, lane: str = "query") -> BatchedJob:
+    return BatchedJob(lane, units, waited_s, trace)
 
 
-def micro_batch(*carried: Carried, duration_s: float = 0.25, **more: Any) -> MicroBatchReport:
+def micro_batch(*carried: BatchedJob, duration_s: float = 0.25, **more: Any) -> MicroBatchReport:
     return MicroBatchReport("text", sum(part.units for part in carried), duration_s, carried, **more)
 
 
@@ -62,7 +62,7 @@ def test_stages_are_children_of_their_request(collector: Collector) -> None:
             pass
         with traces.span("search"), traces.span("read"):
             pass
-        request.answer(200)
+        request.record_status(200)
     root = collector.one("POST /embed/text")
     assert (root.kind, root.parent_id, root.links) == (SERVER, "", ())
     assert root.attributes == {
@@ -110,7 +110,7 @@ def test_a_request_goes_on_with_the_trace_of_its_caller(collector: Collector) ->
 
 def test_a_caller_who_does_not_sample_is_not_traced_but_has_its_ids_in_the_log(collector: Collector) -> None:
     with sending(collector) as traces, traces.request(called_by("00")), traces.span("prepare"):
-        ids, context = current_ids(), traces.current()
+        ids, context = current_ids(), traces.current_context()
         traces.micro_batch_done(micro_batch(job(context)))
     assert ids is not None
     assert ids[0] == CALLER_TRACE
@@ -142,7 +142,7 @@ def test_waiting_and_device_have_their_own_times_and_the_micro_batch_is_linked_b
         contexts = []
         for _ in range(2):
             with traces.request(HEAD):
-                contexts.append(traces.current())
+                contexts.append(traces.current_context())
         jobs = [job(contexts[0], 1, waited_s=0.5), job(contexts[1], 3, waited_s=0.125), job(None, 1)]
         before_ns, ended_s = time.time_ns(), time.monotonic() - 2.0
         traces.micro_batch_done(micro_batch(*jobs, ended_s=ended_s))
@@ -178,9 +178,9 @@ def test_waiting_in_vain_is_shown_too(collector: Collector) -> None:
 def test_a_micro_batch_is_kept_if_one_of_its_requests_is(collector: Collector) -> None:
     with sending(collector, otel_traces_sampler_arg=0.0) as traces:
         with traces.request(called_by("01")):
-            kept = traces.current()
+            kept = traces.current_context()
         with traces.request(HEAD):
-            dropped = traces.current()
+            dropped = traces.current_context()
         traces.micro_batch_done(micro_batch(job(kept), job(dropped)))
         traces.micro_batch_done(micro_batch(job(dropped)))
     batch = collector.one("micro-batch")
@@ -191,7 +191,7 @@ def test_a_batch_of_rows_is_a_trace_of_its_own_and_its_micro_batches_name_its_wa
     with sending(collector) as traces, traces.batch("public.items.embedding", rows=40, claim_s=0.5):
         with traces.span("read"):
             pass
-        jobs = [job(traces.current(), 5, lane="ingest") for _ in range(2)]
+        jobs = [job(traces.current_context(), 5, lane="ingest") for _ in range(2)]
         traces.micro_batch_done(micro_batch(*jobs))
     root = collector.one("batch")
     assert (root.kind, root.parent_id) == (CONSUMER, "")
@@ -209,12 +209,12 @@ def test_a_batch_of_rows_is_a_trace_of_its_own_and_its_micro_batches_name_its_wa
 def test_an_error_is_told_by_its_class_and_never_by_its_message(collector: Collector) -> None:
     with sending(collector) as traces:
         with suppress(ValueError), traces.request(replace(HEAD, route="/search")), traces.span("prepare"):
-            context = traces.current()
+            context = traces.current_context()
             raise ValueError("the text of the request")
         with traces.request(HEAD) as request:
-            request.answer(503)
+            request.record_status(503)
         with traces.request(replace(HEAD, route="/embed/image")) as request:
-            request.answer(422)
+            request.record_status(422)
         traces.micro_batch_done(micro_batch(job(context), error="DeviceError"))
     for name, error in (
         ("prepare", "ValueError"),
@@ -254,7 +254,7 @@ async def test_the_work_of_tasks_and_threads_belongs_to_the_request_that_started
 
 def test_what_belongs_to_no_request_and_no_batch_is_no_trace(collector: Collector) -> None:
     with sending(collector) as traces, traces.span("claim"):
-        assert traces.current() is None
+        assert traces.current_context() is None
     assert collector.requests == []
 
 
@@ -263,7 +263,7 @@ def test_a_path_that_is_no_endpoint_gives_a_span_no_name(collector: Collector) -
         sending(collector) as traces,
         traces.request(RequestHead("BREW", None, "/" + "x" * 5000, "http", ())) as request,
     ):
-        request.answer(404)
+        request.record_status(404)
     span = collector.one("HTTP")
     assert span.attributes["http.request.method"] == "_OTHER"
     assert len(span.attributes["url.path"]) == 256
@@ -328,7 +328,7 @@ def test_without_a_collector_nothing_is_done_and_no_thread_is_started() -> None:
     traces = open_traces(Settings())
     traces.start()
     with traces.request(called_by("01")) as request, traces.span("prepare"):
-        assert (traces.on, traces.current(), current_ids()) == (False, None, None)
-        request.answer(200)
+        assert (traces.enabled, traces.current_context(), current_ids()) == (False, None, None)
+        request.record_status(200)
         assert list(request.response_headers) == []
     traces.close(timeout_s=0)

@@ -41,7 +41,7 @@ def test_before_the_first_reading_nothing_is_claimed() -> None:
 
 def test_a_reading_is_shown_with_its_age() -> None:
     gauges = Gauges()
-    gauges.metrics.show([READING])
+    gauges.metrics.set_readings([READING])
     gauges.now += 7
     page = gauges.read()
     assert page.value("sidecar_database_up") == 1
@@ -62,15 +62,15 @@ def test_a_reading_is_shown_with_its_age() -> None:
 
 def test_a_database_that_is_down_shows_as_0_without_any_watch() -> None:
     gauges = Gauges()
-    gauges.metrics.show([READING])
-    gauges.metrics.database_is_down()
+    gauges.metrics.set_readings([READING])
+    gauges.metrics.set_database_down()
     page = gauges.read()
     assert (page.value("sidecar_database_up"), page.series) == (0, 1)
 
 
 def test_a_reading_that_is_too_old_is_not_shown_but_its_age_is() -> None:
     gauges = Gauges()
-    gauges.metrics.show([READING])
+    gauges.metrics.set_readings([READING])
     gauges.now += STALE_AFTER_S + 1
     page = gauges.read()
     assert page.value("sidecar_watch_pending_rows", watch=READING.watch) is None
@@ -79,15 +79,15 @@ def test_a_reading_that_is_too_old_is_not_shown_but_its_age_is() -> None:
 
 def test_a_watch_that_is_gone_is_gone_from_the_page() -> None:
     gauges = Gauges()
-    gauges.metrics.show([READING, replace(READING, watch="b")])
-    gauges.metrics.show([replace(READING, watch="b")])
+    gauges.metrics.set_readings([READING, replace(READING, watch="b")])
+    gauges.metrics.set_readings([replace(READING, watch="b")])
     assert set(gauges.read().by("sidecar_watch_pending_rows", "watch")) == {("b",)}
 
 
 def test_watches_beyond_the_maximum_are_added_up() -> None:
     gauges = Gauges(max_watches=2)
     oldest = replace(READING, oldest_pending_s=99.0, pending=None, broken=True)
-    gauges.metrics.show([replace(READING, watch=str(number)) for number in range(4)] + [oldest])
+    gauges.metrics.set_readings([replace(READING, watch=str(number)) for number in range(4)] + [oldest])
     page = gauges.read()
     assert page.by("sidecar_watch_pending_rows", "watch") == {("0",): 3, ("1",): 3, ("other",): 6}
     assert page.value("sidecar_watch_oldest_pending_seconds", watch="other") == 99
