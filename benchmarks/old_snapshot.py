@@ -13,7 +13,7 @@ import psycopg
 from benchmarks.figure import Figure
 from benchmarks.scratch import execute, only_watch, opened, scratch_database
 from sidecar.batching.job import Lane
-from sidecar.ingest.claiming import Turns
+from sidecar.ingest.claiming import Claimer
 from sidecar.ingest.horizon import LOOK_S, Horizon
 from sidecar.postgres.database import Database
 from sidecar.postgres.presence import mark_asleep
@@ -77,7 +77,7 @@ class _Claims:
 
     def __init__(self, url: str, database: Database, watch: Watch) -> None:
         self._url, self._watch = url, watch
-        self._turns = Turns(Settings(), database, Horizon())
+        self._turns = Claimer(Settings(), database, Horizon())
 
     async def process(self, events: int) -> None:
         """As if so many events had been done."""

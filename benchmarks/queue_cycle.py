@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.figure import Figure
 from benchmarks.scratch import DIMENSIONS, FINGERPRINT, execute, new_lease, only_watch, opened, scratch_database
 from sidecar.ingest.writer import rows_per_write
-from sidecar.postgres.completion import EMPTY, Outcome, Result, complete
+from sidecar.postgres.completion import EMPTY, RowOutcome, RowResult, complete
 from sidecar.postgres.database import Connection, Database
 from sidecar.postgres.events import Claiming, Event, Lease, Queue, claim
 from sidecar.postgres.rows import ReadLimits, columns_of, read_rows
@@ -61,7 +61,7 @@ async def _cycle_without_vectors(url: str, rows: int) -> float:
         done = 0
         while batch := await _claim_and_read(database, connection, watch):
             events, lease, _ = batch
-            results = [Result(e.key or (), (e.gen,), Outcome.EMPTY, EMPTY) for e in events]
+            results = [RowResult(e.key or (), (e.gen,), RowOutcome.EMPTY, EMPTY) for e in events]
             await _complete(connection, watch, lease, results)
             done += len(events)
         assert done == rows, f"{done} of {rows} rows came through"
@@ -139,18 +139,18 @@ async def _claim_and_read(
     return events, lease, contents
 
 
-def _result(event: Event, content: bytes, packed: bytes) -> Result:
-    return Result(
+def _result(event: Event, content: bytes, packed: bytes) -> RowResult:
+    return RowResult(
         event.key or (),
         (event.gen,),
-        Outcome.VECTOR,
+        RowOutcome.VECTOR,
         hashlib.sha256(content).digest(),
         packed_vector=packed,
         vector_digest=vector_digest(packed),
     )
 
 
-async def _complete(connection: Connection, watch: Watch, lease: Lease, results: Sequence[Result]) -> None:
+async def _complete(connection: Connection, watch: Watch, lease: Lease, results: Sequence[RowResult]) -> None:
     size = rows_per_write(watch)
     for i in range(0, len(results), size):
         await complete(connection, watch, FINGERPRINT, lease, results[i : i + size])

@@ -15,12 +15,12 @@ from sidecar.concurrency import running_tasks
 from sidecar.errors import Contention, DatabaseError, DeviceError, StatementRejected, WatchChanged
 from sidecar.ingest.claiming import Claim
 from sidecar.ingest.context import Context
-from sidecar.ingest.decision import Claimed, fail_unread, group_by_key, judge, retry_delay_s
-from sidecar.ingest.encoding import Encoded, Later, ReadOn, RowEncoder
+from sidecar.ingest.decision import ClaimedKey, decide, fail_unread, group_by_key, retry_delay_s
+from sidecar.ingest.encoding import EncodingResult, ReadMore, RetryLater, RowEncoder
 from sidecar.ingest.lease_keeper import LeaseKeeper
 from sidecar.ingest.writer import Writer, rows_per_write
 from sidecar.pictures.decoder.pool import DecoderUnavailable
-from sidecar.postgres.completion import Completion, Result
+from sidecar.postgres.completion import RowResult, WriteReport
 from sidecar.postgres.database import Database
 from sidecar.postgres.events import Event, Key, Lease, delay
 from sidecar.postgres.queries import statement
@@ -45,7 +45,7 @@ class Batch:
         context: Context,
         rows: RowEncoder,
         claim: Claim,
-        park: Callable[[Claim, list[Result]], Awaitable[None]],
+        park: Callable[[Claim, list[RowResult]], Awaitable[None]],
     ) -> None:
         self._context = context
         self._rows = rows
@@ -92,7 +92,7 @@ class Batch:
                 await self._read_and_encode(free)
             rest = {key: claimed for key, claimed in rest.items() if key not in free}
 
-    async def _read_and_encode(self, wanted: dict[Key, Claimed]) -> None:
+    async def _read_and_encode(self, wanted: dict[Key, ClaimedKey]) -> None:
         """Pictures as a whole; of texts as much as is needed, which nearly always is the first few kilobytes."""
         settings, watch = self._context.settings, self._claim.watch
         await self._context.guard.hold()
@@ -106,27 +106,29 @@ class Batch:
             wanted = await self._encode_rows(wanted, limits)
             beginning_bytes = min(_BEGINNINGS_GROW_BY * beginning_bytes, settings.ingest_batch_bytes)
 
-    async def _encode_rows(self, wanted: dict[Key, Claimed], limits: ReadLimits) -> dict[Key, Claimed]:
+    async def _encode_rows(self, wanted: dict[Key, ClaimedKey], limits: ReadLimits) -> dict[Key, ClaimedKey]:
         """Returns those of which more has to be read."""
         watch, size = self._claim.watch, rows_per_write(self._claim.watch)
         reading = partial(self._context.reading, self._claim.lane)
-        short: dict[Key, Claimed] = {}
+        short: dict[Key, ClaimedKey] = {}
         async for page in read_rows(self._context.database, watch, list(wanted), limits, reading):
             chunks = [page[i : i + size] for i in range(0, len(page), size)]
             encoding = (self._encode(chunk, wanted, limits) for chunk in chunks)
             async with running_tasks(encoding, f"encode-{watch.id}") as tasks:
                 for task in tasks:
                     encoded = await task
-                    short |= {e.claimed.key: wanted[e.claimed.key] for e in encoded if isinstance(e, ReadOn)}
-                    await self._finish([e for e in encoded if not isinstance(e, ReadOn)])
+                    short |= {e.claimed.key: wanted[e.claimed.key] for e in encoded if isinstance(e, ReadMore)}
+                    await self._finish([e for e in encoded if not isinstance(e, ReadMore)])
         return short
 
-    async def _encode(self, rows: Sequence[Row], wanted: dict[Key, Claimed], limits: ReadLimits) -> list[Encoded]:
-        results: list[Encoded] = []
-        to_encode: list[tuple[Claimed, bytes]] = []
+    async def _encode(
+        self, rows: Sequence[Row], wanted: dict[Key, ClaimedKey], limits: ReadLimits
+    ) -> list[EncodingResult]:
+        results: list[EncodingResult] = []
+        to_encode: list[tuple[ClaimedKey, bytes]] = []
         for row in rows:
             claimed = wanted[row.key].read(row, limits.beginning_bytes)
-            result = judge(claimed, row, limits.row_bytes)
+            result = decide(claimed, row, limits.row_bytes)
             if len(row.content or b"") >= _HASHED_ALONE_BYTES:
                 await asyncio.sleep(0)  # hashing a page of 64 MiB takes 0.1 s, which others need not wait for
             if result is not None:
@@ -136,16 +138,16 @@ class Batch:
         encoded = await self._rows.encode(self._claim.watch.kind, to_encode, self._claim.lane)
         longest = self._context.settings.ingest_batch_bytes
         if limits.beginning_bytes >= longest:
-            encoded = [fail_unread(e.claimed, longest) if isinstance(e, ReadOn) else e for e in encoded]
+            encoded = [fail_unread(e.claimed, longest) if isinstance(e, ReadMore) else e for e in encoded]
         return results + encoded
 
-    async def _finish(self, encoded: Sequence[Result | Later]) -> None:
-        await self._write([e for e in encoded if not isinstance(e, Later)])
-        later = [e for e in encoded if isinstance(e, Later)]
+    async def _finish(self, encoded: Sequence[RowResult | RetryLater]) -> None:
+        await self._write([e for e in encoded if not isinstance(e, RetryLater)])
+        later = [e for e in encoded if isinstance(e, RetryLater)]
         if later:
             await self._delay(later)
 
-    async def _delay(self, later: Sequence[Later]) -> None:
+    async def _delay(self, later: Sequence[RetryLater]) -> None:
         watch = self._claim.watch
         delays_s = {gen: retry_delay_s(e.claimed.attempts) for e in later for gen in e.claimed.gens}
         for e in later:
@@ -157,17 +159,17 @@ class Batch:
         outcomes = Counter(("delayed", e.reason) for e in later for _ in e.claimed.gens)
         self._context.telemetry.events_done(watch.series, outcomes)
 
-    async def _write(self, results: Sequence[Result]) -> None:
+    async def _write(self, results: Sequence[RowResult]) -> None:
         if not results:
             return
         try:
             done = await self._writer.write(results)
         except Contention:
-            done = Completion(not_now=list(results))
+            done = WriteReport(locked=list(results))
         await self._keeper.release((gen for r in done.stale for gen in r.gens), "row_changed")
-        self._keeper.drop(gen for r in (*done.written, *done.overtaken, *done.lost, *done.not_now) for gen in r.gens)
-        if done.not_now:
-            await self._park(self._claim, done.not_now)
+        self._keeper.drop(gen for r in (*done.written, *done.voided, *done.lease_lost, *done.locked) for gen in r.gens)
+        if done.locked:
+            await self._park(self._claim, done.locked)
 
 
 CHUNK_BLOCKS = 128  # about 5,000 entries

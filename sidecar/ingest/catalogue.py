@@ -16,7 +16,9 @@ from sidecar.postgres.watches import Watch, load_watches, pin_fingerprint
 
 logger = logging.getLogger(__name__)
 
-STRIKES = 3  # a watch whose statements meet a missing table or column this often in a row, freshly loaded, is broken
+MAX_FAILURES = (
+    3  # a watch whose statements meet a missing table or column this often in a row, freshly loaded, is broken
+)
 
 
 class Catalogue:
@@ -106,7 +108,7 @@ class Catalogue:
             return
         self._struck[watch.id] = error
         self._strikes[watch.id] += 1
-        if self._strikes[watch.id] < STRIKES:
+        if self._strikes[watch.id] < MAX_FAILURES:
             return
         async with self._database.connection() as connection:
             await connection.execute(statement("mark_broken"), watch.id, str(error))
@@ -115,7 +117,7 @@ class Catalogue:
             "watch %d on %s is broken and left alone: %s. Call sidecar.watch again.", watch.id, watch.label, error
         )
 
-    def absolve(self, watch: Watch) -> None:
+    def mark_healthy(self, watch: Watch) -> None:
         """A statement on the watch worked."""
         self._strikes.pop(watch.id, None)
 

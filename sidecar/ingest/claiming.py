@@ -95,7 +95,7 @@ class _Turn:
         return time.monotonic() - self.empty_since.get((queue, takes_backfill), float("-inf")) >= LOOK_AGAIN_S
 
 
-class Turns:
+class Claimer:
     """Claims the next batch of a watch."""
 
     def __init__(

@@ -12,7 +12,7 @@ from sidecar.batching.embedder import Embedder
 from sidecar.batching.job import ROWS, Lane
 from sidecar.ingest.catalogue import Catalogue
 from sidecar.ingest.horizon import Horizon
-from sidecar.postgres.completion import Completion, Outcome
+from sidecar.postgres.completion import RowOutcome, WriteReport
 from sidecar.postgres.database import Database
 from sidecar.postgres.events import Key
 from sidecar.postgres.liveness import Liveness
@@ -26,7 +26,7 @@ from sidecar.telemetry.telemetry import Stage, Telemetry
 ROW_WAITS, BACKFILL_READS = 2, 2  # of the pool's 8 connections
 
 
-class KeysInHand:
+class KeysInFlight:
     """Which keys the batches of this sidecar are working on. Other sidecars do not know of them; complete has the last
     word.
 
@@ -78,9 +78,9 @@ class Progress:
     def __init__(self) -> None:
         self._tallies: defaultdict[int, _Tally] = defaultdict(_Tally)
 
-    def count(self, watch_id: int, completion: Completion) -> None:
+    def count(self, watch_id: int, completion: WriteReport) -> None:
         tally = self._tallies[watch_id]
-        tally.embedded += sum(1 for r in completion.written if r.outcome is Outcome.VECTOR)
+        tally.embedded += sum(1 for r in completion.written if r.outcome is RowOutcome.VECTOR)
         tally.lags_ms += completion.lags_ms
 
     async def report(self, database: Database) -> None:
@@ -114,7 +114,7 @@ class Context:
     guard: SessionGuard
     horizon: Horizon = field(default_factory=Horizon)
     table_locks: defaultdict[tuple[str, Lane], asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
-    in_hand: KeysInHand = field(default_factory=KeysInHand)
+    in_hand: KeysInFlight = field(default_factory=KeysInFlight)
     row_waits: RankedSemaphore = field(default_factory=lambda: RankedSemaphore(ROW_WAITS, {Lane.BACKFILL.rank: 0.1}))
     backfill_reads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BACKFILL_READS))
 

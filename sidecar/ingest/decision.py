@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sidecar.concurrency import with_jitter
-from sidecar.postgres.completion import EMPTY, FAILED, Outcome, Result
+from sidecar.postgres.completion import EMPTY, FAILED, RowOutcome, RowResult
 from sidecar.postgres.events import Event, Key
 from sidecar.postgres.rows import Row
 
@@ -16,7 +16,7 @@ READ_REJECTED = "read_rejected"
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimedKey:
     """All claimed events of one key; of its row, once it is read: the `version` of the ledger entry, whether there is a
     vector, the hash of the whole content, and whether only its beginning is used.
     """
@@ -30,7 +30,7 @@ class Claimed:
     content_hash: bytes | None = None
     is_beginning: bool = False
 
-    def read(self, row: Row, beginning_bytes: int) -> Claimed:
+    def read(self, row: Row, beginning_bytes: int) -> ClaimedKey:
         """`beginning_bytes`: no more of its content is used."""
         return replace(
             self,
@@ -40,8 +40,8 @@ class Claimed:
             is_beginning=row.whole_hash is not None or len(row.content or b"") > beginning_bytes,
         )
 
-    def result(self, outcome: Outcome, content_hash: bytes | None = None) -> Result:
-        return Result(
+    def result(self, outcome: RowOutcome, content_hash: bytes | None = None) -> RowResult:
+        return RowResult(
             self.key,
             self.gens,
             outcome,
@@ -51,33 +51,33 @@ class Claimed:
             has_vector=self.has_vector,
         )
 
-    def failure(self, reason: str, message: str) -> Result:
-        return replace(self.result(Outcome.FAILED, FAILED), reason=reason, message=message)
+    def failure(self, reason: str, message: str) -> RowResult:
+        return replace(self.result(RowOutcome.FAILED, FAILED), reason=reason, message=message)
 
 
-def group_by_key(events: Sequence[Event]) -> dict[Key, Claimed]:
+def group_by_key(events: Sequence[Event]) -> dict[Key, ClaimedKey]:
     """One entry per key, in the order of their oldest events."""
     grouped: dict[Key, list[Event]] = {}
     for event in events:
         if event.key is not None:
             grouped.setdefault(event.key, []).append(event)
     return {
-        key: Claimed(key, tuple(e.gen for e in same), max(e.attempts for e in same), any(e.force for e in same))
+        key: ClaimedKey(key, tuple(e.gen for e in same), max(e.attempts for e in same), any(e.force for e in same))
         for key, same in grouped.items()
     }
 
 
-def judge(claimed: Claimed, row: Row, max_row_bytes: int) -> Result | None:
+def decide(claimed: ClaimedKey, row: Row, max_row_bytes: int) -> RowResult | None:
     """The result of a row that needs no encoding; None for one that does."""
     if not row.found:
-        return claimed.result(Outcome.MISSING)
+        return claimed.result(RowOutcome.MISSING)
     if row.fault is None and not row.size_bytes:
-        return claimed.result(Outcome.EMPTY, EMPTY)
+        return claimed.result(RowOutcome.EMPTY, EMPTY)
     if row.content is None or claimed.content_hash is None:
         return _unread(claimed, row, max_row_bytes)
     if not claimed.force and row.is_embedded_as(claimed.content_hash):
         return replace(
-            claimed.result(Outcome.UNCHANGED, claimed.content_hash),
+            claimed.result(RowOutcome.UNCHANGED, claimed.content_hash),
             vector_digest=row.ledger_digest,
             truncated=row.ledger_truncated,
             unreadable=row.ledger_unreadable,
@@ -89,7 +89,7 @@ def judge(claimed: Claimed, row: Row, max_row_bytes: int) -> Result | None:
     return None
 
 
-def fail_unread(claimed: Claimed, beginning_bytes: int) -> Result:
+def fail_unread(claimed: ClaimedKey, beginning_bytes: int) -> RowResult:
     """A text whose beginning does not tell its vector."""
     return claimed.failure(
         "too_many_bytes",
@@ -98,7 +98,7 @@ def fail_unread(claimed: Claimed, beginning_bytes: int) -> Result:
     )
 
 
-def _unread(claimed: Claimed, row: Row, max_row_bytes: int) -> Result:
+def _unread(claimed: ClaimedKey, row: Row, max_row_bytes: int) -> RowResult:
     if row.fault is not None:
         return claimed.failure(READ_REJECTED, f"Postgres cannot read the source: {row.fault}")
     return claimed.failure(

@@ -7,6 +7,7 @@ import codecs
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from sidecar.batching.embedder import MORE_IS_NEEDED, Embedded, Embedder
 from sidecar.batching.encoder import Beginning
@@ -14,8 +15,8 @@ from sidecar.batching.inputs import Kind
 from sidecar.batching.job import Lane
 from sidecar.concurrency import running_tasks
 from sidecar.errors import DeviceError, DeviceOutOfMemory, PictureRejected, TextRejected
-from sidecar.ingest.decision import MAX_ATTEMPTS, Claimed
-from sidecar.postgres.completion import EMPTY, Outcome, Result
+from sidecar.ingest.decision import MAX_ATTEMPTS, ClaimedKey
+from sidecar.postgres.completion import EMPTY, RowOutcome, RowResult
 from sidecar.postgres.vectors import pack_vectors, vector_digest
 from sidecar.ranked_semaphore import RankedSemaphore
 
@@ -27,22 +28,22 @@ _BACKFILL_SHARE = 0.1  # of the places, where changes need more of them than the
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class RetryLater:
     """A row to be tried again after a while; the attempt counts."""
 
-    claimed: Claimed
+    claimed: ClaimedKey
     reason: str
     message: str
 
 
 @dataclass(frozen=True, slots=True)
-class ReadOn:
+class ReadMore:
     """A row of whose text more has to be read than was."""
 
-    claimed: Claimed
+    claimed: ClaimedKey
 
 
-Encoded = Result | Later | ReadOn
+EncodingResult: TypeAlias = RowResult | RetryLater | ReadMore
 
 
 class RowEncoder:
@@ -53,7 +54,7 @@ class RowEncoder:
         self._places = RankedSemaphore(_PICTURES_AT_ONCE, {Lane.BACKFILL.rank: _BACKFILL_SHARE})
         self._backfill_places = asyncio.Semaphore(_BACKFILL_PICTURES_AT_ONCE)
 
-    async def encode(self, kind: str, rows: Sequence[tuple[Claimed, bytes]], lane: Lane) -> list[Encoded]:
+    async def encode(self, kind: str, rows: Sequence[tuple[ClaimedKey, bytes]], lane: Lane) -> list[EncodingResult]:
         """One answer per row, in order. Raises DeviceError where no row is to blame, and DecoderUnavailable."""
         if not rows:
             return []
@@ -62,14 +63,16 @@ class RowEncoder:
         except DeviceError:
             return [await self._encode_alone(kind, row, lane) for row in rows]
 
-    async def _encode_together(self, kind: str, rows: Sequence[tuple[Claimed, bytes]], lane: Lane) -> list[Encoded]:
+    async def _encode_together(
+        self, kind: str, rows: Sequence[tuple[ClaimedKey, bytes]], lane: Lane
+    ) -> list[EncodingResult]:
         if kind == "text":
             return await self._encode_texts(rows, lane)
         pictures = (self._encode_picture(claimed, content, lane) for claimed, content in rows)
         async with running_tasks(pictures, "encode-picture") as tasks:
             return [await task for task in tasks]
 
-    async def _encode_alone(self, kind: str, row: tuple[Claimed, bytes], lane: Lane) -> Encoded:
+    async def _encode_alone(self, kind: str, row: tuple[ClaimedKey, bytes], lane: Lane) -> EncodingResult:
         """A row is to blame if the device fails on it alone, and then does not on a known input of the same kind."""
         try:
             return (await self._encode_together(kind, [row], lane))[0]
@@ -78,12 +81,12 @@ class RowEncoder:
             full = isinstance(error, DeviceOutOfMemory)
             return _later(row[0], "device_out_of_memory" if full else "device_error", str(error))
 
-    async def _encode_texts(self, rows: Sequence[tuple[Claimed, bytes]], lane: Lane) -> list[Encoded]:
+    async def _encode_texts(self, rows: Sequence[tuple[ClaimedKey, bytes]], lane: Lane) -> list[EncodingResult]:
         texts = [_decode(claimed, content) for claimed, content in rows]
         answers = await self._embedder.embed_texts(texts, lane)
         return pack_results([(claimed, answer) for (claimed, _), answer in zip(rows, answers, strict=True)])
 
-    async def _encode_picture(self, claimed: Claimed, content: bytes, lane: Lane) -> Encoded:
+    async def _encode_picture(self, claimed: ClaimedKey, content: bytes, lane: Lane) -> EncodingResult:
         async with self._place(lane):
             try:
                 answer = await self._embedder.embed_picture(content, lane)
@@ -99,37 +102,37 @@ class RowEncoder:
             yield
 
 
-def _later(claimed: Claimed, reason: str, message: str) -> Encoded:
+def _later(claimed: ClaimedKey, reason: str, message: str) -> EncodingResult:
     """Another attempt while there are some left, else a failure."""
     if claimed.attempts >= MAX_ATTEMPTS:
         return claimed.failure(reason, message)
-    return Later(claimed, reason, message)
+    return RetryLater(claimed, reason, message)
 
 
-def _decode(claimed: Claimed, content: bytes) -> str:
+def _decode(claimed: ClaimedKey, content: bytes) -> str:
     if not claimed.is_beginning:
         return content.decode("utf-8", "replace")
     # Where it was cut may be within a character.
     return Beginning(codecs.getincrementaldecoder("utf-8")("replace").decode(content))
 
 
-def pack_results(answers: Sequence[tuple[Claimed, Embedded | TextRejected]]) -> list[Encoded]:
+def pack_results(answers: Sequence[tuple[ClaimedKey, Embedded | TextRejected]]) -> list[EncodingResult]:
     """Results in the same order; the vectors are packed in one go."""
     packed = iter(pack_vectors([a.vector for _, a in answers if isinstance(a, Embedded)]))
-    results: list[Encoded] = []
+    results: list[EncodingResult] = []
     for claimed, answer in answers:
         if isinstance(answer, TextRejected) and answer.code == MORE_IS_NEEDED:
-            results.append(ReadOn(claimed))
+            results.append(ReadMore(claimed))
             continue
         if isinstance(answer, TextRejected):
             is_empty = answer.code == "empty_text"
-            empty = claimed.result(Outcome.EMPTY, EMPTY)
+            empty = claimed.result(RowOutcome.EMPTY, EMPTY)
             results.append(empty if is_empty else claimed.failure(answer.code, answer.message))
             continue
         vector = next(packed)
         results.append(
             replace(
-                claimed.result(Outcome.VECTOR, claimed.content_hash),
+                claimed.result(RowOutcome.VECTOR, claimed.content_hash),
                 packed_vector=vector,
                 vector_digest=vector_digest(vector),
                 truncated=answer.truncated,

@@ -1,6 +1,6 @@
 """Rows in, vectors out: the parts of ingest, started together and stopped together.
 
-    listener ──notification──► alarm ──► worker: claim → read → encode → complete
+    listener ──notification──► wake_up ──► worker: claim → read → encode → complete
     scanner ──enqueued───────►   ▲         (batches in hand, parked rows)
     housekeeper: heartbeat, progress, tombstones, and the index keeper when a backlog is drained
     dead sidecars: what they had in hand is freed
@@ -27,7 +27,7 @@ from sidecar.ingest.context import Context, Progress
 from sidecar.ingest.dead_sidecars import DeadSidecars
 from sidecar.ingest.housekeeper import Housekeeper
 from sidecar.ingest.scanner import Scanner
-from sidecar.ingest.wake_up import Alarm
+from sidecar.ingest.wake_up import WakeUp
 from sidecar.ingest.worker import Worker
 from sidecar.postgres.address import address_problems
 from sidecar.postgres.database import Database, reconnect_backoff
@@ -83,16 +83,16 @@ class Ingest:
 
     async def _run_parts(self) -> None:
         context = self._context
-        alarm = Alarm(self._settings.poll_interval_s, self._mark_asleep)
+        wake_up = WakeUp(self._settings.poll_interval_s, self._mark_asleep)
         finder = WorkFinder(self._database, context.horizon)
-        worker = Worker(context, alarm, finder)
+        worker = Worker(context, wake_up, finder)
         listener = self._listener = Listener(
             self._database.direct_url,
-            lambda channel: self._notified(channel, alarm),
+            lambda channel: self._notified(channel, wake_up),
             context.telemetry,
             context.liveness,
         )
-        scanner = Scanner(context, finder, worker.look_everywhere, lambda: self._notified("sidecar_watches", alarm))
+        scanner = Scanner(context, finder, worker.look_everywhere, lambda: self._notified("sidecar_watches", wake_up))
         tasks = [
             asyncio.create_task(part, name=name)
             for name, part in (
@@ -166,12 +166,12 @@ class Ingest:
     async def _wait_for_stop(self) -> None:
         await self._stop.wait()
 
-    def _notified(self, channel: str, alarm: Alarm) -> None:
+    def _notified(self, channel: str, wake_up: WakeUp) -> None:
         if channel == "sidecar_watches":
             self._context.catalogue.stale = True
-            alarm.nudge()
+            wake_up.wake()
         else:
-            alarm.ring()
+            wake_up.notify()
 
     async def _mark_asleep(self, asleep: Collection[int], for_s: float, awake: Collection[int]) -> None:
         """Users' commits pay for a notification: none is asked for while nobody would hear it."""

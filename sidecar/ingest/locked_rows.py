@@ -22,7 +22,7 @@ from sidecar.ingest.context import Context
 from sidecar.ingest.decision import retry_delay_s
 from sidecar.ingest.lease_keeper import LeaseKeeper
 from sidecar.ingest.writer import Writer
-from sidecar.postgres.completion import Result
+from sidecar.postgres.completion import RowResult
 from sidecar.postgres.events import Lease, delay
 from sidecar.postgres.watches import Watch
 
@@ -30,10 +30,10 @@ SKIPS = 3
 WAITS_IN_VAIN = 5
 
 
-class Parking:
+class LockedRows:
     """The parked results of one claim."""
 
-    def __init__(self, context: Context, watch: Watch, lease: Lease, lane: Lane, results: Sequence[Result]) -> None:
+    def __init__(self, context: Context, watch: Watch, lease: Lease, lane: Lane, results: Sequence[RowResult]) -> None:
         self._context = context
         self._watch = watch
         self._lease = lease
@@ -82,7 +82,7 @@ class Parking:
                 return
             self._waiting = await self._try(others) + locked
 
-    async def _try(self, results: list[Result], wait_for_rows: bool = False) -> list[Result]:
+    async def _try(self, results: list[RowResult], wait_for_rows: bool = False) -> list[RowResult]:
         """Those that somebody was in the way of."""
         if not results:
             return []
@@ -91,5 +91,5 @@ class Parking:
         except Contention:
             return results
         await self._keeper.release((gen for r in done.stale for gen in r.gens), "row_changed")
-        self._keeper.drop(gen for r in (*done.written, *done.overtaken, *done.lost) for gen in r.gens)
-        return done.not_now
+        self._keeper.drop(gen for r in (*done.written, *done.voided, *done.lease_lost) for gen in r.gens)
+        return done.locked

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from sidecar.concurrency import Backoff
 
 BURST_S = 0.2
-UNCAPPED = sys.maxsize
+UNLIMITED = sys.maxsize
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class _Bucket:
         self.filled_at = now
 
 
-class RateCaps:
+class RateLimiter:
     """`clock` is in seconds and goes forward."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -43,10 +43,10 @@ class RateCaps:
         self._buckets: dict[int, _Bucket] = {}
 
     def free_rows(self, watch_id: int, rows_per_s: float | None) -> int:
-        """0 until the bucket is full, so that rows are claimed some at a time; UNCAPPED without a cap."""
+        """0 until the bucket is full, so that rows are claimed some at a time; UNLIMITED without a cap."""
         if rows_per_s is None:
             self._buckets.pop(watch_id, None)
-            return UNCAPPED
+            return UNLIMITED
         now = self._clock()
         bucket = self._buckets.setdefault(watch_id, _Bucket(rows_per_s, 0.0, now))
         bucket.rows_per_s = rows_per_s
@@ -71,7 +71,7 @@ TARGET_S = 0.5
 FIRST_ROWS = 16
 
 
-class Pace:
+class ClaimSize:
     """Follows the rate at which batches come out, over all watches of one kind."""
 
     def __init__(self, max_rows: int) -> None:
@@ -97,7 +97,7 @@ class Pace:
 FIRST_REST_S, LAST_REST_S = 0.1, 5.0
 
 
-class Rests:
+class FailurePauses:
     """Watches whose statements fail rest, each by itself, so that they neither hold up the others nor the server.
 
     Doubles a watch's rest with each failure in a row. `clock` is in seconds and goes forward.

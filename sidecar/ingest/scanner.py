@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from sidecar.errors import DatabaseError, StatementRejected, WatchChanged
 from sidecar.ingest.claiming import WorkFinder
 from sidecar.ingest.context import Context
-from sidecar.ingest.pacing import Rests
+from sidecar.ingest.pacing import FailurePauses
 from sidecar.postgres.clearing import clear_page
 from sidecar.postgres.database import Connection, reconnect_backoff
 from sidecar.postgres.events import return_due
@@ -50,7 +50,7 @@ class Scanner:
         self._finder = finder
         self._on_enqueued = on_enqueued
         self._on_change = on_change
-        self._rests = Rests()
+        self._rests = FailurePauses()
         self._sizes = PageSizes()
         self._next_sweep: dict[int, float] = {}  # watch → on the clock of time.monotonic
         self._next_verify: dict[int, float] = {}

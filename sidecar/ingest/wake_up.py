@@ -23,7 +23,7 @@ from collections.abc import Set as AbstractSet
 FIRST_POLL_S = 0.02
 
 
-class Alarm:
+class WakeUp:
     """`mark_asleep(asleep, for_s, awake)` writes the marks of watches, and takes those of `awake` back."""
 
     def __init__(
@@ -39,12 +39,12 @@ class Alarm:
         self._poll_s = FIRST_POLL_S
         self.was_notified = False
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Somebody committed something. Called on the event loop."""
         self.was_notified = True
         self._woken.set()
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         """Look again, for a reason of our own."""
         self._woken.set()
 
@@ -57,7 +57,7 @@ class Alarm:
         """Polls quickly again after work."""
         self._poll_s = FIRST_POLL_S
 
-    async def mark(self, watches: AbstractSet[int]) -> bool:
+    async def announce_sleep(self, watches: AbstractSet[int]) -> bool:
         """Marks these watches as asleep if that is due, and no others. True: claim once more before waiting."""
         is_due = time.monotonic() - self._marked_at >= self._poll_interval_s
         asleep, awake = watches if is_due else watches - self._marked, self._marked - watches

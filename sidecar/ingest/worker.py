@@ -18,40 +18,42 @@ from typing import Any
 from sidecar.batching.job import ROWS, Lane
 from sidecar.errors import DatabaseError, DeviceError, StatementRejected, WatchChanged
 from sidecar.ingest.batch import Batch
-from sidecar.ingest.claiming import Claim, Turns, WorkFinder
+from sidecar.ingest.claiming import Claim, Claimer, WorkFinder
 from sidecar.ingest.context import Context
 from sidecar.ingest.encoding import RowEncoder
-from sidecar.ingest.locked_rows import Parking
-from sidecar.ingest.pacing import Pace, RateCaps, Rests
-from sidecar.ingest.wake_up import Alarm
+from sidecar.ingest.locked_rows import LockedRows
+from sidecar.ingest.pacing import ClaimSize, FailurePauses, RateLimiter
+from sidecar.ingest.wake_up import WakeUp
 from sidecar.pictures.decoder.pool import DecoderUnavailable
-from sidecar.postgres.completion import Result
+from sidecar.postgres.completion import RowResult
 from sidecar.postgres.database import reconnect_backoff
 from sidecar.postgres.watches import Watch
 from sidecar.postgres.work import is_reachable
 
 logger = logging.getLogger(__name__)
 
-BATCHES_IN_HAND = 4  # of live changes, and as many of a backfill
-MAX_PARKED_ROWS = 1024  # of each of them
+MAX_BATCHES_IN_FLIGHT = 4  # of live changes, and as many of a backfill
+MAX_LOCKED_ROWS = 1024  # of each of them
 
 
 class Worker:
     """`run` returns after `stop`, with nothing left in hand."""
 
-    def __init__(self, context: Context, alarm: Alarm, finder: WorkFinder) -> None:
+    def __init__(self, context: Context, wake_up: WakeUp, finder: WorkFinder) -> None:
         self._context = context
-        self._alarm = alarm
+        self._wake_up = wake_up
         self._finder = finder
-        self._turns = Turns(
+        self._turns = Claimer(
             context.settings, context.database, context.horizon, context.telemetry, context.liveness.new_token
         )
         self._rows = RowEncoder(context.embedder)
-        self._pace: defaultdict[tuple[str, Lane], Pace] = defaultdict(lambda: Pace(context.settings.ingest_batch_rows))
-        self._caps = RateCaps()
+        self._claim_sizes: defaultdict[tuple[str, Lane], ClaimSize] = defaultdict(
+            lambda: ClaimSize(context.settings.ingest_batch_rows)
+        )
+        self._caps = RateLimiter()
         self._batches = Counter[Lane]()  # in hand
         self._freed = asyncio.Event()
-        self._rests = Rests()
+        self._rests = FailurePauses()
         self._tasks: set[asyncio.Task[None]] = set()
         self._parked_rows = Counter[Lane]()
         self._device_backoff_s = 0.0
@@ -62,12 +64,12 @@ class Worker:
         """No claims from now on."""
         self._stop.set()
         self._freed.set()
-        self._alarm.nudge()
+        self._wake_up.wake()
 
     def look_everywhere(self) -> None:
         """The scanner enqueued something: backfill, or delayed events that are due."""
         self._turns.look_everywhere()
-        self._alarm.nudge()
+        self._wake_up.wake()
 
     async def run(self) -> None:
         """Raises what a batch raised that is nobody's fault but ours; such an end is the end of the process."""
@@ -88,17 +90,17 @@ class Worker:
         await self._context.catalogue.refresh()
         if self._device_backoff_s:
             await self._pause(self._device_backoff_s)
-        was_notified = self._alarm.was_notified
+        was_notified = self._wake_up.was_notified
         if was_notified:
             logger.debug("woken by a notification")
-        self._alarm.clear()
+        self._wake_up.clear()
         if await self._claim_round(was_notified) or self._stop.is_set():
             return
         if self._is_full(Lane.INGEST):  # under load nobody is asked for notifications
             await self._wait_for_end_of_batch()
-        elif not await self._alarm.mark(self._wakeable()):
-            rung = await self._alarm.wait(self._caps.wait_s())
-            cause = "notification" if self._alarm.was_notified else "nudge" if rung else "poll"
+        elif not await self._wake_up.announce_sleep(self._wakeable()):
+            rung = await self._wake_up.wait(self._caps.wait_s())
+            cause = "notification" if self._wake_up.was_notified else "nudge" if rung else "poll"
             self._context.telemetry.ingest_woke_up(cause)
 
     def _wakeable(self) -> set[int]:
@@ -123,7 +125,7 @@ class Worker:
             self._finder.record_claim(watch, may_be_more=claim is not None and claim.may_be_more)
             if claim is not None:
                 more = more or claim.may_be_more
-                self._alarm.found_work()
+                self._wake_up.found_work()
                 self._caps.take(watch.id, len(claim.events))
                 self._batches[claim.lane] += 1
                 self._start(self._work(claim, time.monotonic() - began), f"batch-{watch.id}")
@@ -143,13 +145,19 @@ class Worker:
 
     def _is_full(self, lane: Lane) -> bool:
         """While changes fill their slots, a backfill has one at least."""
-        slots = 1 if lane is Lane.BACKFILL and self._batches[Lane.INGEST] >= BATCHES_IN_HAND else BATCHES_IN_HAND
+        slots = (
+            1
+            if lane is Lane.BACKFILL and self._batches[Lane.INGEST] >= MAX_BATCHES_IN_FLIGHT
+            else MAX_BATCHES_IN_FLIGHT
+        )
         return self._batches[lane] >= slots
 
     def _rows_to_claim(self, watch: Watch, lane: Lane) -> int:
         if self._is_full(lane):
             return 0
-        return min(self._pace[watch.kind, lane].rows_to_claim(), self._caps.free_rows(watch.id, watch.rows_per_s))
+        return min(
+            self._claim_sizes[watch.kind, lane].rows_to_claim(), self._caps.free_rows(watch.id, watch.rows_per_s)
+        )
 
     async def _wait_for_slot(self) -> None:
         """Changes come first, and only a look tells whether there are some: a slot of theirs is waited for."""
@@ -169,7 +177,7 @@ class Worker:
                 await Batch(self._context, self._rows, claim, self._park).run()
             self._device_backoff_s = 0.0
             self._rests.end(claim.watch.id)
-            self._pace[claim.watch.kind, claim.lane].record(len(claim.events), started)
+            self._claim_sizes[claim.watch.kind, claim.lane].record(len(claim.events), started)
         except (DeviceError, DecoderUnavailable) as error:
             self._device_backoff_s = min(max(self._device_backoff_s * 2, 0.5), 30.0)
             logger.warning("the device failed, %d rows are given back: %s", len(claim.events), error)
@@ -181,20 +189,20 @@ class Worker:
         finally:
             self._batches[claim.lane] -= 1
             self._freed.set()
-            self._alarm.nudge()
+            self._wake_up.wake()
 
-    async def _park(self, claim: Claim, results: list[Result]) -> None:
-        parking = Parking(self._context, claim.watch, claim.lease, claim.lane, results)
-        if self._parked_rows[claim.lane] + len(results) > MAX_PARKED_ROWS:
-            await parking.put_off()
+    async def _park(self, claim: Claim, results: list[RowResult]) -> None:
+        locked = LockedRows(self._context, claim.watch, claim.lease, claim.lane, results)
+        if self._parked_rows[claim.lane] + len(results) > MAX_LOCKED_ROWS:
+            await locked.put_off()
             return
         self._parked_rows[claim.lane] += len(results)
         self._context.telemetry.adjust_locked_rows(len(results))
-        self._start(self._wait_and_write(parking, claim.lane, len(results)), f"parked-{claim.watch.id}")
+        self._start(self._wait_and_write(locked, claim.lane, len(results)), f"parked-{claim.watch.id}")
 
-    async def _wait_and_write(self, parking: Parking, lane: Lane, rows: int) -> None:
+    async def _wait_and_write(self, locked: LockedRows, lane: Lane, rows: int) -> None:
         try:
-            await parking.wait_and_write()
+            await locked.wait_and_write()
         except DatabaseError as error:
             logger.warning("%d rows that were locked are given back: %s", rows, error)
         finally:

@@ -23,7 +23,7 @@ from sidecar.batching.job import Lane
 from sidecar.errors import DatabaseUnavailable, StatementRejected, TimedOut
 from sidecar.ingest.context import Context
 from sidecar.ingest.decision import READ_REJECTED
-from sidecar.postgres.completion import FAILED, Completion, Outcome, Result, WriteSuppressed, complete
+from sidecar.postgres.completion import FAILED, RowOutcome, RowResult, WriteReport, WriteSuppressed, complete
 from sidecar.postgres.database import reconnect_backoff
 from sidecar.postgres.events import Lease
 from sidecar.postgres.queries import statement
@@ -52,7 +52,7 @@ class Writer:
         self._lease = lease
         self._lane = lane
 
-    async def write(self, results: Sequence[Result], wait_for_rows: bool = False) -> Completion:
+    async def write(self, results: Sequence[RowResult], wait_for_rows: bool = False) -> WriteReport:
         """Completes at most `rows_per_write` results. Raises WatchChanged, and Contention: somebody is in the way."""
         try:
             return await self._complete(results, wait_for_rows)
@@ -67,14 +67,14 @@ class Writer:
                 raise
             logger.info("%d rows of %s in halves: %s", len(results), self._watch.label, error)
             parts = [list(results[: len(results) // 2]), list(results[len(results) // 2 :])]
-        merged = Completion()
+        merged = WriteReport()
         for part in parts:
             one = await self.write(part, wait_for_rows)
-            for name in ("written", "overtaken", "lost", "not_now", "stale", "lags_ms", "backfill_lags_ms"):
+            for name in ("written", "voided", "lease_lost", "locked", "stale", "lags_ms", "backfill_lags_ms"):
                 getattr(merged, name).extend(getattr(one, name))
         return merged
 
-    async def _complete(self, results: Sequence[Result], wait_for_rows: bool) -> Completion:
+    async def _complete(self, results: Sequence[RowResult], wait_for_rows: bool) -> WriteReport:
         backoff = reconnect_backoff()
         while True:
             try:
@@ -83,7 +83,7 @@ class Writer:
                 self._context.database.report(error)
                 await asyncio.sleep(backoff.next_s())
 
-    async def _complete_once(self, results: Sequence[Result], wait_for_rows: bool) -> Completion:
+    async def _complete_once(self, results: Sequence[RowResult], wait_for_rows: bool) -> WriteReport:
         context, watch = self._context, self._watch
         await context.guard.hold()
         if wait_for_rows:
@@ -96,10 +96,10 @@ class Writer:
                     async with context.database.connection() as connection:
                         done = await complete(connection, watch, context.identity.fingerprint, self._lease, results)
         self._count(done)
-        context.catalogue.absolve(watch)
+        context.catalogue.mark_healthy(watch)
         return done
 
-    def _count(self, done: Completion) -> None:
+    def _count(self, done: WriteReport) -> None:
         telemetry, watch = self._context.telemetry, self._watch
         self._context.progress.count(watch.id, done)
         telemetry.events_done(watch.series, outcomes_of(done))
@@ -114,8 +114,8 @@ class Writer:
             return await connection.fetchval(statement("denial"), self._watch.id) is not None
 
     async def _record_refusal(
-        self, result: Result, error: StatementRejected | WriteSuppressed, wait_for_rows: bool
-    ) -> Completion:
+        self, result: RowResult, error: StatementRejected | WriteSuppressed, wait_for_rows: bool
+    ) -> WriteReport:
         if result.keeps_vector:
             raise error
         reason = "write_suppressed" if isinstance(error, WriteSuppressed) else "write_rejected"
@@ -125,7 +125,7 @@ class Writer:
         if result.reason != READ_REJECTED:  # whose fault the refusal may be: a trigger that looks at the same column
             failed = replace(
                 failed,
-                outcome=Outcome.FAILED,
+                outcome=RowOutcome.FAILED,
                 content_hash=FAILED,
                 packed_vector=None,
                 vector_digest=None,
@@ -138,18 +138,18 @@ class Writer:
 Outcomes: TypeAlias = Counter[tuple[str, str]]  # outcome and reason
 
 _NAMES = {
-    Outcome.VECTOR: "embedded",
-    Outcome.UNCHANGED: "unchanged",
-    Outcome.EMPTY: "empty",
-    Outcome.MISSING: "deleted",
-    Outcome.FAILED: "failed",
+    RowOutcome.VECTOR: "embedded",
+    RowOutcome.UNCHANGED: "unchanged",
+    RowOutcome.EMPTY: "empty",
+    RowOutcome.MISSING: "deleted",
+    RowOutcome.FAILED: "failed",
 }
 
 
-def outcomes_of(done: Completion) -> Outcomes:
+def outcomes_of(done: WriteReport) -> Outcomes:
     """Of the events that a completion ended. One outcome for each row; its other events in hand were `superseded`."""
     counts: Outcomes = Counter((_NAMES[r.outcome], r.reason) for r in done.written)
     counts["superseded", ""] = sum(len(r.gens) - 1 for r in done.written)
-    counts["truncated", ""] = sum(len(r.gens) for r in done.overtaken)
-    counts["lost", ""] = sum(len(r.gens) for r in done.lost)
+    counts["truncated", ""] = sum(len(r.gens) for r in done.voided)
+    counts["lost", ""] = sum(len(r.gens) for r in done.lease_lost)
     return +counts

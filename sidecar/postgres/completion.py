@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 EMPTY, FAILED = b"empty", b"failed"
 
 
-class Outcome(Enum):
+class RowOutcome(Enum):
     """What became of a key."""
 
     VECTOR = "vector"
@@ -54,7 +54,7 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class RowResult:
     """The outcome of one key. `gens` are all its events in hand; `version` is that of the ledger entry as read, and
     `has_vector` whether there was one then.
 
@@ -64,7 +64,7 @@ class Result:
 
     key: Key
     gens: tuple[int, ...]
-    outcome: Outcome
+    outcome: RowOutcome
     content_hash: bytes | None = None
     packed_vector: bytes | None = None
     vector_digest: bytes | None = None
@@ -83,27 +83,27 @@ class Result:
 
 
 @dataclass(slots=True)
-class Completion:
+class WriteReport:
     """Where each result went. Exactly one list holds it."""
 
-    written: list[Result] = field(default_factory=list)
-    overtaken: list[Result] = field(default_factory=list)  # a TRUNCATE was there first
-    lost: list[Result] = field(default_factory=list)  # the lease is somebody else's
-    not_now: list[Result] = field(default_factory=list)  # the row is locked by another transaction
-    stale: list[Result] = field(default_factory=list)  # somebody wrote this key since it was read: read it again
+    written: list[RowResult] = field(default_factory=list)
+    voided: list[RowResult] = field(default_factory=list)  # a TRUNCATE was there first
+    lease_lost: list[RowResult] = field(default_factory=list)  # the lease is somebody else's
+    locked: list[RowResult] = field(default_factory=list)  # the row is locked by another transaction
+    stale: list[RowResult] = field(default_factory=list)  # somebody wrote this key since it was read: read it again
     lags_ms: list[float] = field(default_factory=list)  # event to commit, of live events whose vector is in place now
     backfill_lags_ms: list[float] = field(default_factory=list)
-    finished_at: float = 0.0  # when the lags were taken, on the clock of time.perf_counter
+    lags_taken_at: float = 0.0  # when the lags were taken, on the clock of time.perf_counter
 
-    def committed(self) -> None:
+    def record_commit(self) -> None:
         """Just now: until then nobody saw the vectors."""
-        since_ms = (time.perf_counter() - self.finished_at) * 1000
+        since_ms = (time.perf_counter() - self.lags_taken_at) * 1000
         self.lags_ms = [lag_ms + since_ms for lag_ms in self.lags_ms]
         self.backfill_lags_ms = [lag_ms + since_ms for lag_ms in self.backfill_lags_ms]
 
 
 @dataclass(frozen=True, slots=True)
-class _Locked:
+class _LockedEvents:
     held: frozenset[int]
     truncated_gen: int
     has_failures: bool
@@ -118,9 +118,9 @@ async def complete(
     watch: Watch,
     fingerprint: str,
     lease: Lease,
-    results: Sequence[Result],
+    results: Sequence[RowResult],
     wait_for_rows: bool = False,
-) -> Completion:
+) -> WriteReport:
     """Completes at most some dozens of results in one transaction. `results` have distinct keys.
 
     Raises WatchChanged where the watch was unwatched or its fingerprint is another, WriteSuppressed, Contention, and
@@ -134,7 +134,7 @@ async def complete(
             await _wait_for_rows(connection, watch, results)
         done = await _complete(connection, watch, fingerprint, lease, results, wait_for_rows)
         await connection.execute("commit")
-        done.committed()
+        done.record_commit()
     except BaseException:
         # Where this fails the connection is lost, and the transaction with it; the first error is the one to tell.
         with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
@@ -148,15 +148,15 @@ async def _complete(
     watch: Watch,
     fingerprint: str,
     lease: Lease,
-    results: Sequence[Result],
+    results: Sequence[RowResult],
     wait_for_rows: bool,
-) -> Completion:
-    done = Completion()
+) -> WriteReport:
+    done = WriteReport()
     state = await _lock_watch_and_events(connection, watch, fingerprint, lease, results)
     current = _split(results, state, done)
     with_vector = await _lock_rows(connection, watch, current, done)
     if wait_for_rows:  # what cannot be locked now is gone
-        done.stale, done.not_now = done.not_now, []
+        done.stale, done.locked = done.locked, []
     current = [r for r in current if r.key in with_vector]
     current = await _drop_stale(connection, watch, current, done)
     await _finish(connection, watch, current, state.held, lease, done)
@@ -165,7 +165,7 @@ async def _complete(
     return done
 
 
-async def _wait_for_rows(connection: Connection, watch: Watch, results: Sequence[Result]) -> None:
+async def _wait_for_rows(connection: Connection, watch: Watch, results: Sequence[RowResult]) -> None:
     await connection.execute(statement("wait_longer"))
     name = "wait_for_vector" if watch.has_companion else "wait_for_row"
     await connection.execute(watch.sql(name), *columns_of([r.key for r in results]))
@@ -174,8 +174,8 @@ async def _wait_for_rows(connection: Connection, watch: Watch, results: Sequence
 
 
 async def _lock_watch_and_events(
-    connection: Connection, watch: Watch, fingerprint: str, lease: Lease, results: Sequence[Result]
-) -> _Locked:
+    connection: Connection, watch: Watch, fingerprint: str, lease: Lease, results: Sequence[RowResult]
+) -> _LockedEvents:
     gens = [gen for r in results for gen in r.gens]
     named = watch.identifiers
     row = await connection.fetchrow(
@@ -189,39 +189,39 @@ async def _lock_watch_and_events(
         raise WatchChanged(f"{watch.label} was renamed or dropped")
     if row["fingerprint"] != fingerprint:
         raise WatchChanged(f"{watch.label} now holds vectors of {row['fingerprint']}")
-    return _Locked(frozenset(row["held"] or ()), row["truncated_gen"], row["has_failures"])
+    return _LockedEvents(frozenset(row["held"] or ()), row["truncated_gen"], row["has_failures"])
 
 
-def _split(results: Sequence[Result], state: _Locked, done: Completion) -> list[Result]:
+def _split(results: Sequence[RowResult], state: _LockedEvents, done: WriteReport) -> list[RowResult]:
     current = []
     for result in results:
         if result.gen not in state.held:
-            done.lost.append(result)
+            done.lease_lost.append(result)
         elif result.gen <= state.truncated_gen:
-            done.overtaken.append(result)
+            done.voided.append(result)
         else:
             current.append(result)
     return current
 
 
 async def _lock_rows(
-    connection: Connection, watch: Watch, results: Sequence[Result], done: Completion
+    connection: Connection, watch: Watch, results: Sequence[RowResult], done: WriteReport
 ) -> dict[Key, bool]:
     """Key → whether the row holds a vector now, of those that nobody else holds."""
     if watch.has_companion:
         return await _lock_vectors(connection, watch, results, done)
-    present = [r for r in results if r.outcome is not Outcome.MISSING]
-    locked = {r.key: False for r in results if r.outcome is Outcome.MISSING}
+    present = [r for r in results if r.outcome is not RowOutcome.MISSING]
+    locked = {r.key: False for r in results if r.outcome is RowOutcome.MISSING}
     if not present:
         return locked
     rows = await connection.fetch(watch.sql("lock_rows"), *columns_of([r.key for r in present]))
     locked |= {present[row["position"] - 1].key: row["has_vector"] for row in rows}
-    done.not_now = [r for r in present if r.key not in locked]
+    done.locked = [r for r in present if r.key not in locked]
     return locked
 
 
 async def _lock_vectors(
-    connection: Connection, watch: Watch, results: Sequence[Result], done: Completion
+    connection: Connection, watch: Watch, results: Sequence[RowResult], done: WriteReport
 ) -> dict[Key, bool]:
     """Only sidecars make rows of a companion, which the ledger keeps apart. But a user may be deleting some."""
     known = [r.key for r in results if r.has_vector]
@@ -232,32 +232,32 @@ async def _lock_vectors(
             rest = list(set(known) - {known[row["position"] - 1] for row in rows})
             found = await connection.fetch(watch.sql("find_vectors"), *columns_of(rest))
             held = {rest[row["position"] - 1] for row in found}
-    done.not_now = [r for r in results if r.key in held]
+    done.locked = [r for r in results if r.key in held]
     return {r.key: True for r in results if r.key not in held}
 
 
 async def _drop_stale(
-    connection: Connection, watch: Watch, results: Sequence[Result], done: Completion
-) -> list[Result]:
-    unchanged = [r for r in results if r.outcome is Outcome.UNCHANGED]
+    connection: Connection, watch: Watch, results: Sequence[RowResult], done: WriteReport
+) -> list[RowResult]:
+    unchanged = [r for r in results if r.outcome is RowOutcome.UNCHANGED]
     if not unchanged:
         return list(results)
     hashes = [r.content_hash for r in unchanged]
     rows = await connection.fetch(watch.sql("recheck_unchanged"), hashes, *columns_of([r.key for r in unchanged]))
     fresh = {unchanged[row["position"] - 1].key for row in rows}
     done.stale += [r for r in unchanged if r.key not in fresh]
-    return [r for r in results if r.outcome is not Outcome.UNCHANGED or r.key in fresh]
+    return [r for r in results if r.outcome is not RowOutcome.UNCHANGED or r.key in fresh]
 
 
 async def _finish(
     connection: Connection,
     watch: Watch,
-    results: Sequence[Result],
+    results: Sequence[RowResult],
     held: frozenset[int],
     lease: Lease,
-    done: Completion,
+    done: WriteReport,
 ) -> None:
-    void = [gen for r in done.overtaken for gen in r.gens if gen in held]
+    void = [gen for r in done.voided for gen in r.gens if gen in held]
     if not results:
         await connection.execute(watch.sql("delete_events"), void, lease.token)
         return
@@ -285,16 +285,20 @@ async def _finish(
     done.stale += stale
     if row["recorded"] > len(passed):
         await connection.execute(watch.sql("forget_entries"), version, *columns_of([r.key for r in stale]))
-    done.finished_at = time.perf_counter()
+    done.lags_taken_at = time.perf_counter()
     done.lags_ms, done.backfill_lags_ms = row["lags_ms"] or [], row["backfill_lags_ms"] or []
     if row["written"] < sum(r.packed_vector is not None for r in done.written):
         raise _suppressed(done.written)
 
 
 async def _clear_vectors(
-    connection: Connection, watch: Watch, results: Sequence[Result], with_vector: dict[Key, bool]
+    connection: Connection, watch: Watch, results: Sequence[RowResult], with_vector: dict[Key, bool]
 ) -> None:
-    bare = (Outcome.EMPTY, Outcome.FAILED, Outcome.MISSING) if watch.has_companion else (Outcome.EMPTY, Outcome.FAILED)
+    bare = (
+        (RowOutcome.EMPTY, RowOutcome.FAILED, RowOutcome.MISSING)
+        if watch.has_companion
+        else (RowOutcome.EMPTY, RowOutcome.FAILED)
+    )
     cleared = [r for r in results if r.outcome in bare and with_vector.get(r.key, True) and not r.keeps_vector]
     if not cleared:
         return
@@ -304,14 +308,16 @@ async def _clear_vectors(
         raise _suppressed(cleared)
 
 
-def _suppressed(results: Sequence[Result]) -> WriteSuppressed:
+def _suppressed(results: Sequence[RowResult]) -> WriteSuppressed:
     keys = ", ".join(str(r.key) for r in results[:3])
     return WriteSuppressed(f"a trigger on the table swallowed or changed a vector; the row is among: {keys}")
 
 
-async def _settle_failures(connection: Connection, watch: Watch, results: Iterable[Result], has_failures: bool) -> None:
-    failed = [r for r in results if r.outcome is Outcome.FAILED]
-    others = [r for r in results if r.outcome is not Outcome.FAILED]
+async def _settle_failures(
+    connection: Connection, watch: Watch, results: Iterable[RowResult], has_failures: bool
+) -> None:
+    failed = [r for r in results if r.outcome is RowOutcome.FAILED]
+    others = [r for r in results if r.outcome is not RowOutcome.FAILED]
     if has_failures and others:
         await connection.execute(watch.sql("delete_failures"), *columns_of([r.key for r in others]))
     if failed:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from pydantic import SecretStr
 
-from sidecar.ingest.decision import Claimed, group_by_key
-from sidecar.postgres.completion import EMPTY, FAILED, Completion, Outcome, Result, complete
+from sidecar.ingest.decision import ClaimedKey, group_by_key
+from sidecar.postgres.completion import EMPTY, FAILED, RowOutcome, RowResult, WriteReport, complete
 from sidecar.postgres.database import Database
 from sidecar.postgres.events import Claiming, Lease, Queue, claim
 from sidecar.postgres.rows import ReadLimits, Row, read_rows
@@ -30,7 +30,7 @@ class Steps:
     encoder: HashEncoder
     lease: Lease
 
-    async def claim_and_read(self) -> list[tuple[Claimed, Row]]:
+    async def claim_and_read(self) -> list[tuple[ClaimedKey, Row]]:
         """All waiting events, and what their rows hold now."""
         async with self.database.connection() as connection:
             events = await claim(connection, self.watch, Claiming(Queue.LIVE, 1000), [0], self.lease)
@@ -38,14 +38,14 @@ class Steps:
         rows = await self.read(list(claimed.values()))
         return [(claimed[row.key].read(row, MAX_BYTES), row) for row in rows]
 
-    async def read(self, claimed: Sequence[Claimed]) -> list[Row]:
+    async def read(self, claimed: Sequence[ClaimedKey]) -> list[Row]:
         keys = [each.key for each in claimed]
         return [row async for page in read_rows(self.database, self.watch, keys, ReadLimits(MAX_BYTES)) for row in page]
 
-    def result(self, claimed: Claimed, row: Row, outcome: Outcome) -> Result:
+    def result(self, claimed: ClaimedKey, row: Row, outcome: RowOutcome) -> RowResult:
         """What the row would come to if `outcome` were found."""
         match outcome:
-            case Outcome.VECTOR:
+            case RowOutcome.VECTOR:
                 assert row.content is not None
                 [packed] = pack_vectors([self.encoder.vector_of(row.content.decode())])
                 return replace(
@@ -53,16 +53,16 @@ class Steps:
                     packed_vector=packed,
                     vector_digest=vector_digest(packed),
                 )
-            case Outcome.UNCHANGED:
+            case RowOutcome.UNCHANGED:
                 return replace(claimed.result(outcome, row.ledger_hash), vector_digest=row.ledger_digest)
-            case Outcome.EMPTY:
+            case RowOutcome.EMPTY:
                 return claimed.result(outcome, EMPTY)
-            case Outcome.FAILED:
+            case RowOutcome.FAILED:
                 return replace(claimed.result(outcome, FAILED), reason="decode_crashed", message="it crashed")
-            case Outcome.MISSING:
+            case RowOutcome.MISSING:
                 return claimed.result(outcome)
 
-    async def complete(self, results: list[Result], *, wait_for_rows: bool = False) -> Completion:
+    async def complete(self, results: list[RowResult], *, wait_for_rows: bool = False) -> WriteReport:
         async with self.database.connection() as connection:
             return await complete(
                 connection, self.watch, self.encoder.fingerprint, self.lease, results, wait_for_rows=wait_for_rows

@@ -7,7 +7,7 @@ from uuid import uuid4
 from pydantic import SecretStr
 
 from sidecar.errors import WatchChanged
-from sidecar.ingest.catalogue import STRIKES, Catalogue
+from sidecar.ingest.catalogue import MAX_FAILURES, Catalogue
 from sidecar.postgres.database import Database
 from sidecar.postgres.presence import Identity
 from tests.integration.ingest.items import make_texts
@@ -20,9 +20,9 @@ async def test_strikes_count_in_a_row_and_not_across_a_change_of_the_watch(datab
     await database.open()
     try:
         catalogue = Catalogue(database, Identity(uuid4(), "hash", "hash", 1152))
-        await _strike(catalogue, STRIKES - 1)
+        await _strike(catalogue, MAX_FAILURES - 1)
         await run(db, "alter table items rename title to name")
-        await _strike(catalogue, STRIKES - 1)
+        await _strike(catalogue, MAX_FAILURES - 1)
         assert await value(db, "select broken from sidecar.watches") is None
         await _strike(catalogue, 1)
         assert await value(db, "select broken from sidecar.watches") == "a column is gone"

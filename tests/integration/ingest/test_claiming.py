@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from sidecar.batching.job import Lane
 from sidecar.config import Settings
-from sidecar.ingest.claiming import Claim, Turns
+from sidecar.ingest.claiming import Claim, Claimer
 from sidecar.ingest.horizon import Horizon
 from sidecar.postgres.database import Database
 from sidecar.postgres.events import Queue
@@ -44,13 +44,13 @@ WAIT_FUNCTION = """
 INGEST, BACKFILL = Lane.INGEST, Lane.BACKFILL
 
 
-class Claimer:
+class ClaimAndDelete:
     """Claims, and deletes what it claimed as if it were done."""
 
     def __init__(self, url: str, **settings: Any) -> None:
         self.database = Database(SecretStr(url))
         self.horizon = Horizon()
-        self.turns = Turns(Settings(**settings), self.database, self.horizon)
+        self.turns = Claimer(Settings(**settings), self.database, self.horizon)
 
     async def watches(self) -> list[Watch]:
         async with self.database.connection() as connection:
@@ -89,8 +89,8 @@ async def _blocks(connection: Any, query: str, *arguments: Any) -> int:
 
 
 @pytest.fixture
-async def claimer(database_url: str) -> AsyncIterator[Claimer]:
-    made = Claimer(database_url, backfill_min_share=0.25)
+async def claimer(database_url: str) -> AsyncIterator[ClaimAndDelete]:
+    made = ClaimAndDelete(database_url, backfill_min_share=0.25)
     await made.database.open()
     yield made
     await made.database.close()
@@ -100,7 +100,7 @@ def keys(claim: Claim) -> list[int]:
     return [int(event.key[0]) for event in claim.events if event.key is not None]
 
 
-async def test_the_oldest_come_first_and_nobody_claims_them_twice(db: Connection, claimer: Claimer) -> None:
+async def test_the_oldest_come_first_and_nobody_claims_them_twice(db: Connection, claimer: ClaimAndDelete) -> None:
     await make_texts(db)
     await insert_titles(db, 1, 25)
 
@@ -115,7 +115,7 @@ async def test_the_oldest_come_first_and_nobody_claims_them_twice(db: Connection
 
 @pytest.mark.parametrize("looks_between", [0, 1, 3])
 async def test_a_late_commit_is_claimed_at_once_even_while_all_claims_are_full(
-    database_url: str, db: Connection, claimer: Claimer, looks_between: int
+    database_url: str, db: Connection, claimer: ClaimAndDelete, looks_between: int
 ) -> None:
     """Its generation lies below those that were claimed and finished meanwhile."""
     await make_texts(db)
@@ -135,7 +135,7 @@ async def test_a_late_commit_is_claimed_at_once_even_while_all_claims_are_full(
 
 
 async def test_a_late_commit_that_ended_before_a_look_is_claimed(
-    database_url: str, db: Connection, claimer: Claimer
+    database_url: str, db: Connection, claimer: ClaimAndDelete
 ) -> None:
     await make_texts(db)
     async with user(database_url, autocommit=False) as late:
@@ -155,7 +155,7 @@ async def test_a_late_commit_that_ended_before_a_look_is_claimed(
     ids=["plain", "sub", "many"],
 )
 async def test_a_commit_of_the_newest_transaction_is_claimed_though_it_was_in_flight_at_a_look(
-    database_url: str, db: Connection, claimer: Claimer, statement_in_flight: str, looks_meanwhile: int
+    database_url: str, db: Connection, claimer: ClaimAndDelete, statement_in_flight: str, looks_meanwhile: int
 ) -> None:
     """A snapshot does not list the transactions that began after the last one that ended."""
     await make_texts(db)
@@ -172,7 +172,7 @@ async def test_a_commit_of_the_newest_transaction_is_claimed_though_it_was_in_fl
 
 
 async def test_events_of_a_restored_database_are_claimed_whatever_their_generations(
-    db: Connection, claimer: Claimer
+    db: Connection, claimer: ClaimAndDelete
 ) -> None:
     """A dump of a database whose sequence is ahead of the one that was replaced."""
     table = await make_texts(db)
@@ -190,7 +190,7 @@ async def test_events_of_a_restored_database_are_claimed_whatever_their_generati
 
 
 async def test_failures_that_are_retried_are_claimed_though_a_look_came_in_between(
-    database_url: str, db: Connection, claimer: Claimer
+    database_url: str, db: Connection, claimer: ClaimAndDelete
 ) -> None:
     """Between the drawing of a generation and the writing of its event."""
     table = await make_texts(db)
@@ -222,7 +222,7 @@ async def test_failures_that_are_retried_are_claimed_though_a_look_came_in_betwe
     "forgotten", ["begin isolation level repeatable read; select 1", "begin; create table forgotten ()"]
 )
 async def test_claims_do_not_walk_what_is_done_while_an_old_transaction_stands(
-    database_url: str, db: Connection, claimer: Claimer, forgotten: str
+    database_url: str, db: Connection, claimer: ClaimAndDelete, forgotten: str
 ) -> None:
     table = await make_texts(db)
     [watch] = await claimer.watches()
@@ -241,7 +241,7 @@ async def test_claims_do_not_walk_what_is_done_while_an_old_transaction_stands(
 
 
 async def test_a_plan_that_was_kept_from_when_the_queue_was_empty_walks_no_dead_rows(
-    database_url: str, db: Connection, claimer: Claimer
+    database_url: str, db: Connection, claimer: ClaimAndDelete
 ) -> None:
     table = await make_texts(db)
     events = f"sidecar.events_{table.watch_id}"
@@ -274,7 +274,9 @@ async def test_a_plan_that_was_kept_from_when_the_queue_was_empty_walks_no_dead_
         assert await heap_blocks(5) < 50
 
 
-async def test_live_changes_come_first_and_the_backfill_keeps_its_share(db: Connection, claimer: Claimer) -> None:
+async def test_live_changes_come_first_and_the_backfill_keeps_its_share(
+    db: Connection, claimer: ClaimAndDelete
+) -> None:
     table = await make_texts(db)
     await insert_titles(db, 1, 400)
     await run(
@@ -291,7 +293,7 @@ async def test_live_changes_come_first_and_the_backfill_keeps_its_share(db: Conn
     assert Counter(served) == {"live": 32, "backfill": 8}
 
 
-async def test_all_is_for_the_backfill_while_nothing_changes(db: Connection, claimer: Claimer) -> None:
+async def test_all_is_for_the_backfill_while_nothing_changes(db: Connection, claimer: ClaimAndDelete) -> None:
     table = await make_texts(db)
     await run(
         db, f"insert into sidecar.events_{table.watch_id} (k1, backfill) select i, true from generate_series(1, 30) i"
@@ -301,7 +303,7 @@ async def test_all_is_for_the_backfill_while_nothing_changes(db: Connection, cla
 
 
 async def test_without_a_slot_for_the_backfill_neither_its_events_nor_its_suspects_are_claimed(
-    db: Connection, claimer: Claimer
+    db: Connection, claimer: ClaimAndDelete
 ) -> None:
     table = await make_texts(db)
     await insert_titles(db, 1, 3)
@@ -321,7 +323,9 @@ async def test_without_a_slot_for_the_backfill_neither_its_events_nor_its_suspec
     assert {claim.lane for claim in claims} == {BACKFILL}
 
 
-async def test_suspects_are_claimed_alone_and_every_second_time_at_most(db: Connection, claimer: Claimer) -> None:
+async def test_suspects_are_claimed_alone_and_every_second_time_at_most(
+    db: Connection, claimer: ClaimAndDelete
+) -> None:
     table = await make_texts(db)
     await insert_titles(db, 1, 200)
     await run(db, f"update sidecar.events_{table.watch_id} set attempts = 2 where k1 % 20 = 0")
@@ -336,7 +340,7 @@ async def test_suspects_are_claimed_alone_and_every_second_time_at_most(db: Conn
     assert not any(a in suspects and b in suspects for a, b in pairwise(claims[:20]))
 
 
-async def test_an_expired_lease_makes_an_event_claimable_again(db: Connection, claimer: Claimer) -> None:
+async def test_an_expired_lease_makes_an_event_claimable_again(db: Connection, claimer: ClaimAndDelete) -> None:
     table = await make_texts(db)
     await insert_titles(db, 1, 5)
     first = await claimer.claim()

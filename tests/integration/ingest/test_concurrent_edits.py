@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.ingest.worker import BATCHES_IN_HAND
+from sidecar.ingest.worker import MAX_BATCHES_IN_FLIGHT
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, insert_titles, make_texts
@@ -112,7 +112,7 @@ async def test_an_old_result_does_not_survive_a_truncate(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     """The TRUNCATE is processed, and the key is there again with other content, before the old result arrives."""
-    table = await make_texts(db, BATCHES_IN_HAND, companion=companion)
+    table = await make_texts(db, MAX_BATCHES_IN_FLIGHT, companion=companion)
     slow = GatedEncoder()
     async with running_ingest(database_url, slow, ingest_batch_rows=1):
         await table.settle_right(encoder)
@@ -120,7 +120,7 @@ async def test_an_old_result_does_not_survive_a_truncate(
         await run(db, "update items set title = 'old'")
 
         async def all_are_read() -> bool:
-            return slow.texts["old"] == BATCHES_IN_HAND
+            return slow.texts["old"] == MAX_BATCHES_IN_FLIGHT
 
         await wait_until_async(all_are_read, "the slow sidecar to read all that it can")
         async with running_ingest(database_url, encoder):

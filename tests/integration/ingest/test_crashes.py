@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.batching.encoder import PreparedText
 from sidecar.ingest.decision import MAX_ATTEMPTS
-from sidecar.ingest.worker import BATCHES_IN_HAND
+from sidecar.ingest.worker import MAX_BATCHES_IN_FLIGHT
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import insert_titles, make_texts
@@ -129,7 +129,7 @@ async def test_a_lease_is_renewed_while_the_device_works(
 async def test_a_zombie_whose_lease_ran_out_writes_nothing(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    table = await make_texts(db, BATCHES_IN_HAND)
+    table = await make_texts(db, MAX_BATCHES_IN_FLIGHT)
     slow = GatedEncoder()
     async with running_ingest(database_url, slow, ingest_batch_rows=1):
         await table.settle_right(encoder)
@@ -137,7 +137,7 @@ async def test_a_zombie_whose_lease_ran_out_writes_nothing(
         await run(db, "update items set title = 'read by the zombie'")
 
         async def all_are_read() -> bool:
-            return slow.texts["read by the zombie"] == BATCHES_IN_HAND
+            return slow.texts["read by the zombie"] == MAX_BATCHES_IN_FLIGHT
 
         await wait_until_async(all_are_read, "the zombie to read all that it can")
         await run(db, "update items set title = 'newest'")

@@ -24,7 +24,7 @@ from pydantic import SecretStr
 from sidecar.errors import DatabaseError
 from sidecar.postgres import session_guard
 from sidecar.postgres.clearing import clear_page
-from sidecar.postgres.completion import Outcome, Result, complete
+from sidecar.postgres.completion import RowOutcome, RowResult, complete
 from sidecar.postgres.database import Connection as OurConnection
 from sidecar.postgres.database import Database, connect, disconnect
 from sidecar.postgres.events import Claiming, Lease, Queue, claim
@@ -60,10 +60,10 @@ async def write_vectors(
     titles = [f"title {e.key[0]}" for e in events if e.key is not None]
     packed = pack_vectors([ENCODER.vector_of(title) for title in titles])
     results = [
-        Result(
+        RowResult(
             event.key or (),
             (event.gen,),
-            Outcome.VECTOR,
+            RowOutcome.VECTOR,
             hashlib.sha256(title.encode()).digest(),
             packed_vector=vector,
             vector_digest=vector_digest(vector),

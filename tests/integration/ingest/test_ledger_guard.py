@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.embedded_postgres.server import EmbeddedPostgres
 from sidecar.operations.migrations import migrate
-from sidecar.postgres.completion import Outcome
+from sidecar.postgres.completion import RowOutcome
 from tests.integration.ingest.completing import MAX_BYTES, Steps, steps_of
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, make_texts
@@ -34,7 +34,7 @@ CASES = {
     "some, gone and made again": (True, [REMOVE, MAKE], False),
     "some, gone and a tombstone": (True, [REMOVE, TOMBSTONE], False),
 }
-OUTCOMES = [Outcome.VECTOR, Outcome.UNCHANGED, Outcome.EMPTY, Outcome.FAILED, Outcome.MISSING]
+OUTCOMES = [RowOutcome.VECTOR, RowOutcome.UNCHANGED, RowOutcome.EMPTY, RowOutcome.FAILED, RowOutcome.MISSING]
 
 
 async def state_of(db: Connection, home: str) -> list[list[tuple[object, ...]]]:
@@ -53,19 +53,19 @@ async def embed(db: Connection, steps: Steps) -> None:
     await run(db, REMOVE)
     await run(db, "insert into sidecar.events_1 (k1) values (1)")
     [(claimed, row)] = await steps.claim_and_read()
-    done = await steps.complete([steps.result(claimed, row, Outcome.VECTOR)])
+    done = await steps.complete([steps.result(claimed, row, RowOutcome.VECTOR)])
     assert done.written
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=[o.value for o in OUTCOMES])
 @in_row_and_companion
 async def test_a_result_counts_only_while_the_entry_is_what_was_read(
-    database_url: str, db: Connection, companion: str | None, outcome: Outcome, encoder: GatedEncoder
+    database_url: str, db: Connection, companion: str | None, outcome: RowOutcome, encoder: GatedEncoder
 ) -> None:
     await make_texts(db, 1, companion=companion)
     async with steps_of(database_url, encoder) as steps:
         for case, (was_there, meanwhile, counts) in CASES.items():
-            if outcome is Outcome.UNCHANGED and not was_there:
+            if outcome is RowOutcome.UNCHANGED and not was_there:
                 continue  # nothing is unchanged where nothing is known
             await embed(db, steps)
             if not was_there:
@@ -91,14 +91,14 @@ async def test_those_that_vanished_take_no_neighbour_along(
     await run(db, "insert into sidecar.events_1 (k1) select generate_series(1, 5)")
     async with steps_of(database_url, encoder) as steps:
         read = await steps.claim_and_read()
-        await steps.complete([steps.result(claimed, row, Outcome.VECTOR) for claimed, row in read])
+        await steps.complete([steps.result(claimed, row, RowOutcome.VECTOR) for claimed, row in read])
         await run(db, "insert into sidecar.events_1 (k1) select generate_series(1, 5)")
         read = await steps.claim_and_read()
         await run(db, "delete from sidecar.ledger_1 where k1 in (2, 4)")
         await run(db, "delete from vectors where id in (2, 4)")
         await run(db, "delete from sidecar.events_1 where lease_token is null")
 
-        done = await steps.complete([steps.result(claimed, row, Outcome.UNCHANGED) for claimed, row in read])
+        done = await steps.complete([steps.result(claimed, row, RowOutcome.UNCHANGED) for claimed, row in read])
 
     assert sorted(r.key for r in done.written) == [("1",), ("3",), ("5",)]
     assert await run(db, "select k1 from sidecar.ledger_1 order by k1") == [(1,), (3,), (5,)]
@@ -158,7 +158,7 @@ async def test_a_result_that_outlived_a_crash_of_the_server_does_not_meet_a_late
                 lost = await value(writer, "select xmin::text from sidecar.ledger_1")
                 assert await value(writer, "select title from items") == "title 1"
                 [row] = await steps.read([claimed])
-                result = steps.result(claimed.read(row, MAX_BYTES), row, Outcome.VECTOR)
+                result = steps.result(claimed.read(row, MAX_BYTES), row, RowOutcome.VECTOR)
             await crash(db, walwriter)
             await until_recovered(crashing_server)
             async with user(crashing_server) as again:

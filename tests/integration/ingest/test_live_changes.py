@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sidecar.batching.encoder import PreparedText
 from sidecar.batching.job import Lane
-from sidecar.ingest.worker import BATCHES_IN_HAND
+from sidecar.ingest.worker import MAX_BATCHES_IN_FLIGHT
 from tests.integration.ingest.composition import RunningIngest, running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, make_pictures, make_texts
@@ -62,7 +62,7 @@ async def fill_with_backfill(running: RunningIngest, table: WatchedTable, encode
         batches = await value(
             table.connection, f"select count(distinct lease_token) from sidecar.events_{table.watch_id} where backfill"
         )
-        return bool(batches == BATCHES_IN_HAND and await waits(running, Lane.BACKFILL)())
+        return bool(batches == MAX_BATCHES_IN_FLIGHT and await waits(running, Lane.BACKFILL)())
 
     await wait_until_async(slots_are_taken, "the backfill to take its slots")
 
@@ -129,7 +129,7 @@ async def test_suspects_of_a_backfill_leave_the_slots_of_changes_free(database_u
         )
 
         async def slots_are_taken() -> bool:
-            return await table.count("events", "backfill and lease_until is not null") >= BATCHES_IN_HAND
+            return await table.count("events", "backfill and lease_until is not null") >= MAX_BATCHES_IN_FLIGHT
 
         await wait_until_async(slots_are_taken, "suspects in all slots")
         await run(db, "insert into items values (100000, 'live')")
@@ -138,7 +138,7 @@ async def test_suspects_of_a_backfill_leave_the_slots_of_changes_free(database_u
             return encoder.texts["live"] == 1
 
         await wait_until_async(live_is_prepared, "the change to be claimed and read")
-        assert await table.count("events", "backfill and lease_until is not null") == BATCHES_IN_HAND
+        assert await table.count("events", "backfill and lease_until is not null") == MAX_BATCHES_IN_FLIGHT
         encoder.open()
         await table.settle_right(encoder, timeout_s=30)
 

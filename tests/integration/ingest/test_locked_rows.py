@@ -10,7 +10,7 @@ import pytest
 from sidecar.ingest.context import ROW_WAITS
 from sidecar.ingest.decision import MAX_ATTEMPTS
 from sidecar.ingest.pacing import FIRST_ROWS
-from sidecar.ingest.worker import BATCHES_IN_HAND, MAX_PARKED_ROWS
+from sidecar.ingest.worker import MAX_BATCHES_IN_FLIGHT, MAX_LOCKED_ROWS
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, insert_titles, make_texts
@@ -86,7 +86,7 @@ async def test_what_stays_locked_for_long_is_put_off_and_never_counts_as_a_failu
     async with running_ingest(database_url, encoder), user(database_url, autocommit=False) as holder:
         await table.settle()
         encoder.close()
-        await insert_titles(db, 1, MAX_PARKED_ROWS + more)
+        await insert_titles(db, 1, MAX_LOCKED_ROWS + more)
         await run(holder, "update items set price = 1")
         encoder.open()
 
@@ -117,7 +117,7 @@ async def test_a_table_that_is_locked_for_long_does_not_hold_up_the_others(
         await holder.commit()
 
         async def all_slots_are_taken() -> bool:
-            return sum(encoder.texts.values()) >= BATCHES_IN_HAND * FIRST_ROWS
+            return sum(encoder.texts.values()) >= MAX_BATCHES_IN_FLIGHT * FIRST_ROWS
 
         await wait_until_async(all_slots_are_taken, "all slots to be taken")
         await run(holder, "lock table items")
@@ -126,7 +126,7 @@ async def test_a_table_that_is_locked_for_long_does_not_hold_up_the_others(
         for i in range(10):
             await run(db, "insert into others values (%s, 'other')", i)
             await others.settle_right(encoder, timeout_s=2)
-        assert caplog.text.count("is locked") <= 2 * BATCHES_IN_HAND
+        assert caplog.text.count("is locked") <= 2 * MAX_BATCHES_IN_FLIGHT
         await holder.rollback()
         await table.settle_right(encoder)
         assert await table.failures() == {}

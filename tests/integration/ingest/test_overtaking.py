@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from sidecar.batching.encoder import PreparedText
-from sidecar.ingest.worker import BATCHES_IN_HAND
+from sidecar.ingest.worker import MAX_BATCHES_IN_FLIGHT
 from sidecar.postgres import work
 from sidecar.postgres.database import Database
 from sidecar.postgres.watches import load_watches
@@ -28,7 +28,7 @@ from tests.waiting import wait_until_async
 async def make_others(db: Connection) -> None:
     """A second table whose changes can keep a sidecar busy."""
     await run(db, "create table others (id bigint primary key, title text)")
-    await run(db, "insert into others select i, 'other' from generate_series(1, %s::int) i", BATCHES_IN_HAND)
+    await run(db, "insert into others select i, 'other' from generate_series(1, %s::int) i", MAX_BATCHES_IN_FLIGHT)
     await watch(db, ["others"], ["title"])
 
 
@@ -37,7 +37,7 @@ async def busy_with_changes(db: Connection, slow: GatedEncoder) -> None:
     await run(db, "update others set title = 'busy'")
 
     async def slots_are_taken() -> bool:
-        return slow.texts["busy"] == BATCHES_IN_HAND
+        return slow.texts["busy"] == MAX_BATCHES_IN_FLIGHT
 
     await wait_until_async(slots_are_taken, "changes in all slots")
 
@@ -63,7 +63,7 @@ async def test_a_backfill_does_not_overtake_an_edit_that_commits_after_it_read(
 async def test_a_backfill_that_read_before_an_edit_does_not_write_after_it(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
-    table = await make_texts(db, BATCHES_IN_HAND, companion=companion)
+    table = await make_texts(db, MAX_BATCHES_IN_FLIGHT, companion=companion)
     await make_others(db)
     slow = GatedEncoder()
     async with (
@@ -77,7 +77,7 @@ async def test_a_backfill_that_read_before_an_edit_does_not_write_after_it(
         await run(db, "select sidecar.reembed('items')")
 
         async def all_are_read() -> bool:
-            return sum(slow.texts.values()) == BATCHES_IN_HAND
+            return sum(slow.texts.values()) == MAX_BATCHES_IN_FLIGHT
 
         await wait_until_async(all_are_read, "the backfill to read the old titles")
         await busy_with_changes(db, slow)
@@ -93,7 +93,7 @@ async def test_whoever_read_a_row_before_it_was_deleted_writes_no_vector_of_it(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     """Although the generation of the delete is the lower one, its tombstone stays until nobody holds such an event."""
-    table = await make_texts(db, BATCHES_IN_HAND, companion="items_embeddings")
+    table = await make_texts(db, MAX_BATCHES_IN_FLIGHT, companion="items_embeddings")
     await make_others(db)
     slow = GatedEncoder()
     async with (
@@ -107,7 +107,7 @@ async def test_whoever_read_a_row_before_it_was_deleted_writes_no_vector_of_it(
         await run(db, "select sidecar.reembed('items')")
 
         async def all_are_read() -> bool:
-            return sum(slow.texts.values()) == BATCHES_IN_HAND
+            return sum(slow.texts.values()) == MAX_BATCHES_IN_FLIGHT
 
         await wait_until_async(all_are_read, "the backfill to read all rows")
         await busy_with_changes(db, slow)

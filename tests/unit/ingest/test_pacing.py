@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from sidecar.ingest.pacing import UNCAPPED, RateCaps
+from sidecar.ingest.pacing import UNLIMITED, RateLimiter
 
 
 class Clock:
@@ -16,14 +16,14 @@ class Clock:
 
 
 def test_without_a_cap_nothing_holds_back() -> None:
-    caps = RateCaps(Clock())
-    assert caps.free_rows(1, None) == UNCAPPED
+    caps = RateLimiter(Clock())
+    assert caps.free_rows(1, None) == UNLIMITED
     assert caps.wait_s() == math.inf
 
 
 def test_a_fifth_of_a_second_is_claimed_at_a_time() -> None:
     clock = Clock()
-    caps = RateCaps(clock)
+    caps = RateLimiter(clock)
     assert caps.free_rows(1, 50) == 0
     assert round(caps.wait_s(), 6) == 0.2
     clock.now += 0.1
@@ -36,7 +36,7 @@ def test_a_fifth_of_a_second_is_claimed_at_a_time() -> None:
 
 def test_in_any_time_no_more_is_claimed_than_the_cap_allows() -> None:
     clock = Clock()
-    caps = RateCaps(clock)
+    caps = RateLimiter(clock)
     claimed = 0
     while clock.now < 110:
         rows = min(caps.free_rows(1, 30), 7)
@@ -48,7 +48,7 @@ def test_in_any_time_no_more_is_claimed_than_the_cap_allows() -> None:
 
 def test_what_was_not_claimed_is_not_saved_up() -> None:
     clock = Clock()
-    caps = RateCaps(clock)
+    caps = RateLimiter(clock)
     caps.free_rows(1, 50)
     clock.now += 3600
     assert caps.free_rows(1, 50) == 10
@@ -56,7 +56,7 @@ def test_what_was_not_claimed_is_not_saved_up() -> None:
 
 def test_less_than_a_row_a_second_is_a_row_now_and_then() -> None:
     clock = Clock()
-    caps = RateCaps(clock)
+    caps = RateLimiter(clock)
     assert caps.free_rows(1, 0.5) == 0
     assert caps.wait_s() == 2
     clock.now += 2
@@ -65,7 +65,7 @@ def test_less_than_a_row_a_second_is_a_row_now_and_then() -> None:
 
 def test_a_full_bucket_that_nobody_empties_wakes_nobody() -> None:
     clock = Clock()
-    caps = RateCaps(clock)
+    caps = RateLimiter(clock)
     caps.free_rows(1, 50)
     clock.now += 1
     assert caps.wait_s() == math.inf
@@ -73,9 +73,9 @@ def test_a_full_bucket_that_nobody_empties_wakes_nobody() -> None:
 
 def test_a_lifted_cap_is_gone_at_once_and_a_lowered_one_holds_at_once() -> None:
     clock = Clock()
-    caps = RateCaps(clock)
+    caps = RateLimiter(clock)
     caps.free_rows(1, 50)
     clock.now += 1
     assert caps.free_rows(1, 5) == 1
-    assert caps.free_rows(1, None) == UNCAPPED
+    assert caps.free_rows(1, None) == UNLIMITED
     assert caps.wait_s() == math.inf

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.ingest.writer import outcomes_of
-from sidecar.postgres.completion import Completion, Outcome, Result
+from sidecar.postgres.completion import RowOutcome, RowResult, WriteReport
 from tests.metrics_table import PAGE, metrics_table
 
 PROMQL = re.compile(r"^```promql\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -36,8 +36,8 @@ def test_every_name_in_the_text_exists() -> None:
 
 
 def test_every_outcome_is_explained() -> None:
-    results = [Result(("1",), (1, 2), outcome) for outcome in Outcome]
-    done = Completion(written=results, overtaken=results[:1], lost=results[:1])
+    results = [RowResult(("1",), (1, 2), outcome) for outcome in RowOutcome]
+    done = WriteReport(written=results, voided=results[:1], lease_lost=results[:1])
     explained = set(re.findall(r"^\| `([a-z_]+)` \| .", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
     assert {outcome for outcome, _ in outcomes_of(done)} | {"delayed", "given_back"} <= explained
 
