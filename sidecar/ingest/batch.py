@@ -23,8 +23,8 @@ from sidecar.pictures.decoder.pool import DecoderUnavailable
 from sidecar.postgres.completion import RowResult, WriteReport
 from sidecar.postgres.database import Database
 from sidecar.postgres.events import Event, Key, Lease, delay
-from sidecar.postgres.queries import statement
 from sidecar.postgres.rows import ReadLimits, Row, read_rows
+from sidecar.postgres.statements import statement
 from sidecar.postgres.watches import Watch
 
 logger = logging.getLogger(__name__)

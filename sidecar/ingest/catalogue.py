@@ -11,7 +11,7 @@ from dataclasses import replace
 from sidecar.errors import StatementRejected, WatchChanged
 from sidecar.postgres.database import Database
 from sidecar.postgres.presence import Identity
-from sidecar.postgres.queries import statement
+from sidecar.postgres.statements import statement
 from sidecar.postgres.watches import Watch, load_watches, pin_fingerprint
 
 logger = logging.getLogger(__name__)

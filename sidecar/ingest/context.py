@@ -17,8 +17,8 @@ from sidecar.postgres.database import Database
 from sidecar.postgres.events import Key
 from sidecar.postgres.liveness import Liveness
 from sidecar.postgres.presence import Identity
-from sidecar.postgres.queries import statement
 from sidecar.postgres.session_guard import SessionGuard
+from sidecar.postgres.statements import statement
 from sidecar.ranked_semaphore import RankedSemaphore
 from sidecar.settings import Settings
 from sidecar.telemetry.telemetry import Stage, Telemetry

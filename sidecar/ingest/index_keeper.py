@@ -28,7 +28,7 @@ from sidecar.concurrency import run_to_completion
 from sidecar.errors import Contention, DatabaseError, DatabaseUnavailable, StatementRejected, WatchChanged
 from sidecar.ingest.context import Context
 from sidecar.postgres.database import Connection, connect, disconnect, translated
-from sidecar.postgres.queries import statement
+from sidecar.postgres.statements import statement
 from sidecar.postgres.watches import Watch
 from sidecar.postgres.work import find_unindexed
 

@@ -34,9 +34,9 @@ from sidecar.postgres.database import Database, reconnect_backoff
 from sidecar.postgres.listener import Listener
 from sidecar.postgres.liveness import Liveness
 from sidecar.postgres.presence import Identity, forget, mark_asleep
-from sidecar.postgres.queries import statement
 from sidecar.postgres.session_guard import SessionGuard
 from sidecar.postgres.shipped import code_digest, describe_old_schema, head_revision
+from sidecar.postgres.statements import statement
 from sidecar.postgres.trouble_log import TroubleLog
 from sidecar.settings import Settings
 from sidecar.telemetry.telemetry import Telemetry

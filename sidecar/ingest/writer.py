@@ -26,7 +26,7 @@ from sidecar.ingest.decision import READ_REJECTED
 from sidecar.postgres.completion import FAILED, RowOutcome, RowResult, WriteReport, WriteSuppressed, complete
 from sidecar.postgres.database import reconnect_backoff
 from sidecar.postgres.events import Lease
-from sidecar.postgres.queries import statement
+from sidecar.postgres.statements import statement
 from sidecar.postgres.watches import Watch
 
 logger = logging.getLogger(__name__)

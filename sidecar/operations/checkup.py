@@ -1,6 +1,6 @@
 """Looks for faults in a database, and on the way to it.
 
-The checks are in checkup.sql. Each runs in a read-only transaction of its own, for a few seconds at most; a check that
+The checks are in checks.sql. Each runs in a read-only transaction of its own, for a few seconds at most; a check that
 takes longer, or that the role has no rights for, is reported as not checked.
 """
 
@@ -44,7 +44,7 @@ _MAY_SEE_OTHERS = "select pg_has_role('pg_read_all_stats', 'usage')"
 
 def check_statements() -> Mapping[str, str]:
     """Name of the check → its statement."""
-    return read_statements("sidecar.operations", "checkup.sql")
+    return read_statements("sidecar.operations", "checks.sql")
 
 
 def check_database(

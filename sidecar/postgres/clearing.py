@@ -20,9 +20,9 @@ from sidecar.errors import StatementRejected
 from sidecar.postgres.completion import WriteSuppressed
 from sidecar.postgres.database import translated
 from sidecar.postgres.events import Key
-from sidecar.postgres.queries import statement
 from sidecar.postgres.rows import columns_of
 from sidecar.postgres.scans import INSUFFICIENT_PRIVILEGE, Page
+from sidecar.postgres.statements import statement
 from sidecar.postgres.watches import Watch
 
 if TYPE_CHECKING:

@@ -33,8 +33,8 @@ import asyncpg
 
 from sidecar.errors import DatabaseError, WatchChanged
 from sidecar.postgres.events import Key, Lease
-from sidecar.postgres.queries import statement
 from sidecar.postgres.rows import columns_of
+from sidecar.postgres.statements import statement
 from sidecar.postgres.watches import Watch
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from sidecar.concurrency import Backoff
 from sidecar.errors import Contention, DatabaseError, DatabaseUnavailable, StatementRejected, TimedOut, WatchChanged
 from sidecar.postgres.address import open_connection, read_address
 from sidecar.postgres.pooled_connection import DirectConnection, PooledConnection
-from sidecar.postgres.queries import statement
 from sidecar.postgres.session_settings import SESSION_SETTINGS, TCP_SETTINGS
+from sidecar.postgres.statements import statement
 from sidecar.postgres.trouble_log import TroubleLog
 from sidecar.postgres.vectors import register_vector
 from sidecar.redaction import redact

@@ -20,7 +20,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from sidecar.postgres.queries import statement
+from sidecar.postgres.statements import statement
 from sidecar.postgres.watches import Watch
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from sidecar.errors import DatabaseError, DatabaseUnavailable, StatementRejected
 from sidecar.postgres.database import connect, translated
 from sidecar.postgres.liveness import Liveness
-from sidecar.postgres.queries import statement
+from sidecar.postgres.statements import statement
 from sidecar.postgres.trouble_log import TroubleLog
 from sidecar.telemetry.telemetry import Telemetry
 

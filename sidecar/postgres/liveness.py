@@ -27,7 +27,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from sidecar.postgres.queries import statement
+from sidecar.postgres.statements import statement
 from sidecar.postgres.watches import Watch
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ Answer = TypeVar("Answer")
 # A string, because asyncpg's classes take parameters for the type checker only.
 DirectConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
-_BEGINS = re.compile(r"^begin\b;?", re.MULTILINE)  # comments of queries.sql may stand before it
+_BEGINS = re.compile(r"^begin\b;?", re.MULTILINE)  # a comment may stand before it
 _ISOLATION = "default_transaction_isolation"
 
 

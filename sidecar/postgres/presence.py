@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sidecar import __version__
-from sidecar.postgres.queries import statement
+from sidecar.postgres.statements import statement
 
 if TYPE_CHECKING:
     from sidecar.postgres.database import Connection

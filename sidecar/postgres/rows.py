@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.errors import StatementRejected, WatchChanged
 from sidecar.postgres.events import Key
-from sidecar.postgres.queries import statement
+from sidecar.postgres.statements import statement
 from sidecar.postgres.watches import Watch
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from sidecar.errors import StatementRejected
 from sidecar.postgres.database import translated
-from sidecar.postgres.queries import statement
 from sidecar.postgres.rows import is_data_fault
+from sidecar.postgres.statements import statement
 from sidecar.postgres.watches import Watch
 
 if TYPE_CHECKING:

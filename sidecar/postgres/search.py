@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sidecar.errors import Contention, DatabaseError, InputError, StatementRejected, WatchChanged
 from sidecar.postgres.database import Database
-from sidecar.postgres.statements import read_statements
+from sidecar.postgres.statements import statement
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 LOCK_TIMEOUT_S = 2.0  # somebody alters that table; searches of others want the connection
@@ -80,7 +80,7 @@ async def find_watches(database: Database, table: str) -> list[SearchedWatch]:
     """Of the tables with this name, as SQL reads it, with or without a schema. Raises DatabaseError."""
     try:
         async with database.connection() as connection:
-            records = await connection.fetch(_statement("searched_watches"), table)
+            records = await connection.fetch(statement("searched_watches"), table)
     except StatementRejected as error:
         if error.sqlstate == _INVALID_NAME:
             return []
@@ -120,9 +120,9 @@ async def _fetch(
 ) -> list[asyncpg.Record]:
     async with database.connection() as connection, connection.transaction():
         limits_ms = [str(max(int(limit_s * 1000), 1)) for limit_s in (timeout_s, min(timeout_s, LOCK_TIMEOUT_S))]
-        await connection.execute(_statement("limit_search"), *limits_ms)
+        await connection.execute(statement("limit_search"), *limits_ms)
         return await connection.fetch(
-            _statement("nearest_rows"),
+            statement("nearest_rows"),
             watch.relation,
             query.vector.tolist(),
             watch.target,
@@ -149,14 +149,10 @@ async def _check_filter(database: Database, watch: SearchedWatch, columns: Mappi
     """Raises InputError for the first value that its column's type cannot read."""
     filter_json = orjson.dumps(columns).decode()
     async with database.connection() as connection:
-        found = await connection.fetchrow(_statement("unreadable_filter"), watch.watch_id, filter_json)
+        found = await connection.fetchrow(statement("unreadable_filter"), watch.watch_id, filter_json)
     if found is not None and found["column_name"] is not None:
         param = f"filter.{found['column_name']}"
         raise InputError("invalid_filter_value", f"`{param}`: {found['complaint']}", param)
-
-
-def _statement(name: str) -> str:
-    return read_statements("sidecar.postgres", "search.sql")[name]
 
 
 def _watch(record: asyncpg.Record) -> SearchedWatch:

@@ -20,7 +20,7 @@ import time
 
 from sidecar.errors import DatabaseError
 from sidecar.postgres.database import Database, disconnect, translated
-from sidecar.postgres.queries import statement
+from sidecar.postgres.statements import statement
 from sidecar.postgres.trouble_log import TroubleLog
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,7 @@
-"""Files of named SQL statements in a package: `-- name: …` stands before each of them."""
+"""Named SQL statements, read from the .sql files of a package.
+
+A line `-- name: …` begins a statement; the comment below it says which index and which locks the statement takes.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,29 @@ from functools import cache
 from importlib.resources import files
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_RUNNING_SIDECAR = "sidecar.postgres"
 
 
 @cache
 def read_statements(package: str, file_name: str) -> Mapping[str, str]:
-    """Name → statement, as written, in the order of the file."""
+    """The statements of one file by name, as written and in the order of the file."""
     text = files(package).joinpath(file_name).read_text(encoding="utf-8")
     _, *parts = _NAME.split(text)
     return {name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+@cache
+def statements() -> Mapping[str, str]:
+    """All statements of the running sidecar by name: those of every .sql file in sidecar/postgres."""
+    found: dict[str, str] = {}
+    for path in sorted(files(_RUNNING_SIDECAR).iterdir(), key=lambda path: path.name):
+        if path.name.endswith(".sql"):
+            more = read_statements(_RUNNING_SIDECAR, path.name)
+            assert found.keys().isdisjoint(more), f"{path.name} repeats {found.keys() & more.keys()}"
+            found |= more
+    return found
+
+
+def statement(name: str) -> str:
+    """A statement of the running sidecar that needs no identifiers of a watch; rendering.render fills in the others."""
+    return statements()[name]

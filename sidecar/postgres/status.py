@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sidecar.postgres.database import Database
-from sidecar.postgres.queries import statement
+from sidecar.postgres.statements import statement
 
 
 @dataclass(frozen=True, slots=True)

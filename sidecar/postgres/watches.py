@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from sidecar.postgres.queries import Identifiers, render, statement
+from sidecar.postgres.rendering import Identifiers, render
+from sidecar.postgres.statements import statement
 
 if TYPE_CHECKING:
     from sidecar.postgres.database import Connection

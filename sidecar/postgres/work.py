@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar.errors import DatabaseError
 from sidecar.postgres.database import Database
-from sidecar.postgres.queries import statement
+from sidecar.postgres.statements import statement
 
 if TYPE_CHECKING:
     from sidecar.postgres.database import Connection

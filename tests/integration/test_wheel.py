@@ -38,7 +38,7 @@ def test_tables_and_code_are_shipped_and_the_dump_of_the_tests_is_not(wheel: zip
 
 def test_types_and_statements_are_inside_the_package(wheel: zipfile.ZipFile) -> None:
     statements = {str(path.relative_to(ROOT)) for path in (ROOT / "sidecar").rglob("*.sql")}
-    assert {"sidecar/py.typed", "sidecar/postgres/queries.sql", *statements} <= set(wheel.namelist())
+    assert {"sidecar/py.typed", "sidecar/postgres/events.sql", *statements} <= set(wheel.namelist())
 
 
 def test_the_page_of_the_endpoints_is_inside_the_package(wheel: zipfile.ZipFile) -> None:

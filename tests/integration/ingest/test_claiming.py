@@ -19,7 +19,7 @@ from sidecar.ingest.claiming import Claim, Claimer
 from sidecar.ingest.horizon import Horizon
 from sidecar.postgres.database import Database
 from sidecar.postgres.events import Queue
-from sidecar.postgres.queries import statement
+from sidecar.postgres.statements import statement
 from sidecar.postgres.watches import Watch, load_watches
 from tests.integration.ingest.items import insert_titles, make_texts
 from tests.integration.ingest.watched_table import Connection, run, user, value

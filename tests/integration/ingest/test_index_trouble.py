@@ -114,7 +114,7 @@ async def test_a_build_that_fails_is_told_in_status_and_left_for_a_while_by_ever
 
 
 async def test_the_wait_after_failures_grows_to_an_hour(db: Connection) -> None:
-    from sidecar.postgres.queries import statement
+    from sidecar.postgres.statements import statement
 
     table = await make_texts(db, index="halfvec")
     record = statement("record_index_failure")

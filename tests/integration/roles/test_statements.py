@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from sidecar.postgres.database import Database
-from sidecar.postgres.queries import statements
+from sidecar.postgres.statements import statements
 from sidecar.postgres.watches import Watch, load_watches
 from tests.integration.ingest.items import in_row_and_companion
 from tests.integration.ingest.watched_table import Connection, run

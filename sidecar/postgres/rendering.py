@@ -1,14 +1,45 @@
-"""The named statements of queries.sql, and the one function that fills in a watch's identifiers."""
+"""Fills the identifiers of a watch into SQL statements: the only place where SQL is composed from parts.
+
+Placeholders, with what they become for a table with the key column `id` and the vectors' home `h`:
+
+    {events} {delayed} {ledger}  tables of the watch in our schema
+    {table} {home} {companion}   the user's tables; {home} is the one with the vector: the companion or the table itself
+    {target} {vector} {vector_send} {vector_equals} {vector_bytes}  the vector column; its type with output function,
+                                 equality operator and size in bytes
+    {k}                          k1, k2: the key columns of our own tables
+    {keys:N}                     $N::text[]::bigint[], …: key columns as parameters, from $N on
+    {text_key:x}                 array[x.k1::text, x.k2::text]
+    {ledger_key:l}               l.k1, l.k2
+    {key_json:x}                 jsonb_build_object('id', x.k1, …)
+    {same:x,y}                   x.k1 = y.k1 and x.k2 = y.k2
+    {is_row:t,x}                 t."id" = x.k1 and …
+    {same_row:x,y}               x."id" = y."id" and …
+    {pruned:t,N}                 and t."id" = any ($N…) where t is partitioned, else nothing
+    {row_key:t} {last_first:t}   t."id", …: to order by; the same descending
+    {exact_key:t}                t."id" as "id", …: the columns of a page, whose alias is p
+    {cursor_key:t} {cursor:N}    t."id", … and (($N::text[])[1])::bigint, …: to compare with each other
+    {row_found:t}                t."id" is not null
+    {row_text_key:t}             array[t."id"::text, …]
+    {companion_key} {companion_values:v}  "id", … and v.k1, …: to insert into the companion
+    {join_home} {home_target} {target_of:t}  joins the table with the vector; the vector in it; the vector in t
+    {content:t} {bytes:t} {is_blank:t}  the source as bytea; its length, known without reading it where possible;
+                                 whether it holds nothing but blanks and punctuation
+
+Keys travel as text, so that every type of key works alike. A statement runs with the worker's rights, while the owner
+of a table or type may change its columns and add casts at any time. So users' columns are only used through
+sidecar.exactly: a column that no longer has the expected type fails the statement when it is parsed, and no cast is
+looked up. Types made by users are converted from and to text by their output and input functions: sql/code/keys.sql.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from importlib.resources import files
 from typing import NamedTuple
 
-_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+from sidecar.postgres.statements import statement
+
 _PLAIN_TEXT = {"text", "character varying"}
 SourceColumn = tuple[str, str, bool]  # name, type, whether it is padded
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::([\w,]+))?\}")
@@ -39,23 +70,10 @@ class Identifiers(NamedTuple):
 
 
 @cache
-def statements() -> Mapping[str, str]:
-    """Name → statement, as written."""
-    text = files("sidecar.postgres").joinpath("queries.sql").read_text(encoding="utf-8")
-    _, *parts = _NAME.split(text)
-    return {name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
-
-
-def statement(name: str) -> str:
-    """A statement without identifiers of a watch."""
-    return statements()[name]
-
-
-@cache
 def render(name: str, identifiers: Identifiers) -> str:
-    """The statement with the watch's identifiers in it: the only place where SQL is put together from parts."""
+    """The named statement with all its placeholders filled in."""
     fill = _fragments(identifiers)
-    return _PLACEHOLDER.sub(lambda m: fill[m[1]](*(m[2].split(",") if m[2] else ())), statements()[name])
+    return _PLACEHOLDER.sub(lambda m: fill[m[1]](*(m[2].split(",") if m[2] else ())), statement(name))
 
 
 def _fragments(w: Identifiers) -> Mapping[str, Callable[..., str]]:

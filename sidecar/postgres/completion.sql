@@ -1,0 +1,206 @@
+-- Statements of completion.py, in the order in which a completion runs them.
+
+-- name: begin_complete
+-- All that follows goes by keys: planning it anew each time would cost more than it gains.
+-- However long our side takes, the user's rows are free again after 5 s. A statement that the server itself takes longer for is
+-- ended first: its batch is written in parts. transaction_timeout is there from Postgres 17 on, and heeds a smaller value only
+-- where it was off; before 17 the guard of sessions ends those that wait for us.
+begin;
+set local plan_cache_mode = force_generic_plan;
+set local statement_timeout = '4s';
+select set_config('transaction_timeout', '0', true), set_config('transaction_timeout', '5s', true)
+where current_setting('server_version_num')::integer >= 170000
+
+-- name: wait_longer
+set local lock_timeout = '2s'
+
+-- name: wait_no_longer
+set local lock_timeout = '250ms'
+
+-- name: lock_watch_at_once
+-- By whoever holds a user's row already: a user who has locked the watch may be waiting for that row. Raises 55P03.
+select from sidecar.watches w where w.id = $1 for share nowait
+
+-- name: lock_watch_and_events
+-- The watch row FOR SHARE: unwatch and reembed wait for us, other completes do not. An event that another claimer holds,
+-- or finished, does not come back; a row without one always does, to tell of the watch. $3, $4 what we take for table and
+-- companion: after a rename another table may bear the name. Nor may another column: $5, $6 are numbers and names of key and
+-- source, $7, $8 those of the target.
+with locked as materialized (
+    select w.fingerprint, w.truncated_gen, w.unwatched_at is null as active,
+           w.relation = to_regclass($3) and w.companion is not distinct from to_regclass($4) as same_tables,
+           not exists (select from unnest($5::smallint[], $6::text[]) u(number, name)
+                       left join pg_attribute a on a.attrelid = w.relation and a.attnum = u.number
+                       where quote_ident(a.attname) is distinct from u.name)
+           and exists (select from pg_attribute a where a.attrelid = coalesce(w.companion, w.relation) and a.attnum = $7::smallint
+                       and quote_ident(a.attname) = $8::text) as same_columns
+    from sidecar.watches w where w.id = {id} for share of w
+), held as materialized (
+    select e.gen from {events} e where e.gen = any ($1::bigint[]) and e.lease_token = $2 for update skip locked
+)
+select l.fingerprint, l.truncated_gen, l.active, l.same_tables, l.same_columns, (select array_agg(h.gen) from held h) as held,
+       -- The session's own settings, unless it is behind a transaction pooler, which loses them. We wait for half as long as
+       -- Postgres waits before it looks for a deadlock, so that it never finds one with a user's session in it.
+       set_config('sidecar.writer', 'on', true), set_config('row_security', 'off', true), set_config('synchronous_commit', 'off', true),
+       set_config('lock_timeout', greatest(1, least(250, extract(epoch from current_setting('deadlock_timeout')::interval) * 500))::integer::text, true),
+       exists (select from sidecar.dead_letters d where d.watch_id = {id}) as has_failures
+from locked l
+
+-- name: lock_rows
+-- In-row targets only. FOR NO KEY UPDATE: foreign-key checks go on. A row that does not come back is locked or gone.
+select u.position, t.{target} is not null as has_vector
+from unnest({keys:1}) with ordinality as u({k}, position)
+join {table} t on {is_row:t,u}{pruned:t,1}
+for no key update of t skip locked
+
+-- name: wait_for_row
+-- The same for one row, up to lock_timeout. It comes before all other locks: a user who holds the row may be waiting for ours.
+select from unnest({keys:1}) as u({k}) join {table} t on {is_row:t,u}{pruned:t,1} for no key update of t
+
+-- name: wait_for_vector
+select from unnest({keys:1}) as u({k}) join {home} h on {is_row:h,u} for update of h
+
+-- name: lock_vectors
+-- Rows of a companion; a user may be deleting some. One that does not come back is locked or gone.
+select u.position, true as has_vector
+from unnest({keys:1}) with ordinality as u({k}, position)
+join {home} h on {is_row:h,u}
+for update of h skip locked
+
+-- name: find_vectors
+select u.position from unnest({keys:1}) with ordinality as u({k}, position) join {home} h on {is_row:h,u}
+
+-- name: recheck_unchanged
+-- Under the row lock: the vector still is the one that the ledger knows, and was made of this content. $1 content hashes.
+select u.position
+from unnest($1::bytea[], {keys:2}) with ordinality as u(content_hash, {k}, position)
+join {ledger} l on {same:l,u} and l.content_hash = u.content_hash
+join {home} h on {is_row:h,u}{pruned:h,2}
+where sha256({vector_send}({target_of:h})) = l.vector_digest
+
+-- name: finish_in_row
+-- Ledger, vectors and events in one statement: three would cost a third of the whole in round trips. Ledger keys are
+-- written in key order, so that two sidecars cannot deadlock. Compare-and-set: an entry is replaced only if it is the one
+-- that was read together with the content, so contents reach the ledger in the order in which they were read. Generations
+-- do not tell that order: events of scans, retries and delays take theirs without the row's lock, perhaps above that of an
+-- edit which commits later. A tombstone takes a new generation, above every event in hand that may have read the row.
+-- An entry is made only where none was read: one that was read and is gone by now (cleared after a TRUNCATE, say) took the
+-- vector along. So what was inserted is told from what was replaced by its version, $11 or $11 + 1, and an entry that ought
+-- not to be new does not pass; `complete` takes it away again (forget_entries).
+-- Only keys that passed get their vector, and lose their events. Rows are locked by lock_rows: fewer are written
+-- if a BEFORE trigger of the user's suppresses one, or puts another vector in its place.
+-- `(... in (...)) is true` is looked up in a hash table; a join of these few rows would be a nested loop, in the square of them.
+-- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 unreadable, $6 vectors (NULL: none to write), $7 versions of the
+-- ledger entries as read (NULL: there was none), $8 events to delete (by generation, never by key), $9 for each of them the
+-- generation in $1 that has to pass (NULL: none), $10 lease token, $11 a random even number.
+with wanted as materialized (
+    select u.*, case when u.content_hash is null then nextval('sidecar.generation') else u.event_gen end as gen
+    from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $5::boolean[], $7::text[], {keys:12}) with ordinality
+        as u(event_gen, content_hash, vector_digest, truncated, unreadable, version, {k}, position)
+), recorded as (
+    insert into {ledger} as l ({k}, gen, content_hash, vector_digest, truncated, unreadable, version)
+    select {k}, gen, content_hash, vector_digest, truncated, unreadable, $11 from wanted order by {k}
+    on conflict ({k}) do update set gen = greatest(l.gen, excluded.gen), content_hash = excluded.content_hash,
+        vector_digest = excluded.vector_digest, truncated = excluded.truncated, unreadable = excluded.unreadable,
+        version = $11 + 1,
+        embedded_at = case when l.vector_digest = excluded.vector_digest then l.embedded_at else excluded.embedded_at end
+        where ((l.xmin || '/' || l.version, excluded.gen) in (select w.version, w.gen from wanted w)) is true
+    returning {ledger_key:l}, l.version = $11 as is_new
+), passed as materialized (
+    select w.position, w.event_gen from wanted w
+    where (({ledger_key:w}, w.version is null) in (select {ledger_key:r}, r.is_new from recorded r)) is true
+), written as (
+    update {table} t set {target} = sidecar.exactly(t.{target}, v.embedding)
+    from unnest($6::{vector}[], {keys:12}) with ordinality as v(embedding, {k}, position)
+    where {is_row:t,v}{pruned:t,12} and v.embedding is not null and (v.position in (select p.position from passed p)) is true
+    returning {target_of:t} {vector_equals} v.embedding as kept
+), deleted as (
+    delete from {events} e using unnest($8::bigint[], $9::bigint[]) as d(gen, needs)
+    where e.gen = d.gen and e.gen = any ($8) and e.lease_token = $10 and (d.needs is null or d.needs in (select p.event_gen from passed p))
+    returning e.backfill, e.enqueued_at, d.needs
+), aged as (  -- read last, so that the lags end when the vectors are written
+    select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) filter (where not d.backfill) as lags_ms,
+           array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) filter (where d.backfill) as backfill_lags_ms
+    from deleted d where (d.needs in (select w.event_gen from wanted w where w.vector_digest is not null)) is true
+)
+select (select array_agg(p.event_gen) from passed p) as passed, (select count(*) from recorded) as recorded,
+       (select count(*) from written r where r.kept) as written,
+       (select a.lags_ms from aged a), (select a.backfill_lags_ms from aged a)
+
+-- name: finish_in_companion
+-- Ledger, vectors and events in one statement: three would cost a third of the whole in round trips. Ledger keys are
+-- written in key order, so that two sidecars cannot deadlock. Compare-and-set: an entry is replaced only if it is the one
+-- that was read together with the content, so contents reach the ledger in the order in which they were read. Generations
+-- do not tell that order: events of scans, retries and delays take theirs without the row's lock, perhaps above that of an
+-- edit which commits later. A tombstone takes a new generation, above every event in hand that may have read the row.
+-- An entry is made only where none was read: one that was read and is gone by now (cleared after a TRUNCATE, say) took the
+-- vector along. So what was inserted is told from what was replaced by its version, $11 or $11 + 1, and an entry that ought
+-- not to be new does not pass; `complete` takes it away again (forget_entries).
+-- Only keys that passed get their vector, and lose their events. Only sidecars write the companion table, and only
+-- whoever holds the ledger entry of a key writes its row; rows that a user may be deleting are locked by lock_vectors.
+-- `(... in (...)) is true` is looked up in a hash table; a join of these few rows would be a nested loop, in the square of them.
+-- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 unreadable, $6 vectors (NULL: none to write), $7 versions of the
+-- ledger entries as read (NULL: there was none), $8 events to delete (by generation, never by key), $9 for each of them the
+-- generation in $1 that has to pass (NULL: none), $10 lease token, $11 a random even number.
+with wanted as materialized (
+    select u.*, case when u.content_hash is null then nextval('sidecar.generation') else u.event_gen end as gen
+    from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $5::boolean[], $7::text[], {keys:12}) with ordinality
+        as u(event_gen, content_hash, vector_digest, truncated, unreadable, version, {k}, position)
+), recorded as (
+    insert into {ledger} as l ({k}, gen, content_hash, vector_digest, truncated, unreadable, version)
+    select {k}, gen, content_hash, vector_digest, truncated, unreadable, $11 from wanted order by {k}
+    on conflict ({k}) do update set gen = greatest(l.gen, excluded.gen), content_hash = excluded.content_hash,
+        vector_digest = excluded.vector_digest, truncated = excluded.truncated, unreadable = excluded.unreadable,
+        version = $11 + 1,
+        embedded_at = case when l.vector_digest = excluded.vector_digest then l.embedded_at else excluded.embedded_at end
+        where ((l.xmin || '/' || l.version, excluded.gen) in (select w.version, w.gen from wanted w)) is true
+    returning {ledger_key:l}, l.version = $11 as is_new
+), passed as materialized (
+    select w.position, w.event_gen from wanted w
+    where (({ledger_key:w}, w.version is null) in (select {ledger_key:r}, r.is_new from recorded r)) is true
+), written as (
+    insert into {home} as c ({companion_key}, {target})
+    select {companion_values:v}, sidecar.exactly((null::{home}).{target}, v.embedding) from unnest($6::{vector}[], {keys:12}) with ordinality as v(embedding, {k}, position) where v.embedding is not null and (v.position in (select p.position from passed p)) is true
+    on conflict ({companion_key}) do update set {target} = excluded.{target}
+    returning 1
+), deleted as (
+    delete from {events} e using unnest($8::bigint[], $9::bigint[]) as d(gen, needs)
+    where e.gen = d.gen and e.gen = any ($8) and e.lease_token = $10 and (d.needs is null or d.needs in (select p.event_gen from passed p))
+    returning e.backfill, e.enqueued_at, d.needs
+), aged as (  -- read last, so that the lags end when the vectors are written
+    select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) filter (where not d.backfill) as lags_ms,
+           array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) filter (where d.backfill) as backfill_lags_ms
+    from deleted d where (d.needs in (select w.event_gen from wanted w where w.vector_digest is not null)) is true
+)
+select (select array_agg(p.event_gen) from passed p) as passed, (select count(*) from recorded) as recorded,
+       (select count(*) from written) as written,
+       (select a.lags_ms from aged a), (select a.backfill_lags_ms from aged a)
+
+-- name: forget_entries
+-- Entries that this transaction has just made and that ought not to be there. $1 the version that they bear.
+delete from {ledger} l using unnest({keys:2}) as u({k}) where {same:l,u} and l.version = $1
+
+-- name: clear_vectors_in_row
+-- Returns a row for each that has no vector now: a BEFORE trigger of the user's may put it back.
+with cleared as (
+    update {table} t set {target} = null from unnest({keys:1}) as u({k}) where {is_row:t,u}{pruned:t,1} returning t.{target} is null as is_gone
+)
+select from cleared c where c.is_gone
+
+-- name: clear_vectors_in_companion
+delete from {home} c using unnest({keys:1}) as u({k}) where {is_row:c,u}
+
+-- name: delete_events
+delete from {events} e where e.gen = any ($1::bigint[]) and e.lease_token = $2
+
+-- name: delete_failures
+delete from sidecar.dead_letters d using unnest({keys:1}) as u({k}) where d.watch_id = {id} and d.key = sidecar.failure_key({key_json:u})
+
+-- name: record_failures
+-- $1 generations, $2 attempts, $3 reasons, $4 messages
+insert into sidecar.dead_letters (watch_id, key, wide_key, gen, attempts, reason, message)
+select {id}, f.key, nullif({key_json:u}, f.key), u.gen, u.attempts, u.reason, u.message
+from unnest($1::bigint[], $2::smallint[], $3::text[], $4::text[], {keys:5}) as u(gen, attempts, reason, message, {k})
+cross join lateral sidecar.failure_key({key_json:u}) as f(key)
+on conflict (watch_id, key) do update set gen = excluded.gen, attempts = excluded.attempts, reason = excluded.reason,
+    message = excluded.message, failed_at = now(), wide_key = excluded.wide_key

@@ -1,0 +1,78 @@
+-- The states of an event: events.py. A statement of liveness.py frees the leases of dead sidecars.
+
+-- name: look_at_horizon
+-- `sequence` is another one when the database was restored over.
+select h.*, 'sidecar.generation'::regclass::oid::bigint as sequence from sidecar.look_at_horizon() h
+
+-- name: find_first
+-- Primary keys of events above the floors $2 of the watches $1: the first entries.
+select * from sidecar.find_first($1, $2)
+
+-- name: claim_live
+-- Primary key of events from the front on; row locks with SKIP LOCKED. Arrays of generations, here and below, not joins:
+-- a plan that is kept from when the queue was empty would go through all of it, dead rows too.
+-- $1 front (see Horizon), $2 rows, $3 lease in s, $4 token.
+with picked as (
+    select e.gen from {events} e
+    where e.gen > (select sidecar.front($1)) and not e.backfill and e.attempts < 2 and (e.lease_until is null or e.lease_until < now())
+    order by e.gen limit $2 for update skip locked
+)
+update {events} e set lease_until = clock_timestamp() + make_interval(secs => $3), lease_token = $4, attempts = e.attempts + 1
+where e.gen = any (array(select p.gen from picked p))
+returning e.gen, {text_key:e} as key, e.k1 is null as is_truncate, e.enqueued_at, e.backfill, e.force, e.attempts
+
+-- name: claim_backfill
+-- The partial index events_N_backfill.
+with picked as (
+    select e.gen from {events} e
+    where e.gen > (select sidecar.front($1)) and e.backfill and e.attempts < 2 and (e.lease_until is null or e.lease_until < now())
+    order by e.gen limit $2 for update skip locked
+)
+update {events} e set lease_until = clock_timestamp() + make_interval(secs => $3), lease_token = $4, attempts = e.attempts + 1
+where e.gen = any (array(select p.gen from picked p))
+returning e.gen, {text_key:e} as key, e.k1 is null as is_truncate, e.enqueued_at, e.backfill, e.force, e.attempts
+
+-- name: claim_suspect
+-- An event that was claimed twice or more and never finished comes alone. Suspects are old, so they stand near the front.
+-- $5 whether it may be one of a backfill.
+with front as (
+    select e.gen, e.attempts from {events} e where e.gen > (select sidecar.front($1)) order by e.gen limit 2000
+), picked as (
+    select e.gen from {events} e
+    where e.gen = any (array(select f.gen from front f where f.attempts >= 2))
+      and e.attempts >= 2 and (e.lease_until is null or e.lease_until < now()) and (not e.backfill or $5)
+    order by e.gen limit $2 for update of e skip locked
+)
+update {events} e set lease_until = clock_timestamp() + make_interval(secs => $3), lease_token = $4, attempts = e.attempts + 1
+where e.gen = any (array(select p.gen from picked p))
+returning e.gen, {text_key:e} as key, e.k1 is null as is_truncate, e.enqueued_at, e.backfill, e.force, e.attempts
+
+-- name: renew_lease
+-- A generation that does not come back is lost: somebody else claimed it.
+update {events} e set lease_until = clock_timestamp() + make_interval(secs => $3)
+where e.gen = any ($1::bigint[]) and e.lease_token = $2
+returning e.gen
+
+-- name: release
+-- Lease and attempt are given back.
+update {events} e set lease_until = null, lease_token = null, attempts = greatest(e.attempts - 1, 0)
+where e.gen = any ($1::bigint[]) and e.lease_token = $2
+
+-- name: delay
+-- Out of the way of claims until run_at. $3 seconds per event, in the order of $1; $4 attempts to give back.
+with moved as (
+    delete from {events} e where e.gen = any ($1::bigint[]) and e.lease_token = $2 returning e.*
+)
+insert into {delayed} (gen, {k}, enqueued_at, backfill, force, attempts, run_at)
+select m.gen, {k}, m.enqueued_at, m.backfill, m.force, greatest(m.attempts - $4::smallint, 0), clock_timestamp() + make_interval(secs => d.delay_s)
+from moved m join unnest($1::bigint[], $3::float8[]) as d(gen, delay_s) using (gen)
+
+-- name: return_due
+-- Index delayed_N_run_at. They come back with a new generation and their attempts.
+with due as (
+    delete from {delayed} d
+    where d.gen in (select x.gen from {delayed} x where x.run_at <= now() order by x.run_at limit 1000 for update skip locked)
+    returning d.*
+)
+insert into {events} ({k}, enqueued_at, backfill, force, attempts)
+select {k}, d.enqueued_at, d.backfill, d.force, d.attempts from due d order by d.run_at

@@ -1,0 +1,10 @@
+-- Statements of status.py.
+
+-- name: status
+select s.relation::text, s.target, s.kind, s.source, s.companion::text, s.state, s.rows, s.embedded, s.pending, s.failed, s.empty,
+       s.truncated, s.coverage, s.oldest_pending, s.lag_ms, s.index, s.model, s.fingerprint, s.query, s.estimated, s.watch_id,
+       s.index_statement, s.rows_per_s, s.companion_view::text, s.unreadable
+from sidecar.status s
+
+-- name: failures
+select f.relation::text, f.target, f.key::text, f.reason, f.message, f.attempts, f.at from sidecar.failures f order by f.at desc limit $1

@@ -1,0 +1,69 @@
+-- Loading watches, and keeping their rows true: watches.py, and the catalogue of ingest.
+
+-- name: load_watches
+-- Small table, sequential scan, no locks. A watch whose table is gone has no relation.
+select w.id, case when c.oid is not null then format('%I.%I', n.nspname, c.relname) end as relation,
+       coalesce(c.relkind = 'p', false) as is_partitioned,
+       (select array_agg(quote_ident(u.c) order by u.i) from unnest(w.key_columns) with ordinality u(c, i)) as key_columns,
+       (select array_agg(quote_literal(u.c) order by u.i) from unnest(w.key_columns) with ordinality u(c, i)) as key_literals,
+       w.key_types, keys.builtin as key_builtin, keys.domains as key_domains, keys.companion_domains as companion_key_domains,
+       array(select format_type(a.atttypid, null) from unnest(w.source) with ordinality u(c, i)
+             join pg_attribute a on a.attrelid = w.relation and a.attname = u.c order by u.i) as source_types,
+       array(select b.type = 'bpchar'::regtype from unnest(w.source) with ordinality u(c, i)
+             join pg_attribute a on a.attrelid = w.relation and a.attname = u.c
+             cross join sidecar.base_type(a.atttypid, a.atttypmod) b order by u.i) as source_is_padded,
+       w.kind, w.dimensions, w.index_kind, w.model, w.fingerprint, w.paused,
+       -- Each of the running sidecars that may fill a watch keeps to its share of the cap. Not looked at without one: an old snapshot
+       -- keeps a version for each heartbeat.
+       case when w.rows_per_s is not null then
+           w.rows_per_s / greatest(1, (select count(*) from sidecar.sidecars s where s.seen_at > now() - interval '30 s'
+               and s.dimensions = w.dimensions and s.fingerprint = coalesce(w.fingerprint, s.fingerprint))) end as rows_per_s,
+       (select array_agg(quote_ident(u.c) order by u.i) from unnest(w.source) with ordinality u(c, i)) as source,
+       quote_ident(w.target) as target, w.target as target_name,
+       array(select a.attnum from unnest(w.key_columns || w.source) with ordinality u(c, i)
+             join pg_attribute a on a.attrelid = w.relation and a.attname = u.c order by u.i) as column_numbers,
+       (select a.attnum from pg_attribute a where a.attrelid = coalesce(w.companion, w.relation) and a.attname = w.target) as target_number,
+       case when cc.oid is not null then format('%I.%I', cn.nspname, cc.relname) end as companion,
+       w.companion is not null as has_companion,
+       coalesce(w.broken, (select string_agg(b.code || ': ' || b.message, '; ') from sidecar.breakages b where b.watch_id = w.id),
+                sidecar.structure_fault(w), sidecar.denial_of(w, current_user)) as broken,
+       quote_ident(sidecar.vector_schema()) as vector_schema,
+       coalesce((select array_agg(s.purpose) from sidecar.scans s where s.watch_id = w.id and s.finished_at is null), '{}') as scans
+from sidecar.watches w
+left join pg_class c on c.oid = w.relation
+left join pg_namespace n on n.oid = c.relnamespace
+left join pg_class cc on cc.oid = w.companion
+left join pg_namespace cn on cn.oid = cc.relnamespace
+cross join lateral (
+    -- The cast from text to regclass does not read all that its output function writes, such as the number of a dropped table.
+    select array_agg(coalesce(k.atttypid < 16384 and k.atttypid <> 'regclass'::regtype, false) order by u.i) as builtin,
+           array_agg(case when t.typtype = 'd' then format_type(t.oid, null) end order by u.i) as domains,
+           array_agg(case when ct.typtype = 'd' then format_type(ct.oid, null) end order by u.i) as companion_domains
+    from unnest(w.key_columns) with ordinality u(c, i)
+    left join pg_attribute k on k.attrelid = to_regclass(format('sidecar.events_%s', w.id)) and k.attname = format('k%s', u.i)
+    left join pg_attribute a on a.attrelid = w.relation and a.attname = u.c left join pg_type t on t.oid = a.atttypid
+    left join pg_attribute ca on ca.attrelid = w.companion and ca.attname = u.c left join pg_type ct on ct.oid = ca.atttypid
+) keys
+where w.unwatched_at is null
+order by w.id
+
+-- name: follow_changes
+-- Takes up renamed columns, forgets watches whose table was dropped; what is locked is left for the next time.
+select * from sidecar.follow_changes()
+
+-- name: pin_fingerprint
+-- The first vector decides the space of a watch: compare-and-set. Waits for completes in hand. Not while old vectors are cleared.
+update sidecar.watches w set fingerprint = $2, encoder = $3
+where w.id = $1 and w.fingerprint is null and (w.model is null or w.model in ($2, $3))
+  and not exists (select from sidecar.scans s where s.watch_id = w.id and s.purpose = 'clear' and s.finished_at is null)
+returning w.id
+
+-- name: read_pin
+select w.fingerprint from sidecar.watches w where w.id = $1 and w.unwatched_at is null
+
+-- name: denial
+-- What this role lacks to work on a watch, or NULL.
+select sidecar.denial_of(w, current_user) from sidecar.watches w where w.id = $1
+
+-- name: mark_broken
+update sidecar.watches w set broken = $2 where w.id = $1 and w.unwatched_at is null and w.broken is distinct from $2
