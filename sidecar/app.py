@@ -1,13 +1,6 @@
 """The composition root: opens everything in order, watches over it, closes it in reverse.
 
-    LOADING     serving already: /livez answers, /readyz and the embedding endpoints say 503 `model_loading`
-    READY       queries are embedded; with DATABASE_URL and INGEST=1, rows too
-    UNFIT       the model is loaded but failed its self-test: /readyz stays at 503 with the reason, the process lives
-    TROUBLE     the device fails or hangs (sidecar/batching/device_health.py): /readyz and the embedding endpoints say
-                503 `device_failed` with the reason. It recovers, and that leads back to READY, or is given up: FAILED
-    STOPPING    asked to: ingest claims no more and finishes or gives back what it has; requests in hand are answered
-    FAILED      the model cannot be loaded, the device was given up, or a task died: /readyz says so, and the process
-                ends, with an exit code that is not 0
+What the process answers meanwhile is the state of sidecar/readiness.py.
 
 `sidecar serve` (sidecar/server.py) owns its server and ends it in order. Under a bare `uvicorn --factory
 sidecar.app:create_app` the process sends itself SIGTERM instead, and uvicorn ends as if killed by it (143). There,
@@ -29,22 +22,44 @@ from typing import TypeAlias
 from starlette.applications import Starlette
 
 from sidecar.batching.batcher import Batcher
-from sidecar.batching.device_health import DeviceCall
+from sidecar.batching.device_health import DeviceCall, DeviceHealth, HealthLimits
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder, PairScorer, framing_of
 from sidecar.batching.lanes import BatchSettings
 from sidecar.batching.reranker import Reranker, ScorerLoading
 from sidecar.config import Settings, let_waiting_threads_sleep, load_settings
 from sidecar.errors import ConfigurationError, ModelError
-from sidecar.http.application import make_http_application
-from sidecar.http.service import ServedModel, Serving
+from sidecar.http.access import Access
+from sidecar.http.application import Edge, make_http_application
+from sidecar.http.cohere.endpoints import CohereEndpoints
+from sidecar.http.embed.endpoints import EmbeddingEndpoints
+from sidecar.http.health import HealthEndpoints, MetricsEndpoint
+from sidecar.http.images.name_resolution import NameResolver
+from sidecar.http.images.sources import ImageSources
+from sidecar.http.images.urls import FetchLimits, ImageUrls
+from sidecar.http.infinity.endpoints import InfinityEndpoints
+from sidecar.http.key_ring import KeyRing
+from sidecar.http.limits import RequestLimits
+from sidecar.http.models import ModelInfo, Models
+from sidecar.http.openai.endpoints import OpenaiEndpoints
+from sidecar.http.operation import Operation
+from sidecar.http.rerank.endpoints import RerankEndpoints
+from sidecar.http.search.endpoint import SearchEndpoint
+from sidecar.http.tei.endpoints import TeiEndpoints
 from sidecar.ingest.ingest import Ingest
 from sidecar.model.golden import find_golden
 from sidecar.model.selftest import run_self_test
 from sidecar.pictures.decoder.pool import DecoderPool, DecoderSettings
-from sidecar.service_state import ServiceState
+from sidecar.postgres.database import Database
+from sidecar.postgres.status import read_status
+from sidecar.postgres.watch_reader import WatchReader
+from sidecar.readiness import Readiness
+from sidecar.running_parts import RunningParts
 from sidecar.supervisor import EXIT_CONFIGURATION, Supervisor, in_daemon_thread
 from sidecar.telemetry.logs.configuration import configure_logging
+from sidecar.telemetry.metrics.device import DeviceFacts
+from sidecar.telemetry.objectives import ObjectiveMetrics, Objectives
+from sidecar.telemetry.telemetry import Telemetry, open_traces
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +106,24 @@ def create_app(
     return sidecar.make_app()
 
 
+def make_telemetry(settings: Settings, objectives: Objectives) -> Telemetry:
+    """Metrics, traces and objectives of one process."""
+    telemetry = Telemetry(traces=open_traces(settings), observers=[objectives])
+    telemetry.metrics.registry.register(ObjectiveMetrics(objectives))
+    return telemetry
+
+
+def device_limits(settings: Settings, encoder: object) -> HealthLimits:
+    """When a device that runs `encoder` counts as failing or hanging."""
+    is_gpu = isinstance(encoder, DeviceFacts) and encoder.device_name not in {"cpu", "mps"}
+    return HealthLimits.from_settings(settings, is_gpu=is_gpu)
+
+
 class Sidecar:
-    """All that runs behind the REST edge. `on_failure` has to stop the server; `supervisor` knows the exit code."""
+    """All that runs behind the REST edge. `on_failure` has to stop the server; `supervisor` knows the exit code.
+
+    Raises ConfigurationError where keys cannot be read.
+    """
 
     def __init__(
         self,
@@ -101,24 +132,70 @@ class Sidecar:
         on_failure: Callable[[], None],
         load_scorer: LoadScorer = load_reranker,
     ) -> None:
-        self.supervisor = Supervisor(on_failure)
+        self.supervisor = Supervisor(self._fail)
         self._settings = settings
         self._load_encoder = load_encoder
         self._load_scorer = load_scorer
-        self._state = ServiceState(settings, self.supervisor)
+        self._on_failure = on_failure
+        self._keys = KeyRing(settings.api_keys, settings.api_keys_file)
+        self._objectives = Objectives(settings)
+        self._telemetry = make_telemetry(settings, self._objectives)
+        self._device_health = DeviceHealth(HealthLimits.from_settings(settings))
+        self._readiness = Readiness(lambda: self._device_health.trouble)
+        self._parts = RunningParts(settings, self._readiness, self._device_health)
+        url = settings.database_url
+        self._database = Database(url, settings.listen_database_url, settings.database_pool_size) if url else None
+        self._watch_reader = WatchReader(self._database, self._telemetry.metrics.watches) if self._database else None
         self._ingest: Ingest | None = None
         self._rerank_loading: ScorerLoading | None = None
         self._stop_by = 0.0  # on the loop's clock
         self._closing = asyncio.Event()
 
     def make_app(self) -> Starlette:
-        return make_http_application(self._state, self._lifespan)
+        settings, limits = self._settings, RequestLimits.from_settings(self._settings)
+        origins = settings.cors_allow_origins
+        operations = self._operations(limits)
+        self._objectives.queries = {(each.path, each.method) for each in operations if each.is_query}
+        edge = Edge(
+            limits=limits,
+            access=Access(self._keys, anonymous=settings.allow_anonymous, cors_origins=origins),
+            root_path=settings.root_path.rstrip("/"),
+            cors_origins=origins,
+            telemetry=self._telemetry,
+            readiness=self._readiness,
+        )
+        return make_http_application(operations, edge, self._lifespan)
+
+    def _operations(self, limits: RequestLimits) -> list[Operation]:
+        """Of every endpoint but those that document them."""
+        get_models, images, telemetry = self._parts.get_models, _image_sources(self._settings), self._telemetry
+        aliases = self._settings.aliases_of(self._settings.vision_model_id)
+        rerank_aliases = self._settings.aliases_of(self._settings.rerank_model_id)
+        read_watches = None if self._database is None else partial(read_status, self._database)
+        refresh_gauges = partial(self._parts.refresh_gauges, telemetry.metrics, self._watch_reader)
+        openai = OpenaiEndpoints(get_models, limits, images, aliases)
+        return [
+            *EmbeddingEndpoints(get_models, limits).operations(),
+            *openai.operations(),
+            *InfinityEndpoints(get_models, openai).operations(),
+            *CohereEndpoints(get_models, limits, images, aliases).operations(),
+            *TeiEndpoints(get_models, limits, images, self._readiness).operations(),
+            *RerankEndpoints(get_models, limits, images, rerank_aliases).operations(),
+            *HealthEndpoints(self._readiness, self._parts, self._objectives, read_watches).operations(),
+            *MetricsEndpoint(telemetry.metrics, refresh_gauges).operations(),
+            *SearchEndpoint(get_models, limits, images, self._database, telemetry).operations(),
+        ]
+
+    def _fail(self, reason: str) -> None:
+        self._readiness.fail(reason)
+        self._on_failure()
 
     def request_stop(self) -> None:
         """Claim no more rows, and be closed within SHUTDOWN_TIMEOUT_S. May be repeated."""
         if self.supervisor.stopping:
             return
         self.supervisor.stop()
+        self._readiness.stop()
         timeout_s = self._settings.shutdown_timeout_s
         timeout_s -= min(_EXIT_SHARE * timeout_s, _MAX_EXIT_S)
         self._stop_by = asyncio.get_running_loop().time() + timeout_s
@@ -133,8 +210,8 @@ class Sidecar:
         async with (
             self._sending_traces(),
             self._open_database(),
-            self.supervisor.running("api-keys", self._state.keys.follow_file()),
-            self.supervisor.running("event-loop-lag", self._state.telemetry.metrics.process.measure_loop_lag()),
+            self.supervisor.running("api-keys", self._keys.follow_file()),
+            self.supervisor.running("event-loop-lag", self._telemetry.metrics.process.measure_loop_lag()),
             self.supervisor.running("sidecar", self._run()) as task,
         ):
             try:
@@ -142,23 +219,24 @@ class Sidecar:
             finally:
                 self.request_stop()
                 self._closing.set()
-                if self._state.opened is not None:  # else it is still loading, which is cut off
+                if self._parts.models is not None:  # else it is still loading, which is cut off
                     await asyncio.wait([task], timeout=self._time_left_s(0))
 
     async def _run(self) -> None:
         encoder = await in_daemon_thread("model-loading", partial(self._load_encoder, self._settings))
-        self._state.know_device(encoder)
-        await self._state.health.watched(in_daemon_thread("self-test", partial(self._test, encoder)))
-        model = ServedModel(encoder.model_id, encoder.fingerprint, encoder.dimensions)
-        self._state.loaded = model
-        self._state.telemetry.metrics.device.set_model(model.id, model.fingerprint, model.dim, encoder)
-        if self._state.unfit is not None:
-            logger.error("%s", self._state.unfit)
+        self._device_health.limits = device_limits(self._settings, encoder)
+        flaw = await self._device_health.watched(in_daemon_thread("self-test", partial(self._test, encoder)))
+        model = ModelInfo(encoder.model_id, encoder.fingerprint, encoder.dimensions)
+        self._parts.model = model
+        self._telemetry.metrics.device.set_model(model.id, model.fingerprint, model.dim, encoder)
+        if flaw is not None:
+            self._readiness.mark_unfit(flaw)
+            logger.error("%s", flaw)
             await self._closing.wait()
             return
         async with self._open_decoders(encoder) as decoders:
             settings = BatchSettings.from_settings(self._settings)
-            batcher = Batcher(encoder, settings, self._state.telemetry, self._state.health)
+            batcher = Batcher(encoder, settings, self._telemetry, self._device_health)
             embedder = Embedder(
                 encoder,
                 batcher,
@@ -172,23 +250,26 @@ class Sidecar:
                 self._reranking(batcher) as reranker,
                 self._ingesting(embedder, encoder),
             ):
-                self._state.batcher = batcher
-                self._state.opened = Serving(embedder, model, encoder.pair_scale, self._settings.enable_tta, reranker)
+                self._parts.models = Models(
+                    *(embedder, model, batcher.depth, encoder.pair_scale, self._settings.enable_tta, reranker)
+                )
+                self._readiness.mark_ready()
                 logger.info("Ready: %s", encoder.model_id)
                 await self._closing.wait()
 
-    def _test(self, encoder: Encoder) -> None:
-        """In a thread of its own. A model that fails its test answers nothing, but the process stays to say why."""
+    def _test(self, encoder: Encoder) -> str | None:
+        """Why the model must not be used, None if it passed its self-test. Blocks."""
         try:
-            with self._state.health.call("the model's self-test"):
+            with self._device_health.call("the model's self-test"):
                 run_self_test(encoder, find_golden(self._settings.vision_model_id))
         except ModelError as error:
-            self._state.unfit = f"The model failed its self-test: {error}"
+            return f"The model failed its self-test: {error}"
+        return None
 
     @asynccontextmanager
     async def _sending_traces(self) -> AsyncIterator[None]:
         """A collector that is down holds up the end for a moment, no longer."""
-        traces = self._state.telemetry.traces
+        traces = self._telemetry.traces
         if not traces.enabled:
             yield
             return
@@ -202,7 +283,7 @@ class Sidecar:
     @asynccontextmanager
     async def _open_database(self) -> AsyncIterator[None]:
         """For /status and /metrics only; ingest has connections of its own."""
-        database, reader = self._state.database, self._state.watch_reader
+        database, reader = self._database, self._watch_reader
         if database is None or reader is None:
             yield
             return
@@ -216,9 +297,9 @@ class Sidecar:
     @asynccontextmanager
     async def _open_decoders(self, encoder: Encoder) -> AsyncIterator[DecoderPool]:
         decoding = DecoderSettings.from_settings(self._settings, encoder.view_size, framing_of(encoder))
-        decoders = DecoderPool(decoding, self._state.telemetry)
+        decoders = DecoderPool(decoding, self._telemetry)
         await decoders.start()
-        self._state.decoders = decoders
+        self._parts.decoders = decoders
         try:
             yield decoders
         finally:
@@ -230,7 +311,7 @@ class Sidecar:
         if self._settings.rerank == "off":
             yield None
             return
-        load = partial(self._load_scorer, self._settings, self._state.health.call)
+        load = partial(self._load_scorer, self._settings, self._device_health.call)
         self._rerank_loading = loading = ScorerLoading(lambda: in_daemon_thread("rerank-model-loading", load))
         if self._settings.rerank == "start":
             loading.start()
@@ -241,10 +322,10 @@ class Sidecar:
 
     @asynccontextmanager
     async def _ingesting(self, embedder: Embedder, encoder: Encoder) -> AsyncIterator[None]:
-        if not self._state.ingests:
+        if not self._parts.ingests:
             yield
             return
-        self._ingest = Ingest(self._settings, embedder, encoder, self._state.telemetry)
+        self._ingest = Ingest(self._settings, embedder, encoder, self._telemetry)
         async with self.supervisor.running("ingest", self._ingest.run()) as task:
             try:
                 yield
@@ -256,3 +337,8 @@ class Sidecar:
         """Until the stop is due, less a share of the whole that others need afterwards."""
         left_s = self._stop_by - asyncio.get_running_loop().time()
         return max(left_s - reserved_share * self._settings.shutdown_timeout_s, 0)
+
+
+def _image_sources(settings: Settings) -> ImageSources:
+    limits = FetchLimits(settings.allow_image_urls, settings.max_image_bytes, settings.image_url_timeout_s)
+    return ImageSources(settings.max_image_bytes, ImageUrls(limits, NameResolver(in_daemon_thread)))

@@ -26,10 +26,10 @@ EXIT_CONFIGURATION = 2
 class Supervisor:
     """Why: a task that dies inside a lifespan is silent otherwise, and the server goes on answering 200.
 
-    `on_failure` is called once, at the first failure; it has to stop the server.
+    `on_failure` is called once, at the first failure, with its reason; it has to stop the server.
     """
 
-    def __init__(self, on_failure: Callable[[], None]) -> None:
+    def __init__(self, on_failure: Callable[[str], None]) -> None:
         self.failure: str | None = None
         self.exit_code = 0
         self._on_failure = on_failure
@@ -70,7 +70,7 @@ class Supervisor:
     def _fail(self, reason: str, exit_code: int) -> None:
         if self.failure is None:
             self.failure, self.exit_code = reason, exit_code
-            self._on_failure()
+            self._on_failure(reason)
 
 
 def end_despite_threads(exit_code: int) -> NoReturn:

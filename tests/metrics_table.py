@@ -8,9 +8,9 @@ from pathlib import Path
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from sidecar.app import make_telemetry
 from sidecar.config import Settings
-from sidecar.service_state import ServiceState
-from sidecar.supervisor import Supervisor
+from sidecar.telemetry.objectives import Objectives
 
 PAGE = Path(__file__).parents[1] / "docs" / "monitoring.md"
 BEGIN, END = "<!-- metrics -->\n", "<!-- /metrics -->\n"
@@ -19,7 +19,7 @@ _NO_NAME_OF_OURS = "process_"
 
 def metrics_table() -> str:
     """Every metric of a service with all its parts, in the order of the page /metrics."""
-    registry = ServiceState(Settings(), Supervisor(lambda: None)).telemetry.metrics.registry
+    registry = make_telemetry(Settings(), Objectives(Settings())).metrics.registry
     lines = ["| Metric | Type | Labels | What it says |", "|---|---|---|---|"]
     for collector in list(registry._collector_to_names):
         lines += [_line(family, labels) for family, labels in _families(collector)]

@@ -9,13 +9,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import NoReturn, TypeAlias, TypeVar
+from typing import NoReturn, Self, TypeAlias, TypeVar
 
 import numpy as np
 
 from sidecar.batching.encoder import Encoder
 from sidecar.batching.inputs import Kind, TextWork, ViewWork, Work
 from sidecar.batching.micro_batch import NOT_FINITE
+from sidecar.config import Settings
 from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,9 @@ DeviceCall: TypeAlias = Callable[[str], AbstractContextManager[None]]
 
 PROBE_INTERVAL_S = 1.0
 _LOOK_S = 0.25
+_USUAL_VIEWS = 32  # of a micro-batch for which these are
+_CPU_TIMEOUT_S = 600.0  # a slow one takes 128 s
+_GPU_TIMEOUT_S = 60.0
 _LAST_WORDS_S = 1.0  # for balancers to be told that a lost device is
 
 
@@ -39,6 +43,15 @@ class HealthLimits:
     max_failures: int = 3
     timeout_s: float = 600.0
     recovery_s: float = 10.0
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, is_gpu: bool = False) -> Self:
+        """A GPU takes milliseconds where a CPU takes minutes. Until the device is known, it counts as a CPU."""
+        timeout_s = settings.device_timeout_s
+        if timeout_s is None:
+            timeout_s = _GPU_TIMEOUT_S if is_gpu else _CPU_TIMEOUT_S
+            timeout_s *= max(settings.batch_max_views / _USUAL_VIEWS, 1)
+        return cls(settings.device_max_failures, timeout_s, settings.device_recovery_s)
 
 
 @dataclass(eq=False, slots=True)

@@ -21,9 +21,9 @@ from sidecar.http.access import AccessDenied
 from sidecar.http.bodies.content_encoding import ACCEPTED_ENCODINGS
 from sidecar.http.error_answer import ErrorAnswer, ErrorDetail, ErrorType
 from sidecar.http.json_response import JsonResponse
-from sidecar.http.service import NotReady
 from sidecar.pictures.decoder.pool import DecoderUnavailable
 from sidecar.postgres.search import SearchDenied
+from sidecar.readiness import NotReady
 from sidecar.redaction import redact
 
 _RETRY_S = 1.0

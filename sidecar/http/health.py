@@ -1,34 +1,111 @@
-"""What operators and balancers ask: is it alive, can it embed queries, how far has it got."""
+"""Endpoints for operators and balancers: /livez, /readyz, /healthz, /status and /metrics."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 import sidecar
+from sidecar.batching.lane_queue import LaneDepth
 from sidecar.errors import DatabaseError
-from sidecar.http.health_answers import HealthAnswer, LiveAnswer, ReadyAnswer, StatusAnswer
 from sidecar.http.json_response import JsonResponse
-from sidecar.http.operation import Endpoint, Operation, Scope
-from sidecar.http.service import NotReady, Service
+from sidecar.http.models import ModelInfo
+from sidecar.http.operation import Endpoint, MediaType, Operation, Scope
 from sidecar.postgres.status import WatchStatus
+from sidecar.readiness import Readiness
 from sidecar.redaction import redact
+from sidecar.telemetry.metrics.registry import Metrics
+from sidecar.telemetry.objectives import ObjectiveReport, Objectives
 
+_FROZEN = ConfigDict(frozen=True)
 _READ_WATCHES_TIMEOUT_S = 5.0
 _Database: TypeAlias = Literal["none", "ok", "unavailable"]
 
+# Reads sidecar.status, a dataclass for each watch. Raises DatabaseError, which /status reports.
+ReadWatches: TypeAlias = Callable[[], Awaitable[Sequence[WatchStatus]]]
+
+
+class ProcessStatus(Protocol):
+    """The running parts of the process; `sidecar.app` provides it."""
+
+    @property
+    def model(self) -> ModelInfo | None:
+        """None until it is loaded."""
+        ...
+
+    @property
+    def lanes(self) -> Mapping[str, LaneDepth]:
+        """By name of the lane; empty until the model is loaded."""
+        ...
+
+    @property
+    def ingest(self) -> str:
+        """`running`, `starting`, `stopping`, `ending`, or `off: …` with the reason."""
+        ...
+
+    @property
+    def rerank(self) -> str:
+        """`off`, `not loaded yet`, `loading`, `loaded`, or `failed: …` or `failing: …` with the reason."""
+        ...
+
+
+class LiveAnswer(BaseModel):
+    model_config = _FROZEN
+
+    status: Literal["alive"] = "alive"
+
+
+class ReadyAnswer(BaseModel):
+    model_config = _FROZEN
+
+    status: Literal["ready"] = "ready"
+
+
+class HealthAnswer(BaseModel):
+    model_config = _FROZEN
+
+    status: Literal["ok"] = "ok"
+    detail: str = Field(description="`ready`, or why not.")
+    ready: bool
+    version: str
+    model: ModelInfo | None = Field(description="Null until it is loaded.")
+    ingest: str = Field(description="`running`, `starting`, `stopping`, `ending` or `off: …` with the reason.")
+    uptime_s: float
+
+
+class StatusAnswer(BaseModel):
+    model_config = _FROZEN
+
+    status: str = Field(description="`ready`, or why not.")
+    version: str
+    model: ModelInfo | None = Field(description="Null until it is loaded.")
+    lanes: Mapping[str, LaneDepth] = Field(description="By name; empty until the model is loaded.")
+    ingest: str = Field(description="`running`, `starting`, `stopping`, `ending` or `off: …` with the reason.")
+    rerank: str = Field(
+        description="`off`, `not loaded yet`, `loading`, `loaded`, `failed: …` (to load) or `failing: …` (to score)."
+    )
+    database: Literal["none", "ok", "unavailable"]
+    database_detail: str | None
+    watches: Sequence[WatchStatus] | None = Field(description="Null while the database does not tell.")
+    objectives: Mapping[str, ObjectiveReport]
+
 
 class HealthEndpoints:
-    """None of them fails because the database is down."""
+    """None of them fails because the database is down. `read_watches` is None without a database."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(
+        self, readiness: Readiness, process: ProcessStatus, objectives: Objectives, read_watches: ReadWatches | None
+    ) -> None:
+        self._readiness = readiness
+        self._process = process
+        self._objectives = objectives
+        self._read_watches = read_watches
         self._started_at = time.monotonic()
 
     def operations(self) -> list[Operation]:
@@ -41,14 +118,14 @@ class HealthEndpoints:
 
     async def healthz(self, _request: Request) -> Response:
         """200 with detail as long as the process lives."""
-        readiness = self._readiness()
+        readiness = self._readiness_text()
         return JsonResponse(
             HealthAnswer(
                 detail=readiness,
                 ready=readiness == "ready",
                 version=sidecar.__version__,
-                model=self._service.model,
-                ingest=self._service.ingest_state,
+                model=self._process.model,
+                ingest=self._process.ingest,
                 uptime_s=round(time.monotonic() - self._started_at, 1),
             )
         )
@@ -59,24 +136,24 @@ class HealthEndpoints:
 
     async def readyz(self, _request: Request) -> Response:
         """200: queries are embedded. Raises NotReady otherwise, which is answered with 503."""
-        self._service.check_ready()
+        self._readiness.check()
         return JsonResponse(ReadyAnswer())
 
     async def status(self, _request: Request) -> Response:
-        """Always 200, with what is known: `watches` is null while the database does not tell."""
+        """Always 200, with what is known: `watches` is null while the database cannot be read."""
         database, detail, watches = await self._database()
         return JsonResponse(
             StatusAnswer(
-                status=self._readiness(),
+                status=self._readiness_text(),
                 version=sidecar.__version__,
-                model=self._service.model,
-                lanes=self._service.lanes,
-                ingest=self._service.ingest_state,
-                rerank=redact(self._service.rerank_state),
+                model=self._process.model,
+                lanes=self._process.lanes,
+                ingest=self._process.ingest,
+                rerank=redact(self._process.rerank),
                 database=database,
                 database_detail=detail,
                 watches=watches,
-                objectives=self._service.objectives.report(),
+                objectives=self._objectives.report(),
             )
         )
 
@@ -91,21 +168,45 @@ class HealthEndpoints:
     ) -> Operation:
         return Operation("GET", path, endpoint, summary, scope, response, deadline=False, errors=errors)
 
-    def _readiness(self) -> str:
-        try:
-            self._service.check_ready()
-        except NotReady as error:
-            return redact(error.message)  # /healthz needs no key
-        return "ready"
+    def _readiness_text(self) -> str:
+        """`ready`, or the reason why not, without secrets: /healthz needs no key."""
+        obstacle = self._readiness.obstacle()
+        return "ready" if obstacle is None else redact(obstacle.message)
 
     async def _database(self) -> tuple[_Database, str | None, Sequence[WatchStatus] | None]:
-        read = self._service.read_watches
-        if read is None:
+        if self._read_watches is None:
             return "none", "REST only: DATABASE_URL is not set.", None
         try:
             async with asyncio.timeout(_READ_WATCHES_TIMEOUT_S):
-                return "ok", None, await read()
+                return "ok", None, await self._read_watches()
         except DatabaseError as error:
             return "unavailable", redact(str(error)), None
         except TimeoutError:
             return "unavailable", f"No answer within {_READ_WATCHES_TIMEOUT_S:g} s.", None
+
+
+class MetricsEndpoint:
+    """/metrics. `refresh_gauges` brings the gauges up to date before each page, in a second or two at most."""
+
+    def __init__(self, metrics: Metrics, refresh_gauges: Callable[[], Awaitable[None]]) -> None:
+        self._metrics = metrics
+        self._refresh_gauges = refresh_gauges
+        self._one_at_a_time = asyncio.Lock()
+
+    def operations(self) -> list[Operation]:
+        return [
+            Operation(
+                *("GET", "/metrics", self.metrics),
+                summary="Metrics for Prometheus",
+                scope=Scope.ADMIN,
+                response=None,
+                response_media=MediaType.TEXT,
+            )
+        ]
+
+    async def metrics(self, request: Request) -> Response:
+        """Text, or OpenMetrics where `Accept` asks for it. Written in a thread: a thousand watches take 0.2 s."""
+        async with self._one_at_a_time:
+            await self._refresh_gauges()
+            page, media_type = await asyncio.to_thread(self._metrics.expose, request.headers.get("accept", ""))
+        return Response(page, headers={"content-type": media_type})

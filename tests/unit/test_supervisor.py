@@ -17,7 +17,7 @@ class Alarm:
         self.rung = asyncio.Event()
         self.times = 0
 
-    def __call__(self) -> None:
+    def __call__(self, reason: str) -> None:
         self.times += 1
         self.rung.set()
 

@@ -14,7 +14,7 @@ from sidecar.errors import InputError
 from sidecar.http.bodies.body import body_chunks, require_content_type
 from sidecar.http.bodies.json_bounds import check_marks, check_values
 from sidecar.http.bodies.validation_errors import explain
-from sidecar.http.service import RequestLimits
+from sidecar.http.limits import RequestLimits
 
 _EXAMPLE = "curl -H 'Content-Type: application/json' -d '{\"text\": \"a red bicycle\"}'"
 

@@ -7,7 +7,7 @@ Pictures and texts are few values with many bytes, so both bounds are far from w
 from __future__ import annotations
 
 from sidecar.errors import InputError
-from sidecar.http.service import RequestLimits
+from sidecar.http.limits import RequestLimits
 
 # Parsing so many takes 0.1 s. In texts they are ordinary characters: 1 in 50 of prose is a comma.
 _MAX_COMMAS = 1_000_000

@@ -13,8 +13,7 @@ from starlette.requests import Request
 
 from sidecar.errors import InputError, PictureRejected
 from sidecar.http.bodies.body import body_chunks, require_content_type
-from sidecar.http.docs.schema_limits import limited
-from sidecar.http.service import RequestLimits
+from sidecar.http.limits import RequestLimits, limited
 
 if TYPE_CHECKING:  # it does not exist at run time
     from python_multipart.multipart import MultipartCallbacks

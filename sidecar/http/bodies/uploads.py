@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sidecar.errors import Overloaded
 from sidecar.http.headers import declared_bytes
-from sidecar.http.service import RequestLimits
+from sidecar.http.limits import RequestLimits
 from sidecar.telemetry.telemetry import Telemetry
 
 _RETRY_S = 1.0

@@ -16,9 +16,9 @@ from sidecar.http.cohere.bodies import CohereEmbedBody, EmbeddingType
 from sidecar.http.embed.answers import Vectors
 from sidecar.http.embed.contents import Content
 from sidecar.http.json_response import LongJsonResponse, WrittenList, write_in_turns
+from sidecar.http.models import ModelInfo
 from sidecar.http.openai.answers import embeddings_headers, encode_base64
 from sidecar.http.rerank.answers import ApiVersion
-from sidecar.http.service import ServedModel
 
 _FROZEN = ConfigDict(frozen=True)
 
@@ -76,7 +76,7 @@ def check_embedding_types(types: Sequence[EmbeddingType]) -> None:
 
 
 async def answer_cohere(
-    body: CohereEmbedBody, contents: Sequence[Content], embedded: Sequence[Embedded], model: ServedModel, version: str
+    body: CohereEmbedBody, contents: Sequence[Content], embedded: Sequence[Embedded], model: ModelInfo, version: str
 ) -> LongJsonResponse:
     """In the shape of that version of Cohere's API."""
     vectors = [one.vector for one in embedded]

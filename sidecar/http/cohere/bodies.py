@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from sidecar.http.docs.schema_limits import limited
 from sidecar.http.embed.contents import Content, Texts, text_contents
+from sidecar.http.limits import limited
 from sidecar.http.openai.bodies import ImagePart, TextPart, read_parts
 
 EmbeddingType: TypeAlias = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from starlette.requests import Request
@@ -16,17 +16,24 @@ from sidecar.http.cancellation import work_while_connected
 from sidecar.http.cohere.answers import CohereEmbedAnswer, answer_cohere, check_embedding_types
 from sidecar.http.cohere.bodies import CohereEmbedBody
 from sidecar.http.embed.contents import Content, check_contents, embed_contents, refuse_cut_texts, require_dimensions
+from sidecar.http.images.sources import ImageSources
+from sidecar.http.limits import RequestLimits
 from sidecar.http.model_names import check_model_name
+from sidecar.http.models import GetModels
 from sidecar.http.openai.answers import EMBEDDINGS_HEADERS
 from sidecar.http.operation import Operation, Scope
-from sidecar.http.service import Service
 
 
 class CohereEndpoints:
     """A batch is answered whole or not at all, and what is wrong is named: `texts[2]`."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(
+        self, get_models: GetModels, limits: RequestLimits, images: ImageSources, aliases: Collection[str]
+    ) -> None:
+        self._get_models = get_models
+        self._limits = limits
+        self._images = images
+        self._aliases = aliases
 
     def operations(self) -> list[Operation]:
         return [
@@ -43,19 +50,19 @@ class CohereEndpoints:
         ]
 
     async def embed(self, request: Request, version: str) -> Response:
-        serving, limits = self._service.serving, self._service.limits
-        serving.embedder.refuse_if_full(Lane.QUERY)
+        models, limits = self._get_models(), self._limits
+        models.embedder.refuse_if_full(Lane.QUERY)
         body = await read_json(request, CohereEmbedBody, limits)
-        check_model_name(body.model, serving.model.id, self._service.model_aliases)
+        check_model_name(body.model, models.embedding_model.id, self._aliases)
         check_embedding_types(body.embedding_types or ())
-        require_dimensions(body.output_dimension, serving.model.dim, "output_dimension")
+        require_dimensions(body.output_dimension, models.embedding_model.dim, "output_dimension")
         contents = body.contents()
         check_contents(contents, body.source, limits)
-        embedded = await work_while_connected(request, embed_contents(serving, self._service.images, contents))
+        embedded = await work_while_connected(request, embed_contents(models, self._images, contents))
         if body.truncate == "NONE":
             refuse_cut_texts(contents, embedded, "`truncate` is NONE")
         _check_tokens(contents, embedded, body.max_tokens)
-        return await answer_cohere(body, contents, embedded, serving.model, version)
+        return await answer_cohere(body, contents, embedded, models.embedding_model, version)
 
 
 def _check_tokens(contents: Sequence[Content], embedded: Sequence[Embedded], most: int | None) -> None:

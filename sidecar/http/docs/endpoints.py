@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from sidecar.http.docs.openapi import make_document
 from sidecar.http.json_response import JsonResponse
+from sidecar.http.limits import RequestLimits
 from sidecar.http.middleware.root_path import root_path_of
 from sidecar.http.operation import Endpoint, MediaType, Operation
-from sidecar.http.service import RequestLimits
 
 _PARTS = {MediaType.JAVASCRIPT, MediaType.CSS}
 _PAGE = files("sidecar.http.docs") / "page"

@@ -11,10 +11,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 import sidecar
-from sidecar.http.docs.schema_limits import fill_in_limits
 from sidecar.http.error_answer import ErrorAnswer
+from sidecar.http.limits import RequestLimits, fill_in_limits
 from sidecar.http.operation import MediaType, Operation
-from sidecar.http.service import RequestLimits
 from sidecar.pictures.formats.signatures import READABLE
 
 _REFERENCE = "#/components/schemas/{model}"

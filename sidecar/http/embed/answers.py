@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, WithJsonSchema
 
 from sidecar.batching.embedder import Embedded
 from sidecar.http.json_response import JsonResponse, LongJsonResponse, write_in_turns
-from sidecar.http.service import ServedModel
+from sidecar.http.models import ModelInfo
 
 _NUMBERS = {"type": "array", "items": {"type": "number"}}
 UNREADABLE = (
@@ -47,7 +47,7 @@ class EmbeddingsAnswer(BaseModel):
     unreadable: list[bool]
 
 
-def answer_one(embedded: Embedded, model: ServedModel) -> JsonResponse:
+def answer_one(embedded: Embedded, model: ModelInfo) -> JsonResponse:
     """`embedded.vector` as `embedding`."""
     answer = EmbeddingAnswer(
         embedding=embedded.vector,
@@ -60,7 +60,7 @@ def answer_one(embedded: Embedded, model: ServedModel) -> JsonResponse:
     return JsonResponse(answer)
 
 
-async def answer_many(embedded: Sequence[Embedded], model: ServedModel) -> LongJsonResponse:
+async def answer_many(embedded: Sequence[Embedded], model: ModelInfo) -> LongJsonResponse:
     """The vectors as `embeddings`, (n, dim)."""
     answer = EmbeddingsAnswer.model_construct(
         embeddings=await write_in_turns(one.vector for one in embedded),

@@ -11,11 +11,11 @@ from pydantic import Field
 
 from sidecar.batching.embedder import Embedded
 from sidecar.errors import InputError
-from sidecar.http.docs.schema_limits import limited
 from sidecar.http.embed.embedding import embed_pictures, embed_texts
 from sidecar.http.embed.texts import check_text
 from sidecar.http.images.sources import ImageSources
-from sidecar.http.service import RequestLimits, Serving
+from sidecar.http.limits import RequestLimits, limited
+from sidecar.http.models import Models
 
 _REFUSED_IDS = (
     "Token ids are not read: those of another tokenizer mean nothing to this model. Send the text itself."
@@ -76,9 +76,9 @@ def check_contents(contents: Sequence[Content], param: str, limits: RequestLimit
             check_text(content.value, content.param, limits)
 
 
-async def embed_contents(serving: Serving, images: ImageSources, contents: Sequence[Content]) -> list[Embedded]:
+async def embed_contents(models: Models, images: ImageSources, contents: Sequence[Content]) -> list[Embedded]:
     """In order, all or none. Raises InputError, naming the content that is wrong; Overloaded, DeviceError."""
-    embedder = serving.embedder
+    embedder = models.embedder
     texts = [content for content in contents if not content.is_picture]
     values, params = [text.value for text in texts], [text.param for text in texts]
     pictures = {

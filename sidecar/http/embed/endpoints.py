@@ -14,15 +14,17 @@ from sidecar.http.cancellation import work_while_connected
 from sidecar.http.embed.answers import EmbeddingAnswer, EmbeddingsAnswer, answer_many, answer_one
 from sidecar.http.embed.embedding import embed_picture, embed_pictures, embed_texts
 from sidecar.http.embed.texts import TextBody, TextsBody, read_text, read_texts
+from sidecar.http.limits import RequestLimits
+from sidecar.http.models import GetModels, Models
 from sidecar.http.operation import Endpoint, MediaType, Operation, Scope
-from sidecar.http.service import Service, Serving
 
 
 class EmbeddingEndpoints:
     """A batch is answered whole or not at all: a bad text or picture is a 422 that names it, `file[2]`."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, get_models: GetModels, limits: RequestLimits) -> None:
+        self._get_models = get_models
+        self._limits = limits
 
     def operations(self) -> list[Operation]:
         return [
@@ -35,37 +37,37 @@ class EmbeddingEndpoints:
         ]
 
     async def embed_text(self, request: Request) -> Response:
-        serving = self._open()
-        text = await read_text(request, self._service.limits)
-        (embedded,) = await work_while_connected(request, embed_texts(serving.embedder, [text], ["text"]))
-        return answer_one(embedded, serving.model)
+        models = self._open()
+        text = await read_text(request, self._limits)
+        (embedded,) = await work_while_connected(request, embed_texts(models.embedder, [text], ["text"]))
+        return answer_one(embedded, models.embedding_model)
 
     async def embed_texts(self, request: Request) -> Response:
-        serving = self._open()
-        texts = await read_texts(request, self._service.limits)
+        models = self._open()
+        texts = await read_texts(request, self._limits)
         params = [f"texts[{index}]" for index in range(len(texts))]
-        embedded = await work_while_connected(request, embed_texts(serving.embedder, texts, params))
-        return await answer_many(embedded, serving.model)
+        embedded = await work_while_connected(request, embed_texts(models.embedder, texts, params))
+        return await answer_many(embedded, models.embedding_model)
 
     async def embed_image(self, request: Request) -> Response:
-        serving = self._open()
-        image = await read_file(request, self._service.limits)
-        embedded = await work_while_connected(request, embed_picture(serving.embedder, image, "file"))
-        return answer_one(embedded, serving.model)
+        models = self._open()
+        image = await read_file(request, self._limits)
+        embedded = await work_while_connected(request, embed_picture(models.embedder, image, "file"))
+        return answer_one(embedded, models.embedding_model)
 
     async def embed_images(self, request: Request) -> Response:
-        serving = self._open()
-        images = await read_files(request, self._service.limits)
+        models = self._open()
+        images = await read_files(request, self._limits)
         pictures = {f"file[{index}]": partial(_in_hand, image) for index, image in enumerate(images)}
-        with serving.embedder.admitted(texts=0, pictures=len(pictures)) as place:
-            embedded = await work_while_connected(request, embed_pictures(serving.embedder, pictures, place))
-        return await answer_many(embedded, serving.model)
+        with models.embedder.admitted(texts=0, pictures=len(pictures)) as place:
+            embedded = await work_while_connected(request, embed_pictures(models.embedder, pictures, place))
+        return await answer_many(embedded, models.embedding_model)
 
-    def _open(self) -> Serving:
+    def _open(self) -> Models:
         """Before the body is read. Raises NotReady, and Overloaded if the query lane is full already."""
-        serving = self._service.serving
-        serving.embedder.refuse_if_full(Lane.QUERY)
-        return serving
+        models = self._get_models()
+        models.embedder.refuse_if_full(Lane.QUERY)
+        return models
 
     @staticmethod
     def _operation(

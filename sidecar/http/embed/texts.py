@@ -10,8 +10,7 @@ from starlette.requests import Request
 
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
-from sidecar.http.docs.schema_limits import limited
-from sidecar.http.service import RequestLimits
+from sidecar.http.limits import RequestLimits, limited
 
 # Not blank, and without NUL; `check_text` says it in words.
 EmbeddableText = Annotated[

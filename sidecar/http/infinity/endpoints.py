@@ -10,10 +10,10 @@ from starlette.responses import Response
 
 from sidecar.batching.job import Lane
 from sidecar.http.json_response import JsonResponse
+from sidecar.http.models import GetModels
 from sidecar.http.openai.bodies import EmbeddingsBody
 from sidecar.http.openai.endpoints import OpenaiEndpoints
 from sidecar.http.operation import Operation, Scope
-from sidecar.http.service import Service
 
 _FROZEN = ConfigDict(frozen=True)
 
@@ -57,8 +57,8 @@ class InfinityModels(BaseModel):
 class InfinityEndpoints:
     """OpenAI's endpoints under infinity's paths; `/rerank` and `/health` are with the others of their kind."""
 
-    def __init__(self, service: Service, openai: OpenaiEndpoints) -> None:
-        self._service = service
+    def __init__(self, get_models: GetModels, openai: OpenaiEndpoints) -> None:
+        self._get_models = get_models
         self._openai = openai
 
     def operations(self) -> list[Operation]:
@@ -73,15 +73,16 @@ class InfinityEndpoints:
 
     async def models(self, _request: Request) -> Response:
         """Its own name first, then its aliases."""
-        items, lane = self._openai.items(), self._service.lanes[Lane.QUERY.value]
+        items, models = self._openai.items(), self._get_models()
+        lane = models.lane_depth(Lane.QUERY)
         stats = QueueStats(
             queue_fraction=lane.waiting / lane.capacity,
             queue_absolute=lane.waiting,
             results_pending=lane.running,
-            batch_size=self._service.serving.embedder.max_batch_views,
+            batch_size=models.embedder.max_batch_views,
         )
-        models = [
+        data = [
             InfinityModel(id=item.id, created=item.created, stats=stats, capabilities=["embed", "image_embed"])
             for item in items
         ]
-        return JsonResponse(InfinityModels(data=models))
+        return JsonResponse(InfinityModels(data=data))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -17,7 +17,7 @@ from sidecar.errors import SidecarError
 from sidecar.http.access_log import loggable_path
 from sidecar.http.errors import error_response, respond_to
 from sidecar.http.middleware.paths import explain_missing
-from sidecar.http.service import NotReady
+from sidecar.readiness import NotReady, Readiness
 from sidecar.telemetry.request_context import current_request_id
 
 logger = logging.getLogger(__name__)
@@ -67,9 +67,9 @@ class UnexpectedErrors:
     A request that the end of the process cuts off is answered with 503.
     """
 
-    def __init__(self, app: ASGIApp, check_ready: Callable[[], None]) -> None:
+    def __init__(self, app: ASGIApp, readiness: Readiness) -> None:
         self._app = app
-        self._check_ready = check_ready
+        self._readiness = readiness
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -85,7 +85,7 @@ class UnexpectedErrors:
         try:
             await self._app(scope, receive, watched_send)
         except asyncio.CancelledError:
-            reason = self._why_not_ready()
+            reason = self._readiness.obstacle()
             if started or reason is None:
                 raise
             await respond_to(reason)(scope, receive, send)
@@ -96,10 +96,3 @@ class UnexpectedErrors:
                 raise
             message = f"Something went wrong here. The log has more under request {request_id}."
             await error_response(500, "internal_error", message)(scope, receive, send)
-
-    def _why_not_ready(self) -> NotReady | None:
-        try:
-            self._check_ready()
-        except NotReady as error:
-            return error
-        return None

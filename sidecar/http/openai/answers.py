@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sidecar.batching.embedder import Embedded
 from sidecar.http.embed.answers import Vector
 from sidecar.http.json_response import LongJsonResponse, write_in_turns
-from sidecar.http.service import ServedModel
+from sidecar.http.models import ModelInfo
 
 _FINGERPRINT, _TRUNCATED, _UNREADABLE = "X-Sidecar-Fingerprint", "X-Sidecar-Truncated", "X-Sidecar-Unreadable"
 # What OpenAI's shape has no place for.
@@ -69,7 +69,7 @@ class ModelList(BaseModel):
     data: list[ModelItem]
 
 
-async def answer_embeddings(embedded: Sequence[Embedded], model: ServedModel, *, as_base64: bool) -> LongJsonResponse:
+async def answer_embeddings(embedded: Sequence[Embedded], model: ModelInfo, *, as_base64: bool) -> LongJsonResponse:
     """Vectors in order, and in the head what EMBEDDINGS_HEADERS says."""
     items = await write_in_turns(
         EmbeddingItem(index=index, embedding=encode_base64(one.vector) if as_base64 else one.vector)
@@ -81,7 +81,7 @@ async def answer_embeddings(embedded: Sequence[Embedded], model: ServedModel, *,
     return LongJsonResponse(answer, headers=embeddings_headers(embedded, model))
 
 
-def embeddings_headers(embedded: Sequence[Embedded], model: ServedModel) -> dict[str, str]:
+def embeddings_headers(embedded: Sequence[Embedded], model: ModelInfo) -> dict[str, str]:
     """Those of EMBEDDINGS_HEADERS."""
     return {
         _FINGERPRINT: model.fingerprint,

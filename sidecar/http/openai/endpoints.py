@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from functools import partial
 
 from starlette.requests import Request
@@ -13,19 +14,26 @@ from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
 from sidecar.http.cancellation import work_while_connected
 from sidecar.http.embed.contents import check_contents, embed_contents, refuse_token_ids, require_dimensions
+from sidecar.http.images.sources import ImageSources
 from sidecar.http.json_response import JsonResponse
+from sidecar.http.limits import RequestLimits
 from sidecar.http.model_names import check_model_name
+from sidecar.http.models import GetModels, ModelInfo
 from sidecar.http.openai.answers import EMBEDDINGS_HEADERS, EmbeddingList, ModelItem, ModelList, answer_embeddings
 from sidecar.http.openai.bodies import EmbeddingsBody
 from sidecar.http.operation import Operation, Scope
-from sidecar.http.service import ServedModel, Service
 
 
 class OpenaiEndpoints:
     """As `/embed/…`, a batch is answered whole or not at all, and what is wrong is named: `input[2]`."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(
+        self, get_models: GetModels, limits: RequestLimits, images: ImageSources, aliases: Collection[str]
+    ) -> None:
+        self._get_models = get_models
+        self._limits = limits
+        self._images = images
+        self._aliases = aliases
         self._started_at = int(time.time())
 
     def operations(self) -> list[Operation]:
@@ -57,31 +65,31 @@ class OpenaiEndpoints:
 
     def items(self) -> list[ModelItem]:
         """The served model, by its own name first, then by the others. Raises NotReady."""
-        model = self._service.serving.model
-        return [self._item(name, model) for name in dict.fromkeys((model.id, *self._service.model_aliases))]
+        model = self._get_models().embedding_model
+        return [self._item(name, model) for name in dict.fromkeys((model.id, *self._aliases))]
 
     async def models(self, _request: Request) -> Response:
         return JsonResponse(ModelList(data=self.items()))
 
     async def model(self, request: Request) -> Response:
-        served, name = self._service.serving.model, request.path_params["model"]
-        check_model_name(name, served.id, self._service.model_aliases)
-        return JsonResponse(self._item(name if name in self._service.model_aliases else served.id, served))
+        served, name = self._get_models().embedding_model, request.path_params["model"]
+        check_model_name(name, served.id, self._aliases)
+        return JsonResponse(self._item(name if name in self._aliases else served.id, served))
 
     async def _embeddings(self, request: Request, kind: type[EmbeddingsBody]) -> Response:
-        serving = self._service.serving
-        serving.embedder.refuse_if_full(Lane.QUERY)
-        limits, model = self._service.limits, serving.model
+        models = self._get_models()
+        models.embedder.refuse_if_full(Lane.QUERY)
+        limits, model = self._limits, models.embedding_model
         body = await read_json(request, kind, limits, partial(refuse_token_ids, field="input"))
-        check_model_name(body.model, model.id, self._service.model_aliases)
+        check_model_name(body.model, model.id, self._aliases)
         require_dimensions(body.dimensions, model.dim, "dimensions")
         contents = body.contents()
         if body.messages is not None and len(contents) != 1:
             message = f"`messages` has {len(contents)} parts; a vector is made of one text or one picture."
             raise InputError("wrong_number_of_parts", message, "messages")
         check_contents(contents, "input", limits)
-        embedded = await work_while_connected(request, embed_contents(serving, self._service.images, contents))
+        embedded = await work_while_connected(request, embed_contents(models, self._images, contents))
         return await answer_embeddings(embedded, model, as_base64=body.encoding_format == "base64")
 
-    def _item(self, name: str, model: ServedModel) -> ModelItem:
+    def _item(self, name: str, model: ModelInfo) -> ModelItem:
         return ModelItem(id=name, created=self._started_at, root=model.id)

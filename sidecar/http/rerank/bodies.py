@@ -7,8 +7,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from sidecar.http.docs.schema_limits import limited
 from sidecar.http.embed.texts import EmbeddableText
+from sidecar.http.limits import limited
 from sidecar.http.openai.bodies import ImageUrl
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 
 from starlette.requests import Request
@@ -11,13 +12,15 @@ from sidecar.batching.reranker import Reranker
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
 from sidecar.http.cancellation import work_while_connected
+from sidecar.http.images.sources import ImageSources
+from sidecar.http.limits import RequestLimits
 from sidecar.http.model_names import check_model_name
+from sidecar.http.models import GetModels, Models
 from sidecar.http.operation import Operation, Scope
 from sidecar.http.rerank.answers import COMPUTE_TOKENS, RerankAnswers, answer_documents, answer_texts
 from sidecar.http.rerank.bodies import RerankBody
 from sidecar.http.rerank.documents import check_query, read_documents
 from sidecar.http.rerank.scoring import Scores, require_reranker, score
-from sidecar.http.service import Service, Serving
 
 _PATHS = {
     "/rerank": ("2", "Rank documents, as infinity, vLLM and text-embeddings-inference do"),
@@ -32,8 +35,13 @@ class RerankEndpoints:
     A bad document is a 422 that names it, `documents[3]`; an empty one is ranked last.
     """
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(
+        self, get_models: GetModels, limits: RequestLimits, images: ImageSources, aliases: Collection[str]
+    ) -> None:
+        self._get_models = get_models
+        self._limits = limits
+        self._images = images
+        self._aliases = aliases
 
     def operations(self) -> list[Operation]:
         return [
@@ -48,13 +56,13 @@ class RerankEndpoints:
         ]
 
     async def rerank(self, request: Request, version: str) -> Response:
-        serving, reranker = self._open()
-        limits = self._service.limits
+        models, reranker = self._open()
+        limits = self._limits
         body = await read_json(request, RerankBody, limits)
-        check_model_name(body.model, reranker.model_id, self._service.rerank_aliases)
+        check_model_name(body.model, reranker.model_id, self._aliases)
         check_query(body.query, limits)
         documents = read_documents(body, limits)
-        scoring = score(serving, reranker, self._service.images, body.query, documents, body.max_tokens_per_doc)
+        scoring = score(models, reranker, self._images, body.query, documents, body.max_tokens_per_doc)
         scores = await work_while_connected(request, scoring)
         if body.truncate is False:
             _refuse_cut(scores)
@@ -62,12 +70,12 @@ class RerankEndpoints:
             return answer_texts(body, body.texts, scores)
         return answer_documents(body, body.documents or [], scores, version)
 
-    def _open(self) -> tuple[Serving, Reranker]:
+    def _open(self) -> tuple[Models, Reranker]:
         """Before the body is read. Raises NotReady, InputError (`rerank_disabled`), and Overloaded if all is full."""
-        serving = self._service.serving
-        reranker = require_reranker(serving)
+        models = self._get_models()
+        reranker = require_reranker(models)
         reranker.refuse_if_full()
-        return serving, reranker
+        return models, reranker
 
 
 def _refuse_cut(scores: Scores) -> None:

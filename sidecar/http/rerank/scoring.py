@@ -15,8 +15,8 @@ from sidecar.batching.reranker import Reranker
 from sidecar.errors import InputError, TextRejected
 from sidecar.http.embed.embedding import embed_pictures, embed_texts
 from sidecar.http.images.sources import ImageSources
+from sidecar.http.models import Models
 from sidecar.http.rerank.documents import RerankDocument
-from sidecar.http.service import Serving
 
 ScoreKind: TypeAlias = Literal["cross_encoder", "siglip_pair"]
 
@@ -64,19 +64,19 @@ class Scores:
         return indexes
 
 
-def require_reranker(serving: Serving) -> Reranker:
+def require_reranker(models: Models) -> Reranker:
     """Raises InputError (`rerank_disabled`, a 404) where RERANK=off."""
-    if serving.reranker is None:
+    if models.reranker is None:
         message = (
             "Reranking is switched off here (RERANK=off). Set RERANK=first_use or RERANK=start, and RERANK_MODEL_ID to "
             "the cross-encoder to use."
         )
         raise InputError("rerank_disabled", message)
-    return serving.reranker
+    return models.reranker
 
 
 async def score(
-    serving: Serving,
+    models: Models,
     reranker: Reranker,
     images: ImageSources,
     query: str,
@@ -89,7 +89,7 @@ async def score(
     """
     read = [document for document in documents if not document.is_empty]
     if read and read[0].is_picture:
-        scores = await _score_pictures(serving, images, query, read)
+        scores = await _score_pictures(models, images, query, read)
     else:
         scores = await _score_texts(reranker, query, read, max_document_tokens)
     if len(read) == len(documents):
@@ -115,26 +115,28 @@ async def _score_texts(
 
 
 async def _score_pictures(
-    serving: Serving, images: ImageSources, query: str, documents: Sequence[RerankDocument]
+    models: Models, images: ImageSources, query: str, documents: Sequence[RerankDocument]
 ) -> Scores:
     """By the model that embeds: sigmoid(scale · cosine + bias), as it was trained.
 
     Raises InputError (`unsupported_documents`) for a model that was not, and for pictures that cannot be read;
     Overloaded, DeviceError.
     """
-    scale = serving.pair_scale
+    scale = models.pair_scale
     if scale is None:
-        message = f"{serving.model.id} gives a text and a picture no score of their own; only texts are ranked here."
+        message = (
+            f"{models.embedding_model.id} gives a text and a picture no score of their own; only texts are ranked here."
+        )
         raise InputError("unsupported_documents", message, documents[0].param)
     sources = {document.param: partial(images.read, document.value, document.param) for document in documents}
-    with serving.embedder.admitted(texts=1, pictures=len(sources)) as place:
-        (words,) = await embed_texts(serving.embedder, [query], ["query"], place)
-        pictures = await embed_pictures(serving.embedder, sources, place)
+    with models.embedder.admitted(texts=1, pictures=len(sources)) as place:
+        (words,) = await embed_texts(models.embedder, [query], ["query"], place)
+        pictures = await embed_pictures(models.embedder, sources, place)
     cosines = np.stack([picture.vector for picture in pictures]) @ words.vector
     cut = ["query"] if words.truncated else []
     tokens = words.tokens + sum(picture.tokens for picture in pictures)
     raw = pair_logits(scale, cosines)
-    return Scores("siglip_pair", serving.model.id, raw, cut, tokens, calibrated=not serving.uses_tta)
+    return Scores("siglip_pair", models.embedding_model.id, raw, cut, tokens, calibrated=not models.uses_tta)
 
 
 def _list_some(names: Sequence[str]) -> str:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from sidecar.batching.embedder import Embedded
 from sidecar.batching.encoder import PairScale, pair_logits, sigmoid
 from sidecar.http.json_response import JsonResponse
+from sidecar.http.models import Models
 from sidecar.http.search.body import SearchBody
 from sidecar.http.search.ranking import RankedRow
 from sidecar.http.search.watch import warnings_of
-from sidecar.http.service import Serving
 from sidecar.postgres.search import SearchedWatch
 
 _UNCALIBRATED = (
@@ -31,14 +31,14 @@ class Search:
 
     body: SearchBody
     watch: SearchedWatch
-    serving: Serving
+    models: Models
     embedded: Embedded
 
 
 def answer_search(search: Search, found: Sequence[RankedRow], took_ms: float) -> JsonResponse:
     """SearchAnswer in JSON; keys and columns go as Postgres wrote them, with all the digits of their numbers."""
     scale = _pair_scale(search)
-    calibrated = None if scale is None else not search.serving.uses_tta
+    calibrated = None if scale is None else not search.models.uses_tta
     distances = np.array([row.distance for row, _ in found], np.float32)
     return JsonResponse(
         {
@@ -51,8 +51,8 @@ def answer_search(search: Search, found: Sequence[RankedRow], took_ms: float) ->
                 "target": search.watch.target,
                 "kind": search.watch.kind,
             },
-            "model": search.serving.model.id,
-            "fingerprint": search.serving.model.fingerprint,
+            "model": search.models.embedding_model.id,
+            "fingerprint": search.models.embedding_model.fingerprint,
             "truncated": search.embedded.truncated,
             "unreadable": search.embedded.unreadable,
             "match_probability_calibrated": calibrated,
@@ -77,7 +77,7 @@ def _pair_scale(search: Search) -> PairScale | None:
     """Between a text and a picture, in either direction; the model was trained on nothing else."""
     asked = "text" if search.body.text is not None else "image" if search.body.image is not None else None
     is_pair = {asked, search.watch.kind} == {"text", "image"}
-    return search.serving.pair_scale if is_pair else None
+    return search.models.pair_scale if is_pair else None
 
 
 def _probabilities(scale: PairScale | None, distances: NDArray[np.float32]) -> list[float] | list[None]:
@@ -88,6 +88,6 @@ def _probabilities(scale: PairScale | None, distances: NDArray[np.float32]) -> l
 
 
 def _rerank_model(search: Search) -> str | None:
-    if search.body.rerank is None or search.serving.reranker is None:
+    if search.body.rerank is None or search.models.reranker is None:
         return None
-    return search.serving.reranker.model_id
+    return search.models.reranker.model_id

@@ -18,10 +18,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from sidecar.errors import InputError
-from sidecar.http.docs.schema_limits import limited
 from sidecar.http.embed.answers import UNREADABLE
 from sidecar.http.embed.texts import EmbeddableText, check_text
-from sidecar.http.service import RequestLimits
+from sidecar.http.limits import RequestLimits, limited
 
 _MAX_EXACT = 2**53  # a float beyond it may have been an integer of more digits
 _MAX_FILTER_VALUES = 1000

@@ -12,6 +12,9 @@ from sidecar.batching.job import Lane
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
 from sidecar.http.cancellation import work_while_connected
+from sidecar.http.images.sources import ImageSources
+from sidecar.http.limits import RequestLimits
+from sidecar.http.models import GetModels
 from sidecar.http.operation import Operation, Scope
 from sidecar.http.rerank.scoring import require_reranker
 from sidecar.http.search.answer import Search, answer_search
@@ -19,17 +22,27 @@ from sidecar.http.search.body import SearchAnswer, SearchBody, check_search
 from sidecar.http.search.ranking import RankedRow, rank_again
 from sidecar.http.search.vector import query_vector
 from sidecar.http.search.watch import check_columns, check_model, document_columns, find_watch
-from sidecar.http.service import Service
 from sidecar.postgres.database import Database
 from sidecar.postgres.search import NearestQuery, NearestRow, find_nearest
-from sidecar.telemetry.telemetry import Stage
+from sidecar.telemetry.telemetry import Stage, Telemetry
 
 
 class SearchEndpoint:
     """The whole request is checked before the device and the user's table have anything to do with it."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(
+        self,
+        get_models: GetModels,
+        limits: RequestLimits,
+        images: ImageSources,
+        database: Database | None,
+        telemetry: Telemetry,
+    ) -> None:
+        self._get_models = get_models
+        self._limits = limits
+        self._images = images
+        self._database = database
+        self._telemetry = telemetry
 
     def operations(self) -> list[Operation]:
         return [
@@ -46,24 +59,24 @@ class SearchEndpoint:
         ]
 
     async def search(self, request: Request) -> Response:
-        database = self._service.database
+        database = self._database
         if database is None:
             raise InputError("no_database", "There is nothing to search: DATABASE_URL is not set.")
-        self._service.serving.embedder.refuse_if_full(Lane.QUERY)
-        body = await read_json(request, SearchBody, self._service.limits)
+        self._get_models().embedder.refuse_if_full(Lane.QUERY)
+        body = await read_json(request, SearchBody, self._limits)
         began = time.perf_counter()
-        check_search(body, self._service.limits)
+        check_search(body, self._limits)
         search, found = await work_while_connected(request, self._search(database, body))
         return answer_search(search, found, (time.perf_counter() - began) * 1000)
 
     async def _search(self, database: Database, body: SearchBody) -> tuple[Search, Sequence[RankedRow]]:
-        serving = self._service.serving
+        models = self._get_models()
         watch = await find_watch(database, body.table, body.target)
-        check_model(watch, serving.model)
+        check_model(watch, models.embedding_model)
         check_columns(watch, body)
-        reranker = require_reranker(serving) if body.rerank else None
+        reranker = require_reranker(models) if body.rerank else None
         document = document_columns(watch, body.rerank.column) if body.rerank else ()
-        search = Search(body, watch, serving, await query_vector(body, serving, self._service.images))
+        search = Search(body, watch, models, await query_vector(body, models, self._images))
         rows = await self._nearest(database, search, document)
         if reranker is None or body.text is None:
             return search, [RankedRow(row, None) for row in rows]
@@ -76,5 +89,5 @@ class SearchEndpoint:
         wanted = max(body.k, body.rerank.top_k) if body.rerank else body.k
         columns = watch.exposed if body.columns is None else body.columns
         query = NearestQuery(search.embedded.vector, wanted, body.filter, columns, document)
-        with self._service.telemetry.stage(Stage.DATABASE, Lane.QUERY.value, "search"):
-            return await find_nearest(database, watch, query, self._service.limits.timeout_s)
+        with self._telemetry.stage(Stage.DATABASE, Lane.QUERY.value, "search"):
+            return await find_nearest(database, watch, query, self._limits.timeout_s)

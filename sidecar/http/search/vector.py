@@ -8,18 +8,18 @@ from sidecar.batching.embedder import Embedded
 from sidecar.errors import InputError
 from sidecar.http.embed.embedding import embed_picture, embed_texts
 from sidecar.http.images.sources import ImageSources
+from sidecar.http.models import Models
 from sidecar.http.search.body import SearchBody
-from sidecar.http.service import Serving
 
 
-async def query_vector(body: SearchBody, serving: Serving, images: ImageSources) -> Embedded:
+async def query_vector(body: SearchBody, models: Models, images: ImageSources) -> Embedded:
     """Of the text, the picture, or the vector itself at unit length. Raises InputError, Overloaded, DeviceError."""
     if body.text is not None:
-        (embedded,) = await embed_texts(serving.embedder, [body.text], ["text"])
+        (embedded,) = await embed_texts(models.embedder, [body.text], ["text"])
         return embedded
     if body.image is not None:
-        return await embed_picture(serving.embedder, await images.read(body.image, "image"), "image")
-    return _given_vector(body.vector or [], serving.model.dim)
+        return await embed_picture(models.embedder, await images.read(body.image, "image"), "image")
+    return _given_vector(body.vector or [], models.embedding_model.dim)
 
 
 def _given_vector(numbers: list[float], dimensions: int) -> Embedded:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sidecar.errors import InputError
+from sidecar.http.models import ModelInfo
 from sidecar.http.search.body import SearchBody
-from sidecar.http.service import ServedModel
 from sidecar.postgres.database import Database
 from sidecar.postgres.search import SearchedWatch, find_watches
 
@@ -30,7 +30,7 @@ async def find_watch(database: Database, table: str, target: str | None) -> Sear
     return found[0]
 
 
-def check_model(watch: SearchedWatch, model: ServedModel) -> None:
+def check_model(watch: SearchedWatch, model: ModelInfo) -> None:
     """Raises InputError (`other_model`): between vectors of two models, distances mean nothing."""
     if watch.fingerprint not in {None, model.fingerprint} or watch.dimensions != model.dim:
         theirs = f"{watch.model} ({watch.fingerprint})" if watch.fingerprint else f"{watch.dimensions} dimensions"

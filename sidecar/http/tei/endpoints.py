@@ -25,11 +25,13 @@ from sidecar.http.embed.contents import (
     require_dimensions,
     text_contents,
 )
+from sidecar.http.images.sources import ImageSources
 from sidecar.http.json_response import JsonResponse, LongJsonResponse, write_in_turns
+from sidecar.http.limits import RequestLimits
+from sidecar.http.models import GetModels
 from sidecar.http.openai.answers import EMBEDDINGS_HEADERS, embeddings_headers
 from sidecar.http.operation import Endpoint, Operation, Scope
 from sidecar.http.rerank.answers import COMPUTE_TOKENS
-from sidecar.http.service import Service
 from sidecar.http.tei.bodies import (
     EmbedAnswer,
     EmbedBody,
@@ -41,6 +43,7 @@ from sidecar.http.tei.bodies import (
     UnixTime,
 )
 from sidecar.http.tei.errors import TeiError
+from sidecar.readiness import Readiness
 
 _HEADERS = (*EMBEDDINGS_HEADERS, COMPUTE_TOKENS)
 _HEALTH_PATHS = {
@@ -53,8 +56,13 @@ _HEALTH_PATHS = {
 class TeiEndpoints:
     """A batch is answered whole or not at all, and what is wrong is named: `inputs[2]`."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(
+        self, get_models: GetModels, limits: RequestLimits, images: ImageSources, readiness: Readiness
+    ) -> None:
+        self._get_models = get_models
+        self._limits = limits
+        self._images = images
+        self._readiness = readiness
 
     def operations(self) -> list[Operation]:
         embed = "Vectors of texts, as text-embeddings-inference gives them"
@@ -68,32 +76,32 @@ class TeiEndpoints:
         ]
 
     async def embed(self, request: Request) -> Response:
-        serving = self._service.serving
-        serving.embedder.refuse_if_full(Lane.QUERY)
+        models = self._get_models()
+        models.embedder.refuse_if_full(Lane.QUERY)
         look = partial(refuse_token_ids, field="inputs")
-        body = await read_json(request, EmbedBody, self._service.limits, look)
-        require_dimensions(body.dimensions, serving.model.dim, "dimensions")
+        body = await read_json(request, EmbedBody, self._limits, look)
+        require_dimensions(body.dimensions, models.embedding_model.dim, "dimensions")
         contents = text_contents(body.inputs, "inputs")
         embedded = await self._embed(request, contents, "inputs", may_cut=body.truncate is not False)
         vectors = await write_in_turns(one.vector for one in embedded)
         return LongJsonResponse(vectors, headers=self._headers(embedded))
 
     async def similarity(self, request: Request) -> Response:
-        self._service.serving.embedder.refuse_if_full(Lane.QUERY)
-        body = await read_json(request, SimilarityBody, self._service.limits)
+        self._get_models().embedder.refuse_if_full(Lane.QUERY)
+        body = await read_json(request, SimilarityBody, self._limits)
         contents = [
             Content("inputs.source_sentence", body.inputs.source_sentence),
             *text_contents(body.inputs.sentences, "inputs.sentences"),
         ]
-        check_contents(contents[1:], "inputs.sentences", self._service.limits)
+        check_contents(contents[1:], "inputs.sentences", self._limits)
         may_cut = body.parameters is None or body.parameters.truncate is not False
         embedded = await self._embed(request, contents, "inputs", may_cut=may_cut)
         source, *sentences = (one.vector for one in embedded)
         return JsonResponse(np.stack(sentences) @ source, headers=self._headers(embedded))
 
     async def info(self, _request: Request) -> Response:
-        serving, lane = self._service.serving, self._service.lanes[Lane.QUERY.value]
-        embedder, model = serving.embedder, serving.model
+        models = self._get_models()
+        embedder, model = models.embedder, models.embedding_model
         return JsonResponse(
             InfoAnswer(
                 model_id=model.id,
@@ -101,11 +109,11 @@ class TeiEndpoints:
                 model_dtype="float32",
                 served_model_name=model.id,
                 model_type=ModelType(embedding=Pooling(pooling="model")),
-                max_concurrent_requests=lane.capacity,
+                max_concurrent_requests=models.lane_depth(Lane.QUERY).capacity,
                 max_input_length=embedder.context_length,
                 max_batch_tokens=embedder.context_length * embedder.max_batch_views,
                 max_batch_requests=embedder.max_batch_views,
-                max_client_batch_size=self._service.limits.max_batch_texts,
+                max_client_batch_size=self._limits.max_batch_texts,
                 tokenization_workers=embedder.preparation_threads,
                 version=sidecar.__version__,
             )
@@ -113,14 +121,14 @@ class TeiEndpoints:
 
     async def health(self, _request: Request) -> Response:
         """As /readyz. Raises NotReady, which is answered with 503."""
-        self._service.check_ready()
+        self._readiness.check()
         return JsonResponse(UnixTime(unix=time.time()))
 
     async def _embed(
         self, request: Request, contents: Sequence[Content], param: str, *, may_cut: bool
     ) -> list[Embedded]:
-        check_contents(contents, param, self._service.limits)
-        work = embed_contents(self._service.serving, self._service.images, contents)
+        check_contents(contents, param, self._limits)
+        work = embed_contents(self._get_models(), self._images, contents)
         embedded = await work_while_connected(request, work)
         if not may_cut:
             refuse_cut_texts(contents, embedded, "`truncate` is false")
@@ -128,7 +136,7 @@ class TeiEndpoints:
 
     def _headers(self, embedded: Sequence[Embedded]) -> dict[str, str]:
         tokens = sum(one.tokens for one in embedded)
-        return {**embeddings_headers(embedded, self._service.serving.model), COMPUTE_TOKENS[0]: str(tokens)}
+        return {**embeddings_headers(embedded, self._get_models().embedding_model), COMPUTE_TOKENS[0]: str(tokens)}
 
     def _health(self, path: str, summary: str) -> Operation:
         return Operation(

@@ -28,5 +28,5 @@ async def series() -> AsyncIterator[Mapping[str, frozenset[str]]]:
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
     ):
         await wait_until_async(lambda: is_ready(client), "/readyz")
-        found = series_of(service._state.telemetry.metrics.registry)
+        found = series_of(service._telemetry.metrics.registry)
         yield {name: labels | TARGET_LABELS for name, labels in found.items()} | SERIES_OF_PROMETHEUS

@@ -8,14 +8,12 @@ import threading
 import httpx
 import pytest
 
-from sidecar.app import create_app
+from sidecar.app import create_app, device_limits
 from sidecar.batching import device_health
 from sidecar.batching.device_health import DeviceCall
 from sidecar.batching.encoder import PairScorer
 from sidecar.config import Settings
 from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory
-from sidecar.service_state import ServiceState
-from sidecar.supervisor import Supervisor
 from tests.encoders import HashEncoder
 from tests.integration.http.blocking_encoder import BlockingEncoder
 from tests.integration.http.conftest import Serving, is_ready, make_settings
@@ -165,6 +163,4 @@ class OnA(HashEncoder):
 def test_how_long_a_micro_batch_may_take_depends_on_the_device(
     device: str, changes: dict[str, float], timeout_s: float
 ) -> None:
-    state = ServiceState(make_settings(**changes), Supervisor(lambda: None))
-    state.know_device(OnA(device))
-    assert state.health.limits.timeout_s == timeout_s
+    assert device_limits(make_settings(**changes), OnA(device)).timeout_s == timeout_s

@@ -7,10 +7,10 @@ import subprocess
 
 import pytest
 
+from sidecar.app import make_telemetry
 from sidecar.config import Settings
-from sidecar.service_state import ServiceState
-from sidecar.supervisor import Supervisor
 from sidecar.telemetry.metrics.watches import WatchReading
+from sidecar.telemetry.objectives import Objectives
 from sidecar.telemetry.telemetry import Stage, Telemetry
 from sidecar.telemetry.traces import BatchedJob, MicroBatchReport
 from tests.scrape import read
@@ -20,7 +20,7 @@ READING = WatchReading("public.items.embedding", 1, 1, 1, 1, 0.5, 1.0, broken=Tr
 
 def eventful() -> Telemetry:
     """Of a service to which everything has happened."""
-    telemetry = ServiceState(Settings(), Supervisor(lambda: None)).telemetry
+    telemetry = make_telemetry(Settings(), Objectives(Settings()))
     for stage in Stage:
         with telemetry.stage(stage, "ingest", "claim"):
             pass

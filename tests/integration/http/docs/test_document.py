@@ -11,7 +11,7 @@ import jsonschema_rs
 import pytest
 from pydantic import SecretStr
 
-from sidecar.http.docs.schema_limits import fill_in_limits, limited
+from sidecar.http.limits import fill_in_limits, limited
 from tests.integration.http.conftest import Serving
 
 ENDPOINTS = {

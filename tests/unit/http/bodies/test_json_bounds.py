@@ -7,7 +7,7 @@ import pytest
 
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_bounds import check_marks, check_values
-from sidecar.http.service import RequestLimits
+from sidecar.http.limits import RequestLimits
 
 LIMITS = RequestLimits(
     max_body_bytes=64 << 20,

@@ -15,7 +15,7 @@ from starlette.types import Message
 
 from sidecar.errors import InputError
 from sidecar.http.bodies.multipart import read_files
-from sidecar.http.service import RequestLimits
+from sidecar.http.limits import RequestLimits
 
 LIMITS = RequestLimits(
     max_uploads_bytes=1_000_000,

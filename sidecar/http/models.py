@@ -1,0 +1,43 @@
+"""The models behind the endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from sidecar.batching.embedder import Embedder
+from sidecar.batching.encoder import PairScale
+from sidecar.batching.job import Lane
+from sidecar.batching.lane_queue import LaneDepth
+from sidecar.batching.reranker import Reranker
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model as answers name it. `fingerprint` identifies its vector space."""
+
+    id: str
+    fingerprint: str
+    dim: int
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The open models: one embeds, and unless RERANK=off one reranks.
+
+    `pair_scale` turns the cosine of a text and a picture into the probability that they belong together. With
+    `uses_tta`, a picture's vector is the mean of several views, for which that scale was not trained. `lane_depth`
+    reads how full a lane is.
+    """
+
+    embedder: Embedder
+    embedding_model: ModelInfo
+    lane_depth: Callable[[Lane], LaneDepth]
+    pair_scale: PairScale | None = None
+    uses_tta: bool = False
+    reranker: Reranker | None = None
+
+
+# Raises NotReady while queries cannot be embedded. Still returns them while the process stops: requests are in flight.
+GetModels: TypeAlias = Callable[[], Models]

@@ -1,0 +1,82 @@
+"""The running parts of the process, for /healthz, /status and the gauges of /metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from sidecar.batching.device_health import DeviceHealth
+from sidecar.batching.job import Lane
+from sidecar.batching.lane_queue import LaneDepth
+from sidecar.config import Settings
+from sidecar.http.models import ModelInfo, Models
+from sidecar.pictures.decoder.pool import DecoderPool
+from sidecar.postgres.watch_reader import WatchReader
+from sidecar.readiness import Readiness, State
+from sidecar.telemetry.metrics.registry import Metrics
+
+_READ_WATCHES_S = 1.0  # a scrape waits no longer for the database
+
+
+class RunningParts:
+    """Parts are None until `sidecar.app` has opened them. A model that failed its self-test has a `model`, no `models`.
+
+    An http.health.ProcessStatus.
+    """
+
+    def __init__(self, settings: Settings, readiness: Readiness, device_health: DeviceHealth) -> None:
+        self.model: ModelInfo | None = None
+        self.models: Models | None = None
+        self.decoders: DecoderPool | None = None
+        self._settings = settings
+        self._readiness = readiness
+        self._device_health = device_health
+
+    @property
+    def ingests(self) -> bool:
+        """Whether this process embeds rows."""
+        return self._settings.database_url is not None and self._settings.ingest
+
+    def get_models(self) -> Models:
+        """Also while stopping, for the requests in flight. Raises NotReady, also while the device fails or hangs."""
+        if self.models is None:
+            self._readiness.check()
+            raise AssertionError("ready without models: this is a bug")
+        self._readiness.check_device()
+        return self.models
+
+    @property
+    def lanes(self) -> Mapping[str, LaneDepth]:
+        return {} if self.models is None else {lane.value: self.models.lane_depth(lane) for lane in Lane}
+
+    @property
+    def ingest(self) -> str:
+        if not self.ingests:
+            reason = "DATABASE_URL is not set" if self._settings.database_url is None else "INGEST=0"
+            return f"off: REST only, {reason}"
+        match self._readiness.state:
+            case State.FAILED:
+                return "ending"
+            case State.STOPPING:
+                return "stopping"
+        return "starting" if self.models is None else "running"
+
+    @property
+    def rerank(self) -> str:
+        if self._settings.rerank == "off":
+            return "off"
+        reranker = self.models.reranker if self.models else None
+        return "not loaded yet" if reranker is None else reranker.state
+
+    async def refresh_gauges(self, metrics: Metrics, watch_reader: WatchReader | None) -> None:
+        """Read the gauges' values anew. Takes a second or two at most, whatever the database does."""
+        metrics.process.ready.set(self._readiness.obstacle() is None)
+        metrics.device.trouble.set(self._device_health.trouble is not None)
+        for lane, depth in self.lanes.items():
+            metrics.lanes.set_depth(lane, **asdict(depth))
+        if self.models is not None:
+            metrics.cache.set_bytes(self.models.embedder.query_cache_bytes)
+        if self.decoders is not None:
+            metrics.decoders.set_processes(self.decoders.alive, self._settings.decode_processes)
+        if watch_reader is not None:
+            await watch_reader.refresh(_READ_WATCHES_S)
