@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-_FROZEN = ConfigDict(frozen=True)
+from sidecar.http.body_models import AnswerModel
 
 ErrorType: TypeAlias = Literal[
     "invalid_request_error", "authentication_error", "permission_error", "rate_limit_error", "server_error"
 ]
 
 
-class ErrorDetail(BaseModel):
-    model_config = _FROZEN
-
+class ErrorDetail(AnswerModel):
     code: str = Field(description="Stable, for programs.", examples=["empty_text"])
     message: str = Field(
         description="What was wrong, and what to do.", examples=["`texts[2]` is empty; there is nothing to embed."]
@@ -24,7 +22,5 @@ class ErrorDetail(BaseModel):
     param: str | None = Field(description="The field or file that was wrong.", examples=["texts[2]"])
 
 
-class ErrorAnswer(BaseModel):
-    model_config = _FROZEN
-
+class ErrorAnswer(AnswerModel):
     error: ErrorDetail

@@ -7,13 +7,14 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 import sidecar
 from sidecar.batching.lane_queue import LaneDepth
 from sidecar.errors import DatabaseError
+from sidecar.http.body_models import AnswerModel
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.models import ModelInfo
 from sidecar.http.operation import Endpoint, MediaType, Operation, Scope
@@ -23,7 +24,6 @@ from sidecar.redaction import redact
 from sidecar.telemetry.metrics.registry import Metrics
 from sidecar.telemetry.objectives import ObjectiveReport, Objectives
 
-_FROZEN = ConfigDict(frozen=True)
 _READ_WATCHES_TIMEOUT_S = 5.0
 _Database: TypeAlias = Literal["none", "ok", "unavailable"]
 
@@ -55,21 +55,15 @@ class ProcessStatus(Protocol):
         ...
 
 
-class LiveAnswer(BaseModel):
-    model_config = _FROZEN
-
+class LiveAnswer(AnswerModel):
     status: Literal["alive"] = "alive"
 
 
-class ReadyAnswer(BaseModel):
-    model_config = _FROZEN
-
+class ReadyAnswer(AnswerModel):
     status: Literal["ready"] = "ready"
 
 
-class HealthAnswer(BaseModel):
-    model_config = _FROZEN
-
+class HealthAnswer(AnswerModel):
     status: Literal["ok"] = "ok"
     detail: str = Field(description="`ready`, or why not.")
     ready: bool
@@ -79,9 +73,7 @@ class HealthAnswer(BaseModel):
     uptime_s: float
 
 
-class StatusAnswer(BaseModel):
-    model_config = _FROZEN
-
+class StatusAnswer(AnswerModel):
     status: str = Field(description="`ready`, or why not.")
     version: str
     model: ModelInfo | None = Field(description="Null until it is loaded.")

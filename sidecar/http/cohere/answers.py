@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from sidecar.batching.embedder import Embedded
 from sidecar.errors import InputError
+from sidecar.http.body_models import AnswerModel
 from sidecar.http.cohere.bodies import CohereEmbedBody, EmbeddingType
 from sidecar.http.embed.answers import Vectors
 from sidecar.http.embed.contents import Content
@@ -20,13 +21,11 @@ from sidecar.http.models import ModelInfo
 from sidecar.http.openai.answers import embeddings_headers, encode_base64
 from sidecar.http.rerank.answers import ApiVersion
 
-_FROZEN = ConfigDict(frozen=True)
 
-
-class EmbeddingsByType(BaseModel):
+class EmbeddingsByType(AnswerModel):
     """Those that were asked for, each in the order of the request."""
 
-    model_config = ConfigDict(frozen=True, serialize_by_alias=True, validate_by_name=True)
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True)
 
     float_: Vectors | None = Field(default=None, serialization_alias="float")
     base64: list[str] | None = None
@@ -34,27 +33,21 @@ class EmbeddingsByType(BaseModel):
     binary: Vectors | None = None
 
 
-class EmbedUnits(BaseModel):
+class EmbedUnits(AnswerModel):
     """Nothing is billed here: tokens of texts, and how many pictures there were."""
-
-    model_config = _FROZEN
 
     input_tokens: int
     images: int
 
 
-class EmbedMeta(BaseModel):
-    model_config = _FROZEN
-
+class EmbedMeta(AnswerModel):
     api_version: ApiVersion
     billed_units: EmbedUnits
     warnings: list[str] | None = None
 
 
-class CohereEmbedAnswer(BaseModel):
+class CohereEmbedAnswer(AnswerModel):
     """`embeddings` by type; for `/v1/embed` without `embedding_types` they are a plain list of vectors."""
-
-    model_config = _FROZEN
 
     id: str
     response_type: Literal["embeddings_by_type", "embeddings_floats"]

@@ -5,35 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from sidecar.http.body_models import RequestModel
 from sidecar.http.embed.contents import Content, Texts, text_contents
 from sidecar.http.limits import limited
 from sidecar.http.openai.bodies import ImagePart, TextPart, read_parts
 
 EmbeddingType: TypeAlias = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
 
-_STRICT = ConfigDict(strict=True, frozen=True)
 _Images = Annotated[
     list[str], Field(fail_fast=True, json_schema_extra=limited(min_items=1, maxItems="max_batch_images"))
 ]
 
 
-class EmbedInput(BaseModel):
+class EmbedInput(RequestModel):
     """One text or one picture: more parts do not make one vector here."""
-
-    model_config = _STRICT
 
     content: list[Annotated[TextPart | ImagePart, Field(discriminator="type")]] = Field(min_length=1, max_length=1)
 
 
-class CohereEmbedBody(BaseModel):
+class CohereEmbedBody(RequestModel):
     """One of `texts`, `images` and `inputs`. Unknown fields are ignored."""
 
     model_config = ConfigDict(
-        strict=True,
-        frozen=True,
         json_schema_extra={"oneOf": [{"required": [name]} for name in ("texts", "images", "inputs")]},
     )
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, WithJsonSchema
+from pydantic import Field, InstanceOf, WithJsonSchema
 
 from sidecar.batching.embedder import Embedded
+from sidecar.http.body_models import AnswerModel
 from sidecar.http.json_response import JsonResponse, LongJsonResponse, write_in_turns
 from sidecar.http.models import ModelInfo
 
@@ -21,10 +22,8 @@ Vector = Annotated[InstanceOf[np.ndarray], WithJsonSchema(_NUMBERS)]
 Vectors = Annotated[InstanceOf[np.ndarray], WithJsonSchema({"type": "array", "items": _NUMBERS})]
 
 
-class EmbeddingAnswer(BaseModel):
+class EmbeddingAnswer(AnswerModel):
     """One unit vector, and the space it lives in."""
-
-    model_config = ConfigDict(frozen=True)
 
     embedding: Vector
     dim: int
@@ -34,10 +33,8 @@ class EmbeddingAnswer(BaseModel):
     unreadable: bool = Field(description=UNREADABLE)
 
 
-class EmbeddingsAnswer(BaseModel):
+class EmbeddingsAnswer(AnswerModel):
     """Unit vectors in the order of the request."""
-
-    model_config = ConfigDict(frozen=True)
 
     embeddings: Vectors
     dim: int

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.requests import Request
 
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
+from sidecar.http.body_models import RequestModel
 from sidecar.http.limits import RequestLimits, limited
 
 # Not blank, and without NUL; `check_text` says it in words.
@@ -23,17 +24,13 @@ EmbeddableText = Annotated[
 ]
 
 
-class TextBody(BaseModel):
+class TextBody(RequestModel):
     """Fields that nobody reads are ignored."""
-
-    model_config = ConfigDict(strict=True, frozen=True)
 
     text: EmbeddableText = Field(examples=["a red bicycle"])
 
 
-class TextsBody(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True)
-
+class TextsBody(RequestModel):
     texts: list[EmbeddableText] = Field(
         fail_fast=True,
         examples=[["a red bicycle", "a lighthouse at dusk"]],

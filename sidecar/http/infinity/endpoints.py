@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from sidecar.batching.job import Lane
+from sidecar.http.body_models import AnswerModel
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.models import GetModels
 from sidecar.http.openai.bodies import EmbeddingsBody
 from sidecar.http.openai.endpoints import OpenaiEndpoints
 from sidecar.http.operation import Operation, Scope
-
-_FROZEN = ConfigDict(frozen=True)
 
 
 class ImageEmbeddingsBody(EmbeddingsBody):
@@ -24,10 +23,8 @@ class ImageEmbeddingsBody(EmbeddingsBody):
     modality: Literal["text", "image"] | None = Field(default="image")
 
 
-class QueueStats(BaseModel):
+class QueueStats(AnswerModel):
     """Of the lane in which queries wait."""
-
-    model_config = _FROZEN
 
     queue_fraction: float
     queue_absolute: int
@@ -35,9 +32,7 @@ class QueueStats(BaseModel):
     batch_size: int
 
 
-class InfinityModel(BaseModel):
-    model_config = _FROZEN
-
+class InfinityModel(AnswerModel):
     id: str
     object: Literal["model"] = "model"
     owned_by: Literal["infinity"] = Field(default="infinity", description="Its client accepts no other.")
@@ -47,9 +42,7 @@ class InfinityModel(BaseModel):
     capabilities: list[str]
 
 
-class InfinityModels(BaseModel):
-    model_config = _FROZEN
-
+class InfinityModels(AnswerModel):
     object: Literal["list"] = "list"
     data: list[InfinityModel]
 

@@ -8,9 +8,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from sidecar.batching.embedder import Embedded
+from sidecar.http.body_models import AnswerModel
 from sidecar.http.embed.answers import Vector
 from sidecar.http.json_response import LongJsonResponse, write_in_turns
 from sidecar.http.models import ModelInfo
@@ -24,27 +25,21 @@ EMBEDDINGS_HEADERS = (
 )
 
 
-class EmbeddingItem(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
+class EmbeddingItem(AnswerModel):
     object: Literal["embedding"] = "embedding"
     index: int
     embedding: Vector | str = Field(description="Numbers, or with `base64` their float32 bytes, little-endian.")
 
 
-class Usage(BaseModel):
+class Usage(AnswerModel):
     """What was read: the tokens of texts that have a part in the vectors, and one for every view of a picture."""
-
-    model_config = ConfigDict(frozen=True)
 
     prompt_tokens: int
     total_tokens: int
 
 
-class EmbeddingList(BaseModel):
+class EmbeddingList(AnswerModel):
     """Unit vectors in the order of the request."""
-
-    model_config = ConfigDict(frozen=True)
 
     object: Literal["list"] = "list"
     data: list[EmbeddingItem]
@@ -52,9 +47,7 @@ class EmbeddingList(BaseModel):
     usage: Usage
 
 
-class ModelItem(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
+class ModelItem(AnswerModel):
     id: str
     object: Literal["model"] = "model"
     created: int = Field(description="When this process started, in seconds since 1970.")
@@ -62,9 +55,7 @@ class ModelItem(BaseModel):
     root: str = Field(description="The served model, which an alias stands for; vectors come from it.")
 
 
-class ModelList(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
+class ModelList(AnswerModel):
     object: Literal["list"] = "list"
     data: list[ModelItem]
 

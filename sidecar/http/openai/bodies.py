@@ -5,33 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from sidecar.http.body_models import RequestModel
 from sidecar.http.embed.contents import Content, TextOrTexts, text_contents
 from sidecar.http.images.sources import is_image_reference
 
-_STRICT = ConfigDict(strict=True, frozen=True)
 
-
-class ImageUrl(BaseModel):
+class ImageUrl(RequestModel):
     """As in OpenAI's chat; `detail` and the like are ignored."""
-
-    model_config = _STRICT
 
     url: str = Field(description="A data URI; a URL where ALLOW_IMAGE_URLS names its host.")
 
 
-class TextPart(BaseModel):
-    model_config = _STRICT
-
+class TextPart(RequestModel):
     type: Literal["text"]
     text: str
 
 
-class ImagePart(BaseModel):
-    model_config = _STRICT
-
+class ImagePart(RequestModel):
     type: Literal["image_url"]
     image_url: ImageUrl
 
@@ -39,19 +32,15 @@ class ImagePart(BaseModel):
 Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
 
 
-class Message(BaseModel):
-    model_config = _STRICT
-
+class Message(RequestModel):
     role: Any = "user"
     content: str | Annotated[list[Part], Field(fail_fast=True)]
 
 
-class EmbeddingsBody(BaseModel):
+class EmbeddingsBody(RequestModel):
     """`input` or `messages`. Fields that nobody reads are ignored."""
 
-    model_config = ConfigDict(
-        strict=True, frozen=True, json_schema_extra={"anyOf": [{"required": ["input"]}, {"required": ["messages"]}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["input"]}, {"required": ["messages"]}]})
 
     input: TextOrTexts | None = Field(default=None, description="A text or a picture, or a list of them.")
     messages: list[Message] | None = Field(

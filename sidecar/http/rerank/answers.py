@@ -7,70 +7,56 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import Field, RootModel
 
+from sidecar.http.body_models import AnswerModel
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.openai.answers import Usage
 from sidecar.http.rerank.bodies import DocumentObject, RerankBody
 from sidecar.http.rerank.scoring import ScoreKind, Scores
 
-_FROZEN = ConfigDict(frozen=True)
 _DOCUMENTS_PER_UNIT = 100  # as Cohere counts
 # What a list has no place for.
 COMPUTE_TOKENS = ("X-Compute-Tokens", "The tokens that the model read, as text-embeddings-inference counts them.")
 
 
-class RankedText(BaseModel):
-    model_config = _FROZEN
-
+class RankedText(AnswerModel):
     index: int
     score: float
     text: str | None = Field(default=None, description="With `return_text`.")
 
 
-class RankedDocument(BaseModel):
-    model_config = _FROZEN
-
+class RankedDocument(AnswerModel):
     index: int
     relevance_score: float
     document: dict[str, Any] | None = Field(default=None, description="With `return_documents`.")
 
 
-class ApiVersion(BaseModel):
-    model_config = _FROZEN
-
+class ApiVersion(AnswerModel):
     version: str
 
 
-class BilledUnits(BaseModel):
+class BilledUnits(AnswerModel):
     """Nothing is billed here; a query with up to 100 documents counts as one, as at Cohere."""
-
-    model_config = _FROZEN
 
     search_units: int
 
 
-class Tokens(BaseModel):
+class Tokens(AnswerModel):
     """What was read, the query with each document; of a picture, its views."""
-
-    model_config = _FROZEN
 
     input_tokens: int
 
 
-class Meta(BaseModel):
-    model_config = _FROZEN
-
+class Meta(AnswerModel):
     api_version: ApiVersion
     billed_units: BilledUnits
     tokens: Tokens
     warnings: list[str] | None = None
 
 
-class RerankAnswer(BaseModel):
+class RerankAnswer(AnswerModel):
     """The best first, equal ones in the order of the request."""
-
-    model_config = _FROZEN
 
     id: str
     object: Literal["rerank"] = "rerank"

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from sidecar.http.body_models import RequestModel
 from sidecar.http.embed.texts import EmbeddableText
 from sidecar.http.limits import limited
 from sidecar.http.openai.bodies import ImageUrl
 
 
-class DocumentObject(BaseModel):
+class DocumentObject(RequestModel):
     """Has one of these fields, or those that `rank_fields` names. Others are ignored, and come back."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
+    model_config = ConfigDict(extra="allow")
 
     text: str | None = None
     image: str | None = Field(default=None, description="As `image_url`.")
@@ -24,12 +25,10 @@ class DocumentObject(BaseModel):
     )
 
 
-class RerankBody(BaseModel):
+class RerankBody(RequestModel):
     """`documents`, or `texts` as for text-embeddings-inference. Unknown fields are ignored."""
 
     model_config = ConfigDict(
-        strict=True,
-        frozen=True,
         json_schema_extra={"anyOf": [{"required": ["documents"]}, {"required": ["texts"]}]},
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     JsonValue,
@@ -18,6 +17,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from sidecar.errors import InputError
+from sidecar.http.body_models import AnswerModel, RequestModel
 from sidecar.http.embed.answers import UNREADABLE
 from sidecar.http.embed.texts import EmbeddableText, check_text
 from sidecar.http.limits import RequestLimits, limited
@@ -36,10 +36,10 @@ FilterValue: TypeAlias = (
 )
 
 
-class RerankOptions(BaseModel):
+class RerankOptions(RequestModel):
     """`column`: an exposed one whose text is ranked; left out, the text that the watch embeds."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid")
 
     column: str | None = Field(default=None, max_length=_MAX_NAME_CHARS, examples=["title"])
     top_k: Annotated[int, Field(ge=1)] = Field(
@@ -47,10 +47,10 @@ class RerankOptions(BaseModel):
     )
 
 
-class SearchBody(BaseModel):
+class SearchBody(RequestModel):
     """One of `text`, `image` and `vector`. Unknown fields are refused: a misspelt filter would find too much."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid")
 
     table: str = Field(
         max_length=_MAX_NAME_CHARS, description="A watched table, as in SQL.", examples=["public.products"]
@@ -99,7 +99,7 @@ class SearchBody(BaseModel):
         return columns
 
 
-class FoundRow(BaseModel):
+class FoundRow(AnswerModel):
     """`distance` is the cosine distance of the vectors, 0 to 2."""
 
     key: dict[str, JsonValue]
@@ -109,7 +109,7 @@ class FoundRow(BaseModel):
     rerank_score: float | None
 
 
-class SearchedTable(BaseModel):
+class SearchedTable(AnswerModel):
     """Which watch was searched."""
 
     table: str
@@ -117,7 +117,7 @@ class SearchedTable(BaseModel):
     kind: str
 
 
-class SearchAnswer(BaseModel):
+class SearchAnswer(AnswerModel):
     """Rows nearest first, or best first where they were ranked again."""
 
     results: list[FoundRow]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel
+from pydantic import AfterValidator, Field, RootModel
 from pydantic_core import PydanticCustomError
 
+from sidecar.http.body_models import AnswerModel, RequestModel
 from sidecar.http.embed.answers import Vectors
 from sidecar.http.embed.contents import TextOrTexts, Texts
 from sidecar.http.embed.texts import EmbeddableText
-
-_STRICT = ConfigDict(strict=True, frozen=True)
-_FROZEN = ConfigDict(frozen=True, protected_namespaces=())
 
 
 def _refuse_prompt(name: str | None) -> None:
@@ -30,10 +28,8 @@ _Direction = Annotated[
 _PromptName = Annotated[str | None, AfterValidator(_refuse_prompt), Field(description="Null: there are no prompts.")]
 
 
-class EmbedBody(BaseModel):
+class EmbedBody(RequestModel):
     """Unknown fields are ignored."""
-
-    model_config = _STRICT
 
     inputs: TextOrTexts
     truncate: _Truncate = None
@@ -43,24 +39,18 @@ class EmbedBody(BaseModel):
     dimensions: int | None = Field(default=None, ge=0, description="Those of the model; no others are made.")
 
 
-class SimilarityInputs(BaseModel):
-    model_config = _STRICT
-
+class SimilarityInputs(RequestModel):
     source_sentence: EmbeddableText
     sentences: Texts
 
 
-class SimilarityParameters(BaseModel):
-    model_config = _STRICT
-
+class SimilarityParameters(RequestModel):
     truncate: _Truncate = None
     truncation_direction: _Direction = "right"
     prompt_name: _PromptName = None
 
 
-class SimilarityBody(BaseModel):
-    model_config = _STRICT
-
+class SimilarityBody(RequestModel):
     inputs: SimilarityInputs
     parameters: SimilarityParameters | None = None
 
@@ -73,21 +63,15 @@ class SimilarityAnswer(RootModel[list[float]]):
     """The cosine of each sentence with the first text."""
 
 
-class Pooling(BaseModel):
-    model_config = _FROZEN
-
+class Pooling(AnswerModel):
     pooling: str
 
 
-class ModelType(BaseModel):
-    model_config = _FROZEN
-
+class ModelType(AnswerModel):
     embedding: Pooling
 
 
-class InfoAnswer(BaseModel):
-    model_config = _FROZEN
-
+class InfoAnswer(AnswerModel):
     model_id: str
     model_sha: str = Field(description="The fingerprint: vectors compare only if it is equal.")
     model_dtype: str = Field(description="Of the vectors in the answers.")
@@ -105,9 +89,7 @@ class InfoAnswer(BaseModel):
     docker_label: str | None = None
 
 
-class UnixTime(BaseModel):
+class UnixTime(AnswerModel):
     """What infinity's `/health` answers; text-embeddings-inference and vLLM say nothing but 200."""
-
-    model_config = _FROZEN
 
     unix: float = Field(description="The time here, in seconds since 1970.")

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sidecar.http.body_models import AnswerModel
 
 _Type: TypeAlias = Literal["Unhealthy", "Backend", "Overloaded", "Validation", "Empty"]
 _TYPES: dict[int, _Type] = {429: "Overloaded", 500: "Backend", 503: "Unhealthy", 504: "Backend"}
 _EMPTY = {"empty_text", "empty_list"}
 
 
-class TeiError(BaseModel):
+class TeiError(AnswerModel):
     """What was wrong, and what to do."""
-
-    model_config = ConfigDict(frozen=True)
 
     error: str = Field(examples=["`inputs[2]` is empty; there is nothing to embed."])
     error_type: _Type
