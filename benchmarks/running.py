@@ -14,7 +14,8 @@ from sidecar.batching.encoder import Encoder, framing_of
 from sidecar.batching.lanes import BatchSettings
 from sidecar.config import Settings
 from sidecar.ingest.ingest import Ingest
-from sidecar.pictures.decoder.pool import DecoderPool, DecoderSettings
+from sidecar.pictures.decoder.pool import DecoderPool
+from sidecar.pictures.decoder.settings import DecoderSettings
 
 
 @asynccontextmanager

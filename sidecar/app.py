@@ -49,7 +49,8 @@ from sidecar.http.tei.endpoints import TeiEndpoints
 from sidecar.ingest.ingest import Ingest
 from sidecar.model.golden import find_golden
 from sidecar.model.selftest import run_self_test
-from sidecar.pictures.decoder.pool import DecoderPool, DecoderSettings
+from sidecar.pictures.decoder.pool import DecoderPool
+from sidecar.pictures.decoder.settings import DecoderSettings
 from sidecar.postgres.database import Database
 from sidecar.postgres.status import read_status
 from sidecar.postgres.watch_reader import WatchReader

@@ -10,6 +10,7 @@
     ├── DeviceError                 the device failed while encoding; nobody's row is to blame
     │   ├── DeviceOutOfMemory       … by a batch too large for it
     │   └── DeviceLost              … and nothing in this process will work on it again
+    ├── DecoderUnavailable          no decoder process can be started, or the pool is closed; no picture is to blame
     └── DatabaseError
         ├── DatabaseUnavailable     no connection: ingest waits, queries go on
         ├── Contention              lock timeout, deadlock or serialisation failure: do the same again
@@ -18,7 +19,7 @@
         ├── SchemaError             not migrated, or pgvector missing or too old
         └── StatementRejected       Postgres refused a call such as sidecar.watch: message, hint, SQLSTATE
 
-Errors that matter to one part only stand there: `DecoderUnavailable` (pictures), `WriteSuppressed` and `SearchDenied`
+Errors that matter to one part only stand there: `WriteSuppressed` and `SearchDenied`
 (postgres), `NotReady` and `AccessDenied` (http), `SidecarMissing` (alembic), `ServiceUnavailable`, `AccessRefused` and
 `PortUnavailable` (cli). They are SidecarErrors too.
 
@@ -88,6 +89,10 @@ class DeviceOutOfMemory(DeviceError):
 
 class DeviceLost(DeviceError):
     """The device is beyond recovery: the process must end, so that another one can begin afresh."""
+
+
+class DecoderUnavailable(SidecarError):
+    """No decoder process can be started, or the pool is closed. No picture is to blame."""
 
 
 class DatabaseError(SidecarError):

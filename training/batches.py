@@ -9,11 +9,11 @@ import torch
 
 from training.backgrounds import draw_backgrounds
 from training.caption_bank import CaptionBank
+from training.captions import MAX_PHRASES
 from training.compositing import Atlas
 from training.corpus import Emoji
 from training.degradation import degrade
 from training.layout import MAX_OBJECTS, LayoutArtist
-from training.truth import judge_captions
 
 # Mirrored, these would be something else or nothing: letters, flags, arrows, clocks, what points to one side.
 _ONE_WAY_WORDS = frozenset(
@@ -109,3 +109,15 @@ def _choose_objects(shown: torch.Tensor, generator: torch.Generator) -> tuple[to
     ranked = shown.gather(1, order.argsort(dim=1))
     first, second = ranked[:, 0], ranked[:, 1]
     return torch.cat([first, first]), torch.cat([torch.full_like(second, -1), second])
+
+
+def judge_captions(phrases: torch.Tensor, shown: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """(captions, pictures) uint8. A part of a caption is as true of an emoji as the less true of its two phrases, as
+    true of a picture as of the emoji on it that fits best, and a caption is as true as the less true of its parts.
+
+    `phrases` is (captions, 2 x parts) int64; `shown` (pictures, objects) int64, emoji or the last column of `truth`
+    for nothing; `truth` (phrases, emoji + 1) uint8.
+    """
+    parts = truth[phrases.view(len(phrases), -1, MAX_PHRASES)].amin(dim=2)  # (captions, parts, emoji + 1)
+    of_objects = parts[:, :, shown.flatten()].view(*parts.shape[:2], *shown.shape)
+    return of_objects.amax(dim=3).amin(dim=1)

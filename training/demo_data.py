@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -18,15 +19,30 @@ from sidecar.demo.emoji import PACKED_ROWS, picture_path
 from training.corpus import DEBIAN_CLDR, CorpusError
 from training.dataset import Dataset, make_dataset
 from training.holdout import Holdout, draw_holdout
-from training.keyboard import DEBIAN_EMOJI_TEST, Key, read_keyboard, without_selectors
 from training.rendering import DEBIAN_FONT
 
 PACKAGED = Path(__file__).parents[1] / "sidecar" / "demo" / "data" / "emoji.zip"
+
+DEBIAN_EMOJI_TEST = Path("/usr/share/unicode/emoji/emoji-test.txt")
+DEBIAN_EMOJI_TEST_PACKAGE = "unicode-data"
+
+_GROUP = "# group: "
+_IN_FULL = ("fully-qualified", "component")
+_SHOW_AS_PICTURE = "\N{VARIATION SELECTOR-16}"
 
 _SIDE = 128
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # that a zip file can name: the same bytes every time
 _HAIR = "Component"
 _PEOPLE = "People & Body"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """`characters` ask for the picture where the same character is also a letter or a sign."""
+
+    characters: str
+    category: str
+    position: int
 
 
 def demo_data(
@@ -97,6 +113,33 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     entry = zipfile.ZipInfo(name, _EARLIEST)
     entry.compress_type = zipfile.ZIP_DEFLATED if name == PACKED_ROWS else zipfile.ZIP_STORED
     archive.writestr(entry, content)
+
+
+def read_keyboard(path: Path = DEBIAN_EMOJI_TEST) -> Mapping[str, Key]:
+    """Unicode's emoji-test.txt, by the characters as CLDR writes them. Raises CorpusError."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise CorpusError(
+            f"{path} cannot be read ({error}): on Debian, apt-get install {DEBIAN_EMOJI_TEST_PACKAGE}; elsewhere name "
+            f"Unicode's emoji-test.txt with --emoji-test"
+        ) from error
+    return {without_selectors(key.characters): key for key in _parse(lines)}
+
+
+def without_selectors(characters: str) -> str:
+    """As CLDR writes it."""
+    return characters.replace(_SHOW_AS_PICTURE, "")
+
+
+def _parse(lines: list[str]) -> Iterator[Key]:
+    category = ""
+    for position, line in enumerate(lines):
+        if line.startswith(_GROUP):
+            category = line.removeprefix(_GROUP)
+        code_points, _, rest = line.partition(";")
+        if rest.strip().startswith(_IN_FULL):
+            yield Key("".join(chr(int(code, 16)) for code in code_points.split()), category, position)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from sidecar.batching.lanes import BatchSettings
 from sidecar.config import Settings
 from sidecar.model.checkpoints.local_directory import LOCAL_PREFIX
 from sidecar.model.loading import load_encoder
-from sidecar.pictures.decoder.pool import DecoderPool, DecoderSettings
+from sidecar.pictures.decoder.pool import DecoderPool
+from sidecar.pictures.decoder.settings import DecoderSettings
 
 _AT_ONCE = 64
 

@@ -6,10 +6,12 @@ import json
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from open_clip.tokenizer import HFTokenizer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.nn import functional
 
 from training.batches import BatchArtist, find_flippable
 from training.caption_bank import CaptionBank
@@ -19,7 +21,6 @@ from training.dataset import Dataset
 from training.holdout import draw_holdout
 from training.options import TrainingOptions
 from training.phrases import collect_phrases
-from training.rehearsal import measure_name_recall
 from training.tokenizer import write_tokenizer
 from training.trainer import Trainer
 
@@ -33,6 +34,7 @@ _LOG_EVERY_STEPS = 100
 _LOOKS = 12
 _LEAST_STEPS_BETWEEN_LOOKS = 500
 _CHECKPOINT_EVERY_S = 60.0
+_CHUNK = 256
 
 
 class TrainingRun:
@@ -97,3 +99,31 @@ def _name_of(device: torch.device) -> str:
 
 def _progress_bar() -> Progress:
     return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+
+def measure_name_recall(
+    towers: Any, atlas: Atlas, name_tokens: torch.Tensor, trained: torch.Tensor, side: int
+) -> dict[str, float]:
+    """Share of names that find their own picture among all, first or in the first five: of trained and other emoji.
+
+    A quick look on the device; `training.evaluation` measures through the product. `name_tokens` is (emoji, tokens).
+    """
+    with torch.inference_mode():
+        pictures = torch.cat([_encode_clean(towers, tiles, side) for tiles in torch.split(atlas.tiles, _CHUNK)])
+        texts = torch.cat([towers.encode_text(tokens) for tokens in torch.split(name_tokens, _CHUNK)])
+        similarity = functional.normalize(texts.float(), dim=-1) @ functional.normalize(pictures.float(), dim=-1).T
+    better = (similarity > similarity.diagonal()[:, None]).sum(dim=1)
+    is_trained = torch.zeros(len(better), dtype=torch.bool, device=better.device)
+    is_trained[trained] = True
+    return {
+        f"{group} names recall@{first}": (better[chosen] < first).float().mean().item()
+        for group, chosen in (("trained", is_trained), ("other", ~is_trained))
+        for first in (1, 5)
+    }
+
+
+def _encode_clean(towers: Any, tiles: torch.Tensor, side: int) -> torch.Tensor:
+    on_white = tiles[:, :3].float() + 1.0 - tiles[:, 3:].float()
+    pixels = functional.interpolate(on_white, (side, side), mode="bilinear", antialias=True, align_corners=False)
+    encoded: torch.Tensor = towers.encode_image(pixels * 2.0 - 1.0)
+    return encoded

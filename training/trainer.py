@@ -11,8 +11,7 @@ from torch.nn import functional
 
 from training.architecture import build_towers
 from training.batches import BatchArtist
-from training.loss import sigmoid_loss
-from training.optimisation import learning_rate_at, make_average, make_optimizer
+from training.optimisation import learning_rate_at, make_average, make_optimizer, sigmoid_loss
 from training.options import TrainingOptions
 
 _MAX_GRADIENT_NORM = 1.0

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.pictures.picture import SQUASHED, Framing
+from sidecar.pictures.views.settings import SQUASHED, Framing
 
 
 class Beginning(str):

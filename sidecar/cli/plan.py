@@ -107,9 +107,9 @@ def _survey(request: WatchRequest, database_url: str | None) -> Prospect:
 def _views_per_row(prospect: Prospect) -> tuple[float, int]:
     """The mean over the sampled pictures (or of a usual one), and of how many of them the size could be read."""
     from sidecar.config import load_settings
-    from sidecar.pictures.picture import ViewSettings
-    from sidecar.pictures.size import read_size
+    from sidecar.pictures.decode import read_size
     from sidecar.pictures.views.plan import plan_views
+    from sidecar.pictures.views.settings import ViewSettings
 
     if prospect.kind == "text":
         return 1.0, 0

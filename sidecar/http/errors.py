@@ -10,6 +10,7 @@ from sidecar.errors import (
     Contention,
     DatabaseError,
     DatabaseUnavailable,
+    DecoderUnavailable,
     DeviceError,
     InputError,
     ModelError,
@@ -21,7 +22,6 @@ from sidecar.http.access import AccessDenied
 from sidecar.http.bodies.content_encoding import ACCEPTED_ENCODINGS
 from sidecar.http.error_answer import ErrorAnswer, ErrorDetail, ErrorType
 from sidecar.http.json_response import JsonResponse
-from sidecar.pictures.decoder.pool import DecoderUnavailable
 from sidecar.postgres.search import SearchDenied
 from sidecar.readiness import NotReady
 from sidecar.redaction import redact

@@ -12,14 +12,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from sidecar.concurrency import running_tasks
-from sidecar.errors import Contention, DatabaseError, DeviceError, StatementRejected, WatchChanged
+from sidecar.errors import Contention, DatabaseError, DecoderUnavailable, DeviceError, StatementRejected, WatchChanged
 from sidecar.ingest.claiming import Claim
 from sidecar.ingest.context import Context
 from sidecar.ingest.decision import ClaimedKey, decide, fail_unread, group_by_key, retry_delay_s
 from sidecar.ingest.encoding import EncodingResult, ReadMore, RetryLater, RowEncoder
 from sidecar.ingest.lease_keeper import LeaseKeeper
 from sidecar.ingest.writer import Writer, rows_per_write
-from sidecar.pictures.decoder.pool import DecoderUnavailable
 from sidecar.postgres.completion import RowResult, WriteReport
 from sidecar.postgres.database import Database
 from sidecar.postgres.events import Event, Key, Lease, delay

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from sidecar.batching.job import ROWS, Lane
-from sidecar.errors import DatabaseError, DeviceError, StatementRejected, WatchChanged
+from sidecar.errors import DatabaseError, DecoderUnavailable, DeviceError, StatementRejected, WatchChanged
 from sidecar.ingest.batch import Batch
 from sidecar.ingest.claiming import Claim, Claimer, WorkFinder
 from sidecar.ingest.context import Context
@@ -24,7 +24,6 @@ from sidecar.ingest.encoding import RowEncoder
 from sidecar.ingest.locked_rows import LockedRows
 from sidecar.ingest.pacing import ClaimSize, FailurePauses, RateLimiter
 from sidecar.ingest.wake_up import WakeUp
-from sidecar.pictures.decoder.pool import DecoderUnavailable
 from sidecar.postgres.completion import RowResult
 from sidecar.postgres.database import reconnect_backoff
 from sidecar.postgres.watches import Watch

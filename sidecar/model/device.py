@@ -1,8 +1,9 @@
-"""Which device encodes, and in which number format."""
+"""The device that encodes: its choice, its number format and its memory."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -89,3 +90,34 @@ def _computes_bf16(device: torch.device) -> bool:
         return torch.backends.mps.is_macos_or_newer(14, 0)
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def read_device_memory(device: torch.device) -> Mapping[str, int]:
+    """Bytes by state, for the metrics. Empty for the CPU, whose memory is the process's. Any thread may call it.
+
+    `allocated` and `reserved` are this process's, `free` and `total` the device's, which others may be using too.
+    A device that has failed says nothing: the page of metrics is wanted then more than ever.
+    """
+    try:
+        return _read_memory(device)
+    except RuntimeError as error:
+        logger.debug("the device does not tell of its memory: %s", error)
+        return {}
+
+
+def _read_memory(device: torch.device) -> Mapping[str, int]:
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return {
+            "allocated": torch.cuda.memory_allocated(device),
+            "reserved": torch.cuda.memory_reserved(device),
+            "free": free,
+            "total": total,
+        }
+    if device.type == "mps":
+        return {
+            "allocated": torch.mps.current_allocated_memory(),
+            "reserved": torch.mps.driver_allocated_memory(),
+            "total": torch.mps.recommended_max_memory(),
+        }
+    return {}

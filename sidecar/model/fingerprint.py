@@ -6,24 +6,40 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from operator import itemgetter
 from typing import Any
 
 import torch
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
 from sidecar.model.preprocessing import Preprocessing
-from sidecar.model.towers_in_force import towers_in_force
-from sidecar.pictures.picture import ViewSettings
-from sidecar.pictures.views.canonical import views_in_force
+from sidecar.pictures.views.plan import canonical_view_settings
+from sidecar.pictures.views.settings import ViewSettings
 
 # Raised when our own code starts to make other vectors from the same model and settings.
 _PIPELINE_VERSION = 2
 
 # No vector depends on them: the scale of scores, the decoder of captions, counters of training, and numbers 0, 1, 2, ….
-_IDLE_NAMES = ("logit_scale", "logit_bias")
-_IDLE_PREFIX = "text_decoder."
-_IDLE_SUFFIXES = (".num_batches_tracked", ".position_ids")
+_IRRELEVANT_NAMES = ("logit_scale", "logit_bias")
+_IRRELEVANT_PREFIX = "text_decoder."
+_IRRELEVANT_SUFFIXES = (".num_batches_tracked", ".position_ids")
+
+
+_TIMM = ("timm_model_name", "timm_pool", "timm_proj", "timm_proj_bias")
+_TRANSFORMERS = ("hf_proj_type", "hf_pooler_type")
+# For training, for captions, or described by other parts of the fingerprint: the size of a view and the tokenizer.
+_WITHOUT_EFFECT = frozenset(
+    {"image_size", "patch_dropout", "output_tokens", "hf_tokenizer_name", "tokenizer_mode", "tokenizer_kwargs"}
+)
+# Of a text tower: where its configuration came from, and what is for training or for generating texts.
+_IGNORED_KEYS = frozenset(
+    {
+        *("_name_or_path", "_commit_hash", "transformers_version", "torch_dtype", "dtype", "architectures"),
+        *("initializer_range", "initializer_factor", "gradient_checkpointing", "use_cache", "task_specific_params"),
+    }
+)
+_IGNORED_WORDS = ("dropout", "layerdrop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +63,23 @@ class VectorSpace:
         """For instance `vit_so400m_patch14_siglip_384-0123456789abcdef`: the same on every machine and every start."""
         described = {
             "pipeline": _PIPELINE_VERSION,
-            "towers": towers_in_force(self.model_cfg, self.text_config),
+            "towers": canonical_model_config(self.model_cfg, self.text_config),
             "weights": self.weights_digest,
             "tokenizer": self.tokenizer_digest,
             "channels": [self.preprocessing.mean, self.preprocessing.std],
-            "views": views_in_force(self.views),
+            "views": canonical_view_settings(self.views),
             "probe_token_ids": [list(ids) for ids in self.probe_token_ids],
         }
-        canonical = json.dumps(_with_one_form_of_numbers(described), sort_keys=True, separators=(",", ":"))
+        canonical = json.dumps(_normalise_numbers(described), sort_keys=True, separators=(",", ":"))
         return f"{self.architecture}-{hashlib.sha256(canonical.encode()).hexdigest()[:16]}"
 
 
-def _with_one_form_of_numbers(value: Any) -> Any:
+def _normalise_numbers(value: Any) -> Any:
     """A configuration may say 4 where another, or a default, says 4.0."""
     if isinstance(value, Mapping):
-        return {key: _with_one_form_of_numbers(part) for key, part in value.items()}
+        return {key: _normalise_numbers(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_with_one_form_of_numbers(part) for part in value]
+        return [_normalise_numbers(part) for part in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -74,14 +90,14 @@ def digest_weights(tensors: Mapping[str, torch.Tensor]) -> str:
     About two seconds for 3.5 GB that are cached.
     """
     # Where the text tower is a module of its own, its names have a prefix; open_clip loads either as the other.
-    named = [(name.removeprefix("text."), tensor) for name, tensor in tensors.items() if not _is_idle(name)]
+    named = [(name.removeprefix("text."), tensor) for name, tensor in tensors.items() if not _is_irrelevant(name)]
     with ThreadPoolExecutor(thread_name_prefix="digest-weights") as threads:
         digests = list(threads.map(_digest_tensor, sorted(named, key=itemgetter(0))))
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-def _is_idle(name: str) -> bool:
-    return name in _IDLE_NAMES or name.startswith(_IDLE_PREFIX) or name.endswith(_IDLE_SUFFIXES)
+def _is_irrelevant(name: str) -> bool:
+    return name in _IRRELEVANT_NAMES or name.startswith(_IRRELEVANT_PREFIX) or name.endswith(_IRRELEVANT_SUFFIXES)
 
 
 def _digest_tensor(named: tuple[str, torch.Tensor]) -> bytes:
@@ -90,3 +106,38 @@ def _digest_tensor(named: tuple[str, torch.Tensor]) -> bytes:
     digest = hashlib.sha256(f"{name} {loaded.dtype} {tuple(loaded.shape)}\n".encode())
     digest.update(loaded.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.digest()
+
+
+def canonical_model_config(model_cfg: Mapping[str, Any], text_config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """JSON that is equal for two configurations which compute the same vectors from the same weights.
+
+    `text_config`: the content of config.json of a text tower from the transformers library.
+    """
+    return {
+        "embed_dim": model_cfg["embed_dim"],
+        "quick_gelu": bool(model_cfg.get("quick_gelu", False)),
+        "vision": _canonical_vision(model_cfg["vision_cfg"]),
+        "text": _canonical_text(model_cfg["text_cfg"], text_config),
+    }
+
+
+def _canonical_vision(vision_cfg: Mapping[str, Any]) -> dict[str, Any]:
+    described = asdict(CLIPVisionCfg(**vision_cfg))
+    if described["timm_model_name"]:
+        return {key: described[key] or "" for key in _TIMM}
+    return {key: value for key, value in described.items() if key not in _WITHOUT_EFFECT and "timm_" not in key}
+
+
+def _canonical_text(text_cfg: Mapping[str, Any], text_config: Mapping[str, Any] | None) -> dict[str, Any]:
+    described = asdict(CLIPTextCfg(**text_cfg))
+    if text_config is not None:
+        kept = {key: described[key] for key in ("context_length", *_TRANSFORMERS)}
+        return {
+            **kept,
+            "transformer": {key: value for key, value in text_config.items() if not _is_ignored_key(key)},
+        }
+    return {key: value for key, value in described.items() if key not in _WITHOUT_EFFECT and "hf_" not in key}
+
+
+def _is_ignored_key(key: str) -> bool:
+    return key in _IGNORED_KEYS or any(word in key for word in _IGNORED_WORDS)

@@ -11,17 +11,17 @@ from sidecar.config import Settings
 from sidecar.model.checkpoints.checkpoint import find_checkpoint
 from sidecar.model.device import ComputeDevice, choose_device
 from sidecar.model.fingerprint import VectorSpace, digest_weights
-from sidecar.model.open_clip_encoder import ModelIdentity, SiglipEncoder
+from sidecar.model.open_clip_encoder import ModelIdentity, OpenClipEncoder
 from sidecar.model.preprocessing import read_preprocessing
 from sidecar.model.probes import FINGERPRINT_TEXTS
 from sidecar.model.text.tokenizer import load_tokenizer
 from sidecar.model.towers import load_towers, read_pair_scale, read_weights, view_size_of
-from sidecar.pictures.picture import ViewSettings
+from sidecar.pictures.views.settings import ViewSettings
 
 logger = logging.getLogger(__name__)
 
 
-def load_encoder(settings: Settings) -> SiglipEncoder:
+def load_encoder(settings: Settings) -> OpenClipEncoder:
     """Finds, downloads if need be, and loads the model that the settings name. Blocks: seconds, or minutes once.
 
     Raises ConfigurationError before anything is loaded if the device is not to be had, ModelError afterwards.
@@ -31,7 +31,7 @@ def load_encoder(settings: Settings) -> SiglipEncoder:
     return load_encoder_on(compute, settings)
 
 
-def load_encoder_on(compute: ComputeDevice, settings: Settings) -> SiglipEncoder:
+def load_encoder_on(compute: ComputeDevice, settings: Settings) -> OpenClipEncoder:
     """As `load_encoder`, on a device that is already chosen. Raises ModelError."""
     started = time.monotonic()
     token = settings.hf_token.get_secret_value() if settings.hf_token else None
@@ -60,7 +60,7 @@ def load_encoder_on(compute: ComputeDevice, settings: Settings) -> SiglipEncoder
         read_pair_scale(tensors, checkpoint.model_cfg),
         preprocessing.framing,
     )
-    encoder = SiglipEncoder(towers, tokenizer, preprocessing, identity, compute)
+    encoder = OpenClipEncoder(towers, tokenizer, preprocessing, identity, compute)
     taken_s = time.monotonic() - started
     where = f"{encoder.device_name} in {encoder.precision}"
     logger.info("Loaded %s as %s on %s, %.1f s", encoder.model_id, encoder.fingerprint, where, taken_s)

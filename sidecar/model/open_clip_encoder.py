@@ -11,13 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from sidecar.batching.encoder import PairScale, PreparedText
-from sidecar.model.device import ComputeDevice
+from sidecar.model.device import ComputeDevice, read_device_memory
 from sidecar.model.device_faults import DEVICE_FAULTS, translate_fault
-from sidecar.model.device_memory import read_device_memory
 from sidecar.model.precision import Precision
 from sidecar.model.preprocessing import Preprocessing
 from sidecar.model.text.tokenizer import TextTokenizer
-from sidecar.pictures.picture import SQUASHED, Framing
+from sidecar.pictures.views.settings import SQUASHED, Framing
 
 
 class Towers(Protocol):
@@ -40,7 +39,7 @@ class ModelIdentity:
     framing: Framing = SQUASHED
 
 
-class SiglipEncoder:
+class OpenClipEncoder:
     """Satisfies `sidecar.batching.encoder.Encoder`. One thread at a time may call `encode_*`."""
 
     def __init__(

@@ -10,7 +10,7 @@ from typing import Any
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
 from sidecar.errors import ModelError
-from sidecar.pictures.picture import SQUASHED, Framing
+from sidecar.pictures.views.settings import SQUASHED, Framing
 
 _SIGLIP_CHANNEL = 0.5
 _RESIZE_MODES = ("squash", "shortest", "longest")

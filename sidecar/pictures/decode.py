@@ -14,11 +14,10 @@ from sidecar.pictures.formats.deep_colour import keep_lower_bytes, opacity, scal
 from sidecar.pictures.formats.heif import needs_more_memory
 from sidecar.pictures.formats.jpeg import FILLERS, has_all_scans, with_end
 from sidecar.pictures.formats.non_pictures import recognise
-from sidecar.pictures.formats.opening import Opened, open_picture
 from sidecar.pictures.formats.png import without_animation, without_checksum
+from sidecar.pictures.formats.readers import Opened, is_cut_off, open_picture
 from sidecar.pictures.formats.signatures import READABLE, name_format
 from sidecar.pictures.formats.tiff import refusal_of_compression
-from sidecar.pictures.formats.wholeness import is_cut_off
 from sidecar.pictures.pixels import Pixels, to_pixels
 
 _ADVICE = "convert it to JPEG or PNG."
@@ -181,3 +180,19 @@ def _describe(image: bytes) -> str:
 
 def _readable() -> str:
     return f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+
+
+def read_size(head: bytes) -> tuple[int, int] | None:
+    """Width and height in pixels, before any rotation that the file asks for. No pixel is decoded.
+
+    None where the bytes are no readable picture, or where a format (WebP, AVIF, some TIFF) wants all of the file.
+    """
+    name = name_format(head)
+    if name not in FORMATS:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return open_picture(head, name).picture.size
+        except (PictureRejected, *DAMAGE):
+            return None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.model.open_clip_encoder import SiglipEncoder
+from sidecar.model.open_clip_encoder import OpenClipEncoder
 from tests.model.variants import load_on_cpu
 from tests.tiny_models.open_clip_model import make_tiny_model
 
@@ -20,5 +20,5 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_encoder(tiny_model: Path) -> SiglipEncoder:
+def tiny_encoder(tiny_model: Path) -> OpenClipEncoder:
     return load_on_cpu(tiny_model)

@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from sidecar.model.open_clip_encoder import SiglipEncoder
+from sidecar.model.open_clip_encoder import OpenClipEncoder
 from sidecar.model.selftest import run_self_test
-from sidecar.pictures.picture import ViewSettings
 from sidecar.pictures.views.cutting import cut_views
 from sidecar.pictures.views.plan import plan_views
+from sidecar.pictures.views.settings import ViewSettings
 from tests.model.families import FAMILIES, write_model
 from tests.model.variants import load_on_cpu, settings_for
 from tests.unit.pictures.pictures import make_picture
@@ -47,7 +47,7 @@ def cosines(ours: Vectors, theirs: Vectors) -> Vectors:
     return products
 
 
-def our_views(encoder: SiglipEncoder, directory: Path, pictures: list[Image.Image], **variables: str) -> Vectors:
+def our_views(encoder: OpenClipEncoder, directory: Path, pictures: list[Image.Image], **variables: str) -> Vectors:
     """What the decoder processes make of whole pictures with TTA off."""
     settings = settings_for(directory, **{"ENABLE_TTA": "0", **variables})
     views = ViewSettings.from_settings(settings, encoder.view_size, encoder.framing)

@@ -14,11 +14,11 @@ from open_clip.factory import load_state_dict
 from safetensors.torch import load_file, save_file
 
 from sidecar.model.fingerprint import VectorSpace, digest_weights
-from sidecar.model.open_clip_encoder import SiglipEncoder
+from sidecar.model.open_clip_encoder import OpenClipEncoder
 from sidecar.model.preprocessing import Preprocessing, read_preprocessing
 from sidecar.model.probes import FINGERPRINT_TEXTS
 from sidecar.model.text.digest import digest_tokenizer
-from sidecar.pictures.picture import ViewSettings
+from sidecar.pictures.views.settings import ViewSettings
 from tests.model.families import FAMILIES, write_model
 from tests.model.text.strange_texts import load_slow
 from tests.model.variants import WEIGHTS_NAME, copy_model, edit_config, edit_json, edit_weights, load_on_cpu
@@ -46,18 +46,18 @@ def test_it_stays_the_same_from_release_to_release() -> None:
     assert SPACE.fingerprint() == "vit_example-05ec0c2427401198"
 
 
-def test_it_is_the_same_after_every_start(tiny_model: Path, tiny_encoder: SiglipEncoder) -> None:
+def test_it_is_the_same_after_every_start(tiny_model: Path, tiny_encoder: OpenClipEncoder) -> None:
     assert load_on_cpu(tiny_model).fingerprint == tiny_encoder.fingerprint
     assert tiny_encoder.fingerprint.startswith("test_vit3-")
     assert len(tiny_encoder.fingerprint) == len("test_vit3-") + 16
 
 
-def test_precision_does_not_change_it(tiny_model: Path, tiny_encoder: SiglipEncoder) -> None:
+def test_precision_does_not_change_it(tiny_model: Path, tiny_encoder: OpenClipEncoder) -> None:
     assert load_on_cpu(tiny_model, "bf16").fingerprint == tiny_encoder.fingerprint
 
 
 def test_neither_do_the_place_and_the_container_of_the_weights(
-    tiny_model: Path, tiny_encoder: SiglipEncoder, tmp_path: Path
+    tiny_model: Path, tiny_encoder: OpenClipEncoder, tmp_path: Path
 ) -> None:
     copy_model(tiny_model, tmp_path)
     torch.save(load_file(tmp_path / WEIGHTS_NAME), tmp_path / "open_clip_pytorch_model.bin")
@@ -66,7 +66,7 @@ def test_neither_do_the_place_and_the_container_of_the_weights(
     assert load_on_cpu(tmp_path).fingerprint == tiny_encoder.fingerprint
 
 
-def test_a_single_other_weight_changes_it(tiny_model: Path, tiny_encoder: SiglipEncoder, tmp_path: Path) -> None:
+def test_a_single_other_weight_changes_it(tiny_model: Path, tiny_encoder: OpenClipEncoder, tmp_path: Path) -> None:
     copy_model(tiny_model, tmp_path)
 
     def nudge(weights: torch.Tensor) -> torch.Tensor:
@@ -153,7 +153,7 @@ def truncate_from_the_left(directory: Path) -> None:
     ],
 )
 def test_what_a_model_makes_of_its_input_changes_it(
-    tiny_model: Path, tiny_encoder: SiglipEncoder, tmp_path: Path, change: Callable[[Path], None]
+    tiny_model: Path, tiny_encoder: OpenClipEncoder, tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
     copy_model(tiny_model, tmp_path)
     change(tmp_path)
@@ -180,7 +180,7 @@ def write_defaults_out(directory: Path) -> None:
 
 @pytest.mark.parametrize("change", [store_otherwise, write_defaults_out])
 def test_what_decides_no_vector_does_not_change_it(
-    tiny_model: Path, tiny_encoder: SiglipEncoder, tmp_path: Path, change: Callable[[Path], None]
+    tiny_model: Path, tiny_encoder: OpenClipEncoder, tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
     copy_model(tiny_model, tmp_path)
     change(tmp_path)
@@ -191,7 +191,7 @@ def test_what_decides_no_vector_does_not_change_it(
 
 
 def test_two_pieces_that_are_swapped_change_vectors_of_texts_that_no_probe_holds(
-    tiny_model: Path, tiny_encoder: SiglipEncoder, tmp_path: Path
+    tiny_model: Path, tiny_encoder: OpenClipEncoder, tmp_path: Path
 ) -> None:
     """What the fingerprint would miss if it asked the tokenizer for the probes' ids only."""
     copy_model(tiny_model, tmp_path)
@@ -255,7 +255,7 @@ def test_a_text_tower_in_a_module_of_its_own_is_the_same(tmp_path: Path) -> None
 
 
 def test_it_covers_whether_special_tokens_in_a_text_are_read_as_such(
-    tiny_model: Path, tiny_encoder: SiglipEncoder, tmp_path: Path
+    tiny_model: Path, tiny_encoder: OpenClipEncoder, tmp_path: Path
 ) -> None:
     copy_model(tiny_model, tmp_path)
     edit_json(tmp_path / "tokenizer_config.json", lambda config: config.update(split_special_tokens=True))
@@ -323,7 +323,7 @@ def test_it_covers_how_whole_pictures_are_framed() -> None:
     ],
 )
 def test_what_views_are_cut_changes_it(
-    tiny_model: Path, tiny_encoder: SiglipEncoder, variables: dict[str, str]
+    tiny_model: Path, tiny_encoder: OpenClipEncoder, variables: dict[str, str]
 ) -> None:
     assert load_on_cpu(tiny_model, **variables).fingerprint != tiny_encoder.fingerprint
 
@@ -355,7 +355,7 @@ def test_with_tta_off_its_parameters_do_not_matter(tiny_model: Path) -> None:
     assert load_on_cpu(tiny_model, ENABLE_TTA="0", VISION_SIZE="192").fingerprint != without
 
 
-def test_the_models_own_size_is_the_same_named_or_not(tiny_model: Path, tiny_encoder: SiglipEncoder) -> None:
+def test_the_models_own_size_is_the_same_named_or_not(tiny_model: Path, tiny_encoder: OpenClipEncoder) -> None:
     assert load_on_cpu(tiny_model, VISION_SIZE="160").fingerprint == tiny_encoder.fingerprint
 
 

@@ -9,8 +9,9 @@ from safetensors import safe_open
 
 from sidecar.model.loading import load_encoder
 from sidecar.model.selftest import run_self_test
-from sidecar.pictures.decoder.pool import DecoderPool, DecoderSettings
-from sidecar.pictures.picture import ViewSettings
+from sidecar.pictures.decoder.pool import DecoderPool
+from sidecar.pictures.decoder.settings import DecoderSettings
+from sidecar.pictures.views.settings import ViewSettings
 from tests.model.full_size import make_full_size_model
 from tests.model.variants import WEIGHTS_NAME, settings_for
 from tests.unit.pictures.pictures import encode, make_picture

@@ -18,7 +18,7 @@ from sidecar.config import load_settings
 from sidecar.errors import ConfigurationError, ModelError
 from sidecar.model.checkpoints.checkpoint import find_checkpoint
 from sidecar.model.loading import load_encoder
-from sidecar.model.open_clip_encoder import SiglipEncoder
+from sidecar.model.open_clip_encoder import OpenClipEncoder
 from sidecar.model.probes import draw_probe_views
 from sidecar.model.selftest import run_self_test
 from tests.model.families import CLIP_MEAN, CLIP_STD, FAMILIES, write_model
@@ -115,7 +115,7 @@ def test_a_directory_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_weights_that_are_digested_are_those_that_open_clip_loads(
-    tiny_model: Path, tiny_encoder: SiglipEncoder, tmp_path: Path
+    tiny_model: Path, tiny_encoder: OpenClipEncoder, tmp_path: Path
 ) -> None:
     copy_model(tiny_model, tmp_path)
     for name in ("a_first.safetensors", "model.safetensors", "open_clip_pytorch_model.bin"):
@@ -127,7 +127,7 @@ def test_the_weights_that_are_digested_are_those_that_open_clip_loads(
 
 
 def test_a_single_weights_file_of_any_name_is_taken(
-    tiny_model: Path, tiny_encoder: SiglipEncoder, tmp_path: Path
+    tiny_model: Path, tiny_encoder: OpenClipEncoder, tmp_path: Path
 ) -> None:
     copy_model(tiny_model, tmp_path)
     (tmp_path / WEIGHTS_NAME).rename(tmp_path / "epoch_30.safetensors")
@@ -224,7 +224,7 @@ def test_a_configuration_whose_parts_do_not_fit_fails_the_self_test_with_its_rea
         run_self_test(encoder, None)
 
 
-def test_dropout_is_off(tiny_model: Path, tiny_encoder: SiglipEncoder, tmp_path: Path) -> None:
+def test_dropout_is_off(tiny_model: Path, tiny_encoder: OpenClipEncoder, tmp_path: Path) -> None:
     copy_model(tiny_model, tmp_path)
     edit_config(tmp_path, lambda config: config["model_cfg"]["vision_cfg"].update(timm_drop=0.5))
     views = draw_probe_views(160)

@@ -15,7 +15,7 @@ from sidecar.batching.inputs import TextWork, ViewWork
 from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory
 from sidecar.model.device import ComputeDevice
 from sidecar.model.device_faults import translate_fault
-from sidecar.model.open_clip_encoder import ModelIdentity, SiglipEncoder, Towers
+from sidecar.model.open_clip_encoder import ModelIdentity, OpenClipEncoder, Towers
 from sidecar.model.precision import MIN_COSINE, Precision
 from sidecar.model.preprocessing import Preprocessing
 from tests.model.variants import load_on_cpu
@@ -38,8 +38,8 @@ class FailingTowers:
         return self._fail()
 
 
-def failing_encoder(tiny_encoder: SiglipEncoder, fail: Callable[[], torch.Tensor]) -> SiglipEncoder:
-    return SiglipEncoder(
+def failing_encoder(tiny_encoder: OpenClipEncoder, fail: Callable[[], torch.Tensor]) -> OpenClipEncoder:
+    return OpenClipEncoder(
         FailingTowers(fail),
         tiny_encoder._tokenizer,
         Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
@@ -48,13 +48,13 @@ def failing_encoder(tiny_encoder: SiglipEncoder, fail: Callable[[], torch.Tensor
     )
 
 
-def test_it_is_an_encoder(tiny_encoder: SiglipEncoder) -> None:
+def test_it_is_an_encoder(tiny_encoder: OpenClipEncoder) -> None:
     encoder: Encoder = tiny_encoder
     assert (encoder.dimensions, encoder.view_size) == (1152, 160)
     assert encoder.model_id.startswith("local-dir:")
 
 
-def test_vectors_are_float32_of_unit_length(tiny_encoder: SiglipEncoder) -> None:
+def test_vectors_are_float32_of_unit_length(tiny_encoder: OpenClipEncoder) -> None:
     texts = tiny_encoder.encode_texts(tiny_encoder.prepare_texts(TEXTS))
     views = tiny_encoder.encode_views(VIEWS)
     for vectors, count in ((texts, len(TEXTS)), (views, len(VIEWS))):
@@ -62,7 +62,7 @@ def test_vectors_are_float32_of_unit_length(tiny_encoder: SiglipEncoder) -> None
         assert np.abs(np.linalg.norm(vectors, axis=1) - 1).max() < 1e-6
 
 
-def test_a_vector_does_not_depend_on_its_batch(tiny_encoder: SiglipEncoder) -> None:
+def test_a_vector_does_not_depend_on_its_batch(tiny_encoder: OpenClipEncoder) -> None:
     prepared = tiny_encoder.prepare_texts(TEXTS)
     texts, views = tiny_encoder.encode_texts(prepared), tiny_encoder.encode_views(VIEWS)
     for size in (1, 2, 3):
@@ -73,7 +73,7 @@ def test_a_vector_does_not_depend_on_its_batch(tiny_encoder: SiglipEncoder) -> N
 
 
 def test_bf16_gives_the_vectors_of_fp32_but_for_rounding(
-    tiny_model: Path, tiny_encoder: SiglipEncoder, record_property: Callable[[str, object], None]
+    tiny_model: Path, tiny_encoder: OpenClipEncoder, record_property: Callable[[str, object], None]
 ) -> None:
     bf16 = load_on_cpu(tiny_model, "bf16")
     assert bf16.precision == "bf16"
@@ -88,7 +88,7 @@ def test_bf16_gives_the_vectors_of_fp32_but_for_rounding(
         assert np.abs(np.linalg.norm(rounded, axis=1) - 1).max() < 1e-6
 
 
-def test_pixels_may_be_read_only_and_in_any_layout(tiny_encoder: SiglipEncoder) -> None:
+def test_pixels_may_be_read_only_and_in_any_layout(tiny_encoder: OpenClipEncoder) -> None:
     expected = tiny_encoder.encode_views(VIEWS)
     frozen = VIEWS.copy()
     frozen.flags.writeable = False
@@ -96,7 +96,7 @@ def test_pixels_may_be_read_only_and_in_any_layout(tiny_encoder: SiglipEncoder) 
     assert np.abs(tiny_encoder.encode_views(VIEWS[::-1]) - expected[::-1]).max() < 1e-6
 
 
-def test_nothing_is_encoded_to_nothing(tiny_encoder: SiglipEncoder) -> None:
+def test_nothing_is_encoded_to_nothing(tiny_encoder: OpenClipEncoder) -> None:
     assert tiny_encoder.encode_texts([]).shape == (0, 1152)
     assert tiny_encoder.encode_views(VIEWS[:0]).shape == (0, 1152)
 
@@ -111,7 +111,7 @@ def report_out_of_gpu_memory() -> torch.Tensor:
 
 @pytest.mark.parametrize("fail", [allocate_too_much, report_out_of_gpu_memory])
 def test_a_batch_too_large_for_the_device_is_told_apart(
-    tiny_encoder: SiglipEncoder, fail: Callable[[], torch.Tensor]
+    tiny_encoder: OpenClipEncoder, fail: Callable[[], torch.Tensor]
 ) -> None:
     encoder = failing_encoder(tiny_encoder, fail)
     with pytest.raises(DeviceOutOfMemory):
@@ -120,7 +120,7 @@ def test_a_batch_too_large_for_the_device_is_told_apart(
         encoder.encode_texts(tiny_encoder.prepare_texts(TEXTS))
 
 
-def test_after_out_of_memory_the_error_does_not_hold_the_batchs_tensors(tiny_encoder: SiglipEncoder) -> None:
+def test_after_out_of_memory_the_error_does_not_hold_the_batchs_tensors(tiny_encoder: OpenClipEncoder) -> None:
     activations: list[weakref.ref[torch.Tensor]] = []
 
     def fill_memory() -> torch.Tensor:
@@ -143,7 +143,9 @@ def report_a_wrong_shape() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("fail", [report_a_fault, report_a_wrong_shape])
-def test_a_fault_of_the_device_is_a_device_error(tiny_encoder: SiglipEncoder, fail: Callable[[], torch.Tensor]) -> None:
+def test_a_fault_of_the_device_is_a_device_error(
+    tiny_encoder: OpenClipEncoder, fail: Callable[[], torch.Tensor]
+) -> None:
     with pytest.raises(DeviceError) as caught:
         failing_encoder(tiny_encoder, fail).encode_views(VIEWS)
     assert not isinstance(caught.value, DeviceOutOfMemory)
@@ -151,7 +153,7 @@ def test_a_fault_of_the_device_is_a_device_error(tiny_encoder: SiglipEncoder, fa
 
 
 @pytest.mark.parametrize("bad", [float("inf"), float("-inf"), float("nan"), 0.0, 1e38])
-def test_what_has_no_finite_vector_costs_nothing_beside_it_its_own(tiny_encoder: SiglipEncoder, bad: float) -> None:
+def test_what_has_no_finite_vector_costs_nothing_beside_it_its_own(tiny_encoder: OpenClipEncoder, bad: float) -> None:
     expected = tiny_encoder.encode_views(VIEWS[:3])
 
     class Spoiling:
@@ -160,7 +162,7 @@ def test_what_has_no_finite_vector_costs_nothing_beside_it_its_own(tiny_encoder:
             vectors[1] = bad
             return vectors
 
-    encoder = SiglipEncoder(
+    encoder = OpenClipEncoder(
         Spoiling(),  # type: ignore[arg-type]  # texts are not asked for
         tiny_encoder._tokenizer,
         Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
@@ -172,7 +174,7 @@ def test_what_has_no_finite_vector_costs_nothing_beside_it_its_own(tiny_encoder:
     assert np.abs(vectors[[0, 2]] - expected[[0, 2]]).max() < 1e-6
 
 
-def test_numbers_too_large_for_fp16_spoil_their_own_text_alone(tiny_encoder: SiglipEncoder) -> None:
+def test_numbers_too_large_for_fp16_spoil_their_own_text_alone(tiny_encoder: OpenClipEncoder) -> None:
     """65504 is its largest: a word whose weights are beyond that has no vector in fp16, and has one in fp32."""
     towers = copy.deepcopy(tiny_encoder._towers)
     assert isinstance(towers, torch.nn.Module)
@@ -183,7 +185,7 @@ def test_numbers_too_large_for_fp16_spoil_their_own_text_alone(tiny_encoder: Sig
     with torch.no_grad():
         towers.get_parameter("text.token_embedding.weight")[only_here, ::2] = 100_000
     for precision, without in (("fp32", False), ("fp16", True)):
-        encoder = SiglipEncoder(
+        encoder = OpenClipEncoder(
             cast("Towers", towers if precision == "fp32" else towers.half()),
             tiny_encoder._tokenizer,
             Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),

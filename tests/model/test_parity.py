@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from sidecar.model.open_clip_encoder import SiglipEncoder
-from sidecar.pictures.decoder.pool import DecoderPool, DecoderSettings
-from sidecar.pictures.picture import ViewSettings
+from sidecar.model.open_clip_encoder import OpenClipEncoder
+from sidecar.pictures.decoder.pool import DecoderPool
+from sidecar.pictures.decoder.settings import DecoderSettings
+from sidecar.pictures.views.settings import ViewSettings
 from tests.model.variants import load_on_cpu, settings_for
 from tests.unit.pictures.pictures import encode, make_picture
 
@@ -68,7 +69,7 @@ def upstream_vector(upstream: Upstream, image: bytes) -> Vector:
     return vector
 
 
-async def our_vector(encoder: SiglipEncoder, decoders: DecoderPool, image: bytes) -> Vector:
+async def our_vector(encoder: OpenClipEncoder, decoders: DecoderPool, image: bytes) -> Vector:
     decoded = await decoders.decode(image)
     assert decoded.views.shape == (1, 160, 160, 3)
     vector: Vector = encoder.encode_views(decoded.views)[0]
@@ -107,7 +108,7 @@ PLAIN_FILES = {
 }
 
 
-def test_texts_have_the_vectors_of_open_clip(upstream: Upstream, tiny_encoder: SiglipEncoder) -> None:
+def test_texts_have_the_vectors_of_open_clip(upstream: Upstream, tiny_encoder: OpenClipEncoder) -> None:
     model, _, tokenizer = upstream
     with torch.inference_mode():
         theirs = unit(model.encode_text(tokenizer(TEXTS)))
@@ -115,7 +116,7 @@ def test_texts_have_the_vectors_of_open_clip(upstream: Upstream, tiny_encoder: S
     assert np.sum(ours * theirs, axis=1).min() >= SAME
 
 
-def test_a_text_that_is_not_padded_would_have_another_vector(upstream: Upstream, tiny_encoder: SiglipEncoder) -> None:
+def test_a_text_that_is_not_padded_would_have_another_vector(upstream: Upstream, tiny_encoder: OpenClipEncoder) -> None:
     """The control: it shows that these vectors depend on the padding at all."""
     model, _, _ = upstream
     ours = tiny_encoder.encode_texts(tiny_encoder.prepare_texts(TEXTS[:1]))[0]
@@ -127,14 +128,14 @@ def test_a_text_that_is_not_padded_would_have_another_vector(upstream: Upstream,
 
 @pytest.mark.parametrize("name", PLAIN_FILES)
 async def test_pictures_have_the_vectors_of_open_clip(
-    upstream: Upstream, tiny_encoder: SiglipEncoder, decoders: DecoderPool, name: str
+    upstream: Upstream, tiny_encoder: OpenClipEncoder, decoders: DecoderPool, name: str
 ) -> None:
     theirs = upstream_vector(upstream, PLAIN_FILES[name])
     assert await our_vector(tiny_encoder, decoders, PLAIN_FILES[name]) @ theirs >= SAME
 
 
 async def test_a_picture_that_is_not_squashed_would_have_another_vector(
-    upstream: Upstream, tiny_encoder: SiglipEncoder, decoders: DecoderPool
+    upstream: Upstream, tiny_encoder: OpenClipEncoder, decoders: DecoderPool
 ) -> None:
     """The control: it shows that these vectors depend on the way of resizing."""
     model, _, tokenizer = upstream
@@ -186,7 +187,7 @@ def transparent() -> tuple[bytes, bytes]:
 )
 async def test_what_open_clip_misreads_has_the_vector_of_what_is_meant(
     upstream: Upstream,
-    tiny_encoder: SiglipEncoder,
+    tiny_encoder: OpenClipEncoder,
     decoders: DecoderPool,
     make_files: Callable[[], tuple[bytes, bytes]],
     open_clip_at_most: float,

@@ -9,7 +9,7 @@ import torch
 
 from sidecar.errors import ModelError
 from sidecar.model.golden import GOLDEN_NAME, find_golden, read_golden, write_golden
-from sidecar.model.open_clip_encoder import SiglipEncoder
+from sidecar.model.open_clip_encoder import OpenClipEncoder
 from sidecar.model.precision import Precision
 from sidecar.model.selftest import run_self_test
 from tests.model.variants import copy_model, edit_config, edit_json, edit_weights, load_on_cpu
@@ -30,7 +30,7 @@ def test_an_intact_model_passes_in_every_precision(tiny_model: Path, precision: 
     run_with_golden(tiny_model, precision)
 
 
-def test_an_intact_model_passes_without_golden_vectors(tiny_encoder: SiglipEncoder) -> None:
+def test_an_intact_model_passes_without_golden_vectors(tiny_encoder: OpenClipEncoder) -> None:
     run_self_test(tiny_encoder, None)
 
 
@@ -103,7 +103,7 @@ def test_golden_vectors_of_another_view_size_still_check_the_texts(tiny_model: P
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"not a zip file"])
-def test_unreadable_golden_vectors_are_an_error(tiny_encoder: SiglipEncoder, tmp_path: Path, content: bytes) -> None:
+def test_unreadable_golden_vectors_are_an_error(tiny_encoder: OpenClipEncoder, tmp_path: Path, content: bytes) -> None:
     (tmp_path / GOLDEN_NAME).write_bytes(content)
     with pytest.raises(ModelError, match="cannot be read"):
         run_self_test(tiny_encoder, tmp_path / GOLDEN_NAME)
@@ -120,7 +120,7 @@ def test_golden_vectors_without_their_texts_are_an_error(tmp_path: Path, tiny_mo
         read_golden(tmp_path / GOLDEN_NAME)
 
 
-def test_golden_vectors_are_read_as_they_were_written(tiny_encoder: SiglipEncoder, tmp_path: Path) -> None:
+def test_golden_vectors_are_read_as_they_were_written(tiny_encoder: OpenClipEncoder, tmp_path: Path) -> None:
     write_golden(tiny_encoder, tmp_path / GOLDEN_NAME)
     golden = read_golden(tmp_path / GOLDEN_NAME)
     vectors = tiny_encoder.encode_texts(tiny_encoder.prepare_texts(golden.texts))

@@ -15,7 +15,7 @@ from sidecar.config import Settings, load_settings
 from sidecar.model.checkpoints.checkpoint import CONFIG_NAME
 from sidecar.model.device import ComputeDevice
 from sidecar.model.loading import load_encoder_on
-from sidecar.model.open_clip_encoder import SiglipEncoder
+from sidecar.model.open_clip_encoder import OpenClipEncoder
 from sidecar.model.precision import Precision
 
 WEIGHTS_NAME = "open_clip_model.safetensors"
@@ -26,7 +26,7 @@ def settings_for(directory: Path, **variables: str) -> Settings:
     return load_settings({"VISION_MODEL_ID": f"local-dir:{directory}", "REQUIRE_CUDA": "0", **variables})
 
 
-def load_on_cpu(directory: Path, precision: Precision = "fp32", /, **variables: str) -> SiglipEncoder:
+def load_on_cpu(directory: Path, precision: Precision = "fp32", /, **variables: str) -> OpenClipEncoder:
     """On the CPU also where there is a GPU, whose fp32 would be TF32."""
     return load_encoder_on(ComputeDevice(torch.device("cpu"), precision), settings_for(directory, **variables))
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from sidecar.config import Settings
 from sidecar.model.device import ComputeDevice
 from sidecar.model.loading import load_encoder_on
-from sidecar.model.open_clip_encoder import SiglipEncoder
+from sidecar.model.open_clip_encoder import OpenClipEncoder
 from sidecar.model.precision import Precision
 from sidecar.pictures.decode import decode_rgb
-from sidecar.pictures.picture import ViewSettings
 from sidecar.pictures.views.cutting import cut_views
 from sidecar.pictures.views.plan import plan_views
+from sidecar.pictures.views.settings import ViewSettings
 
 Vectors: TypeAlias = NDArray[np.float32]
 Item = TypeVar("Item")
@@ -28,7 +28,7 @@ _MAX_PIXELS = 10**8
 DEMO = Settings(vision_model_id="demo", require_cuda=False)
 
 
-def load_demo_encoder(precision: Precision = "fp32") -> SiglipEncoder:
+def load_demo_encoder(precision: Precision = "fp32") -> OpenClipEncoder:
     """On the CPU, wherever it runs."""
     return load_encoder_on(ComputeDevice(torch.device("cpu"), precision), DEMO)
 
@@ -37,7 +37,7 @@ def load_demo_encoder(precision: Precision = "fp32") -> SiglipEncoder:
 class DemoModel:
     """Texts and picture files → (n, 1152) float32, unit length."""
 
-    encoder: SiglipEncoder
+    encoder: OpenClipEncoder
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         prepared = self.encoder.prepare_texts(texts)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from sidecar.errors import PictureRejected
-from sidecar.pictures.decoder.process import DecoderDied, DecoderProcess, DecoderUnavailable
+from sidecar.errors import DecoderUnavailable, PictureRejected
+from sidecar.pictures.decoder.process import DecoderDied, DecoderProcess
 from sidecar.pictures.decoder.settings import DecoderSettings
 from sidecar.pictures.picture import DecodedPicture
 from sidecar.ranked_semaphore import RankedSemaphore
 from sidecar.telemetry.telemetry import Telemetry
-
-__all__ = ["DecoderPool", "DecoderSettings", "DecoderUnavailable"]
 
 log = logging.getLogger(__name__)
 

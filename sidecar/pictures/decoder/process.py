@@ -10,15 +10,16 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sidecar.config import environment_without_secrets
-from sidecar.errors import PictureRejected, SidecarError
+from sidecar.errors import DecoderUnavailable, PictureRejected
 from sidecar.pictures.decoder.settings import DecoderSettings
-from sidecar.pictures.decoder.shared_file import open_shared_file, read_shared, write_shared
 from sidecar.pictures.picture import DecodedPicture
 
 log = logging.getLogger(__name__)
@@ -30,14 +31,12 @@ MAX_LOGGED_BYTES = 16_384
 MAX_LINE_BYTES = 4096
 """What is longer is logged in parts."""
 
+_STEP_BYTES = 1 << 20
+
 # Not `-m`: it looks into the working directory first, where a user may have a `sidecar` or a `types.py` of his own.
 # The package's own place comes last, for a parent that found it by a path it was not started with.
 _RUN_CHILD = "import sys; sys.path.append(sys.argv.pop()); from sidecar.pictures.decoder.child import main; main()"
 _PACKAGE_PARENT = str(Path(__file__).parents[3])
-
-
-class DecoderUnavailable(SidecarError):
-    """No decoder process can be had: it cannot be started, or the pool is closed. No picture is to blame."""
 
 
 class DecoderDied(Exception):
@@ -192,3 +191,34 @@ async def _spawn(settings: DecoderSettings, shared_file: BinaryIO) -> asyncio.su
         pass_fds=(descriptor,),
         env=environment_without_secrets(),
     )
+
+
+def open_shared_file() -> BinaryIO:
+    """The memory is gone when all processes have closed the file. Raises OSError."""
+    if sys.platform == "linux":
+        return os.fdopen(os.memfd_create("sidecar-picture"), "r+b", buffering=0)
+    else:  # noqa: RET505 (mypy understands platforms only this way)
+        return tempfile.TemporaryFile(buffering=0)
+
+
+async def write_shared(file: BinaryIO, content: bytes) -> None:
+    """Put `content` at the start of the file. Raises OSError when memory is short."""
+    view = memoryview(content)
+    offset = 0
+    while offset < len(view):
+        offset += os.pwrite(file.fileno(), view[offset : offset + _STEP_BYTES], offset)
+        await asyncio.sleep(0)
+
+
+async def read_shared(file: BinaryIO, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A copy of the start of the file, as an array of `shape`, uint8. Raises EOFError if the file is shorter."""
+    array = np.empty(shape, dtype=np.uint8)
+    view = array.reshape(-1).data
+    offset = 0
+    while offset < len(view):
+        count = os.preadv(file.fileno(), [view[offset : offset + _STEP_BYTES]], offset)
+        if count == 0:
+            raise EOFError(f"{len(view)} bytes were expected, {offset} are there")
+        offset += count
+        await asyncio.sleep(0)
+    return array

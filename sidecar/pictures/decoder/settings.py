@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from sidecar.pictures.picture import SQUASHED, Framing, ViewSettings
+from sidecar.pictures.views.settings import SQUASHED, Framing, ViewSettings
 
 if TYPE_CHECKING:  # a decoder process does without it
     from sidecar.config import Settings

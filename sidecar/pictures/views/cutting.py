@@ -7,9 +7,9 @@ from itertools import groupby
 
 from PIL import Image
 
-from sidecar.pictures.picture import Framing
 from sidecar.pictures.pixels import Pixels
 from sidecar.pictures.views.plan import Box, Cut, Size, ViewPlan
+from sidecar.pictures.views.settings import Framing
 
 _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 

@@ -21,8 +21,9 @@ from sidecar.batching.encoder import Encoder, PreparedText
 from sidecar.batching.job import Lane
 from sidecar.batching.lanes import BatchSettings
 from sidecar.errors import Overloaded, PictureRejected, TextRejected
-from sidecar.pictures.decoder.pool import DecoderPool, DecoderSettings
-from sidecar.pictures.picture import ViewSettings
+from sidecar.pictures.decoder.pool import DecoderPool
+from sidecar.pictures.decoder.settings import DecoderSettings
+from sidecar.pictures.views.settings import ViewSettings
 from tests.encoders import HashEncoder
 from tests.unit.pictures.pictures import encode
 from tests.waiting import wait_until_async

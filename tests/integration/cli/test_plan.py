@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from PIL import Image
 
-from sidecar.pictures.picture import ViewSettings
-from sidecar.pictures.size import read_size
+from sidecar.pictures.decode import read_size
 from sidecar.pictures.views.plan import plan_views
+from sidecar.pictures.views.settings import ViewSettings
 from tests.command_line import CommandLine
 from tests.integration.cli.conftest import parse
 

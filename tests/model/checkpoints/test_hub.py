@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.model.open_clip_encoder import SiglipEncoder
+from sidecar.model.open_clip_encoder import OpenClipEncoder
 from tests.model.checkpoints.hub_server import serve_hub
 from tests.model.variants import WEIGHTS_NAME, copy_model, edit_config
 
@@ -102,7 +102,7 @@ def loaded(repositories: dict[str, Path], cache: Path) -> Outcomes:
     return outcomes
 
 
-def test_a_model_from_the_hub_is_the_one_in_a_folder(loaded: Outcomes, tiny_encoder: SiglipEncoder) -> None:
+def test_a_model_from_the_hub_is_the_one_in_a_folder(loaded: Outcomes, tiny_encoder: OpenClipEncoder) -> None:
     assert loaded["our/model"].get("fingerprint") == tiny_encoder.fingerprint, loaded["our/model"]
 
 
@@ -153,7 +153,7 @@ def test_open_clips_own_names_are_found_on_the_hub_with_what_belongs_to_them(tin
 
 @pytest.mark.long
 def test_the_token_is_sent_and_never_shown(
-    repositories: dict[str, Path], tmp_path: Path, tiny_encoder: SiglipEncoder
+    repositories: dict[str, Path], tmp_path: Path, tiny_encoder: OpenClipEncoder
 ) -> None:
     with serve_hub(repositories, TOKEN) as hub:
         accepted = load_models(hub.url, tmp_path / "accepted", "private/model", HF_TOKEN=TOKEN)
@@ -169,7 +169,7 @@ def test_the_token_is_sent_and_never_shown(
     [pytest.param({}, id="unreachable", marks=pytest.mark.long), pytest.param({"HF_HUB_OFFLINE": "1"}, id="offline")],
 )
 def test_without_a_network_what_was_downloaded_loads_and_what_was_not_is_a_quick_error(
-    cache: Path, tiny_encoder: SiglipEncoder, variables: dict[str, str]
+    cache: Path, tiny_encoder: OpenClipEncoder, variables: dict[str, str]
 ) -> None:
     outcomes = load_models(CLOSED_PORT, cache, "our/model", "our/elsewhere", **variables)
     assert outcomes["our/model"].get("fingerprint") == tiny_encoder.fingerprint, outcomes

@@ -10,8 +10,8 @@ from open_clip.pretrained import get_pretrained_cfg
 
 from sidecar.errors import ModelError
 from sidecar.model.checkpoints.named_models import find_named_model
+from sidecar.model.fingerprint import canonical_model_config
 from sidecar.model.preprocessing import read_preprocessing
-from sidecar.model.towers_in_force import towers_in_force
 
 PAIRS = open_clip.list_pretrained()
 
@@ -56,7 +56,7 @@ def test_names_with_the_same_weights_and_another_size_are_two_models() -> None:
     small, large = (find_named_model(f"ViT-SO400M-14-SigLIP-{size}") for size in (378, 384))
     assert (small.repository, small.file) == (large.repository, large.file)
     assert [named.model_cfg["vision_cfg"]["image_size"] for named in (small, large)] == [378, 384]
-    assert towers_in_force(small.model_cfg, None) != towers_in_force(large.model_cfg, None)
+    assert canonical_model_config(small.model_cfg, None) != canonical_model_config(large.model_cfg, None)
 
 
 @pytest.mark.parametrize("name", open_clip.list_models())

@@ -8,7 +8,7 @@ import open_clip
 import pytest
 
 from sidecar.errors import ModelError
-from sidecar.model.open_clip_encoder import SiglipEncoder
+from sidecar.model.open_clip_encoder import OpenClipEncoder
 from tests.model.variants import copy_model, edit_config, load_on_cpu
 
 TEXTS = [
@@ -24,13 +24,13 @@ TEXTS = [
 ]
 
 
-def test_ids_are_those_of_open_clip(tiny_model: Path, tiny_encoder: SiglipEncoder) -> None:
+def test_ids_are_those_of_open_clip(tiny_model: Path, tiny_encoder: OpenClipEncoder) -> None:
     expected = open_clip.get_tokenizer(f"local-dir:{tiny_model}")(TEXTS).numpy()
     prepared = tiny_encoder.prepare_texts(TEXTS)
     assert np.array_equal(np.stack([text.token_ids for text in prepared]), expected)
 
 
-def test_every_text_is_padded_with_the_end_token_to_the_context_length(tiny_encoder: SiglipEncoder) -> None:
+def test_every_text_is_padded_with_the_end_token_to_the_context_length(tiny_encoder: OpenClipEncoder) -> None:
     prepared = tiny_encoder.prepare_texts(TEXTS)
     assert {(text.token_ids.shape, text.token_ids.dtype) for text in prepared} == {((64,), np.dtype(np.int64))}
     assert prepared[0].token_ids[5:].tolist() == [1] * 59
@@ -39,39 +39,39 @@ def test_every_text_is_padded_with_the_end_token_to_the_context_length(tiny_enco
 
 @pytest.mark.parametrize(("words", "truncated"), [(1, False), (62, False), (63, False), (64, True), (500, True)])
 def test_a_text_counts_as_truncated_only_if_a_token_is_lost(
-    tiny_encoder: SiglipEncoder, words: int, truncated: bool
+    tiny_encoder: OpenClipEncoder, words: int, truncated: bool
 ) -> None:
     short, text = tiny_encoder.prepare_texts(["short", "one " * words])
     assert text.truncated is truncated
     assert short.truncated is False
 
 
-def test_tokens_are_counted_without_padding_as_far_as_the_model_reads(tiny_encoder: SiglipEncoder) -> None:
+def test_tokens_are_counted_without_padding_as_far_as_the_model_reads(tiny_encoder: OpenClipEncoder) -> None:
     texts = ["a photo of a cat", "", "one " * 62, "one " * 63, "one " * 500]
     assert [text.tokens for text in tiny_encoder.prepare_texts(texts)] == [5, 0, 62, 63, 63]
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t", "!?!", "&quot;...&quot;"])
-def test_a_text_of_which_nothing_is_left_is_blank(tiny_encoder: SiglipEncoder, text: str) -> None:
+def test_a_text_of_which_nothing_is_left_is_blank(tiny_encoder: OpenClipEncoder, text: str) -> None:
     (prepared,) = tiny_encoder.prepare_texts([text])
     assert prepared.blank
 
 
 @pytest.mark.parametrize("mark", ["</s>", "<pad>", "<unk>", "&lt;/s&gt;", "＜/s＞", "<extra_id_0>"])
-def test_a_special_token_inside_a_text_is_a_word_of_it(tiny_encoder: SiglipEncoder, mark: str) -> None:
+def test_a_special_token_inside_a_text_is_a_word_of_it(tiny_encoder: OpenClipEncoder, mark: str) -> None:
     word = mark.strip("<>＜＞/&ltg;").replace("_", " ")
     marked, plain = tiny_encoder.prepare_texts([f"a cat {mark} a dog", f"a cat {word} a dog"])
     assert np.array_equal(marked.token_ids, plain.token_ids)
 
 
 @pytest.mark.parametrize("text", ["a", "0", "猫", "C++", "\ud800", "nul \0 inside"])
-def test_a_text_of_which_something_is_left_is_not_blank(tiny_encoder: SiglipEncoder, text: str) -> None:
+def test_a_text_of_which_something_is_left_is_not_blank(tiny_encoder: OpenClipEncoder, text: str) -> None:
     (prepared,) = tiny_encoder.prepare_texts([text])
     assert not prepared.blank
     assert np.isfinite(tiny_encoder.encode_texts([prepared])).all()
 
 
-def test_many_threads_get_the_ids_that_one_gets(tiny_encoder: SiglipEncoder) -> None:
+def test_many_threads_get_the_ids_that_one_gets(tiny_encoder: OpenClipEncoder) -> None:
     expected = [text.token_ids.tolist() for text in tiny_encoder.prepare_texts(TEXTS)]
 
     def prepare(index: int) -> bool:
@@ -83,7 +83,7 @@ def test_many_threads_get_the_ids_that_one_gets(tiny_encoder: SiglipEncoder) -> 
         assert all(threads.map(prepare, range(200)))
 
 
-def test_no_texts_are_prepared_to_none(tiny_encoder: SiglipEncoder) -> None:
+def test_no_texts_are_prepared_to_none(tiny_encoder: OpenClipEncoder) -> None:
     assert tiny_encoder.prepare_texts([]) == []
 
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 import psutil
 from PIL import Image
 
-from sidecar.pictures.decoder.pool import DecoderPool, DecoderSettings
-from sidecar.pictures.picture import ViewSettings
+from sidecar.pictures.decoder.pool import DecoderPool
+from sidecar.pictures.decoder.settings import DecoderSettings
+from sidecar.pictures.views.settings import ViewSettings
 from sidecar.telemetry.telemetry import Telemetry
 from tests.unit.pictures.pictures import encode
 from tests.waiting import wait_until_async

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sidecar.errors import PictureRejected
+from sidecar.errors import DecoderUnavailable, PictureRejected
 from sidecar.pictures.decode import decode_rgb
-from sidecar.pictures.decoder.pool import DecoderPool, DecoderUnavailable
+from sidecar.pictures.decoder.pool import DecoderPool
 from sidecar.pictures.views.cutting import cut_views
 from sidecar.pictures.views.plan import plan_views
 from tests.unit.pictures.decoder.pools import (

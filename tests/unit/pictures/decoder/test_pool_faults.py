@@ -15,8 +15,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from sidecar.errors import PictureRejected
-from sidecar.pictures.decoder.pool import MAX_ATTEMPTS, DecoderPool, DecoderUnavailable
+from sidecar.errors import DecoderUnavailable, PictureRejected
+from sidecar.pictures.decoder.pool import MAX_ATTEMPTS, DecoderPool
 from sidecar.pictures.decoder.process import MAX_LOGGED_BYTES
 from sidecar.telemetry.logs.formatters import ContextFilter
 from sidecar.telemetry.request_context import current_request_id

@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.config import Settings
 from sidecar.pictures.decoder.settings import DecoderSettings
-from sidecar.pictures.picture import ViewSettings
+from sidecar.pictures.views.settings import ViewSettings
 
 
 def test_unset_sizes_are_those_of_the_model() -> None:

@@ -8,10 +8,10 @@ from PIL import Image
 from torchvision.transforms import Resize
 from torchvision.transforms.functional import InterpolationMode
 
-from sidecar.pictures.picture import ViewSettings
 from sidecar.pictures.pixels import to_rgb
 from sidecar.pictures.views.cutting import cut_views
 from sidecar.pictures.views.plan import plan_views
+from sidecar.pictures.views.settings import ViewSettings
 from tests.unit.pictures.pictures import make_picture, pixels, worst_difference
 
 BICUBIC = Image.Resampling.BICUBIC

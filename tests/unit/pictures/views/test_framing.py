@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from open_clip.transform import PreprocessCfg
 from PIL import Image
 
-from sidecar.pictures.picture import Framing, ViewSettings
 from sidecar.pictures.views.cutting import cut_views
 from sidecar.pictures.views.plan import Size, plan_views
+from sidecar.pictures.views.settings import Framing, ViewSettings
 from tests.unit.pictures.pictures import make_picture
 
 SIDE = 56

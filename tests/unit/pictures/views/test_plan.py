@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sidecar.pictures.picture import ViewSettings
 from sidecar.pictures.views.plan import MAX_TILES, Box, Cut, Size, ViewPlan, plan_views
+from sidecar.pictures.views.settings import ViewSettings
 
 DEFAULTS = ViewSettings(
     view_size=384,

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from training.loss import sigmoid_loss
+from training.batches import judge_captions
+from training.optimisation import sigmoid_loss
 from training.phrases import IGNORED, NEGATIVE, PARTLY, TRUE
-from training.truth import judge_captions
 
 
 def naive_loss(logits: torch.Tensor, truth: torch.Tensor) -> float:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sidecar.model.device_memory import read_device_memory
-from sidecar.model.open_clip_encoder import SiglipEncoder
+from sidecar.model.device import read_device_memory
+from sidecar.model.open_clip_encoder import OpenClipEncoder
 from sidecar.telemetry.metrics.device import DeviceFacts
 from sidecar.telemetry.metrics.registry import Metrics
 from tests.scrape import read_registry
 
 
-def test_the_page_names_the_model_its_device_and_its_precision(tiny_encoder: SiglipEncoder) -> None:
+def test_the_page_names_the_model_its_device_and_its_precision(tiny_encoder: OpenClipEncoder) -> None:
     assert isinstance(tiny_encoder, DeviceFacts)
     encoder, metrics = tiny_encoder, Metrics()
     metrics.device.set_model(encoder.model_id, encoder.fingerprint, encoder.dimensions, encoder)

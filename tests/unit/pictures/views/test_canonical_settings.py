@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.pictures.picture import Framing, ViewSettings
-from sidecar.pictures.views.canonical import views_in_force
-from sidecar.pictures.views.plan import Cut, plan_views
+from sidecar.pictures.views.plan import Cut, canonical_view_settings, plan_views
+from sidecar.pictures.views.settings import Framing, ViewSettings
 
 DEFAULTS = ViewSettings(64, True, 64, (1.0, 1.35), 256, 2.6)
 SIZES = [
@@ -52,7 +51,7 @@ def views_of_every_size(views: ViewSettings) -> list[tuple[dict[Cut, float], obj
 
 @given(one=view_settings, other=view_settings)
 def test_two_settings_have_one_form_exactly_if_they_cut_the_same_views(one: ViewSettings, other: ViewSettings) -> None:
-    same_form = views_in_force(one) == views_in_force(other)
+    same_form = canonical_view_settings(one) == canonical_view_settings(other)
     assert same_form == (views_of_every_size(one) == views_of_every_size(other))
 
 
@@ -71,10 +70,10 @@ def test_a_change_of_one_setting_alone_is_told_apart_as_well(one: ViewSettings) 
         {"framing": replace(one.framing, fill_color=3)},
     ):
         other = replace(one, **change)
-        same_form = views_in_force(one) == views_in_force(other)
+        same_form = canonical_view_settings(one) == canonical_view_settings(other)
         assert same_form == (views_of_every_size(one) == views_of_every_size(other)), change
 
 
 @pytest.mark.parametrize("factors", [(0.5, 1.35), (1.35, 1.0), (1.0, 1.35, 1.0, 1.35), (1.0, 1.351)])
 def test_factors_that_scale_to_the_same_sizes_are_the_same(factors: tuple[float, ...]) -> None:
-    assert views_in_force(replace(DEFAULTS, scale_factors=factors)) == views_in_force(DEFAULTS)
+    assert canonical_view_settings(replace(DEFAULTS, scale_factors=factors)) == canonical_view_settings(DEFAULTS)
