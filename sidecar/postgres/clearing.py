@@ -87,10 +87,11 @@ async def _begin(connection: Connection, watch: Watch, max_rows: int) -> _Step |
     passed_by = [tuple(key) for key in scan["passed_by"]]
     if len(passed_by) >= MAX_PASSED_BY:
         return _Step(passed_by[:max_rows], scan["last_key"], passed_by[max_rows:], exhausted=False)
-    if scan["last_key"] is None:
-        records = await connection.fetch(watch.sql("clear_first_keys"), max_rows)
-    else:
-        records = await connection.fetch(watch.sql("clear_next_keys"), max_rows, scan["last_key"])
+    last_key = scan["last_key"]
+    continued = last_key is not None
+    records = await connection.fetch(
+        watch.sql("clear_keys", continued=continued), max_rows, *([last_key] if continued else [])
+    )
     keys = [tuple(record["key"]) for record in records]
     if keys:
         return _Step(keys, list(keys[-1]), passed_by, exhausted=False)

@@ -1,11 +1,9 @@
 -- Statements of clearing.py.
 
--- name: clear_first_keys
+-- name: clear_keys
 -- Before vectors of another space: the next keys whose old vectors go. Primary key of their home, in order. $1 rows.
-select {row_text_key:h} as key from {home} h order by {row_key:h} limit $1
-
--- name: clear_next_keys
-select {row_text_key:h} as key from {home} h where ({cursor_key:h}) > ({cursor:2}) order by {row_key:h} limit $1
+-- $2 the last key of the page before, if there was one.
+select {row_text_key:h} as key from {home} h {after_row:h,2} order by {row_key:h} limit $1
 
 -- name: forget_keys
 -- Ledger entries of vectors that are gone; their rows are locked by us.

@@ -264,7 +264,7 @@ async def _finish(
     events = [(gen, r.gen) for r in results for gen in r.gens if gen in held]
     version = 2 * secrets.randbits(62)
     row = await connection.fetchrow(
-        watch.sql("finish_in_companion" if watch.has_companion else "finish_in_row"),
+        watch.sql("finish"),
         [r.gen for r in results],
         [r.content_hash for r in results],
         [r.vector_digest for r in results],

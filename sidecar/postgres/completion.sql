@@ -78,7 +78,7 @@ join {ledger} l on {same:l,u} and l.content_hash = u.content_hash
 join {home} h on {is_row:h,u}{pruned:h,2}
 where sha256({vector_send}({target_of:h})) = l.vector_digest
 
--- name: finish_in_row
+-- name: finish
 -- Ledger, vectors and events in one statement: three would cost a third of the whole in round trips. Ledger keys are
 -- written in key order, so that two sidecars cannot deadlock. Compare-and-set: an entry is replaced only if it is the one
 -- that was read together with the content, so contents reach the ledger in the order in which they were read. Generations
@@ -87,8 +87,7 @@ where sha256({vector_send}({target_of:h})) = l.vector_digest
 -- An entry is made only where none was read: one that was read and is gone by now (cleared after a TRUNCATE, say) took the
 -- vector along. So what was inserted is told from what was replaced by its version, $11 or $11 + 1, and an entry that ought
 -- not to be new does not pass; `complete` takes it away again (forget_entries).
--- Only keys that passed get their vector, and lose their events. Rows are locked by lock_rows: fewer are written
--- if a BEFORE trigger of the user's suppresses one, or puts another vector in its place.
+-- Only keys that passed get their vector, and lose their events.
 -- `(... in (...)) is true` is looked up in a hash table; a join of these few rows would be a nested loop, in the square of them.
 -- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 unreadable, $6 vectors (NULL: none to write), $7 versions of the
 -- ledger entries as read (NULL: there was none), $8 events to delete (by generation, never by key), $9 for each of them the
@@ -110,10 +109,7 @@ with wanted as materialized (
     select w.position, w.event_gen from wanted w
     where (({ledger_key:w}, w.version is null) in (select {ledger_key:r}, r.is_new from recorded r)) is true
 ), written as (
-    update {table} t set {target} = sidecar.exactly(t.{target}, v.embedding)
-    from unnest($6::{vector}[], {keys:12}) with ordinality as v(embedding, {k}, position)
-    where {is_row:t,v}{pruned:t,12} and v.embedding is not null and (v.position in (select p.position from passed p)) is true
-    returning {target_of:t} {vector_equals} v.embedding as kept
+    {include:write_vectors_in_row,write_vectors_in_companion}
 ), deleted as (
     delete from {events} e using unnest($8::bigint[], $9::bigint[]) as d(gen, needs)
     where e.gen = d.gen and e.gen = any ($8) and e.lease_token = $10 and (d.needs is null or d.needs in (select p.event_gen from passed p))
@@ -127,54 +123,23 @@ select (select array_agg(p.event_gen) from passed p) as passed, (select count(*)
        (select count(*) from written r where r.kept) as written,
        (select a.lags_ms from aged a), (select a.backfill_lags_ms from aged a)
 
--- name: finish_in_companion
--- Ledger, vectors and events in one statement: three would cost a third of the whole in round trips. Ledger keys are
--- written in key order, so that two sidecars cannot deadlock. Compare-and-set: an entry is replaced only if it is the one
--- that was read together with the content, so contents reach the ledger in the order in which they were read. Generations
--- do not tell that order: events of scans, retries and delays take theirs without the row's lock, perhaps above that of an
--- edit which commits later. A tombstone takes a new generation, above every event in hand that may have read the row.
--- An entry is made only where none was read: one that was read and is gone by now (cleared after a TRUNCATE, say) took the
--- vector along. So what was inserted is told from what was replaced by its version, $11 or $11 + 1, and an entry that ought
--- not to be new does not pass; `complete` takes it away again (forget_entries).
--- Only keys that passed get their vector, and lose their events. Only sidecars write the companion table, and only
--- whoever holds the ledger entry of a key writes its row; rows that a user may be deleting are locked by lock_vectors.
--- `(... in (...)) is true` is looked up in a hash table; a join of these few rows would be a nested loop, in the square of them.
--- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 unreadable, $6 vectors (NULL: none to write), $7 versions of the
--- ledger entries as read (NULL: there was none), $8 events to delete (by generation, never by key), $9 for each of them the
--- generation in $1 that has to pass (NULL: none), $10 lease token, $11 a random even number.
-with wanted as materialized (
-    select u.*, case when u.content_hash is null then nextval('sidecar.generation') else u.event_gen end as gen
-    from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $5::boolean[], $7::text[], {keys:12}) with ordinality
-        as u(event_gen, content_hash, vector_digest, truncated, unreadable, version, {k}, position)
-), recorded as (
-    insert into {ledger} as l ({k}, gen, content_hash, vector_digest, truncated, unreadable, version)
-    select {k}, gen, content_hash, vector_digest, truncated, unreadable, $11 from wanted order by {k}
-    on conflict ({k}) do update set gen = greatest(l.gen, excluded.gen), content_hash = excluded.content_hash,
-        vector_digest = excluded.vector_digest, truncated = excluded.truncated, unreadable = excluded.unreadable,
-        version = $11 + 1,
-        embedded_at = case when l.vector_digest = excluded.vector_digest then l.embedded_at else excluded.embedded_at end
-        where ((l.xmin || '/' || l.version, excluded.gen) in (select w.version, w.gen from wanted w)) is true
-    returning {ledger_key:l}, l.version = $11 as is_new
-), passed as materialized (
-    select w.position, w.event_gen from wanted w
-    where (({ledger_key:w}, w.version is null) in (select {ledger_key:r}, r.is_new from recorded r)) is true
-), written as (
-    insert into {home} as c ({companion_key}, {target})
-    select {companion_values:v}, sidecar.exactly((null::{home}).{target}, v.embedding) from unnest($6::{vector}[], {keys:12}) with ordinality as v(embedding, {k}, position) where v.embedding is not null and (v.position in (select p.position from passed p)) is true
-    on conflict ({companion_key}) do update set {target} = excluded.{target}
-    returning 1
-), deleted as (
-    delete from {events} e using unnest($8::bigint[], $9::bigint[]) as d(gen, needs)
-    where e.gen = d.gen and e.gen = any ($8) and e.lease_token = $10 and (d.needs is null or d.needs in (select p.event_gen from passed p))
-    returning e.backfill, e.enqueued_at, d.needs
-), aged as (  -- read last, so that the lags end when the vectors are written
-    select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) filter (where not d.backfill) as lags_ms,
-           array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) filter (where d.backfill) as backfill_lags_ms
-    from deleted d where (d.needs in (select w.event_gen from wanted w where w.vector_digest is not null)) is true
-)
-select (select array_agg(p.event_gen) from passed p) as passed, (select count(*) from recorded) as recorded,
-       (select count(*) from written) as written,
-       (select a.lags_ms from aged a), (select a.backfill_lags_ms from aged a)
+-- name: write_vectors_in_row
+-- A part of `finish`. Rows are locked by lock_rows: fewer are written if a BEFORE trigger of the user's suppresses one, or
+-- puts another vector in its place.
+update {table} t set {target} = sidecar.exactly(t.{target}, v.embedding)
+from unnest($6::{vector}[], {keys:12}) with ordinality as v(embedding, {k}, position)
+where {is_row:t,v}{pruned:t,12} and v.embedding is not null and (v.position in (select p.position from passed p)) is true
+returning {target_of:t} {vector_equals} v.embedding as kept
+
+-- name: write_vectors_in_companion
+-- A part of `finish`. Only sidecars write the companion table, and only whoever holds the ledger entry of a key writes its
+-- row; rows that a user may be deleting are locked by lock_vectors.
+insert into {home} as c ({companion_key}, {target})
+select {companion_values:v}, sidecar.exactly((null::{home}).{target}, v.embedding)
+from unnest($6::{vector}[], {keys:12}) with ordinality as v(embedding, {k}, position)
+where v.embedding is not null and (v.position in (select p.position from passed p)) is true
+on conflict ({companion_key}) do update set {target} = excluded.{target}
+returning true as kept
 
 -- name: forget_entries
 -- Entries that this transaction has just made and that ought not to be there. $1 the version that they bear.

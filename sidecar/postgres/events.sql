@@ -17,9 +17,7 @@ with picked as (
     where e.gen > (select sidecar.front($1)) and not e.backfill and e.attempts < 2 and (e.lease_until is null or e.lease_until < now())
     order by e.gen limit $2 for update skip locked
 )
-update {events} e set lease_until = clock_timestamp() + make_interval(secs => $3), lease_token = $4, attempts = e.attempts + 1
-where e.gen = any (array(select p.gen from picked p))
-returning e.gen, {text_key:e} as key, e.k1 is null as is_truncate, e.enqueued_at, e.backfill, e.force, e.attempts
+{include:lease_picked}
 
 -- name: claim_backfill
 -- The partial index events_N_backfill.
@@ -28,9 +26,7 @@ with picked as (
     where e.gen > (select sidecar.front($1)) and e.backfill and e.attempts < 2 and (e.lease_until is null or e.lease_until < now())
     order by e.gen limit $2 for update skip locked
 )
-update {events} e set lease_until = clock_timestamp() + make_interval(secs => $3), lease_token = $4, attempts = e.attempts + 1
-where e.gen = any (array(select p.gen from picked p))
-returning e.gen, {text_key:e} as key, e.k1 is null as is_truncate, e.enqueued_at, e.backfill, e.force, e.attempts
+{include:lease_picked}
 
 -- name: claim_suspect
 -- An event that was claimed twice or more and never finished comes alone. Suspects are old, so they stand near the front.
@@ -43,6 +39,10 @@ with front as (
       and e.attempts >= 2 and (e.lease_until is null or e.lease_until < now()) and (not e.backfill or $5)
     order by e.gen limit $2 for update of e skip locked
 )
+{include:lease_picked}
+
+-- name: lease_picked
+-- The rest of a claim: leases the events that were picked, and counts the attempt.
 update {events} e set lease_until = clock_timestamp() + make_interval(secs => $3), lease_token = $4, attempts = e.attempts + 1
 where e.gen = any (array(select p.gen from picked p))
 returning e.gen, {text_key:e} as key, e.k1 is null as is_truncate, e.enqueued_at, e.backfill, e.force, e.attempts

@@ -20,6 +20,9 @@ Placeholders, with what they become for a table with the key column `id` and the
     {cursor_key:t} {cursor:N}    t."id", … and (($N::text[])[1])::bigint, …: to compare with each other
     {row_found:t}                t."id" is not null
     {row_text_key:t}             array[t."id"::text, …]
+    {after_row:t,N}              where (t."id", …) > the cursor in $N, in a page that continues; else nothing
+    {after_entry:l,N}            the same for the keys of the ledger
+    {include:a} {include:a,b}    the statement named a, or b where the watch has a companion
     {companion_key} {companion_values:v}  "id", … and v.k1, …: to insert into the companion
     {join_home} {home_target} {target_of:t}  joins the table with the vector; the vector in it; the vector in t
     {content:t} {bytes:t} {is_blank:t}  the source as bytea; its length, known without reading it where possible;
@@ -70,18 +73,34 @@ class Identifiers(NamedTuple):
 
 
 @cache
-def render(name: str, identifiers: Identifiers) -> str:
-    """The named statement with all its placeholders filled in."""
-    fill = _fragments(identifiers)
-    return _PLACEHOLDER.sub(lambda m: fill[m[1]](*(m[2].split(",") if m[2] else ())), statement(name))
+def render(name: str, identifiers: Identifiers, *, continued: bool = False) -> str:
+    """The named statement with all its placeholders filled in. `continued`: for a page that follows another one."""
+    fill = _fragments(identifiers, continued=continued)
+    return _fill(statement(name), fill)
 
 
-def _fragments(w: Identifiers) -> Mapping[str, Callable[..., str]]:
+def _fill(text: str, fill: Mapping[str, Callable[..., str]]) -> str:
+    return _PLACEHOLDER.sub(lambda m: fill[m[1]](*(m[2].split(",") if m[2] else ())), text)
+
+
+def _fragments(w: Identifiers, *, continued: bool) -> Mapping[str, Callable[..., str]]:
+    fill = {**_names(w), **_keys(w), **_source(w), **_home(w)}
+
+    def include(in_row: str, in_companion: str | None = None) -> str:
+        return _fill(statement(in_companion if w.companion and in_companion else in_row), fill)
+
+    def after_row(t: str, n: str) -> str:
+        return _fill(f"where ({{cursor_key:{t}}}) > ({{cursor:{n}}})", fill) if continued else ""
+
+    def after_entry(ledger: str, n: str) -> str:
+        return _fill(f"where ({{ledger_key:{ledger}}}) > ({{cursor:{n}}})", fill) if continued else ""
+
+    return {**fill, "include": include, "after_row": after_row, "after_entry": after_entry}
+
+
+def _home(w: Identifiers) -> Mapping[str, Callable[..., str]]:
     home = w.companion or w.table
     return {
-        **_names(w),
-        **_keys(w),
-        **_source(w),
         "home": lambda: home,
         "home_target": lambda: _exactly(f"null::{_vector(w)}", f"{'h' if w.companion else 't'}.{w.target}"),
         "target_of": lambda alias: _exactly(f"null::{_vector(w)}", f"{alias}.{w.target}"),

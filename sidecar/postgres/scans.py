@@ -49,12 +49,7 @@ async def backfill_page(connection: Connection, watch: Watch, max_rows: int) -> 
         scan = await _lock(connection, watch, "backfill")
         if scan is None:
             return None
-        if scan["last_key"] is None:
-            record = await connection.fetchrow(watch.sql("backfill_first_page"), max_rows, scan["force"])
-        else:
-            record = await connection.fetchrow(
-                watch.sql("backfill_next_page"), max_rows, scan["force"], scan["last_key"]
-            )
+        record = await _fetch_page(connection, watch, "backfill_page", scan, max_rows, scan["force"])
         return await _save(connection, watch, "backfill", record, max_rows)
 
 
@@ -99,7 +94,7 @@ async def sweep_page(connection: Connection, watch: Watch, max_rows: int) -> Pag
             return None
         if scan["phase"] != "rows":
             return await _turn_stray_page(connection, watch, "sweep", scan, max_rows)
-        record = await _fetch_page(connection, watch, "sweep", scan, max_rows)
+        record = await _fetch_page(connection, watch, "sweep_page", scan, max_rows)
         return await _save(connection, watch, "sweep", record, max_rows, phase="rows")
 
 
@@ -127,10 +122,7 @@ async def _pass_unreadable(connection: Connection, watch: Watch) -> Page | None:
         scan = await _lock(connection, watch, "verify")
         if scan is None:
             return None
-        if scan["last_key"] is None:
-            record = await connection.fetchrow(watch.sql("verify_first_key"))
-        else:
-            record = await connection.fetchrow(watch.sql("verify_next_key"), scan["last_key"])
+        record = await _fetch_page(connection, watch, "verify_key", scan)
         if record is None:
             return Page(0, 0, last=False)
         found = record["enqueued"]
@@ -149,10 +141,7 @@ async def _verify_rows(
             return None if scan is None else Page(0, 0, last=False, wait_s=scan["wait_s"])
         if scan["phase"] != "rows":
             return await _turn_stray_page(connection, watch, "verify", scan, max_rows)
-        if scan["last_key"] is None:
-            record = await connection.fetchrow(watch.sql("verify_first_page"), max_rows, page_bytes)
-        else:
-            record = await connection.fetchrow(watch.sql("verify_next_page"), max_rows, page_bytes, scan["last_key"])
+        record = await _fetch_page(connection, watch, "verify_page", scan, max_rows, page_bytes)
         assert record is not None, "a select of aggregates has one row"
         found, size_bytes = record["enqueued"], record["bytes"] or 0
         wait_s = size_bytes / bytes_per_s
@@ -169,16 +158,18 @@ async def _turn_stray_page(
     connection: Connection, watch: Watch, purpose: str, scan: asyncpg.Record, max_rows: int
 ) -> Page:
     """The next entries of the ledger, or vectors of the companion: enqueues those whose row is gone."""
-    record = await _fetch_page(connection, watch, scan["phase"], scan, max_rows)
+    record = await _fetch_page(connection, watch, f"{scan['phase']}_page", scan, max_rows)
     return await _save(connection, watch, purpose, record, max_rows, phase=scan["phase"])
 
 
 async def _fetch_page(
-    connection: Connection, watch: Watch, name: str, scan: asyncpg.Record, max_rows: int
+    connection: Connection, watch: Watch, name: str, scan: asyncpg.Record, *arguments: object
 ) -> asyncpg.Record | None:
-    if scan["last_key"] is None:
-        return await connection.fetchrow(watch.sql(f"{name}_first_page"), max_rows)
-    return await connection.fetchrow(watch.sql(f"{name}_next_page"), max_rows, scan["last_key"])
+    """Runs a statement from the scan's cursor on, which is its last parameter unless the page is the first one."""
+    last_key = scan["last_key"]
+    if last_key is None:
+        return await connection.fetchrow(watch.sql(name), *arguments)
+    return await connection.fetchrow(watch.sql(name, continued=True), *arguments, last_key)
 
 
 def _next_phase(watch: Watch, phase: str) -> str | None:

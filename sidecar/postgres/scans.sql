@@ -57,21 +57,17 @@ select count(*) from passed
 -- The partial index events_N_backfill, above $2.
 select count(*) from (select from {events} e where e.backfill and e.gen > $2 limit $1) x
 
--- name: backfill_first_page
+-- name: backfill_page
 -- Primary key of the user's table, in order. $1 rows, $2 force.
-with page as (select {exact_key:t} from {table} t order by {row_key:t} limit $1),
+-- $3 the last key of the page before, if there was one.
+with page as (select {exact_key:t} from {table} t {after_row:t,3} order by {row_key:t} limit $1),
 enqueued as (insert into {events} ({k}, backfill, force) select p.*, true, $2 from page p)
 select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {last_first:p} limit 1
 
--- name: backfill_next_page
--- $3 the last key of the page before.
-with page as (select {exact_key:t} from {table} t where ({cursor_key:t}) > ({cursor:3}) order by {row_key:t} limit $1),
-enqueued as (insert into {events} ({k}, backfill, force) select p.*, true, $2 from page p)
-select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {last_first:p} limit 1
-
--- name: sweep_first_page
+-- name: sweep_page
 -- Rows that no event told of: without a ledger entry, or whose vector went missing. Primary keys of both tables, in order.
-with page as (select {exact_key:t} from {table} t order by {row_key:t} limit $1),
+-- $2 the last key of the page before, if there was one.
+with page as (select {exact_key:t} from {table} t {after_row:t,2} order by {row_key:t} limit $1),
 enqueued as (
     insert into {events} ({k}, backfill)
     select {row_key:p}, true from page p left join {ledger} l on {is_row:p,l} left join {home} h on {same_row:h,p}
@@ -81,23 +77,13 @@ enqueued as (
 select {row_text_key:p} as last_key, count(*) over () as rows, (select count(*) from enqueued) as enqueued
 from page p order by {last_first:p} limit 1
 
--- name: sweep_next_page
-with page as (select {exact_key:t} from {table} t where ({cursor_key:t}) > ({cursor:2}) order by {row_key:t} limit $1),
-enqueued as (
-    insert into {events} ({k}, backfill)
-    select {row_key:p}, true from page p left join {ledger} l on {is_row:p,l} left join {home} h on {same_row:h,p}
-    where l.k1 is null or l.content_hash is null or (l.vector_digest is not null and h.{target} is null)
-    returning 1
-)
-select {row_text_key:p} as last_key, count(*) over () as rows, (select count(*) from enqueued) as enqueued
-from page p order by {last_first:p} limit 1
-
--- name: verify_first_page
+-- name: verify_page
 -- Rows whose content, vector or ledger entry differs from what the others say, and that no event waits for. $1 rows; $2 bytes
 -- of content and vectors, of which one row may have more. Primary keys of all tables. A failed row is `retry`'s to try.
 -- The keys come first: a plan that sorts would compute a virtual column of every row, and fail at one that is not of the page.
+-- $3 the last key of the page before, if there was one.
 with keys ({k}) as materialized (
-    select {exact_key:t} from {table} t order by {row_key:t} limit $1
+    select {exact_key:t} from {table} t {after_row:t,3} order by {row_key:t} limit $1
 ), page ({k}, size_bytes) as materialized (
     select {ledger_key:u}, coalesce({bytes:t}, 0) + {vector_bytes} from keys u join {table} t on {is_row:t,u}
 ), counted as (
@@ -117,32 +103,10 @@ select (select {text_key:c} from chosen c order by c.position desc limit 1) as l
        (select sum(c.size_bytes)::bigint from chosen c) as bytes, (select count(*) from enqueued) as enqueued,
        (select count(*) from page) < $1 and (select count(*) from chosen) = (select count(*) from page) as finished
 
--- name: verify_next_page
--- $3 the last key of the page before.
-with keys ({k}) as materialized (
-    select {exact_key:t} from {table} t where ({cursor_key:t}) > ({cursor:3}) order by {row_key:t} limit $1
-), page ({k}, size_bytes) as materialized (
-    select {ledger_key:u}, coalesce({bytes:t}, 0) + {vector_bytes} from keys u join {table} t on {is_row:t,u}
-), counted as (
-    select p.*, sum(p.size_bytes) over (order by {ledger_key:p}) as total, row_number() over (order by {ledger_key:p}) as position from page p
-), chosen as materialized (
-    select * from counted c where c.total <= $2 or c.position = 1
-), different as (
-    select {ledger_key:u} from chosen u join {table} t on {is_row:t,u} {join_home} left join {ledger} l on {same:l,u}
-    where (case when l.content_hash = 'failed' then exists (select from sidecar.dead_letters d where d.watch_id = {id} and d.key = sidecar.failure_key({key_json:u}))
-                when coalesce({bytes:t}, 0) = 0 or (l.content_hash = 'empty' and {is_blank:t}) then l.content_hash = 'empty' and {home_target} is null
-                else l.content_hash = sha256({content:t}) and l.vector_digest = sha256({vector_send}({home_target})) end) is not true
-      and not exists (select from {events} e where {same:e,u}) and not exists (select from {delayed} e where {same:e,u})
-), enqueued as (
-    insert into {events} ({k}, backfill) select d.*, true from different d returning 1
-)
-select (select {text_key:c} from chosen c order by c.position desc limit 1) as last_key, (select count(*) from chosen) as rows,
-       (select sum(c.size_bytes)::bigint from chosen c) as bytes, (select count(*) from enqueued) as enqueued,
-       (select count(*) from page) < $1 and (select count(*) from chosen) = (select count(*) from page) as finished
-
--- name: verify_first_key
+-- name: verify_key
 -- One row of which nothing but the key can be read: it is enqueued, so that the worker says why, unless it has.
-with page as (select {exact_key:t} from {table} t order by {row_key:t} limit 1),
+-- $1 the key before, if there was one.
+with page as (select {exact_key:t} from {table} t {after_row:t,1} order by {row_key:t} limit 1),
 enqueued as (
     insert into {events} ({k}, backfill)
     select {row_key:p}, true from page p
@@ -151,56 +115,21 @@ enqueued as (
 )
 select {row_text_key:p} as last_key, (select count(*) from enqueued) as enqueued from page p
 
--- name: verify_next_key
-with page as (select {exact_key:t} from {table} t where ({cursor_key:t}) > ({cursor:1}) order by {row_key:t} limit 1),
-enqueued as (
-    insert into {events} ({k}, backfill)
-    select {row_key:p}, true from page p
-    where not exists (select from {ledger} l where {is_row:p,l} and l.content_hash = 'failed')
-    returning 1
-)
-select {row_text_key:p} as last_key, (select count(*) from enqueued) as enqueued from page p
-
--- name: entries_first_page
+-- name: entries_page
 -- Ledger entries whose row is gone (deleted with the triggers off): processing their event writes the tombstone. A page, by the
 -- primary keys of ledger and table: one statement for all of them would grow with the table. $1 rows.
-with page ({k}, is_entry) as materialized (select {ledger_key:l}, l.content_hash is not null from {ledger} l order by {ledger_key:l} limit $1),
-enqueued as (
-    insert into {events} ({k}, backfill)
-    select {ledger_key:p}, true from page p where p.is_entry and not exists (select from {table} t where {is_row:t,p})
-      and not exists (select from {events} e where {same:e,p}) and not exists (select from {delayed} e where {same:e,p})
-    returning 1
-)
-select {text_key:p} as last_key, count(*) over () as rows, (select count(*) from enqueued) as enqueued
-from page p order by ({ledger_key:p}) desc limit 1
+-- $2 the last key of the page before, if there was one.
+with page ({k}, is_entry) as materialized (select {ledger_key:l}, l.content_hash is not null from {ledger} l {after_entry:l,2} order by {ledger_key:l} limit $1),
+{include:enqueue_without_row}
 
--- name: entries_next_page
--- $2 the last key of the page before.
-with page ({k}, is_entry) as materialized (select {ledger_key:l}, l.content_hash is not null from {ledger} l where ({ledger_key:l}) > ({cursor:2}) order by {ledger_key:l} limit $1),
-enqueued as (
-    insert into {events} ({k}, backfill)
-    select {ledger_key:p}, true from page p where p.is_entry and not exists (select from {table} t where {is_row:t,p})
-      and not exists (select from {events} e where {same:e,p}) and not exists (select from {delayed} e where {same:e,p})
-    returning 1
-)
-select {text_key:p} as last_key, count(*) over () as rows, (select count(*) from enqueued) as enqueued
-from page p order by ({ledger_key:p}) desc limit 1
-
--- name: vectors_first_page
+-- name: vectors_page
 -- Vectors of a companion without a row: processing their event removes them. A page, by the primary keys. $1 rows.
-with page ({k}, is_entry) as materialized (select {exact_key:h}, true from {home} h order by {row_key:h} limit $1),
-enqueued as (
-    insert into {events} ({k}, backfill)
-    select {ledger_key:p}, true from page p where p.is_entry and not exists (select from {table} t where {is_row:t,p})
-      and not exists (select from {events} e where {same:e,p}) and not exists (select from {delayed} e where {same:e,p})
-    returning 1
-)
-select {text_key:p} as last_key, count(*) over () as rows, (select count(*) from enqueued) as enqueued
-from page p order by ({ledger_key:p}) desc limit 1
+-- $2 the last key of the page before, if there was one.
+with page ({k}, is_entry) as materialized (select {exact_key:h}, true from {home} h {after_row:h,2} order by {row_key:h} limit $1),
+{include:enqueue_without_row}
 
--- name: vectors_next_page
--- $2 the last key of the page before.
-with page ({k}, is_entry) as materialized (select {exact_key:h}, true from {home} h where ({cursor_key:h}) > ({cursor:2}) order by {row_key:h} limit $1),
+-- name: enqueue_without_row
+-- The rest of entries_page and vectors_page: enqueues the keys of the page that have neither a row nor an event.
 enqueued as (
     insert into {events} ({k}, backfill)
     select {ledger_key:p}, true from page p where p.is_entry and not exists (select from {table} t where {is_row:t,p})

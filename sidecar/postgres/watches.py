@@ -48,9 +48,9 @@ class Watch:
     def has_companion(self) -> bool:
         return self.identifiers.companion is not None
 
-    def sql(self, name: str) -> str:
-        """The named statement with this watch's identifiers."""
-        return render(name, self.identifiers)
+    def sql(self, name: str, *, continued: bool = False) -> str:
+        """The named statement with this watch's identifiers. `continued`: for a page that follows another one."""
+        return render(name, self.identifiers, continued=continued)
 
     def accepts(self, model_id: str, fingerprint: str, dimensions: int) -> bool:
         """Whether vectors of this encoder belong into this watch."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
 
 import pytest
 from pydantic import SecretStr
@@ -48,6 +50,12 @@ async def watches(stage: Stage, owner: Connection, companion: str | None) -> lis
         await database.close()
 
 
+def rendered(watch: Watch) -> Iterator[tuple[str, str]]:
+    """Name and text, without comments, of every statement: of pages both the first and the following ones."""
+    for name, continued in itertools.product(statements(), (False, True)):
+        yield name, " ".join(line.split("--")[0] for line in watch.sql(name, continued=continued).splitlines())
+
+
 @in_row_and_companion
 async def test_the_worker_s_statements_use_users_columns_only_as_of_the_types_they_had(
     stage: Stage, owner: Connection, companion: str | None
@@ -55,11 +63,11 @@ async def test_the_worker_s_statements_use_users_columns_only_as_of_the_types_th
     seen = 0
     for watch in await watches(stage, owner, companion):
         column = r'\b[tch]\."(?:Id|Mood|Sku|Photo|Title|Photo_e|Title_e)"'
-        for name in statements():
-            if "finish_in" in name and ("companion" in name) is not watch.has_companion:
+        for name, text in rendered(watch):
+            if name.startswith("write_vectors_in_") and ("companion" in name) is not watch.has_companion:
                 continue
-            sql = " ".join(line.split("--")[0] for line in watch.sql(name).splitlines())
-            seen += len(re.findall(column, sql))
+            seen += len(re.findall(column, text))
+            sql = text
             for harmless in HARMLESS:
                 sql = re.sub(harmless.replace("{column}", column), "", sql)
             sql = re.sub(r"set \"\w+\" = ", "", sql)
@@ -72,8 +80,7 @@ async def test_the_worker_s_statements_cast_no_key_of_a_user_s_type(
     stage: Stage, owner: Connection, companion: str | None
 ) -> None:
     for watch in await watches(stage, owner, companion):
-        for name in statements():
-            sql = " ".join(line.split("--")[0] for line in watch.sql(name).splitlines())
+        for name, sql in rendered(watch):
             for keyword in ("mood", "k1::", ".k1)::", "to_json"):
                 assert keyword not in sql.replace('"Mood"', ""), (name, sql)
             assert not re.search(r"jsonb_build_object\('Mood', (?!concat\()", sql), (name, sql)
