@@ -1,4 +1,4 @@
-"""The URL of a picture, taken apart once: what is checked is what is fetched."""
+"""Strict parsing of https URLs: the host that is checked is the host that is connected to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urljoin
 
 _MAX_CHARS = 8192
-_PARTS = re.compile(r"https://(?P<place>[^/?#]*)(?P<path>[^?#]*)(?P<query>(?:\?[^#]*)?)(?:#.*)?", re.IGNORECASE)
+_PARTS = re.compile(r"https://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<query>(?:\?[^#]*)?)(?:#.*)?", re.IGNORECASE)
 _CHARACTERS = re.compile(r"[\x21-\x7e]+")  # no blanks, no control characters
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -18,7 +18,7 @@ _PORT = re.compile(r"[0-9]{1,5}")
 
 @dataclass(frozen=True, slots=True)
 class HttpsUrl:
-    """`target` is path and query, as they are sent."""
+    """A parsed https URL; `target` is path and query, as sent."""
 
     host: str
     port: int
@@ -30,7 +30,7 @@ class HttpsUrl:
 
 
 def parse_https_url(text: str) -> HttpsUrl:
-    """Raises ValueError, which says what is wrong with it."""
+    """Raises ValueError, whose message says what is wrong, for anything that parsers could read differently."""
     if len(text) > _MAX_CHARS:
         raise ValueError(f"the URL has more than {_MAX_CHARS} characters")
     if not _CHARACTERS.fullmatch(text) or "\\" in text:
@@ -38,9 +38,9 @@ def parse_https_url(text: str) -> HttpsUrl:
     parts = _PARTS.fullmatch(text)
     if parts is None:
         raise ValueError("only https:// URLs are fetched")
-    if "@" in parts["place"]:
+    if "@" in parts["authority"]:
         raise ValueError("a URL with user or password is not fetched")
-    name, colon, port = parts["place"].lower().partition(":")
+    name, colon, port = parts["authority"].lower().partition(":")
     host = name.removesuffix(".")
     if not _HOST.fullmatch(host) or len(host) > 253 or _ADDRESS.fullmatch(host):
         raise ValueError("the host must be a name, not an address")
@@ -50,14 +50,14 @@ def parse_https_url(text: str) -> HttpsUrl:
 
 
 def join_https_url(base: HttpsUrl, location: str) -> HttpsUrl:
-    """Where a redirect leads. Raises ValueError."""
+    """The URL that a redirect from `base` to `location` leads to. Raises ValueError."""
     if not _CHARACTERS.fullmatch(location):  # checked before joining, which drops some of them
         raise ValueError("the address it redirects to is not a URL")
     return parse_https_url(urljoin(str(base), location))
 
 
 def is_allowed(url: HttpsUrl, patterns: Iterable[str]) -> bool:
-    """Whether one of ALLOW_IMAGE_URLS names the URL's host, and its port, which is 443 where none is said."""
+    """Whether one of `patterns` matches the URL's host and port; a pattern without a port means 443."""
     for pattern in patterns:
         host, _, port = pattern.lower().partition(":")
         fits = url.host.endswith(host[1:]) if host.startswith("*.") else url.host == host

@@ -1,4 +1,4 @@
-"""Host names to addresses."""
+"""Resolves host names in threads."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from sidecar.http.images.public_addresses import IPAddress
 _MAX_LOOKUPS = 16
 
 
-# The addresses of a host, best first. Raises OSError if it has none or cannot be asked for.
+# Returns the addresses of a host, best first. Raises OSError if there are none, or the lookup fails.
 Resolve: TypeAlias = Callable[[str], Awaitable[list[IPAddress]]]
 
-# Runs blocking work in a thread of that name, which keeps nobody from ending.
+# Runs blocking work in a daemon thread of that name, which does not delay the end of the process.
 InThread: TypeAlias = Callable[[str, Callable[[], list[IPAddress]]], Awaitable[list[IPAddress]]]
 
 
 class NameResolver:
-    """Asks the system, in threads of its own: a name server that does not answer holds up nothing else."""
+    """The system's resolver in threads of its own, so that a name server that hangs blocks nothing else."""
 
     def __init__(self, in_thread: InThread) -> None:
         self._in_thread = in_thread
-        self._places = threading.BoundedSemaphore(_MAX_LOOKUPS)
+        self._slots = threading.BoundedSemaphore(_MAX_LOOKUPS)
 
     async def __call__(self, host: str) -> list[IPAddress]:
-        """Raises OSError also while too many lookups hang."""
-        if not self._places.acquire(blocking=False):
+        """The addresses of `host`. Raises OSError, also while too many lookups hang."""
+        if not self._slots.acquire(blocking=False):
             raise OSError("too many lookups are unanswered")
         return await self._in_thread("name-resolution", lambda: self._look_up(host))
 
@@ -37,5 +37,5 @@ class NameResolver:
         try:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         finally:
-            self._places.release()
+            self._slots.release()
         return list(dict.fromkeys(ip_address(str(address[0]).partition("%")[0]) for *_, address in found))

@@ -1,4 +1,4 @@
-"""Which addresses pictures may be fetched from: those of the public internet, and no others."""
+"""Which IP addresses are public, so that pictures may be fetched from them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 IPAddress: TypeAlias = IPv4Address | IPv6Address
 
-# Listed here, not asked of `ipaddress`: what is_private and is_global mean has changed between versions of Python.
+# Not `ipaddress.is_global`: its meaning has changed between versions of Python.
 _NOT_PUBLIC_V4 = tuple(
     IPv4Network(block)
     for block in (
@@ -31,14 +31,14 @@ _NOT_PUBLIC_V4 = tuple(
         "224.0.0.0/3",  # multicast, reserved, broadcast
     )
 )
-# All the rest is loopback, link-local, private, multicast, IPv4-mapped, NAT64 (64:ff9b::) or not assigned.
+# The rest of IPv6 is loopback, link-local, private, multicast, IPv4-mapped, NAT64 (64:ff9b::) or not assigned.
 _ASSIGNED_V6 = IPv6Network("2000::/3")
 _NOT_PUBLIC_V6 = tuple(
     IPv6Network(block)
     for block in (
-        "2001::/23",  # protocols: Teredo, which hides an IPv4 address, benchmarks, ORCHID …
+        "2001::/23",  # protocols: Teredo, which embeds an IPv4 address, benchmarks, ORCHID …
         "2001:db8::/32",  # documentation
-        "2002::/16",  # 6to4, which hides an IPv4 address
+        "2002::/16",  # 6to4, which embeds an IPv4 address
         "2620:4f:8000::/48",
         "3fff::/20",  # documentation
     )
@@ -46,7 +46,7 @@ _NOT_PUBLIC_V6 = tuple(
 
 
 def is_public(address: IPAddress) -> bool:
-    """False also for addresses that hide an IPv4 address (IPv4-mapped, NAT64, 6to4, Teredo), whatever that is."""
+    """False also for addresses that embed an IPv4 address (IPv4-mapped, NAT64, 6to4, Teredo), even a public one."""
     if isinstance(address, IPv4Address):
         return not any(address in block for block in _NOT_PUBLIC_V4)
     return address in _ASSIGNED_V6 and not any(address in block for block in _NOT_PUBLIC_V6)

@@ -1,4 +1,4 @@
-"""Pictures that stand in a JSON body: as a data URI, or, where ALLOW_IMAGE_URLS admits it, as the URL of one."""
+"""References to pictures in JSON bodies: data URIs, and URLs of hosts that ALLOW_IMAGE_URLS names."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _EXAMPLE = "Example: data:image/jpeg;base64,/9j/4AAQ…"
 
 
 def is_image_reference(text: str) -> bool:
-    """Whether a text is the data URI of a picture, with its media type and `;base64,`.
+    """Whether `text` is a picture's data URI, with its media type and `;base64,`.
 
-    Nobody writes such a text to have it read as words. A URL is no reference here: people do embed the text of URLs,
-    so a URL counts as a picture only where the request says that it is one.
+    Such a text is never meant as words. A URL may be: people embed the text of URLs, so a URL counts as a picture only
+    if the request says so.
     """
     return _PICTURE_URI.match(text) is not None
 
 
 class ImageSources:
-    """Where the pictures of JSON requests come from."""
+    """Loads the pictures that JSON bodies refer to."""
 
     def __init__(self, max_image_bytes: int, urls: ImageUrls) -> None:
         self._max_image_bytes = max_image_bytes
         self._urls = urls
 
     async def read(self, reference: str, param: str) -> bytes:
-        """The encoded picture. Raises InputError, naming it as `param`, for what is no picture's source."""
+        """The encoded picture. Raises InputError and PictureRejected, which name the reference `param`."""
         if reference[:5].lower() == "data:":
             return _decode_data_uri(reference, param, self._max_image_bytes)
         if not _URL.match(reference):

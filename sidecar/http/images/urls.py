@@ -1,8 +1,8 @@
 """Fetches pictures from the hosts that ALLOW_IMAGE_URLS names, and from nowhere else.
 
-A URL in a request is an attempt to make this machine ask another one. So: https only; the host must be on the list, in
-every hop of a redirect; it is resolved here, once, and all of its addresses must be public; the connection goes to the
-very address that was checked, and the certificate must be the name's. No cookies, no credentials, no proxy.
+A URL in a request can be used to attack other machines from here (SSRF). Therefore: https only; the host of every hop
+must be on the list; it is resolved once, and all of its addresses must be public; the connection goes to an address
+that was checked, and the certificate must be for the host's name. No cookies, no credentials, no proxy.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _HEADERS = (
 
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
-    """`timeout_s` is for the whole of a fetch: name, connections, redirects, body."""
+    """`hosts` are the patterns of ALLOW_IMAGE_URLS; `timeout_s` covers a whole fetch, from name lookup to body."""
 
     hosts: tuple[str, ...]
     max_bytes: int
@@ -43,7 +43,7 @@ class FetchLimits:
 
 
 class ImageUrls:
-    """`is_admissible` says which addresses may be connected to."""
+    """Fetches pictures by URL, at most 16 at once; `is_admissible` decides which addresses may be connected to."""
 
     def __init__(
         self,
@@ -54,15 +54,15 @@ class ImageUrls:
     ) -> None:
         self._limits = limits
         self._resolve = resolve
-        # Made only if it is needed: that loads all authorities of the system.
+        # Created only if needed: it loads all certificate authorities of the system.
         self._ssl_context = ssl_context or (ssl.create_default_context() if limits.hosts else None)
         self._is_admissible = is_admissible
-        self._places = asyncio.Semaphore(_FETCHES_AT_ONCE)
+        self._slots = asyncio.Semaphore(_FETCHES_AT_ONCE)
 
     async def fetch(self, text: str) -> bytes:
-        """The bytes behind a URL. Raises InputError (`image_url_refused`, `image_url_failed`), PictureRejected."""
+        """The body of the response. Raises InputError (`image_url_refused`, `image_url_failed`), PictureRejected."""
         url = self._parse(text)
-        async with self._places:
+        async with self._slots:
             try:
                 async with asyncio.timeout(self._limits.timeout_s):
                     return await self._follow(url)
@@ -79,7 +79,7 @@ class ImageUrls:
         raise InputError("image_url_failed", f"More than {_MAX_REDIRECTS} redirects, the last to {url.host!r}.")
 
     async def _get(self, url: HttpsUrl) -> bytes | HttpsUrl:
-        """One hop: the picture, or where to look for it."""
+        """One hop: the picture, or the URL it redirects to."""
         backend = _CheckedBackend(await self._addresses(url.host))
         try:
             async with (
@@ -146,7 +146,7 @@ class ImageUrls:
 
 
 class _CheckedBackend(httpcore2.AsyncNetworkBackend):
-    """Connects to addresses that were checked, whatever the name would resolve to by now."""
+    """Connects to the checked addresses in order, even if the host name resolves to others by now."""
 
     def __init__(self, addresses: Sequence[IPAddress]) -> None:
         self._addresses = addresses
@@ -154,7 +154,7 @@ class _CheckedBackend(httpcore2.AsyncNetworkBackend):
 
     async def connect_tcp(
         self,
-        host: str,  # noqa: ARG002 - the name; resolving it again could give another address
+        host: str,  # noqa: ARG002 - resolving the name again could give another address
         port: int,
         timeout: float | None = None,  # noqa: ASYNC109
         local_address: str | None = None,
@@ -174,6 +174,6 @@ def _raw(url: HttpsUrl) -> httpcore2.URL:
 
 
 def _header(response: httpcore2.Response, name: bytes) -> str:
-    """The value in latin-1; empty if it is not there."""
+    """The header's first value, decoded as latin-1; empty if absent."""
     values = [value for key, value in response.headers if key.lower() == name]
     return values[0].decode("latin-1").strip() if values else ""

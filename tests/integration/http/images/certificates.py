@@ -1,4 +1,4 @@
-"""A certificate authority for a test, and certificates that it signs."""
+"""A certificate authority for tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """`directory` is the test's own."""
+    """Signs certificates; its files are in `directory`."""
 
     directory: Path
 
@@ -22,7 +22,7 @@ class Authority:
         return cls(directory)
 
     def server_context(self, *names: str) -> ssl.SSLContext:
-        """For a server that proves to be `names`."""
+        """For a server with a certificate for `names`."""
         subject = ("-subj", f"/CN={names[0]}", "-addext", "subjectAltName=" + ",".join(f"DNS:{name}" for name in names))
         signed_by = ("-CA", "ca.pem", "-CAkey", "ca.key")
         _openssl(self.directory, "req", "-x509", *_KEY, *subject, *signed_by, "-keyout", "key.pem", "-out", "cert.pem")
@@ -31,7 +31,7 @@ class Authority:
         return context
 
     def client_context(self) -> ssl.SSLContext:
-        """For a client that trusts this authority and no other."""
+        """For a client that trusts only this authority."""
         return ssl.create_default_context(cafile=str(self.directory / "ca.pem"))
 
 

@@ -1,4 +1,4 @@
-"""A web server over TLS that answers as a test says, and the names that lead to it."""
+"""A TLS web server with scripted responses, and a scripted resolver."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Answer: TypeAlias = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
 def answer(status: int = 200, body: bytes = b"", **headers: str) -> Answer:
-    """A whole answer; `content_type="image/png"` is a header."""
+    """A complete response; keywords are headers, `content_type="image/png"`."""
 
     async def write(writer: asyncio.StreamWriter) -> None:
         lines = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(body)}"]
@@ -26,7 +26,7 @@ def answer(status: int = 200, body: bytes = b"", **headers: str) -> Answer:
 
 
 class PictureHost:
-    """`answers` by path; `requests` are the heads that came, `connections` counts those that were opened."""
+    """A web server that answers by path from `answers`, and records request heads and the number of connections."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
@@ -56,14 +56,14 @@ class PictureHost:
             await self.answers[head.split()[1]](writer)
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the client broke off
+            pass  # the client disconnected
         finally:
             writer.close()
             self._serving.remove(task)
 
 
 class Names:
-    """A name server: `addresses` of a name in turn, the last for ever; `asked` lists the names."""
+    """A resolver that answers with each of a name's `addresses` in turn, repeating the last; `asked` records names."""
 
     def __init__(self, **addresses: list[list[str]]) -> None:
         self.addresses = {name.replace("__", "."): answers for name, answers in addresses.items()}

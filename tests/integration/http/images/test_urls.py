@@ -1,4 +1,4 @@
-"""Pictures behind URLs: what is fetched, and every way not to be led elsewhere. Over real TLS, on loopback."""
+"""Fetching pictures by URL, and every attempt to redirect a fetch elsewhere; over real TLS, on loopback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.integration.http.images.certificates import Authority
 from tests.integration.http.images.picture_host import Answer, Names, PictureHost, answer
 
 HERE = "127.0.0.1"  # stands for the public internet
-INSIDE = "127.0.0.2"  # stands for the network inside
+INSIDE = "127.0.0.2"  # stands for the private network
 PICTURE = b"\x89PNG" + bytes(2000)
 
 
@@ -40,7 +40,7 @@ async def host(authority: Authority) -> AsyncIterator[PictureHost]:
 
 
 class Fetching:
-    """What one test fetches with."""
+    """An ImageUrls with the settings of one test."""
 
     def __init__(self, authority: Authority, host: PictureHost) -> None:
         self.names = Names(pictures__example=[[HERE]], other__example=[[HERE]], a__wild__example=[[HERE]])
@@ -57,7 +57,7 @@ class Fetching:
         return await ImageUrls(limits, self.names, self._authority.client_context(), is_here).fetch(url)
 
     async def refusal(self, path: str, host: str = "pictures.example") -> tuple[str, str]:
-        """Code and message."""
+        """Code and message of the error that the fetch raises."""
         with pytest.raises(InputError) as caught:
             await self.fetch(path, host)
         return caught.value.code, caught.value.message
@@ -68,7 +68,7 @@ def fetching(authority: Authority, host: PictureHost) -> Fetching:
     return Fetching(authority, host)
 
 
-async def test_a_picture_is_fetched_without_saying_who_asks(fetching: Fetching, host: PictureHost) -> None:
+async def test_a_fetch_sends_nothing_that_identifies_the_caller(fetching: Fetching, host: PictureHost) -> None:
     host.answers["/a.png?size=2"] = answer(body=PICTURE)
     assert await fetching.fetch("/a.png?size=2#fragment") == PICTURE
     (head,) = host.requests
@@ -80,7 +80,7 @@ async def test_a_picture_is_fetched_without_saying_who_asks(fetching: Fetching, 
     assert named["accept-encoding"] == "identity"
 
 
-async def test_a_star_stands_for_hosts_below_a_name(fetching: Fetching) -> None:
+async def test_a_wildcard_matches_subdomains_only(fetching: Fetching) -> None:
     assert await fetching.fetch("/a.png", "a.wild.example") == PICTURE
     assert (await fetching.refusal("/a.png", "wild.example"))[0] == "image_url_refused"
 
@@ -96,7 +96,7 @@ async def test_without_the_setting_nothing_is_fetched(fetching: Fetching, host: 
 @pytest.mark.parametrize(
     "name", ["other.example", "xpictures.example", "pictures.example.evil.example", "evilwild.example"]
 )
-async def test_a_host_that_is_not_named_is_not_even_resolved(fetching: Fetching, name: str) -> None:
+async def test_a_host_that_is_not_listed_is_not_even_resolved(fetching: Fetching, name: str) -> None:
     code, message = await fetching.refusal("/a.png", name)
     assert (code, message) == (
         "image_url_refused",
@@ -105,13 +105,13 @@ async def test_a_host_that_is_not_named_is_not_even_resolved(fetching: Fetching,
     assert fetching.names.asked == []
 
 
-async def test_a_port_that_is_not_named_is_refused(fetching: Fetching) -> None:
+async def test_a_port_that_is_not_listed_is_rejected(fetching: Fetching) -> None:
     fetching.hosts = ("pictures.example",)
     assert (await fetching.refusal("/a.png"))[0] == "image_url_refused"
 
 
 @pytest.mark.parametrize("addresses", [[INSIDE], [HERE, INSIDE], [INSIDE, HERE], ["::ffff:127.0.0.1"]])
-async def test_a_name_with_an_address_inside_is_refused_without_telling_the_address(
+async def test_a_name_with_a_private_address_is_rejected_without_revealing_it(
     fetching: Fetching, host: PictureHost, addresses: list[str]
 ) -> None:
     fetching.names.addresses["pictures.example"] = [addresses]
@@ -120,7 +120,7 @@ async def test_a_name_with_an_address_inside_is_refused_without_telling_the_addr
     assert host.connections == 0
 
 
-async def test_a_name_that_changes_its_address_after_the_check_leads_nowhere_else(
+async def test_dns_rebinding_after_the_check_has_no_effect(
     fetching: Fetching, host: PictureHost, authority: Authority
 ) -> None:
     fetching.names.addresses["pictures.example"] = [[HERE], [INSIDE]]
@@ -130,25 +130,25 @@ async def test_a_name_that_changes_its_address_after_the_check_leads_nowhere_els
     async with inside.running(authority.server_context("pictures.example"), INSIDE):
         assert await fetching.fetch("/a.png") == PICTURE
         assert (fetching.names.asked, inside.connections) == (["pictures.example"], 0)
-        assert (await fetching.refusal("/a.png"))[0] == "image_url_refused"  # asked anew, and checked anew
+        assert (await fetching.refusal("/a.png"))[0] == "image_url_refused"  # resolved and checked again
         assert inside.connections == 0
 
 
-async def test_an_address_that_does_not_answer_is_passed_over(authority: Authority, host: PictureHost) -> None:
+async def test_an_unreachable_address_is_skipped(authority: Authority, host: PictureHost) -> None:
     limits = FetchLimits((f"pictures.example:{host.port}",), 100_000, 5.0)
     names = Names(pictures__example=[["127.0.0.3", HERE]])
     urls = ImageUrls(limits, names, authority.client_context(), lambda address: address.is_loopback)
     assert await urls.fetch(f"https://pictures.example:{host.port}/a.png") == PICTURE
 
 
-async def test_a_certificate_of_another_name_is_refused(fetching: Fetching) -> None:
+async def test_a_certificate_for_another_name_is_rejected(fetching: Fetching) -> None:
     fetching.names.addresses["wrong.example"] = [[HERE]]
     fetching.hosts = (f"wrong.example:{fetching.port}",)
     code, message = await fetching.refusal("/a.png", "wrong.example")
     assert (code, message) == ("image_url_failed", "'wrong.example' could not be reached, or broke off.")
 
 
-async def test_a_certificate_of_an_unknown_authority_is_refused(host: PictureHost) -> None:
+async def test_a_certificate_of_an_unknown_authority_is_rejected(host: PictureHost) -> None:
     limits = FetchLimits((f"pictures.example:{host.port}",), 100_000, 5.0)
     urls = ImageUrls(limits, Names(pictures__example=[[HERE]]), is_admissible=is_here)
     with pytest.raises(InputError, match="could not be reached"):
@@ -156,7 +156,7 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(host: PictureHos
     assert host.requests == []
 
 
-async def test_redirects_are_followed_within_the_list(fetching: Fetching, host: PictureHost) -> None:
+async def test_redirects_to_listed_hosts_are_followed(fetching: Fetching, host: PictureHost) -> None:
     host.answers["/relative"] = answer(302, location="a.png")
     host.answers["/elsewhere"] = answer(301, location=f"https://a.wild.example:{host.port}/relative")
     assert await fetching.fetch("/elsewhere") == PICTURE
@@ -175,7 +175,7 @@ REDIRECTS = {
 
 
 @pytest.mark.parametrize("case", REDIRECTS)
-async def test_a_redirect_out_of_the_list_is_refused(fetching: Fetching, host: PictureHost, case: str) -> None:
+async def test_a_redirect_elsewhere_is_rejected(fetching: Fetching, host: PictureHost, case: str) -> None:
     location, expected = REDIRECTS[case]
     host.answers["/leave"] = answer(302, location=location.format(port=host.port))
     code, message = await fetching.refusal("/leave")
@@ -184,13 +184,13 @@ async def test_a_redirect_out_of_the_list_is_refused(fetching: Fetching, host: P
     assert (fetching.names.asked, host.connections) == (["pictures.example"], 1)
 
 
-async def test_a_redirect_to_a_name_with_an_address_inside_is_refused(fetching: Fetching, host: PictureHost) -> None:
+async def test_a_redirect_to_a_name_with_a_private_address_is_rejected(fetching: Fetching, host: PictureHost) -> None:
     fetching.names.addresses["a.wild.example"] = [[INSIDE]]
     host.answers["/leave"] = answer(307, location=f"https://a.wild.example:{host.port}/a.png")
     assert (await fetching.refusal("/leave"))[1] == "'a.wild.example' has an address that is not public."
 
 
-async def test_redirects_without_end_are_given_up(fetching: Fetching, host: PictureHost) -> None:
+async def test_endless_redirects_are_abandoned(fetching: Fetching, host: PictureHost) -> None:
     host.answers["/again"] = answer(302, location="/again")
     code, message = await fetching.refusal("/again")
     assert (code, message) == ("image_url_failed", "More than 3 redirects, the last to 'pictures.example'.")
@@ -219,13 +219,13 @@ async def endless_head(writer: asyncio.StreamWriter) -> None:
         await writer.drain()
 
 
-async def test_a_body_without_end_is_cut_off_while_it_is_read(fetching: Fetching, host: PictureHost) -> None:
+async def test_an_endless_body_is_cut_off(fetching: Fetching, host: PictureHost) -> None:
     host.answers["/endless"] = endless()
     code, message = await fetching.refusal("/endless")
     assert (code, message) == ("too_many_bytes", "It has more than 100000 bytes. The limit is MAX_IMAGE_BYTES.")
 
 
-async def test_a_body_that_says_it_is_too_large_is_refused(fetching: Fetching, host: PictureHost) -> None:
+async def test_a_body_declared_too_large_is_rejected(fetching: Fetching, host: PictureHost) -> None:
     host.answers["/large"] = answer(body=bytes(100_001))
     assert (await fetching.refusal("/large"))[0] == "too_many_bytes"
     host.answers["/fits"] = answer(body=bytes(100_000))
@@ -233,7 +233,7 @@ async def test_a_body_that_says_it_is_too_large_is_refused(fetching: Fetching, h
 
 
 @pytest.mark.parametrize("slow", [silent, endless(pause_s=0.05, size=1)], ids=["nothing", "a byte at a time"])
-async def test_the_whole_fetch_is_over_in_time(fetching: Fetching, host: PictureHost, slow: Answer) -> None:
+async def test_a_slow_body_times_out(fetching: Fetching, host: PictureHost, slow: Answer) -> None:
     host.answers["/slow"] = slow
     fetching.timeout_s = 0.3
     began = time.monotonic()
@@ -265,13 +265,13 @@ FAILURES: dict[str, tuple[Answer, str, str]] = {
 
 
 @pytest.mark.parametrize("case", FAILURES)
-async def test_an_answer_that_is_no_picture_says_what_came(fetching: Fetching, host: PictureHost, case: str) -> None:
+async def test_a_failed_fetch_says_why(fetching: Fetching, host: PictureHost, case: str) -> None:
     host.answers["/bad"], code, message = FAILURES[case]
     assert (await fetching.refusal("/bad"))[0] == code
     assert (await fetching.refusal("/bad"))[1].startswith(message)
 
 
-async def test_an_answer_that_breaks_off_is_no_picture(fetching: Fetching, host: PictureHost) -> None:
+async def test_a_truncated_response_is_an_error(fetching: Fetching, host: PictureHost) -> None:
     async def break_off(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
 
@@ -282,14 +282,14 @@ async def test_an_answer_that_breaks_off_is_no_picture(fetching: Fetching, host:
     )
 
 
-async def test_a_name_that_does_not_exist_is_said_not_to(fetching: Fetching) -> None:
+async def test_an_unknown_name_is_an_error(fetching: Fetching) -> None:
     assert await fetching.refusal("/a.png", "none.wild.example") == (
         "image_url_failed",
         "The name 'none.wild.example' cannot be resolved.",
     )
 
 
-async def test_a_name_server_that_does_not_answer_is_within_the_time_limit(authority: Authority) -> None:
+async def test_a_hanging_name_server_times_out(authority: Authority) -> None:
     async def never(_host: str) -> list[IPAddress]:
         await asyncio.Event().wait()
         raise AssertionError
@@ -299,7 +299,7 @@ async def test_a_name_server_that_does_not_answer_is_within_the_time_limit(autho
         await urls.fetch("https://pictures.example/a.png")
 
 
-async def test_a_request_names_the_url_that_failed(authority: Authority, host: PictureHost) -> None:
+async def test_an_error_names_the_reference_that_failed(authority: Authority, host: PictureHost) -> None:
     limits = FetchLimits((f"pictures.example:{host.port}",), 1_000, 5.0)
     urls = ImageUrls(limits, Names(pictures__example=[[HERE]]), authority.client_context(), is_here)
     host.answers["/small.png"] = answer(body=PICTURE[:100])

@@ -23,14 +23,14 @@ BAD = [
         "https://-a.example/",
         "https://a_.b-.example/",
     ),
-    # With somebody's name, or that of another host, before or after the host's.
+    # With a user, or another host, before or after the host name.
     *(
         "https://user@pictures.example/",
         "https://user:word@pictures.example/",
         "https://pictures.example@evil.example/",
     ),
     *("https://evil.example\\@pictures.example/", "https://pictures.example\\.evil.example/"),
-    # Blanks and control characters, which other parsers drop or end at.
+    # Blanks and control characters, which other parsers drop or stop at.
     *(
         "https://pictures.example/a b",
         "https://pict\nures.example/",
@@ -41,7 +41,7 @@ BAD = [
     *("https://bücher.example/", "https://pictures.example/ä", "https://pictures。example/", "https://①②⑦.⓪.⓪.①/"),
     *("https://pictures.example%2eevil/", "https://%70ictures.example/", "https://pictures.example:port/"),
     *("https://pictures.example:0/", "https://pictures.example:65536/", "https://pictures.example:+80/", "https://a:/"),
-    # Addresses, however they are written.
+    # IP addresses in every notation.
     *("https://127.0.0.1/", "https://127.1/", "https://2130706433/", "https://0x7f000001/", "https://0x7f.1/"),
     *("https://0177.0.0.1/", "https://017700000001/", "https://127.0.0.1./", "https://0/", "https://1.2.3.4.5/"),
     *("https://[::1]/", "https://[::ffff:127.0.0.1]/", "https://[fe80::1%25eth0]/", "https://[v1.a]/", "https://[::1"),
@@ -50,12 +50,12 @@ BAD = [
 
 
 @pytest.mark.parametrize("text", GOOD)
-def test_a_url_is_taken_apart_as_it_is_fetched(text: str) -> None:
+def test_a_valid_url_is_parsed(text: str) -> None:
     assert parse_https_url(text) == GOOD[text]
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_what_could_be_read_in_two_ways_or_is_no_host_of_the_internet_is_refused(text: str) -> None:
+def test_an_ambiguous_url_or_one_without_a_host_name_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"^(only|a URL|the URL|the host|the port)"):
         parse_https_url(text)
 
@@ -70,12 +70,12 @@ def test_what_could_be_read_in_two_ways_or_is_no_host_of_the_internet_is_refused
         ("https://b.example", "https://b.example/"),
     ],
 )
-def test_a_redirect_leads_where_browsers_would_go(location: str, url: str) -> None:
+def test_a_redirect_is_joined_as_in_browsers(location: str, url: str) -> None:
     assert str(join_https_url(HttpsUrl("a.example", 8443, "/c/a.png"), location)) == url
 
 
 @pytest.mark.parametrize("location", ["", "b c", "http://a.example/", "/\n/evil.example", "https://u@a.example/"])
-def test_a_redirect_to_what_is_no_such_url_is_refused(location: str) -> None:
+def test_a_redirect_to_an_invalid_url_is_rejected(location: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         join_https_url(HttpsUrl("a.example", 443, "/c/a.png"), location)
 
@@ -98,5 +98,5 @@ def test_a_redirect_to_what_is_no_such_url_is_refused(location: str) -> None:
         ("https://a.example:443/", "a.example", True),
     ],
 )
-def test_a_pattern_allows_its_host_at_its_port(url: str, pattern: str, allowed: bool) -> None:
+def test_a_pattern_allows_its_host_and_port(url: str, pattern: str, allowed: bool) -> None:
     assert is_allowed(parse_https_url(url), ["other.example", pattern]) is allowed

@@ -19,10 +19,10 @@ NOT_PUBLIC = [
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_an_address_of_the_internet_is_public(address: str) -> None:
+def test_internet_addresses_are_public(address: str) -> None:
     assert is_public(ip_address(address))
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
-def test_an_address_of_any_other_network_or_that_hides_another_is_not(address: str) -> None:
+def test_addresses_of_other_networks_or_that_embed_another_are_not_public(address: str) -> None:
     assert not is_public(ip_address(address))

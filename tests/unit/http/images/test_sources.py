@@ -32,7 +32,7 @@ def image_sources(*hosts: str) -> ImageSources:
         "data:application/octet-stream;base64,",
     ],
 )
-async def test_a_data_uri_is_decoded_whatever_picture_it_says_it_is(head: str) -> None:
+async def test_a_data_uri_is_decoded_whatever_its_media_type(head: str) -> None:
     assert await image_sources().read(head + ENCODED, "input") == PICTURE
 
 
@@ -62,7 +62,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("reference", BAD, ids=lambda reference: reference[:30])
-async def test_what_is_no_picture_is_named_with_what_is_wrong(reference: str) -> None:
+async def test_a_bad_reference_is_named_with_its_error(reference: str) -> None:
     code, message = BAD[reference]
     with pytest.raises(InputError) as caught:
         await image_sources().read(reference, "input[1]")
@@ -70,12 +70,12 @@ async def test_what_is_no_picture_is_named_with_what_is_wrong(reference: str) ->
     assert caught.value.message.startswith(message)
 
 
-async def test_a_name_of_this_machine_is_refused_by_the_resolver_of_the_system() -> None:
+async def test_a_name_that_resolves_to_loopback_is_rejected() -> None:
     with pytest.raises(InputError, match=r"^`input`: 'localhost' has an address that is not public\.$"):
         await image_sources("localhost").read("https://localhost/a.png", "input")
 
 
-async def test_lookups_that_hang_take_no_more_than_their_places() -> None:
+async def test_hanging_lookups_are_limited() -> None:
     works: list[Callable[[], list[IPAddress]]] = []
 
     async def never(_name: str, work: Callable[[], list[IPAddress]]) -> list[IPAddress]:
@@ -87,11 +87,11 @@ async def test_lookups_that_hang_take_no_more_than_their_places() -> None:
         await resolve("localhost")
     with pytest.raises(OSError, match="too many lookups are unanswered"):
         await resolve("localhost")
-    assert all(address.is_loopback for address in works[0]())  # a late answer frees its place
+    assert all(address.is_loopback for address in works[0]())  # a late answer frees its slot
     await resolve("localhost")
 
 
-async def test_a_name_that_does_not_exist_is_an_error_of_the_resolver() -> None:
+async def test_an_unknown_name_raises_the_resolvers_error() -> None:
     with pytest.raises(socket.gaierror):
         await NameResolver(in_daemon_thread)("nothing.invalid")
 
@@ -109,5 +109,5 @@ async def test_a_name_that_does_not_exist_is_an_error_of_the_resolver() -> None:
         ("a red bicycle", False),
     ],
 )
-def test_only_the_data_uri_of_a_picture_stands_for_one_by_itself(text: str, is_reference: bool) -> None:
+def test_only_a_pictures_data_uri_is_recognised_as_a_reference(text: str, is_reference: bool) -> None:
     assert is_image_reference(text) is is_reference
