@@ -1,4 +1,4 @@
-"""A device that a test can hold, fail or break once the application is ready."""
+"""An encoder that a test can block or make fail once the application is ready."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.encoders import HashEncoder
 
 
 class BlockingEncoder(HashEncoder):
-    """`hold` keeps every call on the device until `release`; `fault` makes what the next calls raise."""
+    """`hold` blocks every encoding until `release`; `fault` creates the error that the next ones raise."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The whole application over a torch-free encoder, asked in process."""
+"""The whole application over a torch-free encoder, called in process."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Serving: TypeAlias = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient
 
 
 def make_settings(**changes: Any) -> Settings:
-    """One decoder process, small limits; `changes` are fields of Settings."""
+    """Settings for one decoder process; `changes` are fields of Settings."""
     return Settings(**{"vision_model_id": "hash", "decode_processes": 1, "shutdown_timeout_s": 5.0, **changes})
 
 
 @pytest.fixture
 def serving() -> Serving:
-    """`async with serving(max_body_bytes=…) as client`: started, and ready unless `await_ready=False`."""
+    """`async with serving(max_body_bytes=…) as client`: a started application, ready unless `await_ready=False`."""
 
     @asynccontextmanager
     async def serve(

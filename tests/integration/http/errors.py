@@ -1,4 +1,4 @@
-"""The one shape of an error."""
+"""Asserts on error responses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import httpx
 
 
 def assert_error(response: httpx.Response, status: int, code: str, message: str, param: str | None = None) -> None:
-    """The whole body, of which `message` is the start of the message."""
+    """Checks the whole response; `message` is the beginning of its message."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"
     body = response.json()

@@ -1,4 +1,4 @@
-"""The application behind a real uvicorn, on a loopback port, in this process."""
+"""The application behind a real uvicorn on a loopback port, in this process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def live_server(encoder: Encoder, *, host: str = "127.0.0.1", **changes: Any) -> AsyncIterator[int]:
-    """The port of a server that is ready, configured as `sidecar serve` does; `changes` are fields of Settings."""
+    """Yields the port of a ready server, configured as by `sidecar serve`; `changes` are fields of Settings."""
     settings = make_settings(**changes)
     config = server_config(settings, create_app(settings, load_encoder=lambda _settings: encoder))
     with socket.create_server((host, 0)) as listener:

@@ -1,11 +1,13 @@
-"""Picture bytes, good and bad."""
+"""Encoded pictures for tests."""
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 import zlib
 
+import httpx
 from PIL import Image
 
 
@@ -16,7 +18,7 @@ def picture(colour: str = "red", size: tuple[int, int] = (40, 30), kind: str = "
 
 
 def pixel_bomb(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that says it has `width` x `height` pixels."""
+    """A PNG of a few bytes whose header claims `width` x `height` pixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -25,3 +27,13 @@ def pixel_bomb(width: int, height: int) -> bytes:
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
     )
+
+
+def data_uri(image: bytes, media_type: str = "image/png") -> str:
+    return f"data:{media_type};base64,{base64.b64encode(image).decode()}"
+
+
+async def vector_of_picture(client: httpx.AsyncClient, image: bytes) -> list[float]:
+    response = await client.post("/embed/image", files={"file": ("a.png", image)})
+    vector: list[float] = response.json()["embedding"]
+    return vector

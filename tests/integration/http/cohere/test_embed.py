@@ -17,13 +17,12 @@ from tests.encoders import HashEncoder
 from tests.integration.http.conftest import Serving
 from tests.integration.http.errors import assert_error
 from tests.integration.http.live_server import live_server
-from tests.integration.http.openai.test_endpoints import data_uri, vector_of_picture
-from tests.integration.http.pictures import picture
+from tests.integration.http.pictures import data_uri, picture, vector_of_picture
 
 ENCODER = HashEncoder()
 RED = data_uri(picture("red"))
 LONG = "word " * 70
-KEY = "a-key-of-the-test-0123456789"  # no secret
+KEY = "a-key-of-the-test-0123456789"  # not a secret
 EVERY_TYPE = ["float", "base64", "binary", "ubinary"]
 
 
@@ -40,7 +39,7 @@ async def embed(client: httpx.AsyncClient, path: str = "/v2/embed", **body: Any)
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
-async def test_texts_are_answered_in_every_type_that_is_asked_for(client: httpx.AsyncClient, version: str) -> None:
+async def test_texts_are_embedded_in_every_requested_type(client: httpx.AsyncClient, version: str) -> None:
     options = {"model": "hash", "input_type": "search_document", "embedding_types": EVERY_TYPE, "truncate": "END"}
     answer = await embed(client, f"/v{version}/embed", texts=["a", "b c"], priority=1, **options)
     vectors = np.stack([ENCODER.vector_of("a"), ENCODER.vector_of("b c")])
@@ -58,17 +57,17 @@ async def test_texts_are_answered_in_every_type_that_is_asked_for(client: httpx.
     assert answer["meta"] == {"api_version": {"version": version}, "billed_units": units}
 
 
-async def test_version_1_without_types_answers_a_plain_list(client: httpx.AsyncClient) -> None:
+async def test_version_1_without_types_returns_a_plain_list(client: httpx.AsyncClient) -> None:
     answer = await embed(client, "/v1/embed", texts=["a"])
     assert answer["response_type"] == "embeddings_floats"
     np.testing.assert_array_equal(np.array(answer["embeddings"], np.float32), [ENCODER.vector_of("a")])
 
 
-async def test_version_2_without_types_answers_floats(client: httpx.AsyncClient) -> None:
+async def test_version_2_without_types_returns_floats(client: httpx.AsyncClient) -> None:
     assert set((await embed(client, texts=["a"]))["embeddings"]) == {"float"}
 
 
-async def test_pictures_are_data_urls(client: httpx.AsyncClient) -> None:
+async def test_pictures_are_embedded_from_data_uris(client: httpx.AsyncClient) -> None:
     answer = await embed(client, images=[RED], input_type="image", embedding_types=["float"])
     assert answer["embeddings"]["float"] == [await vector_of_picture(client, picture("red"))]
     assert answer["texts"] == []
@@ -85,12 +84,12 @@ async def test_texts_and_pictures_may_be_mixed_as_inputs(client: httpx.AsyncClie
     np.testing.assert_array_equal(np.float32(text_vector), ENCODER.vector_of("a"))
 
 
-async def test_a_text_that_looks_like_a_picture_is_a_text_among_texts(client: httpx.AsyncClient) -> None:
+async def test_a_data_uri_among_texts_is_a_text(client: httpx.AsyncClient) -> None:
     (vector,) = (await embed(client, texts=[RED[:100]]))["embeddings"]["float"]
     np.testing.assert_array_equal(np.float32(vector), ENCODER.vector_of(RED[:100]))
 
 
-async def test_what_was_cut_is_told_or_refused(client: httpx.AsyncClient) -> None:
+async def test_truncation_is_reported_or_rejected(client: httpx.AsyncClient) -> None:
     answer = await embed(client, texts=["a", LONG])
     assert answer["meta"]["warnings"] == ["Longer than the model reads, and cut: 1 texts, the first is texts[1]."]
     refused = await client.post("/v2/embed", json={"texts": ["a", LONG], "truncate": "NONE"})
@@ -130,7 +129,7 @@ PARTS = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
         ({"texts": ["a"], "model": "embed-v4.0"}, 404, "model_not_found", "The model 'embed-v4.0' is not", "model"),
     ],
 )
-async def test_what_cannot_be_embedded_is_named(
+async def test_an_input_that_cannot_be_embedded_is_named(
     client: httpx.AsyncClient, body: dict[str, Any], status: int, code: str, message: str, param: str | None
 ) -> None:
     for path in ("/v1/embed", "/v2/embed"):

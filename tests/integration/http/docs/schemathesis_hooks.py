@@ -1,4 +1,4 @@
-"""Loaded by schemathesis: what a picture is, which no schema can say."""
+"""Hooks of schemathesis: generates pictures, which no schema can describe."""
 
 from __future__ import annotations
 

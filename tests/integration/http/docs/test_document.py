@@ -1,4 +1,4 @@
-"""`/openapi.json` and `/docs`: all that is served is documented, and the page needs nobody else's server."""
+"""`/openapi.json` and `/docs`: every endpoint is documented, and the page loads nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_every_endpoint_is_documented_with_schemas_that_exist(client: http
     assert unused == set()
 
 
-async def test_bounds_that_are_settings_are_those_of_this_service(client: httpx.AsyncClient) -> None:
+async def test_bounds_that_are_settings_have_the_values_of_this_service(client: httpx.AsyncClient) -> None:
     document = await read_document(client)
     schemas = document["components"]["schemas"]
     assert schemas["TextsBody"]["properties"]["texts"]["maxItems"] == 4
@@ -79,7 +79,7 @@ async def test_bounds_that_are_settings_are_those_of_this_service(client: httpx.
     assert "x-limits" not in json.dumps(document)
 
 
-async def test_what_needs_a_key_says_so_and_what_needs_none_does_not(client: httpx.AsyncClient) -> None:
+async def test_operations_declare_whether_they_need_a_key(client: httpx.AsyncClient) -> None:
     paths = (await read_document(client))["paths"]
     for path, methods in paths.items():
         for method, operation in methods.items():
@@ -91,14 +91,14 @@ async def test_what_needs_a_key_says_so_and_what_needs_none_does_not(client: htt
                 assert {"400", "413", "415", "422", "429", "503"} <= set(operation["responses"])
 
 
-async def test_page_and_document_are_open_where_there_are_keys(serving: Serving) -> None:
+async def test_page_and_document_need_no_key(serving: Serving) -> None:
     async with serving(api_keys=SecretStr("a-key-of-sixteen-characters")) as client:
         for path in ("/docs", "/docs/page.js", "/docs/page.css", "/openapi.json"):
             assert (await client.get(path)).status_code == 200
         assert (await client.get("/status")).status_code == 401
 
 
-async def test_the_page_runs_under_a_policy_that_admits_nothing_inline_and_nobody_else(
+async def test_the_pages_policy_forbids_inline_code_and_other_hosts(
     client: httpx.AsyncClient,
 ) -> None:
     page = await client.get("/docs")
@@ -117,13 +117,13 @@ async def test_the_page_runs_under_a_policy_that_admits_nothing_inline_and_nobod
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/healthz", "/livez", "/readyz", "/status", "/v1/models"])
-async def test_head_is_answered_as_get_without_the_body(client: httpx.AsyncClient, path: str) -> None:
+async def test_head_returns_the_head_of_get(client: httpx.AsyncClient, path: str) -> None:
     got, head = await client.get(path), await client.head(path)
     assert (head.status_code, head.content) == (got.status_code, b"")
     assert head.headers["content-type"] == got.headers["content-type"]
 
 
-def test_a_field_names_its_bound_and_the_document_has_the_number() -> None:
+def test_a_bound_named_in_a_field_is_a_number_in_the_document() -> None:
     class Limits:
         most = 7
 

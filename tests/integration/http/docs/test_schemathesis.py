@@ -1,4 +1,4 @@
-"""schemathesis reads /openapi.json and sends what fits it and what does not, to every endpoint of a real server."""
+"""schemathesis reads /openapi.json and sends valid and invalid requests to every endpoint of a real server."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_schemathesis_finds_nothing(database_url: str, tmp_path: Path, ext
             *("--generation-deterministic", f"http://127.0.0.1:{port}/openapi.json"),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            cwd=tmp_path,  # it leaves a directory behind
+            cwd=tmp_path,  # schemathesis leaves a directory behind
             env={**os.environ, "PYTHONPATH": str(HERE.parents[3])},
         )
         output, _ = await asyncio.wait_for(explorer.communicate(), PATIENCE_S)

@@ -1,4 +1,4 @@
-"""Every way to ask wrongly: the status, and the whole body."""
+"""Invalid requests to `/embed/…`: the status and the whole body of each error."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ BAD_TEXTS: dict[str, tuple[bytes, int, str, str, str | None]] = {
 
 
 @pytest.mark.parametrize("case", BAD_TEXTS)
-async def test_a_bad_text_is_answered_with_what_is_wrong(client: httpx.AsyncClient, case: str) -> None:
+async def test_a_bad_text_is_rejected_with_the_reason(client: httpx.AsyncClient, case: str) -> None:
     body, status, code, message, param = BAD_TEXTS[case]
     assert_error(await client.post("/embed/text", content=body, headers=JSON), status, code, message, param)
 
@@ -76,14 +76,14 @@ BAD_BATCHES: dict[str, tuple[Any, str, str, str]] = {
 
 
 @pytest.mark.parametrize("case", BAD_BATCHES)
-async def test_a_bad_batch_names_the_text_that_is_wrong(client: httpx.AsyncClient, case: str) -> None:
+async def test_a_bad_batch_is_rejected_with_the_name_of_the_bad_text(client: httpx.AsyncClient, case: str) -> None:
     body, code, message, param = BAD_BATCHES[case]
     assert_error(await client.post("/embed/text/batch", json=body), 422, code, message, param)
 
 
 @pytest.mark.parametrize("declared", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
 @pytest.mark.parametrize("path", ["/embed/text", "/embed/text/batch"])
-async def test_a_text_of_another_content_type_is_told_which_one(
+async def test_a_text_with_another_content_type_is_rejected(
     client: httpx.AsyncClient, path: str, declared: str | None
 ) -> None:
     headers = {"content-type": declared} if declared else {}
@@ -99,7 +99,7 @@ async def test_a_text_of_another_content_type_is_told_which_one(
         ("/v1/embeddings", {"input": "a"}),
     ],
 )
-async def test_a_byte_order_mark_before_json_is_passed_over(
+async def test_a_byte_order_mark_before_json_is_skipped(
     client: httpx.AsyncClient, path: str, body: dict[str, object]
 ) -> None:
     headers = {"Content-Type": "application/json"}
@@ -109,14 +109,14 @@ async def test_a_byte_order_mark_before_json_is_passed_over(
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-async def test_json_in_another_encoding_is_told_which_one_is_read(client: httpx.AsyncClient, encoding: str) -> None:
+async def test_json_in_another_encoding_is_rejected_with_a_hint(client: httpx.AsyncClient, encoding: str) -> None:
     headers = {"Content-Type": f"application/json; charset={encoding}"}
     answer = await client.post("/embed/text", content='{"text": "a"}'.encode(encoding), headers=headers)
     assert_error(answer, 400, "invalid_json", "The body is not JSON: ")
     assert "send UTF-8" in answer.json()["error"]["message"]
 
 
-async def test_json_with_a_charset_is_json(client: httpx.AsyncClient) -> None:
+async def test_a_charset_in_the_content_type_is_accepted(client: httpx.AsyncClient) -> None:
     headers = {"content-type": "Application/JSON; charset=utf-8"}
     assert (await client.post("/embed/text", content=b'{"text": "a"}', headers=headers)).status_code == 200
 
@@ -133,7 +133,7 @@ BAD_PICTURES: dict[str, tuple[bytes, int, str, str]] = {
 
 
 @pytest.mark.parametrize("case", BAD_PICTURES)
-async def test_a_bad_picture_is_answered_with_what_is_wrong(client: httpx.AsyncClient, case: str) -> None:
+async def test_a_bad_picture_is_rejected_with_the_reason(client: httpx.AsyncClient, case: str) -> None:
     content, status, code, message = BAD_PICTURES[case]
     response = await client.post("/embed/image", files={"file": ("photo.jpg", content)})
     assert_error(response, status, code, message, None if code == "body_too_large" else "file")
@@ -175,38 +175,36 @@ BAD_FORMS: dict[str, tuple[bytes, int, str, str, str | None]] = {
 
 @pytest.mark.parametrize("path", ["/embed/image", "/embed/image/batch"])
 @pytest.mark.parametrize("case", BAD_FORMS)
-async def test_a_bad_form_is_answered_with_what_is_wrong(client: httpx.AsyncClient, path: str, case: str) -> None:
+async def test_a_bad_form_is_rejected_with_the_reason(client: httpx.AsyncClient, path: str, case: str) -> None:
     body, status, code, message, param = BAD_FORMS[case]
     assert_error(await client.post(path, content=body, headers=BOUNDARY), status, code, message, param)
 
 
-async def test_a_form_without_a_boundary_is_the_callers_error(client: httpx.AsyncClient) -> None:
+async def test_a_form_without_a_boundary_is_rejected(client: httpx.AsyncClient) -> None:
     response = await client.post("/embed/image", content=b"--x--", headers={"content-type": "multipart/form-data"})
     assert_error(response, 400, "invalid_multipart", "The Content-Type names no boundary;")
 
 
 @pytest.mark.parametrize("declared", [None, "image/png", "application/json", "application/x-www-form-urlencoded"])
-async def test_a_picture_of_another_content_type_is_told_which_one(
-    client: httpx.AsyncClient, declared: str | None
-) -> None:
+async def test_a_picture_with_another_content_type_is_rejected(client: httpx.AsyncClient, declared: str | None) -> None:
     headers = {"content-type": declared} if declared else {}
     response = await client.post("/embed/image", content=picture(), headers=headers)
     assert_error(response, 415, "unsupported_media_type", "The body must be multipart/form-data, the request has ")
 
 
-async def test_several_pictures_are_sent_on_to_the_batch(client: httpx.AsyncClient) -> None:
+async def test_several_pictures_are_referred_to_the_batch_endpoint(client: httpx.AsyncClient) -> None:
     files = [("file", ("0.png", picture())), ("file", ("1.png", picture()))]
     message = "At most 1 `file` here. Send several pictures to /embed/image/batch."
     assert_error(await client.post("/embed/image", files=files), 422, "too_many_files", message, "file")
 
 
-async def test_more_pictures_than_a_batch_takes_are_refused(client: httpx.AsyncClient) -> None:
+async def test_too_many_pictures_are_rejected(client: httpx.AsyncClient) -> None:
     files = [("file", ("0.png", b"x"))] * 33
     response = await client.post("/embed/image/batch", files=files)
     assert_error(response, 422, "too_many_files", "At most 32 `file` here. Split the request.", "file")
 
 
-async def test_a_body_without_a_declared_length_is_cut_off_while_it_is_read(client: httpx.AsyncClient) -> None:
+async def test_a_body_without_a_declared_length_is_cut_off_at_the_limit(client: httpx.AsyncClient) -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -217,10 +215,10 @@ async def test_a_body_without_a_declared_length_is_cut_off_while_it_is_read(clie
 
     response = await client.post("/embed/text", content=endless(), headers=JSON)
     assert_error(response, 413, "body_too_large", "The body has more than 20000 bytes.")
-    assert sent == 21 + 41  # as much as is read, and as much as is discarded to let the client see the answer
+    assert sent == 21 + 41  # read up to the limit, then discarded so that the client sees the response
 
 
-async def test_a_body_that_says_it_is_far_too_large_is_not_read_at_all(client: httpx.AsyncClient) -> None:
+async def test_a_body_declared_far_too_large_is_not_read(client: httpx.AsyncClient) -> None:
     sent = 0
 
     async def body() -> AsyncIterator[bytes]:
@@ -234,7 +232,7 @@ async def test_a_body_that_says_it_is_far_too_large_is_not_read_at_all(client: h
     assert sent == 0
 
 
-async def test_a_body_that_is_larger_than_it_says_is_cut_off(client: httpx.AsyncClient) -> None:
+async def test_a_body_larger_than_declared_is_cut_off(client: httpx.AsyncClient) -> None:
     response = await client.post("/embed/text", content=b"x" * 30_000, headers={**JSON, "content-length": "10"})
     assert_error(response, 413, "body_too_large", "The body has more than 20000 bytes.")
 
@@ -245,7 +243,7 @@ async def test_an_unknown_path_is_not_found(client: httpx.AsyncClient, path: str
 
 
 @pytest.mark.parametrize(("method", "path", "allowed"), [("GET", "/embed/text", "POST"), ("DELETE", "/healthz", "GET")])
-async def test_another_method_is_told_which_ones_there_are(
+async def test_another_method_is_rejected_with_the_allowed_ones(
     client: httpx.AsyncClient, method: str, path: str, allowed: str
 ) -> None:
     response = await client.request(method, path)
@@ -254,7 +252,7 @@ async def test_another_method_is_told_which_ones_there_are(
     assert allowed in response.json()["error"]["message"]
 
 
-async def test_punctuation_that_leaves_nothing_is_refused_where_the_tokenizer_says_so(serving: Serving) -> None:
+async def test_a_text_of_unicode_blanks_is_rejected(serving: Serving) -> None:
     async with serving() as client:
         response = await client.post("/embed/text/batch", json={"texts": ["a", "\u2003\u200a"]})
     assert_error(response, 422, "empty_text", "`texts[1]`", "texts[1]")

@@ -1,4 +1,4 @@
-"""A model that was trained with a centre crop, as the service runs it: requests and rows get open_clip's vectors."""
+"""A model with a centre crop in the running service: requests and rows get open_clip's vectors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def vector_of(numbers: list[float]) -> Vector:
     return np.array(numbers, dtype=np.float32)
 
 
-def open_clips_vectors(directory: Path, photo: bytes) -> tuple[Vector, Vector]:
+def vectors_of_open_clip(directory: Path, photo: bytes) -> tuple[Vector, Vector]:
     name = f"local-dir:{directory}"
     model, transform = open_clip.create_model_from_pretrained(name)
     with Image.open(BytesIO(photo)) as picture, torch.inference_mode():
@@ -45,12 +45,12 @@ def open_clips_vectors(directory: Path, photo: bytes) -> tuple[Vector, Vector]:
     "preprocess_cfg",
     [{"resize_mode": "shortest"}, {"resize_mode": "longest", "interpolation": "bilinear", "fill_color": 90}],
 )
-async def test_requests_and_rows_have_the_vectors_of_open_clip(
+async def test_requests_and_rows_get_the_vectors_of_open_clip(
     serving: Serving, database_url: str, tmp_path: Path, preprocess_cfg: dict[str, object]
 ) -> None:
     directory = write_model(tmp_path, FAMILIES["clip"], {"mean": CLIP_MEAN, "std": CLIP_STD, **preprocess_cfg})
     photo = encode(make_picture(400, 170), "PNG")
-    text, picture = open_clips_vectors(directory, photo)
+    text, picture = vectors_of_open_clip(directory, photo)
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("create table items (id bigint primary key, name text, photo bytea)")
         for source in ("name", "photo"):

@@ -1,4 +1,4 @@
-"""OpenAI's 2,048 inputs in one request, with the settings as they come, and queries beside it."""
+"""Requests with OpenAI's 2,048 inputs under default settings, and queries beside them."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def vectors_of(answer: Any) -> Any:
     return np.array(found["float"] if isinstance(found, dict) else found, np.float32)
 
 
-async def test_one_more_is_refused_by_name(serving: Serving) -> None:
+async def test_2049_texts_are_rejected(serving: Serving) -> None:
     async with serving(small) as client:
         answer = await client.post("/v1/embeddings", json={"input": [*TEXTS, "a"]})
         message = "`input` has 2049 texts (MAX_BATCH_TEXTS); at most 2048 go in a request."
         assert_error(answer, 422, "too_many_texts", message, "input")
 
 
-async def test_texts_of_code_have_any_number_of_braces_and_commas(serving: Serving) -> None:
+async def test_texts_may_contain_any_number_of_braces_and_commas(serving: Serving) -> None:
     code = '{"a": [1, 2, {"b": "\\\\"}]}, ' * 30  # with quotes and backslashes that JSON escapes
     async with serving(small) as client:
         answer = await client.post("/v1/embeddings", json={"input": [f"{text} {code}" for text in TEXTS[:2000]]})
@@ -72,7 +72,7 @@ async def test_texts_of_code_have_any_number_of_braces_and_commas(serving: Servi
     assert len(answer.json()["data"]) == 2000
 
 
-async def test_queries_beside_it_are_answered_while_it_waits_and_none_is_refused() -> None:
+async def test_queries_are_answered_while_a_large_request_waits() -> None:
     encoder = HashEncoder(dimensions=DIMENSIONS)
     async with (
         live_server(encoder, query_cache_bytes=0) as port,
@@ -87,7 +87,7 @@ async def test_queries_beside_it_are_answered_while_it_waits_and_none_is_refused
     assert encoder.calls
 
 
-async def test_a_bad_text_among_them_refuses_it_before_anything_is_encoded(serving: Serving) -> None:
+async def test_one_bad_text_rejects_the_request_before_anything_is_encoded(serving: Serving) -> None:
     encoder = BlockingEncoder()
     async with serving(lambda _settings: encoder) as client:
         calls = len(encoder.calls)
@@ -97,7 +97,7 @@ async def test_a_bad_text_among_them_refuses_it_before_anything_is_encoded(servi
         assert len(encoder.calls) == calls
 
 
-async def test_after_its_deadline_the_device_gets_no_more_of_it(serving: Serving) -> None:
+async def test_after_its_deadline_no_more_of_a_request_is_encoded(serving: Serving) -> None:
     encoder = BlockingEncoder()
     async with serving(lambda _settings: encoder, request_timeout_s=0.5) as client:
         encoder.hold()
@@ -106,4 +106,4 @@ async def test_after_its_deadline_the_device_gets_no_more_of_it(serving: Serving
         calls = len(encoder.calls)
         encoder.release()
         assert (await client.post("/embed/text", json={"text": "a"})).status_code == 200
-        assert len(encoder.calls) <= calls + 2  # what was with the device, and the text
+        assert len(encoder.calls) <= calls + 2  # the batch on the device, and the text

@@ -1,4 +1,4 @@
-"""What the model has no finite vector for is named in an error of its own; NaN stands in no answer."""
+"""Inputs for which the model computes no finite vector: each gets an error of its own, and no response contains NaN."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def embeds(encoder: SpoilingEncoder, text: str, response: httpx.Response) -> boo
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf"), 0.0, 1e30])
 @pytest.mark.parametrize("enable_tta", [False, True])
-async def test_the_one_is_named_and_its_neighbours_are_answered(serving: Serving, bad: float, enable_tta: bool) -> None:
+async def test_an_input_without_a_vector_is_named_and_others_are_answered(
+    serving: Serving, bad: float, enable_tta: bool
+) -> None:
     encoder = SpoilingEncoder(bad)
     async with serving(lambda _settings: encoder, enable_tta=enable_tta) as client:
         spoilt, *good = await asyncio.gather(
@@ -64,7 +66,7 @@ async def test_the_one_is_named_and_its_neighbours_are_answered(serving: Serving
         assert (await client.get("/readyz")).status_code == 200
 
 
-async def test_a_device_that_computes_nothing_finite_blames_nobody(serving: Serving) -> None:
+async def test_a_device_without_any_finite_result_is_a_device_error(serving: Serving) -> None:
     encoder = SpoilingEncoder()
     async with serving(lambda _settings: encoder) as client:
         encoder.broken = True
@@ -75,8 +77,8 @@ async def test_a_device_that_computes_nothing_finite_blames_nobody(serving: Serv
             assert_error(response, 503, "device_error", "The device fails: ")
 
 
-async def test_an_answer_without_a_vector_is_not_kept(serving: Serving) -> None:
-    """The query cache would otherwise give it again after the device has recovered."""
+async def test_a_result_without_a_vector_is_not_cached(serving: Serving) -> None:
+    """From the query cache it would be served again after the device has recovered."""
     encoder = SpoilingEncoder()
     async with serving(lambda _settings: encoder, query_cache_bytes=1 << 20) as client:
         assert (await client.post("/embed/text", json={"text": BAD_TEXT})).status_code == 422
@@ -107,7 +109,7 @@ async def test_a_document_without_a_score_is_named(
 
 
 def spoil_scores(monkeypatch: pytest.MonkeyPatch, tokens: int) -> None:
-    """Pairs of so many tokens overflow from now on."""
+    """From now on, pairs of `tokens` tokens get infinite scores."""
     from sidecar.model.reranker.cross_encoder import CrossEncoderScorer
 
     original = CrossEncoderScorer.score_pairs

@@ -18,8 +18,7 @@ from sidecar.errors import DeviceError
 from tests.encoders import HashEncoder
 from tests.integration.http.blocking_encoder import BlockingEncoder
 from tests.integration.http.live_server import live_server
-from tests.integration.http.openai.test_endpoints import data_uri
-from tests.integration.http.pictures import picture
+from tests.integration.http.pictures import data_uri, picture
 from tests.waiting import wait_until_async
 
 ENCODER = HashEncoder()
@@ -34,7 +33,7 @@ async def connected(port: int, key: str = KEY) -> AsyncIterator[AsyncOpenAI]:
         yield client
 
 
-async def test_the_blocking_client_gets_vectors_as_it_asks_for_them_by_default() -> None:
+async def test_the_blocking_client_embeds_with_its_defaults() -> None:
     def ask(port: int) -> CreateEmbeddingResponse:
         with OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=KEY) as client:
             return client.embeddings.create(model="hash", input=["a red bicycle", "a lighthouse"])
@@ -74,7 +73,7 @@ async def error_of(request: Awaitable[object]) -> openai.APIStatusError:
     return caught.value
 
 
-async def test_errors_are_those_of_the_client_with_code_message_and_param() -> None:
+async def test_errors_become_the_clients_exceptions_with_code_message_and_param() -> None:
     async with (
         live_server(HashEncoder(), api_keys=KEYS, max_batch_texts=2) as port,
         connected(port) as client,
@@ -102,7 +101,7 @@ async def test_errors_are_those_of_the_client_with_code_message_and_param() -> N
         assert isinstance(await error_of(searcher.models.list()), openai.PermissionDeniedError)
 
 
-async def test_a_full_queue_is_a_rate_limit_and_the_clients_own_retries_succeed() -> None:
+async def test_a_full_queue_is_a_rate_limit_error_and_the_clients_retries_succeed() -> None:
     encoder = BlockingEncoder()
     async with live_server(encoder, enable_tta=False, query_queue_views=10) as port, connected(port) as client:
         encoder.hold()
@@ -127,7 +126,7 @@ async def is_full(port: int) -> bool:
         return bool((await client.get("/status")).json()["lanes"]["query"]["waiting"] == 10)
 
 
-async def test_a_device_that_fails_is_a_server_error() -> None:
+async def test_a_failing_device_is_a_server_error() -> None:
     encoder = BlockingEncoder()
     async with live_server(encoder) as port, connected(port) as client:
         encoder.fault = lambda: DeviceError("the device is gone")

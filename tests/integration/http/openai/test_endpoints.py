@@ -1,4 +1,4 @@
-"""`/v1/embeddings` and `/v1/models`: the shapes, what is refused, and pictures the ways of infinity and vLLM."""
+"""`/v1/embeddings` and `/v1/models`: response shapes, rejections, and pictures in the formats of infinity and vLLM."""
 
 from __future__ import annotations
 
@@ -13,14 +13,10 @@ import pytest
 from tests.encoders import HashEncoder
 from tests.integration.http.conftest import Serving
 from tests.integration.http.errors import assert_error
-from tests.integration.http.pictures import picture, pixel_bomb
+from tests.integration.http.pictures import data_uri, picture, pixel_bomb, vector_of_picture
 
 ENCODER = HashEncoder()
 LONG = " ".join(f"word{number}" for number in range(70))
-
-
-def data_uri(image: bytes, media_type: str = "image/png") -> str:
-    return f"data:{media_type};base64,{base64.b64encode(image).decode()}"
 
 
 RED, BLUE = data_uri(picture("red")), data_uri(picture("blue"))
@@ -36,13 +32,7 @@ async def embed(client: httpx.AsyncClient, **body: Any) -> httpx.Response:
     return await client.post("/v1/embeddings", json=body)
 
 
-async def vector_of_picture(client: httpx.AsyncClient, image: bytes) -> list[float]:
-    response = await client.post("/embed/image", files={"file": ("a.png", image)})
-    vector: list[float] = response.json()["embedding"]
-    return vector
-
-
-async def test_a_text_is_answered_in_openais_shape(client: httpx.AsyncClient) -> None:
+async def test_a_text_gets_a_response_in_openais_shape(client: httpx.AsyncClient) -> None:
     response = await embed(client, input="a red bicycle", model="hash", user="ann")
     assert response.status_code == 200
     answer = response.json()
@@ -58,7 +48,7 @@ async def test_a_text_is_answered_in_openais_shape(client: httpx.AsyncClient) ->
     assert response.headers["x-sidecar-truncated"] == "0"
 
 
-async def test_texts_are_answered_in_order_with_the_tokens_that_were_read(client: httpx.AsyncClient) -> None:
+async def test_texts_get_vectors_in_order_and_the_token_count(client: httpx.AsyncClient) -> None:
     response = await embed(client, input=["b", LONG, "a"])
     answer = response.json()
     assert [item["index"] for item in answer["data"]] == [0, 1, 2]
@@ -71,13 +61,13 @@ async def test_texts_are_answered_in_order_with_the_tokens_that_were_read(client
     assert (await embed(client, input=["b", LONG, "a"])).json() == answer  # from the cache too
 
 
-async def test_null_is_as_good_as_nothing(client: httpx.AsyncClient) -> None:
+async def test_null_counts_as_absent(client: httpx.AsyncClient) -> None:
     optional = ("model", "encoding_format", "dimensions", "modality", "user", "messages")
     answer = await embed(client, input="a", **dict.fromkeys(optional))
     assert answer.json() == (await embed(client, input="a")).json()
 
 
-async def test_base64_is_the_float32_numbers_little_endian(client: httpx.AsyncClient) -> None:
+async def test_base64_encodes_little_endian_float32(client: httpx.AsyncClient) -> None:
     answer = (await embed(client, input=["a", "b"], encoding_format="base64", dimensions=1152)).json()
     for item, text in zip(answer["data"], "ab", strict=True):
         vector = np.frombuffer(base64.b64decode(item["embedding"], validate=True), "<f4")
@@ -85,7 +75,7 @@ async def test_base64_is_the_float32_numbers_little_endian(client: httpx.AsyncCl
 
 
 @pytest.mark.parametrize("modality", [None, "image"])
-async def test_pictures_as_infinity_takes_them(client: httpx.AsyncClient, modality: str | None) -> None:
+async def test_pictures_are_embedded_in_infinitys_format(client: httpx.AsyncClient, modality: str | None) -> None:
     answer = (await embed(client, input=[RED, BLUE], **({"modality": modality} if modality else {}))).json()
     assert [item["embedding"] for item in answer["data"]] == [
         await vector_of_picture(client, picture("red")),
@@ -94,7 +84,7 @@ async def test_pictures_as_infinity_takes_them(client: httpx.AsyncClient, modali
     assert answer["usage"]["prompt_tokens"] == answer["usage"]["total_tokens"] > 2  # views
 
 
-async def test_a_picture_as_vllm_takes_it(client: httpx.AsyncClient) -> None:
+async def test_a_picture_is_embedded_in_vllms_format(client: httpx.AsyncClient) -> None:
     content = [{"type": "image_url", "image_url": {"url": BLUE, "detail": "auto"}}]
     answer = (await embed(client, messages=[{"role": "user", "content": content}], model="hash")).json()
     (item,) = answer["data"]
@@ -102,12 +92,12 @@ async def test_a_picture_as_vllm_takes_it(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("content", ["a red bicycle", [{"type": "text", "text": "a red bicycle"}]])
-async def test_a_text_as_vllm_takes_it(client: httpx.AsyncClient, content: Any) -> None:
+async def test_a_text_is_embedded_in_vllms_format(client: httpx.AsyncClient, content: Any) -> None:
     answer = (await embed(client, messages=[{"role": "user", "content": content}])).json()
     np.testing.assert_array_equal(np.float32(answer["data"][0]["embedding"]), ENCODER.vector_of("a red bicycle"))
 
 
-async def test_texts_and_pictures_may_stand_in_one_list(client: httpx.AsyncClient) -> None:
+async def test_a_list_may_mix_texts_and_pictures(client: httpx.AsyncClient) -> None:
     answer = (await embed(client, input=["a", BLUE, "b", RED])).json()
     first, second, third, fourth = (item["embedding"] for item in answer["data"])
     np.testing.assert_array_equal(
@@ -120,12 +110,12 @@ async def test_texts_and_pictures_may_stand_in_one_list(client: httpx.AsyncClien
 @pytest.mark.parametrize(
     "text", ["data: we measured it, twice", "data:text/plain;base64,aGFsbG8=", "https://pictures.example/a.png"]
 )
-async def test_a_text_that_begins_as_a_uri_is_still_a_text(client: httpx.AsyncClient, text: str) -> None:
+async def test_a_text_that_begins_like_a_uri_is_a_text(client: httpx.AsyncClient, text: str) -> None:
     answer = (await embed(client, input=text)).json()
     np.testing.assert_array_equal(np.float32(answer["data"][0]["embedding"]), ENCODER.vector_of(text))
 
 
-async def test_a_data_uri_that_is_said_to_be_a_text_is_one(client: httpx.AsyncClient) -> None:
+async def test_a_data_uri_with_modality_text_is_a_text(client: httpx.AsyncClient) -> None:
     answer = (await embed(client, input=RED, modality="text")).json()
     np.testing.assert_array_equal(np.float32(answer["data"][0]["embedding"]), ENCODER.vector_of(RED))
 
@@ -235,13 +225,13 @@ BAD: dict[str, tuple[dict[str, Any], int, str, str, str | None]] = {
 }
 
 
-async def test_what_cannot_be_embedded_is_named_with_the_reason(client: httpx.AsyncClient) -> None:
+async def test_an_input_that_cannot_be_embedded_is_named_with_the_reason(client: httpx.AsyncClient) -> None:
     for body, status, code, message, param in BAD.values():
         assert_error(await embed(client, **body), status, code, message, param)
 
 
 @pytest.mark.parametrize("ids", [[101, 102], [[101], [102, 103]], [[]], [0], [[7] * 300] * 1000])
-async def test_token_ids_are_refused_with_the_option_of_who_sends_them(client: httpx.AsyncClient, ids: Any) -> None:
+async def test_token_ids_are_rejected_with_the_clients_options(client: httpx.AsyncClient, ids: Any) -> None:
     for path, field in (("/v1/embeddings", "input"), ("/embeddings", "input")):
         answer = await client.post(path, json={field: ids})
         assert_error(answer, 422, "tokens_not_supported", f"`{field}`: Token ids are not read", field)
@@ -257,7 +247,7 @@ async def test_token_ids_are_refused_with_the_option_of_who_sends_them(client: h
             assert name in message
 
 
-async def test_models_are_told_in_openais_shape(client: httpx.AsyncClient) -> None:
+async def test_models_are_listed_in_openais_shape(client: httpx.AsyncClient) -> None:
     models = (await client.get("/v1/models")).json()
     (model,) = models["data"]
     assert models == {"object": "list", "data": [model]}
@@ -268,14 +258,14 @@ async def test_models_are_told_in_openais_shape(client: httpx.AsyncClient) -> No
 
 
 @pytest.mark.parametrize("name", ["hf-hub:org/name-384", "org/name-384"])
-async def test_a_model_of_the_hub_goes_by_its_id_with_and_without_the_hub(serving: Serving, name: str) -> None:
+async def test_a_hub_model_is_accepted_with_and_without_its_prefix(serving: Serving, name: str) -> None:
     async with serving(lambda _settings: HashEncoder("hf-hub:org/name-384")) as client:
         assert (await embed(client, input="a", model=name)).json()["model"] == "hf-hub:org/name-384"
         for path in (name, name.replace("/", "%2F")):
             assert (await client.get(f"/v1/models/{path}")).json()["id"] == "hf-hub:org/name-384"
 
 
-async def test_a_url_is_fetched_only_from_hosts_of_the_list_and_only_if_they_are_public(serving: Serving) -> None:
+async def test_urls_are_fetched_only_from_listed_public_hosts(serving: Serving) -> None:
     async with serving(allow_image_urls=("localhost", "*.example.com")) as client:
         response = await embed(client, input=["https://localhost/a.png"], modality="image")
         message = "`input[0]`: 'localhost' has an address that is not public."
@@ -288,6 +278,6 @@ async def test_a_url_is_fetched_only_from_hosts_of_the_list_and_only_if_they_are
 
 
 @pytest.mark.parametrize("user", [7, "customer 7", None, {"id": 7}, [7]])
-async def test_who_asks_is_ignored_whatever_it_is(client: httpx.AsyncClient, user: object) -> None:
+async def test_the_user_field_is_ignored(client: httpx.AsyncClient, user: object) -> None:
     answer = await client.post("/v1/embeddings", json={"input": "a", "user": user})
     assert answer.status_code == 200, answer.text

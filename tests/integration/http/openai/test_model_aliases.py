@@ -1,4 +1,4 @@
-"""MODEL_ALIASES: tools whose model names are fixed, and what such a name leads to."""
+"""MODEL_ALIASES, for tools with a fixed model name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def status(client: httpx.AsyncClient, path: str, body: dict[str, Any], mod
     return (await client.post(path, json={**body, "model": model})).status_code
 
 
-async def test_a_name_alone_is_for_whatever_is_served(
+async def test_an_alias_without_a_target_stands_for_any_served_model(
     serving: Serving, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     reranker = TinyReranker(tmp_path_factory.mktemp("cross-encoder"))
@@ -41,7 +41,7 @@ async def test_a_name_alone_is_for_whatever_is_served(
             assert [await status(client, path, body, name) for name in names] == [200, 200, 200, 404]
 
 
-async def test_aliases_are_listed_behind_the_served_name_and_the_answer_says_what_was_served(serving: Serving) -> None:
+async def test_aliases_are_listed_after_the_served_model_which_answers_name(serving: Serving) -> None:
     async with serving(model_aliases=("text-embedding-3-small", "org/name", "hash")) as client:
         models = (await client.get("/v1/models")).json()["data"]
         assert [(model["id"], model["root"]) for model in models] == [
@@ -55,7 +55,7 @@ async def test_aliases_are_listed_behind_the_served_name_and_the_answer_says_wha
         assert answer.json()["model"] == "hash"
 
 
-async def test_an_unknown_name_is_told_of_the_setting(serving: Serving) -> None:
+async def test_an_unknown_model_is_rejected_with_the_setting(serving: Serving) -> None:
     async with serving() as client:
         refused = await client.post("/v1/embeddings", json={"input": "a", "model": "text-embedding-3-small"})
         message = "The model 'text-embedding-3-small' is not served here; 'hash' is. Send that name,"

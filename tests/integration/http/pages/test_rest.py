@@ -1,4 +1,4 @@
-"""What docs/rest.md tells people to type works, and it names every error."""
+"""The commands of docs/rest.md work, and it lists every error code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """With what the examples read, and a curl that fails where the service refuses."""
+    """A directory with the files that the examples read, and a curl that fails on error statuses."""
     (tmp_path / "photo.jpg").write_bytes(picture(kind="JPEG"))
     (tmp_path / ".curlrc").write_text("silent\nshow-error\nfail-with-body\n")
     return tmp_path
@@ -45,7 +45,7 @@ async def run(directory: Path, *command: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
-async def test_the_commands_are_answered(directory: Path) -> None:
+async def test_the_commands_succeed(directory: Path) -> None:
     assert len(blocks("sh")) >= 2
     async with live_server(HashEncoder()) as port:
         for block in blocks("sh"):
@@ -65,7 +65,7 @@ async def test_the_program_with_openais_client_runs(directory: Path, monkeypatch
     assert [len(vector) for vector in vectors] == [1152, 1152]
 
 
-def test_every_code_of_an_error_is_listed() -> None:
+def test_every_error_code_is_documented() -> None:
     sources = [*(ROOT / "sidecar" / "http").rglob("*.py"), *(ROOT / "sidecar" / "pictures").glob("*.py")]
     codes = {code for source in sources for code in CODE.findall(source.read_text(encoding="utf-8"))}
     listed = PAGE.partition("## Errors")[2].partition("\n## ")[0]

@@ -1,4 +1,4 @@
-"""What docs/security.md says: its commands run, and its tables are those of the service."""
+"""The commands of docs/security.md run, and its tables match the service."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ KEY = "key-of-the-document-0123"
 
 
 def paths_of(scope: Scope) -> set[str]:
-    """What the table says that `scope` opens."""
+    """The paths that the page's table lists for `scope`."""
     (row,) = re.findall(rf"^\| `{scope.value}` \| (.+) \|$", PAGE, re.MULTILINE)
     return set(re.findall(r"`(/[^`]*)`", row.partition(": ")[0]))
 
 
-async def test_the_table_of_scopes_names_every_endpoint_that_asks_for_a_key(serving: Serving) -> None:
+async def test_the_table_of_scopes_names_every_endpoint_that_needs_a_key(serving: Serving) -> None:
     keys = {scope: f"{scope.value}-0123456789abcdef" for scope in Scope}
     found: dict[Scope, set[str]] = {scope: set() for scope in Scope}
     async with serving(api_keys=",".join(f"{scope}:{key}" for scope, key in keys.items())) as client:
@@ -59,7 +59,7 @@ async def test_the_commands_run(tmp_path: Path) -> None:
     assert len(file.read_text().splitlines()) == 3
 
 
-def test_the_scrape_configuration_is_one() -> None:
+def test_the_scrape_configuration_reads_its_key_from_a_file() -> None:
     (block,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     (job,) = yaml.safe_load(block)["scrape_configs"]
     assert set(job["authorization"]) == {"credentials_file"}

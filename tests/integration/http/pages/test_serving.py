@@ -1,4 +1,4 @@
-"""The client of docs/serving.md comes back when it was told to."""
+"""The client in docs/serving.md retries after `Retry-After`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[4] / "docs" / "serving.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-async def test_the_client_waits_as_long_as_it_is_told_and_is_answered() -> None:
+async def test_the_client_waits_for_retry_after_and_succeeds() -> None:
     (block,) = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
     names: dict[str, Any] = {}
     exec(compile(block, str(PAGE), "exec"), names)  # noqa: S102 - our own document

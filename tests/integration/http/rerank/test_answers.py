@@ -1,4 +1,4 @@
-"""What a good rerank request is answered, in each of the shapes."""
+"""Valid rerank requests, and their responses in each API's shape."""
 
 from __future__ import annotations
 
@@ -15,11 +15,6 @@ from tests.integration.http.conftest import Serving
 from tests.integration.http.rerank.tiny_reranker import DOCUMENTS, QUERY, TinyReranker, best_first, sigmoid
 
 LONG = "the old museum of the city " * 40
-
-
-@pytest.fixture(scope="module")
-def reranker(tmp_path_factory: pytest.TempPathFactory) -> TinyReranker:
-    return TinyReranker(tmp_path_factory.mktemp("cross-encoder"))
 
 
 @pytest.fixture
@@ -44,7 +39,7 @@ async def test_texts_are_ranked_as_text_embeddings_inference_does(
     np.testing.assert_allclose([each["score"] for each in ranked], sorted(expected, reverse=True), atol=1e-5)
 
 
-async def test_raw_scores_and_texts_come_on_request(client: httpx.AsyncClient, reranker: TinyReranker) -> None:
+async def test_raw_scores_and_texts_are_returned_on_request(client: httpx.AsyncClient, reranker: TinyReranker) -> None:
     ranked = await ask(
         client, "/rerank", query=QUERY, texts=DOCUMENTS, raw_scores=True, return_text=True, truncate=True, unknown=1
     )
@@ -77,7 +72,7 @@ async def test_documents_are_ranked_as_cohere_does(
     np.testing.assert_allclose(scores, sorted(expected, reverse=True)[:3], atol=1e-5)
 
 
-async def test_documents_come_back_as_they_were_sent(client: httpx.AsyncClient, reranker: TinyReranker) -> None:
+async def test_documents_are_returned_as_sent(client: httpx.AsyncClient, reranker: TinyReranker) -> None:
     documents = ["a red bicycle", {"text": "a small dog", "id": 7, "note": None}]
     answer = await ask(client, "/v2/rerank", query=QUERY, documents=documents, return_documents=True, raw_scores=True)
     sent = {each["index"]: each["document"] for each in answer["results"]}
@@ -87,7 +82,7 @@ async def test_documents_come_back_as_they_were_sent(client: httpx.AsyncClient, 
     np.testing.assert_allclose([raw[0], raw[1]], expected, atol=1e-5)
 
 
-async def test_the_fields_to_rank_by_can_be_named(client: httpx.AsyncClient, reranker: TinyReranker) -> None:
+async def test_rank_fields_select_the_fields_to_rank_by(client: httpx.AsyncClient, reranker: TinyReranker) -> None:
     documents = [{"title": "a red", "body": "bicycle"}, {"title": "a dog", "body": "in the city"}]
     answer = await ask(
         client, "/v1/rerank", query=QUERY, documents=documents, rank_fields=["title", "body"], raw_scores=True
@@ -97,7 +92,7 @@ async def test_the_fields_to_rank_by_can_be_named(client: httpx.AsyncClient, rer
     np.testing.assert_allclose([raw[0], raw[1]], expected, atol=1e-5)
 
 
-async def test_equal_scores_stay_in_the_order_of_the_request(client: httpx.AsyncClient) -> None:
+async def test_equal_scores_keep_the_order_of_the_request(client: httpx.AsyncClient) -> None:
     documents = ["a red bicycle", "a dog"] * 40
     answer = await ask(client, "/v2/rerank", query=QUERY, documents=documents)
     indexes = [each["index"] for each in answer["results"]]
@@ -107,14 +102,14 @@ async def test_equal_scores_stay_in_the_order_of_the_request(client: httpx.Async
     assert [each["index"] for each in some["results"]] == indexes[:5]
 
 
-async def test_what_is_cut_is_told(client: httpx.AsyncClient, reranker: TinyReranker) -> None:
+async def test_truncated_documents_are_reported(client: httpx.AsyncClient, reranker: TinyReranker) -> None:
     answer = await ask(client, "/v2/rerank", query=QUERY, documents=["a dog", LONG], raw_scores=True)
     assert answer["meta"]["warnings"] == ["Longer than the model reads, and cut: documents[1]."]
     raw = {each["index"]: each["relevance_score"] for each in answer["results"]}
     np.testing.assert_allclose([raw[0], raw[1]], reranker.predict(QUERY, ["a dog", LONG]), atol=1e-5)
 
 
-async def test_less_of_each_document_may_be_asked_for(client: httpx.AsyncClient, reranker: TinyReranker) -> None:
+async def test_max_tokens_per_doc_truncates_documents(client: httpx.AsyncClient, reranker: TinyReranker) -> None:
     documents = ["a red bicycle on the beach", "a dog"]
     answer = await ask(
         client,
@@ -130,12 +125,12 @@ async def test_less_of_each_document_may_be_asked_for(client: httpx.AsyncClient,
     assert answer["meta"]["warnings"] == ["Longer than the model reads, and cut: documents[0]."]
 
 
-async def test_a_unit_is_billed_for_every_hundred_documents_as_cohere_counts(client: httpx.AsyncClient) -> None:
+async def test_one_search_unit_is_billed_per_hundred_documents(client: httpx.AsyncClient) -> None:
     answer = await ask(client, "/v2/rerank", query=QUERY, documents=["a dog"] * 101, top_n=1)
     assert answer["meta"]["billed_units"] == {"search_units": 2}
 
 
-async def test_requests_that_come_together_get_the_scores_they_get_alone(
+async def test_concurrent_requests_get_the_scores_of_single_requests(
     client: httpx.AsyncClient, reranker: TinyReranker
 ) -> None:
     queries = [f"{QUERY} {number}" for number in range(32)]
@@ -153,7 +148,7 @@ async def test_requests_that_come_together_get_the_scores_they_get_alone(
 
 
 @pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
-async def test_documents_and_texts_are_taken_under_every_path(
+async def test_documents_and_texts_are_accepted_on_every_path(
     client: httpx.AsyncClient, reranker: TinyReranker, path: str
 ) -> None:
     expected = best_first(reranker.predict(QUERY, DOCUMENTS))
@@ -167,7 +162,7 @@ async def test_documents_and_texts_are_taken_under_every_path(
 
 @pytest.mark.parametrize("empty", ["", " \n", {"text": ""}, {"text": None, "id": 3}])
 @pytest.mark.parametrize("raw_scores", [False, True])
-async def test_an_empty_document_is_ranked_last_and_the_others_as_without_it(
+async def test_an_empty_document_is_ranked_last_without_changing_other_scores(
     client: httpx.AsyncClient, empty: Any, raw_scores: bool
 ) -> None:
     documents = ["a small dog", empty, "a red bicycle"]
@@ -183,7 +178,7 @@ async def test_an_empty_document_is_ranked_last_and_the_others_as_without_it(
     assert answer["usage"] == without["usage"]
 
 
-async def test_empty_documents_stay_in_their_order_and_may_be_all_there_are(client: httpx.AsyncClient) -> None:
+async def test_all_documents_may_be_empty_and_keep_their_order(client: httpx.AsyncClient) -> None:
     answer = await ask(client, "/v2/rerank", query=QUERY, documents=["", "a red bicycle", " "])
     assert [each["index"] for each in answer["results"]] == [1, 0, 2]
     answer = await ask(client, "/rerank", query=QUERY, texts=["", "\t"])

@@ -1,8 +1,7 @@
-"""Pictures as documents: scored by the model that embeds, and labelled as such."""
+"""Pictures as documents: scored by the embedding model, and labelled as such."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,15 +13,11 @@ from numpy.typing import NDArray
 from tests.encoders import HashEncoder
 from tests.integration.http.conftest import Serving
 from tests.integration.http.errors import assert_error
-from tests.integration.http.pictures import picture
+from tests.integration.http.pictures import data_uri, picture
 from tests.integration.http.rerank.tiny_reranker import QUERY, best_first, sigmoid
 
 PICTURES = [picture(colour) for colour in ("red", "green", "blue", "white")]
 LONG = " ".join(f"word{number}" for number in range(65))
-
-
-def data_uri(image: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(image).decode()}"
 
 
 URIS = [data_uri(image) for image in PICTURES]
@@ -35,7 +30,7 @@ async def client(serving: Serving) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def logits_of(client: httpx.AsyncClient, query: str) -> NDArray[np.float32]:
-    """SigLIP's formula over the vectors that the service gives, with the scale and bias of the encoder."""
+    """SigLIP's formula over the service's vectors, with the scale and bias of the encoder."""
     words = (await client.post("/embed/text", json={"text": query})).json()["embedding"]
     files = [("file", (f"{index}.png", image)) for index, image in enumerate(PICTURES)]
     vectors = (await client.post("/embed/image/batch", files=files)).json()["embeddings"]
@@ -54,7 +49,7 @@ async def logits_of(client: httpx.AsyncClient, query: str) -> NDArray[np.float32
     ],
     ids=["uris", "image", "image_url", "parts"],
 )
-async def test_pictures_have_the_score_that_their_model_was_trained_to_give(
+async def test_pictures_get_the_score_that_the_model_was_trained_on(
     client: httpx.AsyncClient, documents: list[Any]
 ) -> None:
     response = await client.post("/v2/rerank", json={"query": QUERY, "documents": documents})
@@ -66,10 +61,10 @@ async def test_pictures_have_the_score_that_their_model_was_trained_to_give(
     assert [each["index"] for each in answer["results"]] == best_first(expected)
     scores = [each["relevance_score"] for each in answer["results"]]
     np.testing.assert_allclose(scores, sorted(expected, reverse=True), rtol=1e-3)
-    assert max(scores) > 2 * min(scores)  # or order would say little
+    assert max(scores) > 2 * min(scores)  # otherwise the order would prove little
 
 
-async def test_without_several_views_the_score_is_the_probability_itself(serving: Serving) -> None:
+async def test_without_tta_the_score_is_the_probability(serving: Serving) -> None:
     async with serving(enable_tta=False) as client:
         response = await client.post("/v1/rerank", json={"query": QUERY, "documents": URIS, "raw_scores": True})
         expected = await logits_of(client, QUERY)
@@ -80,7 +75,7 @@ async def test_without_several_views_the_score_is_the_probability_itself(serving
     np.testing.assert_allclose([raw[index] for index in range(4)], expected, atol=1e-3)
 
 
-async def test_pictures_come_back_as_they_were_sent(client: httpx.AsyncClient) -> None:
+async def test_pictures_are_returned_as_sent(client: httpx.AsyncClient) -> None:
     documents = [URIS[0], {"image_url": {"url": URIS[1]}, "id": "green"}]
     body = {"query": QUERY, "documents": documents, "return_documents": True}
     results = (await client.post("/v2/rerank", json=body)).json()["results"]
@@ -88,7 +83,7 @@ async def test_pictures_come_back_as_they_were_sent(client: httpx.AsyncClient) -
     assert sent == {0: {"image": URIS[0]}, 1: {"image_url": {"url": URIS[1]}, "id": "green"}}
 
 
-async def test_a_query_that_is_cut_is_told(client: httpx.AsyncClient) -> None:
+async def test_a_truncated_query_is_reported(client: httpx.AsyncClient) -> None:
     answer = (await client.post("/v2/rerank", json={"query": LONG, "documents": URIS})).json()
     assert answer["meta"]["warnings"][0] == "Longer than the model reads, and cut: query."
 
@@ -103,7 +98,7 @@ async def test_a_picture_that_cannot_be_read_is_named(client: httpx.AsyncClient)
     assert url.json()["error"]["param"] == "documents[0]"
 
 
-async def test_a_model_that_was_not_trained_to_score_pairs_refuses_pictures(serving: Serving) -> None:
+async def test_a_model_without_a_pair_scale_rejects_pictures(serving: Serving) -> None:
     encoder = HashEncoder()
     encoder.pair_scale = None
     async with serving(lambda _settings: encoder) as client:
@@ -113,5 +108,5 @@ async def test_a_model_that_was_not_trained_to_score_pairs_refuses_pictures(serv
 
 
 async def test_pictures_need_no_cross_encoder(client: httpx.AsyncClient) -> None:
-    """The default one is not on this machine, and nobody missed it."""
+    """The default one is not on this machine, and is not loaded."""
     assert (await client.post("/v2/rerank", json={"query": QUERY, "documents": URIS})).status_code == 200

@@ -1,4 +1,4 @@
-"""Rerank requests that are refused, and how they are told."""
+"""Rerank requests that are rejected, and their errors."""
 
 from __future__ import annotations
 
@@ -12,11 +12,6 @@ from tests.integration.http.errors import assert_error
 from tests.integration.http.rerank.tiny_reranker import QUERY, TinyReranker
 
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
-
-
-@pytest.fixture(scope="module")
-def reranker(tmp_path_factory: pytest.TempPathFactory) -> TinyReranker:
-    return TinyReranker(tmp_path_factory.mktemp("cross-encoder"))
 
 
 @pytest.fixture
@@ -34,7 +29,7 @@ def tei(texts: object, **changes: object) -> tuple[str, dict[str, object]]:
     return "/rerank", {"query": QUERY, "texts": texts, **changes}
 
 
-# What is wrong stands in the first backticks of the message.
+# The first backticks of a message name what is wrong.
 REFUSALS = [
     (("/v2/rerank", {"documents": ["a"]}), "missing_field", "The body has no field `query`."),
     (("/v2/rerank", {"query": QUERY}), "missing_field", "The body needs `documents`, or `texts` in their place."),
@@ -71,7 +66,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("asked", "code", "message"), REFUSALS)
-async def test_a_request_that_cannot_be_ranked_is_422_and_says_what_is_wrong(
+async def test_a_request_that_cannot_be_ranked_is_422_with_the_reason(
     client: httpx.AsyncClient, asked: tuple[str, dict[str, object]], code: str, message: str
 ) -> None:
     path, body = asked
@@ -81,13 +76,13 @@ async def test_a_request_that_cannot_be_ranked_is_422_and_says_what_is_wrong(
         assert_error(await client.post("/v1/rerank", json=body), 422, code, message, param)
 
 
-async def test_a_query_that_leaves_no_room_for_a_document_is_refused(client: httpx.AsyncClient) -> None:
+async def test_a_query_without_room_for_a_document_is_rejected(client: httpx.AsyncClient) -> None:
     path, body = cohere(["a"], query="a " * 62)
     message = "The query has 62 tokens, which leaves no room for a document: the model reads 64 of both together"
     assert_error(await client.post(path, json=body), 422, "query_too_long", message, "query")
 
 
-async def test_a_text_that_must_not_be_cut_is_refused_if_it_would_be(
+async def test_with_truncate_false_a_long_text_is_rejected(
     client: httpx.AsyncClient,
 ) -> None:
     message = "`texts[1]` is longer than the model reads (RERANK_MAX_TOKENS)"
@@ -106,7 +101,7 @@ async def test_a_model_that_is_not_served_is_404(client: httpx.AsyncClient, rera
 
 
 @pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
-async def test_switched_off_it_is_404_and_says_what_to_set(serving: Serving, path: str) -> None:
+async def test_switched_off_reranking_is_404_with_the_setting(serving: Serving, path: str) -> None:
     async with serving(rerank="off") as client:
         refused = await client.post(path, json={"query": QUERY, "documents": ["a"], "texts": ["a"]})
         assert (await client.get("/status")).json()["rerank"] == "off"

@@ -1,4 +1,4 @@
-"""What docs/rest.md says of reranking holds."""
+"""The section on reranking of docs/rest.md."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import json
 import re
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from sidecar.http.rerank.bodies import DocumentObject, RerankBody
 from tests.integration.http.conftest import Serving
@@ -18,12 +16,7 @@ SECTION = PAGE.partition("## Rerank\n")[2].partition("\n## ")[0]
 JSON_BLOCK = re.compile(r"^```json\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def reranker(tmp_path_factory: pytest.TempPathFactory) -> TinyReranker:
-    return TinyReranker(tmp_path_factory.mktemp("cross-encoder"))
-
-
-async def test_the_example_is_answered_in_the_shape_that_is_shown(serving: Serving, reranker: TinyReranker) -> None:
+async def test_the_example_gets_the_documented_response(serving: Serving, reranker: TinyReranker) -> None:
     body, shown = (json.loads(block) for block in JSON_BLOCK.findall(SECTION))
     async with serving(**reranker.settings) as client:
         answer = (await client.post("/v2/rerank", json=body)).json()
@@ -33,12 +26,12 @@ async def test_the_example_is_answered_in_the_shape_that_is_shown(serving: Servi
 
 
 def shape(value: Any) -> Any:
-    """The same with types for values."""
+    """`value` with the names of types in place of values."""
     if isinstance(value, dict):
         return {key: shape(each) for key, each in value.items()}
     return [shape(each) for each in value] if isinstance(value, list) else type(value)
 
 
-def test_every_field_of_a_body_is_named() -> None:
+def test_every_field_of_a_body_is_documented() -> None:
     fields = {*RerankBody.model_fields, *DocumentObject.model_fields}
     assert [field for field in sorted(fields) if field not in SECTION] == []

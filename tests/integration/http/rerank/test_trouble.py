@@ -1,4 +1,4 @@
-"""Reranking while its model is loading, broken or absent, while the device is busy, and when clients leave."""
+"""Reranking while the model is loading, broken or absent, while the device is busy, and when clients disconnect."""
 
 from __future__ import annotations
 
@@ -21,11 +21,6 @@ from tests.waiting import wait_until_async
 
 BODY = {"query": QUERY, "documents": DOCUMENTS}
 PAIRS = len(set(DOCUMENTS))
-
-
-@pytest.fixture(scope="module")
-def reranker(tmp_path_factory: pytest.TempPathFactory) -> TinyReranker:
-    return TinyReranker(tmp_path_factory.mktemp("cross-encoder"))
 
 
 def times_loaded(caplog: pytest.LogCaptureFixture) -> int:
@@ -57,7 +52,7 @@ async def test_the_first_requests_load_the_model_once(
     assert times_loaded(caplog) == 1
 
 
-async def test_it_may_be_loaded_at_start(
+async def test_the_model_can_be_loaded_at_start(
     serving: Serving, reranker: TinyReranker, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "sidecar.model")
@@ -68,7 +63,7 @@ async def test_it_may_be_loaded_at_start(
 
 
 @pytest.mark.parametrize("rerank", ["first_use", "start"])
-async def test_a_model_that_cannot_be_loaded_is_503_with_the_reason_and_nothing_else_suffers(
+async def test_a_model_that_cannot_be_loaded_is_503_and_other_endpoints_work(
     serving: Serving, tmp_path: Path, rerank: str
 ) -> None:
     changes: dict[str, Any] = {"rerank_model_id": f"local-dir:{tmp_path}/nowhere", "require_cuda": False}
@@ -77,7 +72,7 @@ async def test_a_model_that_cannot_be_loaded_is_503_with_the_reason_and_nothing_
         make_tiny_cross_encoder(tmp_path / "nowhere")
         again = await client.post("/rerank", json={"query": QUERY, "texts": DOCUMENTS})
         reason = f"The reranking model cannot be loaded: RERANK_MODEL_ID=local-dir:{tmp_path}/nowhere: there is no such"
-        for refused in (first, again):  # not tried again at once
+        for refused in (first, again):  # loading is not retried at once
             assert_error(refused, 503, "rerank_model_failed", reason)
             assert 1 <= int(refused.headers["retry-after"]) <= 5
         assert (await state(client)).startswith("failed: RERANK_MODEL_ID=local-dir:")
@@ -85,7 +80,7 @@ async def test_a_model_that_cannot_be_loaded_is_503_with_the_reason_and_nothing_
         assert (await client.post("/embed/text", json={"text": "a"})).status_code == 200
 
 
-async def test_a_full_lane_is_429_and_queries_do_not_suffer(serving: Serving, reranker: TinyReranker) -> None:
+async def test_a_full_lane_is_429_and_queries_are_unaffected(serving: Serving, reranker: TinyReranker) -> None:
     encoder = BlockingEncoder()
     async with serving(lambda _settings: encoder, rerank_queue_pairs=PAIRS, **reranker.settings) as client:
         assert (await client.post("/v2/rerank", json=BODY)).status_code == 200
@@ -127,7 +122,7 @@ async def test_a_request_that_takes_too_long_is_504_and_its_pairs_are_dropped(
         await busy
 
 
-async def test_the_pairs_of_a_client_that_hangs_up_are_dropped(
+async def test_the_pairs_of_a_disconnected_client_are_dropped(
     reranker: TinyReranker, caplog: pytest.LogCaptureFixture
 ) -> None:
     encoder = BlockingEncoder()

@@ -1,4 +1,4 @@
-"""A tiny cross-encoder behind the service, and what its scores must be."""
+"""A tiny cross-encoder for the service, and its expected scores."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DOCUMENTS = [
 
 
 class TinyReranker:
-    """`settings` are those of a service that has it."""
+    """Settings of a service with a tiny cross-encoder, and that model's scores."""
 
     def __init__(self, folder: Path) -> None:
         self.model_id = f"local-dir:{make_tiny_cross_encoder(folder)}"
@@ -37,7 +37,7 @@ class TinyReranker:
         self._model = CrossEncoder(str(folder), device="cpu", local_files_only=True)
 
     def predict(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
-        """The raw scores of sentence-transformers."""
+        """The raw scores, as sentence-transformers computes them."""
         pairs = [(query, document) for document in documents]
         options = {"activation_fn": torch.nn.Identity(), "show_progress_bar": False}
         return np.asarray(self._model.predict(pairs, **options), np.float32)

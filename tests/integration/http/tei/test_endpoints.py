@@ -1,4 +1,4 @@
-"""text-embeddings-inference's endpoints: its shapes, its errors, and huggingface_hub's client unmodified."""
+"""The endpoints of text-embeddings-inference: shapes, errors, and huggingface_hub's client unmodified."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def client(serving: Serving) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.parametrize("path", ["/embed", "/", "/embed/"])
-async def test_texts_are_answered_as_a_list_of_vectors(client: httpx.AsyncClient, path: str) -> None:
+async def test_texts_get_a_list_of_vectors(client: httpx.AsyncClient, path: str) -> None:
     options: dict[str, Any] = {
         "truncate": True,
         "normalize": True,
@@ -53,12 +53,12 @@ async def test_texts_are_answered_as_a_list_of_vectors(client: httpx.AsyncClient
 
 
 @pytest.mark.parametrize("option", [{"normalize": False}, {"dimensions": 1152}, {"truncate": None}, {"unknown": 1}])
-async def test_options_that_change_nothing_here_are_taken(client: httpx.AsyncClient, option: dict[str, Any]) -> None:
+async def test_options_without_effect_are_accepted(client: httpx.AsyncClient, option: dict[str, Any]) -> None:
     answer = await client.post("/embed", json={"inputs": "a", **option})
     np.testing.assert_array_equal(np.float32(answer.json()[0]), ENCODER.vector_of("a"))
 
 
-async def test_similarities_are_cosines_with_the_first(client: httpx.AsyncClient) -> None:
+async def test_similarities_are_cosines_with_the_source_sentence(client: httpx.AsyncClient) -> None:
     inputs = {"source_sentence": "a", "sentences": ["b", "a"]}
     answer = (await client.post("/similarity", json={"inputs": inputs, "parameters": {"truncate": True}})).json()
     cosine = float(np.dot(ENCODER.vector_of("a"), ENCODER.vector_of("b")))
@@ -81,7 +81,7 @@ async def test_similarities_are_cosines_with_the_first(client: httpx.AsyncClient
         ({"inputs": "a", "prompt_name": "query"}, 422, "Validation", "`prompt_name`: The model has no prompts"),
     ],
 )
-async def test_errors_have_text_embeddings_inferences_shape(
+async def test_errors_have_the_shape_of_text_embeddings_inference(
     client: httpx.AsyncClient, body: dict[str, Any], status: int, kind: str, message: str
 ) -> None:
     for path in ("/embed", "/"):
@@ -92,7 +92,7 @@ async def test_errors_have_text_embeddings_inferences_shape(
         assert int(answer.headers["content-length"]) == len(answer.content)
 
 
-async def test_a_full_lane_a_key_that_lacks_and_a_body_that_is_too_large_are_told_in_its_shape_too(
+async def test_errors_of_keys_bodies_and_overload_have_the_same_shape(
     serving: Serving,
 ) -> None:
     async with serving(api_keys=SecretStr(f"embed:{KEY}"), max_body_bytes=2000) as client:
@@ -120,7 +120,7 @@ async def test_a_full_lane_a_key_that_lacks_and_a_body_that_is_too_large_are_tol
         await asyncio.gather(*jobs)
 
 
-async def test_info_says_what_is_served(client: httpx.AsyncClient) -> None:
+async def test_info_describes_the_served_model(client: httpx.AsyncClient) -> None:
     info = (await client.get("/info")).json()
     assert info.pop("tokenization_workers") >= 1
     assert info == {
@@ -163,7 +163,7 @@ async def test_health_is_200_once_ready_and_503_before(serving: Serving, path: s
 
 
 async def test_huggingface_hubs_client_embeds_and_compares_unmodified(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)  # else it does not even ask loopback
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)  # otherwise it refuses even loopback
 
     def ask(url: str) -> tuple[Any, Any, list[float], str]:
         client = InferenceClient(model=url, token=KEY)

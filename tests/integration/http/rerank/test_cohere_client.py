@@ -1,4 +1,4 @@
-"""The official client of Cohere, as it is, against a real server."""
+"""Cohere's official client, unmodified, against a real server: reranking."""
 
 from __future__ import annotations
 
@@ -14,12 +14,7 @@ from tests.encoders import HashEncoder
 from tests.integration.http.live_server import live_server
 from tests.integration.http.rerank.tiny_reranker import DOCUMENTS, QUERY, TinyReranker, best_first, sigmoid
 
-KEY = "a-key-of-the-test-0123456789"  # no secret
-
-
-@pytest.fixture(scope="module")
-def reranker(tmp_path_factory: pytest.TempPathFactory) -> TinyReranker:
-    return TinyReranker(tmp_path_factory.mktemp("cross-encoder"))
+KEY = "a-key-of-the-test-0123456789"  # not a secret
 
 
 @pytest.fixture
@@ -30,7 +25,7 @@ async def url(reranker: TinyReranker) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def connections() -> AsyncIterator[httpx.AsyncClient]:
-    """Closed at the end, which Cohere's client leaves to the garbage collector."""
+    """Closed at the end; Cohere's client leaves that to the garbage collector."""
     async with httpx.AsyncClient() as client:
         yield client
 
@@ -68,7 +63,7 @@ async def test_version_1_ranks_document_objects_and_returns_them(
     assert [result.index for result in by_field.results] == expected
 
 
-async def test_refusals_are_the_clients_own_errors(
+async def test_errors_become_the_clients_exceptions(
     url: str, reranker: TinyReranker, connections: httpx.AsyncClient
 ) -> None:
     client = cohere.AsyncClientV2(api_key=KEY, base_url=url, httpx_client=connections)

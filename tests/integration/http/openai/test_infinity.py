@@ -1,4 +1,4 @@
-"""infinity's paths: the same answers as `/v1/embeddings`, and what its client sends by itself."""
+"""infinity's paths: the responses of `/v1/embeddings`, and the defaults of infinity's client."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ import pytest
 from tests.encoders import HashEncoder
 from tests.integration.http.conftest import Serving
 from tests.integration.http.errors import assert_error
-from tests.integration.http.openai.test_endpoints import data_uri, vector_of_picture
-from tests.integration.http.pictures import picture
+from tests.integration.http.pictures import data_uri, picture, vector_of_picture
 
 ENCODER = HashEncoder()
 RED = data_uri(picture("red"))
-# What infinity's client sends where its user says nothing.
+# What infinity's client sends by default.
 UNSAID = {"model": "default/not-specified", "dimensions": 0, "user": None, "encoding_format": "float"}
 
 
@@ -29,7 +28,7 @@ async def client(serving: Serving) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.parametrize("path", ["/embeddings", "/v1/embeddings"])
-async def test_texts_are_embedded_with_what_the_client_sends_by_itself(client: httpx.AsyncClient, path: str) -> None:
+async def test_texts_are_embedded_with_the_clients_defaults(client: httpx.AsyncClient, path: str) -> None:
     answer = (await client.post(path, json={"input": ["a", "b"], "modality": "text", **UNSAID})).json()
     vectors = np.array([item["embedding"] for item in answer["data"]], np.float32)
     np.testing.assert_array_equal(vectors, [ENCODER.vector_of("a"), ENCODER.vector_of("b")])
@@ -50,12 +49,12 @@ async def test_pictures_are_embedded(client: httpx.AsyncClient, path: str, optio
     )
 
 
-async def test_a_text_where_pictures_are_due_is_named(client: httpx.AsyncClient) -> None:
+async def test_a_text_in_place_of_a_picture_is_named(client: httpx.AsyncClient) -> None:
     refused = await client.post("/embeddings_image", json={"input": ["a"]})
     assert_error(refused, 422, "invalid_image_reference", "`input[0]` must be the data URI of a picture.", "input[0]")
 
 
-async def test_models_have_what_its_client_needs(client: httpx.AsyncClient) -> None:
+async def test_models_have_the_fields_that_the_client_requires(client: httpx.AsyncClient) -> None:
     answer = (await client.get("/models")).json()
     assert answer["object"] == "list"
     assert [model["id"] for model in answer["data"]] == ["hash", "openai/clip-vit-base-patch32"]
