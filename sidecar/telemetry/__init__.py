@@ -1,1 +1,1 @@
-"""What the process says about itself."""
+"""Instrumentation: metrics, traces, objectives and logs."""

@@ -1,4 +1,4 @@
-"""One log on stderr, for our messages and everybody else's."""
+"""Set-up of the one log on stderr that this package and all libraries write to."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from sidecar.telemetry.logs.formatters import ContextFilter, JsonFormatter, Line
 from sidecar.telemetry.logs.stderr_handler import StderrHandler
 
 CONNECTION_LOGGER = "uvicorn.error.connection"
-"""What our connections write as `uvicorn.error` otherwise."""
+"""The logger of our HTTP connections, which uvicorn would have log to `uvicorn.error`."""
 
 _UVICORN_LOGGERS = ("uvicorn", "uvicorn.access", "uvicorn.asgi", "uvicorn.error")
 _QUIET_LOGGERS = {
-    # sidecar.http.access_log writes a line for every request; this one's would have the query string.
+    # The sidecar logs each request itself; uvicorn's line would show the query string.
     "uvicorn.access": logging.CRITICAL + 1,
-    # They log every request to a model hub at INFO, with the signed address of the download.
+    # At INFO these log every request to a model hub, with the signed URL of the download.
     "httpcore": logging.WARNING,
     "httpcore2": logging.WARNING,
     "httpx": logging.WARNING,
     "urllib3": logging.WARNING,
-    # At DEBUG they log what they read: the text in a picture's EXIF, the parts of a form.
+    # At DEBUG these log their input: the text in a picture's EXIF, the parts of a form.
     "PIL": logging.INFO,
     "python_multipart": logging.INFO,
-    # At WARNING it writes the whole `tracestate` of a request, whatever a stranger put into it.
+    # At WARNING it logs the whole `tracestate` header, whatever a client put into it.
     "opentelemetry.trace.span": logging.ERROR,
 }
-# They warn of every request that is malformed, so that anybody could fill the log.
+# These warn of every malformed request: any client could flood the log.
 _CLIENT_TRIGGERED_LOGGERS = ("python_multipart.multipart", CONNECTION_LOGGER)
 _CLIENT_TRIGGERED_INTERVAL_S = 10.0
 
 
 class _ThrottledWarnings(logging.Filter):
-    """Of what is no error, one record in ten seconds."""
+    """Passes all errors, but only one record below ERROR in ten seconds."""
 
     _next_at = 0.0
 
@@ -47,7 +47,7 @@ class _ThrottledWarnings(logging.Filter):
 
 
 class _OurHandler(StderrHandler):
-    """A class of its own, so that a second call replaces our handler and nobody else's."""
+    """The handler of `configure_logging`; its own class, so that a second call replaces it and no other handler."""
 
     def __init__(self, lines: LineFormatter) -> None:
         super().__init__()
@@ -79,14 +79,14 @@ def configure_logging(settings: Settings) -> None:
 
 
 def hide_in_logs(secrets: Iterable[str]) -> None:
-    """From now on `***` stands for each of them in what `configure_logging` set up."""
+    """Replaces each secret by `***` in all log lines from now on."""
     found = list(secrets)
     for handler in _our_handlers():
         handler.lines.hide(found)
 
 
 def _tokens(settings: Settings) -> list[str]:
-    """What we send to others. Keys that others send to us come with `hide_in_logs`; redaction finds passwords."""
+    """Secrets that the sidecar sends. Clients' keys come through `hide_in_logs`; redaction finds passwords."""
     headers = settings.otel_exporter_otlp_headers
     pairs = headers.get_secret_value().split(",") if headers else []
     tokens = [token.get_secret_value() for token in (settings.hf_token, settings.sidecar_api_key) if token]

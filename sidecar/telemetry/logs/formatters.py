@@ -1,4 +1,4 @@
-"""What a line of the log looks like: in the layout of `LOG_FORMAT`, or a JSON object; never with a secret in it."""
+"""Formatters of log lines, in the layout of `LOG_FORMAT` or as JSON; both mask secrets."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sidecar.telemetry.traces import current_ids
 
 _ENCODER = json.JSONEncoder(default=str)
 _ID_FIELDS = ("request_id", "trace_id", "span_id")
-# What errors of Postgres and of pydantic quote, deep in a traceback: the failing row, the value that was sent.
+# Errors of Postgres and pydantic quote users' data in tracebacks: the failing row, the invalid value.
 _QUOTED_ROW = re.compile(r"^DETAIL: .*?(?=^HINT: |^\n(?:The above|During handling)|\Z)", re.MULTILINE | re.DOTALL)
 _QUOTED_VALUE = re.compile(r"\binput_value=.*, input_type=")
 
 
 class ContextFilter(logging.Filter):
-    """Lets every record pass, with `request_id`, `trace_id` and `span_id` of the task that logs; blank without one."""
+    """Adds `request_id`, `trace_id` and `span_id` of the current task to every record; empty outside of a request."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         trace_id, span_id = current_ids() or ("", "")
@@ -32,9 +32,9 @@ class ContextFilter(logging.Filter):
 
 
 class LineFormatter(logging.Formatter):
-    """Takes secrets out of the finished line, so out of arguments and tracebacks too.
+    """Masks secrets in the finished line, arguments and tracebacks included.
 
-    Ids follow the message in brackets where there are any, unless the layout says itself where they go.
+    Ids follow the message in brackets, unless there are none or the layout places them itself.
     """
 
     def __init__(self, layout: str | None = None) -> None:
@@ -48,17 +48,17 @@ class LineFormatter(logging.Formatter):
         return self._secrets
 
     def hide(self, secrets: Iterable[str]) -> None:
-        """From now on `***` stands for each of them too. May be called by any thread."""
+        """Masks these secrets too from now on. Any thread may call."""
         self._secrets = self._secrets.union(filter(None, secrets))
-        written = {form for secret in self._secrets for form in _forms(secret)}
-        longest_first = sorted(written, key=len, reverse=True)
+        spellings = {spelling for secret in self._secrets for spelling in _spellings(secret)}
+        longest_first = sorted(spellings, key=len, reverse=True)
         self._any_secret = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
-        return self.without_secrets(_hide_quotations(line) if record.exc_info else line)
+        return self.without_secrets(_mask_quoted_data(line) if record.exc_info else line)
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - as logging has it
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - overrides logging's
         line = super().formatMessage(record)
         ids = [f"{name}={value}" for name in _ID_FIELDS[:2] if (value := getattr(record, name, ""))]
         return f"{line} [{' '.join(ids)}]" if ids and self._appends_ids else line
@@ -68,7 +68,7 @@ class LineFormatter(logging.Formatter):
 
 
 class JsonFormatter(LineFormatter):
-    """One JSON object a line, in ASCII: `ts`, `level`, `logger`, `message`, then what else there is to say."""
+    """One JSON object per line, in ASCII: `ts`, `level`, `logger`, `message`, then ids, extra fields and exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, object] = {
@@ -80,19 +80,19 @@ class JsonFormatter(LineFormatter):
         fields |= {name: value for name in _ID_FIELDS if (value := getattr(record, name, ""))}
         fields |= getattr(record, "fields", {})
         if record.exc_info:
-            fields["exception"] = _hide_quotations(self.formatException(record.exc_info))
+            fields["exception"] = _mask_quoted_data(self.formatException(record.exc_info))
         if record.stack_info:
             fields["stack"] = self.formatStack(record.stack_info)
-        # One by one: a pattern that spans two of them would tear the object apart.
+        # Masked field by field: a match across two of them would break the JSON.
         texts = {name: self.without_secrets(value) for name, value in fields.items() if isinstance(value, str)}
         return _ENCODER.encode(fields | texts)
 
 
-def _hide_quotations(traceback: str) -> str:
+def _mask_quoted_data(traceback: str) -> str:
     text = _QUOTED_ROW.sub("DETAIL: ***\n", traceback).rstrip("\n")
     return _QUOTED_VALUE.sub("input_value=***, input_type=", text)
 
 
-def _forms(secret: str) -> set[str]:
-    """As it is, and as it is written in Python, in JSON and in a URL."""
+def _spellings(secret: str) -> set[str]:
+    """The secret verbatim, and as escaped in Python, in JSON and in a URL."""
     return {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], quote(secret), quote(secret, safe="")}

@@ -1,7 +1,7 @@
-"""The log's way out: each line whole on stderr, whoever else writes there.
+"""A log handler that writes each line to stderr whole, even if other processes share it.
 
-A stream cuts a line of more than its buffer (8 KiB) into several writes, and a pipe keeps only writes of up to 4 KiB
-apart. So a line is one write, under a lock that other processes with the same stderr (`uvicorn --workers`) heed too.
+A stream splits a line longer than its buffer (8 KiB) into several writes, and a pipe is atomic only up to 4 KiB. So a
+line is one write, under a file lock that other processes with the same stderr (`uvicorn --workers`) take too.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from contextlib import contextmanager
 from typing import TextIO
 
 LOCK_TIMEOUT_S, LOCK_RETRY_S = 2.0, 0.001
-LOCK_SUSPENSION_S = 60.0  # a process that was stopped while it wrote holds us up once, not with each line
-FULL_TIMEOUT_S = 5.0  # for a non-blocking stream whose reader is behind
+LOCK_SUSPENSION_S = 60.0  # without locks after a timeout: a stopped process that holds the lock delays one line only
+FULL_TIMEOUT_S = 5.0  # for a non-blocking stream whose reader is slow
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes past the stream's buffer; through the stream where it has no descriptor, as in tests."""
+    """Writes to the file descriptor, past the stream's buffer; through the stream if it has none, as in tests."""
 
-    _next_lock_s = float("-inf")  # on the clock of time.monotonic
+    _next_lock_at = float("-inf")  # on the clock of time.monotonic
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called under the handler's lock, one thread at a time."""
@@ -39,13 +39,13 @@ class StderrHandler(logging.StreamHandler[TextIO]):
                 self.flush()
                 with self._locked(descriptor):
                     _write(descriptor, line.encode(self.stream.encoding or "utf-8", "backslashreplace"))
-        except Exception:  # noqa: BLE001 - as in logging: a log line must not fail the work it reports
+        except Exception:  # noqa: BLE001 - as in logging: a failing log line must not fail the work it reports
             self.handleError(record)
 
     @contextmanager
     def _locked(self, descriptor: int) -> Iterator[None]:
-        """No other process writes a line meanwhile. What has no locks, such as a terminal, goes without."""
-        locked = time.monotonic() >= self._next_lock_s and self._lock(descriptor)
+        """Excludes other processes for the block; without effect on files that have no locks, such as terminals."""
+        locked = time.monotonic() >= self._next_lock_at and self._lock(descriptor)
         try:
             yield
         finally:
@@ -61,7 +61,7 @@ class StderrHandler(logging.StreamHandler[TextIO]):
                 if error.errno in {errno.EACCES, errno.EAGAIN} and time.monotonic() < give_up_at:
                     time.sleep(LOCK_RETRY_S)
                     continue
-                self._next_lock_s = time.monotonic() + LOCK_SUSPENSION_S
+                self._next_lock_at = time.monotonic() + LOCK_SUSPENSION_S
                 return False
             return True
 

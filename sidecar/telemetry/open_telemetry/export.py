@@ -1,4 +1,4 @@
-"""Spans on their way to a collector. It may be slow or gone, and nobody here notices more than a line a minute."""
+"""Export of spans to a collector in the background. If it is slow or down, that costs one log line a minute."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from pydantic import SecretStr
 
 logger = logging.getLogger(__name__)
 
-_TELL_EVERY_S = 60.0
-_MAX_QUEUED_SPANS = 8192  # then the newest are dropped: some 20 MB
+_WARN_INTERVAL_S = 60.0
+_MAX_QUEUED_SPANS = 8192  # some 20 MB; beyond that the newest are dropped
 _MAX_BATCH_SPANS = 512
 _EXPORT_TIMEOUT_S = 10.0
-# They say of every attempt what we say once a minute.
+# These log every failed attempt, of which _ReportingExporter warns once a minute.
 _LOGGERS = ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "opentelemetry.sdk._shared_internal")
 
 
 class SpanExport:
-    """A thread that sends what it is given, once started. `processor` is for the provider of the spans."""
+    """Sends spans in a thread, in batches. `processor` is to be added to the tracer provider."""
 
     def __init__(self, endpoint: str, headers: SecretStr | None) -> None:
         self._reason = _CaptureLastMessage()
@@ -37,18 +37,18 @@ class SpanExport:
         )
 
     def close(self, timeout_s: float) -> None:
-        """Send what is left, for at most `timeout_s`. Blocks."""
+        """Sends the queued spans, for at most `timeout_s`. Blocks."""
         closing = threading.Thread(target=self.processor.shutdown, name="trace-export-closing", daemon=True)
         closing.start()
         closing.join(0.8 * timeout_s)
-        self._exporter.shutdown()  # no more attempts, if one is still under way
+        self._exporter.shutdown()  # stops retries of an export in flight
         closing.join(0.2 * timeout_s)
         for name in _LOGGERS:
             logging.getLogger(name).removeFilter(self._reason)
 
 
 class _ReportingExporter(SpanExporter):
-    """Passes spans on, counts the lost ones, and says so now and then. Used by one thread at a time."""
+    """Exports spans, counts lost ones and warns of them once a minute. Used by one thread at a time."""
 
     def __init__(self, endpoint: str, headers: SecretStr | None, reason: _CaptureLastMessage) -> None:
         self._reason = reason
@@ -60,7 +60,7 @@ class _ReportingExporter(SpanExporter):
             timeout=_EXPORT_TIMEOUT_S,
         )
         self._lost = 0
-        self._told_at = float("-inf")
+        self._warned_at = float("-inf")
         self._closed = threading.Event()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -70,28 +70,28 @@ class _ReportingExporter(SpanExporter):
         if result is SpanExportResult.SUCCESS:
             if self._lost:
                 logger.info("%s takes traces again; %d spans were lost", self._collector, self._lost)
-            self._lost, self._told_at = 0, float("-inf")
+            self._lost, self._warned_at = 0, float("-inf")
         else:
             self._lost += len(spans)
-            self._tell()
+            self._warn()
         return result
 
     def shutdown(self) -> None:
-        """May be repeated."""
+        """May be called again."""
         if not self._closed.is_set():
             self._closed.set()
             self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
-    def _tell(self) -> None:
-        if time.monotonic() - self._told_at >= _TELL_EVERY_S:
-            self._told_at = time.monotonic()
+    def _warn(self) -> None:
+        if time.monotonic() - self._warned_at >= _WARN_INTERVAL_S:
+            self._warned_at = time.monotonic()
             logger.warning(
                 "%s takes no traces, %d spans are lost so far: %s", self._collector, self._lost, self._reason.text
             )
 
 
 class _CaptureLastMessage(logging.Filter):
-    """Keeps from the log what the exporter says, and remembers the last of it."""
+    """Suppresses the log records of the exporter, and keeps the last message as the reason of a failure."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Objectives under traffic, against a list of all events and arithmetic of its own."""
+"""Objectives under random traffic, compared with numbers computed from the list of all events."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def nearest_rank(durations_s: Sequence[float], quantile: float) -> float:
 
 @st.composite
 def traffic(draw: st.DrawFn) -> list[Event]:
-    """Bursts and silences, some of them longer than a window."""
+    """Bursts and pauses, some of them longer than a window."""
     pauses_s = st.one_of(st.just(0.0), st.floats(0, 2), st.floats(0, 200), st.floats(0, 90_000))
     durations_s = st.one_of(st.floats(0.0001, 0.5), st.floats(0.0001, 5e5))
     at_s = 1000.0
@@ -61,7 +61,7 @@ def traffic(draw: st.DrawFn) -> list[Event]:
 
 
 @given(events=traffic(), silence_s=st.floats(0, 400_000))
-def test_a_window_counts_what_happened_in_it(events: list[Event], silence_s: float) -> None:
+def test_a_window_counts_the_events_inside_it(events: list[Event], silence_s: float) -> None:
     clock = Clock()
     objective = Objective(0.95, THRESHOLD_S, clock)
     for event in events:
@@ -95,7 +95,7 @@ def check_numbers(window: WindowReport, events: Sequence[Event]) -> None:
 
 
 @given(durations_s=st.lists(st.floats(0, 1), min_size=1, max_size=50))
-def test_the_budget_that_is_left_is_that_of_three_days(durations_s: list[float]) -> None:
+def test_the_budget_left_is_that_of_three_days(durations_s: list[float]) -> None:
     objective = Objective(0.95, THRESHOLD_S, Clock())
     for duration_s in durations_s:
         objective.record(duration_s)
@@ -104,7 +104,7 @@ def test_the_budget_that_is_left_is_that_of_three_days(durations_s: list[float])
     assert objective.report().budget_left == pytest.approx((allowed - slow) / allowed)
 
 
-def test_without_traffic_nothing_is_claimed() -> None:
+def test_without_traffic_there_are_no_rates_and_no_quantiles() -> None:
     clock = Clock()
     objectives = make(clock)
     clock.now_s += 60
@@ -114,7 +114,7 @@ def test_without_traffic_nothing_is_claimed() -> None:
             assert window == WindowReport(60, 0, 0, None, None, None, None)
 
 
-def test_a_window_that_is_longer_than_the_process_lives_says_so() -> None:
+def test_a_window_longer_than_the_uptime_reports_what_it_covers() -> None:
     clock = Clock()
     objectives = make(clock)
     clock.now_s += 4000
@@ -168,7 +168,9 @@ def test_an_outage_burns_the_short_window_first_and_leaves_it_first() -> None:
         (499, 3.0, None, None),
     ],
 )
-def test_what_a_status_means(status: int, duration_s: float, latency: str | None, availability: str | None) -> None:
+def test_which_statuses_are_good_bad_or_not_counted(
+    status: int, duration_s: float, latency: str | None, availability: str | None
+) -> None:
     objectives = make()
     objectives.request_done(*QUERY, status, duration_s)
     for objective, expected in ((objectives.query_latency, latency), (objectives.availability, availability)):
@@ -193,7 +195,7 @@ def test_the_lags_of_all_watches_are_one_objective() -> None:
     assert report.budget_left == pytest.approx(0.0)
 
 
-def test_prometheus_gets_the_same_counts_and_where_the_limits_are() -> None:
+def test_prometheus_gets_counts_targets_and_thresholds() -> None:
     objectives = make()
     registry = CollectorRegistry()
     registry.register(ObjectiveMetrics(objectives))
@@ -212,7 +214,7 @@ def test_prometheus_gets_the_same_counts_and_where_the_limits_are() -> None:
 
 
 @given(durations_s=st.lists(st.one_of(st.floats(0, 1), st.floats(0, 1e8)), max_size=50))
-def test_many_at_once_count_as_one_by_one(durations_s: list[float]) -> None:
+def test_record_all_counts_like_record_for_each(durations_s: list[float]) -> None:
     together, one_by_one = Objective(0.95, THRESHOLD_S, Clock()), Objective(0.95, THRESHOLD_S, Clock())
     together.record_all(durations_s)
     for duration_s in durations_s:

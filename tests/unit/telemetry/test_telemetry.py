@@ -1,4 +1,4 @@
-"""What the parts tell is counted once, and passed on to those who listen."""
+"""The telemetry facade: metrics are counted once, and observers receive requests and vectors."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from sidecar.telemetry.traces import BatchedJob, MicroBatchReport
 from tests.scrape import read_registry
 
 
-class Listener:
-    """An Observer."""
-
+class RecordingObserver:
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, int, float]] = []
         self.lags_s: list[tuple[str, Sequence[float]]] = []
@@ -27,21 +25,21 @@ class Listener:
         self.lags_s.append((watch, lags_s))
 
 
-def test_observers_hear_of_requests_and_of_live_vectors_alone() -> None:
-    listener = Listener()
-    telemetry = Telemetry(observers=[listener])
+def test_observers_receive_requests_and_live_vectors_but_no_backfill() -> None:
+    observer = RecordingObserver()
+    telemetry = Telemetry(observers=[observer])
     telemetry.request_started()
     telemetry.request_done("/embed/text", "POST", 429, 0.5)
     telemetry.vectors_committed("w", [0.1, 0.2], [100.0])
     telemetry.vectors_committed("w", [], [100.0])
-    assert listener.requests == [("/embed/text", "POST", 429, 0.5)]
-    assert listener.lags_s == [("w", [0.1, 0.2])]
+    assert observer.requests == [("/embed/text", "POST", 429, 0.5)]
+    assert observer.lags_s == [("w", [0.1, 0.2])]
     page = read_registry(telemetry.metrics.registry)
     assert page.value("sidecar_commit_to_vector_lag_seconds_count", watch="w") == 2
     assert page.value("sidecar_backfill_lag_seconds_count", watch="w") == 2
 
 
-def test_a_stage_is_observed_even_where_it_fails() -> None:
+def test_a_stage_is_observed_even_if_it_fails() -> None:
     telemetry = Telemetry()
     with pytest.raises(KeyError), telemetry.stage(Stage.DECODE, "query", "decode"):
         raise KeyError
@@ -50,14 +48,14 @@ def test_a_stage_is_observed_even_where_it_fails() -> None:
     assert page.by("sidecar_database_operation_duration_seconds_count", "operation") == {}
 
 
-def test_a_micro_batch_counts_for_each_lane_that_it_carried() -> None:
+def test_a_micro_batch_counts_for_each_lane_of_its_jobs() -> None:
     telemetry = Telemetry()
-    carried = [
+    jobs = [
         BatchedJob("query", 2, 0.004, None),
         BatchedJob("query", 1, 0.2, None),
         BatchedJob("ingest", 5, 3.0, None),
     ]
-    telemetry.micro_batch_done(MicroBatchReport("text", 6, 0.02, carried))
+    telemetry.micro_batch_done(MicroBatchReport("text", 6, 0.02, jobs))
     telemetry.micro_batch_done(MicroBatchReport("text", 1, 0.02, [BatchedJob("query", 1, 0.0, None)], "DeviceError"))
     page = read_registry(telemetry.metrics.registry)
     queue = page.by("sidecar_stage_duration_seconds_bucket", "lane", stage="queue", le="0.005")
@@ -71,7 +69,7 @@ def test_a_micro_batch_counts_for_each_lane_that_it_carried() -> None:
     assert page.value("sidecar_device_errors_total", kind="text") == 1
 
 
-def test_what_alerts_watch_begins_at_0() -> None:
+def test_counters_for_alerts_begin_at_0() -> None:
     page = read_registry(Telemetry().metrics.registry)
     lanes, kinds = {(lane.value,) for lane in Lane}, {(kind.value,) for kind in Kind}
     for name, label, known in (
@@ -84,7 +82,7 @@ def test_what_alerts_watch_begins_at_0() -> None:
 
 
 @pytest.mark.parametrize("accept", ["", "application/openmetrics-text;version=1.0.0"])
-def test_nobody_is_told_when_each_series_began(accept: str) -> None:
+def test_the_page_has_no_created_samples(accept: str) -> None:
     telemetry = Telemetry()
     telemetry.request_refused("query")
     page, _ = telemetry.metrics.expose(accept)
@@ -92,7 +90,7 @@ def test_nobody_is_told_when_each_series_began(accept: str) -> None:
     assert b"_created" not in page
 
 
-def test_a_look_into_an_empty_queue_is_no_claim() -> None:
+def test_an_empty_claim_is_counted_apart() -> None:
     telemetry = Telemetry()
     telemetry.events_claimed("live", 0, 0.001)
     telemetry.events_claimed("backfill", 256, 0.004)

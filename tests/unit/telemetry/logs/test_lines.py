@@ -1,4 +1,4 @@
-"""Log lines: their layout, and what must not be in them."""
+"""Log lines: their layout, and the secrets that must not be in them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def traced(trace_id: int, span_id: int) -> Iterator[None]:
 
 
 @contextmanager
-def working_for(request_id: str) -> Iterator[None]:
+def serving(request_id: str) -> Iterator[None]:
     token = current_request_id.set(request_id)
     try:
         yield
@@ -48,19 +48,19 @@ def working_for(request_id: str) -> Iterator[None]:
 
 
 def log_line(capsys: pytest.CaptureFixture[str]) -> Any:
-    """The one line that was written, read as JSON."""
+    """The only line written, parsed as JSON."""
     (line,) = capsys.readouterr().err.splitlines()
     return json.loads(line)
 
 
-def test_lines_have_the_layout_and_the_level_that_were_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_have_the_configured_layout_and_level(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Settings(log_level="WARNING", log_format="%(levelname)s: %(message)s"))
     logging.getLogger("sidecar.test").info("too quiet")
     logging.getLogger("sidecar.test").warning("loud enough")
     assert capsys.readouterr().err == "WARNING: loud enough\n"
 
 
-def test_no_password_reaches_a_line_or_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+def test_passwords_are_masked_in_lines_and_tracebacks(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Settings(log_format="%(message)s"))
     url = "postgresql://me:hunter2@localhost/shop"
     error = OSError(f"cannot connect to {url}")
@@ -71,38 +71,38 @@ def test_no_password_reaches_a_line_or_its_traceback(capsys: pytest.CaptureFixtu
     )
 
 
-def test_the_id_of_a_request_follows_its_lines_and_no_others(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_of_a_request_end_with_its_id(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Settings(log_format="%(levelname)s: %(message)s"))
     logger = logging.getLogger("sidecar.test")
-    with working_for("order-66"):
+    with serving("order-66"):
         logger.error("inside", exc_info=ValueError("why"))
     logger.error("outside")
     assert capsys.readouterr().err == "ERROR: inside [request_id=order-66]\nValueError: why\nERROR: outside\n"
 
 
-def test_a_format_may_say_where_the_ids_go(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_layout_may_place_the_ids(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Settings(log_format="<%(request_id)s|%(trace_id)s|%(span_id)s> %(message)s"))
-    with working_for("order-66"):
+    with serving("order-66"):
         logging.getLogger("sidecar.test").error("inside")
     logging.getLogger("sidecar.test").error("outside")
     assert capsys.readouterr().err == "<order-66||> inside\n<||> outside\n"
 
 
-def test_the_trace_is_beside_the_request(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_trace_id_stands_beside_the_request_id(capsys: pytest.CaptureFixture[str]) -> None:
     ids = {"request_id": "order-66", "trace_id": f"{7:032x}", "span_id": f"{9:016x}"}
     for log_format in ("%(message)s", "json"):
         configure_logging(Settings(log_format=log_format))
-        with working_for("order-66"), traced(7, 9):
+        with serving("order-66"), traced(7, 9):
             logging.getLogger("sidecar.test").error("inside")
     text, line = capsys.readouterr().err.splitlines()
     assert text == f"inside [request_id=order-66 trace_id={7:032x}]"
     assert ids.items() <= json.loads(line).items()
 
 
-def test_a_line_of_json_has_its_time_in_utc_and_everything_else_as_fields(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_json_line_has_its_time_in_utc_and_extra_fields(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Settings(log_format="JSON"))
     logger = logging.getLogger("sidecar.test")
-    with working_for("order-66"):
+    with serving("order-66"):
         logger.warning("two\nlines of \u2028 %s", "text", extra={"fields": {"status": 200}})
     line = log_line(capsys)
     assert datetime.now(UTC) - datetime.fromisoformat(line.pop("ts")) < timedelta(minutes=1)
@@ -119,8 +119,8 @@ def test_a_line_of_json_has_its_time_in_utc_and_everything_else_as_fields(capsys
     assert "request_id" not in line
 
 
-def test_half_a_character_is_written_as_ascii() -> None:
-    # Not by way of a logger: pytest would put the line into its report, which has to be UTF-8.
+def test_a_lone_surrogate_is_escaped() -> None:
+    # Formatted without a logger: pytest would put the line into its report, which has to be UTF-8.
     record = logging.LogRecord("sidecar.test", logging.INFO, __file__, 1, "half: \udcff", None, None)
     line = JsonFormatter().format(record)
     assert line.isascii()
@@ -128,12 +128,14 @@ def test_half_a_character_is_written_as_ascii() -> None:
 
 
 @pytest.mark.parametrize("log_format", ["json", "%(message)s", "%(request_id)s %(message)s"])
-def test_keys_are_hidden_wherever_they_turn_up(capsys: pytest.CaptureFixture[str], log_format: str) -> None:
+def test_keys_are_masked_in_messages_fields_ids_and_tracebacks(
+    capsys: pytest.CaptureFixture[str], log_format: str
+) -> None:
     keys = ['quotes"and\\0123456789', "0123456789abcdef", "0123456789abcdef-longer"]
     configure_logging(Settings(log_format=log_format))
     hide_in_logs(keys)
-    configure_logging(Settings(log_format=log_format))  # and it is not forgotten
-    with working_for(keys[1]):
+    configure_logging(Settings(log_format=log_format))  # a second call keeps the secrets
+    with serving(keys[1]):
         fields = {"path": f"/{keys[0]}"}
         logging.getLogger("sidecar.test").error("%s", keys, exc_info=ValueError(keys[2]), extra={"fields": fields})
         logging.getLogger("sidecar.test").error("unknown: Bearer 9876543210fedcba")
@@ -143,7 +145,7 @@ def test_keys_are_hidden_wherever_they_turn_up(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("name", ["python_multipart.multipart", "uvicorn.error.connection"])
-def test_warnings_that_anybody_can_provoke_are_seldom_and_errors_are_all_there(
+def test_warnings_that_clients_can_trigger_are_throttled_and_errors_are_not(
     capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     for _ in range(2):
@@ -155,14 +157,14 @@ def test_warnings_that_anybody_can_provoke_are_seldom_and_errors_are_all_there(
     assert capsys.readouterr().err.split() == ["WARNING", "ERROR", "ERROR"]
 
 
-def test_nothing_of_a_strangers_tracestate_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_clients_tracestate_is_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Settings(log_level="DEBUG"))
     TraceState.from_header(["zanzibar" * 1000, "a=zanzibar,a=zanzibar", "zanzibar=="])
     TraceState([("zanzibar zanzibar", "\n")])
     assert capsys.readouterr().err == ""
 
 
-def test_what_an_error_quotes_of_a_row_or_a_request_is_hidden(capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_and_values_quoted_by_errors_are_masked(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Settings(log_format="%(message)s"))
     postgres = asyncpg.CheckViolationError("new row violates check constraint")
     postgres.detail = "Failing row contains (1, a text,\n\n of three lines: a text)."

@@ -1,4 +1,4 @@
-"""Lines of the log reach stderr whole, whatever their length and whoever else writes there."""
+"""Log lines reach stderr whole, whatever their length and however many processes write."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ for writer in writers:
 
 @contextmanager
 def open_pipe() -> Iterator[tuple[int, TextIO]]:
-    """Where to read, and a stream that writes there."""
+    """The read end of a pipe, and a stream that writes to it."""
     read_end, write_end = os.pipe()
     with os.fdopen(write_end, "w") as stream:
         yield read_end, stream
@@ -58,7 +58,7 @@ def record(message: str) -> logging.LogRecord:
 
 
 def test_lines_of_several_threads_and_processes_stay_whole() -> None:
-    """Some are longer than a stream's buffer, and than what fits into a pipe."""
+    """Some lines are longer than a stream's buffer, and than a pipe's capacity."""
     read_end, write_end = os.pipe()
     arguments = [repr((LENGTHS, THREADS, ROUNDS, letters)) for letters in ("abc", "def")]
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, each], stderr=write_end) for each in arguments]
@@ -70,7 +70,7 @@ def test_lines_of_several_threads_and_processes_stay_whole() -> None:
 
 
 def test_a_line_is_one_write_however_long(tmp_path: Path) -> None:
-    """Of a process whose log is a file that others append to."""
+    """The log is a file that another process appends to."""
     with (tmp_path / "log").open("a") as stream, (tmp_path / "log").open("ab", buffering=0) as other:
         stream.write("what was there before, ")
         StderrHandler(stream).emit(record("x" * 100_000))
@@ -78,7 +78,7 @@ def test_a_line_is_one_write_however_long(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == f"what was there before, {'x' * 100_000}\nanother's\n"
 
 
-def test_a_pipe_that_does_not_block_is_waited_for() -> None:
+def test_a_full_non_blocking_pipe_is_waited_for() -> None:
     with open_pipe() as (read_end, stream):
         os.set_blocking(stream.fileno(), False)
         emitting = threading.Thread(target=StderrHandler(stream).emit, args=(record("x" * 200_000),))
@@ -90,7 +90,7 @@ def test_a_pipe_that_does_not_block_is_waited_for() -> None:
     assert found == b"x" * 200_000 + b"\n"
 
 
-def test_a_process_that_never_lets_go_holds_up_one_line_and_loses_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_never_releases_the_lock_delays_one_line_and_loses_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """It was stopped while it wrote."""
     monkeypatch.setattr(stderr_handler, "LOCK_TIMEOUT_S", 0.05)
     waits: list[float] = []

@@ -1,4 +1,4 @@
-"""However odd the names, the number of series stays what it was planned to be."""
+"""The number of series stays bounded, whatever names clients and users choose."""
 
 from __future__ import annotations
 
@@ -13,30 +13,47 @@ from sidecar.telemetry.metrics.ingest import IngestMetrics
 from sidecar.telemetry.telemetry import Stage, Telemetry
 from tests.scrape import read_registry
 
-ODDITIES = ["", " ", "/", "é", "\n", '"', "\\", "{", "}", "\0", "a" * 10_000, "🦊", "../..", "%00", "route", "+Inf"]
+HOSTILE_PARTS = [
+    "",
+    " ",
+    "/",
+    "é",
+    "\n",
+    '"',
+    "\\",
+    "{",
+    "}",
+    "\0",
+    "a" * 10_000,
+    "🦊",
+    "../..",
+    "%00",
+    "route",
+    "+Inf",
+]
 
 
-def odd_names(count: int) -> list[str]:
+def hostile_names(count: int) -> list[str]:
     dice = random.Random(3)
-    return [f"{dice.choice(ODDITIES)}{number}{dice.choice(ODDITIES)}" for number in range(count)]
+    return [f"{dice.choice(HOSTILE_PARTS)}{number}{dice.choice(HOSTILE_PARTS)}" for number in range(count)]
 
 
 async def nothing(_request: object) -> Response:
     return Response()
 
 
-def test_paths_and_methods_that_clients_make_up_are_one_series() -> None:
+def test_undocumented_paths_and_methods_are_one_series() -> None:
     label = RouteLabel(
         Operation(method, path, nothing, "", None, None)
         for method, path in (("POST", "/embed/text"), ("GET", "/metrics"), ("GET", "/v1/models/{model:path}"))
     )
-    asked = [
+    scopes = [
         {"path": path, "method": method}
-        for path in [*odd_names(500), "/embed/text", "/embed/text/", "/metrics"]
+        for path in [*hostile_names(500), "/embed/text", "/embed/text/", "/metrics"]
         for method in ["GET", "POST", "BREW", "post", "HEAD"]
     ]
-    asked += [{"path": f"/v1/models/{name}", "method": "GET"} for name in odd_names(500)]
-    assert {label.of(scope) for scope in asked} == {
+    scopes += [{"path": f"/v1/models/{name}", "method": "GET"} for name in hostile_names(500)]
+    assert {label.of(scope) for scope in scopes} == {
         ("/embed/text", "POST"),
         ("/embed/text", "other"),
         ("/metrics", "GET"),
@@ -54,23 +71,23 @@ def test_a_route_is_the_same_for_head_and_get() -> None:
 def test_watches_and_reasons_beyond_the_maximum_are_one_series() -> None:
     registry = CollectorRegistry()
     metrics = IngestMetrics(registry, max_watches=3)
-    for name in odd_names(200):
+    for name in hostile_names(200):
         metrics.events_done(name, {("failed", "not_a_picture"): 1})
         metrics.vectors_committed(name, [0.1], [0.2])
-    for name in odd_names(200):
-        metrics.events_done(odd_names(1)[0], {("failed", name): 1})
+    for name in hostile_names(200):
+        metrics.events_done(hostile_names(1)[0], {("failed", name): 1})
 
     page = read_registry(registry)
     failed = page.by("sidecar_events_total", "watch", "reason")
     assert len({watch for watch, _ in failed}) == 4
     assert len({reason for _, reason in failed}) == 33
     assert failed["other", "not_a_picture"] == 197
-    assert failed[odd_names(1)[0], "other"] == 200 - 31
+    assert failed[hostile_names(1)[0], "other"] == 200 - 31
     assert page.value("sidecar_commit_to_vector_lag_seconds_count", watch="other") == 197
     assert page.value("sidecar_backfill_lag_seconds_count", watch="other") == 197
 
 
-def test_the_series_of_a_watch_that_is_gone_disappear_and_make_room() -> None:
+def test_the_series_of_a_removed_watch_disappear_and_free_their_place() -> None:
     registry = CollectorRegistry()
     metrics = IngestMetrics(registry, max_watches=2)
     for watch in ("a", "b", "c"):
@@ -87,9 +104,9 @@ def test_the_series_of_a_watch_that_is_gone_disappear_and_make_room() -> None:
     assert set(page.by("sidecar_backfill_lag_seconds_count", "watch")) == {("b",), ("other",)}
 
 
-def test_operations_on_the_database_and_statuses_are_bounded_too() -> None:
+def test_database_operations_and_statuses_are_bounded_too() -> None:
     telemetry = Telemetry()
-    for name in odd_names(200):
+    for name in hostile_names(200):
         with telemetry.stage(Stage.DATABASE, "ingest", name):
             pass
     for status in range(-1000, 10_000):

@@ -1,4 +1,4 @@
-"""docs/monitoring.md tells of the metrics that exist, and of no others."""
+"""docs/monitoring.md lists exactly the metrics that exist."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def queries() -> list[str]:
     return [line for block in PROMQL.findall(PAGE.read_text(encoding="utf-8")) for line in block.splitlines()]
 
 
-def test_the_table_is_that_of_the_registry() -> None:
+def test_the_table_matches_the_registry() -> None:
     assert metrics_table() in PAGE.read_text(encoding="utf-8"), "out of date: run `python -m tests.metrics_table`"
 
 
@@ -43,10 +43,10 @@ def test_every_outcome_is_explained() -> None:
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)")
-def test_prometheus_understands_every_query(tmp_path: Path) -> None:
+def test_promtool_accepts_every_query(tmp_path: Path) -> None:
     rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(queries())]
     assert len(rules) >= 12
     path = tmp_path / "rules.yml"
-    path.write_text(json.dumps({"groups": [{"name": "docs", "rules": rules}]}), encoding="utf-8")  # YAML takes JSON
+    path.write_text(json.dumps({"groups": [{"name": "docs", "rules": rules}]}), encoding="utf-8")  # JSON is YAML
     checked = subprocess.run(["promtool", "check", "rules", path], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -1,4 +1,4 @@
-"""Prometheus's own linter reads a page on which every metric has a sample."""
+"""Prometheus's linter checks a page on which every metric has a sample."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.scrape import read
 READING = WatchReading("public.items.embedding", 1, 1, 1, 1, 0.5, 1.0, broken=True, paused=True, rows_per_s=3.0)
 
 
-def eventful() -> Telemetry:
-    """Of a service to which everything has happened."""
+def complete_telemetry() -> Telemetry:
+    """Telemetry with at least one sample of every metric."""
     telemetry = make_telemetry(Settings(), Objectives(Settings()))
     for stage in Stage:
         with telemetry.stage(stage, "ingest", "claim"):
@@ -38,8 +38,8 @@ def eventful() -> Telemetry:
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)")
-def test_promtool_has_nothing_to_say_of_any_metric() -> None:
-    page, _ = eventful().metrics.expose("")
+def test_promtool_finds_no_fault_in_any_metric() -> None:
+    page, _ = complete_telemetry().metrics.expose("")
     assert [name for name, family in read(page.decode()).families.items() if not family.samples] == []
     checked = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, check=False)
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")

@@ -1,4 +1,4 @@
-"""What the database last said of the watches, and for how long it is believed."""
+"""Gauges of the last reading of the watches, and when they expire."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ READING = WatchReading(
 
 
 class Gauges:
-    """With a clock of their own."""
+    """WatchMetrics with a clock that the test moves."""
 
     def __init__(self, max_watches: int = 10) -> None:
         self.now = 100.0
@@ -35,7 +35,7 @@ class Gauges:
         return read_registry(self.registry)
 
 
-def test_before_the_first_reading_nothing_is_claimed() -> None:
+def test_before_the_first_reading_there_are_no_series() -> None:
     assert Gauges().read().series == 0
 
 
@@ -60,7 +60,7 @@ def test_a_reading_is_shown_with_its_age() -> None:
     assert {name: page.value(f"sidecar_watch_{name}", watch=READING.watch) for name in of_watch} == of_watch
 
 
-def test_a_database_that_is_down_shows_as_0_without_any_watch() -> None:
+def test_while_the_database_is_down_its_gauge_is_0_and_no_watch_is_shown() -> None:
     gauges = Gauges()
     gauges.metrics.set_readings([READING])
     gauges.metrics.set_database_down()
@@ -68,7 +68,7 @@ def test_a_database_that_is_down_shows_as_0_without_any_watch() -> None:
     assert (page.value("sidecar_database_up"), page.series) == (0, 1)
 
 
-def test_a_reading_that_is_too_old_is_not_shown_but_its_age_is() -> None:
+def test_of_a_stale_reading_only_the_age_is_shown() -> None:
     gauges = Gauges()
     gauges.metrics.set_readings([READING])
     gauges.now += STALE_AFTER_S + 1
@@ -77,7 +77,7 @@ def test_a_reading_that_is_too_old_is_not_shown_but_its_age_is() -> None:
     assert page.value("sidecar_database_reading_age_seconds") == STALE_AFTER_S + 1
 
 
-def test_a_watch_that_is_gone_is_gone_from_the_page() -> None:
+def test_a_removed_watch_disappears_from_the_page() -> None:
     gauges = Gauges()
     gauges.metrics.set_readings([READING, replace(READING, watch="b")])
     gauges.metrics.set_readings([replace(READING, watch="b")])

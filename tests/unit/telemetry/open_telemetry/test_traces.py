@@ -1,4 +1,4 @@
-"""Traces as a collector gets them, made without a service around them."""
+"""Traces as a collector receives them, recorded without a running service."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def collector() -> Iterator[Collector]:
 
 
 @contextmanager
-def sending(collector: Collector, **settings: Any) -> Iterator[Traces]:
-    """Everything is with the collector at the end of the block."""
+def exporting(collector: Collector, **settings: Any) -> Iterator[Traces]:
+    """Traces that have all reached the collector at the end of the block."""
     traces = open_traces(Settings(otel_exporter_otlp_endpoint=collector.url, **settings))
     traces.start()
     try:
@@ -52,12 +52,12 @@ def job(trace: TraceContext | None, units: int = 1, waited_s: float = 0.0, lane:
     return BatchedJob(lane, units, waited_s, trace)
 
 
-def micro_batch(*carried: BatchedJob, duration_s: float = 0.25, **more: Any) -> MicroBatchReport:
-    return MicroBatchReport("text", sum(part.units for part in carried), duration_s, carried, **more)
+def micro_batch(*jobs: BatchedJob, duration_s: float = 0.25, **more: Any) -> MicroBatchReport:
+    return MicroBatchReport("text", sum(job.units for job in jobs), duration_s, jobs, **more)
 
 
 def test_stages_are_children_of_their_request(collector: Collector) -> None:
-    with sending(collector) as traces, traces.request(HEAD) as request:
+    with exporting(collector) as traces, traces.request(HEAD) as request:
         with traces.span("prepare", texts=3):
             pass
         with traces.span("search"), traces.span("read"):
@@ -79,16 +79,16 @@ def test_stages_are_children_of_their_request(collector: Collector) -> None:
 
 def test_the_resource_names_the_service_and_the_process(collector: Collector) -> None:
     for _ in range(2):
-        with sending(collector, otel_service_name="search") as traces, traces.request(HEAD):
+        with exporting(collector, otel_service_name="search") as traces, traces.request(HEAD):
             pass
     first, second = (span.resource for span in collector.spans)
     assert (first["service.name"], first["service.version"]) == ("search", sidecar.__version__)
     assert first["service.instance.id"] != second["service.instance.id"]
 
 
-def test_the_collector_gets_the_headers_of_the_settings(collector: Collector) -> None:
+def test_the_exporter_sends_the_headers_of_the_settings(collector: Collector) -> None:
     with (
-        sending(collector, otel_exporter_otlp_headers="api-key=s3cret%20x,x-team=search") as traces,
+        exporting(collector, otel_exporter_otlp_headers="api-key=s3cret%20x,x-team=search") as traces,
         traces.request(HEAD),
     ):
         pass
@@ -98,8 +98,8 @@ def test_the_collector_gets_the_headers_of_the_settings(collector: Collector) ->
     assert headers["content-type"] == "application/x-protobuf"
 
 
-def test_a_request_goes_on_with_the_trace_of_its_caller(collector: Collector) -> None:
-    with sending(collector, otel_traces_sampler_arg=0.0) as traces, traces.request(called_by("01")) as request:
+def test_a_request_continues_the_trace_of_its_caller(collector: Collector) -> None:
+    with exporting(collector, otel_traces_sampler_arg=0.0) as traces, traces.request(called_by("01")) as request:
         assert current_ids() == (CALLER_TRACE, dict(request.response_headers)[b"traceresponse"].decode()[36:52])
         with traces.span("prepare"):
             pass
@@ -108,8 +108,8 @@ def test_a_request_goes_on_with_the_trace_of_its_caller(collector: Collector) ->
     assert {span.trace_state for span in collector.spans} == {"a=1,b=2"}
 
 
-def test_a_caller_who_does_not_sample_is_not_traced_but_has_its_ids_in_the_log(collector: Collector) -> None:
-    with sending(collector) as traces, traces.request(called_by("00")), traces.span("prepare"):
+def test_an_unsampled_request_is_not_exported_but_has_its_ids_in_the_log(collector: Collector) -> None:
+    with exporting(collector) as traces, traces.request(called_by("00")), traces.span("prepare"):
         ids, context = current_ids(), traces.current_context()
         traces.micro_batch_done(micro_batch(job(context)))
     assert ids is not None
@@ -118,17 +118,17 @@ def test_a_caller_who_does_not_sample_is_not_traced_but_has_its_ids_in_the_log(c
 
 
 @pytest.mark.parametrize("parent", ["", "00-0-0-01", f"00-{'0' * 32}-{CALLER_SPAN}-01", "\xff" * 600])
-def test_a_broken_traceparent_begins_a_new_trace(collector: Collector, parent: str) -> None:
+def test_a_malformed_traceparent_begins_a_new_trace(collector: Collector, parent: str) -> None:
     head = RequestHead("GET", None, "/", "http", ((b"traceparent", parent.encode("latin-1")),))
-    with sending(collector) as traces, traces.request(head):
+    with exporting(collector) as traces, traces.request(head):
         pass
     (span,) = collector.spans
     assert span.parent_id == ""
     assert span.trace_id != CALLER_TRACE
 
 
-def test_the_ratio_decides_on_traces_that_begin_here(collector: Collector) -> None:
-    with sending(collector, otel_traces_sampler_arg=0.3) as traces:
+def test_the_sampling_ratio_applies_to_traces_that_begin_here(collector: Collector) -> None:
+    with exporting(collector, otel_traces_sampler_arg=0.3) as traces:
         for _ in range(1000):
             with traces.request(HEAD), traces.span("prepare"):
                 pass
@@ -137,8 +137,8 @@ def test_the_ratio_decides_on_traces_that_begin_here(collector: Collector) -> No
     assert {span.trace_id for span in collector.named("prepare")} == kept
 
 
-def test_waiting_and_device_have_their_own_times_and_the_micro_batch_is_linked_both_ways(collector: Collector) -> None:
-    with sending(collector) as traces:
+def test_queue_and_device_spans_have_their_own_times_and_links_to_the_micro_batch(collector: Collector) -> None:
+    with exporting(collector) as traces:
         contexts = []
         for _ in range(2):
             with traces.request(HEAD):
@@ -162,8 +162,8 @@ def test_waiting_and_device_have_their_own_times_and_the_micro_batch_is_linked_b
         assert [link.span_id for link in device.links] == [batch.span_id]
 
 
-def test_waiting_in_vain_is_shown_too(collector: Collector) -> None:
-    with sending(collector) as traces:
+def test_a_dropped_job_has_a_queue_span(collector: Collector) -> None:
+    with exporting(collector) as traces:
         with traces.request(HEAD):
             traces.job_dropped("query", 3, waited_s=0.5)
         with traces.request(called_by("00")):
@@ -175,8 +175,8 @@ def test_waiting_in_vain_is_shown_too(collector: Collector) -> None:
     assert (queue.status, queue.attributes["error.type"], queue.attributes["sidecar.units"]) == (ERROR, "dropped", 3)
 
 
-def test_a_micro_batch_is_kept_if_one_of_its_requests_is(collector: Collector) -> None:
-    with sending(collector, otel_traces_sampler_arg=0.0) as traces:
+def test_a_micro_batch_is_sampled_if_one_of_its_requests_is(collector: Collector) -> None:
+    with exporting(collector, otel_traces_sampler_arg=0.0) as traces:
         with traces.request(called_by("01")):
             kept = traces.current_context()
         with traces.request(HEAD):
@@ -187,8 +187,8 @@ def test_a_micro_batch_is_kept_if_one_of_its_requests_is(collector: Collector) -
     assert [link.trace_id for link in batch.links] == [CALLER_TRACE]
 
 
-def test_a_batch_of_rows_is_a_trace_of_its_own_and_its_micro_batches_name_its_watch(collector: Collector) -> None:
-    with sending(collector) as traces, traces.batch("public.items.embedding", rows=40, claim_s=0.5):
+def test_a_batch_of_rows_is_a_trace_of_its_own_whose_micro_batches_name_the_watch(collector: Collector) -> None:
+    with exporting(collector) as traces, traces.batch("public.items.embedding", rows=40, claim_s=0.5):
         with traces.span("read"):
             pass
         jobs = [job(traces.current_context(), 5, lane="ingest") for _ in range(2)]
@@ -206,8 +206,8 @@ def test_a_batch_of_rows_is_a_trace_of_its_own_and_its_micro_batches_name_its_wa
     assert link.attributes == {"sidecar.lane": "ingest", "sidecar.units": 10, "sidecar.watch": "public.items.embedding"}
 
 
-def test_an_error_is_told_by_its_class_and_never_by_its_message(collector: Collector) -> None:
-    with sending(collector) as traces:
+def test_an_error_is_recorded_by_class_never_by_message(collector: Collector) -> None:
+    with exporting(collector) as traces:
         with suppress(ValueError), traces.request(replace(HEAD, route="/search")), traces.span("prepare"):
             context = traces.current_context()
             raise ValueError("the text of the request")
@@ -229,8 +229,8 @@ def test_an_error_is_told_by_its_class_and_never_by_its_message(collector: Colle
     assert collector.one("POST /embed/image").status == 0
 
 
-async def test_the_work_of_tasks_and_threads_belongs_to_the_request_that_started_them(collector: Collector) -> None:
-    with sending(collector) as traces:
+async def test_spans_of_tasks_and_threads_belong_to_the_request_that_started_them(collector: Collector) -> None:
+    with exporting(collector) as traces:
 
         async def answer(number: int) -> None:
             with traces.request(replace(HEAD, route=f"/{number}")):
@@ -252,15 +252,15 @@ async def test_the_work_of_tasks_and_threads_belongs_to_the_request_that_started
         assert [span.name for span in children] == [f"task-{number}", f"thread-{number}"]
 
 
-def test_what_belongs_to_no_request_and_no_batch_is_no_trace(collector: Collector) -> None:
-    with sending(collector) as traces, traces.span("claim"):
+def test_a_span_outside_of_requests_and_batches_is_not_recorded(collector: Collector) -> None:
+    with exporting(collector) as traces, traces.span("claim"):
         assert traces.current_context() is None
     assert collector.requests == []
 
 
-def test_a_path_that_is_no_endpoint_gives_a_span_no_name(collector: Collector) -> None:
+def test_an_unknown_path_is_not_part_of_the_span_name(collector: Collector) -> None:
     with (
-        sending(collector) as traces,
+        exporting(collector) as traces,
         traces.request(RequestHead("BREW", None, "/" + "x" * 5000, "http", ())) as request,
     ):
         request.record_status(404)
@@ -269,7 +269,7 @@ def test_a_path_that_is_no_endpoint_gives_a_span_no_name(collector: Collector) -
     assert len(span.attributes["url.path"]) == 256
 
 
-def test_a_collector_that_is_down_costs_one_line_and_no_time(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_collector_that_is_down_costs_two_log_lines_at_most_and_no_time(caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     traces = open_traces(Settings(otel_exporter_otlp_endpoint=f"http://127.0.0.1:{port}"))
@@ -286,7 +286,7 @@ def test_a_collector_that_is_down_costs_one_line_and_no_time(caplog: pytest.LogC
     assert not any(record.exc_info for record in ours)
 
 
-def test_a_collector_that_hangs_does_not_hold_up_the_end(collector: Collector) -> None:
+def test_a_hanging_collector_does_not_delay_close(collector: Collector) -> None:
     collector.may_answer.clear()
     traces = open_traces(Settings(otel_exporter_otlp_endpoint=collector.url))
     traces.start()
@@ -297,26 +297,26 @@ def test_a_collector_that_hangs_does_not_hold_up_the_end(collector: Collector) -
     assert time.monotonic() - began < 3
 
 
-def test_a_collector_that_refuses_is_told_about_once_with_its_reason(
+def test_a_refusing_collector_is_warned_of_once_with_the_reason(
     collector: Collector, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     collector.answer = 401
-    with sending(collector, otel_exporter_otlp_headers="api-key=s3cret") as traces:
+    with exporting(collector, otel_exporter_otlp_headers="api-key=s3cret") as traces:
         for _ in range(2000):
             with traces.request(HEAD):
                 pass
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) == 1, told
-    assert told[0].startswith(f"{collector.url} takes no traces, 512 spans are lost so far:")
-    assert "401" in told[0]
-    assert "s3cret" not in told[0]
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 1, messages
+    assert messages[0].startswith(f"{collector.url} takes no traces, 512 spans are lost so far:")
+    assert "401" in messages[0]
+    assert "s3cret" not in messages[0]
 
 
-def test_nothing_of_opentelemetry_is_imported_while_traces_are_off() -> None:
+def test_opentelemetry_is_not_imported_while_traces_are_off() -> None:
     program = (
-        "import sys; from sidecar.telemetry.telemetry import Telemetry;"
-        "from sidecar.telemetry.telemetry import open_traces; from sidecar.config import load_settings;"
+        "import sys; from sidecar.telemetry.telemetry import Telemetry, open_traces;"
+        "from sidecar.config import load_settings;"
         "Telemetry(traces=open_traces(load_settings({})));"
         "sys.exit(str([name for name in sys.modules if name.startswith('opentelemetry')] or ''))"
     )
@@ -324,7 +324,7 @@ def test_nothing_of_opentelemetry_is_imported_while_traces_are_off() -> None:
     assert ended.stderr.strip() == ""
 
 
-def test_without_a_collector_nothing_is_done_and_no_thread_is_started() -> None:
+def test_without_a_collector_nothing_is_recorded() -> None:
     traces = open_traces(Settings())
     traces.start()
     with traces.request(called_by("01")) as request, traces.span("prepare"):
