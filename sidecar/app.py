@@ -26,7 +26,7 @@ from sidecar.batching.device_health import DeviceCall, DeviceHealth, HealthLimit
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder, PairScorer, framing_of
 from sidecar.batching.lanes import BatchSettings
-from sidecar.batching.reranker import Reranker, ScorerLoading
+from sidecar.batching.reranker import LazyScorer, Reranker
 from sidecar.config import Settings, let_waiting_threads_sleep, load_settings
 from sidecar.errors import ConfigurationError, ModelError
 from sidecar.http.access import Access
@@ -148,7 +148,7 @@ class Sidecar:
         self._database = Database(url, settings.listen_database_url, settings.database_pool_size) if url else None
         self._watch_reader = WatchReader(self._database, self._telemetry.metrics.watches) if self._database else None
         self._ingest: Ingest | None = None
-        self._rerank_loading: ScorerLoading | None = None
+        self._scorer: LazyScorer | None = None
         self._stop_by = 0.0  # on the loop's clock
         self._closing = asyncio.Event()
 
@@ -202,8 +202,8 @@ class Sidecar:
         self._stop_by = asyncio.get_running_loop().time() + timeout_s
         if self._ingest is not None:
             self._ingest.request_stop()
-        if self._rerank_loading is not None:
-            self._rerank_loading.give_up()
+        if self._scorer is not None:
+            self._scorer.cancel()
 
     @asynccontextmanager
     async def _lifespan(self, _application: Starlette) -> AsyncIterator[None]:
@@ -226,7 +226,7 @@ class Sidecar:
     async def _run(self) -> None:
         encoder = await in_daemon_thread("model-loading", partial(self._load_encoder, self._settings))
         self._device_health.limits = device_limits(self._settings, encoder)
-        flaw = await self._device_health.watched(in_daemon_thread("self-test", partial(self._test, encoder)))
+        flaw = await self._device_health.guard(in_daemon_thread("self-test", partial(self._test, encoder)))
         model = ModelInfo(encoder.model_id, encoder.fingerprint, encoder.dimensions)
         self._parts.model = model
         self._telemetry.metrics.device.set_model(model.id, model.fingerprint, model.dim, encoder)
@@ -313,13 +313,13 @@ class Sidecar:
             yield None
             return
         load = partial(self._load_scorer, self._settings, self._device_health.call)
-        self._rerank_loading = loading = ScorerLoading(lambda: in_daemon_thread("rerank-model-loading", load))
+        self._scorer = scorer = LazyScorer(lambda: in_daemon_thread("rerank-model-loading", load))
         if self._settings.rerank == "start":
-            loading.start()
+            scorer.start()
         try:
-            yield Reranker(self._settings.rerank_model_id, loading, batcher)
+            yield Reranker(self._settings.rerank_model_id, scorer, batcher)
         finally:
-            await loading.close()
+            await scorer.close()
 
     @asynccontextmanager
     async def _ingesting(self, embedder: Embedder, encoder: Encoder) -> AsyncIterator[None]:

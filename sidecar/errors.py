@@ -7,6 +7,7 @@
     │   └── PictureRejected         not a picture, truncated, too many pixels, crashed its decoder …
     ├── Overloaded                  a bounded queue is full; try again after `retry_after_s`
     ├── ModelError                  the model cannot be loaded, or fails its self-test
+    ├── RerankModelFailed           the reranking model cannot be loaded; try again after `retry_after_s`
     ├── DeviceError                 the device failed while encoding; nobody's row is to blame
     │   ├── DeviceOutOfMemory       … by a batch too large for it
     │   └── DeviceLost              … and nothing in this process will work on it again
@@ -77,6 +78,14 @@ class Overloaded(SidecarError):
 
 class ModelError(SidecarError):
     """The model cannot be loaded, or its self-test failed."""
+
+
+class RerankModelFailed(SidecarError):
+    """The reranking model cannot be loaded. The first request after `retry_after_s` starts the next attempt."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class DeviceError(SidecarError):

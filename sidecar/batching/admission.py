@@ -1,4 +1,4 @@
-"""The doors of the lanes: who is let in, who is refused, and who waits outside."""
+"""Admission control: reserve capacity of a lane, reject with Overloaded, or block until there is room."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from sidecar.batching.device_thread import DeviceThread, Done
+from sidecar.batching.device_thread import DeviceThread, FinishedBatch
 from sidecar.batching.inputs import Kind
 from sidecar.batching.job import Job, Lane
 from sidecar.batching.lane_queue import LaneQueue
@@ -19,12 +19,18 @@ from sidecar.batching.micro_batch import MicroBatch
 from sidecar.errors import DeviceError, Overloaded
 from sidecar.telemetry.telemetry import Telemetry
 
+_SMOOTHING = 0.2  # weight of the newest micro-batch: about the last ten of them count
+_LONGEST_PAUSE_S = 60
+
 
 class Admission:
-    """Requests that find their lane full are refused. Rows stand at the door instead, in order of arrival, and so
-    does what belongs to a request that was let in already: nobody is refused halfway.
+    """Rejects requests that find their lane full.
 
-    Used on the event loop only. Nobody else adds to a lane: what it reads without the lock is never too little.
+    Rows block instead, in order of arrival, and so do inputs of a request that holds a Reservation: no request is
+    rejected halfway.
+
+    Used on the event loop only. Only the loop adds to a lane, so that what it reads there without the lock is never
+    less than what waits.
     """
 
     def __init__(
@@ -35,190 +41,187 @@ class Admission:
         self._device = device
         self._telemetry = telemetry
         self._rates = LaneRates()
-        self._doors = {lane: asyncio.Lock() for lane in Lane}
-        self._at_doors = 0
-        self._room_freed = asyncio.Event()
+        self._turns = {lane: asyncio.Lock() for lane in Lane}  # held by the job that is unblocked next
+        self._blocked_jobs = 0
+        self._capacity_freed = asyncio.Event()
 
     @property
-    def someone_waits(self) -> bool:
-        """Whether anybody stands at a door. Any thread may ask."""
-        return self._at_doors > 0
+    def has_blocked_jobs(self) -> bool:
+        """May be read by any thread."""
+        return self._blocked_jobs > 0
 
-    def refuse_if_full(self, lane: Lane, units: int) -> None:
-        """Raises Overloaded if so many units do not fit into the lane now, DeviceError if nothing ever will.
+    def reject_if_full(self, lane: Lane, items: int) -> None:
+        """Raises Overloaded if that many items do not fit into the lane now, DeviceError if the batcher has ended.
 
-        Cheap, for it is asked most when there is least time.
+        Cheap: called most often under overload. Rows are never rejected.
         """
-        self._refuse_if_missing(lane, units, self._queues[lane].before_new)
+        self._reject_if_short(lane, items, self._queues[lane].ahead_of_new)
 
     @contextmanager
-    def reserved(self, lane: Lane, units: int) -> Iterator[None]:
-        """Keep room for `units` during the block. Raises Overloaded. Rows keep none: they will wait."""
-        self.refuse_if_full(lane, units)
-        kept = 0 if lane.is_of_rows else units
-        self._queues[lane].reserved += kept
+    def preparing(self, lane: Lane, items: int) -> Iterator[None]:
+        """Hold capacity for `items` while they are prepared. Raises Overloaded. For rows none is held: they block."""
+        self.reject_if_full(lane, items)
+        held = 0 if lane.is_of_rows else items
+        self._queues[lane].preparing += held
         try:
             yield
         except asyncio.CancelledError:
             self._telemetry.job_dropped(lane.value)
             raise
         finally:
-            self._queues[lane].reserved -= kept
-            self._room_freed.set()
+            self._queues[lane].preparing -= held
+            self._capacity_freed.set()
 
     @contextmanager
-    def admitted(self, lane: Lane, units: int) -> Iterator[Place]:
-        """A place for a request that comes part by part, for the length of the block. Raises Overloaded."""
-        self.refuse_if_full(lane, units)
-        place = Place(self._queues[lane], units, on_dropped=partial(self._telemetry.job_dropped, lane.value))
+    def reserve(self, lane: Lane, items: int) -> Iterator[Reservation]:
+        """Reserve capacity for a request that is prepared in parts. Raises Overloaded."""
+        self.reject_if_full(lane, items)
+        reservation = Reservation(self._queues[lane], items, partial(self._telemetry.job_dropped, lane.value))
         try:
-            yield place
+            yield reservation
         finally:
-            place.give_up()
+            reservation.release()
 
-    async def enter(self, job: Job, *, admitted: bool) -> None:
-        """Put a job into its lane: at once, or once there is room for one of rows or of an admitted request.
+    async def enqueue(self, job: Job, *, may_block: bool) -> None:
+        """Put a job into its lane. If the lane is full, block for a job of rows or with `may_block`.
 
         Raises Overloaded, DeviceError.
         """
-        if admitted or job.lane.is_of_rows:
-            await self._wait_at_door(job)
+        if may_block or job.lane.is_of_rows:
+            await self._block_until_fits(job)
         else:
-            self._refuse_if_missing(job.lane, job.waiting, 0)  # it had a place, which nobody at the door may take
+            # Capacity was held for it while it was prepared, which blocked jobs may not take.
+            self._reject_if_short(job.lane, job.waiting, ahead=0)
         self._push(job)
 
-    async def _wait_at_door(self, job: Job) -> None:
+    async def _block_until_fits(self, job: Job) -> None:
         queue = self._queues[job.lane]
-        queue.at_door += job.waiting
-        self._at_doors += 1
+        queue.blocked += job.waiting
+        self._blocked_jobs += 1
         try:
-            async with self._doors[job.lane]:
-                while queue.missing_room(job.waiting) and not self._device.closed:
-                    self._room_freed.clear()
-                    await self._room_freed.wait()
+            async with self._turns[job.lane]:
+                while queue.shortfall(job.waiting) and not self._device.closed:
+                    self._capacity_freed.clear()
+                    await self._capacity_freed.wait()
         finally:
-            self._at_doors -= 1
-            queue.at_door -= job.waiting
+            self._blocked_jobs -= 1
+            queue.blocked -= job.waiting
 
     def drop(self, job: Job) -> None:
-        """The caller has gone before the device had all of its job."""
-        waited_s = time.monotonic() - job.entered_s if job.entered_s else None
+        """Remove a job whose caller was cancelled before the device had taken all of it."""
+        waited_s = time.monotonic() - job.enqueued_s if job.enqueued_s else None
         self._telemetry.job_dropped(job.lane.value, job.waiting, waited_s)
         with self._changed:
             self._queues.drop(job)
-        self._room_freed.set()
+        self._capacity_freed.set()
 
-    def overloaded(self, lane: Lane, missing: int, message: str) -> Overloaded:
-        """To be raised for a request that is refused until `missing` units have left a lane. Counts the refusal."""
+    def rejection(self, lane: Lane, shortfall: int, message: str) -> Overloaded:
+        """The error for a request that cannot be taken until `shortfall` items have left a lane. Counts a rejection."""
         self._telemetry.request_refused(lane.value)
-        return Overloaded(message, self._rates.pause_s(lane, self._queues[lane].kinds(), missing))
+        return Overloaded(message, self._rates.pause_s(lane, self._queues[lane].kinds(), shortfall))
 
-    def room_freed(self) -> None:
-        """Who stands at a door may look again."""
-        self._room_freed.set()
+    def notify_freed(self) -> None:
+        """Have blocked jobs check again whether they fit."""
+        self._capacity_freed.set()
 
-    def learn(self, done: Done) -> None:
-        """How fast lanes drain."""
-        self._rates.add(done.batch, done.duration_s)
+    def record(self, finished: FinishedBatch) -> None:
+        """Update the rates at which lanes drain."""
+        self._rates.add(finished.batch, finished.duration_s)
 
-    def _refuse_if_missing(self, lane: Lane, units: int, before: int) -> None:
+    def _reject_if_short(self, lane: Lane, items: int, ahead: int) -> None:
         if lane.is_of_rows:
             return
-        self._refuse_if_closed()
+        self._raise_if_closed()
         queue = self._queues[lane]
-        if not (missing := queue.missing_room(units, before)):
+        if not (shortfall := queue.shortfall(items, ahead)):
             return
-        used, noun = queue.waiting + queue.reserved + before, "pairs" if lane is Lane.RERANK else "views"
-        message = f"The {lane.value} queue is full: {used} {noun} wait and {units} more do not fit. Try again later."
-        raise self.overloaded(lane, missing, message)
+        used, noun = queue.waiting + queue.preparing + ahead, "pairs" if lane is Lane.RERANK else "views"
+        message = f"The {lane.value} queue is full: {used} {noun} wait and {items} more do not fit. Try again later."
+        raise self.rejection(lane, shortfall, message)
 
     def _push(self, job: Job) -> None:
         with self._changed:
-            self._refuse_if_closed()
-            job.entered_s = time.monotonic()
+            self._raise_if_closed()
+            job.enqueued_s = time.monotonic()
             self._queues.push(job)
             self._changed.notify()
 
-    def _refuse_if_closed(self) -> None:
+    def _raise_if_closed(self) -> None:
         if self._device.closed:
             raise DeviceError("The batcher has ended; the process is on its way down.")
 
 
-class Place:
-    """Promised to a request as a whole, and given back as its parts are prepared: they stand at the door then.
+class Reservation:
+    """Capacity reserved for a whole request, released part by part as its inputs become ready to be enqueued.
 
-    New requests are refused for it. Nobody who was let in is held up by it, least of all the request's own parts.
-    `on_dropped` is called for each part whose caller goes away while it is being prepared.
+    New requests are rejected because of it. It delays no job of a request admitted before, least of all its own.
+    `on_dropped` is called for each part whose caller is cancelled while it is being prepared.
     """
 
-    def __init__(self, queue: LaneQueue, units: int, on_dropped: Callable[[], object]) -> None:
+    def __init__(self, queue: LaneQueue, items: int, on_dropped: Callable[[], object]) -> None:
         self._queue = queue
-        self._units = units
+        self._items = items
         self._on_dropped = on_dropped
-        queue.promised += units
+        queue.reserved += items
 
     @contextmanager
-    def part(self, units: int) -> Iterator[None]:
-        """Give back the room of one part when it has been prepared, or has failed."""
+    def preparing(self, items: int) -> Iterator[None]:
+        """Release the capacity of one part once it has been prepared, or that has failed."""
         try:
             yield
         except asyncio.CancelledError:
             self._on_dropped()
             raise
         finally:
-            self._give_back(min(units, self._units))
+            self._release(min(items, self._items))
 
-    def give_up(self) -> None:
-        """Nothing more will come."""
-        self._give_back(self._units)
+    def release(self) -> None:
+        """Release what is left."""
+        self._release(self._items)
 
-    def _give_back(self, units: int) -> None:
-        self._units -= units
-        self._queue.promised -= units
+    def _release(self, items: int) -> None:
+        self._items -= items
+        self._queue.reserved -= items
 
 
-_SMOOTHING = 0.2  # weight of the newest micro-batch: about the last ten of them count
-_LONGEST_PAUSE_S = 60
+class LaneRates:
+    """How fast items of each lane and kind leave while some wait, including the time of other lanes in between."""
+
+    def __init__(self) -> None:
+        self._rates: dict[tuple[Lane, Kind], DrainRate] = {}
+        self._elapsed_s: dict[tuple[Lane, Kind], float] = {}  # since it last had items in a micro-batch
+
+    def add(self, batch: MicroBatch, duration_s: float) -> None:
+        self._elapsed_s = {key: self._elapsed_s.get(key, 0.0) + duration_s for key in batch.waiting}
+        for lane in Lane:
+            if items := batch.items_of(lane):
+                key = lane, batch.kind
+                self._rates.setdefault(key, DrainRate()).add(items, self._elapsed_s.pop(key))
+
+    def pause_s(self, lane: Lane, kinds: Sequence[Kind], items: int) -> int:
+        """Whole seconds, 1 to 60, until that many items will have left a lane in which these kinds wait.
+
+        One second while nothing has been measured.
+        """
+        rates = [rate.per_s for kind in kinds or list(Kind) if (rate := self._rates.get((lane, kind)))]
+        per_s = sum(rate for rate in rates if rate)
+        return min(max(math.ceil(items / per_s), 1), _LONGEST_PAUSE_S) if per_s else 1
 
 
 class DrainRate:
-    """Units a second, an exponential mean over recent micro-batches."""
+    """Items per second: an exponential moving average over recent micro-batches."""
 
     def __init__(self) -> None:
-        self._seconds_per_unit: float | None = None
+        self._seconds_per_item: float | None = None
 
-    def add(self, units: int, duration_s: float) -> None:
-        newest = duration_s / units
-        if self._seconds_per_unit is None:
-            self._seconds_per_unit = newest
+    def add(self, items: int, duration_s: float) -> None:
+        newest = duration_s / items
+        if self._seconds_per_item is None:
+            self._seconds_per_item = newest
         else:
-            self._seconds_per_unit += _SMOOTHING * (newest - self._seconds_per_unit)
+            self._seconds_per_item += _SMOOTHING * (newest - self._seconds_per_item)
 
     @property
     def per_s(self) -> float | None:
         """None while nothing has been measured."""
-        return 1 / self._seconds_per_unit if self._seconds_per_unit else None
-
-
-class LaneRates:
-    """How fast the work of each lane and kind leaves, while it waits: what goes before and between is counted in."""
-
-    def __init__(self) -> None:
-        self._rates: dict[tuple[Lane, Kind], DrainRate] = {}
-        self._elapsed_s: dict[tuple[Lane, Kind], float] = {}  # since it had a part in a micro-batch
-
-    def add(self, batch: MicroBatch, duration_s: float) -> None:
-        self._elapsed_s = {key: self._elapsed_s.get(key, 0.0) + duration_s for key in batch.waited}
-        for lane in Lane:
-            if units := batch.units_of(lane):
-                key = lane, batch.kind
-                self._rates.setdefault(key, DrainRate()).add(units, self._elapsed_s.pop(key))
-
-    def pause_s(self, lane: Lane, kinds: Sequence[Kind], units: int) -> int:
-        """Whole seconds, 1 to 60, until so many units of a lane in which these kinds wait will have left.
-
-        One second where nothing has been measured.
-        """
-        rates = [rate.per_s for kind in kinds or list(Kind) if (rate := self._rates.get((lane, kind)))]
-        per_s = sum(rate for rate in rates if rate)
-        return min(max(math.ceil(units / per_s), 1), _LONGEST_PAUSE_S) if per_s else 1
+        return 1 / self._seconds_per_item if self._seconds_per_item else None

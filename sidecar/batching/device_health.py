@@ -1,4 +1,4 @@
-"""Whether the device works, from what becomes of the calls to it."""
+"""Whether the device works, judged by the outcome of the calls to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import NoReturn, Self, TypeAlias, TypeVar
 import numpy as np
 
 from sidecar.batching.encoder import Encoder
-from sidecar.batching.inputs import Kind, TextWork, ViewWork, Work
+from sidecar.batching.inputs import Inputs, Kind, TextInputs, ViewInputs
 from sidecar.batching.micro_batch import NOT_FINITE
 from sidecar.config import Settings
 from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory
@@ -23,21 +23,22 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-# The block is one call to the device, described for people.
+# Wraps one call to the device; the argument describes it in messages.
 DeviceCall: TypeAlias = Callable[[str], AbstractContextManager[None]]
 
 PROBE_INTERVAL_S = 1.0
-_LOOK_S = 0.25
-_USUAL_VIEWS = 32  # of a micro-batch for which these are
+_CHECK_INTERVAL_S = 0.25
+_LOST_GRACE_S = 1.0  # time in which load balancers see that the service is not ready
+_PROBE_TEXT = "a photo of a cat"
+_USUAL_VIEWS = 32  # of a micro-batch to which the timeouts apply; they grow with larger ones
 _CPU_TIMEOUT_S = 600.0  # a slow one takes 128 s
 _GPU_TIMEOUT_S = 60.0
-_LAST_WORDS_S = 1.0  # for balancers to be told that a lost device is
 
 
 @dataclass(frozen=True, slots=True)
 class HealthLimits:
-    """`max_failures` micro-batches of a kind that fail in a row are too many; a call of more than `timeout_s` hangs; a
-    device that has not recovered after `recovery_s` is given up.
+    """`max_failures` micro-batches of a kind failing in a row are followed by a probe; a call longer than `timeout_s`
+    hangs; a device that has not recovered after `recovery_s` is given up.
     """
 
     max_failures: int = 3
@@ -46,7 +47,10 @@ class HealthLimits:
 
     @classmethod
     def from_settings(cls, settings: Settings, *, is_gpu: bool = False) -> Self:
-        """A GPU takes milliseconds where a CPU takes minutes. Until the device is known, it counts as a CPU."""
+        """The default timeout suits the device: a GPU takes milliseconds where a CPU takes minutes.
+
+        A device that is not known yet counts as a CPU.
+        """
         timeout_s = settings.device_timeout_s
         if timeout_s is None:
             timeout_s = _GPU_TIMEOUT_S if is_gpu else _CPU_TIMEOUT_S
@@ -56,25 +60,28 @@ class HealthLimits:
 
 @dataclass(eq=False, slots=True)
 class _Call:
-    """`running_s` is counted, not measured: a process that was stopped for an hour has not waited for its device."""
+    """A call in progress.
+
+    `running_s` is summed up while the process runs: one that was stopped for an hour has not waited for its device.
+    """
 
     what: str
     running_s: float = 0.0
 
 
 class DeviceHealth:
-    """Shared by all that call the device, in whatever thread, and asked by readiness.
+    """State of the device. Every call to it, in whatever thread, is recorded here; readiness depends on it.
 
-        WORKS   the last call succeeded, or too few failed to say.
+        WORKS   the last call succeeded, or too few failed to tell.
         FAILS   `max_failures` micro-batches of one kind failed in a row, and then a known input of that kind as well:
-                it was not the inputs. That input is tried again every second, since balancers send nothing to a service
-                that is not ready; a success leads back to WORKS.
-        HANGS   a call has been running for more than `timeout_s`. Its end, if it comes, leads back to WORKS.
-        LOST    a call met a fault that no later one in this process gets over, as CUDA's device-side assert.
+                the inputs were not the cause. The known input is tried again every second, since load balancers send
+                nothing to a service that is not ready; a success leads back to WORKS.
+        HANGS   a call has been running for more than `timeout_s`. When it ends, if ever, the device WORKS again.
+        LOST    a call met a fault that no later call in this process recovers from, such as CUDA's device-side assert.
 
-    In all but WORKS `trouble` has the reason. After `recovery_s` without WORKS, of LOST after a second, the device is
-    given up: `watched` raises. Out of memory is a failure only where nothing at all of a micro-batch fitted, and then
-    not even the known text.
+    In all but WORKS, `trouble` has the reason. After `recovery_s` without WORKS, or one second of LOST, the device is
+    given up: `guard` raises. Running out of memory is a failure only if nothing at all of a micro-batch fitted, and
+    then not even the known text.
     """
 
     def __init__(self, limits: HealthLimits | None = None) -> None:
@@ -90,66 +97,66 @@ class DeviceHealth:
 
     @property
     def trouble(self) -> str | None:
-        """Why the device cannot be relied upon; None: it works."""
+        """Why the device cannot be relied upon; None while it works."""
         with self._lock:
             return self._trouble()
 
     @contextmanager
     def call(self, what: str) -> Iterator[None]:
-        """The block is one call to the device, in whatever thread: a DeviceCall."""
+        """Wrap one call to the device, in any thread: a DeviceCall."""
         call = _Call(what)
         with self._lock:
             self._calls.append(call)
         try:
             yield
         except DeviceLost as error:
-            self.lost(str(error))
+            self.record_loss(str(error))
             raise
         finally:
             with self._lock:
                 self._calls.remove(call)
 
-    def succeeded(self, kind: Kind) -> None:
-        """A micro-batch of the kind had a result."""
+    def record_success(self, kind: Kind) -> None:
+        """A micro-batch of the kind, or its known input, had a result."""
         with self._lock:
             self._failures[kind] = 0
             self._failing.pop(kind, None)
 
-    def failed(self, kind: Kind) -> bool:
-        """A micro-batch of the kind had none. True: one too many, a known input should be tried."""
+    def record_failure(self, kind: Kind) -> bool:
+        """A micro-batch of the kind had no result. True if so many did in a row that a known input should be tried."""
         with self._lock:
             self._failures[kind] += 1
             return self._failures[kind] >= self.limits.max_failures
 
-    def probe_failed(self, kind: Kind, reason: str) -> None:
-        """The known input of the kind failed as well; again in a second."""
+    def record_probe_failure(self, kind: Kind, reason: str) -> None:
+        """The known input of the kind failed as well; it is due again in a second."""
         with self._lock:
             self._failing[kind] = reason
             self._next_probe_s = time.monotonic() + PROBE_INTERVAL_S
         self._report()
 
-    def lost(self, reason: str) -> None:
-        """Nothing in this process will be computed any more."""
+    def record_loss(self, reason: str) -> None:
+        """No call in this process will succeed any more."""
         with self._lock:
             self._lost = self._lost or reason
         self._report()
 
     def probe_due(self) -> Kind | None:
-        """The kind whose known input is to be tried now."""
+        """The kind whose known input is to be tried now, if any."""
         with self._lock:
             if not self._failing or self._lost or time.monotonic() < self._next_probe_s:
                 return None
             return next(iter(self._failing))
 
-    def probe_in_s(self) -> float | None:
-        """How long until one is due; None: none is."""
+    def seconds_to_probe(self) -> float | None:
+        """Time until a known input is due; None while no kind fails."""
         with self._lock:
             if not self._failing or self._lost:
                 return None
             return max(self._next_probe_s - time.monotonic(), 0.0)
 
-    async def watched(self, work: Awaitable[Result]) -> Result:
-        """The result of what depends on the device. Raises DeviceLost as soon as that is given up; cancels `work`."""
+    async def guard(self, work: Awaitable[Result]) -> Result:
+        """The result of `work`. Once the device is given up, cancels `work` and raises DeviceLost."""
         working = asyncio.ensure_future(work)
         watching = asyncio.create_task(self._watch(), name="device-health")
         try:
@@ -164,12 +171,12 @@ class DeviceHealth:
 
     async def _watch(self) -> NoReturn:
         while True:
-            look_s = min(_LOOK_S, self.limits.timeout_s / 10)
+            interval_s = min(_CHECK_INTERVAL_S, self.limits.timeout_s / 10)
             began_s = time.monotonic()
-            await asyncio.sleep(look_s)
-            self._advance(min(time.monotonic() - began_s, 2 * look_s))
+            await asyncio.sleep(interval_s)
+            self._advance(min(time.monotonic() - began_s, 2 * interval_s))
             self._report()
-            self._give_up_if_over()
+            self._raise_if_given_up()
 
     def _advance(self, elapsed_s: float) -> None:
         with self._lock:
@@ -177,25 +184,29 @@ class DeviceHealth:
                 call.running_s += elapsed_s
             self._trouble_s = self._trouble_s + elapsed_s if self._trouble() else 0.0
 
-    def _give_up_if_over(self) -> None:
+    def _raise_if_given_up(self) -> None:
         with self._lock:
-            trouble, recovery_s = self._trouble(), self.limits.recovery_s
-            if trouble is None or self._trouble_s < (min(_LAST_WORDS_S, recovery_s) if self._lost else recovery_s):
+            trouble = self._trouble()
+            if trouble is None or self._trouble_s < self._patience_s():
                 return
         raise DeviceLost(f"{trouble}; the process ends so that another one can begin afresh")
 
     def _report(self) -> None:
-        """Once for each change."""
+        """Log the state if it changed."""
         with self._lock:
             trouble = self._trouble() or ""
             changed, self._reported = trouble != self._reported, trouble
-            recovery_s = min(_LAST_WORDS_S, self.limits.recovery_s) if self._lost else self.limits.recovery_s
+            patience_s = self._patience_s()
         if changed and trouble:
             logger.error(
-                "%s. Not ready from now on; unless it recovers, the process ends in %g s.", trouble, recovery_s
+                "%s. Not ready from now on; unless it recovers, the process ends in %g s.", trouble, patience_s
             )
         elif changed:
             logger.warning("The device works again.")
+
+    def _patience_s(self) -> float:
+        """How long trouble lasts before the device is given up."""
+        return min(_LOST_GRACE_S, self.limits.recovery_s) if self._lost else self.limits.recovery_s
 
     def _trouble(self) -> str | None:
         if self._lost:
@@ -210,32 +221,29 @@ class DeviceHealth:
         return next((call for call in self._calls if call.running_s >= self.limits.timeout_s), None)
 
 
-_TEXT = "a photo of a cat"
-
-
-def probe_work(encoder: Encoder, kind: Kind) -> Work:
-    """One text, or one view for pictures. Any encoder has a vector for it, as its self-test showed.
+def known_input(encoder: Encoder, kind: Kind) -> Inputs:
+    """One text, or one view for pictures, of which the encoder computed a vector in its self-test.
 
     For pairs it is the text too: a reranking model that is broken is not the device's fault.
     """
     if kind is not Kind.PICTURE:
-        return TextWork(encoder.prepare_texts([_TEXT]))
+        return TextInputs(encoder.prepare_texts([_PROBE_TEXT]))
     ramp = np.linspace(0, 255, encoder.view_size, dtype=np.uint8)
-    return ViewWork(np.stack([np.add.outer(ramp // 2, ramp // 2)] * 3, axis=-1)[None])
+    return ViewInputs(np.stack([np.add.outer(ramp // 2, ramp // 2)] * 3, axis=-1)[None])
 
 
 def run_probe(encoder: Encoder, kind: Kind) -> None:
-    """Blocks, in the device's thread. Raises DeviceError if the device does not encode even that.
+    """Encode the known input of a kind, in the device thread. Blocks. Raises DeviceError if the device fails on it.
 
-    A view that does not fit into its memory is none of its faults, while a text does.
+    A view that does not fit into memory is not a failure, whereas a text is.
     """
-    work = probe_work(encoder, kind)
+    inputs = known_input(encoder, kind)
     try:
-        rows = work.encode(encoder, [(work, 0)])
+        rows = inputs.encode(encoder, [(inputs, 0)])
     except DeviceOutOfMemory:
         if kind is Kind.TEXT:
             raise
         run_probe(encoder, Kind.TEXT)
         return
-    if work.without_result(rows).any():
+    if inputs.invalid_rows(rows).any():
         raise DeviceError(NOT_FINITE)

@@ -1,4 +1,4 @@
-"""From a text or the bytes of a picture to its vector: the one path, for REST and for rows."""
+"""Embeds texts and pictures: the one path from content to vector, for requests and for rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.batching.admission import Place
+from sidecar.batching.admission import Reservation
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.bulk import BulkRequests
 from sidecar.batching.encoder import Encoder, PreparedText
@@ -26,22 +26,27 @@ from sidecar.pictures.decoder.pool import DecoderPool
 from sidecar.pictures.picture import DecodedPicture
 from sidecar.telemetry.telemetry import Stage
 
+MAX_TEXT_CHARS = 1000  # of a text that the query cache keeps
+MORE_IS_NEEDED = "more_is_needed"
+
 # Reserved while a picture is being decoded, before its size is known: five crops at two scales.
 _USUAL_VIEWS = 10
+_CACHE_ENTRY_BYTES = 600  # the objects around a text and its vector, as measured
+_HASHED_INLINE_BYTES = 64 * 1024  # 40 µs, less than handing it to a thread takes
 _NO_VECTOR = (
     "The model has no vector for this {}: the numbers it computes are not finite, or cancel each other out. Try "
     "MODEL_PRECISION=fp32."
 )
-MORE_IS_NEEDED = "more_is_needed"
-_HASHED_AT_ONCE_BYTES = 64 * 1024  # 40 µs, less than it takes to hand it to a thread
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
     """`vector` is (dimensions,) float32, unit length. `truncated`: the text was longer than the model reads.
-    `unreadable`: at least half of what it reads of the text its tokenizer does not know.
 
-    `tokens` is what the model read of it: the tokens of a text, or the views of a picture.
+    `tokens` is what the model read: tokens of a text, or views of a picture. `unreadable`: its tokenizer does not know
+    at least half of what it read of the text.
     """
 
     vector: NDArray[np.float32]
@@ -51,13 +56,14 @@ class Embedded:
 
 
 class Embedder:
-    """All lanes go through the same preparation, so query and row vectors live in one space.
+    """Prepares texts and pictures, and has the batcher encode them.
 
-    At most `ingest_decodes` pictures of rows that changed are with the decoders at once. As many as there are decoder
-    processes keep them busy; more would only stand in line. A backfill leaves one of several free: a large picture
-    takes half a second, which others need not wait for. The decoders take a query's picture before one that changed,
-    and that before one of a backfill.
-    `query_cache_bytes` is the memory for vectors of recent query texts, 0: none are kept.
+    All lanes are prepared alike, so the vectors of queries and rows are in one space.
+
+    At most `ingest_decodes` pictures of INGEST are with the decoders at a time: as many as there are decoder processes
+    keep these busy, and more would only queue. BACKFILL leaves one of several decoders free, since a large picture
+    takes half a second. Decoders take pictures of queries first, then those of INGEST, then those of BACKFILL.
+    `query_cache_bytes` is the memory for vectors of recent query texts; 0 disables the cache.
     """
 
     def __init__(
@@ -76,7 +82,7 @@ class Embedder:
         self._telemetry = batcher.telemetry
         self._preparation = TextPreparation(encoder, batcher.preparation)
         self._cache: QueryCache[Embedded] = QueryCache(query_cache_bytes)
-        self._caches = query_cache_bytes > 0
+        self._cache_enabled = query_cache_bytes > 0
         self._bulk = BulkRequests(batcher, Lane.QUERY)
         self._usual_views = min(_USUAL_VIEWS, max_picture_views)
         self._ingest_decodes = {
@@ -86,110 +92,114 @@ class Embedder:
 
     @property
     def context_length(self) -> int:
-        """Tokens that the model reads of a text."""
+        """Number of tokens that the model reads of a text."""
         return len(self._encoder.prepare_texts(["a"])[0].token_ids)
 
     @property
     def max_batch_views(self) -> int:
-        """Texts or views that are encoded together, at most."""
+        """The most texts or views that are encoded together."""
         return self._batcher.max_views
 
     @property
     def preparation_threads(self) -> int:
-        """Threads that tokenise the texts of queries."""
-        return self._batcher.preparation.threads_of_a_lane
+        """Number of threads that tokenise the texts of queries."""
+        return self._batcher.preparation.threads_per_lane
 
     @property
     def query_cache_bytes(self) -> int:
-        """Memory that the vectors of recent query texts hold now."""
+        """Memory now used by the cache of query vectors."""
         return self._cache.held_bytes
 
     def views_per_s(self, kind: Kind) -> float | None:
-        """How many texts or picture views the device does in a second when it has enough; None while not measured."""
+        """Texts or picture views that a busy device encodes per second; None while not measured."""
         return self._batcher.views_per_s(kind)
 
-    def refuse_if_full(self, lane: Lane, units: int = 1) -> None:
-        """Raises Overloaded if so many views do not fit into the lane now: to be asked before a body is read."""
-        self._batcher.refuse_if_full(lane, units)
+    def reject_if_full(self, lane: Lane, items: int = 1) -> None:
+        """Raises Overloaded if that many texts or views do not fit into the lane now: called before a body is read."""
+        self._batcher.reject_if_full(lane, items)
 
-    def admitted(self, texts: int, pictures: int) -> AbstractContextManager[Place]:
-        """Admits a request of this size, as a whole or not at all, for the length of the block. Raises Overloaded.
+    def reserve(self, texts: int, pictures: int) -> AbstractContextManager[Reservation]:
+        """Reserve capacity of the query lane for a request, all or nothing, during the block. Raises Overloaded.
 
-        Texts of a bulk request have no part in it: they wait outside the lane.
+        The texts of a bulk request are not included: they wait outside the lane.
         """
-        in_lane = 0 if self._bulk.is_bulk(texts) else texts
-        return self._batcher.admitted(Lane.QUERY, in_lane + pictures * self._usual_views)
+        enqueued_texts = 0 if self._bulk.is_bulk(texts) else texts
+        return self._batcher.reserve(Lane.QUERY, enqueued_texts + pictures * self._usual_views)
 
     async def embed_texts(
-        self, texts: Sequence[str], lane: Lane, place: Place | None = None
+        self, texts: Sequence[str], lane: Lane, reservation: Reservation | None = None
     ) -> list[Embedded | TextRejected]:
-        """One answer for each text, in order: its vector, or TextRejected where nothing is left of it (`empty_text`),
-        the model computes no finite numbers of it (`no_vector`), or it is a Beginning that is too short to tell
-        (`more_is_needed`).
+        """One answer per text, in order: a vector, or TextRejected.
 
-        The error is returned, not raised: one row must not fail the others. Vectors of queries may be kept and
-        handed out again, so they are read-only. `place` is that of their request, if it was let in.
+        Codes: `empty_text` if canonicalisation leaves nothing, `no_vector` if the model computes no finite numbers,
+        `more_is_needed` for a Beginning that is too short. Errors of texts are returned, not raised: one row must not
+        fail the others. Vectors of queries may come from the cache, and are read-only.
+
+        `reservation` is that of the request, if it holds one: its texts block where a new request is rejected.
         Raises Overloaded, DeviceError.
         """
-        if lane is not Lane.QUERY or not self._caches:
-            return await self._encode(texts, lane, place)
+        if lane is not Lane.QUERY or not self._cache_enabled:
+            return await self._encode(texts, lane, reservation)
         answers: list[Embedded | TextRejected | None] = [self._cache.get(text) for text in texts]
         unknown = [text for text, answer in zip(texts, answers, strict=True) if answer is None]
         self._telemetry.query_cache_looked_up(len(texts) - len(unknown), len(unknown))
-        encoded = iter(await self._encode(unknown, lane, place) if unknown else [])
-        if self._bulk.is_bulk(len(texts)):  # documents, most likely: they would push out the queries that come again
+        encoded = iter(await self._encode(unknown, lane, reservation) if unknown else [])
+        if self._bulk.is_bulk(len(texts)):  # most likely documents, which would evict queries that are repeated
             return [answer or next(encoded) for answer in answers]
         return [answer or self._keep(text, next(encoded)) for text, answer in zip(texts, answers, strict=True)]
 
-    async def embed_picture(self, image: bytes, lane: Lane, place: Place | None = None) -> Embedded:
-        """Decode and encode the bytes of one picture. Raises PictureRejected, Overloaded, DeviceError.
+    async def embed_picture(self, image: bytes, lane: Lane, reservation: Reservation | None = None) -> Embedded:
+        """Decode and encode the bytes of one picture.
 
-        PictureRejected `no_vector`: the model computes no finite numbers of one of its views.
-        With the `place` of a request that was let in it waits where a new request would be refused.
+        `reservation` is that of the request, if it holds one: its pictures block where a new request is rejected.
+        Raises PictureRejected (`no_vector` if the model computes no finite numbers of a view), Overloaded, DeviceError.
         """
-        with self._room(lane, self._usual_views, place):
+        with self._preparing(lane, self._usual_views, reservation):
             digest = await _digest(image)
             picture = await self._decode(image, lane)
-        vector = await self._batcher.encode_picture(picture, lane, digest, admitted=True)
+        vector = await self._batcher.encode_picture(picture, lane, digest, may_block=True)
         if np.isnan(vector[0]):
             await self._batcher.check_device(Kind.PICTURE, lane)
             raise PictureRejected("no_vector", _NO_VECTOR.format("picture"))
         return Embedded(vector, truncated=False, tokens=len(picture.views))
 
     async def check_device(self, kind: Kind, lane: Lane) -> None:
-        """Is the device, rather than an input, to blame? Raises DeviceError if it fails on a known input as well."""
+        """Encode a known input, to tell a failing device from a failing input. Raises DeviceError for the device."""
         await self._batcher.check_device(kind, lane)
 
-    async def _encode(self, texts: Sequence[str], lane: Lane, place: Place | None) -> list[Embedded | TextRejected]:
+    async def _encode(
+        self, texts: Sequence[str], lane: Lane, reservation: Reservation | None
+    ) -> list[Embedded | TextRejected]:
         if lane.is_of_rows or not self._bulk.is_bulk(len(texts)):
-            return await self._encode_texts(texts, lane, place)
-        with self._bulk.admitted(len(texts)) as outside:
-            return await self._bulk.encode(texts, lambda part: self._encode_texts(part, lane, outside))
+            return await self._encode_texts(texts, lane, reservation)
+        with self._bulk.reserve(len(texts)) as bulk_reservation:
+            return await self._bulk.encode(texts, lambda chunk: self._encode_texts(chunk, lane, bulk_reservation))
 
     async def _encode_texts(
-        self, texts: Sequence[str], lane: Lane, place: Place | None
+        self, texts: Sequence[str], lane: Lane, reservation: Reservation | None
     ) -> list[Embedded | TextRejected]:
-        room = self._room(lane, len(texts), place)
-        with room, self._telemetry.stage(Stage.PREPARE, lane.value, "prepare"):
+        preparing = self._preparing(lane, len(texts), reservation)
+        with preparing, self._telemetry.stage(Stage.PREPARE, lane.value, "prepare"):
             prepared = await self._preparation.prepare(texts, lane)
-        refused = [_refusal(text) for text in prepared]
-        meaningful = [text for text, refusal in zip(prepared, refused, strict=True) if refusal is None]
-        encoded = await self._batcher.encode_texts(meaningful, lane, admitted=place is not None)
+        rejections = [_rejection(text) for text in prepared]
+        accepted = [text for text, rejection in zip(prepared, rejections, strict=True) if rejection is None]
+        encoded = await self._batcher.encode_texts(accepted, lane, may_block=reservation is not None)
         if np.isnan(encoded[:, 0]).any():
             await self._batcher.check_device(Kind.TEXT, lane)
         vectors = iter(encoded)
-        return [refusal or _answer(text, next(vectors)) for text, refusal in zip(prepared, refused, strict=True)]
+        return [rejection or _answer(text, next(vectors)) for text, rejection in zip(prepared, rejections, strict=True)]
 
-    def _room(self, lane: Lane, units: int, place: Place | None) -> AbstractContextManager[None]:
-        return self._batcher.reserved(lane, units) if place is None else place.part(units)
+    def _preparing(self, lane: Lane, items: int, reservation: Reservation | None) -> AbstractContextManager[None]:
+        return self._batcher.preparing(lane, items) if reservation is None else reservation.preparing(items)
 
     async def _decode(self, image: bytes, lane: Lane) -> DecodedPicture:
-        places: AbstractAsyncContextManager[None] = self._ingest_decodes[lane] if lane.is_of_rows else nullcontext()
-        async with places:
+        limit: AbstractAsyncContextManager[None] = self._ingest_decodes[lane] if lane.is_of_rows else nullcontext()
+        async with limit:
             with self._telemetry.stage(Stage.DECODE, lane.value, "decode"):
                 return await self._decoders.decode(image, lane.rank)
 
     def _keep(self, text: str, answer: Embedded | TextRejected) -> Embedded | TextRejected:
+        """Put a vector into the cache; returns what the cache will return."""
         if isinstance(answer, TextRejected):
             return answer
         vector = answer.vector.copy()  # a row of a larger array, which it would keep alive
@@ -200,7 +210,7 @@ class Embedder:
 
 
 async def _digest(image: bytes) -> bytes:
-    if len(image) <= _HASHED_AT_ONCE_BYTES:
+    if len(image) <= _HASHED_INLINE_BYTES:
         return hashlib.sha256(image).digest()
     return (await asyncio.to_thread(hashlib.sha256, image)).digest()
 
@@ -211,7 +221,7 @@ def _answer(text: PreparedText, vector: NDArray[np.float32]) -> Embedded | TextR
     return Embedded(vector, text.truncated, text.tokens, text.unreadable)
 
 
-def _refusal(text: PreparedText) -> TextRejected | None:
+def _rejection(text: PreparedText) -> TextRejected | None:
     if text.is_short:
         return TextRejected(MORE_IS_NEEDED, "More of this text has to be read.")
     if text.blank:
@@ -219,14 +229,8 @@ def _refusal(text: PreparedText) -> TextRejected | None:
     return None
 
 
-MAX_TEXT_CHARS = 1000
-_ENTRY_BYTES = 600  # the objects around a text and its vector, as measured
-
-Answer = TypeVar("Answer")
-
-
 class QueryCache(Generic[Answer]):
-    """Keeps the answers to the texts asked for last, in at most `max_bytes`. Longer texts than MAX_TEXT_CHARS are not.
+    """LRU cache from query text to answer, of at most `max_bytes`. Texts longer than MAX_TEXT_CHARS are not kept.
 
     The key is the text as it was sent, so a hit needs no tokenising. Used on the event loop only.
     """
@@ -244,8 +248,8 @@ class QueryCache(Generic[Answer]):
         return entry[0]
 
     def put(self, text: str, answer: Answer, vector_bytes: int) -> None:
-        """`answer` is handed out as it is from now on, so nobody may be able to change it."""
-        entry_bytes = sys.getsizeof(text) + vector_bytes + _ENTRY_BYTES
+        """`answer` is shared by all later callers, so it must be immutable."""
+        entry_bytes = sys.getsizeof(text) + vector_bytes + _CACHE_ENTRY_BYTES
         if text in self._answers:
             self.held_bytes -= self._answers.pop(text)[1]
         if len(text) > MAX_TEXT_CHARS or entry_bytes > self._max_bytes:

@@ -1,4 +1,4 @@
-"""The seam between the batcher and a model."""
+"""Interfaces of the models: `Encoder` for texts and pictures, `PairScorer` for reranking."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from sidecar.pictures.views.settings import SQUASHED, Framing
 
 
 class Beginning(str):
-    """The beginning of a text that is longer: all of it that was read. Nothing is known of the rest."""
+    """The beginning of a longer text, as far as it was read; the rest is unknown."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedText:
-    """A text ready for the device: `token_ids` is (context_length,) int64, padded to exactly that length.
+    """A tokenised text: `token_ids` is (context_length,) int64, padded to exactly that length.
 
     `truncated`: the text had more tokens than the model reads. `blank`: canonicalisation left nothing of it.
-    `tokens`: how many of `token_ids` are not padding. `unreadable`: at least half of what the model reads of it are
-    words or characters that its tokenizer does not know, and takes for one and the same. `is_short`, of a Beginning:
-    more of the text has to be read, and all else means nothing.
+    `tokens`: how many of `token_ids` are not padding. `unreadable`: at least half of what the model reads are words or
+    characters unknown to its tokenizer, which maps them all to the same token. `is_short`, only of a Beginning: too
+    little of the text was read, and the other fields mean nothing.
     """
 
     token_ids: NDArray[np.int64]
@@ -47,15 +47,32 @@ class PairScale:
     bias: float
 
 
+def pair_logits(scale: PairScale, cosines: NDArray[np.float32]) -> NDArray[np.float32]:
+    """scale · cosine + bias, float32, in the shape of `cosines`; its `sigmoid` is the probability of a match."""
+    return np.asarray(scale.scale * cosines.astype(np.float64) + scale.bias, np.float32)
+
+
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """From 0 to 1, in the shape of `logits`.
+
+    float64: float32 has no number between 0.99999994 and 1, where good scores lie.
+    """
+    small = np.exp(-np.abs(logits.astype(np.float64)))  # never overflows
+    return np.asarray(np.where(logits >= 0, 1.0, small) / (1.0 + small), np.float64)
+
+
 class Encoder(Protocol):
-    """A model. `encode_*` are called by one thread only; `prepare_texts` may be called by any thread."""
+    """An embedding model. `encode_*` are called by one thread only; `prepare_texts` may be called by any thread."""
 
     @property
     def model_id(self) -> str: ...
 
     @property
     def fingerprint(self) -> str:
-        """Names the vector space: weights, preprocessing and view settings. Two vectors compare only if it is equal."""
+        """Identifies the vector space: weights, preprocessing and view settings.
+
+        Two vectors are comparable only if their fingerprints are equal.
+        """
         ...
 
     @property
@@ -68,23 +85,27 @@ class Encoder(Protocol):
 
     @property
     def pair_scale(self) -> PairScale | None:
-        """None for a model that was not trained with a sigmoid."""
+        """None for a model that was not trained with a sigmoid loss."""
         ...
 
     def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
-        """One per text, in order. Of a Beginning what the whole text would give, or that it is too short to tell."""
+        """Tokenise; one result per text, in order.
+
+        A Beginning gives the same as the whole text would, or is marked `is_short`.
+        """
         ...
 
     def encode_texts(self, texts: Sequence[PreparedText]) -> NDArray[np.float32]:
-        """(n, dimensions) float32, unit length. One that is not, because its numbers overflow, costs no other text its
-        vector: the batcher keeps it from its caller.
+        """(n, dimensions) float32, unit length.
+
+        A row whose numbers overflow may be anything, but must not affect other rows; the batcher replaces it by NaN.
 
         Raises DeviceError, DeviceOutOfMemory, DeviceLost.
         """
         ...
 
     def encode_views(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """`views` is (n, view_size, view_size, 3) uint8 RGB; returns (n, dimensions) float32, as of `encode_texts`.
+        """`views` is (n, view_size, view_size, 3) uint8 RGB; returns (n, dimensions) float32, as `encode_texts` does.
 
         Raises DeviceError, DeviceOutOfMemory, DeviceLost.
         """
@@ -98,26 +119,15 @@ class _HasFraming(Protocol):
 
 
 def framing_of(encoder: Encoder) -> Framing:
-    """How the encoder's model sees whole pictures: squashed, where it does not say."""
+    """How pictures are fitted into square views for this encoder; squashed if the encoder declares nothing."""
     return encoder.framing if isinstance(encoder, _HasFraming) else SQUASHED
-
-
-def pair_logits(scale: PairScale, cosines: NDArray[np.float32]) -> NDArray[np.float32]:
-    """scale · cosine + bias, of any shape, float32; `sigmoid` of it is the probability that the two belong together."""
-    return np.asarray(scale.scale * cosines.astype(np.float64) + scale.bias, np.float32)
-
-
-def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """From 0 to 1, of any shape, float64: float32 has no number between 0.99999994 and 1, where good scores lie."""
-    small = np.exp(-np.abs(logits.astype(np.float64)))  # never overflows
-    return np.asarray(np.where(logits >= 0, 1.0, small) / (1.0 + small), np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedPair:
-    """A query and a document as one sequence of tokens: both are (n,) int64, n at most RERANK_MAX_TOKENS.
+    """A query and a document as one sequence of tokens: both arrays are (n,) int64, n at most RERANK_MAX_TOKENS.
 
-    `truncated`: the end of the document has no part in it.
+    `truncated`: the end of the document was cut off.
     """
 
     token_ids: NDArray[np.int64]
@@ -136,12 +146,12 @@ class PairScorer(Protocol):
     ) -> list[PreparedPair]:
         """One per document, in order; at most `max_document_tokens` of each are read. Only documents are cut.
 
-        Raises TextRejected (`query_too_long`) where the query leaves no room for them.
+        Raises TextRejected (`query_too_long`) if the query leaves no room for a document.
         """
         ...
 
     def score_pairs(self, pairs: Sequence[PreparedPair]) -> NDArray[np.float32]:
-        """(n,) float32, as the model gives them: higher is better, any range.
+        """(n,) float32 raw scores of the model: higher is better, any range.
 
         Raises DeviceError, DeviceOutOfMemory, DeviceLost.
         """

@@ -1,4 +1,4 @@
-"""What a caller wants of the device: texts, the views of one picture, or pairs to be scored."""
+"""Inputs of one caller for the device: texts, the views of one picture, or pairs to be scored."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 
 from sidecar.batching.encoder import Encoder, PairScorer, PreparedPair, PreparedText
 
-_TOKENS_OF_A_VIEW = 64  # what SigLIP reads of a text
+_TOKENS_PER_VIEW = 64  # what SigLIP reads of a text
 _MAX_LENGTH_ERROR = 1e-3
 
 
 class Kind(Enum):
-    """What a micro-batch is made of; the device never gets two of them at once."""
+    """Content of a micro-batch; kinds are never mixed."""
 
     TEXT = "text"
     PICTURE = "picture"
     PAIR = "pair"
 
 
-class Work(ABC):
-    """Units of one kind, in order; each is one view of device work."""
+class Inputs(ABC):
+    """A sequence of items of one kind, each a single input of the model: a text, a view or a pair."""
 
     kind: ClassVar[Kind]
 
@@ -35,36 +35,36 @@ class Work(ABC):
 
     @abstractmethod
     def key(self, index: int) -> Hashable:
-        """Units of a group whose keys are equal are the same input, and have the same result."""
+        """Identity of an item: items of a group with equal keys are the same input, and have the same result."""
 
     def weight(self, index: int) -> int:  # noqa: ARG002 - only pairs differ
-        """How many views' room a unit takes in a micro-batch."""
+        """Share of a micro-batch's budget that an item takes, in views."""
         return 1
 
     @property
     def group(self) -> Hashable:
-        """Only work of the same group may share a micro-batch."""
+        """Only inputs of the same group may share a micro-batch."""
         return self.kind
 
     @abstractmethod
-    def encode(self, encoder: Encoder, units: Sequence[Unit]) -> NDArray[np.float32]:
-        """One row for each unit, all of this group. Blocks. Raises DeviceError, DeviceOutOfMemory."""
+    def encode(self, encoder: Encoder, items: Sequence[Item]) -> NDArray[np.float32]:
+        """One row per item; all are of this group. Blocks. Raises DeviceError, DeviceOutOfMemory."""
 
     def row_shape(self, encoder: Encoder) -> tuple[int, ...]:
-        """The shape of one unit's result."""
+        """The shape of one item's result."""
         return (encoder.dimensions,)
 
-    def without_result(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Which of the rows are no result, (n,): a vector that is not finite or has no direction."""
+    def invalid_rows(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """(n,): True for rows that are no result, such as a vector that is not finite or has no direction."""
         with np.errstate(over="ignore", invalid="ignore"):
             is_unit: NDArray[np.bool_] = np.abs(np.linalg.norm(rows, axis=1) - 1.0) < _MAX_LENGTH_ERROR
-        return ~is_unit  # NaN is less than nothing
+        return ~is_unit  # comparisons with NaN are False
 
 
-Unit: TypeAlias = tuple[Work, int]
+Item: TypeAlias = tuple[Inputs, int]
 
 
-class TextWork(Work):
+class TextInputs(Inputs):
     kind = Kind.TEXT
 
     def __init__(self, texts: Sequence[PreparedText]) -> None:
@@ -76,14 +76,15 @@ class TextWork(Work):
     def key(self, index: int) -> Hashable:
         return self.texts[index].token_ids.tobytes()
 
-    def encode(self, encoder: Encoder, units: Sequence[Unit]) -> NDArray[np.float32]:
-        return encoder.encode_texts([cast("TextWork", work).texts[index] for work, index in units])
+    def encode(self, encoder: Encoder, items: Sequence[Item]) -> NDArray[np.float32]:
+        return encoder.encode_texts([cast("TextInputs", inputs).texts[index] for inputs, index in items])
 
 
-class ViewWork(Work):
-    """`views` is (n, view_size, view_size, 3) uint8. `digest` is that of the picture's bytes, if anybody knows it.
+class ViewInputs(Inputs):
+    """The views of one picture: `views` is (n, view_size, view_size, 3) uint8.
 
-    A view is known by its picture's digest and its place in it: hashing its pixels would take 0.3 ms a view.
+    A view's key is `digest`, that of the picture's bytes, with the view's index: hashing the pixels would take 0.3 ms
+    a view. Without a digest the views equal those of no other picture.
     """
 
     kind = Kind.PICTURE
@@ -98,15 +99,15 @@ class ViewWork(Work):
     def key(self, index: int) -> Hashable:
         return self._picture, index
 
-    def encode(self, encoder: Encoder, units: Sequence[Unit]) -> NDArray[np.float32]:
-        (first, start), (last, stop) = units[0], units[-1]
-        if first is last:  # one picture's, one after another: nothing has to be copied
-            return encoder.encode_views(cast("ViewWork", first).views[start : stop + 1])
-        return encoder.encode_views(np.stack([cast("ViewWork", work).views[index] for work, index in units]))
+    def encode(self, encoder: Encoder, items: Sequence[Item]) -> NDArray[np.float32]:
+        (first, start), (last, stop) = items[0], items[-1]
+        if first is last:  # consecutive views of one picture: a slice saves the copy
+            return encoder.encode_views(cast("ViewInputs", first).views[start : stop + 1])
+        return encoder.encode_views(np.stack([cast("ViewInputs", inputs).views[index] for inputs, index in items]))
 
 
-class PairWork(Work):
-    """Pairs have from a few tokens to hundreds, and take the device's time accordingly."""
+class PairInputs(Inputs):
+    """Pairs for one scorer. They have from a few tokens to hundreds, and are weighted accordingly."""
 
     kind = Kind.PAIR
 
@@ -122,18 +123,18 @@ class PairWork(Work):
         return pair.token_ids.tobytes(), pair.segment_ids.tobytes()
 
     def weight(self, index: int) -> int:
-        return math.ceil(len(self.pairs[index].token_ids) / _TOKENS_OF_A_VIEW)
+        return math.ceil(len(self.pairs[index].token_ids) / _TOKENS_PER_VIEW)
 
     @property
     def group(self) -> Hashable:
         return self.kind, id(self._scorer)
 
-    def encode(self, _encoder: Encoder, units: Sequence[Unit]) -> NDArray[np.float32]:
-        return self._scorer.score_pairs([cast("PairWork", work).pairs[index] for work, index in units])
+    def encode(self, _encoder: Encoder, items: Sequence[Item]) -> NDArray[np.float32]:
+        return self._scorer.score_pairs([cast("PairInputs", inputs).pairs[index] for inputs, index in items])
 
     def row_shape(self, _encoder: Encoder) -> tuple[int, ...]:
         return ()
 
-    def without_result(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def invalid_rows(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Scores that are not finite."""
         return ~np.isfinite(rows)

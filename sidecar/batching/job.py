@@ -1,21 +1,22 @@
-"""One caller's work on its way. It may be split over several micro-batches."""
+"""A job: the inputs of one caller, in one lane."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.batching.inputs import Kind, Work
+from sidecar.batching.inputs import Inputs, Kind
 from sidecar.telemetry.traces import TraceContext
 
 
 class Lane(Enum):
-    """In the order of precedence; the later ones are guaranteed shares of the device's time.
+    """Where inputs come from: requests (QUERY, RERANK) or rows (INGEST, BACKFILL), in order of precedence.
 
-    Which lane work came by never changes its vector.
+    All lanes but the first have a guaranteed share of the device's time. The lane never affects the vector.
     """
 
     QUERY = "query"
@@ -30,7 +31,7 @@ class Lane(Enum):
 
     @property
     def is_of_rows(self) -> bool:
-        """Rows are never refused: they wait, in the database."""
+        """Rows are never rejected: they wait, in the database."""
         return self in ROWS
 
 
@@ -39,42 +40,58 @@ ROWS = (Lane.INGEST, Lane.BACKFILL)
 
 
 class Job:
-    """`answer` gets one row for each unit, float32, once all are encoded; `taken` units have gone to the device, in
-    order.
+    """Inputs that wait for the device; they may be split over several micro-batches.
 
-    `trace` is its caller's; it entered the lane at `entered_s` of time.monotonic(), 0: not yet.
+    `answer` gets one float32 row per item once all are encoded. `taken` items have gone to the device, in order.
+    `trace` is the caller's. `enqueued_s` is a time of time.monotonic(), 0 before the job is in its lane.
     """
 
     def __init__(
-        self, lane: Lane, work: Work, answer: asyncio.Future[NDArray[np.float32]], trace: TraceContext | None = None
+        self, lane: Lane, inputs: Inputs, answer: asyncio.Future[NDArray[np.float32]], trace: TraceContext | None = None
     ) -> None:
         self.lane = lane
-        self.work = work
+        self.inputs = inputs
         self.answer = answer
         self.trace = trace
-        self.entered_s = 0.0
+        self.enqueued_s = 0.0
         self.taken = 0
-        self._encoded: list[NDArray[np.float32]] = []
+        self._rows: list[NDArray[np.float32]] = []
 
     @property
     def kind(self) -> Kind:
-        return self.work.kind
+        return self.inputs.kind
 
     @property
     def waiting(self) -> int:
-        """Units not yet handed to the device."""
-        return len(self.work) - self.taken
+        """Number of items not yet taken by the device."""
+        return len(self.inputs) - self.taken
 
-    def accept(self, rows: NDArray[np.float32]) -> None:
-        """Keep the results of the units that follow; the last ones complete the answer.
+    def add_rows(self, rows: NDArray[np.float32]) -> None:
+        """Append the results of the next items; the last ones complete the answer.
 
-        Units are handed out in order by one thread, and come back in that order.
+        A single thread takes items in order, so their results come back in that order.
         """
-        self._encoded.append(rows)
-        if not self.answer.done() and sum(map(len, self._encoded)) == len(self.work):
-            self.answer.set_result(np.concatenate(self._encoded))
+        self._rows.append(rows)
+        if not self.answer.done() and sum(map(len, self._rows)) == len(self.inputs):
+            self.answer.set_result(np.concatenate(self._rows))
 
     def fail(self, error: Exception) -> None:
-        """Tell the caller, unless an answer was given or the caller has gone."""
+        """Set the answer to `error`, unless it is set already or the caller was cancelled."""
         if not self.answer.done():
             self.answer.set_exception(error)
+
+
+@dataclass(frozen=True, slots=True)
+class JobSlice:
+    """The items `start` to `stop` of a job: its part of one micro-batch."""
+
+    job: Job
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def ends_job(self) -> bool:
+        return self.stop == len(self.job.inputs)

@@ -1,4 +1,4 @@
-"""The bounded queues between callers and the device, and the choice of what goes next."""
+"""All lanes together: their settings, their queues, and the next micro-batch."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sidecar.batching.job import Job, Lane
-from sidecar.batching.lane_queue import LaneQueue, Room
+from sidecar.batching.lane_queue import BatchBudget, LaneQueue
 from sidecar.batching.micro_batch import MicroBatch
-from sidecar.batching.scheduling import DeviceShares
+from sidecar.batching.scheduling import LaneScheduler
 from sidecar.config import Settings
 
 
@@ -16,8 +16,8 @@ from sidecar.config import Settings
 class BatchSettings:
     """`max_views` bounds a micro-batch; `window_s` is how long queries may gather (see batcher.py).
 
-    The queues are bounded in views (pairs), those of both lanes of rows alike; the shares are parts of the device's
-    time while others wait, too.
+    Queues are bounded in views (pairs); INGEST and BACKFILL have the same bound, one each. Shares are fractions of the
+    device's time while other lanes wait, too.
     """
 
     max_views: int
@@ -27,7 +27,7 @@ class BatchSettings:
     ingest_min_share: float
     rerank_queue_pairs: int = 1024
     rerank_min_share: float = 0.2
-    backfill_min_share: float = 0.1  # of what both lanes of rows have
+    backfill_min_share: float = 0.1  # of the time that INGEST and BACKFILL have together
 
     @classmethod
     def from_settings(cls, settings: Settings) -> BatchSettings:
@@ -44,7 +44,7 @@ class BatchSettings:
 
 
 class LaneQueues:
-    """A queue for each lane. Not thread-safe: the batcher holds its lock around every call."""
+    """One queue per lane. Not thread-safe: the batcher holds its lock around every call."""
 
     def __init__(self, settings: BatchSettings) -> None:
         self._lanes: Mapping[Lane, LaneQueue] = {
@@ -53,7 +53,7 @@ class LaneQueues:
             Lane.INGEST: LaneQueue(settings.ingest_queue_views, in_order=True),
             Lane.BACKFILL: LaneQueue(settings.ingest_queue_views, in_order=True),
         }
-        self._shares = DeviceShares(
+        self._scheduler = LaneScheduler(
             {Lane.RERANK: settings.rerank_min_share, Lane.INGEST: settings.ingest_min_share},
             settings.backfill_min_share,
         )
@@ -65,29 +65,30 @@ class LaneQueues:
         self._lanes[job.lane].push(job)
 
     def drop(self, job: Job) -> bool:
-        """Forget what the device has not been given of a job; False if it has it all."""
+        """Remove the items of a job that the device has not taken; False if there are none."""
         return self._lanes[job.lane].drop(job)
 
     def others_wait(self, lane: Lane) -> bool:
+        """Whether any other lane has items."""
         return any(queue.waiting for other, queue in self._lanes.items() if other is not lane)
 
     def next_lane(self) -> Lane | None:
-        """The lane that leads the next micro-batch; None if nothing waits."""
+        """The lane that leads the next micro-batch; None if all are empty."""
         waiting = [lane for lane, queue in self._lanes.items() if queue.waiting]
-        return self._shares.leader(waiting) if waiting else None
+        return self._scheduler.choose(waiting) if waiting else None
 
     def take(self, leader: Lane, size: int) -> MicroBatch:
-        """Hand out units of the lane that leads; the others, in order, fill the room that is left with the same."""
-        waited = frozenset((lane, kind) for lane, queue in self._lanes.items() for kind in queue.kinds())
+        """Take items of the leading lane's next group; other lanes, in order, fill what is left of `size`."""
+        waiting = frozenset((lane, kind) for lane, queue in self._lanes.items() for kind in queue.kinds())
         job = self._lanes[leader].next_job()
-        room = Room(size)
-        parts = self._lanes[leader].take(job.work.group, room)
+        budget = BatchBudget(size)
+        slices = self._lanes[leader].take(job.inputs.group, budget)
         self._lanes[leader].end_turn(job.kind)
         for lane, queue in self._lanes.items():
             if lane is not leader:
-                parts += queue.take(job.work.group, room)
-        return MicroBatch(parts, leader, waited)
+                slices += queue.take(job.inputs.group, budget)
+        return MicroBatch(slices, leader, waiting)
 
-    def settle(self, batch: MicroBatch, duration_s: float) -> None:
-        """The device is done with a micro-batch that was taken here."""
-        self._shares.settle(batch, duration_s)
+    def charge(self, batch: MicroBatch, duration_s: float) -> None:
+        """Account for the device time of a finished micro-batch."""
+        self._scheduler.charge(batch, duration_s)

@@ -1,4 +1,4 @@
-"""Scores documents by how well they answer a query."""
+"""Reranking: a cross-encoder, loaded on first use, scores documents by how well they answer a query."""
 
 from __future__ import annotations
 
@@ -21,16 +21,23 @@ from sidecar.batching.encoder import PairScorer, PreparedPair
 from sidecar.batching.inputs import Kind
 from sidecar.batching.job import Lane
 from sidecar.batching.preparation import split_texts
-from sidecar.errors import DeviceError, SidecarError
+from sidecar.errors import DeviceError, RerankModelFailed, SidecarError
 from sidecar.telemetry.telemetry import Stage
+
+logger = logging.getLogger(__name__)
+
+LoadScorer: TypeAlias = Callable[[], Awaitable[PairScorer]]
+
+_FIRST_PAUSE_S = 5.0
+_MAX_PAUSE_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredDocuments:
-    """`raw` is (n,) float32 as the model gives them, in the order of the documents; higher is better, any range; NaN
-    where the model computes no finite score.
+    """`raw` is (n,) float32, the model's scores in the order of the documents: higher is better, any range, NaN where
+    the model computes no finite score.
 
-    `truncated` says of each whether the model read only its beginning; `tokens` is what it read in all.
+    `truncated`: of which documents the model read only the beginning; `tokens`: how many it read in all.
     """
 
     raw: NDArray[np.float32]
@@ -39,35 +46,35 @@ class ScoredDocuments:
 
 
 class Reranker:
-    """The cross-encoder behind the lane RERANK. `model_id` is known before it is loaded."""
+    """Scores documents on the lane RERANK. `model_id` is known before the model is loaded."""
 
-    def __init__(self, model_id: str, loading: ScorerLoading, batcher: Batcher) -> None:
+    def __init__(self, model_id: str, scorer: LazyScorer, batcher: Batcher) -> None:
         self.model_id = model_id
-        self._loading = loading
+        self._scorer = scorer
         self._batcher = batcher
         self._bulk = BulkRequests(batcher, Lane.RERANK)
-        self._fault = ""  # of the device, while it scored the last pairs
+        self._fault = ""  # of the device, when it last scored pairs
 
     @property
     def state(self) -> str:
-        """How far the model is: `not loaded yet`, `loading`, `loaded`, or `failed: …` with the reason.
+        """`not loaded yet`, `loading`, `loaded`, or `failed: …` with the reason.
 
-        `failing: …`: it is loaded, and the device failed on its last pairs.
+        `failing: …`: the model is loaded, and the device failed on its last pairs.
         """
-        return f"failing: {self._fault}" if self._fault else self._loading.state
+        return f"failing: {self._fault}" if self._fault else self._scorer.state
 
-    def refuse_if_full(self) -> None:
-        """Raises Overloaded where no document would be taken now: before work is spent on a request."""
-        self._batcher.refuse_if_full(Lane.RERANK)
+    def reject_if_full(self) -> None:
+        """Raises Overloaded if no document fits into the lane now: called before work is spent on a request."""
+        self._batcher.reject_if_full(Lane.RERANK)
 
     async def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
-        """(n,) float32 raw scores in the order of the documents; errors as of `score_documents`."""
+        """(n,) float32 raw scores in the order of the documents; raises what `score_documents` does."""
         return (await self.score_documents(query, documents)).raw
 
     async def score_documents(
         self, query: str, documents: Sequence[str], max_document_tokens: int | None = None
     ) -> ScoredDocuments:
-        """Loads the model first if need be. Equal documents are scored once, and so have the same score.
+        """Score the documents, loading the model first if necessary. Equal documents are scored once.
 
         Raises RerankModelFailed, TextRejected (`query_too_long`), Overloaded, DeviceError, DeviceOutOfMemory.
         """
@@ -79,18 +86,18 @@ class Reranker:
             raise
         self._fault = ""
         raw_of = dict(zip(unique, raw, strict=True))
-        return _spread(documents, raw_of, dict(zip(unique, pairs, strict=True)))
+        return _in_document_order(documents, raw_of, dict(zip(unique, pairs, strict=True)))
 
     async def _score(
         self, query: str, unique: Sequence[str], max_document_tokens: int | None
     ) -> tuple[list[PreparedPair], list[np.float32]]:
         if self._bulk.is_bulk(len(unique)):
-            with self._bulk.admitted(len(unique)):
+            with self._bulk.reserve(len(unique)):
                 scorer, pairs = await self._load_and_prepare(query, unique, max_document_tokens)
-                score = partial(self._batcher.score_pairs, scorer, admitted=True)
+                score = partial(self._batcher.score_pairs, scorer, may_block=True)
                 raw = await _score_by_length(pairs, lambda ordered: self._bulk.encode(ordered, score))
         else:
-            with self._batcher.reserved(Lane.RERANK, len(unique)):
+            with self._batcher.preparing(Lane.RERANK, len(unique)):
                 scorer, pairs = await self._load_and_prepare(query, unique, max_document_tokens)
             raw = await _score_by_length(pairs, partial(self._batcher.score_pairs, scorer))
         if np.isnan(raw).any():
@@ -100,17 +107,17 @@ class Reranker:
     async def _load_and_prepare(
         self, query: str, documents: Sequence[str], max_document_tokens: int | None
     ) -> tuple[PairScorer, list[PreparedPair]]:
-        scorer = await self._loading.scorer()
+        scorer = await self._scorer.get()
         with self._batcher.telemetry.stage(Stage.PREPARE, Lane.RERANK.value, "prepare"):
             return scorer, await self._prepare(scorer, query, documents, max_document_tokens)
 
     async def _prepare(
         self, scorer: PairScorer, query: str, documents: Sequence[str], max_document_tokens: int | None
     ) -> list[PreparedPair]:
-        """A few documents at a time: no thread goes on for long when the caller has gone."""
+        """Tokenise a few documents at a time, so that no thread runs on for long once the caller is cancelled."""
         pairs: list[PreparedPair] = []
-        for some in split_texts(documents):
-            prepare = partial(scorer.prepare_pairs, query, some, max_document_tokens)
+        for chunk in split_texts(documents):
+            prepare = partial(scorer.prepare_pairs, query, chunk, max_document_tokens)
             pairs += await self._batcher.preparation.run(Lane.RERANK, prepare)
         return pairs
 
@@ -118,13 +125,13 @@ class Reranker:
 async def _score_by_length(
     pairs: Sequence[PreparedPair], score: Callable[[Sequence[PreparedPair]], Awaitable[Iterable[np.float32]]]
 ) -> list[np.float32]:
-    """In the order of the pairs. Those of about the same length are scored together, so that little is padded."""
+    """Scores in the order of the pairs. Pairs of similar length are scored together, so that little is padded."""
     order = sorted(range(len(pairs)), key=lambda index: len(pairs[index].token_ids))
     raw = dict(zip(order, await score([pairs[index] for index in order]), strict=True))
     return [raw[index] for index in range(len(pairs))]
 
 
-def _spread(
+def _in_document_order(
     documents: Sequence[str], raw_of: dict[str, np.float32], pair_of: dict[str, PreparedPair]
 ) -> ScoredDocuments:
     return ScoredDocuments(
@@ -134,32 +141,16 @@ def _spread(
     )
 
 
-logger = logging.getLogger(__name__)
+class LazyScorer:
+    """A cross-encoder that is loaded once, on first use.
 
-LoadScorer: TypeAlias = Callable[[], Awaitable[PairScorer]]
-
-_FIRST_PAUSE_S = 5.0
-_MAX_PAUSE_S = 300.0
-
-
-class RerankModelFailed(SidecarError):
-    """The reranking model cannot be loaded; `retry_after_s`: when it is tried again, if somebody asks then."""
-
-    def __init__(self, message: str, retry_after_s: float) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
-
-class ScorerLoading:
-    """The way to a scorer that may not be there yet.
-
-        ABSENT      nobody has asked. The first who asks starts the loading.
-        LOADING     in a task that no caller's leaving ends; all who ask wait for it, each until their own deadline.
+        ABSENT      not requested yet. The first caller starts the loading.
+        LOADING     in its own task, unaffected by cancelled callers; each caller waits up to its own deadline.
         LOADED      for good.
-        FAILED      who waited is told why, and so is everybody for five seconds, at every further failure for twice as
-                    long, at most five minutes; who asks after that starts the loading again.
+        FAILED      waiting callers get the reason, and so does every caller during a pause of five seconds, doubled
+                    with every further failure up to five minutes. The first caller after the pause starts it again.
 
-    A failure is nobody else's: the process goes on, and answers everything but reranking.
+    A failure affects reranking only; the process goes on to answer everything else.
     """
 
     def __init__(self, load: LoadScorer, clock: Callable[[], float] = time.monotonic) -> None:
@@ -182,16 +173,16 @@ class ScorerLoading:
         return f"failed: {self._failure}" if self._failure else "not loaded yet"
 
     def start(self) -> None:
-        """Begin to load, unless that was done, or failed a moment ago."""
+        """Start loading, unless that was done already or a pause after a failure is not over."""
         if self._ended or self._scorer is not None or self._loading is not None:
             return
         if self._time_left_s() <= 0:
-            # Not in the context of the request that happened to ask first: it loads for all who come.
+            # Not in the context of the first caller's request: the model is loaded for all of them.
             context = contextvars.Context()
             self._loading = asyncio.create_task(self._run(), name="rerank-model-loading", context=context)
 
-    async def scorer(self) -> PairScorer:
-        """Waits for the loading. Raises RerankModelFailed."""
+    async def get(self) -> PairScorer:
+        """The scorer, once it is loaded. Raises RerankModelFailed."""
         self.start()
         if self._loading is not None:
             await asyncio.wait([self._loading])
@@ -199,15 +190,15 @@ class ScorerLoading:
             raise RerankModelFailed(f"The reranking model cannot be loaded: {self._failure}", self._time_left_s())
         return self._scorer
 
-    def give_up(self) -> None:
-        """The process ends: who waits is told at once, and nothing is loaded any more. May be repeated."""
+    def cancel(self) -> None:
+        """Stop loading for good, because the process ends: waiting callers fail at once. Idempotent."""
         self._ended, self._failure = True, "the process is shutting down"
         if self._loading is not None:
             self._loading.cancel()
 
     async def close(self) -> None:
-        """Gives up, and waits for that; the thread that loads is left to itself."""
-        self.give_up()
+        """Cancel, and wait for the task to end. The thread that loads is not waited for."""
+        self.cancel()
         if self._loading is not None:
             await asyncio.wait([self._loading])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from http import HTTPStatus
 
-from sidecar.batching.reranker import RerankModelFailed
 from sidecar.errors import (
     Contention,
     DatabaseError,
@@ -15,6 +14,7 @@ from sidecar.errors import (
     InputError,
     ModelError,
     Overloaded,
+    RerankModelFailed,
     SidecarError,
     WatchChanged,
 )

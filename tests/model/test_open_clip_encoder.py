@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sidecar.batching.encoder import Encoder
-from sidecar.batching.inputs import TextWork, ViewWork
+from sidecar.batching.inputs import TextInputs, ViewInputs
 from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory
 from sidecar.model.device import ComputeDevice
 from sidecar.model.device_faults import translate_fault
@@ -170,7 +170,7 @@ def test_what_has_no_finite_vector_costs_nothing_beside_it_its_own(tiny_encoder:
         tiny_encoder._compute,
     )
     vectors = encoder.encode_views(VIEWS[:3])
-    assert ViewWork(VIEWS[:3]).without_result(vectors).tolist() == [False, True, False]
+    assert ViewInputs(VIEWS[:3]).invalid_rows(vectors).tolist() == [False, True, False]
     assert np.abs(vectors[[0, 2]] - expected[[0, 2]]).max() < 1e-6
 
 
@@ -193,7 +193,7 @@ def test_numbers_too_large_for_fp16_spoil_their_own_text_alone(tiny_encoder: Ope
             ComputeDevice(torch.device("cpu"), cast("Precision", precision)),
         )
         vectors = encoder.encode_texts(prepared)
-        assert TextWork(prepared).without_result(vectors).tolist() == [False, without, False]
+        assert TextInputs(prepared).invalid_rows(vectors).tolist() == [False, without, False]
 
 
 @pytest.mark.parametrize(

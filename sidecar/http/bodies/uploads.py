@@ -15,7 +15,7 @@ _LANE = "uploads"
 _SMALL_BYTES = 64 * 1024
 
 
-class UploadRoom:
+class UploadBudget:
     """Bytes that bodies may take, together."""
 
     def __init__(self, max_bytes: int) -> None:
@@ -49,18 +49,18 @@ class Uploads:
 
     def __init__(self, app: ASGIApp, limits: RequestLimits, telemetry: Telemetry) -> None:
         self._app = app
-        self._room = UploadRoom(limits.max_uploads_bytes)
+        self._budget = UploadBudget(limits.max_uploads_bytes)
         self._max_body_bytes = limits.max_body_bytes
         self._telemetry = telemetry
-        telemetry.metrics.http.track_uploads(lambda: self._room.reserved_bytes, self._room.max_bytes)
+        telemetry.metrics.http.track_uploads(lambda: self._budget.reserved_bytes, self._budget.max_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(self._room, min(declared_bytes(scope), self._max_body_bytes))
+        body = _Body(self._budget, min(declared_bytes(scope), self._max_body_bytes))
 
-        async def receive_within_room() -> Message:
+        async def receive_within_budget() -> Message:
             try:
                 body.check_declared()
                 message = await receive()
@@ -75,7 +75,7 @@ class Uploads:
             await send(message)
 
         try:
-            await self._app(scope, receive_within_room, send_and_release)
+            await self._app(scope, receive_within_budget, send_and_release)
         finally:
             body.release()
 
@@ -83,8 +83,8 @@ class Uploads:
 class _Body:
     """One request's part of the room."""
 
-    def __init__(self, room: UploadRoom, declared_bytes: int) -> None:
-        self._room = room
+    def __init__(self, budget: UploadBudget, declared_bytes: int) -> None:
+        self._budget = budget
         self._declared_bytes = declared_bytes
         self._arrived_bytes = 0
         self._reserved_bytes = 0
@@ -93,16 +93,16 @@ class _Body:
     def check_declared(self) -> None:
         """Before any of it arrives. Raises Overloaded."""
         if self._declared_bytes > _SMALL_BYTES and not self._arrived_bytes and not self._released:
-            self._room.require(self._declared_bytes)
+            self._budget.require(self._declared_bytes)
 
     def add(self, arrived_bytes: int) -> None:
         """Raises Overloaded."""
         self._arrived_bytes += arrived_bytes
         if self._arrived_bytes > _SMALL_BYTES and not self._released:
-            self._room.reserve(self._arrived_bytes - self._reserved_bytes)
+            self._budget.reserve(self._arrived_bytes - self._reserved_bytes)
             self._reserved_bytes = self._arrived_bytes
 
     def release(self) -> None:
         self._released = True
-        self._room.release(self._reserved_bytes)
+        self._budget.release(self._reserved_bytes)
         self._reserved_bytes = 0

@@ -51,7 +51,7 @@ class CohereEndpoints:
 
     async def embed(self, request: Request, version: str) -> Response:
         models, limits = self._get_models(), self._limits
-        models.embedder.refuse_if_full(Lane.QUERY)
+        models.embedder.reject_if_full(Lane.QUERY)
         body = await read_json(request, CohereEmbedBody, limits)
         check_model_name(body.model, models.embedding_model.id, self._aliases)
         check_embedding_types(body.embedding_types or ())

@@ -86,9 +86,9 @@ async def embed_contents(models: Models, images: ImageSources, contents: Sequenc
     }
     if not pictures:
         return await embed_texts(embedder, values, params)
-    with embedder.admitted(len(texts), len(pictures)) as place:
-        of_texts = iter(await embed_texts(embedder, values, params, place) if texts else ())
-        of_pictures = iter(await embed_pictures(embedder, pictures, place))
+    with embedder.reserve(len(texts), len(pictures)) as reservation:
+        of_texts = iter(await embed_texts(embedder, values, params, reservation) if texts else ())
+        of_pictures = iter(await embed_pictures(embedder, pictures, reservation))
     return [next(of_pictures if content.is_picture else of_texts) for content in contents]
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from sidecar.batching.admission import Place
+from sidecar.batching.admission import Reservation
 from sidecar.batching.embedder import Embedded, Embedder
 from sidecar.batching.job import Lane
 from sidecar.errors import PictureRejected, TextRejected
@@ -18,34 +18,38 @@ ReadPicture: TypeAlias = Callable[[], Awaitable[bytes]]
 
 
 async def embed_texts(
-    embedder: Embedder, texts: Sequence[str], params: Sequence[str], place: Place | None = None
+    embedder: Embedder, texts: Sequence[str], params: Sequence[str], reservation: Reservation | None = None
 ) -> list[Embedded]:
     """In order. Raises TextRejected for the first text that nothing is left of, with its name of `params`.
 
-    Raises Overloaded, but not with the `place` of a request that was let in.
+    Raises Overloaded, unless the request has a `reservation`.
     """
-    answers = await embedder.embed_texts(texts, Lane.QUERY, place)
+    answers = await embedder.embed_texts(texts, Lane.QUERY, reservation)
     return [_accepted(answer, param) for answer, param in zip(answers, params, strict=True)]
 
 
-async def embed_picture(embedder: Embedder, image: bytes, param: str, place: Place | None = None) -> Embedded:
-    """Raises PictureRejected that names it as `param`, and Overloaded unless it has the `place` of its request."""
+async def embed_picture(
+    embedder: Embedder, image: bytes, param: str, reservation: Reservation | None = None
+) -> Embedded:
+    """Raises PictureRejected that names the picture as `param`; Overloaded unless its request has a `reservation`."""
     try:
-        return await embedder.embed_picture(image, Lane.QUERY, place)
+        return await embedder.embed_picture(image, Lane.QUERY, reservation)
     except PictureRejected as error:
         raise PictureRejected(error.code, f"`{param}`: {error.message}", param) from error
 
 
-async def embed_pictures(embedder: Embedder, pictures: Mapping[str, ReadPicture], place: Place) -> list[Embedded]:
+async def embed_pictures(
+    embedder: Embedder, pictures: Mapping[str, ReadPicture], reservation: Reservation
+) -> list[Embedded]:
     """In order of `pictures`, which are named by their keys and read when their turn comes.
 
-    The first failure cancels the others and is raised. They have their request's `place`: none is refused halfway.
+    The first failure cancels the others and is raised. With the request's `reservation` none is rejected halfway.
     """
     turns = asyncio.Semaphore(_PICTURES_AT_ONCE)
 
     async def embed(param: str, read: ReadPicture) -> Embedded:
         async with turns:
-            return await embed_picture(embedder, await read(), param, place)
+            return await embed_picture(embedder, await read(), param, reservation)
 
     tasks = [asyncio.create_task(embed(param, read), name=param) for param, read in pictures.items()]
     try:

@@ -59,14 +59,14 @@ class EmbeddingEndpoints:
         models = self._open()
         images = await read_files(request, self._limits)
         pictures = {f"file[{index}]": partial(_in_hand, image) for index, image in enumerate(images)}
-        with models.embedder.admitted(texts=0, pictures=len(pictures)) as place:
-            embedded = await work_while_connected(request, embed_pictures(models.embedder, pictures, place))
+        with models.embedder.reserve(texts=0, pictures=len(pictures)) as reservation:
+            embedded = await work_while_connected(request, embed_pictures(models.embedder, pictures, reservation))
         return await answer_many(embedded, models.embedding_model)
 
     def _open(self) -> Models:
         """Before the body is read. Raises NotReady, and Overloaded if the query lane is full already."""
         models = self._get_models()
-        models.embedder.refuse_if_full(Lane.QUERY)
+        models.embedder.reject_if_full(Lane.QUERY)
         return models
 
     @staticmethod

@@ -12,8 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
-from sidecar.batching.reranker import RerankModelFailed
-from sidecar.errors import SidecarError
+from sidecar.errors import RerankModelFailed, SidecarError
 from sidecar.http.access_log import loggable_path
 from sidecar.http.errors import error_response, respond_to
 from sidecar.http.middleware.paths import explain_missing

@@ -78,7 +78,7 @@ class OpenaiEndpoints:
 
     async def _embeddings(self, request: Request, kind: type[EmbeddingsBody]) -> Response:
         models = self._get_models()
-        models.embedder.refuse_if_full(Lane.QUERY)
+        models.embedder.reject_if_full(Lane.QUERY)
         limits, model = self._limits, models.embedding_model
         body = await read_json(request, kind, limits, partial(refuse_token_ids, field="input"))
         check_model_name(body.model, model.id, self._aliases)

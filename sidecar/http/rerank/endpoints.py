@@ -74,7 +74,7 @@ class RerankEndpoints:
         """Before the body is read. Raises NotReady, InputError (`rerank_disabled`), and Overloaded if all is full."""
         models = self._get_models()
         reranker = require_reranker(models)
-        reranker.refuse_if_full()
+        reranker.reject_if_full()
         return models, reranker
 
 

@@ -129,9 +129,9 @@ async def _score_pictures(
         )
         raise InputError("unsupported_documents", message, documents[0].param)
     sources = {document.param: partial(images.read, document.value, document.param) for document in documents}
-    with models.embedder.admitted(texts=1, pictures=len(sources)) as place:
-        (words,) = await embed_texts(models.embedder, [query], ["query"], place)
-        pictures = await embed_pictures(models.embedder, sources, place)
+    with models.embedder.reserve(texts=1, pictures=len(sources)) as reservation:
+        (words,) = await embed_texts(models.embedder, [query], ["query"], reservation)
+        pictures = await embed_pictures(models.embedder, sources, reservation)
     cosines = np.stack([picture.vector for picture in pictures]) @ words.vector
     cut = ["query"] if words.truncated else []
     tokens = words.tokens + sum(picture.tokens for picture in pictures)

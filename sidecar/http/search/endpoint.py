@@ -62,7 +62,7 @@ class SearchEndpoint:
         database = self._database
         if database is None:
             raise InputError("no_database", "There is nothing to search: DATABASE_URL is not set.")
-        self._get_models().embedder.refuse_if_full(Lane.QUERY)
+        self._get_models().embedder.reject_if_full(Lane.QUERY)
         body = await read_json(request, SearchBody, self._limits)
         began = time.perf_counter()
         check_search(body, self._limits)

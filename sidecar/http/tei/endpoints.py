@@ -77,7 +77,7 @@ class TeiEndpoints:
 
     async def embed(self, request: Request) -> Response:
         models = self._get_models()
-        models.embedder.refuse_if_full(Lane.QUERY)
+        models.embedder.reject_if_full(Lane.QUERY)
         look = partial(refuse_token_ids, field="inputs")
         body = await read_json(request, EmbedBody, self._limits, look)
         require_dimensions(body.dimensions, models.embedding_model.dim, "dimensions")
@@ -87,7 +87,7 @@ class TeiEndpoints:
         return LongJsonResponse(vectors, headers=self._headers(embedded))
 
     async def similarity(self, request: Request) -> Response:
-        self._get_models().embedder.refuse_if_full(Lane.QUERY)
+        self._get_models().embedder.reject_if_full(Lane.QUERY)
         body = await read_json(request, SimilarityBody, self._limits)
         contents = [
             Content("inputs.source_sentence", body.inputs.source_sentence),

@@ -11,7 +11,7 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from sidecar.batching.encoder import PreparedPair
-from sidecar.batching.preparation import check_wanted
+from sidecar.batching.preparation import raise_if_cancelled
 from sidecar.errors import TextRejected
 from sidecar.model.text.segmentation import longest_word
 
@@ -80,7 +80,7 @@ class PairTokenizer:
     def _read_on(self, document: str, encoded: Encoding, chars: int, enough: int) -> Encoding:
         """Of a document that begins with blanks, or is one word, as much as gives enough tokens."""
         while chars < len(document) and len(encoded.ids) < enough:
-            check_wanted()
+            raise_if_cancelled()
             chars *= 4
             encoded = self._tokenizer.encode(document[:chars], add_special_tokens=False)
         return encoded

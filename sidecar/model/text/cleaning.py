@@ -10,7 +10,7 @@ from typing import NamedTuple
 from open_clip.tokenizer import canonicalize_text, get_clean_fn, whitespace_clean
 
 from sidecar.batching.encoder import Beginning
-from sidecar.batching.preparation import check_wanted
+from sidecar.batching.preparation import raise_if_cancelled
 from sidecar.model.text.repair import LONGEST_LINE, LOOK_AHEAD, Cut, find_cut, is_plain, repair_part, repair_whole
 
 Clean = Callable[[str], str]
@@ -65,7 +65,7 @@ class CleanedText:
         self.is_short = False
 
     def beginning(self, chars: int) -> CleanedBeginning:
-        """At most that number of its characters; reads on where it has fewer. Raises DeviceError, as check_wanted."""
+        """At most that number of its characters; reads on where it has fewer. Raises DeviceError if cancelled."""
         while not self.ended and not self.is_short and self._length < chars:
             self._grow()
         whole = "".join(self._pieces)
@@ -78,7 +78,7 @@ class CleanedText:
         """By a piece, each twice as long as the one before."""
         goal = self._position + self._size
         while self._position < goal and not self.is_short:
-            check_wanted()
+            raise_if_cancelled()
             if self._position == len(self._raw):
                 self.ended, self.is_short = not self._is_beginning, self._is_beginning
                 break

@@ -149,7 +149,7 @@ async def test_a_full_lane_refuses_a_query_before_any_work_is_done_for_it(runnin
 
     async with running_embedder(Untouchable(), query_queue_views=5) as embedder:
         batcher = embedder._batcher
-        with batcher.reserved(Lane.QUERY, 5):
+        with batcher.preparing(Lane.QUERY, 5):
             with pytest.raises(Overloaded):
                 await embedder.embed_texts(["a"], Lane.QUERY)
             with pytest.raises(Overloaded):
@@ -161,7 +161,7 @@ async def test_a_query_text_asked_for_again_needs_neither_tokenizer_nor_device(r
     async with running_embedder(encoder, query_cache_bytes=1 << 20) as embedder:
         first = await embedder.embed_texts(["a", " ", "a b"], Lane.QUERY)
         calls = len(encoder.calls)
-        with embedder._batcher.reserved(Lane.QUERY, 64):  # full, which does not matter
+        with embedder._batcher.preparing(Lane.QUERY, 64):  # full, which does not matter
             again = await embedder.embed_texts(["a b", "a"], Lane.QUERY)
         assert len(encoder.calls) == calls
         assert again == [first[2], first[0]]
@@ -244,15 +244,15 @@ async def test_a_caller_that_leaves_while_its_picture_is_decoded_frees_its_place
 
 async def test_a_later_picture_of_a_request_waits_where_a_new_one_is_refused(running_embedder: MakeEmbedder) -> None:
     async with running_embedder() as embedder, asyncio.timeout(10):
-        with embedder.admitted(texts=0, pictures=1) as place:
-            place.give_up()  # as if the picture had more views than the place
-        with embedder._batcher.reserved(Lane.QUERY, 64):
+        with embedder.reserve(texts=0, pictures=1) as reservation:
+            reservation.release()  # as if the picture had more views than the place
+        with embedder._batcher.preparing(Lane.QUERY, 64):
             with pytest.raises(Overloaded):
                 await embedder.embed_picture(photo(1), Lane.QUERY)
-            later = asyncio.create_task(embedder.embed_picture(photo(1), Lane.QUERY, place), name="later")
+            later = asyncio.create_task(embedder.embed_picture(photo(1), Lane.QUERY, reservation), name="later")
 
             async def stands_at_the_door() -> bool:
-                return embedder._batcher._admission.someone_waits
+                return embedder._batcher._admission.has_blocked_jobs
 
             await wait_until_async(stands_at_the_door, "the picture at the door")
         later_one = await asyncio.wait_for(later, 10)
@@ -262,13 +262,13 @@ async def test_a_later_picture_of_a_request_waits_where_a_new_one_is_refused(run
 async def test_the_pictures_and_texts_of_a_request_are_let_in_together(running_embedder: MakeEmbedder) -> None:
     async with running_embedder(query_queue_views=31) as embedder, asyncio.timeout(10):
         depth = embedder._batcher.depth
-        with embedder.admitted(texts=1, pictures=3) as place:
+        with embedder.reserve(texts=1, pictures=3) as reservation:
             for refused in (embedder.embed_texts(["b"], Lane.QUERY), embedder.embed_picture(photo(1), Lane.QUERY)):
                 with pytest.raises(Overloaded):
                     await refused
-            await embedder.embed_texts(["a"], Lane.QUERY, place)
+            await embedder.embed_texts(["a"], Lane.QUERY, reservation)
             assert depth(Lane.QUERY).reserved == 30
-            await embedder.embed_picture(photo(1), Lane.QUERY, place)
+            await embedder.embed_picture(photo(1), Lane.QUERY, reservation)
             assert depth(Lane.QUERY).reserved == 20
             await embedder.embed_texts(["b"], Lane.QUERY)
         assert depth(Lane.QUERY).reserved == 0
@@ -277,5 +277,5 @@ async def test_the_pictures_and_texts_of_a_request_are_let_in_together(running_e
 async def test_less_room_is_kept_for_pictures_that_have_one_view(running_embedder: MakeEmbedder) -> None:
     async with running_embedder() as embedder:
         one_view = Embedder(HashEncoder(), embedder._batcher, embedder._decoders, max_picture_views=1)
-        with one_view.admitted(texts=0, pictures=5):
+        with one_view.reserve(texts=0, pictures=5):
             assert embedder._batcher.depth(Lane.QUERY).reserved == 5

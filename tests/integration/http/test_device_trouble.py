@@ -83,7 +83,7 @@ async def test_a_device_that_hangs_is_not_ready_and_the_one_who_waits_is_answere
 async def test_a_lost_device_stays_unready_though_its_next_call_succeeds(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device_health, "_LAST_WORDS_S", 600)  # else the process, which is the test's, would end
+    monkeypatch.setattr(device_health, "_LOST_GRACE_S", 600)  # else the process, which is the test's, would end
     encoder = BlockingEncoder()
     async with serving(lambda _settings: encoder, **PATIENT) as client:
         encoder.fault = lambda: DeviceLost("CUDA error: device-side assert triggered")

@@ -178,7 +178,7 @@ def test_cleaning_a_long_text_ends_when_nobody_waits_for_it(
         if next(looks) == 5:
             raise DeviceError("The caller of this preparation has gone.")
 
-    monkeypatch.setattr("sidecar.model.text.cleaning.check_wanted", nobody_waits)
+    monkeypatch.setattr("sidecar.model.text.cleaning.raise_if_cancelled", nobody_waits)
     with pytest.raises(DeviceError, match="has gone"):
         siglip.ours.prepare([" " * 10_000_000])
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.batching.encoder import PreparedPair
-from sidecar.batching.inputs import Kind, PairWork, TextWork, ViewWork, Work
+from sidecar.batching.inputs import Inputs, Kind, PairInputs, TextInputs, ViewInputs
 from sidecar.batching.job import Job, Lane
 from tests.unit.batching.gated_encoder import labelled_text
 
@@ -42,14 +42,14 @@ def make_job(lane: Lane, kind: Kind, labels: Sequence[int] | int) -> Job:
     numbers = range(labels) if isinstance(labels, int) else labels
     loop = asyncio.new_event_loop()
     try:
-        return Job(lane, make_work(kind, numbers), loop.create_future())
+        return Job(lane, make_inputs(kind, numbers), loop.create_future())
     finally:
         loop.close()
 
 
-def make_work(kind: Kind, labels: Sequence[int]) -> Work:
+def make_inputs(kind: Kind, labels: Sequence[int]) -> Inputs:
     if kind is Kind.TEXT:
-        return TextWork([labelled_text(label) for label in labels])
+        return TextInputs([labelled_text(label) for label in labels])
     if kind is Kind.PAIR:
-        return PairWork([labelled_pair(label) for label in labels], SCORER)
-    return ViewWork(np.zeros((len(labels), 2, 2, 3), np.uint8))
+        return PairInputs([labelled_pair(label) for label in labels], SCORER)
+    return ViewInputs(np.zeros((len(labels), 2, 2, 3), np.uint8))

@@ -134,10 +134,10 @@ async def test_reserved_room_is_refused_to_others_until_it_is_given_back(running
     encoder = GatedEncoder()
     encoder.open()
     async with running_batcher(encoder, query_queue_views=4) as batcher:
-        with batcher.reserved(QUERY, 4):
+        with batcher.preparing(QUERY, 4):
             with pytest.raises(Overloaded):
                 await ask_text(batcher, 1)
-            with pytest.raises(Overloaded), batcher.reserved(QUERY, 1):
+            with pytest.raises(Overloaded), batcher.preparing(QUERY, 1):
                 pass
             await ask_text(batcher, 2, INGEST)
         await ask_text(batcher, 1)
@@ -153,11 +153,11 @@ async def test_a_picture_of_an_admitted_request_waits_for_room_and_goes_before_n
         waiters.append(ask_texts(batcher, [2, 3]))
         await let_callers_enter()
         picture = asyncio.create_task(
-            batcher.encode_picture(labelled_picture(4, 5), QUERY, admitted=True), name="admitted"
+            batcher.encode_picture(labelled_picture(4, 5), QUERY, may_block=True), name="admitted"
         )
         await let_callers_enter()
         assert batcher.depth(QUERY).waiting == 2
-        with pytest.raises(Overloaded, match="4 views wait and 1 more do not fit"), batcher.reserved(QUERY, 1):
+        with pytest.raises(Overloaded, match="4 views wait and 1 more do not fit"), batcher.preparing(QUERY, 1):
             pass
         encoder.open()
         await asyncio.wait_for(asyncio.gather(picture, *waiters), 5)
@@ -173,7 +173,7 @@ async def test_an_admitted_picture_whose_caller_leaves_at_the_door_makes_way(run
         waiters.append(ask_text(batcher, 2))
         await let_callers_enter()
         leaving = asyncio.create_task(
-            batcher.encode_picture(labelled_picture(3, 4), QUERY, admitted=True), name="leaving"
+            batcher.encode_picture(labelled_picture(3, 4), QUERY, may_block=True), name="leaving"
         )
         await let_callers_enter()
         leaving.cancel()
@@ -188,7 +188,7 @@ async def test_a_request_with_a_reserved_place_is_not_refused_for_those_at_the_d
     running_batcher: RunningBatcher,
 ) -> None:
     async def prepare_and_ask() -> None:
-        with batcher.reserved(QUERY, 3):
+        with batcher.preparing(QUERY, 3):
             await prepared.wait()
         await batcher.encode_texts([labelled_text(label) for label in (1, 2, 3)], QUERY)
 
@@ -198,7 +198,7 @@ async def test_a_request_with_a_reserved_place_is_not_refused_for_those_at_the_d
         await encoder.next_call()
         asked = asyncio.create_task(prepare_and_ask(), name="asked")
         await let_callers_enter()
-        at_door = batcher.encode_picture(labelled_picture(4, 5), QUERY, admitted=True)
+        at_door = batcher.encode_picture(labelled_picture(4, 5), QUERY, may_block=True)
         picture = asyncio.create_task(at_door, name="at the door")
         await let_callers_enter()
         prepared.set()
@@ -212,8 +212,8 @@ async def test_a_place_that_is_given_back_is_taken_by_who_stands_at_the_door(run
     encoder = GatedEncoder()
     encoder.open()
     async with running_batcher(encoder, query_queue_views=3) as batcher:
-        with batcher.reserved(QUERY, 3):
-            at_door = batcher.encode_picture(labelled_picture(4, 5), QUERY, admitted=True)
+        with batcher.preparing(QUERY, 3):
+            at_door = batcher.encode_picture(labelled_picture(4, 5), QUERY, may_block=True)
             picture = asyncio.create_task(at_door, name="at the door")
             await let_callers_enter()
             assert not encoder.seen
@@ -224,53 +224,53 @@ async def test_a_request_in_parts_is_let_in_or_refused_as_a_whole(running_batche
     encoder = GatedEncoder()
     encoder.open()
     async with running_batcher(encoder, query_queue_views=10) as batcher:
-        with batcher.admitted(QUERY, 6):
+        with batcher.reserve(QUERY, 6):
             assert batcher.depth(QUERY).reserved == 6
             for units in (5, 100):
                 with pytest.raises(Overloaded, match=f"6 views wait and {units} more do not fit"):
-                    batcher.refuse_if_full(QUERY, units)
-                with pytest.raises(Overloaded), batcher.admitted(QUERY, units):
+                    batcher.reject_if_full(QUERY, units)
+                with pytest.raises(Overloaded), batcher.reserve(QUERY, units):
                     pass
             await ask_texts(batcher, [1, 2, 3, 4])
         assert batcher.depth(QUERY).reserved == 0
-        with batcher.admitted(QUERY, 100):  # larger than the lane, which is empty
+        with batcher.reserve(QUERY, 100):  # larger than the lane, which is empty
             pass
 
 
 async def test_the_place_of_a_request_is_given_back_part_by_part(running_batcher: RunningBatcher) -> None:
     async with running_batcher(GatedEncoder(), query_queue_views=10) as batcher:
-        with batcher.admitted(QUERY, 10) as place:
-            with place.part(6):
+        with batcher.reserve(QUERY, 10) as reservation:
+            with reservation.preparing(6):
                 assert batcher.depth(QUERY).reserved == 10
             assert batcher.depth(QUERY).reserved == 4
-            with pytest.raises(ZeroDivisionError), place.part(6):
+            with pytest.raises(ZeroDivisionError), reservation.preparing(6):
                 raise ZeroDivisionError
             assert batcher.depth(QUERY).reserved == 0
 
 
 async def test_a_promised_place_holds_up_nobody_who_was_let_in(running_batcher: RunningBatcher) -> None:
     async def prepare_and_ask() -> None:
-        with batcher.reserved(QUERY, 2):
+        with batcher.preparing(QUERY, 2):
             await prepared.wait()
         await batcher.encode_texts([labelled_text(1), labelled_text(2)], QUERY)
 
     encoder, prepared = GatedEncoder(), asyncio.Event()
     encoder.open()
     async with running_batcher(encoder, query_queue_views=4) as batcher, asyncio.timeout(5):
-        with batcher.admitted(QUERY, 1000) as place:  # let into an empty lane
-            with place.part(10):
+        with batcher.reserve(QUERY, 1000) as reservation:  # let into an empty lane
+            with reservation.preparing(10):
                 pass
-            await batcher.encode_picture(labelled_picture(3, 4, 5, 6, 7, 8), QUERY, admitted=True)
+            await batcher.encode_picture(labelled_picture(3, 4, 5, 6, 7, 8), QUERY, may_block=True)
         asked = asyncio.create_task(prepare_and_ask(), name="asked")
         await let_callers_enter()
-        with batcher.admitted(QUERY, 2):
+        with batcher.reserve(QUERY, 2):
             prepared.set()
             await asked
 
 
 async def test_parts_whose_caller_leaves_while_they_are_prepared_are_counted(running_batcher: RunningBatcher) -> None:
     async def prepare() -> None:
-        with batcher.admitted(QUERY, 10) as place, place.part(10):
+        with batcher.reserve(QUERY, 10) as reservation, reservation.preparing(10):
             await asyncio.Event().wait()
 
     async with running_batcher(GatedEncoder()) as batcher:

@@ -13,7 +13,7 @@ import pytest
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.embedder import Embedded, Embedder
 from sidecar.batching.job import Lane
-from sidecar.batching.reranker import Reranker, ScorerLoading
+from sidecar.batching.reranker import LazyScorer, Reranker
 from sidecar.errors import DeviceError, Overloaded, TextRejected
 from sidecar.pictures.decoder.pool import DecoderPool
 from tests.unit.batching.asking import QUERY, let_callers_enter
@@ -214,7 +214,7 @@ async def test_a_few_documents_beside_a_thousand_are_ranked_in_the_next_micro_ba
         return asyncio.create_task(ranked, name=f"{len(labels)} documents")
 
     async with running_batcher(encoder, max_views=32, rerank_queue_pairs=1024) as batcher:
-        reranker = Reranker("gated", ScorerLoading(load), batcher)
+        reranker = Reranker("gated", LazyScorer(load), batcher)
         large = rank(range(1000, 2000))
         await encoder.next_call()
 

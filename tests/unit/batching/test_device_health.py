@@ -282,11 +282,11 @@ async def test_calls_in_other_threads_are_watched_too() -> None:
     thread.start()
     try:
         with pytest.raises(DeviceLost, match="the self-test of a model takes more than"):
-            await health.watched(asyncio.get_running_loop().create_future())
+            await health.guard(asyncio.get_running_loop().create_future())
     finally:
         free.set()
         thread.join()
-    assert await health.watched(asyncio.sleep(0, "a result")) == "a result"
+    assert await health.guard(asyncio.sleep(0, "a result")) == "a result"
 
 
 async def test_a_call_in_another_thread_that_loses_the_device_is_heard_of() -> None:
@@ -301,7 +301,7 @@ async def test_a_process_that_was_stopped_for_a_while_does_not_blame_its_device(
     """SIGSTOP, a paused machine, a laptop's lid: the clock goes on, and the device had no chance to."""
     health = DeviceHealth(HealthLimits(timeout_s=0.2, recovery_s=600))
     with health.call("a micro-batch"):
-        watching = asyncio.create_task(health.watched(asyncio.get_running_loop().create_future()), name="watching")
+        watching = asyncio.create_task(health.guard(asyncio.get_running_loop().create_future()), name="watching")
         await let_callers_enter()
         time.sleep(0.5)  # noqa: ASYNC251 - the whole loop stands still
         looked = asyncio.Event()

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from sidecar.batching.admission import DrainRate, LaneRates
 from sidecar.batching.inputs import Kind
-from sidecar.batching.job import Lane
-from sidecar.batching.micro_batch import MicroBatch, Part
+from sidecar.batching.job import JobSlice, Lane
+from sidecar.batching.micro_batch import MicroBatch
 from tests.unit.batching.jobs import make_job
 
 PICTURES = (Lane.QUERY, Kind.PICTURE)
@@ -18,7 +18,7 @@ PAIRS = (Lane.RERANK, Kind.PAIR)
 
 
 def batch_of(lane: Lane, kind: Kind, units: int, waited: set[tuple[Lane, Kind]] | None = None) -> MicroBatch:
-    part = Part(make_job(lane, kind, units), 0, units)
+    part = JobSlice(make_job(lane, kind, units), 0, units)
     return MicroBatch([part], lane, frozenset({(lane, kind)} | (waited or set())))
 
 

@@ -51,14 +51,14 @@ class LaneQueuesMachine(RuleBasedStateMachine):
         batch = self.queues.take(leader, self.max_views)
         assert batch.leader is leader
         assert 1 <= len(batch) <= self.max_views
-        assert {part.job.work.group for part in batch.parts} == {batch.parts[0].job.work.group}
-        for part in batch.parts:
+        assert {part.job.inputs.group for part in batch.slices} == {batch.slices[0].job.inputs.group}
+        for part in batch.slices:
             assert part.job not in self.gone
             assert part.start == self.jobs[part.job]
             assert part.stop == part.job.taken
             self.jobs[part.job] = part.stop
         self.check_order_within_lanes_of_rows(batch.kind)
-        self.queues.settle(batch, duration_s)
+        self.queues.charge(batch, duration_s)
 
     def check_order_within_lanes_of_rows(self, kind: Kind) -> None:
         """Nothing of a kind is begun before all that came before it in its lane has gone."""
@@ -90,8 +90,8 @@ test_every_unit_is_handed_out_once_in_order_unless_dropped = LaneQueuesMachine.T
 @given(st.integers(1, 100), st.integers(0, 100), st.integers(1, 200))
 def test_what_is_said_to_be_missing_is_enough(capacity: int, used: int, wanted: int) -> None:
     queue = LaneQueues(replace(SETTINGS, query_queue_views=capacity))[Lane.QUERY]
-    queue.reserved = used
-    missing = queue.missing_room(wanted)
+    queue.preparing = used
+    missing = queue.shortfall(wanted)
     assert 0 <= missing <= used
-    queue.reserved -= missing
-    assert queue.missing_room(wanted) == 0
+    queue.preparing -= missing
+    assert queue.shortfall(wanted) == 0

@@ -68,13 +68,13 @@ async def test_a_full_lane_of_pairs_refuses_pairs_and_nothing_else(running_batch
         await encoder.next_call()
         waiters.append(ask_pairs(batcher, scorer, 2, 3))
         await let_callers_enter()
-        with batcher.reserved(RERANK, 1):
+        with batcher.preparing(RERANK, 1):
             with pytest.raises(Overloaded, match="rerank queue is full: 3 pairs wait and 1 more do not fit"):
                 await ask_pairs(batcher, scorer, 4)
             with pytest.raises(Overloaded):
-                batcher.refuse_if_full(RERANK)
-            batcher.refuse_if_full(QUERY)
-        batcher.refuse_if_full(RERANK)
+                batcher.reject_if_full(RERANK)
+            batcher.reject_if_full(QUERY)
+        batcher.reject_if_full(RERANK)
         encoder.open()
         await asyncio.gather(*waiters)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sidecar.batching.encoder import PreparedText
 from sidecar.batching.job import Lane
-from sidecar.batching.preparation import PreparationThreads, TextPreparation, check_wanted
+from sidecar.batching.preparation import PreparationThreads, TextPreparation, raise_if_cancelled
 from sidecar.errors import DeviceError
 from tests.encoders import HashEncoder
 from tests.waiting import wait_until_async
@@ -174,7 +174,7 @@ async def test_a_thread_ends_soon_after_its_caller_has_gone(threads: Preparation
         try:
             has_begun.set()
             while True:
-                check_wanted()
+                raise_if_cancelled()
         finally:
             ended.set()
 
@@ -184,5 +184,5 @@ async def test_a_thread_ends_soon_after_its_caller_has_gone(threads: Preparation
     job.cancel()
     await asyncio.wait([job])
     assert await asyncio.to_thread(ended.wait, PATIENCE_S)
-    await threads.run(Lane.INGEST, check_wanted)  # what comes next is wanted
-    check_wanted()  # and so is what runs in no thread of theirs
+    await threads.run(Lane.INGEST, raise_if_cancelled)  # what comes next is wanted
+    raise_if_cancelled()  # and so is what runs in no thread of theirs

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.encoder import PairScale, PairScorer, PreparedPair, pair_logits, sigmoid
 from sidecar.batching.job import Lane
-from sidecar.batching.reranker import Reranker, ScorerLoading
+from sidecar.batching.reranker import LazyScorer, Reranker
 from sidecar.errors import DeviceError, Overloaded, TextRejected
 from tests.unit.batching.asking import ask_text, let_callers_enter
 from tests.unit.batching.conftest import RunningBatcher
@@ -35,7 +35,7 @@ async def reranking(
         return scorer
 
     async with running_batcher(encoder, **changes) as batcher:
-        yield Reranker("words", ScorerLoading(load), batcher), batcher
+        yield Reranker("words", LazyScorer(load), batcher), batcher
 
 
 async def test_scores_are_in_the_order_of_the_documents(running_batcher: RunningBatcher) -> None:
@@ -131,11 +131,11 @@ async def test_a_full_lane_refuses_before_anything_is_read(running_batcher: Runn
                 await refused
         encoder.open()
         await asyncio.gather(busy, waiting)
-        reranker.refuse_if_full()
+        reranker.reject_if_full()
 
 
 async def as_task(reranker: Reranker) -> None:
-    reranker.refuse_if_full()
+    reranker.reject_if_full()
 
 
 async def test_a_caller_that_leaves_frees_its_places(running_batcher: RunningBatcher) -> None:

@@ -38,7 +38,7 @@ class Asked:
     lane: Lane
     kind: str
     labels: list[int]
-    admitted: bool
+    may_block: bool
 
     def expected(self) -> Rows:
         if self.kind == "pairs":
@@ -81,7 +81,7 @@ class BatcherMachine(RuleBasedStateMachine):
 
     @rule(labels=LABELS)
     def ask_for_a_later_picture_of_a_request(self, labels: list[int]) -> None:
-        self.loop.run_until_complete(self.ask(Lane.QUERY, "views", labels, admitted=True))
+        self.loop.run_until_complete(self.ask(Lane.QUERY, "views", labels, may_block=True))
 
     @rule(labels=LABELS)
     def ask_for_scores(self, labels: list[int]) -> None:
@@ -125,7 +125,7 @@ class BatcherMachine(RuleBasedStateMachine):
         for lane in Lane:
             queue = self.batcher._queues[lane]  # what was promised is no part of it yet
             of_lane = [asked for asked in self.asked if asked.lane is lane and not asked.waiter.done()]
-            assert queue.waiting + queue.reserved <= max([CAPACITY, *(len(asked.labels) for asked in of_lane)])
+            assert queue.waiting + queue.preparing <= max([CAPACITY, *(len(asked.labels) for asked in of_lane)])
 
     def teardown(self) -> None:
         try:
@@ -134,7 +134,7 @@ class BatcherMachine(RuleBasedStateMachine):
             self.loop.close()
 
     async def ask(
-        self, lane: Lane, kind: str, labels: list[int], *, timeout_s: float | None = None, admitted: bool = False
+        self, lane: Lane, kind: str, labels: list[int], *, timeout_s: float | None = None, may_block: bool = False
     ) -> None:
         async def answer() -> Rows:
             async with asyncio.timeout(timeout_s):
@@ -143,11 +143,11 @@ class BatcherMachine(RuleBasedStateMachine):
                 if kind == "views":
                     digest = bytes(labels)  # of the same picture, the same views
                     picture = labelled_picture(*labels)
-                    return await self.batcher.encode_picture(picture, lane, digest, admitted=admitted)
+                    return await self.batcher.encode_picture(picture, lane, digest, may_block=may_block)
                 return await self.batcher.score_pairs(self.scorer, [labelled_pair(label) for label in labels])
 
         waiter = asyncio.create_task(answer(), name=f"{kind} {labels}")
-        self.asked.append(Asked(waiter, lane, kind, labels, admitted))
+        self.asked.append(Asked(waiter, lane, kind, labels, may_block))
         await let_callers_enter()
 
     async def prepare_and_ask(self, lane: Lane, labels: list[int], *, in_parts: bool = False) -> None:
@@ -155,21 +155,21 @@ class BatcherMachine(RuleBasedStateMachine):
 
         async def answer() -> Rows:
             if in_parts:
-                with self.batcher.admitted(lane, len(labels)) as place:
-                    return np.concatenate([await encode([label], place.part(1)) for label in labels])
-            return await encode(labels, self.batcher.reserved(lane, len(labels)))
+                with self.batcher.reserve(lane, len(labels)) as reservation:
+                    return np.concatenate([await encode([label], reservation.preparing(1)) for label in labels])
+            return await encode(labels, self.batcher.preparing(lane, len(labels)))
 
         async def encode(labels: list[int], room: AbstractContextManager[None]) -> Rows:
             with room:
                 await prepared.wait()
             try:
                 texts = [labelled_text(label) for label in labels]
-                return await self.batcher.encode_texts(texts, lane, admitted=in_parts)
+                return await self.batcher.encode_texts(texts, lane, may_block=in_parts)
             except Overloaded:
                 raise AssertionError("refused in spite of its place") from None
 
         waiter = asyncio.create_task(answer(), name=f"prepared {labels}")
-        self.asked.append(Asked(waiter, lane, "texts", labels, admitted=False))
+        self.asked.append(Asked(waiter, lane, "texts", labels, may_block=False))
         await let_callers_enter()
 
     async def go_on(self, calls: int) -> None:
@@ -201,7 +201,7 @@ class BatcherMachine(RuleBasedStateMachine):
             assert asked.waiter in self.left
         elif isinstance(answer, Overloaded):
             assert not asked.lane.is_of_rows
-            assert not asked.admitted
+            assert not asked.may_block
             assert 1 <= answer.retry_after_s <= 60
         elif isinstance(answer, DeviceOutOfMemory):
             assert TOO_LARGE_ALONE in asked.labels

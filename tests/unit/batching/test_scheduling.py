@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.batching.inputs import Kind
-from sidecar.batching.job import Job, Lane
-from sidecar.batching.micro_batch import MicroBatch, Part
-from sidecar.batching.scheduling import DeviceShares
+from sidecar.batching.job import Job, JobSlice, Lane
+from sidecar.batching.micro_batch import MicroBatch
+from sidecar.batching.scheduling import LaneScheduler
 from tests.unit.batching.jobs import make_job
 
 QUERY, RERANK, INGEST, BACKFILL = Lane
@@ -20,7 +20,7 @@ JOBS: Mapping[Lane, Job] = {lane: make_job(lane, Kind.TEXT, 32) for lane in Lane
 
 def batch_of(leader: Lane, waiting: Sequence[Lane], filled: Mapping[Lane, int] | None = None) -> MicroBatch:
     units = {leader: 1, **(filled or {})}
-    parts = [Part(JOBS[lane], 0, count) for lane, count in units.items()]
+    parts = [JobSlice(JOBS[lane], 0, count) for lane, count in units.items()]
     return MicroBatch(parts, leader, frozenset((lane, Kind.TEXT) for lane in waiting))
 
 
@@ -28,13 +28,13 @@ class Device:
     """Runs micro-batches one after another, and remembers who led."""
 
     def __init__(self, rerank: float, ingest: float, backfill: float = 0.1) -> None:
-        self.shares = DeviceShares({RERANK: rerank, INGEST: ingest}, backfill)
+        self.scheduler = LaneScheduler({RERANK: rerank, INGEST: ingest}, backfill)
         self.led: list[tuple[Lane, float]] = []
 
     def run(self, waiting: Sequence[Lane], durations_s: Mapping[Lane, float]) -> Lane:
-        leader = self.shares.leader(waiting)
+        leader = self.scheduler.choose(waiting)
         assert leader in waiting
-        self.shares.settle(batch_of(leader, waiting), durations_s[leader])
+        self.scheduler.charge(batch_of(leader, waiting), durations_s[leader])
         self.led.append((leader, durations_s[leader]))
         return leader
 
@@ -91,7 +91,7 @@ def test_a_query_waits_for_one_micro_batch_of_others_or_for_what_their_shares_ar
     for waiting, duration_s in steps:
         leader = device.run([lane for lane in Lane if lane in waiting], dict.fromkeys(Lane, duration_s))
         longest_s = max(seconds for _, seconds in device.led)
-        credits_s = [*device.shares._credit_s.values(), device.shares._backfill_credit_s]
+        credits_s = [*device.scheduler._credit_s.values(), device.scheduler._backfill_credit_s]
         assert all(-longest_s <= credit_s <= 2 * longest_s for credit_s in credits_s)
         if leader is QUERY:
             last_query_s, others_s = duration_s, 0.0
@@ -133,10 +133,10 @@ def test_a_backfill_without_changes_has_the_share_of_all_rows_beside_queries() -
 
 
 def test_what_a_backfill_has_in_micro_batches_of_changes_counts() -> None:
-    shares = DeviceShares({RERANK: 0.0, INGEST: 0.1}, 0.1)
+    scheduler = LaneScheduler({RERANK: 0.0, INGEST: 0.1}, 0.1)
     for _ in range(1000):
-        assert shares.leader([INGEST, BACKFILL]) is INGEST
-        shares.settle(batch_of(INGEST, [INGEST, BACKFILL], {INGEST: 4, BACKFILL: 4}), 0.01)
+        assert scheduler.choose([INGEST, BACKFILL]) is INGEST
+        scheduler.charge(batch_of(INGEST, [INGEST, BACKFILL], {INGEST: 4, BACKFILL: 4}), 0.01)
 
 
 def test_two_clients_beside_a_backlog_that_has_the_device_half_the_time_are_not_held_up() -> None:
@@ -171,10 +171,10 @@ def test_a_long_time_alone_costs_nothing_but_the_longest_micro_batch() -> None:
 
 
 def test_what_ingest_has_in_micro_batches_of_queries_counts() -> None:
-    shares = DeviceShares({RERANK: 0.0, INGEST: 0.1})
+    scheduler = LaneScheduler({RERANK: 0.0, INGEST: 0.1})
     for _ in range(1000):
-        assert shares.leader([QUERY, INGEST]) is QUERY
-        shares.settle(batch_of(QUERY, [QUERY, INGEST], {QUERY: 4, INGEST: 4}), 0.01)
+        assert scheduler.choose([QUERY, INGEST]) is QUERY
+        scheduler.charge(batch_of(QUERY, [QUERY, INGEST], {QUERY: 4, INGEST: 4}), 0.01)
 
 
 def test_a_share_of_zero_lets_others_always_go_first() -> None:

@@ -8,8 +8,8 @@ import logging
 import pytest
 
 from sidecar.batching.encoder import PairScorer
-from sidecar.batching.reranker import RerankModelFailed, ScorerLoading
-from sidecar.errors import ModelError
+from sidecar.batching.reranker import LazyScorer
+from sidecar.errors import ModelError, RerankModelFailed
 from sidecar.telemetry.request_context import current_request_id
 from tests.unit.batching.asking import let_callers_enter
 from tests.unit.batching.word_scorer import WordScorer
@@ -40,30 +40,30 @@ class Clock:
 
 async def test_nothing_is_loaded_until_somebody_asks_and_then_once_for_all() -> None:
     load = GatedLoad()
-    loading = ScorerLoading(load)
+    scorer = LazyScorer(load)
     await let_callers_enter()
     assert load.calls == 0
-    waiters = [asyncio.create_task(loading.scorer(), name=f"waiter {number}") for number in range(8)]
+    waiters = [asyncio.create_task(scorer.get(), name=f"waiter {number}") for number in range(8)]
     await let_callers_enter()
     load.gate.set()
     scorers = await asyncio.gather(*waiters)
     assert len(set(map(id, scorers))) == 1
-    assert await loading.scorer() is scorers[0]
+    assert await scorer.get() is scorers[0]
     assert load.calls == 1
 
 
 async def test_a_caller_that_leaves_does_not_end_the_loading() -> None:
     load = GatedLoad()
-    loading = ScorerLoading(load)
-    leaving = asyncio.create_task(loading.scorer(), name="leaving")
+    scorer = LazyScorer(load)
+    leaving = asyncio.create_task(scorer.get(), name="leaving")
     await let_callers_enter()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
-            await loading.scorer()
+            await scorer.get()
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
     load.gate.set()
-    await loading.scorer()
+    await scorer.get()
     assert load.calls == 1
 
 
@@ -76,7 +76,7 @@ async def test_the_loading_is_not_laid_to_the_request_that_asked_first() -> None
 
     token = current_request_id.set("the first")
     try:
-        await ScorerLoading(load).scorer()
+        await LazyScorer(load).get()
     finally:
         current_request_id.reset(token)
     assert working_for == [None]
@@ -85,18 +85,18 @@ async def test_the_loading_is_not_laid_to_the_request_that_asked_first() -> None
 async def test_a_failure_is_told_to_all_who_wait_and_tried_again_when_its_pause_is_over() -> None:
     load = GatedLoad(ModelError("no such directory"))
     clock = Clock()
-    loading = ScorerLoading(load, clock)
+    scorer = LazyScorer(load, clock)
     load.gate.set()
-    failures = await asyncio.gather(loading.scorer(), loading.scorer(), return_exceptions=True)
+    failures = await asyncio.gather(scorer.get(), scorer.get(), return_exceptions=True)
     clock.now += 4
-    late = await failure_of(loading)
+    late = await failure_of(scorer)
     for failure, pause_s in zip((*failures, late), (5, 5, 1), strict=True):
         assert isinstance(failure, RerankModelFailed)
         assert str(failure) == "The reranking model cannot be loaded: no such directory"
         assert failure.retry_after_s == pause_s
     assert load.calls == 1  # the third was refused, not tried
     clock.now += 1
-    await loading.scorer()
+    await scorer.get()
     assert load.calls == 2
 
 
@@ -104,10 +104,10 @@ async def test_every_further_failure_doubles_the_pause_up_to_five_minutes() -> N
     load = GatedLoad(*(ModelError("broken") for _ in range(9)))
     load.gate.set()
     clock = Clock()
-    loading = ScorerLoading(load, clock)
+    scorer = LazyScorer(load, clock)
     pauses = []
     for _ in range(8):
-        failure = await failure_of(loading)
+        failure = await failure_of(scorer)
         pauses.append(failure.retry_after_s)
         clock.now += failure.retry_after_s
     assert pauses == [5, 10, 20, 40, 80, 160, 300, 300]
@@ -117,7 +117,7 @@ async def test_every_further_failure_doubles_the_pause_up_to_five_minutes() -> N
 async def test_a_bug_is_told_without_its_details_which_are_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     load = GatedLoad(KeyError("a secret detail"))
     load.gate.set()
-    failure = await failure_of(ScorerLoading(load))
+    failure = await failure_of(LazyScorer(load))
     assert "secret" not in str(failure)
     assert "the log has more" in str(failure)
     (record,) = [record for record in caplog.records if record.exc_info]
@@ -128,46 +128,46 @@ async def test_a_bug_is_told_without_its_details_which_are_in_the_log(caplog: py
 async def test_what_is_no_exception_is_a_failure_like_any_other() -> None:
     load = GatedLoad(SystemExit("a panic"))
     load.gate.set()
-    loading = ScorerLoading(load)
-    assert "the log has more" in str(await asyncio.wait_for(failure_of(loading), 5))
-    assert loading.state.startswith("failed: ")
+    scorer = LazyScorer(load)
+    assert "the log has more" in str(await asyncio.wait_for(failure_of(scorer), 5))
+    assert scorer.state.startswith("failed: ")
 
 
 async def test_who_still_waits_at_the_end_is_told_and_nothing_more_is_loaded() -> None:
     load = GatedLoad()
-    loading = ScorerLoading(load)
-    waiter = asyncio.create_task(loading.scorer(), name="waiter")
+    scorer = LazyScorer(load)
+    waiter = asyncio.create_task(scorer.get(), name="waiter")
     await let_callers_enter()
-    loading.give_up()
+    scorer.cancel()
     with pytest.raises(RerankModelFailed, match="shutting down"):
         await waiter
-    assert "shutting down" in str(await failure_of(loading))
-    await loading.close()
+    assert "shutting down" in str(await failure_of(scorer))
+    await scorer.close()
     assert load.calls == 1
 
 
 async def test_what_was_loaded_is_there_to_the_end() -> None:
     load = GatedLoad()
     load.gate.set()
-    loading = ScorerLoading(load)
-    scorer = await loading.scorer()
-    await loading.close()
-    assert await loading.scorer() is scorer
+    scorer = LazyScorer(load)
+    loaded = await scorer.get()
+    await scorer.close()
+    assert await scorer.get() is loaded
 
 
-async def failure_of(loading: ScorerLoading) -> RerankModelFailed:
+async def failure_of(scorer: LazyScorer) -> RerankModelFailed:
     with pytest.raises(RerankModelFailed) as caught:
-        await loading.scorer()
+        await scorer.get()
     return caught.value
 
 
 async def test_loading_may_begin_before_anybody_asks() -> None:
     load = GatedLoad()
-    loading = ScorerLoading(load)
-    loading.start()
-    loading.start()
+    scorer = LazyScorer(load)
+    scorer.start()
+    scorer.start()
     await let_callers_enter()
     assert load.calls == 1
     load.gate.set()
-    await loading.scorer()
+    await scorer.get()
     assert load.calls == 1

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.batching.inputs import Kind
-from sidecar.batching.micro_batch import FIRST_PAUSE_S, LONGEST_PAUSE_S, SizeLimits, Tries
+from sidecar.batching.micro_batch import FIRST_PAUSE_S, LONGEST_PAUSE_S, FitAttempts, SizeLimits
 from sidecar.errors import DeviceOutOfMemory
 from tests.unit.batching.asking import ask_picture, ask_texts
 from tests.unit.batching.conftest import RunningBatcher, batcher_over
@@ -46,65 +46,65 @@ async def test_the_limit_of_pictures_is_not_that_of_texts(running_batcher: Runni
     assert [len(labels) for _, labels in encoder.seen[before:]] == [1, 1, 4]
 
 
-def halved(units: int, fits: int) -> Tries:
+def halved(units: int, fits: int) -> FitAttempts:
     """What a micro-batch learns of a device that has room for `fits`, halving until it fits."""
     if units <= fits:
-        return Tries(fitted=[units])
+        return FitAttempts(fitted=[units])
     if units == 1:
-        return Tries(failed=[1])
+        return FitAttempts(failed=[1])
     left, right = halved(units // 2, fits), halved(units - units // 2, fits)
-    return Tries(left.fitted + right.fitted, [units, *left.failed, *right.failed])
+    return FitAttempts(left.fitted + right.fitted, [units, *left.failed, *right.failed])
 
 
 def test_twice_the_limit_is_tried_after_a_pause_and_kept_if_it_fits() -> None:
     limits = SizeLimits(32)
-    limits.learn(TEXT, halved(32, fits=8), now=0)
+    limits.update(TEXT, halved(32, fits=8), now=0)
     assert limits.limit(TEXT, FIRST_PAUSE_S - 0.1) == 8
     assert limits.limit(TEXT, FIRST_PAUSE_S) == 16
-    limits.learn(TEXT, Tries(fitted=[16]), now=FIRST_PAUSE_S)
+    limits.update(TEXT, FitAttempts(fitted=[16]), now=FIRST_PAUSE_S)
     assert limits.limit(TEXT, FIRST_PAUSE_S + 1) == 16
     assert limits.limit(TEXT, 2 * FIRST_PAUSE_S) == 32
-    limits.learn(TEXT, Tries(fitted=[32]), now=2 * FIRST_PAUSE_S)
+    limits.update(TEXT, FitAttempts(fitted=[32]), now=2 * FIRST_PAUSE_S)
     assert limits.limit(TEXT, 2 * FIRST_PAUSE_S) == 32
 
 
 def test_each_try_in_vain_doubles_the_pause_up_to_an_hour_and_costs_no_part_of_the_limit() -> None:
     limits = SizeLimits(32)
     now = 0.0
-    limits.learn(PICTURE, halved(32, fits=16), now)
+    limits.update(PICTURE, halved(32, fits=16), now)
     pauses = []
     for _ in range(12):
         began = now
         while limits.limit(PICTURE, now) == 16:
             now += 1
         pauses.append(now - began)
-        limits.learn(PICTURE, halved(18, fits=16), now)
+        limits.update(PICTURE, halved(18, fits=16), now)
         assert limits.limit(PICTURE, now) == 16
     assert pauses == [min(FIRST_PAUSE_S * 2**tries, LONGEST_PAUSE_S) for tries in range(12)]
     now += LONGEST_PAUSE_S
-    limits.learn(PICTURE, Tries(fitted=[32]), now)
-    limits.learn(PICTURE, halved(32, fits=16), now)
+    limits.update(PICTURE, FitAttempts(fitted=[32]), now)
+    limits.update(PICTURE, halved(32, fits=16), now)
     assert limits.limit(PICTURE, now + FIRST_PAUSE_S) == 32
 
 
 def test_a_smaller_micro_batch_that_fits_raises_nothing() -> None:
     limits = SizeLimits(32)
-    limits.learn(TEXT, halved(32, fits=16), now=0)
-    limits.learn(TEXT, Tries(fitted=[5]), now=1)
+    limits.update(TEXT, halved(32, fits=16), now=0)
+    limits.update(TEXT, FitAttempts(fitted=[5]), now=1)
     assert limits.limit(TEXT, 2) == 16
 
 
 def test_one_unit_that_never_fits_does_not_make_all_others_go_alone() -> None:
     limits = SizeLimits(8)
-    limits.learn(TEXT, Tries(fitted=[1, 2, 4], failed=[8, 4, 2, 1]), now=0)
+    limits.update(TEXT, FitAttempts(fitted=[1, 2, 4], failed=[8, 4, 2, 1]), now=0)
     assert limits.limit(TEXT, 1) == 4
 
 
 def test_a_pair_that_does_not_fit_alone_leaves_room_for_all_that_weigh_less() -> None:
     limits = SizeLimits(32)
-    limits.learn(Kind.PAIR, Tries(failed=[16, 8, 8]), now=0)
+    limits.update(Kind.PAIR, FitAttempts(failed=[16, 8, 8]), now=0)
     assert limits.limit(Kind.PAIR, 1) == 7
-    limits.learn(Kind.PAIR, Tries(failed=[1]), now=1)
+    limits.update(Kind.PAIR, FitAttempts(failed=[1]), now=1)
     assert limits.limit(Kind.PAIR, 2) == 1
 
 
@@ -118,9 +118,9 @@ def test_the_limit_stays_within_its_bounds_and_ends_between_half_of_what_fits_an
         now += 20
         size = min(units, limits.limit(TEXT, now))
         assert 1 <= size <= max_units
-        limits.learn(TEXT, halved(size, fits), now)
-    limits.learn(TEXT, halved(limits.limit(TEXT, now), fits), now)
-    limits.learn(TEXT, halved(limits.limit(TEXT, now), fits), now)
+        limits.update(TEXT, halved(size, fits), now)
+    limits.update(TEXT, halved(limits.limit(TEXT, now), fits), now)
+    limits.update(TEXT, halved(limits.limit(TEXT, now), fits), now)
     assert min(fits, max_units) / 2 <= limits.limit(TEXT, now) <= max(fits, 1)
 
 
