@@ -13,7 +13,7 @@ from training.captions import MAX_PHRASES
 from training.compositing import Atlas
 from training.corpus import Emoji
 from training.degradation import degrade
-from training.layout import MAX_OBJECTS, LayoutArtist
+from training.layout import MAX_OBJECTS, LayoutSampler
 
 # Mirrored, these would be something else or nothing: letters, flags, arrows, clocks, what points to one side.
 _ONE_WAY_WORDS = frozenset(
@@ -80,7 +80,7 @@ def find_flippable(corpus: Sequence[Emoji]) -> torch.Tensor:
     return torch.tensor([_ONE_WAY_WORDS.isdisjoint(emoji.words) for emoji in corpus])
 
 
-class BatchArtist:
+class BatchSampler:
     """Draws the batch of any step, always the same for a seed and a device."""
 
     def __init__(self, atlas: Atlas, bank: CaptionBank, truth: torch.Tensor, flippable: torch.Tensor) -> None:
@@ -89,11 +89,11 @@ class BatchArtist:
     def draw(self, trained: torch.Tensor, count: int, side: int, generator: torch.Generator) -> Batch:
         """`count` pictures of `trained` emoji, `side` pixels square, and two captions of each."""
         emoji = _shuffle(trained, count * MAX_OBJECTS, generator).view(MAX_OBJECTS, count).T.contiguous()
-        layout = LayoutArtist(generator).draw(emoji, self._flippable)
+        layout = LayoutSampler(generator).draw(emoji, self._flippable)
         pixels = self._atlas.paste(draw_backgrounds(count, side, generator), layout)
         pixels = degrade(pixels, generator)
         captions = self._bank.draw(*_choose_objects(layout.emoji, generator), generator)
-        return Batch(pixels * 2.0 - 1.0, captions.tokens, judge_captions(captions.phrases, layout.emoji, self._truth))
+        return Batch(pixels * 2.0 - 1.0, captions.tokens, rate_captions(captions.phrases, layout.emoji, self._truth))
 
 
 def _shuffle(trained: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
@@ -111,7 +111,7 @@ def _choose_objects(shown: torch.Tensor, generator: torch.Generator) -> tuple[to
     return torch.cat([first, first]), torch.cat([torch.full_like(second, -1), second])
 
 
-def judge_captions(phrases: torch.Tensor, shown: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+def rate_captions(phrases: torch.Tensor, shown: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """(captions, pictures) uint8. A part of a caption is as true of an emoji as the less true of its two phrases, as
     true of a picture as of the emoji on it that fits best, and a caption is as true as the less true of its parts.
 

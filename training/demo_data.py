@@ -37,7 +37,7 @@ _PEOPLE = "People & Body"
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class KeyboardEntry:
     """`characters` ask for the picture where the same character is also a letter or a sign."""
 
     characters: str
@@ -60,7 +60,7 @@ def demo_data(
     typer.echo(f"{count} emoji in {path}, {path.stat().st_size / 1e6:.1f} MB")
 
 
-def write_demo_data(path: Path, dataset: Dataset, holdout: Holdout, keyboard: Mapping[str, Key]) -> int:
+def write_demo_data(path: Path, dataset: Dataset, holdout: Holdout, keyboard: Mapping[str, KeyboardEntry]) -> int:
     """Writes a zip file with emoji.json and a picture for each emoji; returns how many there are.
 
     The demo embeds them in this order: single characters, which people look for, then sequences, then flags.
@@ -87,14 +87,14 @@ def encode_picture(pixels: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def _rank(key: Key) -> int:
+def _rank(key: KeyboardEntry) -> int:
     if key.category == "Flags":
         return 2
     return int(len(without_selectors(key.characters)) > 1)
 
 
 def _describe(
-    number: int, index: int, dataset: Dataset, holdout: Holdout, keys: Sequence[Key]
+    number: int, index: int, dataset: Dataset, holdout: Holdout, keys: Sequence[KeyboardEntry]
 ) -> dict[str, int | str | list[str] | bool]:
     emoji, key = dataset.emoji[index], keys[index]
     return {
@@ -115,7 +115,7 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     archive.writestr(entry, content)
 
 
-def read_keyboard(path: Path = DEBIAN_EMOJI_TEST) -> Mapping[str, Key]:
+def read_keyboard(path: Path = DEBIAN_EMOJI_TEST) -> Mapping[str, KeyboardEntry]:
     """Unicode's emoji-test.txt, by the characters as CLDR writes them. Raises CorpusError."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -132,14 +132,14 @@ def without_selectors(characters: str) -> str:
     return characters.replace(_SHOW_AS_PICTURE, "")
 
 
-def _parse(lines: list[str]) -> Iterator[Key]:
+def _parse(lines: list[str]) -> Iterator[KeyboardEntry]:
     category = ""
     for position, line in enumerate(lines):
         if line.startswith(_GROUP):
             category = line.removeprefix(_GROUP)
         code_points, _, rest = line.partition(";")
         if rest.strip().startswith(_IN_FULL):
-            yield Key("".join(chr(int(code, 16)) for code in code_points.split()), category, position)
+            yield KeyboardEntry("".join(chr(int(code, 16)) for code in code_points.split()), category, position)
 
 
 if __name__ == "__main__":

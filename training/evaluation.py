@@ -21,7 +21,7 @@ from training.demo_data import encode_picture
 from training.holdout import draw_holdout
 from training.pipeline import Vectors, embed_pictures, embed_texts, open_pipeline
 from training.queries import Query, keyword_queries, name_queries, recall, share_found
-from training.scenes import SceneArtist
+from training.scenes import SceneRenderer
 
 _SEED = 17
 _SMALL_SCENES = 400
@@ -123,16 +123,16 @@ def _rank(texts: Vectors, pictures: Vectors) -> NDArray[np.int64]:
 
 def _draw_scenes(dataset: Dataset) -> list[_Scenes]:
     """Of trained emoji, drawn as they never were in training."""
-    holdout, artist = draw_holdout(dataset.emoji), SceneArtist(_SEED)
+    holdout, renderer = draw_holdout(dataset.emoji), SceneRenderer(_SEED)
     trained = [index for index in range(len(dataset.emoji)) if index not in holdout.emoji]
     order = np.random.default_rng(_SEED).permutation(trained).tolist()
     alone = [[index] for index in order[:_SMALL_SCENES]]
-    small = [artist.draw_small(dataset.pictures[shown[0]]) for shown in alone]
+    small = [renderer.draw_small(dataset.pictures[shown[0]]) for shown in alone]
     scenes = [_Scenes("one small emoji off-centre", small, alone)]
     for kind, count, most in (("four", 4, _PANORAMAS), ("eight", 8, _LONG_PANORAMAS)):
         panoramas = min(most, len(order) // count)
         rows = np.array(order[: panoramas * count]).reshape(panoramas, count).tolist()
-        drawn = [artist.draw_panorama([dataset.pictures[index] for index in shown]) for shown in rows]
+        drawn = [renderer.draw_panorama([dataset.pictures[index] for index in shown]) for shown in rows]
         scenes.append(_Scenes(f"panoramas of {kind} emoji", drawn, rows))
     return scenes
 

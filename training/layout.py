@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 
 MAX_OBJECTS = 4
-_SHARE_OF_SINGLES = 0.62
-_LEAST_VISIBLE = 0.5
+_SINGLES_SHARE = 0.62
+_MIN_VISIBLE_SHARE = 0.5
 _MAX_ANGLE = math.radians(15)
 
 
@@ -26,7 +26,7 @@ class Layout:
     singles: int
 
 
-class LayoutArtist:
+class LayoutSampler:
     """Draws layouts on the device of `generator`."""
 
     def __init__(self, generator: torch.Generator) -> None:
@@ -35,9 +35,9 @@ class LayoutArtist:
     def draw(self, emoji: torch.Tensor, flippable: torch.Tensor) -> Layout:
         """`emoji` is (n, 4) int64, what may be shown; `flippable` (all emoji,) bool, which keep their meaning."""
         count = len(emoji)
-        singles = round(_SHARE_OF_SINGLES * count)
+        singles = round(_SINGLES_SHARE * count)
         centre, extent, shown = self._lay_out(singles, count - singles)
-        visible = shown & (_visible_share(centre, extent) >= _LEAST_VISIBLE)
+        visible = shown & (_visible_share(centre, extent) >= _MIN_VISIBLE_SHARE)
         visible[:, 0] = True
         angle = self._between(emoji.shape, -_MAX_ANGLE, _MAX_ANGLE) * self._chance(emoji.shape, 0.5)
         flipped = flippable[emoji] & self._chance(emoji.shape, 0.5)

@@ -10,7 +10,7 @@ from training.options import TrainingOptions
 from training.phrases import IGNORED, NEGATIVE, PARTLY, TRUE
 
 _BETAS = (0.9, 0.98)
-_LEAST_DECAYED_DIMENSIONS = 2
+_MIN_DECAYED_DIMENSIONS = 2
 _TARGETS = {NEGATIVE: 0.0, IGNORED: 0.0, PARTLY: 0.5, TRUE: 1.0}
 
 
@@ -39,7 +39,7 @@ def make_optimizer(towers: torch.nn.Module, options: TrainingOptions) -> torch.o
     decayed: list[torch.nn.Parameter] = []
     others: list[torch.nn.Parameter] = []
     for name, parameter in towers.named_parameters():
-        is_matrix = parameter.ndim >= _LEAST_DECAYED_DIMENSIONS and "embedding" not in name
+        is_matrix = parameter.ndim >= _MIN_DECAYED_DIMENSIONS and "embedding" not in name
         (decayed if is_matrix else others).append(parameter)
     groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
     fused = next(towers.parameters()).device.type == "cuda"

@@ -73,7 +73,7 @@ def collect_phrases(corpus: Sequence[Emoji], holdout: Holdout) -> Phrases:
         return tuple(tuple(position[text] for text in texts) for texts in group)
 
     listed = (positions(names), positions(keywords), positions(words))
-    return Phrases(texts, _judge(position, corpus, listed), *listed)
+    return Phrases(texts, _rate(position, corpus, listed), *listed)
 
 
 def name_variants(emoji: Emoji) -> list[str]:
@@ -85,12 +85,12 @@ def name_variants(emoji: Emoji) -> list[str]:
     return variants
 
 
-def _judge(
+def _rate(
     position: Mapping[str, int], corpus: Sequence[Emoji], listed: Sequence[Sequence[Sequence[int]]]
 ) -> NDArray[np.uint8]:
     names, keywords, words = listed
     truth = np.zeros((len(position), len(corpus) + 1), dtype=np.uint8)
-    _ignore_what_might_be_true(truth, position, corpus)
+    _ignore_possibly_true(truth, position, corpus)
     is_name = np.zeros(len(position), dtype=np.bool_)
     is_name[[index for own in names for index in own]] = True
     for column in range(len(corpus)):
@@ -102,7 +102,7 @@ def _judge(
     return truth
 
 
-def _ignore_what_might_be_true(truth: NDArray[np.uint8], position: Mapping[str, int], corpus: Sequence[Emoji]) -> None:
+def _ignore_possibly_true(truth: NDArray[np.uint8], position: Mapping[str, int], corpus: Sequence[Emoji]) -> None:
     having = defaultdict(set)
     for column, emoji in enumerate(corpus):
         for word in emoji.words:

@@ -13,7 +13,7 @@ from open_clip.tokenizer import HFTokenizer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.nn import functional
 
-from training.batches import BatchArtist, find_flippable
+from training.batches import BatchSampler, find_flippable
 from training.caption_bank import CaptionBank
 from training.captions import CaptionWriter, write_captions
 from training.compositing import Atlas
@@ -31,8 +31,8 @@ OPTIONS_NAME = "options.json"
 LOG_NAME = "log.jsonl"
 DATASET_NAME = "dataset.npz"
 _LOG_EVERY_STEPS = 100
-_LOOKS = 12
-_LEAST_STEPS_BETWEEN_LOOKS = 500
+_EVALUATIONS = 12
+_MIN_STEPS_BETWEEN_EVALUATIONS = 500
 _CHECKPOINT_EVERY_S = 60.0
 _CHUNK = 256
 
@@ -54,8 +54,8 @@ class TrainingRun:
         self._names = tokenize([emoji.name for emoji in corpus]).to(device)
         self._trained = torch.tensor(trained, device=device)
         truth, flippable = torch.from_numpy(phrases.truth).to(device), find_flippable(corpus).to(device)
-        artist = BatchArtist(self._atlas, bank, truth, flippable)
-        self.trainer = Trainer(options, artist, self._trained, device)
+        sampler = BatchSampler(self._atlas, bank, truth, flippable)
+        self.trainer = Trainer(options, sampler, self._trained, device)
 
     def finish(self, until_step: int | None = None) -> None:
         """Trains up to the last step, or up to `until_step`, from the last checkpoint if there is one."""
@@ -77,7 +77,7 @@ class TrainingRun:
 
     def _report(self, loss: torch.Tensor) -> None:
         done = self.trainer.steps_done
-        every = max(self._options.steps // _LOOKS, _LEAST_STEPS_BETWEEN_LOOKS)
+        every = max(self._options.steps // _EVALUATIONS, _MIN_STEPS_BETWEEN_EVALUATIONS)
         looks = done % every == 0 or done == self._options.steps
         if not looks and done % _LOG_EVERY_STEPS:
             return
@@ -87,13 +87,13 @@ class TrainingRun:
                 self.trainer.average, self._atlas, self._names, self._trained, self._options.shape.image_size
             )
             entry |= {name: round(value, 4) for name, value in recall.items()}
-            entry["device"] = _name_of(self._device)
+            entry["device"] = _device_name(self._device)
             logger.info("%s", entry)
         with (self._folder / LOG_NAME).open("a", encoding="utf-8") as log:
             log.write(json.dumps(entry) + "\n")
 
 
-def _name_of(device: torch.device) -> str:
+def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "a CPU"
 
 

@@ -17,7 +17,7 @@ _SMALL_SIDES = (44, 80)
 _PANORAMA_HEIGHT = 160
 
 
-class SceneArtist:
+class SceneRenderer:
     """Draws scenes from a seed."""
 
     def __init__(self, seed: int) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from training.architecture import build_towers
-from training.batches import BatchArtist
+from training.batches import BatchSampler
 from training.optimisation import learning_rate_at, make_average, make_optimizer, sigmoid_loss
 from training.options import TrainingOptions
 
@@ -22,12 +22,12 @@ class Trainer:
     """The same weights after the same number of steps, whether or not it was saved and loaded in between."""
 
     def __init__(
-        self, options: TrainingOptions, artist: BatchArtist, trained: torch.Tensor, device: torch.device
+        self, options: TrainingOptions, sampler: BatchSampler, trained: torch.Tensor, device: torch.device
     ) -> None:
-        """`trained` (n,) int64: the emoji to learn, on `device` as all that `artist` holds."""
+        """`trained` (n,) int64: the emoji to learn, on `device` as all that `sampler` holds."""
         torch.manual_seed(options.seed)
         self.steps_done = 0
-        self._options, self._artist, self._trained = options, artist, trained
+        self._options, self._sampler, self._trained = options, sampler, trained
         self._device = device
         self._generator = torch.Generator(device)
         self._towers: Any = build_towers(options.shape).to(device).train()
@@ -62,7 +62,7 @@ class Trainer:
 
     def _compute_loss(self) -> torch.Tensor:
         with torch.no_grad():
-            batch = self._artist.draw(
+            batch = self._sampler.draw(
                 self._trained, self._options.batch_size, self._options.shape.image_size, self._generator
             )
         with _autocast(self._device):

@@ -115,7 +115,7 @@ def _views_per_row(prospect: Prospect) -> tuple[float, int]:
         return 1.0, 0
     settings = ViewSettings.from_settings(load_settings(), _USUAL_NATIVE_SIZE)
     sizes = [size for size in map(read_size, prospect.sample.heads) if size is not None]
-    views = [len(plan_views(width, height, settings).cuts) for width, height in sizes or [_USUAL_SIZE]]
+    views = [len(plan_views(width, height, settings).views) for width, height in sizes or [_USUAL_SIZE]]
     return fmean(views), len(sizes)
 
 

@@ -33,7 +33,7 @@ _LOST = (
     "no longer available",
     "gpu is lost",
 )
-_OF_A_GPU = ("cuda", "hip", "cublas", "cudnn", "nvlink", "gpu", "driver")
+_GPU_WORDS = ("cuda", "hip", "cublas", "cudnn", "nvlink", "gpu", "driver")
 
 
 def translate_fault(error: Exception) -> DeviceError:
@@ -54,4 +54,4 @@ def translate_fault(error: Exception) -> DeviceError:
 def is_lost(message: str) -> bool:
     """Whether what torch says is of a fault that a process does not get over."""
     lower = message.lower()
-    return any(sign in lower for sign in _LOST) and any(word in lower for word in _OF_A_GPU)
+    return any(sign in lower for sign in _LOST) and any(word in lower for word in _GPU_WORDS)

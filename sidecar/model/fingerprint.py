@@ -26,10 +26,10 @@ _IRRELEVANT_PREFIX = "text_decoder."
 _IRRELEVANT_SUFFIXES = (".num_batches_tracked", ".position_ids")
 
 
-_TIMM = ("timm_model_name", "timm_pool", "timm_proj", "timm_proj_bias")
-_TRANSFORMERS = ("hf_proj_type", "hf_pooler_type")
+_TIMM_KEYS = ("timm_model_name", "timm_pool", "timm_proj", "timm_proj_bias")
+_TRANSFORMERS_KEYS = ("hf_proj_type", "hf_pooler_type")
 # For training, for captions, or described by other parts of the fingerprint: the size of a view and the tokenizer.
-_WITHOUT_EFFECT = frozenset(
+_KEYS_WITHOUT_EFFECT = frozenset(
     {"image_size", "patch_dropout", "output_tokens", "hf_tokenizer_name", "tokenizer_mode", "tokenizer_kwargs"}
 )
 # Of a text tower: where its configuration came from, and what is for training or for generating texts.
@@ -124,19 +124,19 @@ def canonical_model_config(model_cfg: Mapping[str, Any], text_config: Mapping[st
 def _canonical_vision(vision_cfg: Mapping[str, Any]) -> dict[str, Any]:
     described = asdict(CLIPVisionCfg(**vision_cfg))
     if described["timm_model_name"]:
-        return {key: described[key] or "" for key in _TIMM}
-    return {key: value for key, value in described.items() if key not in _WITHOUT_EFFECT and "timm_" not in key}
+        return {key: described[key] or "" for key in _TIMM_KEYS}
+    return {key: value for key, value in described.items() if key not in _KEYS_WITHOUT_EFFECT and "timm_" not in key}
 
 
 def _canonical_text(text_cfg: Mapping[str, Any], text_config: Mapping[str, Any] | None) -> dict[str, Any]:
     described = asdict(CLIPTextCfg(**text_cfg))
     if text_config is not None:
-        kept = {key: described[key] for key in ("context_length", *_TRANSFORMERS)}
+        kept = {key: described[key] for key in ("context_length", *_TRANSFORMERS_KEYS)}
         return {
             **kept,
             "transformer": {key: value for key, value in text_config.items() if not _is_ignored_key(key)},
         }
-    return {key: value for key, value in described.items() if key not in _WITHOUT_EFFECT and "hf_" not in key}
+    return {key: value for key, value in described.items() if key not in _KEYS_WITHOUT_EFFECT and "hf_" not in key}
 
 
 def _is_ignored_key(key: str) -> bool:

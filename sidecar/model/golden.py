@@ -18,7 +18,7 @@ GOLDEN_NAME = "golden.npz"
 
 
 @dataclass(frozen=True, slots=True)
-class Golden:
+class GoldenVectors:
     """`text_vectors` and `view_vectors` are (n, dimensions) float32; the views are the probes drawn at `view_size`."""
 
     texts: tuple[str, ...]
@@ -46,11 +46,11 @@ def write_golden(encoder: Encoder, path: Path) -> None:
     )
 
 
-def read_golden(path: Path) -> Golden:
+def read_golden(path: Path) -> GoldenVectors:
     """Raises ModelError if the file cannot be read."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return Golden(
+            return GoldenVectors(
                 texts=tuple(str(text) for text in arrays["texts"]),
                 text_vectors=np.asarray(arrays["text_vectors"], dtype=np.float32),
                 view_size=int(arrays["view_size"]),

@@ -15,7 +15,7 @@ from sidecar.model.open_clip_encoder import ModelIdentity, OpenClipEncoder
 from sidecar.model.preprocessing import read_preprocessing
 from sidecar.model.probes import FINGERPRINT_TEXTS
 from sidecar.model.text.tokenizer import load_tokenizer
-from sidecar.model.towers import load_towers, read_pair_scale, read_weights, view_size_of
+from sidecar.model.towers import load_towers, read_pair_scale, read_view_size, read_weights
 from sidecar.pictures.views.settings import ViewSettings
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def load_encoder_on(compute: ComputeDevice, settings: Settings) -> OpenClipEncod
     tokenizer = load_tokenizer(checkpoint)
     tensors = read_weights(checkpoint)
     towers = load_towers(checkpoint, tensors, compute, settings.vision_size)
-    view_size = view_size_of(towers)
+    view_size = read_view_size(towers)
     space = VectorSpace(
         architecture=checkpoint.architecture,
         model_cfg=checkpoint.model_cfg,

@@ -18,7 +18,7 @@ _MAX_LENGTH_ERROR = 1e-4
 # Random weights may give similar vectors, a model that ignores its input gives equal ones.
 _MAX_COSINE_OF_DIFFERENT_INPUTS = 0.99999
 
-_MISFIT_ERRORS = (ValueError, TypeError, LookupError, AttributeError, AssertionError)
+_MISMATCH_ERRORS = (ValueError, TypeError, LookupError, AttributeError, AssertionError)
 """What a configuration whose parts do not fit together raises where it is used: a size, a shape, a missing answer."""
 
 
@@ -44,7 +44,7 @@ def run_self_test(encoder: Encoder, golden: Path | None) -> None:
         message = f"self-test of {encoder.model_id}: the device failed: {error}"
         passing = isinstance(error, DeviceLost | DeviceOutOfMemory)
         raise (type(error) if passing else ModelError)(message) from error
-    except _MISFIT_ERRORS as error:
+    except _MISMATCH_ERRORS as error:
         raise ModelError(f"self-test of {encoder.model_id}: the model cannot encode: {error!r}") from error
 
 
@@ -55,24 +55,24 @@ def _check_texts(encoder: Encoder, min_cosine: float) -> None:
         raise ModelError(f"self-test of {encoder.model_id}: texts are not padded to one length, but to {lengths}")
     batch = encoder.encode_texts(prepared)
     _check_vectors(encoder, "texts", batch, len(prepared))
-    _compare(encoder, "a text alone and in a batch", encoder.encode_texts(prepared[:1]), batch[:1], min_cosine)
+    _check_agreement(encoder, "a text alone and in a batch", encoder.encode_texts(prepared[:1]), batch[:1], min_cosine)
 
 
 def _check_views(encoder: Encoder, min_cosine: float) -> None:
     views = draw_probe_views(encoder.view_size)
     batch = encoder.encode_views(views)
     _check_vectors(encoder, "pictures", batch, len(views))
-    _compare(encoder, "a picture alone and in a batch", encoder.encode_views(views[:1]), batch[:1], min_cosine)
+    _check_agreement(encoder, "a picture alone and in a batch", encoder.encode_views(views[:1]), batch[:1], min_cosine)
 
 
 def _check_golden(encoder: Encoder, path: Path, min_cosine: float) -> None:
     golden = read_golden(path)
     texts = encoder.encode_texts(encoder.prepare_texts(golden.texts))
-    _compare(encoder, f"texts and the golden vectors in {path}", texts, golden.text_vectors, min_cosine)
+    _check_agreement(encoder, f"texts and the golden vectors in {path}", texts, golden.text_vectors, min_cosine)
     # With another VISION_SIZE pictures have other vectors; the texts still tell whether weights are intact.
     if golden.view_size == encoder.view_size:
         views = encoder.encode_views(draw_probe_views(golden.view_size))
-        _compare(encoder, f"pictures and the golden vectors in {path}", views, golden.view_vectors, min_cosine)
+        _check_agreement(encoder, f"pictures and the golden vectors in {path}", views, golden.view_vectors, min_cosine)
 
 
 def _check_vectors(encoder: Encoder, what: str, vectors: NDArray[np.float32], count: int) -> None:
@@ -90,7 +90,7 @@ def _check_vectors(encoder: Encoder, what: str, vectors: NDArray[np.float32], co
         raise ModelError(f"self-test of {encoder.model_id}: different {what} give the same vector")
 
 
-def _compare(
+def _check_agreement(
     encoder: Encoder, what: str, got: NDArray[np.float32], expected: NDArray[np.float32], min_cosine: float
 ) -> None:
     if got.shape != expected.shape:

@@ -67,21 +67,21 @@ def load_towers(checkpoint: Checkpoint, tensors: Tensors, compute: ComputeDevice
     is_timm = "timm_model_name" in checkpoint.model_cfg["vision_cfg"]
     try:
         model = _build(checkpoint, compute, None if is_timm else vision_size)
-        _fill(model, tensors)
+        _load_weights(model, tensors)
         if is_timm and vision_size is not None:
             model.visual.set_input_size(vision_size)
     except _LOADING_ERRORS as error:
         resized = "" if vision_size is None else f" with VISION_SIZE={vision_size}"
-        raise ModelError(f"{checkpoint.source} cannot be loaded{resized}: {_in_a_line(error)}") from error
+        raise ModelError(f"{checkpoint.source} cannot be loaded{resized}: {_shorten_message(error)}") from error
     return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def _in_a_line(error: Exception) -> str:
+def _shorten_message(error: Exception) -> str:
     """torch lists every tensor that does not fit, each on a line of its own."""
     return shorten(str(error), _MAX_MESSAGE_CHARACTERS)
 
 
-def view_size_of(towers: Any) -> int:
+def read_view_size(towers: Any) -> int:
     """The side in pixels of the square that the model reads. Raises ModelError if it is none, or contradicts itself."""
     height, width = to_2tuple(towers.visual.image_size)
     if height != width:
@@ -103,7 +103,7 @@ def _build(checkpoint: Checkpoint, compute: ComputeDevice, image_size: int | Non
     if checkpoint.text_tower is not None:
         text_cfg = {**checkpoint.model_cfg["text_cfg"], "hf_model_name": str(checkpoint.text_tower)}
         overrides["text_cfg"] = {**text_cfg, "hf_model_pretrained": False}
-    with _without_warning():
+    with _silence_random_weights_warning():
         return open_clip.create_model(
             checkpoint.source,
             load_weights=False,
@@ -122,7 +122,7 @@ def _precision_of_towers(model_cfg: Mapping[str, Any], precision: Precision) -> 
 
 
 @contextmanager
-def _without_warning() -> Iterator[None]:
+def _silence_random_weights_warning() -> Iterator[None]:
     """open_clip warns, through the root logger, of a model whose weights are random. Here they come in a moment."""
 
     def is_kept(record: logging.LogRecord) -> bool:
@@ -136,7 +136,7 @@ def _without_warning() -> Iterator[None]:
         root.removeFilter(is_kept)
 
 
-def _fill(model: Any, tensors: Tensors) -> None:
+def _load_weights(model: Any, tensors: Tensors) -> None:
     """As open_clip.factory.load_checkpoint does with a file: here what is loaded is what is digested, read once.
 
     And position embeddings of another size are resampled in fp32: nothing less can be on a CPU.

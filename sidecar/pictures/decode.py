@@ -10,26 +10,31 @@ import zlib
 from PIL import Image, ImageChops, features
 
 from sidecar.errors import PictureRejected
-from sidecar.pictures.formats.deep_colour import keep_lower_bytes, opacity, scale_twelve_bits, uses_twelve_bits
-from sidecar.pictures.formats.heif import needs_more_memory
-from sidecar.pictures.formats.jpeg import FILLERS, has_all_scans, with_end
-from sidecar.pictures.formats.non_pictures import recognise
-from sidecar.pictures.formats.png import without_animation, without_checksum
-from sidecar.pictures.formats.readers import Opened, is_cut_off, open_picture
-from sidecar.pictures.formats.signatures import READABLE, name_format
-from sidecar.pictures.formats.tiff import refusal_of_compression
+from sidecar.pictures.formats.deep_colour import decode_low_bytes, opacity_mask, scale_twelve_bits, uses_twelve_bits
+from sidecar.pictures.formats.heif import exceeds_memory_limit
+from sidecar.pictures.formats.jpeg import FILLERS, append_end, has_all_scans
+from sidecar.pictures.formats.non_pictures import identify_non_picture
+from sidecar.pictures.formats.png import strip_animation, strip_checksum
+from sidecar.pictures.formats.readers import OpenedPicture, is_truncated, open_picture
+from sidecar.pictures.formats.signatures import SUPPORTED_FORMATS, detect_format
+from sidecar.pictures.formats.tiff import find_unsupported_compression
 from sidecar.pictures.pixels import Pixels, to_pixels
 
 _ADVICE = "convert it to JPEG or PNG."
 
-_UNSUPPORTED = ("Unsupported feature", "Unsupported file-type", "Error while loading plugin", "Unsupported BMP")
-_NO_PICTURE = "not identified by"  # of codecs that libheif does not know; of other formats it is damage
+_UNSUPPORTED_PREFIXES = (
+    "Unsupported feature",
+    "Unsupported file-type",
+    "Error while loading plugin",
+    "Unsupported BMP",
+)
+_UNKNOWN_CODEC = "not identified by"  # of codecs that libheif does not know; of other formats it is damage
 _UNSUPPORTED_WORDS = ("Security limit exceeded", "unsupported or non-existing")
 _SIZE_BEYOND_LIBHEIF = re.compile(r"Image size (\d+)x(\d+) exceeds")
 
-FORMATS = [name for name in READABLE if name != "AVIF" or features.check("avif")]
+AVAILABLE_FORMATS = [name for name in SUPPORTED_FORMATS if name != "AVIF" or features.check("avif")]
 
-DAMAGE = (
+DECODING_ERRORS = (
     *(OSError, EOFError, struct.error, zlib.error),
     *(SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError),
 )
@@ -49,63 +54,63 @@ def decode_pixels(image: bytes, max_pixels: int) -> Pixels:
     with warnings.catch_warnings():
         # Pillow warns about damage that it can live with, and about sizes that are checked here.
         warnings.simplefilter("ignore")
-        name = _name_readable(image)
+        name = _detect_readable_format(image)
         try:
             opened, read = _load(image, name, max_pixels)
-            picture = _with_lower_bytes(opened, read, name) if opened.deep_colour else opened.picture
+            picture = _restore_low_bytes(opened, read, name) if opened.deep_colour else opened.picture
             return to_pixels(picture, opened.profile, opened.samples)
         except PictureRejected:
             raise
-        except DAMAGE as error:
+        except DECODING_ERRORS as error:
             if size := _SIZE_BEYOND_LIBHEIF.search(str(error)):
                 _check_pixels((int(size[1]), int(size[2])), max_pixels)
-            raise _translate(error, image, name) from error
+            raise _translate_error(error, image, name) from error
 
 
-def _name_readable(image: bytes) -> str:
-    name = name_format(image)
-    if name in FORMATS:
+def _detect_readable_format(image: bytes) -> str:
+    name = detect_format(image)
+    if name in AVAILABLE_FORMATS:
         return name
     if name is not None:
-        raise PictureRejected("unsupported_format", f"{name} pictures are not read; convert it to {_readable()}.")
-    mistaken = recognise(image)
+        raise PictureRejected("unsupported_format", f"{name} pictures are not read; convert it to {_list_formats()}.")
+    mistaken = identify_non_picture(image)
     if mistaken is None:
-        raise PictureRejected("not_a_picture", f"{_describe(image)}; send {_readable()}.")
+        raise PictureRejected("not_a_picture", f"{_describe(image)}; send {_list_formats()}.")
     what, advice = mistaken
     raise PictureRejected("not_a_picture", f"The {len(image):,} bytes are {what}. {advice}.")
 
 
-def _load(image: bytes, name: str, max_pixels: int) -> tuple[Opened, bytes]:
+def _load(image: bytes, name: str, max_pixels: int) -> tuple[OpenedPicture, bytes]:
     """With its pixels, and the bytes that they were read from: not all of `image` where it is damaged beside them."""
     opened = open_picture(image, name)
     _check_pixels(opened.picture.size, max_pixels)
     try:
-        opened.go_to_start()
+        opened.seek_first_frame()
         opened.picture.load()
-    except DAMAGE as error:
-        if name == "HEIC" and needs_more_memory(opened.picture.size):
+    except DECODING_ERRORS as error:
+        if name == "HEIC" and exceeds_memory_limit(opened.picture.size):
             raise MemoryError(str(error)) from error
-        if opened.starts_with_animation:
-            return _load(without_animation(image), name, max_pixels)
-        whole = _load_in_spite(image, name)
+        if opened.skips_default_image:
+            return _load(strip_animation(image), name, max_pixels)
+        whole = _load_damaged(image, name)
         if whole is None:
             raise
         return whole
     return opened, image
 
 
-def _load_in_spite(image: bytes, name: str) -> tuple[Opened, bytes] | None:
+def _load_damaged(image: bytes, name: str) -> tuple[OpenedPicture, bytes] | None:
     """A picture that has all its pixels and is damaged behind them, or None."""
     if name == "JPEG":
-        return _load_without_end(image)
-    if name == "PNG" and (unchecked := without_checksum(image)) is not None:
+        return _load_jpeg_without_end(image)
+    if name == "PNG" and (unchecked := strip_checksum(image)) is not None:
         opened = open_picture(unchecked, name)
         opened.picture.load()
         return opened, unchecked
     return None
 
 
-def _with_lower_bytes(opened: Opened, image: bytes, name: str) -> Image.Image:
+def _restore_low_bytes(opened: OpenedPicture, image: bytes, name: str) -> Image.Image:
     """The picture, with all 16 bits looked at where what is transparent, or how bright it is, depends on them."""
     picture = opened.picture
     transparent = picture.info.get("transparency")
@@ -113,23 +118,23 @@ def _with_lower_bytes(opened: Opened, image: bytes, name: str) -> Image.Image:
     if not twelve_bits and not isinstance(transparent, tuple):
         return picture
     again = open_picture(image, name)
-    again.go_to_start()
+    again.seek_first_frame()
     lower = again.picture
-    keep_lower_bytes(lower)
+    decode_low_bytes(lower)
     lower.load()
     pixels: Image.Image = scale_twelve_bits(picture, lower) if twelve_bits else picture
     if isinstance(transparent, tuple):
-        mask = opacity(picture, lower, transparent)
+        mask = opacity_mask(picture, lower, transparent)
         pixels = Image.merge("RGBA", (*pixels.split(), mask))
     pixels.info, pixels.format = picture.info, picture.format
     return pixels
 
 
-def _load_without_end(image: bytes) -> tuple[Opened, bytes] | None:
+def _load_jpeg_without_end(image: bytes) -> tuple[OpenedPicture, bytes] | None:
     """A JPEG that lacks its end marker and nothing else, or None."""
     if not has_all_scans(image):
         return None
-    opened, *others = (open_picture(with_end(image, filler), "JPEG") for filler in FILLERS)
+    opened, *others = (open_picture(append_end(image, filler), "JPEG") for filler in FILLERS)
     opened.picture.load()
     for other in others:
         other.picture.load()
@@ -148,23 +153,23 @@ def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
         )
 
 
-def _translate(error: Exception, image: bytes, name: str) -> Exception:
+def _translate_error(error: Exception, image: bytes, name: str) -> Exception:
     detail = str(error)
-    if _is_unsupported(detail) or (name == "HEIC" and detail.startswith(_NO_PICTURE)):
+    if _is_unsupported(detail) or (name == "HEIC" and detail.startswith(_UNKNOWN_CODEC)):
         return PictureRejected("unsupported_format", f"{name} pictures of this kind are not read ({detail}); {_ADVICE}")
     if _lacks_memory(detail.lower()):
         return MemoryError(detail)
-    if name == "TIFF" and (refusal := refusal_of_compression(image)) is not None:
+    if name == "TIFF" and (refusal := find_unsupported_compression(image)) is not None:
         return refusal
     what = f"The {name} file of {len(image):,} bytes"
-    if is_cut_off(image, name):
+    if is_truncated(image, name):
         return PictureRejected("truncated_picture", f"{what} is cut off, its end is missing ({detail}); send it whole.")
     return PictureRejected("truncated_picture", f"{what} is damaged ({detail}); save it anew.")
 
 
 def _is_unsupported(detail: str) -> bool:
     """What libheif says of codecs that it was built without, features that it does not have, and its own limits."""
-    return detail.startswith(_UNSUPPORTED) or any(words in detail for words in _UNSUPPORTED_WORDS)
+    return detail.startswith(_UNSUPPORTED_PREFIXES) or any(words in detail for words in _UNSUPPORTED_WORDS)
 
 
 def _lacks_memory(detail: str) -> bool:
@@ -178,8 +183,8 @@ def _describe(image: bytes) -> str:
     return f"The {len(image):,} bytes are not a picture (they begin with {image[:12]!r})"
 
 
-def _readable() -> str:
-    return f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+def _list_formats() -> str:
+    return f"{', '.join(AVAILABLE_FORMATS[:-1])} or {AVAILABLE_FORMATS[-1]}"
 
 
 def read_size(head: bytes) -> tuple[int, int] | None:
@@ -187,12 +192,12 @@ def read_size(head: bytes) -> tuple[int, int] | None:
 
     None where the bytes are no readable picture, or where a format (WebP, AVIF, some TIFF) wants all of the file.
     """
-    name = name_format(head)
-    if name not in FORMATS:
+    name = detect_format(head)
+    if name not in AVAILABLE_FORMATS:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return open_picture(head, name).picture.size
-        except (PictureRejected, *DAMAGE):
+        except (PictureRejected, *DECODING_ERRORS):
             return None

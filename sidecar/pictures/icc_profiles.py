@@ -30,7 +30,7 @@ class ToSrgb:
         assert converted is not None  # it is None only for one that is changed in place
         return converted
 
-    def changes_nothing(self) -> bool:
+    def is_identity(self) -> bool:
         """Whether it leaves every colour as it is, as a profile of sRGB does."""
         if self.mode == "CMYK":
             return False
@@ -50,14 +50,14 @@ def find_conversion(profile: bytes | None, mode: str) -> ToSrgb | None:
         return None
     key = (hashlib.sha256(profile).digest(), mode)
     if key not in _cache:
-        _cache[key] = _make(profile, mode)
+        _cache[key] = _build_conversion(profile, mode)
         if len(_cache) > _MAX_CACHED:
             _cache.popitem(last=False)
     _cache.move_to_end(key)
     return _cache[key]
 
 
-def _make(profile: bytes, mode: str) -> ToSrgb | None:
+def _build_conversion(profile: bytes, mode: str) -> ToSrgb | None:
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if source.profile.device_class not in _CLASSES:
@@ -72,7 +72,7 @@ def _make(profile: bytes, mode: str) -> ToSrgb | None:
             ImageCms.Flags.BLACKPOINTCOMPENSATION,
         )
         conversion = ToSrgb(transform, mode)
-        return None if conversion.changes_nothing() else conversion
+        return None if conversion.is_identity() else conversion
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None
 

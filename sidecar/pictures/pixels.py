@@ -36,7 +36,7 @@ _IN_XMP = re.compile(rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]"""
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
+class SampleFormat:
     """What a file says of its samples and Pillow does not pass on.
 
     `white`: the value of white, where it is not that of the type. `integers`: those in mode F are not fractions.
@@ -49,7 +49,7 @@ class Samples:
     transparent: int | None = None
 
 
-ORDINARY = Samples()
+DEFAULT_SAMPLE_FORMAT = SampleFormat()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,9 @@ class Pixels:
         return self.picture if self.to_srgb is None else self.to_srgb(self.picture)
 
 
-def to_pixels(picture: Image.Image, profile: bytes | None = None, samples: Samples = ORDINARY) -> Pixels:
+def to_pixels(
+    picture: Image.Image, profile: bytes | None = None, samples: SampleFormat = DEFAULT_SAMPLE_FORMAT
+) -> Pixels:
     """Turn upright, scale deep pixels to 8 bits, put what is transparent on a background.
 
     The pixels must be loaded. Raises PictureRejected for float pixels that are not finite numbers.
@@ -107,7 +109,7 @@ def _read_xmp(picture: Image.Image) -> int:
     return int(match[1]) if match else 0
 
 
-def _to_8_bits(picture: Image.Image, samples: Samples) -> Image.Image:
+def _to_8_bits(picture: Image.Image, samples: SampleFormat) -> Image.Image:
     """Scale linearly, so that the darkest possible value is 0 and the brightest 255. Pillow alone would cut off.
 
     Mode L, or LA where a value is transparent.
@@ -122,13 +124,13 @@ def _to_8_bits(picture: Image.Image, samples: Samples) -> Image.Image:
     if samples.white_is_zero:
         grey = ImageChops.invert(grey)
     if samples.transparent is not None:
-        opacity = [255] * 65_536
-        opacity[samples.transparent] = 0
-        grey.putalpha(deep.point(opacity, "L"))
+        opacity_mask = [255] * 65_536
+        opacity_mask[samples.transparent] = 0
+        grey.putalpha(deep.point(opacity_mask, "L"))
     return grey
 
 
-def _value_range(picture: Image.Image, sixteen_bits: bool, samples: Samples) -> tuple[float, float]:
+def _value_range(picture: Image.Image, sixteen_bits: bool, samples: SampleFormat) -> tuple[float, float]:
     """What is black and what is white.
 
     16 bits: 0 and 65535, also where they are stored in 32; but 4095 where nothing is brighter, as cameras of 12 bits

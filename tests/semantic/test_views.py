@@ -35,7 +35,7 @@ def test_several_views_of_a_small_object_do_no_harm(
 ) -> None:
     """An emoji of a fifth of the picture's side, somewhere."""
     random = np.random.default_rng(7)
-    chosen = _choose(rows, SAMPLE, random)
+    chosen = _choose_page(rows, SAMPLE, random)
     pictures = [_place(rows[index].picture, random) for index in chosen]
     off, on = (
         recall(ranks(model.embed_pictures(pictures, enable_tta=tta), name_vectors, [{index} for index in chosen]), 5)
@@ -57,7 +57,7 @@ def test_a_near_duplicate_finds_its_original(
 
 def _recall_on_strips(model: DemoModel, rows: list[Emoji], name_vectors: Vectors, length: int) -> tuple[float, float]:
     random = np.random.default_rng(7)
-    chosen = _choose(rows, STRIPS * length, random)
+    chosen = _choose_page(rows, STRIPS * length, random)
     strips = [chosen[start : start + length] for start in range(0, len(chosen), length)]
     pictures = [_lay_side_by_side([rows[index].picture for index in strip]) for strip in strips]
     relevant = [{number} for number, strip in enumerate(strips) for _ in strip]
@@ -68,7 +68,7 @@ def _recall_on_strips(model: DemoModel, rows: list[Emoji], name_vectors: Vectors
     return off, on
 
 
-def _choose(rows: list[Emoji], count: int, random: np.random.Generator) -> list[int]:
+def _choose_page(rows: list[Emoji], count: int, random: np.random.Generator) -> list[int]:
     trained = [index for index, row in enumerate(rows) if not row.held_out]
     return [int(index) for index in random.choice(trained, count, replace=False)]
 

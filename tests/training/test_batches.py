@@ -5,7 +5,7 @@ import torch
 from open_clip.tokenizer import HFTokenizer
 
 from tests.training.emoji_set import TINY_SHAPE
-from training.batches import Batch, BatchArtist, find_flippable
+from training.batches import Batch, BatchSampler, find_flippable
 from training.caption_bank import CaptionBank
 from training.captions import CaptionWriter, write_captions
 from training.compositing import Atlas
@@ -13,7 +13,7 @@ from training.corpus import Emoji
 from training.dataset import Dataset
 from training.degradation import degrade
 from training.holdout import Holdout
-from training.layout import Layout, LayoutArtist
+from training.layout import Layout, LayoutSampler
 from training.phrases import IGNORED, PARTLY, TRUE, Phrases
 
 COUNT, SIDE = 40, 32
@@ -33,11 +33,11 @@ def bank(emoji_set: Dataset, holdout: Holdout, phrases: Phrases, tokenizer: HFTo
 
 
 @pytest.fixture(scope="module")
-def artist(emoji_set: Dataset, atlas: Atlas, bank: CaptionBank, phrases: Phrases) -> BatchArtist:
-    return BatchArtist(atlas, bank, torch.from_numpy(phrases.truth), find_flippable(emoji_set.emoji))
+def artist(emoji_set: Dataset, atlas: Atlas, bank: CaptionBank, phrases: Phrases) -> BatchSampler:
+    return BatchSampler(atlas, bank, torch.from_numpy(phrases.truth), find_flippable(emoji_set.emoji))
 
 
-def draw(artist: BatchArtist, seed: int, trained: list[int]) -> Batch:
+def draw(artist: BatchSampler, seed: int, trained: list[int]) -> Batch:
     return artist.draw(torch.tensor(trained), COUNT, SIDE, torch.Generator().manual_seed(seed))
 
 
@@ -52,7 +52,7 @@ def one_object(centre: tuple[float, float], extent: tuple[float, float], flipped
     )
 
 
-def test_a_batch_has_the_shapes_and_ranges_it_promises(artist: BatchArtist) -> None:
+def test_a_batch_has_the_shapes_and_ranges_it_promises(artist: BatchSampler) -> None:
     batch = draw(artist, 0, list(range(20)))
     assert (batch.pixels.shape, batch.pixels.dtype) == ((COUNT, 3, SIDE, SIDE), torch.float32)
     assert batch.pixels.min() >= -1
@@ -61,14 +61,14 @@ def test_a_batch_has_the_shapes_and_ranges_it_promises(artist: BatchArtist) -> N
     assert (batch.truth.shape, batch.truth.dtype) == ((2 * COUNT, COUNT), torch.uint8)
 
 
-def test_the_same_seed_draws_the_same_batch_and_another_seed_another(artist: BatchArtist) -> None:
+def test_the_same_seed_draws_the_same_batch_and_another_seed_another(artist: BatchSampler) -> None:
     one, again, other = (draw(artist, seed, list(range(20))) for seed in (1, 1, 2))
     assert all(torch.equal(getattr(one, name), getattr(again, name)) for name in ("pixels", "tokens", "truth"))
     assert not torch.equal(one.pixels, other.pixels)
     assert not torch.equal(one.tokens, other.tokens)
 
 
-def test_every_caption_is_true_of_its_own_picture(artist: BatchArtist) -> None:
+def test_every_caption_is_true_of_its_own_picture(artist: BatchSampler) -> None:
     batch = draw(artist, 3, list(range(20)))
     own = torch.cat([batch.truth[:COUNT].diagonal(), batch.truth[COUNT:].diagonal()])
     assert set(own.tolist()) <= {PARTLY, TRUE}
@@ -121,7 +121,7 @@ def test_nothing_is_drawn_of_what_is_not_shown(atlas: Atlas) -> None:
 def test_layouts_show_what_they_name(emoji_set: Dataset) -> None:
     emoji = torch.randint(0, 32, (500, 4), generator=torch.Generator().manual_seed(0))
     flippable = torch.zeros(32, dtype=torch.bool)
-    layout = LayoutArtist(torch.Generator().manual_seed(0)).draw(emoji, flippable)
+    layout = LayoutSampler(torch.Generator().manual_seed(0)).draw(emoji, flippable)
     assert (layout.emoji[:, 0] >= 0).all()
     assert (layout.emoji[: layout.singles, 1:] == -1).all()
     assert (layout.emoji[layout.singles :] >= 0).sum(dim=1).float().mean() > 1.5

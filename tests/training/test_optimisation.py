@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from training.batches import judge_captions
+from training.batches import rate_captions
 from training.optimisation import sigmoid_loss
 from training.phrases import IGNORED, NEGATIVE, PARTLY, TRUE
 
@@ -50,7 +50,7 @@ def test_captions_are_judged_as_by_a_naive_loop(seed: int) -> None:
     phrases = torch.randint(0, 10, (12, 4), generator=generator)
     shown = torch.randint(-1, emoji, (5, 4), generator=generator)
     shown[:, 0] = shown[:, 0].clamp(min=0)
-    judged = judge_captions(phrases, shown, truth)
+    judged = rate_captions(phrases, shown, truth)
     for caption in range(12):
         for picture in range(5):
             parts = [phrases[caption, :2].tolist(), phrases[caption, 2:].tolist()]

@@ -14,7 +14,7 @@ import sidecar
 from sidecar.http.error_answer import ErrorAnswer
 from sidecar.http.limits import RequestLimits, fill_in_limits
 from sidecar.http.operation import MediaType, Operation
-from sidecar.pictures.formats.signatures import READABLE
+from sidecar.pictures.formats.signatures import SUPPORTED_FORMATS
 
 _REFERENCE = "#/components/schemas/{model}"
 _TEMPLATE = re.compile(r"{(\w+)(?::\w+)?}")
@@ -42,7 +42,7 @@ _MEANINGS = {
     504: "No answer within REQUEST_TIMEOUT_S.",
 }
 _RETRY = {429, 503}
-_PICTURE_TYPES = ", ".join(f"image/{name.lower()}" for name in READABLE)
+_PICTURE_TYPES = ", ".join(f"image/{name.lower()}" for name in SUPPORTED_FORMATS)
 _REQUEST_ID = {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}}
 
 

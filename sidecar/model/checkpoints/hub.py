@@ -65,7 +65,7 @@ def _download(repo_id: str, names: Sequence[str], token: str | None, variable: s
             f"Hugging Face answered {error.response.status_code} for {repo_id!r}: try again later"
         ) from error
     except LocalEntryNotFoundError as error:
-        raise ModelError(_explain_absence(repo_id, variable)) from error
+        raise ModelError(_explain_offline(repo_id, variable)) from error
     # A connection that breaks off: each release of the hub's client has another HTTP library with errors of its own.
     except Exception as error:
         raise ModelError(f"{repo_id!r} could not be downloaded ({error}): try again") from error
@@ -79,7 +79,7 @@ def _explain_refusal(repo_id: str, status: int, token: str | None, variable: str
     return f"Hugging Face answered {status} for {repo_id!r}: {remedy}, or check the name in {variable}"
 
 
-def _explain_absence(repo_id: str, variable: str) -> str:
+def _explain_offline(repo_id: str, variable: str) -> str:
     return (
         f"{repo_id!r} is not on this machine and Hugging Face cannot be reached (no network, or HF_HUB_OFFLINE=1). "
         f"Run once with a network to fill the cache, after which HF_HUB_OFFLINE=1 will do; or copy the model's folder "

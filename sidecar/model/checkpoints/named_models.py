@@ -12,7 +12,7 @@ from open_clip.pretrained import get_pretrained_cfg
 from sidecar.errors import ModelError
 
 _QUICK_GELU_SUFFIX = "-quickgelu"
-_OTHERWISE = "name one as hf-hub:org/name or local-dir:/path"
+_ALTERNATIVE = "name one as hf-hub:org/name or local-dir:/path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def find_named_model(model_id: str) -> NamedModel:
     name, tag = _split(model_id)
     weights = get_pretrained_cfg(name, tag)
     model_cfg = open_clip.get_model_config(name)
-    if not _computes_as_trained(name, tag):
+    if not _has_trained_activation(name, tag):
         raise ModelError(_explain_activation(model_id, name, tag, bool(weights.get("quick_gelu"))))
     org, repository, file = str(weights["hf_hub"]).split("/", 2)
     # open_clip takes of a tag what its preprocessing knows, and keeps the rest for itself.
@@ -51,12 +51,12 @@ def _split(model_id: str) -> tuple[str, str]:
     name, _, tag = model_id.rpartition("/")
     name = name.replace("/", "-")
     if name not in known:
-        raise ModelError(f"VISION_MODEL_ID={model_id!r}: open_clip knows no such model; {_OTHERWISE}")
+        raise ModelError(f"VISION_MODEL_ID={model_id!r}: open_clip knows no such model; {_ALTERNATIVE}")
     tags = open_clip.list_pretrained_tags_by_model(name)
     if tag not in tags:
         have = f"it knows {', '.join(tags)}" if tags else "it knows none at all"
         raise ModelError(
-            f"VISION_MODEL_ID={model_id!r}: open_clip knows no such weights of {name}: {have}; {_OTHERWISE}"
+            f"VISION_MODEL_ID={model_id!r}: open_clip knows no such weights of {name}: {have}; {_ALTERNATIVE}"
         )
     return name, tag
 
@@ -66,15 +66,15 @@ def _only_tag(model_id: str, name: str) -> str:
     if len(tags) == 1:
         return str(tags[0])
     if not tags:
-        raise ModelError(f"VISION_MODEL_ID={model_id!r}: open_clip knows no weights for it; {_OTHERWISE}")
-    example = next((tag for tag in tags if _computes_as_trained(name, tag)), tags[0])
+        raise ModelError(f"VISION_MODEL_ID={model_id!r}: open_clip knows no weights for it; {_ALTERNATIVE}")
+    example = next((tag for tag in tags if _has_trained_activation(name, tag)), tags[0])
     raise ModelError(
         f"VISION_MODEL_ID={model_id!r}: open_clip knows several weights for it ({', '.join(tags)}); "
-        f"say which, for instance {name}/{example}, or {_OTHERWISE}"
+        f"say which, for instance {name}/{example}, or {_ALTERNATIVE}"
     )
 
 
-def _computes_as_trained(name: str, tag: str) -> bool:
+def _has_trained_activation(name: str, tag: str) -> bool:
     """Whether the configuration has the activation that the weights were trained with."""
     trained, computed = get_pretrained_cfg(name, tag), open_clip.get_model_config(name)
     return bool(trained.get("quick_gelu")) == bool(computed.get("quick_gelu"))

@@ -33,11 +33,11 @@ _CONFIG_NAMES = ("config.json", "modules.json", "config_sentence_transformers.js
 _WEIGHTS_NAMES = ("model.safetensors", "pytorch_model.bin")  # the first that a repository has
 
 
-def _unwatched(_what: str) -> AbstractContextManager[None]:
+def _unmonitored(_what: str) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def load_cross_encoder(settings: Settings, device_call: DeviceCall = _unwatched) -> CrossEncoderScorer:
+def load_cross_encoder(settings: Settings, device_call: DeviceCall = _unmonitored) -> CrossEncoderScorer:
     """Finds, downloads if need be, loads and tests the cross-encoder that the settings name. Blocks: seconds.
 
     Its self-test is a `device_call`. Raises ConfigurationError if the device is not to be had, ModelError for anything
@@ -47,13 +47,13 @@ def load_cross_encoder(settings: Settings, device_call: DeviceCall = _unwatched)
 
 
 def load_cross_encoder_on(
-    compute: ComputeDevice, settings: Settings, device_call: DeviceCall = _unwatched
+    compute: ComputeDevice, settings: Settings, device_call: DeviceCall = _unmonitored
 ) -> CrossEncoderScorer:
     """As `load_cross_encoder`, on a device that is already chosen. Raises ModelError."""
     started = time.monotonic()
     model_id = settings.rerank_model_id
     folder = find_cross_encoder(model_id, settings.hf_token.get_secret_value() if settings.hf_token else None)
-    _quieten_transformers()
+    _silence_transformers()
     _check_weights(folder)
     model = _load(folder, compute)
     tokenizer = PairTokenizer(
@@ -111,7 +111,7 @@ def _choose_compute(settings: Settings) -> ComputeDevice:
     return compute
 
 
-def _quieten_transformers() -> None:
+def _silence_transformers() -> None:
     """A server's log is no terminal for progress bars, and what matters of the load report is an error here."""
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]

@@ -13,7 +13,7 @@ from tokenizers import Encoding, Tokenizer
 from sidecar.batching.encoder import PreparedPair
 from sidecar.batching.preparation import raise_if_cancelled
 from sidecar.errors import TextRejected
-from sidecar.model.text.segmentation import longest_word
+from sidecar.model.text.segmentation import max_word_chars
 
 _DOCUMENTS_AT_ONCE = 64  # bounds the memory of what is tokenised and then cut
 # A token has four characters or so: of longer documents the beginning is tokenised first, and is nearly always enough.
@@ -34,18 +34,18 @@ class PairTokenizer:
     ) -> None:
         # Copies of our own: padding and truncation are state of a tokenizer, which others could change.
         special = find_special_tokens(tokenizer) | frozenset(special)
-        self._tokenizer = without_special_tokens(tokenizer, special)
+        self._tokenizer = disable_special_tokens(tokenizer, special)
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self._spare_tokens = max(_SPARE_TOKENS, longest_word(tokenizer))
+        self._spare_tokens = max(_SPARE_TOKENS, max_word_chars(tokenizer))
         self._max_tokens = max_tokens
         self._prompt = prompt
-        self._marked_prompt: Encoding | None = None
+        self._special_prompt: Encoding | None = None
         if any(token in prompt for token in special):
-            original = without_special_tokens(tokenizer, ())
+            original = disable_special_tokens(tokenizer, ())
             original.no_padding()
             original.no_truncation()
-            self._marked_prompt = original.encode(prompt, add_special_tokens=False)
+            self._special_prompt = original.encode(prompt, add_special_tokens=False)
 
     def prepare(
         self, query: str, documents: Sequence[str], max_document_tokens: int | None = None
@@ -63,9 +63,9 @@ class PairTokenizer:
         return [self._join(encoded_query, document, room) for document in self._encode(documents, room)]
 
     def _encode_query(self, query: str) -> Encoding:
-        if self._marked_prompt is None:
+        if self._special_prompt is None:
             return self._tokenizer.encode(self._prompt + query, add_special_tokens=False)
-        return Encoding.merge([self._marked_prompt, self._tokenizer.encode(query, add_special_tokens=False)])
+        return Encoding.merge([self._special_prompt, self._tokenizer.encode(query, add_special_tokens=False)])
 
     def _encode(self, documents: Sequence[str], room: int) -> Iterator[Encoding]:
         """The first `room` tokens are those of the whole document, and there are more only if it has more."""
@@ -98,7 +98,7 @@ def find_special_tokens(tokenizer: Tokenizer) -> frozenset[str]:
     return frozenset(token["content"] for token in added if token["special"])
 
 
-def without_special_tokens(tokenizer: Tokenizer, special: Collection[str]) -> Tokenizer:
+def disable_special_tokens(tokenizer: Tokenizer, special: Collection[str]) -> Tokenizer:
     """A copy that finds none of `special` in a text; its post-processor puts them around texts as before.
 
     `encode_special_tokens` of tokenizers does so for added tokens only: a Unigram model, and a BPE model that looks up
@@ -109,11 +109,11 @@ def without_special_tokens(tokenizer: Tokenizer, special: Collection[str]) -> To
     spelling = {token: f"\0{secrets.token_hex(16)}" for token in special}
     for token in description["added_tokens"]:
         token["content"] = spelling.get(token["content"], token["content"])
-    _respell(description["model"], spelling)
+    _rename_pieces(description["model"], spelling)
     return Tokenizer.from_str(json.dumps(description))
 
 
-def _respell(model: dict[str, Any], spelling: dict[str, str]) -> None:
+def _rename_pieces(model: dict[str, Any], spelling: dict[str, str]) -> None:
     """What merges make of letters is a word of the language, whatever it is called: BPE would miss it."""
     made = {"".join(merge.split(" ") if isinstance(merge, str) else merge) for merge in model.get("merges", ())}
     spelling = {token: other for token, other in spelling.items() if token not in made}

@@ -11,11 +11,19 @@ from typing import Any
 from open_clip.tokenizer import SimpleTokenizer
 
 # States of the last call, not of the tokenizer, and the version of a file format.
-_NOT_IN_FORCE = ("truncation", "padding", "version")
+_IGNORED_KEYS = ("truncation", "padding", "version")
 # Here null is not false: it means "as lowercase is".
-_THREE_VALUED = ("strip_accents",)
+_THREE_VALUED_KEYS = ("strip_accents",)
 # Where a tokenizer was found, not what it does.
-_OF_LOADING = ("name_or_path", "is_local", "local_files_only", "model_max_length", "backend", "cache_dir", "revision")
+_LOADING_OPTIONS = (
+    "name_or_path",
+    "is_local",
+    "local_files_only",
+    "model_max_length",
+    "backend",
+    "cache_dir",
+    "revision",
+)
 
 
 def digest_tokenizer(tokenizer: Any) -> str:
@@ -45,7 +53,7 @@ def _describe_ids(tokenizer: Any) -> dict[str, Any]:
 
 def _describe_fast(inner: Any) -> Any:
     model = json.loads(inner.backend_tokenizer.to_str())
-    return _without_defaults({key: value for key, value in model.items() if key not in _NOT_IN_FORCE})
+    return _without_defaults({key: value for key, value in model.items() if key not in _IGNORED_KEYS})
 
 
 def _without_defaults(value: Any) -> Any:
@@ -54,7 +62,7 @@ def _without_defaults(value: Any) -> Any:
         return {
             key: _without_defaults(part)
             for key, part in value.items()
-            if key in _THREE_VALUED or (part is not None and part is not False)
+            if key in _THREE_VALUED_KEYS or (part is not None and part is not False)
         }
     return [_without_defaults(part) for part in value] if isinstance(value, list) else value
 
@@ -66,6 +74,6 @@ def _describe_slow(inner: Any) -> dict[str, Any]:
     options = {
         key: repr(value)
         for key, value in inner.init_kwargs.items()
-        if key not in _OF_LOADING and not key.endswith("_file") and value is not None
+        if key not in _LOADING_OPTIONS and not key.endswith("_file") and value is not None
     }
     return {"class": type(inner).__name__, "pieces": inner.get_vocab(), "options": options, "files": read}

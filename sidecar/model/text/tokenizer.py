@@ -14,18 +14,18 @@ from sidecar.batching.encoder import PreparedText
 from sidecar.errors import ModelError
 from sidecar.model.checkpoints.checkpoint import Checkpoint
 from sidecar.model.probes import FINGERPRINT_TEXTS
-from sidecar.model.text.cleaning import FIRST_CHARS, CleanedBeginning, CleanedText, last_step
+from sidecar.model.text.cleaning import INITIAL_CHARS, CleanedPrefix, CleanedText, find_normalisation
 from sidecar.model.text.digest import digest_tokenizer
+from sidecar.model.text.padded_tokenizer import PaddedTokenizer, TokenRows
 from sidecar.model.text.segmentation import read_segmentation
-from sidecar.model.text.token_ids import IdRows, TokenIds
 
 _CLIP_CONTEXT_LENGTH = 77
 
 _SPARE_TOKENS = 64  # beyond what the model reads: the last ones of a beginning may be others in the whole text
-_MOST_CHARS_COMPARED = 50_000
+_MAX_CHARS_COMPARED = 50_000
 # No more of a text is looked at, cleaned. Only one word, or what the tokenizer does not know, has this many characters
 # without as many tokens, for certain, as the model reads.
-_MOST_CHARS = 1_000_000
+_MAX_CHARS = 1_000_000
 
 
 class TextTokenizer:
@@ -39,14 +39,14 @@ class TextTokenizer:
         self.context_length = context_length
         self._tokenizer = tokenizer
         masks_at_random = getattr(tokenizer, "reduction_fn", None) is not None
-        self._last_step = None if masks_at_random else last_step(tokenizer.clean_fn)
-        if self._last_step is not None:
+        self._normalise = None if masks_at_random else find_normalisation(tokenizer.clean_fn)
+        if self._normalise is not None:
             tokenizer = copy.copy(tokenizer)
-            tokenizer.clean_fn = _as_it_is
-        self._ids = TokenIds(tokenizer, context_length)
+            tokenizer.clean_fn = _identity
+        self._ids = PaddedTokenizer(tokenizer, context_length)
         self._vocabulary_size = vocabulary_size
         self._segmentation = read_segmentation(getattr(tokenizer, "tokenizer", None))
-        self._spare_tokens = max(_SPARE_TOKENS, self._segmentation.longest_word)
+        self._spare_tokens = max(_SPARE_TOKENS, self._segmentation.max_word_chars)
         self._blank_ids = self._ids.read([""]).rows[0]
 
     def prepare(self, texts: Sequence[str]) -> list[PreparedText]:
@@ -56,12 +56,12 @@ class TextTokenizer:
         """
         if not texts:
             return []
-        if self._last_step is None:
-            return self._prepared(self._ids.read([str(text) for text in texts]))
-        readings = [_Reading(CleanedText(text, self._last_step)) for text in texts]
-        self._read_enough(readings)
-        return self._prepared(
-            IdRows(
+        if self._normalise is None:
+            return self._to_prepared_texts(self._ids.read([str(text) for text in texts]))
+        readings = [_GrowingText(CleanedText(text, self._normalise)) for text in texts]
+        self._tokenize_until_certain(readings)
+        return self._to_prepared_texts(
+            TokenRows(
                 np.stack([reading.ids for reading in readings]),
                 np.array([reading.is_truncated for reading in readings]),
             ),
@@ -80,7 +80,7 @@ class TextTokenizer:
         """Names what it makes of any text; part of the fingerprint."""
         return digest_tokenizer(self._tokenizer)
 
-    def _read_enough(self, readings: Sequence[_Reading]) -> None:
+    def _tokenize_until_certain(self, readings: Sequence[_GrowingText]) -> None:
         """Until each has ended, or its ids are certain, or it is too short to tell."""
         while readings:
             for reading in readings:
@@ -89,11 +89,11 @@ class TextTokenizer:
             for reading, ids, truncated in zip(readings, found.rows, found.truncated, strict=True):
                 reading.ids, reading.is_truncated = ids, bool(truncated)
                 reading.is_done = reading.cleaned.is_all or (bool(truncated) and self._is_certain(reading))
-                if len(reading.cleaned.text) > _MOST_CHARS and not reading.is_done:
+                if len(reading.cleaned.text) > _MAX_CHARS and not reading.is_done:
                     reading.is_done = reading.is_truncated = True
             readings = [reading for reading in readings if not reading.is_done and not reading.is_short]
 
-    def _is_certain(self, reading: _Reading) -> bool:
+    def _is_certain(self, reading: _GrowingText) -> bool:
         """Whether the tokens that the model reads are the same whatever follows: alike for ends close together.
 
         Whatever the whole text is split into, it is split at one of as many places as its longest piece has characters,
@@ -102,14 +102,14 @@ class TextTokenizer:
         ends = self._segmentation.ends(reading.cleaned.text, reading.cleaned.ends_in_word)
         if not ends:
             return True
-        if len(reading.cleaned.text) > _MOST_CHARS_COMPARED or not self._ids.has_more(
+        if len(reading.cleaned.text) > _MAX_CHARS_COMPARED or not self._ids.has_more(
             reading.cleaned.text, self._spare_tokens
         ):
             return False
         found = self._ids.read([reading.cleaned.text[:end] for end in ends])
         return bool((found.rows == reading.ids).all())
 
-    def _prepared(self, found: IdRows, is_short: Sequence[bool] | None = None) -> list[PreparedText]:
+    def _to_prepared_texts(self, found: TokenRows, is_short: Sequence[bool] | None = None) -> list[PreparedText]:
         rows = found.rows
         blank = (rows == self._blank_ids).all(axis=1)
         unreadable = self._segmentation.find_unreadable(rows)
@@ -124,15 +124,15 @@ class TextTokenizer:
         ]
 
 
-class _Reading:
+class _GrowingText:
     """A text on its way from its first characters to as many as are needed. `ids` are those of what has been read;
     `is_done`: and of the whole.
     """
 
     def __init__(self, text: CleanedText) -> None:
         self._text = text
-        self._chars = FIRST_CHARS // 2
-        self.cleaned = CleanedBeginning("", ends_in_word=False, is_all=False, is_short=False)
+        self._chars = INITIAL_CHARS // 2
+        self.cleaned = CleanedPrefix("", ends_in_word=False, is_all=False, is_short=False)
         self.ids: NDArray[np.int64] = np.zeros(0, np.int64)
         self.is_truncated = False
         self.is_done = False
@@ -147,7 +147,7 @@ class _Reading:
         self.cleaned = self._text.beginning(self._chars)
 
 
-def _as_it_is(text: str) -> str:
+def _identity(text: str) -> str:
     return text
 
 

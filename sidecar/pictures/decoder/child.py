@@ -27,7 +27,7 @@ from PIL import AvifImagePlugin, Image
 from sidecar.errors import PictureRejected
 from sidecar.pictures.decode import decode_pixels
 from sidecar.pictures.decoder.settings import DecoderSettings
-from sidecar.pictures.views.cutting import rgb_views
+from sidecar.pictures.views.cutting import cut_rgb_views
 from sidecar.pictures.views.plan import plan_views
 
 log = logging.getLogger(__name__)
@@ -104,6 +104,6 @@ def _decode(image: bytes, settings: DecoderSettings, shared_file: int) -> tuple[
     pixels = decode_pixels(image, settings.max_image_pixels)
     plan = plan_views(*pixels.picture.size, settings.views)
     offset = 0
-    for view in rgb_views(pixels, plan):
+    for view in cut_rgb_views(pixels, plan):
         offset += os.pwrite(shared_file, view.tobytes(), offset)
     return plan.weights

@@ -34,8 +34,8 @@ class DecoderPool:
         self._settings = settings
         self._telemetry = telemetry or Telemetry()
         self._processes: list[DecoderProcess | None] = [None] * settings.processes
-        self._places = RankedSemaphore(settings.processes, dict.fromkeys(range(RANKS), MIN_SHARE))
-        self._idle = list(range(settings.processes))  # of them as many as `_places` has free
+        self._slots = RankedSemaphore(settings.processes, dict.fromkeys(range(RANKS), MIN_SHARE))
+        self._idle = list(range(settings.processes))  # of them as many as `_slots` has free
         self._closed = False
 
     @property
@@ -47,7 +47,7 @@ class DecoderPool:
         """Start all children and wait until they are ready. Raises DecoderUnavailable."""
         try:
             for place in range(self._settings.processes):
-                await self._living_process(place)
+                await self._process_in_slot(place)
         except BaseException:
             await self.close()
             raise
@@ -80,22 +80,22 @@ class DecoderPool:
             if process is not None:
                 process.kill()
         for _ in self._processes:  # nobody uses a process, or waits for one, any more when all places are ours
-            await self._places.acquire(RANKS)
+            await self._slots.acquire(RANKS)
         for process in self._processes:
             if process is not None:
                 await process.end()
 
     async def _decode_once(self, image: bytes, rank: int) -> DecodedPicture:
         self._check_open()
-        async with self._places.place(rank):
+        async with self._slots.place(rank):
             place = self._idle.pop(0)
             try:
-                process = await self._living_process(place)
+                process = await self._process_in_slot(place)
                 return await process.decode(image)
             finally:
                 self._idle.append(place)
 
-    async def _living_process(self, place: int) -> DecoderProcess:
+    async def _process_in_slot(self, place: int) -> DecoderProcess:
         process = self._processes[place]
         if process is None or not process.alive:
             if process is not None:

@@ -135,14 +135,14 @@ class DecoderProcess:
                 return PictureRejected(answer["code"], answer["message"])
             return await self._read_views(answer["weights"])
         except (DecoderDied, LookupError, EOFError) as error:
-            return await self._blame_picture(error)
+            return await self._reject_crashing_picture(error)
 
     async def _read_views(self, weights: list[float]) -> DecodedPicture:
         side = self._settings.views.view_size
         views = await read_shared(self._shared_file, (len(weights), side, side, 3))
         return DecodedPicture(views, np.array(weights, dtype=np.float32))
 
-    async def _blame_picture(self, error: Exception) -> PictureRejected:
+    async def _reject_crashing_picture(self, error: Exception) -> PictureRejected:
         if self._killed:
             raise DecoderUnavailable("The decoder processes are being ended.") from error
         ending = await self.end()

@@ -15,7 +15,7 @@ def is_deep(picture: ImageFile.ImageFile) -> bool:
     return bool(picture.tile) and all(_raw_mode(tile).startswith(("RGB;16", "RGBA;16")) for tile in picture.tile)
 
 
-def keep_lower_bytes(picture: ImageFile.ImageFile) -> None:
+def decode_low_bytes(picture: ImageFile.ImageFile) -> None:
     """Have Pillow keep the lower eight bits: it takes the first byte of each sample for the order that it is told."""
     for index, tile in enumerate(picture.tile):
         raw_mode = _raw_mode(tile)
@@ -45,7 +45,7 @@ def scale_twelve_bits(upper: Image.Image, lower: Image.Image) -> Image.Image:
 _shifted = [value >> 4 for value in range(256)]
 
 
-def opacity(upper: Image.Image, lower: Image.Image, colour: tuple[int, ...]) -> Image.Image:
+def opacity_mask(upper: Image.Image, lower: Image.Image, colour: tuple[int, ...]) -> Image.Image:
     """Mode L: 0 where the samples of 16 bits are those of `colour`, else 255."""
     differs = Image.new("L", upper.size)
     bytes_of_colour = (*(value >> 8 for value in colour), *(value & 255 for value in colour))

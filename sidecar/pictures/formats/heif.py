@@ -30,7 +30,7 @@ def open_heif(image: bytes) -> ImageFile.ImageFile:
     return picture
 
 
-def needs_more_memory(size: tuple[int, int]) -> bool:
+def exceeds_memory_limit(size: tuple[int, int]) -> bool:
     """Whether a picture that could not be decoded may have been too large for this process's address space.
 
     libde265 does not tell that from damage.

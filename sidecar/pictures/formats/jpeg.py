@@ -25,7 +25,7 @@ _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _COEFFICIENTS = range(64)
 
 
-def with_end(image: bytes, filler: bytes = b"") -> bytes:
+def append_end(image: bytes, filler: bytes = b"") -> bytes:
     return image.rstrip(b"\xff") + filler + END
 
 
@@ -60,6 +60,6 @@ def _count_scan(segment: bytes, missing: dict[tuple[int, int], int], progressive
             missing[component, coefficient] = approximation & 0xF if progressive else 0
 
 
-def is_cut_off(image: bytes) -> bool:
+def is_truncated(image: bytes) -> bool:
     """Whether the file does not end with the marker of its end, which zeros may follow."""
     return not image.rstrip(b"\0").endswith(END)

@@ -9,7 +9,7 @@ import base64
 import binascii
 import re
 
-from sidecar.pictures.formats.signatures import name_format
+from sidecar.pictures.formats.signatures import detect_format
 
 _HEAD_BYTES = 4096
 _BASE64_TEXT = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}$")
@@ -77,7 +77,7 @@ _KINDS = (
 )
 
 
-def recognise(image: bytes) -> tuple[str, str] | None:
+def identify_non_picture(image: bytes) -> tuple[str, str] | None:
     """What the bytes are, and what to do instead, for what is no picture; None where that cannot be told."""
     head = image[:_HEAD_BYTES]
     for magic, what, advice in _KINDS:
@@ -89,10 +89,10 @@ def recognise(image: bytes) -> tuple[str, str] | None:
         return "a sound (AIFF)", "Store the picture itself"
     if head[4:8] == b"ftyp":
         return "a video (MP4 or QuickTime)", "Store one of its frames as a picture"
-    return _recognise_text(head)
+    return _identify_text(head)
 
 
-def _recognise_text(head: bytes) -> tuple[str, str] | None:
+def _identify_text(head: bytes) -> tuple[str, str] | None:
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16
         head = head.decode("utf-16", errors="ignore").encode()
     text = head.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n\0\"'")
@@ -103,10 +103,10 @@ def _recognise_text(head: bytes) -> tuple[str, str] | None:
         )
     if text.startswith(b"\xef\xbf\xbd") or text[:2] in (b"b'", b'b"'):
         return "the way in which Python prints bytes", "Store the bytes themselves"
-    return _recognise_markup(text) or _recognise_encoded(text) or _recognise_reference(text)
+    return _identify_markup(text) or _identify_encoded(text) or _identify_reference(text)
 
 
-def _recognise_markup(text: bytes) -> tuple[str, str] | None:
+def _identify_markup(text: bytes) -> tuple[str, str] | None:
     start = text[:512].lower()
     for pattern, what, advice in _MARKUP:
         if pattern.match(start):
@@ -114,20 +114,20 @@ def _recognise_markup(text: bytes) -> tuple[str, str] | None:
     return None
 
 
-def _recognise_encoded(text: bytes) -> tuple[str, str] | None:
+def _identify_encoded(text: bytes) -> tuple[str, str] | None:
     """A picture's bytes written out as text, once or twice over."""
     compact = b"".join(text.split())
     if match := _HEX_TEXT.match(compact):
-        if text.startswith(b"\\\\") or text[:2] in (b"\\x", b"0x") or _holds_something(bytes.fromhex(_text_of(match))):
-            inner = _describe(bytes.fromhex(_text_of(match)))
+        decoded = bytes.fromhex(match[1].decode("ascii"))
+        if text.startswith(b"\\\\") or text[:2] in (b"\\x", b"0x") or _is_recognisable(decoded):
             return (
-                f"hexadecimal text{inner}, not the bytes that it stands for",
+                f"hexadecimal text{_describe(decoded)}, not the bytes that it stands for",
                 "Store those, in SQL: decode(regexp_replace(convert_from(…, 'UTF8'), '^[\\\\]+x|^0x', ''), 'hex')",
             )
-    elif _BASE64_TEXT.match(compact) and _holds_something(decoded := _decode_base64(compact)):
+    elif _BASE64_TEXT.match(compact) and _is_recognisable(decoded := _decode_base64(compact)):
         return (
             f"base64 text{_describe(decoded)}, not the bytes that it stands for",
-            f"Store those, in SQL: decode({_as_base64(compact)}, 'base64')",
+            f"Store those, in SQL: decode({_sql_of_base64(compact)}, 'base64')",
         )
     elif text.startswith(b"\\") and _OCTAL_TEXT.match(text[:64]):
         return "escaped text (\\377 …), not the bytes that it stands for", (
@@ -136,11 +136,7 @@ def _recognise_encoded(text: bytes) -> tuple[str, str] | None:
     return None
 
 
-def _text_of(match: re.Match[bytes]) -> str:
-    return match[1].decode("ascii")
-
-
-def _as_base64(compact: bytes) -> str:
+def _sql_of_base64(compact: bytes) -> str:
     """The SQL of the column's text, in the alphabet that Postgres decodes."""
     text = "convert_from(…, 'UTF8')"
     return f"translate({text}, '-_', '+/')" if b"-" in compact or b"_" in compact else text
@@ -154,16 +150,16 @@ def _decode_base64(compact: bytes) -> bytes:
         return b""
 
 
-def _holds_something(decoded: bytes) -> bool:
-    return name_format(decoded) is not None or recognise(decoded) is not None
+def _is_recognisable(decoded: bytes) -> bool:
+    return detect_format(decoded) is not None or identify_non_picture(decoded) is not None
 
 
 def _describe(decoded: bytes) -> str:
-    name = name_format(decoded)
+    name = detect_format(decoded)
     return "" if name is None else f" of a {name} file"
 
 
-def _recognise_reference(text: bytes) -> tuple[str, str] | None:
+def _identify_reference(text: bytes) -> tuple[str, str] | None:
     if text.isdigit() and len(text) <= _MAX_OID_DIGITS:
         return "a number, perhaps that of a large object", "Store its content, in SQL: lo_get(…)"
     if (_PATH_OR_URL.match(text) or _FILE_NAME.match(text)) and b"\n" not in text:

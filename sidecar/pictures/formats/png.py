@@ -24,13 +24,13 @@ _ORIENTATION = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")
 
 
 @dataclass(frozen=True, slots=True)
-class PngParts:
+class SanitisedPng:
     """`image` is for Pillow. `profile` is the ICC profile. `bits` is the depth of a sample."""
 
     image: bytes
     profile: bytes | None
     bits: int
-    starts_with_animation: bool
+    skips_default_image: bool
 
 
 class _Chunk(NamedTuple):
@@ -43,30 +43,30 @@ class _Chunk(NamedTuple):
         return self.start + self.length + 4
 
 
-def split_png(image: bytes) -> PngParts:
+def sanitise_png(image: bytes) -> SanitisedPng:
     """Of a file that begins as a PNG does. The pixels are not looked at."""
     chunks = list(_read_chunks(image))
-    plays_apart = _plays_apart(chunks)
-    kept = [chunk for chunk in chunks if _matters(image, chunk, plays_apart)]
+    skips_default_image = _skips_default_image(chunks)
+    kept = [chunk for chunk in chunks if _is_kept(image, chunk, skips_default_image)]
     profile = next((_read_profile(image, chunk) for chunk in chunks if chunk.kind == b"iCCP"), None)
     bits = image[24] if len(image) > 24 else 8
     whole = bool(chunks) and chunks[-1].end == len(image)
     if whole and len(kept) == len(chunks):
-        return PngParts(image, profile, bits, plays_apart)
+        return SanitisedPng(image, profile, bits, skips_default_image)
     parts = [_SIGNATURE, *(image[chunk.start - 8 : chunk.end] for chunk in kept)]
     # Where the last chunk of pixels is cut off, an end would make its CRC of it.
     if not kept or kept[-1].end <= len(image):
         parts.append(b"" if kept and kept[-1].kind == b"IEND" else _END)
-    return PngParts(b"".join(parts), profile, bits, plays_apart)
+    return SanitisedPng(b"".join(parts), profile, bits, skips_default_image)
 
 
-def without_animation(image: bytes) -> bytes:
+def strip_animation(image: bytes) -> bytes:
     """The picture that stands beside the frames, for one whose frames cannot be played."""
     parts = (image[chunk.start - 8 : chunk.end] for chunk in _read_chunks(image) if chunk.kind not in _ANIMATION)
     return b"".join((_SIGNATURE, *parts))
 
 
-def without_checksum(image: bytes) -> bytes | None:
+def strip_checksum(image: bytes) -> bytes | None:
     """The file without the last four bytes of its stream of pixels, the sum of what was packed.
 
     Where that alone is wrong, zlib refuses pixels that are all there. None where the chunks' own sums say that it is
@@ -94,17 +94,17 @@ def _read_chunks(image: bytes) -> Iterator[_Chunk]:
         position = chunk.end
 
 
-def _plays_apart(chunks: list[_Chunk]) -> bool:
+def _skips_default_image(chunks: list[_Chunk]) -> bool:
     kinds = [chunk.kind for chunk in chunks]
     before_pixels = kinds[: kinds.index(b"IDAT")] if b"IDAT" in kinds else []
     return b"acTL" in before_pixels and b"fcTL" not in before_pixels and b"fdAT" in kinds
 
 
-def _matters(image: bytes, chunk: _Chunk, plays_apart: bool) -> bool:
+def _is_kept(image: bytes, chunk: _Chunk, skips_default_image: bool) -> bool:
     if chunk.kind in _PIXELS or chunk.kind == b"IEND":
         return True
     if chunk.kind in _ANIMATION:
-        return plays_apart
+        return skips_default_image
     if chunk.kind == b"tRNS" or (chunk.kind == b"eXIf" and chunk.length <= _MAX_METADATA_BYTES):
         return _is_intact(image, chunk)
     if chunk.kind in _TEXT and image.startswith(_ORIENTATION, chunk.start):
@@ -136,7 +136,7 @@ def _read_profile(image: bytes, chunk: _Chunk) -> bytes | None:
     return profile if inflator.eof else None
 
 
-def is_cut_off(image: bytes) -> bool:
+def is_truncated(image: bytes) -> bool:
     """Whether the file ends before the chunk that ends it."""
     chunks = list(_read_chunks(image))
     return not chunks or (chunks[-1].kind != b"IEND" and chunks[-1].end + 12 > len(image))

@@ -21,39 +21,41 @@ from sidecar.errors import PictureRejected
 from sidecar.pictures.formats import jpeg, png, tiff, webp
 from sidecar.pictures.formats.deep_colour import is_deep
 from sidecar.pictures.formats.heif import open_heif
-from sidecar.pictures.formats.png import split_png
+from sidecar.pictures.formats.png import sanitise_png
 from sidecar.pictures.formats.signatures import is_branded_avif
 from sidecar.pictures.formats.tiff import open_page
-from sidecar.pictures.formats.webp import without_cut_metadata
-from sidecar.pictures.pixels import ORDINARY, Samples
+from sidecar.pictures.formats.webp import strip_truncated_metadata
+from sidecar.pictures.pixels import DEFAULT_SAMPLE_FORMAT, SampleFormat
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedPicture:
     """`picture` has its size and not yet its pixels. `deep_colour`: Pillow will cut its colours of 16 bits to 8.
 
-    `starts_with_animation`: what counts is the frame behind the picture that it is opened at.
+    `skips_default_image`: what counts is the frame behind the picture that it is opened at.
     """
 
     picture: ImageFile.ImageFile
     profile: bytes | None
-    samples: Samples = ORDINARY
+    samples: SampleFormat = DEFAULT_SAMPLE_FORMAT
     deep_colour: bool = False
-    starts_with_animation: bool = False
+    skips_default_image: bool = False
 
-    def go_to_start(self) -> None:
+    def seek_first_frame(self) -> None:
         """To the frame that counts, for which Pillow decodes the one before it. Raises as Pillow."""
-        if self.starts_with_animation:
+        if self.skips_default_image:
             self.picture.seek(1)
 
 
-def open_picture(image: bytes, name: str) -> Opened:
-    """Of a format of READABLE. Raises PictureRejected for kinds that are not read, and what Pillow and its codecs raise
-    about bytes that they cannot make sense of."""
+def open_picture(image: bytes, name: str) -> OpenedPicture:
+    """Opens a file of the format `name`, one of SUPPORTED_FORMATS, without decoding its pixels.
+
+    Raises PictureRejected for unsupported kinds, and what Pillow and its codecs raise about invalid bytes.
+    """
     return _OPENERS[name](image)
 
 
-def _open_jpeg(image: bytes) -> Opened:
+def _open_jpeg(image: bytes) -> OpenedPicture:
     try:
         picture = JpegImagePlugin.jpeg_factory(io.BytesIO(image), "")
     except SyntaxError as error:
@@ -61,53 +63,53 @@ def _open_jpeg(image: bytes) -> Opened:
             message = f"JPEG pictures of this kind are not read (Pillow: {error}); save it with 8 bits for each sample."
             raise PictureRejected("unsupported_format", message) from error
         raise
-    return Opened(picture, picture.info.get("icc_profile"))
+    return OpenedPicture(picture, picture.info.get("icc_profile"))
 
 
-def _open_png(image: bytes) -> Opened:
-    parts = split_png(image)
+def _open_png(image: bytes) -> OpenedPicture:
+    parts = sanitise_png(image)
     picture = PngImagePlugin.PngImageFile(io.BytesIO(parts.image))
     transparent = picture.info.get("transparency")
     if picture.mode == "L" and parts.bits < 8 and isinstance(transparent, int):
         # Pillow scales the pixels of 2 and 4 bits, and leaves this as it is.
         picture.info["transparency"] = transparent * 255 // ((1 << parts.bits) - 1)
     deep = picture.mode == "I;16" and isinstance(transparent, int)
-    samples = Samples(transparent=transparent if deep else None)
-    return Opened(picture, parts.profile, samples, is_deep(picture), parts.starts_with_animation)
+    samples = SampleFormat(transparent=transparent if deep else None)
+    return OpenedPicture(picture, parts.profile, samples, is_deep(picture), parts.skips_default_image)
 
 
-def _open_tiff(image: bytes) -> Opened:
+def _open_tiff(image: bytes) -> OpenedPicture:
     page = open_page(image)
-    samples = Samples(page.white_is_zero, page.white, page.integers)
-    return Opened(page.picture, page.picture.info.get("icc_profile"), samples, is_deep(page.picture))
+    samples = SampleFormat(page.white_is_zero, page.white, page.integers)
+    return OpenedPicture(page.picture, page.picture.info.get("icc_profile"), samples, is_deep(page.picture))
 
 
-def _open_webp(image: bytes) -> Opened:
-    picture = WebPImagePlugin.WebPImageFile(io.BytesIO(without_cut_metadata(image)))
-    return Opened(picture, picture.info.get("icc_profile"))
+def _open_webp(image: bytes) -> OpenedPicture:
+    picture = WebPImagePlugin.WebPImageFile(io.BytesIO(strip_truncated_metadata(image)))
+    return OpenedPicture(picture, picture.info.get("icc_profile"))
 
 
-def _open_avif(image: bytes) -> Opened:
+def _open_avif(image: bytes) -> OpenedPicture:
     """libavif asks for its brand, whatever is in the file."""
     branded = image if is_branded_avif(image) else image[:8] + b"avif" + image[12:]
     picture = AvifImagePlugin.AvifImageFile(io.BytesIO(branded))
-    return Opened(picture, picture.info.get("icc_profile"))
+    return OpenedPicture(picture, picture.info.get("icc_profile"))
 
 
-def _open_heic(image: bytes) -> Opened:
+def _open_heic(image: bytes) -> OpenedPicture:
     picture = open_heif(image)
-    return Opened(picture, picture.info.get("icc_profile"))
+    return OpenedPicture(picture, picture.info.get("icc_profile"))
 
 
-def _open_with(plugin: Callable[[io.BytesIO], ImageFile.ImageFile]) -> Callable[[bytes], Opened]:
-    def open_one(image: bytes) -> Opened:
+def _open_with(plugin: Callable[[io.BytesIO], ImageFile.ImageFile]) -> Callable[[bytes], OpenedPicture]:
+    def open_one(image: bytes) -> OpenedPicture:
         picture = plugin(io.BytesIO(image))
-        return Opened(picture, picture.info.get("icc_profile"))
+        return OpenedPicture(picture, picture.info.get("icc_profile"))
 
     return open_one
 
 
-_OPENERS: dict[str, Callable[[bytes], Opened]] = {
+_OPENERS: dict[str, Callable[[bytes], OpenedPicture]] = {
     "JPEG": _open_jpeg,
     "PNG": _open_png,
     "WebP": _open_webp,
@@ -119,20 +121,20 @@ _OPENERS: dict[str, Callable[[bytes], Opened]] = {
 }
 
 
-def is_cut_off(image: bytes, name: str) -> bool:
-    """Of a file of a format of READABLE, by what the format says of its length or its end."""
+def is_truncated(image: bytes, name: str) -> bool:
+    """Of a file of a format of SUPPORTED_FORMATS, by what the format says of its length or its end."""
     return _CHECKS[name](image)
 
 
-def _lacks_trailer(image: bytes) -> bool:
+def _is_truncated_gif(image: bytes) -> bool:
     return not image.rstrip(b"\0").endswith(b";")
 
 
-def _is_shorter_than_bmp(image: bytes) -> bool:
+def _is_truncated_bmp(image: bytes) -> bool:
     return len(image) < 26 or struct.unpack_from("<I", image, 2)[0] > len(image)
 
 
-def _lacks_boxes(image: bytes) -> bool:
+def _is_truncated_box_file(image: bytes) -> bool:
     """Whether one of the boxes of ISO 14496-12 reaches beyond the end."""
     position = 0
     while position + 8 <= len(image):
@@ -146,12 +148,12 @@ def _lacks_boxes(image: bytes) -> bool:
 
 
 _CHECKS: dict[str, Callable[[bytes], bool]] = {
-    "JPEG": jpeg.is_cut_off,
-    "PNG": png.is_cut_off,
-    "WebP": webp.is_cut_off,
-    "GIF": _lacks_trailer,
-    "BMP": _is_shorter_than_bmp,
-    "TIFF": tiff.is_cut_off,
-    "AVIF": _lacks_boxes,
-    "HEIC": _lacks_boxes,
+    "JPEG": jpeg.is_truncated,
+    "PNG": png.is_truncated,
+    "WebP": webp.is_truncated,
+    "GIF": _is_truncated_gif,
+    "BMP": _is_truncated_bmp,
+    "TIFF": tiff.is_truncated,
+    "AVIF": _is_truncated_box_file,
+    "HEIC": _is_truncated_box_file,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-READABLE = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "HEIC")
+SUPPORTED_FORMATS = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "HEIC")
 
 _SIGNATURES = (
     (0, b"\xff\xd8\xff", "JPEG"),
@@ -62,13 +62,13 @@ _SVG = re.compile(
 _NETPBM = re.compile(rb"P(?:[1-6]\s+(?:#[^\n]*\n\s*)*\d|7\nWIDTH )")
 
 
-def name_format(image: bytes) -> str | None:
-    """The format that the bytes claim to be: one of READABLE, one that is not read, or None."""
+def detect_format(image: bytes) -> str | None:
+    """The format that the bytes claim to be: one of SUPPORTED_FORMATS, one that is not read, or None."""
     for start, magic, name in _SIGNATURES:
         if image.startswith(magic, start):
             return name
     if image[4:8] == b"ftyp":
-        return _name_boxes(image)
+        return _detect_box_format(image)
     if _NETPBM.match(image[:4096]):
         return "Netpbm (PBM, PGM, PPM, PAM)"
     return "SVG" if _SVG.match(image[:4096]) else None
@@ -79,7 +79,7 @@ def is_branded_avif(image: bytes) -> bool:
     return bool(_brands(image) & _AVIF_BRANDS)
 
 
-def _name_boxes(image: bytes) -> str | None:
+def _detect_box_format(image: bytes) -> str | None:
     """Of a file in boxes, as ISO 14496-12 has them: by the codec of its pictures, else by its brands."""
     major, brands = image[8:12], _brands(image)
     if brands & (_AVIF_BRANDS | _HEIF_BRANDS):

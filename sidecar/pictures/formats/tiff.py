@@ -69,16 +69,16 @@ def open_page(image: bytes) -> TiffPage:
 
     Raises PictureRejected for kinds that are not read, and what Pillow raises about damage.
     """
-    offset, tags = _choose(image)
+    offset, tags = _choose_page(image)
     if _is_raw(tags):
         message = "Camera raw pictures (DNG and others in TIFF) are not read; develop it to JPEG or TIFF."
         raise PictureRejected("unsupported_format", message)
     try:
-        picture = TiffImagePlugin.TiffImageFile(io.BytesIO(_starting_at(image, offset)))
+        picture = TiffImagePlugin.TiffImageFile(io.BytesIO(_put_directory_first(image, offset)))
     except (SyntaxError, LookupError) as error:
-        raise _refusal(tags) from error
+        raise _unsupported(tags) from error
     if _planes_are_deep(picture, tags) or _has_signed_bytes(tags):
-        raise _refusal(tags)
+        raise _unsupported(tags)
     _unpack_in_native_order(picture)
     deep = picture.mode == "F" or picture.mode.startswith("I")
     integers = 3 not in _numbers(tags.get(_SAMPLE_FORMAT))
@@ -94,16 +94,16 @@ def _has_signed_bytes(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
     return 2 in _numbers(tags.get(_SAMPLE_FORMAT)) and max(_numbers(tags.get(_BITS)), default=1) <= 8
 
 
-def refusal_of_compression(image: bytes) -> PictureRejected | None:
+def find_unsupported_compression(image: bytes) -> PictureRejected | None:
     """Of one that libtiff could not unpack: where it may have been built without what it is packed with."""
     try:
-        _, tags = _choose(image)
+        _, tags = _choose_page(image)
     except SyntaxError:
         return None
-    return _refusal(tags) if tags.get(_COMPRESSION) == _WEBP else None
+    return _unsupported(tags) if tags.get(_COMPRESSION) == _WEBP else None
 
 
-def _refusal(tags: TiffImagePlugin.ImageFileDirectory_v2) -> PictureRejected:
+def _unsupported(tags: TiffImagePlugin.ImageFileDirectory_v2) -> PictureRejected:
     parts = {
         "PhotometricInterpretation": tags.get(_PHOTOMETRIC),
         "BitsPerSample": tags.get(_BITS),
@@ -111,16 +111,16 @@ def _refusal(tags: TiffImagePlugin.ImageFileDirectory_v2) -> PictureRejected:
         "Compression": tags.get(_COMPRESSION),
         "PlanarConfiguration": tags.get(_PLANES),
     }
-    kind = ", ".join(f"{name} {_written(value)}" for name, value in parts.items() if value is not None)
+    kind = ", ".join(f"{name} {_format_value(value)}" for name, value in parts.items() if value is not None)
     message = f"TIFF pictures with {kind} are not read; save it with 8 or 16 unsigned bits for each sample."
     return PictureRejected("unsupported_format", message)
 
 
-def _written(value: object) -> str:
+def _format_value(value: object) -> str:
     return "/".join(str(part) for part in (value if isinstance(value, tuple) else (value,)))
 
 
-def _choose(image: bytes) -> tuple[int, TiffImagePlugin.ImageFileDirectory_v2]:
+def _choose_page(image: bytes) -> tuple[int, TiffImagePlugin.ImageFileDirectory_v2]:
     pages = list(_directories(image, _first_offset(image)))
     if not pages:
         raise SyntaxError("it has no directory")
@@ -165,7 +165,7 @@ def _is_whole_picture(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
     return not (isinstance(kind, int) and kind & (_REDUCED | _MASK)) and tags.get(_OLD_SUBFILE_TYPE) != 2
 
 
-def _starting_at(image: bytes, offset: int) -> bytes:
+def _put_directory_first(image: bytes, offset: int) -> bytes:
     """The file with that directory as its first: Pillow opens no other."""
     if offset == _first_offset(image):
         return image
@@ -199,12 +199,12 @@ def _numbers(value: object) -> list[int]:
     return [number for number in values if isinstance(number, int)]
 
 
-def is_cut_off(image: bytes) -> bool:
+def is_truncated(image: bytes) -> bool:
     """Whether the file ends before its first directory, or before the pixels of the picture that counts."""
     if len(image) < 8 or _first_offset(image) + 2 > len(image):
         return True
     try:
-        _, tags = _choose(image)
+        _, tags = _choose_page(image)
     except SyntaxError:
         return True
     starts = _numbers(tags.get(_STRIP_OFFSETS)) or _numbers(tags.get(_TILE_OFFSETS))

@@ -8,7 +8,7 @@ _METADATA = (b"EXIF", b"XMP ")
 _PIXELS = (b"VP8 ", b"VP8L", b"ANMF")
 
 
-def without_cut_metadata(image: bytes) -> bytes:
+def strip_truncated_metadata(image: bytes) -> bytes:
     """The file without the metadata that are not all there; as it is where nothing is missing, or pixels are."""
     position, pixels = 12, False
     while position + 8 <= len(image):
@@ -21,6 +21,6 @@ def without_cut_metadata(image: bytes) -> bytes:
     return image
 
 
-def is_cut_off(image: bytes) -> bool:
+def is_truncated(image: bytes) -> bool:
     """Whether the file is shorter than it says."""
     return len(image) < 12 or 8 + struct.unpack_from("<I", image, 4)[0] > len(image)

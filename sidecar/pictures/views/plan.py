@@ -40,7 +40,7 @@ class Box(NamedTuple):
         return Size(self.right - self.left, self.bottom - self.top)
 
 
-class Cut(NamedTuple):
+class PlannedView(NamedTuple):
     """One view: `tile` of the picture is resized to `scaled`, and `crop` of that to the view's size.
 
     A crop that reaches beyond `scaled`, as only that of a padded whole picture does, is filled up there.
@@ -56,7 +56,7 @@ class ViewPlan:
     """The views of one picture, `view_size` pixels square, in the order of encoding; `weights` sum to one."""
 
     view_size: int
-    cuts: tuple[Cut, ...]
+    views: tuple[PlannedView, ...]
     weights: tuple[float, ...]
     framing: Framing = SQUASHED
 
@@ -69,11 +69,11 @@ def plan_views(width: int, height: int, settings: ViewSettings) -> ViewPlan:
     """
     whole = Box(0, 0, width, height)
     side = settings.view_size
-    anchor = _frame(whole, side, settings.framing)
+    anchor = _whole_picture_view(whole, side, settings.framing)
     if not settings.enable_tta:
         return ViewPlan(side, (anchor,), (1.0,), settings.framing)
     counts = Counter(
-        Cut(tile, scaled, crop)
+        PlannedView(tile, scaled, crop)
         for tile in _tiles(whole.size, settings.panorama_max_ratio)
         for scaled in (_scaled_size(tile.size, factor, settings) for factor in settings.scale_factors)
         for crop in _five_crops(scaled, settings.crop_size)
@@ -85,7 +85,7 @@ def plan_views(width: int, height: int, settings: ViewSettings) -> ViewPlan:
     return ViewPlan(side, tuple(kept), tuple(kept.values()), settings.framing)
 
 
-def _frame(whole: Box, side: int, framing: Framing) -> Cut:
+def _whole_picture_view(whole: Box, side: int, framing: Framing) -> PlannedView:
     """The whole picture as open_clip's transform makes it; the rounding is that of torchvision and of open_clip.
 
     It differs where they fail: a line so thin that its short side would be rounded to nothing keeps a pixel.
@@ -93,16 +93,16 @@ def _frame(whole: Box, side: int, framing: Framing) -> Cut:
     width, height = whole.size
     long, short = max(width, height), min(width, height)
     if framing.resize_mode == "squash":
-        return Cut(whole, Size(side, side), Box(0, 0, side, side))
+        return PlannedView(whole, Size(side, side), Box(0, 0, side, side))
     if framing.resize_mode == "shortest":
         other = int(side * long / short)
         scaled = Size(side, other) if width <= height else Size(other, side)
         left, top = round((scaled.width - side) / 2), round((scaled.height - side) / 2)
-        return Cut(whole, scaled, Box(left, top, left + side, top + side))
+        return PlannedView(whole, scaled, Box(left, top, left + side, top + side))
     ratio = long / side
     scaled = Size(max(1, round(width / ratio)), max(1, round(height / ratio)))
     left, top = -((side - scaled.width) // 2), -((side - scaled.height) // 2)
-    return Cut(whole, scaled, Box(left, top, left + side, top + side))
+    return PlannedView(whole, scaled, Box(left, top, left + side, top + side))
 
 
 def _tiles(picture: Size, max_ratio: float) -> list[Box]:

@@ -81,7 +81,7 @@ def test_the_views_of_pictures_follow_their_sizes_and_the_settings(
         db.execute("insert into products (id, photo) values (%s, %s)", [key, file_of(*size)])
     db.execute("insert into products (id) values (10), (11), (12), (13)")
     settings = ViewSettings(384, True, 384, (1.0, 1.35), 1536, 2.6)
-    expected = sum(len(plan_views(*size, settings).cuts) for size in sizes)
+    expected = sum(len(plan_views(*size, settings).views) for size in sizes)
     plan = planned(command_line, "products", "photo", "--views-per-s", "10")
     assert (plan["rows"], plan["rows_to_embed"], plan["sampled_pictures"]) == (8, 4, 4)
     assert (plan["views"], plan["device_s"]) == (expected, pytest.approx(expected / 10))

@@ -11,8 +11,8 @@ import pytest
 
 from sidecar.batching.encoder import Beginning
 from sidecar.errors import DeviceError
-from sidecar.model.text.cleaning import FIRST_CHARS, CleanedText
-from sidecar.model.text.repair import repair_part
+from sidecar.model.text.cleaning import INITIAL_CHARS, CleanedText
+from sidecar.model.text.repair import repair_fragment
 from sidecar.model.text.tokenizer import TextTokenizer
 from tests.model.text.strange_texts import ENGLISH, FRENCH, GERMAN, RUSSIAN, load_slow, make_tokenizers
 from tests.model.text.whole_texts import WholeTexts
@@ -74,7 +74,7 @@ def test_texts_that_look_alike_at_first_have_the_ids_of_the_whole(text: str, tok
 @pytest.mark.parametrize("letters", range(64, 101, 6))
 def test_a_word_that_turns_out_too_long_to_be_split_is_unknown(letters: int, tokenizers: dict[str, WholeTexts]) -> None:
     """WordPiece knows no word of more than 100 characters; the beginning of one has many pieces."""
-    text = "z" * (FIRST_CHARS - letters - 1) + "猫" + "q" * 300
+    text = "z" * (INITIAL_CHARS - letters - 1) + "猫" + "q" * 300
 
     tokenizers["bert"].check(text)
     tokenizers["bert"].check_beginning(text + " and more" * 1_000, 600)
@@ -82,7 +82,7 @@ def test_a_word_that_turns_out_too_long_to_be_split_is_unknown(letters: int, tok
 
 @pytest.mark.parametrize("letters", [64, 82, 100])
 def test_so_it_is_for_tokenizers_in_python(letters: int, tmp_path: Path) -> None:
-    text = "z" * (FIRST_CHARS - letters - 1) + "-" + "q" * 300
+    text = "z" * (INITIAL_CHARS - letters - 1) + "-" + "q" * 300
 
     WholeTexts(load_slow(tmp_path / "slow"), 16).check(text)
 
@@ -106,11 +106,11 @@ def test_a_thousandth_of_a_long_text_is_enough(text: str, siglip: WholeTexts, mo
     def counted(part: str, *, decode_entities: bool) -> str | None:
         nonlocal read
         read += len(part)
-        return repair_part(part, decode_entities=decode_entities)
+        return repair_fragment(part, decode_entities=decode_entities)
 
-    monkeypatch.setattr("sidecar.model.text.cleaning.repair_part", counted)
+    monkeypatch.setattr("sidecar.model.text.cleaning.repair_fragment", counted)
     monkeypatch.setattr(
-        "sidecar.model.text.cleaning.repair_whole", lambda *_, **__: pytest.fail("a whole line was repaired")
+        "sidecar.model.text.cleaning.repair_line", lambda *_, **__: pytest.fail("a whole line was repaired")
     )
     [prepared] = siglip.ours.prepare([text])
     assert prepared.truncated

@@ -32,13 +32,13 @@ class WholeTexts:
     def check(self, text: str) -> None:
         """Raises AssertionError."""
         [prepared] = self.ours.prepare([text])
-        self._compare(text, prepared)
+        self._check_agreement(text, prepared)
 
     def check_beginning(self, text: str, length: int) -> bool:
         """Whether so many characters are enough to tell."""
         [prepared] = self.ours.prepare([Beginning(text[:length])])
         if not prepared.is_short:
-            self._compare(text, prepared)
+            self._check_agreement(text, prepared)
         return not prepared.is_short
 
     def check_many(self, rng: random.Random, count: int) -> None:
@@ -49,7 +49,7 @@ class WholeTexts:
             self.check(text)
             self.check_beginning(text + texts.text(), rng.randint(len(text) // 2, len(text)))
 
-    def _compare(self, text: str, prepared: PreparedText) -> None:
+    def _check_agreement(self, text: str, prepared: PreparedText) -> None:
         ids, truncated = self.expected(text)
         same = np.array_equal(prepared.token_ids, ids) and prepared.truncated == truncated
         assert same, f"{prepared.truncated} {truncated}\n{prepared.token_ids}\n{ids}\n{text[:3000]!a}"

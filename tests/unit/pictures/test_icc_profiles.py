@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 
 from sidecar.pictures.decode import decode_pixels, decode_rgb
 from sidecar.pictures.icc_profiles import find_conversion
-from sidecar.pictures.views.cutting import rgb_views
+from sidecar.pictures.views.cutting import cut_rgb_views
 from sidecar.pictures.views.plan import plan_views
 from tests.unit.pictures import profiles
 from tests.unit.pictures.decoder.pools import VIEWS
@@ -155,11 +155,11 @@ def test_converting_the_views_equals_converting_the_picture() -> None:
     stored_pixels = decode_pixels(encode(stored, "PNG", icc_profile=profile), MAX_PIXELS)
     plan = plan_views(*stored.size, VIEWS)
     assert stored_pixels.to_srgb is not None
-    assert stored.width * stored.height > len(plan.cuts) * plan.view_size**2
+    assert stored.width * stored.height > len(plan.views) * plan.view_size**2
 
-    views = list(rgb_views(stored_pixels, plan))
+    views = list(cut_rgb_views(stored_pixels, plan))
 
-    before = list(rgb_views(type(stored_pixels)(stored_pixels.rgb()), plan))
+    before = list(cut_rgb_views(type(stored_pixels)(stored_pixels.rgb()), plan))
     assert len(views) == len(before) == 8
     for view, other in zip(views, before, strict=True):
         assert view.mode == "RGB"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import schemathesis
 from hypothesis import strategies
 
-from sidecar.pictures.formats.signatures import READABLE
+from sidecar.pictures.formats.signatures import SUPPORTED_FORMATS
 from tests.integration.http.pictures import picture
 
 PICTURES = strategies.sampled_from([picture(colour) for colour in ("red", "green", "blue")])
 
-for name in READABLE:
+for name in SUPPORTED_FORMATS:
     schemathesis.openapi.media_type(f"image/{name.lower()}", PICTURES)

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 
 from sidecar.errors import PictureRejected
 from sidecar.pictures.decode import decode_rgb
-from sidecar.pictures.formats.signatures import name_format
+from sidecar.pictures.formats.signatures import detect_format
 from tests.unit.pictures.decoder.pools import SETTINGS, only_child, running_pool
 from tests.unit.pictures.files import write_heic
 from tests.unit.pictures.pictures import encode, make_picture, pixels
@@ -193,8 +193,8 @@ async def test_a_heic_that_needs_too_much_memory_costs_no_process(mebibytes: int
 
 
 def test_videos_in_the_same_boxes_are_no_pictures() -> None:
-    assert name_format(b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom") is None
-    assert name_format(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic") == "HEIC"
+    assert detect_format(b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom") is None
+    assert detect_format(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic") == "HEIC"
 
 
 def make_grid(image: bytes, rows: int, columns: int) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.pictures.views.plan import Cut, canonical_view_settings, plan_views
+from sidecar.pictures.views.plan import PlannedView, canonical_view_settings, plan_views
 from sidecar.pictures.views.settings import Framing, ViewSettings
 
 DEFAULTS = ViewSettings(64, True, 64, (1.0, 1.35), 256, 2.6)
@@ -38,12 +38,12 @@ view_settings = st.builds(
 )
 
 
-def views_of_every_size(views: ViewSettings) -> list[tuple[dict[Cut, float], object]]:
+def views_of_every_size(views: ViewSettings) -> list[tuple[dict[PlannedView, float], object]]:
     """Which cuts, with which weights, and how they are resized and filled up."""
-    seen: list[tuple[dict[Cut, float], object]] = []
+    seen: list[tuple[dict[PlannedView, float], object]] = []
     for width, height in SIZES:
         plan = plan_views(width, height, views)
-        weights = {cut: round(weight, 9) for cut, weight in zip(plan.cuts, plan.weights, strict=True)}
+        weights = {cut: round(weight, 9) for cut, weight in zip(plan.views, plan.weights, strict=True)}
         is_filled = any(cut.crop.left < 0 or cut.crop.top < 0 for cut in weights)
         seen.append((weights, (plan.framing.interpolation, plan.framing.fill_color if is_filled else None)))
     return seen

@@ -93,7 +93,7 @@ def test_crops_of_a_large_scaled_tile_equal_those_of_the_whole_resized_tile(size
 
     views = list(cut_views(picture, plan))
 
-    for view, planned in zip(views, plan.cuts, strict=True):
+    for view, planned in zip(views, plan.views, strict=True):
         tile, scaled = picture.crop(planned.tile), planned.scaled
         assert scaled.width * scaled.height > 5 * 96 * 96
         # Pillow resizes across and down, whichever first is cheaper, and rounds in between.

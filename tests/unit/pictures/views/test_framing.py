@@ -95,8 +95,8 @@ def test_with_tta_the_anchor_is_the_models_own_view(resize_mode: ResizeMode) -> 
 
     assert plan.weights[-1] == 0.25
     assert np.array_equal(cut(picture, anchored)[-1], open_clips(picture, framing))
-    crops = plan_views(*picture.size, replace(anchored, anchor_weight=0.0)).cuts
-    assert plan.cuts[:-1] == crops == plan_views(*picture.size, replace(anchored, framing=Framing())).cuts[:-1]
+    crops = plan_views(*picture.size, replace(anchored, anchor_weight=0.0)).views
+    assert plan.views[:-1] == crops == plan_views(*picture.size, replace(anchored, framing=Framing())).views[:-1]
 
 
 def test_crops_are_resized_as_the_model_was_trained() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sidecar.pictures.views.plan import MAX_TILES, Box, Cut, Size, ViewPlan, plan_views
+from sidecar.pictures.views.plan import MAX_TILES, Box, PlannedView, Size, ViewPlan, plan_views
 from sidecar.pictures.views.settings import ViewSettings
 
 DEFAULTS = ViewSettings(
@@ -27,24 +27,24 @@ def square(left: int, top: int, side: int = 384) -> Box:
 
 
 def tiles_of(plan: ViewPlan) -> list[Box]:
-    return list(dict.fromkeys(cut.tile for cut in plan.cuts))
+    return list(dict.fromkeys(cut.tile for cut in plan.views))
 
 
 def sizes_of(plan: ViewPlan) -> list[Size]:
-    return list(dict.fromkeys(cut.scaled for cut in plan.cuts))
+    return list(dict.fromkeys(cut.scaled for cut in plan.views))
 
 
 def test_golden_square_picture_has_6_views_of_10() -> None:
     plan = plan_views(500, 500, DEFAULTS)
 
     whole = Box(0, 0, 500, 500)
-    assert plan.cuts == (
-        Cut(whole, Size(384, 384), square(0, 0)),
-        Cut(whole, Size(518, 518), square(0, 0)),
-        Cut(whole, Size(518, 518), square(134, 0)),
-        Cut(whole, Size(518, 518), square(0, 134)),
-        Cut(whole, Size(518, 518), square(134, 134)),
-        Cut(whole, Size(518, 518), square(67, 67)),
+    assert plan.views == (
+        PlannedView(whole, Size(384, 384), square(0, 0)),
+        PlannedView(whole, Size(518, 518), square(0, 0)),
+        PlannedView(whole, Size(518, 518), square(134, 0)),
+        PlannedView(whole, Size(518, 518), square(0, 134)),
+        PlannedView(whole, Size(518, 518), square(134, 134)),
+        PlannedView(whole, Size(518, 518), square(67, 67)),
     )
     assert plan.weights == pytest.approx([0.5, 0.1, 0.1, 0.1, 0.1, 0.1])
 
@@ -53,15 +53,15 @@ def test_golden_landscape_picture_has_8_views_of_10() -> None:
     plan = plan_views(640, 480, DEFAULTS)
 
     whole = Box(0, 0, 640, 480)
-    assert plan.cuts == (
-        Cut(whole, Size(512, 384), square(0, 0)),
-        Cut(whole, Size(512, 384), square(128, 0)),
-        Cut(whole, Size(512, 384), square(64, 0)),
-        Cut(whole, Size(691, 518), square(0, 0)),
-        Cut(whole, Size(691, 518), square(307, 0)),
-        Cut(whole, Size(691, 518), square(0, 134)),
-        Cut(whole, Size(691, 518), square(307, 134)),
-        Cut(whole, Size(691, 518), square(153, 67)),
+    assert plan.views == (
+        PlannedView(whole, Size(512, 384), square(0, 0)),
+        PlannedView(whole, Size(512, 384), square(128, 0)),
+        PlannedView(whole, Size(512, 384), square(64, 0)),
+        PlannedView(whole, Size(691, 518), square(0, 0)),
+        PlannedView(whole, Size(691, 518), square(307, 0)),
+        PlannedView(whole, Size(691, 518), square(0, 134)),
+        PlannedView(whole, Size(691, 518), square(307, 134)),
+        PlannedView(whole, Size(691, 518), square(153, 67)),
     )
     assert plan.weights == pytest.approx([0.2, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])
 
@@ -70,7 +70,7 @@ def test_a_portrait_picture_is_the_landscape_one_turned() -> None:
     plan = plan_views(480, 640, DEFAULTS)
 
     assert sizes_of(plan) == [Size(384, 512), Size(518, 691)]
-    assert [cut.crop for cut in plan.cuts[:3]] == [square(0, 0), square(0, 128), square(0, 64)]
+    assert [cut.crop for cut in plan.views[:3]] == [square(0, 0), square(0, 128), square(0, 64)]
 
 
 def test_golden_wide_panorama() -> None:
@@ -78,7 +78,7 @@ def test_golden_wide_panorama() -> None:
 
     assert tiles_of(plan) == [Box(0, 0, 1500, 1000), Box(1250, 0, 2750, 1000), Box(2500, 0, 4000, 1000)]
     assert sizes_of(plan) == [Size(576, 384), Size(777, 518)]
-    assert len(plan.cuts) == 3 * 8
+    assert len(plan.views) == 3 * 8
     assert sum(plan.weights) == pytest.approx(1.0)
 
 
@@ -115,7 +115,7 @@ def test_a_line_of_pixels_is_tiled_and_its_tiles_squashed() -> None:
     assert [tile.left for tile in tiles_of(plan)] == [0, 12, 25, 37, 50, 62, 75, 87]
     # The cap gives way to the crop, at both factors: one size, whose three different boxes count twice.
     assert sizes_of(plan) == [Size(3 * 384, 384)]
-    assert len(plan.cuts) == 8 * 3
+    assert len(plan.views) == 8 * 3
     assert plan.weights[:3] == pytest.approx([0.4 / 8, 0.4 / 8, 0.2 / 8])
 
 
@@ -130,7 +130,7 @@ def test_a_single_tile_of_a_long_picture_is_squashed_too() -> None:
     plan = plan_views(10_000, 1000, replace(DEFAULTS, panorama_max_ratio=20.0))
 
     assert sizes_of(plan) == [Size(1152, 384)]
-    assert [cut.crop.left for cut in plan.cuts] == [0, 768, 384]
+    assert [cut.crop.left for cut in plan.views] == [0, 768, 384]
 
 
 def test_a_single_pixel_becomes_a_square() -> None:
@@ -159,42 +159,42 @@ def test_crops_may_differ_from_the_view_in_size() -> None:
 
     assert plan.view_size == 384
     assert sizes_of(plan) == [Size(299, 224), Size(403, 302)]
-    assert plan.cuts[-1].crop == square(89, 39, side=224)
+    assert plan.views[-1].crop == square(89, 39, side=224)
 
 
 def test_a_single_scale_has_three_views() -> None:
     plan = plan_views(640, 480, replace(DEFAULTS, scale_factors=(1.0,)))
 
-    assert [cut.crop.left for cut in plan.cuts] == [0, 128, 64]
+    assert [cut.crop.left for cut in plan.views] == [0, 128, 64]
     assert plan.weights == pytest.approx([0.4, 0.4, 0.2])
 
 
 def test_without_tta_the_whole_picture_is_squashed() -> None:
     plan = plan_views(4000, 1000, replace(DEFAULTS, enable_tta=False, anchor_weight=0.3))
 
-    assert plan.cuts == (Cut(Box(0, 0, 4000, 1000), Size(384, 384), square(0, 0)),)
+    assert plan.views == (PlannedView(Box(0, 0, 4000, 1000), Size(384, 384), square(0, 0)),)
     assert plan.weights == (1.0,)
 
 
 def test_an_anchor_is_one_more_view() -> None:
     plan = plan_views(640, 480, replace(DEFAULTS, anchor_weight=0.5))
 
-    assert len(plan.cuts) == 9
-    assert plan.cuts[-1] == Cut(Box(0, 0, 640, 480), Size(384, 384), square(0, 0))
+    assert len(plan.views) == 9
+    assert plan.views[-1] == PlannedView(Box(0, 0, 640, 480), Size(384, 384), square(0, 0))
     assert plan.weights == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 0.5])
 
 
 def test_an_anchor_that_equals_a_crop_only_makes_it_heavier() -> None:
     plan = plan_views(500, 500, replace(DEFAULTS, anchor_weight=0.5))
 
-    assert len(plan.cuts) == 6
+    assert len(plan.views) == 6
     assert plan.weights == pytest.approx([0.75, 0.05, 0.05, 0.05, 0.05, 0.05])
 
 
 def test_an_anchor_of_full_weight_is_the_only_view() -> None:
     plan = plan_views(640, 480, replace(DEFAULTS, anchor_weight=1.0))
 
-    assert [cut.scaled for cut in plan.cuts] == [Size(384, 384)]
+    assert [cut.scaled for cut in plan.views] == [Size(384, 384)]
     assert plan.weights == (1.0,)
 
 
@@ -215,7 +215,7 @@ view_settings = st.builds(
 @example(width=1, height=70_000, settings=DEFAULTS)
 @example(width=70_000, height=1, settings=DEFAULTS)
 def test_every_box_lies_inside(width: int, height: int, settings: ViewSettings) -> None:
-    for cut in plan_views(width, height, settings).cuts:
+    for cut in plan_views(width, height, settings).views:
         assert 0 <= cut.tile.left < cut.tile.right <= width
         assert 0 <= cut.tile.top < cut.tile.bottom <= height
         assert 0 <= cut.crop.left < cut.crop.right <= cut.scaled.width
@@ -229,8 +229,8 @@ def test_every_part_of_a_picture_is_seen_by_a_view(width: int, height: int, sett
     plan = plan_views(width, height, replace(settings, scale_factors=(1.0,), anchor_weight=0.0))
 
     for tile in tiles_of(plan):
-        crops = [cut.crop for cut in plan.cuts if cut.tile == tile]
-        scaled = next(cut.scaled for cut in plan.cuts if cut.tile == tile)
+        crops = [cut.crop for cut in plan.views if cut.tile == tile]
+        scaled = next(cut.scaled for cut in plan.views if cut.tile == tile)
         assert min(scaled) == settings.crop_size
         along = sorted((crop.left + crop.top, crop.right + crop.bottom - settings.crop_size) for crop in crops)
         assert (along[0][0], along[-1][1]) == (0, max(scaled))
@@ -241,7 +241,7 @@ def test_every_part_of_a_picture_is_seen_by_a_view(width: int, height: int, sett
 def test_views_are_distinct_and_their_weights_sum_to_one(width: int, height: int, settings: ViewSettings) -> None:
     plan = plan_views(width, height, settings)
 
-    assert len(set(plan.cuts)) == len(plan.cuts) == len(plan.weights)
+    assert len(set(plan.views)) == len(plan.views) == len(plan.weights)
     assert min(plan.weights) > 0.0
     assert sum(plan.weights) == pytest.approx(1.0)
 
@@ -265,7 +265,7 @@ def test_turning_a_picture_turns_its_plan(width: int, height: int, settings: Vie
 
     plan, turned = plan_views(width, height, settings), plan_views(height, width, settings)
 
-    assert dict(zip(turned.cuts, turned.weights, strict=True)) == {
-        Cut(turn(cut.tile), Size(cut.scaled.height, cut.scaled.width), turn(cut.crop)): weight
-        for cut, weight in zip(plan.cuts, plan.weights, strict=True)
+    assert dict(zip(turned.views, turned.weights, strict=True)) == {
+        PlannedView(turn(cut.tile), Size(cut.scaled.height, cut.scaled.width), turn(cut.crop)): weight
+        for cut, weight in zip(plan.views, plan.weights, strict=True)
     }
