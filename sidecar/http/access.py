@@ -1,4 +1,4 @@
-"""Who may ask for what: a key in the request, or, without keys, a request from this machine."""
+"""Access control: by API key, or where there are no keys, to programs on this machine."""
 
 from __future__ import annotations
 
@@ -6,25 +6,29 @@ import ipaddress
 import logging
 import time
 from collections.abc import Collection
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.types import Scope as RequestScope
 
 from sidecar.api_keys import Scope
 from sidecar.errors import SidecarError
 from sidecar.http.headers import header_values
 from sidecar.http.key_ring import KeyRing
-from sidecar.http.loopback_only import find_outsider
-from sidecar.http.operation import Endpoint
+from sidecar.loopback import WAYS_OUT, is_loopback_address, is_loopback_host
 
 logger = logging.getLogger(__name__)
 
 _SEND_IT = "Send a key: `Authorization: Bearer KEY`."
 _LOG_INTERVAL_S = 10.0
+_USUAL_ADDRESS = "127.0.0.1"  # recognised without parsing, which costs more than all the other checks
 
 
 class AccessDenied(SidecarError):
-    """`status` is 401 for who is not known, 403 for who is not allowed; `challenge` says what would help."""
+    """A request without a valid key (`status` 401), or without permission (403).
+
+    `challenge` is the answer's WWW-Authenticate header.
+    """
 
     def __init__(self, status: int, code: str, message: str, challenge: str | None = None) -> None:
         super().__init__(message)
@@ -35,7 +39,7 @@ class AccessDenied(SidecarError):
 
 
 class Access:
-    """With keys: who has one. Without: this machine alone, unless `anonymous`."""
+    """Allows requests with a key of the ring. If that is empty: those from this machine, or all if `anonymous`."""
 
     def __init__(self, keys: KeyRing, *, anonymous: bool = False, cors_origins: Collection[str] = ()) -> None:
         self._keys = keys
@@ -45,12 +49,12 @@ class Access:
         self._log_again_at = 0.0
 
     def check(self, request: Request, scope: Scope) -> None:
-        """Raises AccessDenied. Looks at nothing but the head of the request."""
+        """Raises AccessDenied. Reads only the head of the request."""
         try:
             if self._keys:
                 self._check_key(request, scope)
             elif not self._anonymous:
-                self._check_here(request)
+                check_local_request(request.scope, self._cors_origins)
         except AccessDenied as denied:
             self._log(request, denied)
             raise
@@ -69,36 +73,57 @@ class Access:
             challenge = f'Bearer error="insufficient_scope", scope="{scope.value}"'
             raise AccessDenied(403, "forbidden_scope", message, challenge)
 
-    def _check_here(self, request: Request) -> None:
-        if outsider := find_outsider(request.scope, self._cors_origins):
-            raise AccessDenied(403, outsider.code, outsider.message)
-
     def _log(self, request: Request, denied: AccessDenied) -> None:
-        """A line in ten seconds, however many try. What was sent as a key is not in it."""
+        """At most one line in ten seconds, with the number of denials since the last. Never the key that was sent."""
         self._denied += 1
         now = time.monotonic()
         if now < self._log_again_at:
             return
         self._log_again_at = now + _LOG_INTERVAL_S
-        who, code = _caller(request), denied.code
-        logger.warning("Access denied to %s: %s (%d denied since the last such line)", who, code, self._denied)
+        client, code = _client_address(request), denied.code
+        logger.warning("Access denied to %s: %s (%d denied since the last such line)", client, code, self._denied)
         self._denied = 0
 
 
-def _caller(request: Request) -> str:
-    """An address and nothing else: under a bare uvicorn it is what the header of a proxy says."""
+def check_local_request(scope: RequestScope, cors_origins: Collection[str]) -> None:
+    """Raises AccessDenied unless a program on this machine sent the request.
+
+    It must have arrived on a loopback address, under a loopback name, and from no page of another site: Host reveals a
+    page whose own name resolves to 127.0.0.1 (DNS rebinding), Origin one that posts here from elsewhere.
+    """
+    address = _server_address(scope)
+    if not (address == _USUAL_ADDRESS or is_loopback_address(address) or address.startswith("/")):
+        message = f"The service has no keys, and without them it is not served at {address}. {WAYS_OUT}"
+        raise AccessDenied(403, "no_keys", message)
+    for host in header_values(scope, b"host"):
+        if not is_loopback_host(host):
+            message = f"The service has no keys, and without them it is served as localhost, not as {host}. {WAYS_OUT}"
+            raise AccessDenied(403, "untrusted_host", message)
+    for origin in header_values(scope, b"origin"):
+        if not _is_allowed_origin(origin, cors_origins):
+            message = f"The service has no keys, and without them pages of {origin} may not use it: CORS_ALLOW_ORIGINS."
+            raise AccessDenied(403, "untrusted_origin", message)
+
+
+def _server_address(scope: RequestScope) -> str:
+    """The address that the connection arrived at; the path of a Unix socket."""
+    server = scope.get("server")
+    return str(server[0]) if server else "an unknown address"
+
+
+def _is_allowed_origin(origin: str, cors_origins: Collection[str]) -> bool:
+    if "*" in cors_origins or origin in cors_origins:
+        return True
+    try:
+        return is_loopback_host(urlsplit(origin).netloc)
+    except ValueError:
+        return False
+
+
+def _client_address(request: Request) -> str:
+    """The client's IP address. Anything else is not logged: a bare uvicorn takes it from a proxy's header."""
     host = request.client.host.partition("%")[0] if request.client else ""
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:
         return "an unknown address"
-
-
-def with_access(endpoint: Endpoint, access: Access, scope: Scope) -> Endpoint:
-    """Asks for the key before anything of the body is read."""
-
-    async def answer_if_allowed(request: Request) -> Response:
-        access.check(request, scope)
-        return await endpoint(request)
-
-    return answer_if_allowed

@@ -1,4 +1,4 @@
-"""The REST edge put together."""
+"""Assembly of the Starlette application: routes, and the middleware around them."""
 
 from __future__ import annotations
 
@@ -12,25 +12,21 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Lifespan
 
-from sidecar.http.access import Access, with_access
-from sidecar.http.access_log import AccessLog
-from sidecar.http.bodies.content_encoding import DecodedBodies
-from sidecar.http.bodies.unread_body import UnreadBody
-from sidecar.http.bodies.uploads import Uploads
-from sidecar.http.deadline import with_deadline
+from sidecar.http.access import Access
+from sidecar.http.bodies.content_encoding import DecodeBody
+from sidecar.http.bodies.unread_body import DrainUnreadBody
+from sidecar.http.bodies.uploads import LimitUploads
+from sidecar.http.cancellation import with_deadline
 from sidecar.http.docs.endpoints import DocumentEndpoints
 from sidecar.http.limits import RequestLimits
 from sidecar.http.middleware.cors import cors_middleware
 from sidecar.http.middleware.error_handling import EXCEPTION_HANDLERS, UnexpectedErrors
-from sidecar.http.middleware.measured import Measured
-from sidecar.http.middleware.paths import TrailingSlash
-from sidecar.http.middleware.request_ids import RequestIds
-from sidecar.http.middleware.root_path import RootPath
+from sidecar.http.middleware.observed import Observed
+from sidecar.http.middleware.paths import StripRootPath, StripTrailingSlash
 from sidecar.http.middleware.route_label import RouteLabel
 from sidecar.http.middleware.security_headers import SecurityHeaders
-from sidecar.http.middleware.traced import Traced
-from sidecar.http.operation import Endpoint, MediaType, Operation
-from sidecar.http.protocol.refused_heads import RefusedHeads
+from sidecar.http.operation import Endpoint, MediaType, Operation, Scope
+from sidecar.http.protocol.refused_heads import AnswerRefusedHeads
 from sidecar.http.tei.errors import TeiError, TeiErrors
 from sidecar.readiness import Readiness
 from sidecar.telemetry.telemetry import Telemetry
@@ -66,24 +62,21 @@ def _middleware(operations: Sequence[Operation], edge: Edge) -> list[Middleware]
     label, telemetry, limits = RouteLabel(operations), edge.telemetry, edge.limits
     pages = {each.path for each in operations if each.response_media is MediaType.HTML}
     return [
-        Middleware(RootPath, root_path=edge.root_path, is_served=label.is_route),
-        Middleware(TrailingSlash, pages=pages),
-        Middleware(Measured, telemetry=telemetry, label=label),
-        *([Middleware(Traced, traces=telemetry.traces, label=label)] if telemetry.traces.enabled else []),
-        Middleware(RequestIds),
-        Middleware(AccessLog),
+        Middleware(StripRootPath, root_path=edge.root_path, is_served=label.is_route),
+        Middleware(StripTrailingSlash, pages=pages),
+        Middleware(Observed, telemetry=telemetry, label=label),
         Middleware(SecurityHeaders),
         *cors_middleware(edge.cors_origins, _page_headers(operations)),
-        Middleware(UnreadBody, max_bytes=2 * limits.max_body_bytes),
+        Middleware(DrainUnreadBody, max_bytes=2 * limits.max_body_bytes),
         Middleware(UnexpectedErrors, readiness=edge.readiness),
-        Middleware(DecodedBodies, max_body_bytes=limits.max_body_bytes),
-        Middleware(Uploads, limits=limits, telemetry=telemetry),
-        Middleware(RefusedHeads),
+        Middleware(DecodeBody, max_body_bytes=limits.max_body_bytes),
+        Middleware(LimitUploads, limits=limits, telemetry=telemetry),
+        Middleware(AnswerRefusedHeads),
     ]
 
 
 def _routes(operations: Sequence[Operation], edge: Edge) -> list[Route]:
-    """One for each path, so that 405 can name all methods that it answers."""
+    """One per path, so that a 405 can list every method of its path."""
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in operations:
         by_path.setdefault(operation.path, {})[operation.method] = operation
@@ -101,7 +94,7 @@ def _route(path: str, operations: Mapping[str, Operation], edge: Edge) -> Route:
 
 
 def _page_headers(operations: Iterable[Operation]) -> list[str]:
-    """What operations say in the head of an answer."""
+    """Names of the headers that operations document."""
     return sorted({name for operation in operations for name, _ in operation.headers})
 
 
@@ -110,5 +103,15 @@ def _guard(operation: Operation, edge: Edge) -> Endpoint:
     if operation.deadline:
         endpoint = with_deadline(endpoint, edge.limits.timeout_s)
     if operation.scope is not None:
-        endpoint = with_access(endpoint, edge.access, operation.scope)
+        endpoint = _with_access(endpoint, edge.access, operation.scope)
     return endpoint
+
+
+def _with_access(endpoint: Endpoint, access: Access, scope: Scope) -> Endpoint:
+    """`endpoint`, after the check of the key, which is done before anything of the body is read."""
+
+    async def answer_if_allowed(request: Request) -> Response:
+        access.check(request, scope)
+        return await endpoint(request)
+
+    return answer_if_allowed

@@ -1,9 +1,12 @@
-"""From what went wrong to what the client is told: the one table, and the one shape of an error."""
+"""Error responses: their JSON shape, which OpenAI's client reads too, and the table from errors to statuses."""
 
 from __future__ import annotations
 
 import math
 from http import HTTPStatus
+from typing import Literal, TypeAlias
+
+from pydantic import Field
 
 from sidecar.errors import (
     Contention,
@@ -19,8 +22,8 @@ from sidecar.errors import (
     WatchChanged,
 )
 from sidecar.http.access import AccessDenied
-from sidecar.http.bodies.content_encoding import ACCEPTED_ENCODINGS
-from sidecar.http.error_answer import ErrorAnswer, ErrorDetail, ErrorType
+from sidecar.http.body_models import AnswerModel
+from sidecar.http.headers import ACCEPTED_ENCODINGS
 from sidecar.http.json_response import JsonResponse
 from sidecar.postgres.search import SearchDenied
 from sidecar.readiness import NotReady
@@ -30,7 +33,7 @@ _RETRY_S = 1.0
 _MAX_MESSAGE_CHARS = 2000
 _MAX_PARAM_CHARS = 200
 
-# The caller's errors, by code; 422 where nothing else is said.
+# Statuses of InputErrors by code; all others are 422.
 _STATUS_OF_INPUT_ERROR = {
     "invalid_encoding": 400,
     "invalid_json": 400,
@@ -54,7 +57,7 @@ _STATUS_OF_INPUT_ERROR = {
     "http_version_not_supported": 505,
 }
 
-# Ours: status and code, by class; the first that fits.
+# Status and code of other errors, by class; the first match counts.
 _STATUS_OF_ERROR: tuple[tuple[type[SidecarError], int, str], ...] = (
     (Overloaded, 429, "overloaded"),
     (DeviceError, 503, "device_error"),
@@ -68,21 +71,39 @@ _STATUS_OF_ERROR: tuple[tuple[type[SidecarError], int, str], ...] = (
 )
 
 
+ErrorType: TypeAlias = Literal[
+    "invalid_request_error", "authentication_error", "permission_error", "rate_limit_error", "server_error"
+]
+
+
+class ErrorDetail(AnswerModel):
+    code: str = Field(description="Stable, for programs.", examples=["empty_text"])
+    message: str = Field(
+        description="What was wrong, and what to do.", examples=["`texts[2]` is empty; there is nothing to embed."]
+    )
+    type: ErrorType
+    param: str | None = Field(description="The field or file that was wrong.", examples=["texts[2]"])
+
+
+class ErrorAnswer(AnswerModel):
+    error: ErrorDetail
+
+
 def error_response(
     status: int, code: str, message: str, param: str | None = None, *, retry_after_s: float | None = None
 ) -> JsonResponse:
-    """`{"error": {"code", "message", "type", "param"}}`, which OpenAI's client reads too."""
+    """A response `{"error": {"code", "message", "type", "param"}}`, with secrets redacted and long values cut."""
     headers = {}
     if retry_after_s is not None:
         headers["Retry-After"] = str(max(math.ceil(retry_after_s), 1))
-    # What the caller sent, a path or the name of a field, may be of any length.
+    # They may quote what the client sent, a path or a field's name, which may be of any length.
     message, param = redact(_shorten(message, _MAX_MESSAGE_CHARS)), param and _shorten(param, _MAX_PARAM_CHARS)
     error = ErrorDetail(code=code, message=message, type=_type_of(status), param=param)
     return JsonResponse(ErrorAnswer(error=error), status, headers)
 
 
 def respond_to(error: SidecarError) -> JsonResponse:
-    """The answer to an error that was raised on purpose."""
+    """The response to an error that was raised on purpose."""
     if isinstance(error, InputError):
         status = _STATUS_OF_INPUT_ERROR.get(error.code, HTTPStatus.UNPROCESSABLE_ENTITY)
         response = error_response(status, error.code, error.message, error.param)

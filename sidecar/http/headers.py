@@ -1,8 +1,11 @@
-"""Headers as ASGI gives them: looking one up costs a pass over them, and no object."""
+"""Request headers, read from the ASGI scope: one pass over them, and no object per lookup."""
 
 from __future__ import annotations
 
 from starlette.types import Scope
+
+ACCEPTED_ENCODINGS = "gzip, deflate"
+"""Content-Encodings of request bodies; the value of Accept-Encoding in answers."""
 
 
 def header_values(scope: Scope, name: bytes) -> list[str]:
@@ -11,7 +14,7 @@ def header_values(scope: Scope, name: bytes) -> list[str]:
 
 
 def declared_bytes(scope: Scope) -> int:
-    """What Content-Length says; 0 where it says nothing."""
+    """The number in Content-Length; 0 if it is missing or malformed."""
     for value in header_values(scope, b"content-length"):
         return int(value[:20]) if value.isdecimal() else 0  # longer than what any server reads
     return 0

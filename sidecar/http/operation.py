@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sidecar.api_keys import Scope
-from sidecar.http.error_answer import ErrorAnswer
+from sidecar.http.errors import ErrorAnswer
 
 __all__ = ["Endpoint", "MediaType", "Operation", "Scope"]
 

@@ -10,9 +10,7 @@ from typing import Protocol
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sidecar.errors import InputError
-from sidecar.http.headers import header_values
-
-ACCEPTED_ENCODINGS = "gzip, deflate"
+from sidecar.http.headers import ACCEPTED_ENCODINGS, header_values
 
 _PIECE_BYTES = 256 * 1024
 _SLICE_BYTES = 8 * 1024  # what stands behind the end of a member is copied, by every member that a slice holds
@@ -21,7 +19,7 @@ _ZLIB_METHOD = 8
 _PADDING = re.compile(rb"\0*")
 
 
-class DecodedBodies:
+class DecodeBody:
     """`Content-Encoding: gzip` or `deflate`; others are refused when the body is wanted.
 
     Neither what arrives nor what comes out of it is ever held whole here. More than `max_body_bytes` are not decoded,

@@ -15,7 +15,7 @@ _MIN_BYTES_PER_S = 1024 * 1024
 _HARMLESS_BYTES = 64 * 1024
 
 
-class UnreadBody:
+class DrainUnreadBody:
     """Reads the rest of a body, and forgets it, before a request that needs no more of it is answered.
 
     Closed on a client that still sends, the connection would be reset, and the client never see why it was refused.

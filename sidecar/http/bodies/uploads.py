@@ -40,7 +40,7 @@ class UploadBudget:
         self.reserved_bytes -= reserved_bytes
 
 
-class Uploads:
+class LimitUploads:
     """Reserves room for a body as it arrives, chunk by chunk: what is only declared takes none.
 
     It is free again when the answer begins. Bodies that nobody reads take none, nor do those of at most 64 KiB. What

@@ -12,7 +12,7 @@ from sidecar.batching.embedder import Embedded
 from sidecar.batching.job import Lane
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
-from sidecar.http.cancellation import work_while_connected
+from sidecar.http.cancellation import cancel_on_disconnect
 from sidecar.http.cohere.answers import CohereEmbedAnswer, answer_cohere, check_embedding_types
 from sidecar.http.cohere.bodies import CohereEmbedBody
 from sidecar.http.embed.contents import Content, check_contents, embed_contents, refuse_cut_texts, require_dimensions
@@ -58,7 +58,7 @@ class CohereEndpoints:
         require_dimensions(body.output_dimension, models.embedding_model.dim, "output_dimension")
         contents = body.contents()
         check_contents(contents, body.source, limits)
-        embedded = await work_while_connected(request, embed_contents(models, self._images, contents))
+        embedded = await cancel_on_disconnect(request, embed_contents(models, self._images, contents))
         if body.truncate == "NONE":
             refuse_cut_texts(contents, embedded, "`truncate` is NONE")
         _check_tokens(contents, embedded, body.max_tokens)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from sidecar.http.docs.openapi import make_document
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.limits import RequestLimits
-from sidecar.http.middleware.root_path import root_path_of
+from sidecar.http.middleware.paths import root_path_of
 from sidecar.http.operation import Endpoint, MediaType, Operation
 
 _PARTS = {MediaType.JAVASCRIPT, MediaType.CSS}

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 import sidecar
-from sidecar.http.error_answer import ErrorAnswer
+from sidecar.http.errors import ErrorAnswer
 from sidecar.http.limits import RequestLimits, fill_in_limits
 from sidecar.http.operation import MediaType, Operation
 from sidecar.pictures.formats.signatures import SUPPORTED_FORMATS

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from sidecar.batching.job import Lane
 from sidecar.http.bodies.multipart import FileForm, FilesForm, read_file, read_files
-from sidecar.http.cancellation import work_while_connected
+from sidecar.http.cancellation import cancel_on_disconnect
 from sidecar.http.embed.answers import EmbeddingAnswer, EmbeddingsAnswer, answer_many, answer_one
 from sidecar.http.embed.embedding import embed_picture, embed_pictures, embed_texts
 from sidecar.http.embed.texts import TextBody, TextsBody, read_text, read_texts
@@ -39,20 +39,20 @@ class EmbeddingEndpoints:
     async def embed_text(self, request: Request) -> Response:
         models = self._open()
         text = await read_text(request, self._limits)
-        (embedded,) = await work_while_connected(request, embed_texts(models.embedder, [text], ["text"]))
+        (embedded,) = await cancel_on_disconnect(request, embed_texts(models.embedder, [text], ["text"]))
         return answer_one(embedded, models.embedding_model)
 
     async def embed_texts(self, request: Request) -> Response:
         models = self._open()
         texts = await read_texts(request, self._limits)
         params = [f"texts[{index}]" for index in range(len(texts))]
-        embedded = await work_while_connected(request, embed_texts(models.embedder, texts, params))
+        embedded = await cancel_on_disconnect(request, embed_texts(models.embedder, texts, params))
         return await answer_many(embedded, models.embedding_model)
 
     async def embed_image(self, request: Request) -> Response:
         models = self._open()
         image = await read_file(request, self._limits)
-        embedded = await work_while_connected(request, embed_picture(models.embedder, image, "file"))
+        embedded = await cancel_on_disconnect(request, embed_picture(models.embedder, image, "file"))
         return answer_one(embedded, models.embedding_model)
 
     async def embed_images(self, request: Request) -> Response:
@@ -60,7 +60,7 @@ class EmbeddingEndpoints:
         images = await read_files(request, self._limits)
         pictures = {f"file[{index}]": partial(_in_hand, image) for index, image in enumerate(images)}
         with models.embedder.reserve(texts=0, pictures=len(pictures)) as reservation:
-            embedded = await work_while_connected(request, embed_pictures(models.embedder, pictures, reservation))
+            embedded = await cancel_on_disconnect(request, embed_pictures(models.embedder, pictures, reservation))
         return await answer_many(embedded, models.embedding_model)
 
     def _open(self) -> Models:

@@ -1,4 +1,4 @@
-"""Sees to it that every failed request is answered in the one shape, and that nothing internal gets out."""
+"""Turns every exception into a response in the one shape of errors, without leaking internals."""
 
 from __future__ import annotations
 
@@ -13,22 +13,20 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
 from sidecar.errors import RerankModelFailed, SidecarError
-from sidecar.http.access_log import loggable_path
 from sidecar.http.errors import error_response, respond_to
-from sidecar.http.middleware.paths import explain_missing
+from sidecar.http.middleware.missing_paths import explain_missing
+from sidecar.http.middleware.observed import CLIENT_CLOSED_REQUEST, loggable_path
 from sidecar.readiness import NotReady, Readiness
 from sidecar.telemetry.request_context import current_request_id
 
 logger = logging.getLogger(__name__)
 
-_CLIENT_CLOSED_REQUEST = 499  # nobody reads it; it marks the line in the access log
-
 
 async def _answer_sidecar_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, SidecarError)
     response = respond_to(error)
-    told_already = isinstance(error, NotReady | RerankModelFailed)  # by what failed; askers come every few seconds
-    if response.status_code >= 500 and not told_already:
+    logged_already = isinstance(error, NotReady | RerankModelFailed)  # where it arose; requests come every few seconds
+    if response.status_code >= 500 and not logged_already:
         logger.warning("%s %s: %s", request.method, loggable_path(request.scope), error)
     return response
 
@@ -48,22 +46,22 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
     return response
 
 
-async def _answer_nobody(request: Request, _error: Exception) -> Response:
+async def _answer_disconnected(request: Request, _error: Exception) -> Response:
     logger.debug("%s %s: the client has gone", request.method, loggable_path(request.scope))
-    return Response(status_code=_CLIENT_CLOSED_REQUEST)
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
 EXCEPTION_HANDLERS: Mapping[Any, ExceptionHandler] = {
     SidecarError: _answer_sidecar_error,
     HTTPException: _answer_http_exception,
-    ClientDisconnect: _answer_nobody,
+    ClientDisconnect: _answer_disconnected,
 }
 
 
 class UnexpectedErrors:
-    """What nobody caught is logged with its traceback, and answered with a 500 that has the request's id.
+    """Logs uncaught exceptions with their traceback and answers with a 500 that names the request's id.
 
-    A request that the end of the process cuts off is answered with 503.
+    A request that is cut off because the process stops is answered with 503.
     """
 
     def __init__(self, app: ASGIApp, readiness: Readiness) -> None:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from sidecar.batching.job import Lane
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
-from sidecar.http.cancellation import work_while_connected
+from sidecar.http.cancellation import cancel_on_disconnect
 from sidecar.http.embed.contents import check_contents, embed_contents, refuse_token_ids, require_dimensions
 from sidecar.http.images.sources import ImageSources
 from sidecar.http.json_response import JsonResponse
@@ -88,7 +88,7 @@ class OpenaiEndpoints:
             message = f"`messages` has {len(contents)} parts; a vector is made of one text or one picture."
             raise InputError("wrong_number_of_parts", message, "messages")
         check_contents(contents, "input", limits)
-        embedded = await work_while_connected(request, embed_contents(models, self._images, contents))
+        embedded = await cancel_on_disconnect(request, embed_contents(models, self._images, contents))
         return await answer_embeddings(embedded, model, as_base64=body.encoding_format == "base64")
 
     def _item(self, name: str, model: ModelInfo) -> ModelItem:

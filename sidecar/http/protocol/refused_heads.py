@@ -8,7 +8,7 @@ from sidecar.http.errors import respond_to
 from sidecar.http.protocol.request_protocol import REFUSAL
 
 
-class RefusedHeads:
+class AnswerRefusedHeads:
     """Stands behind all other middleware: what cannot be read is logged, counted and has its id like all else."""
 
     def __init__(self, app: ASGIApp) -> None:

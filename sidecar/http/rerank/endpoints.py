@@ -11,7 +11,7 @@ from starlette.responses import Response
 from sidecar.batching.reranker import Reranker
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
-from sidecar.http.cancellation import work_while_connected
+from sidecar.http.cancellation import cancel_on_disconnect
 from sidecar.http.images.sources import ImageSources
 from sidecar.http.limits import RequestLimits
 from sidecar.http.model_names import check_model_name
@@ -63,7 +63,7 @@ class RerankEndpoints:
         check_query(body.query, limits)
         documents = read_documents(body, limits)
         scoring = score(models, reranker, self._images, body.query, documents, body.max_tokens_per_doc)
-        scores = await work_while_connected(request, scoring)
+        scores = await cancel_on_disconnect(request, scoring)
         if body.truncate is False:
             _refuse_cut(scores)
         if body.texts is not None:

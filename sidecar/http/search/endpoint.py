@@ -11,7 +11,7 @@ from starlette.responses import Response
 from sidecar.batching.job import Lane
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
-from sidecar.http.cancellation import work_while_connected
+from sidecar.http.cancellation import cancel_on_disconnect
 from sidecar.http.images.sources import ImageSources
 from sidecar.http.limits import RequestLimits
 from sidecar.http.models import GetModels
@@ -66,7 +66,7 @@ class SearchEndpoint:
         body = await read_json(request, SearchBody, self._limits)
         began = time.perf_counter()
         check_search(body, self._limits)
-        search, found = await work_while_connected(request, self._search(database, body))
+        search, found = await cancel_on_disconnect(request, self._search(database, body))
         return answer_search(search, found, (time.perf_counter() - began) * 1000)
 
     async def _search(self, database: Database, body: SearchBody) -> tuple[Search, Sequence[RankedRow]]:

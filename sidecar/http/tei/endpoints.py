@@ -15,7 +15,7 @@ import sidecar
 from sidecar.batching.embedder import Embedded
 from sidecar.batching.job import Lane
 from sidecar.http.bodies.json_body import read_json
-from sidecar.http.cancellation import work_while_connected
+from sidecar.http.cancellation import cancel_on_disconnect
 from sidecar.http.embed.contents import (
     Content,
     check_contents,
@@ -129,7 +129,7 @@ class TeiEndpoints:
     ) -> list[Embedded]:
         check_contents(contents, param, self._limits)
         work = embed_contents(self._get_models(), self._images, contents)
-        embedded = await work_while_connected(request, work)
+        embedded = await cancel_on_disconnect(request, work)
         if not may_cut:
             refuse_cut_texts(contents, embedded, "`truncate` is false")
         return embedded

@@ -6,7 +6,7 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from sidecar.http.cancellation import work_while_connected
+from sidecar.http.cancellation import cancel_on_disconnect
 
 
 class Client:
@@ -43,14 +43,14 @@ class Work:
 async def test_the_result_is_that_of_the_work() -> None:
     client, work = Client(), Work()
     work.may_end.set()
-    assert await work_while_connected(client.request, work.do()) == "done"
+    assert await cancel_on_disconnect(client.request, work.do()) == "done"
     client.leave()
     await asyncio.sleep(0)  # nothing is left that would cancel us now
 
 
 async def test_a_client_that_leaves_cancels_the_work() -> None:
     client, work = Client(), Work()
-    working = asyncio.create_task(work_while_connected(client.request, work.do()), name="working")
+    working = asyncio.create_task(cancel_on_disconnect(client.request, work.do()), name="working")
     await work.began.wait()
     client.leave()
     with pytest.raises(ClientDisconnect):
@@ -63,20 +63,20 @@ async def test_a_failure_of_the_work_is_raised_as_it_is() -> None:
         raise KeyError("a bug")
 
     with pytest.raises(KeyError, match="a bug"):
-        await work_while_connected(Client().request, fail())
+        await cancel_on_disconnect(Client().request, fail())
 
 
 async def test_a_deadline_cancels_the_work_and_stays_a_deadline() -> None:
     work = Work()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
-            await work_while_connected(Client().request, work.do())
+            await cancel_on_disconnect(Client().request, work.do())
     assert work.cancelled
 
 
 async def test_whoever_cancels_the_request_counts_for_more_than_a_client_that_leaves() -> None:
     client, work = Client(), Work()
-    working = asyncio.create_task(work_while_connected(client.request, work.do()), name="working")
+    working = asyncio.create_task(cancel_on_disconnect(client.request, work.do()), name="working")
     await work.began.wait()
     client.leave()
     working.cancel()

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from sidecar.errors import InputError
-from sidecar.http.bodies.json_bounds import check_marks, check_values
+from sidecar.http.bodies.json_body import check_marks, check_values
 from sidecar.http.limits import RequestLimits
 
 LIMITS = RequestLimits(
