@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -31,12 +31,12 @@ async def background(work: Coroutine[Any, Any, T], name: str) -> AsyncIterator[a
 
 
 @asynccontextmanager
-async def running_tasks(work: Iterable[Coroutine[Any, Any, T]], name: str) -> AsyncIterator[list[asyncio.Task[T]]]:
-    """Runs each coroutine as a task for the length of the block, then cancels and awaits those that are not done.
+async def running_tasks(work: Mapping[str, Coroutine[Any, Any, T]]) -> AsyncIterator[list[asyncio.Task[T]]]:
+    """Runs each coroutine as a task of its name for the length of the block, then cancels and awaits all of them.
 
-    Yields the tasks in the order of `work`, named `name-0`, `name-1` …
+    Yields the tasks in the order of `work`. An error of a task is raised only where the task itself is awaited.
     """
-    tasks = [asyncio.create_task(coroutine, name=f"{name}-{number}") for number, coroutine in enumerate(work)]
+    tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()]
     try:
         yield tasks
     finally:
@@ -53,13 +53,22 @@ async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 
 async def run_to_completion(work: Coroutine[Any, Any, None], name: str) -> None:
-    """Awaits `work` even while the caller is being cancelled; the cancellation is raised once `work` has ended."""
+    """Awaits `work` even while the caller is being cancelled, however often; the cancellation is raised afterwards.
+
+    An error of `work` gives way to the cancellation.
+    """
     task = asyncio.create_task(work, name=name)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()  # or it would be logged as never retrieved
+        raise cancelled
+    task.result()
 
 
 class Backoff:

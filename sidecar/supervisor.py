@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn, TypeVar
 
+from sidecar.concurrency import background
 from sidecar.errors import ConfigurationError, DeviceError, ModelError
 from sidecar.exit_deadline import DEADLINE_THREAD
 
@@ -42,12 +43,8 @@ class Supervisor:
     @asynccontextmanager
     async def running(self, name: str, work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
         """`work` as a named task inside the block; at its end the task is cancelled and awaited."""
-        task = asyncio.create_task(self._watch(name, work), name=name)
-        try:
+        async with background(self._watch(name, work), name) as task:
             yield task
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
 
     async def _watch(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         try:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from sidecar.batching.admission import Reservation
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.job import Lane
+from sidecar.concurrency import running_tasks
 from sidecar.telemetry.request_context import request_is_large
 
 _MAX_ITEMS = 256  # of a request that is enqueued as a whole: a quarter of the lane, by default
@@ -73,14 +74,7 @@ class BulkRequests:
                 async with self._chunks:
                     answers[index] = await encode_chunk(chunk)
 
-        tasks = [
-            asyncio.create_task(encode_chunks(), name=f"bulk {number}")
-            for number in range(min(self._max_chunks, len(chunks)))
-        ]
-        try:
+        workers = {f"bulk {number}": encode_chunks() for number in range(min(self._max_chunks, len(chunks)))}
+        async with running_tasks(workers) as tasks:
             await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
         return [answer for chunk in answers for answer in chunk]

@@ -16,6 +16,7 @@ import numpy as np
 from sidecar.batching.encoder import Encoder
 from sidecar.batching.inputs import Inputs, Kind, TextInputs, ViewInputs
 from sidecar.batching.micro_batch import NOT_FINITE
+from sidecar.concurrency import background
 from sidecar.config import Settings
 from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory
 
@@ -158,16 +159,14 @@ class DeviceHealth:
     async def guard(self, work: Awaitable[Result]) -> Result:
         """The result of `work`. Once the device is given up, cancels `work` and raises DeviceLost."""
         working = asyncio.ensure_future(work)
-        watching = asyncio.create_task(self._watch(), name="device-health")
         try:
-            await asyncio.wait([working, watching], return_when=asyncio.FIRST_COMPLETED)
-            if watching.done():
-                watching.result()
-            return working.result()
+            async with background(self._watch(), "device-health") as watching:
+                await asyncio.wait([working, watching], return_when=asyncio.FIRST_COMPLETED)
+                if watching.done():
+                    watching.result()
+                return working.result()
         finally:
             working.cancel()
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
 
     async def _watch(self) -> NoReturn:
         while True:

@@ -21,6 +21,7 @@ from sidecar.batching.encoder import PairScorer, PreparedPair
 from sidecar.batching.inputs import Kind
 from sidecar.batching.job import Lane
 from sidecar.batching.preparation import split_texts
+from sidecar.concurrency import Backoff
 from sidecar.errors import DeviceError, RerankModelFailed, SidecarError
 from sidecar.telemetry.telemetry import Stage
 
@@ -160,7 +161,7 @@ class LazyScorer:
         self._failure = ""
         self._ended = False
         self._clock = clock
-        self._pause_s = _FIRST_PAUSE_S
+        self._pauses = Backoff(_FIRST_PAUSE_S, _MAX_PAUSE_S, jitter=0)
         self._retry_at = -math.inf
 
     @property
@@ -219,7 +220,7 @@ class LazyScorer:
             self._loading = None
 
     def _fail(self, reason: str) -> None:
-        logger.error("The reranking model cannot be loaded; who asks after %g s tries again: %s", self._pause_s, reason)
+        pause_s = self._pauses.next_s()
+        logger.error("The reranking model cannot be loaded; who asks after %g s tries again: %s", pause_s, reason)
         self._failure = reason
-        self._retry_at = self._clock() + self._pause_s
-        self._pause_s = min(2 * self._pause_s, _MAX_PAUSE_S)
+        self._retry_at = self._clock() + pause_s

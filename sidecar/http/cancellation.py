@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from sidecar.concurrency import background
 from sidecar.http.errors import error_response
 from sidecar.http.operation import Endpoint
 
@@ -38,17 +39,14 @@ async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, Resul
     The request's body must have been read.
     """
     watch = _DisconnectWatch(request)
-    watching = asyncio.create_task(watch.wait_for_disconnect(), name=f"disconnect {request.scope['path']}")
-    try:
-        return await work
-    except asyncio.CancelledError as cancelled:
-        # Only if nothing but the watch cancelled: an expired deadline or a stopping server takes precedence.
-        if watch.disconnected and watch.working.uncancel() == 0:
-            raise ClientDisconnect from cancelled
-        raise
-    finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+    async with background(watch.wait_for_disconnect(), f"disconnect {request.scope['path']}"):
+        try:
+            return await work
+        except asyncio.CancelledError as cancelled:
+            # Only if nothing but the watch cancelled: an expired deadline or a stopping server takes precedence.
+            if watch.disconnected and watch.working.uncancel() == 0:
+                raise ClientDisconnect from cancelled
+            raise
 
 
 class _DisconnectWatch:

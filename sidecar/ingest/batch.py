@@ -59,7 +59,7 @@ class Batch:
         Raises DeviceError, DecoderUnavailable, DatabaseError; what is still in hand then is released, with its attempt
         given back. After any other error it is left to its lease.
         """
-        async with self._keeper:
+        async with self._keeper.renewing():
             try:
                 await self._process()
             except (WatchChanged, StatementRejected) as error:
@@ -112,8 +112,8 @@ class Batch:
         short: dict[Key, ClaimedKey] = {}
         async for page in read_rows(self._context.database, watch, list(wanted), limits, reading):
             chunks = [page[i : i + size] for i in range(0, len(page), size)]
-            encoding = (self._encode(chunk, wanted, limits) for chunk in chunks)
-            async with running_tasks(encoding, f"encode-{watch.id}") as tasks:
+            encoding = {f"encode-{watch.id}-{n}": self._encode(chunk, wanted, limits) for n, chunk in enumerate(chunks)}
+            async with running_tasks(encoding) as tasks:
                 for task in tasks:
                     encoded = await task
                     short |= {e.claimed.key: wanted[e.claimed.key] for e in encoded if isinstance(e, ReadMore)}

@@ -68,8 +68,11 @@ class RowEncoder:
     ) -> list[EncodingResult]:
         if kind == "text":
             return await self._encode_texts(rows, lane)
-        pictures = (self._encode_picture(claimed, content, lane) for claimed, content in rows)
-        async with running_tasks(pictures, "encode-picture") as tasks:
+        pictures = {
+            f"encode-picture-{n}": self._encode_picture(claimed, content, lane)
+            for n, (claimed, content) in enumerate(rows)
+        }
+        async with running_tasks(pictures) as tasks:
             return [await task for task in tasks]
 
     async def _encode_alone(self, kind: str, row: tuple[ClaimedKey, bytes], lane: Lane) -> EncodingResult:

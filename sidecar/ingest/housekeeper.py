@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from sidecar.batching.inputs import Kind
+from sidecar.concurrency import background
 from sidecar.errors import DatabaseError
 from sidecar.ingest.context import Context
 from sidecar.ingest.index_keeper import IndexKeeper
@@ -27,17 +28,13 @@ class Housekeeper:
         self._index_keeper = IndexKeeper(context)
 
     async def run(self) -> None:
-        chores = asyncio.create_task(self._keep_indexes(), name="ingest-index-keeper")
-        try:
+        async with background(self._keep_indexes(), "ingest-index-keeper") as indexes:
             rounds = 0
-            while not chores.done():
+            while not indexes.done():
                 await self._round(rounds)
                 rounds += 1
-                await asyncio.wait([chores], timeout=INTERVAL_S)
-            chores.result()
-        finally:
-            chores.cancel()
-            await asyncio.gather(chores, return_exceptions=True)
+                await asyncio.wait([indexes], timeout=INTERVAL_S)
+            indexes.result()
 
     async def _round(self, number: int) -> None:
         context = self._context

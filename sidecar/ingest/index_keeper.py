@@ -24,7 +24,7 @@ from itertools import takewhile
 
 import asyncpg
 
-from sidecar.concurrency import run_to_completion
+from sidecar.concurrency import background, run_to_completion
 from sidecar.errors import Contention, DatabaseError, DatabaseUnavailable, StatementRejected, WatchChanged
 from sidecar.ingest.context import Context
 from sidecar.postgres.database import Connection, connect, disconnect, translated
@@ -174,17 +174,14 @@ class IndexKeeper:
             logger.info("the index of %s is tried again in %.0f s", watch.label, next_s)
 
     async def _build(self, connection: asyncpg.Connection[asyncpg.Record], watch: Watch) -> None:
-        yielding = asyncio.create_task(self._yield_to_users(connection.get_server_pid()), name=f"yield-{watch.id}")
-        try:
-            with translated():
-                if await connection.fetchval(statement("try_index_lock"), watch.id):
-                    await self._build_parallel_or_serially(connection, watch)
-        except (StatementRejected, DatabaseUnavailable):
-            await _drop_leftovers(connection, watch)
-            raise
-        finally:
-            yielding.cancel()
-            await asyncio.gather(yielding, return_exceptions=True)
+        async with background(self._yield_to_users(connection.get_server_pid()), f"yield-{watch.id}"):
+            try:
+                with translated():
+                    if await connection.fetchval(statement("try_index_lock"), watch.id):
+                        await self._build_parallel_or_serially(connection, watch)
+            except (StatementRejected, DatabaseUnavailable):
+                await _drop_leftovers(connection, watch)
+                raise
 
     async def _build_parallel_or_serially(self, connection: asyncpg.Connection[asyncpg.Record], watch: Watch) -> None:
         try:

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder
-from sidecar.concurrency import running_tasks
+from sidecar.concurrency import background, running_tasks
 from sidecar.errors import DatabaseError, SchemaError, WatchChanged
 from sidecar.ingest.catalogue import Catalogue
 from sidecar.ingest.claiming import WorkFinder
@@ -93,19 +93,15 @@ class Ingest:
             context.liveness,
         )
         scanner = Scanner(context, finder, worker.look_everywhere, lambda: self._notified("sidecar_watches", wake_up))
-        tasks = [
-            asyncio.create_task(part, name=name)
-            for name, part in (
-                ("ingest-guard", context.guard.run()),
-                ("ingest-worker", worker.run()),
-                ("ingest-listener", listener.run()),
-                ("ingest-scanner", scanner.run()),
-                ("ingest-housekeeper", Housekeeper(context).run()),
-                ("ingest-dead-sidecars", DeadSidecars(context, worker.look_everywhere).run()),
-            )
-        ]
-        stop = asyncio.create_task(self._stop.wait(), name="ingest-stop")
-        try:
+        parts = {
+            "ingest-guard": context.guard.run(),
+            "ingest-worker": worker.run(),
+            "ingest-listener": listener.run(),
+            "ingest-scanner": scanner.run(),
+            "ingest-housekeeper": Housekeeper(context).run(),
+            "ingest-dead-sidecars": DeadSidecars(context, worker.look_everywhere).run(),
+        }
+        async with running_tasks(parts) as tasks, background(self._wait_for_stop(), "ingest-stop") as stop:
             await asyncio.wait([*tasks, stop], return_when=asyncio.FIRST_COMPLETED)
             worker.stop()
             if not any(t.done() for t in tasks):
@@ -113,10 +109,6 @@ class Ingest:
             for ended in tasks:
                 if ended.done():
                     ended.result()
-        finally:
-            for task in (*tasks, stop):
-                task.cancel()
-            await asyncio.gather(*tasks, stop, return_exceptions=True)
 
     async def _await_schema(self) -> None:
         """Waits until the database is there and migrated."""
@@ -156,8 +148,7 @@ class Ingest:
 
     async def _stopped_before(self, coroutine: Coroutine[Any, Any, None]) -> bool:
         """Awaits `coroutine`; True if the stop came first."""
-        waits = [coroutine, self._wait_for_stop()]
-        async with running_tasks(waits, "ingest-start") as tasks:
+        async with running_tasks({"ingest-start": coroutine, "ingest-stop": self._wait_for_stop()}) as tasks:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if tasks[0].done():
                 tasks[0].result()

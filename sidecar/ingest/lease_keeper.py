@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 
-from sidecar.concurrency import run_to_completion
+from sidecar.concurrency import background, run_to_completion
 from sidecar.errors import Contention, DatabaseError, DatabaseUnavailable, WatchChanged
 from sidecar.ingest.context import Context
 from sidecar.postgres.events import Lease, release, renew_lease
@@ -32,7 +31,6 @@ class LeaseKeeper:
         self._context = context
         self._watch = watch
         self._lease = lease
-        self._task: asyncio.Task[None] | None = None
         self.held = set(gens)
 
     def drop(self, gens: Iterable[int]) -> None:
@@ -70,17 +68,14 @@ class LeaseKeeper:
             async with self._context.database.connection() as connection:
                 await release(connection, self._watch, gens, self._lease)
 
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._renew(), name=f"renew-lease-{self._lease.token}")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        await run_to_completion(self.release(set(self.held), "interrupted"), f"release-{self._lease.token}")
+    @asynccontextmanager
+    async def renewing(self) -> AsyncIterator[None]:
+        """Renews the lease for the length of the block, and releases what is still in flight at its end."""
+        try:
+            async with background(self._renew(), f"renew-lease-{self._lease.token}"):
+                yield
+        finally:
+            await run_to_completion(self.release(set(self.held), "interrupted"), f"release-{self._lease.token}")
 
     async def _renew(self) -> None:
         while True:

@@ -44,7 +44,7 @@ class LockedRows:
 
     async def wait_and_write(self) -> None:
         """Returns when every result is written, released or delayed. Raises DatabaseError."""
-        async with self._keeper:
+        async with self._keeper.renewing():
             try:
                 await self._skip()
                 await self._wait()

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 import time
 from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
+
+from sidecar.concurrency import Backoff
 
 FIRST_POLL_S = 0.02
 
@@ -36,7 +37,7 @@ class WakeUp:
         self._woken = asyncio.Event()
         self._marked: AbstractSet[int] = frozenset()  # watches whose mark may not have expired
         self._marked_at = float("-inf")
-        self._poll_s = FIRST_POLL_S
+        self._poll = Backoff(FIRST_POLL_S, poll_interval_s)
         self.was_notified = False
 
     def notify(self) -> None:
@@ -55,7 +56,7 @@ class WakeUp:
 
     def found_work(self) -> None:
         """Polls quickly again after work."""
-        self._poll_s = FIRST_POLL_S
+        self._poll.reset()
 
     async def announce_sleep(self, watches: AbstractSet[int]) -> bool:
         """Marks these watches as asleep if that is due, and no others. True: claim once more before waiting."""
@@ -71,10 +72,8 @@ class WakeUp:
 
     async def wait(self, at_most_s: float = math.inf) -> bool:
         """Until rung or nudged: True; or until the poll, at most so long: False."""
-        timeout_s = min(self._poll_s * random.uniform(0.75, 1.25), at_most_s)  # noqa: S311 - jitter
-        self._poll_s = min(self._poll_s * 2, self._poll_interval_s)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(min(self._poll.next_s(), at_most_s)):
                 return await self._woken.wait()
         except TimeoutError:
             return False

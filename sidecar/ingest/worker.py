@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from sidecar.batching.job import ROWS, Lane
+from sidecar.concurrency import Backoff, cancel_and_wait
 from sidecar.errors import DatabaseError, DecoderUnavailable, DeviceError, StatementRejected, WatchChanged
 from sidecar.ingest.batch import Batch
 from sidecar.ingest.claiming import Claim, Claimer, WorkFinder
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 MAX_BATCHES_IN_FLIGHT = 4  # of live changes, and as many of a backfill
 MAX_LOCKED_ROWS = 1024  # of each of them
+FIRST_DEVICE_PAUSE_S, LAST_DEVICE_PAUSE_S = 0.5, 30.0
 
 
 class Worker:
@@ -55,7 +57,8 @@ class Worker:
         self._rests = FailurePauses()
         self._tasks: set[asyncio.Task[None]] = set()
         self._parked_rows = Counter[Lane]()
-        self._device_backoff_s = 0.0
+        self._device_backoff = Backoff(FIRST_DEVICE_PAUSE_S, LAST_DEVICE_PAUSE_S)
+        self._device_pause_s = 0.0
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stop = asyncio.Event()
 
@@ -87,8 +90,8 @@ class Worker:
 
     async def _claim_or_doze(self) -> None:
         await self._context.catalogue.refresh()
-        if self._device_backoff_s:
-            await self._pause(self._device_backoff_s)
+        if self._device_pause_s:
+            await self._pause(self._device_pause_s)
         was_notified = self._wake_up.was_notified
         if was_notified:
             logger.debug("woken by a notification")
@@ -174,11 +177,12 @@ class Worker:
         try:
             with self._context.telemetry.traces.batch(claim.watch.series, len(claim.events), claim_s):
                 await Batch(self._context, self._rows, claim, self._park).run()
-            self._device_backoff_s = 0.0
+            self._device_backoff.reset()
+            self._device_pause_s = 0.0
             self._rests.end(claim.watch.id)
             self._claim_sizes[claim.watch.kind, claim.lane].record(len(claim.events), started)
         except (DeviceError, DecoderUnavailable) as error:
-            self._device_backoff_s = min(max(self._device_backoff_s * 2, 0.5), 30.0)
+            self._device_pause_s = self._device_backoff.next_s()
             logger.warning("the device failed, %d rows are given back: %s", len(claim.events), error)
         except DatabaseError as error:
             rest_s = self._rests.begin(claim.watch.id)
@@ -232,9 +236,6 @@ class Worker:
             self._failed.result()
 
     async def _cancel_in_hand(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_and_wait(self._tasks)
         if self._failed.done():
             self._failed.exception()

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
+from sidecar.concurrency import Backoff
 from sidecar.errors import DatabaseError, DatabaseUnavailable, StatementRejected
-from sidecar.postgres.database import connect, translated
+from sidecar.postgres.database import connect, reconnect_backoff, translated
 from sidecar.postgres.liveness import Liveness
 from sidecar.postgres.statements import statement
 from sidecar.postgres.trouble_log import TroubleLog
@@ -32,8 +32,7 @@ logger = logging.getLogger(__name__)
 CHANNELS = ("sidecar", "sidecar_watches")
 PING_INTERVAL_S = 5.0
 PING_TIMEOUT_S = 5.0
-BACKOFF_FIRST_S, BACKOFF_LAST_S = 0.1, 3.0  # 100, 200, 400 ms … 3 s, each ± 50 %
-BACKOFF_POOLER_S = 30.0
+POOLER_RETRY_S = 30.0  # after a refusal to LISTEN, which only another configuration changes
 
 
 class Listener:
@@ -58,20 +57,19 @@ class Listener:
 
     async def run(self) -> None:
         """Connects, listens, pings, reconnects; until cancelled."""
-        backoff_s = BACKOFF_FIRST_S
+        backoff = reconnect_backoff()
         while True:
             try:
                 connection = await connect(self._url)
             except StatementRejected as error:
                 self._trouble.report(error)
-                backoff_s = BACKOFF_POOLER_S
+                backoff = Backoff(POOLER_RETRY_S, POOLER_RETRY_S)
             except DatabaseError as error:
                 self._trouble.report(error)
             else:
-                backoff_s = BACKOFF_FIRST_S
+                backoff = reconnect_backoff()
                 await self._listen(connection)
-            await asyncio.sleep(backoff_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-            backoff_s = min(backoff_s * 2, max(backoff_s, BACKOFF_LAST_S))
+            await asyncio.sleep(backoff.next_s())
 
     async def _listen(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         """Returns when the connection is lost."""

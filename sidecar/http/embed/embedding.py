@@ -9,6 +9,7 @@ from typing import TypeAlias
 from sidecar.batching.admission import Reservation
 from sidecar.batching.embedder import Embedded, Embedder
 from sidecar.batching.job import Lane
+from sidecar.concurrency import running_tasks
 from sidecar.errors import PictureRejected, TextRejected
 
 # Pictures of one request that are worked on at once: enough to decode one while another is encoded.
@@ -51,13 +52,8 @@ async def embed_pictures(
         async with turns:
             return await embed_picture(embedder, await read(), param, reservation)
 
-    tasks = [asyncio.create_task(embed(param, read), name=param) for param, read in pictures.items()]
-    try:
+    async with running_tasks({param: embed(param, read) for param, read in pictures.items()}) as tasks:
         return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _accepted(answer: Embedded | TextRejected, param: str) -> Embedded:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from sidecar.concurrency import Backoff
 from sidecar.errors import DecoderUnavailable, PictureRejected
 from sidecar.pictures.decoder.process import DecoderDied, DecoderProcess
 from sidecar.pictures.decoder.settings import DecoderSettings
@@ -19,8 +20,8 @@ RANKS = 4
 MIN_SHARE = 0.1
 """Of the decoded pictures, for each rank that waits."""
 
-FIRST_PAUSE_S = 0.1
-"""Before the second attempt to start a process; doubled before each further one."""
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.1, 0.4
+"""Between attempts to start a process."""
 
 
 class DecoderPool:
@@ -106,9 +107,10 @@ class DecoderPool:
         return process
 
     async def _start_process(self) -> DecoderProcess:
+        backoff = Backoff(FIRST_PAUSE_S, LAST_PAUSE_S)
         for attempt in range(MAX_ATTEMPTS):
             if attempt:
-                await asyncio.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
+                await asyncio.sleep(backoff.next_s())
             self._check_open()
             try:
                 return await DecoderProcess.start(self._settings)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Set as AbstractSet
 
+from sidecar.concurrency import Backoff
 from sidecar.ingest.wake_up import FIRST_POLL_S, WakeUp
 
 LONG_S = 60.0
@@ -23,7 +24,7 @@ class Marks:
 
 def fall_asleep(wake_up: WakeUp) -> None:
     """From now on naps last longer than any test."""
-    wake_up._poll_s = LONG_S
+    wake_up._poll = Backoff(LONG_S, LONG_S)
 
 
 async def test_a_ring_ends_the_sleep_and_says_that_it_was_one() -> None:
@@ -57,9 +58,9 @@ async def test_naps_grow_up_to_the_poll_interval_and_are_short_again_after_work(
     assert await nap() >= 0.75 * FIRST_POLL_S
     for _ in range(3):
         await nap()
-    assert wake_up._poll_s == 0.05
+    assert wake_up._poll.next_s() >= 0.75 * 0.05
     wake_up.found_work()
-    assert wake_up._poll_s == FIRST_POLL_S
+    assert wake_up._poll.next_s() <= 1.25 * FIRST_POLL_S
 
 
 async def test_the_mark_is_written_once_per_poll_interval_and_lasts_for_two() -> None:
