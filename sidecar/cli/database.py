@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sidecar.cli.complaint import warn
+from sidecar.cli.errors import warn
 from sidecar.errors import ConfigurationError
 
 if TYPE_CHECKING:

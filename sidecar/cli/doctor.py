@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sidecar.cli.complaint import EXIT_FINDINGS
+from sidecar.cli.errors import EXIT_FINDINGS
 from sidecar.cli.database import find_database_url, find_direct_url
 from sidecar.cli.options import DatabaseUrl, Json
 from sidecar.cli.output import make_console, print_json, shorten

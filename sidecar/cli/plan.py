@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sidecar.cli.complaint import EXIT_FINDINGS, warn
+from sidecar.cli.errors import EXIT_FINDINGS, warn
 from sidecar.cli.database import find_database_url
 from sidecar.cli.estimate import Estimate, Target, estimate
 from sidecar.cli.options import DatabaseUrl, Json

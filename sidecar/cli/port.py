@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from sidecar.cli.complaint import PortUnavailable
+from sidecar.cli.errors import PortUnavailable
 from sidecar.listening import CannotListen, open_listeners
 
 

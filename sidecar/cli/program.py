@@ -8,12 +8,12 @@ from typing import Annotated, NoReturn
 import typer
 
 import sidecar
-from sidecar.cli.complaint import complain, complain_in_json
+from sidecar.cli.errors import complain, complain_in_json
 from sidecar.cli.control import pause, rate, reembed, resume
 from sidecar.cli.demo import demo
 from sidecar.cli.doctor import doctor
 from sidecar.cli.failures import failures, retry
-from sidecar.cli.migrate import migrate
+from sidecar.cli.schema import migrate
 from sidecar.cli.plan import plan
 from sidecar.cli.search import search
 from sidecar.cli.serve import serve

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sidecar.cli.answers import print_answers
-from sidecar.cli.complaint import warn
+from sidecar.cli.found_rows import print_answers
+from sidecar.cli.errors import warn
 from sidecar.cli.database import open_database
 from sidecar.cli.options import DatabaseUrl, Json, Table, Target
 from sidecar.cli.output import print_json
@@ -16,7 +16,7 @@ from sidecar.cli.target import choose_target
 from sidecar.errors import InputError, PictureRejected
 
 if TYPE_CHECKING:
-    from sidecar.cli.service import EmbeddingService, QueryVector
+    from sidecar.cli.embedding_client import EmbeddingService, QueryVector
     from sidecar.operations.search import FoundRows, SearchableWatch
 
 _PICTURE_SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -76,7 +76,7 @@ def _read_picture(query: str) -> bytes | None:
 
 
 def _open_service(url: str | None) -> EmbeddingService:
-    from sidecar.cli.service import EmbeddingService
+    from sidecar.cli.embedding_client import EmbeddingService
     from sidecar.config import load_settings
 
     settings = load_settings()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sidecar.cli.complaint import warn
+from sidecar.cli.errors import warn
 from sidecar.cli.database import find_database_url
 from sidecar.cli.options import DatabaseUrl, Json
 from sidecar.cli.output import make_console, print_json

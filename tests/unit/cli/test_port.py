@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from sidecar.cli.complaint import PortUnavailable
+from sidecar.cli.errors import PortUnavailable
 from sidecar.cli.port import check_port
 from tests.command_line import CommandLine
 

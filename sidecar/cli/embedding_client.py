@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from sidecar.cli.complaint import AccessRefused, ServiceUnavailable
+from sidecar.cli.errors import AccessRefused, ServiceUnavailable
 from sidecar.errors import ConfigurationError, InputError
 
 _TIMEOUT_S = 90.0

@@ -1,6 +1,6 @@
 import pytest
 
-from sidecar.cli.complaint import complain, warn
+from sidecar.cli.errors import complain, warn
 from sidecar.errors import ConfigurationError, DatabaseUnavailable, StatementRejected
 
 

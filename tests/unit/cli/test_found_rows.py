@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.cli.answers import is_emoji, print_answers
+from sidecar.cli.found_rows import is_emoji, print_answers
 from sidecar.demo.emoji import read_emoji
 from sidecar.operations.search import FoundRows, SearchableWatch
 
