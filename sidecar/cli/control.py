@@ -11,7 +11,7 @@ from sidecar.cli.database import open_database
 from sidecar.cli.options import DatabaseUrl, Json, OptionalTable, Table, Target
 from sidecar.cli.output import print_json
 
-_RESTING = ("paused", "waiting for", "no sidecar", "broken", "denied")
+_IDLE_STATES = ("paused", "waiting for", "no sidecar", "broken", "denied")
 
 
 def pause(
@@ -50,14 +50,14 @@ def rate(
       sidecar rate products 50
       sidecar rate all none
     """
-    cap = _read_rate(rows_per_s)
+    cap = _parse_rate(rows_per_s)
     with open_database(database_url) as operations:
         changed = operations.set_rate(None if table == "all" else table, target, cap)
     if as_json:
         print_json({"table": table, "target": target, "rows_per_s": cap, "changed": changed})
     else:
         limit = "without a cap" if cap is None else f"at most {cap:g} rows a second"
-        typer.echo(f"{_count(changed)} changed: {limit}.")
+        typer.echo(f"{_count_watches(changed)} changed: {limit}.")
 
 
 def reembed(
@@ -87,7 +87,7 @@ def reembed(
         typer.echo(
             f"All rows of {relation}.{column} will be embedded again. Follow it: sidecar status {table} --follow"
         )
-        if state.startswith(_RESTING):
+        if state.startswith(_IDLE_STATES):
             typer.echo(f"For now nothing happens. State of the watch: {state}")
 
 
@@ -99,14 +99,15 @@ def _set_paused(table: str | None, target: str | None, paused: bool, as_json: bo
     elif changed == 0:
         typer.echo(f"No watch changed: none was {'running' if paused else 'paused'}.")
     else:
-        typer.echo(f"{_count(changed)} {'paused' if paused else 'resumed'}.")
+        typer.echo(f"{_count_watches(changed)} {'paused' if paused else 'resumed'}.")
 
 
-def _count(watches: int) -> str:
+def _count_watches(watches: int) -> str:
     return f"{watches} {'watch' if watches == 1 else 'watches'}"
 
 
-def _read_rate(text: str) -> float | None:
+def _parse_rate(text: str) -> float | None:
+    """Rows per second; None for `none`. Raises BadParameter."""
     if text == "none":
         return None
     try:

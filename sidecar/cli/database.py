@@ -1,4 +1,4 @@
-"""The database that a command works on."""
+"""The database of a command: its URL, and a connection for operations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def find_database_url(option: str | None) -> SecretStr:
 
 
 def find_direct_url(option: str | None) -> SecretStr:
-    """`--database-url`, else LISTEN_DATABASE_URL, which leads past any pooler, else DATABASE_URL.
+    """`--database-url`, else LISTEN_DATABASE_URL, which bypasses a pooler, else DATABASE_URL.
 
     Raises ConfigurationError.
     """
@@ -39,7 +39,10 @@ def find_direct_url(option: str | None) -> SecretStr:
 
 @contextmanager
 def open_database(option: str | None) -> Iterator[Operations]:
-    """Connected and migrated. Warnings of the server go to stderr. Raises ConfigurationError, DatabaseError."""
+    """Operations on the command's database, whose schema is migrated; the server's warnings go to stderr.
+
+    Raises ConfigurationError, DatabaseError.
+    """
     from sidecar.operations.operations import open_operations
 
     with open_operations(find_database_url(option), warn) as operations:

@@ -9,12 +9,11 @@ from typing import Annotated
 import typer
 
 from sidecar.cli.output import make_console
-from sidecar.cli.port import check_port
-from sidecar.cli.serve import Port, exit_after_serving, load_settings_with
+from sidecar.cli.serve import Port, check_port, exit_after_serving, load_settings_with
 
 
 class EmbeddedVersion(Enum):
-    """Which servers the extra `embedded` brings; typer reads it."""
+    """Major versions of Postgres that the extra `embedded` contains; values of the option --postgres."""
 
     POSTGRES_16 = "16"
     POSTGRES_18 = "18"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sidecar.cli.errors import EXIT_FINDINGS
 from sidecar.cli.database import find_database_url, find_direct_url
+from sidecar.cli.errors import EXIT_FINDINGS
 from sidecar.cli.options import DatabaseUrl, Json
 from sidecar.cli.output import make_console, print_json, shorten
 
@@ -62,37 +62,37 @@ def _examine(url: SecretStr, listen_url: SecretStr, limits: Limits) -> Checkup:
 
 
 def _print(checkup: Checkup) -> None:
-    typer.echo(_describe(checkup))
+    typer.echo(_describe_database(checkup))
     for finding in checkup.findings:
         _print_finding(finding)
     for reason, missed in groupby(checkup.not_checked, lambda missed: missed.reason):
         typer.echo(f"not checked  {', '.join(each.check for each in missed)}: {shorten(reason, 200)}")
     counts = Counter(finding.severity for finding in checkup.findings)
-    told = ", ".join(f"{counts[s]} {s}{'s' if counts[s] > 1 else ''}" for s in _SEVERITIES if counts[s])
-    well = "Nothing found in what this role may look at." if checkup.not_checked else "Nothing found: all is well."
-    typer.echo(f"Found: {told}." if told else well)
+    found = ", ".join(f"{counts[s]} {s}{'s' if counts[s] > 1 else ''}" for s in _SEVERITIES if counts[s])
+    nothing = "Nothing found in what this role may look at." if checkup.not_checked else "Nothing found: all is well."
+    typer.echo(f"Found: {found}." if found else nothing)
 
 
-def _describe(checkup: Checkup) -> str:
+def _describe_database(checkup: Checkup) -> str:
     facts = checkup.facts
     pgvector = (
         f"pgvector {facts['pgvector']} in schema {facts['pgvector_schema']}" if facts["pgvector"] else "no pgvector"
     )
     is_hidden = any(missed.check == "migrations" for missed in checkup.not_checked)
     revision = facts.get("schema_revision") or ("a revision that this role may not see" if is_hidden else "nothing")
-    told = [f"PostgreSQL {facts['server']}", pgvector, f"schema sidecar at {revision}"]
+    parts = [f"PostgreSQL {facts['server']}", pgvector, f"schema sidecar at {revision}"]
     if facts.get("pooler"):
-        told.append("through a pooler in transaction mode")
+        parts.append("through a pooler in transaction mode")
     if facts.get("notified_ms") is not None:
-        told.append(f"notified in {facts['notified_ms']} ms")
-    return ", ".join(told)
+        parts.append(f"notified in {facts['notified_ms']} ms")
+    return ", ".join(parts)
 
 
 def _print_finding(finding: Finding) -> None:
-    typer.echo(f"{finding.severity.upper()}  {finding.check}: {shorten(_tell(finding), 400)}")
+    typer.echo(f"{finding.severity.upper()}  {finding.check}: {shorten(_headline(finding), 400)}")
     typer.echo(f"    why    {shorten(finding.why, 400)}")
     typer.echo(f"    {finding.run_in:<6} {finding.remedy}")
 
 
-def _tell(finding: Finding) -> str:
+def _headline(finding: Finding) -> str:
     return finding.what if finding.subject == finding.check else f"{finding.subject}: {finding.what}"

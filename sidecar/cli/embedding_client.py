@@ -1,4 +1,4 @@
-"""A running sidecar's REST service, as a client sees it."""
+"""A small client of a running sidecar's REST service, for query vectors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ADVICE = {
 
 @dataclass(frozen=True, slots=True)
 class QueryVector:
-    """A unit vector, and the space it lives in."""
+    """A unit vector, with the model and the fingerprint of its vector space."""
 
     vector: list[float]
     model: str
@@ -31,10 +31,10 @@ class QueryVector:
     unreadable: bool = False
 
 
-class EmbeddingService:
-    """Embeds one query at a time, with a `key` where there is one.
+class EmbeddingClient:
+    """Embeds one query at a time; sends `key` if there is one.
 
-    Raises ServiceUnavailable, AccessRefused where the service wants another key, InputError where it refuses the input.
+    Raises ServiceUnavailable, AccessRefused if the service wants another key, InputError if it rejects the input.
     """
 
     def __init__(self, url: str, key: str | None = None) -> None:
@@ -74,12 +74,12 @@ class EmbeddingService:
             ) from error
         return self._read(status, answer)
 
-    def _read(self, status: int, answer: bytes) -> QueryVector:
+    def _read(self, status: int, body: bytes) -> QueryVector:
         try:
-            content: dict[str, Any] = json.loads(answer)
+            content: dict[str, Any] = json.loads(body)
             if status == 200:
                 vector = [float(number) for number in content["embedding"]]
-                unreadable = content.get("unreadable", False)  # a service of an older version does not say
+                unreadable = content.get("unreadable", False)  # missing from services of an older version
                 return QueryVector(vector, content["model"], content["fingerprint"], content["truncated"], unreadable)
             code, message = content["error"]["code"], content["error"]["message"]
         except (ValueError, LookupError, TypeError) as error:

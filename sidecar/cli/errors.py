@@ -1,4 +1,4 @@
-"""An error as its reader sees it: a line or two on stderr, with --json an object on stdout, and an exit code."""
+"""How errors reach the user: a line or two on stderr, with --json an object on stdout too, and the exit code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sidecar.redaction import redact
 EXIT_FAILURE = 1
 EXIT_CONFIGURATION = 2
 EXIT_FINDINGS = 3
-"""What was looked for was found: `doctor`, and `plan` where `watch` would refuse."""
+"""`doctor` found problems or warnings, or `plan` found that `watch` would refuse."""
 
 
 class ServiceUnavailable(SidecarError):
@@ -21,18 +21,18 @@ class ServiceUnavailable(SidecarError):
 
 
 class AccessRefused(SidecarError):
-    """The REST service wants a key, or another one."""
+    """The REST service wants a key, or another key."""
 
 
 class PortUnavailable(SidecarError):
-    """Nobody can listen on the address and port that were asked for."""
+    """The address and port cannot be listened on."""
 
 
-def complain(error: SidecarError, *, as_json: bool = False) -> int:
-    """Writes `ERROR: …`, and `HINT: …` where there is one, to stderr. Returns the exit code that goes with it.
+def report_error(error: SidecarError, *, as_json: bool = False) -> int:
+    """Writes `ERROR: …`, and `HINT: …` if there is a hint, to stderr. Returns the exit code of the error.
 
-    `as_json`: the same goes to stdout too, as `{"error": {"code", "message", "hint"}}`, so that a program that reads
-    stdout finds one line of JSON there whatever happens.
+    `as_json`: also writes `{"error": {"code", "message", "hint"}}` to stdout, so that programs always find one line
+    of JSON there.
     """
     problems = error.problems if isinstance(error, ConfigurationError) else [redact(str(error))]
     hint = redact(error.hint) if isinstance(error, StatementRejected) and error.hint else None
@@ -41,13 +41,13 @@ def complain(error: SidecarError, *, as_json: bool = False) -> int:
     if hint:
         typer.echo(f"HINT: {hint}", err=True)
     if as_json:
-        message, _, told = "\n".join(problems).partition("\nHINT: ")
-        print_json({"error": {"code": _code(error), "message": message, "hint": hint or told or None}})
+        message, _, appended_hint = "\n".join(problems).partition("\nHINT: ")
+        print_json({"error": {"code": _code(error), "message": message, "hint": hint or appended_hint or None}})
     return EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_FAILURE
 
 
-def complain_in_json(reason: BaseException | None) -> None:
-    """What made typer end the command, which it has told on stderr: wrong usage, or a question answered with no."""
+def print_usage_error(reason: BaseException | None) -> None:
+    """Prints as JSON what typer has written to stderr already: wrong usage, or a question answered with no."""
     if isinstance(reason, typer.Abort):
         print_json({"error": {"code": "aborted", "message": "aborted: nothing was done", "hint": None}})
     elif (format_message := getattr(reason, "format_message", None)) is not None:
@@ -55,14 +55,14 @@ def complain_in_json(reason: BaseException | None) -> None:
 
 
 def warn(message: str, hint: str | None = None) -> None:
-    """Writes `WARNING: …`, and the hint, to stderr."""
+    """Writes `WARNING: …`, and `HINT: …` if there is a hint, to stderr."""
     typer.echo(f"WARNING: {redact(message)}", err=True)
     if hint:
         typer.echo(f"HINT: {redact(hint)}", err=True)
 
 
 def _code(error: SidecarError) -> str:
-    """The SQLSTATE of what Postgres refused, else the kind of error: database_unavailable."""
+    """The SQLSTATE if Postgres rejected the statement, else the class in snake case, such as database_unavailable."""
     if isinstance(error, StatementRejected):
         return error.sqlstate
     return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()

@@ -1,4 +1,4 @@
-"""What watching a table will take: arithmetic over what `sidecar plan` found.
+"""Estimates of the time and space that watching a table takes, computed from what `sidecar plan` found.
 
 The constants were measured on PostgreSQL 18 with pgvector 0.8.5 on two cores; docs/operations.md says how well they
 hold elsewhere.
@@ -10,18 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-_PAGE_BYTES = 8160  # of 8192, what an index page has for tuples
-_NODE_BYTES = 300  # of an HNSW node with m = 16, beside its vector
+_PAGE_BYTES = 8160  # for tuples, of the 8192 of an index page
+_NODE_BYTES = 300  # of an HNSW node with m = 16, without its vector
 _BUILD_MS_PER_ROW = {"halfvec": 0.70, "vector": 0.93}  # at 1152 dimensions
 _BUILD_DIMENSIONS = 1152
 _LEDGER_BYTES_PER_ROW = 205
 _TOAST_THRESHOLD_BYTES = 2000
-_TOASTED, _INLINE = 1.21, 1.1  # how much more room a vector takes than its own bytes
+_TOASTED, _INLINE = 1.21, 1.1  # space of a stored vector, relative to its own bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Of all rows. `views` of texts are texts. `device_s` is None where no rate is known."""
+    """Totals for all rows of a table. A text counts as one view. `device_s` is None if no rate is known."""
 
     rows_to_embed: int
     source_bytes: int
@@ -36,13 +36,13 @@ class Estimate:
 
     @property
     def disk_bytes(self) -> int:
-        """What the disk needs in the end; VACUUM makes the rewritten part free for new rows."""
+        """Disk space in the end. VACUUM frees the rewritten part for new rows."""
         return self.vector_bytes + self.index_bytes + self.ledger_bytes + self.rewritten_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the vectors go. `heap_bytes`: of the watched table, whose rows are written anew; 0 with a companion."""
+    """Where vectors are stored. `heap_bytes`: of the watched table, whose rows are rewritten; 0 with a companion."""
 
     dimensions: int
     index: str
@@ -52,14 +52,14 @@ class Target:
 def estimate(
     rows: int, sampled_bytes: Sequence[int | None], views_per_row: float, target: Target, views_per_s: float | None
 ) -> Estimate:
-    """`sampled_bytes`: of the source of some rows, None where there is nothing to embed."""
-    meaningful = [size for size in sampled_bytes if size]
-    share = len(meaningful) / len(sampled_bytes) if sampled_bytes else 0.0
+    """`sampled_bytes`: sizes of the source in a sample of rows; None for rows with nothing to embed."""
+    non_empty = [size for size in sampled_bytes if size]
+    share = len(non_empty) / len(sampled_bytes) if sampled_bytes else 0.0
     to_embed = round(rows * share)
     views = round(to_embed * views_per_row)
     return Estimate(
         rows_to_embed=to_embed,
-        source_bytes=round(to_embed * fmean(meaningful)) if meaningful else 0,
+        source_bytes=round(to_embed * fmean(non_empty)) if non_empty else 0,
         views=views,
         views_per_row=views_per_row,
         device_s=None if views_per_s is None else views / views_per_s,
@@ -72,11 +72,11 @@ def estimate(
 
 
 def index_bytes_per_row(dimensions: int, index: str) -> float:
-    """Nodes are not split over pages: three halfvec of 1152 go on one, but only one vector."""
+    """Whole nodes fit on a page: three of a halfvec with 1152 dimensions, but only one of a vector."""
     if index == "none":
         return 0.0
     nodes = _PAGE_BYTES / (dimensions * (2 if index == "halfvec" else 4) + 8 + _NODE_BYTES)
-    return 8192 / (int(nodes) if 1 <= nodes < 6 else nodes)  # small ones fill the gaps that others leave
+    return 8192 / (int(nodes) if 1 <= nodes < 6 else nodes)  # small nodes fill the gaps
 
 
 def _build_ms_per_row(target: Target) -> float:

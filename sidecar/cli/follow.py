@@ -1,9 +1,9 @@
-"""`sidecar status --follow`: bars in a terminal, lines of text or JSON elsewhere."""
+"""`sidecar status --follow`: progress bars in a terminal, lines of text or JSON elsewhere."""
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -12,7 +12,6 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from sidecar.cli.output import make_console, print_json, shorten
-from sidecar.cli.rate import Rate
 from sidecar.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -20,57 +19,88 @@ if TYPE_CHECKING:
     from sidecar.postgres.status import IndexBuild, WatchStatus
 
 _INTERVAL_S = 1.0
+_RATE_WINDOW_S = 15.0
 _STUCK = ("broken", "denied")
 
 
 def follow_progress(
     operations: Operations, table: str | None, *, exact: bool, until_embedded: bool, as_json: bool
 ) -> None:
-    """Reads and shows the watches every second, until Ctrl-C, or until nothing is left to do.
+    """Reads and shows the watches every second, until Ctrl-C or, with `until_embedded`, until all work is done.
 
-    Raises SchemaError where that cannot come, because a watch is broken or denied.
+    Raises SchemaError if that will never be, because a watch is broken or denied.
     """
     rates: dict[int, Rate] = defaultdict(Rate)
     console = make_console()
-    shown: _Json | _Bars | _Lines = _Json() if as_json else _Bars() if console.is_terminal else _Lines()
+    view: _Json | _Bars | _Lines = _Json() if as_json else _Bars() if console.is_terminal else _Lines()
     try:
         while True:
             builds = operations.index_builds()
             watches = operations.status(table, exact=exact)
             for watch in watches:
-                rates[watch.watch_id].add(time.monotonic(), _done(watch))
-                shown.show(watch, rates[watch.watch_id], builds.get(watch.watch_id))
+                rates[watch.watch_id].add(time.monotonic(), watch.rows_done)
+                view.show(watch, rates[watch.watch_id], builds.get(watch.watch_id))
             if until_embedded and all(_is_finished(watch) for watch in watches):
                 return
             time.sleep(_INTERVAL_S)
     except KeyboardInterrupt:
         return
     finally:
-        shown.close()
+        view.close()
 
 
 def _is_finished(watch: WatchStatus) -> bool:
-    """Nothing pending, and the index stands unless none is wanted or nothing is there to index."""
+    """True if no row is pending, and the index is built, unless none is wanted or there are no vectors to index."""
     if watch.state.startswith(_STUCK):
-        raise SchemaError(f"{_name(watch)} is {watch.state}")
+        raise SchemaError(f"{watch.name} is {watch.state}")
     if watch.pending or watch.state != "up to date":
         return False
     return watch.index_statement is None or not watch.embedded
 
 
+class Rate:
+    """Rows per second over the last 15 s. Times are in seconds, of any monotonic clock.
+
+    Rich estimates a speed too, but starts over whenever the total changes, as it does while rows are inserted.
+    """
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def add(self, at_s: float, done: int) -> None:
+        """`done`: rows done at that time; the number may fall."""
+        self._samples.append((at_s, done))
+        while len(self._samples) > 2 and self._samples[0][0] < at_s - _RATE_WINDOW_S:
+            self._samples.popleft()
+
+    @property
+    def per_s(self) -> float | None:
+        """None before the second sample; never negative."""
+        if len(self._samples) < 2:
+            return None
+        (first_s, first), (last_s, last) = self._samples[0], self._samples[-1]
+        return max((last - first) / (last_s - first_s), 0.0) if last_s > first_s else None
+
+    def eta_s(self, left: int) -> float | None:
+        """Seconds until `left` more rows are done; None while the rate is 0 or unknown."""
+        if left == 0:
+            return 0.0
+        return left / self.per_s if self.per_s else None
+
+
 class _Json:
-    """One line per watch every second."""
+    """Prints one line per watch every second."""
 
     def show(self, watch: WatchStatus, rate: Rate, build: IndexBuild | None) -> None:
-        told = {"rows_per_s_now": rate.per_s, "eta_s": rate.eta_s(watch.pending or 0), "index_build": build}
-        print_json({**asdict(watch), **told})
+        progress = {"rows_per_s_now": rate.per_s, "eta_s": rate.eta_s(watch.pending or 0), "index_build": build}
+        print_json({**asdict(watch), **progress})
 
     def close(self) -> None:
         pass
 
 
 class _Bars:
-    """One progress bar per watch, and one per index that is being built, redrawn in place."""
+    """A progress bar per watch, and one per index that is being built, redrawn in place."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, TaskID] = {}
@@ -85,8 +115,8 @@ class _Bars:
         self._progress.start()
 
     def show(self, watch: WatchStatus, rate: Rate, build: IndexBuild | None) -> None:
-        name, index = _name(watch), f"{_name(watch)} index %"
-        self._update(name, watch.rows, _done(watch), _describe_rate(watch, rate), shorten(watch.state, 60))
+        name, index = watch.name, f"{watch.name} index %"
+        self._update(name, watch.rows, watch.rows_done, _describe_rate(watch, rate), shorten(watch.state, 60))
         if build is not None:
             self._update(index, 100, round(build.percent), "", build.phase)
         elif index in self._tasks:
@@ -102,33 +132,25 @@ class _Bars:
 
 
 class _Lines:
-    """One line per watch whenever it changed, and one when a build enters another phase or tenth."""
+    """Prints a line when a watch has changed, and when an index build reaches another phase or another tenth."""
 
     def __init__(self) -> None:
-        self._shown: dict[str, tuple[object, ...]] = {}
+        self._printed: dict[str, tuple[object, ...]] = {}
 
     def show(self, watch: WatchStatus, rate: Rate, build: IndexBuild | None) -> None:
-        name = _name(watch)
+        name = watch.name
         if self._is_new(name, watch.rows, watch.pending, watch.failed, watch.state):
-            typer.echo(f"{name}  {_done(watch)}/{watch.rows}  {_describe_rate(watch, rate)}  {watch.state}")
+            typer.echo(f"{name}  {watch.rows_done}/{watch.rows}  {_describe_rate(watch, rate)}  {watch.state}")
         if build is not None and self._is_new(f"{name} index", build.phase, build.percent // 10):
             typer.echo(f"{name}  index: {build.phase} {build.percent:.0f} %")
 
     def close(self) -> None:
         pass
 
-    def _is_new(self, name: str, *seen: object) -> bool:
-        is_new = self._shown.get(name) != seen
-        self._shown[name] = seen
+    def _is_new(self, key: str, *values: object) -> bool:
+        is_new = self._printed.get(key) != values
+        self._printed[key] = values
         return is_new
-
-
-def _done(watch: WatchStatus) -> int:
-    return max((watch.rows or 0) - (watch.pending or 0), 0)
-
-
-def _name(watch: WatchStatus) -> str:
-    return f"{watch.relation}.{watch.target}"
 
 
 def _describe_rate(watch: WatchStatus, rate: Rate) -> str:

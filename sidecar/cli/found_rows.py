@@ -1,4 +1,4 @@
-"""The rows that a search found, on the terminal."""
+"""Rows found by a search, printed as a table or as lines."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _SYMBOLS = {"So", "Sm"}
 _JOINING = {"Cf", "Mn", "Me", "Sk"}  # joiners, selectors, skin tones, tags of flags
 
 
-def print_answers(found: FoundRows, watch: SearchableWatch) -> None:
-    """A table; rows that have an emoji become a line each, with the emoji itself before its first text."""
+def print_found_rows(found: FoundRows, watch: SearchableWatch) -> None:
+    """Prints a table; or, if every row has an emoji, a line per row with the emoji before its texts."""
     emoji = _find_emoji_column(found)
     if emoji is None:
         _print_table(found, watch)
@@ -32,7 +32,7 @@ def print_answers(found: FoundRows, watch: SearchableWatch) -> None:
 
 
 def is_emoji(value: object) -> bool:
-    """Whether `value` is an emoji, or several, and nothing else."""
+    """True for a text of one or more emoji and nothing else."""
     if not isinstance(value, str) or not value:
         return False
     if value[1:] in {_SHOWN_AS_PICTURE, _KEYCAP, _SHOWN_AS_PICTURE + _KEYCAP}:
@@ -42,7 +42,7 @@ def is_emoji(value: object) -> bool:
 
 
 def _find_emoji_column(found: FoundRows) -> int | None:
-    """The first in which every row that was found has one."""
+    """The index of the first column that holds an emoji in every row."""
     for index in range(len(found.columns)):
         if all(is_emoji(row[index]) for row in found.rows):
             return index
@@ -50,14 +50,14 @@ def _find_emoji_column(found: FoundRows) -> int | None:
 
 
 def _print_lines(found: FoundRows, watch: SearchableWatch, emoji: int) -> None:
-    """Nothing stands in columns behind the emoji: terminals disagree about how wide some are."""
+    """Nothing after the emoji is aligned: terminals disagree about the width of some."""
     typer.echo("distance")
     for distance, row in zip(found.distances, found.rows, strict=True):
-        texts = [show(row[index]) for index in _columns_of_text(found, watch, emoji)]
+        texts = [show(row[index]) for index in _text_columns(found, watch, emoji)]
         typer.echo(f"{distance:8.3f}  {row[emoji]}  {shorten(' · '.join(filter(None, texts)), _TEXT_CHARS)}")
 
 
-def _columns_of_text(found: FoundRows, watch: SearchableWatch, emoji: int) -> list[int]:
+def _text_columns(found: FoundRows, watch: SearchableWatch, emoji: int) -> list[int]:
     return [
         index
         for index, column in enumerate(found.columns)

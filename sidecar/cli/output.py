@@ -16,7 +16,7 @@ _WIDTH_FOR_PROGRAMS = 200
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """On stdout, or stderr. Reads no markup in what it prints, which is users' data; wide where nobody looks at it."""
+    """A console on stdout or stderr. Prints markup verbatim, since users' data may hold it; wide if not a terminal."""
     console = Console(markup=False, highlight=False, emoji=False, soft_wrap=False, stderr=stderr)
     if not console.is_terminal:
         console.width = _WIDTH_FOR_PROGRAMS
@@ -24,12 +24,12 @@ def make_console(*, stderr: bool = False) -> Console:
 
 
 def print_json(value: object) -> None:
-    """One line of JSON. Dataclasses become objects, times ISO 8601; what else JSON lacks becomes text."""
+    """Prints one line of JSON. Dataclasses become objects, times ISO 8601, and other types that JSON lacks text."""
     typer.echo(json.dumps(value, default=_as_json, ensure_ascii=False))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Numbers to the right and never cut, None as nothing; what is long is wrapped in a narrow terminal."""
+    """Prints a table. Numbers are right-aligned and never cut, None is blank; long cells wrap in a narrow terminal."""
     table = Table(header_style="bold")
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int | float | None) for row in rows)
@@ -40,10 +40,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 
 def show(value: object) -> str:
-    """A value of a table's cell, as short text without line breaks or control characters."""
+    """The text of a cell: short, without line breaks or control characters."""
     if value is None:
         return ""
-    if isinstance(value, dict) and list(value) == ["bytes"]:  # what a search shows of a bytea
+    if isinstance(value, dict) and list(value) == ["bytes"]:  # a bytea in the rows that a search found
         return show_size(value["bytes"])
     if isinstance(value, float):
         return f"{value:.4g}"
@@ -59,7 +59,7 @@ def show_size(size_bytes: int) -> str:
 
 
 def shorten(text: str, max_chars: int) -> str:
-    """The beginning of `text` on one line, with … where it was cut."""
+    """`text` on one line, cut with … to at most `max_chars`."""
     line = "".join(char if char.isprintable() else " " for char in text[: max_chars + 1])
     return line if len(line) <= max_chars else line[: max_chars - 1] + "…"
 

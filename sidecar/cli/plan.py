@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sidecar.cli.errors import EXIT_FINDINGS, warn
 from sidecar.cli.database import find_database_url
+from sidecar.cli.errors import EXIT_FINDINGS, warn
 from sidecar.cli.estimate import Estimate, Target, estimate
 from sidecar.cli.options import DatabaseUrl, Json
 from sidecar.cli.output import make_console, print_json, show_size
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from sidecar.operations.operations import WatchRequest
     from sidecar.operations.planning import Prospect
 
-_USUAL_NATIVE_SIZE = 384  # of the default model
-_USUAL_SIZE = (640, 480)  # where no size can be read
+_DEFAULT_NATIVE_SIZE = 384  # of the default model
+_DEFAULT_PICTURE_SIZE = (640, 480)  # if no sampled picture's size can be read
 
 
 def plan(  # noqa: PLR0913 - one parameter for every option of the command
@@ -69,8 +69,8 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
     prospect = _survey(request, database_url)
     measured = views_per_s if views_per_s is not None else prospect.views_per_s
     views_per_row, sizes_read = _views_per_row(prospect)
-    home = Target(dimensions, index, 0 if companion else prospect.table.heap_bytes)
-    expected = estimate(prospect.table.rows, prospect.sample.sizes, views_per_row, home, measured)
+    stored_in = Target(dimensions, index, 0 if companion else prospect.table.heap_bytes)
+    expected = estimate(prospect.table.rows, prospect.sample.sizes, views_per_row, stored_in, measured)
     if as_json:
         print_json(
             {
@@ -105,7 +105,7 @@ def _survey(request: WatchRequest, database_url: str | None) -> Prospect:
 
 
 def _views_per_row(prospect: Prospect) -> tuple[float, int]:
-    """The mean over the sampled pictures (or of a usual one), and of how many of them the size could be read."""
+    """The mean over the sampled pictures (or of a picture of default size), and how many sizes could be read."""
     from sidecar.config import load_settings
     from sidecar.pictures.decode import read_size
     from sidecar.pictures.views.plan import plan_views
@@ -113,9 +113,9 @@ def _views_per_row(prospect: Prospect) -> tuple[float, int]:
 
     if prospect.kind == "text":
         return 1.0, 0
-    settings = ViewSettings.from_settings(load_settings(), _USUAL_NATIVE_SIZE)
+    settings = ViewSettings.from_settings(load_settings(), _DEFAULT_NATIVE_SIZE)
     sizes = [size for size in map(read_size, prospect.sample.heads) if size is not None]
-    views = [len(plan_views(width, height, settings).views) for width, height in sizes or [_USUAL_SIZE]]
+    views = [len(plan_views(width, height, settings).views) for width, height in sizes or [_DEFAULT_PICTURE_SIZE]]
     return fmean(views), len(sizes)
 
 
@@ -143,7 +143,8 @@ def _describe_sizes(prospect: Prospect, sizes_read: int) -> str:
     if prospect.kind == "text":
         return ""
     if sizes_read == 0:
-        return f" (as of {_USUAL_SIZE[0]} × {_USUAL_SIZE[1]}: no sampled picture's size could be read)"
+        width, height = _DEFAULT_PICTURE_SIZE
+        return f" (as of {width} × {height}: no sampled picture's size could be read)"
     return f" (the sizes of {sizes_read:,} sampled pictures could be read)"
 
 

@@ -1,4 +1,4 @@
-"""All commands in one program, and the one place where their errors become a line on stderr and an exit code."""
+"""The program `sidecar`: all its commands, and the one place that turns their errors into output and exit codes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from typing import Annotated, NoReturn
 import typer
 
 import sidecar
-from sidecar.cli.errors import complain, complain_in_json
 from sidecar.cli.control import pause, rate, reembed, resume
 from sidecar.cli.demo import demo
 from sidecar.cli.doctor import doctor
+from sidecar.cli.errors import print_usage_error, report_error
 from sidecar.cli.failures import failures, retry
-from sidecar.cli.schema import migrate
 from sidecar.cli.plan import plan
+from sidecar.cli.schema import migrate, uninstall
 from sidecar.cli.search import search
 from sidecar.cli.serve import serve
 from sidecar.cli.status import status
-from sidecar.cli.uninstall import uninstall
 from sidecar.cli.verify import verify
 from sidecar.cli.watch import unwatch, watch
 from sidecar.errors import SidecarError
@@ -30,15 +29,15 @@ _IN_ORDER_OF_USE = (
 
 
 def main() -> NoReturn:
-    """Runs the command of the process's arguments, and exits: 0 done, 1 failed, 2 wrong usage or configuration."""
+    """Runs the command line of the process, and exits: 0 done, 1 failed, 2 wrong usage or configuration."""
     as_json = "--json" in sys.argv
     try:
         _make_program()()
     except SidecarError as error:
-        raise SystemExit(complain(error, as_json=as_json)) from error
+        raise SystemExit(report_error(error, as_json=as_json)) from error
     except SystemExit as ended:
         if as_json:
-            complain_in_json(ended.__context__)
+            print_usage_error(ended.__context__)
         raise
     raise SystemExit(0)
 
@@ -55,7 +54,7 @@ def _make_program() -> typer.Typer:
     )
     program.callback()(_common)
     for command in _IN_ORDER_OF_USE:
-        # `rate` says itself what is wrong with -5.
+        # `rate` takes -5 as a value, to explain why it is refused, not as an option.
         program.command(context_settings={"ignore_unknown_options": command is rate})(command)
     return program
 

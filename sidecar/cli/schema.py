@@ -1,4 +1,4 @@
-"""`sidecar migrate`"""
+"""`sidecar migrate` and `sidecar uninstall`"""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sidecar.cli.database import find_direct_url
+from sidecar.cli.database import find_database_url, find_direct_url
+from sidecar.cli.errors import warn
 from sidecar.cli.options import DatabaseUrl, Json
 from sidecar.cli.output import make_console, print_json
 
@@ -69,10 +70,38 @@ def migrate(
 
 
 def _describe(restored: TakenUp) -> str:
-    told = []
+    lines = []
     if restored.revision is not None:
-        told.append(f"The tables of {restored.revision} were there without their rows, as a restore leaves them.")
+        lines.append(f"The tables of {restored.revision} were there without their rows, as a restore leaves them.")
     if restored.watch_ids:
         numbers = ", ".join(map(str, restored.watch_ids))
-        told.append(f"Removed queues and triggers without a watch (numbers {numbers}); watch their tables again.")
-    return " ".join(told)
+        lines.append(f"Removed queues and triggers without a watch (numbers {numbers}); watch their tables again.")
+    return " ".join(lines)
+
+
+def uninstall(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even while a sidecar is running on this database.")] = False,
+    as_json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Remove schema `sidecar` and its triggers. Your vectors stay: columns, companion tables, indexes.
+
+    Example: sidecar uninstall --yes
+    """
+    from sidecar.operations.operations import connect_to_schema
+    from sidecar.operations.uninstallation import read_kept_vectors
+    from sidecar.operations.uninstallation import uninstall as remove
+
+    with connect_to_schema(find_database_url(database_url), warn) as connection:
+        vectors = read_kept_vectors(connection)
+        if not yes:
+            typer.echo("This removes schema `sidecar`, with all watches, queues and ledgers.", err=True)
+            typer.confirm(f"Remove it from database {connection.info.dbname}?", abort=True, err=True)
+        with make_console().status("Removing …"):
+            remove(connection, force=force)
+    if as_json:
+        print_json({"removed": True, "kept": vectors})
+        return
+    kept = [f"  {v.companion or v.relation}.{v.target}" for v in vectors]
+    typer.echo("\n".join(["The sidecar is removed.", *(["These vectors stay:", *kept] if kept else [])]))

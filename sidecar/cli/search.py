@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sidecar.cli.found_rows import print_answers
-from sidecar.cli.errors import warn
 from sidecar.cli.database import open_database
+from sidecar.cli.errors import warn
+from sidecar.cli.found_rows import print_found_rows
 from sidecar.cli.options import DatabaseUrl, Json, Table, Target
 from sidecar.cli.output import print_json
-from sidecar.cli.target import choose_target
 from sidecar.errors import InputError, PictureRejected
 
 if TYPE_CHECKING:
-    from sidecar.cli.embedding_client import EmbeddingService, QueryVector
+    from sidecar.cli.embedding_client import EmbeddingClient, QueryVector
+    from sidecar.operations.operations import Operations
     from sidecar.operations.search import FoundRows, SearchableWatch
 
 _PICTURE_SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -49,8 +49,8 @@ def search(  # noqa: PLR0913 - one parameter for every option of the command
     """
     picture = None if text else _read_picture(query)
     with open_database(database_url) as operations:
-        watch = operations.watch_to_search(table, choose_target(operations, table, target))
-        vector = _embed(_open_service(url), query, picture)
+        watch = operations.watch_to_search(table, _choose_target(operations, table, target))
+        vector = _embed(_make_client(url), query, picture)
         _check_space(watch, vector)
         found = operations.search(watch, vector.vector, limit)
     if as_json:
@@ -58,42 +58,65 @@ def search(  # noqa: PLR0913 - one parameter for every option of the command
     elif not found.rows:
         typer.echo(f"{watch.relation}.{watch.target} holds no vectors yet. See: sidecar status {table}")
     else:
-        print_answers(found, watch)
+        print_found_rows(found, watch)
 
 
 def _read_picture(query: str) -> bytes | None:
-    """The bytes of the file, None if `query` is a text. Raises InputError for a file that cannot be read."""
+    """The bytes of the file that `query` names; None if it is a text.
+
+    Raises InputError if the file of a picture cannot be read.
+    """
     path = Path(query).expanduser()
-    looks_like_one = path.suffix.lower() in _PICTURE_SUFFIXES
+    has_picture_suffix = path.suffix.lower() in _PICTURE_SUFFIXES
     try:
-        if looks_like_one or path.is_file():
+        if has_picture_suffix or path.is_file():
             return path.read_bytes()
     except OSError as error:
-        if looks_like_one:
+        if has_picture_suffix:
             hint = "HINT: To search for these words themselves, add --text."
             raise InputError("file_not_readable", f"{query}: {error.strerror}\n{hint}") from error
     return None
 
 
-def _open_service(url: str | None) -> EmbeddingService:
-    from sidecar.cli.embedding_client import EmbeddingService
+def _choose_target(operations: Operations, table: str, target: str | None) -> str | None:
+    """`target`, or else the target of the only watch on pictures: texts and pictures both find pictures.
+
+    Prints the choice to stderr if there was one. None if the table has only one watch, or if several could be meant:
+    the server then names them in its error.
+    """
+    if target is not None:
+        return target
+    watches = operations.status(table)
+    of_pictures = [watch for watch in watches if watch.kind == "image"]
+    if len(watches) == 1 or len(of_pictures) != 1:
+        return None
+    chosen = of_pictures[0]
+    others = " or ".join(watch.target for watch in watches if watch is not chosen)
+    so_far = f", {chosen.embedded:,} of {chosen.rows:,} rows so far" if chosen.pending else ""
+    typer.echo(f"Searching {table}.{chosen.target}{so_far}; for another: --target {others}", err=True)
+    return chosen.target
+
+
+def _make_client(url: str | None) -> EmbeddingClient:
+    from sidecar.cli.embedding_client import EmbeddingClient
     from sidecar.config import load_settings
 
     settings = load_settings()
     key = settings.sidecar_api_key
-    return EmbeddingService(url or f"http://127.0.0.1:{settings.bind_port}", key.get_secret_value() if key else None)
+    return EmbeddingClient(url or f"http://127.0.0.1:{settings.bind_port}", key.get_secret_value() if key else None)
 
 
-def _embed(service: EmbeddingService, query: str, picture: bytes | None) -> QueryVector:
+def _embed(client: EmbeddingClient, query: str, picture: bytes | None) -> QueryVector:
+    """The vector of the picture, else of the text. Warns if the model truncates the text or knows little of it."""
     if picture is None:
-        vector = service.embed_text(query)
+        vector = client.embed_text(query)
         if vector.truncated:
             warn("the text is longer than the model reads; only its beginning was searched for")
         if vector.unreadable:
             warn("the model does not know at least half of the text: other words would find the same rows")
         return vector
     try:
-        return service.embed_picture(picture)
+        return client.embed_picture(picture)
     except InputError as error:
         message = error.message.removeprefix("`file`: ")
         hint = "HINT: To search for these words themselves, add --text."
@@ -101,7 +124,7 @@ def _embed(service: EmbeddingService, query: str, picture: bytes | None) -> Quer
 
 
 def _check_space(watch: SearchableWatch, vector: QueryVector) -> None:
-    """Vectors of another length cannot be compared at all; those of another space give an order without meaning."""
+    """Raises InputError if the query's vector has another length than the table's; warns if its space is another."""
     if watch.dimensions != len(vector.vector):
         raise InputError(
             "wrong_dimensions",

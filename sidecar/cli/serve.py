@@ -1,13 +1,15 @@
-"""`sidecar serve`"""
+"""`sidecar serve`, and the start of a service as `sidecar demo` needs it too."""
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeAlias
 
 import typer
 
+from sidecar.cli.errors import PortUnavailable
 from sidecar.cli.options import DatabaseUrl
-from sidecar.cli.port import check_port
+from sidecar.listening import CannotListen, open_listeners
 
 if TYPE_CHECKING:
     from sidecar.config import Settings
@@ -18,8 +20,6 @@ Port: TypeAlias = Annotated[
         metavar="PORT", min=1, max=65535, help="The port to serve on. Default: BIND_PORT (9000).", show_default=False
     ),
 ]
-
-
 RootPath: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -43,15 +43,8 @@ def serve(port: Port = None, database_url: DatabaseUrl = None, root_path: RootPa
     exit_after_serving(run_server(settings))
 
 
-def exit_after_serving(exit_code: int) -> NoReturn:
-    """Ends the command without the interpreter's own end: its last garbage collections look through torch for 2 s."""
-    from sidecar.supervisor import end_despite_threads
-
-    end_despite_threads(exit_code)
-
-
 def load_settings_with(port: int | None, database_url: str | None = None, root_path: str | None = None) -> Settings:
-    """The environment's settings, changed by options that are not None. Raises ConfigurationError."""
+    """The settings of the environment, overridden by options that are not None. Raises ConfigurationError."""
     from sidecar.config import Settings, load_settings
 
     values = load_settings(database_url=database_url).model_dump(exclude_unset=True)
@@ -60,3 +53,24 @@ def load_settings_with(port: int | None, database_url: str | None = None, root_p
     if root_path is not None:
         values["root_path"] = load_settings({"ROOT_PATH": root_path}).root_path
     return Settings(**values)
+
+
+def check_port(bind_host: str, port: int, advice: str) -> None:
+    """Raises PortUnavailable unless the port can be listened on; `advice` is the hint if another program has it."""
+    try:
+        listeners = open_listeners(bind_host, port)
+    except CannotListen as error:
+        if error.number == errno.EADDRINUSE:
+            message = f"port {port} of {error.host} is in use by another program.\nHINT: {advice}"
+        else:
+            message = f"{error}\nHINT: BIND_HOST and BIND_PORT (or --port) say where."
+        raise PortUnavailable(message) from error
+    for listener in listeners:
+        listener.close()
+
+
+def exit_after_serving(exit_code: int) -> NoReturn:
+    """Ends the process without finalising the interpreter: its last garbage collections scan torch for 2 s."""
+    from sidecar.supervisor import end_despite_threads
+
+    end_despite_threads(exit_code)

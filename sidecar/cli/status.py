@@ -57,7 +57,7 @@ def status(
 def _print_watch(watch: WatchStatus) -> None:
     facts = {
         "source": f"{', '.join(watch.source)} ({watch.kind})",
-        "vectors": _describe_home(watch),
+        "vectors": _describe_companion(watch),
         "rows": _describe_rows(watch),
         "oldest": watch.oldest_pending_s and f"waiting for {timedelta(seconds=round(watch.oldest_pending_s))}",
         "failed": watch.failed and f"{watch.failed:,}: sidecar failures {watch.relation}",
@@ -66,23 +66,26 @@ def _print_watch(watch: WatchStatus) -> None:
         "build": _describe_build(watch),
         "model": watch.model or "none yet",
     }
-    typer.echo(f"{watch.relation}.{watch.target}: {watch.state}")
+    typer.echo(f"{watch.name}: {watch.state}")
     for name, fact in facts.items():
         if fact:
             typer.echo(f"    {name:<8}{fact}")
 
 
-def _describe_home(watch: WatchStatus) -> str | None:
+def _describe_companion(watch: WatchStatus) -> str | None:
     if watch.companion is None:
         return None
     return f"in table {watch.companion}" + (f", joined in view {watch.companion_view}" if watch.companion_view else "")
 
 
 def _describe_build(watch: WatchStatus) -> str | None:
-    """For an owner to run where the sidecar may not; it builds once there are vectors and nothing is pending."""
+    """The statement that builds the index, for an owner to run if the sidecar may not.
+
+    Shown when the build is due: there are vectors and nothing is pending.
+    """
     if (
         watch.index_statement is None
-        or watch.state.startswith("broken")
+        or watch.is_broken
         or watch.pending
         or not watch.embedded
         or (watch.index or "").startswith("building")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sidecar.cli.errors import warn
 from sidecar.cli.database import find_database_url
+from sidecar.cli.errors import warn
 from sidecar.cli.options import DatabaseUrl, Json, Table, Target
 from sidecar.cli.output import make_console, print_json, show_size
 from sidecar.errors import SchemaError

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What a source holds."""
+    """The kind of content in a source column."""
 
     TEXT = "text"
     IMAGE = "image"

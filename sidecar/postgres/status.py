@@ -43,9 +43,18 @@ class WatchStatus:
     unreadable: int
 
     @property
-    def series(self) -> str:
-        """What metrics call the watch: as `Watch.series`."""
+    def name(self) -> str:
+        """`relation.target`, the name of the watch in output and metrics."""
         return f"{self.relation}.{self.target}"
+
+    @property
+    def rows_done(self) -> int:
+        """Rows that are not pending."""
+        return max((self.rows or 0) - (self.pending or 0), 0)
+
+    @property
+    def is_broken(self) -> bool:
+        return self.state.startswith("broken")
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,14 +61,14 @@ class WatchReader:
 
 def _reading(status: WatchStatus) -> WatchReading:
     return WatchReading(
-        watch=status.series,
+        watch=status.name,
         embedded=status.embedded,
         pending=status.pending,
         failed=status.failed,
         empty=status.empty,
         coverage=None if status.coverage is None else status.coverage / 100,
         oldest_pending_s=0.0 if status.pending == 0 else status.oldest_pending_s,
-        broken=status.state.startswith("broken"),
+        broken=status.is_broken,
         paused=status.state == "paused",
         rows_per_s=status.rows_per_s,
     )

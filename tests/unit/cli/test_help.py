@@ -1,3 +1,5 @@
+"""The help of the program and of each command."""
+
 from __future__ import annotations
 
 import resource
@@ -15,25 +17,25 @@ COMMANDS = (
 )
 
 
-def test_the_help_names_every_command(command_line: CommandLine) -> None:
+def test_the_help_lists_every_command_in_order(command_line: CommandLine) -> None:
     text = command_line.succeed("--help")
     assert [line.split()[0] for line in text.partition("Commands:")[2].splitlines() if line] == list(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_of_every_command_has_an_example_of_it(command_line: CommandLine, command: str) -> None:
+def test_the_help_of_every_command_has_an_example(command_line: CommandLine, command: str) -> None:
     text = command_line.succeed(command, "--help")
     example = text.partition("Example")[2].partition("Options:")[0]
     assert f"sidecar {command}" in example
 
 
-def test_without_a_command_it_shows_the_help(command_line: CommandLine) -> None:
+def test_without_a_command_the_help_is_shown(command_line: CommandLine) -> None:
     outcome = command_line()
     assert outcome.code == 2
     assert "Commands:" in outcome.stderr
 
 
-def test_the_version_is_that_of_the_package(command_line: CommandLine) -> None:
+def test_version_prints_the_version_of_the_package(command_line: CommandLine) -> None:
     assert command_line.succeed("--version") == f"sidecar {sidecar.__version__}\n"
 
 
@@ -43,16 +45,16 @@ def test_an_unknown_command_is_wrong_usage(command_line: CommandLine) -> None:
     assert "wach" in outcome.stderr
 
 
-def test_the_help_answers_at_once() -> None:
+def test_the_help_takes_less_than_half_a_second_of_cpu() -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     program = "import sys; sys.argv = ['sidecar', '--help']; from sidecar.cli import main; main()"
     subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # CPU time: what else runs on the machine has no part in it.
+    # CPU time, so that other processes on the machine do not count.
     assert (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime) < 0.5
 
 
-def test_nothing_heavy_is_imported_before_a_command_needs_it() -> None:
+def test_importing_the_command_line_imports_nothing_heavy() -> None:
     program = (
         "import sys, sidecar.cli;"
         "print(*{'torch', 'open_clip', 'numpy', 'pydantic', 'psycopg', 'asyncpg', 'uvicorn'} & set(sys.modules))"
@@ -61,6 +63,6 @@ def test_nothing_heavy_is_imported_before_a_command_needs_it() -> None:
     assert ended.stdout.strip() == ""
 
 
-def test_an_optional_table_stands_in_one_pair_of_brackets(command_line: CommandLine) -> None:
+def test_an_optional_argument_has_one_pair_of_brackets(command_line: CommandLine) -> None:
     assert "sidecar status [OPTIONS] [TABLE]\n" in command_line.succeed("status", "--help")
     assert "{SOURCE}...\n" in command_line.succeed("plan", "--help")

@@ -1,3 +1,5 @@
+"""Text, tables and JSON on stdout."""
+
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,11 +21,11 @@ from sidecar.cli.output import print_json, print_table, shorten, show, show_size
         ("x" * 70, "x" * 70),
     ],
 )
-def test_a_value_is_shown_short_and_on_one_line(value: object, shown: str) -> None:
+def test_a_cell_is_short_and_on_one_line(value: object, shown: str) -> None:
     assert show(value) == shown
 
 
-def test_sizes_are_told_in_the_unit_that_fits() -> None:
+def test_sizes_have_the_unit_that_fits() -> None:
     assert [show_size(size) for size in (0, 1023, 1024, 1024**2 - 1, 3 * 1024**2)] == [
         "0 bytes",
         "1023 bytes",
@@ -37,7 +39,7 @@ def test_a_line_is_cut_at_its_limit() -> None:
     assert shorten("abcdef", 3) == "ab…"
 
 
-def test_square_brackets_in_data_are_data(capsys: pytest.CaptureFixture[str]) -> None:
+def test_markup_in_data_is_printed_verbatim(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(["title"], [("[red]shoes[/red] [/]",)])
     assert "[red]shoes[/red] [/]" in capsys.readouterr().out
 

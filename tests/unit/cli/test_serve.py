@@ -1,19 +1,19 @@
-"""How the command line, the environment and the demo's own wishes become one Settings."""
+"""`sidecar serve`: the settings from options and environment, and the check of the port."""
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from sidecar.cli.serve import load_settings_with
-from sidecar.config import Settings
-from sidecar.demo.settings import demo_settings
+from sidecar.cli.errors import PortUnavailable
+from sidecar.cli.serve import check_port, load_settings_with
 from tests.command_line import CommandLine
 
 
-def test_an_option_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_option_overrides_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BIND_PORT", "9100")
     monkeypatch.setenv("LEASE_S", "30")
     settings = load_settings_with(port=9200, database_url="postgresql://host/db")
@@ -23,7 +23,7 @@ def test_an_option_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert load_settings_with(port=None).bind_port == 9100
 
 
-def test_the_root_path_may_be_an_option_and_is_checked_like_the_variable(
+def test_the_root_path_option_is_validated_like_the_variable(
     command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ROOT_PATH", "/inner")
@@ -34,7 +34,7 @@ def test_the_root_path_may_be_an_option_and_is_checked_like_the_variable(
     assert outcome.stderr == "ERROR: ROOT_PATH='no path': a path such as /sidecar\n"
 
 
-def test_an_option_goes_before_an_address_in_a_file_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_option_overrides_an_address_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "url").write_text("postgresql://elsewhere/db")
     for file in (tmp_path / "url", tmp_path / "missing"):
         monkeypatch.setenv("DATABASE_URL_FILE", str(file))
@@ -52,43 +52,37 @@ def test_wrong_settings_end_serve_with_code_2_and_a_line_each(
     assert [line.split("=")[0] for line in outcome.stderr.splitlines()] == ["ERROR: ENABLE_TTA", "ERROR: LEASE_S"]
 
 
-def test_a_database_url_of_another_kind_is_refused_without_its_password(command_line: CommandLine) -> None:
+def test_a_database_url_of_another_scheme_is_refused_without_its_password(command_line: CommandLine) -> None:
     error = command_line.fail("status", "--database-url", "mysql://me:hunter2@host/db", code=2)
     assert "DATABASE_URL='mysql://***'" in error
     assert "hunter2" not in error
 
 
-def test_the_demo_sets_its_model_and_database_and_leaves_the_rest() -> None:
-    users = Settings(
-        database_url=SecretStr("postgresql://mine/db"),
-        listen_database_url=SecretStr("postgresql://mine/db"),
-        ingest=False,
-        require_cuda=True,
-        enable_tta=False,
-        vision_size=384,
-        lease_s=30,
-        log_level="DEBUG",
-    )
-    settings = demo_settings(users, "postgresql://demo/db")
-    assert settings.database_url is not None
-    assert settings.database_url.get_secret_value() == "postgresql://demo/db"
-    assert settings.listen_database_url is None
-    assert settings.vision_model_id == "demo"
-    assert (settings.ingest, settings.require_cuda, settings.enable_tta, settings.vision_size) == (
-        True,
-        False,
-        True,
-        None,
-    )
-    assert (settings.lease_s, settings.log_level) == (30, "DEBUG")
+def test_a_free_port_passes_the_check() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    check_port("127.0.0.1", port, "Choose another.")
 
 
-def test_the_demo_stays_on_this_machine_and_asks_for_no_key() -> None:
-    users = Settings(bind_host="0.0.0.0", api_keys=SecretStr("0123456789abcdef"), api_keys_file=Path("keys"))  # noqa: S104
-    settings = demo_settings(users, "postgresql://demo/db")
-    assert settings.bind_host == "127.0.0.1"
-    assert (settings.api_keys, settings.api_keys_file, settings.allow_anonymous) == (None, None, False)
+def test_a_taken_port_is_reported_with_the_advice() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortUnavailable, match=f"port {port} of 127.0.0.1 is in use.*\nHINT: Choose another."):
+            check_port("127.0.0.1", port, "Choose another.")
 
 
-def test_the_demo_is_quiet_unless_the_user_says_otherwise() -> None:
-    assert demo_settings(Settings(), "postgresql://demo/db").log_level == "WARNING"
+def test_an_address_of_another_machine_is_reported() -> None:
+    with pytest.raises(PortUnavailable, match=r"cannot listen on port 9000 of 192\.0\.2\.1"):
+        check_port("192.0.2.1", 9000, "Choose another.")
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_a_taken_port_ends_the_command_before_anything_is_loaded(
+    command_line: CommandLine, command: str, tmp_path: object
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        directory = ["--data-dir", str(tmp_path)] if command == "demo" else []
+        error = command_line.fail(command, "--port", port, *directory)
+    assert f"port {port} of 127.0.0.1 is in use" in error
+    assert f"sidecar {command} --port" in error
