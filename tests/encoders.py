@@ -1,4 +1,4 @@
-"""Encoders without torch: the same content gives the same vector, other content another one."""
+"""Encoders without torch, for tests: equal content gives equal vectors, different content different ones."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ _UNKNOWN, _CHEROKEE = 2, re.compile("[\u13a0-\u13ff\uab70-\uabbf]")
 
 
 class HashEncoder:
-    """Unit vectors made of a hash of the content and of `model_id`: two model ids are two vector spaces.
+    """An Encoder of unit vectors from a hash of the content and of `model_id`: each model id is its own vector space.
 
-    A token is a word, in any case; texts that agree in the first 64 words have the same vector, as with a real model.
-    Words in Cherokee are unknown, and all the same.
-    `calls` lists the number of texts or views of every call so far.
+    A token is a lower-cased word; texts with the same first 64 words have the same vector, as with a real model. All
+    words in Cherokee are the same unknown token. `calls` has the number of texts or views of every call.
     """
 
     def __init__(self, model_id: str = "hash", *, dimensions: int = 1152, view_size: int = 32) -> None:
@@ -44,7 +43,7 @@ class HashEncoder:
         return self._encode(view.tobytes() for view in views)
 
     def vector_of(self, text: str) -> NDArray[np.float32]:
-        """(dimensions,) float32: the vector a row or a query with `text` must get."""
+        """(dimensions,) float32: the expected vector of a row or a query with `text`."""
         return self._vector(_prepare(text).token_ids.tobytes())
 
     def _encode(self, contents: Iterable[bytes]) -> NDArray[np.float32]:
@@ -59,7 +58,7 @@ class HashEncoder:
 
 
 class TimedEncoder(HashEncoder):
-    """Takes `view_ms` for every text or view, with an idle CPU, as a GPU would."""
+    """A HashEncoder that takes `view_ms` per text or view while the CPU is idle, as a GPU would."""
 
     def __init__(self, view_ms: float, model_id: str = "timed", *, dimensions: int = 1152, view_size: int = 32) -> None:
         super().__init__(model_id, dimensions=dimensions, view_size=view_size)
@@ -86,6 +85,6 @@ def _prepare(text: str) -> PreparedText:
         blank=not words,
         tokens=tokens,
         unreadable=2 * int((token_ids == _UNKNOWN).sum()) >= max(tokens, 1),
-        # The last word of a beginning may be a part of one.
+        # The last word of a beginning may be cut off.
         is_short=isinstance(text, Beginning) and len(words) <= CONTEXT_LENGTH + 1,
     )

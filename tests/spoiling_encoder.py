@@ -1,4 +1,4 @@
-"""An encoder some of whose vectors are none, as those of a real model whose numbers overflow."""
+"""An encoder some of whose vectors are invalid, like those of a real model whose numbers overflow."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from numpy.typing import NDArray
 from tests.encoders import HashEncoder
 
 SPOILT_WORD = "overflow"
-SPOILT_PIXEL = (0, 0, 0)  # a view that is black all over
+SPOILT_PIXEL = (0, 0, 0)  # a view that is all black
 
 
 class SpoilingEncoder(HashEncoder):
-    """Gives `bad` in every number for texts with SPOILT_WORD and for views of SPOILT_PIXEL; with `broken`, for all."""
+    """A HashEncoder whose vectors of texts with SPOILT_WORD and views of SPOILT_PIXEL are all `bad`.
+
+    With `broken`, every vector is.
+    """
 
     def __init__(self, bad: float = float("nan"), *, dimensions: int = 1152) -> None:
         super().__init__("hash", dimensions=dimensions)

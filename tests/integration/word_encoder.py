@@ -1,4 +1,4 @@
-"""A toy that knows words and colours: what the cook-book's results are made with."""
+"""A toy encoder that knows words and colours, for the results in the cook-book."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 
 
 class WordEncoder(HashEncoder):
-    """Texts are near each other by the words they share; a picture is its colour's name, so words find pictures."""
+    """Texts that share words are near each other; a picture is encoded as the name of its colour."""
 
     def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
         return super().prepare_texts([" ".join(_WORD.findall(text)) for text in texts])

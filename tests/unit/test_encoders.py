@@ -31,7 +31,7 @@ def test_the_same_content_gives_the_same_vector_in_any_batch_and_encoder() -> No
     np.testing.assert_array_equal(vectors_of(one, "a dog")[0], again.vector_of("a dog"))
 
 
-def test_other_content_and_other_models_give_vectors_far_apart() -> None:
+def test_different_content_and_different_models_give_vectors_far_apart() -> None:
     encoder = HashEncoder()
     vectors = [*vectors_of(encoder, "a cat", "a dog", "dog a"), *encoder.encode_views(some_views(encoder, 3))]
     vectors += [HashEncoder("another").vector_of("a cat")]
@@ -39,7 +39,7 @@ def test_other_content_and_other_models_give_vectors_far_apart() -> None:
     assert np.abs(cosines).max() < 0.2
 
 
-def test_texts_are_prepared_as_a_model_would() -> None:
+def test_texts_are_prepared_as_by_a_real_model() -> None:
     blank, short, long = HashEncoder().prepare_texts([" \n", "A  Dog ", "word " * 65])
     assert (blank.blank, short.blank, long.blank) == (True, False, False)
     assert (blank.truncated, short.truncated, long.truncated) == (False, False, True)
@@ -47,19 +47,19 @@ def test_texts_are_prepared_as_a_model_would() -> None:
     np.testing.assert_array_equal(short.token_ids, HashEncoder().prepare_texts(["a dog"])[0].token_ids)
 
 
-def test_every_call_is_counted() -> None:
+def test_calls_are_recorded() -> None:
     encoder = HashEncoder()
     vectors_of(encoder, "one", "two")
     encoder.encode_views(some_views(encoder, 3))
     assert encoder.calls == [2, 3]
 
 
-def test_views_of_the_wrong_size_are_a_bug() -> None:
+def test_views_of_the_wrong_size_fail_an_assertion() -> None:
     with pytest.raises(AssertionError):
         HashEncoder(view_size=16).encode_views(np.zeros((1, 32, 32, 3), np.uint8))
 
 
-def test_the_timed_device_takes_its_time_for_every_view_and_leaves_the_cpu_idle() -> None:
+def test_the_timed_encoder_takes_its_time_for_every_view_and_leaves_the_cpu_idle() -> None:
     encoder = TimedEncoder(view_ms=10)
     began, cpu_began = time.perf_counter(), time.thread_time()
     vectors = encoder.encode_views(some_views(encoder, 20))

@@ -1,4 +1,4 @@
-"""From texts and bytes to vectors, with real decoder processes."""
+"""Embedding texts and pictures, with real decoder processes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def photo(seed: int) -> bytes:
 
 
 @pytest.mark.parametrize("lane", Lane)
-async def test_texts_are_answered_in_order_and_a_blank_one_fails_no_other(
+async def test_texts_are_answered_in_order_and_a_blank_one_does_not_affect_others(
     running_embedder: MakeEmbedder, lane: Lane
 ) -> None:
     encoder = HashEncoder()
@@ -101,7 +101,7 @@ async def test_a_query_and_a_row_with_the_same_picture_have_the_same_vector(runn
     assert float(query.vector @ other.vector) < 0.9
 
 
-async def test_one_bad_picture_fails_alone(running_embedder: MakeEmbedder) -> None:
+async def test_one_bad_picture_does_not_affect_others(running_embedder: MakeEmbedder) -> None:
     pictures = [photo(1), b"no picture", photo(2)]
     async with running_embedder() as embedder:
         good, bad, also_good = await asyncio.gather(
@@ -122,7 +122,7 @@ async def test_a_querys_picture_is_not_decoded_behind_a_backlog_of_rows(running_
     async with running_embedder() as embedder, asyncio.TaskGroup() as tasks:
         for number in range(12):
             tasks.create_task(embed("row", photo(number), Lane.INGEST), name=f"row {number}")
-        await asyncio.sleep(0)  # the rows are there first
+        await asyncio.sleep(0)  # the rows come first
         tasks.create_task(embed("query", photo(99), Lane.QUERY), name="query")
     assert done.index("query") <= 2
 
@@ -142,7 +142,7 @@ async def test_a_backfill_leaves_a_decoder_free_for_the_picture_of_a_row_that_ch
         await asyncio.gather(*backfill)
 
 
-async def test_a_full_lane_refuses_a_query_before_any_work_is_done_for_it(running_embedder: MakeEmbedder) -> None:
+async def test_a_full_lane_rejects_a_query_before_any_work_is_done_for_it(running_embedder: MakeEmbedder) -> None:
     class Untouchable(HashEncoder):
         def prepare_texts(self, texts: object) -> list[object]:  # type: ignore[override]
             raise AssertionError("tokenised")
@@ -156,12 +156,12 @@ async def test_a_full_lane_refuses_a_query_before_any_work_is_done_for_it(runnin
                 await embedder.embed_picture(b"not even looked at", Lane.QUERY)
 
 
-async def test_a_query_text_asked_for_again_needs_neither_tokenizer_nor_device(running_embedder: MakeEmbedder) -> None:
+async def test_a_repeated_query_text_needs_neither_tokenizer_nor_device(running_embedder: MakeEmbedder) -> None:
     encoder = HashEncoder()
     async with running_embedder(encoder, query_cache_bytes=1 << 20) as embedder:
         first = await embedder.embed_texts(["a", " ", "a b"], Lane.QUERY)
         calls = len(encoder.calls)
-        with embedder._batcher.preparing(Lane.QUERY, 64):  # full, which does not matter
+        with embedder._batcher.preparing(Lane.QUERY, 64):  # the lane is full, which does not matter
             again = await embedder.embed_texts(["a b", "a"], Lane.QUERY)
         assert len(encoder.calls) == calls
         assert again == [first[2], first[0]]
@@ -181,7 +181,7 @@ async def test_a_query_text_asked_for_again_needs_neither_tokenizer_nor_device(r
     assert lookups == {"hit": 3, "miss": 6}
 
 
-async def test_rows_neither_fill_nor_ask_the_cache_of_query_texts(running_embedder: MakeEmbedder) -> None:
+async def test_rows_do_not_use_the_query_cache(running_embedder: MakeEmbedder) -> None:
     encoder = HashEncoder()
     async with running_embedder(encoder, query_cache_bytes=1 << 20) as embedder:
         await embedder.embed_texts(["a"], Lane.INGEST)
@@ -197,13 +197,15 @@ async def test_the_same_picture_in_one_micro_batch_is_encoded_once(running_embed
     async with running_embedder(encoder, max_views=64) as embedder:
         blocker = asyncio.create_task(embedder.embed_texts(["blocker"], Lane.QUERY), name="blocker")
         await asyncio.to_thread(encoder.began.acquire)
-        asked = [embedder.embed_picture(photo(seed), lane) for seed in (1, 2, 1) for lane in (Lane.QUERY, Lane.INGEST)]
-        pictures = asyncio.gather(*asked)
+        embeddings = [
+            embedder.embed_picture(photo(seed), lane) for seed in (1, 2, 1) for lane in (Lane.QUERY, Lane.INGEST)
+        ]
+        pictures = asyncio.gather(*embeddings)
 
-        async def all_wait() -> bool:
+        async def all_are_enqueued() -> bool:
             return embedder._batcher.waiting(Lane.QUERY) + embedder._batcher.waiting(Lane.INGEST) == 6 * VIEWS_OF_PHOTO
 
-        await wait_until_async(all_wait, "all pictures in their lanes")
+        await wait_until_async(all_are_enqueued, "all pictures in their lanes")
         encoder.go.set()
         vectors = [answer.vector for answer in await pictures]
         await blocker
@@ -213,7 +215,7 @@ async def test_the_same_picture_in_one_micro_batch_is_encoded_once(running_embed
 
 
 class WatchedEncoder(HashEncoder):
-    """Its first call waits for `go`."""
+    """Each call for texts blocks until `go`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -226,7 +228,7 @@ class WatchedEncoder(HashEncoder):
         return super().encode_texts(texts)
 
 
-async def test_a_caller_that_leaves_while_its_picture_is_decoded_frees_its_place_at_once(
+async def test_a_caller_cancelled_while_its_picture_is_decoded_frees_its_capacity_at_once(
     running_embedder: MakeEmbedder,
 ) -> None:
     async with running_embedder() as embedder:
@@ -242,30 +244,32 @@ async def test_a_caller_that_leaves_while_its_picture_is_decoded_frees_its_place
         assert dropped == 1
 
 
-async def test_a_later_picture_of_a_request_waits_where_a_new_one_is_refused(running_embedder: MakeEmbedder) -> None:
+async def test_a_later_picture_of_a_request_blocks_where_a_new_one_is_rejected(running_embedder: MakeEmbedder) -> None:
     async with running_embedder() as embedder, asyncio.timeout(10):
         with embedder.reserve(texts=0, pictures=1) as reservation:
-            reservation.release()  # as if the picture had more views than the place
+            reservation.release()  # as if the picture had more views than reserved
         with embedder._batcher.preparing(Lane.QUERY, 64):
             with pytest.raises(Overloaded):
                 await embedder.embed_picture(photo(1), Lane.QUERY)
             later = asyncio.create_task(embedder.embed_picture(photo(1), Lane.QUERY, reservation), name="later")
 
-            async def stands_at_the_door() -> bool:
+            async def is_blocked() -> bool:
                 return embedder._batcher._admission.has_blocked_jobs
 
-            await wait_until_async(stands_at_the_door, "the picture at the door")
+            await wait_until_async(is_blocked, "the picture to block")
         later_one = await asyncio.wait_for(later, 10)
         np.testing.assert_array_equal(later_one.vector, (await embedder.embed_picture(photo(1), Lane.QUERY)).vector)
 
 
-async def test_the_pictures_and_texts_of_a_request_are_let_in_together(running_embedder: MakeEmbedder) -> None:
+async def test_capacity_for_pictures_and_texts_of_a_request_is_reserved_together(
+    running_embedder: MakeEmbedder,
+) -> None:
     async with running_embedder(query_queue_views=31) as embedder, asyncio.timeout(10):
         depth = embedder._batcher.depth
         with embedder.reserve(texts=1, pictures=3) as reservation:
-            for refused in (embedder.embed_texts(["b"], Lane.QUERY), embedder.embed_picture(photo(1), Lane.QUERY)):
+            for rejected in (embedder.embed_texts(["b"], Lane.QUERY), embedder.embed_picture(photo(1), Lane.QUERY)):
                 with pytest.raises(Overloaded):
-                    await refused
+                    await rejected
             await embedder.embed_texts(["a"], Lane.QUERY, reservation)
             assert depth(Lane.QUERY).reserved == 30
             await embedder.embed_picture(photo(1), Lane.QUERY, reservation)
@@ -274,7 +278,7 @@ async def test_the_pictures_and_texts_of_a_request_are_let_in_together(running_e
         assert depth(Lane.QUERY).reserved == 0
 
 
-async def test_less_room_is_kept_for_pictures_that_have_one_view(running_embedder: MakeEmbedder) -> None:
+async def test_less_capacity_is_reserved_for_pictures_that_have_one_view(running_embedder: MakeEmbedder) -> None:
     async with running_embedder() as embedder:
         one_view = Embedder(HashEncoder(), embedder._batcher, embedder._decoders, max_picture_views=1)
         with one_view.reserve(texts=0, pictures=5):

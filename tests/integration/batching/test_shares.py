@@ -1,4 +1,4 @@
-"""Shares on a device that takes real time: texts 1 ms each, views of pictures 2 ms, pairs 1 ms."""
+"""Guaranteed shares on a device that takes real time: 1 ms a text, 2 ms a view, 1 ms a pair."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SETTINGS = BatchSettings(
 
 
 class Device(HashEncoder):
-    """Satisfies Encoder and PairScorer; `busy_s` is how long it was used for what, `begun` how often."""
+    """Encoder and PairScorer in one. `busy_s` is the time spent on each kind of input, `begun` the number of calls."""
 
     def __init__(self) -> None:
         super().__init__(dimensions=8, view_size=4)
@@ -53,17 +53,17 @@ class Device(HashEncoder):
     def score_pairs(self, pairs: Sequence[PreparedPair]) -> NDArray[np.float32]:
         return self._take("pairs", len(pairs), 0.001, np.zeros(len(pairs), np.float32))
 
-    def _take(self, what: str, units: int, seconds_each: float, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _take(self, what: str, items: int, seconds_each: float, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         self.begun[what] += 1
         began = time.perf_counter()
-        time.sleep(units * seconds_each)
+        time.sleep(items * seconds_each)
         self.busy_s[what] += time.perf_counter() - began
         return rows
 
 
 @asynccontextmanager
 async def loaded(batcher: Batcher, callers: int, ask: Callable[[int], Awaitable[object]]) -> AsyncIterator[None]:
-    """So many callers that ask again as soon as they are answered."""
+    """A running batcher with that many callers, each asking again as soon as it is answered."""
     numbers = iter(range(10**9))
 
     async def call() -> None:
@@ -89,7 +89,7 @@ def picture(number: int) -> DecodedPicture:
     return DecodedPicture(views, np.full(8, 1 / 8, np.float32))
 
 
-async def test_under_a_flood_of_queries_reranking_and_ingest_have_their_shares_of_the_time() -> None:
+async def test_under_a_flood_of_queries_reranking_and_ingest_get_their_shares_of_the_time() -> None:
     device = Device()
     batcher = Batcher(device, SETTINGS)
 
@@ -113,7 +113,7 @@ async def test_under_a_flood_of_queries_reranking_and_ingest_have_their_shares_o
 
 
 def _always_the_same(ask: Callable[[int], Awaitable[object]]) -> Callable[[int], Awaitable[object]]:
-    """A task keeps to what its first number makes it ask for."""
+    """Have each task ask for the same kind of input every time: that of its first number."""
     first: dict[asyncio.Task[object] | None, int] = {}
 
     async def ask_again(number: int) -> object:
@@ -135,5 +135,5 @@ async def test_a_text_beside_a_backlog_of_pictures_waits_for_one_of_their_micro_
         for number in range(30):
             before = device.begun["views"]
             await batcher.encode_texts([text(number)], Lane.QUERY)
-            # The one that runs has begun before. One more: it was taken at the very moment when the text came.
+            # The running one had begun before. One more may have been taken at the moment when the text came.
             assert device.begun_before_text - before <= 1

@@ -13,7 +13,7 @@ from tests.encoders import HashEncoder
 
 
 class BlockingEncoder(HashEncoder):
-    """`hold` blocks every encoding until `release`; `fault` creates the error that the next ones raise."""
+    """A HashEncoder whose calls block from `hold` until `release`; `fault` creates the error that they raise."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A HashEncoder that stops where the test wants it to, and says what it was given."""
+"""A HashEncoder that a test can block, and that counts its inputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATIENCE_S = 30.0
 
 
 class GatedEncoder(HashEncoder):
-    """`close()`: every call from now on waits on the device thread until `open()`. `texts` counts what was encoded."""
+    """Calls block on the device thread from `close` until `open`. `texts` counts the texts that were prepared."""
 
     def __init__(self, model_id: str = "hash", *, dimensions: int = DIMENSIONS) -> None:
         super().__init__(model_id, dimensions=dimensions)
@@ -36,12 +36,12 @@ class GatedEncoder(HashEncoder):
         self._is_open.set()
 
     async def until_held(self) -> None:
-        """Until a call waits."""
+        """Wait until a call is blocked."""
 
         async def holds() -> bool:
             return self.held > 0
 
-        await wait_until_async(holds, "the device to be given something")
+        await wait_until_async(holds, "a call to reach the device")
 
     def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
         self.texts.update(texts)
@@ -59,5 +59,5 @@ class GatedEncoder(HashEncoder):
 
 
 async def next_turn() -> None:
-    """Lets the event loop go round once."""
+    """Let the event loop run once."""
     await asyncio.sleep(0)

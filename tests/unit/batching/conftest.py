@@ -21,13 +21,13 @@ RunningBatcher: TypeAlias = Callable[..., AbstractAsyncContextManager[Batcher]]
 
 @asynccontextmanager
 async def batcher_over(encoder: GatedEncoder, **changes: float) -> AsyncIterator[Batcher]:
-    """With SETTINGS, but for those named."""
+    """A running batcher with SETTINGS, except for `changes`."""
     batcher = Batcher(encoder, replace(SETTINGS, **changes))  # type: ignore[arg-type]  # counts and seconds
     running = asyncio.create_task(batcher.run(), name="batcher")
     try:
         yield batcher
     finally:
-        encoder.open()
+        encoder.release_all()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 

@@ -1,4 +1,4 @@
-"""An encoder that shows each micro-batch to the test, and ends it when the test says so."""
+"""An encoder whose micro-batches a test sees, and finishes one by one."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from sidecar.pictures.picture import DecodedPicture
 
 DIMENSIONS = 300
 PATIENCE_S = 10.0
-PROBE_LABEL = 0  # of the known inputs by which the batcher tells a device that fails from an input that does
+PROBE_LABEL = 0  # of the known inputs that the batcher tries on a failing device
 
-MicroBatchShown: TypeAlias = tuple[str, list[int]]  # "texts", "views" or "pairs", and the labels of the units
+MicroBatchShown: TypeAlias = tuple[str, list[int]]  # "texts", "views" or "pairs", and the labels of the items
 
 
 def labelled_text(label: int) -> PreparedText:
@@ -33,15 +33,15 @@ def labelled_picture(*labels: int, weights: Sequence[float] | None = None) -> De
 
 
 def vector_of(label: int) -> NDArray[np.float32]:
-    """(DIMENSIONS,) float32, unit length, the same for the same label."""
+    """(DIMENSIONS,) float32, unit length; equal for equal labels."""
     vector = np.random.default_rng(label).standard_normal(DIMENSIONS)
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
 class GatedEncoder:
-    """Satisfies Encoder. Every call waits for `let_go`, unless `open` was called.
+    """An Encoder each of whose calls blocks until `release`, or for none after `release_all`.
 
-    `fault` looks at the labels of a micro-batch and returns what the device raises, or None.
+    `fault` returns what the device raises for the labels of a micro-batch, or None.
     """
 
     model_id = "gated"
@@ -67,27 +67,27 @@ class GatedEncoder:
         return self._encode("views", [int(view[0, 0, 0]) for view in views])
 
     async def next_call(self) -> MicroBatchShown:
-        """The next micro-batch that reaches the device."""
+        """Wait for the next micro-batch to reach the device."""
         return await asyncio.to_thread(self._calls.get, timeout=PATIENCE_S)
 
-    def let_go(self) -> None:
-        """The oldest call that waits, or else the next, ends."""
+    def release(self) -> None:
+        """Let the oldest blocked call end, or the next one if none is blocked."""
         self._permits.release()
 
-    def open(self) -> None:
-        """No call waits any more."""
+    def release_all(self) -> None:
+        """Let all calls end from now on."""
         self._open.set()
         self._permits.release()
 
-    def go_through(self, kind: str, labels: list[int]) -> None:
-        """Be a micro-batch on the device."""
+    def run_micro_batch(self, kind: str, labels: list[int]) -> None:
+        """Record a micro-batch, and block as it would on a device."""
         self.seen.append((kind, labels))
         self._calls.put((kind, labels))
         if not self._open.is_set():
-            assert self._permits.acquire(timeout=PATIENCE_S), "the test never let this micro-batch go"
+            assert self._permits.acquire(timeout=PATIENCE_S), "the test never released this micro-batch"
         if fault := self._fault(labels):
             raise fault
 
     def _encode(self, kind: str, labels: list[int]) -> NDArray[np.float32]:
-        self.go_through(kind, labels)
+        self.run_micro_batch(kind, labels)
         return np.stack([vector_of(label) for label in labels])

@@ -1,4 +1,4 @@
-"""A cross-encoder behind the gates of a gated encoder: both are on one device."""
+"""A cross-encoder on the device of a gated encoder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def score_of(label: int) -> float:
 
 
 class GatedScorer:
-    """Satisfies PairScorer. Its micro-batches are shown by the encoder, as "pairs"."""
+    """A PairScorer whose micro-batches are recorded and released by the encoder, as "pairs"."""
 
     model_id = "gated scorer"
 
@@ -33,5 +33,5 @@ class GatedScorer:
 
     def score_pairs(self, pairs: Sequence[PreparedPair]) -> NDArray[np.float32]:
         labels = [int(pair.token_ids[0]) for pair in pairs]
-        self._device.go_through("pairs", labels)
+        self._device.run_micro_batch("pairs", labels)
         return np.array([score_of(label) for label in labels], np.float32)

@@ -1,4 +1,4 @@
-"""Jobs and micro-batches without callers, for the parts that only move them."""
+"""Jobs without callers, for tests of queues and schedulers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.unit.batching.gated_encoder import labelled_text
 
 @dataclass(frozen=True, eq=False)
 class NoScorer:
-    """Satisfies PairScorer; there to be told from another."""
+    """A PairScorer that is never called; only its identity matters."""
 
     model_id: str = "none"
 
@@ -38,7 +38,7 @@ def labelled_pair(label: int) -> PreparedPair:
 
 
 def make_job(lane: Lane, kind: Kind, labels: Sequence[int] | int) -> Job:
-    """A job of units with these labels, or of so many units that are all different."""
+    """A job of items with these labels, or of that many distinct items."""
     numbers = range(labels) if isinstance(labels, int) else labels
     loop = asyncio.new_event_loop()
     try:

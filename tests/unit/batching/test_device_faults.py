@@ -1,4 +1,4 @@
-"""A device that runs out of memory, fails or breaks: who hears of it, and who does not."""
+"""A device that runs out of memory, fails or breaks: the jobs that fail with it, and those that do not."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
 from sidecar.errors import DeviceError, DeviceOutOfMemory
-from tests.unit.batching.asking import INGEST, QUERY, ask_picture, ask_text, ask_texts, let_callers_enter
 from tests.unit.batching.conftest import SETTINGS, RunningBatcher
 from tests.unit.batching.gated_encoder import GatedEncoder, labelled_text, vector_of
+from tests.unit.batching.submitting import INGEST, QUERY, let_callers_run, submit_picture, submit_text, submit_texts
 
 
 async def test_a_batch_too_large_for_the_device_is_halved_and_nothing_is_lost(running_batcher: RunningBatcher) -> None:
     encoder = GatedEncoder(lambda labels: DeviceOutOfMemory("too large") if len(labels) > 2 else None)
-    encoder.open()
+    encoder.release_all()
     async with running_batcher(encoder) as batcher:
-        vectors = await ask_texts(batcher, [1, 2, 3, 4, 5, 6, 7])
+        vectors = await submit_texts(batcher, [1, 2, 3, 4, 5, 6, 7])
     np.testing.assert_array_equal(vectors, [vector_of(label) for label in range(1, 8)])
     assert [len(labels) for _, labels in encoder.seen] == [7, 3, 1, 2, 4, 2, 2]
 
@@ -29,11 +29,11 @@ async def test_a_batch_too_large_for_the_device_is_halved_and_nothing_is_lost(ru
 async def test_a_view_that_does_not_fit_even_alone_fails_its_own_job_only(running_batcher: RunningBatcher) -> None:
     encoder = GatedEncoder(lambda labels: DeviceOutOfMemory("no room for 4") if 4 in labels else None)
     async with running_batcher(encoder) as batcher:
-        first = ask_text(batcher, 1)
+        first = submit_text(batcher, 1)
         await encoder.next_call()
-        before, huge, after = ask_picture(batcher, 2, 3), ask_picture(batcher, 4, 5), ask_picture(batcher, 6)
-        await let_callers_enter()
-        encoder.open()
+        before, huge, after = submit_picture(batcher, 2, 3), submit_picture(batcher, 4, 5), submit_picture(batcher, 6)
+        await let_callers_run()
+        encoder.release_all()
         await asyncio.gather(first, before, after)
         with pytest.raises(DeviceOutOfMemory, match="no room for 4"):
             await huge
@@ -42,55 +42,55 @@ async def test_a_view_that_does_not_fit_even_alone_fails_its_own_job_only(runnin
 async def test_a_device_error_fails_the_jobs_of_that_micro_batch_and_no_others(running_batcher: RunningBatcher) -> None:
     encoder = GatedEncoder(lambda labels: DeviceError("bus error") if 2 in labels else None)
     async with running_batcher(encoder, max_views=2) as batcher:
-        before = ask_text(batcher, 1)
+        before = submit_text(batcher, 1)
         await encoder.next_call()
-        hit = [ask_text(batcher, 2), ask_text(batcher, 3)]
-        after = ask_text(batcher, 4)
-        await let_callers_enter()
-        encoder.open()
+        hit = [submit_text(batcher, 2), submit_text(batcher, 3)]
+        after = submit_text(batcher, 4)
+        await let_callers_run()
+        encoder.release_all()
         await asyncio.gather(before, after)
         for waiter in hit:
             with pytest.raises(DeviceError, match="bus error"):
                 await waiter
 
 
-async def test_of_a_job_that_failed_the_device_is_given_no_more(running_batcher: RunningBatcher) -> None:
+async def test_the_rest_of_a_failed_job_never_reaches_the_device(running_batcher: RunningBatcher) -> None:
     encoder = GatedEncoder(lambda labels: DeviceError("bus error") if 1 in labels else None)
     async with running_batcher(encoder, max_views=1, query_queue_views=1) as batcher:
-        failing = ask_picture(batcher, 1, 2, 3)
+        failing = submit_picture(batcher, 1, 2, 3)
         await encoder.next_call()
-        encoder.open()
+        encoder.release_all()
         with pytest.raises(DeviceError):
             await failing
         assert batcher.waiting(QUERY) == 0
-        await ask_text(batcher, 9)
+        await submit_text(batcher, 9)
     assert [labels for _, labels in encoder.seen] == [[1], [9]]
 
 
-async def test_the_room_of_a_job_that_failed_is_given_to_who_stands_at_the_door(
+async def test_a_blocked_job_gets_the_capacity_of_a_failed_one(
     running_batcher: RunningBatcher,
 ) -> None:
     encoder = GatedEncoder(lambda labels: DeviceError("bus error") if 1 in labels else None)
     async with running_batcher(encoder, max_views=1, ingest_queue_views=3) as batcher:
-        failing = ask_texts(batcher, [1, 2, 3], INGEST)
+        failing = submit_texts(batcher, [1, 2, 3], INGEST)
         await encoder.next_call()
-        next_one = ask_texts(batcher, [4, 5], INGEST)
-        await let_callers_enter()
-        encoder.open()
+        next_one = submit_texts(batcher, [4, 5], INGEST)
+        await let_callers_run()
+        encoder.release_all()
         with pytest.raises(DeviceError):
             await failing
         await asyncio.wait_for(next_one, 5)
 
 
-async def test_an_encoder_that_breaks_ends_the_batcher_and_every_waiter_hears_of_it() -> None:
+async def test_an_encoder_that_breaks_ends_the_batcher_and_fails_every_job() -> None:
     encoder = GatedEncoder(lambda _labels: KeyError("a bug in the encoder"))
     batcher = Batcher(encoder, SETTINGS)
     running = asyncio.create_task(batcher.run(), name="batcher")
-    on_device = ask_text(batcher, 1)
+    on_device = submit_text(batcher, 1)
     await encoder.next_call()
-    waiting = [ask_picture(batcher, 2), ask_text(batcher, 3, INGEST)]
-    await let_callers_enter()
-    encoder.open()
+    waiting = [submit_picture(batcher, 2), submit_text(batcher, 3, INGEST)]
+    await let_callers_run()
+    encoder.release_all()
     with pytest.raises(KeyError, match="a bug in the encoder"):
         await running
     for waiter in (on_device, *waiting):
@@ -103,16 +103,16 @@ async def test_an_encoder_that_breaks_ends_the_batcher_and_every_waiter_hears_of
 
 
 class Panic(BaseException):
-    """As PyO3 makes of a panic in Rust."""
+    """Like PyO3's exception for a panic in Rust."""
 
 
 @pytest.mark.parametrize("fault", [Panic, SystemExit])
-async def test_what_is_no_exception_ends_the_batcher_too_and_is_told_as_one(fault: type[BaseException]) -> None:
+async def test_a_base_exception_ends_the_batcher_and_is_raised_as_a_runtime_error(fault: type[BaseException]) -> None:
     encoder = GatedEncoder(lambda _labels: fault("in Rust"))
-    encoder.open()
+    encoder.release_all()
     batcher = Batcher(encoder, SETTINGS)
     running = asyncio.create_task(batcher.run(), name="batcher")
-    waiting = ask_text(batcher, 1)
+    waiting = submit_text(batcher, 1)
     async with asyncio.timeout(5):
         with pytest.raises(RuntimeError, match="in Rust") as broken:
             await running
@@ -121,50 +121,50 @@ async def test_what_is_no_exception_ends_the_batcher_too_and_is_told_as_one(faul
             await waiting
 
 
-async def test_who_stood_at_a_door_at_the_end_hears_of_it_and_the_log_does_not() -> None:
+async def test_jobs_still_blocked_at_the_end_fail_without_a_log_of_unretrieved_errors() -> None:
     unhandled: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unhandled.append(context))
     encoder = GatedEncoder(lambda _labels: KeyError("a bug in the encoder"))
     batcher = Batcher(encoder, replace(SETTINGS, ingest_queue_views=2))
     running = asyncio.create_task(batcher.run(), name="batcher")
-    waiters = [ask_texts(batcher, [1, 2], INGEST) for _ in range(20)]
+    waiters = [submit_texts(batcher, [1, 2], INGEST) for _ in range(20)]
     await encoder.next_call()
-    encoder.open()
+    encoder.release_all()
     answers = await asyncio.gather(running, *waiters, return_exceptions=True)
     assert [type(answer) for answer in answers] == [KeyError, *[DeviceError] * 20]
     del answers, waiters
-    await let_callers_enter()
+    await let_callers_run()
     gc.collect()
     assert unhandled == []
 
 
-async def test_an_answer_of_the_wrong_shape_is_a_bug_not_a_vector() -> None:
+async def test_a_result_of_the_wrong_shape_is_reported_as_a_bug() -> None:
     class Short(GatedEncoder):
         def _encode(self, kind: str, labels: list[int]) -> NDArray[np.float32]:
             return super()._encode(kind, labels)[:-1]
 
     encoder = Short()
-    encoder.open()
+    encoder.release_all()
     batcher = Batcher(encoder, SETTINGS)
     running = asyncio.create_task(batcher.run(), name="batcher")
     with pytest.raises(DeviceError):
-        await ask_texts(batcher, [1, 2])
+        await submit_texts(batcher, [1, 2])
     with pytest.raises(RuntimeError, match="This is a bug"):
         await running
 
 
-async def test_stopped_it_lets_the_running_micro_batch_end_and_tells_the_rest() -> None:
+async def test_a_cancelled_batcher_finishes_its_micro_batch_and_fails_the_rest() -> None:
     encoder = GatedEncoder()
     batcher = Batcher(encoder, SETTINGS)
     running = asyncio.create_task(batcher.run(), name="batcher")
-    on_device = ask_text(batcher, 1)
+    on_device = submit_text(batcher, 1)
     await encoder.next_call()
-    waiting = ask_picture(batcher, 2)
-    await let_callers_enter()
+    waiting = submit_picture(batcher, 2)
+    await let_callers_run()
     running.cancel()
-    await let_callers_enter()
+    await let_callers_run()
     assert not running.done()
-    encoder.let_go()
+    encoder.release()
     np.testing.assert_array_equal(await on_device, [vector_of(1)])
     with pytest.raises(DeviceError, match="ended"):
         await waiting

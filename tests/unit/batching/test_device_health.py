@@ -1,4 +1,4 @@
-"""A device that fails, hangs or is lost: when that is said, when it is over, and when it is given up."""
+"""A device that fails, hangs or is lost: when it is in trouble, recovers, and is given up."""
 
 from __future__ import annotations
 
@@ -18,10 +18,17 @@ from sidecar.batching import device_health
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.device_health import DeviceHealth, HealthLimits
 from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory
-from tests.unit.batching.asking import INGEST, ask_pairs, ask_picture, ask_text, ask_texts, let_callers_enter
 from tests.unit.batching.conftest import SETTINGS
 from tests.unit.batching.gated_encoder import PROBE_LABEL, GatedEncoder, vector_of
 from tests.unit.batching.gated_scorer import GatedScorer
+from tests.unit.batching.submitting import (
+    INGEST,
+    let_callers_run,
+    submit_pairs,
+    submit_picture,
+    submit_text,
+    submit_texts,
+)
 from tests.waiting import wait_until_async
 
 PATIENT = HealthLimits(max_failures=3, timeout_s=600, recovery_s=600)
@@ -29,7 +36,7 @@ BROKEN = DeviceError("bus error")
 
 
 @asynccontextmanager
-async def watched_batcher(
+async def batcher_with_limits(
     encoder: GatedEncoder, limits: HealthLimits = PATIENT
 ) -> AsyncIterator[tuple[Batcher, asyncio.Task[None]]]:
     batcher = Batcher(encoder, SETTINGS, health=DeviceHealth(limits))
@@ -37,7 +44,7 @@ async def watched_batcher(
     try:
         yield batcher, running
     finally:
-        encoder.open()
+        encoder.release_all()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
@@ -56,28 +63,28 @@ async def until_trouble(batcher: Batcher, expected: bool = True) -> None:
 async def fail(batcher: Batcher, times: int) -> None:
     for _ in range(times):
         with pytest.raises(DeviceError):
-            await ask_text(batcher, 1)
+            await submit_text(batcher, 1)
 
 
 class Failing(GatedEncoder):
-    """`fails` looks at the kind and the labels of a micro-batch, once it was let go."""
+    """`fails` returns the error for a kind and the labels of a micro-batch, or None."""
 
     def __init__(self, fails: Callable[[str, list[int]], BaseException | None]) -> None:
         super().__init__()
         self.fails = fails
-        self.open()
+        self.release_all()
 
-    def go_through(self, kind: str, labels: list[int]) -> None:
-        super().go_through(kind, labels)
+    def run_micro_batch(self, kind: str, labels: list[int]) -> None:
+        super().run_micro_batch(kind, labels)
         if fault := self.fails(kind, labels):
             raise fault
 
 
-async def test_several_failures_in_a_row_are_trouble_and_fewer_are_not(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_device_fails_after_several_failures_in_a_row_and_not_before(caplog: pytest.LogCaptureFixture) -> None:
     encoder = Failing(lambda _kind, _labels: BROKEN)
-    async with watched_batcher(encoder) as (batcher, _):
+    async with batcher_with_limits(encoder) as (batcher, _):
         await fail(batcher, 2)
-        await let_callers_enter()
+        await let_callers_run()
         assert reason_of(batcher) is None
         assert all(PROBE_LABEL not in labels for _, labels in encoder.seen)
         await fail(batcher, 1)
@@ -93,88 +100,88 @@ async def test_several_failures_in_a_row_are_trouble_and_fewer_are_not(caplog: p
     assert lines == [expected]
 
 
-async def test_a_success_in_between_begins_the_count_anew() -> None:
+async def test_a_success_in_between_resets_the_count() -> None:
     encoder = Failing(lambda _kind, labels: BROKEN if 1 in labels else None)
-    async with watched_batcher(encoder) as (batcher, _):
+    async with batcher_with_limits(encoder) as (batcher, _):
         for _ in range(3):
             await fail(batcher, 2)
-            await ask_text(batcher, 2)
+            await submit_text(batcher, 2)
     assert all(PROBE_LABEL not in labels for _, labels in encoder.seen)
 
 
-async def test_an_input_that_fails_again_and_again_is_no_failure_of_the_device() -> None:
+async def test_an_input_that_always_fails_is_not_a_failure_of_the_device() -> None:
     encoder = Failing(lambda _kind, labels: BROKEN if 1 in labels else None)
-    async with watched_batcher(encoder) as (batcher, _):
+    async with batcher_with_limits(encoder) as (batcher, _):
         await fail(batcher, 10)
         assert batcher.health.trouble is None
-        await ask_text(batcher, 2)
+        await submit_text(batcher, 2)
     assert sum(labels == [PROBE_LABEL] for _, labels in encoder.seen) == 3
 
 
-async def test_it_recovers_by_itself_though_nobody_asks_it_for_anything(
+async def test_a_failing_device_recovers_without_any_request(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device_health, "PROBE_INTERVAL_S", 0.01)
     encoder = Failing(lambda _kind, _labels: BROKEN)
-    async with watched_batcher(encoder, replace(PATIENT, recovery_s=30)) as (batcher, _):
+    async with batcher_with_limits(encoder, replace(PATIENT, recovery_s=30)) as (batcher, _):
         await fail(batcher, 3)
         await until_trouble(batcher)
         encoder.fails = lambda _kind, _labels: None
         await until_trouble(batcher, False)
-        await ask_text(batcher, 1)
+        await submit_text(batcher, 1)
     assert [record.message for record in caplog.records if record.levelno == logging.WARNING] in (
         ["The device works again."],
-        [],  # ended before it was looked at
+        [],  # the test ended before the next check
     )
 
 
 @pytest.mark.parametrize("kind", ["texts", "views"])
-async def test_one_kind_that_fails_is_trouble_though_the_other_works(kind: str) -> None:
+async def test_a_device_fails_if_one_kind_fails_while_the_other_works(kind: str) -> None:
     encoder = Failing(lambda asked, _labels: BROKEN if asked == kind else None)
-    async with watched_batcher(encoder) as (batcher, _):
+    async with batcher_with_limits(encoder) as (batcher, _):
         for number in range(3):
             with pytest.raises(DeviceError):
-                await (ask_text(batcher, 1) if kind == "texts" else ask_picture(batcher, 1))
-            await (ask_picture(batcher, number) if kind == "texts" else ask_text(batcher, number))
+                await (submit_text(batcher, 1) if kind == "texts" else submit_picture(batcher, 1))
+            await (submit_picture(batcher, number) if kind == "texts" else submit_text(batcher, number))
         await until_trouble(batcher)
 
 
-async def test_a_reranking_model_that_always_fails_is_not_the_devices_failure() -> None:
+async def test_a_reranking_model_that_always_fails_is_not_a_failure_of_the_device() -> None:
     encoder = Failing(lambda kind, _labels: BROKEN if kind == "pairs" else None)
-    async with watched_batcher(encoder) as (batcher, _):
+    async with batcher_with_limits(encoder) as (batcher, _):
         for _ in range(5):
             with pytest.raises(DeviceError):
-                await ask_pairs(batcher, GatedScorer(encoder), 1)
-        await ask_text(batcher, 1)
+                await submit_pairs(batcher, GatedScorer(encoder), 1)
+        await submit_text(batcher, 1)
         assert batcher.health.trouble is None
 
 
-async def test_a_device_that_fails_on_pairs_and_on_a_known_text_is_in_trouble() -> None:
+async def test_a_device_fails_if_pairs_and_the_known_text_fail() -> None:
     encoder = Failing(lambda _kind, _labels: BROKEN)
-    async with watched_batcher(encoder) as (batcher, _):
+    async with batcher_with_limits(encoder) as (batcher, _):
         for _ in range(3):
             with pytest.raises(DeviceError):
-                await ask_pairs(batcher, GatedScorer(encoder), 1)
+                await submit_pairs(batcher, GatedScorer(encoder), 1)
         await until_trouble(batcher)
 
 
-async def test_out_of_memory_that_halving_handles_is_no_failure() -> None:
+async def test_running_out_of_memory_is_not_a_failure_if_halving_helps() -> None:
     encoder = Failing(lambda _kind, labels: DeviceOutOfMemory("full") if len(labels) > 1 else None)
-    async with watched_batcher(encoder) as (batcher, _):
+    async with batcher_with_limits(encoder) as (batcher, _):
         for _ in range(5):
-            await ask_texts(batcher, [1, 2, 3, 4])
-            await ask_picture(batcher, 1, 2)
+            await submit_texts(batcher, [1, 2, 3, 4])
+            await submit_picture(batcher, 1, 2)
         assert batcher.health.trouble is None
     assert all(PROBE_LABEL not in labels for _, labels in encoder.seen)
 
 
-async def test_views_that_do_not_fit_while_texts_do_are_no_failure_and_nothing_fitting_is() -> None:
+async def test_running_out_of_memory_is_a_failure_only_if_not_even_a_text_fits() -> None:
     encoder = Failing(lambda kind, _labels: DeviceOutOfMemory("full") if kind == "views" else None)
-    async with watched_batcher(encoder) as (batcher, _):
+    async with batcher_with_limits(encoder) as (batcher, _):
         for _ in range(4):
             with pytest.raises(DeviceOutOfMemory):
-                await ask_picture(batcher, 1)
-        await ask_text(batcher, 1)
+                await submit_picture(batcher, 1)
+        await submit_text(batcher, 1)
         assert batcher.health.trouble is None
         encoder.fails = lambda _kind, _labels: DeviceOutOfMemory("full")
         await fail(batcher, 3)
@@ -191,62 +198,62 @@ async def test_numbers_that_are_never_finite_are_a_failure_and_those_of_one_inpu
             return vectors
 
     encoder = Overflowing()
-    encoder.open()
-    async with watched_batcher(encoder) as (batcher, _):
+    encoder.release_all()
+    async with batcher_with_limits(encoder) as (batcher, _):
         for _ in range(5):
-            assert np.isnan(await ask_text(batcher, 3)).all()
-        await ask_text(batcher, 1)
+            assert np.isnan(await submit_text(batcher, 3)).all()
+        await submit_text(batcher, 1)
         assert batcher.health.trouble is None
         encoder.broken = True
         for _ in range(3):
-            await ask_text(batcher, 1)
+            await submit_text(batcher, 1)
         await until_trouble(batcher)
         assert "not finite" in str(batcher.health.trouble)
 
 
-async def test_a_device_that_does_not_recover_is_given_up_and_every_waiter_hears_of_it() -> None:
+async def test_a_device_that_does_not_recover_is_given_up_and_every_job_fails() -> None:
     encoder = Failing(lambda _kind, _labels: BROKEN)
-    async with watched_batcher(encoder, replace(PATIENT, recovery_s=0.05)) as (batcher, running):
+    async with batcher_with_limits(encoder, replace(PATIENT, recovery_s=0.05)) as (batcher, running):
         await fail(batcher, 3)
         with pytest.raises(DeviceLost, match="bus error"):
             await asyncio.wait_for(asyncio.shield(running), 10)
         with pytest.raises(DeviceError, match="ended"):
-            await ask_text(batcher, 1)
+            await submit_text(batcher, 1)
 
 
-async def test_a_lost_device_is_given_up_at_once_without_another_call() -> None:
+async def test_a_lost_device_is_given_up_at_once_whatever_later_calls_do() -> None:
     encoder = Failing(lambda _kind, labels: DeviceLost("device-side assert") if 3 in labels else None)
-    async with watched_batcher(encoder, replace(PATIENT, recovery_s=0.05)) as (batcher, running):
+    async with batcher_with_limits(encoder, replace(PATIENT, recovery_s=0.05)) as (batcher, running):
         with pytest.raises(DeviceLost, match="device-side assert"):
-            await ask_text(batcher, 3)
+            await submit_text(batcher, 3)
         await until_trouble(batcher)
         with suppress(DeviceError):
-            await ask_text(batcher, 4)  # which may succeed, and is no recovery
+            await submit_text(batcher, 4)  # may succeed, which is no recovery
         assert batcher.health.trouble == "The device is lost: device-side assert"
         with pytest.raises(DeviceLost, match="device-side assert"):
             await asyncio.wait_for(asyncio.shield(running), 10)
 
 
-async def test_a_call_that_hangs_is_trouble_until_it_ends() -> None:
+async def test_a_device_hangs_until_the_long_call_ends() -> None:
     encoder = GatedEncoder()
-    async with watched_batcher(encoder, replace(PATIENT, timeout_s=0.05)) as (batcher, _):
-        hanging = ask_picture(batcher, 1, 2)
+    async with batcher_with_limits(encoder, replace(PATIENT, timeout_s=0.05)) as (batcher, _):
+        hanging = submit_picture(batcher, 1, 2)
         await encoder.next_call()
         await until_trouble(batcher)
         assert batcher.health.trouble == (
             "The device hangs: a micro-batch of 2 (picture) takes more than 0.05 s (DEVICE_TIMEOUT_S)"
         )
-        encoder.open()
+        encoder.release_all()
         await hanging
         await until_trouble(batcher, False)
-        np.testing.assert_array_equal(await ask_text(batcher, 3), [vector_of(3)])
+        np.testing.assert_array_equal(await submit_text(batcher, 3), [vector_of(3)])
 
 
-async def test_a_device_that_hangs_is_given_up_though_its_thread_cannot_be_ended() -> None:
+async def test_a_hanging_device_is_given_up_although_its_thread_cannot_be_ended() -> None:
     encoder = GatedEncoder()
     limits = HealthLimits(timeout_s=0.05, recovery_s=0.05)
-    async with watched_batcher(encoder, limits) as (batcher, running):
-        hanging, waiting = ask_text(batcher, 1), ask_text(batcher, 2, INGEST)
+    async with batcher_with_limits(encoder, limits) as (batcher, running):
+        hanging, waiting = submit_text(batcher, 1), submit_text(batcher, 2, INGEST)
         await encoder.next_call()
         began_s = time.monotonic()
         with pytest.raises(DeviceLost, match="hangs"):
@@ -258,10 +265,10 @@ async def test_a_device_that_hangs_is_given_up_though_its_thread_cannot_be_ended
         assert any(thread.name == "sidecar-device" for thread in threading.enumerate())
 
 
-async def test_stopped_while_it_hangs_it_waits_for_nobody() -> None:
+async def test_a_batcher_cancelled_while_its_device_hangs_does_not_wait_for_it() -> None:
     encoder = GatedEncoder()
-    async with watched_batcher(encoder, HealthLimits(timeout_s=0.05, recovery_s=600)) as (batcher, running):
-        hanging = ask_text(batcher, 1)
+    async with batcher_with_limits(encoder, HealthLimits(timeout_s=0.05, recovery_s=600)) as (batcher, running):
+        hanging = submit_text(batcher, 1)
         await encoder.next_call()
         await until_trouble(batcher)
         running.cancel()
@@ -270,7 +277,7 @@ async def test_stopped_while_it_hangs_it_waits_for_nobody() -> None:
             await hanging
 
 
-async def test_calls_in_other_threads_are_watched_too() -> None:
+async def test_calls_in_other_threads_count_too() -> None:
     health = DeviceHealth(HealthLimits(timeout_s=0.05, recovery_s=0.05))
     free = threading.Event()
 
@@ -289,21 +296,21 @@ async def test_calls_in_other_threads_are_watched_too() -> None:
     assert await health.guard(asyncio.sleep(0, "a result")) == "a result"
 
 
-async def test_a_call_in_another_thread_that_loses_the_device_is_heard_of() -> None:
-    """As of a reranking model's self-test, while nobody embeds anything."""
+async def test_a_call_in_another_thread_may_lose_the_device() -> None:
+    """For example the self-test of a reranking model, while nothing is embedded."""
     health = DeviceHealth(HealthLimits(recovery_s=600))
     with pytest.raises(DeviceLost, match="misaligned"), health.call("the self-test of a model"):
         raise DeviceLost("CUDA error: misaligned address")
     assert health.trouble == "The device is lost: CUDA error: misaligned address"
 
 
-async def test_a_process_that_was_stopped_for_a_while_does_not_blame_its_device() -> None:
-    """SIGSTOP, a paused machine, a laptop's lid: the clock goes on, and the device had no chance to."""
+async def test_time_in_which_the_process_was_stopped_does_not_count_as_hanging() -> None:
+    """With SIGSTOP, a paused machine or a closed laptop the clock goes on, and the device does not."""
     health = DeviceHealth(HealthLimits(timeout_s=0.2, recovery_s=600))
     with health.call("a micro-batch"):
         watching = asyncio.create_task(health.guard(asyncio.get_running_loop().create_future()), name="watching")
-        await let_callers_enter()
-        time.sleep(0.5)  # noqa: ASYNC251 - the whole loop stands still
+        await let_callers_run()
+        time.sleep(0.5)  # noqa: ASYNC251 - blocks the whole loop
         looked = asyncio.Event()
         asyncio.get_running_loop().call_later(0.02, looked.set)
         await looked.wait()

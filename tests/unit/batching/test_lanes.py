@@ -1,4 +1,4 @@
-"""The queues between callers and the device, driven at random."""
+"""All lane queues, driven at random."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ FAIR_LANES = st.sampled_from([Lane.QUERY, Lane.RERANK])
 
 
 class LaneQueuesMachine(RuleBasedStateMachine):
-    """Jobs come, go to the device in part or whole, and are given up; a model beside it keeps count."""
+    """Pushes, takes and drops jobs; compares with the counts of a simple model."""
 
     @initialize(max_views=st.integers(1, 8))
     def start(self, max_views: int) -> None:
         self.max_views = max_views
         self.queues = LaneQueues(SETTINGS)
-        self.jobs: dict[Job, int] = {}  # the units handed out so far
-        self.gone: set[Job] = set()
+        self.jobs: dict[Job, int] = {}  # number of items taken so far
+        self.dropped: set[Job] = set()
         self.labels = count()
 
     @rule(lane=st.sampled_from(Lane), kind=st.sampled_from(Kind), size=st.integers(1, 12))
@@ -39,9 +39,9 @@ class LaneQueuesMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def drop(self, data: st.DataObject) -> None:
         job = data.draw(st.sampled_from(list(self.jobs)))
-        waited = job not in self.gone and job.waiting > 0
+        waited = job not in self.dropped and job.waiting > 0
         assert self.queues.drop(job) is waited
-        self.gone.add(job)
+        self.dropped.add(job)
 
     @precondition(lambda self: self.queues.next_lane() is not None)
     @rule(duration_s=st.floats(0, 1))
@@ -53,7 +53,7 @@ class LaneQueuesMachine(RuleBasedStateMachine):
         assert 1 <= len(batch) <= self.max_views
         assert {part.job.inputs.group for part in batch.slices} == {batch.slices[0].job.inputs.group}
         for part in batch.slices:
-            assert part.job not in self.gone
+            assert part.job not in self.dropped
             assert part.start == self.jobs[part.job]
             assert part.stop == part.job.taken
             self.jobs[part.job] = part.stop
@@ -61,15 +61,15 @@ class LaneQueuesMachine(RuleBasedStateMachine):
         self.queues.charge(batch, duration_s)
 
     def check_order_within_lanes_of_rows(self, kind: Kind) -> None:
-        """Nothing of a kind is begun before all that came before it in its lane has gone."""
+        """No job of a kind is begun before all earlier ones of its kind and lane have been taken."""
         for lane in ROWS:
-            of_kind = [job for job in self.jobs if job.lane is lane and job.kind is kind and job not in self.gone]
+            of_kind = [job for job in self.jobs if job.lane is lane and job.kind is kind and job not in self.dropped]
             begun = [job for job in of_kind if self.jobs[job]]
             assert begun == of_kind[: len(begun)]
             assert all(not job.waiting for job in begun[:-1])
 
     def waiting_jobs(self, lane: Lane) -> list[Job]:
-        return [job for job in self.jobs if job.lane is lane and job not in self.gone and job.waiting]
+        return [job for job in self.jobs if job.lane is lane and job not in self.dropped and job.waiting]
 
     @invariant()
     def counts_agree(self) -> None:
@@ -80,18 +80,18 @@ class LaneQueuesMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         while (leader := self.queues.next_lane()) is not None:
             self.queues.take(leader, self.max_views)
-        assert all(job in self.gone or not job.waiting for job in self.jobs)
+        assert all(job in self.dropped or not job.waiting for job in self.jobs)
 
 
 LaneQueuesMachine.TestCase.settings = settings(stateful_step_count=30)
-test_every_unit_is_handed_out_once_in_order_unless_dropped = LaneQueuesMachine.TestCase
+test_every_item_is_taken_once_in_order_unless_dropped = LaneQueuesMachine.TestCase
 
 
 @given(st.integers(1, 100), st.integers(0, 100), st.integers(1, 200))
-def test_what_is_said_to_be_missing_is_enough(capacity: int, used: int, wanted: int) -> None:
+def test_the_shortfall_is_enough(capacity: int, used: int, wanted: int) -> None:
     queue = LaneQueues(replace(SETTINGS, query_queue_views=capacity))[Lane.QUERY]
     queue.preparing = used
-    missing = queue.shortfall(wanted)
-    assert 0 <= missing <= used
-    queue.preparing -= missing
+    shortfall = queue.shortfall(wanted)
+    assert 0 <= shortfall <= used
+    queue.preparing -= shortfall
     assert queue.shortfall(wanted) == 0

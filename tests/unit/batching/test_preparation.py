@@ -1,4 +1,4 @@
-"""Where texts are tokenised."""
+"""Texts are tokenised inline or in threads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATIENCE_S = 10.0
 
 
 class WatchedEncoder(HashEncoder):
-    """Shows who prepares what; a text that begins with "wait" waits for `go`."""
+    """Records the thread and the lengths of each call; a text that begins with "wait" blocks until `go`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,8 +35,8 @@ class WatchedEncoder(HashEncoder):
         return super().prepare_texts(texts)
 
     @property
-    def places(self) -> list[bool]:
-        """Whether each was prepared on the spot."""
+    def inline(self) -> list[bool]:
+        """For each call, whether it ran on the event loop."""
         return [thread == threading.main_thread().name for thread, _ in self.prepared]
 
 
@@ -52,57 +52,57 @@ def prepare(preparation: TextPreparation, text: str) -> asyncio.Task[list[Prepar
 
 
 async def reach(encoder: WatchedEncoder, count: int) -> None:
-    """So many texts are being prepared, or were."""
+    """Wait until that many calls have begun."""
 
-    async def are_in_hand() -> bool:
+    async def have_begun() -> bool:
         return len(encoder.prepared) == count
 
-    await wait_until_async(are_in_hand, f"{count} texts in hand")
+    await wait_until_async(have_begun, f"{count} calls to begin")
 
 
-async def test_short_texts_are_prepared_on_the_spot_and_long_ones_in_a_thread(threads: PreparationThreads) -> None:
+async def test_short_texts_are_prepared_inline_and_long_ones_in_a_thread(threads: PreparationThreads) -> None:
     encoder = WatchedEncoder()
     preparation = TextPreparation(encoder, threads)
     await preparation.prepare(["a red bicycle", "a ship"], Lane.QUERY)
     await preparation.prepare(["x" * 201], Lane.QUERY)
-    assert encoder.places == [True, False]
+    assert encoder.inline == [True, False]
 
 
-async def test_nobody_waits_on_the_loop_for_a_tokenizer_that_a_thread_has(threads: PreparationThreads) -> None:
+async def test_the_event_loop_never_waits_for_a_tokenizer_that_a_thread_holds(threads: PreparationThreads) -> None:
     encoder = WatchedEncoder()
     preparation = TextPreparation(encoder, threads)
-    in_hand = prepare(preparation, "wait" + "x" * 300)
+    running = prepare(preparation, "wait" + "x" * 300)
     await reach(encoder, 1)
     await prepare(preparation, "short")
-    in_hand.cancel()  # its thread goes on
-    await asyncio.wait([in_hand])
+    running.cancel()  # its thread runs on
+    await asyncio.wait([running])
     await prepare(preparation, "short")
-    assert encoder.places == [False, False, False]
+    assert encoder.inline == [False, False, False]
     encoder.go.set()
 
-    async def is_prepared_on_the_spot() -> bool:
+    async def is_prepared_inline() -> bool:
         await prepare(preparation, "short")
-        return encoder.places[-1]
+        return encoder.inline[-1]
 
-    await wait_until_async(is_prepared_on_the_spot, "the end of the thread")
+    await wait_until_async(is_prepared_inline, "the end of the thread")
 
 
-async def test_what_callers_that_left_had_in_the_queue_is_never_prepared(threads: PreparationThreads) -> None:
+async def test_queued_texts_of_cancelled_callers_are_never_prepared(threads: PreparationThreads) -> None:
     encoder = WatchedEncoder()
     preparation = TextPreparation(encoder, threads)
-    in_hand = [prepare(preparation, f"wait {number}" + "x" * 300) for number in range(2)]
+    running = [prepare(preparation, f"wait {number}" + "x" * 300) for number in range(2)]
     await reach(encoder, 2)
     leaving = [prepare(preparation, "left" * 1000) for _ in range(50)]
     staying = prepare(preparation, "short")
-    await asyncio.sleep(0)  # all are in the queue
+    await asyncio.sleep(0)  # all are queued
     for task in leaving:
         task.cancel()
     await asyncio.wait(leaving)
     encoder.go.set()
-    await asyncio.gather(staying, *in_hand)
+    await asyncio.gather(staying, *running)
     assert [run for _, run in encoder.prepared[2:]] == [[5]]
     await prepare(preparation, "short")
-    assert encoder.places[-1]  # nothing is counted that will never end
+    assert encoder.inline[-1]  # cancelled texts do not count as busy
 
 
 async def test_a_query_is_not_prepared_behind_rows_and_documents(threads: PreparationThreads) -> None:
@@ -112,7 +112,7 @@ async def test_a_query_is_not_prepared_behind_rows_and_documents(threads: Prepar
         asyncio.create_task(preparation.prepare(["wait" + "x" * 300], lane), name=lane.value)
         for lane in (Lane.INGEST, Lane.RERANK) * 5
     ]
-    await reach(encoder, 4)  # two threads each; the rest stand behind them
+    await reach(encoder, 4)  # two threads each; the rest is queued
     await asyncio.wait_for(prepare(preparation, "x" * 300), 5)
     encoder.go.set()
     await asyncio.gather(*others)
@@ -125,14 +125,14 @@ async def test_a_query_is_not_prepared_behind_requests_of_many_texts(threads: Pr
         asyncio.create_task(preparation.prepare([f"wait {number}", "x" * 300], Lane.QUERY), name=f"many {number}")
         for number in range(5)
     ]
-    await reach(encoder, 1)  # one of the two threads; the rest stand behind it
+    await reach(encoder, 1)  # one of the two threads; the rest is queued
     await asyncio.wait_for(prepare(preparation, "x" * 300), 5)
     assert len(encoder.prepared) == 2
     encoder.go.set()
     await asyncio.gather(*many)
 
 
-async def test_closed_the_threads_finish_what_somebody_waits_for_and_end() -> None:
+async def test_closed_threads_finish_what_is_queued_and_end() -> None:
     encoder = WatchedEncoder()
     threads = PreparationThreads()
     preparation = TextPreparation(encoder, threads)
@@ -153,7 +153,7 @@ async def test_closed_the_threads_finish_what_somebody_waits_for_and_end() -> No
 
 
 @given(st.lists(st.integers(0, 20_000), max_size=20))
-def test_no_thread_has_the_tokenizer_for_more_than_a_few_texts(lengths: list[int]) -> None:
+def test_no_thread_holds_the_tokenizer_for_more_than_a_few_texts(lengths: list[int]) -> None:
     encoder, threads = WatchedEncoder(), PreparationThreads()
     texts = [chr(97 + index % 26) * length for index, length in enumerate(lengths)]
     prepared = asyncio.run(TextPreparation(encoder, threads).prepare(texts, Lane.QUERY))
@@ -165,12 +165,12 @@ def test_no_thread_has_the_tokenizer_for_more_than_a_few_texts(lengths: list[int
     assert [one.token_ids.tobytes() for one in prepared] == [one.token_ids.tobytes() for one in expected]
 
 
-async def test_a_thread_ends_soon_after_its_caller_has_gone(threads: PreparationThreads) -> None:
-    """A long text would keep the process from ending."""
+async def test_a_thread_stops_soon_after_its_caller_was_cancelled(threads: PreparationThreads) -> None:
+    """Otherwise a long text would keep the process from ending."""
     ended = threading.Event()
     has_begun = threading.Event()
 
-    def go_on_for_ever() -> None:
+    def run_forever() -> None:
         try:
             has_begun.set()
             while True:
@@ -178,11 +178,11 @@ async def test_a_thread_ends_soon_after_its_caller_has_gone(threads: Preparation
         finally:
             ended.set()
 
-    job = asyncio.create_task(threads.run(Lane.INGEST, go_on_for_ever), name="job")
+    job = asyncio.create_task(threads.run(Lane.INGEST, run_forever), name="job")
     await asyncio.to_thread(has_begun.wait, PATIENCE_S)
     assert not ended.is_set()
     job.cancel()
     await asyncio.wait([job])
     assert await asyncio.to_thread(ended.wait, PATIENCE_S)
-    await threads.run(Lane.INGEST, raise_if_cancelled)  # what comes next is wanted
-    raise_if_cancelled()  # and so is what runs in no thread of theirs
+    await threads.run(Lane.INGEST, raise_if_cancelled)  # the next caller is not cancelled
+    raise_if_cancelled()  # outside the threads there is no caller

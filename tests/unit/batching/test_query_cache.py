@@ -1,4 +1,4 @@
-"""The cache of query texts: what it keeps, and how much."""
+"""The cache of query texts: which it keeps, and its memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def embedded(label: int) -> Embedded:
     return Embedded(np.full(DIMENSIONS, label, np.float32), truncated=False, tokens=label)
 
 
-def test_the_text_asked_for_longest_ago_is_given_up_first() -> None:
+def test_the_least_recently_used_text_is_evicted_first() -> None:
     cache: QueryCache[str] = QueryCache(2 * 5_300)
     cache.put("a", "A", VECTOR_BYTES)
     cache.put("b", "B", VECTOR_BYTES)
@@ -30,7 +30,7 @@ def test_the_text_asked_for_longest_ago_is_given_up_first() -> None:
     assert [cache.get(text) for text in "abc"] == ["A", None, "C"]
 
 
-def test_a_text_that_is_kept_twice_counts_once() -> None:
+def test_a_text_that_is_put_twice_counts_once() -> None:
     cache: QueryCache[str] = QueryCache(100_000)
     cache.put("a", "first", VECTOR_BYTES)
     held_bytes = cache.held_bytes
@@ -40,7 +40,7 @@ def test_a_text_that_is_kept_twice_counts_once() -> None:
 
 
 @pytest.mark.parametrize("text", ["x" * (MAX_TEXT_CHARS + 1), "ab"])
-def test_what_is_too_long_or_does_not_fit_at_all_is_not_kept(text: str) -> None:
+def test_a_text_that_is_too_long_or_does_not_fit_is_not_kept(text: str) -> None:
     cache: QueryCache[str] = QueryCache(100_000 if len(text) > MAX_TEXT_CHARS else 5_000)
     cache.put(text, "answer", VECTOR_BYTES)
     assert cache.get(text) is None
@@ -51,7 +51,9 @@ def test_what_is_too_long_or_does_not_fit_at_all_is_not_kept(text: str) -> None:
     st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 2000), st.booleans()), max_size=60),
     st.integers(3_000, 12_000),
 )
-def test_it_behaves_as_a_dictionary_that_forgets_the_oldest(steps: list[tuple[str, int, bool]], max_bytes: int) -> None:
+def test_the_cache_behaves_as_a_dictionary_that_evicts_the_oldest(
+    steps: list[tuple[str, int, bool]], max_bytes: int
+) -> None:
     cache: QueryCache[int] = QueryCache(max_bytes)
     model: OrderedDict[str, int] = OrderedDict()
     for text, vector_bytes, asks in steps:
@@ -69,7 +71,7 @@ def test_it_behaves_as_a_dictionary_that_forgets_the_oldest(steps: list[tuple[st
     assert kept == list(model)[len(model) - len(kept) :]
 
 
-def test_it_takes_no_more_memory_than_it_says() -> None:
+def test_the_cache_takes_no_more_memory_than_it_reports() -> None:
     max_bytes = 4 * 1024 * 1024
     cache: QueryCache[Embedded] = QueryCache(max_bytes)
     gc.collect()

@@ -1,4 +1,4 @@
-"""Scores of documents, whatever else the device does meanwhile."""
+"""Reranking: scores of documents, and callers that are rejected or cancelled."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from sidecar.batching.encoder import PairScale, PairScorer, PreparedPair, pair_l
 from sidecar.batching.job import Lane
 from sidecar.batching.reranker import LazyScorer, Reranker
 from sidecar.errors import DeviceError, Overloaded, TextRejected
-from tests.unit.batching.asking import ask_text, let_callers_enter
 from tests.unit.batching.conftest import RunningBatcher
 from tests.unit.batching.gated_encoder import GatedEncoder
+from tests.unit.batching.submitting import let_callers_run, submit_text
 from tests.unit.batching.word_scorer import WordScorer
 from tests.waiting import wait_until_async
 
@@ -49,7 +49,7 @@ async def test_scores_are_in_the_order_of_the_documents(running_batcher: Running
         assert (await reranker.score("a", [])).shape == (0,)
 
 
-async def test_what_is_cut_is_told_and_may_be_asked_for(running_batcher: RunningBatcher) -> None:
+async def test_truncated_documents_are_marked_and_may_be_limited_by_the_caller(running_batcher: RunningBatcher) -> None:
     async with reranking(running_batcher, WordScorer()) as (reranker, _):
         scored = await reranker.score_documents("red", ["x x x x x x x red", "x red"])
         assert list(scored.truncated) == [True, False]
@@ -60,7 +60,7 @@ async def test_what_is_cut_is_told_and_may_be_asked_for(running_batcher: Running
             await reranker.score("red " * 8, ["x"])
 
 
-async def test_equal_documents_are_scored_once_and_so_have_one_score(running_batcher: RunningBatcher) -> None:
+async def test_equal_documents_are_scored_once(running_batcher: RunningBatcher) -> None:
     scorer = WordScorer()
     async with reranking(running_batcher, scorer, max_views=1) as (reranker, _):
         raw = await reranker.score("red", ["red dog", "old dog"] * 4)
@@ -68,7 +68,7 @@ async def test_equal_documents_are_scored_once_and_so_have_one_score(running_bat
     assert scorer.scored == 2
 
 
-async def test_requests_that_come_together_get_the_scores_they_get_alone(running_batcher: RunningBatcher) -> None:
+async def test_concurrent_requests_get_the_same_scores_as_single_ones(running_batcher: RunningBatcher) -> None:
     queries = [f"red dog {number}" for number in range(32)]
     documents = [[f"{number}", "red", f"dog {number}", f"{number + 1}"] for number in range(32)]
     async with reranking(running_batcher, WordScorer(), rerank_queue_pairs=1000) as (reranker, _):
@@ -78,14 +78,14 @@ async def test_requests_that_come_together_get_the_scores_they_get_alone(running
 
 
 @pytest.mark.parametrize("answer", [float("nan"), float("inf")])
-async def test_documents_whose_scores_are_not_finite_have_none(running_batcher: RunningBatcher, answer: float) -> None:
+async def test_documents_whose_scores_are_not_finite_get_nan(running_batcher: RunningBatcher, answer: float) -> None:
     encoder = GatedEncoder()
-    encoder.open()
+    encoder.release_all()
     async with reranking(running_batcher, WordScorer(answer), encoder) as (reranker, _):
         assert np.isnan(await reranker.score("red", DOCUMENTS)).all()
 
 
-async def test_a_model_on_which_the_device_fails_says_so_until_it_scores_again(running_batcher: RunningBatcher) -> None:
+async def test_the_state_is_failing_from_a_device_error_until_the_next_score(running_batcher: RunningBatcher) -> None:
     class Failing(WordScorer):
         fails = True
 
@@ -104,7 +104,7 @@ async def test_a_model_on_which_the_device_fails_says_so_until_it_scores_again(r
         assert reranker.state == "loaded"
 
 
-async def test_where_the_device_computes_nothing_finite_no_document_is_to_blame(
+async def test_scores_that_are_not_finite_on_a_failing_device_are_a_device_error(
     running_batcher: RunningBatcher,
 ) -> None:
     class Overflowing(GatedEncoder):
@@ -112,16 +112,16 @@ async def test_where_the_device_computes_nothing_finite_no_document_is_to_blame(
             return super()._encode(kind, labels) * np.float32("inf")
 
     encoder = Overflowing()
-    encoder.open()
+    encoder.release_all()
     async with reranking(running_batcher, WordScorer(float("nan")), encoder) as (reranker, _):
         with pytest.raises(DeviceError, match=r"not finite.* MODEL_PRECISION=fp32"):
             await reranker.score("red", DOCUMENTS)
 
 
-async def test_a_full_lane_refuses_before_anything_is_read(running_batcher: RunningBatcher) -> None:
+async def test_a_full_lane_rejects_before_documents_are_prepared(running_batcher: RunningBatcher) -> None:
     encoder = GatedEncoder()
     async with reranking(running_batcher, WordScorer(), encoder, rerank_queue_pairs=4) as (reranker, batcher):
-        busy = ask_text(batcher, 1)
+        busy = submit_text(batcher, 1)
         await encoder.next_call()
         waiting = asyncio.create_task(reranker.score("red", DOCUMENTS), name="waiting")
         while batcher.waiting(Lane.RERANK) < 4:
@@ -129,7 +129,7 @@ async def test_a_full_lane_refuses_before_anything_is_read(running_batcher: Runn
         for refused in (reranker.score("red", ["one more"]), as_task(reranker)):
             with pytest.raises(Overloaded):
                 await refused
-        encoder.open()
+        encoder.release_all()
         await asyncio.gather(busy, waiting)
         reranker.reject_if_full()
 
@@ -138,11 +138,11 @@ async def as_task(reranker: Reranker) -> None:
     reranker.reject_if_full()
 
 
-async def test_a_caller_that_leaves_frees_its_places(running_batcher: RunningBatcher) -> None:
+async def test_the_documents_of_a_cancelled_caller_are_never_scored(running_batcher: RunningBatcher) -> None:
     encoder = GatedEncoder()
     scorer = WordScorer()
     async with reranking(running_batcher, scorer, encoder) as (reranker, batcher):
-        busy = ask_text(batcher, 1)
+        busy = submit_text(batcher, 1)
         await encoder.next_call()
         leaving = asyncio.create_task(reranker.score("red", DOCUMENTS), name="leaving")
         while batcher.waiting(Lane.RERANK) < 4:
@@ -150,14 +150,14 @@ async def test_a_caller_that_leaves_frees_its_places(running_batcher: RunningBat
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
         assert batcher.waiting(Lane.RERANK) == 0
-        encoder.open()
+        encoder.release_all()
         await busy
-        await let_callers_enter()
+        await let_callers_run()
     assert scorer.scored == 0
 
 
 class SlowlyPreparing(WordScorer):
-    """Shows how many documents each thread gets, and waits for `go`."""
+    """Records the number of documents of each call, and blocks until `go`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -172,7 +172,7 @@ class SlowlyPreparing(WordScorer):
         return super().prepare_pairs(query, documents, max_document_tokens)
 
 
-async def test_of_a_caller_that_leaves_no_more_than_a_few_documents_are_still_tokenised(
+async def test_only_a_few_more_documents_of_a_cancelled_caller_are_tokenised(
     running_batcher: RunningBatcher,
 ) -> None:
     async def has_begun() -> bool:
@@ -191,7 +191,7 @@ async def test_of_a_caller_that_leaves_no_more_than_a_few_documents_are_still_to
     assert sum(scorer.prepared[1:]) == 20
 
 
-def test_a_pair_of_text_and_picture_has_the_probability_that_the_model_was_trained_to_give() -> None:
+def test_a_pair_of_text_and_picture_gets_the_probability_the_model_was_trained_for() -> None:
     logits = pair_logits(PairScale(scale=100.0, bias=-10.0), np.array([0.0, 0.1, 0.2, -1.0, 1.0], np.float32))
     np.testing.assert_allclose(logits, [-10, 0, 10, -110, 90], atol=1e-5)
     expected = [4.5397868702434395e-05, 0.5, 0.9999546021312976, 0.0, 1.0]

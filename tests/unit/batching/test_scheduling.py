@@ -1,4 +1,4 @@
-"""Parts of the device's time: what is guaranteed to rows and reranking, and what queries and changes wait for it."""
+"""Guaranteed shares of the device's time, and how long queries and changes wait because of them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ JOBS: Mapping[Lane, Job] = {lane: make_job(lane, Kind.TEXT, 32) for lane in Lane
 
 
 def batch_of(leader: Lane, waiting: Sequence[Lane], filled: Mapping[Lane, int] | None = None) -> MicroBatch:
-    units = {leader: 1, **(filled or {})}
-    parts = [JobSlice(JOBS[lane], 0, count) for lane, count in units.items()]
+    items = {leader: 1, **(filled or {})}
+    parts = [JobSlice(JOBS[lane], 0, count) for lane, count in items.items()]
     return MicroBatch(parts, leader, frozenset((lane, Kind.TEXT) for lane in waiting))
 
 
 class Device:
-    """Runs micro-batches one after another, and remembers who led."""
+    """Runs micro-batches one after another, and records the lanes that led."""
 
     def __init__(self, rerank: float, ingest: float, backfill: float = 0.1) -> None:
         self.scheduler = LaneScheduler({RERANK: rerank, INGEST: ingest}, backfill)
@@ -125,21 +125,21 @@ def test_a_backfill_has_its_share_of_the_time_of_rows_beside_a_flood_of_changes(
     assert device.seconds_of(BACKFILL) / device.seconds == pytest.approx(share, abs=0.01)
 
 
-def test_a_backfill_without_changes_has_the_share_of_all_rows_beside_queries() -> None:
+def test_a_backfill_alone_has_the_share_of_all_rows_beside_queries() -> None:
     device = Device(0.2, 0.1)
     for _ in range(2000):
         device.run([QUERY, BACKFILL], {QUERY: 0.02, BACKFILL: 0.05})
     assert device.seconds_of(BACKFILL) / device.seconds == pytest.approx(0.1, abs=0.01)
 
 
-def test_what_a_backfill_has_in_micro_batches_of_changes_counts() -> None:
+def test_items_of_a_backfill_in_micro_batches_of_changes_count() -> None:
     scheduler = LaneScheduler({RERANK: 0.0, INGEST: 0.1}, 0.1)
     for _ in range(1000):
         assert scheduler.choose([INGEST, BACKFILL]) is INGEST
         scheduler.charge(batch_of(INGEST, [INGEST, BACKFILL], {INGEST: 4, BACKFILL: 4}), 0.01)
 
 
-def test_two_clients_beside_a_backlog_that_has_the_device_half_the_time_are_not_held_up() -> None:
+def test_two_clients_beside_a_backlog_that_uses_half_the_device_do_not_wait_twice() -> None:
     device = Device(0.2, 0.1)
     durations = {QUERY: 0.02, INGEST: 0.02}
     for _ in range(200):
@@ -149,7 +149,7 @@ def test_two_clients_beside_a_backlog_that_has_the_device_half_the_time_are_not_
 
 
 @pytest.mark.parametrize("quiet", [[QUERY], [QUERY, RERANK]])
-def test_a_long_time_without_work_saves_up_nothing(quiet: list[Lane]) -> None:
+def test_an_idle_lane_saves_up_no_credit(quiet: list[Lane]) -> None:
     device = Device(0.2, 0.1)
     durations = {QUERY: 0.01, RERANK: 0.01, INGEST: 0.05}
     for _ in range(10_000):
@@ -160,7 +160,7 @@ def test_a_long_time_without_work_saves_up_nothing(quiet: list[Lane]) -> None:
     assert device.seconds_of(INGEST) <= 0.1 * device.seconds + 0.05
 
 
-def test_a_long_time_alone_costs_nothing_but_the_longest_micro_batch() -> None:
+def test_a_lane_that_ran_alone_owes_at_most_one_micro_batch() -> None:
     device = Device(0.2, 0.1)
     durations = {QUERY: 0.01, RERANK: 0.01, INGEST: 0.05}
     for _ in range(10_000):
@@ -170,21 +170,21 @@ def test_a_long_time_alone_costs_nothing_but_the_longest_micro_batch() -> None:
         assert device.seconds <= 0.05 / 0.1 + 0.01
 
 
-def test_what_ingest_has_in_micro_batches_of_queries_counts() -> None:
+def test_items_of_ingest_in_micro_batches_of_queries_count() -> None:
     scheduler = LaneScheduler({RERANK: 0.0, INGEST: 0.1})
     for _ in range(1000):
         assert scheduler.choose([QUERY, INGEST]) is QUERY
         scheduler.charge(batch_of(QUERY, [QUERY, INGEST], {QUERY: 4, INGEST: 4}), 0.01)
 
 
-def test_a_share_of_zero_lets_others_always_go_first() -> None:
+def test_a_lane_with_a_share_of_zero_always_goes_last() -> None:
     device = Device(0, 0)
     for _ in range(1000):
         assert device.run(list(Lane), dict.fromkeys(Lane, 0.01)) is QUERY
     assert device.run([RERANK, INGEST], dict.fromkeys(Lane, 0.01)) is RERANK
 
 
-def test_reranking_leaves_ingest_its_share_where_nobody_queries() -> None:
+def test_ingest_has_its_share_beside_reranking_without_queries() -> None:
     device = Device(0.2, 0.1)
     for _ in range(2000):
         device.run([RERANK, INGEST], {RERANK: 0.03, INGEST: 0.01})

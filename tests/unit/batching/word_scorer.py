@@ -1,4 +1,4 @@
-"""A scorer without torch: a document's score is how many of its words the query has."""
+"""A scorer without torch: a document's score is the number of its words that are in the query."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ MAX_WORDS = 8
 
 
 class WordScorer:
-    """Reads eight words of query and document. `scored` counts the pairs so far; `answer` replaces every score."""
+    """A PairScorer that reads eight words of query and document together.
+
+    `scored` counts pairs; `answer`, if given, replaces every score.
+    """
 
     model_id = "words"
 
@@ -26,11 +29,11 @@ class WordScorer:
     def prepare_pairs(
         self, query: str, documents: Sequence[str], max_document_tokens: int | None = None
     ) -> list[PreparedPair]:
-        room = MAX_WORDS - len(query.split())
-        if room < 1:
+        max_words = MAX_WORDS - len(query.split())
+        if max_words < 1:
             raise TextRejected("query_too_long", "no room", "query")
-        room = min(room, max_document_tokens or room)
-        return [self._join(query, document, room) for document in documents]
+        max_words = min(max_words, max_document_tokens or max_words)
+        return [self._join(query, document, max_words) for document in documents]
 
     def score_pairs(self, pairs: Sequence[PreparedPair]) -> NDArray[np.float32]:
         self.scored += len(pairs)
@@ -40,11 +43,11 @@ class WordScorer:
         query, document = (pair.token_ids[pair.segment_ids == segment] for segment in (0, 1))
         return float(np.isin(document, query).sum()) if self._answer is None else self._answer
 
-    def _join(self, query: str, document: str, room: int) -> PreparedPair:
+    def _join(self, query: str, document: str, max_words: int) -> PreparedPair:
         words, of_document = query.split(), document.split()
-        ids = [_id(word) for word in (*words, *of_document[:room])]
-        segments = [0] * len(words) + [1] * len(of_document[:room])
-        return PreparedPair(np.array(ids, np.int64), np.array(segments, np.int64), len(of_document) > room)
+        ids = [_id(word) for word in (*words, *of_document[:max_words])]
+        segments = [0] * len(words) + [1] * len(of_document[:max_words])
+        return PreparedPair(np.array(ids, np.int64), np.array(segments, np.int64), len(of_document) > max_words)
 
 
 def _id(word: str) -> int:

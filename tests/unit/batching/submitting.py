@@ -1,4 +1,4 @@
-"""Callers of a batcher, as tasks."""
+"""Callers of a batcher: tasks that submit labelled inputs."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ QUERY, RERANK, INGEST = Lane.QUERY, Lane.RERANK, Lane.INGEST
 Waiter: TypeAlias = asyncio.Task[NDArray[np.float32]]
 
 
-def ask_text(batcher: Batcher, label: int, lane: Lane = QUERY) -> Waiter:
-    return ask_texts(batcher, [label], lane)
+def submit_text(batcher: Batcher, label: int, lane: Lane = QUERY) -> Waiter:
+    return submit_texts(batcher, [label], lane)
 
 
-def ask_texts(batcher: Batcher, labels: Sequence[int], lane: Lane = QUERY) -> Waiter:
+def submit_texts(batcher: Batcher, labels: Sequence[int], lane: Lane = QUERY) -> Waiter:
     texts = [labelled_text(label) for label in labels]
     return asyncio.create_task(batcher.encode_texts(texts, lane), name=f"texts {labels}")
 
 
-def ask_picture(batcher: Batcher, *labels: int, lane: Lane = QUERY) -> Waiter:
+def submit_picture(batcher: Batcher, *labels: int, lane: Lane = QUERY) -> Waiter:
     return asyncio.create_task(batcher.encode_picture(labelled_picture(*labels), lane), name=f"picture {labels}")
 
 
-def ask_pairs(batcher: Batcher, scorer: PairScorer, *labels: int) -> Waiter:
+def submit_pairs(batcher: Batcher, scorer: PairScorer, *labels: int) -> Waiter:
     pairs = [labelled_pair(label) for label in labels]
     return asyncio.create_task(batcher.score_pairs(scorer, pairs), name=f"pairs {labels}")
 
 
-async def let_callers_enter() -> None:
-    """Every task created before has run to its first wait."""
+async def let_callers_run() -> None:
+    """Run all tasks created before up to their first wait."""
     await asyncio.sleep(0)
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Loading the cross-encoder when it is first asked for: once, for all who wait, and again after a failure."""
+"""Loading the cross-encoder on first use, once for all callers, and again after a failure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sidecar.batching.encoder import PairScorer
 from sidecar.batching.reranker import LazyScorer
 from sidecar.errors import ModelError, RerankModelFailed
 from sidecar.telemetry.request_context import current_request_id
-from tests.unit.batching.asking import let_callers_enter
+from tests.unit.batching.submitting import let_callers_run
 from tests.unit.batching.word_scorer import WordScorer
 
 
 class GatedLoad:
-    """Each call waits for `gate`; `faults` are what the calls raise, in their order."""
+    """Each call waits for `gate`, then raises the next of `faults`, if any."""
 
     def __init__(self, *faults: BaseException) -> None:
         self.calls = 0
@@ -38,13 +38,13 @@ class Clock:
         return self.now
 
 
-async def test_nothing_is_loaded_until_somebody_asks_and_then_once_for_all() -> None:
+async def test_the_scorer_is_loaded_on_first_use_and_only_once() -> None:
     load = GatedLoad()
     scorer = LazyScorer(load)
-    await let_callers_enter()
+    await let_callers_run()
     assert load.calls == 0
     waiters = [asyncio.create_task(scorer.get(), name=f"waiter {number}") for number in range(8)]
-    await let_callers_enter()
+    await let_callers_run()
     load.gate.set()
     scorers = await asyncio.gather(*waiters)
     assert len(set(map(id, scorers))) == 1
@@ -52,11 +52,11 @@ async def test_nothing_is_loaded_until_somebody_asks_and_then_once_for_all() -> 
     assert load.calls == 1
 
 
-async def test_a_caller_that_leaves_does_not_end_the_loading() -> None:
+async def test_a_cancelled_caller_does_not_stop_the_loading() -> None:
     load = GatedLoad()
     scorer = LazyScorer(load)
     leaving = asyncio.create_task(scorer.get(), name="leaving")
-    await let_callers_enter()
+    await let_callers_run()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await scorer.get()
@@ -67,7 +67,7 @@ async def test_a_caller_that_leaves_does_not_end_the_loading() -> None:
     assert load.calls == 1
 
 
-async def test_the_loading_is_not_laid_to_the_request_that_asked_first() -> None:
+async def test_loading_runs_outside_the_context_of_the_first_request() -> None:
     working_for: list[str | None] = []
 
     async def load() -> PairScorer:
@@ -82,7 +82,7 @@ async def test_the_loading_is_not_laid_to_the_request_that_asked_first() -> None
     assert working_for == [None]
 
 
-async def test_a_failure_is_told_to_all_who_wait_and_tried_again_when_its_pause_is_over() -> None:
+async def test_a_failure_is_raised_to_all_callers_and_loading_is_retried_after_a_pause() -> None:
     load = GatedLoad(ModelError("no such directory"))
     clock = Clock()
     scorer = LazyScorer(load, clock)
@@ -94,7 +94,7 @@ async def test_a_failure_is_told_to_all_who_wait_and_tried_again_when_its_pause_
         assert isinstance(failure, RerankModelFailed)
         assert str(failure) == "The reranking model cannot be loaded: no such directory"
         assert failure.retry_after_s == pause_s
-    assert load.calls == 1  # the third was refused, not tried
+    assert load.calls == 1  # the third failed without an attempt
     clock.now += 1
     await scorer.get()
     assert load.calls == 2
@@ -114,7 +114,9 @@ async def test_every_further_failure_doubles_the_pause_up_to_five_minutes() -> N
     assert load.calls == 8
 
 
-async def test_a_bug_is_told_without_its_details_which_are_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unexpected_error_is_raised_without_its_details_which_are_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     load = GatedLoad(KeyError("a secret detail"))
     load.gate.set()
     failure = await failure_of(LazyScorer(load))
@@ -125,7 +127,7 @@ async def test_a_bug_is_told_without_its_details_which_are_in_the_log(caplog: py
     assert "a secret detail" in str(record.exc_info)
 
 
-async def test_what_is_no_exception_is_a_failure_like_any_other() -> None:
+async def test_a_base_exception_is_a_failure_like_any_other() -> None:
     load = GatedLoad(SystemExit("a panic"))
     load.gate.set()
     scorer = LazyScorer(load)
@@ -133,11 +135,11 @@ async def test_what_is_no_exception_is_a_failure_like_any_other() -> None:
     assert scorer.state.startswith("failed: ")
 
 
-async def test_who_still_waits_at_the_end_is_told_and_nothing_more_is_loaded() -> None:
+async def test_cancelling_fails_waiting_callers_and_prevents_further_loading() -> None:
     load = GatedLoad()
     scorer = LazyScorer(load)
     waiter = asyncio.create_task(scorer.get(), name="waiter")
-    await let_callers_enter()
+    await let_callers_run()
     scorer.cancel()
     with pytest.raises(RerankModelFailed, match="shutting down"):
         await waiter
@@ -146,7 +148,7 @@ async def test_who_still_waits_at_the_end_is_told_and_nothing_more_is_loaded() -
     assert load.calls == 1
 
 
-async def test_what_was_loaded_is_there_to_the_end() -> None:
+async def test_a_loaded_scorer_stays_available_after_closing() -> None:
     load = GatedLoad()
     load.gate.set()
     scorer = LazyScorer(load)
@@ -161,12 +163,12 @@ async def failure_of(scorer: LazyScorer) -> RerankModelFailed:
     return caught.value
 
 
-async def test_loading_may_begin_before_anybody_asks() -> None:
+async def test_loading_may_be_started_before_first_use() -> None:
     load = GatedLoad()
     scorer = LazyScorer(load)
     scorer.start()
     scorer.start()
-    await let_callers_enter()
+    await let_callers_run()
     assert load.calls == 1
     load.gate.set()
     await scorer.get()

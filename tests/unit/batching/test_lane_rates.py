@@ -1,4 +1,4 @@
-"""How long refused callers are told to stay away."""
+"""Drain rates, and the `Retry-After` that rejected callers get."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ TEXTS = (Lane.QUERY, Kind.TEXT)
 PAIRS = (Lane.RERANK, Kind.PAIR)
 
 
-def batch_of(lane: Lane, kind: Kind, units: int, waited: set[tuple[Lane, Kind]] | None = None) -> MicroBatch:
-    part = JobSlice(make_job(lane, kind, units), 0, units)
-    return MicroBatch([part], lane, frozenset({(lane, kind)} | (waited or set())))
+def batch_of(lane: Lane, kind: Kind, items: int, waiting: set[tuple[Lane, Kind]] | None = None) -> MicroBatch:
+    part = JobSlice(make_job(lane, kind, items), 0, items)
+    return MicroBatch([part], lane, frozenset({(lane, kind)} | (waiting or set())))
 
 
 def test_a_rate_follows_the_last_ten_micro_batches() -> None:
@@ -32,7 +32,7 @@ def test_a_rate_follows_the_last_ten_micro_batches() -> None:
     assert rate.per_s == pytest.approx(100, rel=0.02)
 
 
-def test_each_lane_and_kind_has_a_rate_of_its_own() -> None:
+def test_each_lane_and_kind_has_its_own_rate() -> None:
     rates = LaneRates()
     rates.add(batch_of(*PICTURES, 10), 1.0)
     rates.add(batch_of(*TEXTS, 100), 1.0)
@@ -43,16 +43,16 @@ def test_each_lane_and_kind_has_a_rate_of_its_own() -> None:
     assert rates.pause_s(Lane.QUERY, [Kind.TEXT, Kind.PICTURE], 220) == 2
 
 
-def test_the_time_that_others_had_in_between_is_counted_in() -> None:
+def test_time_of_other_lanes_in_between_is_included() -> None:
     rates = LaneRates()
     for _ in range(60):
         for _ in range(4):
-            rates.add(batch_of(*TEXTS, 10, waited={PAIRS}), 1.0)
-        rates.add(batch_of(*PAIRS, 50, waited={TEXTS}), 1.0)
+            rates.add(batch_of(*TEXTS, 10, waiting={PAIRS}), 1.0)
+        rates.add(batch_of(*PAIRS, 50, waiting={TEXTS}), 1.0)
     assert rates.pause_s(Lane.RERANK, [Kind.PAIR], 50) == 5
 
 
-def test_time_in_which_a_lane_was_empty_is_not_counted() -> None:
+def test_time_in_which_a_lane_was_empty_is_not_included() -> None:
     rates = LaneRates()
     for _ in range(10):
         rates.add(batch_of(*TEXTS, 10), 1.0)
@@ -60,17 +60,17 @@ def test_time_in_which_a_lane_was_empty_is_not_counted() -> None:
     assert rates.pause_s(Lane.RERANK, [Kind.PAIR], 50) == 1
 
 
-def test_what_is_only_reserved_is_judged_by_all_that_was_measured() -> None:
+def test_a_lane_without_waiting_kinds_uses_the_rates_of_all_kinds() -> None:
     rates = LaneRates()
     rates.add(batch_of(*PICTURES, 10), 1.0)
     assert rates.pause_s(Lane.QUERY, [], 30) == 3
 
 
 @given(st.integers(1, 10**6), st.floats(1e-6, 1e6), st.integers(1, 10**6))
-def test_a_pause_is_whole_seconds_from_one_to_sixty(units: int, duration_s: float, missing: int) -> None:
+def test_a_pause_is_whole_seconds_from_one_to_sixty(items: int, duration_s: float, missing: int) -> None:
     rates = LaneRates()
     assert rates.pause_s(Lane.QUERY, [Kind.TEXT], missing) == 1  # nothing was measured
-    batch = batch_of(*TEXTS, min(units, 100))
+    batch = batch_of(*TEXTS, min(items, 100))
     rates.add(batch, duration_s)
     pause_s = rates.pause_s(Lane.QUERY, [Kind.TEXT], missing)
     assert 1 <= pause_s <= 60

@@ -1,4 +1,4 @@
-"""The whole batcher, driven at random: callers come, leave and run out of time while the device runs out of memory."""
+"""The whole batcher, driven at random: callers that are cancelled or time out, a device that runs out of memory."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from sidecar.batching.batcher import Batcher
 from sidecar.batching.job import ROWS, Lane
 from sidecar.batching.lanes import BatchSettings
 from sidecar.errors import DeviceError, DeviceOutOfMemory, Overloaded
-from tests.unit.batching.asking import Waiter, let_callers_enter
 from tests.unit.batching.gated_encoder import GatedEncoder, labelled_picture, labelled_text, vector_of
 from tests.unit.batching.gated_scorer import GatedScorer, score_of
 from tests.unit.batching.jobs import labelled_pair
+from tests.unit.batching.submitting import Waiter, let_callers_run
 
 MAX_VIEWS = 4
 CAPACITY = 12
@@ -31,8 +31,8 @@ Rows: TypeAlias = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Asked:
-    """`kind` is "texts", "views" or "pairs", with the label of each."""
+class Submitted:
+    """A submitted request. `kind` is "texts", "views" or "pairs", with the label of each."""
 
     waiter: Waiter
     lane: Lane
@@ -51,15 +51,15 @@ class Asked:
 
 
 class BatcherMachine(RuleBasedStateMachine):
-    """One loop for all rules; the device thread runs beside them, one call for each `let_the_device_go_on`."""
+    """Rules share one event loop; the device thread finishes one call for each `let_the_device_go_on`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.fits = MAX_VIEWS
-        self.went_on = 0
-        self.asked: list[Asked] = []
-        self.left: set[Waiter] = set()
+        self.released = 0
+        self.submitted: list[Submitted] = []
+        self.cancelled: set[Waiter] = set()
         self.prepared = asyncio.Event()
         self.device = GatedEncoder(self.fault)
         self.scorer = GatedScorer(self.device)
@@ -72,45 +72,45 @@ class BatcherMachine(RuleBasedStateMachine):
         return DeviceError("bus error") if FAULTY in labels else None
 
     @rule(lane=st.sampled_from(Lane), labels=LABELS)
-    def ask_for_texts(self, lane: Lane, labels: list[int]) -> None:
-        self.loop.run_until_complete(self.ask(lane, "texts", labels))
+    def submit_texts(self, lane: Lane, labels: list[int]) -> None:
+        self.loop.run_until_complete(self.submit(lane, "texts", labels))
 
     @rule(lane=st.sampled_from([Lane.QUERY, *ROWS]), labels=LABELS)
-    def ask_for_a_picture(self, lane: Lane, labels: list[int]) -> None:
-        self.loop.run_until_complete(self.ask(lane, "views", labels))
+    def submit_a_picture(self, lane: Lane, labels: list[int]) -> None:
+        self.loop.run_until_complete(self.submit(lane, "views", labels))
 
     @rule(labels=LABELS)
-    def ask_for_a_later_picture_of_a_request(self, labels: list[int]) -> None:
-        self.loop.run_until_complete(self.ask(Lane.QUERY, "views", labels, may_block=True))
+    def submit_a_picture_that_may_block(self, labels: list[int]) -> None:
+        self.loop.run_until_complete(self.submit(Lane.QUERY, "views", labels, may_block=True))
 
     @rule(labels=LABELS)
-    def ask_for_scores(self, labels: list[int]) -> None:
-        self.loop.run_until_complete(self.ask(Lane.RERANK, "pairs", labels))
+    def submit_pairs(self, labels: list[int]) -> None:
+        self.loop.run_until_complete(self.submit(Lane.RERANK, "pairs", labels))
 
     @rule(lane=st.sampled_from([Lane.QUERY, Lane.RERANK]), labels=LABELS)
-    def reserve_places_to_prepare_texts(self, lane: Lane, labels: list[int]) -> None:
-        self.loop.run_until_complete(self.prepare_and_ask(lane, labels))
+    def submit_texts_to_be_prepared(self, lane: Lane, labels: list[int]) -> None:
+        self.loop.run_until_complete(self.prepare_and_submit(lane, labels))
 
     @rule(labels=LABELS)
-    def ask_for_a_request_in_parts(self, labels: list[int]) -> None:
-        self.loop.run_until_complete(self.prepare_and_ask(Lane.QUERY, labels, in_parts=True))
+    def submit_a_request_in_parts(self, labels: list[int]) -> None:
+        self.loop.run_until_complete(self.prepare_and_submit(Lane.QUERY, labels, in_parts=True))
 
     @rule()
     def end_preparing(self) -> None:
         self.prepared.set()
-        self.loop.run_until_complete(let_callers_enter())
+        self.loop.run_until_complete(let_callers_run())
         self.prepared = asyncio.Event()
 
     @rule(labels=LABELS)
-    def ask_with_too_little_time(self, labels: list[int]) -> None:
-        self.loop.run_until_complete(self.ask(Lane.QUERY, "texts", labels, timeout_s=0.0005))
+    def submit_with_too_little_time(self, labels: list[int]) -> None:
+        self.loop.run_until_complete(self.submit(Lane.QUERY, "texts", labels, timeout_s=0.0005))
 
     @rule(number=st.integers(0, 40))
-    def leave(self, number: int) -> None:
-        if number < len(self.asked) and not self.asked[number].waiter.done():
-            self.asked[number].waiter.cancel()
-            self.left.add(self.asked[number].waiter)
-            self.loop.run_until_complete(let_callers_enter())
+    def cancel(self, number: int) -> None:
+        if number < len(self.submitted) and not self.submitted[number].waiter.done():
+            self.submitted[number].waiter.cancel()
+            self.cancelled.add(self.submitted[number].waiter)
+            self.loop.run_until_complete(let_callers_run())
 
     @rule(fits=st.integers(1, MAX_VIEWS))
     def change_the_free_memory(self, fits: int) -> None:
@@ -118,14 +118,16 @@ class BatcherMachine(RuleBasedStateMachine):
 
     @rule(calls=st.integers(1, 3))
     def let_the_device_go_on(self, calls: int) -> None:
-        self.loop.run_until_complete(self.go_on(calls))
+        self.loop.run_until_complete(self.release_calls(calls))
 
     @invariant()
     def bounds_are_kept(self) -> None:
         for lane in Lane:
-            queue = self.batcher._queues[lane]  # what was promised is no part of it yet
-            of_lane = [asked for asked in self.asked if asked.lane is lane and not asked.waiter.done()]
-            assert queue.waiting + queue.preparing <= max([CAPACITY, *(len(asked.labels) for asked in of_lane)])
+            queue = self.batcher._queues[lane]  # reservations are not included
+            of_lane = [
+                submitted for submitted in self.submitted if submitted.lane is lane and not submitted.waiter.done()
+            ]
+            assert queue.waiting + queue.preparing <= max([CAPACITY, *(len(submitted.labels) for submitted in of_lane)])
 
     def teardown(self) -> None:
         try:
@@ -133,7 +135,7 @@ class BatcherMachine(RuleBasedStateMachine):
         finally:
             self.loop.close()
 
-    async def ask(
+    async def submit(
         self, lane: Lane, kind: str, labels: list[int], *, timeout_s: float | None = None, may_block: bool = False
     ) -> None:
         async def answer() -> Rows:
@@ -141,16 +143,16 @@ class BatcherMachine(RuleBasedStateMachine):
                 if kind == "texts":
                     return await self.batcher.encode_texts([labelled_text(label) for label in labels], lane)
                 if kind == "views":
-                    digest = bytes(labels)  # of the same picture, the same views
+                    digest = bytes(labels)  # equal for equal views
                     picture = labelled_picture(*labels)
                     return await self.batcher.encode_picture(picture, lane, digest, may_block=may_block)
                 return await self.batcher.score_pairs(self.scorer, [labelled_pair(label) for label in labels])
 
         waiter = asyncio.create_task(answer(), name=f"{kind} {labels}")
-        self.asked.append(Asked(waiter, lane, kind, labels, may_block))
-        await let_callers_enter()
+        self.submitted.append(Submitted(waiter, lane, kind, labels, may_block))
+        await let_callers_run()
 
-    async def prepare_and_ask(self, lane: Lane, labels: list[int], *, in_parts: bool = False) -> None:
+    async def prepare_and_submit(self, lane: Lane, labels: list[int], *, in_parts: bool = False) -> None:
         prepared = self.prepared
 
         async def answer() -> Rows:
@@ -159,33 +161,33 @@ class BatcherMachine(RuleBasedStateMachine):
                     return np.concatenate([await encode([label], reservation.preparing(1)) for label in labels])
             return await encode(labels, self.batcher.preparing(lane, len(labels)))
 
-        async def encode(labels: list[int], room: AbstractContextManager[None]) -> Rows:
-            with room:
+        async def encode(labels: list[int], preparing: AbstractContextManager[None]) -> Rows:
+            with preparing:
                 await prepared.wait()
             try:
                 texts = [labelled_text(label) for label in labels]
                 return await self.batcher.encode_texts(texts, lane, may_block=in_parts)
             except Overloaded:
-                raise AssertionError("refused in spite of its place") from None
+                raise AssertionError("rejected although capacity was held") from None
 
         waiter = asyncio.create_task(answer(), name=f"prepared {labels}")
-        self.asked.append(Asked(waiter, lane, "texts", labels, may_block=False))
-        await let_callers_enter()
+        self.submitted.append(Submitted(waiter, lane, "texts", labels, may_block=False))
+        await let_callers_run()
 
-    async def go_on(self, calls: int) -> None:
+    async def release_calls(self, calls: int) -> None:
         for _ in range(calls):
-            if len(self.device.seen) > self.went_on:
-                self.went_on += 1
-                self.device.let_go()
+            if len(self.device.seen) > self.released:
+                self.released += 1
+                self.device.release()
             for _ in range(3):  # time for the thread to take the next micro-batch
                 await asyncio.to_thread(int)
 
     async def finish(self) -> None:
-        self.device.open()
+        self.device.release_all()
         self.prepared.set()
-        answers = await asyncio.gather(*(asked.waiter for asked in self.asked), return_exceptions=True)
-        for asked, answer in zip(self.asked, answers, strict=True):
-            self.check(asked, answer)
+        answers = await asyncio.gather(*(submitted.waiter for submitted in self.submitted), return_exceptions=True)
+        for submitted, answer in zip(self.submitted, answers, strict=True):
+            self.check(submitted, answer)
         self.check_counts(answers)
         for _, labels in self.device.seen:
             assert len(labels) <= MAX_VIEWS
@@ -196,32 +198,34 @@ class BatcherMachine(RuleBasedStateMachine):
         self.running.cancel()
         await asyncio.gather(self.running, return_exceptions=True)
 
-    def check(self, asked: Asked, answer: Rows | BaseException) -> None:
+    def check(self, submitted: Submitted, answer: Rows | BaseException) -> None:
         if isinstance(answer, asyncio.CancelledError):
-            assert asked.waiter in self.left
+            assert submitted.waiter in self.cancelled
         elif isinstance(answer, Overloaded):
-            assert not asked.lane.is_of_rows
-            assert not asked.may_block
+            assert not submitted.lane.is_of_rows
+            assert not submitted.may_block
             assert 1 <= answer.retry_after_s <= 60
         elif isinstance(answer, DeviceOutOfMemory):
-            assert TOO_LARGE_ALONE in asked.labels
+            assert TOO_LARGE_ALONE in submitted.labels
         elif isinstance(answer, BaseException):
             assert isinstance(answer, (DeviceError, TimeoutError)), answer
         else:
-            np.testing.assert_allclose(answer, asked.expected(), atol=1e-6)
+            np.testing.assert_allclose(answer, submitted.expected(), atol=1e-6)
 
     def check_counts(self, answers: list[Rows | BaseException]) -> None:
-        """Whoever was refused was counted, and at most those who left or ran out of time were dropped."""
+        """Every rejection was counted, and at most the cancelled and timed-out requests as dropped."""
         metrics = self.batcher.telemetry.metrics.registry
-        kinds = Counter((type(answer), asked.lane.value) for asked, answer in zip(self.asked, answers, strict=True))
+        kinds = Counter(
+            (type(answer), submitted.lane.value) for submitted, answer in zip(self.submitted, answers, strict=True)
+        )
         for lane in Lane:
             labels = {"lane": lane.value}
             gone = kinds[asyncio.CancelledError, lane.value] + kinds[TimeoutError, lane.value]
-            refused = metrics.get_sample_value("sidecar_refused_requests_total", labels) or 0
+            rejected = metrics.get_sample_value("sidecar_refused_requests_total", labels) or 0
             dropped = metrics.get_sample_value("sidecar_dropped_jobs_total", labels) or 0
-            assert refused == kinds[Overloaded, lane.value]
+            assert rejected == kinds[Overloaded, lane.value]
             assert dropped <= gone
 
 
 BatcherMachine.TestCase.settings = settings(stateful_step_count=25)
-test_everybody_gets_their_own_answer_once_or_is_told_why_not = BatcherMachine.TestCase
+test_every_caller_gets_its_own_answer_or_the_reason_why_not = BatcherMachine.TestCase

@@ -1,4 +1,4 @@
-"""Who goes next within a lane of people who wait."""
+"""Which jobs of a lane are in its next micro-batch."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sidecar.batching.micro_batch import MicroBatch
 from tests.unit.batching.conftest import SETTINGS
 from tests.unit.batching.jobs import make_job
 
-ROOM = 32
+BUDGET = 32
 FAIR_LANES = [(Lane.QUERY, Kind.TEXT), (Lane.QUERY, Kind.PICTURE), (Lane.RERANK, Kind.PAIR)]
 
 
 class Queued:
-    """A lane with jobs in it, taken from with ROOM."""
+    """A lane of jobs from which micro-batches of BUDGET are taken."""
 
     def __init__(self, lane: Lane) -> None:
         self.queues = LaneQueues(SETTINGS)
@@ -34,25 +34,25 @@ class Queued:
         return job
 
     def take(self) -> MicroBatch:
-        return self.queues.take(self._lane, ROOM)
+        return self.queues.take(self._lane, BUDGET)
 
 
 @pytest.mark.parametrize(("lane", "kind"), FAIR_LANES)
 def test_a_small_request_does_not_wait_behind_a_large_one(lane: Lane, kind: Kind) -> None:
     queued = Queued(lane)
     large, small, second = queued.push(kind, 256), queued.push(kind, 1), queued.push(kind, 2)
-    assert len(queued.take()) == ROOM
-    assert (large.taken, small.waiting, second.waiting) == (ROOM - 3, 0, 0)
+    assert len(queued.take()) == BUDGET
+    assert (large.taken, small.waiting, second.waiting) == (BUDGET - 3, 0, 0)
 
 
 @pytest.mark.parametrize(("lane", "kind"), FAIR_LANES)
-def test_many_small_requests_leave_the_oldest_half_of_the_room(lane: Lane, kind: Kind) -> None:
+def test_many_small_requests_leave_half_of_the_budget_to_the_oldest(lane: Lane, kind: Kind) -> None:
     queued = Queued(lane)
     large = queued.push(kind, 256)
     for _ in range(100):
         queued.push(kind, 1)
     queued.take()
-    assert large.taken == ROOM // 2
+    assert large.taken == BUDGET // 2
 
 
 @given(st.sampled_from(FAIR_LANES), st.integers(1, 300), st.lists(st.integers(1, 40), max_size=60))
@@ -61,18 +61,18 @@ def test_no_request_starves_however_many_come_after_it(where: tuple[Lane, Kind],
     queued = Queued(lane)
     first = queued.push(kind, size)
     flood = iter(later)
-    for _ in range(math.ceil(size / (ROOM // 2))):
+    for _ in range(math.ceil(size / (BUDGET // 2))):
         for _ in range(10):
             queued.push(kind, next(flood, 1))
         queued.take()
     assert not first.waiting
 
 
-def test_ingest_goes_in_order_of_arrival_whatever_the_sizes() -> None:
+def test_ingest_is_encoded_in_order_of_arrival_whatever_the_sizes() -> None:
     queued = Queued(Lane.INGEST)
     large, small = queued.push(Kind.TEXT, 40), queued.push(Kind.TEXT, 1)
     queued.take()
-    assert (large.taken, small.taken) == (ROOM, 0)
+    assert (large.taken, small.taken) == (BUDGET, 0)
     queued.take()
     assert (large.waiting, small.waiting) == (0, 0)
 
