@@ -94,8 +94,8 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
 
 
 def _survey(request: WatchRequest, database_url: str | None) -> Prospect:
-    from sidecar.operations.operations import connect_to_schema
     from sidecar.operations.planning import survey
+    from sidecar.operations.session import connect_to_schema
 
     with (
         connect_to_schema(find_database_url(database_url), warn) as connection,

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sidecar.cli.database import find_database_url, find_direct_url
-from sidecar.cli.errors import warn
+from sidecar.cli.database import find_direct_url, open_database
 from sidecar.cli.options import DatabaseUrl, Json
 from sidecar.cli.output import make_console, print_json
 
@@ -34,7 +33,7 @@ def migrate(
     """
     from sidecar.operations.migrations import current_revision, head_revision
     from sidecar.operations.migrations import migrate as run_migrations
-    from sidecar.operations.operations import connect_as_user
+    from sidecar.operations.session import connect_as_user
 
     url = find_direct_url(database_url)
     with connect_as_user(url):  # a clear message before Alembic begins
@@ -89,17 +88,13 @@ def uninstall(
 
     Example: sidecar uninstall --yes
     """
-    from sidecar.operations.operations import connect_to_schema
-    from sidecar.operations.uninstallation import read_kept_vectors
-    from sidecar.operations.uninstallation import uninstall as remove
-
-    with connect_to_schema(find_database_url(database_url), warn) as connection:
-        vectors = read_kept_vectors(connection)
+    with open_database(database_url) as operations:
+        vectors = operations.kept_vectors()
         if not yes:
             typer.echo("This removes schema `sidecar`, with all watches, queues and ledgers.", err=True)
-            typer.confirm(f"Remove it from database {connection.info.dbname}?", abort=True, err=True)
+            typer.confirm(f"Remove it from database {operations.database_name}?", abort=True, err=True)
         with make_console().status("Removing …"):
-            remove(connection, force=force)
+            operations.uninstall(force=force)
     if as_json:
         print_json({"removed": True, "kept": vectors})
         return

@@ -9,15 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
-from sidecar.operations.command_session import CommandCursor
 from sidecar.operations.findings import Checkup, Finding, Limits, NotChecked, Severity
+from sidecar.operations.session import CommandCursor, Connection
 from sidecar.operations.session_probe import judge_sessions, try_sessions
 from sidecar.postgres.shipped import code_digest, head_revision
 from sidecar.postgres.statements import read_statements
@@ -25,21 +24,8 @@ from sidecar.redaction import redact
 
 STATEMENT_TIMEOUT_S = 3
 _WITHOUT_OUR_SCHEMA = {"pgvector", "prepared_transactions", "read_only"}
-_LIMITED = (
-    "set transaction read only",
-    f"set local statement_timeout = '{STATEMENT_TIMEOUT_S}s'",
-    "set local lock_timeout = '1s'",
-    "set local search_path = pg_catalog, pg_temp",
-)
-_SERVER = """
-    select current_setting('server_version'), e.extversion, n.nspname
-        from (select) nothing left join pg_extension e on e.extname = 'vector'
-        left join pg_namespace n on n.oid = e.extnamespace
-"""
-_REVISION = "select version_num from sidecar.alembic_version"
-_HAS_TABLES = "select to_regclass('sidecar.watches') is not null"
-_INSTALLED_CODE = "select code_digest from sidecar.installation()"
-_MAY_SEE_OTHERS = "select pg_has_role('pg_read_all_stats', 'usage')"
+_SQL = read_statements("sidecar.operations", "checkup.sql")
+_INSTALLATION = read_statements("sidecar.operations", "installation.sql")
 
 
 def check_statements() -> Mapping[str, str]:
@@ -47,12 +33,10 @@ def check_statements() -> Mapping[str, str]:
     return read_statements("sidecar.operations", "checks.sql")
 
 
-def check_database(
-    connection: psycopg.Connection[Any], limits: Limits, clock: Callable[[], float] = time.time
-) -> Checkup:
+def check_database(connection: Connection, limits: Limits, clock: Callable[[], float] = time.time) -> Checkup:
     """Everything that can be seen through one connection in autocommit mode. Raises psycopg.Error if it is lost."""
     checkup = Checkup()
-    server, version, schema = connection.execute(_SERVER.encode()).fetchall()[0]
+    server, version, schema = connection.execute(_SQL["server"].encode()).fetchall()[0]
     checkup.facts |= {"server": server, "pgvector": version, "pgvector_schema": schema}
     _check_clock(connection, limits, clock, checkup)
     is_current = _check_revision(connection, checkup)
@@ -61,7 +45,7 @@ def check_database(
             _run_check(connection, name, statement, limits, checkup)
         else:
             checkup.not_checked.append(NotChecked(name, "the schema `sidecar` is missing or too old"))
-    row = connection.execute(_MAY_SEE_OTHERS.encode()).fetchone()
+    row = connection.execute(_SQL["sees_other_roles"].encode()).fetchone()
     if row is not None and not row[0]:
         hint = f"grant pg_read_all_stats to {connection.info.user}"
         checkup.not_checked.append(NotChecked("long_transactions", f"of other roles, which are hidden: {hint}"))
@@ -81,16 +65,12 @@ async def check_sessions(url: SecretStr, listen_url: SecretStr, checkup: Checkup
     checkup.findings += judge_sessions(sessions, url)
 
 
-def _run_check(
-    connection: psycopg.Connection[Any], name: str, statement: str, limits: Limits, checkup: Checkup
-) -> None:
+def _run_check(connection: Connection, name: str, statement: str, limits: Limits, checkup: Checkup) -> None:
     parameters = (Jsonb(asdict(limits)),) if "$1" in statement else ()
     try:
-        with connection.transaction():
-            for setting in _LIMITED:
-                connection.execute(setting.encode())
-            with CommandCursor(connection, row_factory=dict_row) as cursor:
-                rows = cursor.execute(statement.encode(), parameters).fetchall()
+        with connection.transaction(), CommandCursor(connection, row_factory=dict_row) as cursor:
+            cursor.execute(_SQL["limit_check"].encode(), (f"{STATEMENT_TIMEOUT_S}s",))
+            rows = cursor.execute(statement.encode(), parameters).fetchall()
             checkup.findings += [Finding(check=name, **row) for row in rows]
     except psycopg.errors.QueryCanceled:
         checkup.not_checked.append(NotChecked(name, f"it takes longer than {STATEMENT_TIMEOUT_S} s"))
@@ -100,12 +80,12 @@ def _run_check(
         checkup.not_checked.append(NotChecked(name, error.diag.message_primary or str(error)))
 
 
-def _check_revision(connection: psycopg.Connection[Any], checkup: Checkup) -> bool:
+def _check_revision(connection: Connection, checkup: Checkup) -> bool:
     """Whether the checks that need the schema can be made."""
     absent = "it is not there"
     try:
-        row = connection.execute(_REVISION.encode()).fetchone()
-        if row is None and connection.execute(_HAS_TABLES.encode()).fetchone() == (True,):
+        row = connection.execute(_INSTALLATION["revision"].encode()).fetchone()
+        if row is None and connection.execute(_INSTALLATION["has_tables"].encode()).fetchone() == (True,):
             absent = "its tables are there without their rows, as after a restore of the schema alone"
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
         row = None
@@ -127,16 +107,16 @@ def _check_revision(connection: psycopg.Connection[Any], checkup: Checkup) -> bo
     return revision >= head
 
 
-def _check_code(connection: psycopg.Connection[Any], checkup: Checkup) -> None:
+def _check_code(connection: Connection, checkup: Checkup) -> None:
     """Whether the functions and views are those of this package, where the tables are."""
     try:
-        row = connection.execute(_INSTALLED_CODE.encode()).fetchone()
+        row = connection.execute(_INSTALLATION["recorded"].encode()).fetchone()
     except psycopg.errors.UndefinedFunction:
         row = None
     except psycopg.errors.InsufficientPrivilege as error:
         checkup.not_checked.append(NotChecked("code", error.diag.message_primary or str(error)))
         return
-    if row is None or row[0] != code_digest():
+    if row is None or row[1] != code_digest():
         what = "its functions and views are not those of this version"
         why = "what this version mended in them is missing, or a newer one replaced them"
         checkup.findings.append(Finding("code", "warning", "schema sidecar", what, why, "sidecar migrate", "shell"))
@@ -146,11 +126,9 @@ def _schema_finding(severity: Severity, what: str, why: str, remedy: str) -> Fin
     return Finding("migrations", severity, "schema sidecar", what, why, remedy, "shell")
 
 
-def _check_clock(
-    connection: psycopg.Connection[Any], limits: Limits, clock: Callable[[], float], checkup: Checkup
-) -> None:
+def _check_clock(connection: Connection, limits: Limits, clock: Callable[[], float], checkup: Checkup) -> None:
     asked = clock()
-    row = connection.execute(b"select extract(epoch from clock_timestamp())::float8").fetchone()
+    row = connection.execute(_SQL["clock"].encode()).fetchone()
     answered = clock()
     assert row is not None
     skew_s = (asked + answered) / 2 - row[0]

@@ -1,10 +1,5 @@
--- What operations.py asks with the user's own rights and search_path. $1 is a table as the user named it, or NULL: any.
-
--- name: is_migrated
-select current_database(), to_regclass('sidecar.status') is not null
-
--- name: revision
-select version_num from sidecar.alembic_version
+-- Statements of operations.py, run with a user's own rights and search_path. $1 is a table as the user named it, or NULL for any.
+-- sidecar.watches is small and read sequentially; which locks a command takes is said in sql/code, at its function.
 
 -- name: watch
 select sidecar.watch($1::regclass, $2::text[], target => $3::text, kind => $4::text, companion => $5::text, index => $6::text,
@@ -52,3 +47,12 @@ select f.relation::text, f.target, f.reason, f.failures, f.oldest, f.newest, f.e
 from sidecar.failures_by_reason f
 where ($1::regclass is null or f.relation = $1::regclass) and ($2::text is null or f.target = $2::text)
 order by f.failures desc, f.relation::text, f.target, f.reason
+
+-- name: kept_vectors
+-- Watches that were ended are in the table, too.
+select w.relation::text as relation, w.target, w.companion::text as companion
+from sidecar.watches w join pg_class c on c.oid = w.relation
+order by 1, 2
+
+-- name: uninstall
+select sidecar.uninstall($1::boolean)

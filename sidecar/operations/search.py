@@ -1,34 +1,21 @@
-"""Nearest-neighbour search over a watch, by sidecar.search."""
+"""Nearest-neighbour search in the vectors of a watch, by sidecar.search."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 from psycopg.rows import dict_row
 
-from sidecar.operations.command_session import CommandCursor
+from sidecar.operations.session import CommandCursor, Connection
+from sidecar.postgres.statements import read_statements
 
-_WATCH = """
-    select w.relation::text as relation, w.target, w.kind, w.dimensions, w.fingerprint, w.encoder as model,
-           w.key_columns
-        from sidecar.need_watch($1::regclass, $2::text) w
-"""
-# A row that went between the two looks at it has no columns to show.
-_SEARCH = """
-    select s.key, s.distance, r.row
-        from sidecar.need_watch($1::regclass, $2::text) w
-        cross join sidecar.search(w.relation, $3::text, w.target, $4::integer) s
-        cross join lateral (select sidecar.show_row(w, s.key) as row) r
-        where r.row is not null
-        order by s.distance
-"""
+_SQL = read_statements("sidecar.operations", "search.sql")
 
 
 @dataclass(frozen=True, slots=True)
 class SearchableWatch:
-    """What a search has to know of a watch. `fingerprint` is the space of its vectors, None before the first one."""
+    """The watch that a search runs on. `fingerprint` names the space of its vectors; None before the first one."""
 
     relation: str
     target: str
@@ -41,9 +28,9 @@ class SearchableWatch:
 
 @dataclass(frozen=True, slots=True)
 class FoundRows:
-    """Rows nearest first, without their vectors: values in the order of `columns`, and cosine distances (0 to 2).
+    """Rows, the nearest first, without their vectors: values in the order of `columns`, and cosine distances (0 to 2).
 
-    A value is as JSON has it; of a bytea only its length is there, `{"bytes": 2048}`. `keys` hold column → value.
+    Values are decoded JSON; a bytea is replaced by its length, `{"bytes": 2048}`. `keys` map column to value.
     """
 
     columns: list[str]
@@ -52,20 +39,18 @@ class FoundRows:
     keys: list[dict[str, Any]]
 
 
-def find_watch(connection: psycopg.Connection[Any], table: str, target: str | None) -> SearchableWatch:
-    """Raises psycopg.Error: the table, or that target of it, is not watched."""
+def find_watch(connection: Connection, table: str, target: str | None) -> SearchableWatch:
+    """Raises psycopg.Error if the table, or that target of it, is not watched."""
     with CommandCursor(connection, row_factory=dict_row) as cursor:
-        row = cursor.execute(_WATCH.encode(), (table, target)).fetchone()
+        row = cursor.execute(_SQL["find_watch"].encode(), (table, target)).fetchone()
     assert row is not None
     return SearchableWatch(**row)
 
 
-def run_search(
-    connection: psycopg.Connection[Any], table: str, target: str, vector: list[float], limit: int
-) -> FoundRows:
+def run_search(connection: Connection, table: str, target: str, vector: list[float], limit: int) -> FoundRows:
     """Raises psycopg.Error."""
     literal = "[" + ",".join(map(repr, vector)) + "]"
-    found = connection.execute(_SEARCH.encode(), (table, target, literal, limit)).fetchall()
+    found = connection.execute(_SQL["nearest_rows"].encode(), (table, target, literal, limit)).fetchall()
     rows: list[dict[str, Any]] = [
         {name: value for part in parts for name, value in part.items()} for _, _, parts in found
     ]

@@ -20,9 +20,11 @@ from sidecar.errors import DatabaseError
 from sidecar.operations.findings import Finding, Severity
 from sidecar.postgres.address import read_address
 from sidecar.postgres.database import Database
+from sidecar.postgres.statements import read_statements
 
 CONNECT_TIMEOUT_S = 5
 PATIENCE_S = 2.0
+_SQL = read_statements("sidecar.operations", "session_probe.sql")
 _TRIES = 3  # other clients of the pool may take the backend in between
 
 Session: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -49,7 +51,7 @@ async def try_sessions(url: SecretStr, listen_url: SecretStr, *, as_sidecar: boo
         one, two = [await stack.enter_async_context(await _open(url)) for _ in range(2)]
         listening = await stack.enter_async_context(await _open(listen_url))
         shares_backends = await _share_a_backend(one, two)
-        host, port = await _value(one, "select array[host(inet_server_addr()), inet_server_port()::text]")
+        host, port = await _value(one, "server_address")
         return Sessions(
             shares_backends=shares_backends,
             refusal=await _try_as_sidecar(url) if as_sidecar else None,
@@ -73,7 +75,7 @@ async def _share_a_backend(one: Session, two: Session) -> bool:
     backends = {one: set[int](), two: set[int]()}
     for _ in range(_TRIES):
         for session, seen in backends.items():
-            seen.add(await _value(session, "select pg_backend_pid()"))
+            seen.add(await _value(session, "backend"))
     return backends[one] & backends[two] != set() or any(len(seen) > 1 for seen in backends.values())
 
 
@@ -95,15 +97,15 @@ async def _time_notification(listening: Session, speaking: Session) -> float | N
     channel = f"sidecar_doctor_{uuid4().hex}"
     await listening.execute(f"listen {channel}".encode())
     began = time.perf_counter()
-    await speaking.execute(b"select pg_notify(%s, '')", (channel,))
+    await speaking.execute(_SQL["notify"].encode(), (channel,))
     async for _ in listening.notifies(timeout=PATIENCE_S, stop_after=1):
         return (time.perf_counter() - began) * 1000
     return None
 
 
-async def _value(session: Session, query: str) -> Any:
+async def _value(session: Session, name: str) -> Any:
     async with asyncio.timeout(CONNECT_TIMEOUT_S):
-        row = await (await session.execute(query.encode())).fetchone()
+        row = await (await session.execute(_SQL[name].encode())).fetchone()
     assert row is not None
     return row[0]
 

@@ -1,6 +1,7 @@
 """Named SQL statements, read from the .sql files of a package.
 
 A line `-- name: …` begins a statement; the comment below it says which index and which locks the statement takes.
+Comments of whole lines are left out of what is sent: a value that a client writes in place of $1 could end one.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from functools import cache
 from importlib.resources import files
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_COMMENT = re.compile(r"^\s*--.*\n?", re.MULTILINE)
 _RUNNING_SIDECAR = "sidecar.postgres"
 
 
 @cache
 def read_statements(package: str, file_name: str) -> Mapping[str, str]:
-    """The statements of one file by name, as written and in the order of the file."""
+    """The statements of one file by name, without comments of whole lines, in the order of the file."""
     text = files(package).joinpath(file_name).read_text(encoding="utf-8")
     _, *parts = _NAME.split(text)
-    return {name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
+    return {name: _COMMENT.sub("", body).strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
 @cache

@@ -14,7 +14,7 @@ from psycopg.pq import Conninfo
 from pydantic import SecretStr
 
 from sidecar.errors import ConfigurationError, DatabaseUnavailable
-from sidecar.operations.operations import connect_as_user
+from sidecar.operations.session import connect_as_user
 from sidecar.postgres.address import address_problems, read_address
 from sidecar.postgres.database import Database, connect, disconnect
 from tests.command_line import CommandLine

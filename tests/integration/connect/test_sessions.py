@@ -11,7 +11,8 @@ import pytest
 from psycopg import sql
 from pydantic import SecretStr
 
-from sidecar.operations.operations import connect_as_user, open_operations
+from sidecar.operations.operations import open_operations
+from sidecar.operations.session import connect_as_user
 from sidecar.postgres.database import Database, connect, disconnect
 from sidecar.postgres.session_settings import COMMAND_SETTINGS, FORMATS, PLANNING, SESSION_SETTINGS
 from tests.integration.ingest.composition import running_ingest

@@ -1,0 +1,132 @@
+"""The session of a command: its user's rights and search_path, and our settings with each statement.
+
+With each statement, not once: a pooler in transaction mode gives the next statement another session, and this session
+to another client. Settings and statement are one message of the simple protocol, which the server takes whole, runs and
+commits by itself: a command that is stopped (Ctrl-Z), or whose machine vanishes, holds no lock meanwhile.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self, TypeAlias
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import Row
+from pydantic import SecretStr
+
+from sidecar.errors import DatabaseUnavailable, SchemaError, StatementRejected
+from sidecar.postgres.address import read_address
+from sidecar.postgres.session_settings import COMMAND_SETTINGS, set_settings
+from sidecar.postgres.shipped import describe_old_schema, head_revision
+from sidecar.postgres.statements import read_statements
+from sidecar.redaction import redact
+
+Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+Warn: TypeAlias = Callable[[str, str | None], None]
+"""Receives a warning of the server and its hint."""
+
+_NOT_PERMITTED = "42501"
+_UNKNOWN_TABLE = {"42P01", "42602", "3F000"}  # undefined_table, invalid_name, invalid_schema_name
+_SQL = read_statements("sidecar.operations", "installation.sql")
+_SETTINGS = set_settings(COMMAND_SETTINGS, local=True)
+_PARAMETER = re.compile(r"\$(\d+)")
+
+
+class CommandCursor(psycopg.RawCursor[Row]):
+    """Parameters are written $1, $2 …, for values only; the cursor puts them into the statement as literals."""
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
+        statement = query.decode() if isinstance(query, bytes) else sql.SQL(query).as_string(self.connection)
+        if params is not None:
+            literals = [sql.Literal(value).as_string(self.connection) for value in params]
+            statement = _PARAMETER.sub(lambda found: f" {literals[int(found[1]) - 1]} ", statement)
+        super().execute(f"{_SETTINGS};\n{statement}".encode(), **options)
+        self.nextset()  # past the settings
+        return self
+
+
+@contextmanager
+def connect_to_schema(url: SecretStr, warn: Warn) -> Iterator[Connection]:
+    """Like connect_as_user, for a schema `sidecar` that is at least as new as this code.
+
+    `warn` gets the server's warnings. Raises SchemaError where the schema is missing or too old.
+    """
+    for note in read_address(url.get_secret_value()).notes:
+        warn(f"the database's address: {note}", None)
+    with connect_as_user(url) as connection:
+        connection.add_notice_handler(
+            lambda notice: (
+                warn(notice.message_primary or "", notice.message_hint)
+                if notice.severity_nonlocalized == "WARNING"
+                else None
+            )
+        )
+        with translate_psycopg_errors():
+            row = connection.execute(_SQL["is_migrated"].encode()).fetchone()
+            assert row is not None
+            if not row[1]:
+                raise SchemaError(
+                    f'database "{row[0]}" has no schema `sidecar`, or an older one.\nHINT: sidecar migrate'
+                )
+            _check_revision(connection)
+        yield connection
+
+
+def _check_revision(connection: Connection) -> None:
+    try:
+        row = connection.execute(_SQL["revision"].encode()).fetchone()
+    except psycopg.errors.InsufficientPrivilege:
+        return  # a role of grant_reader, which cannot see the revision
+    except psycopg.errors.UndefinedTable:
+        row = None  # left out of a restore
+    revision = None if row is None else row[0]
+    if revision is None or revision < head_revision():
+        raise SchemaError(f"{describe_old_schema(revision)}.\nHINT: sidecar migrate")
+
+
+@contextmanager
+def connect_as_user(url: SecretStr) -> Iterator[Connection]:
+    """A connection in autocommit mode, with parameters written $1, $2 …
+
+    Raises DatabaseUnavailable, and ConfigurationError where the address cannot be read.
+    """
+    address = url.get_secret_value()
+    try:
+        connection = psycopg.connect(
+            read_address(address).conninfo(),
+            autocommit=True,
+            client_encoding="utf8",  # of a server with SQL_ASCII, psycopg would give text as bytes
+            application_name="sidecar-cli",
+            cursor_factory=CommandCursor,
+            prepare_threshold=None,  # a pooler in transaction mode would not know them
+        )
+    except psycopg.Error as error:
+        # libpq reports every address it tried, a line each; the first one says enough.
+        reason = str(error).removeprefix("connection failed: ").partition("\n")[0]
+        raise DatabaseUnavailable(
+            f"cannot connect to {redact(address)}: {redact(reason)}\n"
+            "HINT: Does the server run there? Are user and password right? The URL is DATABASE_URL or --database-url."
+        ) from error
+    with connection:
+        yield connection
+
+
+@contextmanager
+def translate_psycopg_errors() -> Iterator[None]:
+    """Raises psycopg's errors as DatabaseUnavailable or StatementRejected."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if error.sqlstate is None or error.sqlstate.startswith(("08", "57P")):
+            raise DatabaseUnavailable(f"the connection was lost: {redact(str(error)).strip()}") from error
+        hint = error.diag.message_hint
+        if hint is None and error.sqlstate in _UNKNOWN_TABLE:
+            hint = "Name it as schema.table; a name with capitals or blanks needs double quotes inside the shell's."
+        if hint is None and error.sqlstate == _NOT_PERMITTED:
+            hint = (
+                "Connect as a role that may, as the table's owner or the installer: docs/roles.md has who may do what."
+            )
+        raise StatementRejected(error.diag.message_primary or str(error), error.sqlstate, hint) from error
