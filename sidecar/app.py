@@ -34,17 +34,17 @@ from sidecar.http.application import Edge, make_http_application
 from sidecar.http.cohere.endpoints import CohereEndpoints
 from sidecar.http.embed.endpoints import EmbeddingEndpoints
 from sidecar.http.health import HealthEndpoints, MetricsEndpoint
+from sidecar.http.images.fetcher import FetchLimits, ImageFetcher
+from sidecar.http.images.loader import ImageLoader
 from sidecar.http.images.name_resolution import NameResolver
-from sidecar.http.images.sources import ImageSources
-from sidecar.http.images.urls import FetchLimits, ImageUrls
-from sidecar.http.infinity.endpoints import InfinityEndpoints
 from sidecar.http.key_ring import KeyRing
 from sidecar.http.limits import RequestLimits
 from sidecar.http.models import ModelInfo, Models
 from sidecar.http.openai.endpoints import OpenaiEndpoints
+from sidecar.http.openai.infinity import InfinityEndpoints
 from sidecar.http.operation import Operation
 from sidecar.http.rerank.endpoints import RerankEndpoints
-from sidecar.http.search.endpoint import SearchEndpoint
+from sidecar.http.search.endpoints import SearchEndpoint
 from sidecar.http.tei.endpoints import TeiEndpoints
 from sidecar.ingest.ingest import Ingest
 from sidecar.model.golden import find_golden
@@ -169,7 +169,7 @@ class Sidecar:
 
     def _operations(self, limits: RequestLimits) -> list[Operation]:
         """Of every endpoint but those that document them."""
-        get_models, images, telemetry = self._parts.get_models, _image_sources(self._settings), self._telemetry
+        get_models, images, telemetry = self._parts.get_models, _image_loader(self._settings), self._telemetry
         aliases = self._settings.aliases_of(self._settings.vision_model_id)
         rerank_aliases = self._settings.aliases_of(self._settings.rerank_model_id)
         read_watches = None if self._database is None else partial(read_status, self._database)
@@ -340,6 +340,6 @@ class Sidecar:
         return max(left_s - reserved_share * self._settings.shutdown_timeout_s, 0)
 
 
-def _image_sources(settings: Settings) -> ImageSources:
+def _image_loader(settings: Settings) -> ImageLoader:
     limits = FetchLimits(settings.allow_image_urls, settings.max_image_bytes, settings.image_url_timeout_s)
-    return ImageSources(settings.max_image_bytes, ImageUrls(limits, NameResolver(in_daemon_thread)))
+    return ImageLoader(settings.max_image_bytes, ImageFetcher(limits, NameResolver(in_daemon_thread)))

@@ -16,7 +16,7 @@ from sidecar.http.cancellation import cancel_on_disconnect
 from sidecar.http.cohere.answers import CohereEmbedAnswer, answer_cohere, check_embedding_types
 from sidecar.http.cohere.bodies import CohereEmbedBody
 from sidecar.http.embed.contents import Content, check_contents, embed_contents, refuse_cut_texts, require_dimensions
-from sidecar.http.images.sources import ImageSources
+from sidecar.http.images.loader import ImageLoader
 from sidecar.http.limits import RequestLimits
 from sidecar.http.model_names import check_model_name
 from sidecar.http.models import GetModels
@@ -28,7 +28,7 @@ class CohereEndpoints:
     """A batch is answered whole or not at all, and what is wrong is named: `texts[2]`."""
 
     def __init__(
-        self, get_models: GetModels, limits: RequestLimits, images: ImageSources, aliases: Collection[str]
+        self, get_models: GetModels, limits: RequestLimits, images: ImageLoader, aliases: Collection[str]
     ) -> None:
         self._get_models = get_models
         self._limits = limits

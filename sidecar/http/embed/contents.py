@@ -13,7 +13,7 @@ from sidecar.batching.embedder import Embedded
 from sidecar.errors import InputError
 from sidecar.http.embed.embedding import embed_pictures, embed_texts
 from sidecar.http.embed.texts import check_text
-from sidecar.http.images.sources import ImageSources
+from sidecar.http.images.loader import ImageLoader
 from sidecar.http.limits import RequestLimits, limited
 from sidecar.http.models import Models
 
@@ -76,7 +76,7 @@ def check_contents(contents: Sequence[Content], param: str, limits: RequestLimit
             check_text(content.value, content.param, limits)
 
 
-async def embed_contents(models: Models, images: ImageSources, contents: Sequence[Content]) -> list[Embedded]:
+async def embed_contents(models: Models, images: ImageLoader, contents: Sequence[Content]) -> list[Embedded]:
     """In order, all or none. Raises InputError, naming the content that is wrong; Overloaded, DeviceError."""
     embedder = models.embedder
     texts = [content for content in contents if not content.is_picture]

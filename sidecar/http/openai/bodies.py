@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from sidecar.http.body_models import RequestModel
 from sidecar.http.embed.contents import Content, TextOrTexts, text_contents
-from sidecar.http.images.sources import is_image_reference
+from sidecar.http.images.loader import is_image_reference
 
 
 class ImageUrl(RequestModel):

@@ -14,7 +14,7 @@ from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
 from sidecar.http.cancellation import cancel_on_disconnect
 from sidecar.http.embed.contents import check_contents, embed_contents, refuse_token_ids, require_dimensions
-from sidecar.http.images.sources import ImageSources
+from sidecar.http.images.loader import ImageLoader
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.limits import RequestLimits
 from sidecar.http.model_names import check_model_name
@@ -28,7 +28,7 @@ class OpenaiEndpoints:
     """As `/embed/…`, a batch is answered whole or not at all, and what is wrong is named: `input[2]`."""
 
     def __init__(
-        self, get_models: GetModels, limits: RequestLimits, images: ImageSources, aliases: Collection[str]
+        self, get_models: GetModels, limits: RequestLimits, images: ImageLoader, aliases: Collection[str]
     ) -> None:
         self._get_models = get_models
         self._limits = limits

@@ -12,7 +12,7 @@ from sidecar.batching.reranker import Reranker
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
 from sidecar.http.cancellation import cancel_on_disconnect
-from sidecar.http.images.sources import ImageSources
+from sidecar.http.images.loader import ImageLoader
 from sidecar.http.limits import RequestLimits
 from sidecar.http.model_names import check_model_name
 from sidecar.http.models import GetModels, Models
@@ -36,7 +36,7 @@ class RerankEndpoints:
     """
 
     def __init__(
-        self, get_models: GetModels, limits: RequestLimits, images: ImageSources, aliases: Collection[str]
+        self, get_models: GetModels, limits: RequestLimits, images: ImageLoader, aliases: Collection[str]
     ) -> None:
         self._get_models = get_models
         self._limits = limits

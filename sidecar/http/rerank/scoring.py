@@ -14,7 +14,7 @@ from sidecar.batching.encoder import pair_logits, sigmoid
 from sidecar.batching.reranker import Reranker
 from sidecar.errors import InputError, TextRejected
 from sidecar.http.embed.embedding import embed_pictures, embed_texts
-from sidecar.http.images.sources import ImageSources
+from sidecar.http.images.loader import ImageLoader
 from sidecar.http.models import Models
 from sidecar.http.rerank.documents import RerankDocument
 
@@ -78,7 +78,7 @@ def require_reranker(models: Models) -> Reranker:
 async def score(
     models: Models,
     reranker: Reranker,
-    images: ImageSources,
+    images: ImageLoader,
     query: str,
     documents: Sequence[RerankDocument],
     max_document_tokens: int | None = None,
@@ -115,7 +115,7 @@ async def _score_texts(
 
 
 async def _score_pictures(
-    models: Models, images: ImageSources, query: str, documents: Sequence[RerankDocument]
+    models: Models, images: ImageLoader, query: str, documents: Sequence[RerankDocument]
 ) -> Scores:
     """By the model that embeds: sigmoid(scale · cosine + bias), as it was trained.
 

@@ -7,12 +7,12 @@ import numpy as np
 from sidecar.batching.embedder import Embedded
 from sidecar.errors import InputError
 from sidecar.http.embed.embedding import embed_picture, embed_texts
-from sidecar.http.images.sources import ImageSources
+from sidecar.http.images.loader import ImageLoader
 from sidecar.http.models import Models
-from sidecar.http.search.body import SearchBody
+from sidecar.http.search.bodies import SearchBody
 
 
-async def query_vector(body: SearchBody, models: Models, images: ImageSources) -> Embedded:
+async def query_vector(body: SearchBody, models: Models, images: ImageLoader) -> Embedded:
     """Of the text, the picture, or the vector itself at unit length. Raises InputError, Overloaded, DeviceError."""
     if body.text is not None:
         (embedded,) = await embed_texts(models.embedder, [body.text], ["text"])

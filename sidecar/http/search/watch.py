@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sidecar.errors import InputError
 from sidecar.http.models import ModelInfo
-from sidecar.http.search.body import SearchBody
+from sidecar.http.search.bodies import SearchBody
 from sidecar.postgres.database import Database
 from sidecar.postgres.search import SearchedWatch, find_watches
 

@@ -25,7 +25,7 @@ from sidecar.http.embed.contents import (
     require_dimensions,
     text_contents,
 )
-from sidecar.http.images.sources import ImageSources
+from sidecar.http.images.loader import ImageLoader
 from sidecar.http.json_response import JsonResponse, LongJsonResponse, write_in_turns
 from sidecar.http.limits import RequestLimits
 from sidecar.http.models import GetModels
@@ -56,9 +56,7 @@ _HEALTH_PATHS = {
 class TeiEndpoints:
     """A batch is answered whole or not at all, and what is wrong is named: `inputs[2]`."""
 
-    def __init__(
-        self, get_models: GetModels, limits: RequestLimits, images: ImageSources, readiness: Readiness
-    ) -> None:
+    def __init__(self, get_models: GetModels, limits: RequestLimits, images: ImageLoader, readiness: Readiness) -> None:
         self._get_models = get_models
         self._limits = limits
         self._images = images

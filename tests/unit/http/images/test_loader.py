@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from sidecar.errors import InputError
+from sidecar.http.images.fetcher import FetchLimits, ImageFetcher
+from sidecar.http.images.loader import ImageLoader, is_image_reference
 from sidecar.http.images.name_resolution import NameResolver
 from sidecar.http.images.public_addresses import IPAddress
-from sidecar.http.images.sources import ImageSources, is_image_reference
-from sidecar.http.images.urls import FetchLimits, ImageUrls
 from sidecar.supervisor import in_daemon_thread
 
 MAX_BYTES = 100
@@ -18,8 +18,8 @@ PICTURE = bytes(range(MAX_BYTES))
 ENCODED = base64.b64encode(PICTURE).decode()
 
 
-def image_sources(*hosts: str) -> ImageSources:
-    return ImageSources(MAX_BYTES, ImageUrls(FetchLimits(hosts, MAX_BYTES, 1.0), NameResolver(in_daemon_thread)))
+def image_loader(*hosts: str) -> ImageLoader:
+    return ImageLoader(MAX_BYTES, ImageFetcher(FetchLimits(hosts, MAX_BYTES, 1.0), NameResolver(in_daemon_thread)))
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def image_sources(*hosts: str) -> ImageSources:
     ],
 )
 async def test_a_data_uri_is_decoded_whatever_its_media_type(head: str) -> None:
-    assert await image_sources().read(head + ENCODED, "input") == PICTURE
+    assert await image_loader().read(head + ENCODED, "input") == PICTURE
 
 
 BAD = {
@@ -65,14 +65,14 @@ BAD = {
 async def test_a_bad_reference_is_named_with_its_error(reference: str) -> None:
     code, message = BAD[reference]
     with pytest.raises(InputError) as caught:
-        await image_sources().read(reference, "input[1]")
+        await image_loader().read(reference, "input[1]")
     assert (caught.value.code, caught.value.param) == (code, "input[1]")
     assert caught.value.message.startswith(message)
 
 
 async def test_a_name_that_resolves_to_loopback_is_rejected() -> None:
     with pytest.raises(InputError, match=r"^`input`: 'localhost' has an address that is not public\.$"):
-        await image_sources("localhost").read("https://localhost/a.png", "input")
+        await image_loader("localhost").read("https://localhost/a.png", "input")
 
 
 async def test_hanging_lookups_are_limited() -> None:

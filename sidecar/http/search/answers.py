@@ -14,7 +14,7 @@ from sidecar.batching.embedder import Embedded
 from sidecar.batching.encoder import PairScale, pair_logits, sigmoid
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.models import Models
-from sidecar.http.search.body import SearchBody
+from sidecar.http.search.bodies import SearchBody
 from sidecar.http.search.ranking import RankedRow
 from sidecar.http.search.watch import warnings_of
 from sidecar.postgres.search import SearchedWatch

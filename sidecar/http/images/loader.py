@@ -7,7 +7,7 @@ import binascii
 import re
 
 from sidecar.errors import InputError, PictureRejected
-from sidecar.http.images.urls import ImageUrls
+from sidecar.http.images.fetcher import ImageFetcher
 
 _PICTURE_URI = re.compile(r"data:image/[a-z0-9.+-]{1,100}(?:;[^;,]{0,100}){0,4};base64,", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}://", re.IGNORECASE)
@@ -25,10 +25,10 @@ def is_image_reference(text: str) -> bool:
     return _PICTURE_URI.match(text) is not None
 
 
-class ImageSources:
+class ImageLoader:
     """Loads the pictures that JSON bodies refer to."""
 
-    def __init__(self, max_image_bytes: int, urls: ImageUrls) -> None:
+    def __init__(self, max_image_bytes: int, urls: ImageFetcher) -> None:
         self._max_image_bytes = max_image_bytes
         self._urls = urls
 

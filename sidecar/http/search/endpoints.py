@@ -12,13 +12,13 @@ from sidecar.batching.job import Lane
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
 from sidecar.http.cancellation import cancel_on_disconnect
-from sidecar.http.images.sources import ImageSources
+from sidecar.http.images.loader import ImageLoader
 from sidecar.http.limits import RequestLimits
 from sidecar.http.models import GetModels
 from sidecar.http.operation import Operation, Scope
 from sidecar.http.rerank.scoring import require_reranker
-from sidecar.http.search.answer import Search, answer_search
-from sidecar.http.search.body import SearchAnswer, SearchBody, check_search
+from sidecar.http.search.answers import Search, answer_search
+from sidecar.http.search.bodies import SearchAnswer, SearchBody, check_search
 from sidecar.http.search.ranking import RankedRow, rank_again
 from sidecar.http.search.vector import query_vector
 from sidecar.http.search.watch import check_columns, check_model, document_columns, find_watch
@@ -34,7 +34,7 @@ class SearchEndpoint:
         self,
         get_models: GetModels,
         limits: RequestLimits,
-        images: ImageSources,
+        images: ImageLoader,
         database: Database | None,
         telemetry: Telemetry,
     ) -> None:

@@ -42,7 +42,7 @@ class FetchLimits:
     timeout_s: float
 
 
-class ImageUrls:
+class ImageFetcher:
     """Fetches pictures by URL, at most 16 at once; `is_admissible` decides which addresses may be connected to."""
 
     def __init__(

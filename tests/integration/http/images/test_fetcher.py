@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from sidecar.errors import InputError
+from sidecar.http.images.fetcher import FetchLimits, ImageFetcher
+from sidecar.http.images.loader import ImageLoader
 from sidecar.http.images.public_addresses import IPAddress
-from sidecar.http.images.sources import ImageSources
-from sidecar.http.images.urls import FetchLimits, ImageUrls
 from tests.integration.http.images.certificates import Authority
 from tests.integration.http.images.picture_host import Answer, Names, PictureHost, answer
 
@@ -40,7 +40,7 @@ async def host(authority: Authority) -> AsyncIterator[PictureHost]:
 
 
 class Fetching:
-    """An ImageUrls with the settings of one test."""
+    """An ImageFetcher with the settings of one test."""
 
     def __init__(self, authority: Authority, host: PictureHost) -> None:
         self.names = Names(pictures__example=[[HERE]], other__example=[[HERE]], a__wild__example=[[HERE]])
@@ -54,7 +54,7 @@ class Fetching:
 
     async def fetch_url(self, url: str) -> bytes:
         limits = FetchLimits(self.hosts, max_bytes=100_000, timeout_s=self.timeout_s)
-        return await ImageUrls(limits, self.names, self._authority.client_context(), is_here).fetch(url)
+        return await ImageFetcher(limits, self.names, self._authority.client_context(), is_here).fetch(url)
 
     async def refusal(self, path: str, host: str = "pictures.example") -> tuple[str, str]:
         """Code and message of the error that the fetch raises."""
@@ -137,7 +137,7 @@ async def test_dns_rebinding_after_the_check_has_no_effect(
 async def test_an_unreachable_address_is_skipped(authority: Authority, host: PictureHost) -> None:
     limits = FetchLimits((f"pictures.example:{host.port}",), 100_000, 5.0)
     names = Names(pictures__example=[["127.0.0.3", HERE]])
-    urls = ImageUrls(limits, names, authority.client_context(), lambda address: address.is_loopback)
+    urls = ImageFetcher(limits, names, authority.client_context(), lambda address: address.is_loopback)
     assert await urls.fetch(f"https://pictures.example:{host.port}/a.png") == PICTURE
 
 
@@ -150,7 +150,7 @@ async def test_a_certificate_for_another_name_is_rejected(fetching: Fetching) ->
 
 async def test_a_certificate_of_an_unknown_authority_is_rejected(host: PictureHost) -> None:
     limits = FetchLimits((f"pictures.example:{host.port}",), 100_000, 5.0)
-    urls = ImageUrls(limits, Names(pictures__example=[[HERE]]), is_admissible=is_here)
+    urls = ImageFetcher(limits, Names(pictures__example=[[HERE]]), is_admissible=is_here)
     with pytest.raises(InputError, match="could not be reached"):
         await urls.fetch(f"https://pictures.example:{host.port}/a.png")
     assert host.requests == []
@@ -294,16 +294,16 @@ async def test_a_hanging_name_server_times_out(authority: Authority) -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    urls = ImageUrls(FetchLimits(("pictures.example",), 100_000, 0.1), never, authority.client_context())
+    urls = ImageFetcher(FetchLimits(("pictures.example",), 100_000, 0.1), never, authority.client_context())
     with pytest.raises(InputError, match="IMAGE_URL_TIMEOUT_S"):
         await urls.fetch("https://pictures.example/a.png")
 
 
 async def test_an_error_names_the_reference_that_failed(authority: Authority, host: PictureHost) -> None:
     limits = FetchLimits((f"pictures.example:{host.port}",), 1_000, 5.0)
-    urls = ImageUrls(limits, Names(pictures__example=[[HERE]]), authority.client_context(), is_here)
+    urls = ImageFetcher(limits, Names(pictures__example=[[HERE]]), authority.client_context(), is_here)
     host.answers["/small.png"] = answer(body=PICTURE[:100])
-    images = ImageSources(1_000, urls)
+    images = ImageLoader(1_000, urls)
     assert await images.read(f"https://pictures.example:{host.port}/small.png", "input[1]") == PICTURE[:100]
     for path, code in (("/a.png", "too_many_bytes"), ("/none.png", "image_url_failed")):
         host.answers["/none.png"] = answer(404)
