@@ -14,12 +14,11 @@ from sidecar.batching.embedder import Embedded
 from sidecar.errors import InputError
 from sidecar.http.body_models import AnswerModel
 from sidecar.http.cohere.bodies import CohereEmbedBody, EmbeddingType
+from sidecar.http.embed.answer_parts import ApiVersion, encode_base64, vector_headers
 from sidecar.http.embed.answers import Vectors
 from sidecar.http.embed.contents import Content
 from sidecar.http.json_response import LongJsonResponse, WrittenList, write_in_turns
 from sidecar.http.models import ModelInfo
-from sidecar.http.openai.answers import embeddings_headers, encode_base64
-from sidecar.http.rerank.answers import ApiVersion
 
 
 class EmbeddingsByType(AnswerModel):
@@ -92,7 +91,7 @@ async def answer_cohere(
         "texts": [content.value for content in contents if not content.is_picture],
         "meta": meta,
     }
-    return LongJsonResponse(answer, headers=embeddings_headers(embedded, model))
+    return LongJsonResponse(answer, headers=vector_headers(embedded, model))
 
 
 def _warnings(contents: Sequence[Content], embedded: Sequence[Embedded]) -> list[str]:

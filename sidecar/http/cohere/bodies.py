@@ -9,9 +9,9 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from sidecar.http.body_models import RequestModel
+from sidecar.http.embed.content_parts import Part, read_parts
 from sidecar.http.embed.contents import Content, Texts, text_contents
 from sidecar.http.limits import limited
-from sidecar.http.openai.bodies import ImagePart, TextPart, read_parts
 
 EmbeddingType: TypeAlias = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
 
@@ -23,7 +23,7 @@ _Images = Annotated[
 class EmbedInput(RequestModel):
     """One text or one picture: more parts do not make one vector here."""
 
-    content: list[Annotated[TextPart | ImagePart, Field(discriminator="type")]] = Field(min_length=1, max_length=1)
+    content: list[Part] = Field(min_length=1, max_length=1)
 
 
 class CohereEmbedBody(RequestModel):

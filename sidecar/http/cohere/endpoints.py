@@ -15,12 +15,12 @@ from sidecar.http.bodies.json_body import read_json
 from sidecar.http.cancellation import cancel_on_disconnect
 from sidecar.http.cohere.answers import CohereEmbedAnswer, answer_cohere, check_embedding_types
 from sidecar.http.cohere.bodies import CohereEmbedBody
+from sidecar.http.embed.answer_parts import VECTOR_HEADERS
 from sidecar.http.embed.contents import Content, check_contents, embed_contents, refuse_cut_texts, require_dimensions
 from sidecar.http.images.loader import ImageLoader
 from sidecar.http.limits import RequestLimits
 from sidecar.http.model_names import check_model_name
 from sidecar.http.models import GetModels
-from sidecar.http.openai.answers import EMBEDDINGS_HEADERS
 from sidecar.http.operation import Operation, Scope
 
 
@@ -44,7 +44,7 @@ class CohereEndpoints:
                 request=CohereEmbedBody,
                 response=CohereEmbedAnswer,
                 errors=(404, 429, 503, 504),
-                headers=EMBEDDINGS_HEADERS,
+                headers=VECTOR_HEADERS,
             )
             for version in ("1", "2")
         ]

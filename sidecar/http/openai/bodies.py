@@ -9,27 +9,9 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from sidecar.http.body_models import RequestModel
+from sidecar.http.embed.content_parts import Part, read_parts
 from sidecar.http.embed.contents import Content, TextOrTexts, text_contents
 from sidecar.http.images.loader import is_image_reference
-
-
-class ImageUrl(RequestModel):
-    """As in OpenAI's chat; `detail` and the like are ignored."""
-
-    url: str = Field(description="A data URI; a URL where ALLOW_IMAGE_URLS names its host.")
-
-
-class TextPart(RequestModel):
-    type: Literal["text"]
-    text: str
-
-
-class ImagePart(RequestModel):
-    type: Literal["image_url"]
-    image_url: ImageUrl
-
-
-Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
 
 
 class Message(RequestModel):
@@ -86,13 +68,3 @@ def _parts(messages: Sequence[Message]) -> list[Content]:
         else:
             contents += read_parts(message.content, param)
     return contents
-
-
-def read_parts(parts: Sequence[TextPart | ImagePart], param: str) -> list[Content]:
-    """One content for each; they are named `param[0].text`, `param[1].image_url.url`."""
-    return [
-        Content(f"{param}[{number}].text", part.text)
-        if isinstance(part, TextPart)
-        else Content(f"{param}[{number}].image_url.url", part.image_url.url, is_picture=True)
-        for number, part in enumerate(parts)
-    ]

@@ -13,13 +13,14 @@ from sidecar.batching.job import Lane
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
 from sidecar.http.cancellation import cancel_on_disconnect
+from sidecar.http.embed.answer_parts import VECTOR_HEADERS
 from sidecar.http.embed.contents import check_contents, embed_contents, refuse_token_ids, require_dimensions
 from sidecar.http.images.loader import ImageLoader
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.limits import RequestLimits
 from sidecar.http.model_names import check_model_name
 from sidecar.http.models import GetModels, ModelInfo
-from sidecar.http.openai.answers import EMBEDDINGS_HEADERS, EmbeddingList, ModelItem, ModelList, answer_embeddings
+from sidecar.http.openai.answers import EmbeddingList, ModelItem, ModelList, answer_embeddings
 from sidecar.http.openai.bodies import EmbeddingsBody
 from sidecar.http.operation import Operation, Scope
 
@@ -60,7 +61,7 @@ class OpenaiEndpoints:
         return Operation(
             *("POST", path, partial(self._embeddings, kind=body), summary, Scope.EMBED, EmbeddingList, body),
             errors=(404, 429, 503, 504),
-            headers=EMBEDDINGS_HEADERS,
+            headers=VECTOR_HEADERS,
         )
 
     def items(self) -> list[ModelItem]:

@@ -10,14 +10,12 @@ from typing import Any, Literal
 from pydantic import Field, RootModel
 
 from sidecar.http.body_models import AnswerModel
+from sidecar.http.embed.answer_parts import ApiVersion, Usage, compute_tokens_header
 from sidecar.http.json_response import JsonResponse
-from sidecar.http.openai.answers import Usage
 from sidecar.http.rerank.bodies import DocumentObject, RerankBody
 from sidecar.http.rerank.scoring import ScoreKind, Scores
 
 _DOCUMENTS_PER_UNIT = 100  # as Cohere counts
-# What a list has no place for.
-COMPUTE_TOKENS = ("X-Compute-Tokens", "The tokens that the model read, as text-embeddings-inference counts them.")
 
 
 class RankedText(AnswerModel):
@@ -30,10 +28,6 @@ class RankedDocument(AnswerModel):
     index: int
     relevance_score: float
     document: dict[str, Any] | None = Field(default=None, description="With `return_documents`.")
-
-
-class ApiVersion(AnswerModel):
-    version: str
 
 
 class BilledUnits(AnswerModel):
@@ -83,7 +77,7 @@ def answer_texts(body: RerankBody, texts: Sequence[str], scores: Scores) -> Json
         RankedText(index=index, score=shown[index], text=texts[index] if body.return_text else None)
         for index in scores.ranking(body.top_n)
     ]
-    headers = {COMPUTE_TOKENS[0]: str(scores.tokens)}
+    headers = compute_tokens_header(scores.tokens)
     return JsonResponse([each.model_dump(exclude_none=True) for each in ranked], headers=headers)
 
 
@@ -109,7 +103,7 @@ def answer_documents(
         usage=Usage(prompt_tokens=scores.tokens, total_tokens=scores.tokens),
         meta=_meta(scores, version),
     )
-    return JsonResponse(answer.model_dump(exclude_none=True), headers={COMPUTE_TOKENS[0]: str(scores.tokens)})
+    return JsonResponse(answer.model_dump(exclude_none=True), headers=compute_tokens_header(scores.tokens))
 
 
 def _meta(scores: Scores, version: str) -> Meta:

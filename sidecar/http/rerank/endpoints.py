@@ -12,12 +12,13 @@ from sidecar.batching.reranker import Reranker
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
 from sidecar.http.cancellation import cancel_on_disconnect
+from sidecar.http.embed.answer_parts import COMPUTE_TOKENS
 from sidecar.http.images.loader import ImageLoader
 from sidecar.http.limits import RequestLimits
 from sidecar.http.model_names import check_model_name
 from sidecar.http.models import GetModels, Models
 from sidecar.http.operation import Operation, Scope
-from sidecar.http.rerank.answers import COMPUTE_TOKENS, RerankAnswers, answer_documents, answer_texts
+from sidecar.http.rerank.answers import RerankAnswers, answer_documents, answer_texts
 from sidecar.http.rerank.bodies import RerankBody
 from sidecar.http.rerank.documents import check_query, read_documents
 from sidecar.http.rerank.scoring import Scores, require_reranker, score

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+from pydantic import Field, JsonValue
 
 from sidecar.batching.embedder import Embedded
 from sidecar.batching.encoder import PairScale, pair_logits, sigmoid
+from sidecar.http.body_models import AnswerModel
+from sidecar.http.embed.answers import UNREADABLE
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.models import Models
 from sidecar.http.search.bodies import SearchBody
@@ -23,6 +26,39 @@ _UNCALIBRATED = (
     "match_probability is not calibrated: with ENABLE_TTA a picture's vector is the mean of several views, for which "
     "the model's scale was not trained. Compare the numbers with each other only."
 )
+
+
+class FoundRow(AnswerModel):
+    """`distance` is the cosine distance of the vectors, 0 to 2."""
+
+    key: dict[str, JsonValue]
+    distance: float
+    columns: dict[str, JsonValue]
+    match_probability: float | None = Field(description="That text and picture belong together; else null.")
+    rerank_score: float | None
+
+
+class SearchedTable(AnswerModel):
+    """Which watch was searched."""
+
+    table: str
+    target: str
+    kind: str
+
+
+class SearchAnswer(AnswerModel):
+    """Rows nearest first, or best first where they were ranked again."""
+
+    results: list[FoundRow]
+    watch: SearchedTable
+    model: str
+    fingerprint: str
+    truncated: bool = Field(description="The text was longer than the model reads.")
+    unreadable: bool = Field(description=UNREADABLE)
+    match_probability_calibrated: bool | None = Field(description="False: an order, and no more. Null: there is none.")
+    rerank_model: str | None
+    warnings: list[str] = Field(description="What to know of these results: the watch is paused, columns are gone …")
+    took_ms: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import (
     ConfigDict,
     Field,
-    JsonValue,
     StrictBool,
     StrictFloat,
     StrictInt,
@@ -17,8 +16,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from sidecar.errors import InputError
-from sidecar.http.body_models import AnswerModel, RequestModel
-from sidecar.http.embed.answers import UNREADABLE
+from sidecar.http.body_models import RequestModel
 from sidecar.http.embed.texts import EmbeddableText, check_text
 from sidecar.http.limits import RequestLimits, limited
 
@@ -97,39 +95,6 @@ class SearchBody(RequestModel):
                 context = {"name": str(name)[:200], "count": len(wanted), "allowed": _MAX_FILTER_VALUES}
                 raise PydanticCustomError("too_many_values", message, context)
         return columns
-
-
-class FoundRow(AnswerModel):
-    """`distance` is the cosine distance of the vectors, 0 to 2."""
-
-    key: dict[str, JsonValue]
-    distance: float
-    columns: dict[str, JsonValue]
-    match_probability: float | None = Field(description="That text and picture belong together; else null.")
-    rerank_score: float | None
-
-
-class SearchedTable(AnswerModel):
-    """Which watch was searched."""
-
-    table: str
-    target: str
-    kind: str
-
-
-class SearchAnswer(AnswerModel):
-    """Rows nearest first, or best first where they were ranked again."""
-
-    results: list[FoundRow]
-    watch: SearchedTable
-    model: str
-    fingerprint: str
-    truncated: bool = Field(description="The text was longer than the model reads.")
-    unreadable: bool = Field(description=UNREADABLE)
-    match_probability_calibrated: bool | None = Field(description="False: an order, and no more. Null: there is none.")
-    rerank_model: str | None
-    warnings: list[str] = Field(description="What to know of these results: the watch is paused, columns are gone …")
-    took_ms: float
 
 
 def check_search(body: SearchBody, limits: RequestLimits) -> None:

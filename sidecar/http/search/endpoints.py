@@ -17,8 +17,8 @@ from sidecar.http.limits import RequestLimits
 from sidecar.http.models import GetModels
 from sidecar.http.operation import Operation, Scope
 from sidecar.http.rerank.scoring import require_reranker
-from sidecar.http.search.answers import Search, answer_search
-from sidecar.http.search.bodies import SearchAnswer, SearchBody, check_search
+from sidecar.http.search.answers import Search, SearchAnswer, answer_search
+from sidecar.http.search.bodies import SearchBody, check_search
 from sidecar.http.search.ranking import RankedRow, rank_again
 from sidecar.http.search.vector import query_vector
 from sidecar.http.search.watch import check_columns, check_model, document_columns, find_watch

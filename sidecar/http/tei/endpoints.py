@@ -16,6 +16,7 @@ from sidecar.batching.embedder import Embedded
 from sidecar.batching.job import Lane
 from sidecar.http.bodies.json_body import read_json
 from sidecar.http.cancellation import cancel_on_disconnect
+from sidecar.http.embed.answer_parts import COMPUTE_TOKENS, VECTOR_HEADERS, compute_tokens_header, vector_headers
 from sidecar.http.embed.contents import (
     Content,
     check_contents,
@@ -29,9 +30,7 @@ from sidecar.http.images.loader import ImageLoader
 from sidecar.http.json_response import JsonResponse, LongJsonResponse, write_in_turns
 from sidecar.http.limits import RequestLimits
 from sidecar.http.models import GetModels
-from sidecar.http.openai.answers import EMBEDDINGS_HEADERS, embeddings_headers
 from sidecar.http.operation import Endpoint, Operation, Scope
-from sidecar.http.rerank.answers import COMPUTE_TOKENS
 from sidecar.http.tei.bodies import (
     EmbedAnswer,
     EmbedBody,
@@ -45,7 +44,7 @@ from sidecar.http.tei.bodies import (
 from sidecar.http.tei.errors import TeiError
 from sidecar.readiness import Readiness
 
-_HEADERS = (*EMBEDDINGS_HEADERS, COMPUTE_TOKENS)
+_HEADERS = (*VECTOR_HEADERS, COMPUTE_TOKENS)
 _HEALTH_PATHS = {
     "/health": "Whether queries can be embedded, as infinity, vLLM and others say it",
     "/ping": "The same, as SageMaker asks",
@@ -134,7 +133,7 @@ class TeiEndpoints:
 
     def _headers(self, embedded: Sequence[Embedded]) -> dict[str, str]:
         tokens = sum(one.tokens for one in embedded)
-        return {**embeddings_headers(embedded, self._get_models().embedding_model), COMPUTE_TOKENS[0]: str(tokens)}
+        return vector_headers(embedded, self._get_models().embedding_model) | compute_tokens_header(tokens)
 
     def _health(self, path: str, summary: str) -> Operation:
         return Operation(

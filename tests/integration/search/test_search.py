@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from sidecar.http.search.bodies import SearchAnswer
+from sidecar.http.search.answers import SearchAnswer
 from tests.encoders import HashEncoder
 from tests.integration.change.dumps import dump, restore
 from tests.integration.ingest.watched_table import user
