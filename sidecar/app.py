@@ -32,6 +32,7 @@ from sidecar.errors import ConfigurationError, ModelError
 from sidecar.http.access import Access
 from sidecar.http.application import Edge, make_http_application
 from sidecar.http.cohere.endpoints import CohereEndpoints
+from sidecar.http.embed.contents import ContentEmbedder
 from sidecar.http.embed.endpoints import EmbeddingEndpoints
 from sidecar.http.health import HealthEndpoints, MetricsEndpoint
 from sidecar.http.images.fetcher import FetchLimits, ImageFetcher
@@ -170,17 +171,18 @@ class Sidecar:
     def _operations(self, limits: RequestLimits) -> list[Operation]:
         """Of every endpoint but those that document them."""
         get_models, images, telemetry = self._parts.get_models, _image_loader(self._settings), self._telemetry
+        embedder = ContentEmbedder(get_models, limits, images)
         aliases = self._settings.aliases_of(self._settings.vision_model_id)
         rerank_aliases = self._settings.aliases_of(self._settings.rerank_model_id)
         read_watches = None if self._database is None else partial(read_status, self._database)
         refresh_gauges = partial(self._parts.refresh_gauges, telemetry.metrics, self._watch_reader)
-        openai = OpenaiEndpoints(get_models, limits, images, aliases)
+        openai = OpenaiEndpoints(embedder, aliases)
         return [
             *EmbeddingEndpoints(get_models, limits).operations(),
             *openai.operations(),
             *InfinityEndpoints(get_models, openai).operations(),
-            *CohereEndpoints(get_models, limits, images, aliases).operations(),
-            *TeiEndpoints(get_models, limits, images, self._readiness).operations(),
+            *CohereEndpoints(embedder, aliases).operations(),
+            *TeiEndpoints(embedder, self._readiness).operations(),
             *RerankEndpoints(get_models, limits, images, rerank_aliases).operations(),
             *HealthEndpoints(self._readiness, self._parts, self._objectives, read_watches).operations(),
             *MetricsEndpoint(telemetry.metrics, refresh_gauges).operations(),

@@ -1,4 +1,4 @@
-"""What `/v2/embed` and `/v1/embed` answer, in Cohere's shapes."""
+"""Answers of `/v2/embed` and `/v1/embed`, in Cohere's shapes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sidecar.http.models import ModelInfo
 
 
 class EmbeddingsByType(AnswerModel):
-    """Those that were asked for, each in the order of the request."""
+    """The requested types, each in the order of the request."""
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True)
 
@@ -56,7 +56,7 @@ class CohereEmbedAnswer(AnswerModel):
 
 
 def check_embedding_types(types: Sequence[EmbeddingType]) -> None:
-    """Raises InputError (`embedding_type_not_supported`) for what cannot be made of these vectors."""
+    """Raises InputError (`embedding_type_not_supported`) for types that the vectors cannot be converted to."""
     for index, name in enumerate(types):
         if name in {"int8", "uint8"}:
             message = (
@@ -67,10 +67,10 @@ def check_embedding_types(types: Sequence[EmbeddingType]) -> None:
             raise InputError("embedding_type_not_supported", message, f"embedding_types[{index}]")
 
 
-async def answer_cohere(
+async def embed_response(
     body: CohereEmbedBody, contents: Sequence[Content], embedded: Sequence[Embedded], model: ModelInfo, version: str
 ) -> LongJsonResponse:
-    """In the shape of that version of Cohere's API."""
+    """A CohereEmbedAnswer of that API version, with VECTOR_HEADERS."""
     vectors = [one.vector for one in embedded]
     plain = version == "1" and body.embedding_types is None
     types = dict.fromkeys(body.embedding_types or ("float",))
@@ -112,5 +112,5 @@ def _encode(vector: NDArray[np.float32], name: EmbeddingType) -> object:
         return encode_base64(vector)
     if name == "float":
         return vector
-    bits = np.packbits(vector > 0)  # as pgvector's binary_quantize
+    bits = np.packbits(vector > 0)  # like pgvector's binary_quantize
     return bits if name == "ubinary" else (bits.astype(np.int16) - 128).astype(np.int8)

@@ -1,4 +1,4 @@
-"""What Cohere's clients send to have texts and pictures embedded."""
+"""Bodies of `/v2/embed` and `/v1/embed`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from sidecar.http.body_models import RequestModel
-from sidecar.http.embed.content_parts import Part, read_parts
-from sidecar.http.embed.contents import Content, Texts, text_contents
+from sidecar.http.embed.body_parts import Part, Texts, read_parts, text_contents
+from sidecar.http.embed.contents import Content
 from sidecar.http.limits import limited
 
 EmbeddingType: TypeAlias = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
@@ -21,7 +21,7 @@ _Images = Annotated[
 
 
 class EmbedInput(RequestModel):
-    """One text or one picture: more parts do not make one vector here."""
+    """One text or one picture; several parts are not embedded as one vector."""
 
     content: list[Part] = Field(min_length=1, max_length=1)
 
@@ -68,11 +68,11 @@ class CohereEmbedBody(RequestModel):
 
     @property
     def source(self) -> str:
-        """The field with the contents."""
+        """The name of the field with the contents."""
         return "texts" if self.texts is not None else "images" if self.images is not None else "inputs"
 
     def contents(self) -> Sequence[Content]:
-        """In order of the vectors. A text is a text here, whatever it looks like."""
+        """The texts and pictures in the order of the vectors. Data URIs among `texts` are texts."""
         if self.texts is not None:
             return text_contents(self.texts, "texts")
         if self.images is not None:

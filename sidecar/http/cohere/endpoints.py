@@ -1,4 +1,4 @@
-"""`/v2/embed` and `/v1/embed`: Cohere's clients embed texts and pictures unmodified."""
+"""`/v2/embed` and `/v1/embed`, for Cohere's clients."""
 
 from __future__ import annotations
 
@@ -9,30 +9,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sidecar.batching.embedder import Embedded
-from sidecar.batching.job import Lane
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
-from sidecar.http.cancellation import cancel_on_disconnect
-from sidecar.http.cohere.answers import CohereEmbedAnswer, answer_cohere, check_embedding_types
+from sidecar.http.cohere.answers import CohereEmbedAnswer, check_embedding_types, embed_response
 from sidecar.http.cohere.bodies import CohereEmbedBody
 from sidecar.http.embed.answer_parts import VECTOR_HEADERS
-from sidecar.http.embed.contents import Content, check_contents, embed_contents, refuse_cut_texts, require_dimensions
-from sidecar.http.images.loader import ImageLoader
-from sidecar.http.limits import RequestLimits
+from sidecar.http.embed.contents import Content, ContentEmbedder, check_dimensions, reject_truncated
+from sidecar.http.embed.embedding import models_with_capacity
 from sidecar.http.model_names import check_model_name
-from sidecar.http.models import GetModels
 from sidecar.http.operation import Operation, Scope
 
 
 class CohereEndpoints:
-    """A batch is answered whole or not at all, and what is wrong is named: `texts[2]`."""
+    """Cohere's endpoints. A bad input fails its whole batch, with an error that names it, `texts[2]`.
 
-    def __init__(
-        self, get_models: GetModels, limits: RequestLimits, images: ImageLoader, aliases: Collection[str]
-    ) -> None:
-        self._get_models = get_models
-        self._limits = limits
-        self._images = images
+    `aliases` are further names of the embedding model.
+    """
+
+    def __init__(self, embedder: ContentEmbedder, aliases: Collection[str]) -> None:
+        self._embedder = embedder
         self._aliases = aliases
 
     def operations(self) -> list[Operation]:
@@ -50,26 +45,25 @@ class CohereEndpoints:
         ]
 
     async def embed(self, request: Request, version: str) -> Response:
-        models, limits = self._get_models(), self._limits
-        models.embedder.reject_if_full(Lane.QUERY)
-        body = await read_json(request, CohereEmbedBody, limits)
+        models = models_with_capacity(self._embedder.get_models)
+        body = await read_json(request, CohereEmbedBody, self._embedder.limits)
         check_model_name(body.model, models.embedding_model.id, self._aliases)
         check_embedding_types(body.embedding_types or ())
-        require_dimensions(body.output_dimension, models.embedding_model.dim, "output_dimension")
+        check_dimensions(body.output_dimension, models.embedding_model.dim, "output_dimension")
         contents = body.contents()
-        check_contents(contents, body.source, limits)
-        embedded = await cancel_on_disconnect(request, embed_contents(models, self._images, contents))
+        embedded = await self._embedder.embed(request, models, contents, body.source)
         if body.truncate == "NONE":
-            refuse_cut_texts(contents, embedded, "`truncate` is NONE")
-        _check_tokens(contents, embedded, body.max_tokens)
-        return await answer_cohere(body, contents, embedded, models.embedding_model, version)
+            reject_truncated(contents, embedded, "`truncate` is NONE")
+        if body.max_tokens is not None:
+            _check_tokens(contents, embedded, body.max_tokens)
+        return await embed_response(body, contents, embedded, models.embedding_model, version)
 
 
-def _check_tokens(contents: Sequence[Content], embedded: Sequence[Embedded], most: int | None) -> None:
+def _check_tokens(contents: Sequence[Content], embedded: Sequence[Embedded], max_tokens: int) -> None:
     for content, one in zip(contents, embedded, strict=True):
-        if most is not None and not content.is_picture and one.tokens > most:
+        if not content.is_picture and one.tokens > max_tokens:
             message = (
-                f"`{content.param}` has {one.tokens} tokens, more than `max_tokens`, {most}. Texts are cut where the "
-                "model ends, not before: send a shorter one, or no `max_tokens`."
+                f"`{content.param}` has {one.tokens} tokens, more than `max_tokens`, {max_tokens}. Texts are cut where "
+                "the model ends, not before: send a shorter one, or no `max_tokens`."
             )
             raise InputError("text_too_long", message, content.param)

@@ -1,4 +1,4 @@
-"""What the embedding endpoints answer."""
+"""Answers of `/embed/…`."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class EmbeddingsAnswer(AnswerModel):
     unreadable: list[bool]
 
 
-def answer_one(embedded: Embedded, model: ModelInfo) -> JsonResponse:
-    """`embedded.vector` as `embedding`."""
+def embedding_response(embedded: Embedded, model: ModelInfo) -> JsonResponse:
+    """An EmbeddingAnswer."""
     answer = EmbeddingAnswer(
         embedding=embedded.vector,
         dim=model.dim,
@@ -57,8 +57,8 @@ def answer_one(embedded: Embedded, model: ModelInfo) -> JsonResponse:
     return JsonResponse(answer)
 
 
-async def answer_many(embedded: Sequence[Embedded], model: ModelInfo) -> LongJsonResponse:
-    """The vectors as `embeddings`, (n, dim)."""
+async def embeddings_response(embedded: Sequence[Embedded], model: ModelInfo) -> LongJsonResponse:
+    """An EmbeddingsAnswer; its vectors are (n, dim)."""
     answer = EmbeddingsAnswer.model_construct(
         embeddings=await write_in_turns(one.vector for one in embedded),
         dim=model.dim,

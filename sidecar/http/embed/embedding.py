@@ -1,4 +1,4 @@
-"""Vectors of what one request sent, whole or not at all: what cannot be embedded is named as the request names it."""
+"""Embeds the texts and pictures of one request, all or none; errors name the input by its field in the request."""
 
 from __future__ import annotations
 
@@ -11,28 +11,35 @@ from sidecar.batching.embedder import Embedded, Embedder
 from sidecar.batching.job import Lane
 from sidecar.concurrency import running_tasks
 from sidecar.errors import PictureRejected, TextRejected
+from sidecar.http.models import GetModels, Models
 
-# Pictures of one request that are worked on at once: enough to decode one while another is encoded.
-_PICTURES_AT_ONCE = 4
+_PICTURES_AT_ONCE = 4  # of one request: enough to decode some while others are encoded
 
-ReadPicture: TypeAlias = Callable[[], Awaitable[bytes]]
+LoadPicture: TypeAlias = Callable[[], Awaitable[bytes]]
+
+
+def models_with_capacity(get_models: GetModels) -> Models:
+    """The models, to be called before the body is read. Raises NotReady, and Overloaded if the query lane is full."""
+    models = get_models()
+    models.embedder.reject_if_full(Lane.QUERY)
+    return models
 
 
 async def embed_texts(
     embedder: Embedder, texts: Sequence[str], params: Sequence[str], reservation: Reservation | None = None
 ) -> list[Embedded]:
-    """In order. Raises TextRejected for the first text that nothing is left of, with its name of `params`.
+    """Vectors in the order of `texts`, whose names in the request are `params`.
 
-    Raises Overloaded, unless the request has a `reservation`.
+    Raises TextRejected for the first text without a vector; Overloaded unless the request has a `reservation`.
     """
-    answers = await embedder.embed_texts(texts, Lane.QUERY, reservation)
-    return [_accepted(answer, param) for answer, param in zip(answers, params, strict=True)]
+    results = await embedder.embed_texts(texts, Lane.QUERY, reservation)
+    return [_require_vector(result, param) for result, param in zip(results, params, strict=True)]
 
 
 async def embed_picture(
     embedder: Embedder, image: bytes, param: str, reservation: Reservation | None = None
 ) -> Embedded:
-    """Raises PictureRejected that names the picture as `param`; Overloaded unless its request has a `reservation`."""
+    """The picture's vector. Raises PictureRejected that names it `param`; Overloaded without a `reservation`."""
     try:
         return await embedder.embed_picture(image, Lane.QUERY, reservation)
     except PictureRejected as error:
@@ -40,23 +47,24 @@ async def embed_picture(
 
 
 async def embed_pictures(
-    embedder: Embedder, pictures: Mapping[str, ReadPicture], reservation: Reservation
+    embedder: Embedder, pictures: Mapping[str, LoadPicture], reservation: Reservation
 ) -> list[Embedded]:
-    """In order of `pictures`, which are named by their keys and read when their turn comes.
+    """Vectors in the order of `pictures`: how to load each, by its name in the request.
 
-    The first failure cancels the others and is raised. With the request's `reservation` none is rejected halfway.
+    Few are loaded and embedded at once. The first failure cancels the others and is raised. With the request's
+    `reservation` none is rejected halfway.
     """
-    turns = asyncio.Semaphore(_PICTURES_AT_ONCE)
+    slots = asyncio.Semaphore(_PICTURES_AT_ONCE)
 
-    async def embed(param: str, read: ReadPicture) -> Embedded:
-        async with turns:
-            return await embed_picture(embedder, await read(), param, reservation)
+    async def embed(param: str, load: LoadPicture) -> Embedded:
+        async with slots:
+            return await embed_picture(embedder, await load(), param, reservation)
 
-    async with running_tasks({param: embed(param, read) for param, read in pictures.items()}) as tasks:
+    async with running_tasks({param: embed(param, load) for param, load in pictures.items()}) as tasks:
         return await asyncio.gather(*tasks)
 
 
-def _accepted(answer: Embedded | TextRejected, param: str) -> Embedded:
-    if isinstance(answer, TextRejected):
-        raise TextRejected(answer.code, f"`{param}`: {answer.message}", param)
-    return answer
+def _require_vector(result: Embedded | TextRejected, param: str) -> Embedded:
+    if isinstance(result, TextRejected):
+        raise TextRejected(result.code, f"`{param}`: {result.message}", param)
+    return result

@@ -1,4 +1,4 @@
-"""`/embed/…`: texts and pictures to vectors."""
+"""`/embed/…`: vectors of texts and pictures."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sidecar.batching.job import Lane
 from sidecar.http.bodies.multipart import FileForm, FilesForm, read_file, read_files
 from sidecar.http.cancellation import cancel_on_disconnect
-from sidecar.http.embed.answers import EmbeddingAnswer, EmbeddingsAnswer, answer_many, answer_one
-from sidecar.http.embed.embedding import embed_picture, embed_pictures, embed_texts
+from sidecar.http.embed.answers import EmbeddingAnswer, EmbeddingsAnswer, embedding_response, embeddings_response
+from sidecar.http.embed.embedding import embed_picture, embed_pictures, embed_texts, models_with_capacity
 from sidecar.http.embed.texts import TextBody, TextsBody, read_text, read_texts
 from sidecar.http.limits import RequestLimits
-from sidecar.http.models import GetModels, Models
+from sidecar.http.models import GetModels
 from sidecar.http.operation import Endpoint, MediaType, Operation, Scope
 
 
 class EmbeddingEndpoints:
-    """A batch is answered whole or not at all: a bad text or picture is a 422 that names it, `file[2]`."""
+    """The `/embed/…` endpoints. A bad text or picture fails its whole batch with a 422 that names it, `file[2]`."""
 
     def __init__(self, get_models: GetModels, limits: RequestLimits) -> None:
         self._get_models = get_models
@@ -37,37 +36,31 @@ class EmbeddingEndpoints:
         ]
 
     async def embed_text(self, request: Request) -> Response:
-        models = self._open()
+        models = models_with_capacity(self._get_models)
         text = await read_text(request, self._limits)
         (embedded,) = await cancel_on_disconnect(request, embed_texts(models.embedder, [text], ["text"]))
-        return answer_one(embedded, models.embedding_model)
+        return embedding_response(embedded, models.embedding_model)
 
     async def embed_texts(self, request: Request) -> Response:
-        models = self._open()
+        models = models_with_capacity(self._get_models)
         texts = await read_texts(request, self._limits)
         params = [f"texts[{index}]" for index in range(len(texts))]
         embedded = await cancel_on_disconnect(request, embed_texts(models.embedder, texts, params))
-        return await answer_many(embedded, models.embedding_model)
+        return await embeddings_response(embedded, models.embedding_model)
 
     async def embed_image(self, request: Request) -> Response:
-        models = self._open()
+        models = models_with_capacity(self._get_models)
         image = await read_file(request, self._limits)
         embedded = await cancel_on_disconnect(request, embed_picture(models.embedder, image, "file"))
-        return answer_one(embedded, models.embedding_model)
+        return embedding_response(embedded, models.embedding_model)
 
     async def embed_images(self, request: Request) -> Response:
-        models = self._open()
+        models = models_with_capacity(self._get_models)
         images = await read_files(request, self._limits)
-        pictures = {f"file[{index}]": partial(_in_hand, image) for index, image in enumerate(images)}
+        pictures = {f"file[{index}]": partial(_already_loaded, image) for index, image in enumerate(images)}
         with models.embedder.reserve(texts=0, pictures=len(pictures)) as reservation:
             embedded = await cancel_on_disconnect(request, embed_pictures(models.embedder, pictures, reservation))
-        return await answer_many(embedded, models.embedding_model)
-
-    def _open(self) -> Models:
-        """Before the body is read. Raises NotReady, and Overloaded if the query lane is full already."""
-        models = self._get_models()
-        models.embedder.reject_if_full(Lane.QUERY)
-        return models
+        return await embeddings_response(embedded, models.embedding_model)
 
     @staticmethod
     def _operation(
@@ -77,5 +70,5 @@ class EmbeddingEndpoints:
         return Operation("POST", path, endpoint, summary, Scope.EMBED, response, request, media, errors=(429, 503, 504))
 
 
-async def _in_hand(image: bytes) -> bytes:
+async def _already_loaded(image: bytes) -> bytes:
     return image

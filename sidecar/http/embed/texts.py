@@ -1,4 +1,4 @@
-"""The bodies of the text endpoints."""
+"""Bodies of `/embed/text…`, and the check that a text can be embedded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sidecar.http.bodies.json_body import read_json
 from sidecar.http.body_models import RequestModel
 from sidecar.http.limits import RequestLimits, limited
 
-# Not blank, and without NUL; `check_text` says it in words.
+# Not blank, and without NUL; `check_text` has the messages.
 EmbeddableText = Annotated[
     str,
     Field(
@@ -25,7 +25,7 @@ EmbeddableText = Annotated[
 
 
 class TextBody(RequestModel):
-    """Fields that nobody reads are ignored."""
+    """Unknown fields are ignored."""
 
     text: EmbeddableText = Field(examples=["a red bicycle"])
 
@@ -39,14 +39,14 @@ class TextsBody(RequestModel):
 
 
 async def read_text(request: Request, limits: RequestLimits) -> str:
-    """Raises InputError for a body that is not `{"text": …}` with a text worth embedding."""
+    """The text of a `{"text": …}` body. Raises InputError for another body, or a text that cannot be embedded."""
     text = (await read_json(request, TextBody, limits)).text
     check_text(text, "text", limits)
     return text
 
 
 async def read_texts(request: Request, limits: RequestLimits) -> list[str]:
-    """Raises InputError for a body that is not `{"texts": […]}`, naming the text that is wrong as `texts[2]`."""
+    """The texts of a `{"texts": […]}` body. Raises InputError, naming a text that cannot be embedded `texts[2]`."""
     texts = (await read_json(request, TextsBody, limits)).texts
     _check_count(texts, limits)
     for index, text in enumerate(texts):
@@ -63,11 +63,11 @@ def _check_count(texts: Sequence[str], limits: RequestLimits) -> None:
 
 
 def check_text(text: str, param: str, limits: RequestLimits) -> None:
-    """Raises InputError for a text that nobody can embed, naming it as `param`."""
+    """Raises InputError, naming the text `param`, if it is blank, too long, or has a NUL character."""
     if not text.strip():
         raise InputError("empty_text", f"`{param}` is empty; there is nothing to embed.", param)
     if len(text) > limits.max_text_chars:
         message = f"`{param}` has {len(text)} characters; at most {limits.max_text_chars} (MAX_TEXT_CHARS) are read."
         raise InputError("text_too_long", message, param)
-    if "\0" in text:  # Postgres cannot store it either: no row can have such a text
+    if "\0" in text:  # Postgres cannot store it, so no row can have such a text either
         raise InputError("invalid_text", f"`{param}` contains the character NUL (U+0000). Remove it.", param)

@@ -32,7 +32,7 @@ class ImageLoader:
         self._max_image_bytes = max_image_bytes
         self._urls = urls
 
-    async def read(self, reference: str, param: str) -> bytes:
+    async def load(self, reference: str, param: str) -> bytes:
         """The encoded picture. Raises InputError and PictureRejected, which name the reference `param`."""
         if reference[:5].lower() == "data:":
             return _decode_data_uri(reference, param, self._max_image_bytes)

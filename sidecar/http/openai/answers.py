@@ -1,4 +1,4 @@
-"""What `/v1/embeddings` and `/v1/models` answer, in OpenAI's shapes."""
+"""Answers of `/v1/embeddings` and `/v1/models`, in OpenAI's shapes."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class ModelList(AnswerModel):
     data: list[ModelItem]
 
 
-async def answer_embeddings(embedded: Sequence[Embedded], model: ModelInfo, *, as_base64: bool) -> LongJsonResponse:
-    """Vectors in order, and in the head what EMBEDDINGS_HEADERS says."""
+async def embeddings_response(embedded: Sequence[Embedded], model: ModelInfo, *, as_base64: bool) -> LongJsonResponse:
+    """An EmbeddingList with VECTOR_HEADERS."""
     items = await write_in_turns(
         EmbeddingItem(index=index, embedding=encode_base64(one.vector) if as_base64 else one.vector)
         for index, one in enumerate(embedded)

@@ -1,4 +1,4 @@
-"""What OpenAI's clients send to `/v1/embeddings`, and what those of infinity and vLLM add for pictures."""
+"""Bodies of `/v1/embeddings`: OpenAI's, with the additions of infinity and vLLM for pictures."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from sidecar.http.body_models import RequestModel
-from sidecar.http.embed.content_parts import Part, read_parts
-from sidecar.http.embed.contents import Content, TextOrTexts, text_contents
+from sidecar.http.embed.body_parts import Part, TextOrTexts, read_parts, text_contents
+from sidecar.http.embed.contents import Content
 from sidecar.http.images.loader import is_image_reference
 
 
@@ -20,7 +20,7 @@ class Message(RequestModel):
 
 
 class EmbeddingsBody(RequestModel):
-    """`input` or `messages`. Fields that nobody reads are ignored."""
+    """`input` or `messages`. Unknown fields are ignored."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["input"]}, {"required": ["messages"]}]})
 
@@ -47,9 +47,9 @@ class EmbeddingsBody(RequestModel):
         return self
 
     def contents(self) -> list[Content]:
-        """In order of the vectors."""
+        """The texts and pictures in the order of the vectors."""
         if self.messages is not None:
-            return _parts(self.messages)
+            return _message_contents(self.messages)
         return [
             Content(text.param, text.value, self._is_picture(text.value))
             for text in text_contents(() if self.input is None else self.input, "input")
@@ -59,7 +59,7 @@ class EmbeddingsBody(RequestModel):
         return self.modality == "image" or (self.modality is None and is_image_reference(value))
 
 
-def _parts(messages: Sequence[Message]) -> list[Content]:
+def _message_contents(messages: Sequence[Message]) -> list[Content]:
     contents: list[Content] = []
     for index, message in enumerate(messages):
         param = f"messages[{index}].content"

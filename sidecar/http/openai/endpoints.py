@@ -1,4 +1,4 @@
-"""`/v1/embeddings` and `/v1/models`: OpenAI's clients work unmodified."""
+"""`/v1/embeddings` and `/v1/models`, for OpenAI's clients."""
 
 from __future__ import annotations
 
@@ -9,37 +9,36 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sidecar.batching.job import Lane
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
-from sidecar.http.cancellation import cancel_on_disconnect
 from sidecar.http.embed.answer_parts import VECTOR_HEADERS
-from sidecar.http.embed.contents import check_contents, embed_contents, refuse_token_ids, require_dimensions
-from sidecar.http.images.loader import ImageLoader
+from sidecar.http.embed.body_parts import reject_token_ids
+from sidecar.http.embed.contents import ContentEmbedder, check_dimensions
+from sidecar.http.embed.embedding import models_with_capacity
 from sidecar.http.json_response import JsonResponse
-from sidecar.http.limits import RequestLimits
 from sidecar.http.model_names import check_model_name
-from sidecar.http.models import GetModels, ModelInfo
-from sidecar.http.openai.answers import EmbeddingList, ModelItem, ModelList, answer_embeddings
+from sidecar.http.models import ModelInfo
+from sidecar.http.openai.answers import EmbeddingList, ModelItem, ModelList, embeddings_response
 from sidecar.http.openai.bodies import EmbeddingsBody
 from sidecar.http.operation import Operation, Scope
 
 
 class OpenaiEndpoints:
-    """As `/embed/…`, a batch is answered whole or not at all, and what is wrong is named: `input[2]`."""
+    """OpenAI's endpoints. A bad input fails its whole batch, with an error that names it, `input[2]`.
 
-    def __init__(
-        self, get_models: GetModels, limits: RequestLimits, images: ImageLoader, aliases: Collection[str]
-    ) -> None:
-        self._get_models = get_models
-        self._limits = limits
-        self._images = images
+    `aliases` are further names of the embedding model.
+    """
+
+    def __init__(self, embedder: ContentEmbedder, aliases: Collection[str]) -> None:
+        self._embedder = embedder
         self._aliases = aliases
         self._started_at = int(time.time())
 
     def operations(self) -> list[Operation]:
         return [
-            self.embeds("/v1/embeddings", "Vectors of texts and pictures, as OpenAI's API gives them", EmbeddingsBody),
+            self.embeddings_operation(
+                "/v1/embeddings", "Vectors of texts and pictures, as OpenAI's API gives them", EmbeddingsBody
+            ),
             Operation(
                 *("GET", "/v1/models", self.models),
                 summary="The served model, under each of its names",
@@ -56,41 +55,40 @@ class OpenaiEndpoints:
             ),
         ]
 
-    def embeds(self, path: str, summary: str, body: type[EmbeddingsBody]) -> Operation:
-        """The same for other paths, and bodies with other defaults."""
+    def embeddings_operation(self, path: str, summary: str, body: type[EmbeddingsBody]) -> Operation:
+        """`/v1/embeddings` under `path`, with the defaults of `body`."""
         return Operation(
-            *("POST", path, partial(self._embeddings, kind=body), summary, Scope.EMBED, EmbeddingList, body),
+            *("POST", path, partial(self._embeddings, body_model=body), summary, Scope.EMBED, EmbeddingList, body),
             errors=(404, 429, 503, 504),
             headers=VECTOR_HEADERS,
         )
 
-    def items(self) -> list[ModelItem]:
-        """The served model, by its own name first, then by the others. Raises NotReady."""
-        model = self._get_models().embedding_model
+    def model_items(self) -> list[ModelItem]:
+        """The served model under its own name, then under each alias. Raises NotReady."""
+        model = self._embedder.get_models().embedding_model
         return [self._item(name, model) for name in dict.fromkeys((model.id, *self._aliases))]
 
     async def models(self, _request: Request) -> Response:
-        return JsonResponse(ModelList(data=self.items()))
+        return JsonResponse(ModelList(data=self.model_items()))
 
     async def model(self, request: Request) -> Response:
-        served, name = self._get_models().embedding_model, request.path_params["model"]
+        served, name = self._embedder.get_models().embedding_model, request.path_params["model"]
         check_model_name(name, served.id, self._aliases)
         return JsonResponse(self._item(name if name in self._aliases else served.id, served))
 
-    async def _embeddings(self, request: Request, kind: type[EmbeddingsBody]) -> Response:
-        models = self._get_models()
-        models.embedder.reject_if_full(Lane.QUERY)
-        limits, model = self._limits, models.embedding_model
-        body = await read_json(request, kind, limits, partial(refuse_token_ids, field="input"))
+    async def _embeddings(self, request: Request, body_model: type[EmbeddingsBody]) -> Response:
+        models = models_with_capacity(self._embedder.get_models)
+        model = models.embedding_model
+        reject = partial(reject_token_ids, field="input")
+        body = await read_json(request, body_model, self._embedder.limits, reject)
         check_model_name(body.model, model.id, self._aliases)
-        require_dimensions(body.dimensions, model.dim, "dimensions")
+        check_dimensions(body.dimensions, model.dim, "dimensions")
         contents = body.contents()
         if body.messages is not None and len(contents) != 1:
             message = f"`messages` has {len(contents)} parts; a vector is made of one text or one picture."
             raise InputError("wrong_number_of_parts", message, "messages")
-        check_contents(contents, "input", limits)
-        embedded = await cancel_on_disconnect(request, embed_contents(models, self._images, contents))
-        return await answer_embeddings(embedded, model, as_base64=body.encoding_format == "base64")
+        embedded = await self._embedder.embed(request, models, contents, "input")
+        return await embeddings_response(embedded, model, as_base64=body.encoding_format == "base64")
 
     def _item(self, name: str, model: ModelInfo) -> ModelItem:
         return ModelItem(id=name, created=self._started_at, root=model.id)

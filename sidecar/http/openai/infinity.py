@@ -1,4 +1,4 @@
-"""`/embeddings`, `/models` and `/embeddings_image`: clients of infinity work unmodified."""
+"""`/embeddings`, `/embeddings_image` and `/models`, for infinity's client: OpenAI's API under shorter paths."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sidecar.http.operation import Operation, Scope
 
 
 class ImageEmbeddingsBody(EmbeddingsBody):
-    """As EmbeddingsBody; what is sent is a picture unless `modality` says otherwise."""
+    """As EmbeddingsBody, but inputs are pictures unless `modality` says otherwise."""
 
     modality: Literal["text", "image"] | None = Field(default="image")
 
 
 class QueueStats(AnswerModel):
-    """Of the lane in which queries wait."""
+    """The state of the query lane."""
 
     queue_fraction: float
     queue_absolute: int
@@ -48,7 +48,7 @@ class InfinityModels(AnswerModel):
 
 
 class InfinityEndpoints:
-    """OpenAI's endpoints under infinity's paths; `/rerank` and `/health` are with the others of their kind."""
+    """OpenAI's endpoints under infinity's paths. infinity's `/rerank` is in `rerank`, its `/health` in `tei`."""
 
     def __init__(self, get_models: GetModels, openai: OpenaiEndpoints) -> None:
         self._get_models = get_models
@@ -59,14 +59,14 @@ class InfinityEndpoints:
         pictures = "Vectors of pictures, as infinity gives them"
         models = "The served model, as infinity says it"
         return [
-            self._openai.embeds("/embeddings", embed, EmbeddingsBody),
-            self._openai.embeds("/embeddings_image", pictures, ImageEmbeddingsBody),
+            self._openai.embeddings_operation("/embeddings", embed, EmbeddingsBody),
+            self._openai.embeddings_operation("/embeddings_image", pictures, ImageEmbeddingsBody),
             Operation("GET", "/models", self.models, models, Scope.EMBED, InfinityModels, errors=(503, 504)),
         ]
 
     async def models(self, _request: Request) -> Response:
-        """Its own name first, then its aliases."""
-        items, models = self._openai.items(), self._get_models()
+        """The model under its own name, then under each alias."""
+        items, models = self._openai.model_items(), self._get_models()
         lane = models.lane_depth(Lane.QUERY)
         stats = QueueStats(
             queue_fraction=lane.waiting / lane.capacity,

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from sidecar.http.body_models import RequestModel
-from sidecar.http.embed.content_parts import ImageUrl
+from sidecar.http.embed.body_parts import ImageUrl
 from sidecar.http.embed.texts import EmbeddableText
 from sidecar.http.limits import limited
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sidecar.errors import InputError
-from sidecar.http.embed.content_parts import ImageUrl
+from sidecar.http.embed.body_parts import ImageUrl
 from sidecar.http.embed.texts import check_text
 from sidecar.http.images.loader import is_image_reference
 from sidecar.http.limits import RequestLimits

@@ -128,7 +128,7 @@ async def _score_pictures(
             f"{models.embedding_model.id} gives a text and a picture no score of their own; only texts are ranked here."
         )
         raise InputError("unsupported_documents", message, documents[0].param)
-    sources = {document.param: partial(images.read, document.value, document.param) for document in documents}
+    sources = {document.param: partial(images.load, document.value, document.param) for document in documents}
     with models.embedder.reserve(texts=1, pictures=len(sources)) as reservation:
         (words,) = await embed_texts(models.embedder, [query], ["query"], reservation)
         pictures = await embed_pictures(models.embedder, sources, reservation)

@@ -18,7 +18,7 @@ async def query_vector(body: SearchBody, models: Models, images: ImageLoader) ->
         (embedded,) = await embed_texts(models.embedder, [body.text], ["text"])
         return embedded
     if body.image is not None:
-        return await embed_picture(models.embedder, await images.read(body.image, "image"), "image")
+        return await embed_picture(models.embedder, await images.load(body.image, "image"), "image")
     return _given_vector(body.vector or [], models.embedding_model.dim)
 
 

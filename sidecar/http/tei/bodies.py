@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from sidecar.http.body_models import AnswerModel, RequestModel
 from sidecar.http.embed.answers import Vectors
-from sidecar.http.embed.contents import TextOrTexts, Texts
+from sidecar.http.embed.body_parts import TextOrTexts, Texts
 from sidecar.http.embed.texts import EmbeddableText
 
 

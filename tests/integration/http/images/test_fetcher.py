@@ -304,9 +304,9 @@ async def test_an_error_names_the_reference_that_failed(authority: Authority, ho
     urls = ImageFetcher(limits, Names(pictures__example=[[HERE]]), authority.client_context(), is_here)
     host.answers["/small.png"] = answer(body=PICTURE[:100])
     images = ImageLoader(1_000, urls)
-    assert await images.read(f"https://pictures.example:{host.port}/small.png", "input[1]") == PICTURE[:100]
+    assert await images.load(f"https://pictures.example:{host.port}/small.png", "input[1]") == PICTURE[:100]
     for path, code in (("/a.png", "too_many_bytes"), ("/none.png", "image_url_failed")):
         host.answers["/none.png"] = answer(404)
         with pytest.raises(InputError, match=r"^`input\[1\]`: ") as caught:
-            await images.read(f"https://pictures.example:{host.port}{path}", "input[1]")
+            await images.load(f"https://pictures.example:{host.port}{path}", "input[1]")
         assert (caught.value.code, caught.value.param) == (code, "input[1]")

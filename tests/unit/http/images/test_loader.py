@@ -33,7 +33,7 @@ def image_loader(*hosts: str) -> ImageLoader:
     ],
 )
 async def test_a_data_uri_is_decoded_whatever_its_media_type(head: str) -> None:
-    assert await image_loader().read(head + ENCODED, "input") == PICTURE
+    assert await image_loader().load(head + ENCODED, "input") == PICTURE
 
 
 BAD = {
@@ -65,14 +65,14 @@ BAD = {
 async def test_a_bad_reference_is_named_with_its_error(reference: str) -> None:
     code, message = BAD[reference]
     with pytest.raises(InputError) as caught:
-        await image_loader().read(reference, "input[1]")
+        await image_loader().load(reference, "input[1]")
     assert (caught.value.code, caught.value.param) == (code, "input[1]")
     assert caught.value.message.startswith(message)
 
 
 async def test_a_name_that_resolves_to_loopback_is_rejected() -> None:
     with pytest.raises(InputError, match=r"^`input`: 'localhost' has an address that is not public\.$"):
-        await image_loader("localhost").read("https://localhost/a.png", "input")
+        await image_loader("localhost").load("https://localhost/a.png", "input")
 
 
 async def test_hanging_lookups_are_limited() -> None:
