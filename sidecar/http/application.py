@@ -26,7 +26,7 @@ from sidecar.http.middleware.paths import StripRootPath, StripTrailingSlash
 from sidecar.http.middleware.route_label import RouteLabel
 from sidecar.http.middleware.security_headers import SecurityHeaders
 from sidecar.http.operation import Endpoint, MediaType, Operation, Scope
-from sidecar.http.protocol.refused_heads import AnswerRefusedHeads
+from sidecar.http.protocol.refusals import AnswerRefusedHeads
 from sidecar.http.tei.errors import TeiError, TeiErrors
 from sidecar.readiness import Readiness
 from sidecar.telemetry.telemetry import Telemetry

@@ -1,7 +1,6 @@
-"""A connection that cannot make the server wait, or remember, for ever: neither for a request nor with an answer.
+"""Bounds on the time and memory of a connection, for clients without a key too.
 
-uvicorn reads headers without end, and waits for them without end; both would cost nothing to who has no key. What it
-has written it keeps until somebody reads it.
+uvicorn reads headers without limit and waits for them without limit, and keeps an answer until the client reads it.
 """
 
 from __future__ import annotations
@@ -20,11 +19,10 @@ MIN_READ_BYTES = 1024 * 1024
 
 
 class BoundedHttpProtocol(RequestProtocol):
-    """Refuses more than MAX_HEAD_BYTES that are neither a whole head nor a body, and a head that takes too long.
+    """Refuses heads of more than MAX_HEAD_BYTES, or that take more than HEAD_TIMEOUT_S to arrive.
 
-    Once the head is there, the request's own deadline counts; before its first byte, the first request's as well as
-    the next one's, KEEP_ALIVE_TIMEOUT_S. A client that does not read MIN_READ_BYTES of an answer, or the rest of it, in
-    READER_INTERVAL_S is cut off.
+    Before the first byte of any request, KEEP_ALIVE_S limits the wait; after its head, the request's own deadline. A
+    client that does not read MIN_READ_BYTES of an answer, or the rest of it, in READER_INTERVAL_S is disconnected.
     """
 
     _unfinished_bytes = 0
@@ -55,7 +53,7 @@ class BoundedHttpProtocol(RequestProtocol):
         self._expect_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._head_is_whole:  # or it is a trailer, which uvicorn puts among the headers that were checked
+        if not self._head_is_whole:  # else it is a trailer, which uvicorn would add to the headers that were checked
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -74,7 +72,7 @@ class BoundedHttpProtocol(RequestProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.transport.is_closing():  # once all is read
+        if self.transport.is_closing():  # which it does once the client has read everything
             self._expect_reader()
 
     def timeout_keep_alive_handler(self) -> None:
@@ -88,20 +86,20 @@ class BoundedHttpProtocol(RequestProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._stop_reader_timer()
-        if self.transport.is_closing():  # and a rest is still there
+        if self.transport.is_closing():  # and has still something to send
             self._expect_reader()
 
     def _expect_request(self) -> None:
-        """A balancer opens connections before it has requests for them."""
+        """Starts the keep-alive timer at once: a balancer opens connections before it has requests for them."""
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _expect_head(self) -> None:
         self._stop_head_timer()
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._look_at_head)
+        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._check_head_timeout)
 
-    def _look_at_head(self) -> None:
-        """While a request before it is answered, the rest of the head may be here and not be parsed."""
-        if self.is_at_work:
+    def _check_head_timeout(self) -> None:
+        """Closes the connection, unless the rest of the head may be waiting, unparsed, for an earlier answer."""
+        if self.is_answering:
             self._expect_head()
         else:
             self._give_up()
@@ -119,15 +117,15 @@ class BoundedHttpProtocol(RequestProtocol):
     def _expect_reader(self) -> None:
         self._stop_reader_timer()
         self._unread_bytes = self.transport.get_write_buffer_size()
-        self._reader_timer = self.loop.call_later(READER_INTERVAL_S, self._look_at_reader)
+        self._reader_timer = self.loop.call_later(READER_INTERVAL_S, self._check_reader)
 
     def _stop_reader_timer(self) -> None:
         if self._reader_timer is not None:
             self._reader_timer.cancel()
             self._reader_timer = None
 
-    def _look_at_reader(self) -> None:
-        """Nothing is written meanwhile: uvicorn waits for the room, or has closed the connection."""
+    def _check_reader(self) -> None:
+        """Compares with the buffer of the last check. Nothing was added: uvicorn waits for room, or has closed."""
         if self._unread_bytes - self.transport.get_write_buffer_size() < MIN_READ_BYTES:
             self.transport.abort()
         else:
