@@ -1,4 +1,4 @@
-"""The directory that the demo keeps its things in."""
+"""The demo's data directory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOCK_NAME = "demo.lock"
 
 @dataclass(frozen=True, slots=True)
 class DemoDirectory:
-    """`path` is absolute, and nobody else's demo uses it."""
+    """Paths inside the directory, which is locked for this process. `path` is absolute."""
 
     path: Path
 
@@ -29,46 +29,46 @@ class DemoDirectory:
         return self.path / "postgres"
 
     @property
-    def stand_in_model(self) -> Path:
-        """Where earlier versions kept a model of random weights."""
+    def earlier_model(self) -> Path:
+        """The model of random weights that earlier versions kept here."""
         return self.path / "model"
 
     @property
     def url_file(self) -> Path:
-        """Holds the URL of the running Postgres, with its password: only its owner can read it."""
+        """A file with the URL of the running Postgres, password included: only its owner can read it."""
         return self.path / "database_url"
 
     def write_url(self, url: str) -> None:
-        # Made anew: a file of an earlier run may have been opened to others.
+        # Replaced, not rewritten: the permissions of an earlier run's file may have been opened.
         self.url_file.unlink(missing_ok=True)
         with os.fdopen(os.open(self.url_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(url + "\n")
 
     def clear(self) -> None:
-        """Removes all that an earlier run left, and nothing else."""
-        for directory in (self.postgres, self.stand_in_model):
+        """Removes what earlier runs left; other files stay."""
+        for directory in (self.postgres, self.earlier_model):
             shutil.rmtree(directory, ignore_errors=not directory.exists())
         self.url_file.unlink(missing_ok=True)
 
 
 def choose_directory() -> Path:
-    """`.demo` here; for root `/var/lib/sidecar-demo`, if its Postgres, another user, cannot enter this place."""
+    """`.demo` in the working directory; `/var/lib/sidecar-demo` if root's Postgres, another user, cannot enter it."""
     here = _DEFAULT.absolute()
     return here if find_server_user().first_unreachable(here.parent) is None else _DEFAULT_OF_ROOT
 
 
 @contextmanager
 def open_directory(path: Path) -> Iterator[DemoDirectory]:
-    """Makes the directory if it is missing, and holds it until the end of the block.
+    """Creates the directory if it is missing, and locks it for the block.
 
-    Raises ConfigurationError if it cannot be used or holds other things, DatabaseUnavailable if a demo runs on it.
+    Raises ConfigurationError if it cannot be used or holds other files, DatabaseUnavailable if a demo runs on it.
     """
     path = path.expanduser().absolute()
     lock_path = path / _LOCK_NAME
     try:
         if not path.exists():
             path.mkdir(parents=True)
-            path.chmod(0o711)  # root's Postgres is another user, who has to get through
+            path.chmod(0o711)  # root's Postgres runs as another user, who has to traverse it
         elif not lock_path.exists() and any(path.iterdir()):
             raise ConfigurationError(
                 [f"--data-dir {path} holds files of another program.\nHINT: Name an empty or a new directory."]

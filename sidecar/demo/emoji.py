@@ -1,4 +1,4 @@
-"""The example's rows as they are packed in the package: emoji, what people call them, and their pictures."""
+"""The rows of the example, which the package contains as an archive: emoji, their names and pictures."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ PACKED_ROWS = "emoji.json"
 
 @dataclass(frozen=True, slots=True)
 class Emoji:
-    """`picture` is a square WebP file.
+    """A row of the example. `picture` is a square WebP file.
 
-    The demo's model was trained without the emoji that are `held_out`, and without `held_out_keywords` as captions.
+    The demo's model was trained without the `held_out` emoji, and without `held_out_keywords` as captions.
     """
 
     id: int
@@ -28,12 +28,12 @@ class Emoji:
 
 
 def picture_path(number: int) -> str:
-    """Inside the archive, of the emoji with id `number`."""
+    """The path in the archive of the picture of the emoji with id `number`."""
     return f"pictures/{number:04}.webp"
 
 
 def read_emoji() -> list[Emoji]:
-    """All of them, in the order of their ids: what people look for most comes first."""
+    """All emoji by id: those that people look for most come first."""
     with as_file(files("sidecar.demo") / "data" / "emoji.zip") as path, zipfile.ZipFile(path) as archive:
         return [_make(row, archive.read(picture_path(row["id"]))) for row in json.loads(archive.read(PACKED_ROWS))]
 

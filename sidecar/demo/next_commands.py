@@ -1,4 +1,4 @@
-"""What a newcomer types next: commands that work as printed."""
+"""The commands that the demo suggests to a newcomer; they work as printed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from shlex import quote
 
 from rich.console import Console
 
-from sidecar.config import Settings
 from sidecar.demo.example import TABLE
-from sidecar.listening import bind_hosts
 
 _DEFAULT_URL = "http://127.0.0.1:9000"
-_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked up, not listened on
 _ALIKE = (
     "select e.emoji, e.name from emoji e, emoji o where o.name = 'octopus' "
     "order by e.picture_embedding <=> o.picture_embedding limit 5"
@@ -33,9 +30,9 @@ else, least of all photographs. The real one weighs 3.5 GB and wants a GPU; with
 """
 
 
-def tell_what_to_type(console: Console, service_url: str, url_file: Path, bin_dir: Path) -> None:
-    """Prints commands, each a paragraph indented by four blanks after `Type next`, then what the model is worth."""
-    search = _search(service_url)
+def print_next_commands(console: Console, service_url: str, url_file: Path, bin_dir: Path) -> None:
+    """Prints `Type next`, the commands as paragraphs indented by four spaces, and a note on the model's quality."""
+    search = _search_command(service_url)
     lines = [
         "",
         "Search answers from here on, with what is embedded so far. Type next, in another terminal:",
@@ -54,7 +51,7 @@ def tell_what_to_type(console: Console, service_url: str, url_file: Path, bin_di
         + f' \\\n      && {search} "pot of tea" --target name_embedding',
         "",
         "  the same over REST, vector and search in one",
-        f"    {_search_command(service_url)}",
+        f"    {_rest_search_command(service_url)}",
         "",
         "  a query vector over REST",
         f"    {_embed_command(service_url)}",
@@ -63,38 +60,34 @@ def tell_what_to_type(console: Console, service_url: str, url_file: Path, bin_di
     console.print("\n".join(lines), soft_wrap=True)
 
 
-def url_of_service(settings: Settings) -> str:
-    """Where a program on this machine reaches the service."""
-    first = bind_hosts(settings.bind_host)[0]
-    host = _ANY_ADDRESS.get(first, first)
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.bind_port}"
-
-
 def _export_command(url_file: Path, bin_dir: Path) -> str:
-    """The URL by way of its file: so no password stands on the screen or in the shell's history."""
+    """Sets DATABASE_URL from its file, which keeps the password off the screen and out of the shell's history.
+
+    Adds the folders of `sidecar` and `psql` to PATH where the shell would not find them.
+    """
     path = [str(folder) for folder in (_folder_of_sidecar(), None if shutil.which("psql") else bin_dir) if folder]
     in_path = f' PATH={quote(":".join(path))}:"$PATH"' if path else ""
     return f'export DATABASE_URL="$(cat {quote(str(url_file))})"{in_path}'
 
 
 def _folder_of_sidecar() -> Path | None:
-    """None where the shell finds this very program by itself."""
+    """The folder of this program; None if the shell finds it in PATH."""
     ours = Path(sys.executable).with_name("sidecar")
     found = shutil.which("sidecar")
     return None if found and (not ours.exists() or Path(found).samefile(ours)) else ours.parent
 
 
 def _quote_sql(statement: str) -> str:
-    """For a shell, with its single quotes as they are. `statement` holds none of $, `, ! and backslash."""
+    """In double quotes for a shell, single quotes unchanged. `statement` must hold no $, `, ! or backslash."""
     escaped = statement.replace('"', '\\"')
     return f'"{escaped}"'
 
 
-def _search(service_url: str) -> str:
+def _search_command(service_url: str) -> str:
     return f"sidecar search{'' if service_url == _DEFAULT_URL else f' --url {service_url}'} {TABLE}"
 
 
-def _search_command(service_url: str) -> str:
+def _rest_search_command(service_url: str) -> str:
     body = json.dumps({"table": TABLE, "target": "picture_embedding", "text": "sad cat", "k": 3})
     return f"curl -s {service_url}/search -H 'Content-Type: application/json' -d {quote(body)}"
 

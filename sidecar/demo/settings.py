@@ -1,4 +1,4 @@
-"""What the demo sets itself; everything else is as the environment says."""
+"""The settings that the demo overrides; all others come from the environment."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from sidecar.config import Settings
 from sidecar.model.checkpoints.local_directory import DEMO_MODEL_ID
 
 DEMO_HOST = "127.0.0.1"
-_SHUTDOWN_TIMEOUT_S = 5.0  # of the service; the rest of ten seconds is for Postgres
+_SHUTDOWN_TIMEOUT_S = 5.0  # of the service; the other five of ten seconds are for Postgres
 
 
 def demo_settings(settings: Settings, database_url: str) -> Settings:
-    """`settings` for the demo's own model and database, on this machine alone and without keys."""
+    """`settings` with the demo's model and database, listening on this machine only, without keys."""
     values = {
-        "log_level": "WARNING",  # the demo's own words are to be found among the lines
+        "log_level": "WARNING",  # few log lines between what the demo prints
         "shutdown_timeout_s": _SHUTDOWN_TIMEOUT_S,
         **settings.model_dump(exclude_unset=True),
         "vision_model_id": DEMO_MODEL_ID,

@@ -53,7 +53,7 @@ def test_a_place_where_nothing_can_be_made_is_told(tmp_path: Path) -> None:
 def test_fresh_removes_what_a_run_left_and_nothing_else(tmp_path: Path) -> None:
     with open_directory(tmp_path / "data") as directory:
         (directory.postgres / "cluster").mkdir(parents=True)
-        directory.stand_in_model.mkdir()
+        directory.earlier_model.mkdir()
         directory.write_url("postgresql://host/db")
         (directory.path / "notes.txt").touch()
         directory.clear()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar.config import Settings
-from sidecar.demo.next_commands import url_of_service
+from sidecar.demo.service import url_of_service
 
 
 @pytest.mark.parametrize(
