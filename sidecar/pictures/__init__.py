@@ -1,1 +1,1 @@
-"""Bytes → decoded, resized pixels: in separate processes that never import torch."""
+"""Image bytes → decoded, resized pixels, in separate processes that never import torch."""

@@ -1,10 +1,9 @@
-"""What stands behind a transparent picture: white, unless the picture could not be seen on it.
+"""Chooses the background of a transparent picture: white, unless the picture would be invisible on it.
 
-White is what nearly all transparent pictures are made for, and what the others are not: a white logo for dark pages
-would leave an empty page. What decides are the edges of what is visible. Of each pixel there, weighted with how much
-more opaque it is than its surroundings, the distance to the background in its nearest channel is taken. Where more than
-half of the edge is within 16 to 48 levels of white, the background is black, or, where that hides more of the edge, mid
-grey.
+Nearly all transparent pictures are made for white pages, but a white logo for dark pages would vanish there. The choice
+depends on the edges of the visible part. Each edge pixel is weighted by how much more opaque it is than its neighbours,
+and counts as hidden by the largest difference of a channel to the background: fully up to 16 levels, not at all from 48
+on. If more than half of the edge is hidden on white, the background is black or mid grey, whichever hides less.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from PIL import Image, ImageChops, ImageFilter
 WHITE, GREY, BLACK = 255, 128, 0
 
 _SIDE = 256
-"""Longest side in pixels of the copy that the edges are looked for in."""
+"""Longest side in pixels of the reduced copy in which edges are found."""
 
 _SAMPLED_SIDE = 1024
 
@@ -23,7 +22,7 @@ _MOST_HIDDEN = 0.5
 
 
 def choose_background(rgba: Image.Image) -> int:
-    """The level of grey to put a picture of mode RGBA on."""
+    """The grey level of the background for a picture of mode RGBA."""
     sampled = _sample(rgba)
     small = sampled.reduce(max(1, -(-max(sampled.size) // _SIDE)))
     edge = _edges(small.getchannel("A"))
@@ -34,15 +33,15 @@ def choose_background(rgba: Image.Image) -> int:
 
 
 def _sample(rgba: Image.Image) -> Image.Image:
-    """Every n-th pixel of a large picture: to average all would take longer than to decode some."""
+    """Every n-th pixel of a large picture: averaging all would take longer than decoding some formats."""
     step = -(-max(rgba.size) // _SAMPLED_SIDE)
     size = (max(1, rgba.width // step), max(1, rgba.height // step))
     return rgba if step == 1 else rgba.resize(size, Image.Resampling.NEAREST)
 
 
 def _edges(alpha: Image.Image) -> Image.Image:
-    """How much more opaque each pixel is than the most transparent one beside it; where all are alike: how opaque."""
-    # Pillow's filters leave out the outermost pixels; what is outside of the picture has no edge.
+    """How much more opaque each pixel is than its most transparent neighbour; if nowhere, the opacity itself."""
+    # Pillow's filters skip the outermost pixels. The frame is opaque, so that the picture's border is no edge.
     framed = Image.new("L", (alpha.width + 2, alpha.height + 2), 255)
     framed.paste(alpha, (1, 1))
     lowest = framed.filter(ImageFilter.MinFilter(3)).crop((1, 1, alpha.width + 1, alpha.height + 1))
@@ -51,7 +50,7 @@ def _edges(alpha: Image.Image) -> Image.Image:
 
 
 def _hidden(rgba: Image.Image, edge: Image.Image, level: int) -> float:
-    """The weight of the edge that cannot be told from a background of that level."""
+    """The weight of the edge that is invisible on a background of that level."""
     distances = [band.point(lambda value: abs(value - level)) for band in rgba.convert("RGB").split()]
     farthest = ImageChops.lighter(ImageChops.lighter(*distances[:2]), distances[2])
     hidden = farthest.point([round(255 * _share_hidden(distance)) for distance in range(256)])

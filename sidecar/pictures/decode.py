@@ -1,4 +1,4 @@
-"""Bytes of an image file → pixels, or a PictureRejected that says why not. Runs in decoder processes."""
+"""Decodes image files to pixels, or raises a PictureRejected that says why not. Runs in decoder processes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _UNSUPPORTED_PREFIXES = (
     "Error while loading plugin",
     "Unsupported BMP",
 )
-_UNKNOWN_CODEC = "not identified by"  # of codecs that libheif does not know; of other formats it is damage
+_UNKNOWN_CODEC = "not identified by"  # for HEIC: a codec unknown to libheif; for other formats: damage
 _UNSUPPORTED_WORDS = ("Security limit exceeded", "unsupported or non-existing")
 _SIZE_BEYOND_LIBHEIF = re.compile(r"Image size (\d+)x(\d+) exceeds")
 
@@ -38,21 +38,21 @@ DECODING_ERRORS = (
     *(OSError, EOFError, struct.error, zlib.error),
     *(SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError),
 )
-"""What Pillow and its codecs raise about bytes that they cannot make sense of."""
+"""What Pillow and its codecs raise about invalid data."""
 
 
 def decode_rgb(image: bytes, max_pixels: int) -> Image.Image:
-    """`decode_pixels`, all of them converted to sRGB."""
+    """As `decode_pixels`, with colours converted to sRGB."""
     return decode_pixels(image, max_pixels).rgb()
 
 
 def decode_pixels(image: bytes, max_pixels: int) -> Pixels:
-    """The picture upright, opaque, 8 bits deep; which one of several: docs/pictures.md.
+    """The picture upright, opaque and 8 bits deep. docs/pictures.md says which one is taken if a file has several.
 
-    Raises PictureRejected, and MemoryError where the pixels do not fit. At most `max_pixels` are decoded.
+    At most `max_pixels` are decoded. Raises PictureRejected, and MemoryError if memory is short.
     """
     with warnings.catch_warnings():
-        # Pillow warns about damage that it can live with, and about sizes that are checked here.
+        # Pillow warns about damage it can repair, and about sizes, which are checked here.
         warnings.simplefilter("ignore")
         name = _detect_readable_format(image)
         try:
@@ -81,7 +81,7 @@ def _detect_readable_format(image: bytes) -> str:
 
 
 def _load(image: bytes, name: str, max_pixels: int) -> tuple[OpenedPicture, bytes]:
-    """With its pixels, and the bytes that they were read from: not all of `image` where it is damaged beside them."""
+    """The loaded picture and the bytes it was loaded from: a repaired copy of `image` if only metadata is damaged."""
     opened = open_picture(image, name)
     _check_pixels(opened.picture.size, max_pixels)
     try:
@@ -100,7 +100,7 @@ def _load(image: bytes, name: str, max_pixels: int) -> tuple[OpenedPicture, byte
 
 
 def _load_damaged(image: bytes, name: str) -> tuple[OpenedPicture, bytes] | None:
-    """A picture that has all its pixels and is damaged behind them, or None."""
+    """Loads a picture whose pixels are complete but followed by damage; None if they are not complete."""
     if name == "JPEG":
         return _load_jpeg_without_end(image)
     if name == "PNG" and (unchecked := strip_checksum(image)) is not None:
@@ -111,7 +111,7 @@ def _load_damaged(image: bytes, name: str) -> tuple[OpenedPicture, bytes] | None
 
 
 def _restore_low_bytes(opened: OpenedPicture, image: bytes, name: str) -> Image.Image:
-    """The picture, with all 16 bits looked at where what is transparent, or how bright it is, depends on them."""
+    """The picture, decoded a second time for the lower 8 of 16 bits if transparency or brightness depends on them."""
     picture = opened.picture
     transparent = picture.info.get("transparency")
     twelve_bits = uses_twelve_bits(picture)
@@ -131,7 +131,7 @@ def _restore_low_bytes(opened: OpenedPicture, image: bytes, name: str) -> Image.
 
 
 def _load_jpeg_without_end(image: bytes) -> tuple[OpenedPicture, bytes] | None:
-    """A JPEG that lacks its end marker and nothing else, or None."""
+    """Loads a JPEG that lacks only its end marker; None if pixels are missing too."""
     if not has_all_scans(image):
         return None
     opened, *others = (open_picture(append_end(image, filler), "JPEG") for filler in FILLERS)
@@ -168,12 +168,12 @@ def _translate_error(error: Exception, image: bytes, name: str) -> Exception:
 
 
 def _is_unsupported(detail: str) -> bool:
-    """What libheif says of codecs that it was built without, features that it does not have, and its own limits."""
+    """True for libheif's messages about missing codecs, unsupported features and its own limits."""
     return detail.startswith(_UNSUPPORTED_PREFIXES) or any(words in detail for words in _UNSUPPORTED_WORDS)
 
 
 def _lacks_memory(detail: str) -> bool:
-    """libheif also says so of a picture whose size is none."""
+    """libheif also reports a failed allocation for a picture with an invalid size."""
     return "out of memory" in detail or ("memory allocation" in detail and "invalid image size" not in detail)
 
 
@@ -188,9 +188,9 @@ def _list_formats() -> str:
 
 
 def read_size(head: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels, before any rotation that the file asks for. No pixel is decoded.
+    """Width and height in pixels, before any EXIF rotation, from the first bytes of a file. Decodes no pixels.
 
-    None where the bytes are no readable picture, or where a format (WebP, AVIF, some TIFF) wants all of the file.
+    None if the bytes are not a readable picture, or if the format (WebP, AVIF, some TIFF) needs the whole file.
     """
     name = detect_format(head)
     if name not in AVAILABLE_FORMATS:

@@ -1,4 +1,4 @@
-"""ICC profiles: from the colours of a file to those of sRGB, which the models were trained on."""
+"""Conversion from a file's ICC profile to sRGB, the colour space that the models were trained on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SPACES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 _CLASSES = {"mntr", "scnr", "prtr", "spac"}
 _MAX_CACHED = 16
 _SAME = 2
-"""Of 255: profiles whose colours are sRGB's within this are taken for sRGB."""
+"""Difference in levels of 255 up to which a profile's colours count as those of sRGB."""
 
 _MIN_PROFILE_BYTES = 128
 
@@ -27,11 +27,11 @@ class ToSrgb:
 
     def __call__(self, pixels: Image.Image) -> Image.Image:
         converted = ImageCms.applyTransform(pixels, self._transform)
-        assert converted is not None  # it is None only for one that is changed in place
+        assert converted is not None  # None only for a conversion in place
         return converted
 
     def is_identity(self) -> bool:
-        """Whether it leaves every colour as it is, as a profile of sRGB does."""
+        """True if every probed colour stays the same, as for a profile of sRGB."""
         if self.mode == "CMYK":
             return False
         probe = _probe(self.mode)
@@ -43,8 +43,8 @@ _cache: OrderedDict[tuple[bytes, str], ToSrgb | None] = OrderedDict()
 
 
 def find_conversion(profile: bytes | None, mode: str) -> ToSrgb | None:
-    """For pixels of that mode. None where there is nothing to convert: no profile, that of sRGB, one that cannot be
-    read, or one for pixels of another kind. Browsers ignore these too.
+    """The conversion for pixels of `mode`, cached. None if there is no profile, if it is sRGB, if it cannot be read,
+    or if it is for another kind of pixels; browsers ignore profiles like these too.
     """
     if not profile or len(profile) < _MIN_PROFILE_BYTES or _SPACES.get(profile[16:20].decode("latin-1")) != mode:
         return None
@@ -62,7 +62,7 @@ def _build_conversion(profile: bytes, mode: str) -> ToSrgb | None:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if source.profile.device_class not in _CLASSES:
             return None
-        # The black of print is not that of a screen: without the compensation it would come out as a dark grey.
+        # The black of print is lighter than that of a screen: without compensation it would become dark grey.
         transform = ImageCms.buildTransform(
             source,
             ImageCms.createProfile("sRGB"),

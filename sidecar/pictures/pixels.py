@@ -1,4 +1,4 @@
-"""A decoded picture of any mode → upright, opaque, 8-bit pixels, and how their colours become sRGB."""
+"""Normalises decoded pictures of any mode to upright, opaque, 8-bit pixels with a conversion to sRGB."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SPACES = {
     **dict.fromkeys(("RGB", "RGBX", "RGBA", "RGBa", "P", "PA", "YCbCr"), "RGB"),
     "CMYK": "CMYK",
 }
-"""Of what a profile for the pixels of each mode must be."""
+"""The colour space that an ICC profile must have, by Pillow mode."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -30,17 +30,17 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What undoes each EXIF orientation."""
+"""The transposition that undoes each EXIF orientation."""
 
 _IN_XMP = re.compile(rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]""")
 
 
 @dataclass(frozen=True, slots=True)
 class SampleFormat:
-    """What a file says of its samples and Pillow does not pass on.
+    """How a file's samples are to be interpreted, as far as Pillow does not report it.
 
-    `white`: the value of white, where it is not that of the type. `integers`: those in mode F are not fractions.
-    `transparent`: the value of 16 bits that is transparent.
+    `white`: the value of white, if it is not the type's maximum. `integers`: samples in mode F are integers, not
+    fractions. `transparent`: the 16-bit value that is transparent.
     """
 
     white_is_zero: bool = False
@@ -54,7 +54,7 @@ DEFAULT_SAMPLE_FORMAT = SampleFormat()
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """`picture` is upright, opaque and 8 bits deep: sRGB in mode RGB, or, where there is a conversion, of its mode."""
+    """`picture` is upright, opaque and 8 bits deep: in the mode of `to_srgb` if there is a conversion, else sRGB."""
 
     picture: Image.Image
     to_srgb: ToSrgb | None = None
@@ -66,9 +66,9 @@ class Pixels:
 def to_pixels(
     picture: Image.Image, profile: bytes | None = None, samples: SampleFormat = DEFAULT_SAMPLE_FORMAT
 ) -> Pixels:
-    """Turn upright, scale deep pixels to 8 bits, put what is transparent on a background.
+    """Turn a loaded picture upright, scale its samples to 8 bits, and composite transparent pixels on a background.
 
-    The pixels must be loaded. Raises PictureRejected for float pixels that are not finite numbers.
+    Raises PictureRejected if float samples are not finite.
     """
     upright = _turn_upright(picture)
     if upright.mode.startswith("I") or upright.mode == "F":
@@ -80,13 +80,13 @@ def to_pixels(
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
-    """`to_pixels` of a picture without a profile."""
+    """As `to_pixels`, for a picture without a profile."""
     return to_pixels(picture).picture
 
 
 def _turn_upright(picture: Image.Image) -> Image.Image:
-    """Turn and mirror as EXIF says, or, where that says nothing, XMP."""
-    # libheif has done so already, by what counts there: `irot` and `imir`.
+    """Apply the orientation in EXIF, or else the one in XMP."""
+    # libheif has already applied `irot` and `imir`, which take precedence in HEIF.
     if picture.format == "HEIF":
         return picture
     orientation = _read_exif(picture) or _read_xmp(picture)
@@ -98,7 +98,7 @@ def _read_exif(picture: Image.Image) -> int:
     try:
         orientation = picture.getexif().get(ExifTags.Base.Orientation, 0)
     except (SyntaxError, ValueError, LookupError, TypeError, OSError, struct.error):
-        # A damaged EXIF block says nothing about the pixels: they are shown as stored, as in a browser.
+        # A damaged EXIF block is ignored, as browsers do.
         return 0
     return orientation if isinstance(orientation, int) else 0
 
@@ -110,16 +110,16 @@ def _read_xmp(picture: Image.Image) -> int:
 
 
 def _to_8_bits(picture: Image.Image, samples: SampleFormat) -> Image.Image:
-    """Scale linearly, so that the darkest possible value is 0 and the brightest 255. Pillow alone would cut off.
+    """Scale samples linearly, so that black is 0 and white 255; Pillow would clip them instead.
 
-    Mode L, or LA where a value is transparent.
+    Returns mode L, or LA if a value is transparent.
     """
     sixteen_bits = picture.mode.startswith("I;16")
-    # Not every 16-bit mode converts to F directly, or knows its own extremes.
+    # Not every 16-bit mode converts to F directly or supports getextrema.
     deep = picture.convert("I") if sixteen_bits else picture
     black, white = _value_range(deep, sixteen_bits, samples)
     scale = 255.0 / (white - black)
-    offset = 0.5 - black * scale  # the conversion to 8 bits rounds down
+    offset = 0.5 - black * scale  # the conversion to 8 bits truncates
     grey = deep.convert("F").point(lambda value: value * scale + offset).convert("L")
     if samples.white_is_zero:
         grey = ImageChops.invert(grey)
@@ -131,10 +131,10 @@ def _to_8_bits(picture: Image.Image, samples: SampleFormat) -> Image.Image:
 
 
 def _value_range(picture: Image.Image, sixteen_bits: bool, samples: SampleFormat) -> tuple[float, float]:
-    """What is black and what is white.
+    """The values of black and white.
 
-    16 bits: 0 and 65535, also where they are stored in 32; but 4095 where nothing is brighter, as cameras of 12 bits
-    write them. Floats within 0 … 1: 0 and 1. Other values have no agreed range: the picture's own extremes.
+    16 bits: 0 and 65535, also if stored in 32 bits; but 4095 if no sample exceeds it, as 12-bit cameras write them.
+    Floats within 0 … 1: 0 and 1. Other values have no agreed range, so the picture's own extremes are used.
     """
     low, high = _extremes(picture)
     if not (-1e30 < low <= high < 1e30):
@@ -154,7 +154,7 @@ def _value_range(picture: Image.Image, sixteen_bits: bool, samples: SampleFormat
 
 def _extremes(picture: Image.Image) -> tuple[float, float]:
     if picture.mode == "F":
-        # Pillow sees what is not a number only where it comes first; a comparison with it is false.
+        # getextrema finds a NaN only in first place. `max` with -inf turns every NaN into -inf.
         picture = ImageMath.lambda_eval(lambda args: args["max"](args["picture"], -math.inf), picture=picture)
     low, high = picture.getextrema()
     return float(low), float(high)  # type: ignore[arg-type]

@@ -1,14 +1,14 @@
-"""A decoder process: reads pictures from a file shared with its parent, and writes their views there.
+"""The decoder process: reads pictures from a file shared with its parent, and writes their views there.
 
-Its parent starts it and is the only one to talk to it. Every message is a line of JSON:
+Parent and child exchange lines of JSON over the child's stdin and stdout:
 
     child → parent   {"event": "ready"}                                  once
-    parent → child   {"bytes": 12345}                                    a picture stands at the start of the file
-    child → parent   {"event": "taken"}                                  it is read: from here on it is to blame
-    child → parent   {"event": "decoded", "weights": [0.5, 0.5]}         its views stand at the start of the file
+    parent → child   {"bytes": 12345}                                    a picture is at the start of the file
+    child → parent   {"event": "taken"}                                  it was read: a later crash is its fault
+    child → parent   {"event": "decoded", "weights": [0.5, 0.5]}         its views are at the start of the file
                   or {"event": "rejected", "code": "…", "message": "…"}
 
-It never imports torch or numpy: it starts in a tenth of a second, and a codec finds nothing else to damage.
+The child never imports torch or numpy: it starts in a tenth of a second, and leaves a broken codec little to damage.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Run with the arguments: settings (JSON), descriptor of the shared file, process id of the parent."""
+    """Arguments: settings (JSON), descriptor of the shared file, process id of the parent."""
     settings = DecoderSettings.from_json(sys.argv[1])
     shared_file, parent_pid = int(sys.argv[2]), int(sys.argv[3])
-    _outlive_signals_but_not(parent_pid)
-    # What a codec prints belongs into the log, not between the messages.
+    _ignore_signals_and_die_with(parent_pid)
+    # Output of codecs goes to stderr, which the parent logs, instead of between the messages.
     messages = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     Image.MAX_IMAGE_PIXELS = None  # decode_pixels checks
@@ -49,10 +49,10 @@ def main() -> None:
     _serve(settings, shared_file, messages)
 
 
-def _outlive_signals_but_not(parent_pid: int) -> None:
-    """Ctrl-C and a service manager signal the whole group; the parent finishes its work first and then closes stdin.
+def _ignore_signals_and_die_with(parent_pid: int) -> None:
+    """Ignores signals to the process group (Ctrl-C, service managers): the parent finishes its work, then closes stdin.
 
-    A parent that is killed closes stdin too, but a process in the middle of a picture would not notice.
+    A killed parent also closes stdin, but a child that is decoding would not notice; hence PDEATHSIG on Linux.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -93,14 +93,14 @@ def _answer(image: bytes, settings: DecoderSettings, shared_file: int) -> dict[s
             "may use (DECODE_MEMORY_BYTES). Scale it down, or save it as a baseline JPEG."
         )
         return {"event": "rejected", "code": "decode_out_of_memory", "message": message}
-    except Exception as error:  # this process serves the next picture, whatever a codec raised about this one
-        log.exception("a picture of %d bytes", len(image))
+    except Exception as error:  # whatever a codec raised, the process goes on with the next picture
+        log.exception("decoding a picture of %d bytes failed", len(image))
         message = f"The decoder failed on this picture ({type(error).__name__}: {error}); save it anew."
         return {"event": "rejected", "code": "decode_crashed", "message": message}
 
 
 def _decode(image: bytes, settings: DecoderSettings, shared_file: int) -> tuple[float, ...]:
-    """Write the views of `image` over it; returns their weights."""
+    """Overwrite `image` in the shared file with its views; returns their weights."""
     pixels = decode_pixels(image, settings.max_image_pixels)
     plan = plan_views(*pixels.picture.size, settings.views)
     offset = 0

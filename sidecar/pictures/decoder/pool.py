@@ -1,4 +1,4 @@
-"""Decoder processes for many callers: a picture that crashes or hangs its decoder costs itself and nothing else."""
+"""A pool of decoder processes: a picture that crashes or hangs its decoder affects no other picture."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 4
 RANKS = 4
 MIN_SHARE = 0.1
-"""Of the decoded pictures, for each rank that waits."""
+"""Least share of the decoded pictures for each rank with waiting callers."""
 
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.1, 0.4
-"""Between attempts to start a process."""
+"""Pauses between attempts to start a process."""
 
 
 class DecoderPool:
-    """`settings.processes` children that decode one picture each. Callers wait in the order of their ranks, then of
-    their calls; a rank is passed over nine times in a row at most.
+    """`settings.processes` children that each decode one picture at a time.
 
-    A child that died is replaced by the next caller that gets its place.
+    Callers are served by rank, then in order of their calls; no rank is passed over more than nine times in a row.
+
+    A dead child is replaced by the next caller that gets its slot.
     """
 
     def __init__(self, settings: DecoderSettings, telemetry: Telemetry | None = None) -> None:
@@ -36,28 +37,27 @@ class DecoderPool:
         self._telemetry = telemetry or Telemetry()
         self._processes: list[DecoderProcess | None] = [None] * settings.processes
         self._slots = RankedSemaphore(settings.processes, dict.fromkeys(range(RANKS), MIN_SHARE))
-        self._idle = list(range(settings.processes))  # of them as many as `_slots` has free
+        self._idle = list(range(settings.processes))  # as many as `_slots` has free
         self._closed = False
 
     @property
     def alive(self) -> int:
-        """Children that live."""
+        """Number of living children."""
         return sum(process is not None and process.alive for process in self._processes)
 
     async def start(self) -> None:
-        """Start all children and wait until they are ready. Raises DecoderUnavailable."""
+        """Start all children and wait until each is ready. Raises DecoderUnavailable."""
         try:
-            for place in range(self._settings.processes):
-                await self._process_in_slot(place)
+            for slot in range(self._settings.processes):
+                await self._process_in_slot(slot)
         except BaseException:
             await self.close()
             raise
 
     async def decode(self, image: bytes, rank: int = 0) -> DecodedPicture:
-        """Decode, turn upright, and cut into views; lower ranks below RANKS go first. Raises PictureRejected,
-        DecoderUnavailable.
+        """Decode a picture, turn it upright and cut it into views. `rank`: 0 goes first, up to RANKS - 1.
 
-        When the caller is cancelled, its child is killed and replaced.
+        If the caller is cancelled, its child is killed and replaced. Raises PictureRejected, DecoderUnavailable.
         """
         if len(image) > self._settings.max_image_bytes:
             raise PictureRejected(
@@ -69,40 +69,40 @@ class DecoderPool:
             try:
                 return await self._decode_once(image, rank)
             except DecoderDied:
-                log.warning("a decoder process died before it began with a picture; another one takes it")
+                log.warning("a decoder process died before it received its picture; another process decodes it")
         raise DecoderUnavailable(f"Decoder processes died {MAX_ATTEMPTS} times before they began with a picture.")
 
     async def close(self) -> None:
-        """End all children; who waits for a picture gets DecoderUnavailable. May be repeated."""
+        """Stop all children; callers that wait for a picture get DecoderUnavailable. Idempotent."""
         if self._closed:
             return
         self._closed = True
         for process in self._processes:
             if process is not None:
                 process.kill()
-        for _ in self._processes:  # nobody uses a process, or waits for one, any more when all places are ours
+        for _ in self._processes:  # once all slots are acquired, no process is in use or awaited
             await self._slots.acquire(RANKS)
         for process in self._processes:
             if process is not None:
-                await process.end()
+                await process.stop()
 
     async def _decode_once(self, image: bytes, rank: int) -> DecodedPicture:
         self._check_open()
         async with self._slots.place(rank):
-            place = self._idle.pop(0)
+            slot = self._idle.pop(0)
             try:
-                process = await self._process_in_slot(place)
+                process = await self._process_in_slot(slot)
                 return await process.decode(image)
             finally:
-                self._idle.append(place)
+                self._idle.append(slot)
 
-    async def _process_in_slot(self, place: int) -> DecoderProcess:
-        process = self._processes[place]
+    async def _process_in_slot(self, slot: int) -> DecoderProcess:
+        process = self._processes[slot]
         if process is None or not process.alive:
             if process is not None:
-                await process.end()
+                await process.stop()
                 self._telemetry.decoder_restarted()
-            process = self._processes[place] = await self._start_process()
+            process = self._processes[slot] = await self._start_process()
         self._check_open()
         return process
 

@@ -1,4 +1,4 @@
-"""The parent's side of one decoder process."""
+"""The parent's side of one decoder process, and the file through which the two exchange pixels."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 30.0
 MAX_LOGGED_BYTES = 16_384
-"""Of what a child says about one picture: some codecs complain about every line of pixels."""
+"""Limit of logged stderr per picture: some codecs complain about every line of pixels."""
 
 MAX_LINE_BYTES = 4096
-"""What is longer is logged in parts."""
+"""Longer lines are logged in parts."""
 
 _STEP_BYTES = 1 << 20
 
-# Not `-m`: it looks into the working directory first, where a user may have a `sidecar` or a `types.py` of his own.
-# The package's own place comes last, for a parent that found it by a path it was not started with.
+# Not `-m`: it searches the working directory first, which may contain a `sidecar` or a `types.py` of the user's.
+# The package's own folder is appended to the path, in case the parent found the package by a path added at run time.
 _RUN_CHILD = "import sys; sys.path.append(sys.argv.pop()); from sidecar.pictures.decoder.child import main; main()"
 _PACKAGE_PARENT = str(Path(__file__).parents[3])
 
 
 class DecoderDied(Exception):
-    """The process is gone, or talks nonsense, and no picture is to blame."""
+    """The process ended or sent an invalid message, through no fault of a picture."""
 
 
 class DecoderProcess:
-    """A child process that decodes one picture at a time, for one task at a time. The messages: see `child`."""
+    """A child process that decodes one picture at a time, for one task at a time. `child` describes the messages."""
 
     def __init__(self, child: asyncio.subprocess.Process, shared_file: BinaryIO, settings: DecoderSettings) -> None:
         self._child = child
@@ -52,7 +52,7 @@ class DecoderProcess:
         self._settings = settings
         self._killed = False
         self._loggable_bytes = MAX_LOGGED_BYTES
-        # Not the context of the request that needed a new child: it will speak of the pictures of others.
+        # An empty context: the child outlives the request that started it, and logs about the pictures of others.
         self._stderr = asyncio.create_task(
             self._log_stderr(), name=f"decoder-{child.pid}-stderr", context=contextvars.Context()
         )
@@ -71,9 +71,9 @@ class DecoderProcess:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await process._receive()
         except DecoderDied as error:
-            raise DecoderDied(f"it ended {await process.end()} before it was ready") from error
+            raise DecoderDied(f"it ended {await process.stop()} before it was ready") from error
         except BaseException:
-            await process.end()
+            await process.stop()
             raise
         return process
 
@@ -82,9 +82,10 @@ class DecoderProcess:
         return not self._killed and self._child.returncode is None
 
     async def decode(self, image: bytes) -> DecodedPicture:
-        """Raises PictureRejected, DecoderDied and DecoderUnavailable. The child is killed when it is late or cancelled.
+        """Decode one picture. The child is killed on timeout and cancellation.
 
-        DecoderDied means that it had not begun with the picture: another process may.
+        Raises PictureRejected, DecoderUnavailable, and DecoderDied if the child died before it received the picture, so
+        that another process may decode it.
         """
         self._loggable_bytes = MAX_LOGGED_BYTES
         try:
@@ -97,7 +98,7 @@ class DecoderProcess:
                 f"The picture took longer than {self._settings.timeout_s:g} s to decode (DECODE_TIMEOUT_S). "
                 "Scale it down, or save it as a baseline JPEG.",
             ) from error
-        except BaseException:  # what the child is doing, if it lives, belongs to nobody
+        except BaseException:  # nobody waits for what the child is doing
             self.kill()
             raise
         if isinstance(outcome, PictureRejected):
@@ -105,15 +106,15 @@ class DecoderProcess:
         return outcome
 
     def kill(self) -> None:
-        """Kill the child at once; whoever waits for its answer gets DecoderUnavailable."""
+        """Kill the child; a task that waits for its answer gets DecoderUnavailable."""
         self._killed = True
         if self._child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                # Not the child's own `kill`: it may collect the exit status that asyncio waits for (gh-87744).
+                # Not `Process.kill`: it may reap the exit status that asyncio waits for (gh-87744).
                 os.kill(self._child.pid, signal.SIGKILL)
 
-    async def end(self) -> str:
-        """Kill the child, release all that it held, and say how it ended. May be repeated."""
+    async def stop(self) -> str:
+        """Kill the child, release its resources, and return how it ended, for a message. Idempotent."""
         self.kill()
         returncode = await self._child.wait()
         assert self._child.stdin is not None
@@ -145,7 +146,7 @@ class DecoderProcess:
     async def _reject_crashing_picture(self, error: Exception) -> PictureRejected:
         if self._killed:
             raise DecoderUnavailable("The decoder processes are being ended.") from error
-        ending = await self.end()
+        ending = await self.stop()
         log.warning("decoder process %d ended %s while it decoded a picture", self._child.pid, ending)
         return PictureRejected("decode_crashed", f"The decoder process ended {ending} on this picture; save it anew.")
 
@@ -159,11 +160,11 @@ class DecoderProcess:
         assert self._child.stdout is not None
         try:
             return json.loads(await self._child.stdout.readline())
-        except ValueError as error:  # the end of the pipe, or none of our messages
+        except ValueError as error:  # the end of the pipe, or not a message
             raise DecoderDied from error
 
     async def _log_stderr(self) -> None:
-        """Whole lines, as many as came together: a pipe cuts where it likes."""
+        """Log stderr in whole lines: a read from a pipe may end anywhere."""
         assert self._child.stderr is not None
         rest = b""
         while words := await self._child.stderr.read(4096):
@@ -194,7 +195,11 @@ async def _spawn(settings: DecoderSettings, shared_file: BinaryIO) -> asyncio.su
 
 
 def open_shared_file() -> BinaryIO:
-    """The memory is gone when all processes have closed the file. Raises OSError."""
+    """An anonymous file that parent and child share; it is gone when both have closed it. Raises OSError.
+
+    Read and written instead of mapped: when memory is short, a write fails, while a store into a mapping kills the
+    process with SIGBUS. A memfd if possible, because containers often limit /dev/shm to 64 MB.
+    """
     if sys.platform == "linux":
         return os.fdopen(os.memfd_create("sidecar-picture"), "r+b", buffering=0)
     else:  # noqa: RET505 (mypy understands platforms only this way)
@@ -202,7 +207,7 @@ def open_shared_file() -> BinaryIO:
 
 
 async def write_shared(file: BinaryIO, content: bytes) -> None:
-    """Put `content` at the start of the file. Raises OSError when memory is short."""
+    """Write `content` to the start of the file, in steps between which other tasks run. Raises OSError."""
     view = memoryview(content)
     offset = 0
     while offset < len(view):
@@ -211,7 +216,7 @@ async def write_shared(file: BinaryIO, content: bytes) -> None:
 
 
 async def read_shared(file: BinaryIO, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """A copy of the start of the file, as an array of `shape`, uint8. Raises EOFError if the file is shorter."""
+    """Read an array of `shape`, uint8, from the start of the file, in steps. Raises EOFError if the file is shorter."""
     array = np.empty(shape, dtype=np.uint8)
     view = array.reshape(-1).data
     offset = 0

@@ -1,4 +1,4 @@
-"""How pictures are decoded: the settings that a decoder process is started with."""
+"""Settings of the decoder processes, passed to each child as JSON."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from sidecar.pictures.views.settings import SQUASHED, Framing, ViewSettings
 
-if TYPE_CHECKING:  # a decoder process does without it
+if TYPE_CHECKING:  # decoder processes do not import pydantic
     from sidecar.config import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderSettings:
-    """`memory_bytes` bounds the address space of one decoder process (where the system can: Linux).
+    """`memory_bytes` limits the address space of one decoder process (on Linux).
 
-    `timeout_s` is the time one picture may take, counted from when a process begins with it.
+    `timeout_s` is the time limit for one picture, counted from when a process receives it.
     """
 
     views: ViewSettings
@@ -28,7 +28,7 @@ class DecoderSettings:
 
     @classmethod
     def from_settings(cls, settings: Settings, view_size: int, framing: Framing = SQUASHED) -> DecoderSettings:
-        """For a model that reads views of that size, and whole pictures framed so."""
+        """Settings for a model with that view size and framing."""
         return cls(
             views=ViewSettings.from_settings(settings, view_size, framing),
             processes=settings.decode_processes,

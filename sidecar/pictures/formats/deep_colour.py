@@ -1,4 +1,4 @@
-"""Colours of 16 bits, of which Pillow keeps the upper eight: where it matters, the lower eight too."""
+"""Recovers the lower 8 bits of 16-bit colours, of which Pillow keeps only the upper 8."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ _FOUR_BITS = 15
 
 
 def is_deep(picture: ImageFile.ImageFile) -> bool:
-    """Whether Pillow will cut colours of 16 bits to 8. To be asked before the pixels are loaded."""
+    """True if Pillow will reduce 16-bit colours to 8 bits. Call it before the pixels are loaded."""
     return bool(picture.tile) and all(_raw_mode(tile).startswith(("RGB;16", "RGBA;16")) for tile in picture.tile)
 
 
 def decode_low_bytes(picture: ImageFile.ImageFile) -> None:
-    """Have Pillow keep the lower eight bits: it takes the first byte of each sample for the order that it is told."""
+    """Make Pillow decode the lower 8 bits, by declaring the opposite byte order: it keeps the byte it takes for the
+    upper one."""
     for index, tile in enumerate(picture.tile):
         raw_mode = _raw_mode(tile)
         swapped = raw_mode[:-1] + _OTHER_ORDER[raw_mode[-1]]
@@ -25,7 +26,7 @@ def decode_low_bytes(picture: ImageFile.ImageFile) -> None:
 
 
 def uses_twelve_bits(upper: Image.Image) -> bool:
-    """Whether no sample is above 4095, as cameras of 12 bits write them, and one above 255. Alpha does not count."""
+    """True if the brightest sample is between 256 and 4095, as in files of 12-bit cameras. Alpha is ignored."""
     return 0 < max(_brightest(band) for band in upper.split()[:3]) <= _FOUR_BITS
 
 
@@ -34,7 +35,7 @@ def _brightest(band: Image.Image) -> int:
 
 
 def scale_twelve_bits(upper: Image.Image, lower: Image.Image) -> Image.Image:
-    """The eight bits below the uppermost four. Alpha stays as it is."""
+    """Bits 4 to 11 of each sample, which are the upper 8 of 12. Alpha is unchanged."""
     bands = [
         ImageChops.add(high.point([(value & _FOUR_BITS) << 4 for value in range(256)]), low.point(_shifted))
         for high, low in zip(upper.split()[:3], lower.split()[:3], strict=True)
@@ -46,7 +47,7 @@ _shifted = [value >> 4 for value in range(256)]
 
 
 def opacity_mask(upper: Image.Image, lower: Image.Image, colour: tuple[int, ...]) -> Image.Image:
-    """Mode L: 0 where the samples of 16 bits are those of `colour`, else 255."""
+    """Mode L: 0 where all 16-bit samples equal `colour`, else 255."""
     differs = Image.new("L", upper.size)
     bytes_of_colour = (*(value >> 8 for value in colour), *(value & 255 for value in colour))
     for band, value in zip((*upper.split(), *lower.split()), bytes_of_colour, strict=True):

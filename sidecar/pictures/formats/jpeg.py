@@ -1,7 +1,7 @@
-"""JPEG files that lack their end: whether only the marker is missing, or pixels too.
+"""Detects whether a JPEG without its end lacks only the end marker, or pixels too.
 
-libjpeg fills what is missing with grey and says so only in a warning that Pillow does not pass on. But what it fills in
-depends on what follows: a picture whose pixels are all there comes out the same whatever is appended.
+libjpeg fills missing pixels with grey and reports it only by a warning that Pillow drops. But the filling depends on
+the bytes that follow: if no pixel is missing, the decoded picture is the same whatever is appended.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ END = b"\xff\xd9"
 
 
 def _filler(bits: bytes) -> bytes:
-    """The bits, also behind restart markers: libjpeg skips all that stands before the next one."""
+    """The bits, repeated behind each restart marker: libjpeg skips everything up to the next one."""
     return bits + b"".join(b"\xff" + bytes([0xD0 + number]) + bits for number in range(8))
 
 
 FILLERS = (b"", _filler(b"\x55\xaa" * 64), _filler(b"\xd3\x2c" * 64), _filler(b"\xfe\x91" * 64))
-"""What may follow the last pixel. After an end marker alone libjpeg assumes zeros; some bits decode to the same."""
+"""Bytes to append in turn. After a bare end marker libjpeg assumes zeros; some other bits decode to the same pixels."""
 
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
@@ -30,9 +30,9 @@ def append_end(image: bytes, filler: bytes = b"") -> bytes:
 
 
 def has_all_scans(image: bytes) -> bool:
-    """Whether each component was begun, and each coefficient of a progressive picture came in all its bits."""
+    """True if every component has a scan, and every coefficient of a progressive picture has all its bits."""
     components: set[int] = set()
-    missing: dict[tuple[int, int], int] = {}  # bits that are still to come, by component and coefficient
+    missing: dict[tuple[int, int], int] = {}  # bits not seen yet, by component and coefficient
     progressive = False
     position = 2
     while match := _MARKER.search(image, position):
@@ -61,5 +61,5 @@ def _count_scan(segment: bytes, missing: dict[tuple[int, int], int], progressive
 
 
 def is_truncated(image: bytes) -> bool:
-    """Whether the file does not end with the marker of its end, which zeros may follow."""
+    """True if the file does not end with the end marker, apart from trailing zeros."""
     return not image.rstrip(b"\0").endswith(END)

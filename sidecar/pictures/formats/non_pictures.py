@@ -1,6 +1,6 @@
-"""What is stored in place of a picture by mistake, and what to do about it.
+"""Identifies what was stored instead of a picture by mistake, with advice on what to store.
 
-Each kind is recognised by how it begins. A picture that went through text is decoded far enough to name its format.
+Each kind is recognised by its first bytes. A picture encoded as text is decoded far enough to name its format.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ _KINDS = (
 
 
 def identify_non_picture(image: bytes) -> tuple[str, str] | None:
-    """What the bytes are, and what to do instead, for what is no picture; None where that cannot be told."""
+    """What the bytes are and what to do instead, both for an error message; None if they are not recognised."""
     head = image[:_HEAD_BYTES]
     for magic, what, advice in _KINDS:
         if head.startswith(magic):
@@ -115,7 +115,7 @@ def _identify_markup(text: bytes) -> tuple[str, str] | None:
 
 
 def _identify_encoded(text: bytes) -> tuple[str, str] | None:
-    """A picture's bytes written out as text, once or twice over."""
+    """Bytes written out as text: hexadecimal, base64 or octal, possibly twice."""
     compact = b"".join(text.split())
     if match := _HEX_TEXT.match(compact):
         decoded = bytes.fromhex(match[1].decode("ascii"))
@@ -137,7 +137,7 @@ def _identify_encoded(text: bytes) -> tuple[str, str] | None:
 
 
 def _sql_of_base64(compact: bytes) -> str:
-    """The SQL of the column's text, in the alphabet that Postgres decodes."""
+    """An SQL expression for the column's text in the base64 alphabet that Postgres decodes."""
     text = "convert_from(…, 'UTF8')"
     return f"translate({text}, '-_', '+/')" if b"-" in compact or b"_" in compact else text
 

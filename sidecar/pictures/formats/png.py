@@ -1,8 +1,8 @@
-"""PNG files without what Pillow would refuse them for, and what that took out.
+"""Removes from PNG files the chunks for which Pillow would reject them.
 
-Pillow reads every chunk, and refuses a whole picture for a damaged or large one of metadata. Here the chunks that
-pixels do not depend on are left out; so are those of an animation, unless the picture that stands beside it is not part
-of it: then a player never shows that picture, and the first frame counts.
+Pillow reads every chunk, and rejects a picture for damaged or large metadata. Chunks that do not affect the pixels are
+removed. So are the chunks of an animation, unless the default image is not one of its frames: players never show such a
+default image, so the first frame is read instead.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ _ORIENTATION = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")
 
 @dataclass(frozen=True, slots=True)
 class SanitisedPng:
-    """`image` is for Pillow. `profile` is the ICC profile. `bits` is the depth of a sample."""
+    """`image` is the file to give to Pillow; `profile` the ICC profile; `bits` the depth of a sample.
+
+    `skips_default_image`: the default image is not a frame of the animation, so the first frame is to be read.
+    """
 
     image: bytes
     profile: bytes | None
@@ -44,7 +47,7 @@ class _Chunk(NamedTuple):
 
 
 def sanitise_png(image: bytes) -> SanitisedPng:
-    """Of a file that begins as a PNG does. The pixels are not looked at."""
+    """Removes what Pillow would reject from a file with a PNG signature. Pixels are not checked."""
     chunks = list(_read_chunks(image))
     skips_default_image = _skips_default_image(chunks)
     kept = [chunk for chunk in chunks if _is_kept(image, chunk, skips_default_image)]
@@ -54,23 +57,23 @@ def sanitise_png(image: bytes) -> SanitisedPng:
     if whole and len(kept) == len(chunks):
         return SanitisedPng(image, profile, bits, skips_default_image)
     parts = [_SIGNATURE, *(image[chunk.start - 8 : chunk.end] for chunk in kept)]
-    # Where the last chunk of pixels is cut off, an end would make its CRC of it.
+    # If the last chunk of pixels is truncated, bytes of an appended end would be read as its CRC.
     if not kept or kept[-1].end <= len(image):
         parts.append(b"" if kept and kept[-1].kind == b"IEND" else _END)
     return SanitisedPng(b"".join(parts), profile, bits, skips_default_image)
 
 
 def strip_animation(image: bytes) -> bytes:
-    """The picture that stands beside the frames, for one whose frames cannot be played."""
+    """The file with its default image alone, for a file whose frames cannot be decoded."""
     parts = (image[chunk.start - 8 : chunk.end] for chunk in _read_chunks(image) if chunk.kind not in _ANIMATION)
     return b"".join((_SIGNATURE, *parts))
 
 
 def strip_checksum(image: bytes) -> bytes | None:
-    """The file without the last four bytes of its stream of pixels, the sum of what was packed.
+    """The file without the checksum (Adler-32) at the end of its compressed pixels.
 
-    Where that alone is wrong, zlib refuses pixels that are all there. None where the chunks' own sums say that it is
-    pixels that are damaged.
+    If only that checksum is wrong, zlib rejects complete pixels. None if the CRCs of the chunks show that the pixels
+    are damaged.
     """
     chunks = [chunk for chunk in _read_chunks(image) if chunk.kind == b"IDAT"]
     if not chunks or chunks[-1].length <= 4 or not all(_is_intact(image, chunk) for chunk in chunks):
@@ -81,7 +84,7 @@ def strip_checksum(image: bytes) -> bytes | None:
 
 
 def _read_chunks(image: bytes) -> Iterator[_Chunk]:
-    """Up to the end of the picture, or to where the file makes no sense any more."""
+    """The chunks up to the end of the picture, or up to the first invalid one."""
     position = len(_SIGNATURE)
     while position + 8 <= len(image):
         length = int.from_bytes(image[position : position + 4], "big")
@@ -108,7 +111,7 @@ def _is_kept(image: bytes, chunk: _Chunk, skips_default_image: bool) -> bool:
     if chunk.kind == b"tRNS" or (chunk.kind == b"eXIf" and chunk.length <= _MAX_METADATA_BYTES):
         return _is_intact(image, chunk)
     if chunk.kind in _TEXT and image.startswith(_ORIENTATION, chunk.start):
-        # What it would inflate to is bounded by a thousand times its length.
+        # Deflate expands to at most about a thousand times the compressed length.
         return chunk.length <= (_MAX_METADATA_BYTES >> 10) * (1 if _is_packed(image, chunk) else 1024) and _is_intact(
             image, chunk
         )
@@ -126,7 +129,7 @@ def _is_intact(image: bytes, chunk: _Chunk) -> bool:
 
 
 def _read_profile(image: bytes, chunk: _Chunk) -> bytes | None:
-    """The profile, where it is whole and of a size that makes sense."""
+    """The profile; None if it is damaged, incomplete or larger than MAX_PROFILE_BYTES."""
     _, _, packed = image[chunk.start : chunk.end - 4].partition(b"\0")
     inflator = zlib.decompressobj()
     try:
@@ -137,6 +140,6 @@ def _read_profile(image: bytes, chunk: _Chunk) -> bytes | None:
 
 
 def is_truncated(image: bytes) -> bool:
-    """Whether the file ends before the chunk that ends it."""
+    """True if the file ends before its IEND chunk."""
     chunks = list(_read_chunks(image))
     return not chunks or (chunks[-1].kind != b"IEND" and chunks[-1].end + 12 > len(image))

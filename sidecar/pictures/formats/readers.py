@@ -1,4 +1,4 @@
-"""Bytes → a picture that Pillow will load, with what is known of it beside its pixels."""
+"""The supported formats: how a file of each is opened with Pillow, and how a truncated one is recognised."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from PIL import (
     AvifImagePlugin,
@@ -30,9 +31,9 @@ from sidecar.pictures.pixels import DEFAULT_SAMPLE_FORMAT, SampleFormat
 
 @dataclass(frozen=True, slots=True)
 class OpenedPicture:
-    """`picture` has its size and not yet its pixels. `deep_colour`: Pillow will cut its colours of 16 bits to 8.
+    """`picture` has its size but not yet its pixels. `deep_colour`: Pillow will reduce its 16-bit colours to 8 bits.
 
-    `skips_default_image`: what counts is the frame behind the picture that it is opened at.
+    `skips_default_image`: the picture to read is the frame after the default image, at which the file is opened.
     """
 
     picture: ImageFile.ImageFile
@@ -42,7 +43,7 @@ class OpenedPicture:
     skips_default_image: bool = False
 
     def seek_first_frame(self) -> None:
-        """To the frame that counts, for which Pillow decodes the one before it. Raises as Pillow."""
+        """Seek past the default image if it is to be skipped; Pillow decodes it to do so. Raises as Pillow."""
         if self.skips_default_image:
             self.picture.seek(1)
 
@@ -52,14 +53,22 @@ def open_picture(image: bytes, name: str) -> OpenedPicture:
 
     Raises PictureRejected for unsupported kinds, and what Pillow and its codecs raise about invalid bytes.
     """
-    return _OPENERS[name](image)
+    return _FORMATS[name].open(image)
+
+
+def is_truncated(image: bytes, name: str) -> bool:
+    """True if the end of a file is missing, by what its format says of the length or the end. `name`: as above.
+
+    For the error message about a file that could not be decoded.
+    """
+    return _FORMATS[name].is_truncated(image)
 
 
 def _open_jpeg(image: bytes) -> OpenedPicture:
     try:
         picture = JpegImagePlugin.jpeg_factory(io.BytesIO(image), "")
     except SyntaxError as error:
-        if "cannot handle" in str(error):  # 12 bits for each sample, or an impossible number of colours
+        if "cannot handle" in str(error):  # 12 bits per sample, or an impossible number of components
             message = f"JPEG pictures of this kind are not read (Pillow: {error}); save it with 8 bits for each sample."
             raise PictureRejected("unsupported_format", message) from error
         raise
@@ -71,7 +80,7 @@ def _open_png(image: bytes) -> OpenedPicture:
     picture = PngImagePlugin.PngImageFile(io.BytesIO(parts.image))
     transparent = picture.info.get("transparency")
     if picture.mode == "L" and parts.bits < 8 and isinstance(transparent, int):
-        # Pillow scales the pixels of 2 and 4 bits, and leaves this as it is.
+        # Pillow scales pixels of 2 and 4 bits to 8, but not the transparent value.
         picture.info["transparency"] = transparent * 255 // ((1 << parts.bits) - 1)
     deep = picture.mode == "I;16" and isinstance(transparent, int)
     samples = SampleFormat(transparent=transparent if deep else None)
@@ -90,7 +99,7 @@ def _open_webp(image: bytes) -> OpenedPicture:
 
 
 def _open_avif(image: bytes) -> OpenedPicture:
-    """libavif asks for its brand, whatever is in the file."""
+    """Sets the brand that libavif requires, for a file that contains AV1 under another brand."""
     branded = image if is_branded_avif(image) else image[:8] + b"avif" + image[12:]
     picture = AvifImagePlugin.AvifImageFile(io.BytesIO(branded))
     return OpenedPicture(picture, picture.info.get("icc_profile"))
@@ -109,23 +118,6 @@ def _open_with(plugin: Callable[[io.BytesIO], ImageFile.ImageFile]) -> Callable[
     return open_one
 
 
-_OPENERS: dict[str, Callable[[bytes], OpenedPicture]] = {
-    "JPEG": _open_jpeg,
-    "PNG": _open_png,
-    "WebP": _open_webp,
-    "GIF": _open_with(GifImagePlugin.GifImageFile),
-    "BMP": _open_with(BmpImagePlugin.BmpImageFile),
-    "TIFF": _open_tiff,
-    "AVIF": _open_avif,
-    "HEIC": _open_heic,
-}
-
-
-def is_truncated(image: bytes, name: str) -> bool:
-    """Of a file of a format of SUPPORTED_FORMATS, by what the format says of its length or its end."""
-    return _CHECKS[name](image)
-
-
 def _is_truncated_gif(image: bytes) -> bool:
     return not image.rstrip(b"\0").endswith(b";")
 
@@ -135,25 +127,30 @@ def _is_truncated_bmp(image: bytes) -> bool:
 
 
 def _is_truncated_box_file(image: bytes) -> bool:
-    """Whether one of the boxes of ISO 14496-12 reaches beyond the end."""
+    """True if a top-level box (ISO 14496-12) extends beyond the end."""
     position = 0
     while position + 8 <= len(image):
         length = int.from_bytes(image[position : position + 4], "big")
         if length == 1:
             length = int.from_bytes(image[position + 8 : position + 16], "big")
-        if length < 8:  # 0: up to the end
+        if length < 8:  # 0: the box extends to the end of the file
             return False
         position += length
     return position != len(image)
 
 
-_CHECKS: dict[str, Callable[[bytes], bool]] = {
-    "JPEG": jpeg.is_truncated,
-    "PNG": png.is_truncated,
-    "WebP": webp.is_truncated,
-    "GIF": _is_truncated_gif,
-    "BMP": _is_truncated_bmp,
-    "TIFF": tiff.is_truncated,
-    "AVIF": _is_truncated_box_file,
-    "HEIC": _is_truncated_box_file,
+class _Format(NamedTuple):
+    open: Callable[[bytes], OpenedPicture]
+    is_truncated: Callable[[bytes], bool]
+
+
+_FORMATS = {
+    "JPEG": _Format(_open_jpeg, jpeg.is_truncated),
+    "PNG": _Format(_open_png, png.is_truncated),
+    "WebP": _Format(_open_webp, webp.is_truncated),
+    "GIF": _Format(_open_with(GifImagePlugin.GifImageFile), _is_truncated_gif),
+    "BMP": _Format(_open_with(BmpImagePlugin.BmpImageFile), _is_truncated_bmp),
+    "TIFF": _Format(_open_tiff, tiff.is_truncated),
+    "AVIF": _Format(_open_avif, _is_truncated_box_file),
+    "HEIC": _Format(_open_heic, _is_truncated_box_file),
 }

@@ -1,4 +1,4 @@
-"""Formats by their first bytes: to tell a damaged picture from another format, and that from no picture at all."""
+"""Detects formats by their first bytes, to distinguish damaged pictures, unsupported formats and non-pictures."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ _HEIF_BRANDS = {
 }
 _MAX_BRANDS = 64
 _ITEM_TYPE = re.compile(rb"infe.{8}(?:..)?(av01|hvc1)", re.DOTALL)
-"""Of the item information of a HEIF file: the codec of a picture in it."""
+"""The codec of a picture, in the item information of a HEIF file."""
 
 _META_BYTES = 1 << 16
-# A byte order mark, blanks, an XML declaration, comments and a document type may stand before the first element.
+# A byte order mark, white space, an XML declaration, comments and a document type may precede the first element.
 _SVG = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*|<!DOCTYPE\s+svg[^>]*>\s*)*<(?:\w+:)?svg\b", re.DOTALL
 )
@@ -63,7 +63,7 @@ _NETPBM = re.compile(rb"P(?:[1-6]\s+(?:#[^\n]*\n\s*)*\d|7\nWIDTH )")
 
 
 def detect_format(image: bytes) -> str | None:
-    """The format that the bytes claim to be: one of SUPPORTED_FORMATS, one that is not read, or None."""
+    """The format by signature: one of SUPPORTED_FORMATS, the name of an unsupported format, or None."""
     for start, magic, name in _SIGNATURES:
         if image.startswith(magic, start):
             return name
@@ -75,12 +75,12 @@ def detect_format(image: bytes) -> str | None:
 
 
 def is_branded_avif(image: bytes) -> bool:
-    """Whether a file in boxes says that it may be read as AVIF."""
+    """True if one of the brands of an ISO media file is AVIF."""
     return bool(_brands(image) & _AVIF_BRANDS)
 
 
 def _detect_box_format(image: bytes) -> str | None:
-    """Of a file in boxes, as ISO 14496-12 has them: by the codec of its pictures, else by its brands."""
+    """The format of an ISO media file (ISO 14496-12), by the codec of its pictures, else by its brands."""
     major, brands = image[8:12], _brands(image)
     if brands & (_AVIF_BRANDS | _HEIF_BRANDS):
         if codec := _ITEM_TYPE.search(image, 0, _META_BYTES):
@@ -90,6 +90,6 @@ def _detect_box_format(image: bytes) -> str | None:
 
 
 def _brands(image: bytes) -> set[bytes]:
-    """The major one, and those that the file is compatible with."""
+    """The major brand and the compatible brands."""
     end = min(int.from_bytes(image[:4], "big"), 16 + 4 * _MAX_BRANDS)
     return {image[8:12], *(image[at : at + 4] for at in range(16, end, 4))}

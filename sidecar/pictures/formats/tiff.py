@@ -1,4 +1,4 @@
-"""TIFF files: which of their pictures counts, and pixels that Pillow reads wrongly or not at all."""
+"""Opens TIFF files: chooses the page to read, and handles pixels that Pillow reads wrongly or not at all."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _MAX_SAMPLE_VALUE, _LARGEST_SAMPLE_VALUE = 281, 341
 _DNG_VERSION = 50706
 _RAW_PHOTOMETRICS = {32803, 34892}
 _REDUCED, _MASK = 1, 4
-_WEBP = 50001  # which the libtiff of Pillow's wheels is built without
+_WEBP = 50001  # the libtiff in Pillow's wheels is built without it
 _PLANES = 284
 _STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES = 273, 279, 324, 325
 
-# Beside those that Pillow has: (byte order, photometric, sample format, fill order, bits, extra) → (mode, raw mode).
-# It takes unsigned 32 bits for signed ones, and leaves out what has no byte order of its own.
+# Additions to Pillow's table of modes and raw modes: (sample format, bits) → little endian, big endian. Pillow takes
+# unsigned 32 bits for signed, and lacks the others.
 _MORE_KINDS: dict[tuple[int, int], tuple[tuple[str, str], tuple[str, str]]] = {
     (1, 16): (("I;16", "I;16"), ("I;16B", "I;16B")),
     (2, 16): (("I", "I;16S"), ("I", "I;16BS")),
@@ -45,7 +45,7 @@ _NATIVE = {
     "I;32S": "I;32NS",
     "I;32BS": "I;32NS",
 }
-"""libtiff has the bytes in this machine's order when Pillow unpacks them."""
+"""Raw modes in native byte order, in which libtiff hands samples to Pillow."""
 
 for (_format, _bits), _modes in _MORE_KINDS.items():
     for _order, _mode in zip((b"II", b"MM"), _modes, strict=True):
@@ -55,8 +55,8 @@ for (_format, _bits), _modes in _MORE_KINDS.items():
 
 @dataclass(frozen=True, slots=True)
 class TiffPage:
-    """A picture of a TIFF file, not yet loaded. `white_is_zero`: Pillow leaves that to us. `white`: its brightest value
-    where the file says so."""
+    """One picture of a TIFF file, not yet loaded. `white_is_zero`: the samples are inverted, which Pillow ignores.
+    `white`: the value of white, if the file states it. `integers`: samples are integers, not floats."""
 
     picture: ImageFile.ImageFile
     white_is_zero: bool
@@ -65,9 +65,9 @@ class TiffPage:
 
 
 def open_page(image: bytes) -> TiffPage:
-    """The first that is neither a thumbnail nor a mask, also below the first; else the first of all.
+    """The first page, or sub-page of the first, that is neither a thumbnail nor a mask; else the first page.
 
-    Raises PictureRejected for kinds that are not read, and what Pillow raises about damage.
+    Raises PictureRejected for unsupported kinds, and what Pillow raises about damage.
     """
     offset, tags = _choose_page(image)
     if _is_raw(tags):
@@ -90,12 +90,15 @@ def _is_raw(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
 
 
 def _has_signed_bytes(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
-    """Pillow takes them for unsigned ones."""
+    """True for signed samples of up to 8 bits, which Pillow takes for unsigned."""
     return 2 in _numbers(tags.get(_SAMPLE_FORMAT)) and max(_numbers(tags.get(_BITS)), default=1) <= 8
 
 
 def find_unsupported_compression(image: bytes) -> PictureRejected | None:
-    """Of one that libtiff could not unpack: where it may have been built without what it is packed with."""
+    """The error for a file whose compression libtiff may have been built without; None for other files.
+
+    For a file that libtiff failed to decompress.
+    """
     try:
         _, tags = _choose_page(image)
     except SyntaxError:
@@ -145,7 +148,7 @@ def _is_big(image: bytes) -> bool:
 def _directories(
     image: bytes, offset: int, at_most: int = _MAX_PAGES
 ) -> Iterator[tuple[int, TiffImagePlugin.ImageFileDirectory_v2]]:
-    """One after the other, each with its place in the file, up to one that makes no sense."""
+    """The chain of directories, each with its offset in the file, up to the first invalid one."""
     file, seen = io.BytesIO(image), set[int]()
     while offset and offset not in seen and len(seen) < at_most:
         seen.add(offset)
@@ -166,7 +169,7 @@ def _is_whole_picture(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
 
 
 def _put_directory_first(image: bytes, offset: int) -> bytes:
-    """The file with that directory as its first: Pillow opens no other."""
+    """The file with the directory at `offset` as its first, the only one that Pillow opens."""
     if offset == _first_offset(image):
         return image
     order = "<" if image.startswith(b"II") else ">"
@@ -176,7 +179,7 @@ def _put_directory_first(image: bytes, offset: int) -> bytes:
 
 
 def _planes_are_deep(picture: ImageFile.ImageFile, tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
-    """Pillow reads separate planes as if they had 8 bits, where it does not leave that to libtiff."""
+    """True for separate planes of more than 8 bits that Pillow decodes without libtiff: it reads them as 8 bits."""
     by_itself = len(picture.getbands()) > 1 and any(tile.codec_name != "libtiff" for tile in picture.tile)
     return by_itself and tags.get(_PLANES) == 2 and max(_numbers(tags.get(_BITS)), default=1) > 8
 
@@ -200,7 +203,7 @@ def _numbers(value: object) -> list[int]:
 
 
 def is_truncated(image: bytes) -> bool:
-    """Whether the file ends before its first directory, or before the pixels of the picture that counts."""
+    """True if the file ends before its first directory, or before the pixels of the chosen page."""
     if len(image) < 8 or _first_offset(image) + 2 > len(image):
         return True
     try:

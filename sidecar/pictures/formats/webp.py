@@ -1,4 +1,4 @@
-"""WebP files that end in the middle of their metadata: libwebp refuses the pixels before them too."""
+"""Repairs WebP files truncated within their metadata, for which libwebp rejects even complete pixels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PIXELS = (b"VP8 ", b"VP8L", b"ANMF")
 
 
 def strip_truncated_metadata(image: bytes) -> bytes:
-    """The file without the metadata that are not all there; as it is where nothing is missing, or pixels are."""
+    """The file without its incomplete metadata. Unchanged if nothing is missing, or if pixels are."""
     position, pixels = 12, False
     while position + 8 <= len(image):
         kind, length = image[position : position + 4], struct.unpack_from("<I", image, position + 4)[0]
@@ -22,5 +22,5 @@ def strip_truncated_metadata(image: bytes) -> bytes:
 
 
 def is_truncated(image: bytes) -> bool:
-    """Whether the file is shorter than it says."""
+    """True if the file is shorter than its header states."""
     return len(image) < 12 or 8 + struct.unpack_from("<I", image, 4)[0] > len(image)

@@ -1,7 +1,7 @@
-"""Which views are cut from a picture of a given size. Pure arithmetic.
+"""Plans which views are cut from a picture of a given size. Pure arithmetic.
 
-The plan is part of the fingerprint: another plan is another vector space, so golden tests pin it. Halves are rounded
-to even, as Python's `round` does.
+A change to the plan is a change of the vector space: golden tests pin the plans, and `canonical_view_settings` is part
+of the fingerprint. Halves are rounded to even, as Python's `round` does.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from sidecar.pictures.views.settings import SQUASHED, Framing, ViewSettings
 
 MAX_TILES = 8
 TILE_RATIO = 1.5
-"""A tile of a panorama is this many times as long as the picture's short side."""
-
+"""Length of a panorama's tile, in multiples of the picture's short side."""
 
 MAX_SEEN_RATIO = 3
-"""Of a tile that is this many times as long as it is high, the crops at factor 1 see all; a longer one is squashed."""
+"""Ratio of sides up to which the five crops at factor 1 cover a whole tile; longer tiles are squashed to it."""
 
 
 class Size(NamedTuple):
@@ -41,9 +40,9 @@ class Box(NamedTuple):
 
 
 class PlannedView(NamedTuple):
-    """One view: `tile` of the picture is resized to `scaled`, and `crop` of that to the view's size.
+    """One view: `tile` of the picture is resized to `scaled`, then `crop` of that is resized to the view's size.
 
-    A crop that reaches beyond `scaled`, as only that of a padded whole picture does, is filled up there.
+    Only the crop of a whole picture that is padded (`longest`) extends beyond `scaled`.
     """
 
     tile: Box
@@ -53,7 +52,7 @@ class PlannedView(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ViewPlan:
-    """The views of one picture, `view_size` pixels square, in the order of encoding; `weights` sum to one."""
+    """The views of one picture in order of encoding, each `view_size` pixels square; `weights` sum to one."""
 
     view_size: int
     views: tuple[PlannedView, ...]
@@ -62,10 +61,10 @@ class ViewPlan:
 
 
 def plan_views(width: int, height: int, settings: ViewSettings) -> ViewPlan:
-    """Plan the views of a picture of `width` x `height` pixels: five crops per tile and scale, equal ones once.
+    """Plan the views of a picture of `width` x `height` pixels: five crops per tile and scale, without duplicates.
 
-    Without TTA it is one view: the whole picture as the model was trained to see it. With an anchor weight that view is
-    added (or, where a crop already equals it, made heavier).
+    Without TTA there is one view: the whole picture in the model's own framing. With an anchor weight that view is
+    added, or its weight is added to an equal crop.
     """
     whole = Box(0, 0, width, height)
     side = settings.view_size
@@ -86,9 +85,9 @@ def plan_views(width: int, height: int, settings: ViewSettings) -> ViewPlan:
 
 
 def _whole_picture_view(whole: Box, side: int, framing: Framing) -> PlannedView:
-    """The whole picture as open_clip's transform makes it; the rounding is that of torchvision and of open_clip.
+    """The whole picture as open_clip's transform frames it, with the rounding of torchvision and open_clip.
 
-    It differs where they fail: a line so thin that its short side would be rounded to nothing keeps a pixel.
+    It differs only where those fail: if the short side of a very thin picture rounds to 0, one pixel is kept.
     """
     width, height = whole.size
     long, short = max(width, height), min(width, height)
@@ -110,7 +109,7 @@ def _tiles(picture: Size, max_ratio: float) -> list[Box]:
     long, short = max(picture), min(picture)
     ratio = long / short
     count = min(math.ceil(ratio / TILE_RATIO), MAX_TILES)
-    # A maximum ratio below 1.5 calls pictures panoramas that are no longer than a single tile.
+    # With a maximum ratio below 1.5 even a picture no longer than a single tile counts as a panorama.
     if ratio <= max_ratio or count < 2:
         return [Box(0, 0, *picture)]
     length = max(round(TILE_RATIO * short), math.ceil(long / count))
@@ -127,14 +126,14 @@ def _scaled_size(tile: Size, factor: float, settings: ViewSettings) -> Size:
     if long * scale > max_dim:
         scale = max(max_dim / long, crop_size / short)
     width, height = (max(crop_size, round(length * scale)) for length in tile)
-    # Five crops that are as high as the tile see three of their own lengths of it: what is longer is squashed to that,
-    # as the model's own transform squashes all pictures.
+    # Five crops as high as the tile cover three times their own length. A longer tile is squashed to that length, as
+    # the model's own transform squashes all pictures.
     longest = MAX_SEEN_RATIO * crop_size if min(width, height) == crop_size else max(width, height)
     return Size(min(width, longest), min(height, longest))
 
 
 def short_side(factor: float, crop_size: int) -> int:
-    """What a factor scales the short side of a tile to, in pixels: never less than a crop, which must fit."""
+    """Short side in pixels of a tile scaled by `factor`: at least `crop_size`, so that a crop fits."""
     return round(max(crop_size, crop_size * factor))
 
 
@@ -146,9 +145,9 @@ def _five_crops(scaled: Size, side: int) -> list[Box]:
 
 
 def canonical_view_settings(settings: ViewSettings) -> dict[str, object]:
-    """JSON that is equal for two settings exactly if every picture gets the same views with the same weights.
+    """The canonical form of the settings, as JSON: equal exactly if all pictures get the same views and weights.
 
-    Equal up to the order of the views, which the mean of their vectors does not depend on but for rounding.
+    The order of the views is ignored: it affects the mean of their vectors by rounding only.
     """
     whole: dict[str, object] = {"view_size": settings.view_size, "whole": _canonical_framing(settings.framing)}
     if not settings.enable_tta or settings.anchor_weight == 1.0:
@@ -161,7 +160,7 @@ def canonical_view_settings(settings: ViewSettings) -> dict[str, object]:
         "panorama_max_ratio": max(settings.panorama_max_ratio, TILE_RATIO),
     }
     if any(side > settings.crop_size for side, _ in _short_sides(settings)):
-        # Nothing that is scaled to the crop's own size is scaled down for being long: the crop would not fit any more.
+        # A tile scaled to the crop's own size is never scaled down for its length: the crop would no longer fit.
         crops["max_scaled_dim"] = settings.max_scaled_dim
     return crops if settings.anchor_weight == 0.0 else {**whole, **crops, "anchor_weight": settings.anchor_weight}
 
@@ -174,9 +173,10 @@ def _canonical_framing(framing: Framing) -> dict[str, object]:
 
 
 def _short_sides(settings: ViewSettings) -> list[tuple[int, int]]:
-    """The length that each factor gives the short side, and how often relative to the others.
+    """The distinct short sides that the scale factors give, each with its relative frequency.
 
-    Beyond the longest side that is allowed, the side is that of a square picture, and for others decided by it alone.
+    Short sides above `max_scaled_dim` are equivalent: they are reduced to it for a square picture, and for any other
+    picture the limit alone determines the size.
     """
     longest = max(settings.max_scaled_dim, settings.crop_size)
     counts = Counter(min(short_side(factor, settings.crop_size), longest) for factor in settings.scale_factors)

@@ -1,4 +1,4 @@
-"""How pictures are turned into views: the settings, and the framing a model was trained with."""
+"""Settings that determine which views are cut from a picture."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """How a model was trained to see a whole picture in its square: open_clip's words, and its transform's pixels.
+    """How a whole picture is fitted into the model's square input, in open_clip's terms and with identical pixels.
 
-    `squash` resizes both sides to the square, `shortest` the short one and cuts the centre out, `longest` the long one
-    and pads with `fill_color` (0 … 255, in every channel). `interpolation` is that of every view.
+    `squash` resizes both sides to the square. `shortest` resizes the short side and crops the centre. `longest`
+    resizes the long side and pads with `fill_color` (0 … 255, in every channel). `interpolation` applies to all views.
     """
 
     resize_mode: Literal["squash", "shortest", "longest"] = "squash"
@@ -28,9 +28,9 @@ SQUASHED = Framing()
 
 @dataclass(frozen=True, slots=True)
 class ViewSettings:
-    """Which views are cut from a picture. Part of the fingerprint: other settings are another vector space.
+    """Which views are cut from a picture. Part of the fingerprint: different settings give a different vector space.
 
-    Lengths are pixels. `view_size` is the side of the square the model reads; `crop_size` the side of a crop
+    Lengths are in pixels. `view_size` is the side of the model's square input; `crop_size` is the side of a crop
     before it is resized to `view_size`.
     """
 
@@ -45,7 +45,7 @@ class ViewSettings:
 
     @classmethod
     def from_settings(cls, settings: Settings, native_size: int, framing: Framing = SQUASHED) -> ViewSettings:
-        """`native_size`: side in pixels of the loaded model's input, used where VISION_SIZE is unset."""
+        """`native_size`: side in pixels of the loaded model's input, used if VISION_SIZE is unset."""
         view_size = native_size if settings.vision_size is None else settings.vision_size
         return cls(
             view_size=view_size,
