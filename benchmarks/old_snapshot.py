@@ -16,7 +16,7 @@ from sidecar.batching.job import Lane
 from sidecar.ingest.claiming import Claimer
 from sidecar.ingest.horizon import LOOK_S, Horizon
 from sidecar.postgres.database import Database
-from sidecar.postgres.presence import mark_asleep
+from sidecar.postgres.heartbeat import announce_sleep
 from sidecar.postgres.watches import Watch
 from sidecar.settings import Settings
 from tests.servers import Server
@@ -45,7 +45,7 @@ async def measure_old_snapshot(server: Server, events: int) -> list[Figure]:
                 await claims.process(events)
                 async with database.connection() as connection:
                     for _ in range(NAPS // 100):
-                        await mark_asleep(connection, [1] * 100, 2.0)
+                        await announce_sleep(connection, [1] * 100, 2.0)
                 after_ms, update_after_ms = await claims.p50_ms(), _update_ms(url)
     return [
         Figure(

@@ -13,7 +13,7 @@ from benchmarks.scratch import DIMENSIONS, FINGERPRINT, execute, new_lease, only
 from sidecar.ingest.writer import rows_per_write
 from sidecar.postgres.completion import EMPTY, RowOutcome, RowResult, complete
 from sidecar.postgres.database import Connection, Database
-from sidecar.postgres.events import Claiming, Event, Lease, Queue, claim
+from sidecar.postgres.events import ClaimRequest, Event, Lease, Queue, claim
 from sidecar.postgres.rows import ReadLimits, columns_of, read_rows
 from sidecar.postgres.vectors import pack_vectors, vector_digest
 from sidecar.postgres.watches import Watch
@@ -129,7 +129,7 @@ async def _claim_and_read(
     database: Database, connection: Connection, watch: Watch
 ) -> tuple[list[Event], Lease, list[bytes]] | None:
     lease = new_lease()
-    events = await claim(connection, watch, Claiming(Queue.LIVE, BATCH), [0], lease)
+    events = await claim(connection, watch, ClaimRequest(Queue.LIVE, BATCH), [0], lease)
     if not events:
         return None
     keys = [e.key for e in events if e.key is not None]

@@ -51,7 +51,7 @@ _HINTS = {
 _UNKNOWN = "libpq knows no such option; a setting of the server goes into options=-c%20name%3Dvalue"
 
 
-def take_out(address: str, known: Iterable[str]) -> tuple[str, list[str]]:
+def drop_foreign_options(address: str, known: Iterable[str]) -> tuple[str, list[str]]:
     """The address without what is not in `known`, and a line about each option that was taken out."""
     if not _URI.match(address):
         return address, []

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from sidecar.errors import StatementRejected, WatchChanged
 from sidecar.postgres.database import Database
-from sidecar.postgres.presence import Identity
+from sidecar.postgres.heartbeat import Identity
 from sidecar.postgres.statements import statement
 from sidecar.postgres.watches import Watch, load_watches, pin_fingerprint
 

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from sidecar.batching.job import Lane
 from sidecar.ingest.horizon import Horizon
 from sidecar.postgres.database import Database
-from sidecar.postgres.events import Claiming, Event, Lease, Queue, claim
+from sidecar.postgres.events import ClaimRequest, Event, Lease, Queue, claim
 from sidecar.postgres.watches import Watch
 from sidecar.postgres.work import find_work
 from sidecar.settings import Settings
@@ -147,17 +147,17 @@ class Claimer:
         elif queue is Queue.BACKFILL:
             turn.backfill_credit = max(0.0, turn.backfill_credit - 1)
 
-    def _wanted(self, watch: Watch, turn: _Turn, max_rows: Mapping[Lane, int]) -> list[Claiming]:
+    def _wanted(self, watch: Watch, turn: _Turn, max_rows: Mapping[Lane, int]) -> list[ClaimRequest]:
         """In which order to look. Suspects come first when they are due, and last when nothing else waits."""
         live, backfill = max_rows[Lane.INGEST], max_rows[Lane.BACKFILL]
-        wanted = [Claiming(Queue.LIVE, live)] if live else []
+        wanted = [ClaimRequest(Queue.LIVE, live)] if live else []
         if backfill and (watch.scans or turn.worth_a_look(Queue.BACKFILL)):
-            wanted.insert(0 if turn.backfill_credit >= 1 else 1, Claiming(Queue.BACKFILL, backfill))
+            wanted.insert(0 if turn.backfill_credit >= 1 else 1, ClaimRequest(Queue.BACKFILL, backfill))
         if turn.worth_a_look(Queue.SUSPECT, backfill > 0):
-            wanted.insert(len(wanted) if turn.suspect_last else 0, Claiming(Queue.SUSPECT, 1, backfill > 0))
+            wanted.insert(len(wanted) if turn.suspect_last else 0, ClaimRequest(Queue.SUSPECT, 1, backfill > 0))
         return wanted
 
-    async def _claim(self, watch: Watch, wanted: Claiming, lease: Lease) -> list[Event]:
+    async def _claim(self, watch: Watch, wanted: ClaimRequest, lease: Lease) -> list[Event]:
         began = time.perf_counter()
         async with self._database.connection() as connection:
             await self._horizon.refresh(connection, [watch.id])

@@ -15,8 +15,8 @@ from sidecar.ingest.horizon import Horizon
 from sidecar.postgres.completion import RowOutcome, WriteReport
 from sidecar.postgres.database import Database
 from sidecar.postgres.events import Key
-from sidecar.postgres.liveness import Liveness
-from sidecar.postgres.presence import Identity
+from sidecar.postgres.heartbeat import Identity
+from sidecar.postgres.liveness import LivenessLock
 from sidecar.postgres.session_guard import SessionGuard
 from sidecar.postgres.statements import statement
 from sidecar.ranked_semaphore import RankedSemaphore
@@ -110,7 +110,7 @@ class Context:
     catalogue: Catalogue
     progress: Progress
     telemetry: Telemetry
-    liveness: Liveness
+    liveness: LivenessLock
     guard: SessionGuard
     horizon: Horizon = field(default_factory=Horizon)
     table_locks: defaultdict[tuple[str, Lane], asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))

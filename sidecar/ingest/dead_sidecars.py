@@ -17,7 +17,7 @@ from uuid import UUID
 from sidecar.concurrency import Backoff
 from sidecar.errors import Contention, DatabaseError, StatementRejected, WatchChanged
 from sidecar.ingest.context import Context
-from sidecar.postgres.liveness import OtherSidecar, forget_dead, free_leases, other_sidecars
+from sidecar.postgres.liveness import OtherSidecar, forget_dead, free_leases, list_other_sidecars
 from sidecar.postgres.watches import Watch
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class DeadSidecars:
         context = self._context
         await context.catalogue.refresh()
         async with context.database.connection() as connection:
-            others = await other_sidecars(connection, context.identity.id, SILENT_S)
+            others = await list_other_sidecars(connection, context.identity.id, SILENT_S)
         suspects = [other for other in others if other.is_unlocked and _beat(other) not in self._done]
         dead = [other for other in suspects if self._observed_s(other) >= OBSERVED_S]
         self._remember(others)

@@ -23,7 +23,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sidecar.postgres.events import find_first, look_at_horizon
+from sidecar.postgres.events import find_first_generations, read_horizon
 
 if TYPE_CHECKING:
     from sidecar.postgres.database import Connection
@@ -77,7 +77,7 @@ class Horizon:
                 raise
 
     async def _look(self, connection: Connection) -> None:
-        seen = await look_at_horizon(connection)
+        seen = await read_horizon(connection)
         if seen.sequence != self._sequence or seen.drawn < self._drawn or seen.next_xid < self._next_xid:
             self._forget()  # another server, a database that was restored over, or a sequence that was set back
         self._sequence = seen.sequence
@@ -93,7 +93,7 @@ class Horizon:
         if is_whole := began >= self._next_whole_look:
             self._floors.clear()
         if watch_ids or is_whole:
-            first = await find_first(connection, {watch_id: self.floor(watch_id) for watch_id in watch_ids})
+            first = await find_first_generations(connection, {watch_id: self.floor(watch_id) for watch_id in watch_ids})
             for watch_id, gen in first.items():
                 self._floors[watch_id] = self._drawn if gen is None else min(gen - 1, self._drawn)
             self._stale -= first.keys()

@@ -10,7 +10,7 @@ from sidecar.concurrency import background
 from sidecar.errors import DatabaseError
 from sidecar.ingest.context import Context
 from sidecar.ingest.index_keeper import IndexKeeper
-from sidecar.postgres.presence import Speed, beat
+from sidecar.postgres.heartbeat import Speed, record_heartbeat
 from sidecar.postgres.work import delete_tombstones
 
 logger = logging.getLogger(__name__)
@@ -44,8 +44,8 @@ class Housekeeper:
                 picture_views_per_s=context.embedder.views_per_s(Kind.PICTURE),
             )
             async with context.database.connection() as connection:
-                await beat(connection, context.identity, speed)
-            context.database.works()  # the heartbeat writes, whatever there is to do
+                await record_heartbeat(connection, context.identity, speed)
+            context.database.report_success()  # the heartbeat writes, whatever there is to do
             await context.catalogue.load()  # after the heartbeat: caps are shared among the sidecars that live
             context.telemetry.set_watches(watch.series for watch in context.catalogue.all)
             await context.progress.report(context.database)

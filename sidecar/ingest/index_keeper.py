@@ -27,7 +27,7 @@ import asyncpg
 from sidecar.concurrency import background, run_to_completion
 from sidecar.errors import Contention, DatabaseError, DatabaseUnavailable, StatementRejected, WatchChanged
 from sidecar.ingest.context import Context
-from sidecar.postgres.database import Connection, connect, disconnect, translated
+from sidecar.postgres.database import Connection, connect, disconnect, translate_asyncpg_errors
 from sidecar.postgres.statements import statement
 from sidecar.postgres.watches import Watch
 from sidecar.postgres.work import find_unindexed
@@ -176,7 +176,7 @@ class IndexKeeper:
     async def _build(self, connection: asyncpg.Connection[asyncpg.Record], watch: Watch) -> None:
         async with background(self._yield_to_users(connection.get_server_pid()), f"yield-{watch.id}"):
             try:
-                with translated():
+                with translate_asyncpg_errors():
                     if await connection.fetchval(statement("try_index_lock"), watch.id):
                         await self._build_parallel_or_serially(connection, watch)
             except (StatementRejected, DatabaseUnavailable):
@@ -240,7 +240,7 @@ async def _drop_leftovers(connection: asyncpg.Connection[asyncpg.Record], watch:
     if connection.is_closed():
         return
     try:
-        with translated():
+        with translate_asyncpg_errors():
             await connection.execute(statement("become"), "none")
             state = await _state_of(connection, watch, above_gen=0)
             if state is None:

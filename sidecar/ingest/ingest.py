@@ -31,9 +31,9 @@ from sidecar.ingest.wake_up import WakeUp
 from sidecar.ingest.worker import Worker
 from sidecar.postgres.address import address_problems
 from sidecar.postgres.database import Database, reconnect_backoff
+from sidecar.postgres.heartbeat import Identity, announce_sleep, sign_off
 from sidecar.postgres.listener import Listener
-from sidecar.postgres.liveness import Liveness
-from sidecar.postgres.presence import Identity, forget, mark_asleep
+from sidecar.postgres.liveness import LivenessLock
 from sidecar.postgres.session_guard import SessionGuard
 from sidecar.postgres.shipped import code_digest, describe_old_schema, head_revision
 from sidecar.postgres.statements import statement
@@ -62,7 +62,7 @@ class Ingest:
         catalogue = Catalogue(self._database, identity)
         self._context = Context(
             *(settings, self._database, embedder, identity, catalogue, Progress(), telemetry or Telemetry()),
-            *(Liveness(identity.id), SessionGuard(self._database)),
+            *(LivenessLock(identity.id), SessionGuard(self._database)),
         )
         self._listener: Listener | None = None
         self._stop = asyncio.Event()
@@ -168,7 +168,7 @@ class Ingest:
         """Users' commits pay for a notification: none is asked for while nobody would hear it."""
         heard = self._listener is not None and self._listener.connected
         async with self._database.connection() as connection:
-            await mark_asleep(connection, asleep if heard else (), for_s, awake)
+            await announce_sleep(connection, asleep if heard else (), for_s, awake)
 
     async def _leave(self) -> None:
         if self._context.liveness.left_leases:  # another one finds them, and us dead
@@ -176,7 +176,7 @@ class Ingest:
             return
         try:
             async with asyncio.timeout(2), self._database.connection() as connection:
-                await forget(connection, self._context.identity)
+                await sign_off(connection, self._context.identity)
         except (DatabaseError, TimeoutError) as error:
             logger.info("could not sign off: %s", error)
         await self._database.close()

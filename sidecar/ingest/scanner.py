@@ -27,7 +27,7 @@ from sidecar.postgres.scans import (
     verify_page,
 )
 from sidecar.postgres.watches import Watch
-from sidecar.postgres.work import is_reachable, start_sweeps
+from sidecar.postgres.work import start_sweeps
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class Scanner:
             self._rests.begin(watch.id)
             return False
         except DatabaseError as error:
-            if not await is_reachable(self._context.database):
+            if not await self._context.database.is_reachable():
                 raise
             self._sizes.halve(watch.id)
             delay_s = self._rests.begin(watch.id)

@@ -28,7 +28,6 @@ from sidecar.ingest.wake_up import WakeUp
 from sidecar.postgres.completion import RowResult
 from sidecar.postgres.database import reconnect_backoff
 from sidecar.postgres.watches import Watch
-from sidecar.postgres.work import is_reachable
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +139,7 @@ class Worker:
         except (WatchChanged, StatementRejected) as error:
             await self._context.catalogue.report_change(watch, error)
         except DatabaseError as error:
-            if not await is_reachable(self._context.database):
+            if not await self._context.database.is_reachable():
                 raise
             logger.warning("claims from %s wait %.1f s: %s", watch.label, self._rests.begin(watch.id), error)
         return None

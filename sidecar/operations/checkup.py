@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from sidecar.operations.findings import Checkup, Finding, Limits, NotChecked, Severity
 from sidecar.operations.session import CommandCursor, Connection
-from sidecar.operations.session_probe import judge_sessions, try_sessions
+from sidecar.operations.session_probe import find_session_faults, probe_sessions
 from sidecar.postgres.shipped import code_digest, head_revision
 from sidecar.postgres.statements import read_statements
 from sidecar.redaction import redact
@@ -56,13 +56,13 @@ async def check_sessions(url: SecretStr, listen_url: SecretStr, checkup: Checkup
     """Adds what sessions on the way to the server lose. Raises nothing: no session is told as not checked."""
     try:
         migrated = not any(finding.check == "migrations" for finding in checkup.findings)
-        sessions = await try_sessions(url, listen_url, as_sidecar=migrated)
+        sessions = await probe_sessions(url, listen_url, as_sidecar=migrated)
     except (psycopg.Error, TimeoutError) as error:
         checkup.not_checked.append(NotChecked("listener", redact(str(error)).partition("\n")[0] or "no answer in time"))
         return
     checkup.facts["pooler"] = "transaction" if sessions.shares_backends else None
     checkup.facts["notified_ms"] = None if sessions.notified_ms is None else round(sessions.notified_ms, 2)
-    checkup.findings += judge_sessions(sessions, url)
+    checkup.findings += find_session_faults(sessions, url)
 
 
 def _run_check(connection: Connection, name: str, statement: str, limits: Limits, checkup: Checkup) -> None:

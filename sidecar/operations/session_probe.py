@@ -43,7 +43,7 @@ class Sessions:
     server: tuple[str | None, int | None]
 
 
-async def try_sessions(url: SecretStr, listen_url: SecretStr, *, as_sidecar: bool) -> Sessions:
+async def probe_sessions(url: SecretStr, listen_url: SecretStr, *, as_sidecar: bool) -> Sessions:
     """`as_sidecar`: connect as sidecars do, too, which needs a migrated database.
 
     Raises psycopg.Error, TimeoutError: no connection, or none that answers."""
@@ -110,7 +110,7 @@ async def _value(session: Session, name: str) -> Any:
     return row[0]
 
 
-def judge_sessions(sessions: Sessions, url: SecretStr) -> list[Finding]:
+def find_session_faults(sessions: Sessions, url: SecretStr) -> list[Finding]:
     """`url` is the one that sidecars work through."""
     pooler = "a pooler in transaction mode" if sessions.shares_backends else "something between here and the server"
     direct = _direct_url(url, sessions.server)

@@ -26,9 +26,8 @@ from pydantic import SecretStr
 
 from sidecar.config import service_files
 from sidecar.errors import ConfigurationError
-from sidecar.foreign_options import take_out
-from sidecar.postgres.password_file import find_password
-from sidecar.postgres.service_file import read_service
+from sidecar.foreign_options import drop_foreign_options
+from sidecar.postgres.libpq_files import find_password, read_service
 from sidecar.redaction import redact
 
 CONNECT_TIMEOUT_S = 10
@@ -170,7 +169,7 @@ class Address:
 def read_address(address: str) -> Address:
     """Raises ConfigurationError with a line that says what is wrong, without the password."""
     known = {option.keyword.decode(): option.val for option in Conninfo.get_defaults()}
-    ours, notes = take_out(address, known)
+    ours, notes = drop_foreign_options(address, known)
     try:
         given = {name: str(value) for name, value in conninfo_to_dict(ours).items() if value is not None}
     except psycopg.Error as error:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.errors import StatementRejected
 from sidecar.postgres.completion import WriteSuppressed
-from sidecar.postgres.database import translated
+from sidecar.postgres.database import translate_asyncpg_errors
 from sidecar.postgres.events import Key
 from sidecar.postgres.rows import columns_of
 from sidecar.postgres.scans import INSUFFICIENT_PRIVILEGE, Page
@@ -51,7 +51,7 @@ async def clear_page(connection: Connection, watch: Watch, max_rows: int) -> Pag
     """
     while True:
         try:
-            with translated():
+            with translate_asyncpg_errors():
                 return await _clear(connection, watch, max_rows)
         except (StatementRejected, WriteSuppressed) as error:
             if await _lacks_right(connection, watch, error):

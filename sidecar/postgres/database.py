@@ -15,16 +15,16 @@ from pydantic import SecretStr
 from sidecar.concurrency import Backoff
 from sidecar.errors import Contention, DatabaseError, DatabaseUnavailable, StatementRejected, TimedOut, WatchChanged
 from sidecar.postgres.address import open_connection, read_address
-from sidecar.postgres.pooled_connection import DirectConnection, PooledConnection
 from sidecar.postgres.session_settings import SESSION_SETTINGS, TCP_SETTINGS
 from sidecar.postgres.statements import statement
+from sidecar.postgres.transaction_pooling import DirectConnection, TransactionPooledConnection
 from sidecar.postgres.trouble_log import TroubleLog
 from sidecar.postgres.vectors import register_vector
 from sidecar.redaction import redact
 
 logger = logging.getLogger(__name__)
 
-Connection: TypeAlias = "DirectConnection | PooledConnection"
+Connection: TypeAlias = "DirectConnection | TransactionPooledConnection"
 
 CONNECT_TIMEOUT_S = 12.0  # of the pool: longer than a connection may take, so that its error is told
 COMMAND_TIMEOUT_S = 60.0
@@ -80,7 +80,7 @@ def reconnect_backoff() -> Backoff:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_asyncpg_errors() -> Iterator[None]:
     """The edge to Postgres: raises DatabaseUnavailable, Contention, WatchChanged or StatementRejected."""
     try:
         yield
@@ -107,7 +107,7 @@ async def connect(url: SecretStr) -> asyncpg.Connection[asyncpg.Record]:
 
     Raises StatementRejected where a pooler stands in between: LISTEN and session locks need a session.
     """
-    with translated():
+    with translate_asyncpg_errors():
         try:
             return await _connect_directly(url, DIRECT_SETTINGS)
         except _IsPooler as error:
@@ -178,12 +178,12 @@ class Database:
         """Of anybody who tried to work with it: a line in the log where it is new."""
         (self._away if isinstance(error, DatabaseUnavailable) else self._refusal).report(error)
 
-    def works(self) -> None:
+    def report_success(self) -> None:
         """A write succeeded: it is back, if it was away."""
         self._away.over()
 
     async def open(self) -> None:
-        with translated():
+        with translate_asyncpg_errors():
             self._pool = await asyncpg.create_pool(
                 connect=self._connect,
                 min_size=0,
@@ -211,20 +211,31 @@ class Database:
         """
         if self._pool is None:
             raise DatabaseUnavailable("the pool is closed")
-        with translated():
+        with translate_asyncpg_errors():
             async with self._pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
                 try:
-                    yield PooledConnection(connection, SESSION_SETTINGS) if self._behind_pooler else connection
+                    yield (
+                        TransactionPooledConnection(connection, SESSION_SETTINGS) if self._behind_pooler else connection
+                    )
                 except (*_UNAVAILABLE, asyncpg.PostgresError) as error:
                     await self._discard_unfit(connection, error)
                     raise
 
-    async def connect_alone(self) -> asyncpg.Connection[asyncpg.Record]:
+    async def is_reachable(self) -> bool:
+        """Whether the server takes writes: then an error was its own statement's, and other watches can go on."""
+        try:
+            async with self.connection() as connection:
+                takes_no_writes = await connection.fetchval(statement("ping"))
+        except DatabaseError:
+            return False
+        return not takes_no_writes
+
+    async def connect_outside_pool(self) -> asyncpg.Connection[asyncpg.Record]:
         """One connection outside the pool, for a statement that runs as long as the process. The caller closes it.
 
         Where only a pooler leads to the server it holds one of the pooler's. Raises DatabaseError.
         """
-        with translated():
+        with translate_asyncpg_errors():
             try:
                 return await _connect_directly(self.direct_url, DIRECT_SETTINGS)
             except _IsPooler:

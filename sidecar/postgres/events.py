@@ -38,7 +38,7 @@ class Queue(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Claiming:
+class ClaimRequest:
     """Up to `limit` events of a queue; `takes_backfill` says whether a suspect may be one of a backfill."""
 
     queue: Queue
@@ -67,7 +67,7 @@ class Lease:
 
 
 async def claim(
-    connection: Connection, watch: Watch, wanted: Claiming, front: Sequence[int], lease: Lease
+    connection: Connection, watch: Watch, wanted: ClaimRequest, front: Sequence[int], lease: Lease
 ) -> list[Event]:
     """Leases the oldest waiting events that are wanted, oldest first. `front` is a Horizon's; [0]: look everywhere."""
     arguments = (front, wanted.limit, lease.duration_s, lease.token)
@@ -91,7 +91,7 @@ async def claim(
     )
 
 
-class HorizonSeen(NamedTuple):
+class HorizonReading(NamedTuple):
     """`drawn`: the highest generation handed out before the look at the transactions, which are told by their 64-bit
     ids: those `in_flight`, and the first one that had not begun. `sequence` is the OID of what hands generations out.
     """
@@ -102,19 +102,19 @@ class HorizonSeen(NamedTuple):
     in_flight: frozenset[int]
 
 
-async def look_at_horizon(connection: Connection) -> HorizonSeen:
+async def read_horizon(connection: Connection) -> HorizonReading:
     """Which generations may still come: above `drawn`, or of a transaction in flight."""
-    row = await connection.fetchrow(statement("look_at_horizon"))
+    row = await connection.fetchrow(statement("read_horizon"))
     assert row is not None, "a function has one result"
     in_flight = frozenset(int(xid) for xid in row["in_flight"])
-    return HorizonSeen(row["sequence"], row["drawn"], int(row["next_xid"]), in_flight)
+    return HorizonReading(row["sequence"], row["drawn"], int(row["next_xid"]), in_flight)
 
 
-async def find_first(connection: Connection, floors: Mapping[int, int]) -> dict[int, int | None]:
+async def find_first_generations(connection: Connection, floors: Mapping[int, int]) -> dict[int, int | None]:
     """By watch the lowest generation above its floor that is visible now, leased or not; None where there is none. A
     queue that somebody has locked is missing.
     """
-    rows = await connection.fetch(statement("find_first"), list(floors), list(floors.values()))
+    rows = await connection.fetch(statement("find_first_generations"), list(floors), list(floors.values()))
     return {row["watch_id"]: row["first"] for row in rows}
 
 

@@ -1,10 +1,10 @@
 -- The states of an event: events.py. A statement of liveness.py frees the leases of dead sidecars.
 
--- name: look_at_horizon
+-- name: read_horizon
 -- `sequence` is another one when the database was restored over.
 select h.*, 'sidecar.generation'::regclass::oid::bigint as sequence from sidecar.look_at_horizon() h
 
--- name: find_first
+-- name: find_first_generations
 -- Primary keys of events above the floors $2 of the watches $1: the first entries.
 select * from sidecar.find_first($1, $2)
 

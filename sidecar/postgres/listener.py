@@ -18,8 +18,8 @@ from pydantic import SecretStr
 
 from sidecar.concurrency import Backoff
 from sidecar.errors import DatabaseError, DatabaseUnavailable, StatementRejected
-from sidecar.postgres.database import connect, reconnect_backoff, translated
-from sidecar.postgres.liveness import Liveness
+from sidecar.postgres.database import connect, reconnect_backoff, translate_asyncpg_errors
+from sidecar.postgres.liveness import LivenessLock
 from sidecar.postgres.statements import statement
 from sidecar.postgres.trouble_log import TroubleLog
 from sidecar.telemetry.telemetry import Telemetry
@@ -45,7 +45,7 @@ class Listener:
         url: SecretStr,
         on_wake: Callable[[str], None],
         telemetry: Telemetry | None = None,
-        liveness: Liveness | None = None,
+        liveness: LivenessLock | None = None,
     ) -> None:
         self._url = url
         self._on_wake = on_wake
@@ -76,7 +76,7 @@ class Listener:
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _connection: lost.set())
         try:
-            with translated():
+            with translate_asyncpg_errors():
                 await self._hold_liveness(connection)
                 for channel in CHANNELS:
                     await connection.add_listener(channel, self._notified)

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 ID_BYTES = 8  # of a token; the others are random
 
 
-class Liveness:
+class LivenessLock:
     """The lock of one sidecar, and the tokens that it signs its leases with."""
 
     def __init__(self, sidecar_id: UUID) -> None:
@@ -80,7 +80,7 @@ class OtherSidecar:
     is_unlocked: bool
 
 
-async def other_sidecars(connection: Connection, own_id: UUID, silent_s: float) -> list[OtherSidecar]:
+async def list_other_sidecars(connection: Connection, own_id: UUID, silent_s: float) -> list[OtherSidecar]:
     """Those that have not signed off. Silent ones have not been heard of for `silent_s`."""
     rows = await connection.fetch(statement("other_sidecars"), own_id, silent_s)
     return [OtherSidecar(**dict(row.items())) for row in rows]

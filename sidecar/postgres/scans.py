@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sidecar.errors import StatementRejected
-from sidecar.postgres.database import translated
+from sidecar.postgres.database import translate_asyncpg_errors
 from sidecar.postgres.rows import is_data_fault
 from sidecar.postgres.statements import statement
 from sidecar.postgres.watches import Watch
@@ -60,7 +60,7 @@ async def _move_page(connection: Connection, watch: Watch, max_rows: int) -> Pag
     max_rows = min(max_rows, MOVE_PAGE_ROWS)
     while True:
         try:
-            with translated():
+            with translate_asyncpg_errors():
                 return await _move_rows(connection, watch, max_rows, statement("move_page"))
         except StatementRejected as error:
             if error.sqlstate == INSUFFICIENT_PRIVILEGE:
@@ -107,7 +107,7 @@ async def verify_page(
     """
     while True:
         try:
-            with translated():
+            with translate_asyncpg_errors():
                 return await _verify_rows(connection, watch, max_rows, bytes_per_s, page_bytes)
         except StatementRejected as error:
             if not is_data_fault(error):

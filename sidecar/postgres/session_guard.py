@@ -19,7 +19,7 @@ import logging
 import time
 
 from sidecar.errors import DatabaseError
-from sidecar.postgres.database import Database, disconnect, translated
+from sidecar.postgres.database import Database, disconnect, translate_asyncpg_errors
 from sidecar.postgres.statements import statement
 from sidecar.postgres.trouble_log import TroubleLog
 
@@ -57,8 +57,8 @@ class SessionGuard:
 
     async def _watch(self) -> None:
         """Returns only by an error: DatabaseError."""
-        with translated():
-            connection = await self._database.connect_alone()
+        with translate_asyncpg_errors():
+            connection = await self._database.connect_outside_pool()
             try:
                 await connection.execute(statement("prepare_guard"))
                 self._trouble.over()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from sidecar.errors import DatabaseError
-from sidecar.postgres.database import Database
 from sidecar.postgres.statements import statement
 
 if TYPE_CHECKING:
@@ -45,13 +43,3 @@ async def delete_tombstones(connection: Connection, floors: Mapping[int, int]) -
 async def find_unindexed(connection: Connection, watch_ids: Sequence[int]) -> set[int]:
     """Watches whose index may be due: only these are worth a closer look."""
     return {row[0] for row in await connection.fetch(statement("find_unindexed"), watch_ids)}
-
-
-async def is_reachable(database: Database) -> bool:
-    """Whether the trivial works: then what failed is the fault of its statement, and no other watch's."""
-    try:
-        async with database.connection() as connection:
-            takes_no_writes = await connection.fetchval(statement("ping"))
-    except DatabaseError:
-        return False
-    return not takes_no_writes

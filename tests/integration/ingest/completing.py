@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from sidecar.ingest.decision import ClaimedKey, group_by_key
 from sidecar.postgres.completion import EMPTY, FAILED, RowOutcome, RowResult, WriteReport, complete
 from sidecar.postgres.database import Database
-from sidecar.postgres.events import Claiming, Lease, Queue, claim
+from sidecar.postgres.events import ClaimRequest, Lease, Queue, claim
 from sidecar.postgres.rows import ReadLimits, Row, read_rows
 from sidecar.postgres.vectors import pack_vectors, vector_digest
 from sidecar.postgres.watches import Watch, load_watches, pin_fingerprint
@@ -33,7 +33,7 @@ class Steps:
     async def claim_and_read(self) -> list[tuple[ClaimedKey, Row]]:
         """All waiting events, and what their rows hold now."""
         async with self.database.connection() as connection:
-            events = await claim(connection, self.watch, Claiming(Queue.LIVE, 1000), [0], self.lease)
+            events = await claim(connection, self.watch, ClaimRequest(Queue.LIVE, 1000), [0], self.lease)
         claimed = group_by_key(events)
         rows = await self.read(list(claimed.values()))
         return [(claimed[row.key].read(row, MAX_BYTES), row) for row in rows]

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from sidecar.errors import WatchChanged
 from sidecar.ingest.catalogue import MAX_FAILURES, Catalogue
 from sidecar.postgres.database import Database
-from sidecar.postgres.presence import Identity
+from sidecar.postgres.heartbeat import Identity
 from tests.integration.ingest.items import make_texts
 from tests.integration.ingest.watched_table import Connection, run, value
 

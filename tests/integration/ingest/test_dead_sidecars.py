@@ -16,7 +16,7 @@ from sidecar.ingest import dead_sidecars
 from sidecar.ingest.dead_sidecars import OBSERVED_S
 from sidecar.ingest.decision import MAX_ATTEMPTS
 from sidecar.postgres.database import Database
-from sidecar.postgres.liveness import Liveness, free_leases, other_sidecars
+from sidecar.postgres.liveness import LivenessLock, free_leases, list_other_sidecars
 from sidecar.postgres.watches import load_watches
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
@@ -144,7 +144,7 @@ async def until_silent(db: Connection, but: UUID) -> None:
     await wait_until_async(is_silent, "silence", 4 * OBSERVED_S)
 
 
-async def add_sidecar(db: Connection, sidecar_id: UUID, silent_s: float) -> Liveness:
+async def add_sidecar(db: Connection, sidecar_id: UUID, silent_s: float) -> LivenessLock:
     """One that was heard of so long ago, and whose tokens name it."""
     await run(
         db,
@@ -152,7 +152,7 @@ async def add_sidecar(db: Connection, sidecar_id: UUID, silent_s: float) -> Live
         " values (%s, 'elsewhere', 1, '1', 'hash', 'f', 16, clock_timestamp() - make_interval(secs => %s))",
         *(sidecar_id, silent_s),
     )
-    liveness = Liveness(sidecar_id)
+    liveness = LivenessLock(sidecar_id)
     liveness.held = True
     return liveness
 
@@ -288,7 +288,7 @@ async def free_all(database: Database, page_events: int) -> tuple[int, int]:
     end: int | None = 0
     async with database.connection() as connection:
         [watch] = await load_watches(connection)
-        dead = [other for other in await other_sidecars(connection, uuid4(), 2.5) if other.is_unlocked]
+        dead = [other for other in await list_other_sidecars(connection, uuid4(), 2.5) if other.is_unlocked]
         while end is not None:
             end, count = await free_leases(connection, watch, dead, end, page_events)
             pages, freed = pages + 1, freed + count
@@ -329,7 +329,7 @@ async def test_one_that_is_back_or_beats_again_loses_nothing(
     await lease_to(db, table, (await add_sidecar(db, sidecar_id, silent_s=9)).new_token())
     async with database.connection() as connection:
         [watch] = await load_watches(connection)
-        suspects = await other_sidecars(connection, uuid4(), 2.5)
+        suspects = await list_other_sidecars(connection, uuid4(), 2.5)
         assert [other.is_unlocked for other in suspects] == [True]
         async with user(database_url) as back:
             await lock(back, sidecar_id)

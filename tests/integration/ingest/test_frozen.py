@@ -27,7 +27,7 @@ from sidecar.postgres.clearing import clear_page
 from sidecar.postgres.completion import RowOutcome, RowResult, complete
 from sidecar.postgres.database import Connection as OurConnection
 from sidecar.postgres.database import Database, connect, disconnect
-from sidecar.postgres.events import Claiming, Lease, Queue, claim
+from sidecar.postgres.events import ClaimRequest, Lease, Queue, claim
 from sidecar.postgres.rows import columns_of
 from sidecar.postgres.session_guard import SessionGuard
 from sidecar.postgres.vectors import pack_vectors, vector_digest
@@ -56,7 +56,7 @@ async def write_vectors(
 ) -> None:
     """Half of the rows, so that it can be done twice."""
     lease = Lease(uuid4(), 60)
-    events = await claim(connection, watch, Claiming(Queue.LIVE, ROWS // 2), [0], lease)
+    events = await claim(connection, watch, ClaimRequest(Queue.LIVE, ROWS // 2), [0], lease)
     titles = [f"title {e.key[0]}" for e in events if e.key is not None]
     packed = pack_vectors([ENCODER.vector_of(title) for title in titles])
     results = [

@@ -35,7 +35,7 @@ class Speed:
     picture_views_per_s: float | None = None
 
 
-async def beat(connection: Connection, identity: Identity, speed: Speed) -> None:
+async def record_heartbeat(connection: Connection, identity: Identity, speed: Speed) -> None:
     """The heartbeat that `sidecar.status`, `doctor` and `plan` read."""
     await connection.execute(
         statement("beat"),
@@ -52,13 +52,13 @@ async def beat(connection: Connection, identity: Identity, speed: Speed) -> None
     )
 
 
-async def mark_asleep(
+async def announce_sleep(
     connection: Connection, asleep: Collection[int], for_s: float, awake: Collection[int] = ()
 ) -> None:
     """From now on, and for `for_s` seconds, the triggers of the watches `asleep` notify; those of `awake` do not."""
     await connection.execute(statement("mark_asleep"), list(asleep), for_s, list(awake))
 
 
-async def forget(connection: Connection, identity: Identity) -> None:
+async def sign_off(connection: Connection, identity: Identity) -> None:
     """At the end of the process: nobody is alive under this id any more."""
     await connection.execute(statement("forget_sidecar"), identity.id)

@@ -24,7 +24,7 @@ _BEGINS = re.compile(r"^begin\b;?", re.MULTILINE)  # a comment may stand before 
 _ISOLATION = "default_transaction_isolation"
 
 
-class PooledConnection:
+class TransactionPooledConnection:
     """As much of asyncpg's connection as our statements need. Takes three round trips for a statement, not one."""
 
     def __init__(self, connection: DirectConnection, settings: Mapping[str, str]) -> None:

@@ -1,10 +1,14 @@
-"""Passwords from ~/.pgpass or PGPASSFILE, read as libpq reads them: asyncpg takes the backslashes for part of them."""
+"""The two files that libpq reads connection options from, read the same way for asyncpg, which does it differently.
+
+The password file (~/.pgpass or PGPASSFILE): asyncpg keeps its backslashes. The connection service file
+(pg_service.conf): asyncpg ignores it.
+"""
 
 from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 _FIELD = re.compile(r"((?:\\.|[^\\:])*)(?::|$)")
@@ -48,3 +52,28 @@ def _lines(file: Path) -> Iterator[list[str]]:
 
 def _unescape(field: str) -> str:
     return re.sub(r"\\(.)", r"\1", field)
+
+
+def read_service(files: Iterable[Path], service: str) -> Mapping[str, str] | None:
+    """The options of a service in the first file that has it, or None."""
+    for file in files:
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except OSError:
+            continue
+        if (found := _section(lines, service)) is not None:
+            return found
+    return None
+
+
+def _section(lines: Iterable[str], service: str) -> Mapping[str, str] | None:
+    found: dict[str, str] | None = None
+    for line in (line.strip() for line in lines):
+        if line.startswith("["):
+            if found is not None:
+                return found
+            found = {} if line == f"[{service}]" else None
+        elif found is not None and line and not line.startswith("#") and "=" in line:
+            name, _, value = line.partition("=")
+            found.setdefault(name.strip(), value.strip())
+    return found
