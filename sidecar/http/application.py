@@ -15,7 +15,7 @@ from starlette.types import Lifespan
 from sidecar.http.access import Access
 from sidecar.http.bodies.content_encoding import DecodeBody
 from sidecar.http.bodies.unread_body import DrainUnreadBody
-from sidecar.http.bodies.uploads import LimitUploads
+from sidecar.http.bodies.upload_budget import LimitUploads
 from sidecar.http.cancellation import with_deadline
 from sidecar.http.docs.endpoints import DocumentEndpoints
 from sidecar.http.limits import RequestLimits

@@ -1,4 +1,4 @@
-"""An endpoint as one piece of data: its route, its document and its guards are all made from it."""
+"""Endpoints as data, from which their routes, access checks, deadlines and documentation are made."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class MediaType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`scope` None: no key is asked for. `deadline`: cut off after REQUEST_TIMEOUT_S.
+    """One endpoint at one path.
 
-    `request` and `response` are the models that validate and make the bodies; None: there is no body, or none in JSON.
-    `errors` are the statuses it may answer beyond those that every operation may, in the shape of `error`; `headers`,
-    what its answer has in its head, with what it means.
+    `scope`: of the key it needs; None for no key. `request`, `response`: models of the bodies; None for no body, or one
+    that is not JSON. `deadline`: whether it is cancelled after REQUEST_TIMEOUT_S. `errors`: statuses it may answer
+    beyond those of every operation, in the shape of `error`. `headers`: names and meanings of its answer's headers.
     """
 
     method: str
@@ -53,5 +53,5 @@ class Operation:
 
     @property
     def is_query(self) -> bool:
-        """Whether the objectives judge it: what an application waits for, unlike lists of models, probes and pages."""
+        """Whether it counts for the objectives: applications wait for it, unlike lists of models, probes and pages."""
         return self.method == "POST" and self.scope in {Scope.EMBED, Scope.SEARCH}

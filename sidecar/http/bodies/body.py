@@ -1,4 +1,4 @@
-"""Reads a request's body, never more of it than is allowed."""
+"""A request's body as it arrives, up to a limit."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def require_content_type(request: Request, media_type: str, example: str) -> Non
     """Raises InputError (`unsupported_media_type`) unless the body is declared as `media_type`."""
     declared = request.headers.get("content-type", "")
     if declared.partition(";")[0].strip().lower() != media_type:
-        said = f"Content-Type {declared[:100]!r}" if declared else "no Content-Type"
-        message = f"The body must be {media_type}, the request has {said}. Example: {example}"
+        found = f"Content-Type {declared[:100]!r}" if declared else "no Content-Type"
+        message = f"The body must be {media_type}, the request has {found}. Example: {example}"
         raise InputError("unsupported_media_type", message)
 
 
 async def body_chunks(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
-    """The body as it arrives. Raises InputError (`body_too_large`) as soon as it is, whatever Content-Length says."""
+    """The body as it arrives. Raises InputError (`body_too_large`) once it exceeds `max_bytes`, or declares to."""
     if declared_bytes(request.scope) > max_bytes:
         raise _too_large(max_bytes)
     received = 0

@@ -1,4 +1,4 @@
-"""Bodies that were compressed: decoded as they arrive, so that every bound behind this counts what comes out."""
+"""Compressed request bodies, decompressed as they arrive, so that later bounds count decompressed bytes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sidecar.errors import InputError
 from sidecar.http.headers import ACCEPTED_ENCODINGS, header_values
 
 _PIECE_BYTES = 256 * 1024
-_SLICE_BYTES = 8 * 1024  # what stands behind the end of a member is copied, by every member that a slice holds
+_SLICE_BYTES = 8 * 1024  # zlib copies what follows a member's end, once for each member in the slice
 _GZIP_WBITS, _ZLIB_WBITS, _RAW_WBITS = 31, 15, -15
 _ZLIB_METHOD = 8
 _PADDING = re.compile(rb"\0*")
 
 
 class DecodeBody:
-    """`Content-Encoding: gzip` or `deflate`; others are refused when the body is wanted.
+    """Decompresses bodies with `Content-Encoding: gzip` or `deflate`. Others are rejected when the body is read.
 
-    Neither what arrives nor what comes out of it is ever held whole here. More than `max_body_bytes` are not decoded,
-    whatever comes out of them: members of nothing could go on for ever.
+    Neither the compressed nor the decompressed body is ever held whole. More than `max_body_bytes` of compressed bytes
+    are rejected too: empty gzip members decompress to nothing, so that no later bound would ever end them.
     """
 
     def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
@@ -32,7 +32,7 @@ class DecodeBody:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (codings := _codings(scope)):
-            receive = _DecodedBody(receive, codings, self._max_body_bytes).receive
+            receive = _DecompressedBody(receive, codings, self._max_body_bytes).receive
         await self._app(scope, receive, send)
 
 
@@ -42,7 +42,9 @@ def _codings(scope: Scope) -> list[str]:
     return [coding for coding in named if coding not in {"", "identity"}]
 
 
-class _DecodedBody:
+class _DecompressedBody:
+    """One request's body, as an ASGI `receive`."""
+
     def __init__(self, receive: Receive, codings: list[str], max_body_bytes: int) -> None:
         self._receive = receive
         self._codings = codings
@@ -59,8 +61,8 @@ class _DecodedBody:
         if self._decoder is None:
             self._decoder = make_decoder(self._codings)
         while not (piece := self._decoder.read()):
-            if self._decoder.holds_more:
-                await asyncio.sleep(0)  # as below: of members of nothing, 60 MB take a minute
+            if self._decoder.has_more:
+                await asyncio.sleep(0)  # as below: 60 MB of empty members take a minute
                 continue
             if self._all_arrived:
                 self._decoder.finish()
@@ -70,7 +72,7 @@ class _DecodedBody:
             if message["type"] != "http.request":
                 return message
             self._add(message)
-        await asyncio.sleep(0)  # others get their turn: a megabyte of output takes milliseconds, and waits for nothing
+        await asyncio.sleep(0)  # yield to other tasks: decompressing takes milliseconds per megabyte without any wait
         return {"type": "http.request", "body": piece, "more_body": True}
 
     def _add(self, message: Message) -> None:
@@ -94,7 +96,7 @@ class _Inflater(Protocol):
 
 
 def make_decoder(codings: list[str]) -> Decoder:
-    """Raises InputError (`unsupported_encoding`)."""
+    """The decoder for the values of Content-Encoding. Raises InputError (`unsupported_encoding`)."""
     if codings in (["gzip"], ["x-gzip"]):
         return Decoder(gzip=True)
     if codings == ["deflate"]:
@@ -105,33 +107,34 @@ def make_decoder(codings: list[str]) -> Decoder:
 
 
 class Decoder:
-    """A gzip file of any number of members, or deflate with zlib's frame or, as some clients send it, without."""
+    """Decompresses gzip of any number of members, or deflate with zlib's frame or (as some clients send it) without."""
 
     def __init__(self, *, gzip: bool) -> None:
         self._name = "gzip" if gzip else "deflate"
         self._gzip = gzip
         self._input = b""
-        self._position = 0  # in the input
+        self._position = 0  # in the input, of the next byte to decompress
         self._inflater: _Inflater | None = None
         self._members = 0
         self._holds_output = False
-        self._starves = False  # what is there is not enough to tell what begins with it
+        self._needs_input = False  # too few bytes to recognise the format
 
     def add(self, data: bytes) -> None:
+        """Append compressed input."""
         self._input = self._input[self._position :] + data
         self._position = 0
-        self._starves = False
+        self._needs_input = False
 
     @property
-    def holds_more(self) -> bool:
-        """Whether `read` can go on without more arriving."""
-        return self._holds_output or (self._position < len(self._input) and not self._starves)
+    def has_more(self) -> bool:
+        """Whether `read` can continue without more input."""
+        return self._holds_output or (self._position < len(self._input) and not self._needs_input)
 
     def read(self) -> bytes:
-        """What comes out of the next 8 KiB, less than 512 KiB. Nothing also where nothing does. Raises InputError."""
+        """Decompress the next 8 KiB: less than 512 KiB, perhaps nothing. Raises InputError."""
         pieces: list[bytes] = []
         output_bytes, until = 0, self._position + _SLICE_BYTES
-        while output_bytes < _PIECE_BYTES and self._position < until and self.holds_more:
+        while output_bytes < _PIECE_BYTES and self._position < until and self.has_more:
             if self._inflater is None:
                 self._inflater = self._next_inflater()
             if self._inflater is None:
@@ -141,20 +144,20 @@ class Decoder:
         return b"".join(pieces)
 
     def finish(self) -> None:
-        """Raises InputError where the end is missing. A body of nothing is whole."""
+        """Call at the end of the input. Raises InputError if it is truncated; an empty body is complete."""
         if self._inflater is not None or self._position < len(self._input):
             raise self._broken("it is cut off")
 
     def _next_inflater(self) -> _Inflater | None:
-        """For the member that begins here; None where nothing does, or not enough of it."""
+        """The inflater for the member that begins here; None at the end of the input, or if it is too short to tell."""
         if self._gzip:
-            if self._members and (padding := _PADDING.match(self._input, self._position)):  # gzip passes over it too
+            if self._members and (padding := _PADDING.match(self._input, self._position)):  # which gzip skips too
                 self._position = padding.end()
             return zlib.decompressobj(_GZIP_WBITS) if self._position < len(self._input) else None
         if self._members:
             raise self._broken("something stands behind its end")
         if len(self._input) < 2:
-            self._starves = True
+            self._needs_input = True
             return None
         return zlib.decompressobj(_ZLIB_WBITS if _has_zlib_frame(self._input) else _RAW_WBITS)
 

@@ -1,4 +1,4 @@
-"""The bodies of the picture endpoints: multipart/form-data, its field `file` once or several times."""
+"""Uploaded files: multipart/form-data bodies with the field `file` once or several times."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sidecar.http.limits import RequestLimits, limited
 if TYPE_CHECKING:  # it does not exist at run time
     from python_multipart.multipart import MultipartCallbacks
 
-_MAX_OTHER_PARTS = 1000  # parts that nobody reads; a million of them would keep the loop busy for seconds
+_MAX_OTHER_PARTS = 1000  # parts that are skipped; a million of them would block the event loop for seconds
 _FIELD = b"file"
 _EXAMPLE = "curl -F file=@photo.jpg"
 
@@ -27,8 +27,9 @@ _PICTURE = {"type": "string", "contentMediaType": "image/*", "description": "A p
 _Binary = Annotated[bytes, WithJsonSchema(_PICTURE)]
 
 
+# These two only document what the parser below reads.
 class FileForm(BaseModel):
-    """A form with one picture. Says what the parser below reads, which keeps bounds while the body arrives."""
+    """A form with one picture."""
 
     file: _Binary
 
@@ -40,14 +41,14 @@ class FilesForm(BaseModel):
 
 
 async def read_file(request: Request, limits: RequestLimits) -> bytes:
-    """The one uploaded file. Raises InputError for none, several, an empty one, or a body that cannot be read."""
+    """The only uploaded file. Raises InputError for none, several, an empty one, or a malformed body."""
     files = await _read(request, limits, max_files=1, too_many="Send several pictures to /embed/image/batch.")
     _check_not_empty(files[0], "file")
     return files[0]
 
 
 async def read_files(request: Request, limits: RequestLimits) -> list[bytes]:
-    """The uploaded files in order. Raises InputError, naming the file that is wrong as `file[2]`."""
+    """The uploaded files in order. Raises InputError, which names a bad file as `file[2]`."""
     files = await _read(request, limits, max_files=limits.max_batch_images, too_many="Split the request.")
     for index, file in enumerate(files):
         _check_not_empty(file, f"file[{index}]")
@@ -55,7 +56,7 @@ async def read_files(request: Request, limits: RequestLimits) -> list[bytes]:
 
 
 class _FileCollector:
-    """Keeps the bytes of the parts named `file`, within limits, while the body is still arriving."""
+    """Collects the parts named `file` from the parser's callbacks, and enforces limits while the body arrives."""
 
     def __init__(self, max_files: int, too_many: str, max_file_bytes: int) -> None:
         self.files: list[bytearray] = []
@@ -122,7 +123,7 @@ class _FileCollector:
 async def _read(request: Request, limits: RequestLimits, max_files: int, too_many: str) -> list[bytes]:
     require_content_type(request, "multipart/form-data", _EXAMPLE)
     collector = _FileCollector(max_files, too_many, limits.max_image_bytes)
-    with _malformed_is_the_callers_error():
+    with _translate_parser_errors():
         _, options = parse_options_header(request.headers["content-type"])
         if not options.get(b"boundary"):
             raise InputError("invalid_multipart", "The Content-Type names no boundary; let your client library set it.")
@@ -138,7 +139,7 @@ async def _read(request: Request, limits: RequestLimits, max_files: int, too_man
 
 
 @contextmanager
-def _malformed_is_the_callers_error() -> Iterator[None]:
+def _translate_parser_errors() -> Iterator[None]:
     try:
         yield
     except FormParserError as error:

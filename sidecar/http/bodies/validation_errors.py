@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a body, in the words of the request."""
+"""Validation errors of pydantic, reduced to one InputError about the field as the client sent it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _EXPECTED = {
 _NAMES: Mapping[object, str] = {str: "a string", int: "an integer", float: "a number", bool: "a boolean"}
 _PLURALS: Mapping[object, str] = {str: "strings", int: "integers", float: "numbers"}
 
-_MOST_FAULTS = 1000
+_MAX_FAULTS = 1000
 
-# Code and words, where a value has the right type; `{…}` is filled from pydantic's context.
+# Code and message for values of the right type; `{…}` is filled from pydantic's context.
 _BOUNDS = {
     "greater_than": ("out_of_range", "must be above {gt}, not {value}"),
     "greater_than_equal": ("out_of_range", "must be at least {ge}, not {value}"),
@@ -47,28 +47,28 @@ _BOUNDS = {
 
 
 def explain(error: ValidationError, model: type[BaseModel], body: object) -> InputError:
-    """The first thing that is wrong with `body`, which `model` did not accept.
+    """The first error in `body`, which `model` rejected.
 
     Codes: `missing_field`, `unknown_field`, `wrong_type`, `wrong_value`, `out_of_range`, `too_short`, `too_long`,
     `too_many_faults`, and the types of the PydanticCustomErrors that a model raises itself.
     """
-    if error.error_count() > _MOST_FAULTS:  # each costs 50 µs to be put in words
+    if error.error_count() > _MAX_FAULTS:  # each takes 50 µs to format
         return InputError("too_many_faults", f"The body has {error.error_count():,} faults. Compare it with /docs.")
     details = error.errors(include_url=False)
     first, *others = [(_path(detail, body), detail) for detail in details]
-    # A union reports what each of its members misses: those that came furthest into the value say most.
+    # A union reports the errors of each of its members. The deepest path belongs to the member that was meant.
     rivals = [first, *(other for other in others if other[0][:1] == first[0][:1])]
     depth = max(len(path) for path, _ in rivals)
     path, detail = next(rival for rival in rivals if len(rival[0]) == depth)
-    expected = dict.fromkeys(_expected(other) for where, other in rivals if where == path)
+    expected = dict.fromkeys(_EXPECTED.get(other["type"], "") for where, other in rivals if where == path)
     param = _name(path) or None
     if len(path) == 1 and path[0] in model.model_fields and detail["type"] in _EXPECTED:
-        expected = {_describe(model.model_fields[str(path[0])].annotation): None}
-    return _say(param, detail, " or ".join(word for word in expected if word))
+        expected = {_describe_type(model.model_fields[str(path[0])].annotation): None}
+    return _describe_error(param, detail, " or ".join(word for word in expected if word))
 
 
 def _path(detail: ErrorDetails, body: object) -> tuple[str | int, ...]:
-    """Where in the body it is. pydantic's own path also names the members of unions, which nobody sent."""
+    """The path in the body. pydantic's own path also names members of unions, which are not part of the body."""
     path: list[str | int] = []
     value: Any = body
     step: Any
@@ -82,16 +82,16 @@ def _path(detail: ErrorDetails, body: object) -> tuple[str | int, ...]:
 
 
 def _is_index(step: str | int, value: object) -> bool:
-    # Asked for a string, `step in range(…)` would look at every number of it.
+    # For a string, `step in range(…)` would compare it with every number.
     return isinstance(value, list) and isinstance(step, int) and 0 <= step < len(value)
 
 
 def _name(path: Sequence[str | int]) -> str:
-    """`messages[0].content`."""
+    """The path as text: `messages[0].content`."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
-def _say(param: str | None, detail: ErrorDetails, expected: str) -> InputError:
+def _describe_error(param: str | None, detail: ErrorDetails, expected: str) -> InputError:
     kind, value = detail["type"], detail["input"]
     subject = f"`{param}`" if param else "The body"
     if kind == "missing":
@@ -110,17 +110,13 @@ def _say(param: str | None, detail: ErrorDetails, expected: str) -> InputError:
     return InputError(kind, f"{subject}: {detail['msg']}" if param else detail["msg"], param)
 
 
-def _expected(detail: ErrorDetails) -> str:
-    return _EXPECTED.get(detail["type"], "")
-
-
-def _describe(annotation: Any) -> str:
-    """`str | list[str]` is "a string or a list of strings"; that null will do as well is left out."""
+def _describe_type(annotation: Any) -> str:
+    """A type in words: `str | list[str]` is "a string or a list of strings". None is left out."""
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
-        return _describe(parts[0])
+        return _describe_type(parts[0])
     if origin in {Union, UnionType}:
-        return " or ".join(dict.fromkeys(_describe(part) for part in parts if part is not NoneType))
+        return " or ".join(dict.fromkeys(_describe_type(part) for part in parts if part is not NoneType))
     if origin is list:
         return f"a list of {_PLURALS.get(_plain(parts[0]), 'objects')}"
     if origin is Literal:
@@ -138,7 +134,7 @@ def _type_name(value: object) -> str:
 
 
 def _show(value: object) -> str:
-    """A number or a short text as it was sent."""
+    """The value of a number or text, cut after 100 characters; for anything else its type."""
     if isinstance(value, str):
         return repr(value[:100])
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else _type_name(value)

@@ -1,4 +1,4 @@
-"""Pages of other sites that may use the service from a browser."""
+"""CORS: which other sites' pages may use the service from a browser."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from starlette.responses import Response
 
 from sidecar.http.errors import error_response
 
-# What a page has to read beside the body. A browser shows it a few headers only, unless more are named.
+# Headers of any answer that pages need. Browsers hide all but a few from them unless they are listed.
 _ON_ANY_ANSWER = ("Accept-Encoding", "Allow", "Retry-After", "WWW-Authenticate", "X-Request-ID", "traceresponse")
 
 
 class _Cors(CORSMiddleware):
-    """Refuses preflights with the body of all errors."""
+    """Rejects preflights with our error body."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
         response = super().preflight_response(request_headers)
@@ -32,9 +32,9 @@ class _Cors(CORSMiddleware):
 
 
 def cors_middleware(origins: Sequence[str], headers: Sequence[str]) -> list[Middleware]:
-    """None unless there are origins. Any header may be sent, a key too, but never a cookie.
+    """The CORS middleware for `origins`, or nothing without any. Requests may have any header, but no cookies.
 
-    `headers` are those of single endpoints that a page may read.
+    `headers` are further response headers that pages may read.
     """
     if not origins:
         return []

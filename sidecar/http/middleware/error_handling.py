@@ -1,4 +1,4 @@
-"""Turns every exception into a response in the one shape of errors, without leaking internals."""
+"""Turns every exception into an error response, without leaking internals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 async def _answer_sidecar_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, SidecarError)
     response = respond_to(error)
-    logged_already = isinstance(error, NotReady | RerankModelFailed)  # where it arose; requests come every few seconds
+    logged_already = isinstance(error, NotReady | RerankModelFailed)  # where it arose
     if response.status_code >= 500 and not logged_already:
         logger.warning("%s %s: %s", request.method, loggable_path(request.scope), error)
     return response

@@ -1,4 +1,4 @@
-"""Under which route and method a request is counted: those of the documentation, or `other`."""
+"""The route and method under which metrics count a request: those of an operation, or `other`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sidecar.telemetry.metrics.instruments import OTHER
 
 
 class RouteLabel:
-    """As many values as there are operations, whatever clients ask for."""
+    """Maps requests to labels. It has as many values as there are operations, whatever paths clients invent."""
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         self._methods: dict[str, set[str]] = {}
@@ -25,13 +25,13 @@ class RouteLabel:
                 self._patterns[documented] = pattern
 
     def of(self, scope: Scope) -> tuple[str, str]:
-        """Route and method. HEAD counts as GET, which is what answers it."""
+        """Route and method. HEAD counts as GET, whose endpoint answers it."""
         route = self._route(scope["path"])
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         return route, method if method in self._methods.get(route, ()) else OTHER
 
     def is_route(self, path: str) -> bool:
-        """Whether anything is served at `path`, by whatever method."""
+        """Whether anything is served at `path`, with any method."""
         return self._route(path) != OTHER
 
     def _route(self, path: str) -> str:

@@ -1,4 +1,4 @@
-"""Keeps the bodies of all requests within what the process may hold at a time."""
+"""A bound on the memory that the bodies of all requests take together (MAX_UPLOADS_BYTES)."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from sidecar.telemetry.telemetry import Telemetry
 
 _RETRY_S = 1.0
 _LANE = "uploads"
-# Servers hold so much of every connection by themselves; most requests are smaller, and none of them is ever refused.
+# uvicorn buffers this much of every connection anyway. Most requests are smaller, and are never rejected here.
 _SMALL_BYTES = 64 * 1024
 
 
 class UploadBudget:
-    """Bytes that bodies may take, together."""
+    """Counts the bytes that bodies in memory take."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.reserved_bytes = 0
 
     def reserve(self, added_bytes: int) -> None:
-        """Raises Overloaded if that is more than there is."""
+        """Raises Overloaded if the budget is exceeded."""
         self.require(added_bytes)
         self.reserved_bytes += added_bytes
 
     def require(self, added_bytes: int) -> None:
-        """Reserves nothing. Raises Overloaded if that is more than there is."""
+        """Raises Overloaded if `added_bytes` would exceed the budget. Reserves nothing."""
         if self.reserved_bytes + added_bytes > self.max_bytes:
             message = (
                 f"The bodies of the requests in hand take all of the {self.max_bytes} bytes there are for them "
@@ -41,10 +41,10 @@ class UploadBudget:
 
 
 class LimitUploads:
-    """Reserves room for a body as it arrives, chunk by chunk: what is only declared takes none.
+    """Reserves memory for bodies chunk by chunk as they are read, and releases it when the answer begins.
 
-    It is free again when the answer begins. Bodies that nobody reads take none, nor do those of at most 64 KiB. What
-    is declared and has no room now is refused before it is read.
+    Content-Length reserves nothing, but a body that declares more than is free is rejected before it is read. Bodies
+    of at most 64 KiB, and those that no endpoint reads, are not counted.
     """
 
     def __init__(self, app: ASGIApp, limits: RequestLimits, telemetry: Telemetry) -> None:
@@ -58,30 +58,30 @@ class LimitUploads:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(self._budget, min(declared_bytes(scope), self._max_body_bytes))
+        reservation = _Reservation(self._budget, min(declared_bytes(scope), self._max_body_bytes))
 
         async def receive_within_budget() -> Message:
             try:
-                body.check_declared()
+                reservation.check_declared()
                 message = await receive()
-                body.add(len(message.get("body", b"")))
+                reservation.add(len(message.get("body", b"")))
             except Overloaded:
                 self._telemetry.request_refused(_LANE)
                 raise
             return message
 
         async def send_and_release(message: Message) -> None:
-            body.release()
+            reservation.release()
             await send(message)
 
         try:
             await self._app(scope, receive_within_budget, send_and_release)
         finally:
-            body.release()
+            reservation.release()
 
 
-class _Body:
-    """One request's part of the room."""
+class _Reservation:
+    """One request's share of the budget."""
 
     def __init__(self, budget: UploadBudget, declared_bytes: int) -> None:
         self._budget = budget
@@ -91,12 +91,12 @@ class _Body:
         self._released = False
 
     def check_declared(self) -> None:
-        """Before any of it arrives. Raises Overloaded."""
+        """Call before any of the body is read. Raises Overloaded."""
         if self._declared_bytes > _SMALL_BYTES and not self._arrived_bytes and not self._released:
             self._budget.require(self._declared_bytes)
 
     def add(self, arrived_bytes: int) -> None:
-        """Raises Overloaded."""
+        """Reserves a chunk that has arrived. Raises Overloaded."""
         self._arrived_bytes += arrived_bytes
         if self._arrived_bytes > _SMALL_BYTES and not self._released:
             self._budget.reserve(self._arrived_bytes - self._reserved_bytes)
