@@ -11,6 +11,7 @@ from sidecar.batching.encoder import PairScale
 from sidecar.batching.job import Lane
 from sidecar.batching.lane_queue import LaneDepth
 from sidecar.batching.reranker import Reranker
+from sidecar.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,16 @@ class Models:
     pair_scale: PairScale | None = None
     uses_tta: bool = False
     reranker: Reranker | None = None
+
+    def require_reranker(self) -> Reranker:
+        """Raises InputError (`rerank_disabled`, a 404) if RERANK=off."""
+        if self.reranker is None:
+            message = (
+                "Reranking is switched off here (RERANK=off). Set RERANK=first_use or RERANK=start, and "
+                "RERANK_MODEL_ID to the cross-encoder to use."
+            )
+            raise InputError("rerank_disabled", message)
+        return self.reranker
 
 
 # Raises NotReady while queries cannot be embedded. Still returns them while the process stops: requests are in flight.

@@ -1,4 +1,4 @@
-"""What the rerank endpoints answer: Cohere's shape with what Jina, vLLM and infinity add, or a plain list."""
+"""Answers of the rerank endpoints: Cohere's shape with the additions of Jina, vLLM and infinity, or a plain list."""
 
 from __future__ import annotations
 
@@ -70,26 +70,26 @@ class RerankAnswers(RootModel[RerankAnswer | list[RankedText]]):
     """An object for `documents`, a list for `texts`."""
 
 
-def answer_texts(body: RerankBody, texts: Sequence[str], scores: Scores) -> JsonResponse:
-    """A list of `{"index", "score"}`."""
-    shown = scores.shown(body.raw_scores)
+def texts_response(body: RerankBody, texts: Sequence[str], scores: Scores) -> JsonResponse:
+    """A list of RankedText, as text-embeddings-inference answers."""
+    values = scores.values(body.raw_scores)
     ranked = [
-        RankedText(index=index, score=shown[index], text=texts[index] if body.return_text else None)
+        RankedText(index=index, score=values[index], text=texts[index] if body.return_text else None)
         for index in scores.ranking(body.top_n)
     ]
     headers = compute_tokens_header(scores.tokens)
     return JsonResponse([each.model_dump(exclude_none=True) for each in ranked], headers=headers)
 
 
-def answer_documents(
+def documents_response(
     body: RerankBody, documents: Sequence[str | DocumentObject], scores: Scores, version: str
 ) -> JsonResponse:
-    """Cohere's answer, and what kind of score it is."""
-    shown = scores.shown(body.raw_scores)
+    """A RerankAnswer; `version` is that of Cohere's API."""
+    values = scores.values(body.raw_scores)
     results = [
         RankedDocument(
             index=index,
-            relevance_score=shown[index],
+            relevance_score=values[index],
             document=_as_sent(documents[index], scores.kind) if body.return_documents else None,
         )
         for index in scores.ranking(body.top_n)

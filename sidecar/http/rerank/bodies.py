@@ -1,4 +1,4 @@
-"""What clients of Cohere, Jina, vLLM, infinity and text-embeddings-inference send to have documents ranked."""
+"""The body of the rerank endpoints, as sent by clients of Cohere, Jina, vLLM, infinity, text-embeddings-inference."""
 
 from __future__ import annotations
 

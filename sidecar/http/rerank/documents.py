@@ -1,4 +1,4 @@
-"""The documents of a request: all of them texts, or all of them pictures."""
+"""The documents of a rerank request: all texts, or all pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sidecar.http.rerank.bodies import DocumentObject, RerankBody
 
 @dataclass(frozen=True, slots=True)
 class RerankDocument:
-    """A text, or the reference to a picture, under its name in the request."""
+    """A text, or a reference to a picture; `param` is its name in the request."""
 
     param: str
     value: str
@@ -23,12 +23,15 @@ class RerankDocument:
 
     @property
     def is_empty(self) -> bool:
-        """A text without words. It answers no query, and is no reason to leave the others unranked."""
+        """Whether it is a blank text. Such a document answers no query, but must not fail the others."""
         return not self.is_picture and not self.value.strip()
 
 
 def read_documents(body: RerankBody, limits: RequestLimits) -> list[RerankDocument]:
-    """In order, not none, all of one kind but for empty ones. Raises InputError, naming what is wrong."""
+    """The documents in order: at least one, and all texts or all pictures, apart from empty ones.
+
+    Raises InputError, naming the document that is wrong.
+    """
     if body.texts is not None:
         documents = [RerankDocument(f"texts[{index}]", text, False) for index, text in enumerate(body.texts)]
         _check_count(documents, "texts", limits)
@@ -45,7 +48,7 @@ def read_documents(body: RerankBody, limits: RequestLimits) -> list[RerankDocume
 
 
 def check_query(query: str, limits: RequestLimits) -> None:
-    """Raises InputError for a query that is not words."""
+    """Raises InputError if the query is a picture, or a text that cannot be embedded."""
     if is_image_reference(query):
         message = "`query` is a picture. Pictures can be documents here; to find what resembles one, embed it."
         raise InputError("unsupported_query", message, "query")

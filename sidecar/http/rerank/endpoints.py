@@ -1,4 +1,4 @@
-"""`/rerank`, `/v1/rerank` and `/v2/rerank`: documents in the order of how well they answer a query."""
+"""`/rerank`, `/v1/rerank` and `/v2/rerank`, for clients of Cohere, Jina, vLLM, infinity, text-embeddings-inference."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from sidecar.http.limits import RequestLimits
 from sidecar.http.model_names import check_model_name
 from sidecar.http.models import GetModels, Models
 from sidecar.http.operation import Operation, Scope
-from sidecar.http.rerank.answers import RerankAnswers, answer_documents, answer_texts
+from sidecar.http.rerank.answers import RerankAnswers, documents_response, texts_response
 from sidecar.http.rerank.bodies import RerankBody
 from sidecar.http.rerank.documents import check_query, read_documents
-from sidecar.http.rerank.scoring import Scores, require_reranker, score
+from sidecar.http.rerank.scoring import Scores, score_documents
 
 _PATHS = {
     "/rerank": ("2", "Rank documents, as infinity, vLLM and text-embeddings-inference do"),
@@ -31,9 +31,9 @@ _PATHS = {
 
 
 class RerankEndpoints:
-    """One endpoint under the paths that clients know. A request is answered whole or not at all.
+    """One endpoint under the paths of several APIs. A bad document fails the request, and is named: `documents[3]`.
 
-    A bad document is a 422 that names it, `documents[3]`; an empty one is ranked last.
+    An empty document is ranked last. `aliases` are further names of the cross-encoder.
     """
 
     def __init__(
@@ -57,29 +57,33 @@ class RerankEndpoints:
         ]
 
     async def rerank(self, request: Request, version: str) -> Response:
-        models, reranker = self._open()
+        models, reranker = self._models_with_capacity()
         limits = self._limits
         body = await read_json(request, RerankBody, limits)
         check_model_name(body.model, reranker.model_id, self._aliases)
         check_query(body.query, limits)
         documents = read_documents(body, limits)
-        scoring = score(models, reranker, self._images, body.query, documents, body.max_tokens_per_doc)
+        scoring = score_documents(models, reranker, self._images, body.query, documents, body.max_tokens_per_doc)
         scores = await cancel_on_disconnect(request, scoring)
         if body.truncate is False:
-            _refuse_cut(scores)
+            _reject_truncated(scores)
         if body.texts is not None:
-            return answer_texts(body, body.texts, scores)
-        return answer_documents(body, body.documents or [], scores, version)
+            return texts_response(body, body.texts, scores)
+        return documents_response(body, body.documents or [], scores, version)
 
-    def _open(self) -> tuple[Models, Reranker]:
-        """Before the body is read. Raises NotReady, InputError (`rerank_disabled`), and Overloaded if all is full."""
+    def _models_with_capacity(self) -> tuple[Models, Reranker]:
+        """To be called before the body is read.
+
+        Raises NotReady, InputError (`rerank_disabled`), and Overloaded if the rerank lane is full.
+        """
         models = self._get_models()
-        reranker = require_reranker(models)
+        reranker = models.require_reranker()
         reranker.reject_if_full()
         return models, reranker
 
 
-def _refuse_cut(scores: Scores) -> None:
-    if scores.cut:
-        message = f"`{scores.cut[0]}` is longer than the model reads (RERANK_MAX_TOKENS), and `truncate` is false."
-        raise InputError("text_too_long", message, scores.cut[0])
+def _reject_truncated(scores: Scores) -> None:
+    if scores.truncated:
+        name = scores.truncated[0]
+        message = f"`{name}` is longer than the model reads (RERANK_MAX_TOKENS), and `truncate` is false."
+        raise InputError("text_too_long", message, name)

@@ -1,4 +1,4 @@
-"""How well documents answer a query: texts by the cross-encoder, pictures by the model that embeds."""
+"""Scores documents against a query: texts by the cross-encoder, pictures by the embedding model."""
 
 from __future__ import annotations
 
@@ -26,56 +26,46 @@ _LOWEST = np.finfo(np.float32).min  # JSON has no infinity
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """`raw` is (n,) float32 in the order of the documents; `cut` names what was longer than the model reads.
+    """Scores of all documents of a request.
 
-    `empty` names the documents without words, which have the lowest number there is, and so 0 of 0 to 1. `tokens` is
-    what was read: of a picture, its views. `calibrated`: `sigmoid` of a raw score is the probability that the model
-    was trained to give; None: unknown.
+    `raw` is (n,) float32 in the order of the documents. `truncated` names inputs longer than the model reads. `empty`
+    names blank documents, whose raw score is the lowest float32, 0 after `sigmoid`. `tokens` counts what was read; a
+    picture counts its views. `calibrated` says whether `sigmoid` of a raw score is the probability that the model was
+    trained to give; None if unknown.
     """
 
     kind: ScoreKind
     model: str
     raw: NDArray[np.float32]
-    cut: Sequence[str]
+    truncated: Sequence[str]
     tokens: int
     calibrated: bool | None = None
     empty: Sequence[str] = ()
 
     @property
     def warnings(self) -> list[str]:
-        """What people should know of them."""
+        """Warnings for the answer."""
         warnings = []
-        if self.cut:
-            warnings.append(f"Longer than the model reads, and cut: {_list_some(self.cut)}.")
+        if self.truncated:
+            warnings.append(f"Longer than the model reads, and cut: {_abbreviate(self.truncated)}.")
         if self.empty:
-            warnings.append(f"Empty, and ranked last: {_list_some(self.empty)}.")
+            warnings.append(f"Empty, and ranked last: {_abbreviate(self.empty)}.")
         if self.calibrated is False:
             warnings.append("A picture's vector is the mean of several views (ENABLE_TTA=1): scores are uncalibrated.")
         return warnings
 
-    def shown(self, raw: bool) -> list[float]:
-        """As they are, or from 0 to 1."""
+    def values(self, raw: bool) -> list[float]:
+        """Raw scores, or scores from 0 to 1."""
         numbers: list[float] = (self.raw if raw else sigmoid(self.raw)).tolist()
         return numbers
 
     def ranking(self, top_n: int | None = None) -> list[int]:
-        """Indexes, the best first, equal ones in the order of the request."""
+        """Indexes of the documents by descending score; equal scores keep the order of the request."""
         indexes: list[int] = np.argsort(-self.raw, kind="stable")[:top_n].tolist()
         return indexes
 
 
-def require_reranker(models: Models) -> Reranker:
-    """Raises InputError (`rerank_disabled`, a 404) where RERANK=off."""
-    if models.reranker is None:
-        message = (
-            "Reranking is switched off here (RERANK=off). Set RERANK=first_use or RERANK=start, and RERANK_MODEL_ID to "
-            "the cross-encoder to use."
-        )
-        raise InputError("rerank_disabled", message)
-    return models.reranker
-
-
-async def score(
+async def score_documents(
     models: Models,
     reranker: Reranker,
     images: ImageLoader,
@@ -83,16 +73,16 @@ async def score(
     documents: Sequence[RerankDocument],
     max_document_tokens: int | None = None,
 ) -> Scores:
-    """Of texts by the cross-encoder, of pictures by the model that embeds; empty texts come last, unread.
+    """Scores texts by the cross-encoder, pictures by the embedding model; blank texts get the lowest score unread.
 
     Raises InputError, RerankModelFailed, TextRejected (`query_too_long`, `no_score`), Overloaded, DeviceError.
     """
-    read = [document for document in documents if not document.is_empty]
-    if read and read[0].is_picture:
-        scores = await _score_pictures(models, images, query, read)
+    with_content = [document for document in documents if not document.is_empty]
+    if with_content and with_content[0].is_picture:
+        scores = await _score_pictures(models, images, query, with_content)
     else:
-        scores = await _score_texts(reranker, query, read, max_document_tokens)
-    if len(read) == len(documents):
+        scores = await _score_texts(reranker, query, with_content, max_document_tokens)
+    if len(with_content) == len(documents):
         return scores
     raw = np.full(len(documents), _LOWEST, np.float32)
     raw[[not document.is_empty for document in documents]] = scores.raw
@@ -110,17 +100,17 @@ async def _score_texts(
                 f"The model computes no finite score of the query and `{document.param}`. Try MODEL_PRECISION=fp32."
             )
             raise TextRejected("no_score", message, document.param)
-    cut = [document.param for document, truncated in zip(documents, scored.truncated, strict=True) if truncated]
-    return Scores("cross_encoder", reranker.model_id, scored.raw, cut, scored.tokens)
+    truncated = [document.param for document, is_cut in zip(documents, scored.truncated, strict=True) if is_cut]
+    return Scores("cross_encoder", reranker.model_id, scored.raw, truncated, scored.tokens)
 
 
 async def _score_pictures(
     models: Models, images: ImageLoader, query: str, documents: Sequence[RerankDocument]
 ) -> Scores:
-    """By the model that embeds: sigmoid(scale · cosine + bias), as it was trained.
+    """Scores whose sigmoid(scale · cosine + bias) the embedding model was trained on.
 
-    Raises InputError (`unsupported_documents`) for a model that was not, and for pictures that cannot be read;
-    Overloaded, DeviceError.
+    Raises InputError (`unsupported_documents`) if the model has no such scale; InputError and PictureRejected for
+    pictures that cannot be read; Overloaded, DeviceError.
     """
     scale = models.pair_scale
     if scale is None:
@@ -130,15 +120,15 @@ async def _score_pictures(
         raise InputError("unsupported_documents", message, documents[0].param)
     sources = {document.param: partial(images.load, document.value, document.param) for document in documents}
     with models.embedder.reserve(texts=1, pictures=len(sources)) as reservation:
-        (words,) = await embed_texts(models.embedder, [query], ["query"], reservation)
+        (text,) = await embed_texts(models.embedder, [query], ["query"], reservation)
         pictures = await embed_pictures(models.embedder, sources, reservation)
-    cosines = np.stack([picture.vector for picture in pictures]) @ words.vector
-    cut = ["query"] if words.truncated else []
-    tokens = words.tokens + sum(picture.tokens for picture in pictures)
+    cosines = np.stack([picture.vector for picture in pictures]) @ text.vector
+    truncated = ["query"] if text.truncated else []
+    tokens = text.tokens + sum(picture.tokens for picture in pictures)
     raw = pair_logits(scale, cosines)
-    return Scores("siglip_pair", models.embedding_model.id, raw, cut, tokens, calibrated=not models.uses_tta)
+    return Scores("siglip_pair", models.embedding_model.id, raw, truncated, tokens, calibrated=not models.uses_tta)
 
 
-def _list_some(names: Sequence[str]) -> str:
+def _abbreviate(names: Sequence[str]) -> str:
     more = len(names) - _NAMES_IN_A_WARNING
     return ", ".join(names[:_NAMES_IN_A_WARNING]) + (f" and {more} more" if more > 0 else "")

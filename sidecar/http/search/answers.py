@@ -1,4 +1,4 @@
-"""From found rows to the answer of a search."""
+"""Answers of `POST /search`."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class SearchAnswer(AnswerModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
-    """What was asked, of which watch, and the query's vector."""
+class ResolvedSearch:
+    """A search with its watch, its models, and the query's vector."""
 
     body: SearchBody
     watch: SearchedWatch
@@ -71,8 +71,8 @@ class Search:
     embedded: Embedded
 
 
-def answer_search(search: Search, found: Sequence[RankedRow], took_ms: float) -> JsonResponse:
-    """SearchAnswer in JSON; keys and columns go as Postgres wrote them, with all the digits of their numbers."""
+def search_response(search: ResolvedSearch, found: Sequence[RankedRow], took_ms: float) -> JsonResponse:
+    """A SearchAnswer. Keys and columns are Postgres' own JSON, with all the digits of their numbers."""
     scale = _pair_scale(search)
     calibrated = None if scale is None else not search.models.uses_tta
     distances = np.array([row.distance for row, _ in found], np.float32)
@@ -109,10 +109,10 @@ def _result(ranked: RankedRow, probability: float | None) -> dict[str, Any]:
     }
 
 
-def _pair_scale(search: Search) -> PairScale | None:
-    """Between a text and a picture, in either direction; the model was trained on nothing else."""
-    asked = "text" if search.body.text is not None else "image" if search.body.image is not None else None
-    is_pair = {asked, search.watch.kind} == {"text", "image"}
+def _pair_scale(search: ResolvedSearch) -> PairScale | None:
+    """The model's scale if query and rows are a text and a picture; it was trained on no other pairs."""
+    query_kind = "text" if search.body.text is not None else "image" if search.body.image is not None else None
+    is_pair = {query_kind, search.watch.kind} == {"text", "image"}
     return search.models.pair_scale if is_pair else None
 
 
@@ -123,7 +123,7 @@ def _probabilities(scale: PairScale | None, distances: NDArray[np.float32]) -> l
     return probabilities
 
 
-def _rerank_model(search: Search) -> str | None:
+def _rerank_model(search: ResolvedSearch) -> str | None:
     if search.body.rerank is None or search.models.reranker is None:
         return None
     return search.models.reranker.model_id

@@ -1,4 +1,4 @@
-"""The body of a search, and its answer."""
+"""The body of `POST /search`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from sidecar.http.body_models import RequestModel
 from sidecar.http.embed.texts import EmbeddableText, check_text
 from sidecar.http.limits import RequestLimits, limited
 
-_MAX_EXACT = 2**53  # a float beyond it may have been an integer of more digits
+_MAX_EXACT = 2**53  # a larger float may have been an integer with more digits
 _MAX_FILTER_VALUES = 1000
 _MAX_COLUMNS = 1600  # of a table in Postgres
 _MAX_DIMENSIONS = 16_000  # of a vector in pgvector
-_MAX_NAME_CHARS = 1000  # Postgres knows names of 63 bytes; more is parsed for nothing
-_MAX_FILTER_CHARS = 10_000  # an index knows no value that is longer
+_MAX_NAME_CHARS = 1000  # Postgres' names have at most 63 bytes
+_MAX_FILTER_CHARS = 10_000  # more than a value in a btree index can have
 _MAX_ROWS = limited(maximum="max_search_rows")
 
 Scalar: TypeAlias = StrictStr | StrictBool | StrictInt | StrictFloat
@@ -35,7 +35,7 @@ FilterValue: TypeAlias = (
 
 
 class RerankOptions(RequestModel):
-    """`column`: an exposed one whose text is ranked; left out, the text that the watch embeds."""
+    """`column` is an exposed column with the text to rank by; left out, the text that the watch embeds."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -46,7 +46,7 @@ class RerankOptions(RequestModel):
 
 
 class SearchBody(RequestModel):
-    """One of `text`, `image` and `vector`. Unknown fields are refused: a misspelt filter would find too much."""
+    """One of `text`, `image` and `vector`. Unknown fields are rejected: a misspelt filter would find too much."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -83,7 +83,7 @@ class SearchBody(RequestModel):
     @field_validator("filter", mode="before")
     @classmethod
     def _check_lists(cls, columns: object) -> object:
-        """Before each of very many columns and values is looked at."""
+        """Bounds the number of columns and values before each of them is validated."""
         if isinstance(columns, dict) and len(columns) > _MAX_COLUMNS:
             bounds = {"count": len(columns), "allowed": _MAX_COLUMNS}
             raise PydanticCustomError(
@@ -98,7 +98,7 @@ class SearchBody(RequestModel):
 
 
 def check_search(body: SearchBody, limits: RequestLimits) -> None:
-    """Raises InputError for what no watch would answer."""
+    """Raises InputError for a search that is invalid whatever its watch."""
     given = [name for name in ("text", "image", "vector") if getattr(body, name) is not None]
     if len(given) != 1:
         got = f"not {' and '.join(f'`{name}`' for name in given)}" if given else "there is none"

@@ -5,22 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sidecar.batching.embedder import Embedded
 from sidecar.batching.job import Lane
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
 from sidecar.http.cancellation import cancel_on_disconnect
+from sidecar.http.embed.embedding import embed_picture, embed_texts, models_with_capacity
 from sidecar.http.images.loader import ImageLoader
 from sidecar.http.limits import RequestLimits
-from sidecar.http.models import GetModels
+from sidecar.http.models import GetModels, Models
 from sidecar.http.operation import Operation, Scope
-from sidecar.http.rerank.scoring import require_reranker
-from sidecar.http.search.answers import Search, SearchAnswer, answer_search
+from sidecar.http.search.answers import ResolvedSearch, SearchAnswer, search_response
 from sidecar.http.search.bodies import SearchBody, check_search
-from sidecar.http.search.ranking import RankedRow, rank_again
-from sidecar.http.search.vector import query_vector
+from sidecar.http.search.ranking import RankedRow, rerank_rows
 from sidecar.http.search.watch import check_columns, check_model, document_columns, find_watch
 from sidecar.postgres.database import Database
 from sidecar.postgres.search import NearestQuery, NearestRow, find_nearest
@@ -28,7 +29,7 @@ from sidecar.telemetry.telemetry import Stage, Telemetry
 
 
 class SearchEndpoint:
-    """The whole request is checked before the device and the user's table have anything to do with it."""
+    """`POST /search`. The whole request is checked before the model and the user's table are used."""
 
     def __init__(
         self,
@@ -62,32 +63,58 @@ class SearchEndpoint:
         database = self._database
         if database is None:
             raise InputError("no_database", "There is nothing to search: DATABASE_URL is not set.")
-        self._get_models().embedder.reject_if_full(Lane.QUERY)
+        models = models_with_capacity(self._get_models)
         body = await read_json(request, SearchBody, self._limits)
         began = time.perf_counter()
         check_search(body, self._limits)
-        search, found = await cancel_on_disconnect(request, self._search(database, body))
-        return answer_search(search, found, (time.perf_counter() - began) * 1000)
+        search, found = await cancel_on_disconnect(request, self._search(database, models, body))
+        return search_response(search, found, (time.perf_counter() - began) * 1000)
 
-    async def _search(self, database: Database, body: SearchBody) -> tuple[Search, Sequence[RankedRow]]:
-        models = self._get_models()
+    async def _search(
+        self, database: Database, models: Models, body: SearchBody
+    ) -> tuple[ResolvedSearch, Sequence[RankedRow]]:
         watch = await find_watch(database, body.table, body.target)
         check_model(watch, models.embedding_model)
         check_columns(watch, body)
-        reranker = require_reranker(models) if body.rerank else None
+        reranker = models.require_reranker() if body.rerank else None
         document = document_columns(watch, body.rerank.column) if body.rerank else ()
-        search = Search(body, watch, models, await query_vector(body, models, self._images))
+        search = ResolvedSearch(body, watch, models, await _query_vector(body, models, self._images))
         rows = await self._nearest(database, search, document)
         if reranker is None or body.text is None:
             return search, [RankedRow(row, None) for row in rows]
-        return search, (await rank_again(reranker, body.text, rows))[: body.k]
+        return search, (await rerank_rows(reranker, body.text, rows))[: body.k]
 
-    async def _nearest(self, database: Database, search: Search, document: Sequence[str]) -> list[NearestRow]:
+    async def _nearest(self, database: Database, search: ResolvedSearch, document: Sequence[str]) -> list[NearestRow]:
         body, watch = search.body, search.watch
-        if watch.fingerprint is None:  # what may stand there is of no space that anybody knows
+        if watch.fingerprint is None:  # vectors in the table, if any, are of an unknown model
             return []
         wanted = max(body.k, body.rerank.top_k) if body.rerank else body.k
         columns = watch.exposed if body.columns is None else body.columns
         query = NearestQuery(search.embedded.vector, wanted, body.filter, columns, document)
         with self._telemetry.stage(Stage.DATABASE, Lane.QUERY.value, "search"):
             return await find_nearest(database, watch, query, self._limits.timeout_s)
+
+
+async def _query_vector(body: SearchBody, models: Models, images: ImageLoader) -> Embedded:
+    """The vector of the body's text or picture, or its own. Raises InputError, Overloaded, DeviceError."""
+    if body.text is not None:
+        (embedded,) = await embed_texts(models.embedder, [body.text], ["text"])
+        return embedded
+    if body.image is not None:
+        return await embed_picture(models.embedder, await images.load(body.image, "image"), "image")
+    return _unit_vector(body.vector or [], models.embedding_model.dim)
+
+
+def _unit_vector(numbers: list[float], dimensions: int) -> Embedded:
+    """`numbers` scaled to unit length. Raises InputError (`wrong_dimensions`, `invalid_vector`)."""
+    if len(numbers) != dimensions:
+        message = f"`vector` has {len(numbers)} numbers; vectors of this model have {dimensions}."
+        raise InputError("wrong_dimensions", message, "vector")
+    vector = np.array(numbers, np.float64)
+    with np.errstate(over="ignore"):
+        length = float(np.linalg.norm(vector))
+    if not 0 < length < np.inf:
+        raise InputError(
+            "invalid_vector", "`vector` has no direction: its length is not above 0, or not finite.", "vector"
+        )
+    return Embedded((vector / length).astype(np.float32), truncated=False)

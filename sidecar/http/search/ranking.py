@@ -1,4 +1,4 @@
-"""Orders what a search has found by a cross-encoder."""
+"""Reranks found rows by a cross-encoder."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from sidecar.postgres.search import NearestRow
 
 
 class RankedRow(NamedTuple):
-    """`score` is from 0 to 1; None: the row was not ranked again."""
+    """A found row, with its score from 0 to 1 if it was reranked."""
 
     row: NearestRow
     score: float | None
 
 
-async def rank_again(reranker: Reranker, text: str, rows: Sequence[NearestRow]) -> list[RankedRow]:
-    """Best first. Equal scores keep the order of the vectors; rows without a text, or without a finite score, have none
-    and come last.
+async def rerank_rows(reranker: Reranker, text: str, rows: Sequence[NearestRow]) -> list[RankedRow]:
+    """Rows by descending score. Equal scores keep the order of `rows`.
 
-    Raises InputError, Overloaded, DeviceError, and what loading the model raises.
+    Rows without a text or a finite score come last, with None for a score.
+
+    Raises InputError, Overloaded, DeviceError, and the errors of loading the model.
     """
     with_text = [row for row in rows if (row.document or "").strip()]
     without = [RankedRow(row, None) for row in rows if not (row.document or "").strip()]

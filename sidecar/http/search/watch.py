@@ -1,4 +1,4 @@
-"""Which watch a search means, and what it may ask of it."""
+"""Finds the watch that a search names, and checks that it allows the search."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from sidecar.postgres.search import SearchedWatch, find_watches
 
 
 async def find_watch(database: Database, table: str, target: str | None) -> SearchedWatch:
-    """Raises InputError: `unknown_watch`, also for a table that is there but not watched, or `ambiguous_watch`."""
+    """The one watch that matches. Raises InputError: `unknown_watch` if there is none, even if the table exists, or
+    `ambiguous_watch`.
+    """
     found = [] if "\0" in table else await find_watches(database, table)
     if not found:
         raise InputError("unknown_watch", f"No table {table[:200]!r} is watched.", "table")
     if len({watch.relation for watch in found}) > 1:
-        names = _listed(sorted({watch.table_name for watch in found}))
+        names = ", ".join(sorted({watch.table_name for watch in found}))
         raise InputError("ambiguous_watch", f"`table` may be {names}: name its schema.", "table")
-    targets = _listed([watch.target for watch in found])
+    targets = ", ".join(watch.target for watch in found)
     if target is not None:
         found = [watch for watch in found if watch.target == target]
         if not found:
@@ -31,7 +33,7 @@ async def find_watch(database: Database, table: str, target: str | None) -> Sear
 
 
 def check_model(watch: SearchedWatch, model: ModelInfo) -> None:
-    """Raises InputError (`other_model`): between vectors of two models, distances mean nothing."""
+    """Raises InputError (`other_model`) if the watch's vectors are not of `model`: distances would mean nothing."""
     if watch.fingerprint not in {None, model.fingerprint} or watch.dimensions != model.dim:
         theirs = f"{watch.model} ({watch.fingerprint})" if watch.fingerprint else f"{watch.dimensions} dimensions"
         message = (
@@ -42,25 +44,31 @@ def check_model(watch: SearchedWatch, model: ModelInfo) -> None:
 
 
 def check_columns(watch: SearchedWatch, body: SearchBody) -> None:
-    """Raises InputError for columns that are not shown (`column_not_exposed`), gone, named twice, or of no use."""
+    """Checks the columns that the search returns and filters by.
+
+    Raises InputError: `column_not_exposed`, `column_gone`, `duplicate_column`, `column_not_comparable`.
+    """
     named: set[str] = set()
     for index, name in enumerate(body.columns or []):
-        _check_shown(watch, name, f"columns[{index}]")
+        _check_exposed(watch, name, f"columns[{index}]")
         if name in named:
             raise InputError("duplicate_column", f"`columns[{index}]` names {name!r} again.", f"columns[{index}]")
         named.add(name)
     for name in body.filter:
-        _check_shown(watch, name, f"filter.{name}")
+        _check_exposed(watch, name, f"filter.{name}")
         if name not in watch.comparable:
             message = f"`filter.{name}`: column {name!r} has a type that a filter cannot compare."
             raise InputError("column_not_comparable", message, f"filter.{name}")
 
 
 def document_columns(watch: SearchedWatch, column: str | None) -> Sequence[str]:
-    """What is ranked again: `column`, or what a watch of texts embeds. Raises InputError where that is nothing."""
+    """The columns with the text to rank by: `column`, or what a watch of texts embeds.
+
+    Raises InputError (`rerank_needs_column`) if the watch embeds pictures and `column` is None.
+    """
     if column is not None:
         if column not in watch.source or watch.kind != "text":
-            _check_shown(watch, column, "rerank.column")
+            _check_exposed(watch, column, "rerank.column")
         return [column]
     if watch.kind != "text":
         message = f"{watch.table_name}.{watch.target} is made of pictures: name an exposed text column to rank by."
@@ -69,7 +77,7 @@ def document_columns(watch: SearchedWatch, column: str | None) -> Sequence[str]:
 
 
 def warnings_of(watch: SearchedWatch) -> list[str]:
-    """What its results may lack, and why."""
+    """Reasons why results of this watch may be incomplete or out of date."""
     warnings = []
     if watch.fingerprint is None:
         warnings.append("The watch holds no vectors yet.")
@@ -78,21 +86,18 @@ def warnings_of(watch: SearchedWatch) -> list[str]:
     if watch.broken:
         warnings.append(f"The watch is broken, its vectors may be out of date: {watch.broken}")
     if watch.gone:
-        warnings.append(f"Exposed columns that are not there any longer: {_listed(watch.gone)}.")
+        warnings.append(f"Exposed columns that are not there any longer: {', '.join(watch.gone)}.")
     return warnings
 
 
-def _check_shown(watch: SearchedWatch, name: str, param: str) -> None:
+def _check_exposed(watch: SearchedWatch, name: str, param: str) -> None:
     if name in watch.gone:
         message = f"`{param}`: column {name!r} was exposed, but is not there any longer: renamed, or dropped."
         raise InputError("column_gone", message, param)
     if name not in (*watch.key_columns, *watch.exposed):
         message = (
             f"`{param}`: the watch does not expose a column {name[:200]!r}. Key and exposed columns are "
-            f"{_listed((*watch.key_columns, *watch.exposed))}; sidecar.watch(…, expose => …, replace => true) adds one."
+            f"{', '.join((*watch.key_columns, *watch.exposed))}; "
+            "sidecar.watch(…, expose => …, replace => true) adds one."
         )
         raise InputError("column_not_exposed", message, param)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)
