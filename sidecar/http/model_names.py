@@ -1,4 +1,4 @@
-"""The `model` of a request: clients of OpenAI and Cohere send one, and a process serves what it was started with."""
+"""Checks the `model` field of requests, which OpenAI's and Cohere's clients send, against the one model served."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections.abc import Collection
 from sidecar.errors import InputError
 
 _HUB = "hf-hub:"
-_UNSPECIFIED = {None, "", "default/not-specified"}  # the last is what infinity's client sends for none
+_UNSPECIFIED = {None, "", "default/not-specified"}  # the last one is the default of infinity's client
 
 
 def check_model_name(requested: str | None, served: str, aliases: Collection[str] = ()) -> None:
-    """Raises InputError (`model_not_found`, a 404) for a model that is not `served`; None asks for the one there is.
+    """Raises InputError (`model_not_found`, a 404) unless `requested` is None, `served` or one of `aliases`.
 
-    A name counts with and without `hf-hub:`. `aliases` are other names for it (MODEL_ALIASES). An unknown one is
-    refused, not ignored: its vectors would be taken for those of a model they do not come from, and compare with
-    nothing.
+    Names match with and without `hf-hub:`; aliases come from MODEL_ALIASES. An unknown name is rejected, not ignored:
+    the client would take the vectors for another model's, with which they do not compare.
     """
     if requested in _UNSPECIFIED or requested in aliases:
         return

@@ -17,7 +17,7 @@ from sidecar.http.cohere.bodies import CohereEmbedBody, EmbeddingType
 from sidecar.http.embed.answer_parts import ApiVersion, encode_base64, vector_headers
 from sidecar.http.embed.answers import Vectors
 from sidecar.http.embed.contents import Content
-from sidecar.http.json_response import LongJsonResponse, WrittenList, write_in_turns
+from sidecar.http.json_response import LargeJsonResponse, SerializedList, serialize_list
 from sidecar.http.models import ModelInfo
 
 
@@ -69,7 +69,7 @@ def check_embedding_types(types: Sequence[EmbeddingType]) -> None:
 
 async def embed_response(
     body: CohereEmbedBody, contents: Sequence[Content], embedded: Sequence[Embedded], model: ModelInfo, version: str
-) -> LongJsonResponse:
+) -> LargeJsonResponse:
     """A CohereEmbedAnswer of that API version, with VECTOR_HEADERS."""
     vectors = [one.vector for one in embedded]
     plain = version == "1" and body.embedding_types is None
@@ -91,7 +91,7 @@ async def embed_response(
         "texts": [content.value for content in contents if not content.is_picture],
         "meta": meta,
     }
-    return LongJsonResponse(answer, headers=vector_headers(embedded, model))
+    return LargeJsonResponse(answer, headers=vector_headers(embedded, model))
 
 
 def _warnings(contents: Sequence[Content], embedded: Sequence[Embedded]) -> list[str]:
@@ -103,8 +103,8 @@ def _warnings(contents: Sequence[Content], embedded: Sequence[Embedded]) -> list
     return [f"{what}: {len(params)} texts, the first is {params[0]}." for what, params in named.items() if params]
 
 
-async def _write(vectors: Sequence[NDArray[np.float32]], name: EmbeddingType) -> WrittenList:
-    return await write_in_turns(_encode(vector, name) for vector in vectors)
+async def _write(vectors: Sequence[NDArray[np.float32]], name: EmbeddingType) -> SerializedList:
+    return await serialize_list(_encode(vector, name) for vector in vectors)
 
 
 def _encode(vector: NDArray[np.float32], name: EmbeddingType) -> object:

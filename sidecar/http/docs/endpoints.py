@@ -1,4 +1,4 @@
-"""`/openapi.json`, and `/docs`, a page made of it. Its files come from here: no CDN, nothing inline."""
+"""`/openapi.json`, and `/docs`, a page that shows it. The page's files are served from here: no CDN, nothing inline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sidecar.http.limits import RequestLimits
 from sidecar.http.middleware.paths import root_path_of
 from sidecar.http.operation import Endpoint, MediaType, Operation
 
-_PARTS = {MediaType.JAVASCRIPT, MediaType.CSS}
+_ASSETS = {MediaType.JAVASCRIPT, MediaType.CSS}
 _PAGE = files("sidecar.http.docs") / "page"
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -24,10 +24,10 @@ _HEADERS = {
 
 
 class DocumentEndpoints:
-    """Documents `others` and itself, but for the parts of the page."""
+    """Documents the operations `others` and its own, except for the page's script and style."""
 
     def __init__(self, others: Sequence[Operation], limits: RequestLimits) -> None:
-        documented = [operation for operation in self.operations() if operation.response_media not in _PARTS]
+        documented = [operation for operation in self.operations() if operation.response_media not in _ASSETS]
         self._document = make_document([*others, *documented], limits)
 
     def operations(self) -> list[Operation]:

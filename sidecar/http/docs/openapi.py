@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the operations that are served and the models that validate."""
+"""Generates the OpenAPI 3.1 document from the operations and their pydantic models."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from sidecar.http.operation import MediaType, Operation
 from sidecar.pictures.formats.signatures import SUPPORTED_FORMATS
 
 _REFERENCE = "#/components/schemas/{model}"
-_TEMPLATE = re.compile(r"{(\w+)(?::\w+)?}")
-_ABOUT = (
+_PATH_PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
+_DESCRIPTION = (
     "Vectors of texts and pictures, rerank scores and search, beside Postgres. Vectors are float32 and of unit length: "
     "the inner product is the cosine; two of them compare only if their fingerprints are equal. "
     "Every error has the one shape `ErrorAnswer`, but under the paths of text-embeddings-inference, which has its own."
 )
-_BEARER = (
+_BEARER_DESCRIPTION = (
     "One of API_KEYS. Each has scopes: `embed` (vectors and rerank scores of what is sent), `search` (what stands in "
     "watched tables), `admin` (status and metrics). A service without keys asks for none, and serves its own machine."
 )
-_MEANINGS = {
+_STATUS_DESCRIPTIONS = {
     400: "The body is not JSON, or not a form.",
     401: "No key, or none of this service's.",
     403: "The key has not the scope, or what was asked for is not open to it.",
@@ -41,40 +41,40 @@ _MEANINGS = {
     503: "Not ready, or the device or the database fails for now.",
     504: "No answer within REQUEST_TIMEOUT_S.",
 }
-_RETRY = {429, 503}
+_WITH_RETRY_AFTER = {429, 503}
 _PICTURE_TYPES = ", ".join(f"image/{name.lower()}" for name in SUPPORTED_FORMATS)
 _REQUEST_ID = {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}}
 
 
 def make_document(operations: Sequence[Operation], limits: RequestLimits) -> dict[str, Any]:
-    """As a tree of dicts, ready for JSON."""
+    """The document as dicts and lists, ready for JSON."""
     schemas = _Schemas(operations, limits)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        path = _TEMPLATE.sub(r"{\1}", operation.path)
-        paths.setdefault(path, {})[operation.method.lower()] = _describe(operation, path, schemas)
+        path = _PATH_PARAMETER.sub(r"{\1}", operation.path)
+        paths.setdefault(path, {})[operation.method.lower()] = _describe_operation(operation, path, schemas)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "sidecar", "version": sidecar.__version__, "description": _ABOUT},
+        "info": {"title": "sidecar", "version": sidecar.__version__, "description": _DESCRIPTION},
         "paths": paths,
         "components": {
             "schemas": schemas.components,
             "responses": {
-                _error_name(shape, status): _error(shape, status, schemas)
+                _error_name(shape, status): _error_response(shape, status, schemas)
                 for shape in dict.fromkeys(operation.error for operation in operations)
-                for status in _MEANINGS
+                for status in _STATUS_DESCRIPTIONS
             },
             "headers": {
                 "X-Request-ID": _header("The request's own id, or one made here. Logs have it.", {"minLength": 1}),
                 "Retry-After": _header("Seconds after which to come back.", {"pattern": "^[0-9]+$"}),
             },
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": _BEARER}},
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": _BEARER_DESCRIPTION}},
         },
     }
 
 
 class _Schemas:
-    """The JSON schemas of all models, and references to them."""
+    """The JSON schemas of all operations' models, and references to them."""
 
     def __init__(self, operations: Sequence[Operation], limits: RequestLimits) -> None:
         models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {}
@@ -87,22 +87,22 @@ class _Schemas:
         self._references, definitions = models_json_schema(list(models), ref_template=_REFERENCE)
         self.components: dict[str, Any] = fill_in_limits(definitions["$defs"], limits)
 
-    def of(self, model: type[BaseModel], mode: JsonSchemaMode) -> dict[str, Any]:
+    def reference(self, model: type[BaseModel], mode: JsonSchemaMode) -> dict[str, Any]:
         return dict(self._references[model, mode])
 
 
-def _describe(operation: Operation, path: str, schemas: _Schemas) -> dict[str, Any]:
+def _describe_operation(operation: Operation, path: str, schemas: _Schemas) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": "_".join([operation.method.lower(), *re.findall(r"\w+", path)]),
         "summary": operation.summary,
         "tags": [operation.scope.value if operation.scope else "open"],
         "responses": _responses(operation, schemas),
     }
-    if names := _TEMPLATE.findall(operation.path):
+    if names := _PATH_PARAMETER.findall(operation.path):
         string = {"type": "string", "minLength": 1}
         described["parameters"] = [{"name": name, "in": "path", "required": True, "schema": string} for name in names]
     if operation.request is not None:
-        content: dict[str, Any] = {"schema": schemas.of(operation.request, "validation")}
+        content: dict[str, Any] = {"schema": schemas.reference(operation.request, "validation")}
         if operation.request_media is MediaType.FORM:
             content["encoding"] = {"file": {"contentType": _PICTURE_TYPES}}
         described["requestBody"] = {"required": True, "content": {operation.request_media.value: content}}
@@ -114,7 +114,7 @@ def _describe(operation: Operation, path: str, schemas: _Schemas) -> dict[str, A
 
 def _responses(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
     if operation.response is not None:
-        schema = schemas.of(operation.response, "serialization")
+        schema = schemas.reference(operation.response, "serialization")
     else:
         schema = {"type": "object" if operation.response_media is MediaType.JSON else "string"}
     headers = {name: _header(meaning, {}) for name, meaning in operation.headers}
@@ -125,13 +125,13 @@ def _responses(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
     }
     errors = {
         str(status): {"$ref": f"#/components/responses/{_error_name(operation.error, status)}"}
-        for status in sorted(_statuses(operation))
+        for status in sorted(_error_statuses(operation))
     }
     return {"200": answered, **errors}
 
 
-def _statuses(operation: Operation) -> set[int]:
-    """The errors that an operation may answer; what its guards and its body add to its own."""
+def _error_statuses(operation: Operation) -> set[int]:
+    """The error statuses of an operation: its own, and those of its guards and its body."""
     statuses = {500, *operation.errors}
     if operation.scope is not None:
         statuses |= {401, 403}
@@ -146,13 +146,17 @@ def _error_name(shape: type[BaseModel], status: int) -> str:
     return f"{'' if shape is ErrorAnswer else shape.__name__.removesuffix('Error')}Error{status}"
 
 
-def _error(shape: type[BaseModel], status: int, schemas: _Schemas) -> dict[str, Any]:
+def _error_response(shape: type[BaseModel], status: int, schemas: _Schemas) -> dict[str, Any]:
     headers: dict[str, Any] = dict(_REQUEST_ID)
-    if status in _RETRY:
+    if status in _WITH_RETRY_AFTER:
         headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
-    content = {"application/json": {"schema": schemas.of(shape, "serialization")}}
-    return {"description": f"{HTTPStatus(status).phrase}. {_MEANINGS[status]}", "headers": headers, "content": content}
+    content = {"application/json": {"schema": schemas.reference(shape, "serialization")}}
+    return {
+        "description": f"{HTTPStatus(status).phrase}. {_STATUS_DESCRIPTIONS[status]}",
+        "headers": headers,
+        "content": content,
+    }
 
 
-def _header(meaning: str, bounds: dict[str, Any]) -> dict[str, Any]:
-    return {"description": meaning, "schema": {"type": "string", **bounds}}
+def _header(description: str, bounds: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string", **bounds}}

@@ -10,7 +10,7 @@ from pydantic import Field, InstanceOf, WithJsonSchema
 
 from sidecar.batching.embedder import Embedded
 from sidecar.http.body_models import AnswerModel
-from sidecar.http.json_response import JsonResponse, LongJsonResponse, write_in_turns
+from sidecar.http.json_response import JsonResponse, LargeJsonResponse, serialize_list
 from sidecar.http.models import ModelInfo
 
 _NUMBERS = {"type": "array", "items": {"type": "number"}}
@@ -57,14 +57,14 @@ def embedding_response(embedded: Embedded, model: ModelInfo) -> JsonResponse:
     return JsonResponse(answer)
 
 
-async def embeddings_response(embedded: Sequence[Embedded], model: ModelInfo) -> LongJsonResponse:
+async def embeddings_response(embedded: Sequence[Embedded], model: ModelInfo) -> LargeJsonResponse:
     """An EmbeddingsAnswer; its vectors are (n, dim)."""
     answer = EmbeddingsAnswer.model_construct(
-        embeddings=await write_in_turns(one.vector for one in embedded),
+        embeddings=await serialize_list(one.vector for one in embedded),
         dim=model.dim,
         model=model.id,
         fingerprint=model.fingerprint,
         truncated=[one.truncated for one in embedded],
         unreadable=[one.unreadable for one in embedded],
     )
-    return LongJsonResponse(answer)
+    return LargeJsonResponse(answer)

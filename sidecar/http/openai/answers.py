@@ -11,7 +11,7 @@ from sidecar.batching.embedder import Embedded
 from sidecar.http.body_models import AnswerModel
 from sidecar.http.embed.answer_parts import Usage, encode_base64, vector_headers
 from sidecar.http.embed.answers import Vector
-from sidecar.http.json_response import LongJsonResponse, write_in_turns
+from sidecar.http.json_response import LargeJsonResponse, serialize_list
 from sidecar.http.models import ModelInfo
 
 
@@ -43,13 +43,13 @@ class ModelList(AnswerModel):
     data: list[ModelItem]
 
 
-async def embeddings_response(embedded: Sequence[Embedded], model: ModelInfo, *, as_base64: bool) -> LongJsonResponse:
+async def embeddings_response(embedded: Sequence[Embedded], model: ModelInfo, *, as_base64: bool) -> LargeJsonResponse:
     """An EmbeddingList with VECTOR_HEADERS."""
-    items = await write_in_turns(
+    items = await serialize_list(
         EmbeddingItem(index=index, embedding=encode_base64(one.vector) if as_base64 else one.vector)
         for index, one in enumerate(embedded)
     )
     tokens = sum(one.tokens for one in embedded)
     usage = Usage(prompt_tokens=tokens, total_tokens=tokens)
     answer = EmbeddingList.model_construct(data=items, model=model.id, usage=usage)
-    return LongJsonResponse(answer, headers=vector_headers(embedded, model))
+    return LargeJsonResponse(answer, headers=vector_headers(embedded, model))

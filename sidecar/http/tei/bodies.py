@@ -1,4 +1,4 @@
-"""What clients of text-embeddings-inference send, and what they are answered."""
+"""Bodies and answers of text-embeddings-inference's endpoints."""
 
 from __future__ import annotations
 

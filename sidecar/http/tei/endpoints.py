@@ -19,7 +19,7 @@ from sidecar.http.embed.answer_parts import COMPUTE_TOKENS, VECTOR_HEADERS, comp
 from sidecar.http.embed.body_parts import reject_token_ids, text_contents
 from sidecar.http.embed.contents import Content, ContentEmbedder, check_contents, check_dimensions, reject_truncated
 from sidecar.http.embed.embedding import models_with_capacity
-from sidecar.http.json_response import JsonResponse, LongJsonResponse, write_in_turns
+from sidecar.http.json_response import JsonResponse, LargeJsonResponse, serialize_list
 from sidecar.http.models import ModelInfo, Models
 from sidecar.http.operation import Endpoint, Operation, Scope
 from sidecar.http.tei.bodies import (
@@ -67,8 +67,8 @@ class TeiEndpoints:
         body = await read_json(request, EmbedBody, self._embedder.limits, reject)
         check_dimensions(body.dimensions, models.embedding_model.dim, "dimensions")
         embedded = await self._embed(request, models, text_contents(body.inputs, "inputs"), truncate=body.truncate)
-        vectors = await write_in_turns(one.vector for one in embedded)
-        return LongJsonResponse(vectors, headers=_headers(embedded, models.embedding_model))
+        vectors = await serialize_list(one.vector for one in embedded)
+        return LargeJsonResponse(vectors, headers=_headers(embedded, models.embedding_model))
 
     async def similarity(self, request: Request) -> Response:
         models = models_with_capacity(self._embedder.get_models)

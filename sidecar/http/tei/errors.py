@@ -1,4 +1,4 @@
-"""Errors as text-embeddings-inference writes them: huggingface_hub shows `error` to its user."""
+"""Errors in text-embeddings-inference's shape: huggingface_hub shows its `error` field to the user."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TeiError(AnswerModel):
 
 
 class TeiErrors:
-    """Around an endpoint: what it answers as an ErrorAnswer leaves as a TeiError, with the same status."""
+    """Middleware that converts an ErrorAnswer to a TeiError, with the same status."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -32,7 +32,7 @@ class TeiErrors:
         begun: Message | None = None
         parts: list[bytes] = []
 
-        async def send_in_shape(message: Message) -> None:
+        async def send_converted(message: Message) -> None:
             nonlocal begun
             if message["type"] == "http.response.start" and message["status"] >= 400:
                 begun = message
@@ -42,15 +42,15 @@ class TeiErrors:
                 return
             parts.append(message.get("body", b""))
             if not message.get("more_body", False):
-                body = _translate(b"".join(parts), begun["status"])
+                body = _to_tei_error(b"".join(parts), begun["status"])
                 await send({**begun, "headers": _with_length(begun["headers"], len(body))})
                 await send({"type": "http.response.body", "body": body})
 
-        await self._app(scope, receive, send_in_shape)
+        await self._app(scope, receive, send_converted)
 
 
-def _translate(body: bytes, status: int) -> bytes:
-    if not body:  # not read by any client: it has gone
+def _to_tei_error(body: bytes, status: int) -> bytes:
+    if not body:  # the client has disconnected
         return body
     detail = orjson.loads(body)["error"]
     kind: _Type = "Empty" if detail["code"] in _EMPTY else _TYPES.get(status, "Validation")

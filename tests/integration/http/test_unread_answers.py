@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from sidecar.http.json_response import LongJsonResponse, write_in_turns
+from sidecar.http.json_response import LargeJsonResponse, serialize_list
 from sidecar.http.protocol import bounded_protocol
 from sidecar.http.protocol.bounded_protocol import BoundedHttpProtocol
 from tests.waiting import wait_until_async
@@ -35,7 +35,7 @@ async def answer_bytes(scope: Scope, receive: Receive, send: Send) -> None:
     path = Request(scope).url.path
     size = int(path.strip("/"))
     whole = Response(b"x" * size)
-    in_pieces = LongJsonResponse(await write_in_turns(["x" * 5_000] * (size // 5_000)))
+    in_pieces = LargeJsonResponse(await serialize_list(["x" * 5_000] * (size // 5_000)))
     await (in_pieces if path.endswith("/") else whole)(scope, receive, send)
 
 

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 from starlette.types import Message
 
-from sidecar.http.json_response import JsonResponse, LongJsonResponse, write_in_turns
+from sidecar.http.json_response import JsonResponse, LargeJsonResponse, serialize_list
 
 
 class Answer(BaseModel):
@@ -21,7 +21,7 @@ class Answer(BaseModel):
     others: Any = None
 
 
-async def body_of(response: LongJsonResponse) -> bytes:
+async def body_of(response: LargeJsonResponse) -> bytes:
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -47,16 +47,16 @@ async def test_in_pieces_it_is_the_same_json(count: int) -> None:
     ]
     others = [f"\0 \\u0000 ü {index}" for index in range(count)]
     whole = Answer(name="\0", items=items, others={"a": others, "b": others})
-    lists = {"a": await write_in_turns(others), "b": await write_in_turns(iter(others))}
-    in_pieces = Answer(name="\0", items=await write_in_turns(items), others=lists)
-    body = await body_of(LongJsonResponse(in_pieces, {"x-a": "b"}))
+    lists = {"a": await serialize_list(others), "b": await serialize_list(iter(others))}
+    in_pieces = Answer(name="\0", items=await serialize_list(items), others=lists)
+    body = await body_of(LargeJsonResponse(in_pieces, {"x-a": "b"}))
     assert body == JsonResponse(whole).body
     assert orjson.loads(body)["others"]["b"] == others
 
 
 async def test_a_list_alone_may_be_the_answer() -> None:
     vectors = np.random.default_rng(1).random((1000, 700), np.float32)
-    body = await body_of(LongJsonResponse(await write_in_turns(vectors)))
+    body = await body_of(LargeJsonResponse(await serialize_list(vectors)))
     np.testing.assert_array_equal(np.array(orjson.loads(body), np.float32), vectors)
 
 
@@ -70,6 +70,6 @@ async def test_others_are_attended_to_while_it_is_written() -> None:
             turns += 1
 
     counting = asyncio.create_task(count_turns())
-    await write_in_turns(range(1600))
+    await serialize_list(range(1600))
     counting.cancel()
     assert turns >= 99
