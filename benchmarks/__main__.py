@@ -16,20 +16,20 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.database.old_snapshot import measure_old_snapshot
+from benchmarks.database.queue_cycle import measure_queue_cycle
+from benchmarks.database.triggers import measure_triggers
+from benchmarks.database.writers import measure_writers
 from benchmarks.figure import Figure
-from benchmarks.lag import measure_lag
-from benchmarks.live import measure_live
-from benchmarks.long_texts import measure_long_texts
-from benchmarks.many_watches import measure_many_watches
-from benchmarks.old_snapshot import measure_old_snapshot
-from benchmarks.pipeline import measure_pipeline
-from benchmarks.queue_cycle import measure_queue_cycle
+from benchmarks.ingest.lag import measure_lag
+from benchmarks.ingest.live_changes import measure_live
+from benchmarks.ingest.long_texts import measure_long_texts
+from benchmarks.ingest.many_watches import measure_many_watches
+from benchmarks.ingest.pipeline import measure_pipeline
+from benchmarks.ingest.takeover import measure_takeover
 from benchmarks.scratch import scratch_server
 from benchmarks.serving.scale import FULL
 from benchmarks.serving.serving import measure_serving
-from benchmarks.takeover import measure_takeover
-from benchmarks.triggers import measure_triggers
-from benchmarks.writers import measure_writers
 from tests.servers import Server
 
 PARTS = (

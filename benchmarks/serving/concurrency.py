@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 from benchmarks.figure import Figure
 from benchmarks.serving.load import closed_loop
-from benchmarks.serving.processes import Bench, ServerProcess, client_core, server_process
 from benchmarks.serving.scale import Scale
+from benchmarks.serving.server_process import Bench, ServerProcess, client_core, server_process
 from sidecar.batching.encoder import Encoder
 
 CLIENTS = 32

@@ -18,8 +18,8 @@ from benchmarks.scratch import execute, scratch_database
 from benchmarks.serving.concurrency import CLIENTS, MAX_VIEWS
 from benchmarks.serving.device import DeviceTime
 from benchmarks.serving.load import Load, closed_loop
-from benchmarks.serving.processes import Bench, ServerProcess, server_process
 from benchmarks.serving.scale import Scale
+from benchmarks.serving.server_process import Bench, ServerProcess, server_process
 from sidecar.config import Settings
 from tests.servers import Server
 from tests.waiting import wait_until_async

@@ -10,8 +10,8 @@ import numpy as np
 from benchmarks.figure import Figure
 from benchmarks.serving.client import Answer, connect
 from benchmarks.serving.load import requests
-from benchmarks.serving.processes import Bench, ServerProcess, client_core
 from benchmarks.serving.scale import Scale
+from benchmarks.serving.server_process import Bench, ServerProcess, client_core
 from sidecar.batching.encoder import Encoder
 
 _WARM_CALLS = 5

@@ -10,8 +10,8 @@ import numpy as np
 from benchmarks.figure import Figure
 from benchmarks.serving.concurrency import measure_device
 from benchmarks.serving.load import Load, open_loop, requests
-from benchmarks.serving.processes import Bench, client_core, server_process
 from benchmarks.serving.scale import Overload
+from benchmarks.serving.server_process import Bench, client_core, server_process
 from sidecar.batching.encoder import Encoder
 from sidecar.settings import MIB
 

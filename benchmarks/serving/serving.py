@@ -11,8 +11,8 @@ from benchmarks.serving.device import BatchTimedEncoder
 from benchmarks.serving.mixed_load import measure_mixed_load
 from benchmarks.serving.overhead import measure_overhead
 from benchmarks.serving.overload import measure_overload
-from benchmarks.serving.processes import Bench, server_process
 from benchmarks.serving.scale import Scale
+from benchmarks.serving.server_process import Bench, server_process
 from sidecar.app import load_siglip
 from sidecar.batching.encoder import Encoder
 from sidecar.config import Settings

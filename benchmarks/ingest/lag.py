@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import psycopg
 
 from benchmarks.figure import Figure
-from benchmarks.running import running_ingest
+from benchmarks.ingest.running import running_ingest
 from benchmarks.scratch import execute, scratch_database
 from tests.encoders import TimedEncoder
 from tests.servers import Server

@@ -12,7 +12,7 @@ import psycopg
 from PIL import Image
 
 from benchmarks.figure import Figure
-from benchmarks.running import running_ingest
+from benchmarks.ingest.running import running_ingest
 from benchmarks.scratch import execute, scratch_database
 from sidecar.batching.encoder import Encoder
 from sidecar.config import Settings, let_waiting_threads_sleep

@@ -86,7 +86,7 @@ def server_process(bench: Bench, server: str, **settings: Any) -> Iterator[Serve
     counters = DeviceRecord(record)
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.serving.program", orjson.dumps(order).decode()],
+            [sys.executable, "-m", "benchmarks.serving.servers", orjson.dumps(order).decode()],
             cwd=_ROOT,
             stdout=log,
             stderr=subprocess.STDOUT,

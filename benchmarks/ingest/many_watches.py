@@ -10,7 +10,7 @@ from statistics import median
 import psycopg
 
 from benchmarks.figure import Figure
-from benchmarks.running import running_ingest
+from benchmarks.ingest.running import running_ingest
 from benchmarks.scratch import scratch_database
 from tests.encoders import TimedEncoder
 from tests.servers import Server

@@ -1,4 +1,4 @@
-"""The servers of the benchmarks, each a process of its own: `python -m benchmarks.serving.program JSON`.
+"""The servers of the benchmarks, each a process of its own: `python -m benchmarks.serving.servers JSON`.
 
 `sidecar`: as `sidecar serve` does it, over the timed device or a real model. `naive`: what one writes first, a forward
 for every request, on the same HTTP stack and the same device. `canned`: the same bytes for every request, straight from

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from open_clip.tokenizer import HFTokenizer
 
 from benchmarks.figure import Figure
-from benchmarks.running import running_ingest
+from benchmarks.ingest.running import running_ingest
 from benchmarks.scratch import execute, scratch_database
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import PreparedText

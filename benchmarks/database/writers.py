@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.figure import Figure
-from benchmarks.running import running_ingest
+from benchmarks.ingest.running import running_ingest
 from benchmarks.scratch import execute, scratch_database
 from sidecar.embedded_postgres.programs import find_programs
 from tests.encoders import TimedEncoder

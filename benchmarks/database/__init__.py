@@ -1,0 +1,1 @@
+"""What a watch costs the database: triggers, writers, the queue and its claims."""

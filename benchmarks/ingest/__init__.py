@@ -1,0 +1,1 @@
+"""Ingest from commit to vector: lag, throughput, and what disturbs it."""
