@@ -1,1 +1,1 @@
-"""Every figure of the README, measured anew: `make bench`."""
+"""Measures the figures of the README: `make bench`."""

@@ -1,4 +1,4 @@
-"""`make bench`: measures every figure of the README; prints a table and writes JSON."""
+"""`make bench`: measures the figures of the README, prints them as a table and writes them as JSON."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _measure(part: str, server: Server) -> list[Figure]:
 
 
 def _with_other_parts(path: Path, figures: Mapping[str, Sequence[Figure]]) -> list[dict[str, Any]]:
-    """The new figures, and those of parts that were not measured this time as they stand in the file."""
+    """The new figures, and the file's figures of parts that were not measured this time."""
     old = orjson.loads(path.read_bytes())["figures"] if path.exists() else []
     new = [{"part": part, **figure.as_json()} for part, measured in figures.items() for figure in measured]
     kept = [figure for figure in old if figure.get("part") not in figures]
@@ -103,7 +103,7 @@ def _hardware(server: Server) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The model's name; empty where the system does not tell."""
+    """The model of the processor; may be empty."""
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.exists():
         return platform.processor()

@@ -1,9 +1,9 @@
-"""A measured number beside its target."""
+"""A measured number and its target."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ _COMPARE: Mapping[str, Callable[[float, float], bool]] = {">=": operator.ge, "<=
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`target` is like '>= 0.6'; None where the number is only reported."""
+    """`target` is for example '>= 0.6'; None if the number is only reported."""
 
     name: str
     value: float
@@ -28,3 +28,9 @@ class Figure:
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "value": round(self.value, 4), "met": self.met}
+
+
+def percentile(values: Iterable[float], part: float) -> float:
+    """The value below which a `part` of the values lies; 0.5 is the median."""
+    ordered = sorted(values)
+    return ordered[int(len(ordered) * part)]

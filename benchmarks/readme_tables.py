@@ -1,4 +1,4 @@
-"""The README's tables of figures, made of benchmarks/figures.json: `python -m benchmarks.readme_tables` writes them."""
+"""Writes the README's tables of figures from benchmarks/figures.json: `python -m benchmarks.readme_tables`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ README = _ROOT / "README.md"
 FIGURES = _ROOT / "benchmarks" / "figures.json"
 _BEGIN, _END = "## Figures\n", "`make bench` measures them again"
 
-# Of the serving part those without a target that a reader compares others with; the rest stands in figures.json.
-_SERVING_TOO = {
+# Figures of the serving part that are shown although they have no target, for comparison; figures.json has the rest.
+_SERVING_WITHOUT_TARGET = {
     "serving: 32 clients, sidecar",
     "serving: 32 clients, sidecar / naive endpoint",
     "serving: 32 clients, p95, naive endpoint",
@@ -32,10 +32,10 @@ _SERVING_TOO = {
 
 
 def readme_tables(report: dict[str, Any]) -> str:
-    """The section's text, from its heading to the sentence that says how to measure again."""
+    """The text of the section between its heading and the sentence about `make bench`."""
     rows = [figure for figure in report["figures"] if figure["part"] != "serving"]
     serving = [figure for figure in report["figures"] if figure["part"] == "serving"]
-    told = [figure for figure in serving if figure["target"] or figure["name"] in _SERVING_TOO]
+    shown = [figure for figure in serving if figure["target"] or figure["name"] in _SERVING_WITHOUT_TARGET]
     hardware = report["hardware"]
     machine = f"Two cores ({hardware['processor']}), no GPU, Postgres {hardware['postgres']} on the same machine"
     return f"""
@@ -49,7 +49,7 @@ Rows:
 Serving, over HTTP from another process. The device takes 20 ms for a micro-batch of up to 8 texts (`BATCH_MAX_VIEWS=8`;
 2 in the overload, which is ten times what it can do, for a minute), so that two cores carry client and server:
 
-{_table(told)}
+{_table(shown)}
 
 """
 
@@ -62,10 +62,10 @@ def _row(figure: dict[str, Any]) -> str:
     met = {True: "met", False: "**not met**", None: ""}[figure["met"]]
     target = (figure["target"] or "").replace(">=", "≥").replace("<=", "≤").replace("20000", "20,000")
     name = figure["name"].removeprefix("serving: ")
-    return f"| {name} | {_shown(figure['value'])} {figure['unit']} | {target} | {met} |"
+    return f"| {name} | {_format(figure['value'])} {figure['unit']} | {target} | {met} |"
 
 
-def _shown(value: float) -> str:
+def _format(value: float) -> str:
     if value >= 100:
         return f"{value:,.0f}"
     if value >= 10 or value == 0:

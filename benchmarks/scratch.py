@@ -1,4 +1,4 @@
-"""A server for the benchmarks, and a watched table in it."""
+"""A server and databases for the benchmarks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sidecar.postgres.database import Connection, Database
 from sidecar.postgres.events import Lease
 from sidecar.postgres.watches import Watch, load_watches
 from tests.servers import Server, open_directory
+from tests.waiting import wait_until_async
 
 FINGERPRINT = "benchmark"
 DIMENSIONS = 1152
@@ -22,7 +23,7 @@ DIMENSIONS = 1152
 
 @contextmanager
 def scratch_server() -> Iterator[Server]:
-    """An embedded server with the settings of a modest production machine: fsync and full-page writes are on."""
+    """An embedded server configured like a small production machine; fsync and full-page writes are on."""
     settings = {"shared_buffers": "1GB", "max_wal_size": "4GB", "max_connections": "200"}
     with open_directory() as directory, EmbeddedPostgres(directory / "data", settings=settings) as server:
         yield Server(server.url)
@@ -30,7 +31,7 @@ def scratch_server() -> Iterator[Server]:
 
 @contextmanager
 def scratch_database(server: Server) -> Iterator[str]:
-    """The URL of a migrated database that is dropped afterwards."""
+    """The URL of a migrated database, which is dropped at the end."""
     name = server.create_database()
     url = server.database_url(name)
     migrate(url)
@@ -41,7 +42,7 @@ def scratch_database(server: Server) -> Iterator[str]:
 
 
 def execute(url: str, *statements: str) -> None:
-    """Runs statements, each in its own transaction."""
+    """Run statements, each in its own transaction."""
     with psycopg.connect(url, autocommit=True) as connection:
         for statement in statements:
             connection.execute(statement.encode())
@@ -49,7 +50,7 @@ def execute(url: str, *statements: str) -> None:
 
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Database]:
-    """The sidecar's own pool."""
+    """A connection pool of the sidecar."""
     database = Database(SecretStr(url))
     await database.open()
     try:
@@ -58,8 +59,20 @@ async def opened(url: str) -> AsyncIterator[Database]:
         await database.close()
 
 
+async def until_backfilled(connection: psycopg.AsyncConnection) -> None:
+    """Wait for the backfills of all watches to finish. `connection` commits by itself."""
+
+    async def are_finished() -> bool:
+        cursor = await connection.execute(
+            b"select not exists (select from sidecar.scans where purpose = 'backfill' and finished_at is null)"
+        )
+        return await cursor.fetchone() == (True,)
+
+    await wait_until_async(are_finished, "the backfills", timeout_s=60)
+
+
 async def only_watch(connection: Connection) -> Watch:
-    """The one watch of the database, pinned to FINGERPRINT."""
+    """The only watch of the database, with FINGERPRINT as its encoder's."""
     await connection.execute("update sidecar.watches set fingerprint = $1, encoder = $1", FINGERPRINT)
     (watch,) = await load_watches(connection)
     return watch

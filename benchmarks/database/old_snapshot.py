@@ -1,4 +1,4 @@
-"""What a forgotten transaction costs: nothing that users' statements or claims read may grow with it."""
+"""Cost of a forgotten transaction: what users' statements and claims read must not grow with it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sidecar.settings import Settings
 from tests.servers import Server
 
 CLAIMS, CLAIM_ROWS = 40, 16
-NAPS = 86_400  # of one dozing sidecar in a day
+NAPS = 86_400  # of one idle sidecar in a day
 UPDATED_ROWS = 1_000
 
 
@@ -73,14 +73,14 @@ def _old_snapshot(url: str) -> Iterator[None]:
 
 
 class _Claims:
-    """Those of one sidecar, without the rest of it."""
+    """Claims as one sidecar makes them."""
 
     def __init__(self, url: str, database: Database, watch: Watch) -> None:
         self._url, self._watch = url, watch
-        self._turns = Claimer(Settings(), database, Horizon())
+        self._claimer = Claimer(Settings(), database, Horizon())
 
     async def process(self, events: int) -> None:
-        """As if so many events had been done."""
+        """Leave that many done events behind."""
         execute(
             self._url,
             f"insert into sidecar.events_1 (k1) select i from generate_series(1, {events}) i",
@@ -101,11 +101,11 @@ class _Claims:
         return median(times_ms)
 
     async def _claim(self) -> None:
-        await self._turns.claim_batch(self._watch, {Lane.INGEST: CLAIM_ROWS, Lane.BACKFILL: CLAIM_ROWS})
+        await self._claimer.claim_batch(self._watch, {Lane.INGEST: CLAIM_ROWS, Lane.BACKFILL: CLAIM_ROWS})
 
 
 def _update_ms(url: str) -> float:
-    """Of the source, so that each row enqueues an event. Rolled back."""
+    """The median time of an UPDATE of the source, by which each row enqueues an event. Rolled back."""
     times_ms = []
     with psycopg.connect(url) as connection:
         for turn in range(5):

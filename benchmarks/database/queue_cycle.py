@@ -1,4 +1,4 @@
-"""Claim → read → complete without a model, and complete with vectors beside a bare bulk write of the same rows."""
+"""Claim → read → complete without a model, and complete with vectors compared with a bare bulk write."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_BYTES = 64 * 1024 * 1024
 
 
 async def measure_queue_cycle(server: Server, rows: int) -> list[Figure]:
-    """rows/s of the queue alone; then ratios of our complete to a bare write, in interleaved rounds."""
+    """rows/s of the queue alone; then the ratio of `complete` to a bare write, batch by batch in turns."""
     with scratch_database(server) as url:
         alone = await _cycle_without_vectors(url, rows)
     figures = [Figure("claim + read + complete, no vectors, batch 256", alone, "rows/s", ">= 20000")]
@@ -69,7 +69,7 @@ async def _cycle_without_vectors(url: str, rows: int) -> float:
 
 
 async def _against_bare_write(url: str, rows: int, companion: bool) -> tuple[float, float, float]:
-    """rows/s of a bare write, of our complete, and of the whole cycle around it."""
+    """rows/s of a bare write, of `complete`, and of the whole cycle around it."""
     _prepare(url, rows, companion)
     vectors = np.random.default_rng(0).standard_normal((BATCH, DIMENSIONS)).astype(np.float32)
     packed = pack_vectors(list(vectors))
@@ -99,7 +99,7 @@ async def _against_bare_write(url: str, rows: int, companion: bool) -> tuple[flo
 
 
 async def _prepare_bare(connection: Connection) -> None:
-    """A table of the same shape that nobody watches, with the same settings of the session."""
+    """Tables of the same shape that are not watched, written to in the same session."""
     await connection.execute(
         "create table public.bare (id bigint primary key, body text, embedding public.vector(1152))"
     )
@@ -113,7 +113,7 @@ async def _prepare_bare(connection: Connection) -> None:
 async def _bare_write(
     connection: Connection, watch: Watch, keys: Sequence[tuple[str, ...]], packed: list[bytes]
 ) -> None:
-    """All rows of the batch in one statement."""
+    """Write all rows of the batch in one statement."""
     statement = (
         """insert into public.bare_companion select u.id, u.v
            from unnest($1::public.vector[], $2::text[]::bigint[]) as u(v, id)

@@ -1,4 +1,4 @@
-"""What the triggers cost the user's own statements."""
+"""Cost of the triggers for the users' own statements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UPDATED_ROWS = 500
 
 
 def measure_triggers(server: Server, rows: int) -> list[Figure]:
-    """Watched and unwatched tables of the same shape, written to in turns."""
+    """Write in turns to a watched and an unwatched table of the same shape."""
     with scratch_database(server) as url:
         columns = "id bigint generated always as identity primary key, body text, photo bytea, price int"
         vectors = "body_embedding vector(1152), photo_embedding vector(1152)"
@@ -62,7 +62,7 @@ def _bulk_insert(url: str, rows: int) -> tuple[float, float]:
 
 
 def _temporary_mb(url: str) -> float:
-    """What a bulk INSERT of 60 MB of pictures writes to temporary files, and the DELETE after it."""
+    """MB of temporary files written by a bulk INSERT of 60 MB of pictures and the DELETE after it."""
     noise = "string_agg(sha256((i * 10000 + j)::text::bytea), '')"
     series = f"generate_series(1, 600) i, generate_series(1, {IMAGE_BYTES // 32}) j"
     sizes = []
@@ -82,7 +82,7 @@ def _temporary_mb(url: str) -> float:
 
 
 def _unrelated_update(url: str) -> tuple[float, float]:
-    """UPDATE … SET price on rows with an incompressible picture each: median ratio, median difference in µs a row."""
+    """UPDATE … SET price on rows with incompressible pictures: median ratio, median difference in µs per row."""
     ratios, differences = [], []
     noise = "string_agg(sha256((i * 10000 + j)::text::bytea), '')"
     series = f"generate_series(1, {UPDATED_ROWS}) i, generate_series(1, {IMAGE_BYTES // 32}) j"

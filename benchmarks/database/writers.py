@@ -1,4 +1,4 @@
-"""What eight writers get of the rate that they have without a watch, whatever the sidecar is doing."""
+"""Throughput of eight writers on a watched table, relative to an unwatched one, in each state of the sidecar."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.servers import Server
 
 CLIENTS = 8
 ROWS = 10_000
-ENCODE_MS = 1.0  # a device of 1,000 texts/s, as in the pipeline: while it is busy rows wait, and writers go on
+ENCODE_MS = 1.0  # a device of 1,000 texts/s, as in the pipeline: it is the bottleneck, rows wait for it
 
 # One insert, one unrelated update, one select.
 _SCRIPT = f"""
@@ -40,7 +40,7 @@ _STATES: Mapping[str, str | None] = {
 
 
 async def measure_writers(server: Server, rounds: int, round_s: int) -> list[Figure]:
-    """Each state in a database of its own; watched and bare table in turns."""
+    """One database per state; watched and bare table in turns."""
     figures = []
     for state, statement in _STATES.items():
         ratio = await _ratio(server, statement, rounds, round_s)
@@ -85,7 +85,7 @@ async def _one_ratio(url: str, round_s: int, bare_first: bool) -> float:
 
 
 async def _transactions_per_s(url: str, table: str, round_s: int) -> float:
-    """By pgbench, whose clients take less of the two cores than ours would."""
+    """Measured by pgbench, whose clients take less of the two cores than Python ones."""
     with tempfile.TemporaryDirectory() as directory:
         script = Path(directory) / "writer.sql"
         script.write_text(_SCRIPT.format(table=table))

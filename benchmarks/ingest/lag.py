@@ -1,4 +1,4 @@
-"""Commit to vector visible, with the timed device."""
+"""Lag of single inserts from commit to visible vector, on a timed device."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Awaitable, Callable
 
 import psycopg
 
-from benchmarks.figure import Figure
+from benchmarks.figure import Figure, percentile
 from benchmarks.ingest.running import running_ingest
-from benchmarks.scratch import execute, scratch_database
+from benchmarks.scratch import execute, scratch_database, until_backfilled
 from tests.encoders import TimedEncoder
 from tests.servers import Server
 from tests.waiting import wait_until_async
 
 ENCODE_MS = 5.0
 TARGET = f"<= {ENCODE_MS + 20:g}"
-LOOK_EVERY_S = 0.001
+POLL_INTERVAL_S = 0.001
 OPEN_S = 0.5
 
 Inserted = dict[int, float]
@@ -26,7 +26,7 @@ Insert = Callable[[psycopg.AsyncConnection], Awaitable[int]]
 
 
 async def measure_lag(server: Server, inserts: int) -> list[Figure]:
-    """p50 and p95 for single inserts when idle, at half load, and from transactions that stay open for 500 ms."""
+    """p50 and p95 of inserts when idle, at half load, and from transactions that stay open for 500 ms."""
     figures = []
     for name, scenario in (
         ("single inserts when idle", _idle),
@@ -41,26 +41,25 @@ async def measure_lag(server: Server, inserts: int) -> list[Figure]:
             )
             lags = await _run(url, scenario, inserts)
         figures += [
-            Figure(f"commit to vector, {name}, p50 ({ENCODE_MS:g} ms encode)", lags[len(lags) // 2], "ms"),
-            Figure(
-                f"commit to vector, {name}, p95 ({ENCODE_MS:g} ms encode)", lags[int(len(lags) * 0.95)], "ms", TARGET
-            ),
+            Figure(f"commit to vector, {name}, p50 ({ENCODE_MS:g} ms encode)", percentile(lags, 0.5), "ms"),
+            Figure(f"commit to vector, {name}, p95 ({ENCODE_MS:g} ms encode)", percentile(lags, 0.95), "ms", TARGET),
         ]
     return figures
 
 
 async def _run(url: str, scenario: Callable[[str, Inserted, int], Awaitable[None]], inserts: int) -> list[float]:
-    """Sorted lags in ms."""
+    """The lags in ms."""
     committed: Inserted = {}
     seen: Inserted = {}
     async with running_ingest(url, TimedEncoder(ENCODE_MS)):
-        await _until_backfilled(url)
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            await until_backfilled(connection)
         watcher = asyncio.create_task(_watch(url, seen), name="watcher")
         await scenario(url, committed, inserts)
         await wait_until_async(_all_in(committed, seen), "the last vectors", timeout_s=30)
         watcher.cancel()
         await asyncio.gather(watcher, return_exceptions=True)
-    return sorted((seen[row] - at) * 1000 for row, at in committed.items())
+    return [(seen[row] - at) * 1000 for row, at in committed.items()]
 
 
 def _all_in(committed: Inserted, seen: Inserted) -> Callable[[], Awaitable[bool]]:
@@ -70,20 +69,8 @@ def _all_in(committed: Inserted, seen: Inserted) -> Callable[[], Awaitable[bool]
     return all_seen
 
 
-async def _until_backfilled(url: str) -> None:
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-
-        async def is_finished() -> bool:
-            cursor = await connection.execute(
-                b"select count(*) from sidecar.scans where purpose = 'backfill' and finished_at is not null"
-            )
-            return await cursor.fetchone() == (1,)
-
-        await wait_until_async(is_finished, "the backfill of an empty table")
-
-
 async def _watch(url: str, seen: Inserted) -> None:
-    """Looks every millisecond which rows have their vector; a lag is measured up to a look too long."""
+    """Record when rows have got their vector, polling every millisecond: lags are measured up to that much too long."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         while True:
             cursor = await connection.execute(
@@ -92,11 +79,11 @@ async def _watch(url: str, seen: Inserted) -> None:
             now = time.perf_counter()
             for (row,) in await cursor.fetchall():
                 seen.setdefault(row, now)
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(POLL_INTERVAL_S)
 
 
 def _all_seen_up_to(seen: Inserted) -> int:
-    """Generated ids have no gaps here; looking at the last two hundred is cheap and misses none."""
+    """Generated ids have no gaps here, so polling the last two hundred is cheap and misses none."""
     return max(0, len(seen) - 200)
 
 
@@ -127,7 +114,7 @@ async def _poisson(url: str, committed: Inserted, inserts: int) -> None:
 
 
 async def _late_commits(url: str, committed: Inserted, inserts: int) -> None:
-    """Ten writers side by side, so that events below the low-water mark commit after others were claimed."""
+    """Ten concurrent writers, so that some events below the low-water mark commit after others were claimed."""
 
     async def write() -> None:
         async with await psycopg.AsyncConnection.connect(url) as connection:

@@ -1,11 +1,11 @@
-"""Rows per second by the length of their texts, and queries beside a row of 100 MB."""
+"""Rows per second by length of their texts, and the latency of queries beside a row of 100 MB."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.resources import as_file, files
 
 import numpy as np
@@ -13,7 +13,7 @@ import psycopg
 from numpy.typing import NDArray
 from open_clip.tokenizer import HFTokenizer
 
-from benchmarks.figure import Figure
+from benchmarks.figure import Figure, percentile
 from benchmarks.ingest.running import running_ingest
 from benchmarks.scratch import execute, scratch_database
 from sidecar.batching.embedder import Embedder
@@ -48,7 +48,7 @@ WORDS = [
 
 
 class TokenizingDevice(TimedEncoder):
-    """A device that takes a fixed time for a text, behind a real tokenizer: the demo model's."""
+    """A device that takes a fixed time per text, with the tokenizer of the demo model."""
 
     def __init__(self) -> None:
         super().__init__(VIEW_MS)
@@ -64,7 +64,7 @@ class TokenizingDevice(TimedEncoder):
 
 
 async def measure_long_texts(server: Server, rounds: int, queries: int) -> list[Figure]:
-    """rows/s, the best of `rounds`, and its ratio to that of the shortest texts; then p95 of queries."""
+    """rows/s, the best of `rounds`, and its ratio to the rate of the shortest texts; then the p95 of queries."""
     rates = {chars: max([await _rate(server, chars, rows) for _ in range(rounds)]) for chars, rows in ROWS.items()}
     shortest = rates[min(ROWS)]
     figures = [Figure(f"rows/s, texts of {chars:,} characters", rate, "rows/s") for chars, rate in rates.items()]
@@ -93,38 +93,38 @@ async def _rate(server: Server, chars: int, rows: int) -> float:
             url, "checkpoint", "select sidecar.watch('docs', source => 'body', target => 'embedding', index => 'none')"
         )
         async with running_ingest(url, TokenizingDevice()):
-            # From a tenth on: how much is claimed at once is learned first.
+            # From a tenth on: before, the size of claims is still adapting.
             began, first = await _until_embedded(url, rows // 10)
             ended, last = await _until_embedded(url, rows)
         return (last - first) / (ended - began)
 
 
 async def _queries(server: Server, queries: int) -> tuple[float, float]:
-    """p95 in ms, idle and beside."""
+    """p95 in ms, when idle and beside rows of 100 MB."""
     with scratch_database(server) as url:
         _make_table(url)
         execute(url, "select sidecar.watch('docs', source => 'body', target => 'embedding', index => 'none')")
         async with running_ingest(url, TokenizingDevice()) as embedder:
-            idle = await _ask(embedder, queries, None)
+            idle = await _query(embedder, queries, None)
             large = asyncio.create_task(_insert_large(url), name="large")
-            beside = await _ask(embedder, queries, large)
+            beside = await _query(embedder, queries, large)
             await large
-        return _p95(idle), _p95(beside)
+        return percentile(idle, 0.95), percentile(beside, 0.95)
 
 
-async def _ask(embedder: Embedder, queries: int, until: asyncio.Task[None] | None) -> list[float]:
-    """Embeds up to the number of rows that is asked for, as time allows."""
+async def _query(embedder: Embedder, queries: int, until: asyncio.Task[None] | None) -> list[float]:
+    """Latencies in ms of a number of queries, or of all that fit in before `until` is done."""
     took_ms: list[float] = []
     while len(took_ms) < queries if until is None else not until.done():
         await asyncio.sleep(random.uniform(0.02, 0.06))
-        asked = time.perf_counter()
+        began = time.perf_counter()
         await embedder.embed_texts([f"a photo of {random.random()}"], Lane.QUERY)
-        took_ms.append((time.perf_counter() - asked) * 1000)
+        took_ms.append((time.perf_counter() - began) * 1000)
     return took_ms
 
 
 async def _insert_large(url: str) -> None:
-    """Three, one after another."""
+    """Insert three rows of 100 MB, one after another."""
     text = _text(1_000_000)
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         for number in range(1, 4):
@@ -134,7 +134,7 @@ async def _insert_large(url: str) -> None:
 
 
 async def _until_embedded(url: str, rows: int) -> tuple[float, int]:
-    """The time at which at least that number of rows was embedded, and the number then."""
+    """Wait until that many rows are embedded; the time and the number of embedded rows then."""
     done = 0
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
 
@@ -153,8 +153,3 @@ def _make_table(url: str) -> None:
 
 def _text(chars: int) -> str:
     return " ".join(random.Random(chars).choices(WORDS, k=chars // 3))[:chars]
-
-
-def _p95(took_ms: Iterable[float]) -> float:
-    ordered = sorted(took_ms)
-    return ordered[int(len(ordered) * 0.95)]

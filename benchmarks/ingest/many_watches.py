@@ -1,4 +1,4 @@
-"""What many idle watches cost: transactions, the lag of a single insert, `sidecar.status`."""
+"""Cost of many idle watches: transactions, the lag of a single insert, and `sidecar.status`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ import psycopg
 
 from benchmarks.figure import Figure
 from benchmarks.ingest.running import running_ingest
-from benchmarks.scratch import scratch_database
+from benchmarks.ingest.single_insert import lag_ms
+from benchmarks.scratch import scratch_database, until_backfilled
 from tests.encoders import TimedEncoder
 from tests.servers import Server
-from tests.waiting import wait_until_async
 
 ENCODE_MS = 5.0
 IDLE_S, REPORTED_AFTER_S = 10.0, 22.0
-LOOK_EVERY_S = 0.001
 
 
 async def measure_many_watches(server: Server, watches: int, inserts: int) -> list[Figure]:
-    """Everything with one watch, then with `watches`, in databases of their own."""
+    """Compare a database with one watch and another with `watches`."""
     lag_of_one, rate_of_one, _ = await _measure(server, 1, inserts)
     lag, rate, status_s = await _measure(server, watches, inserts)
     return [
@@ -35,7 +34,7 @@ async def measure_many_watches(server: Server, watches: int, inserts: int) -> li
 
 
 async def _measure(server: Server, watches: int, inserts: int) -> tuple[float, float, float]:
-    """Lag in ms, transactions a second while idle, seconds that `sidecar.status` takes."""
+    """The lag in ms, transactions per second while idle, and seconds for `sidecar.status`."""
     with scratch_database(server) as url:
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
             for number in range(watches):
@@ -44,41 +43,22 @@ async def _measure(server: Server, watches: int, inserts: int) -> tuple[float, f
                     f"select sidecar.watch('docs_{number}', 'body', target => 'embedding', index => 'none')".encode()
                 )
             async with running_ingest(url, TimedEncoder(ENCODE_MS)):
-                await _until_backfilled(connection)
+                await until_backfilled(connection)
                 rate = await _transactions_per_s(connection)
                 lag_ms = median([await _lag_ms(connection, random.randrange(watches)) for _ in range(inserts)])
             return lag_ms, rate, await _status_s(connection)
 
 
-async def _until_backfilled(connection: psycopg.AsyncConnection) -> None:
-    async def is_finished() -> bool:
-        cursor = await connection.execute(
-            b"select not exists (select from sidecar.scans where purpose = 'backfill' and finished_at is null)"
-        )
-        return await cursor.fetchone() == (True,)
-
-    await wait_until_async(is_finished, "the backfills of empty tables", timeout_s=60)
-
-
 async def _lag_ms(connection: psycopg.AsyncConnection, number: int) -> float:
     await asyncio.sleep(random.uniform(0.02, 0.2))
-    insert = f"insert into docs_{number} (body) values (%s) returning id".encode()
-    cursor = await connection.execute(insert, [f"text {random.random()}"])
-    row, began = await cursor.fetchone(), time.perf_counter()
-    look = f"select from docs_{number} where id = %s and embedding is not null".encode()
-
-    async def is_embedded() -> bool:
-        return (await connection.execute(look, row)).rowcount == 1
-
-    while not await is_embedded():
-        await asyncio.sleep(LOOK_EVERY_S)
-    return (time.perf_counter() - began) * 1000
+    return await lag_ms(connection, f"docs_{number}", "body", f"text {random.random()}")
 
 
 async def _transactions_per_s(connection: psycopg.AsyncConnection) -> float:
-    """Of the whole database, without those of the start: the guard of the sessions, which runs for 10 s more, reports
-    its hundred when it ends, and a session that falls idle may keep its last count for 10 s. Meanwhile no query is
-    sent: it would be counted too.
+    """Transactions of the whole database, without those of the start.
+
+    Late ones are waited for: the guard of the sessions runs for 10 s more and reports its hundred when it ends, and an
+    idle session may hold back its last count for 10 s. Meanwhile no query is sent, since it would be counted too.
     """
     await asyncio.sleep(REPORTED_AFTER_S)
     before, began = await _transactions(connection), time.perf_counter()
@@ -96,7 +76,7 @@ async def _transactions(connection: psycopg.AsyncConnection) -> int:
 
 
 async def _status_s(connection: psycopg.AsyncConnection) -> float:
-    """The median of five, in a session that has asked before."""
+    """The median of five, after a first one in the same session."""
     took = []
     for _ in range(6):
         began = time.perf_counter()

@@ -1,18 +1,17 @@
-"""Rows a second from end to end, beside what the device alone can do."""
+"""Rows per second from end to end, compared with what the device alone can do."""
 
 from __future__ import annotations
 
-import io
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import psycopg
-from PIL import Image
 
 from benchmarks.figure import Figure
 from benchmarks.ingest.running import running_ingest
+from benchmarks.pictures import insert_photos, jpegs
 from benchmarks.scratch import execute, scratch_database
 from sidecar.batching.encoder import Encoder
 from sidecar.config import Settings, let_waiting_threads_sleep
@@ -21,11 +20,11 @@ from tests.servers import Server
 from tests.waiting import wait_until_async
 
 TEXT_MS, VIEW_MS = 1.0, 5.0
-VIEWS_OF_640_BY_480 = 8  # two scales, equal crops encoded once
+VIEWS_OF_640_BY_480 = 8  # at two scales; equal crops are encoded once
 
 
 async def measure_pipeline(server: Server, rows: int) -> list[Figure]:
-    """A backlog that is there when the watch begins, from the first vector to the last."""
+    """Ingest a backlog that exists when the watch begins, measured from the first vector to the last."""
     texts = await _texts_per_s(server, TimedEncoder(TEXT_MS), rows)
     pictures = await _pictures_per_s(server, TimedEncoder(VIEW_MS, view_size=384), rows // 16)
     text_rate, picture_rate = 1000 / TEXT_MS, 1000 / VIEW_MS / VIEWS_OF_640_BY_480
@@ -54,7 +53,7 @@ async def measure_pipeline(server: Server, rows: int) -> list[Figure]:
 
 
 def _tiny_model(directory: Path) -> Encoder:
-    let_waiting_threads_sleep()  # before torch is imported, as the sidecar does it
+    let_waiting_threads_sleep()  # before torch is imported, as in the sidecar
     from sidecar.model.loading import load_encoder
     from tests.tiny_models.open_clip_model import make_tiny_model
 
@@ -76,23 +75,13 @@ async def _texts_per_s(server: Server, encoder: Encoder, rows: int) -> float:
 async def _pictures_per_s(server: Server, encoder: Encoder, rows: int) -> float:
     with scratch_database(server) as url:
         execute(url, "create table docs (id bigint generated always as identity primary key, photo bytea)")
-        _insert_pictures(url, rows)
+        insert_photos(url, "docs", islice(jpegs(640, 480), rows))
         execute(url, "select sidecar.watch('docs', source => 'photo', target => 'embedding', index => 'none')")
         return await _drain(url, encoder, rows)
 
 
-def _insert_pictures(url: str, rows: int) -> None:
-    random = np.random.default_rng(0)
-    with psycopg.connect(url, autocommit=True) as connection:
-        for _ in range(rows):
-            coarse = random.integers(0, 255, (12, 16, 3), np.uint8)
-            buffer = io.BytesIO()
-            Image.fromarray(coarse).resize((640, 480), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=85)
-            connection.execute("insert into docs (photo) values (%s)", [buffer.getvalue()])
-
-
 async def _drain(url: str, encoder: Encoder, rows: int) -> float:
-    """Rows per second, from the first vectors that are seen to the last."""
+    """Rows per second between the first vectors seen and the last."""
     async with running_ingest(url, encoder), await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
 
         async def count() -> int:

@@ -1,4 +1,4 @@
-"""An ingest that runs in this process, composed as sidecar/app.py does it."""
+"""An ingest that runs in this process, composed as in sidecar/app.py."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from sidecar.pictures.decoder.settings import DecoderSettings
 
 @asynccontextmanager
 async def running_ingest(url: str, encoder: Encoder) -> AsyncIterator[Embedder]:
-    """Default settings, apart from the database; yields what embeds queries.
+    """Run an ingest with default settings, and yield its embedder.
 
-    An ingest that dies ends the block with its error.
+    If the ingest fails, its error is raised at the end of the block.
     """
     settings = Settings(database_url=SecretStr(url))
     decoders = DecoderPool(DecoderSettings.from_settings(settings, encoder.view_size, framing_of(encoder)))

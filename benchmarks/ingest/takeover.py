@@ -1,4 +1,4 @@
-"""How long what a sidecar had in hand when it was killed waits for another."""
+"""How long rows that a killed sidecar had claimed wait for another one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATIENCE_S = 120.0
 
 
 async def measure_takeover(server: Server) -> list[Figure]:
-    """From the start of a successor, or from the death where a second one runs, to the last vector."""
+    """Time to the last vector, from the start of a successor, or from the kill if a second sidecar is running."""
     return [
         Figure("rows of a killed sidecar, after its restart", await _restart(server), "s", "<= 5"),
         Figure("rows of a killed sidecar, beside a second one", await _beside(server), "s", "<= 5"),
@@ -49,7 +49,7 @@ async def _beside(server: Server) -> float:
                 await _until(
                     url,
                     "select not exists (select from sidecar.events_1 where lease_until is null)",
-                    "all that is free",
+                    "all unclaimed events to be claimed",
                 )
                 await doomed.kill()
                 began = time.perf_counter()

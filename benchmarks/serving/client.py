@@ -1,7 +1,6 @@
-"""A client that costs little: HTTP/1.1 with keep-alive over a bare asyncio protocol, answers by callback.
+"""A cheap HTTP/1.1 client: keep-alive over a bare asyncio protocol, with answers by callback.
 
-It is no HTTP library: it sends requests that were written beforehand, one at a time on a connection, and of an answer
-it reads the status, `Retry-After` and the length.
+It sends prepared requests, one at a time per connection, and reads only status, `Retry-After` and length of an answer.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ import orjson
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`status` 0: the connection was refused or lost. `latency_s` counts from when the request was due.
+    """`status` 0: the connection was refused or lost. `latency_s` is measured from when the request was due.
 
-    `answered_at` is on perf_counter's clock.
+    `answered_at` is a time of perf_counter().
     """
 
     status: int
@@ -32,12 +31,12 @@ OnAnswer: TypeAlias = Callable[[Answer], object]
 
 
 def text_request(text: str) -> bytes:
-    """A whole request for the vector of a text."""
+    """A request for the vector of one text."""
     return _request("/embed/text", {"text": text})
 
 
 def texts_request(texts: Sequence[str]) -> bytes:
-    """One for the vectors of several."""
+    """A request for the vectors of several texts."""
     return _request("/embed/text/batch", {"texts": texts})
 
 
@@ -48,7 +47,7 @@ def _request(path: str, content: object) -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """One connection; `ask` again only after the answer has come. `open` is False once the server has closed it."""
+    """A connection with at most one request in flight. `open` is False once the server has closed it."""
 
     def __init__(self) -> None:
         self.open = True
@@ -56,13 +55,13 @@ class Connection(asyncio.Protocol):
         self._on_answer: OnAnswer | None = None
         self._began = 0.0
         self._received = b""
-        self._missing = 0  # bytes of the body that are still to come
+        self._missing = 0  # bytes of the body not yet received
         self._answer: tuple[int, bool] = (0, False)
 
-    def ask(self, request: bytes, on_answer: OnAnswer, due: float | None = None) -> None:
-        """`due`, on perf_counter's clock, is when the request should have been sent; unset: now."""
+    def send(self, request: bytes, on_answer: OnAnswer, due: float | None = None) -> None:
+        """`due`, a time of perf_counter(), is when the request should have been sent; None: now."""
         assert self._transport is not None
-        assert self._on_answer is None, "the answer before has not come"
+        assert self._on_answer is None, "another request is in flight"
         self._on_answer = on_answer
         self._began = time.perf_counter() if due is None else due
         self._transport.write(request)
@@ -107,6 +106,6 @@ class Connection(asyncio.Protocol):
 
 
 async def connect(port: int) -> Connection:
-    """To a server on loopback. Raises OSError."""
+    """Connect to a server on loopback. Raises OSError."""
     _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
     return connection

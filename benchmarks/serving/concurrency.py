@@ -1,4 +1,4 @@
-"""Many clients against one at a time, beside what the device gains, and beside a naive endpoint."""
+"""Many clients against one, compared with the gain of the device itself and with a naive endpoint."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from sidecar.batching.encoder import Encoder
 CLIENTS = 32
 MAX_VIEWS = 8
 DEFAULT_MAX_VIEWS = 32
-_WARMING_CLIENTS = 4
+_WARM_UP_CLIENTS = 4
 TARGET = ">= 0.9"
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """`p95_ms`: how long one call or request took."""
+    """`p95_ms` is that of one call or request."""
 
     texts_per_s: float
     p95_ms: float
@@ -34,8 +34,8 @@ class Speed:
 Measure: TypeAlias = Callable[[], Awaitable[Speed]]
 
 
-class Turns:
-    """What was measured in turns: `speeds[name]` has one for each round."""
+class Rounds:
+    """Speeds measured in interleaved rounds: `speeds[name]` has one per round."""
 
     def __init__(self, speeds: Mapping[str, Sequence[Speed]]) -> None:
         self._speeds = speeds
@@ -47,71 +47,71 @@ class Turns:
         return median(speed.p95_ms for speed in self._speeds[name])
 
     def ratio(self, name: str, to: str) -> float:
-        """Of the speeds of one round each, then the median."""
+        """The median over the rounds of the ratio within a round."""
         pairs = zip(self._speeds[name], self._speeds[to], strict=True)
         return median(speed.texts_per_s / other.texts_per_s for speed, other in pairs)
 
 
-async def take_turns(measures: Mapping[str, Measure], rounds: int) -> Turns:
+async def measure_in_rounds(measures: Mapping[str, Measure], rounds: int) -> Rounds:
     speeds: dict[str, list[Speed]] = {name: [] for name in measures}
     for _ in range(rounds):
         for name, measure in measures.items():
             speeds[name].append(await measure())
-    return Turns(speeds)
+    return Rounds(speeds)
 
 
 async def measure_client_ceiling(bench: Bench, scale: Scale) -> list[Figure]:
-    """What the client can do at most: far above all that is asked of it, or the other figures mean nothing."""
+    """The most that the client can do; it must be far above the other rates for these to mean anything."""
     with server_process(bench, "canned") as canned, client_core(bench):
-        speed = await _ask(canned.port, CLIENTS, scale.round_s)
+        speed = await _run_clients(canned.port, CLIENTS, scale.round_s)
     name = f"ceiling of the client itself, {CLIENTS} clients, canned answers"
     return [bench.named(Figure(name, speed.texts_per_s, "requests/s"))]
 
 
 async def measure_concurrency(bench: Bench, scale: Scale, encoder: Encoder, default: ServerProcess) -> list[Figure]:
-    """Naive, sidecar and the bare encoder in turns. `default` is a sidecar as it is without any settings."""
+    """Naive endpoint, sidecar and bare encoder in interleaved rounds. `default` is a sidecar with default settings."""
     with (
         server_process(bench, "naive") as naive,
         server_process(bench, "sidecar", batch_max_views=MAX_VIEWS) as sidecar,
         client_core(bench),
     ):
         for server in (naive, sidecar, default):
-            await _ask(server.port, _WARMING_CLIENTS, scale.round_s / 4)
+            await _run_clients(server.port, _WARM_UP_CLIENTS, scale.round_s / 4)
         measures: dict[str, Measure] = {
-            "naive, one": partial(_ask, naive.port, 1, scale.round_s),
-            "sidecar, one": partial(_ask, sidecar.port, 1, scale.round_s),
-            "device, one": partial(_call, encoder, 1, scale.round_s / 2),
-            "naive": partial(_ask, naive.port, CLIENTS, scale.round_s),
-            "sidecar": partial(_ask, sidecar.port, CLIENTS, scale.round_s),
-            "device": partial(_call, encoder, MAX_VIEWS, scale.round_s / 2),
-            "default": partial(_ask, default.port, CLIENTS, scale.round_s),
-            "device, default": partial(_call, encoder, DEFAULT_MAX_VIEWS, scale.round_s / 2),
+            "naive, one": partial(_run_clients, naive.port, 1, scale.round_s),
+            "sidecar, one": partial(_run_clients, sidecar.port, 1, scale.round_s),
+            "device, one": partial(_call_encoder, encoder, 1, scale.round_s / 2),
+            "naive": partial(_run_clients, naive.port, CLIENTS, scale.round_s),
+            "sidecar": partial(_run_clients, sidecar.port, CLIENTS, scale.round_s),
+            "device": partial(_call_encoder, encoder, MAX_VIEWS, scale.round_s / 2),
+            "default": partial(_run_clients, default.port, CLIENTS, scale.round_s),
+            "device, default": partial(_call_encoder, encoder, DEFAULT_MAX_VIEWS, scale.round_s / 2),
         }
-        turns = await take_turns(measures, scale.rounds)
-    return _figures(turns, bench)
+        rounds = await measure_in_rounds(measures, scale.rounds)
+    return _figures(rounds, bench)
 
 
-def _figures(turns: Turns, bench: Bench) -> list[Figure]:
-    gain, device_gain = turns.ratio("sidecar", "sidecar, one"), turns.ratio("device", "device, one")
-    default_gain = turns.ratio("default", "sidecar, one")
+def _figures(rounds: Rounds, bench: Bench) -> list[Figure]:
+    gain, device_gain = rounds.ratio("sidecar", "sidecar, one"), rounds.ratio("device", "device, one")
+    default_gain = rounds.ratio("default", "sidecar, one")
     target = TARGET if bench.is_timed else None
     many = f"{CLIENTS} clients"
     figures = [
-        Figure("one client, naive endpoint", turns.texts_per_s("naive, one"), "texts/s"),
-        Figure("one client, sidecar", turns.texts_per_s("sidecar, one"), "texts/s"),
-        Figure(f"{many}, naive endpoint (one forward a request)", turns.texts_per_s("naive"), "texts/s"),
-        Figure(f"{many}, sidecar", turns.texts_per_s("sidecar"), "texts/s"),
-        Figure(f"{many}, sidecar / naive endpoint", turns.ratio("sidecar", "naive"), "ratio"),
-        Figure(f"{many}, p95, naive endpoint", turns.p95_ms("naive"), "ms"),
-        Figure(f"{many}, p95, sidecar", turns.p95_ms("sidecar"), "ms"),
+        Figure("one client, naive endpoint", rounds.texts_per_s("naive, one"), "texts/s"),
+        Figure("one client, sidecar", rounds.texts_per_s("sidecar, one"), "texts/s"),
+        Figure(f"{many}, naive endpoint (one forward a request)", rounds.texts_per_s("naive"), "texts/s"),
+        Figure(f"{many}, sidecar", rounds.texts_per_s("sidecar"), "texts/s"),
+        Figure(f"{many}, sidecar / naive endpoint", rounds.ratio("sidecar", "naive"), "ratio"),
+        Figure(f"{many}, p95, naive endpoint", rounds.p95_ms("naive"), "ms"),
+        Figure(f"{many}, p95, sidecar", rounds.p95_ms("sidecar"), "ms"),
         Figure(f"device alone, {MAX_VIEWS} texts at once / one", device_gain, "ratio"),
         Figure(f"{many} / one client, sidecar", gain, "ratio"),
         Figure(f"{many} / one client, of what the device gains", gain / device_gain, "ratio", target),
-        Figure(f"{many}, of the device's own texts/s", turns.ratio("sidecar", "device"), "ratio", target),
-        Figure(f"{many}, sidecar, BATCH_MAX_VIEWS {DEFAULT_MAX_VIEWS}", turns.texts_per_s("default"), "texts/s"),
+        Figure(f"{many}, of the device's own texts/s", rounds.ratio("sidecar", "device"), "ratio", target),
+        Figure(f"{many}, sidecar, BATCH_MAX_VIEWS {DEFAULT_MAX_VIEWS}", rounds.texts_per_s("default"), "texts/s"),
         Figure(
             f"{many} / one client, of what the device gains, BATCH_MAX_VIEWS {DEFAULT_MAX_VIEWS}",
-            default_gain / turns.ratio("device, default", "device, one"),
+            default_gain / rounds.ratio("device, default", "device, one"),
             "ratio",
         ),
     ]
@@ -119,31 +119,31 @@ def _figures(turns: Turns, bench: Bench) -> list[Figure]:
 
 
 async def measure_windows(bench: Bench, scale: Scale) -> list[Figure]:
-    """The same clients at several windows: what GATHERING (batcher.py) brings, and what waiting longer would."""
+    """The same clients with several windows: the effect of GATHERING (batcher.py), and of waiting longer."""
     with ExitStack() as servers:
         measures: dict[str, Measure] = {}
         for window_ms in scale.windows_ms:
             server = servers.enter_context(server_process(bench, "sidecar", batch_window_ms=window_ms))
             name = f"{CLIENTS} clients, BATCH_MAX_VIEWS {DEFAULT_MAX_VIEWS}, BATCH_WINDOW_MS {window_ms}"
-            measures[name] = partial(_ask, server.port, CLIENTS, scale.round_s / 2)
+            measures[name] = partial(_run_clients, server.port, CLIENTS, scale.round_s / 2)
         servers.enter_context(client_core(bench))
-        turns = await take_turns(measures, 2 * scale.rounds)
-    return [bench.named(Figure(name, turns.texts_per_s(name), "texts/s")) for name in measures]
+        rounds = await measure_in_rounds(measures, 2 * scale.rounds)
+    return [bench.named(Figure(name, rounds.texts_per_s(name), "texts/s")) for name in measures]
 
 
-async def _ask(port: int, clients: int, seconds: float) -> Speed:
+async def _run_clients(port: int, clients: int, seconds: float) -> Speed:
     load = await closed_loop(port, clients, seconds)
     load.check_all_answered()
     return Speed(load.answered_per_s, load.latency_ms(95))
 
 
-async def _call(encoder: Encoder, texts: int, seconds: float) -> Speed:
-    """The encoder itself, one micro-batch after the other."""
+async def _call_encoder(encoder: Encoder, texts: int, seconds: float) -> Speed:
+    """Call the encoder itself, one micro-batch after another."""
     return measure_device(encoder, texts, seconds)
 
 
 def measure_device(encoder: Encoder, texts: int, seconds: float) -> Speed:
-    """Blocks for `seconds`: calls the encoder with micro-batches of `texts`, tokenised beforehand."""
+    """Call the encoder with micro-batches of that many texts, tokenised beforehand. Blocks for `seconds`."""
     prepared = encoder.prepare_texts([f"a photo of bicycle number {number}" for number in range(texts)])
     began = time.perf_counter()
     calls = 0

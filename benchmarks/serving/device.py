@@ -1,4 +1,4 @@
-"""A device that takes its time by the micro-batch, and keeps a record of it that other processes may read."""
+"""A device that takes a fixed time per micro-batch, and a record of its use that other processes can read."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sidecar.batching.encoder import Encoder, PreparedText
 from tests.encoders import HashEncoder
 
 VIEW_SIZE = 64
-_SAMPLED = 16  # every so manyth pixel of a view is hashed: hashing all of them would keep a core busy
+_SAMPLED = 16  # every 16th pixel per axis of a view is hashed; hashing all would keep a core busy
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceTime:
-    """What a device has done so far. `text_s` and `picture_s` are the seconds it was busy with each."""
+    """Totals of a device. `text_s` and `picture_s` are the seconds it was busy with each."""
 
     micro_batches: float
     text_s: float
@@ -39,7 +39,7 @@ class DeviceTime:
 
 
 class DeviceRecord:
-    """Counters in a file that is mapped into memory: written by the one thread of the device, read by anyone."""
+    """Counters in a memory-mapped file, written by the device thread only and read by any process."""
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
@@ -54,7 +54,7 @@ class DeviceRecord:
 
 
 class BatchTimedEncoder(HashEncoder):
-    """Takes `batch_ms` for every micro-batch, however full, with an idle CPU: a GPU that one request cannot fill."""
+    """Takes `batch_ms` per micro-batch, however full, while the CPU is idle: a GPU that one request cannot fill."""
 
     def __init__(self, batch_ms: float) -> None:
         super().__init__("batch-timed", view_size=VIEW_SIZE)
@@ -72,7 +72,7 @@ class BatchTimedEncoder(HashEncoder):
 
 
 class RecordedEncoder:
-    """`encoder`, with a record of how long it was busy."""
+    """An encoder that records how long it was busy."""
 
     def __init__(self, encoder: Encoder, record: DeviceRecord) -> None:
         self.model_id = encoder.model_id

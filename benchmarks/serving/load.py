@@ -1,4 +1,4 @@
-"""Clients that wait for their answer before they ask again, and clients that do not wait."""
+"""Load generators: a closed loop, whose clients wait for each answer, and an open loop, whose arrivals do not."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import numpy as np
 
 from benchmarks.serving.client import Answer, Connection, connect, text_request, texts_request
 
-_CONNECTIONS_AT_FIRST = 64
+_INITIAL_CONNECTIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came back to the requests of `duration_s`. `late_ms`: how long after it was due one was sent, p99."""
+    """Answers to the requests of `duration_s`. `late_ms`: the p99 of how late requests were sent."""
 
     answers: Sequence[Answer]
     began: float
@@ -28,7 +28,7 @@ class Load:
 
     @property
     def answered_per_s(self) -> float:
-        """What was answered with 200 before `duration_s` was over: what waits in a queue then does not count."""
+        """Answers with status 200 within `duration_s`: requests that are still queued then do not count."""
         ends = self.began + self.duration_s
         return sum(answer.status == 200 and answer.answered_at <= ends for answer in self.answers) / self.duration_s
 
@@ -36,19 +36,19 @@ class Load:
         return sum(answer.status == status for answer in self.answers)
 
     def latency_ms(self, percentile: float) -> float:
-        """Of the requests that were answered with 200."""
+        """Over the requests that were answered with 200."""
         latencies = [answer.latency_s for answer in self.answers if answer.status == 200]
         return float(np.percentile(latencies, percentile)) * 1000
 
     def check_all_answered(self) -> None:
-        """Raises RuntimeError where a scenario that must not fail did: its figures would mean nothing."""
+        """Raises RuntimeError if a request failed, which makes the figures of the scenario meaningless."""
         failed = [answer.status for answer in self.answers if answer.status != 200]
         if failed or not self.answers:
             raise RuntimeError(f"{len(failed)} of {len(self.answers)} requests failed, with {sorted(set(failed))}")
 
 
 def requests(texts: int = 1) -> Iterator[bytes]:
-    """Each with so many texts, and never the same text twice, in this process or another."""
+    """Endless requests of that many texts, all different, in other processes too."""
     run = f"{time.time_ns():x}"
     words = (f"a photo of bicycle number {number} in {run}" for number in itertools.count())
     if texts == 1:
@@ -57,23 +57,23 @@ def requests(texts: int = 1) -> Iterator[bytes]:
 
 
 async def closed_loop(port: int, clients: int, duration_s: float, think_s: float = 0.0) -> Load:
-    """Each client asks, waits for the answer, pauses for a random time up to `think_s`, and asks again."""
+    """Each client sends a request, waits for the answer, pauses for a random time up to `think_s`, and repeats."""
     connections = [await connect(port) for _ in range(clients)]
     answers: list[Answer] = []
     texts = requests()
     began = time.perf_counter()
     ends = began + duration_s
 
-    async def ask_in_turn(connection: Connection) -> None:
+    async def repeat(connection: Connection) -> None:
         loop = asyncio.get_running_loop()
         while time.perf_counter() < ends and connection.open:
             answered: asyncio.Future[Answer] = loop.create_future()
-            connection.ask(next(texts), answered.set_result)
+            connection.send(next(texts), answered.set_result)
             answers.append(await answered)
             if think_s:
                 await asyncio.sleep(random.uniform(0, think_s))
 
-    await asyncio.gather(*(ask_in_turn(connection) for connection in connections))
+    await asyncio.gather(*(repeat(connection) for connection in connections))
     for connection in connections:
         connection.close()
     return Load(answers, began, duration_s)
@@ -82,13 +82,13 @@ async def closed_loop(port: int, clients: int, duration_s: float, think_s: float
 async def open_loop(
     port: int, texts: Iterator[bytes], rate_per_s: float, duration_s: float, on_second: Callable[[], object]
 ) -> Load:
-    """Poisson arrivals of `texts` that come whatever the server does, each on an idle connection or a new one.
+    """Poisson arrivals of requests, independent of answers, each on an idle connection or a new one.
 
-    Latencies count from the moment a request was due. All answers are waited for. `on_second` is called about once a
-    second.
+    Latencies are measured from when a request was due. Returns when all are answered. `on_second` is called about once
+    per second.
     """
     arrivals = _Arrivals(port, texts)
-    await arrivals.open(_CONNECTIONS_AT_FIRST)
+    await arrivals.open(_INITIAL_CONNECTIONS)
     due = began = time.perf_counter()
     seconds = 0
     while (due := due + random.expovariate(rate_per_s)) < began + duration_s:
@@ -103,7 +103,7 @@ async def open_loop(
 
 
 class _Arrivals:
-    """The connections of an open loop, and what came back on them."""
+    """The connections of an open loop, and their answers."""
 
     def __init__(self, port: int, texts: Iterator[bytes]) -> None:
         self.answers: list[Answer] = []
@@ -135,10 +135,10 @@ class _Arrivals:
                 self._all_idle.set()
 
         self.late_s.append(time.perf_counter() - due)
-        connection.ask(next(self._texts), on_answer, due)
+        connection.send(next(self._texts), on_answer, due)
 
     def _longest_idle(self) -> Connection | None:
-        """In turns, so that none is idle for so long that the server closes it; one that it did close is left out."""
+        """The open connection that has been idle longest: in turns, the server closes none for being idle."""
         while self._idle:
             connection = self._idle.popleft()
             if connection.open:
@@ -146,7 +146,7 @@ class _Arrivals:
         return None
 
     async def drain(self) -> None:
-        """Wait for the answers that are missing, and close all connections."""
+        """Wait for all answers, and close the connections."""
         self._all_idle.clear()
         if self._busy:
             await self._all_idle.wait()

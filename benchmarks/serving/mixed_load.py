@@ -1,19 +1,19 @@
-"""Queries beside a backlog of pictures: neither lane may be the other's victim."""
+"""Queries beside a backlog of pictures: neither lane may starve the other."""
 
 from __future__ import annotations
 
 import asyncio
-import io
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from statistics import median
 
 import numpy as np
 import psycopg
-from PIL import Image
 
 from benchmarks.figure import Figure
+from benchmarks.pictures import insert_photos, jpegs
 from benchmarks.scratch import execute, scratch_database
 from benchmarks.serving.concurrency import CLIENTS, MAX_VIEWS
 from benchmarks.serving.device import DeviceTime
@@ -24,10 +24,10 @@ from sidecar.config import Settings
 from tests.servers import Server
 from tests.waiting import wait_until_async
 
-# Eight views at the default scales: one picture is one micro-batch, as far as the device goes 50 of them a second.
-_WIDTH, _HEIGHT = 320, 240
+# Eight views at the default scales: one picture is one micro-batch, and the device can do 50 a second.
+_WIDTH, _HEIGHT, _STOCK = 320, 240, 100
 _PICTURES_PER_S = 60
-_MORE_S = 1.0
+_SPARE_S = 1.0
 _THINK_S = 0.04
 _MAX_WAIT_MICRO_BATCHES = 1.5
 _QUIET_S = 0.2
@@ -36,32 +36,32 @@ _MIN_SHARE: float = Settings.model_fields["ingest_min_share"].default
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What came of the queries, and what the device did meanwhile."""
+    """Queries during a time, and what the device did in it."""
 
     queries: Load
     device: DeviceTime
 
     @property
     def ingest_share(self) -> float:
-        """Of the time that the device was busy."""
+        """Fraction of the device's busy time that ingest had."""
         return self.device.picture_s / (self.device.picture_s + self.device.text_s)
 
     @property
     def owed_to_ingest_s(self) -> float:
-        """What it lacks to INGEST_MIN_SHARE; negative where it got more."""
+        """Device time that ingest lacks to INGEST_MIN_SHARE; negative if it had more."""
         return _MIN_SHARE * (self.device.picture_s + self.device.text_s) - self.device.picture_s
 
 
 class PictureTable:
-    """A watched table, and pictures beside it to fill it with."""
+    """A watched table, and a stock of pictures to fill it with."""
 
     def __init__(self, connection: psycopg.AsyncConnection, server: ServerProcess) -> None:
         self.server = server
         self._connection = connection
 
     async def fill(self, seconds: float) -> None:
-        """With more than the device does in so many seconds. Returns once it has begun."""
-        rows = int(_PICTURES_PER_S * (seconds + _MORE_S))
+        """Insert more pictures than the device can do in that time. Returns once the first one is encoded."""
+        rows = int(_PICTURES_PER_S * (seconds + _SPARE_S))
         before = self.server.record.read().views
         await self._connection.execute(
             "insert into photos (photo) select photo from stock cross join generate_series(1, %s) limit %s",
@@ -74,12 +74,12 @@ class PictureTable:
         await wait_until_async(has_begun, "the first picture to reach the device", timeout_s=30)
 
     async def empty(self) -> None:
-        """Drops the rest of the backlog, and returns once the device has done what it had of it."""
+        """Drop the rest of the backlog. Returns once the device is idle."""
         await self._connection.execute("truncate photos")
-        await wait_until_async(self._is_quiet, "the device to have nothing to do", timeout_s=30)
+        await wait_until_async(self._is_quiet, "the device to be idle", timeout_s=30)
 
     async def during(self, queries: Awaitable[Load]) -> Phase:
-        """Raises RuntimeError if the backlog was over before the queries were."""
+        """Run queries beside the backlog. Raises RuntimeError if the backlog ended first."""
         before = self.server.record.read()
         load = await queries
         device = self.server.record.read().since(before)
@@ -96,7 +96,7 @@ class PictureTable:
 
 
 async def measure_mixed_load(bench: Bench, scale: Scale, server: Server) -> list[Figure]:
-    """Idle and loaded phases in turns, then a flood of queries; the backlog is there before each and after it."""
+    """Idle and loaded phases in turns, then a flood of queries; the backlog outlasts each loaded phase."""
     idle: list[Load] = []
     loaded: list[Phase] = []
     async with _picture_table(replace(bench, pinned=False), server) as table:
@@ -111,7 +111,7 @@ async def measure_mixed_load(bench: Bench, scale: Scale, server: Server) -> list
 
 
 def _one_client(table: PictureTable, duration_s: float) -> Awaitable[Load]:
-    """It thinks for a random while before it asks again: it arrives at any moment of a micro-batch."""
+    """A client that pauses randomly, so that its queries arrive at any moment of a micro-batch."""
     return closed_loop(table.server.port, 1, duration_s, think_s=_THINK_S)
 
 
@@ -130,7 +130,7 @@ def _waits(idle: Sequence[Load], loaded: Sequence[Phase], bench: Bench) -> list[
 
 
 def _shares(loaded: Sequence[Phase], flood: Phase, bench: Bench) -> list[Figure]:
-    """A share is kept to a micro-batch: the last one may have been a query's."""
+    """Shares are kept to within one micro-batch, since the last one may have been led by queries."""
     many = f"{CLIENTS} clients"
     figures = [
         Figure(f"{many} during ingest of pictures", flood.queries.answered_per_s, "texts/s"),
@@ -146,7 +146,7 @@ def _shares(loaded: Sequence[Phase], flood: Phase, bench: Bench) -> list[Figure]
 
 
 def _p95_ms(loads: Sequence[Load]) -> float:
-    """Of all of them together."""
+    """Over all answers of all loads."""
     return float(np.percentile([answer.latency_s for load in loads for answer in load.answers], 95)) * 1000
 
 
@@ -158,18 +158,8 @@ async def _picture_table(bench: Bench, server: Server) -> AsyncIterator[PictureT
             "create table stock (photo bytea)",
             "create table photos (id bigint generated always as identity primary key, photo bytea)",
         )
-        _insert_stock(url)
+        insert_photos(url, "stock", islice(jpegs(_WIDTH, _HEIGHT), _STOCK))
         execute(url, "select sidecar.watch('photos', source => 'photo', target => 'embedding', index => 'none')")
         with server_process(bench, "sidecar", database_url=url, batch_max_views=MAX_VIEWS) as process:
             async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
                 yield PictureTable(connection, process)
-
-
-def _insert_stock(url: str) -> None:
-    random = np.random.default_rng(0)
-    with psycopg.connect(url, autocommit=True) as connection:
-        for _ in range(100):
-            coarse = random.integers(0, 255, (12, 16, 3), np.uint8)
-            buffer = io.BytesIO()
-            Image.fromarray(coarse).resize((_WIDTH, _HEIGHT), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=85)
-            connection.execute("insert into stock (photo) values (%s)", [buffer.getvalue()])

@@ -1,4 +1,4 @@
-"""What HTTP and batching add to one call of the encoder."""
+"""Time that HTTP and batching add to one call of the encoder."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _WARM_CALLS = 5
 
 
 async def measure_overhead(bench: Bench, scale: Scale, encoder: Encoder, server: ServerProcess) -> list[Figure]:
-    """A request, then a bare call with its tokenising, in turns: the same texts, one at a time."""
+    """A request and a bare call with tokenising in turns, one text at a time."""
     texts = requests()
-    asked: list[float] = []
+    requested: list[float] = []
     called: list[float] = []
     with client_core(bench):
         connection = await connect(server.port)
         for number in range(_WARM_CALLS + scale.overhead_calls):
             answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-            connection.ask(next(texts), answered.set_result)
+            connection.send(next(texts), answered.set_result)
             answer = await answered
             if answer.status != 200:
                 raise RuntimeError(f"A single request was answered with {answer.status}.")
-            asked.append(answer.latency_s)
+            requested.append(answer.latency_s)
             began = time.perf_counter()
             encoder.encode_texts(encoder.prepare_texts([f"a photo of bicycle number {number}"]))
             called.append(time.perf_counter() - began)
         connection.close()
-    request_ms, call_ms = (1000 * np.percentile(times[_WARM_CALLS:], 50) for times in (asked, called))
+    request_ms, call_ms = (1000 * np.percentile(times[_WARM_CALLS:], 50) for times in (requested, called))
     figures = [
         Figure("one text, bare encoder call, p50", float(call_ms), "ms"),
         Figure("one text over HTTP, p50", float(request_ms), "ms"),

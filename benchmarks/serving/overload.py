@@ -1,4 +1,4 @@
-"""Ten times as many requests as the device can answer, arriving whatever becomes of the ones before."""
+"""Ten times as many requests as the device can answer, in an open loop."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sidecar.settings import MIB
 
 TIMES_CAPACITY = 10
 _CAPACITY_S = 0.5
-_CACHE_BYTES = MIB  # full within seconds; at its default it would fill all the while, and look like a leak
-_SETTLED = 1 / 6  # of the run: until then the queue fills and the allocator takes what it needs
+_CACHE_BYTES = MIB  # full within seconds; the default size would keep filling, and look like a leak
+_SETTLED = 1 / 6  # of the run: before, the queue is filling and the allocator still growing
 
 
 async def measure_overload(bench: Bench, encoder: Encoder, overload: Overload) -> list[Figure]:
-    """Capacity is what the encoder does by itself with full micro-batches, before and after the run."""
+    """Capacity is the rate of the encoder alone with full micro-batches, before and after the run."""
     resident: list[tuple[float, float]] = []
     settings = {
         "batch_max_views": overload.max_views,
@@ -51,30 +51,30 @@ def _requests_per_s(encoder: Encoder, overload: Overload) -> float:
 
 
 def _figures(load: Load, capacity: float, bench: Bench) -> list[Figure]:
-    refused = load.count(429)
-    unexplained = sum(answer.status == 429 and not answer.has_retry_after for answer in load.answers)
-    refusals_ms = [answer.latency_s * 1000 for answer in load.answers if answer.status == 429]
+    rejected = load.count(429)
+    without_retry_after = sum(answer.status == 429 and not answer.has_retry_after for answer in load.answers)
+    rejections_ms = [answer.latency_s * 1000 for answer in load.answers if answer.status == 429]
     timed = bench.is_timed
     return [
         Figure("overload, arrivals / capacity", len(load.answers) / load.duration_s / capacity, "ratio"),
         Figure("overload, goodput / capacity", load.answered_per_s / capacity, "ratio", ">= 0.9" if timed else None),
-        Figure("overload, refused with 429", refused / len(load.answers), "of the requests"),
-        Figure("overload, refusals without Retry-After", unexplained, "answers", "<= 0" if timed else None),
+        Figure("overload, refused with 429", rejected / len(load.answers), "of the requests"),
+        Figure("overload, refusals without Retry-After", without_retry_after, "answers", "<= 0" if timed else None),
         Figure(
             "overload, neither 200 nor 429, or no answer",
-            len(load.answers) - load.count(200) - refused,
+            len(load.answers) - load.count(200) - rejected,
             "answers",
             "<= 0" if timed else None,
         ),
-        Figure("overload, a refusal, p50", float(np.percentile(refusals_ms or [0], 50)), "ms"),
-        Figure("overload, a refusal, p95", float(np.percentile(refusals_ms or [0], 95)), "ms"),
+        Figure("overload, a refusal, p50", float(np.percentile(rejections_ms or [0], 50)), "ms"),
+        Figure("overload, a refusal, p95", float(np.percentile(rejections_ms or [0], 95)), "ms"),
         Figure("overload, an answer with its wait in the queue, p95", load.latency_ms(95), "ms"),
         Figure("overload, a request was sent too late by, p99", load.late_ms, "ms"),
     ]
 
 
 def _memory(resident: Sequence[tuple[float, float]], bench: Bench) -> list[Figure]:
-    """Least squares over the settled part of the run."""
+    """Resident memory at the end, and its slope by least squares over the settled part of the run."""
     seconds, mib = np.array(resident).T
     slope = float(np.polyfit(seconds - seconds[0], mib, 1)[0]) * 60
     return [

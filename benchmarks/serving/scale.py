@@ -1,4 +1,4 @@
-"""How long everything is measured, and how much of it."""
+"""How long and how often the part `serving` measures."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Overload:
-    """`max_views`: BATCH_MAX_VIEWS, which sets the capacity and with it how many requests arrive.
+    """`max_views`: BATCH_MAX_VIEWS, which determines the capacity and so the rate of arrivals.
 
-    `texts`: so many in a request. `queue_views`: QUERY_QUEUE_VIEWS, the default unless the run is shorter than it takes
-    to fill.
+    `texts`: number of texts in a request. `queue_views`: QUERY_QUEUE_VIEWS, smaller than the default if the run is
+    shorter than the queue takes to fill.
     """
 
     seconds: float
@@ -21,9 +21,9 @@ class Overload:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """`rounds` take turns among what is compared, `round_s` each.
+    """`rounds` of `round_s` each for every alternative that is compared.
 
-    `windows_ms`: values of BATCH_WINDOW_MS that are compared. `demo` None: not with the demo's model.
+    `windows_ms`: values of BATCH_WINDOW_MS to compare. `demo`: the scale with the demo's model; None: without it.
     """
 
     rounds: int

@@ -1,4 +1,4 @@
-"""Servers as processes of their own, on their own core, and what they take of memory and CPU."""
+"""Servers in separate processes on their own cores, and their memory and CPU time."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _START_TIMEOUT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where the servers of a run put their files, and what device they have.
+    """Directory and device of the servers of a run.
 
-    `batch_ms` None: not the timed device, but the demo's model on the CPU. `pinned`: the client has a core of its own.
+    `batch_ms` None: the demo's model on the CPU instead of the timed device. `pinned`: the client has its own core.
     """
 
     directory: Path
@@ -40,13 +40,13 @@ class Bench:
         return self.batch_ms is not None
 
     def named(self, figure: Figure) -> Figure:
-        """With the part and the device in its name."""
+        """The figure with the part and the device in its name."""
         device = "" if self.is_timed else " (demo's model on the CPU)"
         return replace(figure, name=f"serving: {figure.name}{device}")
 
 
 class ServerProcess:
-    """A server that answers on `port`; `record` is its device's."""
+    """A running server; `record` is that of its device."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, record: DeviceRecord) -> None:
         self.port = port
@@ -57,17 +57,17 @@ class ServerProcess:
         return float(self._process.memory_info().rss) / MIB
 
     def cpu_s(self) -> float:
-        """Of the process itself, without its decoders."""
+        """CPU time of the process itself, without its decoders."""
         times = self._process.cpu_times()
         return float(times.user + times.system)
 
 
 @contextmanager
 def server_process(bench: Bench, server: str, **settings: Any) -> Iterator[ServerProcess]:
-    """`sidecar`, `naive` or `canned` (program.py), ready; `settings` are fields of Settings. Killed at the end."""
+    """Run a server (servers.py) until the end of the block; `settings` are fields of Settings. Yields once ready."""
     port = _free_port()
     record = bench.directory / f"device-{port}"
-    order = {
+    options = {
         "server": server,
         "batch_ms": bench.batch_ms,
         "record": str(record),
@@ -86,7 +86,7 @@ def server_process(bench: Bench, server: str, **settings: Any) -> Iterator[Serve
     counters = DeviceRecord(record)
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.serving.servers", orjson.dumps(order).decode()],
+            [sys.executable, "-m", "benchmarks.serving.servers", orjson.dumps(options).decode()],
             cwd=_ROOT,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -109,7 +109,7 @@ def server_process(bench: Bench, server: str, **settings: Any) -> Iterator[Serve
 
 @contextmanager
 def client_core(bench: Bench) -> Iterator[None]:
-    """Keeps this process on the first core, and the servers have the rest, where the system can do that."""
+    """Pin this process to the first core, if the system supports it; the servers have the others."""
     if not (bench.pinned and _server_cores()):
         yield
         return
@@ -122,7 +122,7 @@ def client_core(bench: Bench) -> Iterator[None]:
 
 
 def _server_cores() -> list[int]:
-    """All cores but the first; none to be chosen from where there is but one, or no way to say so."""
+    """All cores but the first; empty if there is only one, or if processes cannot be pinned."""
     return sorted(range(os.cpu_count() or 1))[1:] if hasattr(os, "sched_setaffinity") else []
 
 

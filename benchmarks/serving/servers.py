@@ -1,8 +1,8 @@
-"""The servers of the benchmarks, each a process of its own: `python -m benchmarks.serving.servers JSON`.
+"""The servers of the benchmarks, each in its own process: `python -m benchmarks.serving.servers OPTIONS_AS_JSON`.
 
-`sidecar`: as `sidecar serve` does it, over the timed device or a real model. `naive`: what one writes first, a forward
-for every request, on the same HTTP stack and the same device. `canned`: the same bytes for every request, straight from
-a protocol: what the client can do at most.
+`sidecar`: `sidecar serve` with the timed device or a real model. `naive`: the simplest endpoint, one forward pass per
+request, with the same HTTP stack and device. `canned`: the same bytes for every request, straight from a protocol, to
+measure the ceiling of the client.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sidecar.batching.encoder import Encoder
 from sidecar.config import Settings
 from sidecar.http.json_response import JsonResponse
 
-_CANNED_BODY_BYTES = 14_400  # as long as the JSON of a vector with 1152 numbers
+_CANNED_BODY_BYTES = 14_400  # the length of the JSON of a vector with 1152 numbers
 
 
 class TextBody(BaseModel):
@@ -38,7 +38,7 @@ class TextBody(BaseModel):
 
 
 class Naive:
-    """One forward for every request, in a thread; a lock keeps two from being on the device."""
+    """One forward pass per request, in a thread; a lock keeps the device to one of them at a time."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
@@ -59,7 +59,7 @@ class Naive:
 
 
 class Canned(asyncio.Protocol):
-    """Answers every packet; the client sends each request in one."""
+    """Answers every packet, since the client sends each request in one."""
 
     _answer = f"HTTP/1.1 200 OK\r\ncontent-length: {_CANNED_BODY_BYTES}\r\n\r\n".encode() + b"0" * _CANNED_BODY_BYTES
 
@@ -85,10 +85,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _make_encoder(order: dict[str, Any], settings: Settings) -> Encoder:
-    batch_ms = order["batch_ms"]
+def _make_encoder(options: dict[str, Any], settings: Settings) -> Encoder:
+    batch_ms = options["batch_ms"]
     encoder = _load_model(settings) if batch_ms is None else BatchTimedEncoder(batch_ms)
-    return RecordedEncoder(encoder, DeviceRecord(Path(order["record"])))
+    return RecordedEncoder(encoder, DeviceRecord(Path(options["record"])))
 
 
 def _load_model(settings: Settings) -> Encoder:
@@ -98,16 +98,16 @@ def _load_model(settings: Settings) -> Encoder:
 
 
 def main() -> int:
-    order = orjson.loads(sys.argv[1])
-    if order["cores"]:
-        os.sched_setaffinity(0, order["cores"])
-    settings = Settings(**order["settings"])
-    if order["server"] == "sidecar":
-        from sidecar.server import serve  # which imports a second's worth that the others do not need
+    options = orjson.loads(sys.argv[1])
+    if options["cores"]:
+        os.sched_setaffinity(0, options["cores"])
+    settings = Settings(**options["settings"])
+    if options["server"] == "sidecar":
+        from sidecar.server import serve  # its imports take a second, and the other servers do not need them
 
-        return serve(settings, load_encoder=lambda settings: _make_encoder(order, settings))
-    if order["server"] == "naive":
-        naive = Naive(_make_encoder(order, settings))
+        return serve(settings, load_encoder=lambda settings: _make_encoder(options, settings))
+    if options["server"] == "naive":
+        naive = Naive(_make_encoder(options, settings))
         uvloop.run(_Server(uvicorn.Config(naive.make_app(), port=settings.bind_port, log_config=None)).serve())
         return 0
     uvloop.run(_serve_canned(settings.bind_port))

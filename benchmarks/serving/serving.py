@@ -1,4 +1,4 @@
-"""All of the part `serving`, in order."""
+"""The part `serving`: all its measurements, in order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BATCH_MS = 20.0
 
 
 async def measure_serving(server: Server, scale: Scale) -> list[Figure]:
-    """Against the timed device with targets, then the same against the demo's model without."""
+    """Measure with the timed device, with targets, then with the demo's model, without them."""
     with tempfile.TemporaryDirectory() as directory:
         bench = Bench(Path(directory), BATCH_MS)
         figures = await measure_client_ceiling(bench, scale)

@@ -1,4 +1,4 @@
-"""The benchmarks run, each in a second or so; what they measure then is worth nothing."""
+"""The benchmarks run, shortened to a second or so each; their figures are meaningless then."""
 
 from __future__ import annotations
 
