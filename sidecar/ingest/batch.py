@@ -190,7 +190,7 @@ async def clear_truncated(database: Database, watch: Watch, lease: Lease, event:
     async with database.connection() as connection:
         if not is_of_companion(event):
             await connection.execute(statement("raise_truncated_gen"), watch.id, event.gen)
-        blocks = await connection.fetchval(watch.sql("ledger_blocks"))
+        blocks = await connection.fetchval(watch.sql("count_ledger_blocks"))
         for block in range(0, blocks, CHUNK_BLOCKS):
             tries = 0
             while left := await connection.fetchval(clear, event.gen, block, block + CHUNK_BLOCKS):
@@ -199,7 +199,7 @@ async def clear_truncated(database: Database, watch: Watch, lease: Lease, event:
                     raise Contention(f"{left} vectors of rows that are gone are locked")
                 await asyncio.sleep(LOCKED_S)
         if is_of_companion(event):
-            await connection.execute(watch.sql("begin_anew"), event.gen, lease.token)
+            await connection.execute(watch.sql("restart_backfill"), event.gen, lease.token)
         else:
             await connection.execute(watch.sql("delete_events"), [event.gen], lease.token)
 

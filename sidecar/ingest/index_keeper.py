@@ -190,7 +190,7 @@ class IndexKeeper:
             if error.sqlstate != _OUT_OF_MEMORY and not _SHARED_MEMORY.search(str(error)):
                 raise  # the disk is full, for instance
             logger.warning("building the index of %s again, without parallel workers: %s", watch.label, error)
-            await connection.execute(statement("build_serially"))
+            await connection.execute(statement("disable_parallel_build"))
             await self._take_steps(connection, watch)
 
     async def _yield_to_users(self, build_pid: int) -> None:
@@ -200,7 +200,7 @@ class IndexKeeper:
             try:
                 await self._context.guard.hold()
                 async with self._context.database.connection() as connection:
-                    if await connection.fetchval(statement("waits_for_build"), build_pid):
+                    if await connection.fetchval(statement("is_build_blocking"), build_pid):
                         await connection.execute(statement("cancel_build"), build_pid)
                 could_look = True
             except DatabaseError as error:
@@ -209,13 +209,13 @@ class IndexKeeper:
                 could_look = False
 
     async def _take_steps(self, connection: asyncpg.Connection[asyncpg.Record], watch: Watch) -> None:
-        await connection.execute(statement("become"), "none")  # the owner may not read our tables
+        await connection.execute(statement("set_role"), "none")  # the owner may not read our tables
         # Another sidecar may just have ended its build.
         state = await _state_of(connection, watch, self._context.horizon.floor(watch.id))
         if state is None or not state.is_due(is_backfilling=_is_backfilling(watch)):
             return
         if not state.is_owner:
-            await connection.execute(statement("become"), state.owner)
+            await connection.execute(statement("set_role"), state.owner)
         for step in state.steps:
             logger.info("for the index of %s: %s", watch.label, step)
             await _take_step(connection, step)
@@ -226,7 +226,7 @@ class IndexKeeper:
 
     async def _forget_failure(self, watch: Watch) -> None:
         async with self._context.database.connection() as connection:
-            await connection.execute(statement("forget_index_failure"), watch.id)
+            await connection.execute(statement("delete_index_failure"), watch.id)
 
 
 async def _take_step(connection: asyncpg.Connection[asyncpg.Record], step: str) -> None:
@@ -241,11 +241,11 @@ async def _drop_leftovers(connection: asyncpg.Connection[asyncpg.Record], watch:
         return
     try:
         with translate_asyncpg_errors():
-            await connection.execute(statement("become"), "none")
+            await connection.execute(statement("set_role"), "none")
             state = await _state_of(connection, watch, above_gen=0)
             if state is None:
                 return
-            await connection.execute(statement("become"), state.owner)
+            await connection.execute(statement("set_role"), state.owner)
             for step in takewhile(lambda step: step.startswith("drop index concurrently "), state.steps):
                 await _take_step(connection, step)
     except DatabaseError as error:

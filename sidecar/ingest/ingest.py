@@ -132,7 +132,7 @@ class Ingest:
                 if revision is not None and revision >= head_revision():
                     digest = await connection.fetchval(statement("installed_code"))
                     async with connection.transaction():
-                        await connection.execute(statement("begin_raise_generation"))
+                        await connection.execute(statement("lift_statement_timeout"))
                         await connection.execute(statement("raise_generation"), timeout=RAISE_GENERATION_S)
         except WatchChanged as error:
             raise SchemaError("this database has no schema `sidecar` yet: run `sidecar migrate`") from error

@@ -111,7 +111,7 @@ class Writer:
         if not isinstance(error, StatementRejected) or error.sqlstate != INSUFFICIENT_PRIVILEGE:
             return False
         async with self._context.database.connection() as connection:
-            return await connection.fetchval(statement("denial"), self._watch.id) is not None
+            return await connection.fetchval(statement("missing_right"), self._watch.id) is not None
 
     async def _record_refusal(
         self, result: RowResult, error: StatementRejected | WriteSuppressed, wait_for_rows: bool

@@ -71,15 +71,15 @@ async def _clear(connection: Connection, watch: Watch, max_rows: int) -> Page | 
         there = await _found(connection, watch, [key for key in step.keys if key not in locked])
         done = [key for key in step.keys if key not in there]
         if done:
-            await connection.execute(watch.sql("forget_keys"), *columns_of(done))
+            await connection.execute(watch.sql("delete_entries"), *columns_of(done))
         return await _save(connection, watch, step, [*step.left, *there], len(done))
 
 
 async def _begin(connection: Connection, watch: Watch, max_rows: int) -> _Step | None:
-    if await connection.fetchval(statement("share_watch"), watch.id) is None:
+    if await connection.fetchval(statement("lock_watch"), watch.id) is None:
         return None
-    await connection.execute(statement("bound_lock_waits"))
-    await connection.execute(statement("bound_transaction"))
+    await connection.execute(statement("limit_lock_waits"))
+    await connection.execute(statement("limit_transaction_time"))
     tables = (watch.identifiers.table, watch.identifiers.companion)
     scan = await connection.fetchrow(statement("lock_scan"), watch.id, "clear", *tables)
     if scan is None:
@@ -120,7 +120,7 @@ async def _found(connection: Connection, watch: Watch, keys: Sequence[Key]) -> l
     """Those that are there, so somebody holds them."""
     if not keys:
         return []
-    rows = await connection.fetch(watch.sql("find_vectors"), *columns_of(keys))
+    rows = await connection.fetch(watch.sql("find_existing_vectors"), *columns_of(keys))
     return [keys[row["position"] - 1] for row in rows]
 
 
@@ -133,7 +133,7 @@ async def _save(connection: Connection, watch: Watch, step: _Step, passed_by: Se
 async def _lacks_right(connection: Connection, watch: Watch, error: StatementRejected | WriteSuppressed) -> bool:
     if not isinstance(error, StatementRejected) or error.sqlstate != INSUFFICIENT_PRIVILEGE:
         return False
-    return await connection.fetchval(statement("denial"), watch.id) is not None
+    return await connection.fetchval(statement("missing_right"), watch.id) is not None
 
 
 async def _refuse(connection: Connection, watch: Watch, error: StatementRejected | WriteSuppressed) -> Page | None:
@@ -148,6 +148,6 @@ async def _refuse(connection: Connection, watch: Watch, error: StatementRejected
         if step.keys:
             gen = await connection.fetchval(statement("next_generation"))
             columns = columns_of(step.keys)
-            await connection.execute(watch.sql("record_failed"), gen, *columns)
+            await connection.execute(watch.sql("record_failed_entry"), gen, *columns)
             await connection.execute(watch.sql("record_failures"), [gen], [0], [reason], [message], *columns)
         return await _save(connection, watch, step, step.left, len(step.keys))

@@ -166,11 +166,11 @@ async def _complete(
 
 
 async def _wait_for_rows(connection: Connection, watch: Watch, results: Sequence[RowResult]) -> None:
-    await connection.execute(statement("wait_longer"))
+    await connection.execute(statement("lengthen_lock_timeout"))
     name = "wait_for_vector" if watch.has_companion else "wait_for_row"
     await connection.execute(watch.sql(name), *columns_of([r.key for r in results]))
-    await connection.execute(statement("wait_no_longer"))
-    await connection.execute(statement("lock_watch_at_once"), watch.id)
+    await connection.execute(statement("restore_lock_timeout"))
+    await connection.execute(statement("lock_watch_nowait"), watch.id)
 
 
 async def _lock_watch_and_events(
@@ -230,7 +230,7 @@ async def _lock_vectors(
         rows = await connection.fetch(watch.sql("lock_vectors"), *columns_of(known))
         if len(rows) < len(known):
             rest = list(set(known) - {known[row["position"] - 1] for row in rows})
-            found = await connection.fetch(watch.sql("find_vectors"), *columns_of(rest))
+            found = await connection.fetch(watch.sql("find_existing_vectors"), *columns_of(rest))
             held = {rest[row["position"] - 1] for row in found}
     done.locked = [r for r in results if r.key in held]
     return {r.key: True for r in results if r.key not in held}
@@ -284,7 +284,7 @@ async def _finish(
     stale = [r for r in results if r.gen not in passed]
     done.stale += stale
     if row["recorded"] > len(passed):
-        await connection.execute(watch.sql("forget_entries"), version, *columns_of([r.key for r in stale]))
+        await connection.execute(watch.sql("delete_new_entries"), version, *columns_of([r.key for r in stale]))
     done.lags_taken_at = time.perf_counter()
     done.lags_ms, done.backfill_lags_ms = row["lags_ms"] or [], row["backfill_lags_ms"] or []
     if row["written"] < sum(r.packed_vector is not None for r in done.written):

@@ -1,16 +1,16 @@
--- The states of an event: events.py. A statement of liveness.py frees the leases of dead sidecars.
+-- Statements of events.py, which move an event from one state to the next. (free_leases, in liveness.sql, is one more.)
 
 -- name: read_horizon
--- `sequence` is another one when the database was restored over.
+-- `sequence` changes when another database is restored over this one.
 select h.*, 'sidecar.generation'::regclass::oid::bigint as sequence from sidecar.look_at_horizon() h
 
 -- name: find_first_generations
--- Primary keys of events above the floors $2 of the watches $1: the first entries.
+-- The lowest generation above the floors $2 in each queue of the watches $1, by primary key.
 select * from sidecar.find_first($1, $2)
 
 -- name: claim_live
--- Primary key of events from the front on; row locks with SKIP LOCKED. Arrays of generations, here and below, not joins:
--- a plan that is kept from when the queue was empty would go through all of it, dead rows too.
+-- Primary key of events, from the front on; row locks with SKIP LOCKED. Generations are passed as arrays, here and below,
+-- instead of joins: a generic plan made while the queue was empty would read all of it, dead rows included.
 -- $1 front (see Horizon), $2 rows, $3 lease in s, $4 token.
 with picked as (
     select e.gen from {events} e
@@ -20,7 +20,7 @@ with picked as (
 {include:lease_picked}
 
 -- name: claim_backfill
--- The partial index events_N_backfill.
+-- Like claim_live, by the partial index events_N_backfill.
 with picked as (
     select e.gen from {events} e
     where e.gen > (select sidecar.front($1)) and e.backfill and e.attempts < 2 and (e.lease_until is null or e.lease_until < now())
@@ -29,8 +29,9 @@ with picked as (
 {include:lease_picked}
 
 -- name: claim_suspect
--- An event that was claimed twice or more and never finished comes alone. Suspects are old, so they stand near the front.
--- $5 whether it may be one of a backfill.
+-- An event that was claimed twice or more without being completed is claimed alone: it may have crashed its sidecar. Suspects
+-- are old, so they are near the front.
+-- $5 whether the suspect may be of a backfill.
 with front as (
     select e.gen, e.attempts from {events} e where e.gen > (select sidecar.front($1)) order by e.gen limit 2000
 ), picked as (
@@ -48,18 +49,18 @@ where e.gen = any (array(select p.gen from picked p))
 returning e.gen, {text_key:e} as key, e.k1 is null as is_truncate, e.enqueued_at, e.backfill, e.force, e.attempts
 
 -- name: renew_lease
--- A generation that does not come back is lost: somebody else claimed it.
+-- Primary key. A generation that is not returned is lost: another sidecar claimed it.
 update {events} e set lease_until = clock_timestamp() + make_interval(secs => $3)
 where e.gen = any ($1::bigint[]) and e.lease_token = $2
 returning e.gen
 
 -- name: release
--- Lease and attempt are given back.
+-- Primary key. Gives back the lease and the attempt.
 update {events} e set lease_until = null, lease_token = null, attempts = greatest(e.attempts - 1, 0)
 where e.gen = any ($1::bigint[]) and e.lease_token = $2
 
 -- name: delay
--- Out of the way of claims until run_at. $3 seconds per event, in the order of $1; $4 attempts to give back.
+-- Primary key. Moves events to delayed_N until run_at. $3 seconds for each event of $1, $4 attempts to give back.
 with moved as (
     delete from {events} e where e.gen = any ($1::bigint[]) and e.lease_token = $2 returning e.*
 )
@@ -68,7 +69,7 @@ select m.gen, {k}, m.enqueued_at, m.backfill, m.force, greatest(m.attempts - $4:
 from moved m join unnest($1::bigint[], $3::float8[]) as d(gen, delay_s) using (gen)
 
 -- name: return_due
--- Index delayed_N_run_at. They come back with a new generation and their attempts.
+-- Index delayed_N_run_at; row locks with SKIP LOCKED. The events get new generations and keep their attempts.
 with due as (
     delete from {delayed} d
     where d.gen in (select x.gen from {delayed} x where x.run_at <= now() order by x.run_at limit 1000 for update skip locked)

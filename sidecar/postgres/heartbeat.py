@@ -38,7 +38,7 @@ class Speed:
 async def record_heartbeat(connection: Connection, identity: Identity, speed: Speed) -> None:
     """The heartbeat that `sidecar.status`, `doctor` and `plan` read."""
     await connection.execute(
-        statement("beat"),
+        statement("record_heartbeat"),
         identity.id,
         socket.gethostname(),
         os.getpid(),
@@ -56,9 +56,9 @@ async def announce_sleep(
     connection: Connection, asleep: Collection[int], for_s: float, awake: Collection[int] = ()
 ) -> None:
     """From now on, and for `for_s` seconds, the triggers of the watches `asleep` notify; those of `awake` do not."""
-    await connection.execute(statement("mark_asleep"), list(asleep), for_s, list(awake))
+    await connection.execute(statement("announce_sleep"), list(asleep), for_s, list(awake))
 
 
 async def sign_off(connection: Connection, identity: Identity) -> None:
     """At the end of the process: nobody is alive under this id any more."""
-    await connection.execute(statement("forget_sidecar"), identity.id)
+    await connection.execute(statement("delete_sidecar"), identity.id)

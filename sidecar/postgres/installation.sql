@@ -1,15 +1,17 @@
--- What ingest asks of the schema before it starts.
+-- Statements with which ingest checks the schema before it starts.
 
 -- name: schema_revision
+-- One row; none where the schema was restored without its rows.
 select version_num from sidecar.alembic_version
 
 -- name: installed_code
--- Which functions and views are installed: the digest of their files.
+-- The digest of the files whose functions and views are installed.
 select code_digest from sidecar.installation()
 
--- name: begin_raise_generation
--- It reads every ledger, once at start: about a minute for a hundred million rows, beyond the session's limit.
+-- name: lift_statement_timeout
+-- For raise_generation, which reads every ledger once: about a minute for a hundred million rows.
 set local statement_timeout = 0
 
 -- name: raise_generation
+-- After a restore, the sequence of generations may be behind the ledgers.
 select sidecar.raise_generation()

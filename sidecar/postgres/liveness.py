@@ -53,7 +53,7 @@ class LivenessLock:
         gets it while the server has not yet noticed that the old one is gone.
         """
         try:
-            await connection.execute(statement("hold_liveness"), self._sidecar_id)
+            await connection.execute(statement("take_liveness_lock"), self._sidecar_id)
             self.held = True
         except asyncpg.LockNotAvailableError:
             logger.info("the lock that says that this sidecar lives is taken at the next ping")

@@ -1,32 +1,32 @@
 """Fills the identifiers of a watch into SQL statements: the only place where SQL is composed from parts.
 
-Placeholders, with what they become for a table with the key column `id` and the vectors' home `h`:
+Placeholders and what they become for a table t whose key is the column `id`. Aliases follow a colon, and N numbers a
+parameter. `h` is by convention the table with the vectors, which is the companion or the watched table itself:
 
-    {events} {delayed} {ledger}  tables of the watch in our schema
-    {table} {home} {companion}   the user's tables; {home} is the one with the vector: the companion or the table itself
-    {target} {vector} {vector_send} {vector_equals} {vector_bytes}  the vector column; its type with output function,
-                                 equality operator and size in bytes
-    {k}                          k1, k2: the key columns of our own tables
-    {keys:N}                     $N::text[]::bigint[], …: key columns as parameters, from $N on
-    {text_key:x}                 array[x.k1::text, x.k2::text]
-    {ledger_key:l}               l.k1, l.k2
+    {events} {delayed} {ledger}  the watch's tables in our schema; {k}: their key columns, k1, k2
+    {table} {companion} {vector_table}  the user's tables
+    {target} {vector} {vector_bytes} {vector_send} {vector_equals}  the vector column; its type, and the type's size in
+                                 bytes, output function and equality operator
+    {keys:N}                     $N::text[]::bigint[], …: the key columns as parameters, from $N on
+    {text_key:x} {ledger_key:x}  array[x.k1::text, x.k2::text]; x.k1, x.k2
     {key_json:x}                 jsonb_build_object('id', x.k1, …)
     {same:x,y}                   x.k1 = y.k1 and x.k2 = y.k2
     {is_row:t,x}                 t."id" = x.k1 and …
     {same_row:x,y}               x."id" = y."id" and …
     {pruned:t,N}                 and t."id" = any ($N…) where t is partitioned, else nothing
-    {row_key:t} {last_first:t}   t."id", …: to order by; the same descending
+    {row_key:t} {last_first:t}   t."id", …; t."id" desc, …: to order by
     {exact_key:t}                t."id" as "id", …: the columns of a page, whose alias is p
-    {cursor_key:t} {cursor:N}    t."id", … and (($N::text[])[1])::bigint, …: to compare with each other
+    {cursor_key:t} {cursor:N}    t."id", …; (($N::text[])[1])::bigint, …: to compare with each other
     {row_found:t}                t."id" is not null
     {row_text_key:t}             array[t."id"::text, …]
     {after_row:t,N}              where (t."id", …) > the cursor in $N, in a page that continues; else nothing
-    {after_entry:l,N}            the same for the keys of the ledger
-    {include:a} {include:a,b}    the statement named a, or b where the watch has a companion
-    {companion_key} {companion_values:v}  "id", … and v.k1, …: to insert into the companion
-    {join_home} {home_target} {target_of:t}  joins the table with the vector; the vector in it; the vector in t
-    {content:t} {bytes:t} {is_blank:t}  the source as bytea; its length, known without reading it where possible;
-                                 whether it holds nothing but blanks and punctuation
+    {after_entry:l,N}            the same for keys of the ledger
+    {companion_key} {companion_values:x}  "id", …; x.k1, …: to insert into the companion
+    {join_vector_table}          left join of h, where the watch has a companion
+    {stored_vector} {vector_of:t}  the vector of the row, in t or h as joined before; the vector in t
+    {content:t} {bytes:t} {is_blank:t}  the source as bytea; its length, without reading it where possible; whether it
+                                 is nothing but blanks and punctuation
+    {include:a} {include:a,b}    the statement named a; b instead, where the watch has a companion
 
 Keys travel as text, so that every type of key works alike. A statement runs with the worker's rights, while the owner
 of a table or type may change its columns and add casts at any time. So users' columns are only used through
@@ -49,7 +49,7 @@ _PLACEHOLDER = re.compile(r"\{(\w+)(?::([\w,]+))?\}")
 
 
 class Identifiers(NamedTuple):
-    """What a statement needs to know of a watch. Every string was quoted by Postgres; types are format_type's."""
+    """The names of a watch that appear in statements. All were quoted by Postgres; types are written by format_type."""
 
     watch_id: int
     table: str
@@ -57,14 +57,14 @@ class Identifiers(NamedTuple):
     key_columns: tuple[str, ...]
     key_literals: tuple[str, ...]
     key_types: tuple[str, ...]
-    key_builtin: tuple[bool, ...]  # whether a type is Postgres's own; of others somebody may have made casts
-    key_domains: tuple[str | None, ...]  # of the table's key columns, where they have a domain over key_types
+    key_builtin: tuple[bool, ...]  # whether a type is Postgres's own; other types may have users' casts
+    key_domains: tuple[str | None, ...]  # the domain of a key column of the table, if it has one over key_types
     companion_key_domains: tuple[str | None, ...]
     source: tuple[str, ...]
-    source_types: tuple[str, ...]  # without modifiers; a domain stands for itself
-    source_is_padded: tuple[bool, ...]  # whether it is a char(n), whose blanks do not count
+    source_types: tuple[str, ...]  # without modifiers; the name of a domain, not of its base type
+    source_is_padded: tuple[bool, ...]  # whether it is a char(n), whose trailing blanks do not count
     target: str
-    column_numbers: tuple[int, ...]  # of key and source; a name may be another column's by now
+    column_numbers: tuple[int, ...]  # of key and source columns, by which a renamed column is noticed
     target_number: int | None
     is_image: bool
     vector_schema: str
@@ -84,7 +84,7 @@ def _fill(text: str, fill: Mapping[str, Callable[..., str]]) -> str:
 
 
 def _fragments(w: Identifiers, *, continued: bool) -> Mapping[str, Callable[..., str]]:
-    fill = {**_names(w), **_keys(w), **_source(w), **_home(w)}
+    fill = {**_names(w), **_keys(w), **_source(w), **_vectors(w)}
 
     def include(in_row: str, in_companion: str | None = None) -> str:
         return _fill(statement(in_companion if w.companion and in_companion else in_row), fill)
@@ -98,13 +98,15 @@ def _fragments(w: Identifiers, *, continued: bool) -> Mapping[str, Callable[...,
     return {**fill, "include": include, "after_row": after_row, "after_entry": after_entry}
 
 
-def _home(w: Identifiers) -> Mapping[str, Callable[..., str]]:
-    home = w.companion or w.table
+def _vectors(w: Identifiers) -> Mapping[str, Callable[..., str]]:
+    vector_table = w.companion or w.table
     return {
-        "home": lambda: home,
-        "home_target": lambda: _exactly(f"null::{_vector(w)}", f"{'h' if w.companion else 't'}.{w.target}"),
-        "target_of": lambda alias: _exactly(f"null::{_vector(w)}", f"{alias}.{w.target}"),
-        "join_home": lambda: f"left join {home} h on {_pairs(_exact_keys(w, 'h'), 'u')}" if w.companion else "",
+        "vector_table": lambda: vector_table,
+        "stored_vector": lambda: _exactly(f"null::{_vector(w)}", f"{'h' if w.companion else 't'}.{w.target}"),
+        "vector_of": lambda alias: _exactly(f"null::{_vector(w)}", f"{alias}.{w.target}"),
+        "join_vector_table": lambda: (
+            f"left join {vector_table} h on {_pairs(_exact_keys(w, 'h'), 'u')}" if w.companion else ""
+        ),
     }
 
 
@@ -152,8 +154,8 @@ def _keys(w: Identifiers) -> Mapping[str, Callable[..., str]]:
 
 
 def _source(w: Identifiers) -> Mapping[str, Callable[..., str]]:
-    """`contents` are the columns that a content is made of, where $3 says that they may be looked at: a virtual one is
-    computed there. `taken_content` is made of them.
+    """`contents` are the source columns, read only where $3 is true, for reading a virtual column computes it;
+    `taken_content` is the content composed of them.
     """
     columns = list(zip(w.source, w.source_types, w.source_is_padded, strict=True))
     taken = [(f"source{number}", type_, padded) for number, (_, type_, padded) in enumerate(columns, 1)]
@@ -182,14 +184,14 @@ def _source(w: Identifiers) -> Mapping[str, Callable[..., str]]:
 
 
 def _joined(alias: str, columns: Sequence[SourceColumn]) -> str:
-    """The text of a row. A column of Postgres's own text as it is: joining would make another copy of it in memory."""
+    """The text of a row. A single column of type text is not joined, which would copy it in memory."""
     if len(columns) == 1 and columns[0][1] in _PLAIN_TEXT:
         return f"coalesce({_plain(alias, columns[0])}, '')"
     return f"concat_ws(' ', {', '.join(_text(alias, name, padded) for name, _, padded in columns)})"
 
 
 def _joined_bytes(alias: str, columns: Sequence[SourceColumn]) -> str:
-    """Its length; of Postgres's own text it is known without reading it."""
+    """The length of that text, known without reading columns of type text."""
     if any(type_ not in _PLAIN_TEXT for _, type_, _ in columns):
         return f"octet_length({_joined(alias, columns)})"
     names = [_plain(alias, column) for column in columns]
@@ -198,13 +200,13 @@ def _joined_bytes(alias: str, columns: Sequence[SourceColumn]) -> str:
 
 
 def _plain(alias: str, column: SourceColumn) -> str:
-    """A column of Postgres's own text, for functions that are looked up by its type."""
+    """A column of type text or varchar, for functions that are looked up by the type of their argument."""
     name, type_, _ = column
     return _exactly(_null(type_), f"{alias}.{name}")
 
 
 def _text(alias: str, column: str, is_padded: bool) -> str:
-    """A source column for concat_ws, which calls its output function: a cast might be one that a user made."""
+    """A source column for concat_ws, which calls its output function: a cast might be a user's."""
     return (
         f"case when {alias}.{column} is not null then rtrim(concat({alias}.{column}), ' ') end"
         if is_padded
@@ -217,18 +219,19 @@ def _vector(w: Identifiers) -> str:
 
 
 def _null(type_: str) -> str:
-    """A NULL of the type; of a domain one that is not checked, because a user made what checks it."""
+    """A NULL of the type. As an array element it is not checked by a domain, whose check would run a user's code."""
     return f"(null::{type_}[])[1]"
 
 
 def _exactly(expected: str, value: str) -> str:
-    """`value`, which must be of the type of `expected`: no cast is looked for, and a statement cannot be parsed."""
+    """`value`, if it has the type of `expected`; else the statement fails to parse, as no cast is looked up."""
     return f"sidecar.exactly({expected}, {value})"
 
 
 def _exact_keys(w: Identifiers, alias: str) -> list[str]:
-    """The key of a user's row. `h` and `c` are rows of the home of the vectors, `t` of the watched table, and `p` of a
-    page, whose columns were taken by this already."""
+    """The key columns of a user's row. `h` and `c` are rows of the table with the vectors, `t` of the watched table,
+    and `p` of a page, whose columns are exact already.
+    """
     if alias == "p":
         return [f"p.{c}" for c in w.key_columns]
     domains = w.companion_key_domains if alias in ("h", "c") and w.companion else w.key_domains
@@ -239,7 +242,7 @@ def _exact_keys(w: Identifiers, alias: str) -> list[str]:
 
 
 def _companion_values(w: Identifiers, alias: str) -> list[str]:
-    """Our keys as values for the companion. A domain there takes its base type."""
+    """Our keys as values for the companion. A column with a domain takes values of its base type."""
     return [
         f"{alias}.k{i}" if domain is not None else _exactly(f"(null::{w.companion}).{c}", f"{alias}.k{i}")
         for i, (c, domain) in enumerate(zip(w.key_columns, w.companion_key_domains, strict=True), 1)
@@ -247,7 +250,7 @@ def _companion_values(w: Identifiers, alias: str) -> list[str]:
 
 
 def _key_parameter(w: Identifiers, index: int, parameter: str) -> str:
-    """A text[] as an array of the key column's type. A type that a user made is read by its input function."""
+    """A text[] as an array of the key column's type. A user's type is converted by its input function."""
     if w.key_builtin[index]:
         return f"{parameter}::text[]::{w.key_types[index]}[]"
     keys = f"unnest({parameter}::text[]) with ordinality as x(value, n)"
@@ -256,8 +259,8 @@ def _key_parameter(w: Identifiers, index: int, parameter: str) -> str:
 
 
 def _pruned(w: Identifiers, alias: str, first: int) -> str:
-    """Says again, in a way that prunes, that rows of a partitioned table have the keys $`first` …: planned with their
-    values, a statement locks the partitions that hold them. A join alone locks each table and index of the tree.
+    """Repeats the condition on the keys $`first` … of a partitioned table in a form that prunes: planned with values, a
+    statement locks only the partitions that hold the rows. A join alone locks every table and index of the tree.
     """
     if not w.is_partitioned or (alias == "h" and w.companion):
         return ""
@@ -280,7 +283,7 @@ def _read_by_type(w: Identifiers, index: int, text: str) -> str:
 
 
 def _json_fields(w: Identifiers, alias: str, k: tuple[str, ...]) -> list[str]:
-    """Types that a user made by their text: making JSON of them looks for a cast."""
+    """Key columns as fields of a JSON object. Users' types are passed as text: to_json would look up a cast."""
     return [
         f"{name}, {alias}.{column}" if builtin else f"{name}, concat({alias}.{column})"
         for name, column, builtin in zip(w.key_literals, k, w.key_builtin, strict=True)
@@ -305,5 +308,5 @@ def _equal(x: str, y: str, columns: tuple[str, ...]) -> str:
 
 
 def _pairs(row_keys: list[str], keys: str) -> str:
-    """`keys` has k1, k2 …"""
+    """Compares the key of a user's row with the columns k1, k2 … of `keys`."""
     return " and ".join(f"{key} = {keys}.k{i}" for i, key in enumerate(row_keys, 1))

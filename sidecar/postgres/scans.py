@@ -66,17 +66,17 @@ async def _move_page(connection: Connection, watch: Watch, max_rows: int) -> Pag
             if error.sqlstate == INSUFFICIENT_PRIVILEGE:
                 raise
             if max_rows == 1:
-                return await _move_rows(connection, watch, 1, watch.sql("pass_unmovable"))
+                return await _move_rows(connection, watch, 1, watch.sql("skip_unmovable"))
             max_rows = max(max_rows // 4, 1)
 
 
 async def _move_rows(connection: Connection, watch: Watch, max_rows: int, query: str) -> Page | None:
     """The watch is locked first, or not at all: whoever changes it has it locked, and waits for the scan."""
     async with connection.transaction():
-        await connection.execute(statement("bound_transaction"))
-        if await connection.fetchval(statement("share_watch"), watch.id) is None:
+        await connection.execute(statement("limit_transaction_time"))
+        if await connection.fetchval(statement("lock_watch"), watch.id) is None:
             return None
-        await connection.execute(statement("bound_lock_waits"))
+        await connection.execute(statement("limit_lock_waits"))
         if await _lock(connection, watch, "move") is None:
             return None
         rows = await connection.fetchval(query, watch.id, max_rows)

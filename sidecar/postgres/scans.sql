@@ -1,8 +1,8 @@
--- Statements of scans.py; clearing.py locks its scan and its watch by them, too.
+-- Statements of scans.py. clearing.py locks its scan and its watch with them, too.
 
 -- name: lock_scan
--- One sidecar at a time works on a scan; the others pass by. A backfill waits for a move: it would encode what has still to
--- come. $3, $4 what we take for table and companion.
+-- One sidecar at a time works on a scan; the others skip it. A backfill waits for the end of a move: it would encode what is
+-- still to be moved. $3, $4 the expected names of table and companion.
 select s.last_key, s.phase, s.passed_by, s.force, extract(epoch from greatest(s.next_page_at, clock_timestamp()) - clock_timestamp())::float8 as wait_s
 from sidecar.scans s join sidecar.watches w on w.id = s.watch_id
 where s.watch_id = $1 and s.purpose = $2 and s.finished_at is null
@@ -10,21 +10,23 @@ where s.watch_id = $1 and s.purpose = $2 and s.finished_at is null
   and ($2 <> 'backfill' or not exists (select from sidecar.scans m where m.watch_id = $1 and m.purpose = 'move' and m.finished_at is null))
 for update of s skip locked
 
--- name: share_watch
--- Before all other locks: whoever changes the watch waits for us, not we for him. Comes back with a row unless somebody does.
+-- name: lock_watch
+-- Before all other locks, so that a transaction that changes the watch waits for this one, never the other way. No row where
+-- one has it locked.
 select w.id from sidecar.watches w where w.id = $1 for share skip locked
 
--- name: bound_lock_waits
--- Shorter than any user's session waits before it looks for a deadlock: we give up before it could choose the user's.
+-- name: limit_lock_waits
+-- To half of deadlock_timeout at most: this transaction gives up before Postgres could choose a user's as the victim of a
+-- deadlock.
 select set_config('lock_timeout', greatest(1, least(250, extract(epoch from current_setting('deadlock_timeout')::interval) * 500))::integer::text, true)
 
--- name: bound_transaction
--- The same bounds for a page that locks users' rows: what takes longer is tried again with a smaller one.
+-- name: limit_transaction_time
+-- As in begin_complete, for a page that locks users' rows: one that takes longer is tried again with fewer rows.
 select set_config('statement_timeout', '4s', true), case when current_setting('server_version_num')::integer >= 170000
     then set_config('transaction_timeout', '0', true) || set_config('transaction_timeout', '5s', true) end
 
 -- name: save_scan
--- $5 the phase that follows, $6 rows found that differ.
+-- $5 the next phase, $6 rows found to differ.
 update sidecar.scans s set last_key = $3::text[], finished_at = case when $4 then now() end, phase = $5, found = s.found + $6
 where s.watch_id = $1 and s.purpose = $2
 
@@ -33,17 +35,17 @@ where s.watch_id = $1 and s.purpose = $2
 update sidecar.scans s set finished_at = case when $2 then now() end where s.watch_id = $1 and s.purpose = 'move'
 
 -- name: save_verify
--- $5 rows and $6 bytes looked at, $7 rows found that differ, $8 seconds until the next page, $9 the phase that follows.
+-- $5 rows and $6 bytes read, $7 rows found to differ, $8 seconds until the next page, $9 the next phase.
 update sidecar.scans s set last_key = $3::text[], finished_at = case when $4 then now() end, rows_seen = s.rows_seen + $5,
     bytes_seen = s.bytes_seen + $6, found = s.found + $7, next_page_at = clock_timestamp() + make_interval(secs => $8), phase = $9
 where s.watch_id = $1 and s.purpose = $2
 
 -- name: move_page
--- Primary keys of both homes; locks the rows that it writes, and passes by those that somebody else has locked.
+-- Primary keys of both vector tables; locks the rows that it writes, and skips locked ones.
 select sidecar.move_page($1, $2)
 
--- name: pass_unmovable
--- The next $2 entries of watch $1 do not move: the backfill embeds their rows, or says why it cannot.
+-- name: skip_unmovable
+-- Gives up moving the next $2 vectors of watch $1: the backfill embeds their rows, or records why it cannot.
 with passed as (
     delete from sidecar.former_{id} f
     where f.ctid = any (array(select x.ctid from sidecar.former_{id} x
@@ -58,19 +60,19 @@ select count(*) from passed
 select count(*) from (select from {events} e where e.backfill and e.gen > $2 limit $1) x
 
 -- name: backfill_page
--- Primary key of the user's table, in order. $1 rows, $2 force.
--- $3 the last key of the page before, if there was one.
+-- Primary key of the user's table, in order. $1 rows, $2 force, $3 the last key of the previous page, unless this is the
+-- first.
 with page as (select {exact_key:t} from {table} t {after_row:t,3} order by {row_key:t} limit $1),
 enqueued as (insert into {events} ({k}, backfill, force) select p.*, true, $2 from page p)
 select {row_text_key:p} as last_key, count(*) over () as rows from page p order by {last_first:p} limit 1
 
 -- name: sweep_page
--- Rows that no event told of: without a ledger entry, or whose vector went missing. Primary keys of both tables, in order.
--- $2 the last key of the page before, if there was one.
+-- Rows that were changed without an event: without a ledger entry, or whose vector is missing. Primary keys of both tables,
+-- in order. $1 rows, $2 the last key of the previous page, unless this is the first.
 with page as (select {exact_key:t} from {table} t {after_row:t,2} order by {row_key:t} limit $1),
 enqueued as (
     insert into {events} ({k}, backfill)
-    select {row_key:p}, true from page p left join {ledger} l on {is_row:p,l} left join {home} h on {same_row:h,p}
+    select {row_key:p}, true from page p left join {ledger} l on {is_row:p,l} left join {vector_table} h on {same_row:h,p}
     where l.k1 is null or l.content_hash is null or (l.vector_digest is not null and h.{target} is null)
     returning 1
 )
@@ -78,10 +80,10 @@ select {row_text_key:p} as last_key, count(*) over () as rows, (select count(*) 
 from page p order by {last_first:p} limit 1
 
 -- name: verify_page
--- Rows whose content, vector or ledger entry differs from what the others say, and that no event waits for. $1 rows; $2 bytes
--- of content and vectors, of which one row may have more. Primary keys of all tables. A failed row is `retry`'s to try.
--- The keys come first: a plan that sorts would compute a virtual column of every row, and fail at one that is not of the page.
--- $3 the last key of the page before, if there was one.
+-- Enqueues rows without an event whose content, vector and ledger entry do not fit together. Failed rows are left to `retry`.
+-- Primary keys of all tables. $1 rows, $2 bytes of content and vectors, which a single row may exceed, $3 the last key of the
+-- previous page, unless this is the first.
+-- The keys are read first: a plan that sorts would compute virtual columns of every row, and fail at one outside the page.
 with keys ({k}) as materialized (
     select {exact_key:t} from {table} t {after_row:t,3} order by {row_key:t} limit $1
 ), page ({k}, size_bytes) as materialized (
@@ -91,10 +93,10 @@ with keys ({k}) as materialized (
 ), chosen as materialized (
     select * from counted c where c.total <= $2 or c.position = 1
 ), different as (
-    select {ledger_key:u} from chosen u join {table} t on {is_row:t,u} {join_home} left join {ledger} l on {same:l,u}
+    select {ledger_key:u} from chosen u join {table} t on {is_row:t,u} {join_vector_table} left join {ledger} l on {same:l,u}
     where (case when l.content_hash = 'failed' then exists (select from sidecar.dead_letters d where d.watch_id = {id} and d.key = sidecar.failure_key({key_json:u}))
-                when coalesce({bytes:t}, 0) = 0 or (l.content_hash = 'empty' and {is_blank:t}) then l.content_hash = 'empty' and {home_target} is null
-                else l.content_hash = sha256({content:t}) and l.vector_digest = sha256({vector_send}({home_target})) end) is not true
+                when coalesce({bytes:t}, 0) = 0 or (l.content_hash = 'empty' and {is_blank:t}) then l.content_hash = 'empty' and {stored_vector} is null
+                else l.content_hash = sha256({content:t}) and l.vector_digest = sha256({vector_send}({stored_vector})) end) is not true
       and not exists (select from {events} e where {same:e,u}) and not exists (select from {delayed} e where {same:e,u})
 ), enqueued as (
     insert into {events} ({k}, backfill) select d.*, true from different d returning 1
@@ -104,8 +106,8 @@ select (select {text_key:c} from chosen c order by c.position desc limit 1) as l
        (select count(*) from page) < $1 and (select count(*) from chosen) = (select count(*) from page) as finished
 
 -- name: verify_key
--- One row of which nothing but the key can be read: it is enqueued, so that the worker says why, unless it has.
--- $1 the key before, if there was one.
+-- A row of which only the key can be read: enqueued, so that the worker records the reason, unless it has already. $1 the
+-- previous key, unless this is the first.
 with page as (select {exact_key:t} from {table} t {after_row:t,1} order by {row_key:t} limit 1),
 enqueued as (
     insert into {events} ({k}, backfill)
@@ -116,16 +118,16 @@ enqueued as (
 select {row_text_key:p} as last_key, (select count(*) from enqueued) as enqueued from page p
 
 -- name: entries_page
--- Ledger entries whose row is gone (deleted with the triggers off): processing their event writes the tombstone. A page, by the
--- primary keys of ledger and table: one statement for all of them would grow with the table. $1 rows.
--- $2 the last key of the page before, if there was one.
+-- Ledger entries without a row (deleted with the triggers off), whose events will write the tombstones. Primary keys of
+-- ledger and table. By pages: one statement for all would take longer the larger the table. $1 rows, $2 the last key of the
+-- previous page, unless this is the first.
 with page ({k}, is_entry) as materialized (select {ledger_key:l}, l.content_hash is not null from {ledger} l {after_entry:l,2} order by {ledger_key:l} limit $1),
 {include:enqueue_without_row}
 
 -- name: vectors_page
--- Vectors of a companion without a row: processing their event removes them. A page, by the primary keys. $1 rows.
--- $2 the last key of the page before, if there was one.
-with page ({k}, is_entry) as materialized (select {exact_key:h}, true from {home} h {after_row:h,2} order by {row_key:h} limit $1),
+-- Vectors of a companion without a row, whose events will delete them. Primary keys. $1 rows, $2 the last key of the previous
+-- page, unless this is the first.
+with page ({k}, is_entry) as materialized (select {exact_key:h}, true from {vector_table} h {after_row:h,2} order by {row_key:h} limit $1),
 {include:enqueue_without_row}
 
 -- name: enqueue_without_row

@@ -80,7 +80,7 @@ async def find_watches(database: Database, table: str) -> list[SearchedWatch]:
     """Of the tables with this name, as SQL reads it, with or without a schema. Raises DatabaseError."""
     try:
         async with database.connection() as connection:
-            records = await connection.fetch(statement("searched_watches"), table)
+            records = await connection.fetch(statement("find_searched_watches"), table)
     except StatementRejected as error:
         if error.sqlstate == _INVALID_NAME:
             return []

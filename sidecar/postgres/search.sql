@@ -1,8 +1,8 @@
--- What POST /search asks. Read-only; no lock but that of a reader.
+-- Statements of search.py, for POST /search. Read-only, with a reader's locks.
 
--- name: searched_watches
--- Active watches of the tables with this name, as SQL reads it: schema.table, or table in whatever schema. The watches of one
--- table, by the primary key of pg_class; sidecar.watches is small. Tables that nobody watches are as if they were not there.
+-- name: find_searched_watches
+-- Active watches of the tables with this name as SQL reads it: schema.table, or a table in any schema. By the name in
+-- pg_class; sidecar.watches is small. Tables that are not watched appear not to exist.
 select w.id as watch_id, w.relation::oid::bigint as relation, format('%I.%I', n.nspname, c.relname) as table_name, w.target, w.kind,
        w.dimensions, w.fingerprint, coalesce(w.encoder, w.model) as model, w.source, w.key_columns,
        sidecar.exposed_columns(w) as exposed, w.expose, w.paused,
@@ -20,13 +20,13 @@ order by w.id
 select set_config('transaction_read_only', 'on', true), set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true)
 
 -- name: nearest_rows
--- The HNSW index, where there is one and it serves. $1 relation, $2 vector, $3 target, $4 k, $5 filter, $6 columns, $7 document,
--- $8 characters of a document, $9 bytes of the columns and documents of all rows: what is beyond comes as NULL.
+-- The HNSW index, where there is one and it serves. $1 relation, $2 vector, $3 target, $4 k, $5 filter, $6 columns, $7
+-- document, $8 characters of a document, $9 bytes of the columns and documents of all rows: columns beyond come as NULL.
 select f.key::text as key, f.distance, case when f.bytes <= $9::bigint then f.shown end as shown, left(f.document_text, $8::integer) as document
 from (select s.key, s.distance, s.shown::text as shown, s.document_text,
              sum(octet_length(s.shown::text) + coalesce(octet_length(s.document_text), 0)) over (rows unbounded preceding) as bytes
       from sidecar.search_exposed($1::oid::regclass, $2::real[], $3::text, $4::integer, $5::jsonb, $6::text[], $7::text[]) s) f
 
 -- name: unreadable_filter
--- $1 the number of a watch, $2 the filter.
+-- $1 id of the watch, $2 filter.
 select u.column_name, u.complaint from sidecar.watches w cross join lateral sidecar.unreadable_filter(w, $2::jsonb) u where w.id = $1

@@ -1,7 +1,7 @@
 -- Statements of session_guard.py.
 
 -- name: prepare_guard
--- Has a guard whose sidecar is gone end within a second; where the server's system cannot tell, it ends after a minute.
+-- Ends the guard within a second when its sidecar is gone; where the server's system cannot tell, it ends after a minute.
 do $$ begin
     perform set_config('client_connection_check_interval', '1s', false);
 exception when invalid_parameter_value then
@@ -9,10 +9,12 @@ exception when invalid_parameter_value then
 end $$
 
 -- name: guard_sessions
--- Runs for ten seconds, or what session_guard.py puts in their place; each round is a transaction. Reads pg_stat_activity and pg_locks, takes no lock. A session of ours that has
--- waited for 2 s for the rest of a message pipeline holds what its transaction locked, and nobody else would end it. So does an
--- index build that a statement has waited for for 2 s: its own sidecar, if awake, would have cancelled it by then.
--- It ends only while nothing is in that state, however short: whoever comes next starts with a guard.
+-- Runs for ten seconds, or for what session_guard.py puts in their place; each round is a transaction. Reads pg_stat_activity
+-- and pg_locks, takes no locks.
+-- A session of a sidecar that has waited for 2 s for the rest of a message pipeline holds its transaction's locks, and
+-- nothing else would end it. The same goes for an index build that has blocked a statement for 2 s: its sidecar, if awake,
+-- would have cancelled it by then. The guard ends only while no session is in that state, however briefly: the next one
+-- begins with a guard.
 do $guard$
 declare
     ends_at timestamptz := clock_timestamp() + interval '10 s';

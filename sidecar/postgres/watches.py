@@ -109,4 +109,4 @@ async def pin_fingerprint(connection: Connection, watch: Watch, model_id: str, f
     """Claims the vector space of a watch for this encoder, before its first vector. False: somebody else was faster."""
     if await connection.fetchval(statement("pin_fingerprint"), watch.id, fingerprint, model_id) is not None:
         return True
-    return bool(await connection.fetchval(statement("read_pin"), watch.id) == fingerprint)
+    return bool(await connection.fetchval(statement("read_fingerprint"), watch.id) == fingerprint)

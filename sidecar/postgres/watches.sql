@@ -1,7 +1,7 @@
--- Loading watches, and keeping their rows true: watches.py, and the catalogue of ingest.
+-- Loads watches and keeps their rows up to date: statements of watches.py and of ingest's catalogue.
 
 -- name: load_watches
--- Small table, sequential scan, no locks. A watch whose table is gone has no relation.
+-- Sequential scan of a small table; no locks. `relation` is NULL where the watched table is gone.
 select w.id, case when c.oid is not null then format('%I.%I', n.nspname, c.relname) end as relation,
        coalesce(c.relkind = 'p', false) as is_partitioned,
        (select array_agg(quote_ident(u.c) order by u.i) from unnest(w.key_columns) with ordinality u(c, i)) as key_columns,
@@ -13,8 +13,8 @@ select w.id, case when c.oid is not null then format('%I.%I', n.nspname, c.relna
              join pg_attribute a on a.attrelid = w.relation and a.attname = u.c
              cross join sidecar.base_type(a.atttypid, a.atttypmod) b order by u.i) as source_is_padded,
        w.kind, w.dimensions, w.index_kind, w.model, w.fingerprint, w.paused,
-       -- Each of the running sidecars that may fill a watch keeps to its share of the cap. Not looked at without one: an old snapshot
-       -- keeps a version for each heartbeat.
+       -- Running sidecars that can serve the watch share its cap. They are only counted where there is one: while an old snapshot is
+       -- open, the table has a dead row for each heartbeat.
        case when w.rows_per_s is not null then
            w.rows_per_s / greatest(1, (select count(*) from sidecar.sidecars s where s.seen_at > now() - interval '30 s'
                and s.dimensions = w.dimensions and s.fingerprint = coalesce(w.fingerprint, s.fingerprint))) end as rows_per_s,
@@ -35,7 +35,7 @@ left join pg_namespace n on n.oid = c.relnamespace
 left join pg_class cc on cc.oid = w.companion
 left join pg_namespace cn on cn.oid = cc.relnamespace
 cross join lateral (
-    -- The cast from text to regclass does not read all that its output function writes, such as the number of a dropped table.
+    -- The cast from text to regclass cannot read everything its output function writes, such as the OID of a dropped table.
     select array_agg(coalesce(k.atttypid < 16384 and k.atttypid <> 'regclass'::regtype, false) order by u.i) as builtin,
            array_agg(case when t.typtype = 'd' then format_type(t.oid, null) end order by u.i) as domains,
            array_agg(case when ct.typtype = 'd' then format_type(ct.oid, null) end order by u.i) as companion_domains
@@ -48,22 +48,25 @@ where w.unwatched_at is null
 order by w.id
 
 -- name: follow_changes
--- Takes up renamed columns, forgets watches whose table was dropped; what is locked is left for the next time.
+-- Applies renames of columns, and ends watches whose table was dropped. Skips what is locked until the next call.
 select * from sidecar.follow_changes()
 
 -- name: pin_fingerprint
--- The first vector decides the space of a watch: compare-and-set. Waits for completes in hand. Not while old vectors are cleared.
+-- Compare-and-set: the first vector decides the vector space of a watch. Waits for completions in flight; does nothing while
+-- old vectors are being cleared.
 update sidecar.watches w set fingerprint = $2, encoder = $3
 where w.id = $1 and w.fingerprint is null and (w.model is null or w.model in ($2, $3))
   and not exists (select from sidecar.scans s where s.watch_id = w.id and s.purpose = 'clear' and s.finished_at is null)
 returning w.id
 
--- name: read_pin
+-- name: read_fingerprint
+-- Primary key.
 select w.fingerprint from sidecar.watches w where w.id = $1 and w.unwatched_at is null
 
--- name: denial
--- What this role lacks to work on a watch, or NULL.
+-- name: missing_right
+-- The right that this role lacks to work on a watch, or NULL.
 select sidecar.denial_of(w, current_user) from sidecar.watches w where w.id = $1
 
 -- name: mark_broken
+-- Primary key; locks the row of the watch.
 update sidecar.watches w set broken = $2 where w.id = $1 and w.unwatched_at is null and w.broken is distinct from $2

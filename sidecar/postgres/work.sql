@@ -1,18 +1,18 @@
--- Statements of work.py: one for all watches, in one transaction.
+-- Statements of work.py: each covers all watches in one transaction.
 
 -- name: find_work
--- Which watches have something to claim: one transaction, however many there are. Looks at the front of each queue; takes no
--- locks but ACCESS SHARE, and waits 10 ms for that. $1 watches, $2 their floors, $3 late transactions (see Horizon).
+-- Which of the watches $1 have events to claim, or delayed events that are due. Looks at the front of each queue, above the
+-- floors $2 and at the late transactions $3 (see Horizon). Takes ACCESS SHARE locks only, and waits 10 ms for them.
 select * from sidecar.find_work($1, $2, $3)
 
 -- name: start_sweeps
--- Starts the hourly sweeps where the last one is over for long enough; locks nothing where none is. $1 watches, $2 seconds.
+-- Starts the sweeps of the watches $1 whose last one ended $2 seconds ago or earlier. Locks only the scans that it starts.
 select sidecar.start_sweeps($1, $2)
 
 -- name: delete_tombstones
--- Of all watches in one transaction: index ledger_N_tombstones; passes by what is locked. $1 watches.
+-- Of the watches $1, up to the floors $2. Index ledger_N_tombstones; skips locked rows.
 select * from sidecar.delete_tombstones($1, $2)
 
 -- name: find_unindexed
--- Which watches may lack an index: one transaction for all of them. $1 watches.
+-- Which of the watches $1 may lack an index.
 select * from sidecar.find_unindexed($1)
