@@ -1,4 +1,4 @@
-"""The program `sidecar` in this process: its arguments in, its output and exit code out."""
+"""Runs the program `sidecar` in this process, and captures its output and exit code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sidecar.cli import main
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a command left behind."""
+    """Exit code and output of a command."""
 
     code: int
     stdout: str
@@ -20,7 +20,7 @@ class Outcome:
 
 
 class CommandLine:
-    """Call it as a shell would: `command_line("watch", "products")`, in an environment that tests can change."""
+    """Call it like a shell: `command_line("watch", "products")`. Tests set the environment with monkeypatch."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch = monkeypatch
@@ -37,13 +37,13 @@ class CommandLine:
         return Outcome(code, printed.out, printed.err)
 
     def succeed(self, *arguments: str) -> str:
-        """What it printed to stdout; a failure, or a word on stderr, fails the test."""
+        """Returns stdout; fails the test if the command fails or prints anything to stderr."""
         outcome = self(*arguments)
         assert (outcome.code, outcome.stderr) == (0, ""), outcome
         return outcome.stdout
 
     def fail(self, *arguments: str, code: int = 1) -> str:
-        """What it printed to stderr: one line for the error, perhaps one for the hint. Nothing on stdout."""
+        """Returns stderr: one line with the error, perhaps one with a hint. Fails the test if stdout is not empty."""
         outcome = self(*arguments)
         assert (outcome.code, outcome.stdout) == (code, ""), outcome
         lines = outcome.stderr.splitlines()

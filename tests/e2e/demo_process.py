@@ -1,10 +1,9 @@
-"""`sidecar demo` as a process of its own, the way `make run` starts it."""
+"""Runs `sidecar demo` as a process, as `make run` does."""
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.ports import find_free_port
 from tests.waiting import wait_until
 
 # Importing torch alone takes 20 s on a busy machine, and embedding every row 60 s more.
@@ -21,7 +21,7 @@ STOP_TIMEOUT_S = 10.0
 
 
 class Demo:
-    """`output` holds what the process printed so far."""
+    """A running demo. `output` is what the process has printed so far."""
 
     def __init__(self, process: psutil.Popen, data_dir: Path, port: int, output_path: Path) -> None:
         self.data_dir = data_dir
@@ -40,7 +40,7 @@ class Demo:
 
     @property
     def commands(self) -> list[str]:
-        """What it says to type next."""
+        """The commands that it suggests to type next."""
         lines = self.output.partition("Type next")[2].partition("The model is")[0].splitlines()
         paragraphs = "\n".join(line if line.startswith("    ") else "" for line in lines).split("\n\n")
         return [paragraph.strip() for paragraph in paragraphs if paragraph.strip()]
@@ -50,18 +50,18 @@ class Demo:
         return self.data_dir / "database_url"
 
     def await_ready(self) -> None:
-        """Until every row is embedded."""
+        """Waits until every row is embedded."""
         self._wait_for(lambda: "Ctrl-C here ends everything" in self.output, "the demo to be ready")
 
     def await_answers(self) -> None:
-        """Until search answers, while rows are still embedded."""
+        """Waits until searches find something, while rows are still being embedded."""
         self._wait_for(lambda: "Type next" in self.output, "the demo to answer searches")
 
     def await_postgres(self) -> None:
         self._wait_for(self._url_file.exists, "the demo's Postgres")
 
     def end(self, number: signal.Signals) -> int:
-        """Sends the signal and returns the exit code; all its processes have to be gone in ten seconds."""
+        """Sends the signal and returns the exit code. Fails unless all its processes are gone within ten seconds."""
         everything = [self._process, *self._process.children(recursive=True)]
         assert len(everything) > 3, everything  # at least Postgres's shell, Postgres and its workers
         self._process.send_signal(number)
@@ -79,19 +79,13 @@ class Demo:
 
 
 def sidecar_command() -> str:
-    """The console script, which lies beside the interpreter."""
+    """The path of the console script, beside the interpreter."""
     return str(Path(sys.executable).with_name("sidecar"))
-
-
-def find_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-    return port
 
 
 @contextmanager
 def demo_process(data_dir: Path, *arguments: str) -> Iterator[Demo]:
-    """Killed at the end of the block, with its Postgres, if it still runs. A picture has one view, not six."""
+    """A demo that is killed with its Postgres at the end of the block. A picture has one view, to be quick."""
     port = find_free_port()
     output_path = data_dir.with_name(f"output-{port}.log")
     with output_path.open("wb") as output:

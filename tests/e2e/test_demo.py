@@ -1,4 +1,4 @@
-"""The two commands' second half, as a newcomer meets it: the real process, a real Postgres, the real (small) model."""
+"""`sidecar demo` as a newcomer sees it: the real process, a real Postgres and the real (small) model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def directory(postgres_version: str) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def demo(directory: Path, postgres_version: str) -> Iterator[Demo]:
-    """Started once, on a directory that is new. The last test ends it."""
+    """A demo on a new directory, shared by all tests. The last test ends it."""
     with demo_process(directory / "data", "--postgres", postgres_version) as demo:
         demo.await_ready()
         yield demo
@@ -67,12 +67,12 @@ def embed(demo: Demo, path: str, **request: Any) -> list[float]:
     return vector
 
 
-def test_every_row_is_embedded_when_it_says_so(db: psycopg.Connection[tuple[Any, ...]]) -> None:
+def test_every_row_is_embedded_when_the_demo_reports_it(db: psycopg.Connection[tuple[Any, ...]]) -> None:
     query = "select count(*) > 1800, count(*) = count(name_embedding), count(*) = count(picture_embedding) from emoji"
     assert db.execute(query).fetchone() == (True, True, True)
 
 
-def test_it_says_what_it_does_and_what_the_vectors_are_worth(
+def test_it_prints_its_steps_and_a_note_on_the_models_quality(
     demo: Demo, db: psycopg.Connection[tuple[Any, ...]], postgres_version: str
 ) -> None:
     assert db.info.server_version // 10000 == int(postgres_version)
@@ -88,7 +88,7 @@ def test_it_says_what_it_does_and_what_the_vectors_are_worth(
     assert "Traceback" not in demo.output
 
 
-def test_a_text_that_is_inserted_is_found_by_that_text(demo: Demo, db: psycopg.Connection[tuple[Any, ...]]) -> None:
+def test_an_inserted_text_is_found_by_the_same_text(demo: Demo, db: psycopg.Connection[tuple[Any, ...]]) -> None:
     (key,) = db.execute(
         "insert into emoji (name) values ($1) returning jsonb_build_object('id', id)", [NAME]
     ).fetchall()[0]
@@ -96,9 +96,7 @@ def test_a_text_that_is_inserted_is_found_by_that_text(demo: Demo, db: psycopg.C
     assert search(db, "name_embedding", embed(demo, "/embed/text", json={"text": NAME}))[0] == key["id"]
 
 
-def test_a_picture_that_is_inserted_is_found_by_that_picture(
-    demo: Demo, db: psycopg.Connection[tuple[Any, ...]]
-) -> None:
+def test_an_inserted_picture_is_found_by_the_same_picture(demo: Demo, db: psycopg.Connection[tuple[Any, ...]]) -> None:
     (key,) = db.execute(
         "insert into emoji (picture) values ($1) returning jsonb_build_object('id', id)", [png()]
     ).fetchall()[0]
@@ -165,8 +163,8 @@ def test_a_second_demo_on_the_same_port_is_refused(demo: Demo, directory: Path) 
     assert "HINT: Choose another: sidecar demo --port" in ended.stderr
 
 
-def test_it_ends_whole_and_starts_again_with_its_data(demo: Demo, postgres_version: str) -> None:
-    """Ctrl-C, then SIGTERM, then SIGKILL: each leaves no process behind."""
+def test_it_leaves_no_process_behind_and_starts_again_with_its_data(demo: Demo, postgres_version: str) -> None:
+    """With Ctrl-C, SIGTERM and SIGKILL."""
     with psycopg.connect(demo.database_url, autocommit=True) as connection:
         connection.execute("update emoji set category = 'mine' where id = 3")
     assert demo.end(signal.SIGINT) == 0

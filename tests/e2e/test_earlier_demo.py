@@ -1,4 +1,4 @@
-"""The directory of a demo before the emoji: pictures with vectors of a model of random weights."""
+"""A demo started on the directory of an earlier version, whose vectors came from a model of random weights."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _SPACES = """
 
 @pytest.fixture(scope="module")
 def earlier_vector() -> list[str]:
-    """Of the first picture; filled in by `directory`."""
+    """The old vector of the first picture; set by `directory`."""
     return []
 
 
 @pytest.fixture(scope="module")
 def directory(earlier_vector: list[str], postgres_version: str) -> Iterator[Path]:
-    """As that version left it: its model, its vectors."""
+    """The directory as that version left it, with its model and vectors."""
     with open_directory() as parent:
         path = parent / "data"
         path.mkdir()
@@ -77,7 +77,7 @@ def demo(directory: Path, postgres_version: str) -> Iterator[Demo]:
         assert demo.end(signal.SIGTERM) == 0
 
 
-def test_its_rows_are_embedded_again_by_the_model_of_now(demo: Demo, earlier_vector: list[str]) -> None:
+def test_its_rows_are_embedded_again_by_the_current_model(demo: Demo, earlier_vector: list[str]) -> None:
     assert "pictures.caption_embedding: from an earlier demo's model, and embedded again" in demo.output
     with psycopg.connect(demo.database_url, autocommit=True) as connection:
         for key in (1, 2):
@@ -88,7 +88,7 @@ def test_its_rows_are_embedded_again_by_the_model_of_now(demo: Demo, earlier_vec
     assert row[0] not in {None, *earlier_vector}
 
 
-def test_a_watch_that_waits_for_a_model_of_the_users_own_is_left_alone(demo: Demo) -> None:
+def test_a_watch_pinned_to_the_users_own_model_is_left_alone(demo: Demo) -> None:
     with psycopg.connect(demo.database_url) as connection:
         row = connection.execute(
             "select model, state from sidecar.status where relation = 'notes'::regclass"
@@ -98,7 +98,7 @@ def test_a_watch_that_waits_for_a_model_of_the_users_own_is_left_alone(demo: Dem
     assert row[1].startswith("waiting for a sidecar with model another-model")
 
 
-def test_its_model_is_deleted_and_its_rows_are_not(demo: Demo, directory: Path) -> None:
+def test_its_model_is_deleted_and_its_rows_are_kept(demo: Demo, directory: Path) -> None:
     assert not (directory / "model").exists()
     with psycopg.connect(demo.database_url) as connection:
         assert connection.execute("select count(*) from pictures").fetchone() == (2,)

@@ -38,7 +38,7 @@ def sidecar(database_url: str, tmp_path: Path) -> Iterator[Process]:
 
 
 def square_picture() -> bytes:
-    """500x500: six views at two scales."""
+    """A picture of 500x500 pixels: six views at two scales."""
     pixels = np.random.default_rng(0).integers(0, 256, (500, 500, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")

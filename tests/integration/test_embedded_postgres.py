@@ -17,6 +17,7 @@ from sidecar.embedded_postgres.programs import VERSIONS, copy_programs_for, find
 from sidecar.embedded_postgres.server import EmbeddedPostgres
 from sidecar.embedded_postgres.user import find_server_user
 from sidecar.errors import DatabaseUnavailable
+from tests.ports import find_free_port
 from tests.servers import open_directory
 from tests.waiting import wait_until
 
@@ -149,8 +150,7 @@ def test_a_bad_setting_is_reported_in_the_servers_own_words(data_dir: Path) -> N
 
 
 def test_a_fixed_port_is_used(data_dir: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = find_free_port()
     with EmbeddedPostgres(data_dir, port=port, settings=FAST) as server:
         assert urlsplit(server.url).port == port
 

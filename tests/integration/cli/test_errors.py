@@ -1,17 +1,14 @@
-"""What can be wrong with the database, the table or the watch: a line or two, no traceback, no password."""
+"""Errors of the database, the table or the watch: a line or two on stderr, no traceback, no password."""
 
 from __future__ import annotations
 
-import socket
-from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 
 from tests.command_line import CommandLine
-
-Db: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+from tests.integration.cli.conftest import Db
+from tests.ports import find_free_port
 
 NEED_A_DATABASE = [
     ("migrate",),
@@ -52,8 +49,7 @@ def test_without_a_database_url(command_line: CommandLine, command: tuple[str, .
 def test_with_a_database_that_is_down(
     command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = find_free_port()
     monkeypatch.setenv("DATABASE_URL", f"postgresql://me:hunter2@127.0.0.1:{port}/shop")
     error = command_line.fail(*command)
     assert f"cannot connect to postgresql://me:***@127.0.0.1:{port}/shop" in error
@@ -77,7 +73,7 @@ def test_without_pgvector(db: Db, command_line: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("command", NEED_A_WATCH)
-def test_with_a_table_that_is_not_there(db: Db, command_line: CommandLine, command: tuple[str, ...]) -> None:
+def test_with_a_table_that_does_not_exist(db: Db, command_line: CommandLine, command: tuple[str, ...]) -> None:
     name, _, *rest = command
     error = command_line.fail(name, "produtcs", *rest)
     assert 'relation "produtcs" does not exist' in error
@@ -90,7 +86,7 @@ def test_with_a_table_that_is_not_watched(db: Db, command_line: CommandLine, com
 
 
 @pytest.mark.parametrize("command", [("unwatch", "products"), ("retry", "products"), ("search", "products", "hat")])
-def test_with_a_target_that_has_to_be_named(db: Db, command_line: CommandLine, command: tuple[str, ...]) -> None:
+def test_with_several_watches_and_no_target(db: Db, command_line: CommandLine, command: tuple[str, ...]) -> None:
     for target in ("e", "f"):
         db.execute("select sidecar.watch('products', source => 'title', target => %s::text)", [target])
     error = command_line.fail(*command)
@@ -99,10 +95,10 @@ def test_with_a_target_that_has_to_be_named(db: Db, command_line: CommandLine, c
     assert "'e', 'f'" in command_line.fail(*command, "--target", "g")
 
 
-def test_with_a_column_that_is_not_there(db: Db, command_line: CommandLine) -> None:
+def test_with_a_column_that_does_not_exist(db: Db, command_line: CommandLine) -> None:
     assert "has no column 'colour'" in command_line.fail("watch", "products", "--source", "colour")
 
 
-def test_with_a_table_that_has_no_primary_key(db: Db, command_line: CommandLine) -> None:
+def test_with_a_table_without_a_primary_key(db: Db, command_line: CommandLine) -> None:
     db.execute("create table heap (title text)")
     assert "table public.heap has no primary key" in command_line.fail("watch", "heap", "--source", "title")

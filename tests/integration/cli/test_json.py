@@ -1,23 +1,19 @@
-"""`--json`: one line on stdout whatever happens; lists for what lists, objects for all else; errors too."""
+"""`--json`: exactly one line on stdout, also for errors; an array from commands that list, an object from others."""
 
 from __future__ import annotations
 
 import io
 import sys
-from typing import Any, TypeAlias
 
-import psycopg
 import pytest
 
 from tests.command_line import CommandLine
-from tests.integration.cli.conftest import parse
+from tests.integration.cli.conftest import Db, parse
 from tests.integration.cli.test_search import write_title_vectors
 from tests.integration.server.process import Process
 from tests.unit.cli.test_help import COMMANDS
 
-Db: TypeAlias = psycopg.Connection[tuple[Any, ...]]
-
-WITHOUT_ANSWER = {"demo", "serve"}
+WITHOUT_JSON = {"demo", "serve"}
 NEEDS_A_SIDECAR = {"verify"}
 COMMAND_LINES: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "migrate": ((), {"before", "after", "seconds"}),
@@ -49,12 +45,12 @@ def watched(db: Db) -> Db:
     return db
 
 
-def test_every_command_that_answers_is_tried_here() -> None:
-    assert set(COMMAND_LINES) | WITHOUT_ANSWER | NEEDS_A_SIDECAR == set(COMMANDS)
+def test_every_command_that_prints_json_is_tested_here() -> None:
+    assert set(COMMAND_LINES) | WITHOUT_JSON | NEEDS_A_SIDECAR == set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMAND_LINES)
-def test_a_command_answers_with_one_line_of_json(
+def test_a_command_prints_one_line_of_json(
     watched: Db, service: Process, command_line: CommandLine, command: str
 ) -> None:
     arguments, keys = COMMAND_LINES[command]
@@ -69,7 +65,7 @@ def test_a_command_answers_with_one_line_of_json(
 
 
 @pytest.mark.parametrize("command", [c for c in COMMAND_LINES if c not in {"migrate", "doctor", "uninstall", "pause"}])
-def test_an_error_is_one_line_of_json_too_and_stays_on_stderr(db: Db, command_line: CommandLine, command: str) -> None:
+def test_an_error_is_one_line_of_json_too_and_text_on_stderr(db: Db, command_line: CommandLine, command: str) -> None:
     arguments = [argument.replace("products", "produtcs") for argument in COMMAND_LINES[command][0]]
     outcome = command_line(command, *arguments, "--json")
     assert outcome.code == 1
@@ -80,7 +76,7 @@ def test_an_error_is_one_line_of_json_too_and_stays_on_stderr(db: Db, command_li
     assert outcome.stderr.splitlines() == [f"ERROR: {error['message']}", f"HINT: {error['hint']}"]
 
 
-def test_an_error_of_ours_has_its_kind_as_code_and_its_hint_apart(command_line: CommandLine) -> None:
+def test_an_error_has_its_kind_as_code_and_a_separate_hint(command_line: CommandLine) -> None:
     outcome = command_line("status", "--json", "--database-url", "postgresql://me:hunter2@127.0.0.1:1/shop")
     error = parse(outcome.stdout)["error"]
     assert (outcome.code, error["code"]) == (1, "database_unavailable")
@@ -88,7 +84,7 @@ def test_an_error_of_ours_has_its_kind_as_code_and_its_hint_apart(command_line: 
     assert "hunter2" not in outcome.stdout
 
 
-def test_a_number_or_a_time_is_one(watched: Db, command_line: CommandLine) -> None:
+def test_numbers_are_json_numbers_and_times_are_iso_8601(watched: Db, command_line: CommandLine) -> None:
     (failure,) = parse(command_line.succeed("failures", "--json"))
     assert (failure["key"], failure["attempts"]) == ({"id": 2}, 5)
     assert "T" in failure["at"]
@@ -112,7 +108,7 @@ def test_wrong_usage_is_one_line_of_json_too(command_line: CommandLine, argument
     assert error["message"] in outcome.stderr
 
 
-def test_a_question_answered_with_no_is_told_in_json(
+def test_a_question_answered_with_no_is_an_error_in_json(
     watched: Db, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))

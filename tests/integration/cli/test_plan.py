@@ -1,12 +1,11 @@
-"""`sidecar plan`: what it says beforehand is what comes to pass."""
+"""`sidecar plan`: its estimates are close to what watching the table then takes."""
 
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import psycopg
 import pytest
 from PIL import Image
 
@@ -14,9 +13,7 @@ from sidecar.pictures.decode import read_size
 from sidecar.pictures.views.plan import plan_views
 from sidecar.pictures.views.settings import ViewSettings
 from tests.command_line import CommandLine
-from tests.integration.cli.conftest import parse
-
-Db: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+from tests.integration.cli.conftest import Db, parse
 
 
 def file_of(width: int, height: int, file_format: str = "PNG") -> bytes:
@@ -34,7 +31,7 @@ def planned(command_line: CommandLine, *arguments: str, code: int = 0) -> Any:
 
 @pytest.mark.parametrize("index", ["halfvec", "vector"])
 @pytest.mark.parametrize("dimensions", [1152, 256])
-def test_index_vectors_and_ledger_take_about_what_was_said(
+def test_index_vectors_and_ledger_take_about_the_planned_space(
     db: Db, command_line: CommandLine, index: str, dimensions: int
 ) -> None:
     rows = 400
@@ -63,7 +60,7 @@ def test_index_vectors_and_ledger_take_about_what_was_said(
         (row,) = db.execute(f"select ({query})::bigint".encode()).fetchall()
         return int(row[0])
 
-    pages = 8 * 8192  # what a small table has beside its rows
+    pages = 8 * 8192  # overhead of a small table
     hnsw = size(
         "pg_relation_size((select indexrelid from pg_index where indrelid = 'c'::regclass and not indisprimary))"
     )
@@ -72,7 +69,7 @@ def test_index_vectors_and_ledger_take_about_what_was_said(
     assert plan["ledger_bytes"] == pytest.approx(size("pg_total_relation_size('sidecar.ledger_1')"), rel=0.2, abs=pages)
 
 
-def test_the_views_of_pictures_follow_their_sizes_and_the_settings(
+def test_the_number_of_views_follows_picture_sizes_and_settings(
     db: Db, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     db.execute("delete from products")
@@ -90,7 +87,7 @@ def test_the_views_of_pictures_follow_their_sizes_and_the_settings(
     assert planned(command_line, "products", "photo")["views"] == 4
 
 
-def test_the_rate_is_that_of_the_running_sidecars_or_unknown(db: Db, command_line: CommandLine) -> None:
+def test_the_rate_is_the_sum_of_the_running_sidecars_or_unknown(db: Db, command_line: CommandLine) -> None:
     assert planned(command_line, "products", "title")["device_s"] is None
     assert "give --views-per-s" in command_line.succeed("plan", "products", "title")
     for host in ("a", "b"):
@@ -106,7 +103,7 @@ def test_the_rate_is_that_of_the_running_sidecars_or_unknown(db: Db, command_lin
     assert "no running sidecar makes vectors of 16 dimensions (m makes 1152): nothing will be embedded" in other.stderr
 
 
-def test_a_large_table_is_sampled_and_said_to_be(db: Db, command_line: CommandLine) -> None:
+def test_a_large_table_is_sampled_and_marked_as_estimated(db: Db, command_line: CommandLine) -> None:
     db.execute("create table logs (id bigint primary key, body text)")
     db.execute("insert into logs select i, repeat('x', 700 + i % 200) from generate_series(1, 30000) i")
     db.execute("insert into logs select i, '' from generate_series(30001, 40000) i")
@@ -127,7 +124,7 @@ def test_a_large_table_is_sampled_and_said_to_be(db: Db, command_line: CommandLi
         ("select 1", ("products", "title", "--index", "vector", "--dimensions", "3000"), "at most 2000 dimensions"),
     ],
 )
-def test_what_watch_would_refuse_is_told_with_its_hint_and_code_3(
+def test_what_watch_would_refuse_is_reported_with_its_hint_and_code_3(
     db: Db, command_line: CommandLine, plant: str, arguments: tuple[str, ...], message: str
 ) -> None:
     db.execute(plant.encode())
@@ -140,7 +137,7 @@ def test_what_watch_would_refuse_is_told_with_its_hint_and_code_3(
     assert plan["refusal"]["message"] in refused
 
 
-def test_planning_changes_nothing(db: Db, command_line: CommandLine) -> None:
+def test_plan_changes_nothing(db: Db, command_line: CommandLine) -> None:
     before = db.execute("select count(*), max(oid) from pg_class").fetchone()
     planned(command_line, "products", "title", "--companion", "title_vectors")
     assert db.execute("select count(*), max(oid) from pg_class").fetchone() == before
@@ -151,16 +148,16 @@ def test_the_size_of_a_picture_is_read_from_its_beginning(file_format: str) -> N
     assert read_size(file_of(120, 90, file_format)[:4096]) == (120, 90)
 
 
-def test_what_is_no_picture_has_no_size() -> None:
+def test_other_bytes_have_no_size() -> None:
     assert read_size(b"milk, bread") is None
 
 
-def test_what_is_not_known_is_not_told_as_a_figure(db: Db, command_line: CommandLine) -> None:
-    told = command_line.succeed("plan", "products", "title")
-    assert "built in less than a second" in told
+def test_unknown_figures_are_described_in_words(db: Db, command_line: CommandLine) -> None:
+    text = command_line.succeed("plan", "products", "title")
+    assert "built in less than a second" in text
     assert "at 1,500 views/s" in command_line.succeed("plan", "products", "title", "--views-per-s", "1500")
     assert "at 0.2 views/s" in command_line.succeed("plan", "products", "title", "--views-per-s", "0.2")
     db.execute("delete from products")
-    told = command_line.succeed("plan", "products", "photo")
-    assert "(as of 640 × 480: no sampled picture's size could be read)" in told
-    assert "device  nothing to embed yet" in told
+    text = command_line.succeed("plan", "products", "photo")
+    assert "(as of 640 × 480: no sampled picture's size could be read)" in text
+    assert "device  nothing to embed yet" in text

@@ -1,21 +1,19 @@
+"""`sidecar search` by text and by picture, against a running service."""
+
 from __future__ import annotations
 
-import socket
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import httpx
-import psycopg
 import pytest
 from PIL import Image
 
 from tests.command_line import CommandLine
 from tests.encoders import HashEncoder
-from tests.integration.cli.conftest import parse
+from tests.integration.cli.conftest import Db, parse
 from tests.integration.server.process import Process
-
-Db: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+from tests.ports import find_free_port
 
 ENCODER = HashEncoder()
 
@@ -27,7 +25,7 @@ def png(colour: str) -> bytes:
 
 
 def write_title_vectors(db: Db, table: str = "products", target: str = "e") -> None:
-    """As a sidecar would, which is not what is tested here."""
+    """Embeds the titles, in place of a sidecar."""
     for key, title in db.execute("select id, title from products").fetchall():
         db.execute(f'update {table} set "{target}" = %s where id = %s', [str(ENCODER.vector_of(title).tolist()), key])
 
@@ -40,7 +38,7 @@ def titles(db: Db) -> Db:
     return db
 
 
-def test_a_text_finds_the_rows_nearest_to_it(titles: Db, service: Process, command_line: CommandLine) -> None:
+def test_a_text_finds_the_nearest_rows(titles: Db, service: Process, command_line: CommandLine) -> None:
     found = parse(command_line.succeed("search", "products", "Blue shoes", "--url", service.url, "--json"))
     assert found[0]["row"] == {"id": 2, "title": "blue shoes", "brand": "Acme", "photo": None}
     assert found[0]["distance"] == pytest.approx(0, abs=1e-3)
@@ -54,7 +52,7 @@ def test_a_text_finds_the_rows_nearest_to_it(titles: Db, service: Process, comma
     assert distances[1] == pytest.approx(expected[0], abs=1e-3)
 
 
-def test_the_limit_holds(titles: Db, service: Process, command_line: CommandLine) -> None:
+def test_the_limit_is_kept(titles: Db, service: Process, command_line: CommandLine) -> None:
     assert (
         len(parse(command_line.succeed("search", "products", "a hat", "--limit", "2", "--url", service.url, "--json")))
         == 2
@@ -82,7 +80,7 @@ def test_the_table_shows_key_distance_and_texts_but_no_vectors(
     assert [cell.strip() for cell in first.strip("│").split("│")] == ["3", "0", "a hat", "", "2.0 KB"]
 
 
-def test_a_wide_row_is_shown_in_part(titles: Db, service: Process, command_line: CommandLine) -> None:
+def test_of_a_wide_row_only_some_columns_are_shown(titles: Db, service: Process, command_line: CommandLine) -> None:
     titles.execute("alter table products add a text, add b text, add c text, add d text, add f text, add g text")
     text = command_line.succeed("search", "products", "a hat", "--url", service.url)
     assert text.splitlines()[-1] == "Not shown, but in --json: d, f, g"
@@ -111,7 +109,7 @@ def test_a_companion_table_is_searched_and_the_watched_rows_are_shown(
     assert found["row"]["title"] == "red shoes"
 
 
-def test_hostile_names_are_searched(db: Db, service: Process, command_line: CommandLine) -> None:
+def test_hostile_names_are_quoted(db: Db, service: Process, command_line: CommandLine) -> None:
     target = 'x" order by 1 limit 10'
     db.execute("""alter table products rename to "a ""order by b" """)
     db.execute("""select sidecar.watch('"a ""order by b"', source => 'title', target => %s::text)""", [target])
@@ -122,12 +120,12 @@ def test_hostile_names_are_searched(db: Db, service: Process, command_line: Comm
     assert [row["row"]["id"] for row in found] == [3]
 
 
-def test_before_the_first_vector_it_says_so(db: Db, service: Process, command_line: CommandLine) -> None:
+def test_before_the_first_vector_it_points_to_status(db: Db, service: Process, command_line: CommandLine) -> None:
     db.execute("select sidecar.watch('products', source => 'title', target => 'e')")
     assert "holds no vectors yet" in command_line.succeed("search", "products", "a hat", "--url", service.url)
 
 
-def test_vectors_of_another_model_are_warned_of(titles: Db, service: Process, command_line: CommandLine) -> None:
+def test_vectors_of_another_model_cause_a_warning(titles: Db, service: Process, command_line: CommandLine) -> None:
     titles.execute("update sidecar.watches set fingerprint = %s", [ENCODER.fingerprint])
     command_line.succeed("search", "products", "a hat", "--url", service.url)
     titles.execute("update sidecar.watches set fingerprint = 'other-space', encoder = 'other-model'")
@@ -143,28 +141,27 @@ def test_vectors_of_another_length_are_refused(db: Db, service: Process, command
     assert "holds vectors of 16 dimensions, but the service's model hash makes 1152" in error
 
 
-def test_a_text_that_is_cut_is_warned_of(titles: Db, service: Process, command_line: CommandLine) -> None:
+def test_a_truncated_text_causes_a_warning(titles: Db, service: Process, command_line: CommandLine) -> None:
     outcome = command_line("search", "products", "word " * 65, "--url", service.url)
     assert outcome.code == 0
     assert "longer than the model reads" in outcome.stderr
 
 
-def test_a_service_that_does_not_run_is_told(titles: Db, command_line: CommandLine) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+def test_a_service_that_is_down_is_an_error_with_advice(titles: Db, command_line: CommandLine) -> None:
+    url = f"http://127.0.0.1:{find_free_port()}"
     error = command_line.fail("search", "products", "a hat", "--url", url)
     assert f"the service does not answer at {url}: Connection refused" in error
     assert "sidecar serve" in error
 
 
-def test_the_service_is_looked_for_on_the_port_of_the_settings(
+def test_the_default_url_has_the_port_of_the_settings(
     titles: Db, service: Process, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BIND_PORT", service.url.rpartition(":")[2])
     assert "a hat" in command_line.succeed("search", "products", "a hat")
 
 
-def test_a_url_that_is_none_is_refused(titles: Db, command_line: CommandLine) -> None:
+def test_a_malformed_url_is_refused(titles: Db, command_line: CommandLine) -> None:
     assert "--url localhost:9000" in command_line.fail("search", "products", "a hat", "--url", "localhost:9000", code=2)
 
 
@@ -172,7 +169,7 @@ def test_an_empty_text_is_refused(titles: Db, service: Process, command_line: Co
     assert "nothing to embed" in command_line.fail("search", "products", "", "--url", service.url)
 
 
-def test_a_file_that_is_not_there_is_told(
+def test_a_missing_picture_file_is_an_error_with_advice(
     titles: Db, service: Process, command_line: CommandLine, tmp_path: Path
 ) -> None:
     path = str(tmp_path / "shoe.jpg")
@@ -182,7 +179,7 @@ def test_a_file_that_is_not_there_is_told(
     assert command_line("search", "products", path, "--text", "--url", service.url).code == 0
 
 
-def test_a_file_that_is_no_picture_is_told(
+def test_a_file_that_is_not_a_picture_is_an_error(
     titles: Db, service: Process, command_line: CommandLine, tmp_path: Path
 ) -> None:
     path = tmp_path / "notes.txt"

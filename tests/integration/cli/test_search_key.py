@@ -1,4 +1,4 @@
-"""`sidecar search` before a service that wants a key."""
+"""`sidecar search` with a service that requires a key."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.command_line import CommandLine
-from tests.integration.cli.conftest import parse
-from tests.integration.cli.test_search import Db, write_title_vectors
+from tests.integration.cli.conftest import Db, parse
+from tests.integration.cli.test_search import write_title_vectors
 from tests.integration.server.process import Process, sidecar_process
 
 EMBED = "embed-key-0123456789"
@@ -31,7 +31,7 @@ def titles(db: Db) -> Db:
     return db
 
 
-def test_the_key_of_the_environment_is_sent(
+def test_the_key_from_the_environment_is_sent(
     titles: Db, guarded: Process, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIDECAR_API_KEY", EMBED)
@@ -47,7 +47,7 @@ def test_the_key_of_the_environment_is_sent(
         (ADMIN, "it lacks the scope `embed`", "HINT: Set SIDECAR_API_KEY to a key with the scope `embed`."),
     ],
 )
-def test_a_key_that_is_refused_is_told_with_what_to_do(  # noqa: PLR0913, PLR0917 - fixtures and parameters
+def test_a_refused_key_is_an_error_with_advice(  # noqa: PLR0913, PLR0917 - fixtures and parameters
     titles: Db,
     guarded: Process,
     command_line: CommandLine,

@@ -1,27 +1,24 @@
-"""Which watch is searched where a table has several and none is named."""
+"""The watch that `sidecar search` chooses if the table has several and no target is given."""
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
-import psycopg
 import pytest
 
 from tests.command_line import CommandLine
 from tests.encoders import HashEncoder
-from tests.integration.cli.conftest import parse
+from tests.integration.cli.conftest import Db, parse
 from tests.integration.server.process import Process
-
-Db: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 
 @pytest.fixture
 def vector() -> str:
-    """That of the text `a hat`."""
+    """The vector of the text `a hat`."""
     return str(HashEncoder().vector_of("a hat").tolist())
 
 
-def test_pictures_are_searched_and_it_says_so(db: Db, service: Process, command_line: CommandLine, vector: str) -> None:
+def test_the_watch_on_pictures_is_searched_and_named(
+    db: Db, service: Process, command_line: CommandLine, vector: str
+) -> None:
     db.execute("select sidecar.watch('products', source => 'title', target => 'title_vector')")
     db.execute("select sidecar.watch('products', source => 'photo', target => 'photo_vector')")
     db.execute("update products set photo_vector = %s where id = 1", [vector])
@@ -36,7 +33,9 @@ def test_pictures_are_searched_and_it_says_so(db: Db, service: Process, command_
     assert named.stderr == ""
 
 
-def test_of_several_texts_one_has_to_be_named(db: Db, service: Process, command_line: CommandLine) -> None:
+def test_among_several_watches_on_texts_one_has_to_be_named(
+    db: Db, service: Process, command_line: CommandLine
+) -> None:
     for column in ("title", "brand"):
         db.execute("select sidecar.watch('products', source => %s::text, target => %s::text)", [column, f"{column}_e"])
     error = command_line.fail("search", "products", "a hat", "--url", service.url)
@@ -44,7 +43,9 @@ def test_of_several_texts_one_has_to_be_named(db: Db, service: Process, command_
     assert "brand_e" in error
 
 
-def test_of_one_watch_nothing_is_said(db: Db, service: Process, command_line: CommandLine, vector: str) -> None:
+def test_an_only_watch_is_searched_without_a_message(
+    db: Db, service: Process, command_line: CommandLine, vector: str
+) -> None:
     db.execute("select sidecar.watch('products', source => 'photo', target => 'photo_vector')")
     db.execute("update products set photo_vector = %s where id = 1", [vector])
     outcome = command_line("search", "products", "a hat", "--url", service.url)

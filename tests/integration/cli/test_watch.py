@@ -1,13 +1,11 @@
+"""`sidecar watch` and `sidecar unwatch`"""
+
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
-import psycopg
+from typing import Any
 
 from tests.command_line import CommandLine
-from tests.integration.cli.conftest import parse
-
-Db: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+from tests.integration.cli.conftest import Db, parse
 
 
 def watches(db: Db) -> list[tuple[Any, ...]]:
@@ -16,7 +14,7 @@ def watches(db: Db) -> list[tuple[Any, ...]]:
     return db.execute(query).fetchall()
 
 
-def test_watch_passes_every_option_on(db: Db, command_line: CommandLine) -> None:
+def test_watch_passes_every_option_to_the_database(db: Db, command_line: CommandLine) -> None:
     command_line.succeed("watch", "products", "--source", "photo")
     command_line.succeed(
         *("watch", "public.products", "--source", "title", "--source", "brand", "--target", "e", "--kind", "text"),
@@ -37,7 +35,7 @@ def test_watch_exposes_columns(db: Db, command_line: CommandLine) -> None:
     assert db.execute(exposed).fetchall() == [([],)]
 
 
-def test_watch_says_what_it_watches_what_is_to_do_and_how_to_search(db: Db, command_line: CommandLine) -> None:
+def test_watch_prints_sources_pending_rows_and_the_query_to_search(db: Db, command_line: CommandLine) -> None:
     text = command_line.succeed("watch", "products", "--source", "title", "--target", "e")
     assert "products: title → e (text)" in text
     assert "3 of 3 rows" in text
@@ -48,14 +46,14 @@ def test_watch_says_what_it_watches_what_is_to_do_and_how_to_search(db: Db, comm
     assert len(watches(db)) == 1
 
 
-def test_a_differing_watch_needs_replace(db: Db, command_line: CommandLine) -> None:
+def test_changing_a_watch_needs_replace(db: Db, command_line: CommandLine) -> None:
     command_line.succeed("watch", "products", "--source", "title", "--target", "e")
     assert "watched already" in command_line.fail("watch", "products", "--source", "brand", "--target", "e")
     command_line.succeed("watch", "products", "--source", "brand", "--target", "e", "--replace")
     assert watches(db)[0][2] == ["brand"]
 
 
-def test_hostile_names_are_names(db: Db, command_line: CommandLine) -> None:
+def test_hostile_names_of_tables_and_columns_are_quoted(db: Db, command_line: CommandLine) -> None:
     db.execute(
         """create schema "x; drop"; create table "x; drop"."a ""b" ("k 'ey" text primary key, "so""urce" text)"""
     )
@@ -77,7 +75,7 @@ def test_a_warning_of_the_server_reaches_the_user(db: Db, command_line: CommandL
     assert "HINT: Keep the vector in a table of its own" in outcome.stderr
 
 
-def test_unwatch_keeps_the_vectors_unless_told_otherwise(db: Db, command_line: CommandLine) -> None:
+def test_unwatch_keeps_the_vectors_unless_asked_to_drop_them(db: Db, command_line: CommandLine) -> None:
     def has_column(name: str) -> bool:
         query = "select from pg_attribute where attrelid = 'products'::regclass and attname = %s and not attisdropped"
         return db.execute(query, [name]).fetchone() is not None

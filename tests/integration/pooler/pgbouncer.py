@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from sidecar.embedded_postgres.user import find_server_user
+from tests.ports import find_free_port
 from tests.waiting import wait_until
 
 # Debian keeps it where ordinary users do not look.
@@ -40,8 +41,7 @@ def pgbouncer(directory: Path, database_url: str, ignored: str = "") -> Iterator
     """The URL of the same database through a pooler. `ignored`: startup parameters that it takes and forgets."""
     assert PROGRAM is not None
     server = urlsplit(database_url)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = find_free_port()
     configuration = directory / "pgbouncer.ini"
     values = {"host": server.hostname, "server_port": server.port, "user": server.username, "password": server.password}
     configuration.write_text(_CONFIGURATION.format(port=port, ignored=ignored, **values))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 
 import httpx
 import psycopg
@@ -15,6 +14,7 @@ from tests.integration.http.errors import assert_error
 from tests.integration.http.live_server import live_server
 from tests.integration.search.shop import DIMENSIONS, TITLES, claim_space, connect, keys, search, searching
 from tests.integration.sql.session import Connection, run, value
+from tests.ports import find_free_port
 from tests.waiting import wait_until_async
 
 BODY = {"table": "products", "text": "green mug"}
@@ -32,8 +32,7 @@ async def until_waiting(db: Connection, count: int) -> None:
 
 
 async def test_a_database_that_is_down_is_a_503_that_says_when_to_try_again() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = find_free_port()
     url = f"postgresql://nobody:secret-password@127.0.0.1:{port}/nothing"
     async with searching(url, HashEncoder(dimensions=DIMENSIONS)) as client:
         response = await client.post("/search", json=BODY)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.ports import find_free_port
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
@@ -55,8 +55,7 @@ class Process:
 @contextmanager
 def sidecar_process(directory: Path, arguments: Sequence[str], **environment: str) -> Iterator[Process]:
     """`python ARGUMENTS`, on a free port, with SHUTDOWN_TIMEOUT_S=4 unless said otherwise. Killed at the end."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = find_free_port()
     log_path = directory / "sidecar.log"
     settings = {"BIND_PORT": str(port), "DECODE_PROCESSES": "1", "SHUTDOWN_TIMEOUT_S": "4"}
     with log_path.open("wb") as log:

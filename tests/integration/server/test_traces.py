@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import httpx
 
 from tests.collector import running_collector
 from tests.integration.server.process import sidecar_process
+from tests.ports import find_free_port
 
 PROGRAM = ("-m", "tests.integration.server.program", "hash")
 SHUTDOWN_TIMEOUT_S = 4  # what sidecar_process gives
@@ -31,8 +31,7 @@ def test_the_last_spans_are_sent_before_it_ends(tmp_path: Path) -> None:
 
 
 def test_a_collector_that_is_down_costs_neither_requests_nor_the_end_in_order(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = find_free_port()
     with sidecar_process(tmp_path, PROGRAM, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}") as process:
         process.await_ready()
         with httpx.Client(base_url=process.url) as client:

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from sidecar.cli.errors import PortUnavailable
 from sidecar.cli.serve import check_port, load_settings_with
 from tests.command_line import CommandLine
+from tests.ports import find_free_port
 
 
 def test_an_option_overrides_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,8 +60,7 @@ def test_a_database_url_of_another_scheme_is_refused_without_its_password(comman
 
 
 def test_a_free_port_passes_the_check() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = find_free_port()
     check_port("127.0.0.1", port, "Choose another.")
 
 

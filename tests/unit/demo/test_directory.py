@@ -1,3 +1,5 @@
+"""The demo's data directory: where it is, its lock, and what is deleted from it."""
+
 from __future__ import annotations
 
 import os
@@ -10,7 +12,7 @@ from sidecar.demo.directory import choose_directory, open_directory
 from sidecar.errors import ConfigurationError, DatabaseUnavailable
 
 
-def test_it_lies_here_unless_here_is_closed_to_the_user_that_roots_postgres_runs_as(
+def test_the_default_directory_is_one_that_roots_postgres_can_enter(
     tmp_path: Path, open_tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(open_tmp_path)
@@ -20,7 +22,7 @@ def test_it_lies_here_unless_here_is_closed_to_the_user_that_roots_postgres_runs
     assert choose_directory() == (Path("/var/lib/sidecar-demo") if os.geteuid() == 0 else tmp_path / ".demo")
 
 
-def test_a_second_demo_on_the_same_directory_is_told_who_uses_it(tmp_path: Path) -> None:
+def test_a_second_demo_on_the_same_directory_is_refused_with_the_process_id(tmp_path: Path) -> None:
     with (
         open_directory(tmp_path / "data"),
         pytest.raises(
@@ -33,7 +35,7 @@ def test_a_second_demo_on_the_same_directory_is_told_who_uses_it(tmp_path: Path)
         pass
 
 
-def test_a_directory_with_other_things_in_it_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_directory_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "thesis.txt").write_text("years of work")
     with pytest.raises(ConfigurationError, match="holds files of another program"), open_directory(tmp_path):
@@ -41,7 +43,7 @@ def test_a_directory_with_other_things_in_it_is_refused_and_left_alone(tmp_path:
     assert (tmp_path / "model" / "thesis.txt").exists()
 
 
-def test_a_place_where_nothing_can_be_made_is_told(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(ConfigurationError, match="cannot be used: Not a directory"),
@@ -50,7 +52,7 @@ def test_a_place_where_nothing_can_be_made_is_told(tmp_path: Path) -> None:
         pass
 
 
-def test_fresh_removes_what_a_run_left_and_nothing_else(tmp_path: Path) -> None:
+def test_clear_removes_what_a_run_left_and_nothing_else(tmp_path: Path) -> None:
     with open_directory(tmp_path / "data") as directory:
         (directory.postgres / "cluster").mkdir(parents=True)
         directory.earlier_model.mkdir()
@@ -61,7 +63,7 @@ def test_fresh_removes_what_a_run_left_and_nothing_else(tmp_path: Path) -> None:
         directory.clear()
 
 
-def test_only_its_owner_can_read_the_url(tmp_path: Path) -> None:
+def test_only_its_owner_can_read_the_url_file(tmp_path: Path) -> None:
     with open_directory(tmp_path / "data") as directory:
         directory.url_file.touch(mode=0o644)
         directory.write_url("postgresql://postgres:secret@host/db")

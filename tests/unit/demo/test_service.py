@@ -15,5 +15,5 @@ from sidecar.demo.service import url_of_service
         ("example.org", "http://example.org:9000"),
     ],
 )
-def test_the_url_is_one_that_a_client_can_reach(host: str, url: str) -> None:
+def test_the_url_is_reachable_for_a_client_on_this_machine(host: str, url: str) -> None:
     assert url_of_service(Settings(bind_host=host)) == url

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from sidecar.config import Settings
 from sidecar.telemetry.telemetry import open_traces
 from sidecar.telemetry.traces import BatchedJob, MicroBatchReport, RequestHead, TraceContext, Traces, current_ids
 from tests.collector import CONSUMER, ERROR, SERVER, Collector, running_collector
+from tests.ports import find_free_port
 
 HEAD = RequestHead("POST", "/embed/text", "/embed/text", "http", ())
 CALLER_TRACE, CALLER_SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -270,8 +270,7 @@ def test_an_unknown_path_is_not_part_of_the_span_name(collector: Collector) -> N
 
 
 def test_a_collector_that_is_down_costs_two_log_lines_at_most_and_no_time(caplog: pytest.LogCaptureFixture) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = find_free_port()
     traces = open_traces(Settings(otel_exporter_otlp_endpoint=f"http://127.0.0.1:{port}"))
     traces.start()
     began = time.monotonic()

@@ -1,3 +1,5 @@
+"""`sidecar migrate`, and commands on a database that is not migrated."""
+
 from __future__ import annotations
 
 import psycopg
@@ -12,14 +14,14 @@ OTHER_CODE = f"""
 """.encode()
 
 
-def test_migrate_goes_up_says_so_and_then_has_nothing_to_do(plain_database_url: str, command_line: CommandLine) -> None:
+def test_migrate_upgrades_once_and_reports_it(plain_database_url: str, command_line: CommandLine) -> None:
     text = command_line.succeed("migrate", "--database-url", plain_database_url)
     assert f"nothing → {head_revision()}" in text
     assert current_revision(plain_database_url) == head_revision()
     assert "Nothing to do" in command_line.succeed("migrate", "--database-url", plain_database_url)
 
 
-def test_migrate_replaces_functions_of_another_version_and_says_so(
+def test_migrate_replaces_functions_of_another_version_and_reports_it(
     database_url: str, command_line: CommandLine
 ) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
@@ -30,19 +32,17 @@ def test_migrate_replaces_functions_of_another_version_and_says_so(
     assert "Nothing to do" in command_line.succeed("migrate", "--database-url", database_url)
 
 
-def test_migrate_leaves_a_schema_alone_that_a_newer_version_migrated(
-    database_url: str, command_line: CommandLine
-) -> None:
-    """A deployment of the version before runs its migrate, too."""
+def test_migrate_leaves_the_schema_of_a_newer_version_alone(database_url: str, command_line: CommandLine) -> None:
+    """A deployment of the previous version runs its own migrate."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("update sidecar.alembic_version set version_num = '9999'")
         connection.execute(OTHER_CODE)
-        said = command_line.succeed("migrate", "--database-url", database_url)
-        assert "Nothing to do: schema `sidecar` is at revision 9999. A newer version migrated it" in said
+        text = command_line.succeed("migrate", "--database-url", database_url)
+        assert "Nothing to do: schema `sidecar` is at revision 9999. A newer version migrated it" in text
         assert connection.execute("select code_digest from sidecar.installation()").fetchone() == ("another",)
 
 
-def test_migrate_goes_past_a_pooler(
+def test_migrate_bypasses_a_pooler(
     plain_database_url: str, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://pooler@127.0.0.1:1/shop")
@@ -51,13 +51,13 @@ def test_migrate_goes_past_a_pooler(
     assert "cannot connect" in command_line.fail("migrate", "--database-url", "postgresql://pooler@127.0.0.1:1/shop")
 
 
-def test_migrate_goes_down_to_where_it_is_told(database_url: str, command_line: CommandLine) -> None:
+def test_migrate_to_base_removes_the_schema(database_url: str, command_line: CommandLine) -> None:
     assert "→ removed" in command_line.succeed("migrate", "--revision", "base", "--database-url", database_url)
     assert current_revision(database_url) is None
 
 
 @pytest.mark.parametrize("command", [("status",), ("watch", "t", "--source", "a"), ("failures",), ("search", "t", "x")])
-def test_a_database_that_is_not_migrated_is_told_how(
+def test_on_a_database_without_the_schema_commands_point_to_migrate(
     plain_database_url: str, command_line: CommandLine, command: tuple[str, ...]
 ) -> None:
     error = command_line.fail(*command, "--database-url", plain_database_url)
