@@ -1,1 +1,1 @@
-"""Pixels and words → unit vectors. The only place that imports torch, open_clip and transformers."""
+"""Models: pixels and texts → unit vectors, pairs of texts → scores. The only package that imports torch."""

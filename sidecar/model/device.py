@@ -1,4 +1,4 @@
-"""The device that encodes: its choice, its number format and its memory."""
+"""Chooses the device and the number format to compute in, and reads the device's memory."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class ComputeDevice:
 
     @property
     def name(self) -> str:
-        """For people: the GPU's product name, else `cpu` or `mps`."""
+        """Name for display: the GPU's product name, else `cpu` or `mps`."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
 
 
 def choose_device(settings: Settings) -> ComputeDevice:
-    """CUDA where there is some; with `REQUIRE_CUDA=0` also MPS, then the CPU.
+    """A CUDA GPU if there is one; otherwise, with `REQUIRE_CUDA=0`, MPS or the CPU.
 
-    Cheap, so that a wrong setting shows before the model is loaded. Raises ConfigurationError.
+    Cheap, so that a wrong setting is reported before the model is loaded. Raises ConfigurationError.
     """
     device = _choose_hardware(settings)
     return ComputeDevice(device, _choose_precision(settings.model_precision, device))
@@ -70,7 +70,7 @@ def _choose_gpu(wanted: str | None) -> torch.device:
 
 
 def _choose_precision(wanted: Precision | None, device: torch.device) -> Precision:
-    """Unset: bf16 on a GPU that computes it natively, else fp32. bf16 on the CPU only where it is asked for."""
+    """If unset, bf16 on a GPU that computes it natively, else fp32. The CPU computes in bf16 only on request."""
     if wanted is None:
         return "bf16" if device.type == "cuda" and _computes_bf16(device) else "fp32"
     if wanted == "bf16" and not _computes_bf16(device):
@@ -93,15 +93,15 @@ def _computes_bf16(device: torch.device) -> bool:
 
 
 def read_device_memory(device: torch.device) -> Mapping[str, int]:
-    """Bytes by state, for the metrics. Empty for the CPU, whose memory is the process's. Any thread may call it.
+    """Memory in bytes by state, for the metrics; empty for the CPU. Thread-safe.
 
-    `allocated` and `reserved` are this process's, `free` and `total` the device's, which others may be using too.
-    A device that has failed says nothing: the page of metrics is wanted then more than ever.
+    `allocated` and `reserved` are this process's; `free` and `total` are the device's, which others may use too.
+    Empty also for a device that has failed: the other metrics are needed then more than ever.
     """
     try:
         return _read_memory(device)
     except RuntimeError as error:
-        logger.debug("the device does not tell of its memory: %s", error)
+        logger.debug("The device does not report its memory: %s", error)
         return {}
 
 

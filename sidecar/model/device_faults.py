@@ -1,4 +1,4 @@
-"""What torch raises while a model computes, in the words of this package."""
+"""Translates what torch raises while a model computes to DeviceError."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory
 
 DEVICE_FAULTS = (RuntimeError, AssertionError, IndexError)
-"""To be caught around a model's call and translated by `translate_fault`."""
+"""Errors of torch to catch around a model's call and translate by `translate_fault`."""
 
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "status_alloc_failed")
-# Errors after which every call of this process fails: CUDA keeps them in the context, which only a new process gets rid
-# of. cudaGetErrorString's words, and those of the libraries above it.
+# Errors after which every call of this process fails: they persist in the CUDA context, which only a new process
+# replaces. These are messages of cudaGetErrorString and of the libraries above it.
 _LOST = (
     "device-side assert",
     "illegal memory access",
@@ -37,13 +37,13 @@ _GPU_WORDS = ("cuda", "hip", "cublas", "cudnn", "nvlink", "gpu", "driver")
 
 
 def translate_fault(error: Exception) -> DeviceError:
-    """DeviceOutOfMemory if a smaller batch may do, DeviceLost if nothing will in this process, else DeviceError.
+    """DeviceOutOfMemory if a smaller batch may succeed, DeviceLost if no call of this process will, else DeviceError.
 
-    With the first line of what torch says.
+    The message is the first line of torch's.
     """
     message = str(error).splitlines()[0] if str(error) else type(error).__name__
     if isinstance(error, torch.OutOfMemoryError) or any(sign in str(error).lower() for sign in _OUT_OF_MEMORY):
-        # The traceback would keep this batch's tensors alive while a smaller one is tried.
+        # The traceback would keep the tensors of this batch alive while a smaller batch is tried.
         traceback.clear_frames(error.__traceback__)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -52,6 +52,6 @@ def translate_fault(error: Exception) -> DeviceError:
 
 
 def is_lost(message: str) -> bool:
-    """Whether what torch says is of a fault that a process does not get over."""
+    """True if a message of torch is about a fault that a process cannot recover from."""
     lower = message.lower()
     return any(sign in lower for sign in _LOST) and any(word in lower for word in _GPU_WORDS)

@@ -1,4 +1,4 @@
-"""Names a vector space: two vectors compare only if their fingerprints are equal."""
+"""The fingerprint of a vector space: vectors are comparable only if their fingerprints are equal."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from sidecar.model.preprocessing import Preprocessing
 from sidecar.pictures.views.plan import canonical_view_settings
 from sidecar.pictures.views.settings import ViewSettings
 
-# Raised when our own code starts to make other vectors from the same model and settings.
+# Incremented when a change of our own code changes the vectors of the same model and settings.
 _PIPELINE_VERSION = 2
 
-# No vector depends on them: the scale of scores, the decoder of captions, counters of training, and numbers 0, 1, 2, ….
+# Tensors that no vector depends on: the scale of scores, the caption decoder, training counters, position ids 0, 1, ….
 _IRRELEVANT_NAMES = ("logit_scale", "logit_bias")
 _IRRELEVANT_PREFIX = "text_decoder."
 _IRRELEVANT_SUFFIXES = (".num_batches_tracked", ".position_ids")
@@ -28,11 +28,11 @@ _IRRELEVANT_SUFFIXES = (".num_batches_tracked", ".position_ids")
 
 _TIMM_KEYS = ("timm_model_name", "timm_pool", "timm_proj", "timm_proj_bias")
 _TRANSFORMERS_KEYS = ("hf_proj_type", "hf_pooler_type")
-# For training, for captions, or described by other parts of the fingerprint: the size of a view and the tokenizer.
+# Keys for training or captions, or covered by other parts of the fingerprint: the view size and the tokenizer.
 _KEYS_WITHOUT_EFFECT = frozenset(
     {"image_size", "patch_dropout", "output_tokens", "hf_tokenizer_name", "tokenizer_mode", "tokenizer_kwargs"}
 )
-# Of a text tower: where its configuration came from, and what is for training or for generating texts.
+# Keys of a text tower that only state its origin, or serve training or text generation.
 _IGNORED_KEYS = frozenset(
     {
         *("_name_or_path", "_commit_hash", "transformers_version", "torch_dtype", "dtype", "architectures"),
@@ -44,10 +44,10 @@ _IGNORED_WORDS = ("dropout", "layerdrop")
 
 @dataclass(frozen=True, slots=True)
 class VectorSpace:
-    """Everything that decides which vector a text or a picture gets, and nothing else.
+    """Everything that determines the vector of a text or a picture, and nothing else.
 
-    Precision, device and the versions of libraries do not: they only round. Whether they do more is what the golden
-    vectors tell. `text_config` is that of a text tower from the transformers library.
+    Precision, device and library versions are not part of it: they affect rounding only, which the golden vectors
+    check. `text_config` is the configuration of a text tower from the transformers library.
     """
 
     architecture: str
@@ -60,7 +60,7 @@ class VectorSpace:
     probe_token_ids: Sequence[Sequence[int]]
 
     def fingerprint(self) -> str:
-        """For instance `vit_so400m_patch14_siglip_384-0123456789abcdef`: the same on every machine and every start."""
+        """For example `vit_so400m_patch14_siglip_384-0123456789abcdef`: the same on every machine, at every start."""
         described = {
             "pipeline": _PIPELINE_VERSION,
             "towers": canonical_model_config(self.model_cfg, self.text_config),
@@ -75,7 +75,7 @@ class VectorSpace:
 
 
 def _normalise_numbers(value: Any) -> Any:
-    """A configuration may say 4 where another, or a default, says 4.0."""
+    """Replaces 4.0 by 4, as configurations and defaults differ in how they write whole numbers."""
     if isinstance(value, Mapping):
         return {key: _normalise_numbers(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -84,12 +84,12 @@ def _normalise_numbers(value: Any) -> Any:
 
 
 def digest_weights(tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over names, shapes and values of the weights that vectors depend on, in whatever container they are.
+    """SHA-256 of names, shapes and values of the weights that vectors depend on, independent of the file format.
 
-    Numbers with fewer bits count as fp32, which is what they are loaded into: what is stored exactly both ways is one.
-    About two seconds for 3.5 GB that are cached.
+    Numbers with fewer bits are digested as fp32, into which they are loaded, so that weights which fp16 stores exactly
+    have one digest in both formats. Takes about two seconds for 3.5 GB in the page cache.
     """
-    # Where the text tower is a module of its own, its names have a prefix; open_clip loads either as the other.
+    # The tensors of a text tower that is a separate module have a prefix; open_clip loads both forms interchangeably.
     named = [(name.removeprefix("text."), tensor) for name, tensor in tensors.items() if not _is_irrelevant(name)]
     with ThreadPoolExecutor(thread_name_prefix="digest-weights") as threads:
         digests = list(threads.map(_digest_tensor, sorted(named, key=itemgetter(0))))
@@ -109,9 +109,10 @@ def _digest_tensor(named: tuple[str, torch.Tensor]) -> bytes:
 
 
 def canonical_model_config(model_cfg: Mapping[str, Any], text_config: Mapping[str, Any] | None) -> dict[str, Any]:
-    """JSON that is equal for two configurations which compute the same vectors from the same weights.
+    """The canonical form of an open_clip configuration, as JSON: equal if the same weights give the same vectors.
 
-    `text_config`: the content of config.json of a text tower from the transformers library.
+    open_clip's defaults are written out, and keys without effect are removed. `text_config` is the config.json of a
+    text tower from the transformers library.
     """
     return {
         "embed_dim": model_cfg["embed_dim"],

@@ -1,4 +1,4 @@
-"""Vectors that a model is known to give, stored beside it. Imports no torch."""
+"""Golden vectors: a model's known vectors of the probe inputs, stored beside it. Imports no torch."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class GoldenVectors:
 
 
 def find_golden(model_id: str) -> Path | None:
-    """The golden vectors in the model's folder, where it is one on this machine that holds some."""
+    """The file of golden vectors in a model's local folder; None if there is no such folder or file."""
     directory = find_local_directory(model_id)
     path = None if directory is None else directory / GOLDEN_NAME
     return path if path is not None and path.is_file() else None
 
 
 def write_golden(encoder: Encoder, path: Path) -> None:
-    """Stores what `encoder` makes of the probes. Use it in fp32, on a machine that is trusted."""
+    """Stores the vectors that `encoder` computes for the probes. To be run in fp32, on a trusted machine."""
     prepared = encoder.prepare_texts(SELF_TEST_TEXTS)
     np.savez(
         path,
@@ -47,7 +47,7 @@ def write_golden(encoder: Encoder, path: Path) -> None:
 
 
 def read_golden(path: Path) -> GoldenVectors:
-    """Raises ModelError if the file cannot be read."""
+    """Reads what `write_golden` wrote. Raises ModelError if the file cannot be read."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return GoldenVectors(

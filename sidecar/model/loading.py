@@ -1,4 +1,4 @@
-"""Settings → a model that is ready to encode."""
+"""Loads the model that the settings name."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ logger = logging.getLogger(__name__)
 
 
 def load_encoder(settings: Settings) -> OpenClipEncoder:
-    """Finds, downloads if need be, and loads the model that the settings name. Blocks: seconds, or minutes once.
+    """Finds, downloads if necessary, and loads the model that the settings name. Blocks for seconds; once for minutes.
 
-    Raises ConfigurationError before anything is loaded if the device is not to be had, ModelError afterwards.
+    Raises ConfigurationError before loading anything if the device is not available, ModelError afterwards.
     """
     compute = choose_device(settings)
     torch.set_float32_matmul_precision(settings.matmul_precision)
@@ -32,7 +32,7 @@ def load_encoder(settings: Settings) -> OpenClipEncoder:
 
 
 def load_encoder_on(compute: ComputeDevice, settings: Settings) -> OpenClipEncoder:
-    """As `load_encoder`, on a device that is already chosen. Raises ModelError."""
+    """As `load_encoder`, on a given device. Raises ModelError."""
     started = time.monotonic()
     token = settings.hf_token.get_secret_value() if settings.hf_token else None
     checkpoint = find_checkpoint(settings.vision_model_id, token)

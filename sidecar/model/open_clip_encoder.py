@@ -1,4 +1,4 @@
-"""An open_clip model on its device: token ids and pixels → unit vectors."""
+"""Encodes token ids and pixels to unit vectors with an open_clip model on its device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sidecar.pictures.views.settings import SQUASHED, Framing
 
 
 class Towers(Protocol):
-    """What we use of an open_clip model. Both return (n, dimensions), in the model's precision, not normalised."""
+    """The part of an open_clip model in use. Both return (n, dimensions) in the model's precision, not normalised."""
 
     def encode_image(self, image: torch.Tensor) -> torch.Tensor: ...
 
@@ -29,7 +29,7 @@ class Towers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """What a model is called and what it makes."""
+    """A model's name, and the properties of its inputs and vectors."""
 
     model_id: str
     fingerprint: str
@@ -54,7 +54,7 @@ class OpenClipEncoder:
         self._tokenizer = tokenizer
         self._identity = identity
         self._compute = compute
-        # Pixels are 0 … 255 here, so both are scaled: one multiplication less for each of them.
+        # Scaled, as pixels are 0 … 255 here: it saves one multiplication per pixel.
         self._mean = 255.0 * torch.tensor(preprocessing.mean, device=compute.device).view(1, 3, 1, 1)
         self._std = 255.0 * torch.tensor(preprocessing.std, device=compute.device).view(1, 3, 1, 1)
 
@@ -76,17 +76,17 @@ class OpenClipEncoder:
 
     @property
     def pair_scale(self) -> PairScale | None:
-        """As the model was trained; None for one that was not trained with a sigmoid."""
+        """The model's own scale and bias; None for a model not trained with a sigmoid loss."""
         return self._identity.pair_scale
 
     @property
     def framing(self) -> Framing:
-        """How the model was trained to see whole pictures."""
+        """How whole pictures are fitted into the model's input."""
         return self._identity.framing
 
     @property
     def precision(self) -> Precision:
-        """The number format in use, which a device may not have let us choose."""
+        """The number format in use; it may differ from the setting if the device does not support that."""
         return self._compute.precision
 
     @property
@@ -94,15 +94,15 @@ class OpenClipEncoder:
         return self._compute.name
 
     def device_memory(self) -> Mapping[str, int]:
-        """Bytes by state; empty where the device keeps no count. May be called by any thread."""
+        """Memory in bytes by state; empty if the device does not report it. Thread-safe."""
         return read_device_memory(self._compute.device)
 
     def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
-        """One per text, in order; any thread may call it."""
+        """One per text, in order. Thread-safe."""
         return self._tokenizer.prepare(texts)
 
     def encode_texts(self, texts: Sequence[PreparedText]) -> NDArray[np.float32]:
-        """(n, dimensions) float32, unit length but for those that are not finite or zero.
+        """(n, dimensions) float32, of unit length unless not finite or zero.
 
         Raises DeviceError, DeviceOutOfMemory, DeviceLost.
         """
@@ -112,7 +112,7 @@ class OpenClipEncoder:
         return self._encode(lambda: self._towers.encode_text(self._to_device(token_ids)))
 
     def encode_views(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """`views` is (n, view_size, view_size, 3) uint8 RGB; returns (n, dimensions) float32, as of `encode_texts`.
+        """`views` is (n, view_size, view_size, 3) uint8 RGB; returns (n, dimensions) float32, as `encode_texts` does.
 
         Raises DeviceError, DeviceOutOfMemory, DeviceLost.
         """
@@ -126,18 +126,18 @@ class OpenClipEncoder:
         return ((pixels - self._mean) / self._std).to(self._compute.dtype)
 
     def _to_device(self, array: NDArray[np.generic]) -> torch.Tensor:
-        # Pixels that came through shared memory or from a file may be read-only, which torch warns about.
+        # Pixels from shared memory or a file may be read-only, about which torch warns.
         tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
         if self._compute.device.type == "cuda":
-            # PyTorch keeps pinned blocks and uses one again once the copy from it has ended: nothing is allocated here
-            # after the first micro-batches, and the block may be let go of at once.
+            # PyTorch caches pinned blocks and reuses one once the copy from it has ended: after the first micro-batches
+            # nothing is allocated here, and dropping the block at once is safe.
             return tensor.pin_memory().to(self._compute.device, non_blocking=True)
         return tensor.to(self._compute.device)
 
     def _encode(self, run_tower: Callable[[], torch.Tensor]) -> NDArray[np.float32]:
         try:
             with torch.inference_mode():
-                # In fp32: with 8 bits the lengths would be off by a part in 200.
+                # In fp32: with the 8 bits of bf16 the lengths would be off by 0.5 %.
                 unit = torch.nn.functional.normalize(run_tower().to(torch.float32), dim=-1)
                 vectors: NDArray[np.float32] = unit.cpu().numpy()
         except DEVICE_FAULTS as error:

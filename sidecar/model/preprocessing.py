@@ -1,4 +1,4 @@
-"""What a model expects of its pixels: what `preprocess_cfg` says, and open_clip's defaults where it is silent."""
+"""A model's preprocessing of pixels, from `preprocess_cfg` and open_clip's defaults."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sidecar.pictures.views.settings import SQUASHED, Framing
 
 _SIGLIP_CHANNEL = 0.5
 _RESIZE_MODES = ("squash", "shortest", "longest")
-# At inference open_clip takes `random` for bicubic.
+# At inference open_clip treats `random` as bicubic.
 _INTERPOLATIONS = {"bicubic": "bicubic", "bilinear": "bilinear", "random": "bicubic"}
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """A pixel becomes `(value / 255 - mean) / std`, per channel RGB. `framing` is what a whole picture is cut to."""
+    """A pixel becomes `(value / 255 - mean) / std`, per channel RGB. `framing`: how a whole picture is fitted."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -28,7 +28,7 @@ class Preprocessing:
 
 
 def read_preprocessing(model_cfg: Mapping[str, Any], preprocess_cfg: Mapping[str, Any]) -> Preprocessing:
-    """As open_clip's own transform takes it. Raises ModelError where it wants pixels that we do not make."""
+    """Interprets the configuration as open_clip's own transform does. Raises ModelError for unsupported values."""
     merged = merge_preprocess_dict(PreprocessCfg(), dict(preprocess_cfg))
     _choose(merged, "mode", ("RGB",))
     mean, std = _channels(merged, "mean"), _channels(merged, "std")

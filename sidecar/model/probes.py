@@ -1,12 +1,12 @@
-"""Known inputs: what the self-test and the golden vectors are made of. Imports no torch."""
+"""Fixed inputs of the fingerprint, the self-test and the golden vectors. Imports no torch."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Token ids of these are part of the fingerprint, so they are never changed: upper case, punctuation, entities,
-# accents, other scripts, nothing, and more than any context length.
+# Their token ids are part of the fingerprint, so they must never change: upper case, punctuation, entities, accents,
+# other scripts, an empty text, and one longer than any context.
 FINGERPRINT_TEXTS = (
     "A photo of two cats, sleeping on a pink couch.",
     "Don't panic: C++ costs 50% less &amp; “works” — naïve café",
@@ -23,9 +23,9 @@ SELF_TEST_TEXTS = (
 
 
 def draw_probe_views(view_size: int) -> NDArray[np.uint8]:
-    """Two pictures that differ everywhere, (2, view_size, view_size, 3) uint8: ramps with a disc, and stripes.
+    """Two very different pictures, (2, view_size, view_size, 3) uint8: ramps with a disc, and stripes.
 
-    Integer arithmetic only, so that they are the same on every machine.
+    Drawn by integer arithmetic only, so that they are the same on every machine.
     """
     rows, columns = np.mgrid[0:view_size, 0:view_size].astype(np.int64)
     across, down = columns * 255 // (view_size - 1), rows * 255 // (view_size - 1)

@@ -1,4 +1,4 @@
-"""Is what the model computes right? Asked once, before the first request. Imports no torch."""
+"""The self-test of a model, run once before the first request. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sidecar.model.precision import MIN_COSINE, Precision
 from sidecar.model.probes import SELF_TEST_TEXTS, draw_probe_views
 
 _MAX_LENGTH_ERROR = 1e-4
-# Random weights may give similar vectors, a model that ignores its input gives equal ones.
+# Random weights may give similar vectors; a model that ignores its input gives equal ones.
 _MAX_COSINE_OF_DIFFERENT_INPUTS = 0.99999
 
 _MISMATCH_ERRORS = (ValueError, TypeError, LookupError, AttributeError, AssertionError)
-"""What a configuration whose parts do not fit together raises where it is used: a size, a shape, a missing answer."""
+"""Errors of a model whose configuration is inconsistent, for instance in sizes or shapes."""
 
 
 @runtime_checkable
@@ -29,10 +29,10 @@ class _HasPrecision(Protocol):
 
 
 def run_self_test(encoder: Encoder, golden: Path | None) -> None:
-    """Encodes known inputs alone and in a batch, and compares with the golden vectors where there are some.
+    """Encodes fixed inputs alone and in a batch, and compares the vectors, also with the golden vectors if given.
 
-    Raises ModelError that says what is wrong; DeviceLost and DeviceOutOfMemory, which another process may not meet.
-    Costs a few views' time.
+    Takes as long as a few views. Raises ModelError that says what is wrong; and DeviceLost or DeviceOutOfMemory, which
+    may not occur in another process.
     """
     min_cosine = MIN_COSINE[encoder.precision if isinstance(encoder, _HasPrecision) else "fp32"]
     try:
@@ -42,8 +42,8 @@ def run_self_test(encoder: Encoder, golden: Path | None) -> None:
             _check_golden(encoder, golden, min_cosine)
     except DeviceError as error:
         message = f"self-test of {encoder.model_id}: the device failed: {error}"
-        passing = isinstance(error, DeviceLost | DeviceOutOfMemory)
-        raise (type(error) if passing else ModelError)(message) from error
+        is_transient = isinstance(error, DeviceLost | DeviceOutOfMemory)
+        raise (type(error) if is_transient else ModelError)(message) from error
     except _MISMATCH_ERRORS as error:
         raise ModelError(f"self-test of {encoder.model_id}: the model cannot encode: {error!r}") from error
 
@@ -69,14 +69,14 @@ def _check_golden(encoder: Encoder, path: Path, min_cosine: float) -> None:
     golden = read_golden(path)
     texts = encoder.encode_texts(encoder.prepare_texts(golden.texts))
     _check_agreement(encoder, f"texts and the golden vectors in {path}", texts, golden.text_vectors, min_cosine)
-    # With another VISION_SIZE pictures have other vectors; the texts still tell whether weights are intact.
+    # With a different VISION_SIZE pictures have different vectors; the texts still show whether the weights are intact.
     if golden.view_size == encoder.view_size:
         views = encoder.encode_views(draw_probe_views(golden.view_size))
         _check_agreement(encoder, f"pictures and the golden vectors in {path}", views, golden.view_vectors, min_cosine)
 
 
 def _check_vectors(encoder: Encoder, what: str, vectors: NDArray[np.float32], count: int) -> None:
-    """(count, dimensions), finite, unit length, and not all the same."""
+    """Checks shape, finiteness and unit length, and that the first two vectors differ."""
     if vectors.shape != (count, encoder.dimensions):
         raise ModelError(
             f"self-test of {encoder.model_id}: {what} give shape {vectors.shape}, not {encoder.dimensions}"

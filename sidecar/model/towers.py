@@ -1,4 +1,4 @@
-"""A checkpoint → open_clip's model with its weights, on its device."""
+"""Builds open_clip's model from a checkpoint and loads its weights onto the device."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _LOADING_ERRORS = (
     *(RuntimeError, ValueError, TypeError, LookupError, AttributeError),
     *(OSError, AssertionError, SafetensorError),
 )
-"""What open_clip, timm, transformers and torch raise about files that do not fit together."""
+"""What open_clip, timm, transformers and torch raise about inconsistent files."""
 
 _POSITIONS = ("visual.positional_embedding", "positional_embedding", "text.positional_embedding")
 _TEXT_POSITION_IDS = "text.transformer.embeddings.position_ids"
 
 _MAX_MESSAGE_CHARACTERS = 600
-_MAX_LOGARITHM_OF_SCALE = 80.0  # e to the power of it is a number in fp32
+_MAX_LOGARITHM_OF_SCALE = 80.0  # its exponential is finite in fp32
 
 Tensors = Mapping[str, torch.Tensor]
 
 
 def read_weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
-    """The tensors of the weights file, by name, as stored. Raises ModelError."""
+    """The tensors of the weights file as stored, by name. Raises ModelError."""
     try:
         return dict(load_state_dict(str(checkpoint.weights)))
     except _LOADING_ERRORS as error:
@@ -47,14 +47,14 @@ def read_weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
 
 
 def read_pair_scale(tensors: Tensors, model_cfg: Mapping[str, Any]) -> PairScale | None:
-    """As stored: in bf16, as the model may have been loaded, a scale of 117 would be off by one.
+    """Scale and bias of a model trained with a sigmoid loss, from the weights file; None for a softmax, without bias.
 
-    open_clip keeps the logarithm of the scale. A model trained with a softmax has no bias. Raises ModelError where no
-    score can be made of them.
+    Not read from the loaded model: in bf16 a scale of 117 would be off by one. open_clip stores the logarithm of the
+    scale. Raises ModelError if they are not usable numbers.
     """
     if "logit_scale" not in tensors or model_cfg.get("init_logit_bias") is None:
         return None
-    bias = tensors.get("logit_bias")  # open_clip takes 0 where it is not stored
+    bias = tensors.get("logit_bias")  # open_clip takes 0 if it is not stored
     logarithm, bias_value = float(tensors["logit_scale"]), 0.0 if bias is None else float(bias)
     if not (abs(logarithm) <= _MAX_LOGARITHM_OF_SCALE and math.isfinite(bias_value)):  # also for NaN
         numbers = f"logit_scale={logarithm:g} and logit_bias={bias_value:g}"
@@ -77,18 +77,18 @@ def load_towers(checkpoint: Checkpoint, tensors: Tensors, compute: ComputeDevice
 
 
 def _shorten_message(error: Exception) -> str:
-    """torch lists every tensor that does not fit, each on a line of its own."""
+    """On one line: torch lists every mismatched tensor on a line of its own."""
     return shorten(str(error), _MAX_MESSAGE_CHARACTERS)
 
 
 def read_view_size(towers: Any) -> int:
-    """The side in pixels of the square that the model reads. Raises ModelError if it is none, or contradicts itself."""
+    """Side in pixels of the model's square input. Raises ModelError if it is not square, or contradicts the trunk's."""
     height, width = to_2tuple(towers.visual.image_size)
     if height != width:
         raise ModelError(f"the model reads pictures of {width}x{height} pixels: only squares are supported")
     embedding = getattr(getattr(towers.visual, "trunk", None), "patch_embed", None)
     trunk_size = to_2tuple(getattr(embedding, "img_size", None) or height)[0]
-    # open_clip does not tell timm's trunks of the size that its configuration names: of ViTamin-XL-384 it is another.
+    # open_clip does not pass the configured size to timm's trunks: that of ViTamin-XL-384 has another.
     if trunk_size != height and getattr(embedding, "strict_img_size", True):
         raise ModelError(
             f"the model's configuration names {height} pixels, but its vision tower reads {trunk_size}: "
@@ -98,7 +98,7 @@ def read_view_size(towers: Any) -> int:
 
 
 def _build(checkpoint: Checkpoint, compute: ComputeDevice, image_size: int | None) -> Any:
-    """With random weights. Nothing is downloaded: neither towers' own weights nor the text tower's configuration."""
+    """The model with random weights. Downloads nothing: no weights of towers, no configuration of the text tower."""
     overrides: dict[str, Any] = {}
     if checkpoint.text_tower is not None:
         text_cfg = {**checkpoint.model_cfg["text_cfg"], "hf_model_name": str(checkpoint.text_tower)}
@@ -116,14 +116,16 @@ def _build(checkpoint: Checkpoint, compute: ComputeDevice, image_size: int | Non
 
 
 def _precision_of_towers(model_cfg: Mapping[str, Any], precision: Precision) -> str:
-    """open_clip keeps norms and embeddings of its own towers in fp32, which parts of other models cannot work with."""
+    """`pure_…` for models with parts from other libraries, which fail if norms and embeddings stay in fp32, as
+    open_clip keeps those of its own towers.
+    """
     mixes = "hf_model_name" in model_cfg["text_cfg"] or "multimodal_cfg" in model_cfg
     return f"pure_{precision}" if mixes and precision != "fp32" else precision
 
 
 @contextmanager
 def _silence_random_weights_warning() -> Iterator[None]:
-    """open_clip warns, through the root logger, of a model whose weights are random. Here they come in a moment."""
+    """Drops open_clip's warning, through the root logger, that weights are random: they are loaded right afterwards."""
 
     def is_kept(record: logging.LogRecord) -> bool:
         return not str(record.msg).startswith("No pretrained weights loaded")
@@ -137,9 +139,9 @@ def _silence_random_weights_warning() -> Iterator[None]:
 
 
 def _load_weights(model: Any, tensors: Tensors) -> None:
-    """As open_clip.factory.load_checkpoint does with a file: here what is loaded is what is digested, read once.
+    """Does what open_clip.factory.load_checkpoint does with a file, so that the digested tensors are the loaded ones.
 
-    And position embeddings of another size are resampled in fp32: nothing less can be on a CPU.
+    Also resamples position embeddings of another size in fp32, as CPUs cannot in fp16 or bf16.
     """
     state = convert_state_dict(model, dict(tensors))
     if "positional_embedding" in state and not hasattr(model, "positional_embedding"):

@@ -1,4 +1,4 @@
-"""Where a model's configuration, weights and tokenizer lie on this machine."""
+"""Finds a model's configuration, weights and tokenizer, and downloads what is missing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WEIGHTS_NAMES = (
     "pytorch_model.pth",
     "model.pth",
 )
-# On the hub `model.safetensors` is of another library, whose names for the weights are others.
+# On the hub `model.safetensors` belongs to another library, which names its tensors differently.
 _HUB_WEIGHTS_NAMES = _WEIGHTS_NAMES[:3]
 _VOCABULARY_NAMES = (
     "tokenizer.json",
@@ -51,10 +51,11 @@ TOKENIZER_NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """`source` is what open_clip calls the configuration: `local-dir:/path`, or a name of its own.
+    """The local files of a model, and its configuration.
 
-    `tokenizer` is a folder, None for open_clip's own BPE. `text_tower` is the folder with the config.json of a text
-    tower from the transformers library, None for open_clip's own towers.
+    `source` is open_clip's name of the configuration: `local-dir:/path`, or one of its own names. `tokenizer` is a
+    folder, None for open_clip's own BPE. `text_tower` is the folder with the config.json of a text tower from the
+    transformers library, None for open_clip's own towers.
     """
 
     source: str
@@ -66,7 +67,7 @@ class Checkpoint:
 
     @property
     def text_config(self) -> Mapping[str, Any] | None:
-        """What describes a text tower from the transformers library; None for open_clip's own. Raises ModelError."""
+        """The config.json of a text tower from transformers; None for open_clip's own towers. Raises ModelError."""
         if self.text_tower is None:
             return None
         path = self.text_tower / _TEXT_CONFIG_NAME
@@ -77,7 +78,7 @@ class Checkpoint:
 
     @property
     def vocabulary_size(self) -> int:
-        """How many token ids the text tower knows. Raises ModelError."""
+        """Number of token ids that the text tower accepts. Raises ModelError."""
         described = self.model_cfg["text_cfg"] if self.text_config is None else self.text_config
         return int(described.get("vocab_size", _CLIP_VOCABULARY_SIZE))
 
@@ -88,9 +89,9 @@ class Checkpoint:
 
 
 def find_checkpoint(model_id: str, token: str | None) -> Checkpoint:
-    """Looks up `hf-hub:org/name` (downloading what is missing), `local-dir:/path`, `demo`, or a name of open_clip's.
+    """Finds `hf-hub:org/name` (downloading what is missing), `local-dir:/path`, `demo`, or a name of open_clip's.
 
-    Raises ModelError where anything is missing: open_clip itself would go on with random weights or another tokenizer.
+    Raises ModelError if anything is missing: open_clip itself would continue with random weights or another tokenizer.
     """
     directory = find_local_directory(model_id)
     if directory is not None:
@@ -115,12 +116,12 @@ def _read_directory(directory: Path) -> Checkpoint:
 
 
 def _find_text_tower(model_cfg: Mapping[str, Any], directory: Path) -> Path | None:
-    """In a folder the text tower is described beside the rest, or where its name, a path, says."""
+    """The folder with the text tower's config.json: the path in `hf_model_name`, else the model's own folder."""
     name = model_cfg["text_cfg"].get("hf_model_name")
     if not name:
         return None
     for folder in (Path(name), directory):
-        # Not a relative one: `roberta-base` is a name on the hub, whatever lies in the working directory.
+        # No relative paths: `roberta-base` is a name on the hub, even if the working directory contains such a folder.
         if folder.is_absolute() and _has_text_config(folder):
             return folder
     raise ModelError(f"{directory} lacks {_TEXT_CONFIG_NAME}: it describes the text tower, {name!r}")
@@ -136,7 +137,7 @@ def _read_repository(repo_id: str, token: str | None) -> Checkpoint:
 
 
 def _read_named(named: NamedModel, token: str | None) -> Checkpoint:
-    """The configuration is open_clip's own: that of the repository may be of another size, with the same weights."""
+    """Uses open_clip's own configuration: the repository's may name another size for the same weights."""
     names = (str(Path(named.file).with_suffix(".safetensors")), named.file) if named.file else _HUB_WEIGHTS_NAMES
     weights = _fetch_weights(named.repository, names, (), token)
     if weights is None:
@@ -146,7 +147,10 @@ def _read_named(named: NamedModel, token: str | None) -> Checkpoint:
 
 
 def _fetch_weights(repo_id: str, names: Sequence[str], beside: Sequence[str], token: str | None) -> Path | None:
-    """The first of `names` that the repository has, the last of them only if it has no other; with all of `beside`."""
+    """The first of `names` that the repository has, downloaded together with `beside`.
+
+    The last name is requested only if the repository has none of the others.
+    """
 
     def is_complete(folder: Path) -> bool:
         return _first_file(folder, names) is not None and all((folder / name).is_file() for name in beside)
@@ -159,7 +163,7 @@ def _fetch_weights(repo_id: str, names: Sequence[str], beside: Sequence[str], to
 
 
 def _fetch_texts(model: str, model_cfg: Mapping[str, Any], token: str | None) -> tuple[Path | None, Path | None]:
-    """The folders of the tokenizer and of the text tower's description, where other repositories have them."""
+    """The folders of the tokenizer and the text tower's config.json, which may be in other repositories."""
     tokenizer_repo, tower_repo = (model_cfg["text_cfg"].get(key) for key in ("hf_tokenizer_name", "hf_model_name"))
     tokenizer = fetch_snapshot(tokenizer_repo, TOKENIZER_NAMES, has_tokenizer, token) if tokenizer_repo else None
     if tokenizer_repo and tokenizer is None:
@@ -189,7 +193,7 @@ def _has_text_config(directory: Path) -> bool:
 
 
 def has_tokenizer(directory: Path) -> bool:
-    """Whether a tokenizer can be loaded from there."""
+    """True if the folder contains the files of a tokenizer."""
     has_vocabulary = any((directory / name).is_file() for name in _VOCABULARY_NAMES)
     return has_vocabulary and (directory / "tokenizer_config.json").is_file()
 
@@ -200,7 +204,7 @@ def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         model_cfg, preprocess_cfg = config["model_cfg"], config["preprocess_cfg"]
         _ = model_cfg["embed_dim"], model_cfg["vision_cfg"].keys(), model_cfg["text_cfg"].keys()
     except (KeyError, TypeError, AttributeError) as error:
-        # Without preprocess_cfg open_clip would silently take CLIP's mean and crop, of a SigLIP model too.
+        # Without preprocess_cfg open_clip would silently use CLIP's mean and crop, even for a SigLIP model.
         raise ModelError(f"{path} lacks {error}: model_cfg and preprocess_cfg are expected") from error
     return model_cfg, preprocess_cfg
 

@@ -1,4 +1,4 @@
-"""Files of a Hugging Face repository, and what to tell the user when they cannot be had."""
+"""Downloads files of Hugging Face repositories, with error messages that say what to do."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ def fetch_snapshot(
     token: str | None,
     variable: str = "VISION_MODEL_ID",
 ) -> Path | None:
-    """A local folder with the files of `repo_id` that are called `names`; None if the repository lacks what is needed.
+    """A local folder with the files `names` of `repo_id`; None if the repository lacks what `is_complete` requires.
 
-    What is cached is used without asking the hub, so a restart neither needs a network nor moves to another revision.
-    `variable` is the setting that names the model.
-    Raises ModelError that says what to set.
+    Cached files are used without contacting the hub, so a restart neither needs a network nor changes the revision.
+    `variable` is the setting that names the model, for error messages. Raises ModelError.
     """
     try:
         cached = Path(snapshot_download(repo_id, allow_patterns=list(names), local_files_only=True))
@@ -49,26 +48,24 @@ def fetch_snapshot(
 def _download(repo_id: str, names: Sequence[str], token: str | None, variable: str) -> Path:
     try:
         return Path(snapshot_download(repo_id, allow_patterns=list(names), token=token))
-    except GatedRepoError as error:
-        raise ModelError(_explain_refusal(repo_id, error.response.status_code, token, variable)) from error
-    except RepositoryNotFoundError as error:
-        # The hub answers 401 for what is private as well as for what does not exist.
-        if error.response.status_code in _REFUSED:
-            raise ModelError(_explain_refusal(repo_id, error.response.status_code, token, variable)) from error
-        raise ModelError(
-            f"Hugging Face has no repository {repo_id!r}: check {variable}, or HF_TOKEN if it is private"
-        ) from error
-    except HfHubHTTPError as error:
-        if error.response.status_code in _REFUSED:
-            raise ModelError(_explain_refusal(repo_id, error.response.status_code, token, variable)) from error
-        raise ModelError(
-            f"Hugging Face answered {error.response.status_code} for {repo_id!r}: try again later"
-        ) from error
+    # First: before huggingface_hub 1.0 it is an HfHubHTTPError too, without a response.
     except LocalEntryNotFoundError as error:
         raise ModelError(_explain_offline(repo_id, variable)) from error
-    # A connection that breaks off: each release of the hub's client has another HTTP library with errors of its own.
+    except HfHubHTTPError as error:
+        raise ModelError(_explain_response(repo_id, error, token, variable)) from error
+    # A connection that breaks off: the HTTP library and its errors differ between releases of the hub's client.
     except Exception as error:
         raise ModelError(f"{repo_id!r} could not be downloaded ({error}): try again") from error
+
+
+def _explain_response(repo_id: str, error: HfHubHTTPError, token: str | None, variable: str) -> str:
+    status = error.response.status_code
+    # The hub answers 401 both for private repositories and for those that do not exist.
+    if isinstance(error, GatedRepoError) or status in _REFUSED:
+        return _explain_refusal(repo_id, status, token, variable)
+    if isinstance(error, RepositoryNotFoundError):
+        return f"Hugging Face has no repository {repo_id!r}: check {variable}, or HF_TOKEN if it is private"
+    return f"Hugging Face answered {status} for {repo_id!r}: try again later"
 
 
 def _explain_refusal(repo_id: str, status: int, token: str | None, variable: str) -> str:

@@ -1,4 +1,4 @@
-"""Models that are a folder on this machine, as VISION_MODEL_ID names them. Imports no torch."""
+"""Models in local directories, as VISION_MODEL_ID names them. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _DEMO_DIRECTORY = Path(__file__).parents[2] / "demo" / "model"
 
 
 def find_local_directory(model_id: str) -> Path | None:
-    """The folder of `local-dir:/path`, or for `demo` that of the small model in this package; None for other names."""
+    """The folder of `local-dir:/path`, or of the small model in this package for `demo`; None for other names."""
     if model_id == DEMO_MODEL_ID:
         return _DEMO_DIRECTORY
     if model_id.startswith(LOCAL_PREFIX):

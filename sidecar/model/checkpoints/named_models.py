@@ -1,4 +1,4 @@
-"""What open_clip's own names stand for: a configuration of its package, and weights on the hub."""
+"""Resolves open_clip's own model names to a configuration of its package and weights on the hub."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ALTERNATIVE = "name one as hf-hub:org/name or local-dir:/path"
 
 @dataclass(frozen=True, slots=True)
 class NamedModel:
-    """`file` is the weights' name in `repository`; empty: the one that `hf-hub:` loads."""
+    """`file` is the name of the weights file in `repository`; empty for the one that `hf-hub:` loads."""
 
     name: str
     tag: str
@@ -28,9 +28,9 @@ class NamedModel:
 
 
 def find_named_model(model_id: str) -> NamedModel:
-    """`ViT-B-32-quickgelu/openai`, or the configuration's name alone where open_clip knows one set of weights for it.
+    """Resolves `ViT-B-32-quickgelu/openai`, or a configuration's name alone if open_clip knows just one tag for it.
 
-    Raises ModelError that lists what can be named.
+    Raises ModelError that lists the valid names.
     """
     name, tag = _split(model_id)
     weights = get_pretrained_cfg(name, tag)
@@ -38,12 +38,12 @@ def find_named_model(model_id: str) -> NamedModel:
     if not _has_trained_activation(name, tag):
         raise ModelError(_explain_activation(model_id, name, tag, bool(weights.get("quick_gelu"))))
     org, repository, file = str(weights["hf_hub"]).split("/", 2)
-    # open_clip takes of a tag what its preprocessing knows, and keeps the rest for itself.
+    # The entry of a tag contains the preprocessing, beside other keys, which are ignored.
     return NamedModel(name, tag, f"{org}/{repository}", file, model_cfg, weights)
 
 
 def _split(model_id: str) -> tuple[str, str]:
-    """The configuration's name and the tag of its weights. open_clip also knows names as `ViT-B/32`."""
+    """The configuration's name and the tag of its weights. Like open_clip, it also accepts `ViT-B/32`."""
     known = set(open_clip.list_models())
     whole = model_id.replace("/", "-")
     if whole in known:
@@ -75,13 +75,13 @@ def _only_tag(model_id: str, name: str) -> str:
 
 
 def _has_trained_activation(name: str, tag: str) -> bool:
-    """Whether the configuration has the activation that the weights were trained with."""
+    """True if the configuration has the activation that the weights were trained with."""
     trained, computed = get_pretrained_cfg(name, tag), open_clip.get_model_config(name)
     return bool(trained.get("quick_gelu")) == bool(computed.get("quick_gelu"))
 
 
 def _explain_activation(model_id: str, name: str, tag: str, trained_with_quick_gelu: bool) -> str:
-    """The same weights with another activation give other vectors, about which open_clip only warns."""
+    """The error for weights under a configuration with another activation, about which open_clip only warns."""
     twin = name + _QUICK_GELU_SUFFIX if trained_with_quick_gelu else name.removesuffix(_QUICK_GELU_SUFFIX)
     trained = "with" if trained_with_quick_gelu else "without"
     if twin != name and tag in open_clip.list_pretrained_tags_by_model(twin):

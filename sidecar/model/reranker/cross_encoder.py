@@ -1,4 +1,4 @@
-"""A cross-encoder on its device: pairs of query and document → scores."""
+"""Scores pairs of query and document with a cross-encoder on its device."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 class CrossEncoderScorer:
     """Satisfies `sidecar.batching.encoder.PairScorer`. One thread at a time may call `score_pairs`.
 
-    `model` is a sentence-transformers CrossEncoder with one label; `reads_segments`: it tells query and document apart
-    by segment ids too, not by separators alone.
+    `model` is a sentence-transformers CrossEncoder with one label. `reads_segments`: it takes segment ids, besides the
+    separators between query and document.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class CrossEncoderScorer:
     def prepare_pairs(
         self, query: str, documents: Sequence[str], max_document_tokens: int | None = None
     ) -> list[PreparedPair]:
-        """One per document, in order; any thread may call it. Raises TextRejected (`query_too_long`)."""
+        """One per document, in order. Thread-safe. Raises TextRejected (`query_too_long`)."""
         return self._tokenizer.prepare(query, documents, max_document_tokens)
 
     def score_pairs(self, pairs: Sequence[PreparedPair]) -> NDArray[np.float32]:
@@ -77,16 +77,16 @@ class CrossEncoderScorer:
         except DEVICE_FAULTS as error:
             raise translate_fault(error) from error
         except Exception as error:
-            # A reranking model that is broken is nobody else's: the device goes on with what others want.
+            # A broken reranking model must not affect other models: the device continues with their work.
             logger.exception("The reranking model failed.")
             raise DeviceError("The reranking model failed; the log has more.") from error
         return scores
 
 
 def group_by_length(lengths: Sequence[int]) -> list[list[int]]:
-    """Indexes of what is padded together: none is less than half as long as another one of its group.
+    """Groups of indexes to pad together, in each of which the longest is at most twice as long as the shortest.
 
-    So less than half of what the device computes is padding, and from 16 to 512 tokens there are five groups at most.
+    So at most half of a padded group is padding, and lengths from 16 to 512 tokens form at most five groups.
     """
     groups: list[list[int]] = []
     shortest = 0

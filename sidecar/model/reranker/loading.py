@@ -1,4 +1,4 @@
-"""Settings → a cross-encoder that is ready to score."""
+"""Finds and loads the cross-encoder that the settings name."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def _unmonitored(_what: str) -> AbstractContextManager[None]:
 
 
 def load_cross_encoder(settings: Settings, device_call: DeviceCall = _unmonitored) -> CrossEncoderScorer:
-    """Finds, downloads if need be, loads and tests the cross-encoder that the settings name. Blocks: seconds.
+    """Finds, downloads if necessary, loads and tests the cross-encoder that the settings name. Blocks for seconds.
 
-    Its self-test is a `device_call`. Raises ConfigurationError if the device is not to be had, ModelError for anything
-    that is wrong with the model.
+    The self-test runs within `device_call`. Raises ConfigurationError if the device is not available, ModelError if
+    the model is unusable.
     """
     return load_cross_encoder_on(_choose_compute(settings), settings, device_call)
 
@@ -49,7 +49,7 @@ def load_cross_encoder(settings: Settings, device_call: DeviceCall = _unmonitore
 def load_cross_encoder_on(
     compute: ComputeDevice, settings: Settings, device_call: DeviceCall = _unmonitored
 ) -> CrossEncoderScorer:
-    """As `load_cross_encoder`, on a device that is already chosen. Raises ModelError."""
+    """As `load_cross_encoder`, on a given device. Raises ModelError."""
     started = time.monotonic()
     model_id = settings.rerank_model_id
     folder = find_cross_encoder(model_id, settings.hf_token.get_secret_value() if settings.hf_token else None)
@@ -104,7 +104,7 @@ def _is_complete(directory: Path) -> bool:
 
 
 def _choose_compute(settings: Settings) -> ComputeDevice:
-    """Where nobody chose, fp16 on a GPU: bf16 keeps 8 bits of a score, too few to order documents that are close."""
+    """If no precision is set, fp16 on a GPU: the 8 bits of bf16 are too few to order documents with close scores."""
     compute = choose_device(settings)
     if settings.model_precision is None and compute.device.type == "cuda":
         return dataclasses.replace(compute, precision="fp16")
@@ -112,18 +112,18 @@ def _choose_compute(settings: Settings) -> ComputeDevice:
 
 
 def _silence_transformers() -> None:
-    """A server's log is no terminal for progress bars, and what matters of the load report is an error here."""
+    """Disables progress bars and the load report, whose relevant part `_check_weights` raises as an error."""
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 
 def _check_weights(folder: Path) -> None:
-    """Raises ModelError for weights that are missing: transformers fills them with random numbers, and a warning."""
+    """Raises ModelError for missing weights: transformers would fill them with random numbers and warn."""
     try:
         _, loading = AutoModelForSequenceClassification.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, output_loading_info=True
         )
-    # transformers, safetensors and torch raise nearly everything for files that do not fit together.
+    # transformers, safetensors and torch raise nearly every kind of error for inconsistent files.
     except Exception as error:
         raise ModelError(f"the cross-encoder in {folder} cannot be loaded: {error}") from error
     if missing := sorted(loading["missing_keys"]):
@@ -148,7 +148,7 @@ def _load(folder: Path, compute: ComputeDevice) -> CrossEncoder:
 
 
 def _fast_tokenizer(model: CrossEncoder) -> Tokenizer:
-    """The part written in Rust, which any thread may use. Raises ModelError if it gives ids the model does not know."""
+    """The thread-safe tokenizer in Rust. Raises ModelError if there is none, or if its ids exceed the embeddings."""
     tokenizer = getattr(model.tokenizer, "backend_tokenizer", None)
     if not isinstance(tokenizer, Tokenizer):
         raise ModelError(f"the tokenizer of {model.tokenizer.name_or_path} has no tokenizer.json")
@@ -162,18 +162,18 @@ def _fast_tokenizer(model: CrossEncoder) -> Tokenizer:
 
 
 def _max_tokens(model: CrossEncoder, wanted: int) -> int:
-    """At most `wanted`, and what the tokenizer and the model's positions allow."""
+    """The least of `wanted` and the limits of the tokenizer and the model's position embeddings."""
     limits = [wanted, model.max_seq_length or wanted]
     for module in model.modules():
         positions = getattr(module, "position_embeddings", None)
         if isinstance(positions, torch.nn.Embedding):
-            # Models of RoBERTa's family begin to count behind the padding's place.
+            # Models of RoBERTa's family count positions from behind the padding's index.
             unused = 0 if positions.padding_idx is None else positions.padding_idx + 1
             limits.append(positions.num_embeddings - unused)
     return min(limits)
 
 
 def _prompt(model: CrossEncoder) -> str:
-    """What the model wants before every query."""
+    """The prefix that the model expects before every query."""
     name = model.default_prompt_name
     return (model.prompts.get(name) if name is not None else None) or ""

@@ -1,4 +1,4 @@
-"""A query and a document → the tokens of one sequence, as a cross-encoder reads them."""
+"""Tokenises a query and a document to one sequence, as a cross-encoder reads them."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from sidecar.batching.preparation import raise_if_cancelled
 from sidecar.errors import TextRejected
 from sidecar.model.text.segmentation import max_word_chars
 
-_DOCUMENTS_AT_ONCE = 64  # bounds the memory of what is tokenised and then cut
-# A token has four characters or so: of longer documents the beginning is tokenised first, and is nearly always enough.
+_DOCUMENTS_AT_ONCE = 64  # bounds the memory of tokens that are truncated afterwards
+# A token has about four characters. Of a longer document a prefix is tokenised first, which is nearly always enough.
 _CHARS_OF_A_TOKEN = 16
-_SPARE_TOKENS = 64  # of a beginning, whose last word may be a part of one, and one that is too long to be known
+_SPARE_TOKENS = 64  # of a prefix, whose last word may be incomplete, or too long to be in the vocabulary
 
 
 class PairTokenizer:
-    """Cuts documents to what the model reads, never the query. Any thread may call it.
+    """Truncates documents to the model's limit, never the query. Thread-safe.
 
-    A special token such as "[SEP]" inside a query or a document is text: otherwise a document could end where its
-    author likes, and begin another one. `special`: those that the tokenizer does not list itself. `prompt` stands
-    before every query, as the model was trained; there they are what they are.
+    A special token such as "[SEP]" inside a query or a document is tokenised as text: otherwise the author of a
+    document could end it early and begin another. `special`: further special tokens that the tokenizer does not list
+    itself. `prompt` is prepended to every query, as in training; special tokens within it keep their meaning.
     """
 
     def __init__(
         self, tokenizer: Tokenizer, max_tokens: int, prompt: str = "", special: Collection[str] = frozenset()
     ) -> None:
-        # Copies of our own: padding and truncation are state of a tokenizer, which others could change.
+        # Copies, because padding and truncation are mutable state of a tokenizer.
         special = find_special_tokens(tokenizer) | frozenset(special)
         self._tokenizer = disable_special_tokens(tokenizer, special)
         self._tokenizer.no_padding()
@@ -68,7 +68,7 @@ class PairTokenizer:
         return Encoding.merge([self._special_prompt, self._tokenizer.encode(query, add_special_tokens=False)])
 
     def _encode(self, documents: Sequence[str], room: int) -> Iterator[Encoding]:
-        """The first `room` tokens are those of the whole document, and there are more only if it has more."""
+        """Encodes as much of each document as determines its first `room` tokens, and whether there are more."""
         enough = room + self._spare_tokens
         chars = enough * _CHARS_OF_A_TOKEN
         for start in range(0, len(documents), _DOCUMENTS_AT_ONCE):
@@ -78,7 +78,7 @@ class PairTokenizer:
                 yield self._read_on(document, encoded, chars, enough)
 
     def _read_on(self, document: str, encoded: Encoding, chars: int, enough: int) -> Encoding:
-        """Of a document that begins with blanks, or is one word, as much as gives enough tokens."""
+        """Extends the prefix until it has enough tokens, for a document that begins with blanks or is one long word."""
         while chars < len(document) and len(encoded.ids) < enough:
             raise_if_cancelled()
             chars *= 4
@@ -93,17 +93,17 @@ class PairTokenizer:
 
 
 def find_special_tokens(tokenizer: Tokenizer) -> frozenset[str]:
-    """What the tokenizer itself calls special, by its spelling."""
+    """The spellings of the tokenizer's own special tokens."""
     added = json.loads(tokenizer.to_str())["added_tokens"]
     return frozenset(token["content"] for token in added if token["special"])
 
 
 def disable_special_tokens(tokenizer: Tokenizer, special: Collection[str]) -> Tokenizer:
-    """A copy that finds none of `special` in a text; its post-processor puts them around texts as before.
+    """A copy that recognises none of `special` in a text; its post-processor still adds them around texts.
 
-    `encode_special_tokens` of tokenizers does so for added tokens only: a Unigram model, and a BPE model that looks up
-    whole words, have "</s>" among their pieces too, and give its id for the same letters. So the special tokens are
-    spelled here as no text can know; the ids are those they were, also the ones that the post-processor knows.
+    `encode_special_tokens` of the tokenizers library affects added tokens only: Unigram models, and BPE models that
+    look up whole words, also contain "</s>" as a piece and map the same letters to its id. So the special tokens are
+    respelled randomly here, with their ids unchanged, also those in the post-processor.
     """
     description = json.loads(tokenizer.to_str())
     spelling = {token: f"\0{secrets.token_hex(16)}" for token in special}
@@ -114,7 +114,7 @@ def disable_special_tokens(tokenizer: Tokenizer, special: Collection[str]) -> To
 
 
 def _rename_pieces(model: dict[str, Any], spelling: dict[str, str]) -> None:
-    """What merges make of letters is a word of the language, whatever it is called: BPE would miss it."""
+    """Respells pieces of the vocabulary. Pieces that result from merges keep their spelling: BPE needs them."""
     made = {"".join(merge.split(" ") if isinstance(merge, str) else merge) for merge in model.get("merges", ())}
     spelling = {token: other for token, other in spelling.items() if token not in made}
     vocabulary = model["vocab"]

@@ -1,4 +1,4 @@
-"""Are a cross-encoder's scores right? Asked once, after it is loaded. Imports no torch."""
+"""The self-test of a cross-encoder, run once after it is loaded. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,26 +13,25 @@ from sidecar.model.precision import Precision
 _QUERY = "how many people live in the city"
 _DOCUMENTS = (
     "It has 3.5 million inhabitants.",
-    "The city is known for its museums, its parks and the river.",  # near enough to be padded together
+    "The city is known for its museums, its parks and the river.",  # similar enough in length to be padded together
     "word " * 40_000,  # longer than any model reads
 )
 
-# How far two scores of one pair may be apart, for scores from -1 to 1; of larger ones, in parts of the score.
+# Greatest difference between two scores of one pair: absolute for scores from -1 to 1, relative for larger ones.
 _TOLERANCE: dict[Precision, float] = {"fp32": 2e-3, "fp16": 2e-2, "bf16": 1.5e-1}
 
 
 class PreciseScorer(PairScorer, Protocol):
-    """A scorer that says in which number format it computes."""
+    """A scorer with a known number format."""
 
     @property
     def precision(self) -> Precision: ...
 
 
 def run_pair_self_test(scorer: PreciseScorer) -> None:
-    """Scores pairs alone and among longer ones, the longest as long as the model reads.
+    """Scores pairs alone and together, the longest of them as long as the model's limit.
 
-    Raises ModelError that says what is wrong, DeviceLost where the device cannot be used any more. Costs a few pairs'
-    time.
+    Takes as long as a few pairs. Raises ModelError that says what is wrong, and DeviceLost.
     """
     try:
         pairs = scorer.prepare_pairs(_QUERY, _DOCUMENTS)

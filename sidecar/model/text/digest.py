@@ -1,4 +1,4 @@
-"""Names what a tokenizer makes of any text: two with one digest give every text the same ids."""
+"""Digest of a tokenizer's behaviour: tokenizers with equal digests give the same ids for every text."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 from open_clip.tokenizer import SimpleTokenizer
 
-# States of the last call, not of the tokenizer, and the version of a file format.
+# State of the last call, and the version of the file format.
 _IGNORED_KEYS = ("truncation", "padding", "version")
-# Here null is not false: it means "as lowercase is".
+# Keys for which null differs from false: it means "the same as lowercase".
 _THREE_VALUED_KEYS = ("strip_accents",)
-# Where a tokenizer was found, not what it does.
+# Options that say where a tokenizer was found, not what it does.
 _LOADING_OPTIONS = (
     "name_or_path",
     "is_local",
@@ -27,9 +27,9 @@ _LOADING_OPTIONS = (
 
 
 def digest_tokenizer(tokenizer: Any) -> str:
-    """SHA-256 of the tokenizer as it is loaded, in whatever files, order of keys and folder it was stored.
+    """SHA-256 of a loaded tokenizer, independent of its files, folder and order of keys.
 
-    `tokenizer` is one of open_clip's: its cleaning of texts and its own rules are part of it.
+    `tokenizer` is one of open_clip's, whose cleaning of texts and own rules are included.
     """
     described = {"clean": tokenizer.clean_fn.__name__, "ids": _describe_ids(tokenizer)}
     canonical = json.dumps(described, sort_keys=True, separators=(",", ":"))
@@ -57,7 +57,7 @@ def _describe_fast(inner: Any) -> Any:
 
 
 def _without_defaults(value: Any) -> Any:
-    """Without what is null or false: a later version of the library writes down more switches that are off."""
+    """Removes null and false: later versions of the library write more switches that are off."""
     if isinstance(value, Mapping):
         return {
             key: _without_defaults(part)
@@ -68,7 +68,7 @@ def _without_defaults(value: Any) -> Any:
 
 
 def _describe_slow(inner: Any) -> dict[str, Any]:
-    """A tokenizer in Python: its class, pieces, options, and the files that it was read from, which hold scores."""
+    """A tokenizer in Python: its class, pieces and options, and digests of its files, which hold scores."""
     files = [getattr(inner, name, None) for name in ("vocab_file", "merges_file")]
     read = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files if file and Path(file).is_file()]
     options = {

@@ -1,10 +1,11 @@
-"""ftfy's repair of a text, done on a part of it: exactly what ftfy makes of that part when it has the whole.
+"""Applies ftfy's repairs to fragments of a text, with exactly the result that ftfy has for the whole text.
 
-ftfy repairs a text line by line (longer lines in parts of a million characters). Within a line all of its repairs look
-at a few neighbouring characters only, but for two: HTML entities are decoded unless a `<` stands in this line or one
-before it, and a line that looks like UTF-8 which was read as another encoding is decoded as a whole, if all of it can
-be. So a part of a line may be repaired alone if it was certainly not read in a wrong encoding, and is cut where nothing
-spans the cut. `repair_fragment` returns None for any other part; then the line has to be repaired as a whole.
+ftfy repairs a text line by line (longer lines in parts of a million characters). Within a line each repair depends only
+on a few neighbouring characters, with two exceptions: HTML entities are decoded unless a `<` occurs in this line or an
+earlier one; and a line that looks like UTF-8 decoded with a wrong encoding is re-decoded as a whole, if all of it can
+be. So a fragment of a line can be repaired alone if it certainly was not decoded with a wrong encoding, and if it is
+split where no repair spans the split. For other fragments `repair_fragment` returns None, and the whole line has to be
+repaired.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ import ftfy
 from ftfy import chardata, fixes
 from ftfy.badness import is_bad
 
-LONGEST_LINE = ftfy.TextFixerConfig().max_decode_length  # ftfy cuts longer ones
+LONGEST_LINE = ftfy.TextFixerConfig().max_decode_length  # ftfy splits longer ones
 _CONFIG = ftfy.TextFixerConfig(explain=False)
 
-# In ftfy's order. Each looks at a character and its neighbours only.
+# In ftfy's order. Each depends on a character and its neighbours only.
 _LOCAL_FIXES = (
     fixes.fix_c1_controls,
     fixes.fix_latin_ligatures,
@@ -33,17 +34,17 @@ _LOCAL_FIXES = (
     fixes.remove_terminal_escapes,
     fixes.remove_control_chars,
 )
-# Bytes that are UTF-8 in none of its variants, whatever stands around them.
+# Bytes that are not UTF-8 in any of its variants, whatever surrounds them.
 _NOT_UTF8 = re.compile(rb"[\x00-\x7f][\x80-\xbf]|[\xc0-\xff][\x00-\x7f\xc0-\xff]")
-_LOST_BYTE = "\x1a"  # where a line is decoded it stands for a lost byte, else it is a control character
+_LOST_BYTE = "\x1a"  # in a re-decoded line it replaces a lost byte, otherwise it is a control character
 _BLANKS = " \t\n"
-_MARKS = "&\uff06\x1b"  # what an entity (in halves and full width) and an escape sequence begin with
+_MARKS = "&\uff06\x1b"  # first characters of an entity (half and full width) and of an escape sequence
 _SPLITS_TRIED = 16
-_LONGEST_SEQUENCE = 16  # of bytes, with some to spare: what stands behind the cut may be a part of the last one
-# What an entity or an escape sequence can span, neither of which has blanks in it.
+_LONGEST_SEQUENCE = 16  # of bytes, with a margin: text behind the split may belong to the last one
+# Longest entity or escape sequence; neither contains blanks.
 _SPAN = 160
-_NEAR, LOOK_AHEAD = 64, 32  # characters before and behind a cut that are looked at
-# Two letters between which a word may be cut: neither combines with the other, and none of the first kind continues a
+_NEAR, LOOK_AHEAD = 64, 32  # characters before and behind a split that are checked
+# Letters between which a word may be split: they do not combine with each other, and none of the first kind continues a
 # number (`&#x4f…`).
 _FIRST_LETTERS = "g-wyzG-WYZ\u05d0-\u05ea\u0430-\u044f\u0905-\u0939\u0e01-\u0e2e\u3041-\u3096\u4e00-\u9fff\uac00-\ud7a3"
 _NEXT_LETTERS = _FIRST_LETTERS + "A-Za-z0-9"
@@ -51,7 +52,7 @@ _WORD_SPLIT = re.compile(f"(?<=[{_FIRST_LETTERS}])(?=[{_NEXT_LETTERS}])")
 
 
 def _list_marks() -> str:
-    """Of all planes, as ranges for a regular expression."""
+    """All combining marks of Unicode, as ranges for a regular expression."""
     marks = [code for code in range(sys.maxunicode + 1) if unicodedata.combining(chr(code))]
     runs = groupby(enumerate(marks), key=lambda numbered: numbered[1] - numbered[0])
     return "".join(f"{chr(run[0][1])}-{chr(run[-1][1])}" for run in (list(group) for _, group in runs))
@@ -61,14 +62,14 @@ _MANY_MARKS = re.compile(f"[{_list_marks()}]{{32,}}")
 
 
 class Split(NamedTuple):
-    """Where a part of a text ends: before the character `position`, within a word or behind a blank."""
+    """The end of a fragment, before the character `position`: within a word or behind a blank."""
 
     position: int
     in_word: bool
 
 
 def repair_line(line: str, *, decode_entities: bool) -> str:
-    """What ftfy makes of one line, or of a part that it cut."""
+    """Repairs a whole line as ftfy does, or one of the parts into which ftfy splits it."""
     while True:
         before = line
         if decode_entities:
@@ -78,21 +79,21 @@ def repair_line(line: str, *, decode_entities: bool) -> str:
             return line
 
 
-def repair_fragment(part: str, *, decode_entities: bool) -> str | None:
-    """What ftfy makes of part of a line, cut where `find_split` says; None: it depends on the rest of the line."""
+def repair_fragment(fragment: str, *, decode_entities: bool) -> str | None:
+    """Repairs a fragment that ends at a split of `find_split`; None if its repair depends on the rest of the line."""
     while True:
-        before = part
+        before = fragment
         if decode_entities:
-            part = fixes.unescape_html(part)
-        if _may_be_mojibake(part):
+            fragment = fixes.unescape_html(fragment)
+        if _may_be_mojibake(fragment):
             return None
-        part = _apply_local_fixes(part)
-        if part == before:
-            return part
+        fragment = _apply_local_fixes(fragment)
+        if fragment == before:
+            return fragment
 
 
 def find_split(text: str, start: int, stop: int) -> Split | None:
-    """The last place in the second half of text[start:stop] where nothing spans the cut; None: there is none."""
+    """The last split in the second half of text[start:stop] that no repair spans; None if there is none."""
     middle = (start + stop) // 2
     position = stop
     for _ in range(_SPLITS_TRIED):
@@ -113,13 +114,13 @@ def find_split(text: str, start: int, stop: int) -> Split | None:
 
 
 def _nothing_spans(text: str, start: int, position: int) -> bool:
-    """Nothing that ftfy may take for a character read in a wrong encoding spans the cut, now or in a later round."""
+    """True if nothing that ftfy may re-decode spans the split, in this round of repairs or a later one."""
     left, right = text[max(start, position - _NEAR) : position], text[position : position + LOOK_AHEAD]
     has_entity = "&" in left or "&" in right
     if not has_entity and left.isascii() and right.isascii():
         return True
     if right.startswith("&") and ";" not in right:
-        return False  # an entity that goes on behind it
+        return False  # an entity may continue behind the checked fragment
     return _never_spanned(left, right, decode_entities=False) and (
         not has_entity or _never_spanned(left, right, decode_entities=True)
     )
@@ -139,39 +140,39 @@ def _never_spanned(left: str, right: str, *, decode_entities: bool) -> bool:
 
 
 def lines_are_independent(lines: str) -> bool:
-    """Whether ftfy makes of several lines together what it makes of each; no entities are in them."""
+    """True if these lines can be repaired together: they are plain ASCII without entities."""
     return lines.isascii() and "&" not in lines and _LOST_BYTE not in lines
 
 
-def _apply_local_fixes(part: str) -> str:
+def _apply_local_fixes(fragment: str) -> str:
     for fix in _LOCAL_FIXES:
-        part = fix(part)
-    return unicodedata.normalize("NFC", part if part.isascii() else _MANY_MARKS.sub(_order_marks, part))
+        fragment = fix(fragment)
+    return unicodedata.normalize("NFC", fragment if fragment.isascii() else _MANY_MARKS.sub(_order_marks, fragment))
 
 
 def _order_marks(marks: re.Match[str]) -> str:
-    """As normalising orders them; Python needs a time for it that grows with the square of their number."""
+    """Sorts marks as normalisation does, for which Python takes time quadratic in their number."""
     return "".join(sorted(marks[0], key=unicodedata.combining))
 
 
-def _may_be_mojibake(part: str) -> bool:
-    """Whether ftfy may take it, or something in it, for text that was read in a wrong encoding."""
-    if _LOST_BYTE in part:
+def _may_be_mojibake(fragment: str) -> bool:
+    """True if ftfy may take the fragment, or a fragment of it, for text decoded with a wrong encoding."""
+    if _LOST_BYTE in fragment:
         return True
-    if part.isascii():
+    if fragment.isascii():
         return False
     return (
-        chardata.C1_CONTROL_RE.search(part) is not None
-        or any(is_bad(match[0]) for match in chardata.UTF8_DETECTOR_RE.finditer(part))
-        or any(_may_be_decoded(part, encoding) for encoding in chardata.CHARMAP_ENCODINGS)
+        chardata.C1_CONTROL_RE.search(fragment) is not None
+        or any(is_bad(match[0]) for match in chardata.UTF8_DETECTOR_RE.finditer(fragment))
+        or any(_may_be_decoded(fragment, encoding) for encoding in chardata.CHARMAP_ENCODINGS)
     )
 
 
-def _may_be_decoded(part: str, encoding: str) -> bool:
-    """Whether a line with this part in it may be UTF-8 that was read as `encoding`."""
-    if not chardata.possible_encoding(part, encoding):
+def _may_be_decoded(fragment: str, encoding: str) -> bool:
+    """True if a line that contains this fragment may be UTF-8 decoded as `encoding`."""
+    if not chardata.possible_encoding(fragment, encoding):
         return False
-    read = part.encode(encoding)
+    read = fragment.encode(encoding)
     if encoding != "macroman":
         read = fixes.restore_byte_a0(read)
     if encoding.startswith("sloppy"):

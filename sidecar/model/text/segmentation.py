@@ -1,4 +1,4 @@
-"""How a tokenizer splits a text: how far its tokens depend on what follows, and which are for what it does not know."""
+"""Properties of a tokenizer: how far tokens depend on the text that follows, and which ids mean unknown text."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 _WORD_SPLITTERS = {"WhitespaceSplit", "Whitespace", "BertPreTokenizer"}
-_SPACE_MARKERS = " \u2581\u0120"  # what stands for a blank in vocabularies
+_SPACE_MARKERS = " \u2581\u0120"  # the spellings of a blank in vocabularies
 _MAX_SPLIT_POINTS = 48
-_MAX_WORD_CHARS_IN_PYTHON = 100  # of WordPiece in transformers' own tokenizers, which do not say it
+_MAX_WORD_CHARS_IN_PYTHON = 100  # of WordPiece in transformers' tokenizers in Python, which do not expose it
 
 
 @dataclass(frozen=True, slots=True)
 class Segmentation:
-    """`splits_at_blanks`: each word is tokenised by itself. `max_piece_chars` of the vocabulary, in characters.
-    `max_word_chars` that is split into pieces, in characters; 0: any is.
+    """How a tokenizer splits texts.
 
-    `unknown_id` stands for whatever is not in the vocabulary, None: everything is. `ignored_ids` say nothing of a text:
-    they are special, or a blank alone.
+    `splits_at_blanks`: each word is tokenised separately. `max_piece_chars`: length of the longest piece in the
+    vocabulary. `max_word_chars`: longer words become one unknown token; 0 if there is no limit.
+
+    `unknown_id`: the token for text that is not in the vocabulary; None if there is none. `ignored_ids`: tokens without
+    content, which are special or a blank alone.
     """
 
     splits_at_blanks: bool
@@ -32,14 +34,17 @@ class Segmentation:
     unknown_id: int | None
     ignored_ids: NDArray[np.int64]
 
-    def ends(self, cleaned: str, in_word: bool) -> list[int]:
-        """Where else than at its end the beginning `cleaned` might have been cut; none: it makes no difference."""
+    def possible_ends(self, cleaned: str, in_word: bool) -> list[int]:
+        """Lengths of the prefix `cleaned` whose tokens have to be compared; none if its tokens are final.
+
+        `in_word`: the prefix ends within a word.
+        """
         if self.splits_at_blanks and not in_word:
             return []
         return list(range(len(cleaned), max(len(cleaned) - self.max_piece_chars, 0), -1))
 
     def find_unreadable(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Of which rows at least half of the tokens that say something are unknown; `rows` is (n, length)."""
+        """True for rows in which at least half of the tokens with content are unknown; `rows` is (n, length)."""
         if self.unknown_id is None:
             return np.zeros(len(rows), dtype=np.bool_)
         unknown = (rows == self.unknown_id).sum(axis=1)
@@ -49,7 +54,7 @@ class Segmentation:
 
 
 def read_segmentation(vocabulary: Any) -> Segmentation:
-    """Of a tokenizer of the library transformers; None: of CLIP's, which splits words into known bytes."""
+    """`vocabulary` is a tokenizer of transformers; None for CLIP's own, which splits words into known bytes."""
     backend = getattr(vocabulary, "backend_tokenizer", None)
     if backend is None:
         longest = 0 if vocabulary is None else _MAX_WORD_CHARS_IN_PYTHON
@@ -59,19 +64,19 @@ def read_segmentation(vocabulary: Any) -> Segmentation:
     unknown_id = vocabulary.unk_token_id
     special = {int(id_) for id_ in vocabulary.all_special_ids} - {unknown_id}
     blank = {id_ for piece, id_ in pieces.items() if not piece.strip(_SPACE_MARKERS)}
-    # The padding may be the token that stands for the unknown: then nothing can be told.
-    tells = unknown_id is not None and unknown_id != vocabulary.pad_token_id
+    # If the padding token is also the unknown token, unknown text cannot be counted.
+    is_distinct = unknown_id is not None and unknown_id != vocabulary.pad_token_id
     return Segmentation(
         splits_at_blanks=_splits_at_blanks(state.get("pre_tokenizer")),
         max_piece_chars=min(max(map(len, pieces), default=1), _MAX_SPLIT_POINTS),
         max_word_chars=max_word_chars(backend),
-        unknown_id=int(unknown_id) if tells else None,
+        unknown_id=int(unknown_id) if is_distinct else None,
         ignored_ids=np.array(sorted(special | blank), np.int64),
     )
 
 
 def max_word_chars(tokenizer: Tokenizer) -> int:
-    """In characters, that is split into pieces; WordPiece takes a longer one for unknown as a whole. 0: any is."""
+    """Length of the longest word that is split into pieces: WordPiece maps longer ones to unknown. 0 if unlimited."""
     return int(getattr(tokenizer.model, "max_input_chars_per_word", 0))
 
 

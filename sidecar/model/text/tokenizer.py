@@ -1,4 +1,4 @@
-"""Texts → token ids, in the one way that the model was trained with."""
+"""Tokenises texts as the model's own tokenizer does, reading no more of a long text than necessary."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from sidecar.model.text.segmentation import read_segmentation
 
 _CLIP_CONTEXT_LENGTH = 77
 
-_SPARE_TOKENS = 64  # beyond what the model reads: the last ones of a beginning may be others in the whole text
+_SPARE_TOKENS = 64  # beyond the context: the last tokens of a prefix may differ in the whole text
 _MAX_CHARS_COMPARED = 50_000
-# No more of a text is looked at, cleaned. Only one word, or what the tokenizer does not know, has this many characters
-# without as many tokens, for certain, as the model reads.
+# Limit of cleaned characters. Only a single word, or text unknown to the tokenizer, can have so many characters without
+# filling the context with certain tokens.
 _MAX_CHARS = 1_000_000
 
 
 class TextTokenizer:
-    """open_clip's own tokenizer, which canonicalises, truncates and pads to exactly the context length.
+    """open_clip's tokenizer of a model, which cleans, truncates and pads to exactly the context length. Thread-safe.
 
-    Padding is part of the input: SigLIP pools the last position without a mask. Any thread may call it. A text is read
-    from its beginning, no further than it takes to know the ids that the whole would have.
+    Padding is part of the input: SigLIP pools the last position without a mask. Of a long text only a prefix is cleaned
+    and tokenised, grown until its ids are certainly those of the whole text.
     """
 
     def __init__(self, tokenizer: Any, context_length: int, vocabulary_size: int) -> None:
@@ -43,78 +43,79 @@ class TextTokenizer:
         if self._normalise is not None:
             tokenizer = copy.copy(tokenizer)
             tokenizer.clean_fn = _identity
-        self._ids = PaddedTokenizer(tokenizer, context_length)
+        self._padded = PaddedTokenizer(tokenizer, context_length)
         self._vocabulary_size = vocabulary_size
         self._segmentation = read_segmentation(getattr(tokenizer, "tokenizer", None))
         self._spare_tokens = max(_SPARE_TOKENS, self._segmentation.max_word_chars)
-        self._blank_ids = self._ids.read([""]).rows[0]
+        self._blank_ids = self._padded.encode([""]).rows[0]
 
     def prepare(self, texts: Sequence[str]) -> list[PreparedText]:
-        """One per text, in order, `token_ids` each (context_length,) int64.
+        """One per text, in order, with `token_ids` (context_length,) int64.
 
-        Raises DeviceError in a thread of PreparationThreads whose caller has gone.
+        Raises DeviceError in a thread of PreparationThreads whose caller was cancelled.
         """
         if not texts:
             return []
         if self._normalise is None:
-            return self._to_prepared_texts(self._ids.read([str(text) for text in texts]))
-        readings = [_GrowingText(CleanedText(text, self._normalise)) for text in texts]
-        self._tokenize_until_certain(readings)
+            return self._to_prepared_texts(self._padded.encode([str(text) for text in texts]))
+        growing_texts = [_GrowingText(CleanedText(text, self._normalise)) for text in texts]
+        self._tokenize_until_certain(growing_texts)
         return self._to_prepared_texts(
             TokenRows(
-                np.stack([reading.ids for reading in readings]),
-                np.array([reading.is_truncated for reading in readings]),
+                np.stack([growing.ids for growing in growing_texts]),
+                np.array([growing.is_truncated for growing in growing_texts]),
             ),
-            [reading.is_short for reading in readings],
+            [growing.is_short for growing in growing_texts],
         )
 
     def check_vocabulary(self, probe_texts: Sequence[str]) -> None:
-        """Raises ModelError if the tokenizer gives ids that the model has no embedding for."""
-        highest = int(self._ids.read(probe_texts).rows.max())
+        """Raises ModelError if the tokenizer gives ids for which the model has no embedding."""
+        highest = int(self._padded.encode(probe_texts).rows.max())
         if highest >= self._vocabulary_size:
             raise ModelError(
                 f"the tokenizer is not this model's: it gives token {highest}, the model has {self._vocabulary_size}"
             )
 
     def digest(self) -> str:
-        """Names what it makes of any text; part of the fingerprint."""
+        """Digest of the tokenizer's behaviour; part of the fingerprint."""
         return digest_tokenizer(self._tokenizer)
 
-    def _tokenize_until_certain(self, readings: Sequence[_GrowingText]) -> None:
-        """Until each has ended, or its ids are certain, or it is too short to tell."""
-        while readings:
-            for reading in readings:
-                reading.grow()
-            found = self._ids.read([reading.cleaned.text for reading in readings])
-            for reading, ids, truncated in zip(readings, found.rows, found.truncated, strict=True):
-                reading.ids, reading.is_truncated = ids, bool(truncated)
-                reading.is_done = reading.cleaned.is_all or (bool(truncated) and self._is_certain(reading))
-                if len(reading.cleaned.text) > _MAX_CHARS and not reading.is_done:
-                    reading.is_done = reading.is_truncated = True
-            readings = [reading for reading in readings if not reading.is_done and not reading.is_short]
+    def _tokenize_until_certain(self, growing_texts: Sequence[_GrowingText]) -> None:
+        """Grows each text until it is complete, its ids are certain, or no more of it is available."""
+        while growing_texts:
+            for growing in growing_texts:
+                growing.grow()
+            found = self._padded.encode([growing.cleaned.text for growing in growing_texts])
+            for growing, ids, truncated in zip(growing_texts, found.rows, found.truncated, strict=True):
+                growing.ids, growing.is_truncated = ids, bool(truncated)
+                growing.is_done = growing.cleaned.is_complete or (bool(truncated) and self._is_certain(growing))
+                if len(growing.cleaned.text) > _MAX_CHARS and not growing.is_done:
+                    growing.is_done = growing.is_truncated = True
+            growing_texts = [growing for growing in growing_texts if not growing.is_done and not growing.is_short]
 
-    def _is_certain(self, reading: _GrowingText) -> bool:
-        """Whether the tokens that the model reads are the same whatever follows: alike for ends close together.
+    def _is_certain(self, growing: _GrowingText) -> bool:
+        """True if the ids are the same whatever text follows, because shorter prefixes have the same ids too.
 
-        Whatever the whole text is split into, it is split at one of as many places as its longest piece has characters,
-        and up to there alike; but for a last word that its rest may make too long to be split at all.
+        Among the last positions of the prefix, as many as the longest piece has characters, there is one at which the
+        whole text is split, and both are tokenised alike up to it. The exception is a last word that becomes too long
+        to be split at all, against which spare tokens are required.
         """
-        ends = self._segmentation.ends(reading.cleaned.text, reading.cleaned.ends_in_word)
+        ends = self._segmentation.possible_ends(growing.cleaned.text, growing.cleaned.ends_in_word)
         if not ends:
             return True
-        if len(reading.cleaned.text) > _MAX_CHARS_COMPARED or not self._ids.has_more(
-            reading.cleaned.text, self._spare_tokens
+        if len(growing.cleaned.text) > _MAX_CHARS_COMPARED or not self._padded.has_more(
+            growing.cleaned.text, self._spare_tokens
         ):
             return False
-        found = self._ids.read([reading.cleaned.text[:end] for end in ends])
-        return bool((found.rows == reading.ids).all())
+        found = self._padded.encode([growing.cleaned.text[:end] for end in ends])
+        return bool((found.rows == growing.ids).all())
 
     def _to_prepared_texts(self, found: TokenRows, is_short: Sequence[bool] | None = None) -> list[PreparedText]:
         rows = found.rows
         blank = (rows == self._blank_ids).all(axis=1)
         unreadable = self._segmentation.find_unreadable(rows)
-        tokens = self._ids.count(rows)
-        within = np.where(rows < self._vocabulary_size, rows, self._ids.unknown_id)
+        tokens = self._padded.count(rows)
+        within = np.where(rows < self._vocabulary_size, rows, self._padded.unknown_id)
         short = [False] * len(rows) if is_short is None else is_short
         return [
             PreparedText(*row)
@@ -125,26 +126,25 @@ class TextTokenizer:
 
 
 class _GrowingText:
-    """A text on its way from its first characters to as many as are needed. `ids` are those of what has been read;
-    `is_done`: and of the whole.
-    """
+    """A growing prefix of one text with its token `ids`. `is_done`: they are the ids of the whole text."""
 
     def __init__(self, text: CleanedText) -> None:
         self._text = text
         self._chars = INITIAL_CHARS // 2
-        self.cleaned = CleanedPrefix("", ends_in_word=False, is_all=False, is_short=False)
+        self.cleaned = CleanedPrefix("", ends_in_word=False, is_complete=False, is_short=False)
         self.ids: NDArray[np.int64] = np.zeros(0, np.int64)
         self.is_truncated = False
         self.is_done = False
 
     @property
     def is_short(self) -> bool:
+        """The available text is too short to determine the ids of the whole."""
         return self.cleaned.is_short and not self.is_done
 
     def grow(self) -> None:
-        """To twice the characters."""
+        """Doubles the prefix."""
         self._chars *= 2
-        self.cleaned = self._text.beginning(self._chars)
+        self.cleaned = self._text.prefix(self._chars)
 
 
 def _identity(text: str) -> str:

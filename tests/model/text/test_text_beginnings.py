@@ -131,10 +131,10 @@ def test_a_beginning_that_does_not_tell_the_ids_is_too_short(beginning: str, sig
 def test_no_cleaned_piece_depends_on_where_a_text_is_cut(siglip: WholeTexts) -> None:
     """What was cleaned so far stays the beginning of what the whole gives."""
     text = "Straße &amp; Ärger, “quoted” — schöne Grüße. " * 500
-    cleaned = CleanedText(text, str.upper).beginning(100_000)
-    assert cleaned.is_all
+    cleaned = CleanedText(text, str.upper).prefix(100_000)
+    assert cleaned.is_complete
     for chars in (100, 700, 3_000, 9_000):
-        beginning = CleanedText(text, str.upper).beginning(chars)
+        beginning = CleanedText(text, str.upper).prefix(chars)
         assert cleaned.text.startswith(beginning.text)
         assert len(beginning.text) > chars / 3
 
@@ -185,7 +185,7 @@ def test_cleaning_a_long_text_ends_when_nobody_waits_for_it(
 
 def test_a_short_text_is_tokenised_while_a_long_one_is(siglip: WholeTexts) -> None:
     """They have no lock in common: a query took as long as the longest row before it."""
-    ids = siglip.ours._ids
+    ids = siglip.ours._padded
     with ids._long._lock:
         [prepared] = siglip.ours.prepare(["a photo of a cat"])
     assert prepared.tokens == 5
