@@ -1,4 +1,4 @@
-"""A collector's OTLP endpoint: takes traces over HTTP and keeps them, decoded."""
+"""A collector of traces for tests: an OTLP endpoint over HTTP that decodes and keeps the spans."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Link:
 
 @dataclass(frozen=True)
 class ReceivedSpan:
-    """Ids in hexadecimal; `parent_id` is empty for a root."""
+    """A decoded span. Ids are in hexadecimal; `parent_id` is empty for a root."""
 
     name: str
     kind: int
@@ -46,7 +46,7 @@ class ReceivedSpan:
 
 @dataclass
 class Collector:
-    """`requests`: the path and headers of each. `answer`: the status it gives, and `stuck` holds up all answers."""
+    """`requests`: path and headers of each. `answer`: their status; clearing `may_answer` holds responses back."""
 
     url: str
     spans: list[ReceivedSpan] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The table of docs/monitoring.md, made from the registry. `python -m tests.metrics_table` writes it anew."""
+"""Generates the table of docs/monitoring.md from the registry: `python -m tests.metrics_table` rewrites it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sidecar.telemetry.objectives import Objectives
 
 PAGE = Path(__file__).parents[1] / "docs" / "monitoring.md"
 BEGIN, END = "<!-- metrics -->\n", "<!-- /metrics -->\n"
-_NO_NAME_OF_OURS = "process_"
+_PREFIX_OF_PROMETHEUS_CLIENT = "process_"
 
 
 def metrics_table() -> str:
-    """Every metric of a service with all its parts, in the order of the page /metrics."""
+    """A row per metric of a complete service, in the order of the page /metrics."""
     registry = make_telemetry(Settings(), Objectives(Settings())).metrics.registry
     lines = ["| Metric | Type | Labels | What it says |", "|---|---|---|---|"]
     for collector in list(registry._collector_to_names):
@@ -27,9 +27,9 @@ def metrics_table() -> str:
 
 
 def _families(collector: Collector) -> Iterator[tuple[Metric, tuple[str, ...]]]:
-    """With the names of their labels."""
+    """The metric families of a collector, with the names of their labels."""
     for family in getattr(collector, "describe", collector.collect)():
-        if family.name.startswith(_NO_NAME_OF_OURS):
+        if family.name.startswith(_PREFIX_OF_PROMETHEUS_CLIENT):
             continue
         of_family = getattr(collector, "_labelnames", ()) or getattr(family, "_labelnames", ())
         yield family, tuple(of_family)

@@ -1,4 +1,4 @@
-"""A page of metrics, read as Prometheus reads it."""
+"""Parses pages of metrics, as Prometheus does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
-    """`families` by name, as in `# TYPE`: counters are without `_total`."""
+    """A parsed page. `families` by name, as in `# TYPE`: names of counters have no `_total`."""
 
     families: Mapping[str, Metric]
 
@@ -22,7 +22,7 @@ class Scrape:
         return sum(len(family.samples) for family in self.families.values())
 
     def value(self, name: str, **labels: str) -> float | None:
-        """Of the one sample with exactly these labels; None: there is none."""
+        """The value of the sample with exactly these labels; None if there is none."""
         found = [
             sample.value
             for family in self.families.values()
@@ -33,7 +33,7 @@ class Scrape:
         return found[0] if found else None
 
     def by(self, name: str, *labels: str, **fixed: str) -> dict[tuple[str, ...], float]:
-        """The values of these labels → the value, of every sample of that name that also has `fixed`."""
+        """Samples of that name whose labels include `fixed`: the values of `labels` → the sample's value."""
         return {
             tuple(sample.labels[label] for label in labels): sample.value
             for family in self.families.values()

@@ -45,7 +45,7 @@ def doctor(
     if as_json:
         print_json(asdict(checkup))
     else:
-        _print(checkup)
+        _print_checkup(checkup)
     if any(finding.severity != "note" for finding in checkup.findings):
         raise typer.Exit(EXIT_FINDINGS)
 
@@ -61,7 +61,7 @@ def _examine(url: SecretStr, listen_url: SecretStr, limits: Limits) -> Checkup:
     return checkup
 
 
-def _print(checkup: Checkup) -> None:
+def _print_checkup(checkup: Checkup) -> None:
     typer.echo(_describe_database(checkup))
     for finding in checkup.findings:
         _print_finding(finding)

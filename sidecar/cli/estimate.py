@@ -52,7 +52,10 @@ class Target:
 def estimate(
     rows: int, sampled_bytes: Sequence[int | None], views_per_row: float, target: Target, views_per_s: float | None
 ) -> Estimate:
-    """`sampled_bytes`: sizes of the source in a sample of rows; None for rows with nothing to embed."""
+    """Extrapolates from a sample to all `rows`.
+
+    `sampled_bytes`: sizes of the sampled rows' source; None for rows with nothing to embed.
+    """
     non_empty = [size for size in sampled_bytes if size]
     share = len(non_empty) / len(sampled_bytes) if sampled_bytes else 0.0
     to_embed = round(rows * share)

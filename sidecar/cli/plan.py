@@ -88,7 +88,7 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
             }
         )
     else:
-        _print(prospect, expected, measured, sizes_read)
+        _print_estimate(prospect, expected, measured, sizes_read)
     if prospect.refusal is not None:
         raise typer.Exit(EXIT_FINDINGS)
 
@@ -119,14 +119,14 @@ def _views_per_row(prospect: Prospect) -> tuple[float, int]:
     return fmean(views), len(sizes)
 
 
-def _print(prospect: Prospect, expected: Estimate, views_per_s: float | None, sizes_read: int) -> None:
+def _print_estimate(prospect: Prospect, expected: Estimate, views_per_s: float | None, sizes_read: int) -> None:
     about = "about " if prospect.table.estimated else ""
     facts = {
         "rows": f"{about}{prospect.table.rows:,}, of which {expected.rows_to_embed:,} have something to embed",
         "source": f"{show_size(expected.source_bytes)} (from a sample of {len(prospect.sample.sizes):,} rows)",
         "views": f"{expected.views:,}: {expected.views_per_row:.3g} a row" + _describe_sizes(prospect, sizes_read),
         "device": _describe_device(expected, views_per_s),
-        "index": f"{show_size(expected.index_bytes)}, built in {_describe_s(expected.index_build_s)}",
+        "index": f"{show_size(expected.index_bytes)}, built in {_describe_duration(expected.index_build_s)}",
         "disk": f"{show_size(expected.disk_bytes)} more: vectors {show_size(expected.vector_bytes)}, index "
         f"{show_size(expected.index_bytes)}, ledger {show_size(expected.ledger_bytes)}, row versions "
         f"{show_size(expected.rewritten_bytes)}",
@@ -153,8 +153,9 @@ def _describe_device(expected: Estimate, views_per_s: float | None) -> str:
         return "nothing to embed yet"
     if expected.device_s is None:
         return "unknown: no running sidecar has measured its rate yet; give --views-per-s"
-    return f"{_describe_s(expected.device_s)} at {views_per_s:{',.0f' if (views_per_s or 0) >= 10 else '.2g'}} views/s"
+    number_format = ",.0f" if (views_per_s or 0) >= 10 else ".2g"
+    return f"{_describe_duration(expected.device_s)} at {views_per_s:{number_format}} views/s"
 
 
-def _describe_s(seconds: float) -> str:
+def _describe_duration(seconds: float) -> str:
     return "less than a second" if seconds < 1 else f"about {timedelta(seconds=round(seconds))}"

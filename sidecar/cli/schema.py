@@ -58,7 +58,7 @@ def migrate(
         )
         return
     if migrated.taken_up is not None:
-        typer.echo(_describe(migrated.taken_up))
+        typer.echo(_describe_restored(migrated.taken_up))
     if before != after:
         typer.echo(f"Schema `sidecar`: {before or 'nothing'} → {after or 'removed'} in {seconds:.1f} s.")
     elif migrated.code_replaced:
@@ -68,7 +68,7 @@ def migrate(
         typer.echo(f"Nothing to do: schema `sidecar` is at revision {after or 'base'}.{newer}")
 
 
-def _describe(restored: TakenUp) -> str:
+def _describe_restored(restored: TakenUp) -> str:
     lines = []
     if restored.revision is not None:
         lines.append(f"The tables of {restored.revision} were there without their rows, as a restore leaves them.")

@@ -84,7 +84,7 @@ def watch(  # noqa: PLR0913 - one parameter for every option of the command
     if as_json:
         print_json(watched)
     else:
-        typer.echo(_describe(watched))
+        typer.echo(_describe_watch(watched))
 
 
 def unwatch(
@@ -109,7 +109,7 @@ def unwatch(
         typer.echo(f"{relation}.{column} is no longer watched. Its vectors are {vectors}.")
 
 
-def _describe(watched: WatchStatus) -> str:
+def _describe_watch(watched: WatchStatus) -> str:
     where = f"{watched.companion}.{watched.target}" if watched.companion else watched.target
     lines = [
         f"Watching {watched.relation}: {', '.join(watched.source)} → {where} ({watched.kind}).",

@@ -68,7 +68,7 @@ class EmbeddingProgress:
         self._bars.stop()
 
     def show(self, watches: Sequence[WatchStatus]) -> None:
-        """May be called at any rate."""
+        """Updates the bars, or prints a line if one is due. May be called at any rate."""
         for watch in watches:
             if watch.watch_id not in self._tasks:
                 self._tasks[watch.watch_id] = self._bars.add_task(watch.name, total=watch.rows)

@@ -85,21 +85,21 @@ class Objective:
         self._windows = {name: RollingWindow(window_s) for name, window_s in WINDOWS_S.items()}
 
     def record(self, duration_s: float) -> None:
-        """An event that is good if it took no longer than the threshold."""
+        """Records an event that is good if it took no longer than the threshold."""
         in_time = self.threshold_s is None or duration_s <= self.threshold_s
         self._add(int(in_time), int(not in_time), {bucket_of(duration_s): 1})
 
     def record_all(self, durations_s: Sequence[float]) -> None:
-        """The same as `record` for each duration, at once."""
+        """Records an event for each duration, all at once."""
         late = 0 if self.threshold_s is None else sum(duration_s > self.threshold_s for duration_s in durations_s)
         self._add(len(durations_s) - late, late, count_durations(durations_s))
 
     def record_violation(self, duration_s: float) -> None:
-        """An event that is bad whatever the threshold."""
+        """Records an event that is bad whatever its duration."""
         self._add(0, 1, {bucket_of(duration_s): 1})
 
     def record_event(self, good: bool) -> None:
-        """An event without a duration."""
+        """Records an event without a duration."""
         self._add(int(good), int(not good), {})
 
     def _add(self, good: int, bad: int, durations: DurationCounts) -> None:

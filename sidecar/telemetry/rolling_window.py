@@ -79,13 +79,14 @@ class RollingWindow:
 
 
 def bucket_of(duration_s: float) -> int:
+    """The index of the duration's bucket: 0 for all below 0.1 ms, the last one for all above 11 days."""
     if duration_s < _SMALLEST_S:
         return 0
     return min(int(math.log(duration_s / _SMALLEST_S) / _LOG_GROWTH) + 1, _BUCKETS - 1)
 
 
 def count_durations(durations_s: Sequence[float]) -> DurationCounts:
-    """Counts the buckets of many durations at once."""
+    """The number of durations in each bucket."""
     if len(durations_s) <= _LOOP_UP_TO:
         return Counter(map(bucket_of, durations_s))
     scaled = np.maximum(np.asarray(durations_s, np.float64), _SMALLEST_S / 2) / _SMALLEST_S

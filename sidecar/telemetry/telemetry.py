@@ -86,7 +86,7 @@ class Telemetry:
             observer.request_done(route, method, status, duration_s)
 
     def micro_batch_done(self, report: MicroBatchReport) -> None:
-        """Call it just after the micro-batch ended."""
+        """Records a micro-batch and its jobs. Call it just after the micro-batch has ended."""
         stages, device = self.metrics.stages, self.metrics.device
         for lane in {job.lane for job in report.jobs}:
             jobs = [job for job in report.jobs if job.lane == lane]
@@ -108,7 +108,10 @@ class Telemetry:
         self.metrics.lanes.refused.inc(lane)
 
     def job_dropped(self, lane: str, units: int = 0, waited_s: float | None = None) -> None:
-        """Call it in the task that gave up. `waited_s`: since the job entered its lane; None: it never did."""
+        """Records a job that its caller gave up. Call it in the caller's task.
+
+        `waited_s`: since the job entered its lane; None: it never did.
+        """
         self.metrics.lanes.dropped.inc(lane)
         if waited_s is not None:
             self.traces.job_dropped(lane, units, waited_s)
@@ -120,7 +123,7 @@ class Telemetry:
         self.metrics.decoders.restarts.inc()
 
     def events_claimed(self, queue: str, count: int, duration_s: float) -> None:
-        """`count` 0: the queue was empty, and the duration is not recorded."""
+        """Records a claim. `count` 0: the queue was empty, and the duration is not recorded."""
         if count:
             self.metrics.ingest.claimed.inc(queue, count)
             self._database_done("ingest", "claim", duration_s)
@@ -128,7 +131,7 @@ class Telemetry:
             self.metrics.ingest.empty_claims.inc()
 
     def events_done(self, watch: str, outcomes: OutcomeCounts) -> None:
-        """Events that are no longer in flight."""
+        """Records events that are done, by outcome."""
         self.metrics.ingest.events_done(watch, outcomes)
 
     def vectors_committed(self, watch: str, lags_s: Sequence[float], backfill_lags_s: Sequence[float]) -> None:
@@ -147,7 +150,7 @@ class Telemetry:
         self.metrics.ingest.locked_rows.inc(count)
 
     def ingest_woke_up(self, cause: str) -> None:
-        """`notification`, `poll` or `nudge`."""
+        """`cause`: `notification`, `poll` or `nudge`."""
         self.metrics.ingest.wake_ups.inc(cause)
 
     def notification_received(self) -> None:
@@ -157,7 +160,7 @@ class Telemetry:
         self.metrics.ingest.listening.set(connected)
 
     def index_build_ended(self, result: str) -> None:
-        """`built`, `gave_way` or `failed`."""
+        """`result`: `built`, `gave_way` or `failed`."""
         self.metrics.ingest.index_builds.inc(result)
 
     def _database_done(self, lane: str, operation: str, duration_s: float) -> None:

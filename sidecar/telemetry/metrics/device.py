@@ -74,9 +74,9 @@ class DeviceMetrics:
             registry=registry,
         )
 
-    def set_model(self, model: str, fingerprint: str, dimensions: int, device: object) -> None:
-        """`device` is the encoder; precision, device name and memory are known if it has DeviceFacts."""
-        facts = device if isinstance(device, DeviceFacts) else None
+    def set_model(self, model: str, fingerprint: str, dimensions: int, encoder: object) -> None:
+        """Precision, device name and memory are known if the encoder has DeviceFacts."""
+        facts = encoder if isinstance(encoder, DeviceFacts) else None
         precision, name = (facts.precision, facts.device_name) if facts else ("", "")
         self._model.labels(model, fingerprint, precision, name, str(dimensions)).set(1)
         self.memory.read = facts.device_memory if facts else dict

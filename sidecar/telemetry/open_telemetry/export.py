@@ -25,7 +25,7 @@ _LOGGERS = ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "openteleme
 
 
 class SpanExport:
-    """Sends spans in a thread, in batches. `processor` is to be added to the tracer provider."""
+    """Sends spans in batches, in a thread. Its `processor` is for the tracer provider."""
 
     def __init__(self, endpoint: str, headers: SecretStr | None) -> None:
         self._reason = _CaptureLastMessage()

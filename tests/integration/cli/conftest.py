@@ -33,6 +33,13 @@ def db(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Db]:
         yield connection
 
 
+@pytest.fixture
+def watched(db: Db) -> Db:
+    """The products, with a watch on their titles and target `e`."""
+    db.execute("select sidecar.watch('products', source => 'title', target => 'e')")
+    return db
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """A sidecar without a database, with the hash encoder."""

@@ -9,12 +9,6 @@ from tests.integration.cli.conftest import Db, fail_rows, parse
 
 
 @pytest.fixture
-def watched(db: Db) -> Db:
-    db.execute("select sidecar.watch('products', source => 'title', target => 'e')")
-    return db
-
-
-@pytest.fixture
 def watched_twice(watched: Db) -> Db:
     watched.execute("select sidecar.watch('products', source => 'title', target => 'f')")
     return watched

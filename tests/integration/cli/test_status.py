@@ -17,12 +17,6 @@ from tests.integration.server.process import ROOT, sidecar_process
 from tests.waiting import wait_until
 
 
-@pytest.fixture
-def watched(db: Db) -> Db:
-    db.execute("select sidecar.watch('products', source => 'title', target => 'e')")
-    return db
-
-
 def test_without_a_watch_status_shows_how_to_start(db: Db, command_line: CommandLine) -> None:
     assert "sidecar watch" in command_line.succeed("status")
     assert parse(command_line.succeed("status", "--json")) == []
