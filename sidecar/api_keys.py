@@ -1,4 +1,4 @@
-"""Keys that open the service: how they are written, and what each is good for."""
+"""API keys: their format in settings and files, and their scopes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _SECRET = re.compile(r"[!-+\--~]{16,512}")  # printable ASCII without blank and 
 
 
 class Scope(StrEnum):
-    """What a key is good for."""
+    """What a key permits."""
 
     EMBED = "embed"  # vectors and rerank scores of what the caller sends
-    SEARCH = "search"  # what stands in watched tables
-    ADMIN = "admin"  # what operators ask: status and metrics
+    SEARCH = "search"  # rows of watched tables
+    ADMIN = "admin"  # status and metrics
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """`digest` is what presented keys are compared with, so that no comparison depends on how much of one is right."""
+    """A key. Requests are compared with its `digest`, so that timing does not reveal how much of a guess is right."""
 
     secret: str = field(repr=False)
     scopes: frozenset[Scope]
@@ -31,30 +31,30 @@ class ApiKey:
 
 
 def digest_of(secret: str) -> bytes:
-    """32 bytes."""
+    """The SHA-256 of a secret, 32 bytes."""
     return hashlib.sha256(secret.encode()).digest()
 
 
 def is_secret(text: str) -> bool:
-    """Whether `text` can be a key: 16 to 512 printable ASCII characters, neither blanks nor commas."""
+    """Whether `text` is a valid key: 16 to 512 printable ASCII characters without blanks and commas."""
     return _SECRET.fullmatch(text) is not None
 
 
 def parse_variable(value: str) -> list[ApiKey]:
-    """The keys of `API_KEYS`: entries separated by commas. Raises ConfigurationError, which shows nothing of a key."""
+    """The keys of `API_KEYS`, separated by commas. Raises ConfigurationError, which never quotes a key."""
     return _parse("API_KEYS", "entry", value.split(","))
 
 
 def parse_file(content: str) -> list[ApiKey]:
-    """The keys of `API_KEYS_FILE`: an entry a line; blank lines and those that begin with `#` say nothing.
+    """The keys of `API_KEYS_FILE`, one per line; blank lines and lines that begin with `#` are skipped.
 
-    Raises ConfigurationError, which shows nothing of a key.
+    Raises ConfigurationError, which never quotes a key.
     """
     return _parse("API_KEYS_FILE", "line", ["" if line.lstrip().startswith("#") else line for line in _lines(content)])
 
 
 def require_different(keys: Sequence[ApiKey]) -> None:
-    """Raises ConfigurationError if two of them have the same secret: it would not be clear which scopes it has."""
+    """Raises ConfigurationError if two keys have the same secret: its scopes would be ambiguous."""
     if len({key.digest for key in keys}) < len(keys):
         raise ConfigurationError(["API_KEYS, API_KEYS_FILE: the same key stands there twice; each may stand once"])
 
@@ -73,7 +73,7 @@ def _parse(variable: str, unit: str, entries: Iterable[str]) -> list[ApiKey]:
 
 
 def _parse_entry(place: str, entry: str) -> ApiKey:
-    """`KEY`, or `embed+search:KEY`."""
+    """Parses `KEY`, or `embed+search:KEY`. `place` names the entry in errors."""
     before, colon, after = entry.partition(":")
     names, secret = (before.split("+"), after) if colon else ([scope.value for scope in Scope], entry)
     if not set(names) <= {scope.value for scope in Scope}:

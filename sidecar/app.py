@@ -1,10 +1,10 @@
-"""The composition root: opens everything in order, watches over it, closes it in reverse.
+"""Composition root: opens all parts of the process in order, supervises them, and closes them in reverse order.
 
-What the process answers meanwhile is the state of sidecar/readiness.py.
+The states that the process passes through are those of sidecar/readiness.py.
 
-`sidecar serve` (sidecar/server.py) owns its server and ends it in order. Under a bare `uvicorn --factory
-sidecar.app:create_app` the process sends itself SIGTERM instead, and uvicorn ends as if killed by it (143). There,
-ingest hears of a stop only after the last connection is closed: give it `--timeout-graceful-shutdown 5`.
+`sidecar serve` (sidecar/server.py) owns its server and shuts it down in order. Under a bare `uvicorn --factory
+sidecar.app:create_app`, a process that fails sends itself SIGTERM, and uvicorn exits as if killed by it (143). There,
+ingest is stopped only after the last connection is closed: pass `--timeout-graceful-shutdown 5`.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _TRACES_SHARE = 0.1  # of SHUTDOWN_TIMEOUT_S, at most, for the last traces
 
 
 def load_siglip(settings: Settings) -> Encoder:
-    """The model that the settings name. Blocks; imports torch, which takes seconds, only now."""
+    """Loads the model that the settings name. Blocks. Imports torch only when called: that takes seconds."""
     let_waiting_threads_sleep()
     from sidecar.model.loading import load_encoder
 
@@ -82,7 +82,7 @@ def load_siglip(settings: Settings) -> Encoder:
 
 
 def load_reranker(settings: Settings, device_call: DeviceCall) -> PairScorer:
-    """The cross-encoder that the settings name. Blocks; imports torch and sentence-transformers only now."""
+    """Loads the cross-encoder that the settings name. Blocks. Imports torch and sentence-transformers when called."""
     let_waiting_threads_sleep()
     from sidecar.model.reranker.loading import load_cross_encoder
 
@@ -95,7 +95,7 @@ def create_app(
     load_encoder: LoadEncoder = load_siglip,
     load_scorer: LoadScorer = load_reranker,
 ) -> Starlette:
-    """For `uvicorn --factory sidecar.app:create_app`: settings from the environment; wrong ones exit with code 2."""
+    """For `uvicorn --factory sidecar.app:create_app`. Reads the environment; invalid settings exit with code 2."""
     try:
         if settings is None:
             settings = load_settings()
@@ -109,22 +109,22 @@ def create_app(
 
 
 def make_telemetry(settings: Settings, objectives: Objectives) -> Telemetry:
-    """Metrics, traces and objectives of one process."""
+    """The telemetry of one process, which feeds `objectives` too."""
     telemetry = Telemetry(traces=open_traces(settings), observers=[objectives])
     telemetry.metrics.registry.register(ObjectiveMetrics(objectives))
     return telemetry
 
 
 def device_limits(settings: Settings, encoder: object) -> HealthLimits:
-    """When a device that runs `encoder` counts as failing or hanging."""
+    """When a device that runs `encoder` counts as failing or hanging; a CPU may take longer than a GPU."""
     is_gpu = isinstance(encoder, DeviceFacts) and encoder.device_name not in {"cpu", "mps"}
     return HealthLimits.from_settings(settings, is_gpu=is_gpu)
 
 
 class Sidecar:
-    """All that runs behind the REST edge. `on_failure` has to stop the server; `supervisor` knows the exit code.
+    """The parts of the process and their lifecycle. `on_failure` has to stop the server.
 
-    Raises ConfigurationError where keys cannot be read.
+    Raises ConfigurationError if keys cannot be read.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class Sidecar:
         return make_http_application(operations, edge, self._lifespan)
 
     def _operations(self, limits: RequestLimits) -> list[Operation]:
-        """Of every endpoint but those that document them."""
+        """The operations of all endpoints but those of the documentation."""
         get_models, images, telemetry = self._parts.get_models, _image_loader(self._settings), self._telemetry
         embedder = ContentEmbedder(get_models, limits, images)
         aliases = self._settings.aliases_of(self._settings.vision_model_id)
@@ -194,7 +194,7 @@ class Sidecar:
         self._on_failure()
 
     def request_stop(self) -> None:
-        """Claim no more rows, and be closed within SHUTDOWN_TIMEOUT_S. May be repeated."""
+        """Stops claiming rows, and limits what is left of the lifespan to SHUTDOWN_TIMEOUT_S. May be repeated."""
         if self.supervisor.stopping:
             return
         self.supervisor.stop()
@@ -209,7 +209,7 @@ class Sidecar:
 
     @asynccontextmanager
     async def _lifespan(self, _application: Starlette) -> AsyncIterator[None]:
-        """Serving starts at once; the model is loaded behind it."""
+        """Loads the model in the background, while requests are served already."""
         async with (
             self._sending_traces(),
             self._open_database(),
@@ -222,7 +222,7 @@ class Sidecar:
             finally:
                 self.request_stop()
                 self._closing.set()
-                if self._parts.models is not None:  # else it is still loading, which is cut off
+                if self._parts.models is not None:  # else it is still loading, which is cancelled
                     await asyncio.wait([task], timeout=self._time_left_s(0))
 
     async def _run(self) -> None:
@@ -271,7 +271,7 @@ class Sidecar:
 
     @asynccontextmanager
     async def _sending_traces(self) -> AsyncIterator[None]:
-        """A collector that is down holds up the end for a moment, no longer."""
+        """Exports traces inside the block. A collector that is down delays the end by _TRACES_SHARE at most."""
         traces = self._telemetry.traces
         if not traces.enabled:
             yield
@@ -285,7 +285,7 @@ class Sidecar:
 
     @asynccontextmanager
     async def _open_database(self) -> AsyncIterator[None]:
-        """For /status and /metrics only; ingest has connections of its own."""
+        """The database of /status, /metrics and /search, open inside the block; ingest has connections of its own."""
         database, reader = self._database, self._watch_reader
         if database is None or reader is None:
             yield
@@ -310,7 +310,7 @@ class Sidecar:
 
     @asynccontextmanager
     async def _reranking(self, batcher: Batcher) -> AsyncIterator[Reranker | None]:
-        """With RERANK=start the cross-encoder is loaded behind the main model, and nobody waits for it."""
+        """The reranker, None with RERANK=off. RERANK=start loads its model in the background, after the first model."""
         if self._settings.rerank == "off":
             yield None
             return
@@ -337,7 +337,7 @@ class Sidecar:
                 await asyncio.wait([task], timeout=self._time_left_s(_CLOSING_SHARE))
 
     def _time_left_s(self, reserved_share: float) -> float:
-        """Until the stop is due, less a share of the whole that others need afterwards."""
+        """The time until the stop is due, less a share of SHUTDOWN_TIMEOUT_S for what is closed afterwards."""
         left_s = self._stop_by - asyncio.get_running_loop().time()
         return max(left_s - reserved_share * self._settings.shutdown_timeout_s, 0)
 

@@ -1,4 +1,4 @@
-"""Reads and sets the environment, and nothing else does."""
+"""The only reader and writer of the environment: settings, and what other libraries look for in it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
+import annotated_types
 from pydantic import AliasChoices, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
-from sidecar.allowed_values import allowed_values
 from sidecar.errors import ConfigurationError
 from sidecar.settings import Settings
 
@@ -34,14 +37,14 @@ def load_settings(environ: Mapping[str, str] | None = None, *, database_url: str
 
     `database_url`, if it is not None, is read in place of DATABASE_URL and DATABASE_URL_FILE.
 
-    Raises ConfigurationError with a line for every bad value: its name, the value, what is allowed. Of a secret it
-    shows the scheme of its URL, and no more.
+    Raises ConfigurationError with a line for every bad value: its name, the value, what is allowed. Of a secret, a line
+    shows at most the scheme of its URL.
     """
     environ = os.environ if environ is None else environ
     if database_url is not None:
         environ = {**environ, "DATABASE_URL": database_url, "DATABASE_URL_FILE": ""}
     present = {name: value.strip() for name, value in environ.items() if value.strip()}
-    unread = _read_url_files(present)
+    unread = _load_url_files(present)
     source = EnvSettingsSource(Settings)
     source.env_vars = present
     values = source()
@@ -57,7 +60,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, database_url: str
         return settings
     problems = unread + [_describe(alias, present, reason) for alias, reason in bad.items()]
     good = {alias: value for alias, value in values.items() if alias not in bad}
-    # What the bad ones contradict shows when they are right; what the others contradict is said now.
+    # Report contradictions among the good values now; those with bad ones show once they are corrected.
     try:
         Settings(**good)
     except ConfigurationError as error:
@@ -66,16 +69,16 @@ def load_settings(environ: Mapping[str, str] | None = None, *, database_url: str
 
 
 def let_waiting_threads_sleep() -> None:
-    """Keeps OpenMP's threads off the CPU while they wait for each other; to be called before torch is imported.
+    """Makes OpenMP's threads sleep while they wait for each other. Call it before torch is imported.
 
-    By default they spin, and where other processes want the CPU too a batch takes many times as long. What the user
-    says with OMP_WAIT_POLICY stays.
+    By default they spin, and a batch takes many times as long if other processes need the CPU. An OMP_WAIT_POLICY of
+    the user takes precedence.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def environment_without_secrets() -> dict[str, str]:
-    """For a process that parses what strangers send: our settings, and whatever is called a secret, are not in it."""
+    """The environment for processes that parse untrusted input: without our settings, and without named secrets."""
     ours = {name for field_name in Settings.model_fields for name in variable_names(field_name)}
     return {name: value for name, value in os.environ.items() if name not in ours and not _SECRET.search(name)}
 
@@ -89,7 +92,7 @@ def service_files() -> list[Path]:
 
 
 def variable_names(field_name: str) -> list[str]:
-    """The environment variables that set a field of Settings, the first that is present counts."""
+    """The environment variables of a field of Settings; the first that is set counts."""
     alias = Settings.model_fields[field_name].validation_alias
     return [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [str(alias)]
 
@@ -100,13 +103,13 @@ def settings_table() -> str:
     for field_name, field in Settings.model_fields.items():
         default = "" if field.default_factory or field.default is None else f"`{_show(field.default)}`"
         name = variable_names(field_name)[0]
-        cells = [f"`{name}`", default, allowed_values(field), field.description or ""]
+        cells = [f"`{name}`", default, _allowed_values(field), field.description or ""]
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
 
 
-def _read_url_files(present: dict[str, str]) -> list[str]:
-    """Puts the URLs that stand in files among the variables; returns a line for each that cannot be read."""
+def _load_url_files(present: dict[str, str]) -> list[str]:
+    """Adds the URLs in `…_FILE` to `present`. Returns a line for each file that cannot be used."""
     problems = []
     for name in ("DATABASE_URL", "LISTEN_DATABASE_URL"):
         file = present.get(f"{name}_FILE")
@@ -127,7 +130,7 @@ def _read_url_files(present: dict[str, str]) -> list[str]:
 
 
 def _reason(detail: ErrorDetails) -> str | None:
-    """What a check of ours said of a database's URL. Others say nothing that is not among what is allowed."""
+    """The hint of `check_database_url`. Other checks say nothing beyond the allowed values."""
     error = detail.get("ctx", {}).get("error")
     return str(error) if isinstance(error, ValueError) and str(detail["loc"][0]).endswith("DATABASE_URL") else None
 
@@ -140,7 +143,7 @@ def _describe(alias: str, present: Mapping[str, str], reason: str | None = None)
     if SecretStr in getattr(field.annotation, "__args__", ()):
         scheme = _SCHEME.match(value)
         value = (scheme.group() if scheme else "") + "***"
-    return f"{variable}={_shorten(value)!r}: {allowed_values(field)}" + (f" ({reason})" if reason else "")
+    return f"{variable}={_shorten(value)!r}: {_allowed_values(field)}" + (f" ({reason})" if reason else "")
 
 
 def _shorten(value: str) -> str:
@@ -153,3 +156,46 @@ def _show(default: object) -> str:
     if isinstance(default, tuple):
         return ",".join(str(part) for part in default)
     return str(default)
+
+
+def _allowed_values(field: FieldInfo) -> str:
+    """The values a setting takes, from the types and bounds that check it: `a whole number from 1 to 65535`.
+
+    `json_schema_extra={"allowed": …}` of a field takes precedence.
+    """
+    extra = field.json_schema_extra
+    if isinstance(extra, dict) and "allowed" in extra:
+        return str(extra["allowed"])
+    kind = _without_none(field.annotation)
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(str(choice) for choice in get_args(kind))
+    if kind is bool:
+        return "1 or 0 (true/false, yes/no and on/off will do)"
+    if kind is int:
+        return "a whole number" + _bounds(field.metadata)
+    if kind is float:
+        return "a number" + _bounds(field.metadata)
+    return "a text that is not blank"
+
+
+def _without_none(annotation: Any) -> Any:
+    if get_origin(annotation) in (Union, UnionType):
+        return next(part for part in get_args(annotation) if part is not NoneType)
+    return annotation
+
+
+def _bounds(metadata: list[Any]) -> str:
+    words = ""
+    for bound in metadata:
+        match bound:
+            case annotated_types.Gt(gt=value):
+                words += f" above {value} and"
+            case annotated_types.Ge(ge=value):
+                words += f" from {value}"
+            case annotated_types.Le(le=value):
+                words += f" up to {value}"
+            case annotated_types.Lt(lt=value):
+                words += f" to below {value}"
+            case _:
+                pass
+    return words

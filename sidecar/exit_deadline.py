@@ -1,4 +1,4 @@
-"""The end of the process at a given time, whatever is going on in it."""
+"""A deadline for the exit of the process, which holds whatever its threads are doing."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ logger = logging.getLogger(__name__)
 
 DEADLINE_THREAD = "exit-deadline"
 
-_INTERPRETER_S = 1.0  # a library that does not let go of the interpreter holds up our thread too, but not the system's
+_INTERPRETER_S = 1.0  # later: faulthandler's own thread works even while a library holds the GIL
 
 
 class ExitDeadline:
-    """Once started, ends the process after `timeout_s` unless it has ended by itself, with `exit_code()`.
+    """Once started, exits the process with `exit_code()` after `timeout_s`, unless it has exited by itself.
 
-    What might not end: a thread that tokenises, a device that hangs, a library that waits for its threads at exit, a
-    database that is frozen. All of them are safe to be cut off: so is a process that is killed. `clean_up` is called
-    before, in a thread of its own.
+    Things that may not end in time: a thread that tokenises, a device that hangs, a library that waits for its threads
+    at exit, a frozen database. All of them survive being cut off, as they survive a killed process. `clean_up` is
+    called before the exit, in a thread of its own.
     """
 
     def __init__(
@@ -31,26 +31,26 @@ class ExitDeadline:
         self._timeout_s = timeout_s
         self._exit_code = exit_code
         self._clean_up = clean_up
-        self._over = threading.Event()
+        self._cancelled = threading.Event()
         self._started = False
 
     def start(self) -> None:
-        """May be repeated; the first time counts."""
+        """Starts the clock. Further calls change nothing."""
         if self._started:
             return
         self._started = True
-        atexit.register(faulthandler.cancel_dump_traceback_later)  # the interpreter ends by itself then
+        atexit.register(faulthandler.cancel_dump_traceback_later)  # the interpreter is exiting by itself then
         faulthandler.dump_traceback_later(self._timeout_s + _INTERPRETER_S, exit=True, file=sys.__stderr__ or 2)
         threading.Thread(target=self._run, name=DEADLINE_THREAD, daemon=True).start()
 
-    def call_off(self) -> None:
-        """The process ends in its own time."""
-        self._over.set()
+    def cancel(self) -> None:
+        """Cancels the deadline: what it was for has ended in time."""
+        self._cancelled.set()
         if self._started:
             faulthandler.cancel_dump_traceback_later()
 
     def _run(self) -> None:
-        if self._over.wait(self._timeout_s):
+        if self._cancelled.wait(self._timeout_s):
             return
         faulthandler.cancel_dump_traceback_later()
         logger.warning("Not all has ended within SHUTDOWN_TIMEOUT_S (%g s); it is cut off.", self._timeout_s)

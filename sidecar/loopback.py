@@ -1,4 +1,4 @@
-"""Whether an address can be reached from this machine alone."""
+"""Loopback addresses and names, which only this machine can reach."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?", re.IGNORECASE 
 
 
 def is_loopback_address(address: str) -> bool:
-    """Of an IP address, as text; anything else is none."""
+    """True if `address` is a loopback IP literal."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -23,17 +23,17 @@ def is_loopback_address(address: str) -> bool:
 
 
 def is_loopback_host(host: str) -> bool:
-    """Of a host as a URL has it, with or without a port: an address, or a name that nobody can point elsewhere."""
-    taken_apart = _HOST.fullmatch(host)
-    if taken_apart is None:
+    """True for a loopback address, or a name that cannot resolve elsewhere. `host` as in a URL, perhaps with a port."""
+    parsed = _HOST.fullmatch(host)
+    if parsed is None:
         return False
-    name = taken_apart[1].lower().rstrip(".")
-    # The first comparisons are quick, which taking an address apart is not.
+    name = parsed[1].lower().rstrip(".")
+    # The first comparisons are fast; parsing an address is not.
     return name in {"localhost", "127.0.0.1"} or name.endswith(".localhost") or is_loopback_address(name.strip("[]"))
 
 
 def resolves_to_loopback(host: str) -> bool:
-    """Whether every address of `host` is one. A name that cannot be resolved has none elsewhere. Blocks."""
+    """True if every address of `host` is loopback, or if it has none. Resolves names, so it blocks."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):

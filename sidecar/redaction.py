@@ -1,11 +1,11 @@
-"""Takes secrets out of text that people will read."""
+"""Removal of secrets from texts such as log lines and error messages."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-# What strangers send stands in texts too: every repetition has an end, so that no text takes the square of its length.
+# Texts quote untrusted input: every repetition is bounded, so that no text takes quadratic time.
 _URL_PASSWORD = re.compile(
     r"(?P<user>\b\w[\w+.-]{0,30}://[^\s:/?#]{0,256}):(?P<secret>(?:[^\s@/]{1,256}[ \t]{1,4}){0,8}\S{0,8192})@"
 )
@@ -19,7 +19,7 @@ _NAMED_KEY = re.compile(
 )
 _HUB_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{8,}")
 _MAX_LINE_CHARS = 8192
-# In this order; each with words, one of which is in every text that it fits.
+# Applied in this order. Words, pattern, replacement: every text that matches contains one of the words.
 _SECRETS = (
     (("://",), _URL_PASSWORD, r"\g<user>:***@"),
     (("pass", "pwd"), _NAMED_PASSWORD, r"\g<name>***"),
@@ -30,13 +30,13 @@ _SECRETS = (
 
 
 def redact(text: str) -> str:
-    """`text` with `***` for the passwords of connection strings, for Hugging Face tokens and for keys that are named.
+    """`text` with `***` in place of passwords in connection strings, Hugging Face tokens and named keys.
 
-    A password that holds an unescaped `@` or `/` is covered too: everything up to the last `@` of the word goes.
-    So is one with unescaped blanks. Lines of more than 8,192 characters lose their end.
+    That includes passwords with an unescaped `@` or `/`, up to the last `@` of the word, and with unescaped blanks.
+    Lines are cut after 8,192 characters.
     """
     lower = text.lower()
-    # Nearly every text holds no secret, and looking for a word costs a hundredth of looking for a pattern.
+    # Most texts contain no secret, and searching for a word costs a hundredth of matching a pattern.
     present = [(pattern, put) for words, pattern, put in _SECRETS if any(word in lower for word in words)]
     if not present and len(text) <= _MAX_LINE_CHARS:
         return text

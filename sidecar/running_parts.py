@@ -1,4 +1,4 @@
-"""The running parts of the process, for /healthz, /status and the gauges of /metrics."""
+"""The parts of the process that are open, as /healthz, /status and the gauges of /metrics report them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _READ_WATCHES_S = 1.0  # a scrape waits no longer for the database
 
 
 class RunningParts:
-    """Parts are None until `sidecar.app` has opened them. A model that failed its self-test has a `model`, no `models`.
+    """An http.health.ProcessStatus. Parts are None until `sidecar.app` has opened them.
 
-    An http.health.ProcessStatus.
+    A model that failed its self-test shows as `model`, but `models` stays None.
     """
 
     def __init__(self, settings: Settings, readiness: Readiness, device_health: DeviceHealth) -> None:
@@ -38,7 +38,7 @@ class RunningParts:
         return self._settings.database_url is not None and self._settings.ingest
 
     def get_models(self) -> Models:
-        """Also while stopping, for the requests in flight. Raises NotReady, also while the device fails or hangs."""
+        """The models once open, also while stopping. Raises NotReady before that, and in device trouble."""
         if self.models is None:
             self._readiness.check()
             raise AssertionError("ready without models: this is a bug")
@@ -69,7 +69,7 @@ class RunningParts:
         return "not loaded yet" if reranker is None else reranker.state
 
     async def refresh_gauges(self, metrics: Metrics, watch_reader: WatchReader | None) -> None:
-        """Read the gauges' values anew. Takes a second or two at most, whatever the database does."""
+        """Sets all gauges that are read on demand. Takes a second or two at most, whatever the database does."""
         metrics.process.ready.set(self._readiness.obstacle() is None)
         metrics.device.trouble.set(self._device_health.trouble is not None)
         for lane, depth in self.lanes.items():

@@ -1,4 +1,4 @@
-"""`sidecar serve`: our own uvicorn server, so that a failure ends it in order and with its exit code."""
+"""`sidecar serve`: runs uvicorn so that signals and failures shut down in order, with an exit code."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _ANSWERS_SHARE = 0.1  # of SHUTDOWN_TIMEOUT_S, for the answers to those that are
 
 
 class _Server(uvicorn.Server):
-    """Ends in its time, of which uvicorn's own waits in steps of 0.1 s and whole seconds know nothing.
+    """A uvicorn server that shuts down within SHUTDOWN_TIMEOUT_S; uvicorn's own timeout counts whole seconds.
 
-    Signals are left to `serve`: uvicorn raises them again at its end, and a stop in order would not exit with 0.
+    `serve` handles signals: uvicorn would raise them again after its shutdown, and the process would not exit with 0.
     """
 
     def __init__(self, config: uvicorn.Config, shutdown_timeout_s: float) -> None:
@@ -43,7 +43,7 @@ class _Server(uvicorn.Server):
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Repeated, waits for nothing more."""
+        """Starts the shutdown. A second call ends it without further waiting."""
         self.force_exit = self.should_exit
         if not self.should_exit:
             self.should_exit = True
@@ -78,7 +78,7 @@ class _Server(uvicorn.Server):
             await self.lifespan.shutdown()
 
     async def _wait_for_requests(self, reserved_share: float) -> None:
-        """Until all are answered and their connections closed, or only that share of the time is left."""
+        """Waits until all requests are answered and closed, or only `reserved_share` of the time is left."""
         loop = asyncio.get_running_loop()
         until_s = self._stop_by - reserved_share * self._timeout_s
         state = self.server_state
@@ -90,20 +90,19 @@ class _Server(uvicorn.Server):
 def serve(
     settings: Settings, *, load_encoder: LoadEncoder = load_siglip, clean_up: Callable[[], None] | None = None
 ) -> int:
-    """Serve until SIGINT, SIGTERM, SIGHUP or a failure; returns the exit code. Blocks, and takes over the process's
-    logging.
+    """Serves until SIGINT, SIGTERM, SIGHUP or a failure, and returns the exit code. Blocks. Configures logging.
 
-    0: stopped in order, within SHUTDOWN_TIMEOUT_S. 1: the model cannot be loaded, a task died, or an address
-    cannot be listened at. 2: a setting does not go with this machine or model. Keys that cannot be read, or a
-    BIND_HOST that needs some and has none, raise ConfigurationError.
+    0: stopped in order, within SHUTDOWN_TIMEOUT_S. 1: the model cannot be loaded, a task died, or a socket cannot
+    listen. 2: a setting does not suit this machine or model. Raises ConfigurationError for unreadable keys, and for a
+    BIND_HOST beyond loopback without keys.
 
-    The process ends within SHUTDOWN_TIMEOUT_S even if this never returns, or leaves threads that the interpreter waits
-    for. With `clean_up` that holds for this call alone: it is called before the process is cut off.
+    Once stopping, the process exits within SHUTDOWN_TIMEOUT_S even if this function hangs, or leaves threads that the
+    interpreter waits for. With `clean_up`, that deadline covers this call only, and calls it before the exit.
     """
     _require_keys_beyond_loopback(settings)
     configure_logging(settings)
-    for number in _signals():  # until there is something to be ended in order
-        signal.signal(number, _end_at_once)
+    for number in _signals():  # until there is something to shut down
+        signal.signal(number, _exit_at_once)
     try:
         listeners = open_listeners(settings.bind_host, settings.bind_port)
     except CannotListen as error:
@@ -113,19 +112,19 @@ def serve(
     logger.info("Serving on %s.", where)
     if settings.allow_anonymous:
         logger.warning("ALLOW_ANONYMOUS=1: everybody who reaches %s is served, without a key.", where)
-    process = _Process(settings, load_encoder, clean_up or _nothing)
+    process = _Process(settings, load_encoder, clean_up or _do_nothing)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(process.run(listeners))
     finally:
         if clean_up is not None:
-            process.deadline.call_off()
+            process.deadline.cancel()
         for listener in listeners:
             listener.close()
 
 
 class _Process:
-    """A sidecar behind its server, and what ends both."""
+    """A sidecar and its server, which stop together on a signal or a failure."""
 
     def __init__(self, settings: Settings, load_encoder: LoadEncoder, clean_up: Callable[[], None]) -> None:
         self._settings = settings
@@ -140,7 +139,7 @@ class _Process:
         loop = asyncio.get_running_loop()
 
         def stop_soon(*_signal: object) -> None:
-            self.deadline.start()  # now: the loop may be busy for longer than there is time
+            self.deadline.start()  # at once: the loop may be busy for longer than the deadline
             loop.call_soon_threadsafe(self._stop)
 
         for number in _signals():
@@ -155,18 +154,18 @@ class _Process:
         self._sidecar.request_stop()
 
 
-def _end_at_once(*_signal: object) -> None:
+def _exit_at_once(*_signal: object) -> None:
     raise SystemExit(0)
 
 
 def _signals() -> list[signal.Signals]:
-    """Those that end the process; a terminal that goes away sends SIGHUP, which `nohup` has ignored."""
-    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-    return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else [])]
+    """The signals that stop the process. A closed terminal sends SIGHUP, which `nohup` ignores."""
+    handles_hangup = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if handles_hangup else [])]
 
 
 def _require_keys_beyond_loopback(settings: Settings) -> None:
-    """Requests that get here nevertheless, because a name changed its address, are refused by sidecar.http.access."""
+    """Raises ConfigurationError. If a name changes its address later, sidecar.http.access denies the requests."""
     if settings.api_keys or settings.api_keys_file or settings.allow_anonymous:
         return
     if not all(resolves_to_loopback(host) for host in bind_hosts(settings.bind_host)):
@@ -181,13 +180,13 @@ def server_config(settings: Settings, app: Starlette) -> uvicorn.Config:
         log_config=None,
         http=BoundedHttpProtocol,
         ws="none",
-        access_log=False,  # sidecar.http.access_log has its own
+        access_log=False,  # sidecar.http.middleware.observed writes ours
         server_header=False,
-        proxy_headers=False,  # whoever connects from this machine could have the log name whom he likes
-        timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type] # the loop takes parts of a second too
-        reset_contextvars=True,  # a connection's second request would begin with the first one's ids
+        proxy_headers=False,  # otherwise any local client could spoof its address in the log
+        timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type] # the event loop accepts fractions of a second
+        reset_contextvars=True,  # otherwise a connection's second request would start with the first one's ids
     )
 
 
-def _nothing() -> None:
-    """There is nothing to clean up."""
+def _do_nothing() -> None:
+    """The `clean_up` of a process that has nothing to clean up."""

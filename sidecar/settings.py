@@ -1,28 +1,28 @@
-"""What can be set: every variable with its bounds, its default and its line in `docs/settings.md`."""
+"""The settings: every variable with its bounds, its default and its line in `docs/settings.md`."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sidecar.api_keys import is_secret, parse_variable
+from sidecar.database_url import check_database_url
 from sidecar.errors import ConfigurationError
-from sidecar.foreign_options import hint_for_scheme
 
 MIB = 1024 * 1024
 _MAX_SHARES = 0.9
 _MAX_TILES = 8  # of a panorama; five crops are cut from each, at each factor
 _HEADER = re.compile(r"""[A-Za-z0-9!#$%&'*+.^_`|~-]+ *= *[^\x00-\x1f\x7f-\uffff",;\\]*""")
 _KEYS = "keys of 16 to 512 characters, each with its scopes before it if not all are meant: embed+search:KEY"
-# A name that does not end as an IPv4 address does; with `*.` it has two labels or more. Perhaps a port.
+# A host name, perhaps with a port: no IPv4 address, and with `*.` at least two labels.
 _IMAGE_HOST = re.compile(
     r"(\*\.(?=[^.]+\.))?([a-z0-9_-]+\.)*[0-9]*[a-z_-][a-z0-9_-]*(:[1-9][0-9]{0,4})?", re.IGNORECASE
 )
@@ -35,7 +35,6 @@ _DATABASE_URL: JsonDict = {
     "%XX; or libpq's name=value pairs"
 }
 _URL_FILE: JsonDict = {"allowed": "the path of a file that holds nothing else"}
-_PAIRS = re.compile(r"\s*[a-z_]+\s*=")
 
 
 def _without_hub(model_id: str) -> str:
@@ -48,10 +47,10 @@ def _count_decode_processes() -> int:
 
 
 class Settings(BaseSettings):
-    """What the environment says. Field `lease_s` is variable `LEASE_S`, and so on; `docs/settings.md` lists them.
+    """One field per variable: `lease_s` is LEASE_S. Docstrings of fields are the rows of `docs/settings.md`.
 
-    `Settings(…)` itself reads no environment; `load_settings` does. Raises ConfigurationError where values that are
-    fine one by one contradict each other.
+    `Settings(…)` itself reads no environment; `load_settings` does. Raises ConfigurationError if values that are valid
+    one by one contradict each other.
     """
 
     model_config = SettingsConfigDict(
@@ -345,7 +344,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_headers(cls, headers: SecretStr | None) -> SecretStr | None:
         for header in headers.get_secret_value().split(",") if headers is not None else ():
-            if not _HEADER.fullmatch(header.strip()):  # the exporter would leave it out, and quote it in the log
+            if not _HEADER.fullmatch(header.strip()):  # the exporter would skip it, and quote it in the log
                 raise ValueError("not name=value")
         return headers
 
@@ -353,82 +352,73 @@ class Settings(BaseSettings):
     @classmethod
     def _check_database_url(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
-            if _PAIRS.match(url.get_secret_value()):
-                return url
-            if (hint := hint_for_scheme(url.get_secret_value())) is not None:
-                raise ValueError(hint)
-            if re.search(r"\s", url.get_secret_value()):  # libpq refuses it too, and quotes a part of the password
-                raise ValueError("no blanks: %20")
-            parts = urlsplit(url.get_secret_value())
-            ports = [host.rpartition("]")[2].partition(":")[2] for host in parts.netloc.rpartition("@")[2].split(",")]
-            if parts.scheme not in {"postgresql", "postgres"} or parts.fragment:
-                raise ValueError("write postgresql://" if not parts.fragment else "# in the URL is %23")
-            if parts.netloc.count("@") > 1:  # libpq takes the rest for a host, and names it
-                raise ValueError("@ in a password is %40")
-            if not all(port == "" or port.isdecimal() for port in ports):
-                raise ValueError("the port is not a number")
+            check_database_url(url.get_secret_value())
         return url
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        if problems := self._contradictions() + self._access_problems():
+        if problems := [
+            *self._crop_problems(),
+            *self._alias_problems(),
+            *self._queue_problems(),
+            *self._share_problems(),
+            *self._access_problems(),
+        ]:
             raise ConfigurationError(problems)
         return self
 
-    def _contradictions(self) -> list[str]:
-        problems = []
-        crop, max_dim, views = (
-            self.tta_crop_size or self.vision_size or 0,
-            self.multi_scale_max_dim,
-            self.max_picture_views,
-        )
+    def _crop_problems(self) -> Iterator[str]:
+        crop, max_dim = self.tta_crop_size or self.vision_size or 0, self.multi_scale_max_dim
         if self.enable_tta and crop > max_dim:
             name = "TTA_CROP_SIZE" if self.tta_crop_size else "VISION_SIZE"
-            problems.append(f"{name}='{crop}': at most MULTI_SCALE_MAX_DIM, which is {max_dim}")
+            yield f"{name}='{crop}': at most MULTI_SCALE_MAX_DIM, which is {max_dim}"
+
+    def _alias_problems(self) -> Iterator[str]:
         models = {_without_hub(self.vision_model_id), _without_hub(self.rerank_model_id)}
         for alias, _, model in (alias.partition("=") for alias in self.model_aliases if "=" in alias):
             if _without_hub(model) not in models:
-                problems.append(
+                yield (
                     f"MODEL_ALIASES='{alias}={model}': VISION_MODEL_ID or RERANK_MODEL_ID after =, which are "
                     f"{self.vision_model_id} and {self.rerank_model_id}"
                 )
+
+    def _queue_problems(self) -> Iterator[str]:
         if self.lease_s <= self.decode_timeout_s:
-            problems.append(f"LEASE_S='{self.lease_s:g}': above DECODE_TIMEOUT_S, which is {self.decode_timeout_s:g}")
-        for name, room in (("QUERY", self.query_queue_views), ("INGEST", self.ingest_queue_views)):
-            if room < views:
+            yield f"LEASE_S='{self.lease_s:g}': above DECODE_TIMEOUT_S, which is {self.decode_timeout_s:g}"
+        views = self.max_picture_views
+        for name, capacity in (("QUERY", self.query_queue_views), ("INGEST", self.ingest_queue_views)):
+            if capacity < views:
                 need = f"at least {views}, the views of one panorama at these settings"
-                problems.append(f"{name}_QUEUE_VIEWS='{room}': {need}")
+                yield f"{name}_QUEUE_VIEWS='{capacity}': {need}"
+
+    def _share_problems(self) -> Iterator[str]:
         if self.rerank != "off" and self.ingest_min_share + self.rerank_min_share > _MAX_SHARES:
-            problems.append(
+            yield (
                 f"INGEST_MIN_SHARE='{self.ingest_min_share:g}': together with RERANK_MIN_SHARE, which is "
                 f"{self.rerank_min_share:g}, at most {_MAX_SHARES:g}; the rest is for queries"
             )
-        return problems
 
-    def _access_problems(self) -> list[str]:
-        problems = []
+    def _access_problems(self) -> Iterator[str]:
         if self.max_uploads_bytes < self.max_body_bytes:
-            problems.append(
-                f"MAX_UPLOADS_BYTES='{self.max_uploads_bytes}': at least MAX_BODY_BYTES, which is {self.max_body_bytes}"
-            )
+            least = f"at least MAX_BODY_BYTES, which is {self.max_body_bytes}"
+            yield f"MAX_UPLOADS_BYTES='{self.max_uploads_bytes}': {least}"
         if self.allow_anonymous and (self.api_keys or self.api_keys_file):
-            problems.append("ALLOW_ANONYMOUS='1': not together with API_KEYS or API_KEYS_FILE, which ask for a key")
+            yield "ALLOW_ANONYMOUS='1': not together with API_KEYS or API_KEYS_FILE, which ask for a key"
         if self.api_keys:
             try:
                 parse_variable(self.api_keys.get_secret_value())
             except ConfigurationError as error:
-                problems += error.problems
-        return problems
+                yield from error.problems
 
     def aliases_of(self, model_id: str) -> tuple[str, ...]:
-        """Other names of the model with this setting: those that name it, and those that name none."""
+        """The aliases of a model: those that name it, and those that name no model."""
         meant = {"", _without_hub(model_id)}
         pairs = [alias.partition("=") for alias in self.model_aliases]
         return tuple(name for name, _, model in pairs if _without_hub(model) in meant)
 
     @property
     def max_picture_views(self) -> int:
-        """How many views can be cut from one picture, however long it is."""
+        """The most views that can be cut from one picture, however long it is."""
         if not self.enable_tta:
             return 1
         factors = len(self.multi_scale_factors) if self.enable_multi_scale else 1

@@ -1,4 +1,4 @@
-"""Keeps watch over the tasks of the process: one that ends unasked is the end of the process."""
+"""Supervision of the process's tasks: a task that ends unexpectedly stops the process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXIT_CONFIGURATION = 2
 
 
 class Supervisor:
-    """Why: a task that dies inside a lifespan is silent otherwise, and the server goes on answering 200.
+    """Runs the process's tasks. Unsupervised, one that dies inside the lifespan is silent while the server answers.
 
     `on_failure` is called once, at the first failure, with its reason; it has to stop the server.
     """
@@ -37,16 +37,16 @@ class Supervisor:
         self.stopping = False
 
     def stop(self) -> None:
-        """From now on tasks may end."""
+        """The process is stopping: from now on, tasks may end."""
         self.stopping = True
 
     @asynccontextmanager
     async def running(self, name: str, work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
-        """`work` as a named task inside the block; at its end the task is cancelled and awaited."""
-        async with background(self._watch(name, work), name) as task:
+        """Runs `work` as a supervised task for the length of the block, then cancels and awaits it."""
+        async with background(self._supervise(name, work), name) as task:
             yield task
 
-    async def _watch(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    async def _supervise(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except ConfigurationError as error:
@@ -71,10 +71,10 @@ class Supervisor:
 
 
 def end_despite_threads(exit_code: int) -> NoReturn:
-    """Ends the process at once, whatever threads of ours are still running: one that hangs in the device's driver, say.
+    """Exits at once, even with threads still running, such as one that hangs in the device's driver.
 
-    The interpreter's own end waits for some of them, runs the handlers of libraries, which may wait for the device, and
-    takes seconds to let go of all that was loaded, in which no deadline can be kept.
+    The interpreter's own exit waits for some threads, runs handlers of libraries, which may wait for the device, and
+    takes seconds to free what was loaded, so that no deadline could be kept.
     """
     others = (thread for thread in threading.enumerate() if thread is not threading.current_thread())
     if ours := {thread.name for thread in others if thread.name != DEADLINE_THREAD}:
@@ -86,9 +86,9 @@ def end_despite_threads(exit_code: int) -> NoReturn:
 
 
 async def in_daemon_thread(name: str, work: Callable[[], Result]) -> Result:
-    """The result of blocking `work`, in a thread that does not keep the process from ending.
+    """The result of blocking `work`, run in a thread that does not keep the process from exiting.
 
-    Cancelled, it returns at once; the thread goes on, and nobody hears of it.
+    Returns at once when cancelled; the thread continues, and its result is dropped.
     """
     outcome: Future[Result] = Future()
 
@@ -98,7 +98,7 @@ async def in_daemon_thread(name: str, work: Callable[[], Result]) -> Result:
             outcome.set_result(work())
         except Exception as error:  # noqa: BLE001 - raised where it is awaited
             outcome.set_exception(error)
-        except BaseException as error:  # noqa: BLE001 - such as the panics of Rust's tokenizers; who waits must hear of it
+        except BaseException as error:  # noqa: BLE001 - a panic of Rust's tokenizers, say; the waiter must not hang
             panic = RuntimeError(f"{type(error).__name__}: {error}")
             panic.__cause__ = error
             outcome.set_exception(panic)

@@ -1,4 +1,4 @@
-"""The keys that are in force, those of a file as it changes."""
+"""The API keys in force, reloaded when their file changes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sidecar.telemetry.logs.configuration import hide_in_logs
 
 logger = logging.getLogger(__name__)
 
-_LOOK_INTERVAL_S = 0.5
+_RELOAD_INTERVAL_S = 0.5
 _MAX_FILE_BYTES = 1024 * 1024
 
 
 class KeyRing:
-    """Keys of `API_KEYS` (`variable`) and `API_KEYS_FILE`. Raises ConfigurationError where they cannot be read.
+    """The keys of `API_KEYS` (`variable`) and `API_KEYS_FILE`. Raises ConfigurationError if they cannot be read.
 
-    A file whose new content cannot be used changes nothing: the keys before it stay in force.
+    If the file's new content is invalid, the keys before it stay in force.
     """
 
     def __init__(self, variable: SecretStr | None = None, file: Path | None = None) -> None:
@@ -37,11 +37,11 @@ class KeyRing:
         hide_in_logs(key.secret for key in self._keys)
 
     def __bool__(self) -> bool:
-        """Whether a key is asked for at all."""
+        """Whether there are any keys, so that requests need one."""
         return bool(self._keys)
 
     def find(self, secret: str) -> ApiKey | None:
-        """The key that `secret` is. Takes as long whichever it is, and however much of it is right."""
+        """The key whose secret this is, or None. Takes the same time for all, however much of a secret is right."""
         presented = digest_of(secret)
         found = None
         for key in self._keys:
@@ -50,13 +50,13 @@ class KeyRing:
         return found
 
     async def follow_file(self) -> None:
-        """Looks for new content every half second, for ever."""
+        """Reloads the file every half second, until cancelled."""
         while self._file is not None:
-            await asyncio.sleep(_LOOK_INTERVAL_S)
-            await asyncio.to_thread(self._look_again, self._file)
+            await asyncio.sleep(_RELOAD_INTERVAL_S)
+            await asyncio.to_thread(self._reload, self._file)
         await asyncio.Event().wait()
 
-    def _look_again(self, file: Path) -> None:
+    def _reload(self, file: Path) -> None:
         try:
             content = _read(file)
             if content != self._content:

@@ -25,8 +25,8 @@ from psycopg.pq import Conninfo
 from pydantic import SecretStr
 
 from sidecar.config import service_files
+from sidecar.database_url import drop_foreign_options
 from sidecar.errors import ConfigurationError
-from sidecar.foreign_options import drop_foreign_options
 from sidecar.postgres.libpq_files import find_password, read_service
 from sidecar.redaction import redact
 

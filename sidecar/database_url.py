@@ -1,12 +1,13 @@
-"""Options of a database URL that are other tools' own, and what to write instead."""
+"""Checks of a database URL, with hints for what libpq does not know: schemes and options of other tools."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 _URI = re.compile(r"postgres(ql)?://", re.IGNORECASE)
+_PAIRS = re.compile(r"\s*[a-z_]+\s*=")
 _POOLER = "sidecar finds a pooler out by itself; LISTEN_DATABASE_URL leads past it"
 _POOL_SIZE = "DATABASE_POOL_SIZE says how many connections sidecar may use"
 _NO_SUCH = "sidecar's pool has no such setting"
@@ -51,8 +52,29 @@ _HINTS = {
 _UNKNOWN = "libpq knows no such option; a setting of the server goes into options=-c%20name%3Dvalue"
 
 
+def check_database_url(address: str) -> None:
+    """Raises ValueError with a hint for a URL that libpq would misread, or quote in an error with its password.
+
+    libpq's `name=value` pairs pass unchecked.
+    """
+    if _PAIRS.match(address):
+        return
+    if hint := next(_scheme_hints(address.strip().lower()), None):
+        raise ValueError(hint)
+    if re.search(r"\s", address):  # libpq refuses it too, and quotes a part of the password
+        raise ValueError("no blanks: %20")
+    parts = urlsplit(address)
+    ports = [host.rpartition("]")[2].partition(":")[2] for host in parts.netloc.rpartition("@")[2].split(",")]
+    if parts.scheme not in {"postgresql", "postgres"} or parts.fragment:
+        raise ValueError("write postgresql://" if not parts.fragment else "# in the URL is %23")
+    if parts.netloc.count("@") > 1:  # libpq takes the rest for a host, and names it
+        raise ValueError("@ in a password is %40")
+    if not all(port == "" or port.isdecimal() for port in ports):
+        raise ValueError("the port is not a number")
+
+
 def drop_foreign_options(address: str, known: Iterable[str]) -> tuple[str, list[str]]:
-    """The address without what is not in `known`, and a line about each option that was taken out."""
+    """The address without the options that are not in `known`, and a line about each of these."""
     if not _URI.match(address):
         return address, []
     start = _end_of_authority(address)
@@ -62,21 +84,15 @@ def drop_foreign_options(address: str, known: Iterable[str]) -> tuple[str, list[
     kept, lines = [], []
     for pair in filter(None, query.split("&")):
         name = pair.partition("=")[0]
-        if unquote(name) in known or pair == "ssl=true":  # libpq knows that one spelling
+        if unquote(name) in known or pair == "ssl=true":  # the one spelling that libpq knows
             kept.append(pair)
         else:
             lines.append(f"{unquote(name)!r} is left out: {_HINTS.get(unquote(name).lower(), _UNKNOWN)}")
     return address[:start] + head + ("?" + "&".join(kept) if kept else ""), lines
 
 
-def hint_for_scheme(address: str) -> str | None:
-    """What to write where the scheme is another tool's: `postgresql+asyncpg:`, `jdbc:` and the like."""
-    for hint in _scheme_hints(address.strip().lower()):
-        return hint
-    return None
-
-
 def _scheme_hints(address: str) -> Iterator[str]:
+    """What to write instead of another tool's scheme: `postgresql+asyncpg:`, `jdbc:` and the like."""
     if found := re.match(r"(postgres|postgresql)\+(\w+):", address):
         yield f"write postgresql:, without +{found[2]}"
     if address.startswith("jdbc:"):
@@ -86,7 +102,7 @@ def _scheme_hints(address: str) -> Iterator[str]:
 
 
 def _end_of_authority(address: str) -> int:
-    """Where to look for `?`: a password may hold one, as libpq reads it."""
+    """Where the search for `?` begins: libpq allows one in a password."""
     start = address.index("://") + 3
     at, slash = address.find("@", start), address.find("/", start)
     return at if at != -1 and (slash == -1 or at < slash) else start
