@@ -12,14 +12,14 @@ from tests.integration.sql.session import Connection
 
 @pytest.fixture
 def db(database_url: str) -> Iterator[Connection]:
-    """A user's session, in autocommit, in a database of the test's own."""
+    """A user's session, in autocommit, in the test's own database."""
     with connect(database_url) as connection:
         yield connection
 
 
 @pytest.fixture
 def encoder(db: Connection) -> HashEncoder:
-    """Of the vectors in `products`, which is made and watched."""
+    """Creates and watches `products`; returns the encoder of its vectors."""
     return make_products(db)
 
 

@@ -1,4 +1,4 @@
-"""A watched table with vectors in it, and a service that searches it."""
+"""A watched table with vectors, and a service that searches it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make_encoder() -> HashEncoder:
 
 
 def make_products(db: Connection, arguments: str = "expose => array['title', 'price', 'tenant']") -> HashEncoder:
-    """`products`, watched, with the vectors of its titles. Returns the encoder of those."""
+    """Creates `products`, watched and with vectors of its titles; returns the encoder of those vectors."""
     run(db, _TABLE)
     run(db, f"select sidecar.watch('products', 'title', target => 'e', dimensions => {DIMENSIONS}, {arguments})")
     encoder = make_encoder()
@@ -43,7 +43,7 @@ def make_products(db: Connection, arguments: str = "expose => array['title', 'pr
 
 
 def fill_in(db: Connection, encoder: HashEncoder, table: str, source: str, target: str) -> None:
-    """As a sidecar with this encoder does: the vector of each row's text."""
+    """Writes the vector of each row's text, as a sidecar with this encoder would."""
     run(db, "set sidecar.writer = 'on'")
     statement = sql.SQL("update {0} set {1} = %s::vector where {2} = %s").format(
         *(sql.Identifier(*name.split(".")) for name in (table, target, source))
@@ -56,7 +56,7 @@ def fill_in(db: Connection, encoder: HashEncoder, table: str, source: str, targe
 
 
 def claim_space(db: Connection, encoder: HashEncoder) -> None:
-    """The vectors of every watch are of this encoder."""
+    """Records that the vectors of all watches are of this encoder."""
     run(db, "update sidecar.watches set fingerprint = %s, encoder = %s", encoder.fingerprint, encoder.model_id)
 
 
@@ -66,7 +66,7 @@ def as_literal(encoder: HashEncoder, text: str) -> str:
 
 @asynccontextmanager
 async def searching(database_url: str | None, encoder: HashEncoder, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """A service that is ready. `changes` are fields of Settings; it embeds no rows unless `ingest=True`."""
+    """A ready service; `changes` are fields of Settings. It ingests no rows unless `ingest=True`."""
     url = SecretStr(database_url) if database_url else None
     settings = make_settings(**{"database_url": url, "ingest": False, "enable_tta": False, **changes})
     app = create_app(settings, load_encoder=lambda _settings: encoder)
@@ -80,7 +80,7 @@ async def searching(database_url: str | None, encoder: HashEncoder, **changes: A
 
 
 async def search(client: httpx.AsyncClient, **body: Any) -> Mapping[str, Any]:
-    """The answer to a search that must succeed. Asked of `products` unless told otherwise."""
+    """The answer to a search that must succeed, of `products` by default."""
     response = await client.post("/search", json={"table": "products", **body})
     assert response.status_code == 200, response.text
     answer: Mapping[str, Any] = response.json()
@@ -88,7 +88,7 @@ async def search(client: httpx.AsyncClient, **body: Any) -> Mapping[str, Any]:
 
 
 def keys(answer: Mapping[str, Any]) -> list[Any]:
-    """The value of the only key column of each result."""
+    """The value of each result's single key column."""
     return [next(iter(result["key"].values())) for result in answer["results"]]
 
 

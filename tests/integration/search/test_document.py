@@ -1,4 +1,4 @@
-"""The example of docs/rest.md, section Search, does what it says."""
+"""The example in the section Search of docs/rest.md."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECTION = PAGE[PAGE.index("## Search\n") : PAGE.index("## Errors\n")]
 BLOCK = re.compile(r"^```(sql|json)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-async def test_the_request_of_the_page_gets_the_answer_of_the_page(database_url: str, db: Connection) -> None:
+async def test_the_example_gets_the_documented_answer(database_url: str, db: Connection) -> None:
     (_, script), (_, request), (_, expected) = BLOCK.findall(SECTION)
     run(db, script)
     async with searching(database_url, WordEncoder(), ingest=True) as client, user(database_url) as reader:
@@ -31,7 +31,7 @@ async def test_the_request_of_the_page_gets_the_answer_of_the_page(database_url:
 
 
 def outline(answer: dict[str, Any]) -> dict[str, Any]:
-    """Without what depends on the model and the machine; that must be there, though."""
+    """`answer` without what depends on the model and the machine, which must be present."""
     rest = {name: value for name, value in answer.items() if name not in {"model", "fingerprint", "took_ms"}}
     assert len(answer) == len(rest) + 3
     distances = [result.pop("distance") for result in rest["results"]]

@@ -1,4 +1,4 @@
-"""`sidecar.watch(…, expose => …)`: what a watch shows to searches, and who gets to read it."""
+"""`sidecar.watch(…, expose => …)`: what searches may return, and who may read it."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def watch(db: Connection, arguments: str = "") -> int:
     return int(value(db, WATCH.format(f", {arguments}" if arguments else "")))
 
 
-def test_a_watch_exposes_nothing_unless_told(db: Connection) -> None:
+def test_a_watch_exposes_nothing_by_default(db: Connection) -> None:
     watch(db)
     assert value(db, EXPOSE) == []
     watch(db, "expose => null")
     assert value(db, EXPOSE) == []
 
 
-def test_it_exposes_columns_in_their_order_also_for_several_sources(db: Connection) -> None:
+def test_each_watch_exposes_its_columns_in_the_given_order(db: Connection) -> None:
     watch(db, "expose => array['price', 'hue', 'title']")
     assert value(db, EXPOSE) == ["price", "hue", "title"]
     run(db, "select sidecar.watch('items', array['title'], target => 'f', dimensions => 3, expose => array['hue'])")
     assert value(db, "select expose from sidecar.watches where target = 'f'") == ["hue"]
 
 
-def test_the_same_call_again_changes_nothing_and_another_needs_replace(db: Connection) -> None:
+def test_repeating_the_call_changes_nothing_and_other_columns_need_replace(db: Connection) -> None:
     watch_id = watch(db, "expose => array['price']")
     finish_backfill(db, watch_id)
     before = run(db, "select w, w.xmin::text from sidecar.watches w")
@@ -56,7 +56,7 @@ def test_the_same_call_again_changes_nothing_and_another_needs_replace(db: Conne
             watch(db, other)
 
 
-def test_another_list_takes_effect_without_a_new_backfill(db: Connection) -> None:
+def test_changing_the_list_needs_no_backfill(db: Connection) -> None:
     watch_id = watch(db, "expose => array['price']")
     finish_backfill(db, watch_id)
     generation = value(db, "select truncated_gen from sidecar.watches")
@@ -79,14 +79,14 @@ REFUSED = [
 ]
 
 
-def test_columns_that_cannot_be_shown_are_refused(db: Connection) -> None:
+def test_columns_that_cannot_be_exposed_are_rejected(db: Connection) -> None:
     for columns, sqlstate, message in REFUSED:
         with refused(db, sqlstate, message, ""):
             watch(db, f"expose => {columns}")
     assert value(db, "select count(*) from sidecar.watches") == 0
 
 
-def test_a_column_that_was_dropped_is_shown_no_more_and_holds_nothing_up(db: Connection) -> None:
+def test_a_dropped_column_is_no_longer_exposed_and_blocks_nothing(db: Connection) -> None:
     watch_id = watch(db, "expose => array['price', 'hue']")
     run(db, "alter table items drop column price")
     run(db, "insert into items (id, title) values (1, 'a')")
@@ -94,11 +94,11 @@ def test_a_column_that_was_dropped_is_shown_no_more_and_holds_nothing_up(db: Con
     assert value(db, "select sidecar.exposed_columns(w) from sidecar.watches w") == ["hue"]
     assert not value(db, "select state like 'broken%' from sidecar.status")
     assert value(db, "select sidecar.watch_statement(w) from sidecar.watches w").endswith("expose => array['hue'])")
-    watch(db, "expose => array['hue']")  # what is left, without replace
+    watch(db, "expose => array['hue']")  # the remaining column, without replace
     assert value(db, EXPOSE) == ["hue"]
 
 
-def test_a_column_that_was_renamed_has_to_be_exposed_by_its_new_name(db: Connection) -> None:
+def test_a_renamed_column_must_be_exposed_by_its_new_name(db: Connection) -> None:
     watch(db, "expose => array['price']")
     run(db, "alter table items rename price to cost")
     assert value(db, "select sidecar.exposed_columns(w) from sidecar.watches w") == []
@@ -106,7 +106,7 @@ def test_a_column_that_was_renamed_has_to_be_exposed_by_its_new_name(db: Connect
     assert value(db, "select sidecar.exposed_columns(w) from sidecar.watches w") == ["cost"]
 
 
-def test_watching_again_exposes_what_the_new_call_says(db: Connection) -> None:
+def test_watching_again_replaces_the_exposed_columns(db: Connection) -> None:
     watch(db, "expose => array['price']")
     run(db, "select sidecar.unwatch('items', 'e')")
     watch(db, "expose => array['hue']")
@@ -116,7 +116,7 @@ def test_watching_again_exposes_what_the_new_call_says(db: Connection) -> None:
     assert value(db, EXPOSE) == []
 
 
-def test_workers_may_read_what_is_exposed_and_no_longer_when_it_is_not(db: Connection) -> None:
+def test_workers_may_read_a_column_while_it_is_exposed(db: Connection) -> None:
     worker = f"worker_{db.info.dbname}"
     run(db, f"create role {worker}; select sidecar.grant_worker('{worker}')")
 
@@ -133,7 +133,7 @@ def test_workers_may_read_what_is_exposed_and_no_longer_when_it_is_not(db: Conne
         watch(db, "expose => array['hue'], replace => true")
         assert readable() == ["id", "title", "hue", "e"]
         run(db, f"revoke select (hue) on items from {worker}")
-        watch(db, "expose => array['hue']")  # the same call mends it
+        watch(db, "expose => array['hue']")  # the same call repairs it
         assert readable() == ["id", "title", "hue", "e"]
         run(db, "select sidecar.unwatch('items', 'e')")
         assert readable() == []
@@ -142,7 +142,7 @@ def test_workers_may_read_what_is_exposed_and_no_longer_when_it_is_not(db: Conne
         run(db, f"drop owned by {worker}; drop role {worker}")
 
 
-def test_who_may_not_grant_is_told_what_the_owner_has_to_run(db: Connection) -> None:
+def test_without_grant_options_the_error_names_the_owners_statement(db: Connection) -> None:
     worker, deployer = (f"{role}_{db.info.dbname}" for role in ("worker", "deployer"))
     run(db, f"create role {worker}; create role {deployer}; select sidecar.grant_worker('{worker}')")
     watch(db)

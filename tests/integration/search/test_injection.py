@@ -1,4 +1,4 @@
-"""Whatever stands in a request, or in a table's own names, is a name or a value and never SQL."""
+"""SQL injection: anything in a request, and any name of a table or column, is a name or a value, never SQL."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ one_database = settings(suppress_health_check=[HealthCheck.function_scoped_fixtu
 
 @pytest.fixture
 def canary(db: Connection, encoder: HashEncoder) -> Connection:
-    """A database with `products` of that encoder, and a table that a careless statement would drop."""
+    """A database with `products`, and a table that an injected statement would drop."""
     run(db, "create table canary (song text); insert into canary values ('tweet')")
     assert encoder.dimensions == DIMENSIONS
     return db
@@ -64,7 +64,7 @@ def canary(db: Connection, encoder: HashEncoder) -> Connection:
 
 @one_database
 @given(body=bodies)
-async def test_no_request_does_anything_but_find_or_be_refused(
+async def test_every_request_is_answered_or_rejected_without_side_effects(
     canary: Connection, client: httpx.AsyncClient, body: dict[str, Any]
 ) -> None:
     before = run(canary, STATE)
@@ -77,7 +77,7 @@ async def test_no_request_does_anything_but_find_or_be_refused(
 
 @one_database
 @given(content=nasty_text.map(lambda text: text.replace("\0", "")))
-async def test_a_value_finds_the_rows_that_have_it_and_no_others(
+async def test_a_hostile_value_finds_only_the_rows_that_have_it(
     canary: Connection, client: httpx.AsyncClient, content: str
 ) -> None:
     run(canary, "update products set title = %s where id = 3", content)
@@ -92,9 +92,9 @@ async def test_a_value_finds_the_rows_that_have_it_and_no_others(
 @example(found=["%1$s", "$1", "k1", "c1"], wanted="'")
 @example(found=["vector", "h", "n", "distance"], wanted="x")
 @example(found=["value", "name", "document", "t"], wanted="x")
-def test_names_of_tables_and_columns_are_names(canary: Connection, found: list[str], wanted: str) -> None:
+def test_hostile_names_of_tables_and_columns_are_quoted(canary: Connection, found: list[str], wanted: str) -> None:
     _, key, source, shown = found
-    table = f"t {found[0]}"  # not called as a type is
+    table = f"t {found[0]}"  # not the name of a type
     wanted = wanted.replace("\0", "")
     named = [sql.Identifier(name) for name in (table, key, source, shown)]
     vector = as_literal(HashEncoder(dimensions=DIMENSIONS), "x")
@@ -109,7 +109,7 @@ def test_names_of_tables_and_columns_are_names(canary: Connection, found: list[s
             try:
                 run(canary, watch, relation, source, DIMENSIONS, shown)
             except psycopg.errors.InvalidParameterValue:
-                return  # for instance a source with the name of the target
+                return  # e.g. a source with the name of the target
             insert = (
                 "insert into {0} ({1}, {2}, {3}, \"the vector\") values ('a', 'x', {4}, {5}), ('b', 'x', 'other', {5})"
             )
@@ -126,8 +126,8 @@ def test_names_of_tables_and_columns_are_names(canary: Connection, found: list[s
         assert run(canary, STATE) == before
 
 
-def test_a_cast_that_the_table_s_owner_made_is_never_called(canary: Connection) -> None:
-    """Neither for the answer nor for a filter: it would run with the rights of whoever searches."""
+def test_a_cast_created_by_the_tables_owner_is_never_called(canary: Connection) -> None:
+    """Neither for the answer nor for a filter: it would run with the rights of the searching role."""
     run(
         canary,
         f"""
@@ -154,5 +154,5 @@ def test_a_cast_that_the_table_s_owner_made_is_never_called(canary: Connection) 
     assert run(canary, nearest, vector, '{"m": "ok"}') == [({"m": "ok", "p": "(1)"},)]
     assert run(canary, nearest, vector, '{"m": ["sad"]}') == []
     assert value(canary, "select count(*) from canary") == 1
-    run(canary, "select to_json(p), m = 'ok'::text::mood from evil")  # negative control: others do call it
+    run(canary, "select to_json(p), m = 'ok'::text::mood from evil")  # control: an ordinary statement does call it
     assert value(canary, "select count(*) from canary") == 0

@@ -1,4 +1,4 @@
-"""The HNSW index serves, with and without filters, and goes on until enough rows are found."""
+"""Searches use the HNSW index, with and without filters, and scan until enough rows are found."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.servers import Server
 
 DIMENSIONS = 32
 ROWS = 4000
-RARE = 100  # of so many rows, one is rare
+RARE = 100  # one of so many rows is rare
 
 NEAREST = (
     "select (key ->> 'id')::int from sidecar.search_exposed('items', %s::real[], target => %s, k => %s, filter => %s)"
@@ -25,7 +25,7 @@ NEAREST = (
 
 @pytest.fixture(scope="module")
 def points() -> NDArray[np.float32]:
-    """(ROWS, DIMENSIONS) float32, unit length, in clusters, as embeddings are."""
+    """(ROWS, DIMENSIONS) float32 of unit length, in clusters like embeddings."""
     random = np.random.default_rng(5)
     centres = random.normal(size=(40, DIMENSIONS))
     points = centres[random.integers(0, 40, ROWS)] + 0.7 * random.normal(size=(ROWS, DIMENSIONS))
@@ -34,7 +34,7 @@ def points() -> NDArray[np.float32]:
 
 @pytest.fixture(scope="module")
 def db(postgres_server: Server, migrated_template: str, points: NDArray[np.float32]) -> Iterator[Connection]:
-    """`items`, watched in its row and with a companion, `parts` in partitions; all indexed, as the sidecar does it."""
+    """`items`, watched in its row and with a companion, and `parts` in partitions; indexed as by the sidecar."""
     with postgres_server.lend_database(migrated_template) as url, connect(url) as connection:
         run(connection, "create table items (id int primary key, title text, tenant int, rare bool)")
         run(connection, "create table parts (id int primary key, title text, tenant int) partition by range (id)")
@@ -75,7 +75,7 @@ def literal(point: NDArray[np.float32], brackets: str = "[]") -> str:
 
 
 def plan(db: Connection, watch_id: int, condition: dict[str, Any], point: NDArray[np.float32]) -> str:
-    """Of the very statement that search_exposed runs, with its parameters known to the planner, as there."""
+    """The plan of search_exposed's statement, with its parameters known to the planner as there."""
     query = "select sidecar.search_exposed_statement(w, '{}', %s::jsonb, '{}') from sidecar.watches w where id = %s"
     statement: str = value(db, query, json.dumps(condition), watch_id)
     statement = statement.replace("$1", f"'{literal(point, '{}')}'::real[]").replace("$2", "10")
@@ -90,7 +90,7 @@ def plan(db: Connection, watch_id: int, condition: dict[str, Any], point: NDArra
 
 @pytest.mark.parametrize("condition", [{}, {"tenant": 3}, {"tenant": [2, 3]}], ids=["no filter", "tenant", "tenants"])
 @pytest.mark.parametrize(("watch_id", "index"), [(1, "items_e_hnsw_1"), (2, "vectors_v_hnsw_2"), (3, "parts_1_e_")])
-def test_the_plan_goes_through_the_hnsw_index(
+def test_the_plan_uses_the_hnsw_index(
     db: Connection, points: NDArray[np.float32], watch_id: int, index: str, condition: dict[str, Any]
 ) -> None:
     found = plan(db, watch_id, condition, points[7])
@@ -99,9 +99,7 @@ def test_the_plan_goes_through_the_hnsw_index(
     assert "Seq Scan" not in found, found
 
 
-def test_few_rows_that_an_index_of_the_user_s_finds_are_compared_one_by_one(
-    db: Connection, points: NDArray[np.float32]
-) -> None:
+def test_few_rows_found_by_a_users_index_are_compared_exactly(db: Connection, points: NDArray[np.float32]) -> None:
     with db.transaction(force_rollback=True):
         run(db, "create index on items (tenant); update items set tenant = 77 where id < 5; analyze items")
         found = plan(db, 1, {"tenant": 77}, points[7])
@@ -109,10 +107,8 @@ def test_few_rows_that_an_index_of_the_user_s_finds_are_compared_one_by_one(
     assert "hnsw" not in found, found
 
 
-def test_a_selective_filter_finds_as_many_rows_as_asked_for_and_nearly_the_nearest(
-    db: Connection, points: NDArray[np.float32]
-) -> None:
-    """One of 100 rows fits. Without iterations the index gives up after its first 40, and finds next to nothing."""
+def test_a_selective_filter_finds_k_rows_with_high_recall(db: Connection, points: NDArray[np.float32]) -> None:
+    """One of 100 rows matches. Without iterative scans the index stops after 40 rows and finds next to nothing."""
     wanted = np.arange(0, ROWS, RARE)
     with db.transaction(force_rollback=True):
         run(db, "set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_sort = on")
@@ -138,7 +134,7 @@ def test_distances_are_those_of_the_stored_vectors_and_ascend(db: Connection, po
     assert [distance for _, distance in rows] == sorted(distance for _, distance in rows)
 
 
-def test_the_session_is_left_as_it_was(db: Connection, points: NDArray[np.float32]) -> None:
+def test_settings_of_the_session_are_restored(db: Connection, points: NDArray[np.float32]) -> None:
     names = ("hnsw.iterative_scan", "hnsw.ef_search", "hnsw.max_scan_tuples")
     with db.transaction(force_rollback=True):
         run(db, "set local hnsw.iterative_scan = 'strict_order'; set local hnsw.ef_search = 77")
@@ -146,14 +142,14 @@ def test_the_session_is_left_as_it_was(db: Connection, points: NDArray[np.float3
         assert [value(db, f"show {name}") for name in names] == ["strict_order", "77", "20000"]
 
 
-def test_a_long_list_of_values_is_read_once_and_not_for_every_row(db: Connection, points: NDArray[np.float32]) -> None:
+def test_a_long_list_of_values_is_parsed_once_not_per_row(db: Connection, points: NDArray[np.float32]) -> None:
     many = json.dumps({"tenant": list(range(100, 100_100))})
     with db.transaction(force_rollback=True):
-        run(db, "set local statement_timeout = '5s'")  # 4000 times it would be minutes
+        run(db, "set local statement_timeout = '5s'")  # parsed 4000 times it would take minutes
         assert run(db, NEAREST, literal(points[7], "{}"), "e", 10, many) == []
 
 
-def test_a_column_is_asked_for_once(db: Connection, points: NDArray[np.float32]) -> None:
+def test_a_column_is_read_once(db: Connection, points: NDArray[np.float32]) -> None:
     query = "select shown from sidecar.search_exposed('items', %s::real[], 'e', columns => array['tenant', 'tenant'])"
     with refused(db, "42703", "column 'tenant' is asked for twice", ""):
         run(db, query, literal(points[7], "{}"))

@@ -1,8 +1,7 @@
-"""Match probabilities of texts and pictures, and the order that a cross-encoder gives."""
+"""Match probabilities of texts and pictures, and reranking by a cross-encoder."""
 
 from __future__ import annotations
 
-import base64
 import math
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from sidecar.batching.encoder import PairScale
 from tests.encoders import HashEncoder
 from tests.integration.http.embed.test_no_vector import spoil_scores
 from tests.integration.http.errors import assert_error
+from tests.integration.http.pictures import data_uri
 from tests.integration.http.rerank.tiny_reranker import TinyReranker
 from tests.integration.ingest.watched_table import picture
 from tests.integration.search.shop import (
@@ -30,13 +30,9 @@ from tests.integration.sql.session import Connection, run
 SCALE = PairScale(scale=112.33, bias=-16.54)
 
 
-def data_uri(image: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(image).decode()
-
-
 @pytest.fixture
 def pictures(db: Connection, encoder: HashEncoder) -> HashEncoder:
-    """`photos`, whose pictures' vectors are those of the texts 'a', 'b', 'c' and half of 'a', half of 'b'."""
+    """`photos`, whose vectors are those of the texts 'a', 'b', 'c' and of half 'a', half 'b'."""
     encoder.pair_scale = SCALE
     run(db, "create table photos (id int primary key, photo bytea, caption text)")
     watch = f"select sidecar.watch('photos', 'photo', 'e', dimensions => {DIMENSIONS}, expose => array['caption'])"
@@ -50,7 +46,7 @@ def pictures(db: Connection, encoder: HashEncoder) -> HashEncoder:
     return encoder
 
 
-async def test_the_match_probability_is_the_sigmoid_that_the_model_was_trained_with(
+async def test_the_match_probability_is_the_sigmoid_of_the_models_pair_scale(
     database_url: str, pictures: HashEncoder
 ) -> None:
     async with searching(database_url, pictures) as client:
@@ -67,7 +63,7 @@ async def test_the_match_probability_is_the_sigmoid_that_the_model_was_trained_w
     assert answer["results"][0]["match_probability"] > 0.999999
 
 
-async def test_under_tta_it_is_said_to_be_uncalibrated(database_url: str, pictures: HashEncoder) -> None:
+async def test_with_tta_the_probability_is_reported_as_uncalibrated(database_url: str, pictures: HashEncoder) -> None:
     async with searching(database_url, pictures, enable_tta=True) as client:
         answer = await search(client, table="photos", text="a")
     assert answer["match_probability_calibrated"] is False
@@ -84,7 +80,7 @@ async def test_a_picture_finds_texts_and_matches_them(database_url: str, encoder
     assert {result["match_probability"] for result in answer["results"]} == {0.5}
 
 
-async def test_between_two_texts_two_pictures_or_a_vector_there_is_none(
+async def test_only_pairs_of_text_and_picture_have_a_match_probability(
     database_url: str, pictures: HashEncoder
 ) -> None:
     vector = pictures.vector_of("a").tolist()
@@ -99,7 +95,7 @@ async def test_between_two_texts_two_pictures_or_a_vector_there_is_none(
             assert answer["match_probability_calibrated"] is None
 
 
-async def test_a_model_without_a_pair_score_has_none(database_url: str, pictures: HashEncoder) -> None:
+async def test_a_model_without_a_pair_scale_has_no_match_probability(database_url: str, pictures: HashEncoder) -> None:
     pictures.pair_scale = None
     async with searching(database_url, pictures) as client:
         answer = await search(client, table="photos", text="a")
@@ -111,9 +107,7 @@ def reranker(tmp_path_factory: pytest.TempPathFactory) -> TinyReranker:
     return TinyReranker(Path(tmp_path_factory.mktemp("cross-encoder")))
 
 
-async def test_the_nearest_rows_come_in_the_order_of_the_cross_encoder(
-    database_url: str, encoder: HashEncoder, reranker: TinyReranker
-) -> None:
+async def test_the_nearest_rows_are_reranked(database_url: str, encoder: HashEncoder, reranker: TinyReranker) -> None:
     raw = reranker.predict("red mug", TITLES)
     async with searching(database_url, encoder, **reranker.settings) as client:
         answer = await search(client, text="red mug", rerank={})
@@ -129,7 +123,7 @@ async def test_the_nearest_rows_come_in_the_order_of_the_cross_encoder(
     assert len(keys(few)) == 2
 
 
-async def test_rows_with_equal_scores_keep_their_order_and_rows_without_a_text_come_last(
+async def test_equal_scores_keep_their_order_and_rows_without_a_text_come_last(
     database_url: str, db: Connection, encoder: HashEncoder, reranker: TinyReranker
 ) -> None:
     run(db, "update products set title = 'the same' where id <> 3; update products set title = null where id = 3")
@@ -141,7 +135,7 @@ async def test_rows_with_equal_scores_keep_their_order_and_rows_without_a_text_c
     assert answer["results"][-1]["rerank_score"] is None
 
 
-async def test_what_the_watch_embeds_may_rank_without_being_shown(
+async def test_reranking_may_read_an_embedded_column_that_is_not_exposed(
     database_url: str, db: Connection, reranker: TinyReranker
 ) -> None:
     encoder = make_products(db, "expose => '{}'")
@@ -153,7 +147,9 @@ async def test_what_the_watch_embeds_may_rank_without_being_shown(
         assert_error(response, 403, "column_not_exposed", "`rerank.column`", "rerank.column")
 
 
-async def test_a_caption_ranks_pictures(database_url: str, pictures: HashEncoder, reranker: TinyReranker) -> None:
+async def test_pictures_are_reranked_by_their_captions(
+    database_url: str, pictures: HashEncoder, reranker: TinyReranker
+) -> None:
     async with searching(database_url, pictures, **reranker.settings) as client:
         answer = await search(client, table="photos", text="a", rerank={"column": "caption"})
         assert len({result["rerank_score"] for result in answer["results"]}) == 1
@@ -161,19 +157,19 @@ async def test_a_caption_ranks_pictures(database_url: str, pictures: HashEncoder
         assert_error(response, 422, "rerank_needs_column", "public.photos.e is made of pictures", "rerank.column")
 
 
-async def test_a_rerank_that_cannot_be_is_refused(client: httpx.AsyncClient) -> None:
+async def test_an_impossible_rerank_is_rejected(client: httpx.AsyncClient) -> None:
     body = {"table": "products", "vector": [1.0] * DIMENSIONS, "rerank": {}}
     assert_error(await client.post("/search", json=body), 422, "rerank_needs_text", "`rerank` reads texts", "rerank")
 
 
-async def test_where_reranking_is_off_it_is_a_404_with_the_reason(database_url: str, encoder: HashEncoder) -> None:
+async def test_with_reranking_off_it_is_a_404_with_the_reason(database_url: str, encoder: HashEncoder) -> None:
     async with searching(database_url, encoder, rerank="off") as client:
         response = await client.post("/search", json={"table": "products", "text": "a", "rerank": {}})
         assert_error(response, 404, "rerank_disabled", "Reranking is switched off")
         assert len((await search(client, text="a"))["results"]) == len(TITLES)
 
 
-async def test_a_row_without_a_finite_score_has_none_and_comes_last(
+async def test_a_row_without_a_finite_score_comes_last(
     database_url: str, db: Connection, encoder: HashEncoder, reranker: TinyReranker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(db, "update products set title = 'a b c d e f g' where id = 3")

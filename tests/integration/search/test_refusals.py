@@ -1,4 +1,4 @@
-"""Searches that are refused say what is wrong, and tell nothing about tables that nobody watches."""
+"""Rejected searches: the error says what is wrong, and reveals nothing about tables that are not watched."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ REFUSED: list[tuple[dict[str, Any], int, str, str, str | None]] = [
 ]  # fmt: skip
 
 
-async def test_what_no_watch_answers_is_refused_and_explained(
+async def test_an_invalid_search_is_rejected_with_the_reason(
     db: Connection, database_url: str, encoder: HashEncoder
 ) -> None:
     run(db, "create table secrets (id int primary key); create schema other; create table other.products (id int)")
@@ -71,14 +71,14 @@ async def test_what_no_watch_answers_is_refused_and_explained(
             assert_error(response, status, code, message, param)
 
 
-async def test_a_misspelt_field_is_refused(client: httpx.AsyncClient) -> None:
+async def test_a_misspelt_field_is_rejected(client: httpx.AsyncClient) -> None:
     for field in ("filters", "limit", "column"):
         response = await client.post("/search", json={"table": "products", "text": "a", field: {"tenant": 7}})
         assert response.status_code == 422
         assert response.json()["error"]["param"] == field
 
 
-async def test_a_name_in_two_schemas_has_to_be_qualified(db: Connection, client: httpx.AsyncClient) -> None:
+async def test_a_name_in_two_schemas_must_be_qualified(db: Connection, client: httpx.AsyncClient) -> None:
     run(db, "create schema other; create table other.products (id int primary key, title text)")
     run(db, f"select sidecar.watch('other.products', 'title', target => 'e', dimensions => {DIMENSIONS})")
     response = await client.post("/search", json={"table": "products", "text": "a"})
@@ -101,34 +101,34 @@ async def test_vectors_of_another_model_are_not_compared(
         assert_error(response, 409, "other_model", "The vectors of public.products.e are of another model, 16", "table")
 
 
-async def test_columns_that_are_gone_are_a_conflict(db: Connection, client: httpx.AsyncClient) -> None:
+async def test_dropped_columns_are_a_conflict(db: Connection, client: httpx.AsyncClient) -> None:
     run(db, "alter table products rename price to cost")
     for body, param in (({"columns": ["price"]}, "columns[0]"), ({"filter": {"price": 1}}, "filter.price")):
         response = await client.post("/search", json={"table": "products", "text": "a", **body})
         assert_error(response, 409, "column_gone", f"`{param}`: column 'price' was exposed", param)
 
 
-async def test_a_watch_that_ended_is_not_searched(db: Connection, client: httpx.AsyncClient) -> None:
+async def test_an_ended_watch_is_not_searched(db: Connection, client: httpx.AsyncClient) -> None:
     run(db, "select sidecar.unwatch('products')")
     response = await client.post("/search", json={"table": "products", "text": "a"})
     assert_error(response, 404, "unknown_watch", "No table 'products' is watched.", "table")
 
 
-async def test_too_much_to_answer_is_refused(db: Connection, client: httpx.AsyncClient) -> None:
+async def test_an_answer_that_is_too_large_is_rejected(db: Connection, client: httpx.AsyncClient) -> None:
     run(db, "update products set title = repeat('x', 12000000)")
     response = await client.post("/search", json={"table": "products", "text": "a"})
     assert_error(response, 422, "answer_too_large", "The columns of 6 rows are more than", "columns")
     assert len((await search(client, text="a", columns=["price"]))["results"]) == 6
 
 
-async def test_without_a_database_there_is_nothing_to_search() -> None:
+async def test_without_a_database_it_is_a_404() -> None:
     async with searching(None, HashEncoder(dimensions=DIMENSIONS)) as client:
         response = await client.post("/search", json={"table": "products", "text": "a"})
         assert_error(response, 404, "no_database", "There is nothing to search: DATABASE_URL is not set.")
 
 
 @pytest.mark.parametrize("scopes", ["embed", "admin"])
-async def test_a_key_needs_the_scope_search(database_url: str, encoder: HashEncoder, scopes: str) -> None:
+async def test_a_key_needs_the_search_scope(database_url: str, encoder: HashEncoder, scopes: str) -> None:
     right, wrong = "k" * 32, "w" * 32
     keys = SecretStr(f"search:{right},{scopes}:{wrong}")
     async with searching(database_url, encoder, api_keys=keys) as client:

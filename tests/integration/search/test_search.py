@@ -1,4 +1,4 @@
-"""`POST /search`: rows by their nearness to a text, a picture or a vector, as far as the watch shows them."""
+"""`POST /search`: nearest rows to a text, a picture or a vector, with the columns that the watch exposes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_numbers_keep_all_their_digits(client: httpx.AsyncClient, db: Conn
     assert '"price":12345678901234567890.1200' in response.text.replace(" ", "")
 
 
-async def test_columns_may_be_fewer_or_none_and_key_columns_may_be_asked_for(client: httpx.AsyncClient) -> None:
+async def test_columns_selects_exposed_and_key_columns(client: httpx.AsyncClient) -> None:
     for columns, expected in ((["price"], {"price": 4.5}), ([], {}), (["tenant", "id"], {"tenant": 7, "id": 2})):
         answer = await search(client, text="green mug", k=1, columns=columns)
         assert answer["results"][0]["columns"] == expected
@@ -71,7 +71,7 @@ async def test_filters_compare_key_and_exposed_columns(client: httpx.AsyncClient
         assert distances == sorted(distances)
 
 
-async def test_a_vector_searches_at_whatever_length_it_has(client: httpx.AsyncClient, encoder: HashEncoder) -> None:
+async def test_a_vector_of_any_length_is_normalised(client: httpx.AsyncClient, encoder: HashEncoder) -> None:
     by_text = await search(client, text="tin robot")
     vector = (encoder.vector_of("tin robot").astype(np.float64) * 1e-3).tolist()
     by_vector = await search(client, vector=vector)
@@ -79,17 +79,19 @@ async def test_a_vector_searches_at_whatever_length_it_has(client: httpx.AsyncCl
     assert keys(by_text)[0] == 6
 
 
-async def test_a_long_text_is_said_to_be_cut(client: httpx.AsyncClient) -> None:
+async def test_a_truncated_text_is_reported(client: httpx.AsyncClient) -> None:
     assert (await search(client, text="word " * 100))["truncated"] is True
     assert (await search(client, text="word"))["truncated"] is False
 
 
-async def test_a_text_that_the_model_does_not_know_is_said_to_be_unreadable(client: httpx.AsyncClient) -> None:
+async def test_a_text_in_an_unknown_script_is_reported_as_unreadable(client: httpx.AsyncClient) -> None:
     assert (await search(client, text="ᏣᎳᎩ"))["unreadable"] is True
     assert (await search(client, text="word"))["unreadable"] is False
 
 
-async def test_names_are_read_as_in_sql(client: httpx.AsyncClient, db: Connection, encoder: HashEncoder) -> None:
+async def test_table_names_follow_the_rules_of_sql(
+    client: httpx.AsyncClient, db: Connection, encoder: HashEncoder
+) -> None:
     for name in ("public.products", "PRODUCTS", '"public"."products"'):
         assert keys(await search(client, table=name, text="tin robot", k=1)) == [6]
     run(db, 'create schema "Odd"; alter table products set schema "Odd"; alter table "Odd".products rename to "a ""b"')
@@ -97,21 +99,19 @@ async def test_names_are_read_as_in_sql(client: httpx.AsyncClient, db: Connectio
     assert keys(await search(client, table='"a ""b"', target="e", text="tin robot", k=1)) == [6]
 
 
-async def test_ties_come_in_the_order_of_the_key(client: httpx.AsyncClient, db: Connection) -> None:
+async def test_ties_are_ordered_by_key(client: httpx.AsyncClient, db: Connection) -> None:
     run(db, "set sidecar.writer = 'on'; update products set e = (select e from products where id = 1)")
     assert keys(await search(client, text="red bicycle")) == [1, 2, 3, 4, 5, 6]
 
 
-async def test_what_the_watch_exposes_from_now_on_is_shown_from_now_on(
-    client: httpx.AsyncClient, db: Connection
-) -> None:
+async def test_a_change_of_exposed_columns_takes_effect_at_once(client: httpx.AsyncClient, db: Connection) -> None:
     watch = "select sidecar.watch('products', 'title', target => 'e', dimensions => 16, expose => array['secret'], {})"
     run(db, watch.format("replace => true"))
     answer = await search(client, text="green mug", k=1, filter={"secret": "s2"})
     assert answer["results"][0]["columns"] == {"secret": "s2"}
 
 
-async def test_a_paused_or_broken_watch_is_searched_and_said_to_be(client: httpx.AsyncClient, db: Connection) -> None:
+async def test_a_paused_or_broken_watch_is_searched_with_a_warning(client: httpx.AsyncClient, db: Connection) -> None:
     run(db, "select sidecar.pause('products')")
     answer = await search(client, text="green mug", k=1)
     assert keys(answer) == [2]
@@ -122,20 +122,20 @@ async def test_a_paused_or_broken_watch_is_searched_and_said_to_be(client: httpx
     assert "its triggers are gone" in said
 
 
-async def test_exposed_columns_that_are_gone_are_left_out_and_named(client: httpx.AsyncClient, db: Connection) -> None:
+async def test_dropped_exposed_columns_are_left_out_with_a_warning(client: httpx.AsyncClient, db: Connection) -> None:
     run(db, "alter table products drop column price; alter table products rename tenant to owner")
     answer = await search(client, text="green mug", k=1)
     assert answer["results"][0]["columns"] == {"title": "green mug"}
     assert answer["warnings"] == ["Exposed columns that are not there any longer: price, tenant."]
 
 
-async def test_a_watch_without_vectors_finds_nothing_and_says_so(client: httpx.AsyncClient, db: Connection) -> None:
+async def test_a_watch_without_vectors_finds_nothing_with_a_warning(client: httpx.AsyncClient, db: Connection) -> None:
     run(db, "update sidecar.watches set fingerprint = null")
     answer = await search(client, text="green mug")
     assert (answer["results"], answer["warnings"]) == ([], ["The watch holds no vectors yet."])
 
 
-async def test_rows_that_fill_in_are_found_by_a_live_sidecar(database_url: str, db: Connection) -> None:
+async def test_new_rows_are_found_beside_a_live_sidecar(database_url: str, db: Connection) -> None:
     run(db, "create table notes (id uuid primary key default gen_random_uuid(), body text, tenant int)")
     run(db, "select sidecar.watch('notes', 'body', dimensions => 16, expose => array['body', 'tenant'])")
     async with searching(database_url, make_encoder(), ingest=True) as client, user(database_url) as writer:

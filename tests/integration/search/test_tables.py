@@ -1,4 +1,4 @@
-"""Searches of tables of every shape: companions, partitions, keys of several columns and of other types."""
+"""Searches of tables of every shape: companions, partitions, composite keys, keys of other types."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ async def test_a_companion_is_searched_with_the_columns_of_its_table(
     claim_space(db, encoder)
     async with searching(database_url, encoder) as client:
         answer = await search(client, target="v", text="green mug", filter={"tenant": 7})
-    assert {result["key"]["id"] for result in answer["results"]} == {1, 6}  # not 2, whose row is gone
+    assert {result["key"]["id"] for result in answer["results"]} == {1, 6}  # not 2, whose row was deleted
     assert all(result["columns"]["tenant"] == 7 for result in answer["results"])
     assert list(answer["results"][0]["columns"]) == ["tenant", "title"]
 
 
-async def test_a_partitioned_table_is_searched_whole(db: Connection, database_url: str, encoder: HashEncoder) -> None:
+async def test_all_partitions_of_a_table_are_searched(db: Connection, database_url: str, encoder: HashEncoder) -> None:
     run(
         db,
         f"""
@@ -85,7 +85,7 @@ async def test_each_watch_of_a_table_is_searched_by_its_target(
         assert "e, s" in response.json()["error"]["message"]
 
 
-async def test_keys_of_several_columns_and_of_hostile_names_come_back_whole(
+async def test_composite_keys_and_hostile_names_are_returned_whole(
     db: Connection, database_url: str, encoder: HashEncoder
 ) -> None:
     run(
@@ -108,7 +108,7 @@ async def test_keys_of_several_columns_and_of_hostile_names_come_back_whole(
     assert (found["key"], found["columns"]) == (key, {"{0}": 2, 'so"urce': "b"})
 
 
-async def test_a_table_of_very_many_columns_is_shown_in_order(
+async def test_a_table_with_very_many_columns_is_returned_in_order(
     db: Connection, database_url: str, encoder: HashEncoder
 ) -> None:
     names = [f"c{n}" for n in range(130)]

@@ -1,4 +1,4 @@
-"""Searches while the database is away, locked or changing, and of clients that do not wait."""
+"""Searches while the database is away, locked or changing, and of clients that disconnect."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def until_waiting(db: Connection, count: int) -> None:
     await wait_until_async(as_many, f"{count} searches to wait for a lock")
 
 
-async def test_a_database_that_is_down_is_a_503_that_says_when_to_try_again() -> None:
+async def test_a_database_that_is_down_is_a_503_with_retry_after() -> None:
     port = find_free_port()
     url = f"postgresql://nobody:secret-password@127.0.0.1:{port}/nothing"
     async with searching(url, HashEncoder(dimensions=DIMENSIONS)) as client:
@@ -42,7 +42,7 @@ async def test_a_database_that_is_down_is_a_503_that_says_when_to_try_again() ->
     assert "secret-password" not in response.text
 
 
-async def test_a_database_that_lacks_our_schema_is_a_503(plain_database_url: str) -> None:
+async def test_a_database_without_our_schema_is_a_503(plain_database_url: str) -> None:
     async with searching(plain_database_url, HashEncoder(dimensions=DIMENSIONS)) as client:
         response = await client.post("/search", json=BODY)
     assert response.status_code == 503, response.text
@@ -59,10 +59,10 @@ async def test_a_search_waits_for_a_lock_and_then_answers(
         assert keys(await searching_now) == [2]
 
 
-async def test_a_table_that_stays_locked_is_a_503_that_says_when_to_try_again(
+async def test_a_table_that_stays_locked_is_a_503_with_retry_after(
     database_url: str, client: httpx.AsyncClient
 ) -> None:
-    """The connections are few, and other tables are searched, too."""
+    """Connections are few, and other tables are searched as well."""
     with connect(database_url) as other:
         run(other, "begin; lock table products in access exclusive mode")
         response = await client.post("/search", json=BODY)
@@ -71,7 +71,7 @@ async def test_a_table_that_stays_locked_is_a_503_that_says_when_to_try_again(
     assert response.headers["retry-after"] == "1"
 
 
-async def test_the_deadline_ends_the_search_on_the_server_too(
+async def test_the_deadline_cancels_the_search_on_the_server_too(
     db: Connection, database_url: str, encoder: HashEncoder
 ) -> None:
     async with searching(database_url, encoder, request_timeout_s=1) as client:
@@ -84,7 +84,7 @@ async def test_the_deadline_ends_the_search_on_the_server_too(
         assert keys(await search(client, text="green mug", k=1)) == [2]
 
 
-async def test_a_client_that_goes_away_ends_its_search_on_the_server(
+async def test_a_disconnect_cancels_the_search_on_the_server(
     db: Connection, database_url: str, encoder: HashEncoder
 ) -> None:
     url = SecretStr(database_url)
@@ -102,7 +102,7 @@ async def test_a_client_that_goes_away_ends_its_search_on_the_server(
             assert keys((await client.post("/search", json=BODY)).json())[0] == 2
 
 
-async def test_many_at_once_get_each_their_own_answer(client: httpx.AsyncClient) -> None:
+async def test_concurrent_searches_get_their_own_answers(client: httpx.AsyncClient) -> None:
     answers = await asyncio.gather(
         *(search(client, text=TITLES[n % 6], k=1, filter={"id": n % 6 + 1}) for n in range(40))
     )
@@ -111,9 +111,7 @@ async def test_many_at_once_get_each_their_own_answer(client: httpx.AsyncClient)
         assert answer["results"][0]["distance"] == pytest.approx(0, abs=1e-6)
 
 
-async def test_a_companion_that_was_dropped_is_said_to_be(
-    db: Connection, database_url: str, encoder: HashEncoder
-) -> None:
+async def test_a_dropped_companion_is_reported(db: Connection, database_url: str, encoder: HashEncoder) -> None:
     run(db, f"select sidecar.watch('products', 'title', 'v', companion => 'vectors', dimensions => {DIMENSIONS})")
     claim_space(db, encoder)
     run(db, "drop table vectors cascade")
@@ -132,7 +130,7 @@ async def test_a_search_writes_nothing(db: Connection, client: httpx.AsyncClient
     assert value(db, "select txid_snapshot_xmax(txid_current_snapshot())") == before
 
 
-async def test_its_time_in_the_database_is_measured(client: httpx.AsyncClient) -> None:
+async def test_time_in_the_database_is_measured(client: httpx.AsyncClient) -> None:
     await search(client, text="green mug")
     metrics = (await client.get("/metrics")).text
     (line,) = [
@@ -145,10 +143,10 @@ async def test_its_time_in_the_database_is_measured(client: httpx.AsyncClient) -
     assert float(line.rpartition(" ")[2]) == 1
 
 
-def test_a_session_whose_first_search_failed_can_search(
+def test_a_session_can_search_after_its_first_search_failed(
     db: Connection, database_url: str, encoder: HashEncoder
 ) -> None:
-    """A setting that was made before pgvector's library was loaded, and taken back, is neither a value nor NULL."""
+    """A setting made before pgvector's library was loaded, and rolled back, is neither a value nor NULL."""
     vector = "array_fill(1::real, array[16])"
     for function in (
         f"sidecar.search_exposed('products', {vector})",

@@ -1,4 +1,4 @@
-"""Filters and answers for every type that a column may have."""
+"""Filters and answers for every type of a column."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.integration.http.errors import assert_error
 from tests.integration.search.shop import DIMENSIONS, claim_space, make_encoder, search, searching
 from tests.integration.sql.session import Connection, run
 
-# Type, two values as SQL takes them, the first one as a filter gives it and as the answer shows it.
+# Type, two SQL literals, and the first value in a filter's and in an answer's JSON.
 TYPES: list[tuple[str, str, str, Any, Any]] = [
     ("boolean", "true", "false", True, True),
     ("smallint", "3", "4", 3, 3),
@@ -57,7 +57,7 @@ NAMES = [f"c{number}" for number in range(len(TYPES))]
 
 
 def make_things(db: Connection) -> None:
-    """Row 1 has the first values, row 2 the second ones, row 3 none."""
+    """Row 1 has the first values, row 2 the second ones, row 3 nulls."""
     run(db, "create type mood as enum ('ok', 's,ad'); create domain positive as int check (value > 0)")
     run(db, "create domain tagged as text[]; create type pair as (n int, t text)")
     columns = ", ".join(f"{name} {each[0]}" for name, each in zip(NAMES, TYPES, strict=True))
@@ -77,7 +77,7 @@ async def found(client: httpx.AsyncClient, **condition: Any) -> list[int]:
     return [result["key"]["id"] for result in answer["results"]]
 
 
-async def test_every_type_is_shown_and_compared_as_documented(db: Connection, database_url: str) -> None:
+async def test_every_type_is_returned_and_compared_as_documented(db: Connection, database_url: str) -> None:
     make_things(db)
     async with searching(database_url, make_encoder()) as client:
         answer = await search(client, table="things", text="x", filter={"id": 1})
@@ -97,7 +97,7 @@ async def test_every_type_is_shown_and_compared_as_documented(db: Connection, da
                 assert await found(client, **({name: None} if wanted is not None else {"id": 3})) == [3]
 
 
-async def test_a_value_is_not_cut_to_the_length_of_its_column(db: Connection, database_url: str) -> None:
+async def test_a_value_is_not_truncated_to_the_length_of_its_column(db: Connection, database_url: str) -> None:
     make_things(db)
     names = {each[0]: name for name, each in zip(NAMES, TYPES, strict=True)}
     async with searching(database_url, make_encoder()) as client:
@@ -113,7 +113,7 @@ UNREADABLE: list[tuple[str, Any]] = [
 ]  # fmt: skip
 
 
-async def test_a_value_that_the_type_cannot_read_is_named(db: Connection, database_url: str) -> None:
+async def test_a_value_that_is_invalid_for_its_type_is_named(db: Connection, database_url: str) -> None:
     make_things(db)
     names = {each[0]: name for name, each in zip(NAMES, TYPES, strict=True)}
     async with searching(database_url, make_encoder()) as client:

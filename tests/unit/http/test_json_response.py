@@ -1,4 +1,4 @@
-"""Long answers are the same JSON as short ones, and are written without holding anybody up."""
+"""Large responses are the same JSON as small ones, and are serialized without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def body_of(response: LargeJsonResponse) -> bytes:
 
 
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 100])
-async def test_in_pieces_it_is_the_same_json(count: int) -> None:
+async def test_a_response_in_pieces_is_the_same_json(count: int) -> None:
     items: Sequence[object] = [
         {"index": index, "vector": np.array([index / 3, -1e-9], np.float32)} for index in range(count)
     ]
@@ -54,13 +54,13 @@ async def test_in_pieces_it_is_the_same_json(count: int) -> None:
     assert orjson.loads(body)["others"]["b"] == others
 
 
-async def test_a_list_alone_may_be_the_answer() -> None:
+async def test_a_response_may_be_a_list_alone() -> None:
     vectors = np.random.default_rng(1).random((1000, 700), np.float32)
     body = await body_of(LargeJsonResponse(await serialize_list(vectors)))
     np.testing.assert_array_equal(np.array(orjson.loads(body), np.float32), vectors)
 
 
-async def test_others_are_attended_to_while_it_is_written() -> None:
+async def test_the_event_loop_runs_while_a_list_is_serialized() -> None:
     turns = 0
 
     async def count_turns() -> None:
