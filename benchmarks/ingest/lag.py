@@ -12,6 +12,7 @@ import psycopg
 from benchmarks.figure import Figure, percentile
 from benchmarks.ingest.running import running_ingest
 from benchmarks.scratch import execute, scratch_database, until_backfilled
+from sidecar.concurrency import background
 from tests.encoders import TimedEncoder
 from tests.servers import Server
 from tests.waiting import wait_until_async
@@ -22,16 +23,15 @@ POLL_INTERVAL_S = 0.001
 OPEN_S = 0.5
 
 Inserted = dict[int, float]
-Insert = Callable[[psycopg.AsyncConnection], Awaitable[int]]
 
 
 async def measure_lag(server: Server, inserts: int) -> list[Figure]:
     """p50 and p95 of inserts when idle, at half load, and from transactions that stay open for 500 ms."""
     figures = []
     for name, scenario in (
-        ("single inserts when idle", _idle),
-        ("Poisson arrivals at half load", _poisson),
-        ("from a transaction that was open for 500 ms", _late_commits),
+        ("single inserts when idle", _insert_when_idle),
+        ("Poisson arrivals at half load", _insert_at_half_load),
+        ("from a transaction that was open for 500 ms", _insert_in_open_transactions),
     ):
         with scratch_database(server) as url:
             execute(
@@ -54,27 +54,25 @@ async def _run(url: str, scenario: Callable[[str, Inserted, int], Awaitable[None
     async with running_ingest(url, TimedEncoder(ENCODE_MS)):
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
             await until_backfilled(connection)
-        watcher = asyncio.create_task(_watch(url, seen), name="watcher")
-        await scenario(url, committed, inserts)
-        await wait_until_async(_all_in(committed, seen), "the last vectors", timeout_s=30)
-        watcher.cancel()
-        await asyncio.gather(watcher, return_exceptions=True)
+        async with background(_record_vectors(url, seen), "recorder"):
+            await scenario(url, committed, inserts)
+            await wait_until_async(_are_seen(committed, seen), "the last vectors", timeout_s=30)
     return [(seen[row] - at) * 1000 for row, at in committed.items()]
 
 
-def _all_in(committed: Inserted, seen: Inserted) -> Callable[[], Awaitable[bool]]:
+def _are_seen(committed: Inserted, seen: Inserted) -> Callable[[], Awaitable[bool]]:
     async def all_seen() -> bool:
         return committed.keys() <= seen.keys()
 
     return all_seen
 
 
-async def _watch(url: str, seen: Inserted) -> None:
+async def _record_vectors(url: str, seen: Inserted) -> None:
     """Record when rows have got their vector, polling every millisecond: lags are measured up to that much too long."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         while True:
             cursor = await connection.execute(
-                b"select id from docs where embedding is not null and id > %s", [_all_seen_up_to(seen)]
+                b"select id from docs where embedding is not null and id > %s", [_poll_from(seen)]
             )
             now = time.perf_counter()
             for (row,) in await cursor.fetchall():
@@ -82,7 +80,7 @@ async def _watch(url: str, seen: Inserted) -> None:
             await asyncio.sleep(POLL_INTERVAL_S)
 
 
-def _all_seen_up_to(seen: Inserted) -> int:
+def _poll_from(seen: Inserted) -> int:
     """Generated ids have no gaps here, so polling the last two hundred is cheap and misses none."""
     return max(0, len(seen) - 200)
 
@@ -94,7 +92,7 @@ async def _insert(connection: psycopg.AsyncConnection) -> int:
     return int(row[0])
 
 
-async def _idle(url: str, committed: Inserted, inserts: int) -> None:
+async def _insert_when_idle(url: str, committed: Inserted, inserts: int) -> None:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         for _ in range(inserts):
             await asyncio.sleep(random.uniform(0.02, 0.3))
@@ -102,7 +100,7 @@ async def _idle(url: str, committed: Inserted, inserts: int) -> None:
             committed[row] = time.perf_counter()
 
 
-async def _poisson(url: str, committed: Inserted, inserts: int) -> None:
+async def _insert_at_half_load(url: str, committed: Inserted, inserts: int) -> None:
     rate_per_s = 0.5 * 1000 / ENCODE_MS
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         due = time.perf_counter()
@@ -113,7 +111,7 @@ async def _poisson(url: str, committed: Inserted, inserts: int) -> None:
             committed[row] = time.perf_counter()
 
 
-async def _late_commits(url: str, committed: Inserted, inserts: int) -> None:
+async def _insert_in_open_transactions(url: str, committed: Inserted, inserts: int) -> None:
     """Ten concurrent writers, so that some events below the low-water mark commit after others were claimed."""
 
     async def write() -> None:

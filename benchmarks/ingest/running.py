@@ -12,6 +12,7 @@ from sidecar.batching.batcher import Batcher
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder, framing_of
 from sidecar.batching.lanes import BatchSettings
+from sidecar.concurrency import background
 from sidecar.config import Settings
 from sidecar.ingest.ingest import Ingest
 from sidecar.pictures.decoder.pool import DecoderPool
@@ -28,15 +29,15 @@ async def running_ingest(url: str, encoder: Encoder) -> AsyncIterator[Embedder]:
     decoders = DecoderPool(DecoderSettings.from_settings(settings, encoder.view_size, framing_of(encoder)))
     batcher = Batcher(encoder, BatchSettings.from_settings(settings))
     await decoders.start()
-    device = asyncio.create_task(batcher.run(), name="device")
     embedder = Embedder(encoder, batcher, decoders, ingest_decodes=settings.decode_processes)
     ingest = Ingest(settings, embedder, encoder)
-    task = asyncio.create_task(ingest.run(), name="ingest")
     try:
-        yield embedder
+        async with background(batcher.run(), "device"):
+            task = asyncio.create_task(ingest.run(), name="ingest")
+            try:
+                yield embedder
+            finally:
+                ingest.request_stop()
+                await task
     finally:
-        ingest.request_stop()
-        await task
-        device.cancel()
-        await asyncio.gather(device, return_exceptions=True)
         await decoders.close()

@@ -21,14 +21,14 @@ PATIENCE_S = 120.0
 async def measure_takeover(server: Server) -> list[Figure]:
     """Time to the last vector, from the start of a successor, or from the kill if a second sidecar is running."""
     return [
-        Figure("rows of a killed sidecar, after its restart", await _restart(server), "s", "<= 5"),
-        Figure("rows of a killed sidecar, beside a second one", await _beside(server), "s", "<= 5"),
+        Figure("rows of a killed sidecar, after its restart", await _by_a_successor(server), "s", "<= 5"),
+        Figure("rows of a killed sidecar, beside a second one", await _by_a_second_sidecar(server), "s", "<= 5"),
     ]
 
 
-async def _restart(server: Server) -> float:
+async def _by_a_successor(server: Server) -> float:
     with scratch_database(server) as url:
-        _watch(url)
+        _create_watched_table(url)
         async with sidecar_process(url, hold=HELD) as doomed:
             await doomed.until_holding()
             await doomed.kill()
@@ -39,9 +39,9 @@ async def _restart(server: Server) -> float:
             return time.perf_counter() - began
 
 
-async def _beside(server: Server) -> float:
+async def _by_a_second_sidecar(server: Server) -> float:
     with scratch_database(server) as url:
-        _watch(url)
+        _create_watched_table(url)
         async with sidecar_process(url, hold=HELD) as doomed:
             await doomed.until_holding()
             async with sidecar_process(url):
@@ -57,7 +57,7 @@ async def _beside(server: Server) -> float:
                 return time.perf_counter() - began
 
 
-def _watch(url: str) -> None:
+def _create_watched_table(url: str) -> None:
     execute(
         url,
         "create table docs (id bigint generated always as identity primary key, body text)",

@@ -138,7 +138,7 @@ class _Arrivals:
         connection.send(next(self._texts), on_answer, due)
 
     def _longest_idle(self) -> Connection | None:
-        """The open connection that has been idle longest: in turns, the server closes none for being idle."""
+        """The open connection that has been idle longest, so that the server closes none for idling."""
         while self._idle:
             connection = self._idle.popleft()
             if connection.open:

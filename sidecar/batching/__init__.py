@@ -1,1 +1,1 @@
-"""Bounded lanes in front of the one thread that owns the device. Knows nothing of torch."""
+"""Batching: bounded lanes in front of the single thread that owns the device. Does not import torch."""

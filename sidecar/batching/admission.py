@@ -20,7 +20,7 @@ from sidecar.errors import DeviceError, Overloaded
 from sidecar.telemetry.telemetry import Telemetry
 
 _SMOOTHING = 0.2  # weight of the newest micro-batch: about the last ten of them count
-_LONGEST_PAUSE_S = 60
+_MAX_RETRY_AFTER_S = 60
 
 
 class Admission:
@@ -118,7 +118,7 @@ class Admission:
     def rejection(self, lane: Lane, shortfall: int, message: str) -> Overloaded:
         """The error for a request that cannot be taken until `shortfall` items have left a lane. Counts a rejection."""
         self._telemetry.request_refused(lane.value)
-        return Overloaded(message, self._rates.pause_s(lane, self._queues[lane].kinds(), shortfall))
+        return Overloaded(message, self._rates.retry_after_s(lane, self._queues[lane].kinds(), shortfall))
 
     def notify_freed(self) -> None:
         """Have blocked jobs check again whether they fit."""
@@ -198,14 +198,14 @@ class LaneRates:
                 key = lane, batch.kind
                 self._rates.setdefault(key, DrainRate()).add(items, self._elapsed_s.pop(key))
 
-    def pause_s(self, lane: Lane, kinds: Sequence[Kind], items: int) -> int:
+    def retry_after_s(self, lane: Lane, kinds: Sequence[Kind], items: int) -> int:
         """Whole seconds, 1 to 60, until that many items will have left a lane in which these kinds wait.
 
         One second while nothing has been measured.
         """
         rates = [rate.per_s for kind in kinds or list(Kind) if (rate := self._rates.get((lane, kind)))]
         per_s = sum(rate for rate in rates if rate)
-        return min(max(math.ceil(items / per_s), 1), _LONGEST_PAUSE_S) if per_s else 1
+        return min(max(math.ceil(items / per_s), 1), _MAX_RETRY_AFTER_S) if per_s else 1
 
 
 class DrainRate:

@@ -222,7 +222,7 @@ class Batcher:
             raise
         finally:
             self._jobs.remove(job)
-            job.answer.cancel()  # otherwise an error that nobody retrieved would be logged
+            job.answer.cancel()  # otherwise an error that was never retrieved would be logged
 
     def _deliver(self, finished: FinishedBatch) -> None:
         batch, encoded = finished.batch, finished.encoded

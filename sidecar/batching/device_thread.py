@@ -34,8 +34,8 @@ class FinishedBatch:
         return self.ended_s - self.began_s
 
     @property
-    def error(self) -> str | None:
-        """The class of the first error, if there was one."""
+    def error_type(self) -> str | None:
+        """Name of the class of the first error, if any."""
         errors = (result for _, result in self.encoded.slice_results if isinstance(result, DeviceError))
         return next((type(error).__name__ for error in errors), None)
 
@@ -47,7 +47,7 @@ class FinishedBatch:
         ]
         kind = self.batch.kind.value
         items, invalid = self.encoded.items, self.encoded.invalid
-        return MicroBatchReport(kind, items, self.duration_s, jobs, self.error, self.ended_s, invalid)
+        return MicroBatchReport(kind, items, self.duration_s, jobs, self.error_type, self.ended_s, invalid)
 
 
 OnTaken: TypeAlias = Callable[[], object]

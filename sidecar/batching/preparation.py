@@ -111,7 +111,7 @@ def raise_if_cancelled() -> None:
     """To be called at intervals by long preparations. Raises DeviceError in a thread whose caller was cancelled."""
     cancelled: threading.Event | None = getattr(_of_thread, "cancelled", None)
     if cancelled is not None and cancelled.is_set():
-        raise DeviceError("The caller of this preparation has gone.")
+        raise DeviceError("The caller of this preparation was cancelled.")
 
 
 def _run(work: Callable[[], Result], cancelled: threading.Event) -> Result:

@@ -177,7 +177,7 @@ class LazyScorer:
         """Start loading, unless that was done already or a pause after a failure is not over."""
         if self._ended or self._scorer is not None or self._loading is not None:
             return
-        if self._time_left_s() <= 0:
+        if self._pause_left_s() <= 0:
             # Not in the context of the first caller's request: the model is loaded for all of them.
             context = contextvars.Context()
             self._loading = asyncio.create_task(self._run(), name="rerank-model-loading", context=context)
@@ -188,7 +188,7 @@ class LazyScorer:
         if self._loading is not None:
             await asyncio.wait([self._loading])
         if self._scorer is None:
-            raise RerankModelFailed(f"The reranking model cannot be loaded: {self._failure}", self._time_left_s())
+            raise RerankModelFailed(f"The reranking model cannot be loaded: {self._failure}", self._pause_left_s())
         return self._scorer
 
     def cancel(self) -> None:
@@ -203,7 +203,7 @@ class LazyScorer:
         if self._loading is not None:
             await asyncio.wait([self._loading])
 
-    def _time_left_s(self) -> float:
+    def _pause_left_s(self) -> float:
         return max(self._retry_at - self._clock(), 0)
 
     async def _run(self) -> None:
@@ -213,7 +213,7 @@ class LazyScorer:
             self._fail(str(error))
         except (asyncio.CancelledError, KeyboardInterrupt):
             raise
-        except BaseException:  # a panic of a library in Rust is no Exception
+        except BaseException:  # a panic of a library in Rust is not an Exception
             logger.exception("Loading the reranking model failed.")
             self._fail("something went wrong here; the log has more")
         finally:
@@ -221,6 +221,8 @@ class LazyScorer:
 
     def _fail(self, reason: str) -> None:
         pause_s = self._pauses.next_s()
-        logger.error("The reranking model cannot be loaded; who asks after %g s tries again: %s", pause_s, reason)
+        logger.error(
+            "The reranking model cannot be loaded; the first request after %g s tries again: %s", pause_s, reason
+        )
         self._failure = reason
         self._retry_at = self._clock() + pause_s

@@ -20,6 +20,7 @@ from sidecar.batching.embedder import Embedded, Embedder
 from sidecar.batching.encoder import Encoder, PreparedText
 from sidecar.batching.job import Lane
 from sidecar.batching.lanes import BatchSettings
+from sidecar.concurrency import background
 from sidecar.errors import Overloaded, PictureRejected, TextRejected
 from sidecar.pictures.decoder.pool import DecoderPool
 from sidecar.pictures.decoder.settings import DecoderSettings
@@ -57,12 +58,12 @@ def running_embedder() -> MakeEmbedder:
         batcher = Batcher(encoder, replace(BATCHES, **changes))
         decoders = DecoderPool(replace(DECODERS, processes=processes))
         await decoders.start()
-        running = asyncio.create_task(batcher.run(), name="batcher")
         try:
-            yield Embedder(encoder, batcher, decoders, ingest_decodes=processes, query_cache_bytes=query_cache_bytes)
+            async with background(batcher.run(), "batcher"):
+                yield Embedder(
+                    encoder, batcher, decoders, ingest_decodes=processes, query_cache_bytes=query_cache_bytes
+                )
         finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
             await decoders.close()
 
     return run

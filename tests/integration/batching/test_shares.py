@@ -15,6 +15,7 @@ from sidecar.batching.batcher import Batcher
 from sidecar.batching.encoder import PreparedPair, PreparedText
 from sidecar.batching.job import Lane
 from sidecar.batching.lanes import BatchSettings
+from sidecar.concurrency import background, running_tasks
 from sidecar.pictures.picture import DecodedPicture
 from tests.encoders import HashEncoder
 from tests.waiting import wait_until_async
@@ -62,22 +63,17 @@ class Device(HashEncoder):
 
 
 @asynccontextmanager
-async def loaded(batcher: Batcher, callers: int, ask: Callable[[int], Awaitable[object]]) -> AsyncIterator[None]:
-    """A running batcher with that many callers, each asking again as soon as it is answered."""
+async def loaded(batcher: Batcher, callers: int, submit: Callable[[int], Awaitable[object]]) -> AsyncIterator[None]:
+    """A running batcher with that many callers, each submitting again as soon as it is answered."""
     numbers = iter(range(10**9))
 
     async def call() -> None:
         while True:
-            await ask(next(numbers))
+            await submit(next(numbers))
 
-    running = asyncio.create_task(batcher.run(), name="batcher")
-    tasks = [asyncio.create_task(call(), name=f"caller {number}") for number in range(callers)]
-    try:
+    calls = {f"caller {number}": call() for number in range(callers)}
+    async with background(batcher.run(), "batcher"), running_tasks(calls):
         yield
-    finally:
-        for task in (*tasks, running):
-            task.cancel()
-        await asyncio.gather(*tasks, running, return_exceptions=True)
 
 
 def text(number: int) -> PreparedText:
@@ -93,7 +89,7 @@ async def test_under_a_flood_of_queries_reranking_and_ingest_get_their_shares_of
     device = Device()
     batcher = Batcher(device, SETTINGS)
 
-    async def ask(number: int) -> object:
+    async def submit(number: int) -> object:
         if number % 60 < 40:
             return await batcher.encode_texts([text(number)], Lane.QUERY)
         if number % 60 < 50:
@@ -105,22 +101,22 @@ async def test_under_a_flood_of_queries_reranking_and_ingest_get_their_shares_of
         return sum(device.busy_s.values()) >= 2
 
     callers = [("texts", 40), ("pairs", 10), ("views", 10)]
-    async with loaded(batcher, sum(count for _, count in callers), _always_the_same(ask)):
+    async with loaded(batcher, sum(count for _, count in callers), _same_kind_each_time(submit)):
         await wait_until_async(was_busy_for_two_seconds, "two seconds on the device")
         shares = {what: seconds / sum(device.busy_s.values()) for what, seconds in device.busy_s.items()}
     assert 0.18 <= shares["pairs"] <= 0.26, shares
     assert 0.08 <= shares["views"] <= 0.14, shares
 
 
-def _always_the_same(ask: Callable[[int], Awaitable[object]]) -> Callable[[int], Awaitable[object]]:
-    """Have each task ask for the same kind of input every time: that of its first number."""
+def _same_kind_each_time(submit: Callable[[int], Awaitable[object]]) -> Callable[[int], Awaitable[object]]:
+    """Have each task submit for the same kind of input every time: that of its first number."""
     first: dict[asyncio.Task[object] | None, int] = {}
 
-    async def ask_again(number: int) -> object:
+    async def submit_again(number: int) -> object:
         mine = first.setdefault(asyncio.current_task(), number)
-        return await ask(number * 60 + mine % 60)
+        return await submit(number * 60 + mine % 60)
 
-    return ask_again
+    return submit_again
 
 
 async def test_a_text_beside_a_backlog_of_pictures_waits_for_one_of_their_micro_batches() -> None:

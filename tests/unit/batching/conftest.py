@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -12,6 +11,7 @@ import pytest
 
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.lanes import BatchSettings
+from sidecar.concurrency import background
 from tests.unit.batching.gated_encoder import GatedEncoder
 
 SETTINGS = BatchSettings(max_views=8, window_s=0.0, query_queue_views=64, ingest_queue_views=64, ingest_min_share=0.1)
@@ -23,13 +23,11 @@ RunningBatcher: TypeAlias = Callable[..., AbstractAsyncContextManager[Batcher]]
 async def batcher_over(encoder: GatedEncoder, **changes: float) -> AsyncIterator[Batcher]:
     """A running batcher with SETTINGS, except for `changes`."""
     batcher = Batcher(encoder, replace(SETTINGS, **changes))  # type: ignore[arg-type]  # counts and seconds
-    running = asyncio.create_task(batcher.run(), name="batcher")
-    try:
-        yield batcher
-    finally:
-        encoder.release_all()
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+    async with background(batcher.run(), "batcher"):
+        try:
+            yield batcher
+        finally:
+            encoder.release_all()
 
 
 @pytest.fixture

@@ -189,7 +189,7 @@ async def test_a_blocked_picture_whose_caller_is_cancelled_makes_way(running_bat
 async def test_a_prepared_request_is_not_rejected_because_of_blocked_ones(
     running_batcher: RunningBatcher,
 ) -> None:
-    async def prepare_and_ask() -> None:
+    async def prepare_and_submit() -> None:
         with batcher.preparing(QUERY, 3):
             await prepared.wait()
         await batcher.encode_texts([labelled_text(label) for label in (1, 2, 3)], QUERY)
@@ -198,7 +198,7 @@ async def test_a_prepared_request_is_not_rejected_because_of_blocked_ones(
     async with running_batcher(encoder, query_queue_views=3) as batcher:
         blocker = submit_text(batcher, 0)
         await encoder.next_call()
-        asked = asyncio.create_task(prepare_and_ask(), name="asked")
+        submitted = asyncio.create_task(prepare_and_submit(), name="prepared")
         await let_callers_run()
         blocked = batcher.encode_picture(labelled_picture(4, 5), QUERY, may_block=True)
         picture = asyncio.create_task(blocked, name="blocked")
@@ -206,7 +206,7 @@ async def test_a_prepared_request_is_not_rejected_because_of_blocked_ones(
         prepared.set()
         await let_callers_run()
         encoder.release_all()
-        await asyncio.wait_for(asyncio.gather(asked, picture, blocker), 5)
+        await asyncio.wait_for(asyncio.gather(submitted, picture, blocker), 5)
     assert encoder.seen == [("texts", [0]), ("texts", [1, 2, 3]), ("views", [4, 5])]
 
 
@@ -251,7 +251,7 @@ async def test_a_reservation_is_released_part_by_part(running_batcher: RunningBa
 
 
 async def test_a_reservation_does_not_delay_requests_admitted_before(running_batcher: RunningBatcher) -> None:
-    async def prepare_and_ask() -> None:
+    async def prepare_and_submit() -> None:
         with batcher.preparing(QUERY, 2):
             await prepared.wait()
         await batcher.encode_texts([labelled_text(1), labelled_text(2)], QUERY)
@@ -263,11 +263,11 @@ async def test_a_reservation_does_not_delay_requests_admitted_before(running_bat
             with reservation.preparing(10):
                 pass
             await batcher.encode_picture(labelled_picture(3, 4, 5, 6, 7, 8), QUERY, may_block=True)
-        asked = asyncio.create_task(prepare_and_ask(), name="asked")
+        submitted = asyncio.create_task(prepare_and_submit(), name="prepared")
         await let_callers_run()
         with batcher.reserve(QUERY, 2):
             prepared.set()
-            await asked
+            await submitted
 
 
 async def test_parts_whose_caller_is_cancelled_while_they_are_prepared_are_counted(

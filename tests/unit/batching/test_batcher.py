@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
+from sidecar.concurrency import background
 from sidecar.errors import DeviceError
 from tests.unit.batching.conftest import SETTINGS, RunningBatcher
 from tests.unit.batching.gated_encoder import GatedEncoder, labelled_picture, vector_of
@@ -104,12 +105,8 @@ def test_a_pictures_vector_is_the_weighted_mean_of_its_views_at_unit_length(view
         encoder = GatedEncoder()
         encoder.release_all()
         batcher = Batcher(encoder, SETTINGS)
-        running = asyncio.create_task(batcher.run(), name="batcher")
-        try:
+        async with background(batcher.run(), "batcher"):
             return await batcher.encode_picture(labelled_picture(*labels, weights=weights), QUERY)
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
 
     vector = asyncio.run(encode())
     expected = np.average([vector_of(label) for label in labels], axis=0, weights=np.array(weights, np.float64))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sidecar.batching import device_health
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.device_health import DeviceHealth, HealthLimits
+from sidecar.concurrency import background
 from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory
 from tests.unit.batching.conftest import SETTINGS
 from tests.unit.batching.gated_encoder import PROBE_LABEL, GatedEncoder, vector_of
@@ -40,13 +41,11 @@ async def batcher_with_limits(
     encoder: GatedEncoder, limits: HealthLimits = PATIENT
 ) -> AsyncIterator[tuple[Batcher, asyncio.Task[None]]]:
     batcher = Batcher(encoder, SETTINGS, health=DeviceHealth(limits))
-    running = asyncio.create_task(batcher.run(), name="batcher")
-    try:
-        yield batcher, running
-    finally:
-        encoder.release_all()
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+    async with background(batcher.run(), "batcher") as running:
+        try:
+            yield batcher, running
+        finally:
+            encoder.release_all()
 
 
 def reason_of(batcher: Batcher) -> str | None:
@@ -137,7 +136,7 @@ async def test_a_failing_device_recovers_without_any_request(
 
 @pytest.mark.parametrize("kind", ["texts", "views"])
 async def test_a_device_fails_if_one_kind_fails_while_the_other_works(kind: str) -> None:
-    encoder = Failing(lambda asked, _labels: BROKEN if asked == kind else None)
+    encoder = Failing(lambda called, _labels: BROKEN if called == kind else None)
     async with batcher_with_limits(encoder) as (batcher, _):
         for number in range(3):
             with pytest.raises(DeviceError):

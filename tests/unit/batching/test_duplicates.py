@@ -126,18 +126,18 @@ async def test_duplicates_of_an_item_that_does_not_fit_fail_and_no_others(runnin
     st.sets(st.integers(0, 6), max_size=2),
 )
 def test_every_caller_gets_its_own_vectors_whatever_is_shared(
-    asked: list[tuple[list[int], bool]], max_views: int, fits: int, broken: set[int]
+    requests: list[tuple[list[int], bool]], max_views: int, fits: int, broken: set[int]
 ) -> None:
     def fault(labels: list[int]) -> Exception | None:
         return DeviceOutOfMemory("full") if len(labels) > fits or broken & set(labels) else None
 
-    async def ask() -> None:
+    async def submit() -> None:
         encoder = GatedEncoder(fault)
         encoder.release_all()
         async with batcher_over(encoder, max_views=max_views) as batcher:
-            waiters = [submit_texts(batcher, labels, QUERY if query else INGEST) for labels, query in asked]
+            waiters = [submit_texts(batcher, labels, QUERY if query else INGEST) for labels, query in requests]
             answers = await asyncio.gather(*waiters, return_exceptions=True)
-        for (labels, _), answer in zip(asked, answers, strict=True):
+        for (labels, _), answer in zip(requests, answers, strict=True):
             if isinstance(answer, DeviceError):
                 assert broken & set(labels)
             else:
@@ -147,4 +147,4 @@ def test_every_caller_gets_its_own_vectors_whatever_is_shared(
             assert max(Counter(labels).values()) == 1
             assert len(labels) <= max_views
 
-    asyncio.run(ask())
+    asyncio.run(submit())

@@ -37,10 +37,10 @@ def test_each_lane_and_kind_has_its_own_rate() -> None:
     rates.add(batch_of(*PICTURES, 10), 1.0)
     rates.add(batch_of(*TEXTS, 100), 1.0)
     rates.add(batch_of(*PAIRS, 50), 1.0)
-    assert rates.pause_s(Lane.QUERY, [Kind.PICTURE], 200) == 20
-    assert rates.pause_s(Lane.QUERY, [Kind.TEXT], 200) == 2
-    assert rates.pause_s(Lane.RERANK, [Kind.PAIR], 200) == 4
-    assert rates.pause_s(Lane.QUERY, [Kind.TEXT, Kind.PICTURE], 220) == 2
+    assert rates.retry_after_s(Lane.QUERY, [Kind.PICTURE], 200) == 20
+    assert rates.retry_after_s(Lane.QUERY, [Kind.TEXT], 200) == 2
+    assert rates.retry_after_s(Lane.RERANK, [Kind.PAIR], 200) == 4
+    assert rates.retry_after_s(Lane.QUERY, [Kind.TEXT, Kind.PICTURE], 220) == 2
 
 
 def test_time_of_other_lanes_in_between_is_included() -> None:
@@ -49,7 +49,7 @@ def test_time_of_other_lanes_in_between_is_included() -> None:
         for _ in range(4):
             rates.add(batch_of(*TEXTS, 10, waiting={PAIRS}), 1.0)
         rates.add(batch_of(*PAIRS, 50, waiting={TEXTS}), 1.0)
-    assert rates.pause_s(Lane.RERANK, [Kind.PAIR], 50) == 5
+    assert rates.retry_after_s(Lane.RERANK, [Kind.PAIR], 50) == 5
 
 
 def test_time_in_which_a_lane_was_empty_is_not_included() -> None:
@@ -57,21 +57,21 @@ def test_time_in_which_a_lane_was_empty_is_not_included() -> None:
     for _ in range(10):
         rates.add(batch_of(*TEXTS, 10), 1.0)
     rates.add(batch_of(*PAIRS, 50), 1.0)
-    assert rates.pause_s(Lane.RERANK, [Kind.PAIR], 50) == 1
+    assert rates.retry_after_s(Lane.RERANK, [Kind.PAIR], 50) == 1
 
 
 def test_a_lane_without_waiting_kinds_uses_the_rates_of_all_kinds() -> None:
     rates = LaneRates()
     rates.add(batch_of(*PICTURES, 10), 1.0)
-    assert rates.pause_s(Lane.QUERY, [], 30) == 3
+    assert rates.retry_after_s(Lane.QUERY, [], 30) == 3
 
 
 @given(st.integers(1, 10**6), st.floats(1e-6, 1e6), st.integers(1, 10**6))
-def test_a_pause_is_whole_seconds_from_one_to_sixty(items: int, duration_s: float, missing: int) -> None:
+def test_retry_after_is_whole_seconds_from_one_to_sixty(items: int, duration_s: float, missing: int) -> None:
     rates = LaneRates()
-    assert rates.pause_s(Lane.QUERY, [Kind.TEXT], missing) == 1  # nothing was measured
+    assert rates.retry_after_s(Lane.QUERY, [Kind.TEXT], missing) == 1  # nothing was measured
     batch = batch_of(*TEXTS, min(items, 100))
     rates.add(batch, duration_s)
-    pause_s = rates.pause_s(Lane.QUERY, [Kind.TEXT], missing)
-    assert 1 <= pause_s <= 60
-    assert pause_s == 60 or pause_s >= missing * duration_s / len(batch) - 1e-6
+    retry_after_s = rates.retry_after_s(Lane.QUERY, [Kind.TEXT], missing)
+    assert 1 <= retry_after_s <= 60
+    assert retry_after_s == 60 or retry_after_s >= missing * duration_s / len(batch) - 1e-6

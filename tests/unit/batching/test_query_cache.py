@@ -56,8 +56,8 @@ def test_the_cache_behaves_as_a_dictionary_that_evicts_the_oldest(
 ) -> None:
     cache: QueryCache[int] = QueryCache(max_bytes)
     model: OrderedDict[str, int] = OrderedDict()
-    for text, vector_bytes, asks in steps:
-        if asks:
+    for text, vector_bytes, looks_up in steps:
+        if looks_up:
             found = cache.get(text)
             assert found is None or found == model[text]
             if found is not None:

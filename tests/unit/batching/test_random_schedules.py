@@ -220,11 +220,11 @@ class BatcherMachine(RuleBasedStateMachine):
         )
         for lane in Lane:
             labels = {"lane": lane.value}
-            gone = kinds[asyncio.CancelledError, lane.value] + kinds[TimeoutError, lane.value]
+            cancelled = kinds[asyncio.CancelledError, lane.value] + kinds[TimeoutError, lane.value]
             rejected = metrics.get_sample_value("sidecar_refused_requests_total", labels) or 0
             dropped = metrics.get_sample_value("sidecar_dropped_jobs_total", labels) or 0
             assert rejected == kinds[Overloaded, lane.value]
-            assert dropped <= gone
+            assert dropped <= cancelled
 
 
 BatcherMachine.TestCase.settings = settings(stateful_step_count=25)

@@ -126,15 +126,15 @@ async def test_a_full_lane_rejects_before_documents_are_prepared(running_batcher
         waiting = asyncio.create_task(reranker.score("red", DOCUMENTS), name="waiting")
         while batcher.waiting(Lane.RERANK) < 4:
             await asyncio.sleep(0)
-        for refused in (reranker.score("red", ["one more"]), as_task(reranker)):
+        for rejected in (reranker.score("red", ["one more"]), reject_if_full(reranker)):
             with pytest.raises(Overloaded):
-                await refused
+                await rejected
         encoder.release_all()
         await asyncio.gather(busy, waiting)
         reranker.reject_if_full()
 
 
-async def as_task(reranker: Reranker) -> None:
+async def reject_if_full(reranker: Reranker) -> None:
     reranker.reject_if_full()
 
 

@@ -127,7 +127,7 @@ def test_the_limit_stays_within_bounds_and_converges_to_what_fits_within_a_facto
 
 
 def test_nothing_is_lost_when_memory_is_short_for_a_while() -> None:
-    async def ask() -> None:
+    async def submit() -> None:
         free = iter([8, 1, 2, 8, 4] + [8] * 50)
         encoder = GatedEncoder(lambda labels: DeviceOutOfMemory("full") if len(labels) > next(free) else None)
         encoder.release_all()
@@ -136,4 +136,4 @@ def test_nothing_is_lost_when_memory_is_short_for_a_while() -> None:
         for n, answer in enumerate(answers):
             np.testing.assert_array_equal(answer, [vector_of(10 * n + k) for k in range(7)])
 
-    asyncio.run(ask())
+    asyncio.run(submit())
