@@ -11,8 +11,6 @@ from sidecar.cli.database import open_database
 from sidecar.cli.options import DatabaseUrl, Json, OptionalTable, Table, Target
 from sidecar.cli.output import print_json
 
-_IDLE_STATES = ("paused", "waiting for", "no sidecar", "broken", "denied")
-
 
 def pause(
     table: OptionalTable = None, target: Target = None, as_json: Json = False, database_url: DatabaseUrl = None
@@ -80,15 +78,15 @@ def reembed(
     """
     with open_database(database_url) as operations:
         relation, column = operations.reembed(table, target, model)
-        state = next((watch.state for watch in operations.status(table) if watch.target == column), "")
+        watch = next((watch for watch in operations.status(table) if watch.target == column), None)
     if as_json:
         print_json({"relation": relation, "target": column, "model": model})
     else:
         typer.echo(
             f"All rows of {relation}.{column} will be embedded again. Follow it: sidecar status {table} --follow"
         )
-        if state.startswith(_IDLE_STATES):
-            typer.echo(f"For now nothing happens. State of the watch: {state}")
+        if watch is not None and watch.is_idle:
+            typer.echo(f"For now nothing happens. State of the watch: {watch.state}")
 
 
 def _set_paused(table: str | None, target: str | None, paused: bool, as_json: bool, database_url: str | None) -> None:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _INTERVAL_S = 1.0
 _RATE_WINDOW_S = 15.0
-_STUCK = ("broken", "denied")
 
 
 def follow_progress(
@@ -51,7 +50,7 @@ def follow_progress(
 
 def _is_finished(watch: WatchStatus) -> bool:
     """True if no row is pending, and the index is built, unless none is wanted or there are no vectors to index."""
-    if watch.state.startswith(_STUCK):
+    if watch.needs_repair:
         raise SchemaError(f"{watch.name} is {watch.state}")
     if watch.pending or watch.state != "up to date":
         return False

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sidecar.operations.operations import Operations
     from sidecar.operations.search import FoundRows, SearchableWatch
 
+_SEARCH_THE_WORDS = "HINT: To search for these words themselves, add --text."
 _PICTURE_SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
@@ -73,8 +74,7 @@ def _read_picture(query: str) -> bytes | None:
             return path.read_bytes()
     except OSError as error:
         if has_picture_suffix:
-            hint = "HINT: To search for these words themselves, add --text."
-            raise InputError("file_not_readable", f"{query}: {error.strerror}\n{hint}") from error
+            raise InputError("file_not_readable", f"{query}: {error.strerror}\n{_SEARCH_THE_WORDS}") from error
     return None
 
 
@@ -119,8 +119,7 @@ def _embed(client: EmbeddingClient, query: str, picture: bytes | None) -> QueryV
         return client.embed_picture(picture)
     except InputError as error:
         message = error.message.removeprefix("`file`: ")
-        hint = "HINT: To search for these words themselves, add --text."
-        raise PictureRejected(error.code, f"{query}: {message}\n{hint}") from error
+        raise PictureRejected(error.code, f"{query}: {message}\n{_SEARCH_THE_WORDS}") from error
 
 
 def _check_space(watch: SearchableWatch, vector: QueryVector) -> None:

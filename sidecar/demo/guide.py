@@ -123,8 +123,8 @@ def _can_be_searched(watch: WatchStatus) -> bool:
 
 
 def _is_settled(watch: WatchStatus) -> bool:
-    """Nothing to wait for: all rows are embedded, or the watch rests for the reason in its `state`."""
-    return not watch.pending or watch.state.startswith(("broken", "denied", "paused", "waiting for"))
+    """Nothing to wait for: no row is pending, or no running sidecar may embed the rows."""
+    return not watch.pending or watch.is_blocked
 
 
 def reembed_outdated(url: str, fingerprint: str, directory: DemoDirectory) -> list[str]:

@@ -8,6 +8,11 @@ from datetime import datetime, timedelta
 from sidecar.postgres.database import Database
 from sidecar.postgres.statements import statement
 
+# How `state` begins while nothing is embedded; the function state_of in SQL writes it.
+_NEEDS_REPAIR = ("broken", "denied")
+_BLOCKED = (*_NEEDS_REPAIR, "paused", "waiting for")
+_IDLE = (*_BLOCKED, "no sidecar")
+
 
 @dataclass(frozen=True, slots=True)
 class WatchStatus:
@@ -55,6 +60,21 @@ class WatchStatus:
     @property
     def is_broken(self) -> bool:
         return self.state.startswith("broken")
+
+    @property
+    def needs_repair(self) -> bool:
+        """Nothing is embedded until a person repairs the watch, or grants the sidecar its rights."""
+        return self.state.startswith(_NEEDS_REPAIR)
+
+    @property
+    def is_blocked(self) -> bool:
+        """No running sidecar may embed rows of the watch: it needs repair, is paused, or waits for another model."""
+        return self.state.startswith(_BLOCKED)
+
+    @property
+    def is_idle(self) -> bool:
+        """The watch is blocked, or no sidecar is running."""
+        return self.state.startswith(_IDLE)
 
 
 @dataclass(frozen=True, slots=True)
