@@ -64,7 +64,7 @@ async def until_backfilled(connection: psycopg.AsyncConnection) -> None:
 
     async def are_finished() -> bool:
         cursor = await connection.execute(
-            b"select not exists (select from sidecar.scans where purpose = 'backfill' and finished_at is null)"
+            b"select not exists (select from sidecar_internal.scans where purpose = 'backfill' and finished_at is null)"
         )
         return await cursor.fetchone() == (True,)
 
@@ -73,7 +73,7 @@ async def until_backfilled(connection: psycopg.AsyncConnection) -> None:
 
 async def only_watch(connection: Connection) -> Watch:
     """The only watch of the database, with FINGERPRINT as its encoder's."""
-    await connection.execute("update sidecar.watches set fingerprint = $1, encoder = $1", FINGERPRINT)
+    await connection.execute("update sidecar_internal.watches set fingerprint = $1, encoder = $1", FINGERPRINT)
     (watch,) = await load_watches(connection)
     return watch
 

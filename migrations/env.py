@@ -35,7 +35,7 @@ begin
     if exists (select from pg_extension where extname = 'vector')
             or not exists (select from pg_available_extensions where name = 'vector') then
         return;
-    elsif home ~ '^(pg_.*|sidecar|information_schema|)$' then
+    elsif home ~ '^(pg_.*|sidecar|sidecar_internal|information_schema|)$' then
         home := 'public';
     end if;
     if to_regnamespace(quote_ident(home)) is null then
@@ -44,6 +44,32 @@ begin
                   hint = 'Name one yourself: create extension vector schema ...; then run this again.';
     end if;
     execute format('create extension vector schema %I', home);
+end $$"""
+
+# Triggers name tables of ours, which 0019 moves. A statement that is in a trigger at the moment of the commit would
+# look for
+# them by their former names, and fail. So the last thing before it is to wait for statements that write to watched
+# tables,
+# and to hold up later ones until the commit: 0.2 s a table, 2 s for all. A table that is locked for longer, or that
+# this role may
+# not lock, is left out.
+TABLES_MOVE = "0019"
+AWAIT_WRITERS = """do $$
+declare
+    deadline constant timestamptz := clock_timestamp() + interval '2 s';
+    watched regclass;
+begin
+    perform set_config('lock_timeout', '200ms', true);
+    for watched in select distinct u.t from sidecar_internal.watches w cross join unnest(array[w.relation,
+        w.companion]) u(t)
+                   join pg_class c on c.oid = u.t where w.unwatched_at is null order by u.t loop
+        exit when clock_timestamp() > deadline;
+        begin
+            execute format('lock table %s in share row exclusive mode', watched);
+        exception when lock_not_available or insufficient_privilege or deadlock_detected then
+            null;
+        end;
+    end loop;
 end $$"""
 
 
@@ -72,10 +98,13 @@ def migrate(connection: Connection, migrated: Migrated) -> None:
         version_table="alembic_version",
         version_table_schema="sidecar",
     )
+    before = context.get_context().get_current_revision()
     with context.begin_transaction():  # the caller's
         context.run_migrations()
     if context.get_context().get_current_revision() == head_revision():
-        migrated.code_replaced = install_code(connection, anew=migrated.taken_up is not None)
+        migrated.code_replaced = install_code(connection, anew=migrated.taken_up is not None or before is None)
+        if before is not None and before < TABLES_MOVE:
+            connection.execute(text(AWAIT_WRITERS))
 
 
 def run() -> None:

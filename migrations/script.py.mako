@@ -1,6 +1,6 @@
 """${message}"""
 
-from sidecar.postgres.migrations import run_sql_file
+from sidecar.operations.migrations import run_sql_file
 
 revision = "${up_revision}"
 down_revision = ${repr(down_revision)}

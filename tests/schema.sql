@@ -2,1642 +2,15 @@
 
 CREATE SCHEMA sidecar;
 
-CREATE FUNCTION sidecar.activate_queue(watch_id integer) RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if not exists (select from sidecar.watches w where w.id = watch_id and w.unwatched_at is null) then
-        return false;
-    end if;
-    perform setval(format('sidecar.asleep_%s', watch_id), 1);
-    return true;
-end $$;
-
-CREATE TABLE sidecar.watches (
-    id integer NOT NULL,
-    relation regclass NOT NULL,
-    key_columns text[] NOT NULL,
-    key_types text[] NOT NULL,
-    kind text NOT NULL,
-    source text[] NOT NULL,
-    target text NOT NULL,
-    companion regclass,
-    dimensions integer NOT NULL,
-    index_kind text NOT NULL,
-    model text,
-    fingerprint text,
-    encoder text,
-    truncated_gen bigint DEFAULT 0 NOT NULL,
-    paused boolean DEFAULT false NOT NULL,
-    broken text,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    unwatched_at timestamp with time zone,
-    companion_view regclass,
-    moved_from regclass,
-    moved_fingerprint text,
-    rows_per_s double precision,
-    expose text[] DEFAULT '{}'::text[] NOT NULL,
-    CONSTRAINT watches_check CHECK (((cardinality(key_columns) >= 1) AND (cardinality(key_columns) = cardinality(key_types)))),
-    CONSTRAINT watches_check1 CHECK (((kind = 'text'::text) OR (cardinality(source) = 1))),
-    CONSTRAINT watches_dimensions_check CHECK (((dimensions >= 1) AND (dimensions <= 16000))),
-    CONSTRAINT watches_expose_check CHECK (((array_position(expose, NULL::text) IS NULL) AND (COALESCE(array_ndims(expose), 1) = 1))),
-    CONSTRAINT watches_index_kind_check CHECK ((index_kind = ANY (ARRAY['halfvec'::text, 'vector'::text, 'none'::text]))),
-    CONSTRAINT watches_kind_check CHECK ((kind = ANY (ARRAY['text'::text, 'image'::text]))),
-    CONSTRAINT watches_rows_per_s_check CHECK ((rows_per_s > (0)::double precision)),
-    CONSTRAINT watches_source_check CHECK ((cardinality(source) >= 1))
-);
-
-CREATE FUNCTION sidecar.add_target(w sidecar.watches) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    execute format('alter table %s add column %I %I.vector(%s)', w.relation, w.target, sidecar.vector_schema(), w.dimensions);
-end $$;
-
-CREATE FUNCTION sidecar.advice_on(reason text) RETURNS text
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select case
-        when reason in ('not_a_picture', 'truncated_picture', 'unsupported_format')
-            then 'Put a whole picture of a known format into the row: it is tried again by itself.'
-        when reason = 'too_many_pixels' then 'Scale the picture down, or raise MAX_IMAGE_PIXELS and retry.'
-        when reason = 'too_many_bytes' then 'Make the content smaller, or raise the limit that the message names and retry.'
-        when reason = 'decode_timeout' then 'Raise DECODE_TIMEOUT_S, or give the machine more CPUs, and retry.'
-        when reason in ('decode_crashed', 'decode_out_of_memory')
-            then 'Save the picture anew, or raise DECODE_MEMORY_BYTES, and retry.'
-        when reason = 'no_vector' then 'Set MODEL_PRECISION=fp32 and retry, or change the content.'
-        when reason = 'device_out_of_memory' then 'Lower BATCH_MAX_VIEWS, or free memory on the device, and retry.'
-        when reason = 'worker_crashed' then 'The sidecar''s log says what ended it; mend that and retry.'
-        when reason = 'read_rejected'
-            then 'Mend the row, or what computes the column: it is tried again when the row changes, or on retry.'
-        when reason in ('write_rejected', 'write_suppressed')
-            then 'A constraint or trigger of the table refused the vector: mend it and retry.'
-        else 'The message says what was wrong; mend it and retry.' end;
-$$;
-
-CREATE FUNCTION sidecar.base_type(INOUT type oid, INOUT modifier integer, OUT printed text) RETURNS record
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    domain record;
-begin
-    loop
-        select t.typbasetype, t.typtypmod into domain from pg_type t where t.oid = type and t.typtype = 'd';
-        exit when not found;
-        type := domain.typbasetype;
-        modifier := domain.typtypmod;
-    end loop;
-    printed := format_type(type, modifier);
-end $$;
-
-CREATE FUNCTION sidecar.builds() RETURNS jsonb
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select coalesce(jsonb_object_agg(b.watch_id, b.build), '{}') from (
-        select w.id as watch_id, 'building' as build from sidecar.watches w
-            join pg_locks l on l.locktype = 'advisory' and l.objsubid = 1 and l.granted
-                and l.database = (select d.oid from pg_database d where d.datname = current_database())
-                and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('sidecar.index.' || w.id, 0)
-            where not exists (select from sidecar.index_builds p where p.watch_id = w.id)
-        union all
-        select p.watch_id, min(format('building: %s %s%%', p.phase, p.percent)) from sidecar.index_builds p group by p.watch_id) b;
-$$;
-
-CREATE FUNCTION sidecar.canonical_key(w sidecar.watches, key jsonb) RETURNS jsonb
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET "DateStyle" TO 'ISO, YMD'
-    SET "IntervalStyle" TO 'postgres'
-    SET "TimeZone" TO 'UTC'
-    SET bytea_output TO 'hex'
-    SET extra_float_digits TO '1'
-    SET lc_monetary TO 'C'
-    SET quote_all_identifiers TO 'off'
-    AS $_$
-declare
-    canonical jsonb;
-begin
-    if jsonb_typeof(key) is distinct from 'object' or (select array_agg(k order by k) from jsonb_object_keys(key) k)
-            is distinct from (select array_agg(c order by c) from unnest(w.key_columns) c) then
-        raise exception 'key % does not name the key columns of %', coalesce(key::text, 'NULL'), w.relation
-            using errcode = 'invalid_parameter_value',
-                  hint = format('Say: key => ''{%s}''', (select string_agg(to_json(c) || ': ...', ', ') from unnest(w.key_columns) c));
-    end if;
-    execute format('select jsonb_build_object(%s) from %s', sidecar.key_fields(w, 'r'), sidecar.typed_key(w, '$1')) into canonical using sidecar.numbered_key(w, key);
-    return canonical;
-end $_$;
-
-CREATE FUNCTION sidecar.change_exposure(w sidecar.watches, wanted text[]) RETURNS sidecar.watches
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if w.expose <> wanted then
-        perform sidecar.revoke_table(w);
-        update sidecar.watches x set expose = wanted where x.id = w.id returning * into w;
-    end if;
-    return w;
-end $$;
-
-CREATE FUNCTION sidecar.changes_unnamed(w sidecar.watches) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select exists (select from sidecar.tree_of(w.relation) h
-                   cross join lateral (select t.* from pg_trigger t where t.tgrelid = h.home offset 0) t  -- by index, each table
-                   where not t.tgisinternal and t.tgtype & 1 = 1 and t.tgtype & 2 = 2 and t.tgtype & 16 = 16)
-        or exists (select from pg_attribute a
-                   where a.attrelid = w.relation and a.attname = any (w.source || w.key_columns) and a.attgenerated <> '');
-$$;
-
-CREATE FUNCTION sidecar.check_companion(w sidecar.watches) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    key record := sidecar.primary_key_of(w.relation);
-    made constant text := 'Name a table that does not exist: it is made.';
-    stranger text;
-begin
-    perform sidecar.check_relation(w.companion);
-    if w.companion = w.relation then
-        raise exception 'table % cannot be its own companion', w.relation using errcode = 'invalid_parameter_value', hint = made;
-    elsif not exists (select from pg_constraint c where c.conrelid = w.companion and c.contype = 'p')
-          or (select (p.columns, p.types) <> (key.columns, key.types) from sidecar.primary_key_of(w.companion) p) then
-        raise exception 'companion table % has another primary key than %', w.companion, w.relation
-            using errcode = 'invalid_table_definition',
-                  hint = format('It needs primary key (%s) with the same types. ', array_to_string(key.columns, ', ')) || made;
-    end if;
-    perform from pg_attribute a
-        where a.attrelid = w.companion and a.attname = w.target and not a.attisdropped and a.attgenerated = ''
-          and a.atttypid = format('%I.vector', sidecar.vector_schema())::regtype and a.atttypmod = w.dimensions;
-    if not found then
-        raise exception 'companion table % has no column % of type vector(%)', w.companion, quote_literal(w.target), w.dimensions
-            using errcode = 'datatype_mismatch', hint = made;
-    end if;
-    select a.attname into stranger from pg_attribute a
-        where a.attrelid = w.companion and a.attnum > 0 and not a.attisdropped
-          and a.attnotnull and not a.atthasdef and a.attidentity = ''
-          and a.attname <> all (w.key_columns || w.target) limit 1;
-    if found then
-        raise exception 'companion table % has column %, which is NOT NULL and has no default', w.companion, quote_literal(stranger)
-            using errcode = 'invalid_table_definition', hint = 'A companion holds the key and the vector. ' || made;
-    end if;
-end $$;
-
-CREATE FUNCTION sidecar.check_exposed(relation regclass, expose text[]) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    column_name text;
-    type record;
-begin
-    foreach column_name in array expose loop
-        select b.type as base, e.typname, format_type(a.atttypid, a.atttypmod) as printed into type
-            from pg_attribute a cross join sidecar.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
-            join pg_type e on e.oid = case when t.typcategory = 'A' then t.typelem else t.oid end
-            where a.attrelid = check_exposed.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
-        if not found then
-            raise exception 'table % has no column %', relation, coalesce(quote_literal(column_name), 'NULL')
-                using errcode = 'undefined_column', hint = 'Expose columns of the watched table: expose => array[''title''].';
-        elsif type.typname in ('vector', 'halfvec', 'sparsevec', 'bytea') then
-            raise exception 'column % of % has type %, which a search does not show', quote_literal(column_name), relation, type.printed
-                using errcode = 'datatype_mismatch', hint = 'Expose what names the content, such as a path; vectors are in the table.';
-        elsif (select count(*) from unnest(expose) e(name) where e.name = column_name) > 1 then
-            raise exception 'column % is exposed twice', quote_literal(column_name) using errcode = 'duplicate_column',
-                hint = 'Name it once.';
-        end if;
-    end loop;
-end $$;
-
-CREATE FUNCTION sidecar.check_key_types(relation regclass) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    key record;
-begin
-    select a.attname, format_type(a.atttypid, a.atttypmod) as type,
-           coalesce(sidecar.key_type_fault(t.oid), case when t.typtype = 'e' then 'a domain over an enum has no operators' end) as fault into key
-        from pg_index i
-        cross join generate_series(0, i.indnkeyatts - 1) as position
-        join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[position]
-        cross join sidecar.base_type(a.atttypid, a.atttypmod) b
-        join pg_type t on t.oid = b.type
-        join pg_opclass oc on oc.oid = i.indclass[position]
-        left join pg_amop o on o.amopfamily = oc.opcfamily and o.amopstrategy = 3
-                               and o.amoplefttype = oc.opcintype and o.amoprighttype = oc.opcintype
-        left join pg_operator op on op.oid = o.amopopr
-        where i.indrelid = relation and i.indisprimary
-          and (sidecar.key_type_fault(t.oid) is not null or (t.typtype = 'e' and a.atttypid <> t.oid) or op.oprnamespace <> 'pg_catalog'::regnamespace) limit 1;
-    if found then
-        raise exception 'key column %.% has type %, which cannot be a key here%', relation, quote_ident(key.attname), key.type,
-                coalesce(': ' || key.fault, '')
-            using errcode = 'feature_not_supported',
-                  hint = 'Use a key of a simple type of Postgres''s own, such as bigint, uuid or text; or of several such columns.';
-    end if;
-end $$;
-
-CREATE FUNCTION sidecar.check_move_to(w sidecar.watches, model text) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    named_dimensions integer;
-    running text;
-begin
-    select min(s.dimensions) into named_dimensions from sidecar.sidecars s
-        where s.seen_at > clock_timestamp() - interval '30 s' and check_move_to.model in (s.model, s.fingerprint)
-        having bool_and(s.dimensions <> w.dimensions);
-    if named_dimensions is not null then
-        raise exception '% makes vectors of % dimensions, which %.% cannot hold: they have %',
-                        check_move_to.model, named_dimensions, w.relation, quote_ident(w.target), w.dimensions
-            using errcode = 'invalid_parameter_value',
-                  hint = format('Nothing was changed. Watch another target, with dimensions => %s.', named_dimensions);
-    end if;
-    running := (select string_agg(distinct format('%s (%s, %s dimensions)', s.model, s.fingerprint, s.dimensions), ', ') from sidecar.sidecars s
-                where s.seen_at > clock_timestamp() - interval '30 s'
-                having not bool_or(s.dimensions = w.dimensions and check_move_to.model in ('any', s.model, s.fingerprint)));
-    if running is not null then
-        raise warning 'no running sidecar has % and % dimensions (running: %): nothing is embedded until one has',
-                      case check_move_to.model when 'any' then 'any model' else 'the model ' || check_move_to.model end, w.dimensions, running;
-    end if;
-end $$;
-
-CREATE FUNCTION sidecar.check_options(target text, source text[], dimensions integer, index_kind text) RETURNS void
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    most integer := case index_kind when 'halfvec' then 4000 when 'vector' then 2000 else 16000 end;
-begin
-    if dimensions is null or dimensions not between 1 and 16000 then
-        raise exception 'dimensions is %', coalesce(dimensions::text, 'NULL') using errcode = 'invalid_parameter_value',
-            hint = 'Give the length of the model''s vectors: 1152 for the default model.';
-    elsif coalesce(index_kind, '') not in ('halfvec', 'vector', 'none') then
-        raise exception 'index is %', coalesce(quote_literal(index_kind), 'NULL') using errcode = 'invalid_parameter_value',
-            hint = 'index is ''halfvec'' (default: a third of the size, same recall), ''vector'' or ''none''.';
-    elsif dimensions > most then
-        raise exception 'an HNSW index on % takes at most % dimensions, not %', index_kind, most, dimensions
-            using errcode = 'invalid_parameter_value', hint = 'Say index => ''none'', or ''halfvec'' for up to 4000.';
-    elsif target = any (source) then
-        raise exception 'target and source are both %', quote_literal(target) using errcode = 'invalid_parameter_value',
-            hint = 'Name a column of its own for the vector.';
-    elsif target = '' or octet_length(target) > 63 then
-        raise exception 'target % is not a name of 1 to 63 bytes', quote_literal(target) using errcode = 'invalid_name',
-            hint = 'Say target => ... with another one.';
-    end if;
-end $$;
-
-CREATE FUNCTION sidecar.check_place(w sidecar.watches) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    class record;
-    rule name := (select r.rulename from pg_rewrite r where r.ev_class = w.relation and r.ev_type = '2' limit 1);
-    other sidecar.watches;
-    companion constant text := 'keep the vectors in a table of their own: companion => ''some_table''.';
-begin
-    select c.relispartition, c.reloftype <> 0 as is_typed into class from pg_class c where c.oid = w.relation;
-    if rule is not null then
-        raise exception 'rule % rewrites updates of %, so no vector can be written', quote_ident(rule), w.relation
-            using errcode = 'feature_not_supported', hint = 'Use a trigger in place of the rule, or ' || companion;
-    elsif (class.relispartition or class.is_typed) and sidecar.target_is_missing(w) then
-        raise exception '% cannot get a column % of its own: it is %', w.relation, quote_literal(w.target),
-            case when class.is_typed then 'a typed table' else 'a partition' end
-            using errcode = 'wrong_object_type', hint = case when class.is_typed then 'Alter its type first, or '
-                else format('Watch %s, or ', pg_partition_root(w.relation)) end || companion;
-    end if;
-    select x.* into other from sidecar.watches x
-        where x.unwatched_at is null and x.companion is null and x.target = w.target and x.relation <> w.relation
-          and x.relation in (select a.relid from pg_partition_ancestors(w.relation) a
-                             union all select t.home from sidecar.tree_of(w.relation) t) limit 1;
-    if found then
-        raise exception 'column % of % holds the vectors of the watch on %', quote_literal(w.target), w.relation, other.relation
-            using errcode = 'duplicate_object',
-                  hint = format('End that one first: select sidecar.unwatch(%L, %L); or %s', other.relation, w.target, companion);
-    end if;
-end $$;
-
-CREATE FUNCTION sidecar.check_relation(relation regclass) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    class record;
-begin
-    select c.relkind, c.relpersistence, c.relowner, n.nspname into class
-        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation;
-    if not found then
-        raise exception 'there is no table %', coalesce(relation::text, 'NULL')
-            using errcode = 'undefined_table', hint = 'Name an existing table, for example ''public.products''.';
-    elsif class.relkind not in ('r', 'p') then
-        raise exception '% is a %, not a table', relation, case class.relkind when 'v' then 'view' when 'm' then 'materialized view'
-                when 'f' then 'foreign table' when 'S' then 'sequence' else 'relation of another kind' end
-            using errcode = 'wrong_object_type', hint = case when class.relkind = 'f' then 'Watch it in the database it lives in.'
-                else 'Only tables can be watched: watch the table behind it.' end;
-    elsif class.relpersistence = 't' then
-        raise exception '% is a temporary table, which no other session can read', relation
-            using errcode = 'wrong_object_type', hint = 'Use a permanent table.';
-    elsif class.nspname in ('sidecar', 'pg_catalog', 'information_schema') then
-        raise exception '% belongs to schema "%"', relation, class.nspname
-            using errcode = 'wrong_object_type', hint = 'Use a table of your own.';
-    elsif sidecar.inherits(relation) then
-        raise exception '% takes part in table inheritance, where a primary key does not cover the children', relation
-            using errcode = 'wrong_object_type', hint = 'Use declarative partitioning, or a table of its own.';
-    elsif not pg_has_role(class.relowner, 'usage') then
-        raise exception 'only the owner of % can watch it, and role "%" is not', relation, current_user
-            using errcode = 'insufficient_privilege',
-                  hint = format('Let %I call this: set role %1$I;', pg_get_userbyid(class.relowner));
-    end if;
-end $_$;
-
-CREATE FUNCTION sidecar.check_role(role regrole) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if not exists (select from pg_roles r where r.oid = role) then
-        raise exception 'there is no role %', coalesce(role::text, 'NULL') using errcode = 'undefined_object',
-            hint = 'Create it first: create role sidecar_worker login;';
-    end if;
-end $$;
-
-CREATE FUNCTION sidecar.check_row_exists(w sidecar.watches, key jsonb) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    is_there boolean;
-begin
-    execute format('select exists (select from %s join %s t on %s)', sidecar.typed_key(w, '$1'), w.relation,
-                   sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, 't'), '%3$s = r.k%1$s', ' and '))
-        into is_there using sidecar.numbered_key(w, key);
-    if not is_there then
-        raise exception 'table % has no row %', w.relation, key using errcode = '02000',
-            hint = 'It may have been deleted, or inserted by a transaction that is still open.';
-    end if;
-end $_$;
-
-CREATE FUNCTION sidecar.check_row_security(relation regclass) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    role name;
-begin
-    for role in select pg_get_userbyid(r.role) from sidecar.roles() r where r.kind = 'worker'
-                union select s.role from sidecar.sidecars s where s.seen_at > clock_timestamp() - interval '30 s' loop
-        if sidecar.rls_hides(relation, role) then
-            raise exception 'row-level security of % hides rows from role %, which the sidecar runs as', relation, quote_ident(role)
-                using errcode = 'insufficient_privilege',
-                      hint = format('Run: alter role %I bypassrls; or let the sidecar run as the owner of the table, without '
-                                    'FORCE ROW LEVEL SECURITY.', role);
-        end if;
-    end loop;
-    if role is null and (select c.relrowsecurity from pg_class c where c.oid = relation) then
-        raise warning 'table % has row-level security', relation
-            using hint = 'The sidecar has to run as a role with BYPASSRLS, or as the owner without FORCE ROW LEVEL SECURITY.';
-    end if;
-end $$;
-
-CREATE FUNCTION sidecar.checked_watch(wanted sidecar.watches, companion_name text) RETURNS sidecar.watches
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    perform sidecar.vector_schema();
-    perform sidecar.check_relation(wanted.relation);
-    select p.columns, p.types into wanted.key_columns, wanted.key_types from sidecar.primary_key_of(wanted.relation) p;
-    perform sidecar.check_key_types(wanted.relation);
-    wanted.kind := sidecar.kind_of_source(wanted.relation, wanted.source, wanted.kind);
-    wanted.target := coalesce(wanted.target, wanted.source[1] || '_embedding');
-    perform sidecar.check_options(wanted.target, wanted.source, wanted.dimensions, wanted.index_kind);
-    wanted.expose := coalesce(wanted.expose, '{}');
-    perform sidecar.check_exposed(wanted.relation, wanted.expose);
-    wanted.companion := to_regclass(companion_name);
-    if wanted.companion is not null then
-        perform sidecar.check_companion(wanted);
-    elsif companion_name is null then
-        perform sidecar.check_place(wanted);
-    elsif wanted.target = any (wanted.key_columns) then
-        raise exception 'target % is a key column, which the companion has too', quote_literal(wanted.target)
-            using errcode = 'invalid_parameter_value', hint = 'Name a column of its own for the vector.';
-    end if;
-    return wanted;
-end $$;
-
-CREATE FUNCTION sidecar.columns_of(w sidecar.watches, OUT readable text, OUT written text, OUT keys text) RETURNS record
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select string_agg(quote_ident(a.attname), ', ' order by a.attnum) filter (where a.attname <> w.target or w.companion is null or a.attname = any (w.expose)),
-           string_agg(quote_ident(a.attname), ', ') filter (where a.attname = w.target),
-           string_agg(quote_ident(a.attname), ', ' order by a.attnum) filter (where a.attname = any (w.key_columns))
-        from pg_attribute a
-        where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
-          and a.attname = any (w.key_columns || w.source || w.target || w.expose);
-$$;
-
-CREATE FUNCTION sidecar.columns_of_trigger(w sidecar.watches, home regclass, suffix text) RETURNS text[]
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select array_agg(distinct a.attname::text)
-        from pg_trigger t
-        join pg_depend d on d.classid = 'pg_trigger'::regclass and d.objid = t.oid
-                        and d.refclassid = 'pg_class'::regclass and d.refobjid = t.tgrelid and d.refobjsubid > 0
-        join pg_attribute a on a.attrelid = t.tgrelid and a.attnum = d.refobjsubid
-        where t.tgrelid = home and t.tgname = format('sidecar_%s_%s', w.id, suffix);
-$$;
-
-CREATE FUNCTION sidecar.companion_is_gone(w sidecar.watches) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select w.companion is not null and not exists (select from pg_class c where c.oid = w.companion);
-$$;
-
-CREATE FUNCTION sidecar.companion_name(relation regclass, companion text) RETURNS text
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    parts text[] := parse_ident(companion);
-begin
-    if cardinality(parts) > 2 then
-        raise exception 'companion % has too many dots', quote_literal(companion) using errcode = 'invalid_name',
-            hint = 'Name a table, or schema.table.';
-    elsif cardinality(parts) = 1 then
-        return (select format('%I.%I', n.nspname, parts[1]) from pg_class c join pg_namespace n on n.oid = c.relnamespace
-                where c.oid = relation);
-    end if;
-    return case when companion is not null then format('%I.%I', parts[1], parts[2]) end;
-end $$;
-
-CREATE FUNCTION sidecar.companion_values(w sidecar.watches, row_name text) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-    select string_agg(format(case when t.typtype = 'd' then '%1$s.k%2$s' else 'sidecar.exactly((null::%3$s).%4$I, %1$s.k%2$s)' end,
-                             row_name, u.i, w.companion, u.c), ', ' order by u.i)
-        from unnest(w.key_columns) with ordinality u(c, i)
-        left join pg_attribute a on a.attrelid = w.companion and a.attname = u.c
-        left join pg_type t on t.oid = a.atttypid;
-$_$;
-
-CREATE FUNCTION sidecar.count_leaf_indexes(w sidecar.watches, OUT leaves bigint, OUT built bigint) RETURNS record
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select nullif(count(*), 0), count(*) filter (where exists (select from sidecar.usable_indexes(w, t.home) u where u.valid))
-        from sidecar.tree_of(coalesce(w.companion, w.relation)) t where t.is_leaf and t.parent is not null;
-$$;
-
-CREATE FUNCTION sidecar.count_ledger(w sidecar.watches, exact boolean, OUT entries bigint, OUT empty bigint, OUT failed bigint, OUT truncated bigint, OUT unreadable bigint, OUT estimated boolean) RETURNS record
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    ledger constant regclass := format('sidecar.ledger_%s', w.id);
-    pages constant double precision := pg_relation_size(ledger) / current_setting('block_size')::integer;
-    exceptions constant regclass := to_regclass(format('sidecar.ledger_%s_exceptions', w.id));
-    share double precision;
-    sample record;
-    tombstones bigint;
-begin
-    estimated := not exact and pages > 2048;
-    if not estimated then
-        execute format('select count(l.content_hash), count(*) filter (where l.content_hash = ''empty''),
-                               count(*) filter (where l.content_hash = ''failed''), count(*) filter (where l.truncated),
-                               count(*) filter (where l.unreadable) from %s l', ledger)
-            into entries, empty, failed, truncated, unreadable;
-        return;
-    end if;
-    share := least(1, 256 / pages);
-    execute format('select count(*) as rows, count(*) filter (where l.truncated) as truncated, count(*) filter (where l.unreadable) as unreadable,
-                           count(*) filter (where l.content_hash = ''empty'') as empty
-                    from %s l tablesample system (%s) repeatable (0)', ledger, 100 * share) into sample;
-    execute format('select count(*) from (select from %s l where l.content_hash is null limit 100000) x', ledger) into tombstones;
-    entries := (sidecar.count_rows(ledger, false)).n - tombstones;
-    truncated := least(entries, round(sample.truncated / share));
-    unreadable := least(entries, round(sample.unreadable / share));
-    failed := (select count(*) from sidecar.dead_letters d where d.watch_id = w.id);
-    if pg_relation_size(exceptions) < 1024 * 1024 then
-        execute format('select count(*) filter (where l.content_hash = ''empty'') from %s l where octet_length(l.content_hash) < 32', ledger) into empty;
-    else
-        empty := least(entries, round(sample.empty / share));
-    end if;
-    entries := greatest(entries, empty + failed);
-end $$;
-
-CREATE FUNCTION sidecar.count_orphans(w sidecar.watches, at_most integer) RETURNS bigint
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    home_key constant text[] := sidecar.exact_keys(w, w.companion, 'h');
-    n bigint;
-begin
-    execute format('select count(*) from (select from %s h where not exists (select from %s t where %s)
-                                          and not exists (select from %s where %s) limit $1) o',
-        w.companion, w.relation, sidecar.for_each_key(home_key, sidecar.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '),
-        sidecar.pending_of(w), sidecar.for_each_key(w.key_columns, home_key, 'e.k%1$s = %3$s', ' and ')) into n using at_most;
-    return n;
-end $_$;
-
-CREATE FUNCTION sidecar.count_queue(w sidecar.watches, OUT keys bigint, OUT updates bigint, OUT oldest timestamp with time zone, OUT estimated boolean, OUT truncates bigint, OUT is_emptied boolean) RETURNS record
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    k text := sidecar.for_each_key(w.key_columns, null, 'k%1$s');
-    is_busy boolean := false;
-    bytes bigint;
-begin
-    estimated := false;
-    truncates := 0;
-    is_emptied := false;
-    -- Most of many watches have nothing in their queues, and planning what follows costs more than looking.
-    bytes := pg_relation_size(format('sidecar.events_%s', w.id)) + pg_relation_size(format('sidecar.delayed_%s', w.id));
-    if bytes > 0 then
-        execute format('select exists (select from sidecar.events_%1$s) or exists (select from sidecar.delayed_%1$s)', w.id) into is_busy;
-    end if;
-    if not is_busy then
-        keys := 0;
-        updates := 0;
-        return;
-    end if;
-    if sidecar.key_fault(w) is not null then  -- its keys cannot be compared with the ledger's
-        execute format('select count(q.k1), 0, min(q.enqueued_at) from (
-                            select %2$s, min(enqueued_at) as enqueued_at from (select %2$s, enqueued_at from sidecar.events_%1$s
-                                union all select %2$s, enqueued_at from sidecar.delayed_%1$s) e group by %2$s) q', w.id, k)
-            into keys, updates, oldest;
-        return;
-    end if;
-    if bytes > 16 * 1024 * 1024 then
-        keys := (sidecar.count_rows(format('sidecar.events_%s', w.id), false)).n + (sidecar.count_rows(format('sidecar.delayed_%s', w.id), false)).n;
-        updates := 0;
-        estimated := true;
-        execute format('select e.enqueued_at from sidecar.events_%s e order by e.gen limit 1', w.id) into oldest;
-        return;
-    end if;
-    -- A TRUNCATE is an event without a key. Until it is done the ledger tells of vectors that are gone.
-    execute format('select count(*), coalesce(bool_or(e.force), false) from sidecar.events_%s e where e.k1 is null', w.id)
-        into truncates, is_emptied;
-    execute format('select count(q.k1), count(l.gen), min(q.enqueued_at)
-                    from (select %2$s, min(enqueued_at) as enqueued_at
-                          from (select %2$s, enqueued_at from sidecar.events_%1$s
-                                union all select %2$s, enqueued_at from sidecar.delayed_%1$s) e
-                          group by %2$s) q
-                    left join (select %2$s, gen from sidecar.ledger_%1$s where content_hash is not null) l using (%2$s)', w.id, k)
-        into keys, updates, oldest;
-end $_$;
-
-CREATE FUNCTION sidecar.count_rows(relation regclass, exact boolean, OUT n bigint, OUT estimated boolean) RETURNS record
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    page_bytes constant double precision := current_setting('block_size')::integer;
-    leaves oid[] := array[relation];
-    leaf record;
-    known_rows double precision := 0;
-    known_pages double precision := 0;
-    unknown_pages double precision := 0;
-    largest_unknown regclass;
-    most_pages double precision := 0;
-    bytes double precision;
-begin
-    if (select c.relkind = 'p' from pg_class c where c.oid = count_rows.relation) then
-        leaves := array(select t.home from sidecar.tree_of(count_rows.relation) t where t.is_leaf);
-    end if;
-    -- One by one, with a plan that is kept: a join would read all of pg_class, an aggregate be planned anew for each watch.
-    for leaf in select l.oid from unnest(leaves) l(oid) loop
-        select c.oid, c.reltuples, c.relpages, pg_relation_size(c.oid) / page_bytes as pages into leaf
-            from pg_class c where c.oid = leaf.oid and c.relkind = 'r';
-        if leaf.reltuples >= 0 and leaf.relpages > 0 then
-            known_rows := known_rows + leaf.reltuples * leaf.pages / leaf.relpages;
-            known_pages := known_pages + leaf.pages;
-        elsif leaf.pages > 0 then
-            unknown_pages := unknown_pages + leaf.pages;
-            if leaf.pages > most_pages then
-                most_pages := leaf.pages;
-                largest_unknown := leaf.oid;
-            end if;
-        end if;
-    end loop;
-    bytes := (known_pages + unknown_pages) * page_bytes;
-    estimated := not sidecar.may_count(relation)
-        or (not exact and (bytes > case when known_pages > 0 then 16 else 256 end * 1024 * 1024 or cardinality(leaves) > 100));
-    if not estimated then
-        execute format('select count(*) from %s', relation) into n;
-    else
-        n := known_rows + case when unknown_pages = 0 then 0 when known_pages > 0 then unknown_pages * known_rows / known_pages
-                               else unknown_pages * sidecar.sample_rows_per_page(largest_unknown) end;
-    end if;
-end $$;
-
-CREATE FUNCTION sidecar.count_strangers(w sidecar.watches, at_most integer, OUT looked bigint, OUT strangers bigint) RETURNS record
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    home regclass := coalesce(w.companion, w.relation);
-    home_key constant text[] := sidecar.exact_keys(w, home, 'h');
-    rows bigint := greatest((sidecar.count_rows(home, false)).n, 1);
-    ext text := quote_ident(sidecar.vector_schema());
-begin
-    execute format('select count(*), count(*) filter (where (%1$s.vector_dims(sidecar.exactly(null::%1$s.vector, h.%2$I)) <> $2
-                               or sha256(%1$s.vector_send(sidecar.exactly(null::%1$s.vector, h.%2$I))) is distinct from l.vector_digest)
-                           and not exists (select from %8$s where %4$s))
-                    from (select * from %5$s t tablesample system (%6$s) where t.%2$I is not null limit $1) h
-                    left join sidecar.ledger_%3$s l on %7$s',
-        ext, w.target, w.id, sidecar.for_each_key(w.key_columns, home_key, 'e.k%1$s = %3$s', ' and '), home,
-        least(100, 200.0 * at_most / rows), sidecar.for_each_key(w.key_columns, home_key, 'l.k%1$s = %3$s', ' and '), sidecar.pending_of(w))
-        into looked, strangers using at_most, w.dimensions;
-end $_$;
-
-CREATE FUNCTION sidecar.count_unknown(w sidecar.watches) RETURNS bigint
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    n bigint;
-begin
-    if not sidecar.may_count(w.relation) or not exists (select from pg_constraint c where c.conrelid = w.relation and c.contype = 'p')
-            or (select p.types from sidecar.primary_key_of(w.relation) p) is distinct from w.key_types
-            or sidecar.key_fault(w) is not null then
-        return null;
-    end if;
-    execute format('select count(*) from %s t
-                    where not exists (select from sidecar.ledger_%s l where %s and l.content_hash is not null)',
-                   w.relation, w.id, sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, 't'), '%3$s = l.k%1$s', ' and ')) into n;
-    return n;
-end $_$;
-
-CREATE FUNCTION sidecar.create_companion(w sidecar.watches, name text) RETURNS regclass
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    key record := sidecar.primary_key_of(w.relation);
-begin
-    execute format('create table %s (%s, %I %I.vector(%s) not null, primary key (%s))', name,
-        sidecar.for_each_key(key.columns, key.definitions, '%2$I %3$s'), w.target, sidecar.vector_schema(), w.dimensions,
-        sidecar.for_each_key(key.columns, null, '%2$I'));
-    perform sidecar.check_relation(to_regclass(name));  -- nor in a temporary schema, nor in ours
-    perform sidecar.share_like(w.relation, to_regclass(name));
-    return to_regclass(name);
-end $_$;
-
-CREATE FUNCTION sidecar.create_companion_view(w sidecar.watches) RETURNS regclass
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    class record;
-    name text;
-    columns text;
-    description constant text := format('Rows of %s and their vectors. Kept by the sidecar.', w.relation);
-begin
-    select n.nspname, c.relname into class from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.companion;
-    while octet_length(class.relname || '_view') > 63 loop
-        class.relname := left(class.relname, -1);
-    end loop;
-    name := format('%I.%I', class.nspname, class.relname || '_view');
-    w.companion_view := to_regclass(name);
-    if obj_description(w.companion_view, 'pg_class') = description and sidecar.has_view(w)
-            and (select pg_has_role(c.relowner, 'usage') from pg_class c where c.oid = w.companion_view) then
-        execute format('drop view %s', name); -- ours, of a watch whose row was not restored
-    elsif w.companion_view is not null then
-        raise warning 'the view of companion % was not made: the name % is taken', w.companion, name
-            using hint = 'Nothing depends on it: join the two tables yourself, as the query in sidecar.status does.';
-        return null;
-    end if;
-    select string_agg(format('t.%I', u.c), ', ' order by u.n) into columns
-        from unnest(w.key_columns || w.source) with ordinality as u(c, n)
-        where u.n <= cardinality(w.key_columns) or u.c <> all (w.key_columns);
-    execute format('create view %s with (security_invoker = true) as select %s, e.%I from %s t join %s e on %s', name, columns, w.target,
-                   w.relation, w.companion, sidecar.for_each_key(w.key_columns, null, 't.%2$I = e.%2$I', ' and '));
-    execute format('comment on view %s is %L', name, description);
-    perform sidecar.share_like(w.relation, to_regclass(name));
-    return to_regclass(name);
-end $_$;
-
-CREATE FUNCTION sidecar.create_deletion_trigger(w sidecar.watches) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-begin
-    if not sidecar.sees_truncate(w) then
-        execute format('create trigger sidecar_%1$s_rows_emptied after truncate on %2$s for each statement '
-                       'when (current_setting(''sidecar.writer'', true) is distinct from ''on'') '
-                       'execute function sidecar.enqueue_emptied_companion(%1$s)', w.id, w.companion);
-    end if;
-    if not exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_row_deleted', w.id)
-                   and t.tgtype & 1 = 1) then
-        execute format('create or replace trigger sidecar_%1$s_row_deleted after delete on %2$s for each row '
-                       'when (current_setting(''sidecar.writer'', true) is distinct from ''on'') '
-                       'execute function sidecar.enqueue_%1$s_row()', w.id, w.companion);
-    end if;
-end $_$;
-
-CREATE FUNCTION sidecar.create_ledger(watch_id integer, key_definitions text[]) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    keys text := sidecar.for_each_key(key_definitions, key_definitions, 'k%1$s %3$s');
-    key_names text := sidecar.for_each_key(key_definitions, null, 'k%1$s');
-begin
-    execute format($sql$
-        create table sidecar.ledger_%1$s (
-            %2$s,
-            gen bigint not null,
-            content_hash bytea check (octet_length(content_hash) = 32 or content_hash in ('empty', 'failed')),
-            vector_digest bytea check (octet_length(vector_digest) = 32),
-            truncated boolean not null default false,
-            unreadable boolean not null default false,
-            embedded_at timestamptz not null default clock_timestamp(),
-            version bigint not null default (floor(random() * 9007199254740992))::bigint,
-            primary key (%3$s),
-            check ((vector_digest is null) = (content_hash is null or octet_length(content_hash) < 32))
-        ) with (fillfactor = 80);
-        create index ledger_%1$s_tombstones on sidecar.ledger_%1$s (gen) where content_hash is null;
-        create index ledger_%1$s_exceptions on sidecar.ledger_%1$s (gen) where octet_length(content_hash) < 32;
-    $sql$, watch_id, keys, key_names);
-end $_$;
-
-CREATE FUNCTION sidecar.create_queue(watch_id integer, key_definitions text[]) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    keys text := sidecar.for_each_key(key_definitions, key_definitions, 'k%1$s %3$s');
-begin
-    -- "Bring this key up to date." Append-only, duplicates are fine; a NULL key is a TRUNCATE. No CHECK: it would cost each
-    -- row of a user's INSERT 1.5 us. The small fillfactor keeps leases HOT. The partial index holds the backfill's few outstanding events, so that its share of the claims need
-    -- not be looked for behind a large live backlog.
-    execute format($sql$
-        create table sidecar.events_%1$s (
-            gen bigint primary key default nextval('sidecar.generation'),
-            %2$s,
-            enqueued_at timestamptz not null default clock_timestamp(),
-            backfill boolean not null default false,
-            force boolean not null default false,
-            lease_until timestamptz,
-            lease_token uuid,
-            attempts smallint not null default 0
-        ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
-                autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000,
-                autovacuum_vacuum_cost_delay = 0);
-        create index events_%1$s_backfill on sidecar.events_%1$s (gen) where backfill;
-        create table sidecar.delayed_%1$s (
-            gen bigint primary key,
-            %2$s,
-            enqueued_at timestamptz not null,
-            backfill boolean not null,
-            force boolean not null,
-            attempts smallint not null,
-            run_at timestamptz not null
-        );
-        create index delayed_%1$s_run_at on sidecar.delayed_%1$s (run_at);
-    $sql$, watch_id, keys);
-    perform sidecar.create_register(watch_id);
-end $_$;
-
-CREATE FUNCTION sidecar.create_register(watch_id integer) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-begin
-    execute format('create sequence sidecar.asleep_%1$s minvalue 0 owned by sidecar.events_%1$s.gen', watch_id);
-    perform setval(format('sidecar.asleep_%s', watch_id), 1);
-end $_$;
-
-CREATE FUNCTION sidecar.create_trigger(w sidecar.watches, suffix text, event text, home regclass, manner text, call text) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-begin
-    execute format('create or replace trigger sidecar_%1$s_%2$s after %3$s on %4$s %5$s execute function sidecar.enqueue_%1$s_%6$s',
-                   w.id, suffix, event, home, manner, call);
-    if sidecar.is_subscribed(home) then
-        execute format('alter table %3$s enable always trigger sidecar_%1$s_%2$s', w.id, suffix, home);
-    end if;
-end $_$;
-
-CREATE FUNCTION sidecar.create_trigger_functions(w sidecar.watches) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    k text := sidecar.for_each_key(w.key_columns, null, 'k%1$s');           -- k1, k2
-    new_key text := sidecar.for_each_key(w.key_columns, null, 'new.%2$I');  -- new.id, new.region
-    old_key text := sidecar.for_each_key(w.key_columns, null, 'old.%2$I');
-    sleeper text := format($code$
-            if asleep_until_ms > 1 and to_timestamp(asleep_until_ms / 1000.0::float8) > clock_timestamp() then
-                perform sidecar.notify_sleepers();
-            end if;$code$);
-begin
-    execute format('create or replace function sidecar.enqueue_%s_row() returns trigger '
-                   'language plpgsql security definer set search_path = pg_catalog, pg_temp as %L', w.id, format($body$
-        declare
-            asleep_until_ms bigint;
-            generation bigint;
-        begin
-            begin
-                asleep_until_ms := pg_sequence_last_value('sidecar.asleep_%1$s'::regclass);
-                if asleep_until_ms is null and not sidecar.activate_queue(%1$s) then
-                    return null;
-                elsif not (case when tg_op = 'DELETE' then %6$s else %5$s end) then
-                    raise datatype_mismatch using message = 'a key column has got another type';
-                elsif not has_table_privilege('sidecar.events_%1$s', 'insert') then
-                    raise insufficient_privilege using message = 'the queue of the watch cannot be written';
-                end if;
-                generation := nextval('sidecar.generation'::regclass);
-            exception when others then
-                perform sidecar.report_breakage(%1$s, sqlstate, sqlerrm);
-                return null;
-            end;
-            if tg_op <> 'DELETE' then
-                loop
-                    insert into sidecar.events_%1$s (gen, %2$s, force) values (generation, %3$s, tg_nargs > 0)
-                        on conflict do nothing;
-                    exit when found;
-                    generation := sidecar.free_generation(%1$s);
-                end loop;
-            end if;
-            if tg_op <> 'INSERT' then -- Nothing is computed for an INSERT that it has no use for.
-                if tg_op = 'DELETE' or record_image_ne(row(%3$s), row(%4$s)) then
-                    if tg_op = 'UPDATE' then
-                        generation := nextval('sidecar.generation'::regclass);
-                    end if;
-                    loop
-                        insert into sidecar.events_%1$s (gen, %2$s) values (generation, %4$s) on conflict do nothing;
-                        exit when found;
-                        generation := sidecar.free_generation(%1$s);
-                    end loop;
-                end if;
-            end if;
-            %7$s
-            return null;
-        end
-    $body$, w.id, k, new_key, old_key, sidecar.keys_fit(w, 'new'), sidecar.keys_fit(w, 'old'), sleeper));
-
-    -- TRUNCATE; and INSERT and DELETE of the triggers of 0016, where they could not be replaced yet.
-    execute format('create or replace function sidecar.enqueue_%s_statement() returns trigger '
-                   'language plpgsql security definer set search_path = pg_catalog, pg_temp as %L', w.id, format($body$
-        declare
-            asleep_until_ms bigint;
-            generation bigint;
-        begin
-            begin
-                asleep_until_ms := pg_sequence_last_value('sidecar.asleep_%1$s'::regclass);
-                if asleep_until_ms is null and not sidecar.activate_queue(%1$s) then
-                    return null;
-                elsif not has_table_privilege('sidecar.events_%1$s', 'insert') then
-                    raise insufficient_privilege using message = 'the queue of the watch cannot be written';
-                elsif tg_op <> 'TRUNCATE' then
-                    insert into sidecar.events_%1$s (%2$s) select %3$s from changed_rows r where %4$s limit 0;
-                end if;
-                generation := nextval('sidecar.generation'::regclass);
-            exception when others then
-                perform sidecar.report_breakage(%1$s, sqlstate, sqlerrm);
-                return null;
-            end;
-            if tg_op = 'TRUNCATE' then
-                loop
-                    insert into sidecar.events_%1$s (gen) values (generation) on conflict do nothing;
-                    exit when found;
-                    generation := sidecar.free_generation(%1$s);
-                end loop;
-            else
-                insert into sidecar.events_%1$s (%2$s) select %3$s from changed_rows r where %4$s;
-                if not found then
-                    if exists (select from changed_rows) then
-                        perform sidecar.report_breakage(%1$s, '42804', 'a key column has got another type');
-                    end if;
-                    return null;
-                end if;
-            end if;
-            %5$s
-            return null;
-        end
-    $body$, w.id, k, sidecar.for_each_key(w.key_columns, null, 'r.%2$I'), sidecar.keys_fit(w, 'r'), sleeper));
-
-    execute format('revoke all on function sidecar.enqueue_%1$s_statement(), sidecar.enqueue_%1$s_row() from public', w.id);
-end $_$;
-
-CREATE FUNCTION sidecar.create_triggers(w sidecar.watches) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    unnamed boolean := sidecar.changes_unnamed(w);
-    of_columns text := (select string_agg(quote_ident(u.c), ', ') from (select distinct unnest(w.source || w.key_columns)) as u(c));
-begin
-    perform sidecar.create_trigger(w, 'insert', 'insert', w.relation, 'for each row', 'row()');
-    perform sidecar.create_trigger(w, 'delete', 'delete', w.relation, 'for each row', 'row()');
-    perform sidecar.create_trigger(w, 'update', 'update' || case when unnamed then '' else ' of ' || of_columns end, w.relation,
-                                   format('for each row when (%s)', sidecar.difference(w.relation, w.key_columns, w.source)), 'row()');
-    perform sidecar.create_trigger(w, 'truncate', 'truncate', w.relation, 'for each statement', 'statement()');
-    -- Somebody else wrote the vector: an ORM that saves whole rows puts an old one back. `force`: never skipped.
-    perform sidecar.create_trigger(w, 'target',
-        'update' || case when unnamed and w.companion is null then '' else format(' of %I', w.target) end,
-        coalesce(w.companion, w.relation),
-        format('for each row when (current_setting(''sidecar.writer'', true) is distinct from ''on'' and (%s))',
-               sidecar.difference(coalesce(w.companion, w.relation), '{}', array[w.target])), 'row(''force'')');
-end $$;
-
-CREATE FUNCTION sidecar.delete_tombstones(watch_ids integer[], floors bigint[]) RETURNS SETOF text
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET lock_timeout TO '10ms'
-    AS $_$
-declare
-    id integer;
-    floor bigint;
-begin
-    for id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
-        begin
-            execute format('delete from sidecar.ledger_%1$s l
-                            where l.ctid = any (array(select x.ctid from sidecar.ledger_%1$s x where x.content_hash is null
-                                and x.gen < (select coalesce(min(e.gen), 9223372036854775807) from sidecar.events_%1$s e where e.gen > $1)
-                                limit 5000 for update skip locked))', id) using floor;
-        exception when others then
-            return next format('tombstones of watch %s stay for now: %s', id, sqlerrm);
-        end;
-    end loop;
-end $_$;
-
-CREATE FUNCTION sidecar.denial_of(w sidecar.watches, role name) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select string_agg(d.what || ': ' || d.remedy, '; ' order by d.what) from sidecar.denials_of(w, role) d;
-$$;
-
-CREATE FUNCTION sidecar.denials_of(w sidecar.watches, role name) RETURNS TABLE(what text, remedy text)
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    with home as (
-        select c.oid, c.relnamespace from pg_class c where c.oid in (w.relation, w.companion)
-    ), column_right as (
-        select r.action, string_agg(quote_ident(a.attname), ', ' order by a.attnum) as columns
-            from pg_attribute a cross join (values ('select'), ('update')) as r(action)
-            where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
-              and ((a.attname = w.target and w.companion is null) or (r.action = 'select' and a.attname = any (w.key_columns || w.source)))
-              and not has_column_privilege(denials_of.role, w.relation, a.attnum, r.action)
-            group by r.action
-    ), table_right as (
-        select string_agg(r.action, ', ' order by r.position) as actions
-            from unnest(array['select', 'insert', 'update', 'delete']) with ordinality as r(action, position)
-            where exists (select from home h where h.oid = w.companion)
-              and not has_table_privilege(denials_of.role, w.companion, r.action)
-    ), denial(what, remedy) as (
-        select format('%I may not use schema %I', denials_of.role, n.nspname),
-               format('grant usage on schema %I to %I', n.nspname, denials_of.role)
-            from pg_namespace n
-            where (n.oid in (select h.relnamespace from home h) or n.oid = (select e.extnamespace from pg_extension e where e.extname = 'vector'))
-              and not has_schema_privilege(denials_of.role, n.oid, 'usage')
-        union all
-        select format('%I may not %s %s of %s', denials_of.role, c.action, c.columns, w.relation),
-               format('grant %s (%s) on %s to %I', c.action, c.columns, w.relation, denials_of.role) from column_right c
-        union all
-        select format('%I may not %s on %s', denials_of.role, t.actions, w.companion),
-               format('grant %s on %s to %I', t.actions, w.companion, denials_of.role) from table_right t where t.actions is not null
-        union all
-        select format('row-level security of %s hides rows from %I', h.oid::regclass, denials_of.role),
-               format('alter role %I bypassrls', denials_of.role)
-            from home h where sidecar.rls_hides(h.oid, denials_of.role)
-    )
-    select * from denial d where exists (select from pg_roles r where r.rolname = denials_of.role);
-$$;
-
-CREATE FUNCTION sidecar.difference(relation regclass, keys text[], columns text[]) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-    with wanted as (
-        select a.attname, a.attgenerated::text = 'v' as is_virtual,
-               b.type in ('bytea'::regtype, 'text'::regtype, 'varchar'::regtype) and a.attname <> all (keys) as by_operator, b.type
-            from pg_attribute a cross join sidecar.base_type(a.atttypid, a.atttypmod) b
-            where a.attrelid = difference.relation and a.attnum > 0 and not a.attisdropped
-              and a.attname = any (keys || difference.columns || sidecar.inputs_of(difference.relation, array(
-                  select v.attname from pg_attribute v where v.attrelid = difference.relation
-                  and v.attname = any (difference.columns) and v.attgenerated::text = 'v')))
-    ), by_operator(expression) as (
-        select format(case when w.type = 'bytea'::regtype then 'old.%1$I is distinct from new.%1$I'
-                           else 'old.%1$I collate "C" is distinct from new.%1$I collate "C"' end, w.attname)
-            from wanted w where w.by_operator and not w.is_virtual
-    ), by_image(expression) as (
-        select format('record_image_ne(row(%s), row(%s))', string_agg(format('old.%I', w.attname), ', '),
-                      string_agg(format('new.%I', w.attname), ', '))
-            from wanted w where not w.by_operator and not w.is_virtual
-            having count(*) > 0
-    ), not_computed(expression) as (
-        select format('(false and old.%I is null)', w.attname) from wanted w where w.is_virtual
-    )
-    select string_agg(e.expression, ' or ')
-        from (select * from by_image union all select * from by_operator union all select * from not_computed) e(expression);
-$_$;
-
-CREATE FUNCTION sidecar.dress_companion(w sidecar.watches) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    made regclass;
-begin
-    if w.companion is null then
-        return;
-    end if;
-    perform sidecar.create_deletion_trigger(w);
-    if not sidecar.has_view(w) then
-        made := sidecar.create_companion_view(w);
-        update sidecar.watches x set companion_view = made where x.id = w.id and x.companion_view is distinct from made;
-        if made is not null then
-            raise notice '% joins % and its vectors', made, w.relation;
-        end if;
-    end if;
-end $$;
-
-CREATE FUNCTION sidecar.drop_queue(watch_id integer, keep_ledger boolean) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET client_min_messages TO 'warning'
-    AS $_$
-begin
-    if not keep_ledger then
-        execute format('drop table if exists sidecar.ledger_%1$s, sidecar.former_%1$s', watch_id);
-    end if;
-    execute format('drop table if exists sidecar.events_%1$s, sidecar.delayed_%1$s', watch_id);
-    execute format('drop function if exists sidecar.enqueue_%1$s_statement(), sidecar.enqueue_%1$s_row() cascade', watch_id);
-    delete from sidecar.dead_letters d where d.watch_id = drop_queue.watch_id;
-    delete from sidecar.scans s where s.watch_id = drop_queue.watch_id;
-    delete from sidecar.breakages b where b.watch_id = drop_queue.watch_id;
-    delete from sidecar.index_failures f where f.watch_id = drop_queue.watch_id;
-end $_$;
-
-CREATE FUNCTION sidecar.drop_stray_triggers(w sidecar.watches) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    stray record;
-begin
-    for stray in select t.tgname, t.tgrelid::regclass as home from pg_trigger t join pg_proc p on p.oid = t.tgfoid
-                 where t.tgrelid in (w.relation, w.companion) and t.tgparentid = 0
-                   and p.pronamespace = 'sidecar'::regnamespace
-                   and not exists (select from sidecar.watches x cross join sidecar.triggers_of(x) own
-                                   where x.unwatched_at is null and own.home = t.tgrelid and own.name = t.tgname) loop
-        execute format('drop trigger %I on %s', stray.tgname, stray.home);
-    end loop;
-end $$;
-
-CREATE FUNCTION sidecar.drop_target(w sidecar.watches, limits record) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET client_min_messages TO 'warning'
-    AS $$
-begin
-    perform sidecar.lock_table(coalesce(w.companion, w.relation), 'access exclusive', limits);
-    if w.companion is null then
-        execute format('alter table %s drop column if exists %I', w.relation, w.target);
-    else
-        execute format('drop table %s', w.companion);
-    end if;
-end $$;
-
-CREATE FUNCTION sidecar.drop_triggers(w sidecar.watches) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    t record;
-begin
-    for t in select * from sidecar.triggers_of(w) loop
-        execute format('drop trigger %I on %s', t.name, t.home);
-    end loop;
-end $$;
-
-CREATE FUNCTION sidecar.end_watch(watch_id integer, relation regclass, drop_target boolean, limits record) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    w sidecar.watches;
-    is_there constant boolean := exists (select from pg_class c where c.oid = end_watch.relation);
-begin
-    perform set_config('lock_timeout', limits.theirs, true);
-    select * into w from sidecar.watches x where x.id = watch_id and (x.unwatched_at is null or drop_target) for update;
-    if not found then
-        raise exception 'table % is not watched any longer', relation using errcode = 'undefined_object',
-            hint = 'Another session has just ended the watch.';
-    end if;
-    perform set_config('lock_timeout', limits.ours, true);
-    perform sidecar.release_tables(w, limits);
-    perform sidecar.revoke_table(w);
-    -- A companion that was dropped before a dump may have left its number to another table.
-    if drop_target and exists (select from pg_class c where c.oid = coalesce(w.companion, w.relation))
-            and (w.companion is null or exists (select from pg_attribute a where a.attrelid = w.companion and a.attname = w.target
-                                                and a.atttypid = format('%I.vector', sidecar.vector_schema())::regtype)) then
-        perform sidecar.drop_target(w, limits);
-    end if;
-    perform sidecar.drop_queue(w.id, keep_ledger => is_there and not drop_target);
-    if is_there and not drop_target then
-        update sidecar.watches x set unwatched_at = now(), paused = false, broken = null where x.id = w.id;
-    else
-        delete from sidecar.watches x where x.id = w.id;
-    end if;
-end $$;
-
-CREATE FUNCTION sidecar.enqueue_emptied_companion() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    w sidecar.watches;
-begin
-    select * into w from sidecar.watches x where x.id = tg_argv[0]::integer and x.companion = tg_relid and x.unwatched_at is null;
-    if found then
-        execute format('insert into sidecar.events_%s (force) values (true)', w.id);
-        perform sidecar.wake_sleepers(w.id);
-    end if;
-    return null;
-exception when others then
-    perform sidecar.report_breakage(w.id, sqlstate, sqlerrm);
-    return null;
-end $$;
-
-CREATE FUNCTION sidecar.enqueue_lost_vectors() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    w sidecar.watches;
-begin
-    select * into w from sidecar.watches x where x.id = tg_argv[0]::integer and x.companion = tg_relid and x.unwatched_at is null;
-    if found then
-        execute format('insert into sidecar.events_%s (%s) select %s from lost_rows r where %s', w.id,
-                       sidecar.for_each_key(w.key_columns, null, 'k%1$s'),
-                       sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.companion, 'r'), '%3$s'), sidecar.keys_fit(w, 'r'));
-        perform sidecar.wake_sleepers(w.id);
-    end if;
-    return null;
-exception when others then
-    perform sidecar.report_breakage(w.id, sqlstate, sqlerrm);
-    return null;
-end $_$;
-
-CREATE FUNCTION sidecar.events_of_key(watch_id integer, key jsonb, only_times timestamp with time zone[] DEFAULT NULL::timestamp with time zone[], OUT gens bigint[], OUT times timestamp with time zone[], OUT is_own boolean) RETURNS record
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    w sidecar.watches;
-begin
-    select * into w from sidecar.watches x where x.id = watch_id and x.unwatched_at is null;
-    if w.id is not null and sidecar.key_fault(w) is null then
-        execute format($sql$
-            with wanted as materialized (select r.* from %1$s)
-            select array_agg(e.gen), array_agg(e.enqueued_at), bool_or(e.own) from (
-                select t.gen, t.enqueued_at, sidecar.is_own_uncommitted(t.xmin) as own
-                    from wanted r join sidecar.events_%2$s t on (%3$s) or t.k1 is null
-                union all select t.gen, t.enqueued_at, false from wanted r join sidecar.delayed_%2$s t on (%3$s) or t.k1 is null) e
-            where $2 is null or e.enqueued_at = any ($2)
-        $sql$, sidecar.typed_key(w, '$1'), w.id, sidecar.for_each_key(w.key_columns, null, 't.k%1$s = r.k%1$s', ' and '))
-            into gens, times, is_own using sidecar.numbered_key(w, key), only_times;
-    end if;
-end $_$;
-
-CREATE FUNCTION sidecar.exact_keys(w sidecar.watches, home regclass, row_name text) RETURNS text[]
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select array_agg(format('sidecar.exactly(%s, %s.%I)', case when t.typtype = 'd' then format('(null::%s[])[1]', format_type(t.oid, null))
-                                                          else format('(null::sidecar.events_%s).k%s', w.id, u.i) end, row_name, u.c) order by u.i)
-        from unnest(w.key_columns) with ordinality u(c, i)
-        left join pg_attribute a on a.attrelid = home and a.attname = u.c
-        left join pg_type t on t.oid = a.atttypid;
-$$;
-
-CREATE FUNCTION sidecar.exactly(expected anyelement, value anyelement) RETURNS anyelement
-    LANGUAGE sql IMMUTABLE
-    AS $_$select $2$_$;
-
-CREATE FUNCTION sidecar.exposed_columns(w sidecar.watches) RETURNS text[]
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select array(select e.name from unnest(w.expose) with ordinality e(name, n)
-                 where exists (select from pg_attribute a where a.attrelid = w.relation and a.attname = e.name
-                               and a.attnum > 0 and not a.attisdropped) order by e.n);
-$$;
-
-CREATE FUNCTION sidecar.failure_key(key jsonb) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select case when failure_key.key is null or octet_length(failure_key.key::text) <= 1000 then failure_key.key
-           else jsonb_build_object('digest', encode(int8send(jsonb_hash_extended(failure_key.key, 0))
-                                                    || int8send(jsonb_hash_extended(failure_key.key, 1)), 'hex')) end;
-$$;
-
-CREATE FUNCTION sidecar.fault_of(w sidecar.watches) RETURNS text
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    fault text := sidecar.structure_fault(w);
-begin
-    if fault = 'the table is gone' then
-        return format('%s: select sidecar.unwatch(%s, %L)', fault, w.relation::oid, w.target);
-    elsif fault = sidecar.pgvector_fault() then  -- without the extension its columns are gone, with an old one they wait
-        return fault || case when exists (select from pg_extension e where e.extname = 'vector') then '' else ' Then call sidecar.watch again' end;
-    elsif starts_with(fault, w.companion || ' has no column ') and not exists (
-            select from pg_attribute a where a.attrelid = w.companion and a.attname = w.target and not a.attisdropped) then
-        return format('%s: %s; then call sidecar.watch again', fault, sidecar.lost_target_statement(w));
-    elsif fault = 'the companion table is gone' then
-        return fault || ': call sidecar.watch again with replace => true';
-    elsif fault is not null then
-        return fault || ': call sidecar.watch again' || case when w.source <@ array(
-            select a.attname::text from pg_attribute a where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped)
-            then '' else ' with the columns of now and replace => true' end;
-    elsif exists (select from sidecar.breakages b where b.watch_id = w.id) then
-        return (select string_agg(distinct b.message, '; ') || ': call sidecar.watch again'
-                from sidecar.breakages b where b.watch_id = w.id);
-    elsif w.broken is not null then
-        return w.broken || ': call sidecar.watch again';
-    elsif sidecar.inherits(w.relation) then
-        return 'another table inherits from it, and its primary key does not cover that one: end the inheritance';
-    elsif sidecar.partition_lacks_trigger(w) then
-        return 'a partition lacks a trigger, or has it disabled: call sidecar.watch again';
-    elsif not sidecar.triggers_fit(w) then
-        return 'a trigger is missing, disabled or out of date: call sidecar.watch again';
-    end if;
-    return null;
-end $$;
-
-CREATE FUNCTION sidecar.filtered_column(w sidecar.watches, row_name text, column_name text, OUT expression text, OUT type text) RETURNS record
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-    select case when c.is_enum then format('case when %1$s.%2$I is not null then concat(%1$s.%2$I) end', row_name, c.name)
-           else format('sidecar.exactly((null::%s[])[1], %s.%I)', c.type, row_name, c.name) end,
-           case when c.is_enum then 'pg_catalog.text' else c.filter_type end
-        from (select s.name, s.filter_type, format_type(a.atttypid, null) as type, t.typtype = 'e' as is_enum
-              from sidecar.searchable_columns(w) s
-              join pg_attribute a on a.attrelid = w.relation and a.attname = s.name
-              cross join sidecar.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
-              where s.name = column_name) c;
-$_$;
-
-CREATE FUNCTION sidecar.find_first(watch_ids integer[], floors bigint[]) RETURNS TABLE(watch_id integer, first bigint)
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET lock_timeout TO '10ms'
-    AS $_$
-declare
-    floor bigint;
-begin
-    for watch_id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
-        begin
-            first := null;
-            if pg_relation_size(to_regclass('sidecar.events_' || watch_id)) > 0 then
-                execute format('select min(e.gen) from sidecar.events_%s e where e.gen > $1', watch_id) into first using floor;
-            end if;
-            return next;
-        exception when lock_not_available or undefined_table then
-            continue;
-        end;
-    end loop;
-end $_$;
-
-CREATE FUNCTION sidecar.find_index(home regclass, target text, OUT index regclass, OUT valid boolean) RETURNS record
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select i.index, i.valid
-        from sidecar.watches w cross join lateral sidecar.usable_indexes(w, find_index.home) i
-        where coalesce(w.companion, w.relation) = find_index.home and w.target = find_index.target
-        order by i.valid desc, i.index limit 1;
-$$;
-
-CREATE FUNCTION sidecar.find_unindexed(watch_ids integer[]) RETURNS SETOF integer
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET lock_timeout TO '10ms'
-    AS $$
-declare
-    w sidecar.watches;
-    has_entries boolean;
-begin
-    for w in select x.* from sidecar.watches x
-             where x.id = any (watch_ids)
-               and not exists (select from sidecar.index_failures f where f.watch_id = x.id and f.next_try_at > clock_timestamp())
-             order by x.id loop
-        begin
-            execute format('select exists (select from sidecar.ledger_%s)', w.id) into has_entries;
-            if (has_entries or w.index_kind = 'none') and exists (select from sidecar.index_steps(w)) then
-                return next w.id;
-            end if;
-        exception when others then
-            return next w.id; -- The index keeper's own statement meets it again, and knows what to say of it.
-        end;
-    end loop;
-end $$;
-
-CREATE FUNCTION sidecar.find_watch(relation regclass, target text) RETURNS sidecar.watches
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select w from sidecar.watches w where w.relation = find_watch.relation and w.target = find_watch.target;
-$$;
-
-CREATE FUNCTION sidecar.find_work(watch_ids integer[], floors bigint[], late bigint[]) RETURNS TABLE(watch_id integer, waiting boolean, due boolean)
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET lock_timeout TO '10ms'
-    AS $_$
-declare
-    latest constant bigint := sidecar.front(9223372036854775807 || late);
-    floor bigint;
-begin
-    for watch_id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
-        waiting := false;
-        due := false;
-        begin
-            if pg_relation_size(to_regclass('sidecar.events_' || watch_id)) > 0 then
-                execute format('select (select e.gen from sidecar.events_%s e where e.gen > $1 and (e.lease_until is null or e.lease_until < now())
-                                        order by e.gen limit 1) is not null', watch_id) into waiting using least(floor, latest);
-            end if;
-            if pg_relation_size(to_regclass('sidecar.delayed_' || watch_id)) > 0 then
-                execute format('select (select d.run_at from sidecar.delayed_%s d where d.run_at <= now() order by d.run_at limit 1) is not null',
-                               watch_id) into due;
-            end if;
-        exception
-            when lock_not_available or undefined_table then
-                continue;
-            when others then
-                waiting := true;
-        end;
-        if waiting or due then
-            return next;
-        end if;
-    end loop;
-end $_$;
-
-CREATE FUNCTION sidecar.follow_changes(only_relation regclass DEFAULT NULL::regclass, new_target text DEFAULT NULL::text) RETURNS SETOF text
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    w sidecar.watches;
-    present sidecar.watches;
-    done text;
-begin
-    for w in select x.* from sidecar.watches x left join pg_class c on c.oid = x.relation
-             where c.oid is null or ((only_relation is null or x.relation = only_relation) and x.unwatched_at is null) loop
-        present := sidecar.with_present_names(w);
-        done := null;
-        if not exists (select from pg_class c where c.oid = w.relation) then
-            done := case when sidecar.forget_watch(w.id)
-                    then format('watch %s on %s is forgotten: its table was dropped', w.id, w.target) end;
-        elsif (present.source, present.target) is distinct from (w.source, w.target) then
-            done := case when sidecar.take_up_names(w, present) then format('watch %s follows renamed columns of %s: %s -> %s is now %s -> %s',
-                         w.id, w.relation, w.source, w.target, present.source, present.target) end;
-        end if;
-        if done is not null then
-            perform pg_notify('sidecar_watches', '');
-            return next done;
-        end if;
-    end loop;
-    perform sidecar.rename_former_target(only_relation, new_target);
-end $$;
-
-CREATE FUNCTION sidecar.for_each_key(columns text[], types text[], pattern text, separator text DEFAULT ', '::text) RETURNS text
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select string_agg(format(pattern, i, columns[i], types[i]), separator order by i) from generate_subscripts(columns, 1) i;
-$$;
-
-CREATE FUNCTION sidecar.forget_watch(watch_id integer) RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET lock_timeout TO '250ms'
-    AS $$
-declare
-    w sidecar.watches;
-begin
-    select * into w from sidecar.watches x where x.id = forget_watch.watch_id for update skip locked;
-    if not found then
-        return false;
-    end if;
-    begin
-        perform sidecar.release_companion(w);
-    exception when insufficient_privilege then
-        null; -- Another role's table: its trigger has nothing to do from now on.
-    end;
-    perform sidecar.drop_queue(watch_id, keep_ledger => false);
-    delete from sidecar.watches x where x.id = forget_watch.watch_id;
-    return true;
-exception when lock_not_available or deadlock_detected or insufficient_privilege then
-    return false;
-end $$;
-
-CREATE FUNCTION sidecar.former_indexes(w sidecar.watches, OUT index regclass, OUT statement text) RETURNS SETOF record
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    top constant regclass := coalesce(w.companion, w.relation);
-    suffix constant text := format('_hnsw_%s(_cc(new|old)\d*)?$', w.id);
-    homes regclass[] := array[top];
-    hnsw constant oid := (select a.oid from pg_am a where a.amname = 'hnsw');
-    home regclass;
-    ours oid[] := '{}';
-begin
-    if (select c.relkind = 'p' from pg_class c where c.oid = top) then
-        homes := array(select t.home from sidecar.tree_of(top) t);
-    end if;
-    -- First those that bear our name, by index, table by table: joining the rest to all of pg_class would take 2 ms a watch.
-    foreach home in array homes loop
-        ours := ours || array(select i.indexrelid from pg_index i where i.indrelid = home and (
-            select c.relam = hnsw and c.relname ~ suffix from pg_class c where c.oid = i.indexrelid));
-    end loop;
-    if cardinality(ours) = 0 then
-        return;
-    end if;
-    return query
-        select i.indexrelid::regclass,
-               format(case when c.relkind = 'I' then 'drop index if exists %s' else 'drop index concurrently if exists %s' end,
-                      i.indexrelid::regclass)
-            from pg_index i
-            join pg_class c on c.oid = i.indexrelid
-            join pg_opclass o on o.oid = i.indclass[0] and o.opcname in ('halfvec_cosine_ops', 'vector_cosine_ops')
-            join pg_attribute a on a.attrelid = i.indrelid and a.attname = w.target
-            join pg_attribute ia on ia.attrelid = i.indexrelid and ia.attnum = 1
-            where i.indexrelid = any (ours) and i.indpred is null
-              and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
-                          and d.refobjid = i.indrelid and d.refobjsubid = a.attnum)
-              and not exists (select from pg_inherits h where h.inhrelid = i.indexrelid)
-              -- Without a call for the usual index, which is in use: status asks for every watch.
-              and (o.opcname <> w.index_kind || '_cosine_ops' or ia.atttypmod not in (w.dimensions, -1)
-                   or (not i.indisvalid and exists (select from sidecar.usable_indexes(w, i.indrelid) u where u.valid)))
-              and (i.indisvalid or c.relkind = 'I' or not sidecar.is_worked_on(i.indrelid))
-            order by i.indexrelid::regclass::text;
-end $_$;
-
-CREATE FUNCTION sidecar.found_column(relation regclass, row_name text, column_name text) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-    select format(case when b.type < 16384 and b.type <> a.atttypid then 'sidecar.exactly((null::%3$s[])[1], %1$s.%2$I)'
-                  when b.type < 16384 then 'sidecar.exactly(null::%3$s, %1$s.%2$I)' else '%1$s.%2$I' end, row_name, a.attname,
-                  format_type(a.atttypid, null))
-        from pg_attribute a cross join sidecar.base_type(a.atttypid, a.atttypmod) b
-        where a.attrelid = found_column.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
-$_$;
-
-CREATE FUNCTION sidecar.free_generation(watch_id integer) RETURNS bigint
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    used bigint;
-begin
-    select greatest(sidecar.highest_generation(format('sidecar.events_%s', watch_id)),
-                    sidecar.highest_generation(format('sidecar.delayed_%s', watch_id)), max(w.truncated_gen))
-        into used from sidecar.watches w;
-    -- A margin, because others draw from the sequence between our look at it and setval.
-    perform setval('sidecar.generation', used + 100000) from sidecar.generation s where s.last_value <= used;
-    return nextval('sidecar.generation');
-end $$;
-
-CREATE FUNCTION sidecar.front(front bigint[]) RETURNS bigint
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select least(front[1], min(front[i + 1]) filter (where pg_visible_in_snapshot(front[i]::text::xid8, pg_current_snapshot())))
-        from generate_series(2, cardinality(front) - 1, 2) i;
-$$;
-
-CREATE FUNCTION sidecar.grant_queue(watch_id integer, role regrole) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    queue regclass;
-begin
-    for queue in select * from sidecar.queue_of(watch_id) loop
-        execute format('grant select, insert, update, delete on %s to %s', queue, role);
-    end loop;
-    if to_regclass(format('sidecar.asleep_%s', watch_id)) is not null then
-        execute format('grant usage, select, update on sequence sidecar.asleep_%s to %s', watch_id, role);
-    end if;
-end $$;
+CREATE SCHEMA sidecar_internal;
 
 CREATE FUNCTION sidecar.grant_reader(role regrole) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    perform sidecar.check_role(role);
-    perform sidecar.grant_schema(role, 'reader');
-end $$;
-
-CREATE FUNCTION sidecar.grant_schema(role regrole, kind text) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    routine record;
-    views text;
-begin
-    select string_agg(c.oid::regclass::text, ', ') into views
-        from pg_class c where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'v';
-    execute format('grant usage on schema sidecar to %s', role);
-    execute format('grant select on %s, sidecar.watches, sidecar.progress, sidecar.sidecars, sidecar.index_failures to %s', views, role);
-    if kind = 'worker' then
-        execute format('grant select on all tables in schema sidecar to %s', role);
-        -- Not the columns that functions of ours make statements of.
-        execute format('grant update (%s) on sidecar.watches to %s', (
-            select string_agg(quote_ident(a.attname), ', ') from pg_attribute a
-                where a.attrelid = 'sidecar.watches'::regclass
-                  and a.attname in ('model', 'fingerprint', 'encoder', 'truncated_gen', 'paused', 'broken', 'rows_per_s')), role);
-        execute format('grant insert, update, delete on sidecar.scans, sidecar.dead_letters, sidecar.wake, sidecar.sidecars, '
-                       'sidecar.progress, sidecar.index_failures to %s', role);
-        execute format('grant usage, select, update on sequence sidecar.generation, sidecar.notified to %s', role);
-    end if;
-    for routine in select p.oid::regprocedure as name from pg_proc p
-                   where p.pronamespace = 'sidecar'::regnamespace and sidecar.may_call(grant_schema.kind, p.oid) loop
-        execute format('grant execute on routine %s to %s', routine.name, role);
-    end loop;
-end $$;
-
-CREATE FUNCTION sidecar.grant_schemas(w sidecar.watches, role regrole) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    schema name;
-begin
-    for schema in select n.nspname from pg_namespace n
-                  where (n.nspname = sidecar.vector_schema()
-                         or n.oid in (select c.relnamespace from pg_class c where c.oid in (w.relation, w.companion)))
-                    and not has_schema_privilege(grant_schemas.role::oid, n.oid, 'usage')
-                    and has_schema_privilege(n.oid, 'usage with grant option') loop
-        execute format('grant usage on schema %I to %s', schema, role);
-    end loop;
-end $$;
-
-CREATE FUNCTION sidecar.grant_table(w sidecar.watches) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    worker regrole;
-    is_owner constant boolean := (select pg_has_role(c.relowner, 'usage') from pg_class c where c.oid = w.relation);
-    readable constant text := (sidecar.columns_of(w)).readable;
-    denied text;
-begin
-    if is_owner and not has_any_column_privilege(sidecar.installer()::oid, w.relation, 'select') then
-        perform sidecar.grant_schemas(w, sidecar.installer());
-        execute format('grant select (%s) on %s to %s', (sidecar.columns_of(w)).keys, w.relation, sidecar.installer());
-    end if;
-    for worker in select r.role from sidecar.roles() r where r.kind = 'worker' loop
-        if is_owner and concat(sidecar.denial_of(w, pg_get_userbyid(worker)), sidecar.unreadable_columns(w, pg_get_userbyid(worker))) <> '' then
-            perform sidecar.grant_schemas(w, worker);
-            execute format('grant select (%s) on %s to %s', readable, w.relation, worker);
-            if w.companion is null then
-                execute format('grant update (%I) on %s to %s', w.target, w.relation, worker);
-            else
-                execute format('grant select, insert, update, delete on %s to %s', w.companion, worker);
-            end if;
-        end if;
-        denied := sidecar.denial_of(w, pg_get_userbyid(worker));
-        if denied is not null then
-            raise warning 'the sidecar cannot work on % yet: %', w.relation, denied
-                using hint = 'Let the owner, or a superuser, run the statement.';
-        end if;
-        denied := sidecar.unreadable_columns(w, pg_get_userbyid(worker));
-        if denied is not null then
-            raise warning 'searches of % cannot show % yet', w.relation, denied
-                using hint = format('Let the owner, or a superuser, run: grant select (%s) on %s to %s', denied, w.relation, worker);
-        end if;
-    end loop;
+    perform sidecar_internal.check_role(role);
+    perform sidecar_internal.grant_schema(role, 'reader');
 end $$;
 
 CREATE FUNCTION sidecar.grant_worker(role regrole) RETURNS void
@@ -1645,57 +18,16 @@ CREATE FUNCTION sidecar.grant_worker(role regrole) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    w sidecar.watches;
+    w sidecar_internal.watches;
 begin
-    perform sidecar.check_role(role);
-    perform sidecar.grant_schema(role, 'worker');
-    for w in select * from sidecar.watches x order by x.id loop
-        perform sidecar.grant_queue(w.id, role);
+    perform sidecar_internal.check_role(role);
+    perform sidecar_internal.grant_schema(role, 'worker');
+    for w in select * from sidecar_internal.watches x order by x.id loop
+        perform sidecar_internal.grant_queue(w.id, role);
         if w.unwatched_at is null and exists (select from pg_class c where c.oid = w.relation) then
-            perform sidecar.grant_table(w);
+            perform sidecar_internal.grant_table(w);
         end if;
     end loop;
-end $$;
-
-CREATE FUNCTION sidecar.graph_bytes(w sidecar.watches, rows bigint) RETURNS bigint
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select case w.index_kind when 'halfvec' then 2 when 'vector' then 4 end * w.dimensions * rows + 720 * rows;
-$$;
-
-CREATE FUNCTION sidecar.has_old_triggers(w sidecar.watches) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-    select exists (select from sidecar.triggers_of(w) t
-                   where not t.compares_safely or (t.name ~ '_(insert|delete)$' and not t.for_row))
-        or exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_row_deleted', w.id)
-                   and t.tgtype & 1 = 0)
-        or (w.companion is not null and not sidecar.sees_truncate(w));
-$_$;
-
-CREATE FUNCTION sidecar.has_view(w sidecar.watches) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select exists (select from pg_rewrite r
-                   join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
-                   where r.ev_class = w.companion_view and d.refobjid in (w.relation, w.companion)
-                   having count(distinct d.refobjid) = 2);
-$$;
-
-CREATE FUNCTION sidecar.highest_generation(queue text) RETURNS bigint
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    highest bigint;
-begin
-    if to_regclass(queue) is not null then
-        execute format('select max(q.gen) from %s q', to_regclass(queue)) into highest;
-    end if;
-    return highest;
 end $$;
 
 CREATE FUNCTION sidecar.hybrid_search(relation regclass, query_vector public.vector, query_text text, target text DEFAULT NULL::text, document text[] DEFAULT NULL::text[], k integer DEFAULT 10, filter jsonb DEFAULT '{}'::jsonb, config regconfig DEFAULT 'english'::regconfig, candidates integer DEFAULT NULL::integer, rrf_constant integer DEFAULT 60, vector_weight double precision DEFAULT 1, text_weight double precision DEFAULT 1) RETURNS TABLE(key jsonb, score double precision, vector_rank bigint, text_rank bigint, distance double precision)
@@ -1705,7 +37,7 @@ CREATE FUNCTION sidecar.hybrid_search(relation regclass, query_vector public.vec
     AS $$
 declare
     former_scan constant text := coalesce(nullif(current_setting('hnsw.iterative_scan', true), ''), 'off');
-    w constant sidecar.watches := sidecar.need_watch(relation, target);
+    w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     words tsquery := websearch_to_tsquery(config, coalesce(query_text, ''));
 begin
     if k < 0 or candidates < 1 or rrf_constant < 0 then
@@ -1720,962 +52,69 @@ begin
     end if;
     -- Not as a setting of the function: a role that is no superuser could not restore it from a dump.
     perform set_config('hnsw.iterative_scan', 'strict_order', true);
-    return query execute sidecar.hybrid_statement(w, sidecar.search_document(relation, coalesce(document, w.source), config),
-                                                  sidecar.search_condition(filter))
+    return query execute sidecar_internal.hybrid_statement(w, sidecar_internal.search_document(relation, coalesce(document, w.source), config),
+                                                  sidecar_internal.search_condition(filter))
         using query_vector, words, coalesce(candidates, greatest(4 * k, 100)), rrf_constant, vector_weight, text_weight, k;
     perform set_config('hnsw.iterative_scan', former_scan, true);
-end $$;
-
-CREATE FUNCTION sidecar.hybrid_statement(w sidecar.watches, document text, condition text) RETURNS text
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    ext constant text := quote_ident(sidecar.vector_schema());
-    tables constant text := w.relation || ' t'
-        || case when w.companion is null then '' else format(' join %s e on %s', w.companion, sidecar.for_each_key(
-               sidecar.exact_keys(w, w.companion, 'e'), sidecar.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
-    vector text := format(case when w.companion is null then 't.%I' else 'e.%I' end, w.target);
-    keys constant text := sidecar.for_each_key(w.key_columns, null, 'k%1$s');
-    key_columns constant text := sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, 't'), '%3$s as k%1$s');
-    type constant text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
-    distance constant text := format('%s%s operator(%s.<=>) $1::%s', vector,
-                                     case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type);
-    near constant text := format('select %s, %s as distance from %s where %s is not null and $1 is not null%s
-                                  order by distance fetch first ($3) rows with ties', key_columns, distance, tables, vector, condition);
-    matching constant text := format('select %1$s, ts_rank_cd(%2$s, $2) as relevance from %3$s t where %2$s @@ $2%4$s
-                                      order by relevance desc, %5$s limit $3', key_columns, document, w.relation, condition, keys);
-begin
-    return format('
-        with near as (select n.*, rank() over (order by distance) as place from (%s) n),
-             matching as (select m.*, rank() over (order by relevance desc) as place from (%s) m)
-        select jsonb_build_object(%s),
-               coalesce($5 / ($4 + near.place), 0) + coalesce($6 / ($4 + matching.place), 0) as score,
-               near.place, matching.place, near.distance
-        from near full join matching using (%s) as k order by score desc, %4$s limit $7', near, matching,
-        sidecar.key_fields(w, 'k'), keys);
-end $_$;
-
-CREATE FUNCTION sidecar.index_failure_of(w sidecar.watches) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select format('%s (next try %s)', f.message, case
-            when n.s <= 0 then 'now' when n.s < 90 then format('in %s s', n.s) else format('in %s min', n.s / 60) end)
-        from sidecar.index_failures f
-        cross join lateral (select ceil(extract(epoch from f.next_try_at - statement_timestamp()))::integer as s) n
-        where f.watch_id = w.id;
-$$;
-
-CREATE FUNCTION sidecar.index_name(w sidecar.watches, home regclass, replaced regclass) RETURNS text
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    class record;
-    suffix text := '_hnsw_' || w.id;
-    stem text;
-begin
-    select c.relname || '_' || w.target as stem, n.nspname into class
-        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = home;
-    stem := class.stem;
-    if octet_length(stem || suffix) > 63 or to_regclass(format('%I.%I', class.nspname, stem || suffix)) <> replaced then
-        suffix := format('_%s_hnsw_%s', to_hex(home::oid::bigint), w.id);
-    end if;
-    while octet_length(stem || suffix) > 63 loop
-        stem := left(stem, -1);
-    end loop;
-    return stem || suffix;
-end $$;
-
-CREATE FUNCTION sidecar.index_of(w sidecar.watches) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select sidecar.index_of(w, sidecar.builds()) $$;
-
-CREATE FUNCTION sidecar.index_of(w sidecar.watches, builds jsonb) RETURNS text
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    hnsw record;
-    tree record;
-    build constant text := builds->>w.id::text;
-    failure constant text := sidecar.index_failure_of(w);
-    former constant text := (select string_agg(f.index::text, ', ' order by f.index::text) from sidecar.former_indexes(w) f);
-    state text := 'none';
-begin
-    if w.index_kind <> 'none' then
-        select u.index, u.valid into hnsw from sidecar.usable_indexes(w, coalesce(w.companion, w.relation)) u
-            order by u.valid desc, u.index limit 1;
-        if hnsw.valid then
-            state := hnsw.index::text;
-        else
-            tree := sidecar.count_leaf_indexes(w);
-            state := case when build is not null then build when failure is not null then 'building failed: ' || failure
-                when tree.leaves > 0 and hnsw.index is not null then format('%s of %s partitions have it', tree.built, tree.leaves)
-                when hnsw.index is null then 'not built yet'
-                when sidecar.is_worked_on(coalesce(w.companion, w.relation)) then 'building: by another session'
-                else 'invalid: ' || hnsw.index end;
-        end if;
-    end if;
-    if former is null then
-        return state;
-    end if;
-    return format('%s (to be dropped: %s%s)', state, former, case when state !~ '^building' then '; failed: ' || failure end);
-end $$;
-
-CREATE FUNCTION sidecar.index_statement(w sidecar.watches) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select string_agg(s.step, E';\n' order by s.number) from sidecar.index_steps(w) with ordinality s(step, number);
-$$;
-
-CREATE FUNCTION sidecar.index_steps(w sidecar.watches) RETURNS SETOF text
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    top constant regclass := coalesce(w.companion, w.relation);
-    ext constant text := quote_ident(sidecar.vector_schema());
-    key constant text := case w.index_kind
-        when 'halfvec' then format('((%I::%s.halfvec(%s)) %s.halfvec_cosine_ops)', w.target, ext, w.dimensions, ext)
-        when 'vector' then format('(%I %s.vector_cosine_ops)', w.target, ext) end;
-    indexes jsonb := '{}';  -- table -> its index, quoted
-    t record;
-    i record;
-    name text;
-begin
-    if key is null or exists (select from sidecar.usable_indexes(w, top) u where u.valid) then
-        return query select f.statement from sidecar.former_indexes(w) f;
-        return;
-    end if;
-    for t in select x.*, (select c.relnamespace::regnamespace::text from pg_class c where c.oid = x.home) as namespace
-             from sidecar.tree_of(top) x order by x.level, x.home loop
-        -- An invalid index of a user's own is none of ours to drop: ours is built beside it.
-        select u.index, u.valid, t.parent is not null and u.parent is not null as is_attached into i
-            from sidecar.usable_indexes(w, t.home) u
-            where u.valid or u.parent is not null or not t.is_leaf
-               or (select c.relname from pg_class c where c.oid = u.index) ~ format('_hnsw_%s(_cc(new|old)\d*)?$', w.id)
-            order by u.parent is not null desc, u.valid desc, u.index limit 1;
-        name := case when i.index is not null then i.index::text end;
-        if t.is_leaf and not i.valid and sidecar.is_worked_on(t.home) then
-            return; -- What comes after it in the order has to wait.
-        end if;
-        if t.is_leaf and not i.valid and i.is_attached then
-            return next 'reindex index concurrently ' || name;
-        elsif i.index is null or (t.is_leaf and not i.valid) then
-            if i.index is not null then
-                return next 'drop index concurrently if exists ' || name;
-            end if;
-            name := sidecar.index_name(w, t.home, coalesce(i.index, 0::oid::regclass));
-            return next format(case when t.is_leaf then 'create index concurrently %I on %s using hnsw %s'
-                               else 'create index %I on only %s using hnsw %s' end, name, t.home, key);
-            name := format('%s.%I', t.namespace, name);
-        end if;
-        if t.parent is not null and not coalesce(i.is_attached, false) then
-            return next format('alter index %s attach partition %s', indexes->>t.parent::oid::text, name);
-        end if;
-        indexes := indexes || jsonb_build_object(t.home::oid::text, name);
-    end loop;
-    return query select f.statement from sidecar.former_indexes(w) f;
-end $_$;
-
-CREATE FUNCTION sidecar.index_trouble(w sidecar.watches) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select 'building failed: ' || sidecar.index_failure_of(w)
-        where w.index_kind <> 'none' and exists (select from sidecar.index_failures f where f.watch_id = w.id)
-          and (sidecar.find_index(coalesce(w.companion, w.relation), w.target)).valid is not true;
-$$;
-
-CREATE FUNCTION sidecar.inherits(relation regclass) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select exists (select from pg_inherits i join pg_class p on p.oid = i.inhparent
-                   where p.relkind = 'r' and inherits.relation in (i.inhparent, i.inhrelid));
-$$;
-
-CREATE FUNCTION sidecar.inputs_of(relation regclass, columns text[]) RETURNS text[]
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if not exists (select from pg_attribute g where g.attrelid = inputs_of.relation and g.attname = any (inputs_of.columns)
-                   and g.attgenerated <> '') then
-        return '{}';
-    end if;
-    return (select coalesce(array_agg(distinct i.attname::text), '{}')
-        from pg_attribute g
-        join pg_attrdef f on f.adrelid = g.attrelid and f.adnum = g.attnum
-        join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = f.oid
-                        and d.refclassid = 'pg_class'::regclass and d.refobjid = g.attrelid and d.refobjsubid not in (0, g.attnum)
-        join pg_attribute i on i.attrelid = g.attrelid and i.attnum = d.refobjsubid
-        where g.attrelid = inputs_of.relation and g.attname = any (inputs_of.columns) and g.attgenerated <> '');
-end $$;
-
-CREATE FUNCTION sidecar.install_watch(w sidecar.watches) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    definitions text[] := (sidecar.primary_key_of(w.relation)).definitions;
-begin
-    perform sidecar.create_queue(w.id, definitions);
-    if to_regclass(format('sidecar.ledger_%s', w.id)) is null then
-        perform sidecar.create_ledger(w.id, definitions);
-    end if;
-    perform sidecar.create_trigger_functions(w);
-    perform sidecar.own_queue(w.id);
-    perform sidecar.grant_queue(w.id, r.role) from sidecar.roles() r where r.kind = 'worker';
-    perform sidecar.grant_table(w);
-    perform sidecar.drop_stray_triggers(w);
-    perform sidecar.create_triggers(w);
-    perform sidecar.dress_companion(w);
-    perform sidecar.start_scan(w.id, 'backfill');
-    insert into sidecar.progress (watch_id) values (w.id) on conflict do nothing;
-    perform pg_notify('sidecar_watches', '');
 end $$;
 
 CREATE FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) RETURNS record
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select '0018', '…' $$;
-
-CREATE FUNCTION sidecar.installer() RETURNS regrole
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select n.nspowner::regrole from pg_namespace n where n.nspname = 'sidecar';
-$$;
-
-CREATE FUNCTION sidecar.is_done(w sidecar.watches, key jsonb) RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    found_state record := sidecar.state_of_row(w.id, key);
-begin
-    if found_state.state = 'failed' then
-        raise exception 'row % of % cannot be embedded: %', key, w.relation, coalesce(found_state.reason, 'unknown reason')
-            using errcode = 'SC002', hint = 'Mend the row, or: select sidecar.retry(...). See sidecar.failures.';
-    end if;
-    return coalesce(found_state.state = 'done', false);
-end $$;
-
-CREATE FUNCTION sidecar.is_intact(w sidecar.watches, key_columns text[], key_types text[]) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select (w.key_columns, w.key_types) = (is_intact.key_columns, is_intact.key_types) and sidecar.structure_fault(w) is null
-        and w.broken is null and not exists (select from sidecar.breakages b where b.watch_id = w.id) and sidecar.triggers_fit(w);
-$$;
-
-CREATE FUNCTION sidecar.is_own_uncommitted(row_xmin xid) RETURNS boolean
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    own bigint := pg_current_xact_id_if_assigned()::text::bigint;
-    full_xid bigint;
-begin
-    if own is null then
-        return false;
-    end if;
-    -- xmin is the low half of a 64-bit id; a subtransaction's is a little above its parent's.
-    full_xid := (own & ~4294967295::bigint) | row_xmin::text::bigint;
-    if full_xid > own + 2147483648 then
-        full_xid := full_xid - 4294967296;
-    end if;
-    return pg_xact_status(full_xid::text::xid8) = 'in progress';
-end $$;
-
-CREATE FUNCTION sidecar.is_same_watch(a sidecar.watches, b sidecar.watches) RETURNS boolean
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select (a.kind, a.source, a.dimensions, a.index_kind, a.model, a.companion)
-        is not distinct from (b.kind, b.source, b.dimensions, b.index_kind, b.model, b.companion);
-$$;
-
-CREATE FUNCTION sidecar.is_subscribed(relation regclass) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select exists (select from pg_subscription_rel s where s.srrelid in (
-        select t.home from sidecar.tree_of(is_subscribed.relation) t
-        union all select a.relid from pg_partition_ancestors(is_subscribed.relation) a));
-$$;
-
-CREATE FUNCTION sidecar.is_waiting(watch_id integer, gens bigint[]) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    is_one boolean;
-begin
-    if gens is null or not exists (select from sidecar.watches x where x.id = watch_id and x.unwatched_at is null) then
-        return false;
-    end if;
-    execute format('select exists (select from sidecar.events_%1$s t where t.gen = any ($1))
-                        or exists (select from sidecar.delayed_%1$s t where t.gen = any ($1))', watch_id) into is_one using gens;
-    return is_one;
-end $_$;
-
-CREATE FUNCTION sidecar.is_worked_on(home regclass) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select exists (select from pg_locks l where l.locktype = 'relation' and l.relation = is_worked_on.home and l.granted
-                   and l.database = (select d.oid from pg_database d where d.datname = current_database())
-                   and l.mode = 'ShareUpdateExclusiveLock' and l.pid <> pg_backend_pid());
-$$;
-
-CREATE FUNCTION sidecar.key_fault(w sidecar.watches) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select format(case when k.type is distinct from b.type then 'key column %I has become another type than the one of its name'
-                  else 'key column %I has type %s: %s' end, u.c, format_type(b.type, null), sidecar.key_type_fault(b.type))
-        from unnest(w.key_columns) with ordinality u(c, i)
-        join pg_attribute a on a.attrelid = w.relation and a.attname = u.c
-        cross join sidecar.base_type(a.atttypid, a.atttypmod) b
-        join (select x.attname, x.atttypid as type from unnest(array['events', 'delayed', 'ledger', 'former']) t
-              join pg_attribute x on x.attrelid = to_regclass(format('sidecar.%s_%s', t, w.id))) k on k.attname = format('k%s', u.i)
-        where k.type <> b.type or sidecar.key_type_fault(b.type) is not null order by u.i limit 1;
-$$;
-
-CREATE FUNCTION sidecar.key_fields(w sidecar.watches, row_name text) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select string_agg(format(case when a.atttypid < 16384 then '%L, %s.k%s' else '%L, concat(%s.k%s)' end, u.c, row_name, u.i), ', ' order by u.i)
-        from unnest(w.key_columns) with ordinality u(c, i)
-        left join pg_attribute a on a.attrelid = to_regclass(format('sidecar.events_%s', w.id)) and a.attname = format('k%s', u.i);
-$$;
-
-CREATE FUNCTION sidecar.key_type_fault(type oid) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select case
-        when t.typcategory in ('A', 'C') then 'it is made of several values'
-        when t.oid < 16384 or t.typtype = 'b' then null
-        when exists (select from pg_cast c where c.castsource = t.oid and c.castcontext = 'i')
-            then 'its implicit cast makes comparisons of its values ambiguous'
-        when t.typtype = 'e' then null
-        when t.typtype not in ('r', 'm') then 'it is of a kind that is not known'
-        when not exists (select from pg_range r join pg_type s on s.oid = r.rngsubtype
-                         where t.oid in (r.rngtypid, r.rngmultitypid) and r.rngcanonical < 16384
-                           and (s.typtype = 'e' or (s.typtype = 'b' and s.oid < 16384 and s.typcategory <> 'A')))
-            then 'reading it calls functions that a user made'
-        end
-        from pg_type t where t.oid = key_type_fault.type;
-$$;
-
-CREATE FUNCTION sidecar.keys_fit(w sidecar.watches, row_name text) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-    select sidecar.for_each_key(w.key_columns, null, format(
-        '(pg_typeof(%1$s.%%2$I) = pg_typeof((null::sidecar.events_%2$s).k%%1$s) '
-        'or sidecar.rests_on(pg_typeof(%1$s.%%2$I), pg_typeof((null::sidecar.events_%2$s).k%%1$s)))', row_name, w.id), ' and ');
-$_$;
-
-CREATE FUNCTION sidecar.kind_of_column(relation regclass, name text) RETURNS text
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    source record;
-begin
-    select b.type, b.printed, t.typcategory into source
-        from pg_attribute a cross join sidecar.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
-        where a.attrelid = relation and a.attname = name and a.attnum > 0 and not a.attisdropped;
-    if not found then
-        raise exception 'table % has no column %', relation, quote_literal(name)
-            using errcode = 'undefined_column', hint = 'Column names are case-sensitive here: give them as \d shows them.';
-    elsif source.type = 'bytea'::regtype then
-        return 'image';
-    elsif source.typcategory = 'S' then
-        return 'text';
-    end if;
-    raise exception 'column %.% has type %, which holds neither text nor pictures', relation, quote_ident(name), source.printed
-        using errcode = 'datatype_mismatch',
-              hint = 'A source is a text column, or a bytea column that holds picture files. Of other types make a generated '
-                     'column: alter table ... add column ... text generated always as (...) stored;';
-end $$;
-
-CREATE FUNCTION sidecar.kind_of_source(relation regclass, source text[], kind text) RETURNS text
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    name text;
-    kinds text[] := '{}';
-begin
-    if kind_of_source.source is null or cardinality(kind_of_source.source) = 0
-       or array_position(kind_of_source.source, null) is not null then
-        raise exception 'source names no column' using errcode = 'invalid_parameter_value',
-            hint = 'Say for example: source => ''photo'', or source => array[''title'', ''brand''].';
-    elsif kind_of_source.kind not in ('text', 'image') then
-        raise exception 'kind is %, which is not known', quote_literal(kind_of_source.kind)
-            using errcode = 'invalid_parameter_value', hint = 'kind is ''text'' or ''image'', or left out.';
-    end if;
-    foreach name in array kind_of_source.source loop
-        kinds := kinds || sidecar.kind_of_column(relation, name);
-    end loop;
-    if cardinality(kinds) > 1 and 'image' = any (kinds) then
-        raise exception 'source % mixes pictures with other columns', kind_of_source.source
-            using errcode = 'datatype_mismatch',
-                  hint = 'Several source columns are joined as text. Watch each bytea column by itself.';
-    elsif kind_of_source.kind <> kinds[1] then
-        raise exception 'kind is %, but source % holds %', quote_literal(kind_of_source.kind),
-            kind_of_source.source, case kinds[1] when 'image' then 'bytea (pictures)' else 'text' end
-            using errcode = 'datatype_mismatch', hint = format('Leave kind out, or say kind => %L.', kinds[1]);
-    end if;
-    return kinds[1];
-end $$;
-
-CREATE FUNCTION sidecar.lock_table(relation regclass, mode text, limits record) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    perform set_config('lock_timeout', limits.theirs, true);
-    execute format('lock table %s in %s mode', relation, mode);
-    perform set_config('lock_timeout', limits.ours, true);
-end $$;
-
-CREATE FUNCTION sidecar.look_at_horizon(OUT drawn bigint, OUT next_xid text, OUT in_flight text[]) RETURNS record
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    next_low bigint;
-    seen pg_snapshot;
-    listed_below bigint;
-    unlisted bigint;
-begin
-    select case when s.is_called then s.last_value else s.last_value - 1 end into drawn from sidecar.generation s;
-    next_low := age('3'::xid) + 3::bigint;
-    seen := pg_current_snapshot();
-    listed_below := pg_snapshot_xmax(seen)::text::bigint;
-    -- Ids of 32 bits, modulo 2^32; the snapshot may be newer than the look before it.
-    unlisted := greatest((next_low - listed_below + 2147483648) & 4294967295, 2147483648) - 2147483648;
-    next_xid := (listed_below + unlisted)::text;
-    if unlisted > 2000 then
-        drawn := 0;
-        in_flight := '{}';
-    else
-        in_flight := array(select x::text from pg_snapshot_xip(seen) x
-                           union all select (listed_below + i)::text from generate_series(0, unlisted - 1) i);
-    end if;
-end $$;
-
-CREATE FUNCTION sidecar.lost_target_statement(w sidecar.watches) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select format('alter table %s add column %I %I.vector(%s)', w.companion, w.target, sidecar.vector_schema(), w.dimensions);
-$$;
-
-CREATE FUNCTION sidecar.mark_asleep(asleep integer[], for_s double precision, awake integer[]) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET lock_timeout TO '10ms'
-    AS $$
-declare
-    until_ms constant bigint := extract(epoch from clock_timestamp() + make_interval(secs => for_s)) * 1000;
-    mark record;
-begin
-    for mark in select u.id, until_ms as value from unnest(asleep) u(id) union all select u.id, 1 from unnest(awake) u(id) loop
-        begin
-            perform setval(to_regclass('sidecar.asleep_' || mark.id), mark.value);
-        exception when lock_not_available or undefined_table then
-            null; -- Its changes are found by polling.
-        end;
-    end loop;
-end $$;
-
-CREATE FUNCTION sidecar.may_call(kind text, function oid) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select p.proname in ('status_of', 'status_exact', 'wait_embedded', 'wait_one_embedded', 'check_row_exists', 'events_of_key',
-                         'is_waiting', 'is_done', 'state_of_row', 'state_of_watch', 'sample_source')
-        or (p.proname = 'follow_changes' and may_call.kind = 'worker')
-        or (not p.prosecdef and p.prorettype <> 'trigger'::regtype and (may_call.kind = 'worker' or p.provolatile <> 'v'))
-        from pg_proc p where p.oid = may_call.function;
-$$;
-
-CREATE FUNCTION sidecar.may_count(relation regclass) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select has_schema_privilege(c.relnamespace, 'usage') and has_any_column_privilege(c.oid, 'select') and not row_security_active(c.oid)
-        from pg_class c where c.oid = relation;
-$$;
-
-CREATE TABLE sidecar.sidecars (
-    id uuid NOT NULL,
-    host text NOT NULL,
-    pid integer NOT NULL,
-    version text NOT NULL,
-    model text NOT NULL,
-    fingerprint text NOT NULL,
-    dimensions integer NOT NULL,
-    started_at timestamp with time zone DEFAULT now() NOT NULL,
-    seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    role name DEFAULT CURRENT_USER NOT NULL,
-    clock_skew_s double precision,
-    texts_per_s double precision,
-    picture_views_per_s double precision
-)
-WITH (fillfactor='50', autovacuum_vacuum_threshold='50', autovacuum_vacuum_scale_factor='0');
-
-CREATE FUNCTION sidecar.may_fill(w sidecar.watches, s sidecar.sidecars) RETURNS boolean
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select s.dimensions = w.dimensions
-        and case when w.fingerprint is not null then s.fingerprint = w.fingerprint else w.model is null or w.model in (s.model, s.fingerprint) end;
-$$;
-
-CREATE FUNCTION sidecar.move_page(watch_id integer, max_rows integer) RETURNS bigint
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET row_security TO 'off'
-    AS $_$
-declare
-    w sidecar.watches;
-    looked_at bigint := 0;
-    last_place tid;
-    to_row boolean;
-begin
-    select * into w from sidecar.watches x where x.id = watch_id and x.unwatched_at is null for share;
-    to_row := w.companion is null;
-    perform set_config('sidecar.writer', 'on', true);
-    -- Not where vectors of another space are wanted by now, nor where the former home has been dropped.
-    if to_regclass(format('sidecar.former_%s', w.id)) is not null
-            and exists (select from pg_attribute a where a.attrelid = w.moved_from and a.attname = w.target and not a.attisdropped)
-            and w.fingerprint = w.moved_fingerprint then
-        execute format($sql$
-            with page as (
-                delete from sidecar.former_%1$s f
-                where f.ctid = any (array(select x.ctid from sidecar.former_%1$s x where x.ctid > $2 limit $1)) returning f.ctid as place, f.*
-            ), found as materialized (
-                select p.*, sidecar.exactly(null::%7$I.vector, h.%2$I) as vector from page p join %3$s t on %5$s join %4$s h on %6$s
-                where sha256(%7$I.vector_send(sidecar.exactly(null::%7$I.vector, h.%2$I))) = p.vector_digest %8$s
-            ), recorded as (
-                insert into sidecar.ledger_%1$s (%9$s, gen, content_hash, vector_digest, truncated, unreadable, embedded_at)
-                select %9$s, gen, content_hash, vector_digest, truncated, unreadable, embedded_at from found order by %9$s
-                on conflict (%9$s) do nothing returning %9$s
-            ), written as (%10$s)
-            select count(*), max(place) from page
-        $sql$, w.id, w.target, w.relation, w.moved_from, sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, 't'), '%3$s = p.k%1$s', ' and '),
-            sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.moved_from, 'h'), '%3$s = p.k%1$s', ' and '), sidecar.vector_schema(),
-            case when to_row then 'for no key update of t skip locked' else '' end, sidecar.for_each_key(w.key_columns, null, 'k%1$s'),
-            case when to_row then
-                format('update %s t set %2$I = sidecar.exactly(t.%2$I, f.vector) from found f join recorded r using (%3$s) where %4$s', w.relation, w.target,
-                       sidecar.for_each_key(w.key_columns, null, 'k%1$s'), sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, 't'), '%3$s = f.k%1$s', ' and '))
-            else
-                format('insert into %1$s (%2$s, %3$I) select %5$s, sidecar.exactly((null::%1$s).%3$I, f.vector) from found f '
-                       'join recorded r using (%4$s) on conflict (%2$s) do update set %3$I = excluded.%3$I', w.companion,
-                       sidecar.for_each_key(w.key_columns, null, '%2$I'), w.target, sidecar.for_each_key(w.key_columns, null, 'k%1$s'),
-                       sidecar.companion_values(w, 'f'))
-            end) into looked_at, last_place
-            using max_rows, coalesce((select s.last_key[1]::tid from sidecar.scans s where s.watch_id = w.id and s.purpose = 'move'), '(0,0)');
-        -- Where the page ended: from the start, each page would walk over all that the pages before it deleted.
-        update sidecar.scans s set last_key = array[last_place::text]
-            where s.watch_id = w.id and s.purpose = 'move' and last_place is not null;
-    end if;
-    return looked_at;
-end $_$;
-
-CREATE FUNCTION sidecar.need_watch(relation regclass, target text) RETURNS sidecar.watches
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    w sidecar.watches;
-    targets text;
-    n integer;
-begin
-    select count(*), string_agg(quote_literal(x.target), ', ' order by x.target) into n, targets
-        from sidecar.watches x where x.relation = need_watch.relation and x.unwatched_at is null;
-    select * into w from sidecar.watches x where x.relation = need_watch.relation and x.unwatched_at is null
-        and (x.target = need_watch.target or (need_watch.target is null and n = 1));
-    if w.id is not null then
-        return w;
-    elsif n = 0 then
-        raise exception 'table % is not watched', coalesce(relation::text, 'NULL') using errcode = 'undefined_object',
-            hint = format('select sidecar.watch(%L, source => ...) starts it; select * from sidecar.status lists what is watched.',
-                          relation::text);
-    elsif need_watch.target is null then
-        raise exception 'table % has % watches', relation, n using errcode = 'ambiguous_column',
-            hint = format('Name the target, one of: %s', targets);
-    end if;
-    raise exception 'table % has no watch with target %', relation, quote_literal(need_watch.target)
-        using errcode = 'undefined_object', hint = format('Its targets: %s', targets);
-end $$;
-
-CREATE FUNCTION sidecar.notify_sleepers() RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    now_ms constant bigint := extract(epoch from clock_timestamp()) * 1000;
-begin
-    if abs(now_ms - coalesce(pg_sequence_last_value('sidecar.notified'), 0)) >= 5
-            and current_setting('max_prepared_transactions') = '0' and pg_notification_queue_usage() < 0.5 then
-        perform setval('sidecar.notified', now_ms);
-        perform pg_notify('sidecar', '');
-    end if;
-end $$;
-
-CREATE FUNCTION sidecar.numbered_key(w sidecar.watches, key jsonb) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select jsonb_object_agg('k' || i, numbered_key.key->w.key_columns[i]) from generate_subscripts(w.key_columns, 1) i;
-$$;
-
-CREATE FUNCTION sidecar.own_queue(watch_id integer) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    installer regrole := sidecar.installer();
-    made record;
-begin
-    for made in select format('table %s', c.oid::regclass) as name from pg_class c
-                where c.oid in (select sidecar.queue_of(watch_id)) and c.relowner <> installer
-                union all
-                select format('function %s', p.oid::regprocedure) from pg_proc p
-                where p.pronamespace = 'sidecar'::regnamespace and p.proowner <> installer
-                  and p.proname ~ format('^enqueue_%s_[a-z]+$', watch_id) loop
-        execute format('alter %s owner to %s', made.name, installer);
-    end loop;
-end $_$;
-
-CREATE FUNCTION sidecar.partition_lacks_trigger(w sidecar.watches) RETURNS boolean
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if not exists (select from pg_class c where c.oid in (w.relation, w.companion) and c.relkind = 'p') then
-        return false;
-    end if;
-    return exists (
-        select from sidecar.triggers_of(w) t
-        join pg_trigger root on root.tgrelid = t.home and root.tgname = t.name
-        cross join lateral sidecar.tree_of(t.home) p
-        -- By index, partition by partition: a join would read the triggers of all tables.
-        left join lateral (select c.tgenabled from pg_trigger c where c.tgrelid = p.home and c.tgname = t.name offset 0) copy on true
-        where t.for_row and p.level > 0 and copy.tgenabled is distinct from root.tgenabled);
-end $$;
+    AS $$ select '0019', '…' $$;
 
 CREATE FUNCTION sidecar.pause(relation regclass DEFAULT NULL::regclass, target text DEFAULT NULL::text) RETURNS integer
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select sidecar.set_paused(relation, target, true) $$;
-
-CREATE FUNCTION sidecar.pending_of(w sidecar.watches) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-    select format('(select %1$s from sidecar.events_%2$s union all select %1$s from sidecar.delayed_%2$s) e',
-                  sidecar.for_each_key(w.key_columns, null, 'k%1$s'), w.id);
-$_$;
-
-CREATE FUNCTION sidecar.pgvector_fault() RETURNS text
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    remedy text;
-begin
-    perform sidecar.vector_schema();
-    return null;
-exception when undefined_object or feature_not_supported then
-    get stacked diagnostics remedy = pg_exception_hint;
-    return sqlerrm || '. ' || remedy;
-end $$;
-
-CREATE FUNCTION sidecar.prepare_ledger(former sidecar.watches, saved sidecar.watches) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    has_vectors boolean;
-begin
-    if to_regclass(format('sidecar.ledger_%s', saved.id)) is null then
-        return;
-    elsif saved.fingerprint is null then -- unwatched after a reembed, before the old vectors were cleared
-        execute format('select exists (select from sidecar.ledger_%s l where l.vector_digest is not null)', saved.id) into has_vectors;
-        execute format('drop table sidecar.ledger_%s', saved.id);
-        if has_vectors then
-            perform sidecar.start_scan(saved.id, 'clear');
-        end if;
-        return;
-    elsif former.companion is not distinct from saved.companion then
-        return;
-    end if;
-    perform sidecar.start_move(former, saved);
-    raise notice 'the vectors of % move from % to %: sidecar.status tells how far', saved.relation,
-            coalesce(former.companion, former.relation), coalesce(saved.companion, saved.relation)
-        using hint = 'Search the new place from now on. When all have moved, and not before, drop the former one: '
-            || case when former.companion is null then format('alter table %s drop column %I;', former.relation, former.target)
-               else format('drop table %s;', former.companion) end;
-end $$;
-
-CREATE FUNCTION sidecar.primary_key_of(relation regclass, OUT columns text[], OUT types text[], OUT definitions text[]) RETURNS record
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET quote_all_identifiers TO 'off'
-    AS $$
-begin
-    select array_agg(a.attname::text order by k.position), array_agg(b.printed order by k.position),
-           array_agg(b.printed || case when a.attcollation <> 0 and a.attcollation <> t.typcollation
-                     then format(' collate %I.%I', cn.nspname, co.collname) else '' end order by k.position)
-        into columns, types, definitions
-        from pg_constraint c
-        cross join unnest(c.conkey) with ordinality as k(attnum, position)
-        join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum
-        cross join sidecar.base_type(a.atttypid, a.atttypmod) b
-        join pg_type t on t.oid = b.type
-        left join pg_collation co on co.oid = a.attcollation
-        left join pg_namespace cn on cn.oid = co.collnamespace
-        where c.conrelid = relation and c.contype = 'p';
-    if columns is null then
-        raise exception 'table % has no primary key', relation
-            using errcode = 'invalid_table_definition',
-                  hint = format('The sidecar tells rows apart by their primary key. Add one, for example: '
-                                'alter table %s add column id bigint generated always as identity primary key;', relation);
-    end if;
-end $$;
-
-CREATE FUNCTION sidecar.queue_of(watch_id integer) RETURNS SETOF regclass
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-    select c.oid::regclass from pg_class c
-        where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'r'
-          and c.relname ~ format('^(events|delayed|ledger|former)_%s$', watch_id);
-$_$;
-
-CREATE FUNCTION sidecar.raise_generation() RETURNS bigint
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    w record;
-    used bigint := 0;
-    found_gen bigint;
-begin
-    perform pg_advisory_xact_lock(hashtextextended('sidecar.raise_generation', 0));
-    for w in select x.id, x.truncated_gen from sidecar.watches x loop
-        used := greatest(used, w.truncated_gen);
-        for found_gen in select sidecar.highest_generation(format('sidecar.%s_%s', t, w.id))
-                         from unnest(array['ledger', 'events', 'delayed']) t loop
-            used := greatest(used, found_gen);
-        end loop;
-    end loop;
-    -- A margin, because others draw from the sequence between our look at it and setval.
-    perform setval('sidecar.generation', used + 100000)
-        from sidecar.generation s where used > case when s.is_called then s.last_value else s.last_value - 1 end;
-    if found then
-        perform sidecar.renumber_events(x.id) from sidecar.watches x where x.unwatched_at is null;
-    end if;
-    return used;
-end $$;
-
-CREATE FUNCTION sidecar.raise_in_use(relation regclass, companion regclass, watch_id integer, own_timeout text, began timestamp with time zone) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    held record;
-begin
-    select l.relation::regclass as name,
-           string_agg(distinct coalesce(format('process %s (%s)', l.pid, concat_ws(', ', nullif(a.application_name, ''), a.state,
-               'its transaction began at ' || date_trunc('second', a.xact_start)::text)), 'a prepared transaction'), '; ') as holders
-        into held
-        from pg_locks l left join pg_stat_activity a on a.pid = l.pid
-        where l.locktype = 'relation' and l.granted and l.pid is distinct from pg_backend_pid()
-          and (a.pid is null or a.state is null or a.xact_start <= began) -- prepared, hidden from us, or open all the time
-          and l.database = (select d.oid from pg_database d where d.datname = current_database())
-          and (l.relation in (raise_in_use.relation, raise_in_use.companion)
-               or l.relation in (select x.companion_view from sidecar.watches x where x.id = raise_in_use.watch_id)
-               or l.relation in (select c.oid from pg_class c where c.relnamespace = 'sidecar'::regnamespace and c.relkind in ('r', 'v', 'S')
-                   and (raise_in_use.watch_id is null or c.relname ~ format('^(events|delayed|ledger|former|asleep)_%s$', raise_in_use.watch_id))))
-        group by l.relation
-        order by case when not coalesce(l.relation in (raise_in_use.relation, raise_in_use.companion), false) then 1
-                      when bool_or(l.mode not in ('AccessShareLock', 'RowShareLock')) then 0 else 2 end, l.relation
-        limit 1;
-    raise exception 'table % is in use: it could not be locked within %', coalesce(held.name, relation),
-            case own_timeout when '0' then '10s' else own_timeout end
-        using errcode = 'lock_not_available',
-              hint = coalesce(held.holders || ' holds it. ', 'A transaction that uses it is still open. ')
-                  || 'Nothing was changed; try again when it is over, or end it: select pg_terminate_backend(...).';
-end $_$;
+    AS $$ select sidecar_internal.set_paused(relation, target, true) $$;
 
 CREATE FUNCTION sidecar.reembed(relation regclass, target text DEFAULT NULL::text, model text DEFAULT NULL::text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    w sidecar.watches := sidecar.need_watch(relation, target);
+    w sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
 begin
     -- FOR UPDATE waits for completes in hand; later ones see the changed fingerprint and drop their vectors.
-    select * into strict w from sidecar.watches x where x.id = w.id for update;
+    select * into strict w from sidecar_internal.watches x where x.id = w.id for update;
     if reembed.model not in (coalesce(w.fingerprint, ''), coalesce(w.encoder, '')) then
-        perform sidecar.check_move_to(w, reembed.model);
-        update sidecar.watches x set fingerprint = null, encoder = null, model = nullif(reembed.model, 'any') where x.id = w.id;
+        perform sidecar_internal.check_move_to(w, reembed.model);
+        update sidecar_internal.watches x set fingerprint = null, encoder = null, model = nullif(reembed.model, 'any') where x.id = w.id;
         if w.fingerprint is not null then
-            perform sidecar.start_scan(w.id, 'clear');
+            perform sidecar_internal.start_scan(w.id, 'clear');
         end if;
     end if;
-    perform sidecar.start_scan(w.id, 'backfill', force => true);
+    perform sidecar_internal.start_scan(w.id, 'backfill', force => true);
     perform pg_notify('sidecar_watches', '');
 end $$;
-
-CREATE FUNCTION sidecar.release_companion(w sidecar.watches) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET client_min_messages TO 'warning'
-    AS $_$
-begin
-    if exists (select from pg_class c where c.oid = w.companion) then
-        execute format('drop trigger if exists sidecar_%1$s_row_deleted on %2$s; '
-                       'drop trigger if exists sidecar_%1$s_rows_emptied on %2$s', w.id, w.companion);
-    end if;
-    if sidecar.has_view(w) then
-        begin
-            execute format('drop view %s', w.companion_view);
-            update sidecar.watches x set companion_view = null where x.id = w.id;
-        exception when dependent_objects_still_exist then
-            raise warning 'view % stays: %', w.companion_view, sqlerrm using hint = 'Drop what depends on it, then the view.';
-        end;
-    end if;
-end $_$;
-
-CREATE FUNCTION sidecar.release_tables(w sidecar.watches, limits record) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    home regclass;
-begin
-    for home in select t.home from sidecar.triggers_of(w) t group by t.home order by t.home = w.relation desc loop
-        perform sidecar.lock_table(home, 'access exclusive', limits);
-    end loop;
-    perform sidecar.drop_triggers(w);
-    perform sidecar.release_companion(w);
-end $$;
-
-CREATE FUNCTION sidecar.rename_former_target(relation regclass, new_target text) RETURNS void
-    LANGUAGE sql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET lock_timeout TO '2s'
-    AS $$
-    with orphan as (
-        select w.id, coalesce(w.companion, w.relation) as home from sidecar.watches w
-        where w.relation = rename_former_target.relation and w.unwatched_at is not null
-          and not exists (select from pg_attribute a where a.attrelid = coalesce(w.companion, w.relation)
-                          and a.attname = w.target and not a.attisdropped)
-    )
-    update sidecar.watches w set target = new_target from orphan o
-    where w.id = o.id and (select count(*) from orphan) = 1
-      and exists (select from pg_attribute a where a.attrelid = o.home and a.attname = new_target and not a.attisdropped)
-      and not exists (select from sidecar.watches x where coalesce(x.companion, x.relation) = o.home and x.target = new_target);
-$$;
-
-CREATE FUNCTION sidecar.rename_ledger(watch_id integer, present text, wanted text) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-begin
-    execute format('drop table if exists sidecar.%s_%s', wanted, watch_id);
-    execute format('alter table sidecar.%1$s_%3$s rename to %2$s_%3$s; alter index sidecar.%1$s_%3$s_pkey rename to %2$s_%3$s_pkey; '
-                   'alter index sidecar.%1$s_%3$s_tombstones rename to %2$s_%3$s_tombstones; '
-                   'alter index sidecar.%1$s_%3$s_exceptions rename to %2$s_%3$s_exceptions', present, wanted, watch_id);
-end $_$;
-
-CREATE FUNCTION sidecar.renew_grants() RETURNS void
-    LANGUAGE sql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select sidecar.grant_schema(r.role, r.kind) from sidecar.roles() r;
-$$;
 
 CREATE FUNCTION sidecar.renew_triggers(watch_id integer) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    w sidecar.watches;
+    w sidecar_internal.watches;
     old record;
 begin
-    select * into w from sidecar.watches x where x.id = watch_id and x.unwatched_at is null for share;
-    if not found or not sidecar.has_old_triggers(w) or sidecar.structure_fault(w) is not null then
+    select * into w from sidecar_internal.watches x where x.id = watch_id and x.unwatched_at is null for share;
+    if not found or not sidecar_internal.has_old_triggers(w) or sidecar_internal.structure_fault(w) is not null then
         return false;
     end if;
-    perform sidecar.create_triggers(w);
+    perform sidecar_internal.create_triggers(w);
     if w.companion is not null then
-        perform sidecar.create_deletion_trigger(w);
+        perform sidecar_internal.create_deletion_trigger(w);
     end if;
     for old in select c.conname, c.conrelid::regclass as queue from pg_constraint c
-               where c.conrelid = to_regclass(format('sidecar.events_%s', w.id)) and c.contype = 'c' loop
+               where c.conrelid = to_regclass(format('sidecar_internal.events_%s', w.id)) and c.contype = 'c' loop
         execute format('alter table %s drop constraint %I', old.queue, old.conname);
     end loop;
     return true;
 end $$;
 
-CREATE FUNCTION sidecar.renumber_events(watch_id integer) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-begin
-    if to_regclass(format('sidecar.events_%s', watch_id)) is not null then
-        execute format('with waiting as (select e.gen from sidecar.events_%1$s e
-                                         where e.lease_until is null or e.lease_until < now() order by e.gen for update skip locked),
-                             numbered as materialized (select w.gen, nextval(''sidecar.generation'') as fresh
-                                                       from (select w.gen from waiting w order by w.gen offset 0) w)
-                        update sidecar.events_%1$s e set gen = n.fresh from numbered n where e.gen = n.gen', watch_id);
-    end if;
-end $_$;
-
-CREATE FUNCTION sidecar.report_breakage(watch_id integer, code text, message text) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if not exists (select from sidecar.breakages b
-                   where b.watch_id = report_breakage.watch_id and b.code = report_breakage.code) then
-        raise warning 'sidecar: watch % could not record a change (%): %', watch_id, code, message
-            using hint = 'Rows may go without a fresh vector until sidecar.watch is called again: see sidecar.status.';
-        insert into sidecar.breakages (watch_id, code, message) values (watch_id, code, message);
-    end if;
-exception when others then
-    raise warning 'sidecar: watch % could not report its fault: %', watch_id, sqlerrm;
-end $$;
-
-CREATE FUNCTION sidecar.rests_on(type regtype, wanted regtype) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select b.type = wanted from sidecar.base_type(rests_on.type, -1) b;
-$$;
-
 CREATE FUNCTION sidecar.resume(relation regclass DEFAULT NULL::regclass, target text DEFAULT NULL::text) RETURNS integer
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select sidecar.set_paused(relation, target, false) $$;
+    AS $$ select sidecar_internal.set_paused(relation, target, false) $$;
 
 CREATE FUNCTION sidecar.retry(relation regclass, target text DEFAULT NULL::text, key jsonb DEFAULT NULL::jsonb, reason text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql
@@ -2686,55 +125,22 @@ CREATE FUNCTION sidecar.retry(relation regclass, target text DEFAULT NULL::text,
     SET lc_monetary TO 'C'
     AS $_$
 declare
-    w sidecar.watches := sidecar.need_watch(relation, target);
-    wanted_key jsonb := case when key is not null then sidecar.canonical_key(w, key) end;
+    w sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
+    wanted_key jsonb := case when key is not null then sidecar_internal.canonical_key(w, key) end;
     enqueued bigint;
 begin
-    perform pg_current_xact_id(); -- before a generation is drawn: see look_at_horizon
-    perform sidecar.free_generation(w.id);
-    execute format('insert into sidecar.events_%s (%s, force) select %s, true from sidecar.dead_letters d cross join lateral %s
+    perform pg_current_xact_id(); -- before a generation is drawn: see read_horizon
+    perform sidecar_internal.free_generation(w.id);
+    execute format('insert into sidecar_internal.events_%s (%s, force) select %s, true from sidecar_internal.failures d cross join lateral %s
                     where d.watch_id = $1 and ($2 is null or d.key = $2) and ($3 is null or d.reason = $3) and r.k1 is not null',
-        w.id, sidecar.for_each_key(w.key_columns, null, 'k%1$s'), sidecar.for_each_key(w.key_columns, null, 'r.k%1$s'),
-        sidecar.typed_key(w, 'sidecar.numbered_key($4, coalesce(d.wide_key, d.key))'))
-        using w.id, sidecar.failure_key(wanted_key), reason, w;
+        w.id, sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s'), sidecar_internal.for_each_key(w.key_columns, null, 'r.k%1$s'),
+        sidecar_internal.typed_key(w, 'sidecar_internal.numbered_key($4, coalesce(d.wide_key, d.key))'))
+        using w.id, sidecar_internal.failure_key(wanted_key), reason, w;
     get diagnostics enqueued = row_count;
     if enqueued > 0 then
-        perform sidecar.wake_sleepers(w.id);
+        perform sidecar_internal.wake_sleepers(w.id);
     end if;
     return enqueued;
-end $_$;
-
-CREATE FUNCTION sidecar.retype_ledger(watch_id integer, former_types text[], wanted_types text[]) RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET extra_float_digits TO '1'
-    SET "DateStyle" TO 'ISO, YMD'
-    SET "IntervalStyle" TO 'postgres'
-    SET "TimeZone" TO 'UTC'
-    SET bytea_output TO 'hex'
-    SET lc_monetary TO 'C'
-    AS $_$
-declare
-    w sidecar.watches := (select x from sidecar.watches x where x.id = watch_id);
-    ledger regclass := to_regclass(format('sidecar.ledger_%s', watch_id));
-    definitions text[];
-begin
-    if ledger is null or (former_types = wanted_types and sidecar.key_fault(w) is null) then
-        return true;
-    elsif cardinality(former_types) <> cardinality(wanted_types) then
-        return false;
-    -- A cast of a type that somebody made would be looked for, with our rights. Or it has only the name of the one before.
-    elsif exists (select from pg_attribute a where a.attrelid = ledger and a.attname ~ '^k[0-9]+$' and a.atttypid >= 16384)
-            or exists (select from unnest(wanted_types) u(type) where to_regtype(u.type)::oid >= 16384) then
-        return false;
-    end if;
-    definitions := (sidecar.primary_key_of(w.relation)).definitions;
-    execute format('alter table %s %s', ledger, (
-        select string_agg(format('alter column k%1$s type %2$s using k%1$s::text::%3$s', i, definitions[i], wanted_types[i]), ', ')
-        from generate_subscripts(wanted_types, 1) i));
-    return true;
-exception when data_exception or integrity_constraint_violation then
-    return false;
 end $_$;
 
 CREATE FUNCTION sidecar.revoke_grants(role regrole) RETURNS void
@@ -2742,163 +148,20 @@ CREATE FUNCTION sidecar.revoke_grants(role regrole) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    w sidecar.watches;
+    w sidecar_internal.watches;
     object text;
 begin
-    perform sidecar.check_role(role);
-    for w in select * from sidecar.watches x where exists (select from sidecar.roles() r where r.role = revoke_grants.role and r.kind = 'worker')
+    perform sidecar_internal.check_role(role);
+    for w in select * from sidecar_internal.watches x where exists (select from sidecar_internal.roles() r where r.role = revoke_grants.role and r.kind = 'worker')
              and exists (select from pg_class c where c.oid = x.relation and pg_has_role(c.relowner, 'usage') and c.relowner <> role) loop
-        execute format('revoke all (%s) on %s from %s', concat_ws(', ', (sidecar.columns_of(w)).readable), w.relation, role);
+        execute format('revoke all (%s) on %s from %s', concat_ws(', ', (sidecar_internal.columns_of(w)).readable), w.relation, role);
         if exists (select from pg_class c where c.oid = w.companion) then
             execute format('revoke all on %s from %s', w.companion, role);
         end if;
     end loop;
     foreach object in array array['all tables in', 'all sequences in', 'all routines in', ''] loop
-        execute format('revoke all on %s schema sidecar from %s', object, role);
+        execute format('revoke all on %s schema sidecar, sidecar_internal from %s', object, role);
     end loop;
-end $$;
-
-CREATE FUNCTION sidecar.revoke_table(w sidecar.watches) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    worker regrole;
-    c record := sidecar.columns_of(w);
-    readable constant text := concat_ws(', ', c.readable, case when w.companion is not null then c.written end);
-    other sidecar.watches;
-begin
-    if readable = '' or not exists (select from pg_class k where k.oid = w.relation and pg_has_role(k.relowner, 'usage')) then
-        return; -- all its columns are gone, or the table is, or it is somebody else's
-    end if;
-    for worker in select r.role from sidecar.roles() r where r.kind = 'worker' union select sidecar.installer() loop
-        if exists (select from pg_class k where k.oid = w.relation and k.relowner = worker) then
-            continue; -- the owner's rights are not ours to take
-        end if;
-        execute format('revoke select (%s) on %s from %s', readable, w.relation, worker);
-        if c.written is not null then
-            execute format('revoke update (%s) on %s from %s', c.written, w.relation, worker);
-        end if;
-        if exists (select from pg_class k where k.oid = w.companion and k.relowner <> worker) then
-            execute format('revoke all on %s from %s', w.companion, worker);
-        end if;
-    end loop;
-    for other in select * from sidecar.watches x where x.relation = w.relation and x.id <> w.id and x.unwatched_at is null loop
-        perform sidecar.grant_table(other);
-    end loop;
-exception when others then
-    raise warning 'the sidecar''s grants on % could not be taken back: %', w.relation, sqlerrm;
-end $$;
-
-CREATE FUNCTION sidecar.rls_hides(relation regclass, role name) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select exists (select from pg_class c, pg_roles r
-                   where c.oid = rls_hides.relation and r.rolname = rls_hides.role and c.relrowsecurity
-                     and not (r.rolsuper or r.rolbypassrls)
-                     and (c.relforcerowsecurity or not pg_has_role(r.oid, c.relowner, 'usage')));
-$$;
-
-CREATE FUNCTION sidecar.roles() RETURNS TABLE(role regrole, kind text)
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select a.grantee::regrole, case when bool_or(c.relname = 'sidecars') then 'worker' else 'reader' end
-        from pg_class c cross join aclexplode(c.relacl) a
-        where a.grantee not in (0, c.relowner)
-          and ((c.oid = 'sidecar.sidecars'::regclass and a.privilege_type = 'INSERT')
-               or (c.oid = 'sidecar.progress'::regclass and a.privilege_type = 'SELECT'))
-        group by a.grantee;
-$$;
-
-CREATE FUNCTION sidecar.sample_rows_per_page(relation regclass) RETURNS double precision
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    pages constant double precision := greatest(pg_relation_size(relation) / current_setting('block_size')::integer, 1);
-    share constant double precision := least(1, 256 / pages);
-    rows bigint;
-begin
-    if not sidecar.may_count(relation) then
-        return 10;
-    end if;
-    execute format('select count(*) from %s tablesample system (%s) repeatable (0)', relation, 100 * share) into rows;
-    return rows / (pages * share);
-end $$;
-
-CREATE FUNCTION sidecar.sample_source(w sidecar.watches, rows bigint, sample_rows integer, head_bytes integer) RETURNS TABLE(bytes bigint, head bytea)
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    min_pages constant double precision := 100;
-    pages double precision := (select greatest(sum(pg_relation_size(t.home)), 1) / current_setting('block_size')::integer
-                               from sidecar.tree_of(w.relation) t);
-    wanted double precision := least(1, sample_rows / greatest(rows, 1)::double precision);
-    share double precision := least(1, greatest(wanted, min_pages / greatest(pages, 1)));
-    content text := format('nullif(concat_ws('' '', %s), '''')', (select string_agg(format('t.%I', c), ', ' order by i) from unnest(w.source) with ordinality u(c, i)));
-    measured text := case w.kind when 'image' then (
-        select format('octet_length(%1$s)::bigint, substring(%1$s from 1 for $1)',
-                      format('sidecar.exactly((null::%s[])[1], t.%I)', format_type(a.atttypid, null), a.attname))
-            from pg_attribute a where a.attrelid = w.relation and a.attname = w.source[1])
-                     else format('octet_length(%s)::bigint, null::bytea', content) end;
-    found record;
-begin
-    for found in execute format('select t.tableoid::regclass as part, t.ctid as place from %s t tablesample system (%s) where random() <= %s',
-                                w.relation, 100 * share, wanted / share) loop
-        begin
-            execute format('select %s from only %s t where t.ctid = $2', measured, found.part) into bytes, head
-                using head_bytes, found.place;
-        exception when data_exception or program_limit_exceeded or internal_error or data_corrupted or index_corrupted or io_error then
-            bytes := null;
-            head := null;
-        end;
-        return next;
-    end loop;
-end $_$;
-
-CREATE FUNCTION sidecar.save_watch(wanted sidecar.watches, former sidecar.watches) RETURNS sidecar.watches
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    saved sidecar.watches;
-    other sidecar.watches;
-    fits boolean := (former.kind, former.dimensions) = (wanted.kind, wanted.dimensions);
-begin
-    select * into other from sidecar.watches w
-        where w.id is distinct from former.id and coalesce(w.companion, w.relation) = coalesce(wanted.companion, wanted.relation)
-          and (w.target = wanted.target or w.companion = wanted.companion);
-    if found then
-        raise exception 'column % of % holds the vectors of another watch, on %', quote_literal(other.target),
-                coalesce(other.companion, other.relation), other.relation
-            using errcode = 'duplicate_object', hint = format('Name another one, or: select sidecar.unwatch(%L, %L, drop_target => true)',
-                                                              other.relation, other.target);
-    end if;
-    if former.id is null then
-        insert into sidecar.watches (relation, key_columns, key_types, kind, source, target, companion, dimensions, index_kind,
-                                     model, expose)
-            values (wanted.relation, wanted.key_columns, wanted.key_types, wanted.kind, wanted.source, wanted.target,
-                    wanted.companion, wanted.dimensions, wanted.index_kind, wanted.model, wanted.expose)
-            returning * into saved;
-        perform sidecar.drop_queue(saved.id, keep_ledger => false); -- of a watch with this number whose row was not restored
-        return saved;
-    end if;
-    if not fits or not sidecar.retype_ledger(former.id, former.key_types, wanted.key_types) then
-        perform sidecar.drop_queue(former.id, keep_ledger => false);
-    end if;
-    -- The new generation voids what the ledger says until the backfill has looked at the row: it may have changed since.
-    update sidecar.watches w
-        set key_columns = wanted.key_columns, key_types = wanted.key_types, kind = wanted.kind, source = wanted.source,
-            companion = wanted.companion, dimensions = wanted.dimensions, index_kind = wanted.index_kind, model = wanted.model,
-            expose = wanted.expose, unwatched_at = null, created_at = now(),
-            truncated_gen = nextval('sidecar.generation'), paused = former.paused and former.unwatched_at is null,
-            fingerprint = case when former.dimensions = wanted.dimensions then w.fingerprint end,
-            encoder = case when former.dimensions = wanted.dimensions then w.encoder end
-        where w.id = former.id returning * into saved;
-    return saved;
 end $$;
 
 CREATE FUNCTION sidecar.search(relation regclass, query_vector text, target text DEFAULT NULL::text, k integer DEFAULT 10) RETURNS TABLE(key jsonb, distance double precision)
@@ -2907,11 +170,11 @@ CREATE FUNCTION sidecar.search(relation regclass, query_vector text, target text
     AS $_$
 declare
     former_scan constant text := coalesce(nullif(current_setting('hnsw.iterative_scan', true), ''), 'off');
-    w sidecar.watches := sidecar.need_watch(relation, target);
-    ext text := quote_ident(sidecar.vector_schema());
+    w sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
+    ext text := quote_ident(sidecar_internal.vector_schema());
     type text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
     home constant regclass := coalesce(w.companion, w.relation);
-    home_key constant text[] := sidecar.exact_keys(w, home, 'h');
+    home_key constant text[] := sidecar_internal.exact_keys(w, home, 'h');
     measure text := format('h.%I%s operator(%s.<=>) $1::%s', w.target, case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type);
 begin
     if search.k is null or search.k < 1 then
@@ -2922,42 +185,12 @@ begin
     perform set_config('hnsw.iterative_scan', 'strict_order', true);
     return query execute format('select jsonb_build_object(%s), r.distance from (select %s, (%s)::float8 as distance from %s h where h.%I is not null%s
                                  order by %s limit $2) r order by r.distance',
-        sidecar.key_fields(w, 'r'), sidecar.for_each_key(w.key_columns, home_key, '%3$s as k%1$s'), measure, home, w.target,
+        sidecar_internal.key_fields(w, 'r'), sidecar_internal.for_each_key(w.key_columns, home_key, '%3$s as k%1$s'), measure, home, w.target,
         case when w.companion is not null then format(' and exists (select from %s t where %s)', w.relation,
-            sidecar.for_each_key(home_key, sidecar.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) else '' end, measure)
+            sidecar_internal.for_each_key(home_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) else '' end, measure)
         using query_vector, k;
     perform set_config('hnsw.iterative_scan', former_scan, true);
 end $_$;
-
-CREATE FUNCTION sidecar.search_condition(filter jsonb) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select coalesce(string_agg(case when f.value is null then format(' and t.%I is null', f.key)
-                               else format(' and t.%I = %L', f.key, f.value) end, '' order by f.key), '')
-    from jsonb_each_text(filter) f;
-$$;
-
-CREATE FUNCTION sidecar.search_document(relation regclass, columns text[], config regconfig) RETURNS text
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    stranger text := (select c.name from unnest(columns) c(name)
-                      where not exists (select from pg_attribute a where a.attrelid = relation and a.attname = c.name
-                                        and a.attnum > 0 and not a.attisdropped) limit 1);
-begin
-    if stranger is not null or coalesce(cardinality(columns), 0) = 0 or array_position(columns, null) is not null then
-        raise exception 'table % has no column %', relation, coalesce(quote_literal(stranger), 'NULL')
-            using errcode = 'undefined_column', hint = 'Name text columns, or one tsvector column: document => array[''title''].';
-    elsif cardinality(columns) = 1 and exists (select from pg_attribute a where a.attrelid = relation and a.attname = columns[1]
-                                               and a.atttypid = 'tsvector'::regtype) then
-        return format('t.%I', columns[1]);
-    end if;
-    return (select format('to_tsvector(%L::regconfig, %s)', config,
-                          string_agg(format('coalesce(t.%I, '''')', c.name), ' || '' '' || ' order by c.n))
-            from unnest(columns) with ordinality c(name, n));
-end $$;
 
 CREATE FUNCTION sidecar.search_exposed(relation regclass, query_vector real[], target text DEFAULT NULL::text, k integer DEFAULT 10, filter jsonb DEFAULT '{}'::jsonb, columns text[] DEFAULT NULL::text[], document text[] DEFAULT '{}'::text[]) RETURNS TABLE(key json, distance double precision, shown json, document_text text)
     LANGUAGE plpgsql STABLE ROWS 10
@@ -2967,8 +200,8 @@ declare
     settings constant text[] := array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'];
     -- Before pgvector's library is loaded it is NULL, and after a transaction that set it and failed it is ''.
     former constant text[] := array(select nullif(current_setting(s, true), '') from unnest(settings) with ordinality u(s, n) order by n);
-    w constant sidecar.watches := sidecar.need_watch(relation, target);
-    exposed constant text[] := sidecar.exposed_columns(w);
+    w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
+    exposed constant text[] := sidecar_internal.exposed_columns(w);
     wanted constant text[] := coalesce(columns, exposed);
     fault text;
 begin
@@ -2988,7 +221,7 @@ begin
     select format(case when c.name is null then 'column %L is not exposed by the watch'
                        when c.filter_type is null then 'column %L has a type that a filter cannot compare'
                        else 'the filter on %L is an object' end, f.key)
-        from jsonb_each(filter) f left join sidecar.searchable_columns(w) c on c.name = f.key
+        from jsonb_each(filter) f left join sidecar_internal.searchable_columns(w) c on c.name = f.key
         where c.filter_type is null or jsonb_typeof(f.value) = 'object'
     limit 1;
     if fault is not null then
@@ -2997,7 +230,7 @@ begin
                           array_to_string(w.key_columns || exposed, ', '));
     end if;
     fault := (select format('invalid input value for enum %s: "%s"', c.filter_type, u.label)
-              from jsonb_each(filter) f join sidecar.searchable_columns(w) c on c.name = f.key
+              from jsonb_each(filter) f join sidecar_internal.searchable_columns(w) c on c.name = f.key
               cross join jsonb_array_elements_text(case jsonb_typeof(f.value) when 'array' then f.value else jsonb_build_array(f.value) end) u(label)
               where to_regtype(c.filter_type)::oid >= 16384 and u.label is not null
                 and not exists (select from pg_enum e where e.enumtypid = to_regtype(c.filter_type) and e.enumlabel = u.label) limit 1);
@@ -3009,128 +242,12 @@ begin
     -- strict_order finds 79 % of the nearest, this 94 %, and no iteration 3 %.
     perform set_config(settings[1], 'relaxed_order', true), set_config(settings[2], least(greatest(2 * k, 100), 1000)::text, true),
             set_config(settings[3], greatest(20 * k, 20000)::text, true);
-    return query execute sidecar.search_exposed_statement(w, wanted, filter, document)
+    return query execute sidecar_internal.search_exposed_statement(w, wanted, filter, document)
         using query_vector, k, array(
             select case jsonb_typeof(f.value) when 'array' then array(select jsonb_array_elements_text(f.value))::text else f.value #>> '{}' end
             from jsonb_each(filter) f order by f.key collate "C");
     perform set_config(s.name, coalesce(former[s.n], s.otherwise), true)
         from unnest(settings, array['off', '40', '20000']) with ordinality s(name, otherwise, n);
-end $$;
-
-CREATE FUNCTION sidecar.search_exposed_statement(w sidecar.watches, columns text[], filter jsonb, document text[]) RETURNS text
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    ext constant text := quote_ident(sidecar.vector_schema());
-    vector constant text := format('sidecar.exactly(null::%s.vector, h.%I)', ext, w.target);
-    type constant text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
-    tables constant text := case when w.companion is null then format('%s h', w.relation)
-        else format('%s h join %s t on %s', w.companion, w.relation, sidecar.for_each_key(
-             sidecar.exact_keys(w, w.companion, 'h'), sidecar.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
-    t constant text := case when w.companion is null then 'h' else 't' end;
-    condition constant text := (
-        select string_agg(format(case jsonb_typeof(f.value) when 'null' then ' and %5$s.%2$I is null'
-                                     when 'array' then ' and %1$s = any ((select ($3::text[])[%3$s]::%4$s[])::%4$s[])'
-                                     else ' and %1$s = ($3::text[])[%3$s]::%4$s' end, c.expression, f.key, f.n, c.type, t), '' order by f.n)
-        from (select e.key, e.value, row_number() over (order by e.key collate "C") as n from jsonb_each(filter) e) f
-        left join lateral sidecar.filtered_column(w, t, f.key) c on true);
-    shown constant text := (
-        select string_agg(format('(%L, %s)', c.name, sidecar.shown_value(w.relation, c.name, 'n.c' || c.n)), ', ' order by c.n)
-        from unnest(columns) with ordinality c(name, n));
-begin
-    return format('
-        with nearest as materialized (
-            select %1$s, %2$s as vector%3$s, %4$s as document from %5$s where %2$s is not null%6$s
-            order by %2$s%7$s operator(%8$s.<=>) $1::%9$s limit $2
-        )
-        select json_build_object(%10$s), (n.vector operator(%8$s.<=>) $1::%8$s.vector)::float8 as distance, %11$s, n.document
-        from nearest n order by distance, %12$s',
-        sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, t), '%3$s as k%1$s'), vector,
-        (select string_agg(format(', %s as c%s', sidecar.found_column(w.relation, t, c.name), c.n), '' order by c.n) from unnest(columns) with ordinality c(name, n)),
-        case when cardinality(document) > 0 then
-            format('concat_ws('' '', %s)', (select string_agg(format('%s.%I', t, c), ', ') from unnest(document) c)) else 'null::text' end,
-        tables, condition, case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type,
-        sidecar.key_fields(w, 'n'),
-        case when shown is null then '''{}''::json'
-             else format('(select json_object_agg(v.name, v.value) from (values %s) v(name, value))', shown) end,
-        sidecar.for_each_key(w.key_columns, null, 'n.k%1$s'));
-end $_$;
-
-CREATE FUNCTION sidecar.search_statement(w sidecar.watches) RETURNS text
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    ext text := quote_ident(sidecar.vector_schema());
-    type text := case when ext <> 'public' then ext || '.' else '' end
-                 || case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end || format('(%s)', w.dimensions);
-    operator text := case when ext <> 'public' then format('operator(%s.<=>)', ext) else '<=>' end;
-    distance text := format('%s%I%s %s $1::%s', case when w.companion is not null then 'e.' else '' end, w.target,
-                            case w.index_kind when 'halfvec' then '::' || type else '' end, operator, type);
-begin
-    if w.companion is null then
-        return format('select * from %s order by %s limit 10', w.relation, distance);
-    end if;
-    return format('select t.* from %s e join %s t using (%s) order by %s limit 10', w.companion, w.relation,
-                  sidecar.for_each_key(w.key_columns, null, '%2$I'), distance);
-end $_$;
-
-CREATE FUNCTION sidecar.searchable_columns(w sidecar.watches) RETURNS TABLE(name text, filter_type text)
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select a.attname, case when t.typtype = 'e' or t.oid in ('bool'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype,
-                                          'float4'::regtype, 'float8'::regtype, 'text'::regtype, 'varchar'::regtype, 'bpchar'::regtype,
-                                          'name'::regtype, '"char"'::regtype, 'uuid'::regtype, 'date'::regtype, 'time'::regtype,
-                                          'timetz'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'interval'::regtype,
-                                          'inet'::regtype, 'cidr'::regtype, 'macaddr'::regtype, 'macaddr8'::regtype, 'bit'::regtype,
-                                          'varbit'::regtype, 'money'::regtype, 'bytea'::regtype, 'oid'::regtype)
-                        then format('%I.%I', n.nspname, t.typname) end
-        from pg_attribute a cross join sidecar.base_type(a.atttypid, a.atttypmod) b
-        join pg_type t on t.oid = b.type join pg_namespace n on n.oid = t.typnamespace
-        where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (w.key_columns || w.expose);
-$$;
-
-CREATE FUNCTION sidecar.sees_truncate(w sidecar.watches) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_rows_emptied', w.id));
-$$;
-
-CREATE FUNCTION sidecar.serving_roles() RETURNS SETOF name
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    with running as (
-        select distinct s.role from sidecar.sidecars s where s.seen_at > clock_timestamp() - interval '30 s'
-    ), granted as (
-        select pg_get_userbyid(r.role) as role from sidecar.roles() r where r.kind = 'worker'
-    )
-    select role from running
-    union select role from granted where not exists (select from running)
-    union select current_user where not exists (select from running) and not exists (select from granted);
-$$;
-
-CREATE FUNCTION sidecar.set_paused(relation regclass, target text, paused boolean) RETURNS integer
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    changed integer;
-begin
-    if target is not null or (relation is not null and not exists (
-            select from sidecar.watches w where w.relation = set_paused.relation and w.unwatched_at is null)) then
-        perform sidecar.need_watch(relation, target);
-    end if;
-    update sidecar.watches w set paused = set_paused.paused
-        where w.unwatched_at is null and w.paused is distinct from set_paused.paused
-          and (set_paused.relation is null or w.relation = set_paused.relation)
-          and (set_paused.target is null or w.target = set_paused.target);
-    get diagnostics changed = row_count;
-    perform pg_notify('sidecar_watches', '');
-    return changed;
 end $$;
 
 CREATE FUNCTION sidecar.set_rate(relation regclass DEFAULT NULL::regclass, target text DEFAULT NULL::text, rows_per_s double precision DEFAULT NULL::double precision) RETURNS integer
@@ -3144,10 +261,10 @@ begin
         raise exception 'rows_per_s is %', set_rate.rows_per_s using errcode = 'invalid_parameter_value',
             hint = 'Give a number above 0 (0.5 is a row every two seconds), or NULL for no cap; sidecar.pause stops a watch.';
     elsif target is not null or (relation is not null and not exists (
-            select from sidecar.watches w where w.relation = set_rate.relation and w.unwatched_at is null)) then
-        perform sidecar.need_watch(relation, target);
+            select from sidecar_internal.watches w where w.relation = set_rate.relation and w.unwatched_at is null)) then
+        perform sidecar_internal.get_watch(relation, target);
     end if;
-    update sidecar.watches w set rows_per_s = set_rate.rows_per_s
+    update sidecar_internal.watches w set rows_per_s = set_rate.rows_per_s
         where w.unwatched_at is null and w.rows_per_s is distinct from set_rate.rows_per_s
           and (set_rate.relation is null or w.relation = set_rate.relation)
           and (set_rate.target is null or w.target = set_rate.target);
@@ -3156,237 +273,22 @@ begin
     return changed;
 end $$;
 
-CREATE FUNCTION sidecar.share_like(relation regclass, made regclass) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    model record;
-    grantee oid;
-begin
-    select c.relowner::regrole as owner, c.relowner <> m.relowner and has_schema_privilege(c.relowner, m.relnamespace, 'create') as moves,
-           c.relrowsecurity and m.relkind <> 'v' as hides into model
-        from pg_class c, pg_class m where c.oid = relation and m.oid = made;
-    if model.hides then
-        raise warning 'table % has row-level security, which % has not: only its owner may read it', relation, made
-            using hint = 'Grant SELECT on it yourself, after a policy of its own.';
-    else
-        for grantee in select a.grantee from pg_class c cross join aclexplode(c.relacl) a
-                       where c.oid = relation and a.privilege_type = 'SELECT' and a.grantee <> c.relowner loop
-            execute format('grant select on %s to %s', made, case grantee when 0 then 'public' else grantee::regrole::text end);
-        end loop;
-    end if;
-    if model.moves then
-        execute format('alter table %s owner to %s', made, model.owner);
-    end if;
-end $$;
-
-CREATE FUNCTION sidecar.show_row(w sidecar.watches, key jsonb) RETURNS json
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    shown json;
-    fields text := (select string_agg(format('json_build_object(%s)', part.pairs), ', ' order by part.n) from (
-        select (a.position - 1) / 50 as n, string_agg(format(case a.type when 'bytea' then '%1$L, case when t.%2$I is not null then json_build_object(''bytes'', octet_length(t.%2$I)) end'
-                                                   else '%1$L, t.%2$I' end, a.attname, a.attname), ', ' order by a.position) as pairs
-        from (select x.attname, b.printed as type, row_number() over (order by x.attnum) as position
-              from pg_attribute x cross join sidecar.base_type(x.atttypid, x.atttypmod) b join pg_type y on y.oid = b.type
-              where x.attrelid = w.relation and x.attnum > 0 and not x.attisdropped
-                and y.typname not in ('vector', 'halfvec', 'sparsevec')) a
-        group by 1) part);
-begin
-    execute format('select array_to_json(array[%s]) from %s join %s t on %s', fields, sidecar.typed_key(w, '$1'), w.relation,
-                   sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, 't'), '%3$s = r.k%1$s', ' and '))
-        into shown using sidecar.numbered_key(w, key);
-    return shown;
-end $_$;
-
-CREATE FUNCTION sidecar.shown_value(relation regclass, column_name text, expression text) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-    select format(case when b.type < 16384 then 'to_json(%1$s)' else 'case when %1$s is not null then to_json(concat(%1$s)) end' end, expression)
-        from pg_attribute a cross join sidecar.base_type(a.atttypid, a.atttypmod) b
-        where a.attrelid = shown_value.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
-$_$;
-
-CREATE FUNCTION sidecar.start_move(former sidecar.watches, saved sidecar.watches) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET client_min_messages TO 'warning'
-    AS $_$
-declare
-    old_ledger constant text := format('sidecar.former_%s', saved.id);
-    new_home constant regclass := coalesce(saved.companion, saved.relation);
-    old_home constant regclass := coalesce(former.companion, former.relation);
-    is_under_way boolean := false;
-    worker regrole;
-begin
-    if to_regclass(old_ledger) is not null then
-        execute format('select exists (select from %s)', old_ledger) into is_under_way;
-    end if;
-    if is_under_way and former.moved_from = new_home and former.moved_fingerprint = former.fingerprint then
-        -- Back again. What was written meanwhile goes by its digest, so an entry of the one or the other is as good.
-        execute format('insert into sidecar.former_%1$s select * from sidecar.ledger_%1$s on conflict do nothing', saved.id);
-        perform sidecar.rename_ledger(saved.id, 'former', 'ledger');
-        update sidecar.watches x set moved_from = null where x.id = saved.id;
-        return;
-    end if;
-    perform sidecar.rename_ledger(saved.id, 'ledger', 'former');
-    update sidecar.watches x set moved_from = old_home, moved_fingerprint = saved.fingerprint where x.id = saved.id;
-    perform sidecar.start_scan(saved.id, 'move');
-    for worker in select r.role from sidecar.roles() r
-                  where r.kind = 'worker' and exists (select from pg_attribute a
-                                                      where a.attrelid = old_home and a.attname = former.target and not a.attisdropped) loop
-        execute format('grant select (%s, %I) on %s to %s', sidecar.for_each_key(former.key_columns, null, '%2$I'), former.target, old_home, worker);
-    end loop;
-end $_$;
-
-CREATE FUNCTION sidecar.start_scan(watch_id integer, purpose text, force boolean DEFAULT false) RETURNS void
-    LANGUAGE sql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    insert into sidecar.scans (watch_id, purpose, force) values (watch_id, purpose, force)
-    on conflict (watch_id, purpose) do update
-        set last_key = null, phase = 'rows', force = excluded.force or (scans.force and scans.finished_at is null),
-            started_at = now(), finished_at = null, passed_by = '{}', rows_seen = 0, bytes_seen = 0, found = 0, next_page_at = '-infinity';
-$$;
-
-CREATE FUNCTION sidecar.start_sweeps(watch_ids integer[], interval_s double precision) RETURNS bigint
-    LANGUAGE sql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    with due as (
-        select u.id from unnest(watch_ids) u(id)
-        left join sidecar.scans s on s.watch_id = u.id and s.purpose = 'sweep'
-        where s.watch_id is null or s.finished_at < now() - make_interval(secs => interval_s)
-    ), started as (
-        insert into sidecar.scans (watch_id, purpose, finished_at)
-        select w.id, 'sweep', now() from due d join sidecar.watches w on w.id = d.id and w.unwatched_at is null
-        order by w.id for key share of w
-        on conflict (watch_id, purpose) do update set last_key = null, phase = 'rows', started_at = now(), finished_at = null
-            where scans.finished_at < now() - make_interval(secs => interval_s)
-        returning finished_at is null as has_started
-    )
-    select count(*) from started s where s.has_started;
-$$;
-
-CREATE FUNCTION sidecar.start_watch(wanted sidecar.watches, former sidecar.watches, companion_name text, limits record) RETURNS integer
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    adds_target constant boolean := companion_name is null and sidecar.target_is_missing(wanted);
-    saved sidecar.watches;
-begin
-    perform sidecar.check_row_security(wanted.relation);
-    perform sidecar.check_row_security(wanted.companion);
-    perform sidecar.lock_table(wanted.relation, case when adds_target then 'access exclusive' else 'share row exclusive' end, limits);
-    if former.id is null and (sidecar.find_watch(wanted.relation, wanted.target)).id is not null then
-        return null;
-    end if;
-    if companion_name is not null and wanted.companion is null then
-        wanted.companion := sidecar.create_companion(wanted, companion_name);
-    elsif companion_name is not null then
-        perform sidecar.lock_table(wanted.companion, 'share row exclusive', limits);
-    elsif adds_target then
-        perform sidecar.add_target(wanted);
-    end if;
-    saved := sidecar.save_watch(wanted, former);
-    perform sidecar.prepare_ledger(former, saved);
-    perform sidecar.install_watch(saved);
-    if former.id is not null then
-        perform sidecar.start_scan(saved.id, 'sweep'); -- for what was deleted while nobody watched
-    end if;
-    if former.dimensions <> wanted.dimensions then
-        perform sidecar.start_scan(saved.id, 'clear');
-    elsif saved.fingerprint is not null and saved.model not in (saved.fingerprint, coalesce(saved.encoder, '')) then
-        perform sidecar.reembed(saved.relation, saved.target, saved.model);
-    end if;
-    perform sidecar.tell_of_former_indexes(saved);
-    perform sidecar.warn_of_updates(saved);
-    perform sidecar.warn_of_dimensions(saved);
-    perform sidecar.warn_of_old_pgvector();
-    return saved.id;
-end $$;
-
-CREATE FUNCTION sidecar.state_of(w sidecar.watches, pending bigint) RETURNS text
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    scan text := (select s.purpose from sidecar.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep'
-                  order by array_position(array['move', 'clear', 'backfill', 'verify'], s.purpose) limit 1);
-    running text := (select string_agg(distinct format('%s (%s)', s.model, s.fingerprint), ', ') from sidecar.sidecars s
-                     where s.seen_at > clock_timestamp() - interval '30 s');
-    fits boolean := exists (select from sidecar.sidecars s
-                            where s.seen_at > clock_timestamp() - interval '30 s' and sidecar.may_fill(w, s));
-    fault text := sidecar.fault_of(w);
-    denied text := (select string_agg(distinct sidecar.denial_of(w, s.role), '; ') from sidecar.sidecars s
-                    where fault is null and s.seen_at > clock_timestamp() - interval '30 s' and sidecar.may_fill(w, s));
-begin
-    return case
-        when fault is not null then 'broken: ' || fault
-        when denied is not null then 'denied: ' || denied
-        when w.paused then 'paused'
-        when running is null then 'no sidecar is running'
-        when not fits then format('waiting for a sidecar with %s and %s dimensions; running: %s; %s',
-            coalesce('fingerprint ' || w.fingerprint, 'model ' || w.model, 'any model'), w.dimensions, running,
-            sidecar.way_to_a_running_model(w))
-        when scan = 'move' then 'moving vectors'
-        when scan = 'clear' then 'clearing old vectors'
-        when scan = 'backfill' then 'backfilling'
-        when scan = 'verify' then (select format('verifying: %s rows compared, %s differ', s.rows_seen, s.found)
-                                   from sidecar.scans s where s.watch_id = w.id and s.purpose = 'verify')
-        when pending > 0 then 'catching up'
-        else coalesce(sidecar.index_trouble(w), 'up to date') end;
-end $$;
-
-CREATE FUNCTION sidecar.state_of_row(watch_id integer, key jsonb, OUT state text, OUT reason text) RETURNS record
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    w sidecar.watches;
-begin
-    select * into w from sidecar.watches x where x.id = watch_id and x.unwatched_at is null;
-    if w.id is not null and sidecar.key_fault(w) is null then
-        execute format($sql$
-            select case l.content_hash when 'failed' then 'failed' else 'done' end
-            from %1$s join sidecar.ledger_%2$s l on %3$s
-            where l.content_hash is not null and l.gen > $2 and not exists (
-                select from sidecar.scans s where s.watch_id = $3 and s.purpose = 'clear' and s.finished_at is null)
-        $sql$, sidecar.typed_key(w, '$1'), w.id, sidecar.for_each_key(w.key_columns, null, 'l.k%1$s = r.k%1$s', ' and '))
-            into state using sidecar.numbered_key(w, key), w.truncated_gen, w.id;
-        reason := (select d.reason || ': ' || d.message from sidecar.dead_letters d
-                   where state = 'failed' and d.watch_id = w.id and d.key = sidecar.failure_key(state_of_row.key));
-    end if;
-end $_$;
-
-CREATE FUNCTION sidecar.state_of_watch(watch_id integer) RETURNS text
-    LANGUAGE sql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select sidecar.state_of(w, 1) from sidecar.watches w where w.id = watch_id;
-$$;
-
-CREATE FUNCTION sidecar.status_of(only_relation regclass, exact boolean) RETURNS TABLE(relation regclass, target text, kind text, source text[], companion regclass, state text, rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric, oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text, estimated boolean, watch_id integer, index_statement text, rows_per_s double precision, companion_view regclass, unreadable bigint)
+CREATE FUNCTION sidecar_internal.status_of(only_relation regclass, exact boolean) RETURNS TABLE(relation regclass, target text, kind text, source text[], companion regclass, state text, rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric, oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text, estimated boolean, watch_id integer, index_statement text, rows_per_s double precision, companion_view regclass, unreadable bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET row_security TO 'off'
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 declare
-    w sidecar.watches;
+    w sidecar_internal.watches;
     counted record;
     ledger record;
     queue record;
     unknown bigint;
-    builds constant jsonb := sidecar.builds();
-    knows_vectors constant boolean := sidecar.pgvector_fault() is null;
+    builds constant jsonb := sidecar_internal.running_builds();
+    knows_vectors constant boolean := sidecar_internal.pgvector_fault() is null;
 begin
-    for w in select * from sidecar.watches x
+    for w in select * from sidecar_internal.watches x
              where x.unwatched_at is null and (only_relation is null or x.relation = only_relation) order by x.id loop
         relation := w.relation; target := w.target; kind := w.kind; source := w.source; companion := w.companion;
         fingerprint := w.fingerprint; model := coalesce(w.encoder, w.model); watch_id := w.id;
@@ -3394,21 +296,21 @@ begin
         begin
             rows := null; query := null; estimated := false;
             if exists (select from pg_class c where c.oid = w.relation) then
-                select c.n, c.estimated into rows, estimated from sidecar.count_rows(w.relation, exact) c;
-                query := case when knows_vectors then sidecar.search_statement(w) end;
+                select c.n, c.estimated into rows, estimated from sidecar_internal.count_rows(w.relation, exact) c;
+                query := case when knows_vectors then sidecar_internal.search_statement(w) end;
             end if;
-            ledger := sidecar.count_ledger(w, exact);
-            queue := sidecar.count_queue(w);
-            if queue.is_emptied or sidecar.companion_is_gone(w) then
+            ledger := sidecar_internal.count_ledger(w, exact);
+            queue := sidecar_internal.count_queue(w);
+            if queue.is_emptied or sidecar_internal.companion_is_gone(w) then
                 ledger.entries := 0; ledger.empty := 0; ledger.failed := 0; ledger.truncated := 0; ledger.unreadable := 0;
             end if;
             embedded := ledger.entries - ledger.empty - ledger.failed;
             empty := ledger.empty; failed := ledger.failed; truncated := ledger.truncated; unreadable := ledger.unreadable;
             -- A row that is neither in the ledger nor in the queue has still to be met by the backfill. Once that is over the
             -- queue alone knows: the difference of two estimates would never come to rest.
-            unknown := case when exact and rows is not null then sidecar.count_unknown(w) end;
+            unknown := case when exact and rows is not null then sidecar_internal.count_unknown(w) end;
             pending := case when unknown is not null then unknown + queue.updates
-                when exists (select from sidecar.scans s
+                when exists (select from sidecar_internal.scans s
                              where s.watch_id = w.id and s.purpose in ('clear', 'backfill') and s.finished_at is null)
                     then greatest(rows - ledger.entries, queue.keys - queue.updates) + queue.updates
                 when queue.is_emptied then greatest(rows, queue.keys)
@@ -3416,10 +318,10 @@ begin
             estimated := estimated or ledger.estimated or queue.estimated;
             oldest_pending := clock_timestamp() - queue.oldest;
             coverage := case when rows > empty then round(100.0 * least(1, embedded::numeric / (rows - empty)), 1) end;
-            lag_ms := (select round(p.lag_ms::numeric, 1) from sidecar.progress p where p.watch_id = w.id);
-            index := sidecar.index_of(w, builds);
-            index_statement := case when rows is not null and knows_vectors then sidecar.index_statement(w) end;
-            state := sidecar.state_of(w, pending);
+            lag_ms := (select round(p.lag_ms::numeric, 1) from sidecar_internal.progress p where p.watch_id = w.id);
+            index := sidecar_internal.index_of(w, builds);
+            index_statement := case when rows is not null and knows_vectors then sidecar_internal.index_statement(w) end;
+            state := sidecar_internal.state_of(w, pending);
         exception when undefined_table or syntax_error then
             -- A table was dropped after this statement's snapshot was taken; what is gone prints as its number.
             raise warning 'watch % is left out: %', w.id, sqlerrm;
@@ -3455,205 +357,12 @@ CREATE VIEW sidecar.status AS
     rows_per_s,
     companion_view,
     unreadable
-   FROM sidecar.status_of(NULL::regclass, false) status_of(relation, target, kind, source, companion, state, rows, embedded, pending, failed, empty, truncated, coverage, oldest_pending, lag_ms, index, model, fingerprint, query, estimated, watch_id, index_statement, rows_per_s, companion_view, unreadable);
+   FROM sidecar_internal.status_of(NULL::regclass, false) status_of(relation, target, kind, source, companion, state, rows, embedded, pending, failed, empty, truncated, coverage, oldest_pending, lag_ms, index, model, fingerprint, query, estimated, watch_id, index_statement, rows_per_s, companion_view, unreadable);
 
 CREATE FUNCTION sidecar.status_exact(relation regclass) RETURNS SETOF sidecar.status
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select * from sidecar.status_of(relation, true) $$;
-
-CREATE FUNCTION sidecar.structure_fault(w sidecar.watches) RETURNS text
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    named text[];
-    present sidecar.watches;
-    key record;
-begin
-    if not exists (select from pg_class c where c.oid = w.relation) then
-        return 'the table is gone';
-    elsif sidecar.pgvector_fault() is not null then
-        return sidecar.pgvector_fault();
-    elsif w.companion is not null and not exists (select from pg_class c where c.oid = w.companion) then
-        return 'the companion table is gone';
-    elsif not exists (select from pg_trigger t where t.tgrelid = w.relation and starts_with(t.tgname, format('sidecar_%s_', w.id))) then
-        return 'its triggers are gone';
-    end if;
-    key := sidecar.primary_key_of(w.relation);
-    if (key.columns, key.types) is distinct from (w.key_columns, w.key_types) then
-        return format('the primary key was (%s), now it is (%s)', sidecar.for_each_key(w.key_columns, w.key_types, '%2$s %3$s'),
-                      sidecar.for_each_key(key.columns, key.types, '%2$s %3$s'));
-    end if;
-    if sidecar.key_fault(w) is not null then
-        return sidecar.key_fault(w);
-    end if;
-    perform sidecar.kind_of_source(w.relation, w.source, w.kind);
-    present := sidecar.with_present_names(w);
-    named := sidecar.columns_of_trigger(w, w.relation, 'update');
-    if present.target <> w.target then
-        return format('column %I is now called %I', w.target, present.target);
-    elsif not w.source <@ named then
-        return format('of the source columns (%s) the triggers know only (%s): they were renamed',
-                      array_to_string(w.source, ', '), array_to_string(named, ', '));
-    elsif not sidecar.inputs_of(w.relation, array(select a.attname::text from pg_attribute a where a.attrelid = w.relation
-                                                  and a.attname = any (w.source) and a.attgenerated::text = 'v')) <@ named then
-        return format('the source (%s) is computed from columns that the triggers do not know: its expression was changed',
-                      array_to_string(w.source, ', '));
-    elsif not exists (select from pg_attribute a where a.attrelid = coalesce(w.companion, w.relation) and a.attname = w.target
-                      and not a.attisdropped and a.attgenerated = '' and a.atttypmod in (w.dimensions, -1)
-                      and a.atttypid = format('%I.vector', sidecar.vector_schema())::regtype) then
-        return format('%s has no column %I of type vector(%s)', coalesce(w.companion, w.relation), w.target, w.dimensions);
-    end if;
-    return null;
-exception when invalid_table_definition or undefined_column or datatype_mismatch then
-    return sqlerrm;
-end $_$;
-
-CREATE FUNCTION sidecar.take_up_names(w sidecar.watches, present sidecar.watches) RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET lock_timeout TO '250ms'
-    AS $$
-begin
-    -- A former watch of the column that had this name before: the ledger is of vectors that are gone.
-    perform sidecar.forget_watch(x.id) from sidecar.watches x
-        where x.relation = w.relation and x.target = present.target and x.id <> w.id and x.unwatched_at is not null;
-    update sidecar.watches x set source = present.source, target = present.target
-        where x.id = w.id and (x.source, x.target) = (w.source, w.target);
-    return found;
-exception when lock_not_available or deadlock_detected or unique_violation then
-    return false;
-end $$;
-
-CREATE FUNCTION sidecar.target_is_missing(w sidecar.watches) RETURNS boolean
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    label text := format('%s.%I', w.relation, w.target);
-    existing record;
-begin
-    select format_type(a.atttypid, a.atttypmod) as type, a.attnotnull, a.attgenerated, a.atttypid, a.atttypmod into existing
-        from pg_attribute a where a.attrelid = w.relation and a.attname = w.target and a.attnum > 0 and not a.attisdropped;
-    if not found then
-        return true;
-    elsif w.target = any (w.key_columns) or existing.attgenerated <> '' then
-        raise exception 'column % is part of the key or generated, so it cannot hold the vector', label
-            using errcode = 'invalid_table_definition', hint = 'Name another target: a missing column is added.';
-    elsif existing.atttypid <> format('%I.vector', sidecar.vector_schema())::regtype then
-        raise exception 'column % has type %, not vector(%)', label, existing.type, w.dimensions
-            using errcode = 'datatype_mismatch', hint = 'Name another target: a missing column is added with the right type.';
-    elsif existing.atttypmod not in (w.dimensions, -1) then
-        raise exception 'column % has type %, but the watch asks for % dimensions', label, existing.type, w.dimensions
-            using errcode = 'datatype_mismatch', hint = format('Say dimensions => %s, or name another target.', existing.atttypmod);
-    elsif existing.atttypmod = -1 and w.index_kind = 'vector' then
-        raise exception 'column % has no dimensions, so it cannot have an HNSW index on vector', label
-            using errcode = 'datatype_mismatch',
-                  hint = format('Run: alter table %s alter column %I type %I.vector(%s); or say index => ''halfvec''.',
-                                w.relation, w.target, sidecar.vector_schema(), w.dimensions);
-    elsif existing.attnotnull then
-        raise exception 'column % is NOT NULL, but a new row has no vector yet', label
-            using errcode = 'invalid_table_definition',
-                  hint = format('Run: alter table %s alter column %I drop not null;', w.relation, w.target);
-    end if;
-    return false;
-end $$;
-
-CREATE FUNCTION sidecar.tell_of_former_indexes(w sidecar.watches) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    former record;
-begin
-    for former in select * from sidecar.former_indexes(w) loop
-        raise notice 'index % serves this watch no longer; a running sidecar that may act for the owner drops it%', former.index,
-                case when w.index_kind <> 'none' then ' when the new one is built' else '' end
-            using hint = former.statement || ';';
-    end loop;
-end $$;
-
-CREATE FUNCTION sidecar.tree_of(relation regclass, OUT home regclass, OUT parent regclass, OUT is_leaf boolean, OUT level integer) RETURNS SETOF record
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    with recursive tree(home, parent, kind, level) as (
-        select c.oid, null::oid, c.relkind, 0 from pg_class c where c.oid = tree_of.relation and c.relkind in ('r', 'p')
-        union all
-        select c.oid, t.home, c.relkind, t.level + 1
-            from tree t cross join lateral (
-                select x.oid, x.relkind from pg_inherits i cross join lateral (select y.oid, y.relkind from pg_class y where y.oid = i.inhrelid offset 0) x
-                where i.inhparent = t.home offset 0) c
-            where t.kind = 'p'
-    )
-    select t.home, t.parent, t.kind <> 'p', t.level from tree t order by t.level, t.home;
-$$;
-
-CREATE FUNCTION sidecar.triggers_fit(w sidecar.watches) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-    select count(*) = 5 and bool_and(
-        t.compares_safely
-        and case when t.name like '%\_update' then t.names_columns <> sidecar.changes_unnamed(w)
-                 when t.name ~ '_(insert|delete)$' then t.for_row else true end)
-        and not sidecar.partition_lacks_trigger(w) and not sidecar.inherits(w.relation)
-        from sidecar.triggers_of(w) t where t.fires;
-$_$;
-
-CREATE FUNCTION sidecar.triggers_of(w sidecar.watches, OUT name name, OUT home regclass, OUT for_row boolean, OUT names_columns boolean, OUT fires boolean, OUT compares_safely boolean) RETURNS SETOF record
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select t.tgname, t.tgrelid::regclass, t.tgtype & 1 = 1, t.tgattr <> ''::int2vector,
-           t.tgenabled = 'A' or (t.tgenabled = 'O' and (not exists (select from pg_subscription_rel) or not sidecar.is_subscribed(t.tgrelid))),
-           t.tgqual is null or t.tgqual::text like format('%%:funcid %s %%', 'record_image_ne(record,record)'::regprocedure::oid)
-        from pg_trigger t
-        where t.tgrelid in (w.relation, w.companion)
-          -- sidecar_1_insert, not sidecar_1_row_deleted; a regular expression would be compiled anew for each watch.
-          and starts_with(t.tgname, 'sidecar_') and split_part(t.tgname, '_', 2) = w.id::text
-          and split_part(t.tgname, '_', 3) <> '' and split_part(t.tgname, '_', 4) = '';
-$$;
-
-CREATE FUNCTION sidecar.try_watch(wanted sidecar.watches, companion_name text, replace boolean, limits record) RETURNS integer
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    former sidecar.watches;
-    is_same boolean;
-begin
-    perform set_config('lock_timeout', limits.theirs, true);
-    select * into former from sidecar.watches w where w.relation = wanted.relation and w.target = wanted.target for update;
-    perform set_config('lock_timeout', limits.ours, true);
-    if former.id is not null and former.unwatched_at is null then
-        is_same := sidecar.is_same_watch(former, wanted) and (former.companion is null) = (companion_name is null);
-        if not replace and not (is_same and sidecar.exposed_columns(former) = wanted.expose) then
-            raise exception '%.% is watched already, with source %, companion %, dimensions %, model %, index %, expose %', wanted.relation,
-                quote_ident(former.target), former.source, coalesce(former.companion::text, 'none'), former.dimensions,
-                coalesce(former.model, 'any'), former.index_kind, former.expose
-                using errcode = 'duplicate_object', hint = 'Add replace => true to change it, or name another target.';
-        elsif is_same and sidecar.is_intact(former, wanted.key_columns, wanted.key_types) then
-            former := sidecar.change_exposure(former, wanted.expose);
-            perform sidecar.grant_table(former);
-            perform sidecar.dress_companion(former);
-            return former.id;
-        end if;
-        perform sidecar.end_watch(former.id, former.relation, false, limits);
-    end if;
-    return sidecar.start_watch(wanted, former, companion_name, limits);
-end $$;
-
-CREATE FUNCTION sidecar.typed_key(w sidecar.watches, parameter text) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-    select format('(select %s from jsonb_populate_record(null::sidecar.events_%s, %s) x) r',
-                  string_agg(format(case when a.atttypid = 'jsonb'::regtype then 'coalesce(x.%1$I, ''null'') as %1$I' else 'x.%1$I' end, a.attname), ', '),
-                  w.id, parameter)
-        from pg_attribute a where a.attrelid = to_regclass(format('sidecar.events_%s', w.id)) and a.attname ~ '^k[0-9]+$';
-$_$;
+    AS $$ select * from sidecar_internal.status_of(relation, true) $$;
 
 CREATE FUNCTION sidecar.uninstall(force boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
@@ -3661,11 +370,11 @@ CREATE FUNCTION sidecar.uninstall(force boolean DEFAULT false) RETURNS void
     SET client_min_messages TO 'warning'
     AS $$
 declare
-    running text := (select string_agg(format('%s (process %s)', s.host, s.pid), ', ') from sidecar.sidecars s
+    running text := (select string_agg(format('%s (process %s)', s.host, s.pid), ', ') from sidecar_internal.sidecars s
                      where s.seen_at > clock_timestamp() - interval '30 s');
-    users text := sidecar.used_by_others();
-    limits constant record := sidecar.wait_limits();
-    w sidecar.watches;
+    users text := sidecar_internal.used_by_others();
+    limits constant record := sidecar_internal.wait_limits();
+    w sidecar_internal.watches;
 begin
     if running is not null and not force then
         raise exception 'a sidecar is running on this database: %', running using errcode = 'object_in_use',
@@ -3677,31 +386,1493 @@ begin
     for attempt in 1 .. limits.tries loop
         begin
             perform set_config('lock_timeout', limits.theirs, true);
-            for w in select * from sidecar.watches x order by x.id for update loop
-                perform sidecar.release_tables(w, limits);
-                perform sidecar.revoke_table(w);
+            for w in select * from sidecar_internal.watches x order by x.id for update loop
+                perform sidecar_internal.release_tables(w, limits);
+                perform sidecar_internal.revoke_table(w);
             end loop;
-            drop schema sidecar cascade;
+            drop schema sidecar, sidecar_internal cascade;
             perform set_config('lock_timeout', limits.own, true);
             return;
         exception when lock_not_available then
             null; -- All of it is undone, and users' tables are free again.
         end;
     end loop;
-    perform sidecar.raise_in_use(w.relation, w.companion, null, limits.own, limits.began);
+    perform sidecar_internal.raise_in_use(w.relation, w.companion, null, limits.own, limits.began);
 end $$;
 
-CREATE FUNCTION sidecar.unreadable_columns(w sidecar.watches, role name) RETURNS text
+CREATE FUNCTION sidecar.unwatch(relation regclass, target text DEFAULT NULL::text, drop_target boolean DEFAULT false) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w sidecar_internal.watches;
+    limits constant record := sidecar_internal.wait_limits();
+begin
+    if exists (select from pg_class c where c.oid = unwatch.relation) then
+        perform sidecar_internal.follow_changes(relation);
+    end if;
+    w := sidecar_internal.find_watch(relation, target);
+    if w.id is null or (w.unwatched_at is not null and not drop_target) then
+        w := sidecar_internal.get_watch(relation, target);
+    end if;
+    for attempt in 1 .. limits.tries loop
+        begin
+            perform sidecar_internal.end_watch(w.id, relation, drop_target, limits);
+            perform set_config('lock_timeout', limits.own, true);
+            perform pg_notify('sidecar_watches', '');
+            return;
+        exception when lock_not_available then
+            null; -- All of it is undone, and the user's table is free again.
+        end;
+    end loop;
+    perform sidecar_internal.raise_in_use(w.relation, w.companion, w.id, limits.own, limits.began);
+end $$;
+
+CREATE FUNCTION sidecar.verify(relation regclass, target text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
+begin
+    perform sidecar_internal.start_scan(w.id, 'verify');
+    perform pg_notify('sidecar_watches', '');
+end $$;
+
+CREATE PROCEDURE sidecar.wait_embedded(IN relation regclass, IN key jsonb, IN target text DEFAULT NULL::text, IN timeout_ms integer DEFAULT 5000)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w sidecar_internal.watches;
+    deadline timestamptz := clock_timestamp() + make_interval(secs => timeout_ms / 1000.0);
+begin
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+        raise exception 'wait_embedded cannot see what others commit under %', current_setting('transaction_isolation')
+            using errcode = 'object_not_in_prerequisite_state', hint = 'Call it outside a transaction, or under READ COMMITTED.';
+    elsif timeout_ms is null or timeout_ms < 0 then
+        raise exception 'timeout_ms is %', coalesce(timeout_ms::text, 'NULL')
+            using errcode = 'invalid_parameter_value', hint = 'Give the longest wait in milliseconds, for example 5000.';
+    end if;
+    for w in select * from sidecar_internal.watches x where x.relation = wait_embedded.relation and x.unwatched_at is null
+             and (wait_embedded.target is null or x.target = wait_embedded.target) order by x.id loop
+        perform sidecar_internal.wait_one_embedded(w, sidecar_internal.canonical_key(w, key), deadline, timeout_ms);
+    end loop;
+    if not found then
+        perform sidecar_internal.get_watch(relation, target);
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar.watch(relation regclass, source text[], target text DEFAULT NULL::text, kind text DEFAULT NULL::text, companion text DEFAULT NULL::text, dimensions integer DEFAULT 1152, model text DEFAULT NULL::text, index text DEFAULT 'halfvec'::text, replace boolean DEFAULT false, expose text[] DEFAULT '{}'::text[]) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    companion_name constant text := sidecar_internal.companion_name(relation, companion);
+    limits constant record := sidecar_internal.wait_limits();
+    wanted sidecar_internal.watches;
+    made integer;
+begin
+    perform sidecar_internal.follow_changes(relation, target);
+    wanted.relation := relation; wanted.source := source; wanted.target := target; wanted.kind := kind;
+    wanted.dimensions := dimensions; wanted.index_kind := index; wanted.model := model;
+    wanted.expose := expose;
+    wanted := sidecar_internal.checked_watch(wanted, companion_name);
+    for attempt in 1 .. limits.tries loop
+        begin
+            made := sidecar_internal.try_watch(wanted, companion_name, replace, limits);
+            perform set_config('lock_timeout', limits.own, true);
+            return coalesce(made, sidecar.watch(relation, source, target, kind, companion, dimensions, model, index, replace, expose));
+        exception when lock_not_available then
+            null; -- All of it is undone, and the user's table is free again.
+        end;
+    end loop;
+    perform sidecar_internal.raise_in_use(relation, wanted.companion, (sidecar_internal.find_watch(relation, wanted.target)).id, limits.own, limits.began);
+end $$;
+
+CREATE FUNCTION sidecar.watch(relation regclass, source text, target text DEFAULT NULL::text, kind text DEFAULT NULL::text, companion text DEFAULT NULL::text, dimensions integer DEFAULT 1152, model text DEFAULT NULL::text, index text DEFAULT 'halfvec'::text, replace boolean DEFAULT false, expose text[] DEFAULT '{}'::text[]) RETURNS integer
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select sidecar.watch(relation, array[source], target, kind, companion, dimensions, model, index, replace, expose);
+$$;
+
+CREATE FUNCTION sidecar_internal.activate_queue(watch_id integer) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if not exists (select from sidecar_internal.watches w where w.id = watch_id and w.unwatched_at is null) then
+        return false;
+    end if;
+    perform setval(format('sidecar_internal.asleep_%s', watch_id), 1);
+    return true;
+end $$;
+
+CREATE TABLE sidecar_internal.watches (
+    id integer NOT NULL,
+    relation regclass NOT NULL,
+    key_columns text[] NOT NULL,
+    key_types text[] NOT NULL,
+    kind text NOT NULL,
+    source text[] NOT NULL,
+    target text NOT NULL,
+    companion regclass,
+    dimensions integer NOT NULL,
+    index_kind text NOT NULL,
+    model text,
+    fingerprint text,
+    encoder text,
+    truncated_gen bigint DEFAULT 0 NOT NULL,
+    paused boolean DEFAULT false NOT NULL,
+    broken text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    unwatched_at timestamp with time zone,
+    companion_view regclass,
+    moved_from regclass,
+    moved_fingerprint text,
+    rows_per_s double precision,
+    expose text[] DEFAULT '{}'::text[] NOT NULL,
+    CONSTRAINT watches_check CHECK (((cardinality(key_columns) >= 1) AND (cardinality(key_columns) = cardinality(key_types)))),
+    CONSTRAINT watches_check1 CHECK (((kind = 'text'::text) OR (cardinality(source) = 1))),
+    CONSTRAINT watches_dimensions_check CHECK (((dimensions >= 1) AND (dimensions <= 16000))),
+    CONSTRAINT watches_expose_check CHECK (((array_position(expose, NULL::text) IS NULL) AND (COALESCE(array_ndims(expose), 1) = 1))),
+    CONSTRAINT watches_index_kind_check CHECK ((index_kind = ANY (ARRAY['halfvec'::text, 'vector'::text, 'none'::text]))),
+    CONSTRAINT watches_kind_check CHECK ((kind = ANY (ARRAY['text'::text, 'image'::text]))),
+    CONSTRAINT watches_rows_per_s_check CHECK ((rows_per_s > (0)::double precision)),
+    CONSTRAINT watches_source_check CHECK ((cardinality(source) >= 1))
+);
+
+CREATE FUNCTION sidecar_internal.add_target(w sidecar_internal.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    execute format('alter table %s add column %I %I.vector(%s)', w.relation, w.target, sidecar_internal.vector_schema(), w.dimensions);
+end $$;
+
+CREATE FUNCTION sidecar_internal.advice_on(reason text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case
+        when reason in ('not_a_picture', 'truncated_picture', 'unsupported_format')
+            then 'Put a whole picture of a known format into the row: it is tried again by itself.'
+        when reason = 'too_many_pixels' then 'Scale the picture down, or raise MAX_IMAGE_PIXELS and retry.'
+        when reason = 'too_many_bytes' then 'Make the content smaller, or raise the limit that the message names and retry.'
+        when reason = 'decode_timeout' then 'Raise DECODE_TIMEOUT_S, or give the machine more CPUs, and retry.'
+        when reason in ('decode_crashed', 'decode_out_of_memory')
+            then 'Save the picture anew, or raise DECODE_MEMORY_BYTES, and retry.'
+        when reason = 'no_vector' then 'Set MODEL_PRECISION=fp32 and retry, or change the content.'
+        when reason = 'device_out_of_memory' then 'Lower BATCH_MAX_VIEWS, or free memory on the device, and retry.'
+        when reason = 'worker_crashed' then 'The sidecar''s log says what ended it; mend that and retry.'
+        when reason = 'read_rejected'
+            then 'Mend the row, or what computes the column: it is tried again when the row changes, or on retry.'
+        when reason in ('write_rejected', 'write_suppressed')
+            then 'A constraint or trigger of the table refused the vector: mend it and retry.'
+        else 'The message says what was wrong; mend it and retry.' end;
+$$;
+
+CREATE FUNCTION sidecar_internal.advise_on_model(w sidecar_internal.watches) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
-        from pg_attribute a join pg_roles r on r.rolname = unreadable_columns.role
-        where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (w.expose)
-          and not has_column_privilege(r.oid, a.attrelid, a.attnum, 'select');
+    select case when s.dimensions = w.dimensions
+                then format('to move it there: select sidecar.reembed(%L, %L, model => %L)', w.relation, w.target, s.fingerprint)
+                else format('watch another target, with dimensions => %s', s.dimensions) end
+        from sidecar_internal.sidecars s
+        where s.seen_at > clock_timestamp() - interval '30 s'
+        order by s.dimensions <> w.dimensions, s.started_at limit 1
 $$;
 
-CREATE FUNCTION sidecar.unreadable_filter(w sidecar.watches, filter jsonb, OUT column_name text, OUT complaint text) RETURNS record
+CREATE FUNCTION sidecar_internal.apply_renames(w sidecar_internal.watches, present sidecar_internal.watches) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '250ms'
+    AS $$
+begin
+    -- A former watch of the column that had this name before: the ledger is of vectors that are gone.
+    perform sidecar_internal.forget_watch(x.id) from sidecar_internal.watches x
+        where x.relation = w.relation and x.target = present.target and x.id <> w.id and x.unwatched_at is not null;
+    update sidecar_internal.watches x set source = present.source, target = present.target
+        where x.id = w.id and (x.source, x.target) = (w.source, w.target);
+    return found;
+exception when lock_not_available or deadlock_detected or unique_violation then
+    return false;
+end $$;
+
+CREATE FUNCTION sidecar_internal.base_type(INOUT type oid, INOUT modifier integer, OUT printed text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    domain record;
+begin
+    loop
+        select t.typbasetype, t.typtypmod into domain from pg_type t where t.oid = type and t.typtype = 'd';
+        exit when not found;
+        type := domain.typbasetype;
+        modifier := domain.typtypmod;
+    end loop;
+    printed := format_type(type, modifier);
+end $$;
+
+CREATE TABLE sidecar_internal.sidecars (
+    id uuid NOT NULL,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    version text NOT NULL,
+    model text NOT NULL,
+    fingerprint text NOT NULL,
+    dimensions integer NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    role name DEFAULT CURRENT_USER NOT NULL,
+    clock_skew_s double precision,
+    texts_per_s double precision,
+    picture_views_per_s double precision
+)
+WITH (fillfactor='50', autovacuum_vacuum_threshold='50', autovacuum_vacuum_scale_factor='0');
+
+CREATE FUNCTION sidecar_internal.can_serve(w sidecar_internal.watches, s sidecar_internal.sidecars) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select s.dimensions = w.dimensions
+        and case when w.fingerprint is not null then s.fingerprint = w.fingerprint else w.model is null or w.model in (s.model, s.fingerprint) end;
+$$;
+
+CREATE FUNCTION sidecar_internal.canonical_key(w sidecar_internal.watches, key jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "DateStyle" TO 'ISO, YMD'
+    SET "IntervalStyle" TO 'postgres'
+    SET "TimeZone" TO 'UTC'
+    SET bytea_output TO 'hex'
+    SET extra_float_digits TO '1'
+    SET lc_monetary TO 'C'
+    SET quote_all_identifiers TO 'off'
+    AS $_$
+declare
+    canonical jsonb;
+begin
+    if jsonb_typeof(key) is distinct from 'object' or (select array_agg(k order by k) from jsonb_object_keys(key) k)
+            is distinct from (select array_agg(c order by c) from unnest(w.key_columns) c) then
+        raise exception 'key % does not name the key columns of %', coalesce(key::text, 'NULL'), w.relation
+            using errcode = 'invalid_parameter_value',
+                  hint = format('Say: key => ''{%s}''', (select string_agg(to_json(c) || ': ...', ', ') from unnest(w.key_columns) c));
+    end if;
+    execute format('select jsonb_build_object(%s) from %s', sidecar_internal.key_fields(w, 'r'), sidecar_internal.typed_key(w, '$1')) into canonical using sidecar_internal.numbered_key(w, key);
+    return canonical;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.change_exposure(w sidecar_internal.watches, wanted text[]) RETURNS sidecar_internal.watches
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if w.expose <> wanted then
+        perform sidecar_internal.revoke_table(w);
+        update sidecar_internal.watches x set expose = wanted where x.id = w.id returning * into w;
+    end if;
+    return w;
+end $$;
+
+CREATE FUNCTION sidecar_internal.changes_unnamed(w sidecar_internal.watches) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (select from sidecar_internal.tree_of(w.relation) h
+                   cross join lateral (select t.* from pg_trigger t where t.tgrelid = h.home offset 0) t  -- by index, each table
+                   where not t.tgisinternal and t.tgtype & 1 = 1 and t.tgtype & 2 = 2 and t.tgtype & 16 = 16)
+        or exists (select from pg_attribute a
+                   where a.attrelid = w.relation and a.attname = any (w.source || w.key_columns) and a.attgenerated <> '');
+$$;
+
+CREATE FUNCTION sidecar_internal.check_companion(w sidecar_internal.watches) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    key record := sidecar_internal.primary_key_of(w.relation);
+    made constant text := 'Name a table that does not exist: it is made.';
+    stranger text;
+begin
+    perform sidecar_internal.check_relation(w.companion);
+    if w.companion = w.relation then
+        raise exception 'table % cannot be its own companion', w.relation using errcode = 'invalid_parameter_value', hint = made;
+    elsif not exists (select from pg_constraint c where c.conrelid = w.companion and c.contype = 'p')
+          or (select (p.columns, p.types) <> (key.columns, key.types) from sidecar_internal.primary_key_of(w.companion) p) then
+        raise exception 'companion table % has another primary key than %', w.companion, w.relation
+            using errcode = 'invalid_table_definition',
+                  hint = format('It needs primary key (%s) with the same types. ', array_to_string(key.columns, ', ')) || made;
+    end if;
+    perform from pg_attribute a
+        where a.attrelid = w.companion and a.attname = w.target and not a.attisdropped and a.attgenerated = ''
+          and a.atttypid = format('%I.vector', sidecar_internal.vector_schema())::regtype and a.atttypmod = w.dimensions;
+    if not found then
+        raise exception 'companion table % has no column % of type vector(%)', w.companion, quote_literal(w.target), w.dimensions
+            using errcode = 'datatype_mismatch', hint = made;
+    end if;
+    select a.attname into stranger from pg_attribute a
+        where a.attrelid = w.companion and a.attnum > 0 and not a.attisdropped
+          and a.attnotnull and not a.atthasdef and a.attidentity = ''
+          and a.attname <> all (w.key_columns || w.target) limit 1;
+    if found then
+        raise exception 'companion table % has column %, which is NOT NULL and has no default', w.companion, quote_literal(stranger)
+            using errcode = 'invalid_table_definition', hint = 'A companion holds the key and the vector. ' || made;
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.check_exposed(relation regclass, expose text[]) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    column_name text;
+    type record;
+begin
+    foreach column_name in array expose loop
+        select b.type as base, e.typname, format_type(a.atttypid, a.atttypmod) as printed into type
+            from pg_attribute a cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
+            join pg_type e on e.oid = case when t.typcategory = 'A' then t.typelem else t.oid end
+            where a.attrelid = check_exposed.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
+        if not found then
+            raise exception 'table % has no column %', relation, coalesce(quote_literal(column_name), 'NULL')
+                using errcode = 'undefined_column', hint = 'Expose columns of the watched table: expose => array[''title''].';
+        elsif type.typname in ('vector', 'halfvec', 'sparsevec', 'bytea') then
+            raise exception 'column % of % has type %, which a search does not show', quote_literal(column_name), relation, type.printed
+                using errcode = 'datatype_mismatch', hint = 'Expose what names the content, such as a path; vectors are in the table.';
+        elsif (select count(*) from unnest(expose) e(name) where e.name = column_name) > 1 then
+            raise exception 'column % is exposed twice', quote_literal(column_name) using errcode = 'duplicate_column',
+                hint = 'Name it once.';
+        end if;
+    end loop;
+end $$;
+
+CREATE FUNCTION sidecar_internal.check_key_types(relation regclass) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    key record;
+begin
+    select a.attname, format_type(a.atttypid, a.atttypmod) as type,
+           coalesce(sidecar_internal.key_type_fault(t.oid), case when t.typtype = 'e' then 'a domain over an enum has no operators' end) as fault into key
+        from pg_index i
+        cross join generate_series(0, i.indnkeyatts - 1) as position
+        join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[position]
+        cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b
+        join pg_type t on t.oid = b.type
+        join pg_opclass oc on oc.oid = i.indclass[position]
+        left join pg_amop o on o.amopfamily = oc.opcfamily and o.amopstrategy = 3
+                               and o.amoplefttype = oc.opcintype and o.amoprighttype = oc.opcintype
+        left join pg_operator op on op.oid = o.amopopr
+        where i.indrelid = relation and i.indisprimary
+          and (sidecar_internal.key_type_fault(t.oid) is not null or (t.typtype = 'e' and a.atttypid <> t.oid) or op.oprnamespace <> 'pg_catalog'::regnamespace) limit 1;
+    if found then
+        raise exception 'key column %.% has type %, which cannot be a key here%', relation, quote_ident(key.attname), key.type,
+                coalesce(': ' || key.fault, '')
+            using errcode = 'feature_not_supported',
+                  hint = 'Use a key of a simple type of Postgres''s own, such as bigint, uuid or text; or of several such columns.';
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.check_move_to(w sidecar_internal.watches, model text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    named_dimensions integer;
+    running text;
+begin
+    select min(s.dimensions) into named_dimensions from sidecar_internal.sidecars s
+        where s.seen_at > clock_timestamp() - interval '30 s' and check_move_to.model in (s.model, s.fingerprint)
+        having bool_and(s.dimensions <> w.dimensions);
+    if named_dimensions is not null then
+        raise exception '% makes vectors of % dimensions, which %.% cannot hold: they have %',
+                        check_move_to.model, named_dimensions, w.relation, quote_ident(w.target), w.dimensions
+            using errcode = 'invalid_parameter_value',
+                  hint = format('Nothing was changed. Watch another target, with dimensions => %s.', named_dimensions);
+    end if;
+    running := (select string_agg(distinct format('%s (%s, %s dimensions)', s.model, s.fingerprint, s.dimensions), ', ') from sidecar_internal.sidecars s
+                where s.seen_at > clock_timestamp() - interval '30 s'
+                having not bool_or(s.dimensions = w.dimensions and check_move_to.model in ('any', s.model, s.fingerprint)));
+    if running is not null then
+        raise warning 'no running sidecar has % and % dimensions (running: %): nothing is embedded until one has',
+                      case check_move_to.model when 'any' then 'any model' else 'the model ' || check_move_to.model end, w.dimensions, running;
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.check_options(target text, source text[], dimensions integer, index_kind text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    most integer := case index_kind when 'halfvec' then 4000 when 'vector' then 2000 else 16000 end;
+begin
+    if dimensions is null or dimensions not between 1 and 16000 then
+        raise exception 'dimensions is %', coalesce(dimensions::text, 'NULL') using errcode = 'invalid_parameter_value',
+            hint = 'Give the length of the model''s vectors: 1152 for the default model.';
+    elsif coalesce(index_kind, '') not in ('halfvec', 'vector', 'none') then
+        raise exception 'index is %', coalesce(quote_literal(index_kind), 'NULL') using errcode = 'invalid_parameter_value',
+            hint = 'index is ''halfvec'' (default: a third of the size, same recall), ''vector'' or ''none''.';
+    elsif dimensions > most then
+        raise exception 'an HNSW index on % takes at most % dimensions, not %', index_kind, most, dimensions
+            using errcode = 'invalid_parameter_value', hint = 'Say index => ''none'', or ''halfvec'' for up to 4000.';
+    elsif target = any (source) then
+        raise exception 'target and source are both %', quote_literal(target) using errcode = 'invalid_parameter_value',
+            hint = 'Name a column of its own for the vector.';
+    elsif target = '' or octet_length(target) > 63 then
+        raise exception 'target % is not a name of 1 to 63 bytes', quote_literal(target) using errcode = 'invalid_name',
+            hint = 'Say target => ... with another one.';
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.check_relation(relation regclass) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    class record;
+begin
+    select c.relkind, c.relpersistence, c.relowner, n.nspname into class
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation;
+    if not found then
+        raise exception 'there is no table %', coalesce(relation::text, 'NULL')
+            using errcode = 'undefined_table', hint = 'Name an existing table, for example ''public.products''.';
+    elsif class.relkind not in ('r', 'p') then
+        raise exception '% is a %, not a table', relation, case class.relkind when 'v' then 'view' when 'm' then 'materialized view'
+                when 'f' then 'foreign table' when 'S' then 'sequence' else 'relation of another kind' end
+            using errcode = 'wrong_object_type', hint = case when class.relkind = 'f' then 'Watch it in the database it lives in.'
+                else 'Only tables can be watched: watch the table behind it.' end;
+    elsif class.relpersistence = 't' then
+        raise exception '% is a temporary table, which no other session can read', relation
+            using errcode = 'wrong_object_type', hint = 'Use a permanent table.';
+    elsif class.nspname in ('sidecar', 'sidecar_internal', 'pg_catalog', 'information_schema') then
+        raise exception '% belongs to schema "%"', relation, class.nspname
+            using errcode = 'wrong_object_type', hint = 'Use a table of your own.';
+    elsif sidecar_internal.inherits(relation) then
+        raise exception '% takes part in table inheritance, where a primary key does not cover the children', relation
+            using errcode = 'wrong_object_type', hint = 'Use declarative partitioning, or a table of its own.';
+    elsif not pg_has_role(class.relowner, 'usage') then
+        raise exception 'only the owner of % can watch it, and role "%" is not', relation, current_user
+            using errcode = 'insufficient_privilege',
+                  hint = format('Let %I call this: set role %1$I;', pg_get_userbyid(class.relowner));
+    end if;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.check_role(role regrole) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if not exists (select from pg_roles r where r.oid = role) then
+        raise exception 'there is no role %', coalesce(role::text, 'NULL') using errcode = 'undefined_object',
+            hint = 'Create it first: create role sidecar_worker login;';
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.check_row_exists(w sidecar_internal.watches, key jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    is_there boolean;
+begin
+    execute format('select exists (select from %s join %s t on %s)', sidecar_internal.typed_key(w, '$1'), w.relation,
+                   sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = r.k%1$s', ' and '))
+        into is_there using sidecar_internal.numbered_key(w, key);
+    if not is_there then
+        raise exception 'table % has no row %', w.relation, key using errcode = '02000',
+            hint = 'It may have been deleted, or inserted by a transaction that is still open.';
+    end if;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.check_row_security(relation regclass) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    role name;
+begin
+    for role in select pg_get_userbyid(r.role) from sidecar_internal.roles() r where r.kind = 'worker'
+                union select s.role from sidecar_internal.sidecars s where s.seen_at > clock_timestamp() - interval '30 s' loop
+        if sidecar_internal.rls_hides(relation, role) then
+            raise exception 'row-level security of % hides rows from role %, which the sidecar runs as', relation, quote_ident(role)
+                using errcode = 'insufficient_privilege',
+                      hint = format('Run: alter role %I bypassrls; or let the sidecar run as the owner of the table, without '
+                                    'FORCE ROW LEVEL SECURITY.', role);
+        end if;
+    end loop;
+    if role is null and (select c.relrowsecurity from pg_class c where c.oid = relation) then
+        raise warning 'table % has row-level security', relation
+            using hint = 'The sidecar has to run as a role with BYPASSRLS, or as the owner without FORCE ROW LEVEL SECURITY.';
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.check_target_row(w sidecar_internal.watches) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    class record;
+    rule name := (select r.rulename from pg_rewrite r where r.ev_class = w.relation and r.ev_type = '2' limit 1);
+    other sidecar_internal.watches;
+    companion constant text := 'keep the vectors in a table of their own: companion => ''some_table''.';
+begin
+    select c.relispartition, c.reloftype <> 0 as is_typed into class from pg_class c where c.oid = w.relation;
+    if rule is not null then
+        raise exception 'rule % rewrites updates of %, so no vector can be written', quote_ident(rule), w.relation
+            using errcode = 'feature_not_supported', hint = 'Use a trigger in place of the rule, or ' || companion;
+    elsif (class.relispartition or class.is_typed) and sidecar_internal.target_is_missing(w) then
+        raise exception '% cannot get a column % of its own: it is %', w.relation, quote_literal(w.target),
+            case when class.is_typed then 'a typed table' else 'a partition' end
+            using errcode = 'wrong_object_type', hint = case when class.is_typed then 'Alter its type first, or '
+                else format('Watch %s, or ', pg_partition_root(w.relation)) end || companion;
+    end if;
+    select x.* into other from sidecar_internal.watches x
+        where x.unwatched_at is null and x.companion is null and x.target = w.target and x.relation <> w.relation
+          and x.relation in (select a.relid from pg_partition_ancestors(w.relation) a
+                             union all select t.home from sidecar_internal.tree_of(w.relation) t) limit 1;
+    if found then
+        raise exception 'column % of % holds the vectors of the watch on %', quote_literal(w.target), w.relation, other.relation
+            using errcode = 'duplicate_object',
+                  hint = format('End that one first: select sidecar.unwatch(%L, %L); or %s', other.relation, w.target, companion);
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.checked_watch(wanted sidecar_internal.watches, companion_name text) RETURNS sidecar_internal.watches
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform sidecar_internal.vector_schema();
+    perform sidecar_internal.check_relation(wanted.relation);
+    select p.columns, p.types into wanted.key_columns, wanted.key_types from sidecar_internal.primary_key_of(wanted.relation) p;
+    perform sidecar_internal.check_key_types(wanted.relation);
+    wanted.kind := sidecar_internal.kind_of_source(wanted.relation, wanted.source, wanted.kind);
+    wanted.target := coalesce(wanted.target, wanted.source[1] || '_embedding');
+    perform sidecar_internal.check_options(wanted.target, wanted.source, wanted.dimensions, wanted.index_kind);
+    wanted.expose := coalesce(wanted.expose, '{}');
+    perform sidecar_internal.check_exposed(wanted.relation, wanted.expose);
+    wanted.companion := to_regclass(companion_name);
+    if wanted.companion is not null then
+        perform sidecar_internal.check_companion(wanted);
+    elsif companion_name is null then
+        perform sidecar_internal.check_target_row(wanted);
+    elsif wanted.target = any (wanted.key_columns) then
+        raise exception 'target % is a key column, which the companion has too', quote_literal(wanted.target)
+            using errcode = 'invalid_parameter_value', hint = 'Name a column of its own for the vector.';
+    end if;
+    return wanted;
+end $$;
+
+CREATE FUNCTION sidecar_internal.columns_of(w sidecar_internal.watches, OUT readable text, OUT written text, OUT keys text) RETURNS record
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select string_agg(quote_ident(a.attname), ', ' order by a.attnum) filter (where a.attname <> w.target or w.companion is null or a.attname = any (w.expose)),
+           string_agg(quote_ident(a.attname), ', ') filter (where a.attname = w.target),
+           string_agg(quote_ident(a.attname), ', ' order by a.attnum) filter (where a.attname = any (w.key_columns))
+        from pg_attribute a
+        where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
+          and a.attname = any (w.key_columns || w.source || w.target || w.expose);
+$$;
+
+CREATE FUNCTION sidecar_internal.columns_of_trigger(w sidecar_internal.watches, home regclass, suffix text) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select array_agg(distinct a.attname::text)
+        from pg_trigger t
+        join pg_depend d on d.classid = 'pg_trigger'::regclass and d.objid = t.oid
+                        and d.refclassid = 'pg_class'::regclass and d.refobjid = t.tgrelid and d.refobjsubid > 0
+        join pg_attribute a on a.attrelid = t.tgrelid and a.attnum = d.refobjsubid
+        where t.tgrelid = home and t.tgname = format('sidecar_%s_%s', w.id, suffix);
+$$;
+
+CREATE FUNCTION sidecar_internal.companion_is_gone(w sidecar_internal.watches) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select w.companion is not null and not exists (select from pg_class c where c.oid = w.companion);
+$$;
+
+CREATE FUNCTION sidecar_internal.companion_name(relation regclass, companion text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    parts text[] := parse_ident(companion);
+begin
+    if cardinality(parts) > 2 then
+        raise exception 'companion % has too many dots', quote_literal(companion) using errcode = 'invalid_name',
+            hint = 'Name a table, or schema.table.';
+    elsif cardinality(parts) = 1 then
+        return (select format('%I.%I', n.nspname, parts[1]) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                where c.oid = relation);
+    end if;
+    return case when companion is not null then format('%I.%I', parts[1], parts[2]) end;
+end $$;
+
+CREATE FUNCTION sidecar_internal.companion_values(w sidecar_internal.watches, row_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select string_agg(format(case when t.typtype = 'd' then '%1$s.k%2$s' else 'sidecar_internal.exactly((null::%3$s).%4$I, %1$s.k%2$s)' end,
+                             row_name, u.i, w.companion, u.c), ', ' order by u.i)
+        from unnest(w.key_columns) with ordinality u(c, i)
+        left join pg_attribute a on a.attrelid = w.companion and a.attname = u.c
+        left join pg_type t on t.oid = a.atttypid;
+$_$;
+
+CREATE FUNCTION sidecar_internal.count_foreign_vectors(w sidecar_internal.watches, at_most integer, OUT looked bigint, OUT strangers bigint) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    home regclass := coalesce(w.companion, w.relation);
+    home_key constant text[] := sidecar_internal.exact_keys(w, home, 'h');
+    rows bigint := greatest((sidecar_internal.count_rows(home, false)).n, 1);
+    ext text := quote_ident(sidecar_internal.vector_schema());
+begin
+    execute format('select count(*), count(*) filter (where (%1$s.vector_dims(sidecar_internal.exactly(null::%1$s.vector, h.%2$I)) <> $2
+                               or sha256(%1$s.vector_send(sidecar_internal.exactly(null::%1$s.vector, h.%2$I))) is distinct from l.vector_digest)
+                           and not exists (select from %8$s where %4$s))
+                    from (select * from %5$s t tablesample system (%6$s) where t.%2$I is not null limit $1) h
+                    left join sidecar_internal.ledger_%3$s l on %7$s',
+        ext, w.target, w.id, sidecar_internal.for_each_key(w.key_columns, home_key, 'e.k%1$s = %3$s', ' and '), home,
+        least(100, 200.0 * at_most / rows), sidecar_internal.for_each_key(w.key_columns, home_key, 'l.k%1$s = %3$s', ' and '), sidecar_internal.pending_of(w))
+        into looked, strangers using at_most, w.dimensions;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.count_leaf_indexes(w sidecar_internal.watches, OUT leaves bigint, OUT built bigint) RETURNS record
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select nullif(count(*), 0), count(*) filter (where exists (select from sidecar_internal.usable_indexes(w, t.home) u where u.valid))
+        from sidecar_internal.tree_of(coalesce(w.companion, w.relation)) t where t.is_leaf and t.parent is not null;
+$$;
+
+CREATE FUNCTION sidecar_internal.count_ledger(w sidecar_internal.watches, exact boolean, OUT entries bigint, OUT empty bigint, OUT failed bigint, OUT truncated bigint, OUT unreadable bigint, OUT estimated boolean) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    ledger constant regclass := format('sidecar_internal.ledger_%s', w.id);
+    pages constant double precision := pg_relation_size(ledger) / current_setting('block_size')::integer;
+    exceptions constant regclass := to_regclass(format('sidecar_internal.ledger_%s_exceptions', w.id));
+    share double precision;
+    sample record;
+    tombstones bigint;
+begin
+    estimated := not exact and pages > 2048;
+    if not estimated then
+        execute format('select count(l.content_hash), count(*) filter (where l.content_hash = ''empty''),
+                               count(*) filter (where l.content_hash = ''failed''), count(*) filter (where l.truncated),
+                               count(*) filter (where l.unreadable) from %s l', ledger)
+            into entries, empty, failed, truncated, unreadable;
+        return;
+    end if;
+    share := least(1, 256 / pages);
+    execute format('select count(*) as rows, count(*) filter (where l.truncated) as truncated, count(*) filter (where l.unreadable) as unreadable,
+                           count(*) filter (where l.content_hash = ''empty'') as empty
+                    from %s l tablesample system (%s) repeatable (0)', ledger, 100 * share) into sample;
+    execute format('select count(*) from (select from %s l where l.content_hash is null limit 100000) x', ledger) into tombstones;
+    entries := (sidecar_internal.count_rows(ledger, false)).n - tombstones;
+    truncated := least(entries, round(sample.truncated / share));
+    unreadable := least(entries, round(sample.unreadable / share));
+    failed := (select count(*) from sidecar_internal.failures d where d.watch_id = w.id);
+    if pg_relation_size(exceptions) < 1024 * 1024 then
+        execute format('select count(*) filter (where l.content_hash = ''empty'') from %s l where octet_length(l.content_hash) < 32', ledger) into empty;
+    else
+        empty := least(entries, round(sample.empty / share));
+    end if;
+    entries := greatest(entries, empty + failed);
+end $$;
+
+CREATE FUNCTION sidecar_internal.count_queue(w sidecar_internal.watches, OUT keys bigint, OUT updates bigint, OUT oldest timestamp with time zone, OUT estimated boolean, OUT truncates bigint, OUT is_emptied boolean) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    k text := sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s');
+    is_busy boolean := false;
+    bytes bigint;
+begin
+    estimated := false;
+    truncates := 0;
+    is_emptied := false;
+    -- Most of many watches have nothing in their queues, and planning what follows costs more than looking.
+    bytes := pg_relation_size(format('sidecar_internal.events_%s', w.id)) + pg_relation_size(format('sidecar_internal.delayed_%s', w.id));
+    if bytes > 0 then
+        execute format('select exists (select from sidecar_internal.events_%1$s) or exists (select from sidecar_internal.delayed_%1$s)', w.id) into is_busy;
+    end if;
+    if not is_busy then
+        keys := 0;
+        updates := 0;
+        return;
+    end if;
+    if sidecar_internal.key_fault(w) is not null then  -- its keys cannot be compared with the ledger's
+        execute format('select count(q.k1), 0, min(q.enqueued_at) from (
+                            select %2$s, min(enqueued_at) as enqueued_at from (select %2$s, enqueued_at from sidecar_internal.events_%1$s
+                                union all select %2$s, enqueued_at from sidecar_internal.delayed_%1$s) e group by %2$s) q', w.id, k)
+            into keys, updates, oldest;
+        return;
+    end if;
+    if bytes > 16 * 1024 * 1024 then
+        keys := (sidecar_internal.count_rows(format('sidecar_internal.events_%s', w.id), false)).n + (sidecar_internal.count_rows(format('sidecar_internal.delayed_%s', w.id), false)).n;
+        updates := 0;
+        estimated := true;
+        execute format('select e.enqueued_at from sidecar_internal.events_%s e order by e.gen limit 1', w.id) into oldest;
+        return;
+    end if;
+    -- A TRUNCATE is an event without a key. Until it is done the ledger tells of vectors that are gone.
+    execute format('select count(*), coalesce(bool_or(e.force), false) from sidecar_internal.events_%s e where e.k1 is null', w.id)
+        into truncates, is_emptied;
+    execute format('select count(q.k1), count(l.gen), min(q.enqueued_at)
+                    from (select %2$s, min(enqueued_at) as enqueued_at
+                          from (select %2$s, enqueued_at from sidecar_internal.events_%1$s
+                                union all select %2$s, enqueued_at from sidecar_internal.delayed_%1$s) e
+                          group by %2$s) q
+                    left join (select %2$s, gen from sidecar_internal.ledger_%1$s where content_hash is not null) l using (%2$s)', w.id, k)
+        into keys, updates, oldest;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.count_rows(relation regclass, exact boolean, OUT n bigint, OUT estimated boolean) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    page_bytes constant double precision := current_setting('block_size')::integer;
+    leaves oid[] := array[relation];
+    leaf record;
+    known_rows double precision := 0;
+    known_pages double precision := 0;
+    unknown_pages double precision := 0;
+    largest_unknown regclass;
+    most_pages double precision := 0;
+    bytes double precision;
+begin
+    if (select c.relkind = 'p' from pg_class c where c.oid = count_rows.relation) then
+        leaves := array(select t.home from sidecar_internal.tree_of(count_rows.relation) t where t.is_leaf);
+    end if;
+    -- One by one, with a plan that is kept: a join would read all of pg_class, an aggregate be planned anew for each watch.
+    for leaf in select l.oid from unnest(leaves) l(oid) loop
+        select c.oid, c.reltuples, c.relpages, pg_relation_size(c.oid) / page_bytes as pages into leaf
+            from pg_class c where c.oid = leaf.oid and c.relkind = 'r';
+        if leaf.reltuples >= 0 and leaf.relpages > 0 then
+            known_rows := known_rows + leaf.reltuples * leaf.pages / leaf.relpages;
+            known_pages := known_pages + leaf.pages;
+        elsif leaf.pages > 0 then
+            unknown_pages := unknown_pages + leaf.pages;
+            if leaf.pages > most_pages then
+                most_pages := leaf.pages;
+                largest_unknown := leaf.oid;
+            end if;
+        end if;
+    end loop;
+    bytes := (known_pages + unknown_pages) * page_bytes;
+    estimated := not sidecar_internal.may_count(relation)
+        or (not exact and (bytes > case when known_pages > 0 then 16 else 256 end * 1024 * 1024 or cardinality(leaves) > 100));
+    if not estimated then
+        execute format('select count(*) from %s', relation) into n;
+    else
+        n := known_rows + case when unknown_pages = 0 then 0 when known_pages > 0 then unknown_pages * known_rows / known_pages
+                               else unknown_pages * sidecar_internal.sample_rows_per_page(largest_unknown) end;
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.count_unknown(w sidecar_internal.watches) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    n bigint;
+begin
+    if not sidecar_internal.may_count(w.relation) or not exists (select from pg_constraint c where c.conrelid = w.relation and c.contype = 'p')
+            or (select p.types from sidecar_internal.primary_key_of(w.relation) p) is distinct from w.key_types
+            or sidecar_internal.key_fault(w) is not null then
+        return null;
+    end if;
+    execute format('select count(*) from %s t
+                    where not exists (select from sidecar_internal.ledger_%s l where %s and l.content_hash is not null)',
+                   w.relation, w.id, sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = l.k%1$s', ' and ')) into n;
+    return n;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.count_vectors_without_row(w sidecar_internal.watches, at_most integer) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    home_key constant text[] := sidecar_internal.exact_keys(w, w.companion, 'h');
+    n bigint;
+begin
+    execute format('select count(*) from (select from %s h where not exists (select from %s t where %s)
+                                          and not exists (select from %s where %s) limit $1) o',
+        w.companion, w.relation, sidecar_internal.for_each_key(home_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '),
+        sidecar_internal.pending_of(w), sidecar_internal.for_each_key(w.key_columns, home_key, 'e.k%1$s = %3$s', ' and ')) into n using at_most;
+    return n;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.create_companion(w sidecar_internal.watches, name text) RETURNS regclass
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    key record := sidecar_internal.primary_key_of(w.relation);
+begin
+    execute format('create table %s (%s, %I %I.vector(%s) not null, primary key (%s))', name,
+        sidecar_internal.for_each_key(key.columns, key.definitions, '%2$I %3$s'), w.target, sidecar_internal.vector_schema(), w.dimensions,
+        sidecar_internal.for_each_key(key.columns, null, '%2$I'));
+    perform sidecar_internal.check_relation(to_regclass(name));  -- nor in a temporary schema, nor in ours
+    perform sidecar_internal.grant_like(w.relation, to_regclass(name));
+    return to_regclass(name);
+end $_$;
+
+CREATE FUNCTION sidecar_internal.create_companion_view(w sidecar_internal.watches) RETURNS regclass
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    class record;
+    name text;
+    columns text;
+    description constant text := format('Rows of %s and their vectors. Kept by the sidecar.', w.relation);
+begin
+    select n.nspname, c.relname into class from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.companion;
+    while octet_length(class.relname || '_view') > 63 loop
+        class.relname := left(class.relname, -1);
+    end loop;
+    name := format('%I.%I', class.nspname, class.relname || '_view');
+    w.companion_view := to_regclass(name);
+    if obj_description(w.companion_view, 'pg_class') = description and sidecar_internal.has_view(w)
+            and (select pg_has_role(c.relowner, 'usage') from pg_class c where c.oid = w.companion_view) then
+        execute format('drop view %s', name); -- ours, of a watch whose row was not restored
+    elsif w.companion_view is not null then
+        raise warning 'the view of companion % was not made: the name % is taken', w.companion, name
+            using hint = 'Nothing depends on it: join the two tables yourself, as the query in sidecar.status does.';
+        return null;
+    end if;
+    select string_agg(format('t.%I', u.c), ', ' order by u.n) into columns
+        from unnest(w.key_columns || w.source) with ordinality as u(c, n)
+        where u.n <= cardinality(w.key_columns) or u.c <> all (w.key_columns);
+    execute format('create view %s with (security_invoker = true) as select %s, e.%I from %s t join %s e on %s', name, columns, w.target,
+                   w.relation, w.companion, sidecar_internal.for_each_key(w.key_columns, null, 't.%2$I = e.%2$I', ' and '));
+    execute format('comment on view %s is %L', name, description);
+    perform sidecar_internal.grant_like(w.relation, to_regclass(name));
+    return to_regclass(name);
+end $_$;
+
+CREATE FUNCTION sidecar_internal.create_deletion_trigger(w sidecar_internal.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    if not sidecar_internal.sees_truncate(w) then
+        execute format('create trigger sidecar_%1$s_rows_emptied after truncate on %2$s for each statement '
+                       'when (current_setting(''sidecar.writer'', true) is distinct from ''on'') '
+                       'execute function sidecar_internal.enqueue_emptied_companion(%1$s)', w.id, w.companion);
+    end if;
+    if not exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_row_deleted', w.id)
+                   and t.tgtype & 1 = 1) then
+        execute format('create or replace trigger sidecar_%1$s_row_deleted after delete on %2$s for each row '
+                       'when (current_setting(''sidecar.writer'', true) is distinct from ''on'') '
+                       'execute function sidecar_internal.enqueue_%1$s_row()', w.id, w.companion);
+    end if;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.create_ledger(watch_id integer, key_definitions text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    keys text := sidecar_internal.for_each_key(key_definitions, key_definitions, 'k%1$s %3$s');
+    key_names text := sidecar_internal.for_each_key(key_definitions, null, 'k%1$s');
+begin
+    execute format($sql$
+        create table sidecar_internal.ledger_%1$s (
+            %2$s,
+            gen bigint not null,
+            content_hash bytea check (octet_length(content_hash) = 32 or content_hash in ('empty', 'failed')),
+            vector_digest bytea check (octet_length(vector_digest) = 32),
+            truncated boolean not null default false,
+            unreadable boolean not null default false,
+            embedded_at timestamptz not null default clock_timestamp(),
+            version bigint not null default (floor(random() * 9007199254740992))::bigint,
+            primary key (%3$s),
+            check ((vector_digest is null) = (content_hash is null or octet_length(content_hash) < 32))
+        ) with (fillfactor = 80);
+        create index ledger_%1$s_tombstones on sidecar_internal.ledger_%1$s (gen) where content_hash is null;
+        create index ledger_%1$s_exceptions on sidecar_internal.ledger_%1$s (gen) where octet_length(content_hash) < 32;
+    $sql$, watch_id, keys, key_names);
+end $_$;
+
+CREATE FUNCTION sidecar_internal.create_queue(watch_id integer, key_definitions text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    keys text := sidecar_internal.for_each_key(key_definitions, key_definitions, 'k%1$s %3$s');
+begin
+    -- "Bring this key up to date." Append-only, duplicates are fine; a NULL key is a TRUNCATE. No CHECK: it would cost each
+    -- row of a user's INSERT 1.5 us. The small fillfactor keeps leases HOT. The partial index holds the backfill's few outstanding events, so that its share of the claims need
+    -- not be looked for behind a large live backlog.
+    execute format($sql$
+        create table sidecar_internal.events_%1$s (
+            gen bigint primary key default nextval('sidecar_internal.generation'),
+            %2$s,
+            enqueued_at timestamptz not null default clock_timestamp(),
+            backfill boolean not null default false,
+            force boolean not null default false,
+            lease_until timestamptz,
+            lease_token uuid,
+            attempts smallint not null default 0
+        ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
+                autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000,
+                autovacuum_vacuum_cost_delay = 0);
+        create index events_%1$s_backfill on sidecar_internal.events_%1$s (gen) where backfill;
+        create table sidecar_internal.delayed_%1$s (
+            gen bigint primary key,
+            %2$s,
+            enqueued_at timestamptz not null,
+            backfill boolean not null,
+            force boolean not null,
+            attempts smallint not null,
+            run_at timestamptz not null
+        );
+        create index delayed_%1$s_run_at on sidecar_internal.delayed_%1$s (run_at);
+    $sql$, watch_id, keys);
+    perform sidecar_internal.create_register(watch_id);
+end $_$;
+
+CREATE FUNCTION sidecar_internal.create_register(watch_id integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    execute format('create sequence sidecar_internal.asleep_%1$s minvalue 0 owned by sidecar_internal.events_%1$s.gen', watch_id);
+    perform setval(format('sidecar_internal.asleep_%s', watch_id), 1);
+end $_$;
+
+CREATE FUNCTION sidecar_internal.create_trigger(w sidecar_internal.watches, suffix text, event text, home regclass, manner text, call text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    execute format('create or replace trigger sidecar_%1$s_%2$s after %3$s on %4$s %5$s execute function sidecar_internal.enqueue_%1$s_%6$s',
+                   w.id, suffix, event, home, manner, call);
+    if sidecar_internal.is_subscribed(home) then
+        execute format('alter table %3$s enable always trigger sidecar_%1$s_%2$s', w.id, suffix, home);
+    end if;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.create_trigger_functions(w sidecar_internal.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    k text := sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s');           -- k1, k2
+    new_key text := sidecar_internal.for_each_key(w.key_columns, null, 'new.%2$I');  -- new.id, new.region
+    old_key text := sidecar_internal.for_each_key(w.key_columns, null, 'old.%2$I');
+    sleeper text := format($code$
+            if asleep_until_ms > 1 and to_timestamp(asleep_until_ms / 1000.0::float8) > clock_timestamp() then
+                perform sidecar_internal.notify_sleepers();
+            end if;$code$);
+begin
+    execute format('create or replace function sidecar_internal.enqueue_%s_row() returns trigger '
+                   'language plpgsql security definer set search_path = pg_catalog, pg_temp as %L', w.id, format($body$
+        declare
+            asleep_until_ms bigint;
+            generation bigint;
+        begin
+            begin
+                asleep_until_ms := pg_sequence_last_value('sidecar_internal.asleep_%1$s'::regclass);
+                if asleep_until_ms is null and not sidecar_internal.activate_queue(%1$s) then
+                    return null;
+                elsif not (case when tg_op = 'DELETE' then %6$s else %5$s end) then
+                    raise datatype_mismatch using message = 'a key column has got another type';
+                elsif not has_table_privilege('sidecar_internal.events_%1$s', 'insert') then
+                    raise insufficient_privilege using message = 'the queue of the watch cannot be written';
+                end if;
+                generation := nextval('sidecar_internal.generation'::regclass);
+            exception when others then
+                perform sidecar_internal.report_breakage(%1$s, sqlstate, sqlerrm);
+                return null;
+            end;
+            if tg_op <> 'DELETE' then
+                loop
+                    insert into sidecar_internal.events_%1$s (gen, %2$s, force) values (generation, %3$s, tg_nargs > 0)
+                        on conflict do nothing;
+                    exit when found;
+                    generation := sidecar_internal.free_generation(%1$s);
+                end loop;
+            end if;
+            if tg_op <> 'INSERT' then -- Nothing is computed for an INSERT that it has no use for.
+                if tg_op = 'DELETE' or record_image_ne(row(%3$s), row(%4$s)) then
+                    if tg_op = 'UPDATE' then
+                        generation := nextval('sidecar_internal.generation'::regclass);
+                    end if;
+                    loop
+                        insert into sidecar_internal.events_%1$s (gen, %2$s) values (generation, %4$s) on conflict do nothing;
+                        exit when found;
+                        generation := sidecar_internal.free_generation(%1$s);
+                    end loop;
+                end if;
+            end if;
+            %7$s
+            return null;
+        end
+    $body$, w.id, k, new_key, old_key, sidecar_internal.keys_fit(w, 'new'), sidecar_internal.keys_fit(w, 'old'), sleeper));
+
+    -- TRUNCATE; and INSERT and DELETE of the triggers of 0016, where they could not be replaced yet.
+    execute format('create or replace function sidecar_internal.enqueue_%s_statement() returns trigger '
+                   'language plpgsql security definer set search_path = pg_catalog, pg_temp as %L', w.id, format($body$
+        declare
+            asleep_until_ms bigint;
+            generation bigint;
+        begin
+            begin
+                asleep_until_ms := pg_sequence_last_value('sidecar_internal.asleep_%1$s'::regclass);
+                if asleep_until_ms is null and not sidecar_internal.activate_queue(%1$s) then
+                    return null;
+                elsif not has_table_privilege('sidecar_internal.events_%1$s', 'insert') then
+                    raise insufficient_privilege using message = 'the queue of the watch cannot be written';
+                elsif tg_op <> 'TRUNCATE' then
+                    insert into sidecar_internal.events_%1$s (%2$s) select %3$s from changed_rows r where %4$s limit 0;
+                end if;
+                generation := nextval('sidecar_internal.generation'::regclass);
+            exception when others then
+                perform sidecar_internal.report_breakage(%1$s, sqlstate, sqlerrm);
+                return null;
+            end;
+            if tg_op = 'TRUNCATE' then
+                loop
+                    insert into sidecar_internal.events_%1$s (gen) values (generation) on conflict do nothing;
+                    exit when found;
+                    generation := sidecar_internal.free_generation(%1$s);
+                end loop;
+            else
+                insert into sidecar_internal.events_%1$s (%2$s) select %3$s from changed_rows r where %4$s;
+                if not found then
+                    if exists (select from changed_rows) then
+                        perform sidecar_internal.report_breakage(%1$s, '42804', 'a key column has got another type');
+                    end if;
+                    return null;
+                end if;
+            end if;
+            %5$s
+            return null;
+        end
+    $body$, w.id, k, sidecar_internal.for_each_key(w.key_columns, null, 'r.%2$I'), sidecar_internal.keys_fit(w, 'r'), sleeper));
+
+    execute format('revoke all on function sidecar_internal.enqueue_%1$s_statement(), sidecar_internal.enqueue_%1$s_row() from public', w.id);
+end $_$;
+
+CREATE FUNCTION sidecar_internal.create_triggers(w sidecar_internal.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    unnamed boolean := sidecar_internal.changes_unnamed(w);
+    of_columns text := (select string_agg(quote_ident(u.c), ', ') from (select distinct unnest(w.source || w.key_columns)) as u(c));
+begin
+    perform sidecar_internal.create_trigger(w, 'insert', 'insert', w.relation, 'for each row', 'row()');
+    perform sidecar_internal.create_trigger(w, 'delete', 'delete', w.relation, 'for each row', 'row()');
+    perform sidecar_internal.create_trigger(w, 'update', 'update' || case when unnamed then '' else ' of ' || of_columns end, w.relation,
+                                   format('for each row when (%s)', sidecar_internal.difference(w.relation, w.key_columns, w.source)), 'row()');
+    perform sidecar_internal.create_trigger(w, 'truncate', 'truncate', w.relation, 'for each statement', 'statement()');
+    -- Somebody else wrote the vector: an ORM that saves whole rows puts an old one back. `force`: never skipped.
+    perform sidecar_internal.create_trigger(w, 'target',
+        'update' || case when unnamed and w.companion is null then '' else format(' of %I', w.target) end,
+        coalesce(w.companion, w.relation),
+        format('for each row when (current_setting(''sidecar.writer'', true) is distinct from ''on'' and (%s))',
+               sidecar_internal.difference(coalesce(w.companion, w.relation), '{}', array[w.target])), 'row(''force'')');
+end $$;
+
+CREATE FUNCTION sidecar_internal.delete_tombstones(watch_ids integer[], floors bigint[]) RETURNS SETOF text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '10ms'
+    AS $_$
+declare
+    id integer;
+    floor bigint;
+begin
+    for id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
+        begin
+            execute format('delete from sidecar_internal.ledger_%1$s l
+                            where l.ctid = any (array(select x.ctid from sidecar_internal.ledger_%1$s x where x.content_hash is null
+                                and x.gen < (select coalesce(min(e.gen), 9223372036854775807) from sidecar_internal.events_%1$s e where e.gen > $1)
+                                limit 5000 for update skip locked))', id) using floor;
+        exception when others then
+            return next format('tombstones of watch %s stay for now: %s', id, sqlerrm);
+        end;
+    end loop;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.denial_of(w sidecar_internal.watches, role name) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select string_agg(d.what || ': ' || d.remedy, '; ' order by d.what) from sidecar_internal.denials_of(w, role) d;
+$$;
+
+CREATE FUNCTION sidecar_internal.denials_of(w sidecar_internal.watches, role name) RETURNS TABLE(what text, remedy text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with home as (
+        select c.oid, c.relnamespace from pg_class c where c.oid in (w.relation, w.companion)
+    ), column_right as (
+        select r.action, string_agg(quote_ident(a.attname), ', ' order by a.attnum) as columns
+            from pg_attribute a cross join (values ('select'), ('update')) as r(action)
+            where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
+              and ((a.attname = w.target and w.companion is null) or (r.action = 'select' and a.attname = any (w.key_columns || w.source)))
+              and not has_column_privilege(denials_of.role, w.relation, a.attnum, r.action)
+            group by r.action
+    ), table_right as (
+        select string_agg(r.action, ', ' order by r.position) as actions
+            from unnest(array['select', 'insert', 'update', 'delete']) with ordinality as r(action, position)
+            where exists (select from home h where h.oid = w.companion)
+              and not has_table_privilege(denials_of.role, w.companion, r.action)
+    ), denial(what, remedy) as (
+        select format('%I may not use schema %I', denials_of.role, n.nspname),
+               format('grant usage on schema %I to %I', n.nspname, denials_of.role)
+            from pg_namespace n
+            where (n.oid in (select h.relnamespace from home h) or n.oid = (select e.extnamespace from pg_extension e where e.extname = 'vector'))
+              and not has_schema_privilege(denials_of.role, n.oid, 'usage')
+        union all
+        select format('%I may not %s %s of %s', denials_of.role, c.action, c.columns, w.relation),
+               format('grant %s (%s) on %s to %I', c.action, c.columns, w.relation, denials_of.role) from column_right c
+        union all
+        select format('%I may not %s on %s', denials_of.role, t.actions, w.companion),
+               format('grant %s on %s to %I', t.actions, w.companion, denials_of.role) from table_right t where t.actions is not null
+        union all
+        select format('row-level security of %s hides rows from %I', h.oid::regclass, denials_of.role),
+               format('alter role %I bypassrls', denials_of.role)
+            from home h where sidecar_internal.rls_hides(h.oid, denials_of.role)
+    )
+    select * from denial d where exists (select from pg_roles r where r.rolname = denials_of.role);
+$$;
+
+CREATE FUNCTION sidecar_internal.difference(relation regclass, keys text[], columns text[]) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    with wanted as (
+        select a.attname, a.attgenerated::text = 'v' as is_virtual,
+               b.type in ('bytea'::regtype, 'text'::regtype, 'varchar'::regtype) and a.attname <> all (keys) as by_operator, b.type
+            from pg_attribute a cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b
+            where a.attrelid = difference.relation and a.attnum > 0 and not a.attisdropped
+              and a.attname = any (keys || difference.columns || sidecar_internal.generation_inputs(difference.relation, array(
+                  select v.attname from pg_attribute v where v.attrelid = difference.relation
+                  and v.attname = any (difference.columns) and v.attgenerated::text = 'v')))
+    ), by_operator(expression) as (
+        select format(case when w.type = 'bytea'::regtype then 'old.%1$I is distinct from new.%1$I'
+                           else 'old.%1$I collate "C" is distinct from new.%1$I collate "C"' end, w.attname)
+            from wanted w where w.by_operator and not w.is_virtual
+    ), by_image(expression) as (
+        select format('record_image_ne(row(%s), row(%s))', string_agg(format('old.%I', w.attname), ', '),
+                      string_agg(format('new.%I', w.attname), ', '))
+            from wanted w where not w.by_operator and not w.is_virtual
+            having count(*) > 0
+    ), not_computed(expression) as (
+        select format('(false and old.%I is null)', w.attname) from wanted w where w.is_virtual
+    )
+    select string_agg(e.expression, ' or ')
+        from (select * from by_image union all select * from by_operator union all select * from not_computed) e(expression);
+$_$;
+
+CREATE FUNCTION sidecar_internal.drop_foreign_triggers(w sidecar_internal.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    stray record;
+begin
+    for stray in select t.tgname, t.tgrelid::regclass as home from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+                 where t.tgrelid in (w.relation, w.companion) and t.tgparentid = 0
+                   and p.pronamespace = 'sidecar_internal'::regnamespace
+                   and not exists (select from sidecar_internal.watches x cross join sidecar_internal.triggers_of(x) own
+                                   where x.unwatched_at is null and own.home = t.tgrelid and own.name = t.tgname) loop
+        execute format('drop trigger %I on %s', stray.tgname, stray.home);
+    end loop;
+end $$;
+
+CREATE FUNCTION sidecar_internal.drop_queue(watch_id integer, keep_ledger boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET client_min_messages TO 'warning'
+    AS $_$
+begin
+    if not keep_ledger then
+        execute format('drop table if exists sidecar_internal.ledger_%1$s, sidecar_internal.former_%1$s', watch_id);
+    end if;
+    execute format('drop table if exists sidecar_internal.events_%1$s, sidecar_internal.delayed_%1$s', watch_id);
+    execute format('drop function if exists sidecar_internal.enqueue_%1$s_statement(), sidecar_internal.enqueue_%1$s_row() cascade', watch_id);
+    delete from sidecar_internal.failures d where d.watch_id = drop_queue.watch_id;
+    delete from sidecar_internal.scans s where s.watch_id = drop_queue.watch_id;
+    delete from sidecar_internal.breakages b where b.watch_id = drop_queue.watch_id;
+    delete from sidecar_internal.index_failures f where f.watch_id = drop_queue.watch_id;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.drop_target(w sidecar_internal.watches, limits record) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET client_min_messages TO 'warning'
+    AS $$
+begin
+    perform sidecar_internal.lock_table(coalesce(w.companion, w.relation), 'access exclusive', limits);
+    if w.companion is null then
+        execute format('alter table %s drop column if exists %I', w.relation, w.target);
+    else
+        execute format('drop table %s', w.companion);
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.drop_triggers(w sidecar_internal.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    t record;
+begin
+    for t in select * from sidecar_internal.triggers_of(w) loop
+        execute format('drop trigger %I on %s', t.name, t.home);
+    end loop;
+end $$;
+
+CREATE FUNCTION sidecar_internal.end_watch(watch_id integer, relation regclass, drop_target boolean, limits record) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w sidecar_internal.watches;
+    is_there constant boolean := exists (select from pg_class c where c.oid = end_watch.relation);
+begin
+    perform set_config('lock_timeout', limits.theirs, true);
+    select * into w from sidecar_internal.watches x where x.id = watch_id and (x.unwatched_at is null or drop_target) for update;
+    if not found then
+        raise exception 'table % is not watched any longer', relation using errcode = 'undefined_object',
+            hint = 'Another session has just ended the watch.';
+    end if;
+    perform set_config('lock_timeout', limits.ours, true);
+    perform sidecar_internal.release_tables(w, limits);
+    perform sidecar_internal.revoke_table(w);
+    -- A companion that was dropped before a dump may have left its number to another table.
+    if drop_target and exists (select from pg_class c where c.oid = coalesce(w.companion, w.relation))
+            and (w.companion is null or exists (select from pg_attribute a where a.attrelid = w.companion and a.attname = w.target
+                                                and a.atttypid = format('%I.vector', sidecar_internal.vector_schema())::regtype)) then
+        perform sidecar_internal.drop_target(w, limits);
+    end if;
+    perform sidecar_internal.drop_queue(w.id, keep_ledger => is_there and not drop_target);
+    if is_there and not drop_target then
+        update sidecar_internal.watches x set unwatched_at = now(), paused = false, broken = null where x.id = w.id;
+    else
+        delete from sidecar_internal.watches x where x.id = w.id;
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.enqueue_emptied_companion() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w sidecar_internal.watches;
+begin
+    select * into w from sidecar_internal.watches x where x.id = tg_argv[0]::integer and x.companion = tg_relid and x.unwatched_at is null;
+    if found then
+        execute format('insert into sidecar_internal.events_%s (force) values (true)', w.id);
+        perform sidecar_internal.wake_sleepers(w.id);
+    end if;
+    return null;
+exception when others then
+    perform sidecar_internal.report_breakage(w.id, sqlstate, sqlerrm);
+    return null;
+end $$;
+
+CREATE FUNCTION sidecar_internal.enqueue_lost_vectors() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    w sidecar_internal.watches;
+begin
+    select * into w from sidecar_internal.watches x where x.id = tg_argv[0]::integer and x.companion = tg_relid and x.unwatched_at is null;
+    if found then
+        execute format('insert into sidecar_internal.events_%s (%s) select %s from lost_rows r where %s', w.id,
+                       sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s'),
+                       sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.companion, 'r'), '%3$s'), sidecar_internal.keys_fit(w, 'r'));
+        perform sidecar_internal.wake_sleepers(w.id);
+    end if;
+    return null;
+exception when others then
+    perform sidecar_internal.report_breakage(w.id, sqlstate, sqlerrm);
+    return null;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.events_of_key(watch_id integer, key jsonb, only_times timestamp with time zone[] DEFAULT NULL::timestamp with time zone[], OUT gens bigint[], OUT times timestamp with time zone[], OUT is_own boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    w sidecar_internal.watches;
+begin
+    select * into w from sidecar_internal.watches x where x.id = watch_id and x.unwatched_at is null;
+    if w.id is not null and sidecar_internal.key_fault(w) is null then
+        execute format($sql$
+            with wanted as materialized (select r.* from %1$s)
+            select array_agg(e.gen), array_agg(e.enqueued_at), bool_or(e.own) from (
+                select t.gen, t.enqueued_at, sidecar_internal.is_own_uncommitted(t.xmin) as own
+                    from wanted r join sidecar_internal.events_%2$s t on (%3$s) or t.k1 is null
+                union all select t.gen, t.enqueued_at, false from wanted r join sidecar_internal.delayed_%2$s t on (%3$s) or t.k1 is null) e
+            where $2 is null or e.enqueued_at = any ($2)
+        $sql$, sidecar_internal.typed_key(w, '$1'), w.id, sidecar_internal.for_each_key(w.key_columns, null, 't.k%1$s = r.k%1$s', ' and '))
+            into gens, times, is_own using sidecar_internal.numbered_key(w, key), only_times;
+    end if;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.exact_keys(w sidecar_internal.watches, home regclass, row_name text) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select array_agg(format('sidecar_internal.exactly(%s, %s.%I)', case when t.typtype = 'd' then format('(null::%s[])[1]', format_type(t.oid, null))
+                                                          else format('(null::sidecar_internal.events_%s).k%s', w.id, u.i) end, row_name, u.c) order by u.i)
+        from unnest(w.key_columns) with ordinality u(c, i)
+        left join pg_attribute a on a.attrelid = home and a.attname = u.c
+        left join pg_type t on t.oid = a.atttypid;
+$$;
+
+CREATE FUNCTION sidecar_internal.exactly(expected anyelement, value anyelement) RETURNS anyelement
+    LANGUAGE sql IMMUTABLE
+    AS $_$select $2$_$;
+
+CREATE FUNCTION sidecar_internal.exposed_columns(w sidecar_internal.watches) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select array(select e.name from unnest(w.expose) with ordinality e(name, n)
+                 where exists (select from pg_attribute a where a.attrelid = w.relation and a.attname = e.name
+                               and a.attnum > 0 and not a.attisdropped) order by e.n);
+$$;
+
+CREATE FUNCTION sidecar_internal.failure_key(key jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when failure_key.key is null or octet_length(failure_key.key::text) <= 1000 then failure_key.key
+           else jsonb_build_object('digest', encode(int8send(jsonb_hash_extended(failure_key.key, 0))
+                                                    || int8send(jsonb_hash_extended(failure_key.key, 1)), 'hex')) end;
+$$;
+
+CREATE FUNCTION sidecar_internal.fault_of(w sidecar_internal.watches) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    fault text := sidecar_internal.structure_fault(w);
+begin
+    if fault = 'the table is gone' then
+        return format('%s: select sidecar.unwatch(%s, %L)', fault, w.relation::oid, w.target);
+    elsif fault = sidecar_internal.pgvector_fault() then  -- without the extension its columns are gone, with an old one they wait
+        return fault || case when exists (select from pg_extension e where e.extname = 'vector') then '' else ' Then call sidecar.watch again' end;
+    elsif starts_with(fault, w.companion || ' has no column ') and not exists (
+            select from pg_attribute a where a.attrelid = w.companion and a.attname = w.target and not a.attisdropped) then
+        return format('%s: %s; then call sidecar.watch again', fault, sidecar_internal.lost_target_statement(w));
+    elsif fault = 'the companion table is gone' then
+        return fault || ': call sidecar.watch again with replace => true';
+    elsif fault is not null then
+        return fault || ': call sidecar.watch again' || case when w.source <@ array(
+            select a.attname::text from pg_attribute a where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped)
+            then '' else ' with the columns of now and replace => true' end;
+    elsif exists (select from sidecar_internal.breakages b where b.watch_id = w.id) then
+        return (select string_agg(distinct b.message, '; ') || ': call sidecar.watch again'
+                from sidecar_internal.breakages b where b.watch_id = w.id);
+    elsif w.broken is not null then
+        return w.broken || ': call sidecar.watch again';
+    elsif sidecar_internal.inherits(w.relation) then
+        return 'another table inherits from it, and its primary key does not cover that one: end the inheritance';
+    elsif sidecar_internal.partition_lacks_trigger(w) then
+        return 'a partition lacks a trigger, or has it disabled: call sidecar.watch again';
+    elsif not sidecar_internal.triggers_fit(w) then
+        return 'a trigger is missing, disabled or out of date: call sidecar.watch again';
+    end if;
+    return null;
+end $$;
+
+CREATE FUNCTION sidecar_internal.filtered_column(w sidecar_internal.watches, row_name text, column_name text, OUT expression text, OUT type text) RETURNS record
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select case when c.is_enum then format('case when %1$s.%2$I is not null then concat(%1$s.%2$I) end', row_name, c.name)
+           else format('sidecar_internal.exactly((null::%s[])[1], %s.%I)', c.type, row_name, c.name) end,
+           case when c.is_enum then 'pg_catalog.text' else c.filter_type end
+        from (select s.name, s.filter_type, format_type(a.atttypid, null) as type, t.typtype = 'e' as is_enum
+              from sidecar_internal.searchable_columns(w) s
+              join pg_attribute a on a.attrelid = w.relation and a.attname = s.name
+              cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
+              where s.name = column_name) c;
+$_$;
+
+CREATE FUNCTION sidecar_internal.find_first(watch_ids integer[], floors bigint[]) RETURNS TABLE(watch_id integer, first bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '10ms'
+    AS $_$
+declare
+    floor bigint;
+begin
+    for watch_id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
+        begin
+            first := null;
+            if pg_relation_size(to_regclass('sidecar_internal.events_' || watch_id)) > 0 then
+                execute format('select min(e.gen) from sidecar_internal.events_%s e where e.gen > $1', watch_id) into first using floor;
+            end if;
+            return next;
+        exception when lock_not_available or undefined_table then
+            continue;
+        end;
+    end loop;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.find_index(home regclass, target text, OUT index regclass, OUT valid boolean) RETURNS record
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select i.index, i.valid
+        from sidecar_internal.watches w cross join lateral sidecar_internal.usable_indexes(w, find_index.home) i
+        where coalesce(w.companion, w.relation) = find_index.home and w.target = find_index.target
+        order by i.valid desc, i.index limit 1;
+$$;
+
+CREATE FUNCTION sidecar_internal.find_unindexed(watch_ids integer[]) RETURNS SETOF integer
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '10ms'
+    AS $$
+declare
+    w sidecar_internal.watches;
+    has_entries boolean;
+begin
+    for w in select x.* from sidecar_internal.watches x
+             where x.id = any (watch_ids)
+               and not exists (select from sidecar_internal.index_failures f where f.watch_id = x.id and f.next_try_at > clock_timestamp())
+             order by x.id loop
+        begin
+            execute format('select exists (select from sidecar_internal.ledger_%s)', w.id) into has_entries;
+            if (has_entries or w.index_kind = 'none') and exists (select from sidecar_internal.index_steps(w)) then
+                return next w.id;
+            end if;
+        exception when others then
+            return next w.id; -- The index keeper's own statement meets it again, and knows what to say of it.
+        end;
+    end loop;
+end $$;
+
+CREATE FUNCTION sidecar_internal.find_unreadable_filter_value(w sidecar_internal.watches, filter jsonb, OUT column_name text, OUT complaint text) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -3710,7 +1881,7 @@ declare
 begin
     for asked in select f.key, c.filter_type, array(select jsonb_array_elements_text(case jsonb_typeof(f.value) when 'array' then f.value
                                                                                      else jsonb_build_array(f.value) end)) as wanted
-                 from jsonb_each(filter) f join sidecar.searchable_columns(w) c on c.name = f.key
+                 from jsonb_each(filter) f join sidecar_internal.searchable_columns(w) c on c.name = f.key
                  where c.filter_type is not null and jsonb_typeof(f.value) <> 'object' order by f.key collate "C" loop
         if to_regtype(asked.filter_type)::oid >= 16384 then  -- an enum
             select asked.key, format('invalid input value for enum %s: "%s"', asked.filter_type, u.label) into column_name, complaint
@@ -3731,35 +1902,1949 @@ begin
     end loop;
 end $_$;
 
-CREATE FUNCTION sidecar.unwatch(relation regclass, target text DEFAULT NULL::text, drop_target boolean DEFAULT false) RETURNS void
+CREATE FUNCTION sidecar_internal.find_watch(relation regclass, target text) RETURNS sidecar_internal.watches
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select w from sidecar_internal.watches w where w.relation = find_watch.relation and w.target = find_watch.target;
+$$;
+
+CREATE FUNCTION sidecar_internal.find_work(watch_ids integer[], floors bigint[], late bigint[]) RETURNS TABLE(watch_id integer, waiting boolean, due boolean)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '10ms'
+    AS $_$
+declare
+    latest constant bigint := sidecar_internal.horizon_floor(9223372036854775807 || late);
+    floor bigint;
+begin
+    for watch_id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
+        waiting := false;
+        due := false;
+        begin
+            if pg_relation_size(to_regclass('sidecar_internal.events_' || watch_id)) > 0 then
+                execute format('select (select e.gen from sidecar_internal.events_%s e where e.gen > $1 and (e.lease_until is null or e.lease_until < now())
+                                        order by e.gen limit 1) is not null', watch_id) into waiting using least(floor, latest);
+            end if;
+            if pg_relation_size(to_regclass('sidecar_internal.delayed_' || watch_id)) > 0 then
+                execute format('select (select d.run_at from sidecar_internal.delayed_%s d where d.run_at <= now() order by d.run_at limit 1) is not null',
+                               watch_id) into due;
+            end if;
+        exception
+            when lock_not_available or undefined_table then
+                continue;
+            when others then
+                waiting := true;
+        end;
+        if waiting or due then
+            return next;
+        end if;
+    end loop;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.follow_changes(only_relation regclass DEFAULT NULL::regclass, new_target text DEFAULT NULL::text) RETURNS SETOF text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w sidecar_internal.watches;
+    present sidecar_internal.watches;
+    done text;
+begin
+    for w in select x.* from sidecar_internal.watches x left join pg_class c on c.oid = x.relation
+             where c.oid is null or ((only_relation is null or x.relation = only_relation) and x.unwatched_at is null) loop
+        present := sidecar_internal.with_present_names(w);
+        done := null;
+        if not exists (select from pg_class c where c.oid = w.relation) then
+            done := case when sidecar_internal.forget_watch(w.id)
+                    then format('watch %s on %s is forgotten: its table was dropped', w.id, w.target) end;
+        elsif (present.source, present.target) is distinct from (w.source, w.target) then
+            done := case when sidecar_internal.apply_renames(w, present) then format('watch %s follows renamed columns of %s: %s -> %s is now %s -> %s',
+                         w.id, w.relation, w.source, w.target, present.source, present.target) end;
+        end if;
+        if done is not null then
+            perform pg_notify('sidecar_watches', '');
+            return next done;
+        end if;
+    end loop;
+    perform sidecar_internal.rename_former_target(only_relation, new_target);
+end $$;
+
+CREATE FUNCTION sidecar_internal.for_each_key(columns text[], types text[], pattern text, separator text DEFAULT ', '::text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select string_agg(format(pattern, i, columns[i], types[i]), separator order by i) from generate_subscripts(columns, 1) i;
+$$;
+
+CREATE FUNCTION sidecar_internal.forget_watch(watch_id integer) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '250ms'
+    AS $$
+declare
+    w sidecar_internal.watches;
+begin
+    select * into w from sidecar_internal.watches x where x.id = forget_watch.watch_id for update skip locked;
+    if not found then
+        return false;
+    end if;
+    begin
+        perform sidecar_internal.release_companion(w);
+    exception when insufficient_privilege then
+        null; -- Another role's table: its trigger has nothing to do from now on.
+    end;
+    perform sidecar_internal.drop_queue(watch_id, keep_ledger => false);
+    delete from sidecar_internal.watches x where x.id = forget_watch.watch_id;
+    return true;
+exception when lock_not_available or deadlock_detected or insufficient_privilege then
+    return false;
+end $$;
+
+CREATE FUNCTION sidecar_internal.former_indexes(w sidecar_internal.watches, OUT index regclass, OUT statement text) RETURNS SETOF record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    top constant regclass := coalesce(w.companion, w.relation);
+    suffix constant text := format('_hnsw_%s(_cc(new|old)\d*)?$', w.id);
+    homes regclass[] := array[top];
+    hnsw constant oid := (select a.oid from pg_am a where a.amname = 'hnsw');
+    home regclass;
+    ours oid[] := '{}';
+begin
+    if (select c.relkind = 'p' from pg_class c where c.oid = top) then
+        homes := array(select t.home from sidecar_internal.tree_of(top) t);
+    end if;
+    -- First those that bear our name, by index, table by table: joining the rest to all of pg_class would take 2 ms a watch.
+    foreach home in array homes loop
+        ours := ours || array(select i.indexrelid from pg_index i where i.indrelid = home and (
+            select c.relam = hnsw and c.relname ~ suffix from pg_class c where c.oid = i.indexrelid));
+    end loop;
+    if cardinality(ours) = 0 then
+        return;
+    end if;
+    return query
+        select i.indexrelid::regclass,
+               format(case when c.relkind = 'I' then 'drop index if exists %s' else 'drop index concurrently if exists %s' end,
+                      i.indexrelid::regclass)
+            from pg_index i
+            join pg_class c on c.oid = i.indexrelid
+            join pg_opclass o on o.oid = i.indclass[0] and o.opcname in ('halfvec_cosine_ops', 'vector_cosine_ops')
+            join pg_attribute a on a.attrelid = i.indrelid and a.attname = w.target
+            join pg_attribute ia on ia.attrelid = i.indexrelid and ia.attnum = 1
+            where i.indexrelid = any (ours) and i.indpred is null
+              and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
+                          and d.refobjid = i.indrelid and d.refobjsubid = a.attnum)
+              and not exists (select from pg_inherits h where h.inhrelid = i.indexrelid)
+              -- Without a call for the usual index, which is in use: status asks for every watch.
+              and (o.opcname <> w.index_kind || '_cosine_ops' or ia.atttypmod not in (w.dimensions, -1)
+                   or (not i.indisvalid and exists (select from sidecar_internal.usable_indexes(w, i.indrelid) u where u.valid)))
+              and (i.indisvalid or c.relkind = 'I' or not sidecar_internal.is_worked_on(i.indrelid))
+            order by i.indexrelid::regclass::text;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.found_column(relation regclass, row_name text, column_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select format(case when b.type < 16384 and b.type <> a.atttypid then 'sidecar_internal.exactly((null::%3$s[])[1], %1$s.%2$I)'
+                  when b.type < 16384 then 'sidecar_internal.exactly(null::%3$s, %1$s.%2$I)' else '%1$s.%2$I' end, row_name, a.attname,
+                  format_type(a.atttypid, null))
+        from pg_attribute a cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b
+        where a.attrelid = found_column.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
+$_$;
+
+CREATE FUNCTION sidecar_internal.free_generation(watch_id integer) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    w sidecar.watches;
-    limits constant record := sidecar.wait_limits();
+    used bigint;
 begin
-    if exists (select from pg_class c where c.oid = unwatch.relation) then
-        perform sidecar.follow_changes(relation);
-    end if;
-    w := sidecar.find_watch(relation, target);
-    if w.id is null or (w.unwatched_at is not null and not drop_target) then
-        w := sidecar.need_watch(relation, target);
-    end if;
-    for attempt in 1 .. limits.tries loop
-        begin
-            perform sidecar.end_watch(w.id, relation, drop_target, limits);
-            perform set_config('lock_timeout', limits.own, true);
-            perform pg_notify('sidecar_watches', '');
-            return;
-        exception when lock_not_available then
-            null; -- All of it is undone, and the user's table is free again.
-        end;
-    end loop;
-    perform sidecar.raise_in_use(w.relation, w.companion, w.id, limits.own, limits.began);
+    select greatest(sidecar_internal.highest_generation(format('sidecar_internal.events_%s', watch_id)),
+                    sidecar_internal.highest_generation(format('sidecar_internal.delayed_%s', watch_id)), max(w.truncated_gen))
+        into used from sidecar_internal.watches w;
+    -- A margin, because others draw from the sequence between our look at it and setval.
+    perform setval('sidecar_internal.generation', used + 100000) from sidecar_internal.generation s where s.last_value <= used;
+    return nextval('sidecar_internal.generation');
 end $$;
 
-CREATE FUNCTION sidecar.usable_indexes(w sidecar.watches, home regclass, OUT index regclass, OUT valid boolean, OUT parent regclass) RETURNS SETOF record
+CREATE FUNCTION sidecar_internal.generation_inputs(relation regclass, columns text[]) RETURNS text[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if not exists (select from pg_attribute g where g.attrelid = generation_inputs.relation and g.attname = any (generation_inputs.columns)
+                   and g.attgenerated <> '') then
+        return '{}';
+    end if;
+    return (select coalesce(array_agg(distinct i.attname::text), '{}')
+        from pg_attribute g
+        join pg_attrdef f on f.adrelid = g.attrelid and f.adnum = g.attnum
+        join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = f.oid
+                        and d.refclassid = 'pg_class'::regclass and d.refobjid = g.attrelid and d.refobjsubid not in (0, g.attnum)
+        join pg_attribute i on i.attrelid = g.attrelid and i.attnum = d.refobjsubid
+        where g.attrelid = generation_inputs.relation and g.attname = any (generation_inputs.columns) and g.attgenerated <> '');
+end $$;
+
+CREATE FUNCTION sidecar_internal.get_watch(relation regclass, target text) RETURNS sidecar_internal.watches
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w sidecar_internal.watches;
+    targets text;
+    n integer;
+begin
+    select count(*), string_agg(quote_literal(x.target), ', ' order by x.target) into n, targets
+        from sidecar_internal.watches x where x.relation = get_watch.relation and x.unwatched_at is null;
+    select * into w from sidecar_internal.watches x where x.relation = get_watch.relation and x.unwatched_at is null
+        and (x.target = get_watch.target or (get_watch.target is null and n = 1));
+    if w.id is not null then
+        return w;
+    elsif n = 0 then
+        raise exception 'table % is not watched', coalesce(relation::text, 'NULL') using errcode = 'undefined_object',
+            hint = format('select sidecar.watch(%L, source => ...) starts it; select * from sidecar.status lists what is watched.',
+                          relation::text);
+    elsif get_watch.target is null then
+        raise exception 'table % has % watches', relation, n using errcode = 'ambiguous_column',
+            hint = format('Name the target, one of: %s', targets);
+    end if;
+    raise exception 'table % has no watch with target %', relation, quote_literal(get_watch.target)
+        using errcode = 'undefined_object', hint = format('Its targets: %s', targets);
+end $$;
+
+CREATE FUNCTION sidecar_internal.grant_like(relation regclass, made regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    model record;
+    grantee oid;
+begin
+    select c.relowner::regrole as owner, c.relowner <> m.relowner and has_schema_privilege(c.relowner, m.relnamespace, 'create') as moves,
+           c.relrowsecurity and m.relkind <> 'v' as hides into model
+        from pg_class c, pg_class m where c.oid = relation and m.oid = made;
+    if model.hides then
+        raise warning 'table % has row-level security, which % has not: only its owner may read it', relation, made
+            using hint = 'Grant SELECT on it yourself, after a policy of its own.';
+    else
+        for grantee in select a.grantee from pg_class c cross join aclexplode(c.relacl) a
+                       where c.oid = relation and a.privilege_type = 'SELECT' and a.grantee <> c.relowner loop
+            execute format('grant select on %s to %s', made, case grantee when 0 then 'public' else grantee::regrole::text end);
+        end loop;
+    end if;
+    if model.moves then
+        execute format('alter table %s owner to %s', made, model.owner);
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.grant_queue(watch_id integer, role regrole) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    queue regclass;
+begin
+    for queue in select * from sidecar_internal.queue_of(watch_id) loop
+        execute format('grant select, insert, update, delete on %s to %s', queue, role);
+    end loop;
+    if to_regclass(format('sidecar_internal.asleep_%s', watch_id)) is not null then
+        execute format('grant usage, select, update on sequence sidecar_internal.asleep_%s to %s', watch_id, role);
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.grant_schema(role regrole, kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    routine record;
+    views text;
+begin
+    select string_agg(c.oid::regclass::text, ', ') into views
+        from pg_class c where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'v';
+    execute format('grant usage on schema sidecar, sidecar_internal to %s', role);
+    execute format('grant select on %s, sidecar_internal.watches, sidecar_internal.progress, sidecar_internal.sidecars, '
+                   'sidecar_internal.index_failures to %s', views, role);
+    if kind = 'worker' then
+        execute format('grant select on all tables in schema sidecar, sidecar_internal to %s', role);
+        -- Not the columns that functions of ours make statements of.
+        execute format('grant update (%s) on sidecar_internal.watches to %s', (
+            select string_agg(quote_ident(a.attname), ', ') from pg_attribute a
+                where a.attrelid = 'sidecar_internal.watches'::regclass
+                  and a.attname in ('model', 'fingerprint', 'encoder', 'truncated_gen', 'paused', 'broken', 'rows_per_s')), role);
+        execute format('grant insert, update, delete on sidecar_internal.scans, sidecar_internal.failures, sidecar_internal.wake, '
+                       'sidecar_internal.sidecars, sidecar_internal.progress, sidecar_internal.index_failures to %s', role);
+        execute format('grant usage, select, update on sequence sidecar_internal.generation, sidecar_internal.notified to %s', role);
+    end if;
+    for routine in select p.oid::regprocedure as name from pg_proc p
+                   where p.pronamespace in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace)
+                     and sidecar_internal.may_call(grant_schema.kind, p.oid) loop
+        execute format('grant execute on routine %s to %s', routine.name, role);
+    end loop;
+end $$;
+
+CREATE FUNCTION sidecar_internal.grant_schemas(w sidecar_internal.watches, role regrole) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    schema name;
+begin
+    for schema in select n.nspname from pg_namespace n
+                  where (n.nspname = sidecar_internal.vector_schema()
+                         or n.oid in (select c.relnamespace from pg_class c where c.oid in (w.relation, w.companion)))
+                    and not has_schema_privilege(grant_schemas.role::oid, n.oid, 'usage')
+                    and has_schema_privilege(n.oid, 'usage with grant option') loop
+        execute format('grant usage on schema %I to %s', schema, role);
+    end loop;
+end $$;
+
+CREATE FUNCTION sidecar_internal.grant_table(w sidecar_internal.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    worker regrole;
+    is_owner constant boolean := (select pg_has_role(c.relowner, 'usage') from pg_class c where c.oid = w.relation);
+    readable constant text := (sidecar_internal.columns_of(w)).readable;
+    denied text;
+begin
+    if is_owner and not has_any_column_privilege(sidecar_internal.installer()::oid, w.relation, 'select') then
+        perform sidecar_internal.grant_schemas(w, sidecar_internal.installer());
+        execute format('grant select (%s) on %s to %s', (sidecar_internal.columns_of(w)).keys, w.relation, sidecar_internal.installer());
+    end if;
+    for worker in select r.role from sidecar_internal.roles() r where r.kind = 'worker' loop
+        if is_owner and concat(sidecar_internal.denial_of(w, pg_get_userbyid(worker)), sidecar_internal.unreadable_columns(w, pg_get_userbyid(worker))) <> '' then
+            perform sidecar_internal.grant_schemas(w, worker);
+            execute format('grant select (%s) on %s to %s', readable, w.relation, worker);
+            if w.companion is null then
+                execute format('grant update (%I) on %s to %s', w.target, w.relation, worker);
+            else
+                execute format('grant select, insert, update, delete on %s to %s', w.companion, worker);
+            end if;
+        end if;
+        denied := sidecar_internal.denial_of(w, pg_get_userbyid(worker));
+        if denied is not null then
+            raise warning 'the sidecar cannot work on % yet: %', w.relation, denied
+                using hint = 'Let the owner, or a superuser, run the statement.';
+        end if;
+        denied := sidecar_internal.unreadable_columns(w, pg_get_userbyid(worker));
+        if denied is not null then
+            raise warning 'searches of % cannot show % yet', w.relation, denied
+                using hint = format('Let the owner, or a superuser, run: grant select (%s) on %s to %s', denied, w.relation, worker);
+        end if;
+    end loop;
+end $$;
+
+CREATE FUNCTION sidecar_internal.graph_bytes(w sidecar_internal.watches, rows bigint) RETURNS bigint
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case w.index_kind when 'halfvec' then 2 when 'vector' then 4 end * w.dimensions * rows + 720 * rows;
+$$;
+
+CREATE FUNCTION sidecar_internal.has_old_triggers(w sidecar_internal.watches) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select exists (select from sidecar_internal.triggers_of(w) t
+                   where not t.compares_safely or (t.name ~ '_(insert|delete)$' and not t.for_row))
+        or exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_row_deleted', w.id)
+                   and t.tgtype & 1 = 0)
+        or (w.companion is not null and not sidecar_internal.sees_truncate(w));
+$_$;
+
+CREATE FUNCTION sidecar_internal.has_view(w sidecar_internal.watches) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (select from pg_rewrite r
+                   join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
+                   where r.ev_class = w.companion_view and d.refobjid in (w.relation, w.companion)
+                   having count(distinct d.refobjid) = 2);
+$$;
+
+CREATE FUNCTION sidecar_internal.highest_generation(queue text) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    highest bigint;
+begin
+    if to_regclass(queue) is not null then
+        execute format('select max(q.gen) from %s q', to_regclass(queue)) into highest;
+    end if;
+    return highest;
+end $$;
+
+CREATE FUNCTION sidecar_internal.horizon_floor(front bigint[]) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select least(front[1], min(front[i + 1]) filter (where pg_visible_in_snapshot(front[i]::text::xid8, pg_current_snapshot())))
+        from generate_series(2, cardinality(front) - 1, 2) i;
+$$;
+
+CREATE FUNCTION sidecar_internal.hybrid_statement(w sidecar_internal.watches, document text, condition text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    ext constant text := quote_ident(sidecar_internal.vector_schema());
+    tables constant text := w.relation || ' t'
+        || case when w.companion is null then '' else format(' join %s e on %s', w.companion, sidecar_internal.for_each_key(
+               sidecar_internal.exact_keys(w, w.companion, 'e'), sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
+    vector text := format(case when w.companion is null then 't.%I' else 'e.%I' end, w.target);
+    keys constant text := sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s');
+    key_columns constant text := sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s as k%1$s');
+    type constant text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
+    distance constant text := format('%s%s operator(%s.<=>) $1::%s', vector,
+                                     case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type);
+    near constant text := format('select %s, %s as distance from %s where %s is not null and $1 is not null%s
+                                  order by distance fetch first ($3) rows with ties', key_columns, distance, tables, vector, condition);
+    matching constant text := format('select %1$s, ts_rank_cd(%2$s, $2) as relevance from %3$s t where %2$s @@ $2%4$s
+                                      order by relevance desc, %5$s limit $3', key_columns, document, w.relation, condition, keys);
+begin
+    return format('
+        with near as (select n.*, rank() over (order by distance) as place from (%s) n),
+             matching as (select m.*, rank() over (order by relevance desc) as place from (%s) m)
+        select jsonb_build_object(%s),
+               coalesce($5 / ($4 + near.place), 0) + coalesce($6 / ($4 + matching.place), 0) as score,
+               near.place, matching.place, near.distance
+        from near full join matching using (%s) as k order by score desc, %4$s limit $7', near, matching,
+        sidecar_internal.key_fields(w, 'k'), keys);
+end $_$;
+
+CREATE FUNCTION sidecar_internal.index_failure_of(w sidecar_internal.watches) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format('%s (next try %s)', f.message, case
+            when n.s <= 0 then 'now' when n.s < 90 then format('in %s s', n.s) else format('in %s min', n.s / 60) end)
+        from sidecar_internal.index_failures f
+        cross join lateral (select ceil(extract(epoch from f.next_try_at - statement_timestamp()))::integer as s) n
+        where f.watch_id = w.id;
+$$;
+
+CREATE FUNCTION sidecar_internal.index_name(w sidecar_internal.watches, home regclass, replaced regclass) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    class record;
+    suffix text := '_hnsw_' || w.id;
+    stem text;
+begin
+    select c.relname || '_' || w.target as stem, n.nspname into class
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = home;
+    stem := class.stem;
+    if octet_length(stem || suffix) > 63 or to_regclass(format('%I.%I', class.nspname, stem || suffix)) <> replaced then
+        suffix := format('_%s_hnsw_%s', to_hex(home::oid::bigint), w.id);
+    end if;
+    while octet_length(stem || suffix) > 63 loop
+        stem := left(stem, -1);
+    end loop;
+    return stem || suffix;
+end $$;
+
+CREATE FUNCTION sidecar_internal.index_of(w sidecar_internal.watches) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select sidecar_internal.index_of(w, sidecar_internal.running_builds()) $$;
+
+CREATE FUNCTION sidecar_internal.index_of(w sidecar_internal.watches, builds jsonb) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    hnsw record;
+    tree record;
+    build constant text := builds->>w.id::text;
+    failure constant text := sidecar_internal.index_failure_of(w);
+    former constant text := (select string_agg(f.index::text, ', ' order by f.index::text) from sidecar_internal.former_indexes(w) f);
+    state text := 'none';
+begin
+    if w.index_kind <> 'none' then
+        select u.index, u.valid into hnsw from sidecar_internal.usable_indexes(w, coalesce(w.companion, w.relation)) u
+            order by u.valid desc, u.index limit 1;
+        if hnsw.valid then
+            state := hnsw.index::text;
+        else
+            tree := sidecar_internal.count_leaf_indexes(w);
+            state := case when build is not null then build when failure is not null then 'building failed: ' || failure
+                when tree.leaves > 0 and hnsw.index is not null then format('%s of %s partitions have it', tree.built, tree.leaves)
+                when hnsw.index is null then 'not built yet'
+                when sidecar_internal.is_worked_on(coalesce(w.companion, w.relation)) then 'building: by another session'
+                else 'invalid: ' || hnsw.index end;
+        end if;
+    end if;
+    if former is null then
+        return state;
+    end if;
+    return format('%s (to be dropped: %s%s)', state, former, case when state !~ '^building' then '; failed: ' || failure end);
+end $$;
+
+CREATE FUNCTION sidecar_internal.index_statement(w sidecar_internal.watches) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select string_agg(s.step, E';\n' order by s.number) from sidecar_internal.index_steps(w) with ordinality s(step, number);
+$$;
+
+CREATE FUNCTION sidecar_internal.index_steps(w sidecar_internal.watches) RETURNS SETOF text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    top constant regclass := coalesce(w.companion, w.relation);
+    ext constant text := quote_ident(sidecar_internal.vector_schema());
+    key constant text := case w.index_kind
+        when 'halfvec' then format('((%I::%s.halfvec(%s)) %s.halfvec_cosine_ops)', w.target, ext, w.dimensions, ext)
+        when 'vector' then format('(%I %s.vector_cosine_ops)', w.target, ext) end;
+    indexes jsonb := '{}';  -- table -> its index, quoted
+    t record;
+    i record;
+    name text;
+begin
+    if key is null or exists (select from sidecar_internal.usable_indexes(w, top) u where u.valid) then
+        return query select f.statement from sidecar_internal.former_indexes(w) f;
+        return;
+    end if;
+    for t in select x.*, (select c.relnamespace::regnamespace::text from pg_class c where c.oid = x.home) as namespace
+             from sidecar_internal.tree_of(top) x order by x.level, x.home loop
+        -- An invalid index of a user's own is none of ours to drop: ours is built beside it.
+        select u.index, u.valid, t.parent is not null and u.parent is not null as is_attached into i
+            from sidecar_internal.usable_indexes(w, t.home) u
+            where u.valid or u.parent is not null or not t.is_leaf
+               or (select c.relname from pg_class c where c.oid = u.index) ~ format('_hnsw_%s(_cc(new|old)\d*)?$', w.id)
+            order by u.parent is not null desc, u.valid desc, u.index limit 1;
+        name := case when i.index is not null then i.index::text end;
+        if t.is_leaf and not i.valid and sidecar_internal.is_worked_on(t.home) then
+            return; -- What comes after it in the order has to wait.
+        end if;
+        if t.is_leaf and not i.valid and i.is_attached then
+            return next 'reindex index concurrently ' || name;
+        elsif i.index is null or (t.is_leaf and not i.valid) then
+            if i.index is not null then
+                return next 'drop index concurrently if exists ' || name;
+            end if;
+            name := sidecar_internal.index_name(w, t.home, coalesce(i.index, 0::oid::regclass));
+            return next format(case when t.is_leaf then 'create index concurrently %I on %s using hnsw %s'
+                               else 'create index %I on only %s using hnsw %s' end, name, t.home, key);
+            name := format('%s.%I', t.namespace, name);
+        end if;
+        if t.parent is not null and not coalesce(i.is_attached, false) then
+            return next format('alter index %s attach partition %s', indexes->>t.parent::oid::text, name);
+        end if;
+        indexes := indexes || jsonb_build_object(t.home::oid::text, name);
+    end loop;
+    return query select f.statement from sidecar_internal.former_indexes(w) f;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.index_trouble(w sidecar_internal.watches) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select 'building failed: ' || sidecar_internal.index_failure_of(w)
+        where w.index_kind <> 'none' and exists (select from sidecar_internal.index_failures f where f.watch_id = w.id)
+          and (sidecar_internal.find_index(coalesce(w.companion, w.relation), w.target)).valid is not true;
+$$;
+
+CREATE FUNCTION sidecar_internal.inherits(relation regclass) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (select from pg_inherits i join pg_class p on p.oid = i.inhparent
+                   where p.relkind = 'r' and inherits.relation in (i.inhparent, i.inhrelid));
+$$;
+
+CREATE FUNCTION sidecar_internal.install_watch(w sidecar_internal.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    definitions text[] := (sidecar_internal.primary_key_of(w.relation)).definitions;
+begin
+    perform sidecar_internal.create_queue(w.id, definitions);
+    if to_regclass(format('sidecar_internal.ledger_%s', w.id)) is null then
+        perform sidecar_internal.create_ledger(w.id, definitions);
+    end if;
+    perform sidecar_internal.create_trigger_functions(w);
+    perform sidecar_internal.own_queue(w.id);
+    perform sidecar_internal.grant_queue(w.id, r.role) from sidecar_internal.roles() r where r.kind = 'worker';
+    perform sidecar_internal.grant_table(w);
+    perform sidecar_internal.drop_foreign_triggers(w);
+    perform sidecar_internal.create_triggers(w);
+    perform sidecar_internal.sync_companion(w);
+    perform sidecar_internal.start_scan(w.id, 'backfill');
+    insert into sidecar_internal.progress (watch_id) values (w.id) on conflict do nothing;
+    perform pg_notify('sidecar_watches', '');
+end $$;
+
+CREATE FUNCTION sidecar_internal.installer() RETURNS regrole
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select n.nspowner::regrole from pg_namespace n where n.nspname = 'sidecar';
+$$;
+
+CREATE FUNCTION sidecar_internal.is_domain_over(type regtype, wanted regtype) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select b.type = wanted from sidecar_internal.base_type(is_domain_over.type, -1) b;
+$$;
+
+CREATE FUNCTION sidecar_internal.is_done(w sidecar_internal.watches, key jsonb) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    found_state record := sidecar_internal.state_of_row(w.id, key);
+begin
+    if found_state.state = 'failed' then
+        raise exception 'row % of % cannot be embedded: %', key, w.relation, coalesce(found_state.reason, 'unknown reason')
+            using errcode = 'SC002', hint = 'Mend the row, or: select sidecar.retry(...). See sidecar.failures.';
+    end if;
+    return coalesce(found_state.state = 'done', false);
+end $$;
+
+CREATE FUNCTION sidecar_internal.is_intact(w sidecar_internal.watches, key_columns text[], key_types text[]) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select (w.key_columns, w.key_types) = (is_intact.key_columns, is_intact.key_types) and sidecar_internal.structure_fault(w) is null
+        and w.broken is null and not exists (select from sidecar_internal.breakages b where b.watch_id = w.id) and sidecar_internal.triggers_fit(w);
+$$;
+
+CREATE FUNCTION sidecar_internal.is_own_uncommitted(row_xmin xid) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    own bigint := pg_current_xact_id_if_assigned()::text::bigint;
+    full_xid bigint;
+begin
+    if own is null then
+        return false;
+    end if;
+    -- xmin is the low half of a 64-bit id; a subtransaction's is a little above its parent's.
+    full_xid := (own & ~4294967295::bigint) | row_xmin::text::bigint;
+    if full_xid > own + 2147483648 then
+        full_xid := full_xid - 4294967296;
+    end if;
+    return pg_xact_status(full_xid::text::xid8) = 'in progress';
+end $$;
+
+CREATE FUNCTION sidecar_internal.is_same_watch(a sidecar_internal.watches, b sidecar_internal.watches) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select (a.kind, a.source, a.dimensions, a.index_kind, a.model, a.companion)
+        is not distinct from (b.kind, b.source, b.dimensions, b.index_kind, b.model, b.companion);
+$$;
+
+CREATE FUNCTION sidecar_internal.is_subscribed(relation regclass) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (select from pg_subscription_rel s where s.srrelid in (
+        select t.home from sidecar_internal.tree_of(is_subscribed.relation) t
+        union all select a.relid from pg_partition_ancestors(is_subscribed.relation) a));
+$$;
+
+CREATE FUNCTION sidecar_internal.is_waiting(watch_id integer, gens bigint[]) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    is_one boolean;
+begin
+    if gens is null or not exists (select from sidecar_internal.watches x where x.id = watch_id and x.unwatched_at is null) then
+        return false;
+    end if;
+    execute format('select exists (select from sidecar_internal.events_%1$s t where t.gen = any ($1))
+                        or exists (select from sidecar_internal.delayed_%1$s t where t.gen = any ($1))', watch_id) into is_one using gens;
+    return is_one;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.is_worked_on(home regclass) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (select from pg_locks l where l.locktype = 'relation' and l.relation = is_worked_on.home and l.granted
+                   and l.database = (select d.oid from pg_database d where d.datname = current_database())
+                   and l.mode = 'ShareUpdateExclusiveLock' and l.pid <> pg_backend_pid());
+$$;
+
+CREATE FUNCTION sidecar_internal.key_fault(w sidecar_internal.watches) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format(case when k.type is distinct from b.type then 'key column %I has become another type than the one of its name'
+                  else 'key column %I has type %s: %s' end, u.c, format_type(b.type, null), sidecar_internal.key_type_fault(b.type))
+        from unnest(w.key_columns) with ordinality u(c, i)
+        join pg_attribute a on a.attrelid = w.relation and a.attname = u.c
+        cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b
+        join (select x.attname, x.atttypid as type from unnest(array['events', 'delayed', 'ledger', 'former']) t
+              join pg_attribute x on x.attrelid = to_regclass(format('sidecar_internal.%s_%s', t, w.id))) k on k.attname = format('k%s', u.i)
+        where k.type <> b.type or sidecar_internal.key_type_fault(b.type) is not null order by u.i limit 1;
+$$;
+
+CREATE FUNCTION sidecar_internal.key_fields(w sidecar_internal.watches, row_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select string_agg(format(case when a.atttypid < 16384 then '%L, %s.k%s' else '%L, concat(%s.k%s)' end, u.c, row_name, u.i), ', ' order by u.i)
+        from unnest(w.key_columns) with ordinality u(c, i)
+        left join pg_attribute a on a.attrelid = to_regclass(format('sidecar_internal.events_%s', w.id)) and a.attname = format('k%s', u.i);
+$$;
+
+CREATE FUNCTION sidecar_internal.key_type_fault(type oid) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case
+        when t.typcategory in ('A', 'C') then 'it is made of several values'
+        when t.oid < 16384 or t.typtype = 'b' then null
+        when exists (select from pg_cast c where c.castsource = t.oid and c.castcontext = 'i')
+            then 'its implicit cast makes comparisons of its values ambiguous'
+        when t.typtype = 'e' then null
+        when t.typtype not in ('r', 'm') then 'it is of a kind that is not known'
+        when not exists (select from pg_range r join pg_type s on s.oid = r.rngsubtype
+                         where t.oid in (r.rngtypid, r.rngmultitypid) and r.rngcanonical < 16384
+                           and (s.typtype = 'e' or (s.typtype = 'b' and s.oid < 16384 and s.typcategory <> 'A')))
+            then 'reading it calls functions that a user made'
+        end
+        from pg_type t where t.oid = key_type_fault.type;
+$$;
+
+CREATE FUNCTION sidecar_internal.keys_fit(w sidecar_internal.watches, row_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select sidecar_internal.for_each_key(w.key_columns, null, format(
+        '(pg_typeof(%1$s.%%2$I) = pg_typeof((null::sidecar_internal.events_%2$s).k%%1$s) '
+        'or sidecar_internal.is_domain_over(pg_typeof(%1$s.%%2$I), pg_typeof((null::sidecar_internal.events_%2$s).k%%1$s)))', row_name, w.id), ' and ');
+$_$;
+
+CREATE FUNCTION sidecar_internal.kind_of_column(relation regclass, name text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    source record;
+begin
+    select b.type, b.printed, t.typcategory into source
+        from pg_attribute a cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
+        where a.attrelid = relation and a.attname = name and a.attnum > 0 and not a.attisdropped;
+    if not found then
+        raise exception 'table % has no column %', relation, quote_literal(name)
+            using errcode = 'undefined_column', hint = 'Column names are case-sensitive here: give them as \d shows them.';
+    elsif source.type = 'bytea'::regtype then
+        return 'image';
+    elsif source.typcategory = 'S' then
+        return 'text';
+    end if;
+    raise exception 'column %.% has type %, which holds neither text nor pictures', relation, quote_ident(name), source.printed
+        using errcode = 'datatype_mismatch',
+              hint = 'A source is a text column, or a bytea column that holds picture files. Of other types make a generated '
+                     'column: alter table ... add column ... text generated always as (...) stored;';
+end $$;
+
+CREATE FUNCTION sidecar_internal.kind_of_source(relation regclass, source text[], kind text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    name text;
+    kinds text[] := '{}';
+begin
+    if kind_of_source.source is null or cardinality(kind_of_source.source) = 0
+       or array_position(kind_of_source.source, null) is not null then
+        raise exception 'source names no column' using errcode = 'invalid_parameter_value',
+            hint = 'Say for example: source => ''photo'', or source => array[''title'', ''brand''].';
+    elsif kind_of_source.kind not in ('text', 'image') then
+        raise exception 'kind is %, which is not known', quote_literal(kind_of_source.kind)
+            using errcode = 'invalid_parameter_value', hint = 'kind is ''text'' or ''image'', or left out.';
+    end if;
+    foreach name in array kind_of_source.source loop
+        kinds := kinds || sidecar_internal.kind_of_column(relation, name);
+    end loop;
+    if cardinality(kinds) > 1 and 'image' = any (kinds) then
+        raise exception 'source % mixes pictures with other columns', kind_of_source.source
+            using errcode = 'datatype_mismatch',
+                  hint = 'Several source columns are joined as text. Watch each bytea column by itself.';
+    elsif kind_of_source.kind <> kinds[1] then
+        raise exception 'kind is %, but source % holds %', quote_literal(kind_of_source.kind),
+            kind_of_source.source, case kinds[1] when 'image' then 'bytea (pictures)' else 'text' end
+            using errcode = 'datatype_mismatch', hint = format('Leave kind out, or say kind => %L.', kinds[1]);
+    end if;
+    return kinds[1];
+end $$;
+
+CREATE FUNCTION sidecar_internal.lock_table(relation regclass, mode text, limits record) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform set_config('lock_timeout', limits.theirs, true);
+    execute format('lock table %s in %s mode', relation, mode);
+    perform set_config('lock_timeout', limits.ours, true);
+end $$;
+
+CREATE FUNCTION sidecar_internal.lost_target_statement(w sidecar_internal.watches) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format('alter table %s add column %I %I.vector(%s)', w.companion, w.target, sidecar_internal.vector_schema(), w.dimensions);
+$$;
+
+CREATE FUNCTION sidecar_internal.mark_asleep(asleep integer[], for_s double precision, awake integer[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '10ms'
+    AS $$
+declare
+    until_ms constant bigint := extract(epoch from clock_timestamp() + make_interval(secs => for_s)) * 1000;
+    mark record;
+begin
+    for mark in select u.id, until_ms as value from unnest(asleep) u(id) union all select u.id, 1 from unnest(awake) u(id) loop
+        begin
+            perform setval(to_regclass('sidecar_internal.asleep_' || mark.id), mark.value);
+        exception when lock_not_available or undefined_table then
+            null; -- Its changes are found by polling.
+        end;
+    end loop;
+end $$;
+
+CREATE FUNCTION sidecar_internal.may_call(kind text, function oid) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select p.proname in ('status_of', 'status_exact', 'wait_embedded', 'wait_one_embedded', 'check_row_exists', 'events_of_key',
+                         'is_waiting', 'is_done', 'state_of_row', 'state_of_watch', 'sample_source')
+        or (p.proname = 'follow_changes' and may_call.kind = 'worker')
+        or (not p.prosecdef and p.prorettype <> 'trigger'::regtype and (may_call.kind = 'worker' or p.provolatile <> 'v'))
+        from pg_proc p where p.oid = may_call.function;
+$$;
+
+CREATE FUNCTION sidecar_internal.may_count(relation regclass) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select has_schema_privilege(c.relnamespace, 'usage') and has_any_column_privilege(c.oid, 'select') and not row_security_active(c.oid)
+        from pg_class c where c.oid = relation;
+$$;
+
+CREATE FUNCTION sidecar_internal.move_page(watch_id integer, max_rows integer) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
+    AS $_$
+declare
+    w sidecar_internal.watches;
+    looked_at bigint := 0;
+    last_place tid;
+    to_row boolean;
+begin
+    select * into w from sidecar_internal.watches x where x.id = watch_id and x.unwatched_at is null for share;
+    to_row := w.companion is null;
+    perform set_config('sidecar.writer', 'on', true);
+    -- Not where vectors of another space are wanted by now, nor where the former home has been dropped.
+    if to_regclass(format('sidecar_internal.former_%s', w.id)) is not null
+            and exists (select from pg_attribute a where a.attrelid = w.moved_from and a.attname = w.target and not a.attisdropped)
+            and w.fingerprint = w.moved_fingerprint then
+        execute format($sql$
+            with page as (
+                delete from sidecar_internal.former_%1$s f
+                where f.ctid = any (array(select x.ctid from sidecar_internal.former_%1$s x where x.ctid > $2 limit $1)) returning f.ctid as place, f.*
+            ), found as materialized (
+                select p.*, sidecar_internal.exactly(null::%7$I.vector, h.%2$I) as vector from page p join %3$s t on %5$s join %4$s h on %6$s
+                where sha256(%7$I.vector_send(sidecar_internal.exactly(null::%7$I.vector, h.%2$I))) = p.vector_digest %8$s
+            ), recorded as (
+                insert into sidecar_internal.ledger_%1$s (%9$s, gen, content_hash, vector_digest, truncated, unreadable, embedded_at)
+                select %9$s, gen, content_hash, vector_digest, truncated, unreadable, embedded_at from found order by %9$s
+                on conflict (%9$s) do nothing returning %9$s
+            ), written as (%10$s)
+            select count(*), max(place) from page
+        $sql$, w.id, w.target, w.relation, w.moved_from, sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = p.k%1$s', ' and '),
+            sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.moved_from, 'h'), '%3$s = p.k%1$s', ' and '), sidecar_internal.vector_schema(),
+            case when to_row then 'for no key update of t skip locked' else '' end, sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s'),
+            case when to_row then
+                format('update %s t set %2$I = sidecar_internal.exactly(t.%2$I, f.vector) from found f join recorded r using (%3$s) where %4$s', w.relation, w.target,
+                       sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s'), sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = f.k%1$s', ' and '))
+            else
+                format('insert into %1$s (%2$s, %3$I) select %5$s, sidecar_internal.exactly((null::%1$s).%3$I, f.vector) from found f '
+                       'join recorded r using (%4$s) on conflict (%2$s) do update set %3$I = excluded.%3$I', w.companion,
+                       sidecar_internal.for_each_key(w.key_columns, null, '%2$I'), w.target, sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s'),
+                       sidecar_internal.companion_values(w, 'f'))
+            end) into looked_at, last_place
+            using max_rows, coalesce((select s.last_key[1]::tid from sidecar_internal.scans s where s.watch_id = w.id and s.purpose = 'move'), '(0,0)');
+        -- Where the page ended: from the start, each page would walk over all that the pages before it deleted.
+        update sidecar_internal.scans s set last_key = array[last_place::text]
+            where s.watch_id = w.id and s.purpose = 'move' and last_place is not null;
+    end if;
+    return looked_at;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.notify_sleepers() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    now_ms constant bigint := extract(epoch from clock_timestamp()) * 1000;
+begin
+    if abs(now_ms - coalesce(pg_sequence_last_value('sidecar_internal.notified'), 0)) >= 5
+            and current_setting('max_prepared_transactions') = '0' and pg_notification_queue_usage() < 0.5 then
+        perform setval('sidecar_internal.notified', now_ms);
+        perform pg_notify('sidecar', '');
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.numbered_key(w sidecar_internal.watches, key jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select jsonb_object_agg('k' || i, numbered_key.key->w.key_columns[i]) from generate_subscripts(w.key_columns, 1) i;
+$$;
+
+CREATE FUNCTION sidecar_internal.own_queue(watch_id integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    installer regrole := sidecar_internal.installer();
+    made record;
+begin
+    for made in select format('table %s', c.oid::regclass) as name from pg_class c
+                where c.oid in (select sidecar_internal.queue_of(watch_id)) and c.relowner <> installer
+                union all
+                select format('function %s', p.oid::regprocedure) from pg_proc p
+                where p.pronamespace = 'sidecar_internal'::regnamespace and p.proowner <> installer
+                  and p.proname ~ format('^enqueue_%s_[a-z]+$', watch_id) loop
+        execute format('alter %s owner to %s', made.name, installer);
+    end loop;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.partition_lacks_trigger(w sidecar_internal.watches) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if not exists (select from pg_class c where c.oid in (w.relation, w.companion) and c.relkind = 'p') then
+        return false;
+    end if;
+    return exists (
+        select from sidecar_internal.triggers_of(w) t
+        join pg_trigger root on root.tgrelid = t.home and root.tgname = t.name
+        cross join lateral sidecar_internal.tree_of(t.home) p
+        -- By index, partition by partition: a join would read the triggers of all tables.
+        left join lateral (select c.tgenabled from pg_trigger c where c.tgrelid = p.home and c.tgname = t.name offset 0) copy on true
+        where t.for_row and p.level > 0 and copy.tgenabled is distinct from root.tgenabled);
+end $$;
+
+CREATE FUNCTION sidecar_internal.pending_of(w sidecar_internal.watches) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select format('(select %1$s from sidecar_internal.events_%2$s union all select %1$s from sidecar_internal.delayed_%2$s) e',
+                  sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s'), w.id);
+$_$;
+
+CREATE FUNCTION sidecar_internal.pgvector_fault() RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    remedy text;
+begin
+    perform sidecar_internal.vector_schema();
+    return null;
+exception when undefined_object or feature_not_supported then
+    get stacked diagnostics remedy = pg_exception_hint;
+    return sqlerrm || '. ' || remedy;
+end $$;
+
+CREATE FUNCTION sidecar_internal.prepare_ledger(former sidecar_internal.watches, saved sidecar_internal.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    has_vectors boolean;
+begin
+    if to_regclass(format('sidecar_internal.ledger_%s', saved.id)) is null then
+        return;
+    elsif saved.fingerprint is null then -- unwatched after a reembed, before the old vectors were cleared
+        execute format('select exists (select from sidecar_internal.ledger_%s l where l.vector_digest is not null)', saved.id) into has_vectors;
+        execute format('drop table sidecar_internal.ledger_%s', saved.id);
+        if has_vectors then
+            perform sidecar_internal.start_scan(saved.id, 'clear');
+        end if;
+        return;
+    elsif former.companion is not distinct from saved.companion then
+        return;
+    end if;
+    perform sidecar_internal.start_move(former, saved);
+    raise notice 'the vectors of % move from % to %: sidecar.status tells how far', saved.relation,
+            coalesce(former.companion, former.relation), coalesce(saved.companion, saved.relation)
+        using hint = 'Search the new place from now on. When all have moved, and not before, drop the former one: '
+            || case when former.companion is null then format('alter table %s drop column %I;', former.relation, former.target)
+               else format('drop table %s;', former.companion) end;
+end $$;
+
+CREATE FUNCTION sidecar_internal.primary_key_of(relation regclass, OUT columns text[], OUT types text[], OUT definitions text[]) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET quote_all_identifiers TO 'off'
+    AS $$
+begin
+    select array_agg(a.attname::text order by k.position), array_agg(b.printed order by k.position),
+           array_agg(b.printed || case when a.attcollation <> 0 and a.attcollation <> t.typcollation
+                     then format(' collate %I.%I', cn.nspname, co.collname) else '' end order by k.position)
+        into columns, types, definitions
+        from pg_constraint c
+        cross join unnest(c.conkey) with ordinality as k(attnum, position)
+        join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum
+        cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b
+        join pg_type t on t.oid = b.type
+        left join pg_collation co on co.oid = a.attcollation
+        left join pg_namespace cn on cn.oid = co.collnamespace
+        where c.conrelid = relation and c.contype = 'p';
+    if columns is null then
+        raise exception 'table % has no primary key', relation
+            using errcode = 'invalid_table_definition',
+                  hint = format('The sidecar tells rows apart by their primary key. Add one, for example: '
+                                'alter table %s add column id bigint generated always as identity primary key;', relation);
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.queue_of(watch_id integer) RETURNS SETOF regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select c.oid::regclass from pg_class c
+        where c.relnamespace = 'sidecar_internal'::regnamespace and c.relkind = 'r'
+          and c.relname ~ format('^(events|delayed|ledger|former)_%s$', watch_id);
+$_$;
+
+CREATE FUNCTION sidecar_internal.raise_generation() RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w record;
+    used bigint := 0;
+    found_gen bigint;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('sidecar.raise_generation', 0));
+    for w in select x.id, x.truncated_gen from sidecar_internal.watches x loop
+        used := greatest(used, w.truncated_gen);
+        for found_gen in select sidecar_internal.highest_generation(format('sidecar_internal.%s_%s', t, w.id))
+                         from unnest(array['ledger', 'events', 'delayed']) t loop
+            used := greatest(used, found_gen);
+        end loop;
+    end loop;
+    -- A margin, because others draw from the sequence between our look at it and setval.
+    perform setval('sidecar_internal.generation', used + 100000)
+        from sidecar_internal.generation s where used > case when s.is_called then s.last_value else s.last_value - 1 end;
+    if found then
+        perform sidecar_internal.renumber_events(x.id) from sidecar_internal.watches x where x.unwatched_at is null;
+    end if;
+    return used;
+end $$;
+
+CREATE FUNCTION sidecar_internal.raise_in_use(relation regclass, companion regclass, watch_id integer, own_timeout text, began timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    held record;
+begin
+    select l.relation::regclass as name,
+           string_agg(distinct coalesce(format('process %s (%s)', l.pid, concat_ws(', ', nullif(a.application_name, ''), a.state,
+               'its transaction began at ' || date_trunc('second', a.xact_start)::text)), 'a prepared transaction'), '; ') as holders
+        into held
+        from pg_locks l left join pg_stat_activity a on a.pid = l.pid
+        where l.locktype = 'relation' and l.granted and l.pid is distinct from pg_backend_pid()
+          and (a.pid is null or a.state is null or a.xact_start <= began) -- prepared, hidden from us, or open all the time
+          and l.database = (select d.oid from pg_database d where d.datname = current_database())
+          and (l.relation in (raise_in_use.relation, raise_in_use.companion)
+               or l.relation in (select x.companion_view from sidecar_internal.watches x where x.id = raise_in_use.watch_id)
+               or l.relation in (select c.oid from pg_class c where c.relnamespace in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace) and c.relkind in ('r', 'v', 'S')
+                   and (raise_in_use.watch_id is null or c.relname ~ format('^(events|delayed|ledger|former|asleep)_%s$', raise_in_use.watch_id))))
+        group by l.relation
+        order by case when not coalesce(l.relation in (raise_in_use.relation, raise_in_use.companion), false) then 1
+                      when bool_or(l.mode not in ('AccessShareLock', 'RowShareLock')) then 0 else 2 end, l.relation
+        limit 1;
+    raise exception 'table % is in use: it could not be locked within %', coalesce(held.name, relation),
+            case own_timeout when '0' then '10s' else own_timeout end
+        using errcode = 'lock_not_available',
+              hint = coalesce(held.holders || ' holds it. ', 'A transaction that uses it is still open. ')
+                  || 'Nothing was changed; try again when it is over, or end it: select pg_terminate_backend(...).';
+end $_$;
+
+CREATE FUNCTION sidecar_internal.read_horizon(OUT drawn bigint, OUT next_xid text, OUT in_flight text[]) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    next_low bigint;
+    seen pg_snapshot;
+    listed_below bigint;
+    unlisted bigint;
+begin
+    select case when s.is_called then s.last_value else s.last_value - 1 end into drawn from sidecar_internal.generation s;
+    next_low := age('3'::xid) + 3::bigint;
+    seen := pg_current_snapshot();
+    listed_below := pg_snapshot_xmax(seen)::text::bigint;
+    -- Ids of 32 bits, modulo 2^32; the snapshot may be newer than the look before it.
+    unlisted := greatest((next_low - listed_below + 2147483648) & 4294967295, 2147483648) - 2147483648;
+    next_xid := (listed_below + unlisted)::text;
+    if unlisted > 2000 then
+        drawn := 0;
+        in_flight := '{}';
+    else
+        in_flight := array(select x::text from pg_snapshot_xip(seen) x
+                           union all select (listed_below + i)::text from generate_series(0, unlisted - 1) i);
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.release_companion(w sidecar_internal.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET client_min_messages TO 'warning'
+    AS $_$
+begin
+    if exists (select from pg_class c where c.oid = w.companion) then
+        execute format('drop trigger if exists sidecar_%1$s_row_deleted on %2$s; '
+                       'drop trigger if exists sidecar_%1$s_rows_emptied on %2$s', w.id, w.companion);
+    end if;
+    if sidecar_internal.has_view(w) then
+        begin
+            execute format('drop view %s', w.companion_view);
+            update sidecar_internal.watches x set companion_view = null where x.id = w.id;
+        exception when dependent_objects_still_exist then
+            raise warning 'view % stays: %', w.companion_view, sqlerrm using hint = 'Drop what depends on it, then the view.';
+        end;
+    end if;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.release_tables(w sidecar_internal.watches, limits record) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    home regclass;
+begin
+    for home in select t.home from sidecar_internal.triggers_of(w) t group by t.home order by t.home = w.relation desc loop
+        perform sidecar_internal.lock_table(home, 'access exclusive', limits);
+    end loop;
+    perform sidecar_internal.drop_triggers(w);
+    perform sidecar_internal.release_companion(w);
+end $$;
+
+CREATE FUNCTION sidecar_internal.rename_former_target(relation regclass, new_target text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
+    AS $$
+    with orphan as (
+        select w.id, coalesce(w.companion, w.relation) as home from sidecar_internal.watches w
+        where w.relation = rename_former_target.relation and w.unwatched_at is not null
+          and not exists (select from pg_attribute a where a.attrelid = coalesce(w.companion, w.relation)
+                          and a.attname = w.target and not a.attisdropped)
+    )
+    update sidecar_internal.watches w set target = new_target from orphan o
+    where w.id = o.id and (select count(*) from orphan) = 1
+      and exists (select from pg_attribute a where a.attrelid = o.home and a.attname = new_target and not a.attisdropped)
+      and not exists (select from sidecar_internal.watches x where coalesce(x.companion, x.relation) = o.home and x.target = new_target);
+$$;
+
+CREATE FUNCTION sidecar_internal.rename_ledger(watch_id integer, present text, wanted text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    execute format('drop table if exists sidecar_internal.%s_%s', wanted, watch_id);
+    execute format('alter table sidecar_internal.%1$s_%3$s rename to %2$s_%3$s; alter index sidecar_internal.%1$s_%3$s_pkey rename to %2$s_%3$s_pkey; '
+                   'alter index sidecar_internal.%1$s_%3$s_tombstones rename to %2$s_%3$s_tombstones; '
+                   'alter index sidecar_internal.%1$s_%3$s_exceptions rename to %2$s_%3$s_exceptions', present, wanted, watch_id);
+end $_$;
+
+CREATE FUNCTION sidecar_internal.renew_grants() RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select sidecar_internal.grant_schema(r.role, r.kind) from sidecar_internal.roles() r;
+$$;
+
+CREATE FUNCTION sidecar_internal.renumber_events(watch_id integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    if to_regclass(format('sidecar_internal.events_%s', watch_id)) is not null then
+        execute format('with waiting as (select e.gen from sidecar_internal.events_%1$s e
+                                         where e.lease_until is null or e.lease_until < now() order by e.gen for update skip locked),
+                             numbered as materialized (select w.gen, nextval(''sidecar_internal.generation'') as fresh
+                                                       from (select w.gen from waiting w order by w.gen offset 0) w)
+                        update sidecar_internal.events_%1$s e set gen = n.fresh from numbered n where e.gen = n.gen', watch_id);
+    end if;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.report_breakage(watch_id integer, code text, message text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if not exists (select from sidecar_internal.breakages b
+                   where b.watch_id = report_breakage.watch_id and b.code = report_breakage.code) then
+        raise warning 'sidecar: watch % could not record a change (%): %', watch_id, code, message
+            using hint = 'Rows may go without a fresh vector until sidecar.watch is called again: see sidecar.status.';
+        insert into sidecar_internal.breakages (watch_id, code, message) values (watch_id, code, message);
+    end if;
+exception when others then
+    raise warning 'sidecar: watch % could not report its fault: %', watch_id, sqlerrm;
+end $$;
+
+CREATE FUNCTION sidecar_internal.report_former_indexes(w sidecar_internal.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    former record;
+begin
+    for former in select * from sidecar_internal.former_indexes(w) loop
+        raise notice 'index % serves this watch no longer; a running sidecar that may act for the owner drops it%', former.index,
+                case when w.index_kind <> 'none' then ' when the new one is built' else '' end
+            using hint = former.statement || ';';
+    end loop;
+end $$;
+
+CREATE FUNCTION sidecar_internal.retype_ledger(watch_id integer, former_types text[], wanted_types text[]) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET extra_float_digits TO '1'
+    SET "DateStyle" TO 'ISO, YMD'
+    SET "IntervalStyle" TO 'postgres'
+    SET "TimeZone" TO 'UTC'
+    SET bytea_output TO 'hex'
+    SET lc_monetary TO 'C'
+    AS $_$
+declare
+    w sidecar_internal.watches := (select x from sidecar_internal.watches x where x.id = watch_id);
+    ledger regclass := to_regclass(format('sidecar_internal.ledger_%s', watch_id));
+    definitions text[];
+begin
+    if ledger is null or (former_types = wanted_types and sidecar_internal.key_fault(w) is null) then
+        return true;
+    elsif cardinality(former_types) <> cardinality(wanted_types) then
+        return false;
+    -- A cast of a type that somebody made would be looked for, with our rights. Or it has only the name of the one before.
+    elsif exists (select from pg_attribute a where a.attrelid = ledger and a.attname ~ '^k[0-9]+$' and a.atttypid >= 16384)
+            or exists (select from unnest(wanted_types) u(type) where to_regtype(u.type)::oid >= 16384) then
+        return false;
+    end if;
+    definitions := (sidecar_internal.primary_key_of(w.relation)).definitions;
+    execute format('alter table %s %s', ledger, (
+        select string_agg(format('alter column k%1$s type %2$s using k%1$s::text::%3$s', i, definitions[i], wanted_types[i]), ', ')
+        from generate_subscripts(wanted_types, 1) i));
+    return true;
+exception when data_exception or integrity_constraint_violation then
+    return false;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.revoke_table(w sidecar_internal.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    worker regrole;
+    c record := sidecar_internal.columns_of(w);
+    readable constant text := concat_ws(', ', c.readable, case when w.companion is not null then c.written end);
+    other sidecar_internal.watches;
+begin
+    if readable = '' or not exists (select from pg_class k where k.oid = w.relation and pg_has_role(k.relowner, 'usage')) then
+        return; -- all its columns are gone, or the table is, or it is somebody else's
+    end if;
+    for worker in select r.role from sidecar_internal.roles() r where r.kind = 'worker' union select sidecar_internal.installer() loop
+        if exists (select from pg_class k where k.oid = w.relation and k.relowner = worker) then
+            continue; -- the owner's rights are not ours to take
+        end if;
+        execute format('revoke select (%s) on %s from %s', readable, w.relation, worker);
+        if c.written is not null then
+            execute format('revoke update (%s) on %s from %s', c.written, w.relation, worker);
+        end if;
+        if exists (select from pg_class k where k.oid = w.companion and k.relowner <> worker) then
+            execute format('revoke all on %s from %s', w.companion, worker);
+        end if;
+    end loop;
+    for other in select * from sidecar_internal.watches x where x.relation = w.relation and x.id <> w.id and x.unwatched_at is null loop
+        perform sidecar_internal.grant_table(other);
+    end loop;
+exception when others then
+    raise warning 'the sidecar''s grants on % could not be taken back: %', w.relation, sqlerrm;
+end $$;
+
+CREATE FUNCTION sidecar_internal.rls_hides(relation regclass, role name) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (select from pg_class c, pg_roles r
+                   where c.oid = rls_hides.relation and r.rolname = rls_hides.role and c.relrowsecurity
+                     and not (r.rolsuper or r.rolbypassrls)
+                     and (c.relforcerowsecurity or not pg_has_role(r.oid, c.relowner, 'usage')));
+$$;
+
+CREATE FUNCTION sidecar_internal.roles() RETURNS TABLE(role regrole, kind text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select a.grantee::regrole, case when bool_or(c.relname = 'sidecars') then 'worker' else 'reader' end
+        from pg_class c cross join aclexplode(c.relacl) a
+        where a.grantee not in (0, c.relowner)
+          and ((c.oid = 'sidecar_internal.sidecars'::regclass and a.privilege_type = 'INSERT')
+               or (c.oid = 'sidecar_internal.progress'::regclass and a.privilege_type = 'SELECT'))
+        group by a.grantee;
+$$;
+
+CREATE FUNCTION sidecar_internal.running_builds() RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(jsonb_object_agg(b.watch_id, b.build), '{}') from (
+        select w.id as watch_id, 'building' as build from sidecar_internal.watches w
+            join pg_locks l on l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+                and l.database = (select d.oid from pg_database d where d.datname = current_database())
+                and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('sidecar.index.' || w.id, 0)
+            where not exists (select from sidecar.index_builds p where p.watch_id = w.id)
+        union all
+        select p.watch_id, min(format('building: %s %s%%', p.phase, p.percent)) from sidecar.index_builds p group by p.watch_id) b;
+$$;
+
+CREATE FUNCTION sidecar_internal.sample_rows_per_page(relation regclass) RETURNS double precision
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    pages constant double precision := greatest(pg_relation_size(relation) / current_setting('block_size')::integer, 1);
+    share constant double precision := least(1, 256 / pages);
+    rows bigint;
+begin
+    if not sidecar_internal.may_count(relation) then
+        return 10;
+    end if;
+    execute format('select count(*) from %s tablesample system (%s) repeatable (0)', relation, 100 * share) into rows;
+    return rows / (pages * share);
+end $$;
+
+CREATE FUNCTION sidecar_internal.sample_source(w sidecar_internal.watches, rows bigint, sample_rows integer, head_bytes integer) RETURNS TABLE(bytes bigint, head bytea)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    min_pages constant double precision := 100;
+    pages double precision := (select greatest(sum(pg_relation_size(t.home)), 1) / current_setting('block_size')::integer
+                               from sidecar_internal.tree_of(w.relation) t);
+    wanted double precision := least(1, sample_rows / greatest(rows, 1)::double precision);
+    share double precision := least(1, greatest(wanted, min_pages / greatest(pages, 1)));
+    content text := format('nullif(concat_ws('' '', %s), '''')', (select string_agg(format('t.%I', c), ', ' order by i) from unnest(w.source) with ordinality u(c, i)));
+    measured text := case w.kind when 'image' then (
+        select format('octet_length(%1$s)::bigint, substring(%1$s from 1 for $1)',
+                      format('sidecar_internal.exactly((null::%s[])[1], t.%I)', format_type(a.atttypid, null), a.attname))
+            from pg_attribute a where a.attrelid = w.relation and a.attname = w.source[1])
+                     else format('octet_length(%s)::bigint, null::bytea', content) end;
+    found record;
+begin
+    for found in execute format('select t.tableoid::regclass as part, t.ctid as place from %s t tablesample system (%s) where random() <= %s',
+                                w.relation, 100 * share, wanted / share) loop
+        begin
+            execute format('select %s from only %s t where t.ctid = $2', measured, found.part) into bytes, head
+                using head_bytes, found.place;
+        exception when data_exception or program_limit_exceeded or internal_error or data_corrupted or index_corrupted or io_error then
+            bytes := null;
+            head := null;
+        end;
+        return next;
+    end loop;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.save_watch(wanted sidecar_internal.watches, former sidecar_internal.watches) RETURNS sidecar_internal.watches
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    saved sidecar_internal.watches;
+    other sidecar_internal.watches;
+    fits boolean := (former.kind, former.dimensions) = (wanted.kind, wanted.dimensions);
+begin
+    select * into other from sidecar_internal.watches w
+        where w.id is distinct from former.id and coalesce(w.companion, w.relation) = coalesce(wanted.companion, wanted.relation)
+          and (w.target = wanted.target or w.companion = wanted.companion);
+    if found then
+        raise exception 'column % of % holds the vectors of another watch, on %', quote_literal(other.target),
+                coalesce(other.companion, other.relation), other.relation
+            using errcode = 'duplicate_object', hint = format('Name another one, or: select sidecar.unwatch(%L, %L, drop_target => true)',
+                                                              other.relation, other.target);
+    end if;
+    if former.id is null then
+        insert into sidecar_internal.watches (relation, key_columns, key_types, kind, source, target, companion, dimensions, index_kind,
+                                     model, expose)
+            values (wanted.relation, wanted.key_columns, wanted.key_types, wanted.kind, wanted.source, wanted.target,
+                    wanted.companion, wanted.dimensions, wanted.index_kind, wanted.model, wanted.expose)
+            returning * into saved;
+        perform sidecar_internal.drop_queue(saved.id, keep_ledger => false); -- of a watch with this number whose row was not restored
+        return saved;
+    end if;
+    if not fits or not sidecar_internal.retype_ledger(former.id, former.key_types, wanted.key_types) then
+        perform sidecar_internal.drop_queue(former.id, keep_ledger => false);
+    end if;
+    -- The new generation voids what the ledger says until the backfill has looked at the row: it may have changed since.
+    update sidecar_internal.watches w
+        set key_columns = wanted.key_columns, key_types = wanted.key_types, kind = wanted.kind, source = wanted.source,
+            companion = wanted.companion, dimensions = wanted.dimensions, index_kind = wanted.index_kind, model = wanted.model,
+            expose = wanted.expose, unwatched_at = null, created_at = now(),
+            truncated_gen = nextval('sidecar_internal.generation'), paused = former.paused and former.unwatched_at is null,
+            fingerprint = case when former.dimensions = wanted.dimensions then w.fingerprint end,
+            encoder = case when former.dimensions = wanted.dimensions then w.encoder end
+        where w.id = former.id returning * into saved;
+    return saved;
+end $$;
+
+CREATE FUNCTION sidecar_internal.search_condition(filter jsonb) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(string_agg(case when f.value is null then format(' and t.%I is null', f.key)
+                               else format(' and t.%I = %L', f.key, f.value) end, '' order by f.key), '')
+    from jsonb_each_text(filter) f;
+$$;
+
+CREATE FUNCTION sidecar_internal.search_document(relation regclass, columns text[], config regconfig) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    stranger text := (select c.name from unnest(columns) c(name)
+                      where not exists (select from pg_attribute a where a.attrelid = relation and a.attname = c.name
+                                        and a.attnum > 0 and not a.attisdropped) limit 1);
+begin
+    if stranger is not null or coalesce(cardinality(columns), 0) = 0 or array_position(columns, null) is not null then
+        raise exception 'table % has no column %', relation, coalesce(quote_literal(stranger), 'NULL')
+            using errcode = 'undefined_column', hint = 'Name text columns, or one tsvector column: document => array[''title''].';
+    elsif cardinality(columns) = 1 and exists (select from pg_attribute a where a.attrelid = relation and a.attname = columns[1]
+                                               and a.atttypid = 'tsvector'::regtype) then
+        return format('t.%I', columns[1]);
+    end if;
+    return (select format('to_tsvector(%L::regconfig, %s)', config,
+                          string_agg(format('coalesce(t.%I, '''')', c.name), ' || '' '' || ' order by c.n))
+            from unnest(columns) with ordinality c(name, n));
+end $$;
+
+CREATE FUNCTION sidecar_internal.search_exposed_statement(w sidecar_internal.watches, columns text[], filter jsonb, document text[]) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    ext constant text := quote_ident(sidecar_internal.vector_schema());
+    vector constant text := format('sidecar_internal.exactly(null::%s.vector, h.%I)', ext, w.target);
+    type constant text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
+    tables constant text := case when w.companion is null then format('%s h', w.relation)
+        else format('%s h join %s t on %s', w.companion, w.relation, sidecar_internal.for_each_key(
+             sidecar_internal.exact_keys(w, w.companion, 'h'), sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
+    t constant text := case when w.companion is null then 'h' else 't' end;
+    condition constant text := (
+        select string_agg(format(case jsonb_typeof(f.value) when 'null' then ' and %5$s.%2$I is null'
+                                     when 'array' then ' and %1$s = any ((select ($3::text[])[%3$s]::%4$s[])::%4$s[])'
+                                     else ' and %1$s = ($3::text[])[%3$s]::%4$s' end, c.expression, f.key, f.n, c.type, t), '' order by f.n)
+        from (select e.key, e.value, row_number() over (order by e.key collate "C") as n from jsonb_each(filter) e) f
+        left join lateral sidecar_internal.filtered_column(w, t, f.key) c on true);
+    shown constant text := (
+        select string_agg(format('(%L, %s)', c.name, sidecar_internal.shown_value(w.relation, c.name, 'n.c' || c.n)), ', ' order by c.n)
+        from unnest(columns) with ordinality c(name, n));
+begin
+    return format('
+        with nearest as materialized (
+            select %1$s, %2$s as vector%3$s, %4$s as document from %5$s where %2$s is not null%6$s
+            order by %2$s%7$s operator(%8$s.<=>) $1::%9$s limit $2
+        )
+        select json_build_object(%10$s), (n.vector operator(%8$s.<=>) $1::%8$s.vector)::float8 as distance, %11$s, n.document
+        from nearest n order by distance, %12$s',
+        sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, t), '%3$s as k%1$s'), vector,
+        (select string_agg(format(', %s as c%s', sidecar_internal.found_column(w.relation, t, c.name), c.n), '' order by c.n) from unnest(columns) with ordinality c(name, n)),
+        case when cardinality(document) > 0 then
+            format('concat_ws('' '', %s)', (select string_agg(format('%s.%I', t, c), ', ') from unnest(document) c)) else 'null::text' end,
+        tables, condition, case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type,
+        sidecar_internal.key_fields(w, 'n'),
+        case when shown is null then '''{}''::json'
+             else format('(select json_object_agg(v.name, v.value) from (values %s) v(name, value))', shown) end,
+        sidecar_internal.for_each_key(w.key_columns, null, 'n.k%1$s'));
+end $_$;
+
+CREATE FUNCTION sidecar_internal.search_statement(w sidecar_internal.watches) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    ext text := quote_ident(sidecar_internal.vector_schema());
+    type text := case when ext <> 'public' then ext || '.' else '' end
+                 || case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end || format('(%s)', w.dimensions);
+    operator text := case when ext <> 'public' then format('operator(%s.<=>)', ext) else '<=>' end;
+    distance text := format('%s%I%s %s $1::%s', case when w.companion is not null then 'e.' else '' end, w.target,
+                            case w.index_kind when 'halfvec' then '::' || type else '' end, operator, type);
+begin
+    if w.companion is null then
+        return format('select * from %s order by %s limit 10', w.relation, distance);
+    end if;
+    return format('select t.* from %s e join %s t using (%s) order by %s limit 10', w.companion, w.relation,
+                  sidecar_internal.for_each_key(w.key_columns, null, '%2$I'), distance);
+end $_$;
+
+CREATE FUNCTION sidecar_internal.searchable_columns(w sidecar_internal.watches) RETURNS TABLE(name text, filter_type text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select a.attname, case when t.typtype = 'e' or t.oid in ('bool'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype,
+                                          'float4'::regtype, 'float8'::regtype, 'text'::regtype, 'varchar'::regtype, 'bpchar'::regtype,
+                                          'name'::regtype, '"char"'::regtype, 'uuid'::regtype, 'date'::regtype, 'time'::regtype,
+                                          'timetz'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'interval'::regtype,
+                                          'inet'::regtype, 'cidr'::regtype, 'macaddr'::regtype, 'macaddr8'::regtype, 'bit'::regtype,
+                                          'varbit'::regtype, 'money'::regtype, 'bytea'::regtype, 'oid'::regtype)
+                        then format('%I.%I', n.nspname, t.typname) end
+        from pg_attribute a cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b
+        join pg_type t on t.oid = b.type join pg_namespace n on n.oid = t.typnamespace
+        where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (w.key_columns || w.expose);
+$$;
+
+CREATE FUNCTION sidecar_internal.sees_truncate(w sidecar_internal.watches) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_rows_emptied', w.id));
+$$;
+
+CREATE FUNCTION sidecar_internal.serving_roles() RETURNS SETOF name
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with running as (
+        select distinct s.role from sidecar_internal.sidecars s where s.seen_at > clock_timestamp() - interval '30 s'
+    ), granted as (
+        select pg_get_userbyid(r.role) as role from sidecar_internal.roles() r where r.kind = 'worker'
+    )
+    select role from running
+    union select role from granted where not exists (select from running)
+    union select current_user where not exists (select from running) and not exists (select from granted);
+$$;
+
+CREATE FUNCTION sidecar_internal.set_paused(relation regclass, target text, paused boolean) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    changed integer;
+begin
+    if target is not null or (relation is not null and not exists (
+            select from sidecar_internal.watches w where w.relation = set_paused.relation and w.unwatched_at is null)) then
+        perform sidecar_internal.get_watch(relation, target);
+    end if;
+    update sidecar_internal.watches w set paused = set_paused.paused
+        where w.unwatched_at is null and w.paused is distinct from set_paused.paused
+          and (set_paused.relation is null or w.relation = set_paused.relation)
+          and (set_paused.target is null or w.target = set_paused.target);
+    get diagnostics changed = row_count;
+    perform pg_notify('sidecar_watches', '');
+    return changed;
+end $$;
+
+CREATE FUNCTION sidecar_internal.show_row(w sidecar_internal.watches, key jsonb) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    shown json;
+    fields text := (select string_agg(format('json_build_object(%s)', part.pairs), ', ' order by part.n) from (
+        select (a.position - 1) / 50 as n, string_agg(format(case a.type when 'bytea' then '%1$L, case when t.%2$I is not null then json_build_object(''bytes'', octet_length(t.%2$I)) end'
+                                                   else '%1$L, t.%2$I' end, a.attname, a.attname), ', ' order by a.position) as pairs
+        from (select x.attname, b.printed as type, row_number() over (order by x.attnum) as position
+              from pg_attribute x cross join sidecar_internal.base_type(x.atttypid, x.atttypmod) b join pg_type y on y.oid = b.type
+              where x.attrelid = w.relation and x.attnum > 0 and not x.attisdropped
+                and y.typname not in ('vector', 'halfvec', 'sparsevec')) a
+        group by 1) part);
+begin
+    execute format('select array_to_json(array[%s]) from %s join %s t on %s', fields, sidecar_internal.typed_key(w, '$1'), w.relation,
+                   sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = r.k%1$s', ' and '))
+        into shown using sidecar_internal.numbered_key(w, key);
+    return shown;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.shown_value(relation regclass, column_name text, expression text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select format(case when b.type < 16384 then 'to_json(%1$s)' else 'case when %1$s is not null then to_json(concat(%1$s)) end' end, expression)
+        from pg_attribute a cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b
+        where a.attrelid = shown_value.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
+$_$;
+
+CREATE FUNCTION sidecar_internal.start_move(former sidecar_internal.watches, saved sidecar_internal.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET client_min_messages TO 'warning'
+    AS $_$
+declare
+    old_ledger constant text := format('sidecar_internal.former_%s', saved.id);
+    new_home constant regclass := coalesce(saved.companion, saved.relation);
+    old_home constant regclass := coalesce(former.companion, former.relation);
+    is_under_way boolean := false;
+    worker regrole;
+begin
+    if to_regclass(old_ledger) is not null then
+        execute format('select exists (select from %s)', old_ledger) into is_under_way;
+    end if;
+    if is_under_way and former.moved_from = new_home and former.moved_fingerprint = former.fingerprint then
+        -- Back again. What was written meanwhile goes by its digest, so an entry of the one or the other is as good.
+        execute format('insert into sidecar_internal.former_%1$s select * from sidecar_internal.ledger_%1$s on conflict do nothing', saved.id);
+        perform sidecar_internal.rename_ledger(saved.id, 'former', 'ledger');
+        update sidecar_internal.watches x set moved_from = null where x.id = saved.id;
+        return;
+    end if;
+    perform sidecar_internal.rename_ledger(saved.id, 'ledger', 'former');
+    update sidecar_internal.watches x set moved_from = old_home, moved_fingerprint = saved.fingerprint where x.id = saved.id;
+    perform sidecar_internal.start_scan(saved.id, 'move');
+    for worker in select r.role from sidecar_internal.roles() r
+                  where r.kind = 'worker' and exists (select from pg_attribute a
+                                                      where a.attrelid = old_home and a.attname = former.target and not a.attisdropped) loop
+        execute format('grant select (%s, %I) on %s to %s', sidecar_internal.for_each_key(former.key_columns, null, '%2$I'), former.target, old_home, worker);
+    end loop;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.start_scan(watch_id integer, purpose text, force boolean DEFAULT false) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    insert into sidecar_internal.scans (watch_id, purpose, force) values (watch_id, purpose, force)
+    on conflict (watch_id, purpose) do update
+        set last_key = null, phase = 'rows', force = excluded.force or (scans.force and scans.finished_at is null),
+            started_at = now(), finished_at = null, passed_by = '{}', rows_seen = 0, bytes_seen = 0, found = 0, next_page_at = '-infinity';
+$$;
+
+CREATE FUNCTION sidecar_internal.start_sweeps(watch_ids integer[], interval_s double precision) RETURNS bigint
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with due as (
+        select u.id from unnest(watch_ids) u(id)
+        left join sidecar_internal.scans s on s.watch_id = u.id and s.purpose = 'sweep'
+        where s.watch_id is null or s.finished_at < now() - make_interval(secs => interval_s)
+    ), started as (
+        insert into sidecar_internal.scans (watch_id, purpose, finished_at)
+        select w.id, 'sweep', now() from due d join sidecar_internal.watches w on w.id = d.id and w.unwatched_at is null
+        order by w.id for key share of w
+        on conflict (watch_id, purpose) do update set last_key = null, phase = 'rows', started_at = now(), finished_at = null
+            where scans.finished_at < now() - make_interval(secs => interval_s)
+        returning finished_at is null as has_started
+    )
+    select count(*) from started s where s.has_started;
+$$;
+
+CREATE FUNCTION sidecar_internal.start_watch(wanted sidecar_internal.watches, former sidecar_internal.watches, companion_name text, limits record) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    adds_target constant boolean := companion_name is null and sidecar_internal.target_is_missing(wanted);
+    saved sidecar_internal.watches;
+begin
+    perform sidecar_internal.check_row_security(wanted.relation);
+    perform sidecar_internal.check_row_security(wanted.companion);
+    perform sidecar_internal.lock_table(wanted.relation, case when adds_target then 'access exclusive' else 'share row exclusive' end, limits);
+    if former.id is null and (sidecar_internal.find_watch(wanted.relation, wanted.target)).id is not null then
+        return null;
+    end if;
+    if companion_name is not null and wanted.companion is null then
+        wanted.companion := sidecar_internal.create_companion(wanted, companion_name);
+    elsif companion_name is not null then
+        perform sidecar_internal.lock_table(wanted.companion, 'share row exclusive', limits);
+    elsif adds_target then
+        perform sidecar_internal.add_target(wanted);
+    end if;
+    saved := sidecar_internal.save_watch(wanted, former);
+    perform sidecar_internal.prepare_ledger(former, saved);
+    perform sidecar_internal.install_watch(saved);
+    if former.id is not null then
+        perform sidecar_internal.start_scan(saved.id, 'sweep'); -- for what was deleted while nobody watched
+    end if;
+    if former.dimensions <> wanted.dimensions then
+        perform sidecar_internal.start_scan(saved.id, 'clear');
+    elsif saved.fingerprint is not null and saved.model not in (saved.fingerprint, coalesce(saved.encoder, '')) then
+        perform sidecar.reembed(saved.relation, saved.target, saved.model);
+    end if;
+    perform sidecar_internal.report_former_indexes(saved);
+    perform sidecar_internal.warn_of_updates(saved);
+    perform sidecar_internal.warn_of_dimensions(saved);
+    perform sidecar_internal.warn_of_old_pgvector();
+    return saved.id;
+end $$;
+
+CREATE FUNCTION sidecar_internal.state_of(w sidecar_internal.watches, pending bigint) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    scan text := (select s.purpose from sidecar_internal.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep'
+                  order by array_position(array['move', 'clear', 'backfill', 'verify'], s.purpose) limit 1);
+    running text := (select string_agg(distinct format('%s (%s)', s.model, s.fingerprint), ', ') from sidecar_internal.sidecars s
+                     where s.seen_at > clock_timestamp() - interval '30 s');
+    fits boolean := exists (select from sidecar_internal.sidecars s
+                            where s.seen_at > clock_timestamp() - interval '30 s' and sidecar_internal.can_serve(w, s));
+    fault text := sidecar_internal.fault_of(w);
+    denied text := (select string_agg(distinct sidecar_internal.denial_of(w, s.role), '; ') from sidecar_internal.sidecars s
+                    where fault is null and s.seen_at > clock_timestamp() - interval '30 s' and sidecar_internal.can_serve(w, s));
+begin
+    return case
+        when fault is not null then 'broken: ' || fault
+        when denied is not null then 'denied: ' || denied
+        when w.paused then 'paused'
+        when running is null then 'no sidecar is running'
+        when not fits then format('waiting for a sidecar with %s and %s dimensions; running: %s; %s',
+            coalesce('fingerprint ' || w.fingerprint, 'model ' || w.model, 'any model'), w.dimensions, running,
+            sidecar_internal.advise_on_model(w))
+        when scan = 'move' then 'moving vectors'
+        when scan = 'clear' then 'clearing old vectors'
+        when scan = 'backfill' then 'backfilling'
+        when scan = 'verify' then (select format('verifying: %s rows compared, %s differ', s.rows_seen, s.found)
+                                   from sidecar_internal.scans s where s.watch_id = w.id and s.purpose = 'verify')
+        when pending > 0 then 'catching up'
+        else coalesce(sidecar_internal.index_trouble(w), 'up to date') end;
+end $$;
+
+CREATE FUNCTION sidecar_internal.state_of_row(watch_id integer, key jsonb, OUT state text, OUT reason text) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    w sidecar_internal.watches;
+begin
+    select * into w from sidecar_internal.watches x where x.id = watch_id and x.unwatched_at is null;
+    if w.id is not null and sidecar_internal.key_fault(w) is null then
+        execute format($sql$
+            select case l.content_hash when 'failed' then 'failed' else 'done' end
+            from %1$s join sidecar_internal.ledger_%2$s l on %3$s
+            where l.content_hash is not null and l.gen > $2 and not exists (
+                select from sidecar_internal.scans s where s.watch_id = $3 and s.purpose = 'clear' and s.finished_at is null)
+        $sql$, sidecar_internal.typed_key(w, '$1'), w.id, sidecar_internal.for_each_key(w.key_columns, null, 'l.k%1$s = r.k%1$s', ' and '))
+            into state using sidecar_internal.numbered_key(w, key), w.truncated_gen, w.id;
+        reason := (select d.reason || ': ' || d.message from sidecar_internal.failures d
+                   where state = 'failed' and d.watch_id = w.id and d.key = sidecar_internal.failure_key(state_of_row.key));
+    end if;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.state_of_watch(watch_id integer) RETURNS text
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select sidecar_internal.state_of(w, 1) from sidecar_internal.watches w where w.id = watch_id;
+$$;
+
+CREATE FUNCTION sidecar_internal.structure_fault(w sidecar_internal.watches) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    named text[];
+    present sidecar_internal.watches;
+    key record;
+begin
+    if not exists (select from pg_class c where c.oid = w.relation) then
+        return 'the table is gone';
+    elsif sidecar_internal.pgvector_fault() is not null then
+        return sidecar_internal.pgvector_fault();
+    elsif w.companion is not null and not exists (select from pg_class c where c.oid = w.companion) then
+        return 'the companion table is gone';
+    elsif not exists (select from pg_trigger t where t.tgrelid = w.relation and starts_with(t.tgname, format('sidecar_%s_', w.id))) then
+        return 'its triggers are gone';
+    end if;
+    key := sidecar_internal.primary_key_of(w.relation);
+    if (key.columns, key.types) is distinct from (w.key_columns, w.key_types) then
+        return format('the primary key was (%s), now it is (%s)', sidecar_internal.for_each_key(w.key_columns, w.key_types, '%2$s %3$s'),
+                      sidecar_internal.for_each_key(key.columns, key.types, '%2$s %3$s'));
+    end if;
+    if sidecar_internal.key_fault(w) is not null then
+        return sidecar_internal.key_fault(w);
+    end if;
+    perform sidecar_internal.kind_of_source(w.relation, w.source, w.kind);
+    present := sidecar_internal.with_present_names(w);
+    named := sidecar_internal.columns_of_trigger(w, w.relation, 'update');
+    if present.target <> w.target then
+        return format('column %I is now called %I', w.target, present.target);
+    elsif not w.source <@ named then
+        return format('of the source columns (%s) the triggers know only (%s): they were renamed',
+                      array_to_string(w.source, ', '), array_to_string(named, ', '));
+    elsif not sidecar_internal.generation_inputs(w.relation, array(select a.attname::text from pg_attribute a where a.attrelid = w.relation
+                                                  and a.attname = any (w.source) and a.attgenerated::text = 'v')) <@ named then
+        return format('the source (%s) is computed from columns that the triggers do not know: its expression was changed',
+                      array_to_string(w.source, ', '));
+    elsif not exists (select from pg_attribute a where a.attrelid = coalesce(w.companion, w.relation) and a.attname = w.target
+                      and not a.attisdropped and a.attgenerated = '' and a.atttypmod in (w.dimensions, -1)
+                      and a.atttypid = format('%I.vector', sidecar_internal.vector_schema())::regtype) then
+        return format('%s has no column %I of type vector(%s)', coalesce(w.companion, w.relation), w.target, w.dimensions);
+    end if;
+    return null;
+exception when invalid_table_definition or undefined_column or datatype_mismatch then
+    return sqlerrm;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.sync_companion(w sidecar_internal.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    made regclass;
+begin
+    if w.companion is null then
+        return;
+    end if;
+    perform sidecar_internal.create_deletion_trigger(w);
+    if not sidecar_internal.has_view(w) then
+        made := sidecar_internal.create_companion_view(w);
+        update sidecar_internal.watches x set companion_view = made where x.id = w.id and x.companion_view is distinct from made;
+        if made is not null then
+            raise notice '% joins % and its vectors', made, w.relation;
+        end if;
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.target_is_missing(w sidecar_internal.watches) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    label text := format('%s.%I', w.relation, w.target);
+    existing record;
+begin
+    select format_type(a.atttypid, a.atttypmod) as type, a.attnotnull, a.attgenerated, a.atttypid, a.atttypmod into existing
+        from pg_attribute a where a.attrelid = w.relation and a.attname = w.target and a.attnum > 0 and not a.attisdropped;
+    if not found then
+        return true;
+    elsif w.target = any (w.key_columns) or existing.attgenerated <> '' then
+        raise exception 'column % is part of the key or generated, so it cannot hold the vector', label
+            using errcode = 'invalid_table_definition', hint = 'Name another target: a missing column is added.';
+    elsif existing.atttypid <> format('%I.vector', sidecar_internal.vector_schema())::regtype then
+        raise exception 'column % has type %, not vector(%)', label, existing.type, w.dimensions
+            using errcode = 'datatype_mismatch', hint = 'Name another target: a missing column is added with the right type.';
+    elsif existing.atttypmod not in (w.dimensions, -1) then
+        raise exception 'column % has type %, but the watch asks for % dimensions', label, existing.type, w.dimensions
+            using errcode = 'datatype_mismatch', hint = format('Say dimensions => %s, or name another target.', existing.atttypmod);
+    elsif existing.atttypmod = -1 and w.index_kind = 'vector' then
+        raise exception 'column % has no dimensions, so it cannot have an HNSW index on vector', label
+            using errcode = 'datatype_mismatch',
+                  hint = format('Run: alter table %s alter column %I type %I.vector(%s); or say index => ''halfvec''.',
+                                w.relation, w.target, sidecar_internal.vector_schema(), w.dimensions);
+    elsif existing.attnotnull then
+        raise exception 'column % is NOT NULL, but a new row has no vector yet', label
+            using errcode = 'invalid_table_definition',
+                  hint = format('Run: alter table %s alter column %I drop not null;', w.relation, w.target);
+    end if;
+    return false;
+end $$;
+
+CREATE FUNCTION sidecar_internal.tree_of(relation regclass, OUT home regclass, OUT parent regclass, OUT is_leaf boolean, OUT level integer) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with recursive tree(home, parent, kind, level) as (
+        select c.oid, null::oid, c.relkind, 0 from pg_class c where c.oid = tree_of.relation and c.relkind in ('r', 'p')
+        union all
+        select c.oid, t.home, c.relkind, t.level + 1
+            from tree t cross join lateral (
+                select x.oid, x.relkind from pg_inherits i cross join lateral (select y.oid, y.relkind from pg_class y where y.oid = i.inhrelid offset 0) x
+                where i.inhparent = t.home offset 0) c
+            where t.kind = 'p'
+    )
+    select t.home, t.parent, t.kind <> 'p', t.level from tree t order by t.level, t.home;
+$$;
+
+CREATE FUNCTION sidecar_internal.triggers_fit(w sidecar_internal.watches) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select count(*) = 5 and bool_and(
+        t.compares_safely
+        and case when t.name like '%\_update' then t.names_columns <> sidecar_internal.changes_unnamed(w)
+                 when t.name ~ '_(insert|delete)$' then t.for_row else true end)
+        and not sidecar_internal.partition_lacks_trigger(w) and not sidecar_internal.inherits(w.relation)
+        from sidecar_internal.triggers_of(w) t where t.fires;
+$_$;
+
+CREATE FUNCTION sidecar_internal.triggers_of(w sidecar_internal.watches, OUT name name, OUT home regclass, OUT for_row boolean, OUT names_columns boolean, OUT fires boolean, OUT compares_safely boolean) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select t.tgname, t.tgrelid::regclass, t.tgtype & 1 = 1, t.tgattr <> ''::int2vector,
+           t.tgenabled = 'A' or (t.tgenabled = 'O' and (not exists (select from pg_subscription_rel) or not sidecar_internal.is_subscribed(t.tgrelid))),
+           t.tgqual is null or t.tgqual::text like format('%%:funcid %s %%', 'record_image_ne(record,record)'::regprocedure::oid)
+        from pg_trigger t
+        where t.tgrelid in (w.relation, w.companion)
+          -- sidecar_1_insert, not sidecar_1_row_deleted; a regular expression would be compiled anew for each watch.
+          and starts_with(t.tgname, 'sidecar_') and split_part(t.tgname, '_', 2) = w.id::text
+          and split_part(t.tgname, '_', 3) <> '' and split_part(t.tgname, '_', 4) = '';
+$$;
+
+CREATE FUNCTION sidecar_internal.try_watch(wanted sidecar_internal.watches, companion_name text, replace boolean, limits record) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    former sidecar_internal.watches;
+    is_same boolean;
+begin
+    perform set_config('lock_timeout', limits.theirs, true);
+    select * into former from sidecar_internal.watches w where w.relation = wanted.relation and w.target = wanted.target for update;
+    perform set_config('lock_timeout', limits.ours, true);
+    if former.id is not null and former.unwatched_at is null then
+        is_same := sidecar_internal.is_same_watch(former, wanted) and (former.companion is null) = (companion_name is null);
+        if not replace and not (is_same and sidecar_internal.exposed_columns(former) = wanted.expose) then
+            raise exception '%.% is watched already, with source %, companion %, dimensions %, model %, index %, expose %', wanted.relation,
+                quote_ident(former.target), former.source, coalesce(former.companion::text, 'none'), former.dimensions,
+                coalesce(former.model, 'any'), former.index_kind, former.expose
+                using errcode = 'duplicate_object', hint = 'Add replace => true to change it, or name another target.';
+        elsif is_same and sidecar_internal.is_intact(former, wanted.key_columns, wanted.key_types) then
+            former := sidecar_internal.change_exposure(former, wanted.expose);
+            perform sidecar_internal.grant_table(former);
+            perform sidecar_internal.sync_companion(former);
+            return former.id;
+        end if;
+        perform sidecar_internal.end_watch(former.id, former.relation, false, limits);
+    end if;
+    return sidecar_internal.start_watch(wanted, former, companion_name, limits);
+end $$;
+
+CREATE FUNCTION sidecar_internal.typed_key(w sidecar_internal.watches, parameter text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select format('(select %s from jsonb_populate_record(null::sidecar_internal.events_%s, %s) x) r',
+                  string_agg(format(case when a.atttypid = 'jsonb'::regtype then 'coalesce(x.%1$I, ''null'') as %1$I' else 'x.%1$I' end, a.attname), ', '),
+                  w.id, parameter)
+        from pg_attribute a where a.attrelid = to_regclass(format('sidecar_internal.events_%s', w.id)) and a.attname ~ '^k[0-9]+$';
+$_$;
+
+CREATE FUNCTION sidecar_internal.unreadable_columns(w sidecar_internal.watches, role name) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
+        from pg_attribute a join pg_roles r on r.rolname = unreadable_columns.role
+        where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (w.expose)
+          and not has_column_privilege(r.oid, a.attrelid, a.attnum, 'select');
+$$;
+
+CREATE FUNCTION sidecar_internal.usable_indexes(w sidecar_internal.watches, home regclass, OUT index regclass, OUT valid boolean, OUT parent regclass) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -3776,14 +3861,14 @@ CREATE FUNCTION sidecar.usable_indexes(w sidecar.watches, home regclass, OUT ind
                       and d.refobjid = i.indrelid and d.refobjsubid = a.attnum);
 $$;
 
-CREATE FUNCTION sidecar.used_by_others() RETURNS text
+CREATE FUNCTION sidecar_internal.used_by_others() RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     with ours as (
-        select 'pg_class'::regclass as class, c.oid as object from pg_class c where c.relnamespace = 'sidecar'::regnamespace
-        union all select 'pg_proc'::regclass, p.oid from pg_proc p where p.pronamespace = 'sidecar'::regnamespace
-        union all select 'pg_type'::regclass, t.oid from pg_type t where t.typnamespace = 'sidecar'::regnamespace
+        select 'pg_class'::regclass as class, c.oid as object from pg_class c where c.relnamespace in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace)
+        union all select 'pg_proc'::regclass, p.oid from pg_proc p where p.pronamespace in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace)
+        union all select 'pg_type'::regclass, t.oid from pg_type t where t.typnamespace in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace)
     ), dependent as (
         select coalesce(r.ev_class, a.adrelid, c.conrelid, case when d.classid = 'pg_class'::regclass then d.objid end)::regclass::text as relation,
                case when d.classid = 'pg_proc'::regclass then d.objid end::regprocedure::text as routine
@@ -3795,10 +3880,10 @@ CREATE FUNCTION sidecar.used_by_others() RETURNS text
             where d.deptype = 'n'
     )
     select string_agg(distinct coalesce(d.relation, d.routine), ', ') from dependent d
-        where coalesce(d.relation, d.routine) !~ '^sidecar\.';
+        where coalesce(d.relation, d.routine) !~ '^sidecar(_internal)?\.';
 $$;
 
-CREATE FUNCTION sidecar.vector_schema() RETURNS text
+CREATE FUNCTION sidecar_internal.vector_schema() RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -3818,42 +3903,7 @@ begin
     return found_schema;
 end $$;
 
-CREATE FUNCTION sidecar.verify(relation regclass, target text DEFAULT NULL::text) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    w sidecar.watches := sidecar.need_watch(relation, target);
-begin
-    perform sidecar.start_scan(w.id, 'verify');
-    perform pg_notify('sidecar_watches', '');
-end $$;
-
-CREATE PROCEDURE sidecar.wait_embedded(IN relation regclass, IN key jsonb, IN target text DEFAULT NULL::text, IN timeout_ms integer DEFAULT 5000)
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    w sidecar.watches;
-    deadline timestamptz := clock_timestamp() + make_interval(secs => timeout_ms / 1000.0);
-begin
-    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
-        raise exception 'wait_embedded cannot see what others commit under %', current_setting('transaction_isolation')
-            using errcode = 'object_not_in_prerequisite_state', hint = 'Call it outside a transaction, or under READ COMMITTED.';
-    elsif timeout_ms is null or timeout_ms < 0 then
-        raise exception 'timeout_ms is %', coalesce(timeout_ms::text, 'NULL')
-            using errcode = 'invalid_parameter_value', hint = 'Give the longest wait in milliseconds, for example 5000.';
-    end if;
-    for w in select * from sidecar.watches x where x.relation = wait_embedded.relation and x.unwatched_at is null
-             and (wait_embedded.target is null or x.target = wait_embedded.target) order by x.id loop
-        perform sidecar.wait_one_embedded(w, sidecar.canonical_key(w, key), deadline, timeout_ms);
-    end loop;
-    if not found then
-        perform sidecar.need_watch(relation, target);
-    end if;
-end $$;
-
-CREATE FUNCTION sidecar.wait_limits(OUT tries integer, OUT theirs text, OUT ours text, OUT own text, OUT began timestamp with time zone) RETURNS record
+CREATE FUNCTION sidecar_internal.wait_limits(OUT tries integer, OUT theirs text, OUT ours text, OUT own text, OUT began timestamp with time zone) RETURNS record
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -3862,7 +3912,7 @@ CREATE FUNCTION sidecar.wait_limits(OUT tries integer, OUT theirs text, OUT ours
     from (select s.setting::integer as ms, current_setting('lock_timeout') as printed from pg_settings s where s.name = 'lock_timeout') x;
 $$;
 
-CREATE FUNCTION sidecar.wait_one_embedded(w sidecar.watches, key jsonb, deadline timestamp with time zone, timeout_ms integer) RETURNS void
+CREATE FUNCTION sidecar_internal.wait_one_embedded(w sidecar_internal.watches, key jsonb, deadline timestamp with time zone, timeout_ms integer) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -3870,47 +3920,47 @@ declare
     waiting record;
     pause_s double precision := 0.002;
 begin
-    perform sidecar.check_row_exists(w, key); -- first, because unwatch locks the user's table before ours
-    waiting := sidecar.events_of_key(w.id, key);
+    perform sidecar_internal.check_row_exists(w, key); -- first, because unwatch locks the user's table before ours
+    waiting := sidecar_internal.events_of_key(w.id, key);
     if waiting.is_own then
         raise exception 'row % of % was written in this transaction, which nobody else sees yet', key, w.relation
             using errcode = 'object_not_in_prerequisite_state', hint = 'Commit first, then call sidecar.wait_embedded.';
     end if;
     loop
         -- Each statement of a READ COMMITTED transaction takes a new snapshot, so this sees what the sidecar commits.
-        if not sidecar.is_waiting(w.id, waiting.gens) then
-            waiting := sidecar.events_of_key(w.id, key, waiting.times);
-            if waiting.gens is null and sidecar.is_done(w, key) then
+        if not sidecar_internal.is_waiting(w.id, waiting.gens) then
+            waiting := sidecar_internal.events_of_key(w.id, key, waiting.times);
+            if waiting.gens is null and sidecar_internal.is_done(w, key) then
                 return;
             end if;
         end if;
-        perform sidecar.check_row_exists(w, key);
+        perform sidecar_internal.check_row_exists(w, key);
         if clock_timestamp() >= deadline then
             raise exception 'row % of % was not embedded within % ms', key, w.relation, timeout_ms
                 using errcode = 'SC001',
-                      hint = format('The watch on %s: %s. See sidecar.status.', w.target, sidecar.state_of_watch(w.id));
+                      hint = format('The watch on %s: %s. See sidecar.status.', w.target, sidecar_internal.state_of_watch(w.id));
         end if;
         perform pg_sleep(least(pause_s, greatest(0, extract(epoch from deadline - clock_timestamp()))));
         pause_s := least(pause_s * 1.5, 0.05);
     end loop;
 end $$;
 
-CREATE FUNCTION sidecar.wake_sleepers(watch_id integer) RETURNS void
+CREATE FUNCTION sidecar_internal.wake_sleepers(watch_id integer) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    if to_timestamp(pg_sequence_last_value(format('sidecar.asleep_%s', watch_id)::regclass) / 1000.0::float8) > clock_timestamp() then
-        perform sidecar.notify_sleepers();
+    if to_timestamp(pg_sequence_last_value(format('sidecar_internal.asleep_%s', watch_id)::regclass) / 1000.0::float8) > clock_timestamp() then
+        perform sidecar_internal.notify_sleepers();
     end if;
 end $$;
 
-CREATE FUNCTION sidecar.warn_of_dimensions(w sidecar.watches) RETURNS void
+CREATE FUNCTION sidecar_internal.warn_of_dimensions(w sidecar_internal.watches) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    running text := (select string_agg(distinct format('%s makes %s', s.model, s.dimensions), ', ') from sidecar.sidecars s
+    running text := (select string_agg(distinct format('%s makes %s', s.model, s.dimensions), ', ') from sidecar_internal.sidecars s
                      where s.seen_at > clock_timestamp() - interval '30 s'
                      having bool_and(s.dimensions <> w.dimensions));
 begin
@@ -3920,7 +3970,7 @@ begin
     end if;
 end $$;
 
-CREATE FUNCTION sidecar.warn_of_old_pgvector() RETURNS void
+CREATE FUNCTION sidecar_internal.warn_of_old_pgvector() RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -3933,7 +3983,7 @@ begin
     end if;
 end $$;
 
-CREATE FUNCTION sidecar.warn_of_updates(w sidecar.watches) RETURNS void
+CREATE FUNCTION sidecar_internal.warn_of_updates(w sidecar_internal.watches) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -3941,10 +3991,10 @@ declare
     live bigint;
     updates bigint;
 begin
-    select sum(s.n_live_tup), sum(s.n_tup_upd) - coalesce((select sum(p.embedded_total) from sidecar.progress p
-                                                           join sidecar.watches x on x.id = p.watch_id
+    select sum(s.n_live_tup), sum(s.n_tup_upd) - coalesce((select sum(p.embedded_total) from sidecar_internal.progress p
+                                                           join sidecar_internal.watches x on x.id = p.watch_id
                                                            where x.relation = w.relation and x.companion is null), 0)
-        into live, updates from pg_stat_all_tables s where s.relid in (select t.home from sidecar.tree_of(w.relation) t);
+        into live, updates from pg_stat_all_tables s where s.relid in (select t.home from sidecar_internal.tree_of(w.relation) t);
     if w.companion is null and w.index_kind <> 'none' and updates > greatest(1000, live) then
         raise warning 'table % has seen % updates of % rows: an HNSW index on the same row makes each of them about % ms slower',
             w.relation, updates, live, case w.index_kind when 'halfvec' then 1 else 2 end
@@ -3952,41 +4002,7 @@ begin
     end if;
 end $$;
 
-CREATE FUNCTION sidecar.watch(relation regclass, source text[], target text DEFAULT NULL::text, kind text DEFAULT NULL::text, companion text DEFAULT NULL::text, dimensions integer DEFAULT 1152, model text DEFAULT NULL::text, index text DEFAULT 'halfvec'::text, replace boolean DEFAULT false, expose text[] DEFAULT '{}'::text[]) RETURNS integer
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    companion_name constant text := sidecar.companion_name(relation, companion);
-    limits constant record := sidecar.wait_limits();
-    wanted sidecar.watches;
-    made integer;
-begin
-    perform sidecar.follow_changes(relation, target);
-    wanted.relation := relation; wanted.source := source; wanted.target := target; wanted.kind := kind;
-    wanted.dimensions := dimensions; wanted.index_kind := index; wanted.model := model;
-    wanted.expose := expose;
-    wanted := sidecar.checked_watch(wanted, companion_name);
-    for attempt in 1 .. limits.tries loop
-        begin
-            made := sidecar.try_watch(wanted, companion_name, replace, limits);
-            perform set_config('lock_timeout', limits.own, true);
-            return coalesce(made, sidecar.watch(relation, source, target, kind, companion, dimensions, model, index, replace, expose));
-        exception when lock_not_available then
-            null; -- All of it is undone, and the user's table is free again.
-        end;
-    end loop;
-    perform sidecar.raise_in_use(relation, wanted.companion, (sidecar.find_watch(relation, wanted.target)).id, limits.own, limits.began);
-end $$;
-
-CREATE FUNCTION sidecar.watch(relation regclass, source text, target text DEFAULT NULL::text, kind text DEFAULT NULL::text, companion text DEFAULT NULL::text, dimensions integer DEFAULT 1152, model text DEFAULT NULL::text, index text DEFAULT 'halfvec'::text, replace boolean DEFAULT false, expose text[] DEFAULT '{}'::text[]) RETURNS integer
-    LANGUAGE sql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select sidecar.watch(relation, array[source], target, kind, companion, dimensions, model, index, replace, expose);
-$$;
-
-CREATE FUNCTION sidecar.watch_statement(w sidecar.watches) RETURNS text
+CREATE FUNCTION sidecar_internal.watch_statement(w sidecar_internal.watches) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -3998,32 +4014,20 @@ CREATE FUNCTION sidecar.watch_statement(w sidecar.watches) RETURNS text
                        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.relation)) end,
                   w.dimensions, w.model, w.index_kind, coalesce(', expose => array[' || (
                       select string_agg(quote_literal(c), ', ' order by i)
-                      from unnest(sidecar.exposed_columns(w)) with ordinality u(c, i)) || ']', ''));
+                      from unnest(sidecar_internal.exposed_columns(w)) with ordinality u(c, i)) || ']', ''));
 $$;
 
-CREATE FUNCTION sidecar.way_to_a_running_model(w sidecar.watches) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select case when s.dimensions = w.dimensions
-                then format('to move it there: select sidecar.reembed(%L, %L, model => %L)', w.relation, w.target, s.fingerprint)
-                else format('watch another target, with dimensions => %s', s.dimensions) end
-        from sidecar.sidecars s
-        where s.seen_at > clock_timestamp() - interval '30 s'
-        order by s.dimensions <> w.dimensions, s.started_at limit 1
-$$;
-
-CREATE FUNCTION sidecar.with_present_names(w sidecar.watches) RETURNS sidecar.watches
+CREATE FUNCTION sidecar_internal.with_present_names(w sidecar_internal.watches) RETURNS sidecar_internal.watches
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    named text[] := sidecar.columns_of_trigger(w, w.relation, 'update');
-    target_named text[] := sidecar.columns_of_trigger(w, coalesce(w.companion, w.relation), 'target');
+    named text[] := sidecar_internal.columns_of_trigger(w, w.relation, 'update');
+    target_named text[] := sidecar_internal.columns_of_trigger(w, coalesce(w.companion, w.relation), 'target');
     lost text[] := array(select distinct c from unnest(w.source) c where c <> all (named));
     -- The trigger also knows what a virtual column is computed from.
     found text[] := array(select c from unnest(named) c
-                          where c <> all (w.source || w.key_columns || sidecar.inputs_of(w.relation, named)));
+                          where c <> all (w.source || w.key_columns || sidecar_internal.generation_inputs(w.relation, named)));
 begin
     if cardinality(lost) = 1 and cardinality(found) = 1 and not w.key_columns && lost and w.key_columns <@ named then
         w.source := array_replace(w.source, lost[1], found[1]);
@@ -4034,16 +4038,7 @@ begin
     return w;
 end $$;
 
-CREATE TABLE sidecar.breakages (
-    watch_id integer NOT NULL,
-    code text NOT NULL,
-    message text NOT NULL,
-    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
-);
-
-ALTER TABLE ONLY sidecar.breakages REPLICA IDENTITY FULL;
-
-CREATE TABLE sidecar.dead_letters (
+CREATE TABLE sidecar_internal.failures (
     watch_id integer NOT NULL,
     key jsonb NOT NULL,
     gen bigint NOT NULL,
@@ -4052,7 +4047,7 @@ CREATE TABLE sidecar.dead_letters (
     message text NOT NULL,
     failed_at timestamp with time zone DEFAULT now() NOT NULL,
     wide_key jsonb,
-    CONSTRAINT dead_letters_reason_check CHECK ((reason ~ '^[a-z0-9_]+$'::text))
+    CONSTRAINT failures_reason_check CHECK ((reason ~ '^[a-z0-9_]+$'::text))
 );
 
 CREATE VIEW sidecar.failures AS
@@ -4063,8 +4058,8 @@ CREATE VIEW sidecar.failures AS
     d.message,
     d.attempts,
     d.failed_at AS at
-   FROM (sidecar.dead_letters d
-     JOIN sidecar.watches w ON ((w.id = d.watch_id)))
+   FROM (sidecar_internal.failures d
+     JOIN sidecar_internal.watches w ON ((w.id = d.watch_id)))
   WHERE (w.unwatched_at IS NULL);
 
 CREATE VIEW sidecar.failures_by_reason AS
@@ -4076,30 +4071,23 @@ CREATE VIEW sidecar.failures_by_reason AS
     g.newest,
     e.key AS example_key,
     e.message AS example_message,
-    sidecar.advice_on(g.reason) AS advice,
+    sidecar_internal.advice_on(g.reason) AS advice,
     w.id AS watch_id
    FROM ((( SELECT d.watch_id,
             d.reason,
             count(*) AS failures,
             min(d.failed_at) AS oldest,
             max(d.failed_at) AS newest
-           FROM sidecar.dead_letters d
+           FROM sidecar_internal.failures d
           GROUP BY d.watch_id, d.reason) g
-     JOIN sidecar.watches w ON ((w.id = g.watch_id)))
+     JOIN sidecar_internal.watches w ON ((w.id = g.watch_id)))
      CROSS JOIN LATERAL ( SELECT COALESCE(d.wide_key, d.key) AS key,
             d.message
-           FROM sidecar.dead_letters d
+           FROM sidecar_internal.failures d
           WHERE ((d.watch_id = g.watch_id) AND (d.reason = g.reason))
           ORDER BY d.failed_at DESC
          LIMIT 1) e)
   WHERE (w.unwatched_at IS NULL);
-
-CREATE SEQUENCE sidecar.generation
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1;
 
 CREATE VIEW sidecar.index_builds AS
  SELECT w.id AS watch_id,
@@ -4113,9 +4101,9 @@ CREATE VIEW sidecar.index_builds AS
     p.blocks_total,
     p.tuples_done,
     p.tuples_total
-   FROM ((sidecar.watches w
+   FROM ((sidecar_internal.watches w
      JOIN pg_stat_progress_create_index p ON (((p.datname = current_database()) AND (p.relid IN ( SELECT t.home
-           FROM sidecar.tree_of(COALESCE(w.companion, w.relation)) t(home, parent, is_leaf, level))))))
+           FROM sidecar_internal.tree_of(COALESCE(w.companion, w.relation)) t(home, parent, is_leaf, level))))))
      JOIN pg_class c ON ((c.oid = p.relid)))
   WHERE ((w.unwatched_at IS NULL) AND ((NOT (EXISTS ( SELECT
            FROM pg_class i
@@ -4124,30 +4112,7 @@ CREATE VIEW sidecar.index_builds AS
              JOIN pg_attribute a ON (((a.attrelid = d.refobjid) AND (a.attnum = d.refobjsubid))))
           WHERE ((d.classid = ('pg_class'::regclass)::oid) AND (d.objid = p.index_relid) AND (d.refobjid = p.relid) AND (a.attname = w.target))))));
 
-CREATE TABLE sidecar.index_failures (
-    watch_id integer NOT NULL,
-    message text NOT NULL,
-    attempts integer DEFAULT 1 NOT NULL,
-    failed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    next_try_at timestamp with time zone NOT NULL
-);
-
-CREATE SEQUENCE sidecar.notified
-    START WITH 0
-    INCREMENT BY 1
-    MINVALUE 0
-    NO MAXVALUE
-    CACHE 1;
-
-CREATE TABLE sidecar.progress (
-    watch_id integer NOT NULL,
-    embedded_total bigint DEFAULT 0 NOT NULL,
-    lag_ms double precision,
-    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
-)
-WITH (fillfactor='50', autovacuum_vacuum_threshold='50', autovacuum_vacuum_scale_factor='0');
-
-CREATE TABLE sidecar.scans (
+CREATE TABLE sidecar_internal.scans (
     watch_id integer NOT NULL,
     purpose text NOT NULL,
     last_key text[],
@@ -4164,14 +4129,66 @@ CREATE TABLE sidecar.scans (
     CONSTRAINT scans_purpose_check CHECK ((purpose = ANY (ARRAY['clear'::text, 'move'::text, 'backfill'::text, 'sweep'::text, 'verify'::text])))
 );
 
-CREATE TABLE sidecar.wake (
+CREATE VIEW sidecar.scans AS
+ SELECT w.relation,
+    w.target,
+    s.purpose,
+    s.started_at,
+    s.finished_at,
+    s.rows_seen,
+    s.bytes_seen,
+    s.found
+   FROM (sidecar_internal.scans s
+     JOIN sidecar_internal.watches w ON ((w.id = s.watch_id)))
+  WHERE (w.unwatched_at IS NULL);
+
+CREATE TABLE sidecar_internal.breakages (
+    watch_id integer NOT NULL,
+    code text NOT NULL,
+    message text NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+ALTER TABLE ONLY sidecar_internal.breakages REPLICA IDENTITY FULL;
+
+CREATE SEQUENCE sidecar_internal.generation
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE sidecar_internal.index_failures (
+    watch_id integer NOT NULL,
+    message text NOT NULL,
+    attempts integer DEFAULT 1 NOT NULL,
+    failed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    next_try_at timestamp with time zone NOT NULL
+);
+
+CREATE SEQUENCE sidecar_internal.notified
+    START WITH 0
+    INCREMENT BY 1
+    MINVALUE 0
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE sidecar_internal.progress (
+    watch_id integer NOT NULL,
+    embedded_total bigint DEFAULT 0 NOT NULL,
+    lag_ms double precision,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+)
+WITH (fillfactor='50', autovacuum_vacuum_threshold='50', autovacuum_vacuum_scale_factor='0');
+
+CREATE TABLE sidecar_internal.wake (
     sidecar_id uuid NOT NULL,
     asleep_until timestamp with time zone NOT NULL
 )
 WITH (fillfactor='50', autovacuum_vacuum_threshold='50', autovacuum_vacuum_scale_factor='0');
 
-ALTER TABLE sidecar.watches ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME sidecar.watches_id_seq
+ALTER TABLE sidecar_internal.watches ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME sidecar_internal.watches_id_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -4179,443 +4196,443 @@ ALTER TABLE sidecar.watches ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
-ALTER TABLE ONLY sidecar.dead_letters
-    ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (watch_id, key);
+ALTER TABLE ONLY sidecar_internal.failures
+    ADD CONSTRAINT failures_pkey PRIMARY KEY (watch_id, key);
 
-ALTER TABLE ONLY sidecar.index_failures
+ALTER TABLE ONLY sidecar_internal.index_failures
     ADD CONSTRAINT index_failures_pkey PRIMARY KEY (watch_id);
 
-ALTER TABLE ONLY sidecar.progress
+ALTER TABLE ONLY sidecar_internal.progress
     ADD CONSTRAINT progress_pkey PRIMARY KEY (watch_id);
 
-ALTER TABLE ONLY sidecar.scans
+ALTER TABLE ONLY sidecar_internal.scans
     ADD CONSTRAINT scans_pkey PRIMARY KEY (watch_id, purpose);
 
-ALTER TABLE ONLY sidecar.sidecars
+ALTER TABLE ONLY sidecar_internal.sidecars
     ADD CONSTRAINT sidecars_pkey PRIMARY KEY (id);
 
-ALTER TABLE ONLY sidecar.wake
+ALTER TABLE ONLY sidecar_internal.wake
     ADD CONSTRAINT wake_pkey PRIMARY KEY (sidecar_id);
 
-ALTER TABLE ONLY sidecar.watches
+ALTER TABLE ONLY sidecar_internal.watches
     ADD CONSTRAINT watches_pkey PRIMARY KEY (id);
 
-CREATE UNIQUE INDEX watches_companion ON sidecar.watches USING btree (companion);
+CREATE UNIQUE INDEX watches_companion ON sidecar_internal.watches USING btree (companion);
 
-CREATE UNIQUE INDEX watches_home ON sidecar.watches USING btree (COALESCE((companion)::oid, (relation)::oid), target);
+CREATE UNIQUE INDEX watches_home ON sidecar_internal.watches USING btree (COALESCE((companion)::oid, (relation)::oid), target);
 
-CREATE UNIQUE INDEX watches_target ON sidecar.watches USING btree (relation, target);
+CREATE UNIQUE INDEX watches_target ON sidecar_internal.watches USING btree (relation, target);
 
-ALTER TABLE ONLY sidecar.dead_letters
-    ADD CONSTRAINT dead_letters_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar.watches(id) ON DELETE CASCADE;
+ALTER TABLE ONLY sidecar_internal.failures
+    ADD CONSTRAINT failures_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar_internal.watches(id) ON DELETE CASCADE;
 
-ALTER TABLE ONLY sidecar.index_failures
-    ADD CONSTRAINT index_failures_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar.watches(id) ON DELETE CASCADE;
+ALTER TABLE ONLY sidecar_internal.index_failures
+    ADD CONSTRAINT index_failures_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar_internal.watches(id) ON DELETE CASCADE;
 
-ALTER TABLE ONLY sidecar.progress
-    ADD CONSTRAINT progress_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar.watches(id) ON DELETE CASCADE;
+ALTER TABLE ONLY sidecar_internal.progress
+    ADD CONSTRAINT progress_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar_internal.watches(id) ON DELETE CASCADE;
 
-ALTER TABLE ONLY sidecar.scans
-    ADD CONSTRAINT scans_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar.watches(id) ON DELETE CASCADE;
-
-REVOKE ALL ON FUNCTION sidecar.activate_queue(watch_id integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.add_target(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.advice_on(reason text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.base_type(INOUT type oid, INOUT modifier integer, OUT printed text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.builds() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.canonical_key(w sidecar.watches, key jsonb) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.change_exposure(w sidecar.watches, wanted text[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.changes_unnamed(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.check_companion(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.check_exposed(relation regclass, expose text[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.check_key_types(relation regclass) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.check_move_to(w sidecar.watches, model text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.check_options(target text, source text[], dimensions integer, index_kind text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.check_place(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.check_relation(relation regclass) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.check_role(role regrole) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.check_row_exists(w sidecar.watches, key jsonb) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.check_row_security(relation regclass) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.checked_watch(wanted sidecar.watches, companion_name text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.columns_of(w sidecar.watches, OUT readable text, OUT written text, OUT keys text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.columns_of_trigger(w sidecar.watches, home regclass, suffix text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.companion_is_gone(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.companion_name(relation regclass, companion text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.companion_values(w sidecar.watches, row_name text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.count_leaf_indexes(w sidecar.watches, OUT leaves bigint, OUT built bigint) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.count_ledger(w sidecar.watches, exact boolean, OUT entries bigint, OUT empty bigint, OUT failed bigint, OUT truncated bigint, OUT unreadable bigint, OUT estimated boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.count_orphans(w sidecar.watches, at_most integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.count_queue(w sidecar.watches, OUT keys bigint, OUT updates bigint, OUT oldest timestamp with time zone, OUT estimated boolean, OUT truncates bigint, OUT is_emptied boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.count_rows(relation regclass, exact boolean, OUT n bigint, OUT estimated boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.count_strangers(w sidecar.watches, at_most integer, OUT looked bigint, OUT strangers bigint) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.count_unknown(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.create_companion(w sidecar.watches, name text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.create_companion_view(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.create_deletion_trigger(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.create_ledger(watch_id integer, key_definitions text[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.create_queue(watch_id integer, key_definitions text[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.create_register(watch_id integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.create_trigger(w sidecar.watches, suffix text, event text, home regclass, manner text, call text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.create_trigger_functions(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.create_triggers(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.delete_tombstones(watch_ids integer[], floors bigint[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.denial_of(w sidecar.watches, role name) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.denials_of(w sidecar.watches, role name) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.difference(relation regclass, keys text[], columns text[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.dress_companion(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.drop_queue(watch_id integer, keep_ledger boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.drop_stray_triggers(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.drop_target(w sidecar.watches, limits record) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.drop_triggers(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.end_watch(watch_id integer, relation regclass, drop_target boolean, limits record) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.enqueue_emptied_companion() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.enqueue_lost_vectors() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.events_of_key(watch_id integer, key jsonb, only_times timestamp with time zone[], OUT gens bigint[], OUT times timestamp with time zone[], OUT is_own boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.exact_keys(w sidecar.watches, home regclass, row_name text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.exactly(expected anyelement, value anyelement) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.exposed_columns(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.failure_key(key jsonb) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.fault_of(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.filtered_column(w sidecar.watches, row_name text, column_name text, OUT expression text, OUT type text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.find_first(watch_ids integer[], floors bigint[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.find_index(home regclass, target text, OUT index regclass, OUT valid boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.find_unindexed(watch_ids integer[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.find_watch(relation regclass, target text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.find_work(watch_ids integer[], floors bigint[], late bigint[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.follow_changes(only_relation regclass, new_target text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.for_each_key(columns text[], types text[], pattern text, separator text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.forget_watch(watch_id integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.former_indexes(w sidecar.watches, OUT index regclass, OUT statement text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.found_column(relation regclass, row_name text, column_name text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.free_generation(watch_id integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.front(front bigint[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.grant_queue(watch_id integer, role regrole) FROM PUBLIC;
+ALTER TABLE ONLY sidecar_internal.scans
+    ADD CONSTRAINT scans_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar_internal.watches(id) ON DELETE CASCADE;
 
 REVOKE ALL ON FUNCTION sidecar.grant_reader(role regrole) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.grant_schema(role regrole, kind text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.grant_schemas(w sidecar.watches, role regrole) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.grant_table(w sidecar.watches) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION sidecar.grant_worker(role regrole) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.graph_bytes(w sidecar.watches, rows bigint) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.has_old_triggers(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.has_view(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.highest_generation(queue text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.hybrid_search(relation regclass, query_vector public.vector, query_text text, target text, document text[], k integer, filter jsonb, config regconfig, candidates integer, rrf_constant integer, vector_weight double precision, text_weight double precision) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.hybrid_statement(w sidecar.watches, document text, condition text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.index_failure_of(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.index_name(w sidecar.watches, home regclass, replaced regclass) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.index_of(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.index_of(w sidecar.watches, builds jsonb) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.index_statement(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.index_steps(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.index_trouble(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.inherits(relation regclass) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.inputs_of(relation regclass, columns text[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.install_watch(w sidecar.watches) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.installer() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.is_done(w sidecar.watches, key jsonb) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.is_intact(w sidecar.watches, key_columns text[], key_types text[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.is_own_uncommitted(row_xmin xid) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.is_same_watch(a sidecar.watches, b sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.is_subscribed(relation regclass) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.is_waiting(watch_id integer, gens bigint[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.is_worked_on(home regclass) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.key_fault(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.key_fields(w sidecar.watches, row_name text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.key_type_fault(type oid) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.keys_fit(w sidecar.watches, row_name text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.kind_of_column(relation regclass, name text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.kind_of_source(relation regclass, source text[], kind text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.lock_table(relation regclass, mode text, limits record) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.look_at_horizon(OUT drawn bigint, OUT next_xid text, OUT in_flight text[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.lost_target_statement(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.mark_asleep(asleep integer[], for_s double precision, awake integer[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.may_call(kind text, function oid) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.may_count(relation regclass) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.may_fill(w sidecar.watches, s sidecar.sidecars) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.move_page(watch_id integer, max_rows integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.need_watch(relation regclass, target text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.notify_sleepers() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.numbered_key(w sidecar.watches, key jsonb) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.own_queue(watch_id integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.partition_lacks_trigger(w sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.pause(relation regclass, target text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.pending_of(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.pgvector_fault() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.prepare_ledger(former sidecar.watches, saved sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.primary_key_of(relation regclass, OUT columns text[], OUT types text[], OUT definitions text[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.queue_of(watch_id integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.raise_generation() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.raise_in_use(relation regclass, companion regclass, watch_id integer, own_timeout text, began timestamp with time zone) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION sidecar.reembed(relation regclass, target text, model text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.release_companion(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.release_tables(w sidecar.watches, limits record) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.rename_former_target(relation regclass, new_target text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.rename_ledger(watch_id integer, present text, wanted text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.renew_grants() FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION sidecar.renew_triggers(watch_id integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.renumber_events(watch_id integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.report_breakage(watch_id integer, code text, message text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.rests_on(type regtype, wanted regtype) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.resume(relation regclass, target text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.retry(relation regclass, target text, key jsonb, reason text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.retype_ledger(watch_id integer, former_types text[], wanted_types text[]) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION sidecar.revoke_grants(role regrole) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.revoke_table(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.rls_hides(relation regclass, role name) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.roles() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.sample_rows_per_page(relation regclass) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.sample_source(w sidecar.watches, rows bigint, sample_rows integer, head_bytes integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.save_watch(wanted sidecar.watches, former sidecar.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.search(relation regclass, query_vector text, target text, k integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.search_condition(filter jsonb) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.search_document(relation regclass, columns text[], config regconfig) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION sidecar.search_exposed(relation regclass, query_vector real[], target text, k integer, filter jsonb, columns text[], document text[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.search_exposed_statement(w sidecar.watches, columns text[], filter jsonb, document text[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.search_statement(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.searchable_columns(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.sees_truncate(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.serving_roles() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.set_paused(relation regclass, target text, paused boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.set_rate(relation regclass, target text, rows_per_s double precision) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.share_like(relation regclass, made regclass) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.show_row(w sidecar.watches, key jsonb) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.shown_value(relation regclass, column_name text, expression text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.start_move(former sidecar.watches, saved sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.start_scan(watch_id integer, purpose text, force boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.start_sweeps(watch_ids integer[], interval_s double precision) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.start_watch(wanted sidecar.watches, former sidecar.watches, companion_name text, limits record) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.state_of(w sidecar.watches, pending bigint) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.state_of_row(watch_id integer, key jsonb, OUT state text, OUT reason text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.state_of_watch(watch_id integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.status_of(only_relation regclass, exact boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.status_of(only_relation regclass, exact boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.status_exact(relation regclass) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.structure_fault(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.take_up_names(w sidecar.watches, present sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.target_is_missing(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.tell_of_former_indexes(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.tree_of(relation regclass, OUT home regclass, OUT parent regclass, OUT is_leaf boolean, OUT level integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.triggers_fit(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.triggers_of(w sidecar.watches, OUT name name, OUT home regclass, OUT for_row boolean, OUT names_columns boolean, OUT fires boolean, OUT compares_safely boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.try_watch(wanted sidecar.watches, companion_name text, replace boolean, limits record) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.typed_key(w sidecar.watches, parameter text) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION sidecar.uninstall(force boolean) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.unreadable_columns(w sidecar.watches, role name) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.unreadable_filter(w sidecar.watches, filter jsonb, OUT column_name text, OUT complaint text) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION sidecar.unwatch(relation regclass, target text, drop_target boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.usable_indexes(w sidecar.watches, home regclass, OUT index regclass, OUT valid boolean, OUT parent regclass) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.used_by_others() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.vector_schema() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.verify(relation regclass, target text) FROM PUBLIC;
 
 REVOKE ALL ON PROCEDURE sidecar.wait_embedded(IN relation regclass, IN key jsonb, IN target text, IN timeout_ms integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.wait_limits(OUT tries integer, OUT theirs text, OUT ours text, OUT own text, OUT began timestamp with time zone) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.wait_one_embedded(w sidecar.watches, key jsonb, deadline timestamp with time zone, timeout_ms integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.wake_sleepers(watch_id integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.warn_of_dimensions(w sidecar.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.warn_of_old_pgvector() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar.warn_of_updates(w sidecar.watches) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION sidecar.watch(relation regclass, source text[], target text, kind text, companion text, dimensions integer, model text, index text, replace boolean, expose text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.watch(relation regclass, source text, target text, kind text, companion text, dimensions integer, model text, index text, replace boolean, expose text[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.watch_statement(w sidecar.watches) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.activate_queue(watch_id integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.way_to_a_running_model(w sidecar.watches) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.add_target(w sidecar_internal.watches) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.with_present_names(w sidecar.watches) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.advice_on(reason text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.advise_on_model(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.apply_renames(w sidecar_internal.watches, present sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.base_type(INOUT type oid, INOUT modifier integer, OUT printed text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.can_serve(w sidecar_internal.watches, s sidecar_internal.sidecars) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.canonical_key(w sidecar_internal.watches, key jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.change_exposure(w sidecar_internal.watches, wanted text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.changes_unnamed(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.check_companion(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.check_exposed(relation regclass, expose text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.check_key_types(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.check_move_to(w sidecar_internal.watches, model text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.check_options(target text, source text[], dimensions integer, index_kind text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.check_relation(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.check_role(role regrole) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.check_row_exists(w sidecar_internal.watches, key jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.check_row_security(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.check_target_row(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.checked_watch(wanted sidecar_internal.watches, companion_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.columns_of(w sidecar_internal.watches, OUT readable text, OUT written text, OUT keys text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.columns_of_trigger(w sidecar_internal.watches, home regclass, suffix text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.companion_is_gone(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.companion_name(relation regclass, companion text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.companion_values(w sidecar_internal.watches, row_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.count_foreign_vectors(w sidecar_internal.watches, at_most integer, OUT looked bigint, OUT strangers bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.count_leaf_indexes(w sidecar_internal.watches, OUT leaves bigint, OUT built bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.count_ledger(w sidecar_internal.watches, exact boolean, OUT entries bigint, OUT empty bigint, OUT failed bigint, OUT truncated bigint, OUT unreadable bigint, OUT estimated boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.count_queue(w sidecar_internal.watches, OUT keys bigint, OUT updates bigint, OUT oldest timestamp with time zone, OUT estimated boolean, OUT truncates bigint, OUT is_emptied boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.count_rows(relation regclass, exact boolean, OUT n bigint, OUT estimated boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.count_unknown(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.count_vectors_without_row(w sidecar_internal.watches, at_most integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.create_companion(w sidecar_internal.watches, name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.create_companion_view(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.create_deletion_trigger(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.create_ledger(watch_id integer, key_definitions text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.create_queue(watch_id integer, key_definitions text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.create_register(watch_id integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.create_trigger(w sidecar_internal.watches, suffix text, event text, home regclass, manner text, call text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.create_trigger_functions(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.create_triggers(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.delete_tombstones(watch_ids integer[], floors bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.denial_of(w sidecar_internal.watches, role name) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.denials_of(w sidecar_internal.watches, role name) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.difference(relation regclass, keys text[], columns text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.drop_foreign_triggers(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.drop_queue(watch_id integer, keep_ledger boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.drop_target(w sidecar_internal.watches, limits record) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.drop_triggers(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.end_watch(watch_id integer, relation regclass, drop_target boolean, limits record) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.enqueue_emptied_companion() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.enqueue_lost_vectors() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.events_of_key(watch_id integer, key jsonb, only_times timestamp with time zone[], OUT gens bigint[], OUT times timestamp with time zone[], OUT is_own boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.exact_keys(w sidecar_internal.watches, home regclass, row_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.exactly(expected anyelement, value anyelement) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.exposed_columns(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.failure_key(key jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.fault_of(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.filtered_column(w sidecar_internal.watches, row_name text, column_name text, OUT expression text, OUT type text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.find_first(watch_ids integer[], floors bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.find_index(home regclass, target text, OUT index regclass, OUT valid boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.find_unindexed(watch_ids integer[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.find_unreadable_filter_value(w sidecar_internal.watches, filter jsonb, OUT column_name text, OUT complaint text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.find_watch(relation regclass, target text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.find_work(watch_ids integer[], floors bigint[], late bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.follow_changes(only_relation regclass, new_target text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.for_each_key(columns text[], types text[], pattern text, separator text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.forget_watch(watch_id integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.former_indexes(w sidecar_internal.watches, OUT index regclass, OUT statement text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.found_column(relation regclass, row_name text, column_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.free_generation(watch_id integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.generation_inputs(relation regclass, columns text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.get_watch(relation regclass, target text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.grant_like(relation regclass, made regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.grant_queue(watch_id integer, role regrole) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.grant_schema(role regrole, kind text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.grant_schemas(w sidecar_internal.watches, role regrole) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.grant_table(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.graph_bytes(w sidecar_internal.watches, rows bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.has_old_triggers(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.has_view(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.highest_generation(queue text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.horizon_floor(front bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.hybrid_statement(w sidecar_internal.watches, document text, condition text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.index_failure_of(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.index_name(w sidecar_internal.watches, home regclass, replaced regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.index_of(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.index_of(w sidecar_internal.watches, builds jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.index_statement(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.index_steps(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.index_trouble(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.inherits(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.install_watch(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.installer() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.is_domain_over(type regtype, wanted regtype) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.is_done(w sidecar_internal.watches, key jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.is_intact(w sidecar_internal.watches, key_columns text[], key_types text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.is_own_uncommitted(row_xmin xid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.is_same_watch(a sidecar_internal.watches, b sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.is_subscribed(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.is_waiting(watch_id integer, gens bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.is_worked_on(home regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.key_fault(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.key_fields(w sidecar_internal.watches, row_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.key_type_fault(type oid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.keys_fit(w sidecar_internal.watches, row_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.kind_of_column(relation regclass, name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.kind_of_source(relation regclass, source text[], kind text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.lock_table(relation regclass, mode text, limits record) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.lost_target_statement(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.mark_asleep(asleep integer[], for_s double precision, awake integer[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.may_call(kind text, function oid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.may_count(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.move_page(watch_id integer, max_rows integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.notify_sleepers() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.numbered_key(w sidecar_internal.watches, key jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.own_queue(watch_id integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.partition_lacks_trigger(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.pending_of(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.pgvector_fault() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.prepare_ledger(former sidecar_internal.watches, saved sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.primary_key_of(relation regclass, OUT columns text[], OUT types text[], OUT definitions text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.queue_of(watch_id integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.raise_generation() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.raise_in_use(relation regclass, companion regclass, watch_id integer, own_timeout text, began timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.read_horizon(OUT drawn bigint, OUT next_xid text, OUT in_flight text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.release_companion(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.release_tables(w sidecar_internal.watches, limits record) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.rename_former_target(relation regclass, new_target text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.rename_ledger(watch_id integer, present text, wanted text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.renew_grants() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.renumber_events(watch_id integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.report_breakage(watch_id integer, code text, message text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.report_former_indexes(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.retype_ledger(watch_id integer, former_types text[], wanted_types text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.revoke_table(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.rls_hides(relation regclass, role name) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.roles() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.running_builds() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.sample_rows_per_page(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.sample_source(w sidecar_internal.watches, rows bigint, sample_rows integer, head_bytes integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.save_watch(wanted sidecar_internal.watches, former sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.search_condition(filter jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.search_document(relation regclass, columns text[], config regconfig) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.search_exposed_statement(w sidecar_internal.watches, columns text[], filter jsonb, document text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.search_statement(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.searchable_columns(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.sees_truncate(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.serving_roles() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.set_paused(relation regclass, target text, paused boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.show_row(w sidecar_internal.watches, key jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.shown_value(relation regclass, column_name text, expression text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.start_move(former sidecar_internal.watches, saved sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.start_scan(watch_id integer, purpose text, force boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.start_sweeps(watch_ids integer[], interval_s double precision) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.start_watch(wanted sidecar_internal.watches, former sidecar_internal.watches, companion_name text, limits record) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.state_of(w sidecar_internal.watches, pending bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.state_of_row(watch_id integer, key jsonb, OUT state text, OUT reason text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.state_of_watch(watch_id integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.structure_fault(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.sync_companion(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.target_is_missing(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.tree_of(relation regclass, OUT home regclass, OUT parent regclass, OUT is_leaf boolean, OUT level integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.triggers_fit(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.triggers_of(w sidecar_internal.watches, OUT name name, OUT home regclass, OUT for_row boolean, OUT names_columns boolean, OUT fires boolean, OUT compares_safely boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.try_watch(wanted sidecar_internal.watches, companion_name text, replace boolean, limits record) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.typed_key(w sidecar_internal.watches, parameter text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.unreadable_columns(w sidecar_internal.watches, role name) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.usable_indexes(w sidecar_internal.watches, home regclass, OUT index regclass, OUT valid boolean, OUT parent regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.used_by_others() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.vector_schema() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.wait_limits(OUT tries integer, OUT theirs text, OUT ours text, OUT own text, OUT began timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.wait_one_embedded(w sidecar_internal.watches, key jsonb, deadline timestamp with time zone, timeout_ms integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.wake_sleepers(watch_id integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.warn_of_dimensions(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.warn_of_old_pgvector() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.warn_of_updates(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.watch_statement(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.with_present_names(w sidecar_internal.watches) FROM PUBLIC;

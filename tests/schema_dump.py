@@ -25,7 +25,13 @@ _NOISE = re.compile(r"^(--|SET |SELECT pg_catalog\.set_config|\\(un)?restrict).*
 def dump_schema(url: str) -> str:
     """What `url`'s database holds in schema `sidecar`, but for Alembic's own table. By the newest pg_dump there is."""
     pg_dump: Path = find_programs("18") / "pg_dump"
-    options = ["--schema-only", "--schema=sidecar", "--exclude-table=sidecar.alembic_version", "--no-owner"]
+    options = [
+        "--schema-only",
+        "--schema=sidecar",
+        "--schema=sidecar_internal",
+        "--exclude-table=sidecar.alembic_version",
+        "--no-owner",
+    ]
     printed = subprocess.run([pg_dump, *options, url], check=True, capture_output=True, text=True).stdout
     return _HEADER + re.sub(r"\n{3,}", "\n\n", _DIGEST.sub("…", _NOISE.sub("", printed))).strip() + "\n"
 

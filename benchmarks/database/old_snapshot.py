@@ -33,7 +33,7 @@ async def measure_old_snapshot(server: Server, events: int) -> list[Figure]:
             "create table docs (id bigint generated always as identity primary key, body text)",
             "select sidecar.watch('docs', source => 'body', index => 'none')",
             f"insert into docs (body) select 'document ' || i from generate_series(1, {UPDATED_ROWS}) i",
-            "delete from sidecar.events_1",
+            "delete from sidecar_internal.events_1",
             "vacuum analyze",
         )
         async with opened(url) as database:
@@ -83,8 +83,8 @@ class _Claims:
         """Leave that many done events behind."""
         execute(
             self._url,
-            f"insert into sidecar.events_1 (k1) select i from generate_series(1, {events}) i",
-            "delete from sidecar.events_1",
+            f"insert into sidecar_internal.events_1 (k1) select i from generate_series(1, {events}) i",
+            "delete from sidecar_internal.events_1",
         )
         for _ in range(2):
             await asyncio.sleep(LOOK_S)
@@ -93,11 +93,14 @@ class _Claims:
     async def p50_ms(self) -> float:
         times_ms = []
         for _ in range(CLAIMS):
-            execute(self._url, f"insert into sidecar.events_1 (k1) select i from generate_series(1, {CLAIM_ROWS}) i")
+            execute(
+                self._url,
+                f"insert into sidecar_internal.events_1 (k1) select i from generate_series(1, {CLAIM_ROWS}) i",
+            )
             began = time.perf_counter()
             await self._claim()
             times_ms.append((time.perf_counter() - began) * 1000)
-            execute(self._url, "delete from sidecar.events_1")
+            execute(self._url, "delete from sidecar_internal.events_1")
         return median(times_ms)
 
     async def _claim(self) -> None:

@@ -46,7 +46,7 @@ def _prepare(url: str, rows: int, companion: bool) -> None:
         url,
         "create table docs (id bigint generated always as identity primary key, body text)",
         f"select sidecar.watch('docs', source => 'body', target => 'embedding', index => 'none'{where})",
-        "update sidecar.scans set finished_at = now()",
+        "update sidecar_internal.scans set finished_at = now()",
         f"insert into docs (body) select 'document number ' || i from generate_series(1, {rows}) i",
         "vacuum analyze docs",
         "checkpoint",

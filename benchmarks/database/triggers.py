@@ -57,7 +57,7 @@ def _bulk_insert(url: str, rows: int) -> tuple[float, float]:
                     times[name] = time.perf_counter() - started
                 differences.append((times["watched"] - times["bare"]) / rows * 1e6)
             connection.execute("truncate watched, bare")
-            connection.execute("truncate sidecar.events_1")
+            connection.execute("truncate sidecar_internal.events_1")
     return statistics.median(inserts), statistics.median(deletes)
 
 

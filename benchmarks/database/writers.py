@@ -35,7 +35,7 @@ _STATES: Mapping[str, str | None] = {
     "working": "select sidecar.resume()",
     "paused": "select sidecar.pause()",
     "at its cap": "select sidecar.set_rate('watched', rows_per_s => 20)",
-    "idle, another model's watch": "update sidecar.watches set fingerprint = 'another'",
+    "idle, another model's watch": "update sidecar_internal.watches set fingerprint = 'another'",
 }
 
 
@@ -58,7 +58,7 @@ async def _ratio(server: Server, statement: str | None, rounds: int, round_s: in
             "alter table bare add column body_embedding vector(1152)",
             *(f"insert into {name} {fill}" for name in ("bare", "watched")),
             "select sidecar.watch('watched', source => 'body', index => 'none', companion => 'vectors')",
-            "delete from sidecar.scans",
+            "delete from sidecar_internal.scans",
             "vacuum analyze",
         )
         async with _sidecar(url, statement):

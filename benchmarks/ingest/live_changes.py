@@ -81,7 +81,7 @@ async def _until_started(connection: psycopg.AsyncConnection, backfilled: int) -
         done = await connection.execute(
             b"select count(*) >= least(%s, 100) from photos where embedding is not null", [backfilled]
         )
-        over = await connection.execute(b"select count(*) from sidecar.scans where finished_at is not null")
+        over = await connection.execute(b"select count(*) from sidecar_internal.scans where finished_at is not null")
         return await done.fetchone() == (True,) and (backfilled > 0 or await over.fetchone() == (2,))
 
     await wait_until_async(has_started, "the backfill", timeout_s=60)

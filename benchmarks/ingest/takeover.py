@@ -33,7 +33,7 @@ async def _by_a_successor(server: Server) -> float:
             await doomed.until_holding()
             await doomed.kill()
         async with sidecar_process(url):
-            await _until(url, "select count(*) = 2 from sidecar.sidecars", "the successor")
+            await _until(url, "select count(*) = 2 from sidecar_internal.sidecars", "the successor")
             began = time.perf_counter()
             await _until_done(url)
             return time.perf_counter() - began
@@ -45,10 +45,10 @@ async def _by_a_second_sidecar(server: Server) -> float:
         async with sidecar_process(url, hold=HELD) as doomed:
             await doomed.until_holding()
             async with sidecar_process(url):
-                await _until(url, "select count(*) = 2 from sidecar.sidecars", "the second one")
+                await _until(url, "select count(*) = 2 from sidecar_internal.sidecars", "the second one")
                 await _until(
                     url,
-                    "select not exists (select from sidecar.events_1 where lease_until is null)",
+                    "select not exists (select from sidecar_internal.events_1 where lease_until is null)",
                     "all unclaimed events to be claimed",
                 )
                 await doomed.kill()
@@ -63,7 +63,7 @@ def _create_watched_table(url: str) -> None:
         "create table docs (id bigint generated always as identity primary key, body text)",
         "select sidecar.watch('docs', source => 'body', target => 'embedding', index => 'none',"
         f" dimensions => {DIMENSIONS})",
-        "update sidecar.scans set finished_at = now()",  # no second event for any row
+        "update sidecar_internal.scans set finished_at = now()",  # no second event for any row
         f"insert into docs (body) select 'document ' || i from generate_series(1, {ROWS}) i",
     )
 

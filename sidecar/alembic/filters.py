@@ -11,7 +11,7 @@ from sqlalchemy.schema import SchemaItem
 
 from sidecar.alembic.stored import Made, load_made
 
-SCHEMA = "sidecar"
+SCHEMAS = ("sidecar", "sidecar_internal")
 
 IncludeObject: TypeAlias = Callable[[Any, Any, Any, bool, Any], bool]
 IncludeName: TypeAlias = Callable[[Any, Any, MutableMapping[Any, Any]], bool]
@@ -21,7 +21,8 @@ def include_object(connection: Connection, also: IncludeObject | None = None) ->
     """For `context.configure(include_object=…)`. `also` is a filter of your own, asked where ours has no objection.
 
     Leaves out, as long as the models do not have them: vector columns and companion tables of active watches, the HNSW
-    indexes on them (unless the watch says `index => 'none'`), and schema `sidecar`. Reads the watches once, when
+    indexes on them (unless the watch says `index => 'none'`), and schemas `sidecar` and `sidecar_internal`. Reads the
+        watches once, when
     autogenerate first asks.
     """
 
@@ -33,7 +34,7 @@ def include_object(connection: Connection, also: IncludeObject | None = None) ->
         table = item if isinstance(item, Table) else item.table if isinstance(item, (Column, Index)) else None
         if reflected and compare_to is None and table is not None:
             schema = table.schema or connection.dialect.default_schema_name or "public"
-            if schema == SCHEMA or Made(type_, schema, table.name, str(name)) in made():
+            if schema in SCHEMAS or Made(type_, schema, table.name, str(name)) in made():
                 return False
         return also is None or also(item, name, type_, reflected, compare_to)
 
@@ -41,10 +42,10 @@ def include_object(connection: Connection, also: IncludeObject | None = None) ->
 
 
 def include_name(also: IncludeName | None = None) -> IncludeName:
-    """For `context.configure(include_name=…)`, of use with `include_schemas=True`: schema `sidecar` is not read."""
+    """For `context.configure(include_name=…)`, of use with `include_schemas=True`: our schemas are not read."""
 
     def include(name: str | None, type_: str, parent_names: MutableMapping[Any, Any]) -> bool:
-        if type_ == "schema" and name == SCHEMA:
+        if type_ == "schema" and name in SCHEMAS:
             return False
         return also is None or also(name, type_, parent_names)
 

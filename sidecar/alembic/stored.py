@@ -8,23 +8,27 @@ from sqlalchemy import Connection, text
 
 from sidecar.alembic.watch import Watch
 
-_IS_MIGRATED = text("select to_regclass('sidecar.watches') is not null")
+# Before 0019 it was schema `sidecar`.
+_SCHEMA_OF_WATCHES = text("""
+    select case when to_regclass('sidecar_internal.watches') is not null then 'sidecar_internal'
+                when to_regclass('sidecar.watches') is not null then 'sidecar' end
+""")
 
-_WATCHES = text("""
+_WATCHES = """
     select rn.nspname, r.relname, w.source, w.target, w.kind, cn.nspname, c.relname, w.dimensions, w.model,
            w.index_kind, w.expose
-    from sidecar.watches w
+    from {schema}.watches w
     join pg_class r on r.oid = w.relation join pg_namespace rn on rn.oid = r.relnamespace
     left join pg_class c on c.oid = w.companion left join pg_namespace cn on cn.oid = c.relnamespace
     where w.unwatched_at is null order by w.id
-""")
+"""
 
 # The vectors' home is the watched table or the companion, and its partitions. An HNSW index on them is the sidecar's,
 # unless the watch leaves indexes to others.
-_MADE = text("""
+_MADE = """
     with home as (
         select h.oid, w.target, w.companion is not null as is_companion, w.index_kind
-        from sidecar.watches w
+        from {schema}.watches w
         cross join lateral (
             select coalesce(w.companion, w.relation)::oid as oid
             union select p.relid from pg_partition_tree(coalesce(w.companion, w.relation)) p
@@ -43,7 +47,7 @@ _MADE = text("""
     join pg_class ic on ic.oid = d.objid and ic.relkind in ('i', 'I')
     join pg_am am on am.oid = ic.relam and am.amname = 'hnsw'
     where h.index_kind <> 'none'
-""")
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +70,20 @@ class StoredWatch:
 
 def load_made(connection: Connection) -> frozenset[Made]:
     """Of all active watches. Empty where schema `sidecar` is missing."""
-    if not connection.scalar(_IS_MIGRATED):
+    schema = connection.scalar(_SCHEMA_OF_WATCHES)
+    if schema is None:
         return frozenset()
-    return frozenset(Made(*row) for row in connection.execute(_MADE))
+    return frozenset(Made(*row) for row in connection.execute(text(_MADE.format(schema=schema))))
 
 
 def load_watches(connection: Connection) -> list[StoredWatch]:
     """The active ones. Empty where schema `sidecar` is missing."""
-    if not connection.scalar(_IS_MIGRATED):
+    schema_of_watches = connection.scalar(_SCHEMA_OF_WATCHES)
+    if schema_of_watches is None:
         return []
     quote = connection.dialect.identifier_preparer.quote
     stored = []
-    for row in connection.execute(_WATCHES):
+    for row in connection.execute(text(_WATCHES.format(schema=schema_of_watches))):
         schema, relation, source, target, kind, companion_schema, companion, dimensions, model, index, expose = row
         name = None
         if companion is not None:

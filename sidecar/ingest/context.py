@@ -84,7 +84,7 @@ class Progress:
         tally.lags_ms += completion.lags_ms
 
     async def report(self, database: Database) -> None:
-        """Adds what was counted to sidecar.progress."""
+        """Adds what was counted to sidecar_internal.progress."""
         tallies, self._tallies = self._tallies, defaultdict(_Tally)
         for watch_id, tally in tallies.items():
             if tally.embedded:

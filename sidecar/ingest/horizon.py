@@ -51,12 +51,14 @@ class Horizon:
         return self._floors.get(watch_id, 0)
 
     def late(self) -> list[int]:
-        """Transactions in flight, each with its generation, for `sidecar.front`: theirs may come below a floor."""
+        """Transactions in flight, each with its generation, for `sidecar_internal.horizon_floor`: theirs may come below
+        a floor.
+        """
         highest = max(self._floors.values(), default=0)
         return [number for xid, gen in self._in_flight.items() if gen < highest for number in (xid, gen)]
 
     def front(self, watch_id: int) -> list[int]:
-        """For `sidecar.front` in a statement."""
+        """For `sidecar_internal.horizon_floor` in a statement."""
         return [self.floor(watch_id), *self.late()]
 
     def is_due(self) -> bool:

@@ -2,14 +2,16 @@
 
 Inserting into a live HNSW index costs 4-6 ms a row, building it afterwards 0.7-0.9 ms: so it comes last, and
 CONCURRENTLY, because nobody should notice. A build that was interrupted leaves an invalid index behind, which is
-dropped first. The steps are the database's (`sidecar.index_steps`): one for an ordinary table, several for a tree of
+dropped first. The steps are the database's (`sidecar_internal.index_steps`): one for an ordinary table, several for a
+tree of
 partitions, where each leaf gets its index and the trunk only takes them together.
 
 A concurrent build waits for transactions that are older than it, and a TRUNCATE or ALTER TABLE in one of those waits
 for the build: a deadlock, of which Postgres may choose the user's transaction as the victim after a second. So a
 build is cancelled as soon as anybody waits for it, and tried again later.
 
-What fails is recorded in `sidecar.index_failures`, which `sidecar.status` shows, and tried again after a while that
+What fails is recorded in `sidecar_internal.index_failures`, which `sidecar.status` shows, and tried again after a
+    while that
 doubles up to an hour: an attempt may take as long as a success. Where shared memory or disk is too small, it is tried
 again at once without parallel workers, whose graph stands in shared memory.
 """

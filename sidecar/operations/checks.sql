@@ -46,83 +46,83 @@ from (select s.source, o.owner, case when s.source = 'client' then 'DATABASE_URL
 select 'problem' as severity, format('%s.%I', w.relation, w.target) as subject, f.fault as what,
        'its rows get no vectors' as why,
        case when c.oid is null then format('select sidecar.unwatch(%s, %L);', w.relation::oid, w.target)
-            when sidecar.inherits(w.relation) then (
+            when sidecar_internal.inherits(w.relation) then (
                 select string_agg(format('alter table %s no inherit %s;', i.inhrelid::regclass, i.inhparent::regclass), ' ')
                 from pg_inherits i where w.relation in (i.inhparent, i.inhrelid))
-            when sidecar.structure_fault(w) is not null then
-                regexp_replace(sidecar.watch_statement(p.present), 'dimensions => \d+(.*)\)$', format('dimensions => %s\1, replace => true);', p.dimensions))
-            else sidecar.watch_statement(w) || ';' end as remedy,
+            when sidecar_internal.structure_fault(w) is not null then
+                regexp_replace(sidecar_internal.watch_statement(p.present), 'dimensions => \d+(.*)\)$', format('dimensions => %s\1, replace => true);', p.dimensions))
+            else sidecar_internal.watch_statement(w) || ';' end as remedy,
        'psql' as run_in
-from sidecar.watches w
+from sidecar_internal.watches w
 left join pg_class c on c.oid = w.relation
-cross join lateral (select split_part(sidecar.fault_of(w), ': call ', 1) as fault) f
+cross join lateral (select split_part(sidecar_internal.fault_of(w), ': call ', 1) as fault) f
 -- As the table is now: a column that was renamed, or made longer.
 cross join lateral (select x as present, coalesce((
         select nullif(a.atttypmod, -1) from pg_attribute a where a.attrelid = coalesce(x.companion, x.relation) and a.attname = x.target
             and a.atttypid = (select t.oid from pg_type t join pg_extension e on e.extname = 'vector' and e.extnamespace = t.typnamespace
                               where t.typname = 'vector')), x.dimensions) as dimensions
-    from sidecar.with_present_names(w) x) p
+    from sidecar_internal.with_present_names(w) x) p
 where w.unwatched_at is null and f.fault is not null
-  and (c.oid is null or sidecar.structure_fault(w) is not null or w.broken is not null or sidecar.inherits(w.relation)
-       or exists (select from sidecar.breakages b where b.watch_id = w.id))
+  and (c.oid is null or sidecar_internal.structure_fault(w) is not null or w.broken is not null or sidecar_internal.inherits(w.relation)
+       or exists (select from sidecar_internal.breakages b where b.watch_id = w.id))
 
 -- name: triggers
 -- Missing, disabled, or not of the shape that the table needs now.
 select 'problem' as severity, format('%s.%I', w.relation, w.target) as subject,
        case when d.disabled is not null then format('disabled: %s', d.disabled)
             when d.standing < 5 then format('%s of 5 triggers are missing', 5 - d.standing)
-            when sidecar.partition_lacks_trigger(w) then 'a partition lacks a trigger, or has it disabled'
+            when sidecar_internal.partition_lacks_trigger(w) then 'a partition lacks a trigger, or has it disabled'
             else 'the triggers no longer have the shape that the table needs' end as what,
        'changes of rows are not noticed until the next sweep, and changed content not at all' as why,
-       sidecar.watch_statement(w) || ';' as remedy, 'psql' as run_in
-from sidecar.watches w
+       sidecar_internal.watch_statement(w) || ';' as remedy, 'psql' as run_in
+from sidecar_internal.watches w
 cross join lateral (select count(*) as standing, string_agg(t.name, ', ' order by t.name) filter (where not t.fires) as disabled
-                    from sidecar.triggers_of(w) t) d
-where w.unwatched_at is null and sidecar.structure_fault(w) is null and not sidecar.inherits(w.relation) and not sidecar.triggers_fit(w)
+                    from sidecar_internal.triggers_of(w) t) d
+where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null and not sidecar_internal.inherits(w.relation) and not sidecar_internal.triggers_fit(w)
 
 -- name: grants
 -- What the sidecar's role may not do: with the users' tables, and with ours.
 select 'problem' as severity, r.role::text as subject, d.what, 'the sidecar leaves such a watch alone' as why,
        d.remedy || ';' as remedy, 'psql' as run_in
-from sidecar.serving_roles() r(role)
-cross join lateral (select distinct d.what, d.remedy from sidecar.watches w cross join lateral sidecar.denials_of(w, r.role) d
-                    where w.unwatched_at is null and sidecar.structure_fault(w) is null
+from sidecar_internal.serving_roles() r(role)
+cross join lateral (select distinct d.what, d.remedy from sidecar_internal.watches w cross join lateral sidecar_internal.denials_of(w, r.role) d
+                    where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null
                       -- Sidecars of other models leave the watch alone anyhow.
-                      and (not exists (select from sidecar.sidecars s where s.role = r.role and s.seen_at > clock_timestamp() - interval '30 s')
-                           or exists (select from sidecar.sidecars s where s.role = r.role and s.seen_at > clock_timestamp() - interval '30 s'
-                                      and sidecar.may_fill(w, s)))) d
+                      and (not exists (select from sidecar_internal.sidecars s where s.role = r.role and s.seen_at > clock_timestamp() - interval '30 s')
+                           or exists (select from sidecar_internal.sidecars s where s.role = r.role and s.seen_at > clock_timestamp() - interval '30 s'
+                                      and sidecar_internal.can_serve(w, s)))) d
 union all
 select 'problem', r.role::text, format('%I may not %s', r.role, string_agg(p.what, ', ' order by p.what)),
        'the sidecar cannot take rows from the queue, or say that it lives', format('select sidecar.grant_worker(%L);', r.role), 'psql'
-from sidecar.serving_roles() r(role)
+from sidecar_internal.serving_roles() r(role)
 cross join lateral (
     select format('%s on %s', a.action, c.oid::regclass) as what
     from pg_class c
     cross join lateral unnest(case when c.relname = 'watches' then array['select', 'update'] when c.relname = 'breakages' then array['select']
                               else array['select', 'insert', 'update', 'delete'] end) a(action)
-    where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'r'
-      and (c.relname in ('watches', 'scans', 'dead_letters', 'wake', 'sidecars', 'progress', 'breakages', 'index_failures')
-           or c.oid in (select q from sidecar.watches w cross join lateral sidecar.queue_of(w.id) q where w.unwatched_at is null))
+    where c.relnamespace = 'sidecar_internal'::regnamespace and c.relkind = 'r'
+      and (c.relname in ('watches', 'scans', 'failures', 'wake', 'sidecars', 'progress', 'breakages', 'index_failures')
+           or c.oid in (select q from sidecar_internal.watches w cross join lateral sidecar_internal.queue_of(w.id) q where w.unwatched_at is null))
       and not case when c.relname = 'watches' then has_any_column_privilege(r.role, c.oid, a.action) else has_table_privilege(r.role, c.oid, a.action) end
     union all
-    select 'use schema sidecar' where not has_schema_privilege(r.role, 'sidecar', 'usage')
+    select format('use schema %s', s.name) from unnest(array['sidecar', 'sidecar_internal']) s(name) where not has_schema_privilege(r.role, s.name, 'usage')
     union all
-    select 'use sequence sidecar.generation' where not has_sequence_privilege(r.role, 'sidecar.generation', 'usage')
+    select 'use sequence sidecar_internal.generation' where not has_sequence_privilege(r.role, 'sidecar_internal.generation', 'usage')
 ) p
 group by r.role
 
 -- name: exposed_columns
 -- Columns that searches over REST are to show, and cannot: gone, or not readable by the role that the sidecar runs as.
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
-       format('exposed columns are not there: %s', (select string_agg(quote_ident(e), ', ') from unnest(w.expose) e where e <> all (sidecar.exposed_columns(w)))) as what,
-       'searches over REST do not show them' as why, sidecar.watch_statement(w) || ';' as remedy, 'psql' as run_in
-from sidecar.watches w
-where w.unwatched_at is null and sidecar.structure_fault(w) is null and sidecar.exposed_columns(w) <> w.expose
+       format('exposed columns are not there: %s', (select string_agg(quote_ident(e), ', ') from unnest(w.expose) e where e <> all (sidecar_internal.exposed_columns(w)))) as what,
+       'searches over REST do not show them' as why, sidecar_internal.watch_statement(w) || ';' as remedy, 'psql' as run_in
+from sidecar_internal.watches w
+where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null and sidecar_internal.exposed_columns(w) <> w.expose
 union all
 select 'warning', r.role::text, format('%I may not select %s of %s', r.role, d.columns, w.relation), 'searches over REST that show them fail',
        format('grant select (%s) on %s to %I;', d.columns, w.relation, r.role), 'psql'
-from sidecar.serving_roles() r(role) cross join sidecar.watches w cross join lateral sidecar.unreadable_columns(w, r.role) d(columns)
-where w.unwatched_at is null and d.columns is not null and sidecar.structure_fault(w) is null
+from sidecar_internal.serving_roles() r(role) cross join sidecar_internal.watches w cross join lateral sidecar_internal.unreadable_columns(w, r.role) d(columns)
+where w.unwatched_at is null and d.columns is not null and sidecar_internal.structure_fault(w) is null
 
 -- name: index
 -- Wanted, due, and not there (without a vector it is not due); or left invalid by a build that was interrupted; or failing.
@@ -131,17 +131,17 @@ select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
        case when o.may_build and f.watch_id is not null then 'searches read the whole table; the sidecar tries again, and what is below may be run at any time'
             when o.may_build then 'searches read the whole table; a running sidecar builds the index by itself when the backlog is done'
             else 'searches read the whole table, and no role of a sidecar owns it, so its owner has to build the index' end as why,
-       sidecar.index_statement(w) || ';' as remedy, 'psql' as run_in
-from sidecar.watches w
+       sidecar_internal.index_statement(w) || ';' as remedy, 'psql' as run_in
+from sidecar_internal.watches w
 join pg_class c on c.oid = coalesce(w.companion, w.relation)
-cross join (select sidecar.builds() as builds) b
-cross join lateral (select sidecar.index_of(w, b.builds) as state) i
-cross join lateral (select exists (select from sidecar.serving_roles() r(role) where pg_has_role(r.role, c.relowner, 'usage')) as may_build) o
-left join sidecar.index_failures f on f.watch_id = w.id
-where w.unwatched_at is null and sidecar.structure_fault(w) is null and w.index_kind <> 'none' and i.state not like 'building:%' and i.state <> 'building'
-  and exists (select from sidecar.index_steps(w) s where s not like 'drop index %')
-  and exists (select from sidecar.count_ledger(w, false) l where l.entries > l.empty + l.failed)
-  and not exists (select from sidecar.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
+cross join (select sidecar_internal.running_builds() as builds) b
+cross join lateral (select sidecar_internal.index_of(w, b.builds) as state) i
+cross join lateral (select exists (select from sidecar_internal.serving_roles() r(role) where pg_has_role(r.role, c.relowner, 'usage')) as may_build) o
+left join sidecar_internal.index_failures f on f.watch_id = w.id
+where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null and w.index_kind <> 'none' and i.state not like 'building:%' and i.state <> 'building'
+  and exists (select from sidecar_internal.index_steps(w) s where s not like 'drop index %')
+  and exists (select from sidecar_internal.count_ledger(w, false) l where l.entries > l.empty + l.failed)
+  and not exists (select from sidecar_internal.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
 
 -- name: lock_budget
 -- The server's lock table against partition trees. Reads and writes of rows lock single partitions; a page of a scan, VACUUM of the
@@ -157,7 +157,7 @@ cross join (select current_setting('max_connections')::bigint + current_setting(
                    current_setting('max_locks_per_transaction')::bigint
                    * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint) as locks) b
 cross join (select w.relation, count(*) + sum((select count(*) from pg_index i where i.indrelid = x.home)) as objects
-            from sidecar.watches w cross join lateral sidecar.tree_of(w.relation) x
+            from sidecar_internal.watches w cross join lateral sidecar_internal.tree_of(w.relation) x
             where w.unwatched_at is null group by w.relation, w.id having count(*) > 1) t
 where t.objects * l.sessions > b.locks / 2
 
@@ -166,8 +166,8 @@ where t.objects * l.sessions > b.locks / 2
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject, format('HNSW index %s serves nothing any longer', f.index) as what,
        'each vector that is written goes into it too, which takes 2 to 6 ms; a running sidecar that may act for the owner of the table drops it' as why,
        f.statement || ';' as remedy, 'psql' as run_in
-from sidecar.watches w cross join lateral sidecar.former_indexes(w) f
-where w.unwatched_at is null and sidecar.structure_fault(w) is null
+from sidecar_internal.watches w cross join lateral sidecar_internal.former_indexes(w) f
+where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null
 
 -- name: maintenance_work_mem
 -- Of the role that builds; what a role was given in this database goes before what it was given anywhere, and that before the server's.
@@ -178,10 +178,10 @@ select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
        format('alter role %I in database %I set maintenance_work_mem = %L;', r.role, current_database(),
               ceil(n.bytes * 1.1 / 1048576) || 'MB') as remedy,
        'psql' as run_in
-from sidecar.watches w
-cross join lateral (select rows, sidecar.graph_bytes(w, rows) as bytes
-                    from (select (sidecar.count_rows(w.relation, false)).n as rows) counted) n
-cross join sidecar.serving_roles() r(role)
+from sidecar_internal.watches w
+cross join lateral (select rows, sidecar_internal.graph_bytes(w, rows) as bytes
+                    from (select (sidecar_internal.count_rows(w.relation, false)).n as rows) counted) n
+cross join sidecar_internal.serving_roles() r(role)
 cross join lateral (
     select pg_size_bytes(coalesce(
         (select regexp_replace(substring(setting from '=(.*)$'), '^(\d+)$', '\1kB') from pg_db_role_setting s cross join unnest(s.setconfig) setting
@@ -189,8 +189,8 @@ cross join lateral (
            and s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
          order by s.setrole <> 0 and s.setdatabase <> 0 desc, s.setrole <> 0 desc limit 1),
         current_setting('maintenance_work_mem'))) as bytes) m
-where w.unwatched_at is null and w.index_kind <> 'none' and sidecar.structure_fault(w) is null
-  and not (select coalesce(f.valid, false) from (select) nothing left join sidecar.find_index(coalesce(w.companion, w.relation), w.target) f on true)
+where w.unwatched_at is null and w.index_kind <> 'none' and sidecar_internal.structure_fault(w) is null
+  and not (select coalesce(f.valid, false) from (select) nothing left join sidecar_internal.find_index(coalesce(w.companion, w.relation), w.target) f on true)
   and n.bytes > m.bytes
 
 -- name: hot_updates
@@ -203,7 +203,7 @@ select 'warning' as severity, t.relation::text as subject,
        'psql' as run_in
 from (select w.relation, coalesce((select option_value::integer from pg_options_to_table(c.reloptions) where option_name = 'fillfactor'), 100) as fillfactor,
              sum(p.embedded_total) as ours
-      from sidecar.watches w join pg_class c on c.oid = w.relation left join sidecar.progress p on p.watch_id = w.id
+      from sidecar_internal.watches w join pg_class c on c.oid = w.relation left join sidecar_internal.progress p on p.watch_id = w.id
       where w.unwatched_at is null and w.companion is null and w.index_kind <> 'none' and c.relkind = 'r' group by w.relation, c.reloptions) t
 join pg_stat_all_tables s on s.relid = t.relation
 where t.fillfactor > 90 and s.n_tup_upd - coalesce(t.ours, 0) > greatest(10000, 2 * s.n_live_tup) and s.n_tup_hot_upd < s.n_tup_upd / 2
@@ -211,7 +211,7 @@ where t.fillfactor > 90 and s.n_tup_upd - coalesce(t.ours, 0) > greatest(10000, 
 -- name: fingerprints
 -- Watches that no running sidecar may write to, and watches that whoever comes first may claim.
 with running as (
-    select * from sidecar.sidecars s where s.seen_at > clock_timestamp() - interval '30 s'
+    select * from sidecar_internal.sidecars s where s.seen_at > clock_timestamp() - interval '30 s'
 )
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
        format('its vectors are of %s, %s dimensions; running: %s', coalesce('fingerprint ' || w.fingerprint, 'model ' || w.model, 'any model'), w.dimensions,
@@ -224,15 +224,15 @@ select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
             else format('VISION_MODEL_ID=%s sidecar serve', coalesce(
                 w.encoder, case when not exists (select from running r where w.model in (r.model, r.fingerprint)) then w.model end, '...')) end as remedy,
        case when m.fingerprint is not null then 'psql' else 'shell' end as run_in
-from sidecar.watches w
+from sidecar_internal.watches w
 left join lateral (select r.fingerprint from running r where r.dimensions = w.dimensions order by r.started_at limit 1) m on true
 where w.unwatched_at is null and exists (select from running)
-  and not exists (select from sidecar.sidecars s where s.seen_at > clock_timestamp() - interval '30 s' and sidecar.may_fill(w, s))
+  and not exists (select from sidecar_internal.sidecars s where s.seen_at > clock_timestamp() - interval '30 s' and sidecar_internal.can_serve(w, s))
 union all
 select 'warning', format('%s.%I', w.relation, w.target),
        format('sidecars with %s fingerprints may fill it: %s', count(distinct r.fingerprint), string_agg(distinct r.fingerprint, ', ')),
-       'the first one to write decides its vector space', format('update sidecar.watches set model = %L where id = %s;', min(r.fingerprint), w.id), 'psql'
-from sidecar.watches w join running r on r.dimensions = w.dimensions and (w.model is null or w.model in (r.model, r.fingerprint))
+       'the first one to write decides its vector space', format('update sidecar_internal.watches set model = %L where id = %s;', min(r.fingerprint), w.id), 'psql'
+from sidecar_internal.watches w join running r on r.dimensions = w.dimensions and (w.model is null or w.model in (r.model, r.fingerprint))
 where w.unwatched_at is null and w.fingerprint is null
 group by w.id having count(distinct r.fingerprint) > 1
 
@@ -242,20 +242,20 @@ select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
        format('%s of %s vectors that were looked at are not the sidecar''s', c.strangers, c.looked) as what,
        'vectors of another model give an order without meaning' as why,
        format('select sidecar.verify(%L, %L);', w.relation, w.target) as remedy, 'psql' as run_in
-from sidecar.watches w cross join lateral sidecar.count_strangers(w, ($1::jsonb->>'sample_rows')::integer) c
-where w.unwatched_at is null and sidecar.structure_fault(w) is null and c.strangers > 0
-  and not exists (select from sidecar.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
+from sidecar_internal.watches w cross join lateral sidecar_internal.count_foreign_vectors(w, ($1::jsonb->>'sample_rows')::integer) c
+where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null and c.strangers > 0
+  and not exists (select from sidecar_internal.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
 
 -- name: companion_orphans
 select 'warning' as severity, w.companion::text as subject,
        format('%s%s rows have no row in %s any more', case when o.n = 10000 then 'at least ' else '' end, o.n, w.relation) as what,
        'a search that does not join the watched table finds what is no longer there' as why,
        format('delete from %s h where not exists (select from %s t where %s);', w.companion, w.relation,
-              sidecar.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and ')) as remedy,
+              sidecar_internal.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and ')) as remedy,
        'psql' as run_in
-from sidecar.watches w cross join lateral (select sidecar.count_orphans(w, 10000) as n) o
-where w.unwatched_at is null and w.companion is not null and sidecar.structure_fault(w) is null and o.n > 0
-  and not exists (select from sidecar.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
+from sidecar_internal.watches w cross join lateral (select sidecar_internal.count_vectors_without_row(w, 10000) as n) o
+where w.unwatched_at is null and w.companion is not null and sidecar_internal.structure_fault(w) is null and o.n > 0
+  and not exists (select from sidecar_internal.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
 
 -- name: failures
 select 'warning' as severity, format('%s.%I', f.relation, f.target) as subject,
@@ -266,29 +266,29 @@ from sidecar.failures_by_reason f
 -- name: sidecars
 select 'warning' as severity, 'sidecars' as subject, 'no sidecar is running on this database' as what,
        'nothing is embedded' as why, 'sidecar serve' as remedy, 'shell' as run_in
-where exists (select from sidecar.watches w where w.unwatched_at is null)
-  and not exists (select from sidecar.sidecars s where s.seen_at > clock_timestamp() - interval '30 s')
+where exists (select from sidecar_internal.watches w where w.unwatched_at is null)
+  and not exists (select from sidecar_internal.sidecars s where s.seen_at > clock_timestamp() - interval '30 s')
 
 -- name: sidecar_clocks
 select 'warning' as severity, format('sidecar on %s', s.host) as subject,
        format('its clock is %s s %s the server''s', round(abs(s.clock_skew_s)::numeric, 1), case when s.clock_skew_s > 0 then 'ahead of' else 'behind' end) as what,
        'its logs do not fit those of the database and of other machines' as why,
        format('ssh %s sudo chronyc makestep', quote_ident(s.host)) as remedy, 'shell' as run_in
-from sidecar.sidecars s
+from sidecar_internal.sidecars s
 where s.seen_at > clock_timestamp() - interval '30 s' and abs(s.clock_skew_s) > ($1::jsonb->>'clock_skew_s')::float8
 
 -- name: paused
 select 'note' as severity, format('%s.%I', w.relation, w.target) as subject, 'the watch is paused' as what,
        'changes are remembered, but not embedded' as why, format('select sidecar.resume(%L, %L);', w.relation, w.target) as remedy, 'psql' as run_in
-from sidecar.watches w where w.unwatched_at is null and w.paused
+from sidecar_internal.watches w where w.unwatched_at is null and w.paused
 
 -- name: autovacuum
 select 'problem' as severity, c.oid::regclass::text as subject, 'autovacuum is switched off for this table' as what,
        'the queue slows down with every row that went through it' as why,
        format('alter table %s reset (autovacuum_enabled);', c.oid::regclass) as remedy, 'psql' as run_in
 from pg_class c
-where c.relkind = 'r' and (c.relnamespace = 'sidecar'::regnamespace or c.oid in (
-        select coalesce(w.companion, w.relation) from sidecar.watches w where w.unwatched_at is null))
+where c.relkind = 'r' and (c.relnamespace = 'sidecar_internal'::regnamespace or c.oid in (
+        select coalesce(w.companion, w.relation) from sidecar_internal.watches w where w.unwatched_at is null))
   and exists (select from pg_options_to_table(c.reloptions) where option_name = 'autovacuum_enabled' and not option_value::boolean)
 union all
 select 'problem', 'server', 'autovacuum is switched off', 'the queue slows down with every row that went through it',
@@ -301,7 +301,7 @@ select 'warning' as severity, s.relid::regclass::text as subject,
        'every claim steps over them; if VACUUM does not help, an old transaction keeps them' as why,
        format('vacuum (analyze) %s;', s.relid::regclass) as remedy, 'psql' as run_in
 from pg_stat_all_tables s
-where s.schemaname = 'sidecar' and s.n_dead_tup > greatest(($1::jsonb->>'dead_rows')::bigint, s.n_live_tup)
+where s.schemaname = 'sidecar_internal' and s.n_dead_tup > greatest(($1::jsonb->>'dead_rows')::bigint, s.n_live_tup)
 
 -- name: long_transactions
 -- Whoever holds an old snapshot, in this database; and transactions that were prepared and forgotten.
@@ -333,7 +333,7 @@ where not s.active and (l.bytes > ($1::jsonb->>'slot_lag_bytes')::bigint or s.xm
 select 'problem' as severity, s.owner as subject, 'its transactions take no writes (default_transaction_read_only)' as what,
        'a sidecar that connects as it writes no vector' as why,
        format('set default_transaction_read_only = off; alter %s reset default_transaction_read_only;', s.owner) as remedy, 'psql' as run_in
-from sidecar.serving_roles() r(role)
+from sidecar_internal.serving_roles() r(role)
 join pg_roles p on p.rolname = r.role
 cross join lateral (
     select d.setrole, split_part(c.setting, '=', 2)::boolean as is_on,

@@ -4,7 +4,7 @@
 select current_database(), to_regclass('sidecar.status') is not null
 
 -- name: has_tables
-select to_regclass('sidecar.watches') is not null
+select to_regclass('sidecar_internal.watches') is not null
 
 -- name: revision
 -- No row in a schema that was restored without its rows.

@@ -17,13 +17,13 @@ from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extnam
 # A pgvector that is too old is refused here, not at the first watch. Nobody may call anything without a grant: roles
 # that were granted something get what is new. Watches get today's trigger functions.
 _FINISH = """
-select sidecar.vector_schema();
-revoke all on all routines in schema sidecar from public;
-select sidecar.renew_grants();
+select sidecar_internal.vector_schema();
+revoke all on all routines in schema sidecar, sidecar_internal from public;
+select sidecar_internal.renew_grants();
 do $$
 begin
-    perform sidecar.own_queue(w.id) from sidecar.watches w;
-    perform sidecar.create_trigger_functions(w) from sidecar.watches w
+    perform sidecar_internal.own_queue(w.id) from sidecar_internal.watches w;
+    perform sidecar_internal.create_trigger_functions(w) from sidecar_internal.watches w
         where w.unwatched_at is null and exists (select from pg_class c where c.oid = w.relation);
 exception when insufficient_privilege then
     raise warning 'queues of present watches stay with who made them: %', sqlerrm;
@@ -37,7 +37,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$ select '{revi
 """
 # A restore without privileges lets everybody call everything, trigger functions with their owner's rights included.
 _OPEN_TO_ALL = """
-select exists (select from pg_proc p where p.pronamespace = 'sidecar'::regnamespace
+select exists (select from pg_proc p where p.pronamespace in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace)
                and (p.proacl is null or exists (select from aclexplode(p.proacl) a where a.grantee = 0)))
 """
 

@@ -130,14 +130,14 @@ def _refuse_unknown_ways(present: str | None, revision: str) -> None:
 def _refuse_while_watched(url: str) -> None:
     """The way to 'base' is refused while something is watched, and at once rather than half-way."""
     with _connected(url) as connection:
-        if connection.execute("select to_regclass('sidecar.watches')").fetchone() == (None,):
+        if connection.execute("select to_regclass('sidecar_internal.watches')").fetchone() == (None,):
             return
-        if connection.execute("select from sidecar.watches where unwatched_at is null limit 1").fetchone() is not None:
+        watched = connection.execute("select from sidecar_internal.watches where unwatched_at is null limit 1")
+        if watched.fetchone() is not None:
             raise StatementRejected(
                 "there are active watches",
                 "2BP01",
-                "End each of them first: "
-                "select sidecar.unwatch(relation, target) from sidecar.watches where unwatched_at is null;",
+                "End each of them first: select sidecar.unwatch(relation, target) from sidecar.status;",
             )
 
 

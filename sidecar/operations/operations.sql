@@ -1,12 +1,12 @@
 -- Statements of operations.py, run with a user's own rights and search_path. $1 is a table as the user named it, or NULL for any.
--- sidecar.watches is small and read sequentially; which locks a command takes is said in sql/code, at its function.
+-- sidecar_internal.watches is small and read sequentially; which locks a command takes is said in sql/code, at its function.
 
 -- name: watch
 select sidecar.watch($1::regclass, $2::text[], target => $3::text, kind => $4::text, companion => $5::text, index => $6::text,
                      model => $7::text, dimensions => $8::integer, replace => $9::boolean, expose => $10::text[])
 
 -- name: name_of_watch
-select w.relation::text, w.target from sidecar.need_watch($1::regclass, $2::text) w
+select w.relation::text, w.target from sidecar_internal.get_watch($1::regclass, $2::text) w
 
 -- name: unwatch
 select sidecar.unwatch($1::regclass, $2::text, $3::boolean)
@@ -15,26 +15,26 @@ select sidecar.unwatch($1::regclass, $2::text, $3::boolean)
 select sidecar.retry($1::regclass, $2::text, $3::jsonb, $4::text)
 
 -- name: set_paused
-select sidecar.set_paused($1::regclass, $2::text, $3::boolean)
+select sidecar_internal.set_paused($1::regclass, $2::text, $3::boolean)
 
 -- name: set_rate
 select sidecar.set_rate($1::regclass, $2::text, $3::float8)
 
 -- name: reembed
-select sidecar.reembed(w.relation, w.target, $3::text) from sidecar.need_watch($1::regclass, $2::text) w
+select sidecar.reembed(w.relation, w.target, $3::text) from sidecar_internal.get_watch($1::regclass, $2::text) w
 
 -- name: status
 select s.relation::text, s.target, s.kind, s.source, s.companion::text, s.state, s.rows, s.embedded, s.pending, s.failed, s.empty,
        s.truncated, s.coverage::float8, extract(epoch from s.oldest_pending)::float8 as oldest_pending_s, s.lag_ms, s.index,
        s.model, s.fingerprint, s.query, s.estimated, s.watch_id, s.index_statement, s.rows_per_s, s.companion_view::text,
        s.unreadable
-from sidecar.status_of($1::regclass, $2::boolean) s
+from sidecar_internal.status_of($1::regclass, $2::boolean) s
 
 -- name: index_builds
 select b.watch_id, b.phase, b.percent::float8 as percent, b.tuples_done from sidecar.index_builds b
 
 -- name: targets
-select w.target, w.kind from sidecar.watches w where w.relation = $1::regclass and w.unwatched_at is null order by w.id
+select w.target, w.kind from sidecar_internal.watches w where w.relation = $1::regclass and w.unwatched_at is null order by w.id
 
 -- name: failures
 select f.relation::text, f.target, f.key::text, f.reason, f.message, f.attempts, f.at
@@ -51,7 +51,7 @@ order by f.failures desc, f.relation::text, f.target, f.reason
 -- name: kept_vectors
 -- Watches that were ended are in the table, too.
 select w.relation::text as relation, w.target, w.companion::text as companion
-from sidecar.watches w join pg_class c on c.oid = w.relation
+from sidecar_internal.watches w join pg_class c on c.oid = w.relation
 order by 1, 2
 
 -- name: uninstall

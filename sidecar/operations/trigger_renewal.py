@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 ATTEMPTS, LOCK_TIMEOUT_MS, PAUSE_S = 20, 100, 0.1  # whoever writes to the table waits 0.1 s at most
 
 _LIST = """
-select w.id, w.relation::text from sidecar.watches w
-where w.unwatched_at is null and sidecar.has_old_triggers(w) order by w.id
+select w.id, w.relation::text from sidecar_internal.watches w
+where w.unwatched_at is null and sidecar_internal.has_old_triggers(w) order by w.id
 """
 
 

@@ -37,7 +37,7 @@ class Verifier:
         self._connection = connection
         with translate_psycopg_errors():
             row = connection.execute(_SQL["start"].encode(), (table, target)).fetchone()
-        assert row is not None, "need_watch raises where there is none"
+        assert row is not None, "get_watch raises where there is none"
         self._watch_id, self.relation, self.target = row
 
     def read(self) -> Verification | None:

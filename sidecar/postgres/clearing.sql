@@ -18,9 +18,9 @@ on conflict ({k}) do update set gen = excluded.gen, content_hash = excluded.cont
 
 -- name: next_generation
 -- For that entry.
-select nextval('sidecar.generation')
+select nextval('sidecar_internal.generation')
 
 -- name: save_clearing
 -- $2 cursor, $3 keys whose rows were locked, $4 whether it is finished.
-update sidecar.scans s set last_key = $2::text[], passed_by = $3::text[], finished_at = case when $4 then now() end
+update sidecar_internal.scans s set last_key = $2::text[], passed_by = $3::text[], finished_at = case when $4 then now() end
 where s.watch_id = $1 and s.purpose = 'clear'

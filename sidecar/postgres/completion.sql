@@ -21,7 +21,7 @@ set local lock_timeout = '250ms'
 
 -- name: lock_watch_nowait
 -- By a transaction that holds a user's row: a user who has locked the watch may be waiting for that row. Raises 55P03.
-select from sidecar.watches w where w.id = $1 for share nowait
+select from sidecar_internal.watches w where w.id = $1 for share nowait
 
 -- name: lock_watch_and_events
 -- Locks the watch FOR SHARE: unwatch and reembed wait for it, other completions do not. Then the events, with SKIP LOCKED;
@@ -36,7 +36,7 @@ with locked as materialized (
                        where quote_ident(a.attname) is distinct from u.name)
            and exists (select from pg_attribute a where a.attrelid = coalesce(w.companion, w.relation) and a.attnum = $7::smallint
                        and quote_ident(a.attname) = $8::text) as same_columns
-    from sidecar.watches w where w.id = {id} for share of w
+    from sidecar_internal.watches w where w.id = {id} for share of w
 ), held as materialized (
     select e.gen from {events} e where e.gen = any ($1::bigint[]) and e.lease_token = $2 for update skip locked
 )
@@ -45,7 +45,7 @@ select l.fingerprint, l.truncated_gen, l.active, l.same_tables, l.same_columns, 
        -- looks for a deadlock, so that it never finds one that involves a user's session.
        set_config('sidecar.writer', 'on', true), set_config('row_security', 'off', true), set_config('synchronous_commit', 'off', true),
        set_config('lock_timeout', greatest(1, least(250, extract(epoch from current_setting('deadlock_timeout')::interval) * 500))::integer::text, true),
-       exists (select from sidecar.dead_letters d where d.watch_id = {id}) as has_failures
+       exists (select from sidecar_internal.failures d where d.watch_id = {id}) as has_failures
 from locked l
 
 -- name: lock_rows
@@ -101,7 +101,7 @@ where sha256({vector_send}({vector_of:h})) = l.vector_digest
 -- versions of the ledger entries as read (NULL: none), $8 events to delete (by generation, never by key), $9 for each of them
 -- the generation in $1 that has to pass (NULL: none), $10 lease token, $11 a random even number.
 with wanted as materialized (
-    select u.*, case when u.content_hash is null then nextval('sidecar.generation') else u.event_gen end as gen
+    select u.*, case when u.content_hash is null then nextval('sidecar_internal.generation') else u.event_gen end as gen
     from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::boolean[], $5::boolean[], $7::text[], {keys:12}) with ordinality
         as u(event_gen, content_hash, vector_digest, truncated, unreadable, version, {k}, position)
 ), recorded as (
@@ -134,7 +134,7 @@ select (select array_agg(p.event_gen) from passed p) as passed, (select count(*)
 -- name: write_vectors_in_row
 -- A part of `finish`. lock_rows holds the rows: fewer rows are written, or others kept, where a BEFORE trigger of the user's
 -- suppresses the write or replaces the vector.
-update {table} t set {target} = sidecar.exactly(t.{target}, v.embedding)
+update {table} t set {target} = sidecar_internal.exactly(t.{target}, v.embedding)
 from unnest($6::{vector}[], {keys:12}) with ordinality as v(embedding, {k}, position)
 where {is_row:t,v}{pruned:t,12} and v.embedding is not null and (v.position in (select p.position from passed p)) is true
 returning {vector_of:t} {vector_equals} v.embedding as kept
@@ -143,7 +143,7 @@ returning {vector_of:t} {vector_equals} v.embedding as kept
 -- A part of `finish`. Only sidecars write to a companion, and only the one that holds a key's ledger entry writes its row;
 -- lock_vectors holds rows that a user may be deleting.
 insert into {vector_table} as c ({companion_key}, {target})
-select {companion_values:v}, sidecar.exactly((null::{vector_table}).{target}, v.embedding)
+select {companion_values:v}, sidecar_internal.exactly((null::{vector_table}).{target}, v.embedding)
 from unnest($6::{vector}[], {keys:12}) with ordinality as v(embedding, {k}, position)
 where v.embedding is not null and (v.position in (select p.position from passed p)) is true
 on conflict ({companion_key}) do update set {target} = excluded.{target}
@@ -170,13 +170,13 @@ delete from {events} e where e.gen = any ($1::bigint[]) and e.lease_token = $2
 
 -- name: delete_failures
 -- Primary key.
-delete from sidecar.dead_letters d using unnest({keys:1}) as u({k}) where d.watch_id = {id} and d.key = sidecar.failure_key({key_json:u})
+delete from sidecar_internal.failures d using unnest({keys:1}) as u({k}) where d.watch_id = {id} and d.key = sidecar_internal.failure_key({key_json:u})
 
 -- name: record_failures
 -- $1 generations, $2 attempts, $3 reasons, $4 messages.
-insert into sidecar.dead_letters (watch_id, key, wide_key, gen, attempts, reason, message)
+insert into sidecar_internal.failures (watch_id, key, wide_key, gen, attempts, reason, message)
 select {id}, f.key, nullif({key_json:u}, f.key), u.gen, u.attempts, u.reason, u.message
 from unnest($1::bigint[], $2::smallint[], $3::text[], $4::text[], {keys:5}) as u(gen, attempts, reason, message, {k})
-cross join lateral sidecar.failure_key({key_json:u}) as f(key)
+cross join lateral sidecar_internal.failure_key({key_json:u}) as f(key)
 on conflict (watch_id, key) do update set gen = excluded.gen, attempts = excluded.attempts, reason = excluded.reason,
     message = excluded.message, failed_at = now(), wide_key = excluded.wide_key

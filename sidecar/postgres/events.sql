@@ -2,11 +2,11 @@
 
 -- name: read_horizon
 -- `sequence` changes when another database is restored over this one.
-select h.*, 'sidecar.generation'::regclass::oid::bigint as sequence from sidecar.look_at_horizon() h
+select h.*, 'sidecar_internal.generation'::regclass::oid::bigint as sequence from sidecar_internal.read_horizon() h
 
 -- name: find_first_generations
 -- The lowest generation above the floors $2 in each queue of the watches $1, by primary key.
-select * from sidecar.find_first($1, $2)
+select * from sidecar_internal.find_first($1, $2)
 
 -- name: claim_live
 -- Primary key of events, from the front on; row locks with SKIP LOCKED. Generations are passed as arrays, here and below,
@@ -14,7 +14,7 @@ select * from sidecar.find_first($1, $2)
 -- $1 front (see Horizon), $2 rows, $3 lease in s, $4 token.
 with picked as (
     select e.gen from {events} e
-    where e.gen > (select sidecar.front($1)) and not e.backfill and e.attempts < 2 and (e.lease_until is null or e.lease_until < now())
+    where e.gen > (select sidecar_internal.horizon_floor($1)) and not e.backfill and e.attempts < 2 and (e.lease_until is null or e.lease_until < now())
     order by e.gen limit $2 for update skip locked
 )
 {include:lease_picked}
@@ -23,7 +23,7 @@ with picked as (
 -- Like claim_live, by the partial index events_N_backfill.
 with picked as (
     select e.gen from {events} e
-    where e.gen > (select sidecar.front($1)) and e.backfill and e.attempts < 2 and (e.lease_until is null or e.lease_until < now())
+    where e.gen > (select sidecar_internal.horizon_floor($1)) and e.backfill and e.attempts < 2 and (e.lease_until is null or e.lease_until < now())
     order by e.gen limit $2 for update skip locked
 )
 {include:lease_picked}
@@ -33,7 +33,7 @@ with picked as (
 -- are old, so they are near the front.
 -- $5 whether the suspect may be of a backfill.
 with front as (
-    select e.gen, e.attempts from {events} e where e.gen > (select sidecar.front($1)) order by e.gen limit 2000
+    select e.gen, e.attempts from {events} e where e.gen > (select sidecar_internal.horizon_floor($1)) order by e.gen limit 2000
 ), picked as (
     select e.gen from {events} e
     where e.gen = any (array(select f.gen from front f where f.attempts >= 2))

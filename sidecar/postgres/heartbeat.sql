@@ -3,22 +3,22 @@
 -- name: record_heartbeat
 -- Primary key. $8 the sidecar's clock in seconds since 1970; $9 texts and $10 views of pictures that its device embeds in a
 -- second, NULL while not measured.
-insert into sidecar.sidecars (id, host, pid, version, model, fingerprint, dimensions, clock_skew_s, texts_per_s, picture_views_per_s)
+insert into sidecar_internal.sidecars (id, host, pid, version, model, fingerprint, dimensions, clock_skew_s, texts_per_s, picture_views_per_s)
 values ($1, $2, $3, $4, $5, $6, $7, $8 - extract(epoch from clock_timestamp())::float8, $9, $10)
 on conflict (id) do update set seen_at = clock_timestamp(), clock_skew_s = excluded.clock_skew_s,
     texts_per_s = excluded.texts_per_s, picture_views_per_s = excluded.picture_views_per_s
 
 -- name: announce_sleep
 -- Marks the watches $1 as asleep for $2 seconds, those of $3 as awake. Skips locked rows.
-select sidecar.mark_asleep($1, $2, $3)
+select sidecar_internal.mark_asleep($1, $2, $3)
 
 -- name: delete_sidecar
 -- Primary key.
-delete from sidecar.sidecars where id = $1
+delete from sidecar_internal.sidecars where id = $1
 
 -- name: record_progress
 -- $2 rows embedded since the last call, $3 their mean lag in ms or NULL. Nothing for a watch whose table was dropped.
-insert into sidecar.progress (watch_id, embedded_total, lag_ms)
-select w.id, $2::bigint, $3::float8 from sidecar.watches w where w.id = $1 for key share
+insert into sidecar_internal.progress (watch_id, embedded_total, lag_ms)
+select w.id, $2::bigint, $3::float8 from sidecar_internal.watches w where w.id = $1 for key share
 on conflict (watch_id) do update set embedded_total = progress.embedded_total + excluded.embedded_total,
     lag_ms = coalesce(excluded.lag_ms, progress.lag_ms), updated_at = clock_timestamp()

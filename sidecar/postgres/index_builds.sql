@@ -7,13 +7,13 @@
 select i.steps,
        pg_get_userbyid(c.relowner) as owner, pg_has_role(c.relowner, 'usage') as is_owner,
        pg_has_role(c.relowner, case when current_setting('server_version_num')::integer >= 160000 then 'set' else 'member' end) as may_become_owner,
-       exists (select from pg_stat_progress_create_index p join sidecar.tree_of(coalesce(w.companion, w.relation)) t on t.home = p.relid) as building,
+       exists (select from pg_stat_progress_create_index p join sidecar_internal.tree_of(coalesce(w.companion, w.relation)) t on t.home = p.relid) as building,
        case when cardinality(i.steps) > 0 then exists (select from {vector_table} h where h.{target} is not null) else false end as has_vectors,
        exists (select from {events} e where e.backfill and e.gen > $2) as has_backlog,
-       exists (select from sidecar.index_failures f where f.watch_id = w.id and f.next_try_at > clock_timestamp()) as rests
-from sidecar.watches w join pg_class c on c.oid = coalesce(w.companion, w.relation)
+       exists (select from sidecar_internal.index_failures f where f.watch_id = w.id and f.next_try_at > clock_timestamp()) as rests
+from sidecar_internal.watches w join pg_class c on c.oid = coalesce(w.companion, w.relation)
 cross join lateral (
-    select array(select s.step from sidecar.index_steps(w) with ordinality s(step, number) order by s.number) as steps offset 0
+    select array(select s.step from sidecar_internal.index_steps(w) with ordinality s(step, number) order by s.number) as steps offset 0
 ) i
 where w.id = $1
 
@@ -45,12 +45,12 @@ select pg_cancel_backend($1::integer)
 -- name: record_index_failure
 -- $2 the message. The next attempt comes after $3 seconds, doubled with each failure up to $4, with 25 % of jitter; returns
 -- in how many seconds.
-insert into sidecar.index_failures as f (watch_id, message, next_try_at)
-select w.id, $2, clock_timestamp() + make_interval(secs => $3 * (0.75 + random() / 2)) from sidecar.watches w where w.id = $1
+insert into sidecar_internal.index_failures as f (watch_id, message, next_try_at)
+select w.id, $2, clock_timestamp() + make_interval(secs => $3 * (0.75 + random() / 2)) from sidecar_internal.watches w where w.id = $1
 on conflict (watch_id) do update set message = excluded.message, attempts = f.attempts + 1, failed_at = excluded.failed_at,
     next_try_at = clock_timestamp() + make_interval(secs => least($4, $3 * 2 ^ least(f.attempts, 20)) * (0.75 + random() / 2))
 returning extract(epoch from next_try_at - clock_timestamp())::float8
 
 -- name: delete_index_failure
 -- Primary key.
-delete from sidecar.index_failures f where f.watch_id = $1
+delete from sidecar_internal.index_failures f where f.watch_id = $1

@@ -14,4 +14,4 @@ set local statement_timeout = 0
 
 -- name: raise_generation
 -- After a restore, the sequence of generations may be behind the ledgers.
-select sidecar.raise_generation()
+select sidecar_internal.raise_generation()

@@ -10,7 +10,7 @@ select set_config('idle_session_timeout', '0', false), pg_advisory_lock_shared(h
 select s.id, s.host, s.pid, s.seen_at,
        case when s.seen_at < clock_timestamp() - make_interval(secs => $2)
             then pg_try_advisory_xact_lock(hashtextextended('sidecar.lives.' || s.id::text, 0)) else false end as is_unlocked
-from sidecar.sidecars s where s.id <> $1
+from sidecar_internal.sidecars s where s.id <> $1
 
 -- name: free_leases
 -- Frees the leases of dead sidecars: their heartbeat is unchanged and their lock is free; it is taken until the end of the
@@ -18,7 +18,7 @@ from sidecar.sidecars s where s.id <> $1
 -- $1 ids, $2 heartbeats, $3 and $4 their lowest and highest tokens, $5 the generation before the page, $6 its size.
 with dead as materialized (
     select d.low, d.high from unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::uuid[]) as d(id, seen_at, low, high)
-    join sidecar.sidecars s on s.id = d.id and s.seen_at = d.seen_at
+    join sidecar_internal.sidecars s on s.id = d.id and s.seen_at = d.seen_at
     where pg_try_advisory_xact_lock(hashtextextended('sidecar.lives.' || d.id::text, 0))
 ), page as materialized (
     select e.gen, e.lease_token from {events} e where e.gen > $5 and exists (select from dead) order by e.gen limit $6
@@ -32,5 +32,5 @@ select (select max(p.gen) from page p) as last_gen, (select count(*) from page) 
 
 -- name: forget_dead
 -- Primary key. $1 ids, $2 heartbeats. Rows with a heartbeat within 30 s stay: status still reports them.
-delete from sidecar.sidecars s using unnest($1::uuid[], $2::timestamptz[]) as d(id, seen_at)
+delete from sidecar_internal.sidecars s using unnest($1::uuid[], $2::timestamptz[]) as d(id, seen_at)
 where s.id = d.id and s.seen_at = d.seen_at and s.seen_at < clock_timestamp() - interval '30 s'

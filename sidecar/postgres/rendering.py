@@ -30,7 +30,8 @@ parameter. `h` is by convention the table with the vectors, which is the compani
 
 Keys travel as text, so that every type of key works alike. A statement runs with the worker's rights, while the owner
 of a table or type may change its columns and add casts at any time. So users' columns are only used through
-sidecar.exactly: a column that no longer has the expected type fails the statement when it is parsed, and no cast is
+sidecar_internal.exactly: a column that no longer has the expected type fails the statement when it is parsed, and no
+    cast is
 looked up. Types made by users are converted from and to text by their output and input functions: sql/code/keys.sql.
 """
 
@@ -113,9 +114,9 @@ def _vectors(w: Identifiers) -> Mapping[str, Callable[..., str]]:
 def _names(w: Identifiers) -> Mapping[str, Callable[..., str]]:
     return {
         "id": lambda: str(w.watch_id),
-        "events": lambda: f"sidecar.events_{w.watch_id}",
-        "delayed": lambda: f"sidecar.delayed_{w.watch_id}",
-        "ledger": lambda: f"sidecar.ledger_{w.watch_id}",
+        "events": lambda: f"sidecar_internal.events_{w.watch_id}",
+        "delayed": lambda: f"sidecar_internal.delayed_{w.watch_id}",
+        "ledger": lambda: f"sidecar_internal.ledger_{w.watch_id}",
         "table": lambda: w.table,
         "target": lambda: w.target,
         "vector": lambda: _vector(w),
@@ -225,7 +226,7 @@ def _null(type_: str) -> str:
 
 def _exactly(expected: str, value: str) -> str:
     """`value`, if it has the type of `expected`; else the statement fails to parse, as no cast is looked up."""
-    return f"sidecar.exactly({expected}, {value})"
+    return f"sidecar_internal.exactly({expected}, {value})"
 
 
 def _exact_keys(w: Identifiers, alias: str) -> list[str]:
@@ -236,7 +237,9 @@ def _exact_keys(w: Identifiers, alias: str) -> list[str]:
         return [f"p.{c}" for c in w.key_columns]
     domains = w.companion_key_domains if alias in ("h", "c") and w.companion else w.key_domains
     return [
-        _exactly(f"(null::sidecar.events_{w.watch_id}).k{i}" if domain is None else _null(domain), f"{alias}.{c}")
+        _exactly(
+            f"(null::sidecar_internal.events_{w.watch_id}).k{i}" if domain is None else _null(domain), f"{alias}.{c}"
+        )
         for i, (c, domain) in enumerate(zip(w.key_columns, domains, strict=True), 1)
     ]
 
@@ -279,7 +282,9 @@ def _select(column: str, item: str) -> str:
 
 
 def _read_by_type(w: Identifiers, index: int, text: str) -> str:
-    return f"jsonb_populate_record(null::sidecar.events_{w.watch_id}, jsonb_build_object('k{index + 1}', {text}))"
+    return (
+        f"jsonb_populate_record(null::sidecar_internal.events_{w.watch_id}, jsonb_build_object('k{index + 1}', {text}))"
+    )
 
 
 def _json_fields(w: Identifiers, alias: str, k: tuple[str, ...]) -> list[str]:

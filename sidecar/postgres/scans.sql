@@ -4,16 +4,16 @@
 -- One sidecar at a time works on a scan; the others skip it. A backfill waits for the end of a move: it would encode what is
 -- still to be moved. $3, $4 the expected names of table and companion.
 select s.last_key, s.phase, s.passed_by, s.force, extract(epoch from greatest(s.next_page_at, clock_timestamp()) - clock_timestamp())::float8 as wait_s
-from sidecar.scans s join sidecar.watches w on w.id = s.watch_id
+from sidecar_internal.scans s join sidecar_internal.watches w on w.id = s.watch_id
 where s.watch_id = $1 and s.purpose = $2 and s.finished_at is null
   and w.relation = to_regclass($3) and w.companion is not distinct from to_regclass($4)
-  and ($2 <> 'backfill' or not exists (select from sidecar.scans m where m.watch_id = $1 and m.purpose = 'move' and m.finished_at is null))
+  and ($2 <> 'backfill' or not exists (select from sidecar_internal.scans m where m.watch_id = $1 and m.purpose = 'move' and m.finished_at is null))
 for update of s skip locked
 
 -- name: lock_watch
 -- Before all other locks, so that a transaction that changes the watch waits for this one, never the other way. No row where
 -- one has it locked.
-select w.id from sidecar.watches w where w.id = $1 for share skip locked
+select w.id from sidecar_internal.watches w where w.id = $1 for share skip locked
 
 -- name: limit_lock_waits
 -- To half of deadlock_timeout at most: this transaction gives up before Postgres could choose a user's as the victim of a
@@ -27,29 +27,29 @@ select set_config('statement_timeout', '4s', true), case when current_setting('s
 
 -- name: save_scan
 -- $5 the next phase, $6 rows found to differ.
-update sidecar.scans s set last_key = $3::text[], finished_at = case when $4 then now() end, phase = $5, found = s.found + $6
+update sidecar_internal.scans s set last_key = $3::text[], finished_at = case when $4 then now() end, phase = $5, found = s.found + $6
 where s.watch_id = $1 and s.purpose = $2
 
 -- name: save_move
 -- Its cursor is written by move_page.
-update sidecar.scans s set finished_at = case when $2 then now() end where s.watch_id = $1 and s.purpose = 'move'
+update sidecar_internal.scans s set finished_at = case when $2 then now() end where s.watch_id = $1 and s.purpose = 'move'
 
 -- name: save_verify
 -- $5 rows and $6 bytes read, $7 rows found to differ, $8 seconds until the next page, $9 the next phase.
-update sidecar.scans s set last_key = $3::text[], finished_at = case when $4 then now() end, rows_seen = s.rows_seen + $5,
+update sidecar_internal.scans s set last_key = $3::text[], finished_at = case when $4 then now() end, rows_seen = s.rows_seen + $5,
     bytes_seen = s.bytes_seen + $6, found = s.found + $7, next_page_at = clock_timestamp() + make_interval(secs => $8), phase = $9
 where s.watch_id = $1 and s.purpose = $2
 
 -- name: move_page
 -- Primary keys of both vector tables; locks the rows that it writes, and skips locked ones.
-select sidecar.move_page($1, $2)
+select sidecar_internal.move_page($1, $2)
 
 -- name: skip_unmovable
 -- Gives up moving the next $2 vectors of watch $1: the backfill embeds their rows, or records why it cannot.
 with passed as (
-    delete from sidecar.former_{id} f
-    where f.ctid = any (array(select x.ctid from sidecar.former_{id} x
-        where x.ctid > coalesce((select s.last_key[1]::tid from sidecar.scans s where s.watch_id = $1 and s.purpose = 'move'), '(0,0)')
+    delete from sidecar_internal.former_{id} f
+    where f.ctid = any (array(select x.ctid from sidecar_internal.former_{id} x
+        where x.ctid > coalesce((select s.last_key[1]::tid from sidecar_internal.scans s where s.watch_id = $1 and s.purpose = 'move'), '(0,0)')
         limit $2))
     returning 1
 )
@@ -94,7 +94,7 @@ with keys ({k}) as materialized (
     select * from counted c where c.total <= $2 or c.position = 1
 ), different as (
     select {ledger_key:u} from chosen u join {table} t on {is_row:t,u} {join_vector_table} left join {ledger} l on {same:l,u}
-    where (case when l.content_hash = 'failed' then exists (select from sidecar.dead_letters d where d.watch_id = {id} and d.key = sidecar.failure_key({key_json:u}))
+    where (case when l.content_hash = 'failed' then exists (select from sidecar_internal.failures d where d.watch_id = {id} and d.key = sidecar_internal.failure_key({key_json:u}))
                 when coalesce({bytes:t}, 0) = 0 or (l.content_hash = 'empty' and {is_blank:t}) then l.content_hash = 'empty' and {stored_vector} is null
                 else l.content_hash = sha256({content:t}) and l.vector_digest = sha256({vector_send}({stored_vector})) end) is not true
       and not exists (select from {events} e where {same:e,u}) and not exists (select from {delayed} e where {same:e,u})

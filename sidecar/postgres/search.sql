@@ -2,16 +2,16 @@
 
 -- name: find_searched_watches
 -- Active watches of the tables with this name as SQL reads it: schema.table, or a table in any schema. By the name in
--- pg_class; sidecar.watches is small. Tables that are not watched appear not to exist.
+-- pg_class; sidecar_internal.watches is small. Tables that are not watched appear not to exist.
 select w.id as watch_id, w.relation::oid::bigint as relation, format('%I.%I', n.nspname, c.relname) as table_name, w.target, w.kind,
        w.dimensions, w.fingerprint, coalesce(w.encoder, w.model) as model, w.source, w.key_columns,
-       sidecar.exposed_columns(w) as exposed, w.expose, w.paused,
-       coalesce(w.broken, (select string_agg(distinct b.message, '; ') from sidecar.breakages b where b.watch_id = w.id)) as broken,
-       array(select s.name from sidecar.searchable_columns(w) s where s.filter_type is not null) as comparable
+       sidecar_internal.exposed_columns(w) as exposed, w.expose, w.paused,
+       coalesce(w.broken, (select string_agg(distinct b.message, '; ') from sidecar_internal.breakages b where b.watch_id = w.id)) as broken,
+       array(select s.name from sidecar_internal.searchable_columns(w) s where s.filter_type is not null) as comparable
 from parse_ident($1) as named(parts)
 join pg_class c on c.relname = parts[cardinality(parts)]
 join pg_namespace n on n.oid = c.relnamespace and (cardinality(parts) = 1 or (cardinality(parts) = 2 and n.nspname = parts[1]))
-join sidecar.watches w on w.relation = c.oid
+join sidecar_internal.watches w on w.relation = c.oid
 where w.unwatched_at is null
 order by w.id
 
@@ -29,4 +29,4 @@ from (select s.key, s.distance, s.shown::text as shown, s.document_text,
 
 -- name: unreadable_filter
 -- $1 id of the watch, $2 filter.
-select u.column_name, u.complaint from sidecar.watches w cross join lateral sidecar.unreadable_filter(w, $2::jsonb) u where w.id = $1
+select u.column_name, u.complaint from sidecar_internal.watches w cross join lateral sidecar_internal.find_unreadable_filter_value(w, $2::jsonb) u where w.id = $1

@@ -2,7 +2,7 @@
 
 -- name: raise_truncated_gen
 -- Primary key; locks the row of the watch. Results that were read before $2 are void from now on.
-update sidecar.watches w set truncated_gen = greatest(w.truncated_gen, $2) where w.id = $1
+update sidecar_internal.watches w set truncated_gen = greatest(w.truncated_gen, $2) where w.id = $1
 
 -- name: count_ledger_blocks
 -- The size of the ledger, for clear_truncated_*.
@@ -21,7 +21,7 @@ with page as materialized (
 ), gone as (
     delete from {ledger} l where l.ctid = any (array(select p.place from page p)) and l.gen < $1 returning {k}
 ), letters as (
-    delete from sidecar.dead_letters d using gone u where d.watch_id = {id} and d.key = sidecar.failure_key({key_json:u})
+    delete from sidecar_internal.failures d using gone u where d.watch_id = {id} and d.key = sidecar_internal.failure_key({key_json:u})
 )
 select count(*) - (select count(*) from gone) from {ledger} l
 where l.ctid >= format('(%s,0)', $2::bigint)::tid and l.ctid < format('(%s,0)', $3::bigint)::tid and l.gen < $1
@@ -40,7 +40,7 @@ with page as materialized (
     delete from {ledger} l where l.ctid = any (array(select p.place from page p except select x.place from held x)) and l.gen < $1
     returning {k}
 ), letters as (
-    delete from sidecar.dead_letters d using gone u where d.watch_id = {id} and d.key = sidecar.failure_key({key_json:u})
+    delete from sidecar_internal.failures d using gone u where d.watch_id = {id} and d.key = sidecar_internal.failure_key({key_json:u})
 ), removed as (
     delete from {vector_table} c using gone u where {is_row:c,u}
 )
@@ -53,6 +53,6 @@ where l.ctid >= format('(%s,0)', $2::bigint)::tid and l.ctid < format('(%s,0)', 
 with ended as (
     delete from {events} e where e.gen = $1 and e.lease_token = $2 returning e.gen
 )
-insert into sidecar.scans as s (watch_id, purpose) select {id}, 'backfill' from ended
+insert into sidecar_internal.scans as s (watch_id, purpose) select {id}, 'backfill' from ended
 on conflict (watch_id, purpose) do update set last_key = null, phase = 'rows', force = s.force and s.finished_at is null,
     started_at = now(), finished_at = null, rows_seen = 0, bytes_seen = 0, found = 0, next_page_at = '-infinity'

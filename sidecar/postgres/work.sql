@@ -3,16 +3,16 @@
 -- name: find_work
 -- Which of the watches $1 have events to claim, or delayed events that are due. Looks at the front of each queue, above the
 -- floors $2 and at the late transactions $3 (see Horizon). Takes ACCESS SHARE locks only, and waits 10 ms for them.
-select * from sidecar.find_work($1, $2, $3)
+select * from sidecar_internal.find_work($1, $2, $3)
 
 -- name: start_sweeps
 -- Starts the sweeps of the watches $1 whose last one ended $2 seconds ago or earlier. Locks only the scans that it starts.
-select sidecar.start_sweeps($1, $2)
+select sidecar_internal.start_sweeps($1, $2)
 
 -- name: delete_tombstones
 -- Of the watches $1, up to the floors $2. Index ledger_N_tombstones; skips locked rows.
-select * from sidecar.delete_tombstones($1, $2)
+select * from sidecar_internal.delete_tombstones($1, $2)
 
 -- name: find_unindexed
 -- Which of the watches $1 may lack an index.
-select * from sidecar.find_unindexed($1)
+select * from sidecar_internal.find_unindexed($1)

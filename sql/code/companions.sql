@@ -1,7 +1,7 @@
 -- Companion tables: vectors in a table of their own, the view that joins it, owner and privileges, vectors that users delete.
 
 -- The companion's full name, quoted: in the watched table's schema unless it is qualified. NULL for NULL.
-create or replace function sidecar.companion_name(relation regclass, companion text) returns text
+create or replace function sidecar_internal.companion_name(relation regclass, companion text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     parts text[] := parse_ident(companion);
@@ -17,45 +17,45 @@ begin
 end $$;
 
 -- No foreign key to the watched table: one would make users' TRUNCATE and key updates fail.
-create or replace function sidecar.create_companion(w sidecar.watches, name text) returns regclass
+create or replace function sidecar_internal.create_companion(w sidecar_internal.watches, name text) returns regclass
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    key record := sidecar.primary_key_of(w.relation);
+    key record := sidecar_internal.primary_key_of(w.relation);
 begin
     execute format('create table %s (%s, %I %I.vector(%s) not null, primary key (%s))', name,
-        sidecar.for_each_key(key.columns, key.definitions, '%2$I %3$s'), w.target, sidecar.vector_schema(), w.dimensions,
-        sidecar.for_each_key(key.columns, null, '%2$I'));
-    perform sidecar.check_relation(to_regclass(name));  -- nor in a temporary schema, nor in ours
-    perform sidecar.share_like(w.relation, to_regclass(name));
+        sidecar_internal.for_each_key(key.columns, key.definitions, '%2$I %3$s'), w.target, sidecar_internal.vector_schema(), w.dimensions,
+        sidecar_internal.for_each_key(key.columns, null, '%2$I'));
+    perform sidecar_internal.check_relation(to_regclass(name));  -- nor in a temporary schema, nor in ours
+    perform sidecar_internal.grant_like(w.relation, to_regclass(name));
     return to_regclass(name);
 end $$;
 
 -- What brings the vector column of a companion back, which we never do ourselves: the table may have become somebody else's.
-create or replace function sidecar.lost_target_statement(w sidecar.watches) returns text
+create or replace function sidecar_internal.lost_target_statement(w sidecar_internal.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select format('alter table %s add column %I %I.vector(%s)', w.companion, w.target, sidecar.vector_schema(), w.dimensions);
+    select format('alter table %s add column %I %I.vector(%s)', w.companion, w.target, sidecar_internal.vector_schema(), w.dimensions);
 $$;
 
 -- Refuses an existing companion that does not fit. We insert and delete whole rows of it, so it must hold nothing else.
-create or replace function sidecar.check_companion(w sidecar.watches) returns void
+create or replace function sidecar_internal.check_companion(w sidecar_internal.watches) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    key record := sidecar.primary_key_of(w.relation);
+    key record := sidecar_internal.primary_key_of(w.relation);
     made constant text := 'Name a table that does not exist: it is made.';
     stranger text;
 begin
-    perform sidecar.check_relation(w.companion);
+    perform sidecar_internal.check_relation(w.companion);
     if w.companion = w.relation then
         raise exception 'table % cannot be its own companion', w.relation using errcode = 'invalid_parameter_value', hint = made;
     elsif not exists (select from pg_constraint c where c.conrelid = w.companion and c.contype = 'p')
-          or (select (p.columns, p.types) <> (key.columns, key.types) from sidecar.primary_key_of(w.companion) p) then
+          or (select (p.columns, p.types) <> (key.columns, key.types) from sidecar_internal.primary_key_of(w.companion) p) then
         raise exception 'companion table % has another primary key than %', w.companion, w.relation
             using errcode = 'invalid_table_definition',
                   hint = format('It needs primary key (%s) with the same types. ', array_to_string(key.columns, ', ')) || made;
     end if;
     perform from pg_attribute a
         where a.attrelid = w.companion and a.attname = w.target and not a.attisdropped and a.attgenerated = ''
-          and a.atttypid = format('%I.vector', sidecar.vector_schema())::regtype and a.atttypmod = w.dimensions;
+          and a.atttypid = format('%I.vector', sidecar_internal.vector_schema())::regtype and a.atttypmod = w.dimensions;
     if not found then
         raise exception 'companion table % has no column % of type vector(%)', w.companion, quote_literal(w.target), w.dimensions
             using errcode = 'datatype_mismatch', hint = made;
@@ -71,7 +71,7 @@ begin
 end $$;
 
 -- Gives what we made the owner of the watched table, and whoever may read that table may read it.
-create or replace function sidecar.share_like(relation regclass, made regclass) returns void
+create or replace function sidecar_internal.grant_like(relation regclass, made regclass) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     model record;
@@ -96,7 +96,7 @@ end $$;
 
 -- The view beside a companion: key, source and vector of the rows that are there. It names the watched columns only, so that
 -- migrations of other columns never meet it; and it lets nobody read what he could not read without it.
-create or replace function sidecar.create_companion_view(w sidecar.watches) returns regclass
+create or replace function sidecar_internal.create_companion_view(w sidecar_internal.watches) returns regclass
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     class record;
@@ -110,7 +110,7 @@ begin
     end loop;
     name := format('%I.%I', class.nspname, class.relname || '_view');
     w.companion_view := to_regclass(name);
-    if obj_description(w.companion_view, 'pg_class') = description and sidecar.has_view(w)
+    if obj_description(w.companion_view, 'pg_class') = description and sidecar_internal.has_view(w)
             and (select pg_has_role(c.relowner, 'usage') from pg_class c where c.oid = w.companion_view) then
         execute format('drop view %s', name); -- ours, of a watch whose row was not restored
     elsif w.companion_view is not null then
@@ -122,74 +122,74 @@ begin
         from unnest(w.key_columns || w.source) with ordinality as u(c, n)
         where u.n <= cardinality(w.key_columns) or u.c <> all (w.key_columns);
     execute format('create view %s with (security_invoker = true) as select %s, e.%I from %s t join %s e on %s', name, columns, w.target,
-                   w.relation, w.companion, sidecar.for_each_key(w.key_columns, null, 't.%2$I = e.%2$I', ' and '));
+                   w.relation, w.companion, sidecar_internal.for_each_key(w.key_columns, null, 't.%2$I = e.%2$I', ' and '));
     execute format('comment on view %s is %L', name, description);
-    perform sidecar.share_like(w.relation, to_regclass(name));
+    perform sidecar_internal.grant_like(w.relation, to_regclass(name));
     return to_regclass(name);
 end $$;
 
 -- A vector that a user deletes from a companion comes back: for a trigger of 0016 that could not be replaced yet, whose
 -- transition table holds whole rows.
-create or replace function sidecar.enqueue_lost_vectors() returns trigger
+create or replace function sidecar_internal.enqueue_lost_vectors() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    w sidecar.watches;
+    w sidecar_internal.watches;
 begin
-    select * into w from sidecar.watches x where x.id = tg_argv[0]::integer and x.companion = tg_relid and x.unwatched_at is null;
+    select * into w from sidecar_internal.watches x where x.id = tg_argv[0]::integer and x.companion = tg_relid and x.unwatched_at is null;
     if found then
-        execute format('insert into sidecar.events_%s (%s) select %s from lost_rows r where %s', w.id,
-                       sidecar.for_each_key(w.key_columns, null, 'k%1$s'),
-                       sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.companion, 'r'), '%3$s'), sidecar.keys_fit(w, 'r'));
-        perform sidecar.wake_sleepers(w.id);
+        execute format('insert into sidecar_internal.events_%s (%s) select %s from lost_rows r where %s', w.id,
+                       sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s'),
+                       sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.companion, 'r'), '%3$s'), sidecar_internal.keys_fit(w, 'r'));
+        perform sidecar_internal.wake_sleepers(w.id);
     end if;
     return null;
 exception when others then
-    perform sidecar.report_breakage(w.id, sqlstate, sqlerrm);
+    perform sidecar_internal.report_breakage(w.id, sqlstate, sqlerrm);
     return null;
 end $$;
 
 -- All vectors of a companion are gone: a TRUNCATE. One event without a key says so, however many they were; `force` tells it from
 -- a TRUNCATE of the watched table.
-create or replace function sidecar.enqueue_emptied_companion() returns trigger
+create or replace function sidecar_internal.enqueue_emptied_companion() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    w sidecar.watches;
+    w sidecar_internal.watches;
 begin
-    select * into w from sidecar.watches x where x.id = tg_argv[0]::integer and x.companion = tg_relid and x.unwatched_at is null;
+    select * into w from sidecar_internal.watches x where x.id = tg_argv[0]::integer and x.companion = tg_relid and x.unwatched_at is null;
     if found then
-        execute format('insert into sidecar.events_%s (force) values (true)', w.id);
-        perform sidecar.wake_sleepers(w.id);
+        execute format('insert into sidecar_internal.events_%s (force) values (true)', w.id);
+        perform sidecar_internal.wake_sleepers(w.id);
     end if;
     return null;
 exception when others then
-    perform sidecar.report_breakage(w.id, sqlstate, sqlerrm);
+    perform sidecar_internal.report_breakage(w.id, sqlstate, sqlerrm);
     return null;
 end $$;
 
 -- A vector that a user deletes from a companion comes back.
-create or replace function sidecar.create_deletion_trigger(w sidecar.watches) returns void
+create or replace function sidecar_internal.create_deletion_trigger(w sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    if not sidecar.sees_truncate(w) then
+    if not sidecar_internal.sees_truncate(w) then
         execute format('create trigger sidecar_%1$s_rows_emptied after truncate on %2$s for each statement '
                        'when (current_setting(''sidecar.writer'', true) is distinct from ''on'') '
-                       'execute function sidecar.enqueue_emptied_companion(%1$s)', w.id, w.companion);
+                       'execute function sidecar_internal.enqueue_emptied_companion(%1$s)', w.id, w.companion);
     end if;
     if not exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_row_deleted', w.id)
                    and t.tgtype & 1 = 1) then
         execute format('create or replace trigger sidecar_%1$s_row_deleted after delete on %2$s for each row '
                        'when (current_setting(''sidecar.writer'', true) is distinct from ''on'') '
-                       'execute function sidecar.enqueue_%1$s_row()', w.id, w.companion);
+                       'execute function sidecar_internal.enqueue_%1$s_row()', w.id, w.companion);
     end if;
 end $$;
 
-create or replace function sidecar.sees_truncate(w sidecar.watches) returns boolean
+create or replace function sidecar_internal.sees_truncate(w sidecar_internal.watches) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_rows_emptied', w.id));
 $$;
 
 -- What belongs to a companion beside its column: made where it is missing.
-create or replace function sidecar.dress_companion(w sidecar.watches) returns void
+create or replace function sidecar_internal.sync_companion(w sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     made regclass;
@@ -197,10 +197,10 @@ begin
     if w.companion is null then
         return;
     end if;
-    perform sidecar.create_deletion_trigger(w);
-    if not sidecar.has_view(w) then
-        made := sidecar.create_companion_view(w);
-        update sidecar.watches x set companion_view = made where x.id = w.id and x.companion_view is distinct from made;
+    perform sidecar_internal.create_deletion_trigger(w);
+    if not sidecar_internal.has_view(w) then
+        made := sidecar_internal.create_companion_view(w);
+        update sidecar_internal.watches x set companion_view = made where x.id = w.id and x.companion_view is distinct from made;
         if made is not null then
             raise notice '% joins % and its vectors', made, w.relation;
         end if;
@@ -209,7 +209,7 @@ end $$;
 
 -- Whether the view still is the one that joins the companion. A dump keeps the number of a view that was dropped, and after a
 -- restore another relation may bear it.
-create or replace function sidecar.has_view(w sidecar.watches) returns boolean
+create or replace function sidecar_internal.has_view(w sidecar_internal.watches) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select exists (select from pg_rewrite r
                    join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
@@ -218,17 +218,17 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- The other way round, when a watch ends: the view would stand in the way of changes to the watched columns.
-create or replace function sidecar.release_companion(w sidecar.watches) returns void
+create or replace function sidecar_internal.release_companion(w sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 begin
     if exists (select from pg_class c where c.oid = w.companion) then
         execute format('drop trigger if exists sidecar_%1$s_row_deleted on %2$s; '
                        'drop trigger if exists sidecar_%1$s_rows_emptied on %2$s', w.id, w.companion);
     end if;
-    if sidecar.has_view(w) then
+    if sidecar_internal.has_view(w) then
         begin
             execute format('drop view %s', w.companion_view);
-            update sidecar.watches x set companion_view = null where x.id = w.id;
+            update sidecar_internal.watches x set companion_view = null where x.id = w.id;
         exception when dependent_objects_still_exist then
             raise warning 'view % stays: %', w.companion_view, sqlerrm using hint = 'Drop what depends on it, then the view.';
         end;

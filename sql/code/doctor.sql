@@ -1,12 +1,12 @@
 -- What `sidecar doctor` and `sidecar plan` look at.
 
 -- Whom the sidecar is to the server: the roles of those that run; else those that were granted a worker's rights; else us.
-create or replace function sidecar.serving_roles() returns setof name
+create or replace function sidecar_internal.serving_roles() returns setof name
 language sql stable set search_path = pg_catalog, pg_temp as $$
     with running as (
-        select distinct s.role from sidecar.sidecars s where s.seen_at > clock_timestamp() - interval '30 s'
+        select distinct s.role from sidecar_internal.sidecars s where s.seen_at > clock_timestamp() - interval '30 s'
     ), granted as (
-        select pg_get_userbyid(r.role) as role from sidecar.roles() r where r.kind = 'worker'
+        select pg_get_userbyid(r.role) as role from sidecar_internal.roles() r where r.kind = 'worker'
     )
     select role from running
     union select role from granted where not exists (select from running)
@@ -14,41 +14,41 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- Rows of a companion whose source row is gone, and of which no event tells: `at_most` are counted.
-create or replace function sidecar.count_orphans(w sidecar.watches, at_most integer) returns bigint
+create or replace function sidecar_internal.count_vectors_without_row(w sidecar_internal.watches, at_most integer) returns bigint
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    home_key constant text[] := sidecar.exact_keys(w, w.companion, 'h');
+    home_key constant text[] := sidecar_internal.exact_keys(w, w.companion, 'h');
     n bigint;
 begin
     execute format('select count(*) from (select from %s h where not exists (select from %s t where %s)
                                           and not exists (select from %s where %s) limit $1) o',
-        w.companion, w.relation, sidecar.for_each_key(home_key, sidecar.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '),
-        sidecar.pending_of(w), sidecar.for_each_key(w.key_columns, home_key, 'e.k%1$s = %3$s', ' and ')) into n using at_most;
+        w.companion, w.relation, sidecar_internal.for_each_key(home_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '),
+        sidecar_internal.pending_of(w), sidecar_internal.for_each_key(w.key_columns, home_key, 'e.k%1$s = %3$s', ' and ')) into n using at_most;
     return n;
 end $$;
 
 -- Of up to `at_most` vectors, how many somebody else wrote, while no trigger told of it: of another length, without an entry
 -- in the ledger, or not those that the ledger knows.
-create or replace function sidecar.count_strangers(w sidecar.watches, at_most integer, out looked bigint, out strangers bigint)
+create or replace function sidecar_internal.count_foreign_vectors(w sidecar_internal.watches, at_most integer, out looked bigint, out strangers bigint)
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     home regclass := coalesce(w.companion, w.relation);
-    home_key constant text[] := sidecar.exact_keys(w, home, 'h');
-    rows bigint := greatest((sidecar.count_rows(home, false)).n, 1);
-    ext text := quote_ident(sidecar.vector_schema());
+    home_key constant text[] := sidecar_internal.exact_keys(w, home, 'h');
+    rows bigint := greatest((sidecar_internal.count_rows(home, false)).n, 1);
+    ext text := quote_ident(sidecar_internal.vector_schema());
 begin
-    execute format('select count(*), count(*) filter (where (%1$s.vector_dims(sidecar.exactly(null::%1$s.vector, h.%2$I)) <> $2
-                               or sha256(%1$s.vector_send(sidecar.exactly(null::%1$s.vector, h.%2$I))) is distinct from l.vector_digest)
+    execute format('select count(*), count(*) filter (where (%1$s.vector_dims(sidecar_internal.exactly(null::%1$s.vector, h.%2$I)) <> $2
+                               or sha256(%1$s.vector_send(sidecar_internal.exactly(null::%1$s.vector, h.%2$I))) is distinct from l.vector_digest)
                            and not exists (select from %8$s where %4$s))
                     from (select * from %5$s t tablesample system (%6$s) where t.%2$I is not null limit $1) h
-                    left join sidecar.ledger_%3$s l on %7$s',
-        ext, w.target, w.id, sidecar.for_each_key(w.key_columns, home_key, 'e.k%1$s = %3$s', ' and '), home,
-        least(100, 200.0 * at_most / rows), sidecar.for_each_key(w.key_columns, home_key, 'l.k%1$s = %3$s', ' and '), sidecar.pending_of(w))
+                    left join sidecar_internal.ledger_%3$s l on %7$s',
+        ext, w.target, w.id, sidecar_internal.for_each_key(w.key_columns, home_key, 'e.k%1$s = %3$s', ' and '), home,
+        least(100, 200.0 * at_most / rows), sidecar_internal.for_each_key(w.key_columns, home_key, 'l.k%1$s = %3$s', ' and '), sidecar_internal.pending_of(w))
         into looked, strangers using at_most, w.dimensions;
 end $$;
 
 -- The call that makes a watch what it is, or mends it. A companion that is gone is made anew, under a name of its own.
-create or replace function sidecar.watch_statement(w sidecar.watches) returns text
+create or replace function sidecar_internal.watch_statement(w sidecar_internal.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select format('select sidecar.watch(%L, source => array[%s], target => %L, kind => %L, companion => %L, dimensions => %s, model => %L, index => %L%s)',
                   w.relation, (select string_agg(quote_literal(c), ', ' order by i) from unnest(w.source) with ordinality u(c, i)),
@@ -58,25 +58,25 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.relation)) end,
                   w.dimensions, w.model, w.index_kind, coalesce(', expose => array[' || (
                       select string_agg(quote_literal(c), ', ' order by i)
-                      from unnest(sidecar.exposed_columns(w)) with ordinality u(c, i)) || ']', ''));
+                      from unnest(sidecar_internal.exposed_columns(w)) with ordinality u(c, i)) || ']', ''));
 $$;
 
 -- About `sample_rows` rows of a table, all of them if it has no more: length of the source in bytes (NULL: nothing to embed, or
 -- it cannot be read), and of a picture its first `head_bytes`. Large tables are sampled by page, thinned so that all of the table
 -- has its share. Row by row, because one that cannot be read would fail all of them.
-create or replace function sidecar.sample_source(w sidecar.watches, rows bigint, sample_rows integer, head_bytes integer)
+create or replace function sidecar_internal.sample_source(w sidecar_internal.watches, rows bigint, sample_rows integer, head_bytes integer)
 returns table (bytes bigint, head bytea)
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     min_pages constant double precision := 100;
     pages double precision := (select greatest(sum(pg_relation_size(t.home)), 1) / current_setting('block_size')::integer
-                               from sidecar.tree_of(w.relation) t);
+                               from sidecar_internal.tree_of(w.relation) t);
     wanted double precision := least(1, sample_rows / greatest(rows, 1)::double precision);
     share double precision := least(1, greatest(wanted, min_pages / greatest(pages, 1)));
     content text := format('nullif(concat_ws('' '', %s), '''')', (select string_agg(format('t.%I', c), ', ' order by i) from unnest(w.source) with ordinality u(c, i)));
     measured text := case w.kind when 'image' then (
         select format('octet_length(%1$s)::bigint, substring(%1$s from 1 for $1)',
-                      format('sidecar.exactly((null::%s[])[1], t.%I)', format_type(a.atttypid, null), a.attname))
+                      format('sidecar_internal.exactly((null::%s[])[1], t.%I)', format_type(a.atttypid, null), a.attname))
             from pg_attribute a where a.attrelid = w.relation and a.attname = w.source[1])
                      else format('octet_length(%s)::bigint, null::bytea', content) end;
     found record;

@@ -1,26 +1,26 @@
 -- The HNSW index of a watch: which one there is, and the statements that are left to build it.
 
 -- The HNSW index that the documented query of a watch uses, valid or not. Prefers a valid one.
-create or replace function sidecar.find_index(home regclass, target text, out index regclass, out valid boolean)
+create or replace function sidecar_internal.find_index(home regclass, target text, out index regclass, out valid boolean)
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select i.index, i.valid
-        from sidecar.watches w cross join lateral sidecar.usable_indexes(w, find_index.home) i
+        from sidecar_internal.watches w cross join lateral sidecar_internal.usable_indexes(w, find_index.home) i
         where coalesce(w.companion, w.relation) = find_index.home and w.target = find_index.target
         order by i.valid desc, i.index limit 1;
 $$;
 
 -- The same as one script, for an owner to run in psql. NULL where nothing is left to do.
-create or replace function sidecar.index_statement(w sidecar.watches) returns text
+create or replace function sidecar_internal.index_statement(w sidecar_internal.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select string_agg(s.step, E';\n' order by s.number) from sidecar.index_steps(w) with ordinality s(step, number);
+    select string_agg(s.step, E';\n' order by s.number) from sidecar_internal.index_steps(w) with ordinality s(step, number);
 $$;
 
 -- Watches whose index is being built, and how far. Who may not see the progress of others sees at least that a sidecar holds
 -- the lock of its index keeper. All at once: looking through pg_locks for each watch would take the square of their number.
-create or replace function sidecar.builds() returns jsonb
+create or replace function sidecar_internal.running_builds() returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select coalesce(jsonb_object_agg(b.watch_id, b.build), '{}') from (
-        select w.id as watch_id, 'building' as build from sidecar.watches w
+        select w.id as watch_id, 'building' as build from sidecar_internal.watches w
             join pg_locks l on l.locktype = 'advisory' and l.objsubid = 1 and l.granted
                 and l.database = (select d.oid from pg_database d where d.datname = current_database())
                 and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('sidecar.index.' || w.id, 0)
@@ -30,28 +30,28 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- 'products_photo_embedding_hnsw_1', or why there is none. Then, in brackets, former ones that are still maintained. `builds` is
--- what sidecar.builds() returns.
-create or replace function sidecar.index_of(w sidecar.watches, builds jsonb) returns text
+-- what sidecar_internal.running_builds() returns.
+create or replace function sidecar_internal.index_of(w sidecar_internal.watches, builds jsonb) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     hnsw record;
     tree record;
     build constant text := builds->>w.id::text;
-    failure constant text := sidecar.index_failure_of(w);
-    former constant text := (select string_agg(f.index::text, ', ' order by f.index::text) from sidecar.former_indexes(w) f);
+    failure constant text := sidecar_internal.index_failure_of(w);
+    former constant text := (select string_agg(f.index::text, ', ' order by f.index::text) from sidecar_internal.former_indexes(w) f);
     state text := 'none';
 begin
     if w.index_kind <> 'none' then
-        select u.index, u.valid into hnsw from sidecar.usable_indexes(w, coalesce(w.companion, w.relation)) u
+        select u.index, u.valid into hnsw from sidecar_internal.usable_indexes(w, coalesce(w.companion, w.relation)) u
             order by u.valid desc, u.index limit 1;
         if hnsw.valid then
             state := hnsw.index::text;
         else
-            tree := sidecar.count_leaf_indexes(w);
+            tree := sidecar_internal.count_leaf_indexes(w);
             state := case when build is not null then build when failure is not null then 'building failed: ' || failure
                 when tree.leaves > 0 and hnsw.index is not null then format('%s of %s partitions have it', tree.built, tree.leaves)
                 when hnsw.index is null then 'not built yet'
-                when sidecar.is_worked_on(coalesce(w.companion, w.relation)) then 'building: by another session'
+                when sidecar_internal.is_worked_on(coalesce(w.companion, w.relation)) then 'building: by another session'
                 else 'invalid: ' || hnsw.index end;
         end if;
     end if;
@@ -61,29 +61,29 @@ begin
     return format('%s (to be dropped: %s%s)', state, former, case when state !~ '^building' then '; failed: ' || failure end);
 end $$;
 
-create or replace function sidecar.index_of(w sidecar.watches) returns text
-language sql stable set search_path = pg_catalog, pg_temp as $$ select sidecar.index_of(w, sidecar.builds()) $$;
+create or replace function sidecar_internal.index_of(w sidecar_internal.watches) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$ select sidecar_internal.index_of(w, sidecar_internal.running_builds()) $$;
 
 -- Why the last attempt at the index failed, and when the next one is due. NULL: none failed.
-create or replace function sidecar.index_failure_of(w sidecar.watches) returns text
+create or replace function sidecar_internal.index_failure_of(w sidecar_internal.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select format('%s (next try %s)', f.message, case
             when n.s <= 0 then 'now' when n.s < 90 then format('in %s s', n.s) else format('in %s min', n.s / 60) end)
-        from sidecar.index_failures f
+        from sidecar_internal.index_failures f
         cross join lateral (select ceil(extract(epoch from f.next_try_at - statement_timestamp()))::integer as s) n
         where f.watch_id = w.id;
 $$;
 
 -- 'building failed: why (next try in 4 min)', for status; NULL where the index is valid, or nothing failed.
-create or replace function sidecar.index_trouble(w sidecar.watches) returns text
+create or replace function sidecar_internal.index_trouble(w sidecar_internal.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select 'building failed: ' || sidecar.index_failure_of(w)
-        where w.index_kind <> 'none' and exists (select from sidecar.index_failures f where f.watch_id = w.id)
-          and (sidecar.find_index(coalesce(w.companion, w.relation), w.target)).valid is not true;
+    select 'building failed: ' || sidecar_internal.index_failure_of(w)
+        where w.index_kind <> 'none' and exists (select from sidecar_internal.index_failures f where f.watch_id = w.id)
+          and (sidecar_internal.find_index(coalesce(w.companion, w.relation), w.target)).valid is not true;
 $$;
 
 -- The HNSW indexes on `home` that the documented query of a watch can use. `parent`: the index it is a partition of.
-create or replace function sidecar.usable_indexes(w sidecar.watches, home regclass, out index regclass, out valid boolean, out parent regclass)
+create or replace function sidecar_internal.usable_indexes(w sidecar_internal.watches, home regclass, out index regclass, out valid boolean, out parent regclass)
 returns setof record language sql stable set search_path = pg_catalog, pg_temp as $$
     select i.indexrelid, i.indisvalid, h.inhparent
         from pg_index i
@@ -100,7 +100,7 @@ $$;
 
 -- Whether a session builds or rebuilds an index of `home`, vacuums it or the like. What is invalid then may be somebody's work in
 -- hand, and a DROP would wait for its end and take the result. (The progress of builds is hidden from a role with few rights.)
-create or replace function sidecar.is_worked_on(home regclass) returns boolean
+create or replace function sidecar_internal.is_worked_on(home regclass) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select exists (select from pg_locks l where l.locktype = 'relation' and l.relation = is_worked_on.home and l.granted
                    and l.database = (select d.oid from pg_database d where d.datname = current_database())
@@ -109,7 +109,7 @@ $$;
 
 -- products_photo_embedding_hnsw_1; with the table's OID in it where that is too long, and so might be another partition's
 -- too, or is taken by anything but `replaced`.
-create or replace function sidecar.index_name(w sidecar.watches, home regclass, replaced regclass) returns text
+create or replace function sidecar_internal.index_name(w sidecar_internal.watches, home regclass, replaced regclass) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     class record;
@@ -132,7 +132,7 @@ end $$;
 -- another kind or another number of dimensions, or what a build or a REINDEX left invalid beside a valid one. Each is maintained
 -- by every write. Users' own indexes are not among them. Those of partitions go with the one that they are attached to.
 -- In PL/pgSQL, which keeps its plans: status asks for every watch.
-create or replace function sidecar.former_indexes(w sidecar.watches, out index regclass, out statement text)
+create or replace function sidecar_internal.former_indexes(w sidecar_internal.watches, out index regclass, out statement text)
 returns setof record language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     top constant regclass := coalesce(w.companion, w.relation);
@@ -143,7 +143,7 @@ declare
     ours oid[] := '{}';
 begin
     if (select c.relkind = 'p' from pg_class c where c.oid = top) then
-        homes := array(select t.home from sidecar.tree_of(top) t);
+        homes := array(select t.home from sidecar_internal.tree_of(top) t);
     end if;
     -- First those that bear our name, by index, table by table: joining the rest to all of pg_class would take 2 ms a watch.
     foreach home in array homes loop
@@ -168,18 +168,18 @@ begin
               and not exists (select from pg_inherits h where h.inhrelid = i.indexrelid)
               -- Without a call for the usual index, which is in use: status asks for every watch.
               and (o.opcname <> w.index_kind || '_cosine_ops' or ia.atttypmod not in (w.dimensions, -1)
-                   or (not i.indisvalid and exists (select from sidecar.usable_indexes(w, i.indrelid) u where u.valid)))
-              and (i.indisvalid or c.relkind = 'I' or not sidecar.is_worked_on(i.indrelid))
+                   or (not i.indisvalid and exists (select from sidecar_internal.usable_indexes(w, i.indrelid) u where u.valid)))
+              and (i.indisvalid or c.relkind = 'I' or not sidecar_internal.is_worked_on(i.indrelid))
             order by i.indexrelid::regclass::text;
 end $$;
 
 -- Called by watch: which index the change leaves behind.
-create or replace function sidecar.tell_of_former_indexes(w sidecar.watches) returns void
+create or replace function sidecar_internal.report_former_indexes(w sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     former record;
 begin
-    for former in select * from sidecar.former_indexes(w) loop
+    for former in select * from sidecar_internal.former_indexes(w) loop
         raise notice 'index % serves this watch no longer; a running sidecar that may act for the owner drops it%', former.index,
                 case when w.index_kind <> 'none' then ' when the new one is built' else '' end
             using hint = former.statement || ';';
@@ -189,11 +189,11 @@ end $$;
 -- What is left to do for a valid HNSW index and no other of ours, in order: the index keeper runs these one by one. None where
 -- the table is gone. A former index goes last, when the one that takes its place is there. A partition tree gets an index on each of its inner tables, which later partitions inherit,
 -- and one on each leaf, built concurrently and attached; when the last one is, the indexes above become valid.
-create or replace function sidecar.index_steps(w sidecar.watches) returns setof text
+create or replace function sidecar_internal.index_steps(w sidecar_internal.watches) returns setof text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     top constant regclass := coalesce(w.companion, w.relation);
-    ext constant text := quote_ident(sidecar.vector_schema());
+    ext constant text := quote_ident(sidecar_internal.vector_schema());
     key constant text := case w.index_kind
         when 'halfvec' then format('((%I::%s.halfvec(%s)) %s.halfvec_cosine_ops)', w.target, ext, w.dimensions, ext)
         when 'vector' then format('(%I %s.vector_cosine_ops)', w.target, ext) end;
@@ -202,20 +202,20 @@ declare
     i record;
     name text;
 begin
-    if key is null or exists (select from sidecar.usable_indexes(w, top) u where u.valid) then
-        return query select f.statement from sidecar.former_indexes(w) f;
+    if key is null or exists (select from sidecar_internal.usable_indexes(w, top) u where u.valid) then
+        return query select f.statement from sidecar_internal.former_indexes(w) f;
         return;
     end if;
     for t in select x.*, (select c.relnamespace::regnamespace::text from pg_class c where c.oid = x.home) as namespace
-             from sidecar.tree_of(top) x order by x.level, x.home loop
+             from sidecar_internal.tree_of(top) x order by x.level, x.home loop
         -- An invalid index of a user's own is none of ours to drop: ours is built beside it.
         select u.index, u.valid, t.parent is not null and u.parent is not null as is_attached into i
-            from sidecar.usable_indexes(w, t.home) u
+            from sidecar_internal.usable_indexes(w, t.home) u
             where u.valid or u.parent is not null or not t.is_leaf
                or (select c.relname from pg_class c where c.oid = u.index) ~ format('_hnsw_%s(_cc(new|old)\d*)?$', w.id)
             order by u.parent is not null desc, u.valid desc, u.index limit 1;
         name := case when i.index is not null then i.index::text end;
-        if t.is_leaf and not i.valid and sidecar.is_worked_on(t.home) then
+        if t.is_leaf and not i.valid and sidecar_internal.is_worked_on(t.home) then
             return; -- What comes after it in the order has to wait.
         end if;
         if t.is_leaf and not i.valid and i.is_attached then
@@ -224,7 +224,7 @@ begin
             if i.index is not null then
                 return next 'drop index concurrently if exists ' || name;
             end if;
-            name := sidecar.index_name(w, t.home, coalesce(i.index, 0::oid::regclass));
+            name := sidecar_internal.index_name(w, t.home, coalesce(i.index, 0::oid::regclass));
             return next format(case when t.is_leaf then 'create index concurrently %I on %s using hnsw %s'
                                else 'create index %I on only %s using hnsw %s' end, name, t.home, key);
             name := format('%s.%I', t.namespace, name);
@@ -234,18 +234,18 @@ begin
         end if;
         indexes := indexes || jsonb_build_object(t.home::oid::text, name);
     end loop;
-    return query select f.statement from sidecar.former_indexes(w) f;
+    return query select f.statement from sidecar_internal.former_indexes(w) f;
 end $$;
 
 -- Of the leaves of a partition tree, how many have their index. NULL for an ordinary table.
-create or replace function sidecar.count_leaf_indexes(w sidecar.watches, out leaves bigint, out built bigint)
+create or replace function sidecar_internal.count_leaf_indexes(w sidecar_internal.watches, out leaves bigint, out built bigint)
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select nullif(count(*), 0), count(*) filter (where exists (select from sidecar.usable_indexes(w, t.home) u where u.valid))
-        from sidecar.tree_of(coalesce(w.companion, w.relation)) t where t.is_leaf and t.parent is not null;
+    select nullif(count(*), 0), count(*) filter (where exists (select from sidecar_internal.usable_indexes(w, t.home) u where u.valid))
+        from sidecar_internal.tree_of(coalesce(w.companion, w.relation)) t where t.is_leaf and t.parent is not null;
 $$;
 
 -- Bytes that building an HNSW index (m = 16) takes in memory; measured: the vectors and 720 bytes a row.
-create or replace function sidecar.graph_bytes(w sidecar.watches, rows bigint) returns bigint
+create or replace function sidecar_internal.graph_bytes(w sidecar_internal.watches, rows bigint) returns bigint
 language sql immutable set search_path = pg_catalog, pg_temp as $$
     select case w.index_kind when 'halfvec' then 2 when 'vector' then 4 end * w.dimensions * rows + 720 * rows;
 $$;

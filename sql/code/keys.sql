@@ -3,14 +3,14 @@
 -- Whoever owns a type may give it casts and operators at any time, and whoever owns a table may change its columns. So
 -- nothing here casts a key, nor hands it to what looks for casts (to_json, array_position):
 --   key -> text   concat(k), which calls the type's output function; types of Postgres's own may be cast, theirs are known
---   text -> key   jsonb_populate_record(null::sidecar.events_7, '{"k1": "7"}'), which calls the input function of the column's type
---   comparisons  between values of one type, which sidecar.exactly makes sure of when a statement is parsed
+--   text -> key   jsonb_populate_record(null::sidecar_internal.events_7, '{"k1": "7"}'), which calls the input function of the column's type
+--   comparisons  between values of one type, which sidecar_internal.exactly makes sure of when a statement is parsed
 -- `=` of an enum or a range then is pg_catalog's own, or ambiguous, where its owner has made an implicit cast: an error.
 
 -- Names and types of the primary key, in key order. A domain stands for its base type: its NOT NULL and CHECK would fail
 -- our NULL keys, and would run somebody's function with our rights. `definitions` carries a collation that is not the type's own.
 -- Types are spelled alike in every session, because the sidecar compares them with what a user's session wrote down.
-create or replace function sidecar.primary_key_of(relation regclass, out columns text[], out types text[], out definitions text[])
+create or replace function sidecar_internal.primary_key_of(relation regclass, out columns text[], out types text[], out definitions text[])
 language plpgsql stable set search_path = pg_catalog, pg_temp set quote_all_identifiers = off as $$
 begin
     select array_agg(a.attname::text order by k.position), array_agg(b.printed order by k.position),
@@ -20,7 +20,7 @@ begin
         from pg_constraint c
         cross join unnest(c.conkey) with ordinality as k(attnum, position)
         join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum
-        cross join sidecar.base_type(a.atttypid, a.atttypmod) b
+        cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b
         join pg_type t on t.oid = b.type
         left join pg_collation co on co.oid = a.attcollation
         left join pg_namespace cn on cn.oid = co.collnamespace
@@ -34,13 +34,13 @@ begin
 end $$;
 
 -- The pattern once for each key column: %1$s is its number, %2$s its name, %3$s its type.
-create or replace function sidecar.for_each_key(columns text[], types text[], pattern text, separator text default ', ') returns text
+create or replace function sidecar_internal.for_each_key(columns text[], types text[], pattern text, separator text default ', ') returns text
 language sql immutable set search_path = pg_catalog, pg_temp as $$
     select string_agg(format(pattern, i, columns[i], types[i]), separator order by i) from generate_subscripts(columns, 1) i;
 $$;
 
 -- What a domain rests on; other types stand for themselves. `printed` is schema-qualified and has the type modifier.
-create or replace function sidecar.base_type(inout type oid, inout modifier integer, out printed text)
+create or replace function sidecar_internal.base_type(inout type oid, inout modifier integer, out printed text)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     domain record;
@@ -56,25 +56,25 @@ end $$;
 
 -- The value, if it is of the expected type: else the statement that says this cannot be parsed, where a cast would have been
 -- looked for. In statements it is expanded: it costs nothing, and indexes serve. So it has no settings of its own.
-create or replace function sidecar.exactly(expected anyelement, value anyelement) returns anyelement
+create or replace function sidecar_internal.exactly(expected anyelement, value anyelement) returns anyelement
 language sql immutable as 'select $2';
 
 -- The key columns of a row of `home` (the watched table, its companion, or one that was), as expressions of the types that they
--- are known to have: 'sidecar.exactly((null::sidecar.events_7).k1, t.id)'. Where that is a domain, its base type follows from it;
+-- are known to have: 'sidecar_internal.exactly((null::sidecar_internal.events_7).k1, t.id)'. Where that is a domain, its base type follows from it;
 -- it is an element of an array there, because NULL as a domain would be checked, by a function that a user made.
-create or replace function sidecar.exact_keys(w sidecar.watches, home regclass, row_name text) returns text[]
+create or replace function sidecar_internal.exact_keys(w sidecar_internal.watches, home regclass, row_name text) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select array_agg(format('sidecar.exactly(%s, %s.%I)', case when t.typtype = 'd' then format('(null::%s[])[1]', format_type(t.oid, null))
-                                                          else format('(null::sidecar.events_%s).k%s', w.id, u.i) end, row_name, u.c) order by u.i)
+    select array_agg(format('sidecar_internal.exactly(%s, %s.%I)', case when t.typtype = 'd' then format('(null::%s[])[1]', format_type(t.oid, null))
+                                                          else format('(null::sidecar_internal.events_%s).k%s', w.id, u.i) end, row_name, u.c) order by u.i)
         from unnest(w.key_columns) with ordinality u(c, i)
         left join pg_attribute a on a.attrelid = home and a.attname = u.c
         left join pg_type t on t.oid = a.atttypid;
 $$;
 
 -- The keys of a row of ours as values for the companion, where a domain takes its base type.
-create or replace function sidecar.companion_values(w sidecar.watches, row_name text) returns text
+create or replace function sidecar_internal.companion_values(w sidecar_internal.watches, row_name text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select string_agg(format(case when t.typtype = 'd' then '%1$s.k%2$s' else 'sidecar.exactly((null::%3$s).%4$I, %1$s.k%2$s)' end,
+    select string_agg(format(case when t.typtype = 'd' then '%1$s.k%2$s' else 'sidecar_internal.exactly((null::%3$s).%4$I, %1$s.k%2$s)' end,
                              row_name, u.i, w.companion, u.c), ', ' order by u.i)
         from unnest(w.key_columns) with ordinality u(c, i)
         left join pg_attribute a on a.attrelid = w.companion and a.attname = u.c
@@ -83,31 +83,31 @@ $$;
 
 -- ''id', t.k1, ...' of a row of ours, for jsonb_build_object: types that users made by their text, because making JSON looks for
 -- a cast.
-create or replace function sidecar.key_fields(w sidecar.watches, row_name text) returns text
+create or replace function sidecar_internal.key_fields(w sidecar_internal.watches, row_name text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select string_agg(format(case when a.atttypid < 16384 then '%L, %s.k%s' else '%L, concat(%s.k%s)' end, u.c, row_name, u.i), ', ' order by u.i)
         from unnest(w.key_columns) with ordinality u(c, i)
-        left join pg_attribute a on a.attrelid = to_regclass(format('sidecar.events_%s', w.id)) and a.attname = format('k%s', u.i);
+        left join pg_attribute a on a.attrelid = to_regclass(format('sidecar_internal.events_%s', w.id)) and a.attname = format('k%s', u.i);
 $$;
 
 -- A FROM item: a key under our names in `parameter` becomes a row, r.k1, r.k2 ..., by the input functions of the key's types.
 -- (A jsonb key may be null, which is no NULL.)
-create or replace function sidecar.typed_key(w sidecar.watches, parameter text) returns text
+create or replace function sidecar_internal.typed_key(w sidecar_internal.watches, parameter text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select format('(select %s from jsonb_populate_record(null::sidecar.events_%s, %s) x) r',
+    select format('(select %s from jsonb_populate_record(null::sidecar_internal.events_%s, %s) x) r',
                   string_agg(format(case when a.atttypid = 'jsonb'::regtype then 'coalesce(x.%1$I, ''null'') as %1$I' else 'x.%1$I' end, a.attname), ', '),
                   w.id, parameter)
-        from pg_attribute a where a.attrelid = to_regclass(format('sidecar.events_%s', w.id)) and a.attname ~ '^k[0-9]+$';
+        from pg_attribute a where a.attrelid = to_regclass(format('sidecar_internal.events_%s', w.id)) and a.attname ~ '^k[0-9]+$';
 $$;
 
 -- {"k1": 7} for {"id": 7}.
-create or replace function sidecar.numbered_key(w sidecar.watches, key jsonb) returns jsonb
+create or replace function sidecar_internal.numbered_key(w sidecar_internal.watches, key jsonb) returns jsonb
 language sql immutable set search_path = pg_catalog, pg_temp as $$
     select jsonb_object_agg('k' || i, numbered_key.key->w.key_columns[i]) from generate_subscripts(w.key_columns, 1) i;
 $$;
 
 -- What a failure is found by: its key, or a digest where that is too wide for an index. Equal keys have equal digests.
-create or replace function sidecar.failure_key(key jsonb) returns jsonb
+create or replace function sidecar_internal.failure_key(key jsonb) returns jsonb
 language sql immutable set search_path = pg_catalog, pg_temp as $$
     select case when failure_key.key is null or octet_length(failure_key.key::text) <= 1000 then failure_key.key
            else jsonb_build_object('digest', encode(int8send(jsonb_hash_extended(failure_key.key, 0))
@@ -116,7 +116,7 @@ $$;
 
 -- Why keys of a type cannot be handed to the sidecar's statements; NULL where they can. Arrays and composites fall apart in
 -- unnest(). Reading a range reads its ends, and a domain among them, or a canonical function, would run its owner's code.
-create or replace function sidecar.key_type_fault(type oid) returns text
+create or replace function sidecar_internal.key_type_fault(type oid) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select case
         when t.typcategory in ('A', 'C') then 'it is made of several values'
@@ -135,24 +135,24 @@ $$;
 
 -- Refuses key types that are at fault. And operators are looked up in pg_catalog only, so that nobody can slip in one of
 -- theirs, which makes citext plain text.
-create or replace function sidecar.check_key_types(relation regclass) returns void
+create or replace function sidecar_internal.check_key_types(relation regclass) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     key record;
 begin
     select a.attname, format_type(a.atttypid, a.atttypmod) as type,
-           coalesce(sidecar.key_type_fault(t.oid), case when t.typtype = 'e' then 'a domain over an enum has no operators' end) as fault into key
+           coalesce(sidecar_internal.key_type_fault(t.oid), case when t.typtype = 'e' then 'a domain over an enum has no operators' end) as fault into key
         from pg_index i
         cross join generate_series(0, i.indnkeyatts - 1) as position
         join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[position]
-        cross join sidecar.base_type(a.atttypid, a.atttypmod) b
+        cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b
         join pg_type t on t.oid = b.type
         join pg_opclass oc on oc.oid = i.indclass[position]
         left join pg_amop o on o.amopfamily = oc.opcfamily and o.amopstrategy = 3
                                and o.amoplefttype = oc.opcintype and o.amoprighttype = oc.opcintype
         left join pg_operator op on op.oid = o.amopopr
         where i.indrelid = relation and i.indisprimary
-          and (sidecar.key_type_fault(t.oid) is not null or (t.typtype = 'e' and a.atttypid <> t.oid) or op.oprnamespace <> 'pg_catalog'::regnamespace) limit 1;
+          and (sidecar_internal.key_type_fault(t.oid) is not null or (t.typtype = 'e' and a.atttypid <> t.oid) or op.oprnamespace <> 'pg_catalog'::regnamespace) limit 1;
     if found then
         raise exception 'key column %.% has type %, which cannot be a key here%', relation, quote_ident(key.attname), key.type,
                 coalesce(': ' || key.fault, '')
@@ -163,21 +163,21 @@ end $$;
 
 -- Why the keys of a watch are not, or not any longer, of types that the queue's tables have and that are safe; NULL if they are.
 -- Names do not tell: another type may have taken that of a key's.
-create or replace function sidecar.key_fault(w sidecar.watches) returns text
+create or replace function sidecar_internal.key_fault(w sidecar_internal.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select format(case when k.type is distinct from b.type then 'key column %I has become another type than the one of its name'
-                  else 'key column %I has type %s: %s' end, u.c, format_type(b.type, null), sidecar.key_type_fault(b.type))
+                  else 'key column %I has type %s: %s' end, u.c, format_type(b.type, null), sidecar_internal.key_type_fault(b.type))
         from unnest(w.key_columns) with ordinality u(c, i)
         join pg_attribute a on a.attrelid = w.relation and a.attname = u.c
-        cross join sidecar.base_type(a.atttypid, a.atttypmod) b
+        cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b
         join (select x.attname, x.atttypid as type from unnest(array['events', 'delayed', 'ledger', 'former']) t
-              join pg_attribute x on x.attrelid = to_regclass(format('sidecar.%s_%s', t, w.id))) k on k.attname = format('k%s', u.i)
-        where k.type <> b.type or sidecar.key_type_fault(b.type) is not null order by u.i limit 1;
+              join pg_attribute x on x.attrelid = to_regclass(format('sidecar_internal.%s_%s', t, w.id))) k on k.attname = format('k%s', u.i)
+        where k.type <> b.type or sidecar_internal.key_type_fault(b.type) is not null order by u.i limit 1;
 $$;
 
 -- The user's key in the form that we store: {"id": "7"} is {"id": 7}. Raises for a key with other columns. Settings are
 -- those of the sidecar's sessions, because some types print and read differently under others.
-create or replace function sidecar.canonical_key(w sidecar.watches, key jsonb) returns jsonb
+create or replace function sidecar_internal.canonical_key(w sidecar_internal.watches, key jsonb) returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set datestyle = 'ISO, YMD' set intervalstyle = 'postgres' set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1
 set lc_monetary = 'C' set quote_all_identifiers = off as $$
@@ -190,21 +190,21 @@ begin
             using errcode = 'invalid_parameter_value',
                   hint = format('Say: key => ''{%s}''', (select string_agg(to_json(c) || ': ...', ', ') from unnest(w.key_columns) c));
     end if;
-    execute format('select jsonb_build_object(%s) from %s', sidecar.key_fields(w, 'r'), sidecar.typed_key(w, '$1')) into canonical using sidecar.numbered_key(w, key);
+    execute format('select jsonb_build_object(%s) from %s', sidecar_internal.key_fields(w, 'r'), sidecar_internal.typed_key(w, '$1')) into canonical using sidecar_internal.numbered_key(w, key);
     return canonical;
 end $$;
 
 -- Whether a column's type is the wanted one, or a domain over it.
-create or replace function sidecar.rests_on(type regtype, wanted regtype) returns boolean
+create or replace function sidecar_internal.is_domain_over(type regtype, wanted regtype) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select b.type = wanted from sidecar.base_type(rests_on.type, -1) b;
+    select b.type = wanted from sidecar_internal.base_type(is_domain_over.type, -1) b;
 $$;
 
 -- A condition on a row of the user's, 'r', 'new' or 'old': its keys are of the types that the queue has. Of other types, a cast
 -- would be called, which whoever owns the table may have made for the purpose, and with our rights.
-create or replace function sidecar.keys_fit(w sidecar.watches, row_name text) returns text
+create or replace function sidecar_internal.keys_fit(w sidecar_internal.watches, row_name text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select sidecar.for_each_key(w.key_columns, null, format(
-        '(pg_typeof(%1$s.%%2$I) = pg_typeof((null::sidecar.events_%2$s).k%%1$s) '
-        'or sidecar.rests_on(pg_typeof(%1$s.%%2$I), pg_typeof((null::sidecar.events_%2$s).k%%1$s)))', row_name, w.id), ' and ');
+    select sidecar_internal.for_each_key(w.key_columns, null, format(
+        '(pg_typeof(%1$s.%%2$I) = pg_typeof((null::sidecar_internal.events_%2$s).k%%1$s) '
+        'or sidecar_internal.is_domain_over(pg_typeof(%1$s.%%2$I), pg_typeof((null::sidecar_internal.events_%2$s).k%%1$s)))', row_name, w.id), ' and ');
 $$;

@@ -9,7 +9,7 @@
 
 -- How many tries, and how long each waits for a user's table (`theirs`) and for what is ours; `own` is the caller's lock_timeout,
 -- `began` is now.
-create or replace function sidecar.wait_limits(out tries integer, out theirs text, out ours text, out own text, out began timestamptz)
+create or replace function sidecar_internal.wait_limits(out tries integer, out theirs text, out ours text, out own text, out began timestamptz)
 language sql volatile set search_path = pg_catalog, pg_temp as $$
     select case when ms = 0 then 5 else 1 end, format('%sms', case when ms = 0 then 2000 else ms end),
            format('%sms', case when ms = 0 then 500 else least(ms, 500) end), printed, clock_timestamp()
@@ -17,7 +17,7 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- Locks a user's table within `theirs`; from then on nothing is waited for longer than `ours`.
-create or replace function sidecar.lock_table(relation regclass, mode text, limits record) returns void
+create or replace function sidecar_internal.lock_table(relation regclass, mode text, limits record) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     perform set_config('lock_timeout', limits.theirs, true);
@@ -27,7 +27,7 @@ end $$;
 
 -- Raises for tries that were all in vain: which table is in the way, and who has held it since before they began. First a user's
 -- table that somebody writes to; then what belongs to the watch, or to all (`watch_id` NULL); then a user's table that is read.
-create or replace function sidecar.raise_in_use(relation regclass, companion regclass, watch_id integer, own_timeout text, began timestamptz)
+create or replace function sidecar_internal.raise_in_use(relation regclass, companion regclass, watch_id integer, own_timeout text, began timestamptz)
 returns void language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     held record;
@@ -41,8 +41,8 @@ begin
           and (a.pid is null or a.state is null or a.xact_start <= began) -- prepared, hidden from us, or open all the time
           and l.database = (select d.oid from pg_database d where d.datname = current_database())
           and (l.relation in (raise_in_use.relation, raise_in_use.companion)
-               or l.relation in (select x.companion_view from sidecar.watches x where x.id = raise_in_use.watch_id)
-               or l.relation in (select c.oid from pg_class c where c.relnamespace = 'sidecar'::regnamespace and c.relkind in ('r', 'v', 'S')
+               or l.relation in (select x.companion_view from sidecar_internal.watches x where x.id = raise_in_use.watch_id)
+               or l.relation in (select c.oid from pg_class c where c.relnamespace in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace) and c.relkind in ('r', 'v', 'S')
                    and (raise_in_use.watch_id is null or c.relname ~ format('^(events|delayed|ledger|former|asleep)_%s$', raise_in_use.watch_id))))
         group by l.relation
         order by case when not coalesce(l.relation in (raise_in_use.relation, raise_in_use.companion), false) then 1

@@ -1,15 +1,15 @@
 -- A watch whose vectors or keys change their place or type: ledgers that follow, and vectors carried from one home to the other.
 
 -- Gives the ledger of a former watch the key's new types. False: some key cannot be converted, so the ledger is of no use.
-create or replace function sidecar.retype_ledger(watch_id integer, former_types text[], wanted_types text[]) returns boolean
+create or replace function sidecar_internal.retype_ledger(watch_id integer, former_types text[], wanted_types text[]) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp set extra_float_digits = 1 set datestyle = 'ISO, YMD' set intervalstyle = 'postgres'
 set timezone = 'UTC' set bytea_output = 'hex' set lc_monetary = 'C' as $$
 declare
-    w sidecar.watches := (select x from sidecar.watches x where x.id = watch_id);
-    ledger regclass := to_regclass(format('sidecar.ledger_%s', watch_id));
+    w sidecar_internal.watches := (select x from sidecar_internal.watches x where x.id = watch_id);
+    ledger regclass := to_regclass(format('sidecar_internal.ledger_%s', watch_id));
     definitions text[];
 begin
-    if ledger is null or (former_types = wanted_types and sidecar.key_fault(w) is null) then
+    if ledger is null or (former_types = wanted_types and sidecar_internal.key_fault(w) is null) then
         return true;
     elsif cardinality(former_types) <> cardinality(wanted_types) then
         return false;
@@ -18,7 +18,7 @@ begin
             or exists (select from unnest(wanted_types) u(type) where to_regtype(u.type)::oid >= 16384) then
         return false;
     end if;
-    definitions := (sidecar.primary_key_of(w.relation)).definitions;
+    definitions := (sidecar_internal.primary_key_of(w.relation)).definitions;
     execute format('alter table %s %s', ledger, (
         select string_agg(format('alter column k%1$s type %2$s using k%1$s::text::%3$s', i, definitions[i], wanted_types[i]), ', ')
         from generate_subscripts(wanted_types, 1) i));
@@ -27,12 +27,12 @@ exception when data_exception or integrity_constraint_violation then
     return false;
 end $$;
 
--- Keeps what the ledger knows of the vectors in their former home, for sidecar.move_page. The ledger starts empty, so at every
+-- Keeps what the ledger knows of the vectors in their former home, for sidecar_internal.move_page. The ledger starts empty, so at every
 -- moment it tells what stands in the new home, and status how much.
-create or replace function sidecar.start_move(former sidecar.watches, saved sidecar.watches) returns void
+create or replace function sidecar_internal.start_move(former sidecar_internal.watches, saved sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 declare
-    old_ledger constant text := format('sidecar.former_%s', saved.id);
+    old_ledger constant text := format('sidecar_internal.former_%s', saved.id);
     new_home constant regclass := coalesce(saved.companion, saved.relation);
     old_home constant regclass := coalesce(former.companion, former.relation);
     is_under_way boolean := false;
@@ -43,101 +43,101 @@ begin
     end if;
     if is_under_way and former.moved_from = new_home and former.moved_fingerprint = former.fingerprint then
         -- Back again. What was written meanwhile goes by its digest, so an entry of the one or the other is as good.
-        execute format('insert into sidecar.former_%1$s select * from sidecar.ledger_%1$s on conflict do nothing', saved.id);
-        perform sidecar.rename_ledger(saved.id, 'former', 'ledger');
-        update sidecar.watches x set moved_from = null where x.id = saved.id;
+        execute format('insert into sidecar_internal.former_%1$s select * from sidecar_internal.ledger_%1$s on conflict do nothing', saved.id);
+        perform sidecar_internal.rename_ledger(saved.id, 'former', 'ledger');
+        update sidecar_internal.watches x set moved_from = null where x.id = saved.id;
         return;
     end if;
-    perform sidecar.rename_ledger(saved.id, 'ledger', 'former');
-    update sidecar.watches x set moved_from = old_home, moved_fingerprint = saved.fingerprint where x.id = saved.id;
-    perform sidecar.start_scan(saved.id, 'move');
-    for worker in select r.role from sidecar.roles() r
+    perform sidecar_internal.rename_ledger(saved.id, 'ledger', 'former');
+    update sidecar_internal.watches x set moved_from = old_home, moved_fingerprint = saved.fingerprint where x.id = saved.id;
+    perform sidecar_internal.start_scan(saved.id, 'move');
+    for worker in select r.role from sidecar_internal.roles() r
                   where r.kind = 'worker' and exists (select from pg_attribute a
                                                       where a.attrelid = old_home and a.attname = former.target and not a.attisdropped) loop
-        execute format('grant select (%s, %I) on %s to %s', sidecar.for_each_key(former.key_columns, null, '%2$I'), former.target, old_home, worker);
+        execute format('grant select (%s, %I) on %s to %s', sidecar_internal.for_each_key(former.key_columns, null, '%2$I'), former.target, old_home, worker);
     end loop;
 end $$;
 
-create or replace function sidecar.rename_ledger(watch_id integer, present text, wanted text) returns void
+create or replace function sidecar_internal.rename_ledger(watch_id integer, present text, wanted text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    execute format('drop table if exists sidecar.%s_%s', wanted, watch_id);
-    execute format('alter table sidecar.%1$s_%3$s rename to %2$s_%3$s; alter index sidecar.%1$s_%3$s_pkey rename to %2$s_%3$s_pkey; '
-                   'alter index sidecar.%1$s_%3$s_tombstones rename to %2$s_%3$s_tombstones; '
-                   'alter index sidecar.%1$s_%3$s_exceptions rename to %2$s_%3$s_exceptions', present, wanted, watch_id);
+    execute format('drop table if exists sidecar_internal.%s_%s', wanted, watch_id);
+    execute format('alter table sidecar_internal.%1$s_%3$s rename to %2$s_%3$s; alter index sidecar_internal.%1$s_%3$s_pkey rename to %2$s_%3$s_pkey; '
+                   'alter index sidecar_internal.%1$s_%3$s_tombstones rename to %2$s_%3$s_tombstones; '
+                   'alter index sidecar_internal.%1$s_%3$s_exceptions rename to %2$s_%3$s_exceptions', present, wanted, watch_id);
 end $$;
 
 -- Carries the next vectors to their new home, with their ledger entries: those that still are what the ledger knows, of rows
 -- that are there. Rows that somebody has locked, or that were embedded since, are left to the backfill, which follows; what an
 -- older companion holds of rows that are gone is left to the sweep, which follows that. Returns
 -- how many it looked at; fewer than `max_rows`: that was all. Locks in the order of `complete`: watch, rows, ledger.
-create or replace function sidecar.move_page(watch_id integer, max_rows integer) returns bigint
+create or replace function sidecar_internal.move_page(watch_id integer, max_rows integer) returns bigint
 language plpgsql set search_path = pg_catalog, pg_temp set row_security = off as $$
 declare
-    w sidecar.watches;
+    w sidecar_internal.watches;
     looked_at bigint := 0;
     last_place tid;
     to_row boolean;
 begin
-    select * into w from sidecar.watches x where x.id = watch_id and x.unwatched_at is null for share;
+    select * into w from sidecar_internal.watches x where x.id = watch_id and x.unwatched_at is null for share;
     to_row := w.companion is null;
     perform set_config('sidecar.writer', 'on', true);
     -- Not where vectors of another space are wanted by now, nor where the former home has been dropped.
-    if to_regclass(format('sidecar.former_%s', w.id)) is not null
+    if to_regclass(format('sidecar_internal.former_%s', w.id)) is not null
             and exists (select from pg_attribute a where a.attrelid = w.moved_from and a.attname = w.target and not a.attisdropped)
             and w.fingerprint = w.moved_fingerprint then
         execute format($sql$
             with page as (
-                delete from sidecar.former_%1$s f
-                where f.ctid = any (array(select x.ctid from sidecar.former_%1$s x where x.ctid > $2 limit $1)) returning f.ctid as place, f.*
+                delete from sidecar_internal.former_%1$s f
+                where f.ctid = any (array(select x.ctid from sidecar_internal.former_%1$s x where x.ctid > $2 limit $1)) returning f.ctid as place, f.*
             ), found as materialized (
-                select p.*, sidecar.exactly(null::%7$I.vector, h.%2$I) as vector from page p join %3$s t on %5$s join %4$s h on %6$s
-                where sha256(%7$I.vector_send(sidecar.exactly(null::%7$I.vector, h.%2$I))) = p.vector_digest %8$s
+                select p.*, sidecar_internal.exactly(null::%7$I.vector, h.%2$I) as vector from page p join %3$s t on %5$s join %4$s h on %6$s
+                where sha256(%7$I.vector_send(sidecar_internal.exactly(null::%7$I.vector, h.%2$I))) = p.vector_digest %8$s
             ), recorded as (
-                insert into sidecar.ledger_%1$s (%9$s, gen, content_hash, vector_digest, truncated, unreadable, embedded_at)
+                insert into sidecar_internal.ledger_%1$s (%9$s, gen, content_hash, vector_digest, truncated, unreadable, embedded_at)
                 select %9$s, gen, content_hash, vector_digest, truncated, unreadable, embedded_at from found order by %9$s
                 on conflict (%9$s) do nothing returning %9$s
             ), written as (%10$s)
             select count(*), max(place) from page
-        $sql$, w.id, w.target, w.relation, w.moved_from, sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, 't'), '%3$s = p.k%1$s', ' and '),
-            sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.moved_from, 'h'), '%3$s = p.k%1$s', ' and '), sidecar.vector_schema(),
-            case when to_row then 'for no key update of t skip locked' else '' end, sidecar.for_each_key(w.key_columns, null, 'k%1$s'),
+        $sql$, w.id, w.target, w.relation, w.moved_from, sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = p.k%1$s', ' and '),
+            sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.moved_from, 'h'), '%3$s = p.k%1$s', ' and '), sidecar_internal.vector_schema(),
+            case when to_row then 'for no key update of t skip locked' else '' end, sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s'),
             case when to_row then
-                format('update %s t set %2$I = sidecar.exactly(t.%2$I, f.vector) from found f join recorded r using (%3$s) where %4$s', w.relation, w.target,
-                       sidecar.for_each_key(w.key_columns, null, 'k%1$s'), sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, 't'), '%3$s = f.k%1$s', ' and '))
+                format('update %s t set %2$I = sidecar_internal.exactly(t.%2$I, f.vector) from found f join recorded r using (%3$s) where %4$s', w.relation, w.target,
+                       sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s'), sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = f.k%1$s', ' and '))
             else
-                format('insert into %1$s (%2$s, %3$I) select %5$s, sidecar.exactly((null::%1$s).%3$I, f.vector) from found f '
+                format('insert into %1$s (%2$s, %3$I) select %5$s, sidecar_internal.exactly((null::%1$s).%3$I, f.vector) from found f '
                        'join recorded r using (%4$s) on conflict (%2$s) do update set %3$I = excluded.%3$I', w.companion,
-                       sidecar.for_each_key(w.key_columns, null, '%2$I'), w.target, sidecar.for_each_key(w.key_columns, null, 'k%1$s'),
-                       sidecar.companion_values(w, 'f'))
+                       sidecar_internal.for_each_key(w.key_columns, null, '%2$I'), w.target, sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s'),
+                       sidecar_internal.companion_values(w, 'f'))
             end) into looked_at, last_place
-            using max_rows, coalesce((select s.last_key[1]::tid from sidecar.scans s where s.watch_id = w.id and s.purpose = 'move'), '(0,0)');
+            using max_rows, coalesce((select s.last_key[1]::tid from sidecar_internal.scans s where s.watch_id = w.id and s.purpose = 'move'), '(0,0)');
         -- Where the page ended: from the start, each page would walk over all that the pages before it deleted.
-        update sidecar.scans s set last_key = array[last_place::text]
+        update sidecar_internal.scans s set last_key = array[last_place::text]
             where s.watch_id = w.id and s.purpose = 'move' and last_place is not null;
     end if;
     return looked_at;
 end $$;
 
 -- A ledger tells of vectors in one place and of one space. Where they go to another place, it is put aside for the move.
-create or replace function sidecar.prepare_ledger(former sidecar.watches, saved sidecar.watches) returns void
+create or replace function sidecar_internal.prepare_ledger(former sidecar_internal.watches, saved sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     has_vectors boolean;
 begin
-    if to_regclass(format('sidecar.ledger_%s', saved.id)) is null then
+    if to_regclass(format('sidecar_internal.ledger_%s', saved.id)) is null then
         return;
     elsif saved.fingerprint is null then -- unwatched after a reembed, before the old vectors were cleared
-        execute format('select exists (select from sidecar.ledger_%s l where l.vector_digest is not null)', saved.id) into has_vectors;
-        execute format('drop table sidecar.ledger_%s', saved.id);
+        execute format('select exists (select from sidecar_internal.ledger_%s l where l.vector_digest is not null)', saved.id) into has_vectors;
+        execute format('drop table sidecar_internal.ledger_%s', saved.id);
         if has_vectors then
-            perform sidecar.start_scan(saved.id, 'clear');
+            perform sidecar_internal.start_scan(saved.id, 'clear');
         end if;
         return;
     elsif former.companion is not distinct from saved.companion then
         return;
     end if;
-    perform sidecar.start_move(former, saved);
+    perform sidecar_internal.start_move(former, saved);
     raise notice 'the vectors of % move from % to %: sidecar.status tells how far', saved.relation,
             coalesce(former.companion, former.relation), coalesce(saved.companion, saved.relation)
         using hint = 'Search the new place from now on. When all have moved, and not before, drop the former one: '

@@ -1,15 +1,15 @@
 -- pause, resume, retry, reembed, set_rate.
 
-create or replace function sidecar.set_paused(relation regclass, target text, paused boolean) returns integer
+create or replace function sidecar_internal.set_paused(relation regclass, target text, paused boolean) returns integer
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     changed integer;
 begin
     if target is not null or (relation is not null and not exists (
-            select from sidecar.watches w where w.relation = set_paused.relation and w.unwatched_at is null)) then
-        perform sidecar.need_watch(relation, target);
+            select from sidecar_internal.watches w where w.relation = set_paused.relation and w.unwatched_at is null)) then
+        perform sidecar_internal.get_watch(relation, target);
     end if;
-    update sidecar.watches w set paused = set_paused.paused
+    update sidecar_internal.watches w set paused = set_paused.paused
         where w.unwatched_at is null and w.paused is distinct from set_paused.paused
           and (set_paused.relation is null or w.relation = set_paused.relation)
           and (set_paused.target is null or w.target = set_paused.target);
@@ -21,10 +21,10 @@ end $$;
 -- One watch, all watches of a table, or (no arguments) all. Returns how many it changed. Waits for completes in hand, a
 -- few ms.
 create or replace function sidecar.pause(relation regclass default null, target text default null) returns integer
-language sql set search_path = pg_catalog, pg_temp as $$ select sidecar.set_paused(relation, target, true) $$;
+language sql set search_path = pg_catalog, pg_temp as $$ select sidecar_internal.set_paused(relation, target, true) $$;
 
 create or replace function sidecar.resume(relation regclass default null, target text default null) returns integer
-language sql set search_path = pg_catalog, pg_temp as $$ select sidecar.set_paused(relation, target, false) $$;
+language sql set search_path = pg_catalog, pg_temp as $$ select sidecar_internal.set_paused(relation, target, false) $$;
 
 -- Enqueues failed rows again: one key, one reason, or all. Returns how many. It only inserts events: the failures are
 -- deleted when the rows are done.
@@ -32,32 +32,32 @@ create or replace function sidecar.retry(relation regclass, target text default 
 returns bigint language plpgsql set search_path = pg_catalog, pg_temp
 set datestyle = 'ISO, YMD' set intervalstyle = 'postgres' set timezone = 'UTC' set lc_monetary = 'C' as $$
 declare
-    w sidecar.watches := sidecar.need_watch(relation, target);
-    wanted_key jsonb := case when key is not null then sidecar.canonical_key(w, key) end;
+    w sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
+    wanted_key jsonb := case when key is not null then sidecar_internal.canonical_key(w, key) end;
     enqueued bigint;
 begin
-    perform pg_current_xact_id(); -- before a generation is drawn: see look_at_horizon
-    perform sidecar.free_generation(w.id);
-    execute format('insert into sidecar.events_%s (%s, force) select %s, true from sidecar.dead_letters d cross join lateral %s
+    perform pg_current_xact_id(); -- before a generation is drawn: see read_horizon
+    perform sidecar_internal.free_generation(w.id);
+    execute format('insert into sidecar_internal.events_%s (%s, force) select %s, true from sidecar_internal.failures d cross join lateral %s
                     where d.watch_id = $1 and ($2 is null or d.key = $2) and ($3 is null or d.reason = $3) and r.k1 is not null',
-        w.id, sidecar.for_each_key(w.key_columns, null, 'k%1$s'), sidecar.for_each_key(w.key_columns, null, 'r.k%1$s'),
-        sidecar.typed_key(w, 'sidecar.numbered_key($4, coalesce(d.wide_key, d.key))'))
-        using w.id, sidecar.failure_key(wanted_key), reason, w;
+        w.id, sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s'), sidecar_internal.for_each_key(w.key_columns, null, 'r.k%1$s'),
+        sidecar_internal.typed_key(w, 'sidecar_internal.numbered_key($4, coalesce(d.wide_key, d.key))'))
+        using w.id, sidecar_internal.failure_key(wanted_key), reason, w;
     get diagnostics enqueued = row_count;
     if enqueued > 0 then
-        perform sidecar.wake_sleepers(w.id);
+        perform sidecar_internal.wake_sleepers(w.id);
     end if;
     return enqueued;
 end $$;
 
 -- Refuses to give up vectors for a model that makes them of another length: nothing could take their place. Warns of one that no sidecar runs.
-create or replace function sidecar.check_move_to(w sidecar.watches, model text) returns void
+create or replace function sidecar_internal.check_move_to(w sidecar_internal.watches, model text) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     named_dimensions integer;
     running text;
 begin
-    select min(s.dimensions) into named_dimensions from sidecar.sidecars s
+    select min(s.dimensions) into named_dimensions from sidecar_internal.sidecars s
         where s.seen_at > clock_timestamp() - interval '30 s' and check_move_to.model in (s.model, s.fingerprint)
         having bool_and(s.dimensions <> w.dimensions);
     if named_dimensions is not null then
@@ -66,7 +66,7 @@ begin
             using errcode = 'invalid_parameter_value',
                   hint = format('Nothing was changed. Watch another target, with dimensions => %s.', named_dimensions);
     end if;
-    running := (select string_agg(distinct format('%s (%s, %s dimensions)', s.model, s.fingerprint, s.dimensions), ', ') from sidecar.sidecars s
+    running := (select string_agg(distinct format('%s (%s, %s dimensions)', s.model, s.fingerprint, s.dimensions), ', ') from sidecar_internal.sidecars s
                 where s.seen_at > clock_timestamp() - interval '30 s'
                 having not bool_or(s.dimensions = w.dimensions and check_move_to.model in ('any', s.model, s.fingerprint)));
     if running is not null then
@@ -80,18 +80,18 @@ end $$;
 create or replace function sidecar.reembed(relation regclass, target text default null, model text default null) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    w sidecar.watches := sidecar.need_watch(relation, target);
+    w sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
 begin
     -- FOR UPDATE waits for completes in hand; later ones see the changed fingerprint and drop their vectors.
-    select * into strict w from sidecar.watches x where x.id = w.id for update;
+    select * into strict w from sidecar_internal.watches x where x.id = w.id for update;
     if reembed.model not in (coalesce(w.fingerprint, ''), coalesce(w.encoder, '')) then
-        perform sidecar.check_move_to(w, reembed.model);
-        update sidecar.watches x set fingerprint = null, encoder = null, model = nullif(reembed.model, 'any') where x.id = w.id;
+        perform sidecar_internal.check_move_to(w, reembed.model);
+        update sidecar_internal.watches x set fingerprint = null, encoder = null, model = nullif(reembed.model, 'any') where x.id = w.id;
         if w.fingerprint is not null then
-            perform sidecar.start_scan(w.id, 'clear');
+            perform sidecar_internal.start_scan(w.id, 'clear');
         end if;
     end if;
-    perform sidecar.start_scan(w.id, 'backfill', force => true);
+    perform sidecar_internal.start_scan(w.id, 'backfill', force => true);
     perform pg_notify('sidecar_watches', '');
 end $$;
 
@@ -106,10 +106,10 @@ begin
         raise exception 'rows_per_s is %', set_rate.rows_per_s using errcode = 'invalid_parameter_value',
             hint = 'Give a number above 0 (0.5 is a row every two seconds), or NULL for no cap; sidecar.pause stops a watch.';
     elsif target is not null or (relation is not null and not exists (
-            select from sidecar.watches w where w.relation = set_rate.relation and w.unwatched_at is null)) then
-        perform sidecar.need_watch(relation, target);
+            select from sidecar_internal.watches w where w.relation = set_rate.relation and w.unwatched_at is null)) then
+        perform sidecar_internal.get_watch(relation, target);
     end if;
-    update sidecar.watches w set rows_per_s = set_rate.rows_per_s
+    update sidecar_internal.watches w set rows_per_s = set_rate.rows_per_s
         where w.unwatched_at is null and w.rows_per_s is distinct from set_rate.rows_per_s
           and (set_rate.relation is null or w.relation = set_rate.relation)
           and (set_rate.target is null or w.target = set_rate.target);

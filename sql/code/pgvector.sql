@@ -1,7 +1,7 @@
 -- The extension pgvector: the schema it lives in, and whether it is new enough.
 
 -- The schema that pgvector lives in. Raises where it is missing or older than the halfvec index casts we rely on.
-create or replace function sidecar.vector_schema() returns text
+create or replace function sidecar_internal.vector_schema() returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     found_schema text;
@@ -20,12 +20,12 @@ begin
 end $$;
 
 -- Why no vector can be stored or compared here, and what to run; NULL where it can.
-create or replace function sidecar.pgvector_fault() returns text
+create or replace function sidecar_internal.pgvector_fault() returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     remedy text;
 begin
-    perform sidecar.vector_schema();
+    perform sidecar_internal.vector_schema();
     return null;
 exception when undefined_object or feature_not_supported then
     get stacked diagnostics remedy = pg_exception_hint;
@@ -33,7 +33,7 @@ exception when undefined_object or feature_not_supported then
 end $$;
 
 -- Warns of versions whose HNSW indexes are known to break under VACUUM (0.8.3 and 0.8.4 mended them).
-create or replace function sidecar.warn_of_old_pgvector() returns void
+create or replace function sidecar_internal.warn_of_old_pgvector() returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     version text := (select e.extversion from pg_extension e where e.extname = 'vector');

@@ -1,16 +1,16 @@
 -- The tables of one watch: events_N, delayed_N and ledger_N, and the generations that order them.
 
-create or replace function sidecar.create_queue(watch_id integer, key_definitions text[]) returns void
+create or replace function sidecar_internal.create_queue(watch_id integer, key_definitions text[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    keys text := sidecar.for_each_key(key_definitions, key_definitions, 'k%1$s %3$s');
+    keys text := sidecar_internal.for_each_key(key_definitions, key_definitions, 'k%1$s %3$s');
 begin
     -- "Bring this key up to date." Append-only, duplicates are fine; a NULL key is a TRUNCATE. No CHECK: it would cost each
     -- row of a user's INSERT 1.5 us. The small fillfactor keeps leases HOT. The partial index holds the backfill's few outstanding events, so that its share of the claims need
     -- not be looked for behind a large live backlog.
     execute format($sql$
-        create table sidecar.events_%1$s (
-            gen bigint primary key default nextval('sidecar.generation'),
+        create table sidecar_internal.events_%1$s (
+            gen bigint primary key default nextval('sidecar_internal.generation'),
             %2$s,
             enqueued_at timestamptz not null default clock_timestamp(),
             backfill boolean not null default false,
@@ -21,8 +21,8 @@ begin
         ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
                 autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000,
                 autovacuum_vacuum_cost_delay = 0);
-        create index events_%1$s_backfill on sidecar.events_%1$s (gen) where backfill;
-        create table sidecar.delayed_%1$s (
+        create index events_%1$s_backfill on sidecar_internal.events_%1$s (gen) where backfill;
+        create table sidecar_internal.delayed_%1$s (
             gen bigint primary key,
             %2$s,
             enqueued_at timestamptz not null,
@@ -31,20 +31,20 @@ begin
             attempts smallint not null,
             run_at timestamptz not null
         );
-        create index delayed_%1$s_run_at on sidecar.delayed_%1$s (run_at);
+        create index delayed_%1$s_run_at on sidecar_internal.delayed_%1$s (run_at);
     $sql$, watch_id, keys);
-    perform sidecar.create_register(watch_id);
+    perform sidecar_internal.create_register(watch_id);
 end $$;
 
 -- asleep_N: until when a sidecar sleeps that would fetch from this queue, in ms since 1970. A sequence, because triggers
 -- read it for every row: it is one value that is overwritten in place, outside of snapshots, where an updated row leaves a
 -- version for each nap that an old snapshot keeps (13 -> 642 ms for an UPDATE of 1,000 rows after a day). It expires by itself,
 -- so a sidecar that is killed in its sleep costs nothing for longer.
-create or replace function sidecar.create_register(watch_id integer) returns void
+create or replace function sidecar_internal.create_register(watch_id integer) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    execute format('create sequence sidecar.asleep_%1$s minvalue 0 owned by sidecar.events_%1$s.gen', watch_id);
-    perform setval(format('sidecar.asleep_%s', watch_id), 1);
+    execute format('create sequence sidecar_internal.asleep_%1$s minvalue 0 owned by sidecar_internal.events_%1$s.gen', watch_id);
+    perform setval(format('sidecar_internal.asleep_%s', watch_id), 1);
 end $$;
 
 -- Which events may still come, for the horizon of a sidecar: above `drawn`, or of the transactions in flight. `drawn` is read
@@ -52,7 +52,7 @@ end $$;
 -- transaction that is over: those after it, which may have drawn long ago, are not listed in it. So all ids up to the next one
 -- that will be given are in flight (age() knows it, without taking one); ids of subtransactions among them do no harm. Should
 -- they be too many to list, a `drawn` of 0 says that nothing is known for now.
-create or replace function sidecar.look_at_horizon(out drawn bigint, out next_xid text, out in_flight text[])
+create or replace function sidecar_internal.read_horizon(out drawn bigint, out next_xid text, out in_flight text[])
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     next_low bigint;
@@ -60,7 +60,7 @@ declare
     listed_below bigint;
     unlisted bigint;
 begin
-    select case when s.is_called then s.last_value else s.last_value - 1 end into drawn from sidecar.generation s;
+    select case when s.is_called then s.last_value else s.last_value - 1 end into drawn from sidecar_internal.generation s;
     next_low := age('3'::xid) + 3::bigint;
     seen := pg_current_snapshot();
     listed_below := pg_snapshot_xmax(seen)::text::bigint;
@@ -79,7 +79,7 @@ end $$;
 -- The generation above which a statement has to look for events. `front`: the generation above which all stand that were
 -- visible at the last look; then a transaction that was in flight, a generation below its own, the next one ...: if it has
 -- ended by now, in the caller's snapshot, its events may stand there.
-create or replace function sidecar.front(front bigint[]) returns bigint
+create or replace function sidecar_internal.horizon_floor(front bigint[]) returns bigint
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select least(front[1], min(front[i + 1]) filter (where pg_visible_in_snapshot(front[i]::text::xid8, pg_current_snapshot())))
         from generate_series(2, cardinality(front) - 1, 2) i;
@@ -89,14 +89,14 @@ $$;
 -- hold an older event of it. `version` is drawn at random by whoever writes the entry: it tells two entries of a key apart, also
 -- after a crash of the server, which may give the id of a lost transaction again. The partial indexes find tombstones, and empty
 -- and failed rows; ordinary rows are in neither, nor are texts that were cut, which may be all there are.
-create or replace function sidecar.create_ledger(watch_id integer, key_definitions text[]) returns void
+create or replace function sidecar_internal.create_ledger(watch_id integer, key_definitions text[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    keys text := sidecar.for_each_key(key_definitions, key_definitions, 'k%1$s %3$s');
-    key_names text := sidecar.for_each_key(key_definitions, null, 'k%1$s');
+    keys text := sidecar_internal.for_each_key(key_definitions, key_definitions, 'k%1$s %3$s');
+    key_names text := sidecar_internal.for_each_key(key_definitions, null, 'k%1$s');
 begin
     execute format($sql$
-        create table sidecar.ledger_%1$s (
+        create table sidecar_internal.ledger_%1$s (
             %2$s,
             gen bigint not null,
             content_hash bytea check (octet_length(content_hash) = 32 or content_hash in ('empty', 'failed')),
@@ -108,31 +108,31 @@ begin
             primary key (%3$s),
             check ((vector_digest is null) = (content_hash is null or octet_length(content_hash) < 32))
         ) with (fillfactor = 80);
-        create index ledger_%1$s_tombstones on sidecar.ledger_%1$s (gen) where content_hash is null;
-        create index ledger_%1$s_exceptions on sidecar.ledger_%1$s (gen) where octet_length(content_hash) < 32;
+        create index ledger_%1$s_tombstones on sidecar_internal.ledger_%1$s (gen) where content_hash is null;
+        create index ledger_%1$s_exceptions on sidecar_internal.ledger_%1$s (gen) where octet_length(content_hash) < 32;
     $sql$, watch_id, keys, key_names);
 end $$;
 
 -- What is left of a watch when its triggers are gone. `keep_ledger`: watching the table again finds what it has done.
 -- Ledger before events: the order in which sidecar.status reads them. CASCADE: a companion, or a copy of the table that was
 -- restored without us, may still have triggers that call the functions.
-create or replace function sidecar.drop_queue(watch_id integer, keep_ledger boolean) returns void
+create or replace function sidecar_internal.drop_queue(watch_id integer, keep_ledger boolean) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 begin
     if not keep_ledger then
-        execute format('drop table if exists sidecar.ledger_%1$s, sidecar.former_%1$s', watch_id);
+        execute format('drop table if exists sidecar_internal.ledger_%1$s, sidecar_internal.former_%1$s', watch_id);
     end if;
-    execute format('drop table if exists sidecar.events_%1$s, sidecar.delayed_%1$s', watch_id);
-    execute format('drop function if exists sidecar.enqueue_%1$s_statement(), sidecar.enqueue_%1$s_row() cascade', watch_id);
-    delete from sidecar.dead_letters d where d.watch_id = drop_queue.watch_id;
-    delete from sidecar.scans s where s.watch_id = drop_queue.watch_id;
-    delete from sidecar.breakages b where b.watch_id = drop_queue.watch_id;
-    delete from sidecar.index_failures f where f.watch_id = drop_queue.watch_id;
+    execute format('drop table if exists sidecar_internal.events_%1$s, sidecar_internal.delayed_%1$s', watch_id);
+    execute format('drop function if exists sidecar_internal.enqueue_%1$s_statement(), sidecar_internal.enqueue_%1$s_row() cascade', watch_id);
+    delete from sidecar_internal.failures d where d.watch_id = drop_queue.watch_id;
+    delete from sidecar_internal.scans s where s.watch_id = drop_queue.watch_id;
+    delete from sidecar_internal.breakages b where b.watch_id = drop_queue.watch_id;
+    delete from sidecar_internal.index_failures f where f.watch_id = drop_queue.watch_id;
 end $$;
 
 -- Lifts the sequence above every generation in use. A restore of data without its sequence would otherwise hand out
 -- generations below the ledger's, and every result would look overtaken. Called once at start.
-create or replace function sidecar.raise_generation() returns bigint
+create or replace function sidecar_internal.raise_generation() returns bigint
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     w record;
@@ -140,38 +140,38 @@ declare
     found_gen bigint;
 begin
     perform pg_advisory_xact_lock(hashtextextended('sidecar.raise_generation', 0));
-    for w in select x.id, x.truncated_gen from sidecar.watches x loop
+    for w in select x.id, x.truncated_gen from sidecar_internal.watches x loop
         used := greatest(used, w.truncated_gen);
-        for found_gen in select sidecar.highest_generation(format('sidecar.%s_%s', t, w.id))
+        for found_gen in select sidecar_internal.highest_generation(format('sidecar_internal.%s_%s', t, w.id))
                          from unnest(array['ledger', 'events', 'delayed']) t loop
             used := greatest(used, found_gen);
         end loop;
     end loop;
     -- A margin, because others draw from the sequence between our look at it and setval.
-    perform setval('sidecar.generation', used + 100000)
-        from sidecar.generation s where used > case when s.is_called then s.last_value else s.last_value - 1 end;
+    perform setval('sidecar_internal.generation', used + 100000)
+        from sidecar_internal.generation s where used > case when s.is_called then s.last_value else s.last_value - 1 end;
     if found then
-        perform sidecar.renumber_events(x.id) from sidecar.watches x where x.unwatched_at is null;
+        perform sidecar_internal.renumber_events(x.id) from sidecar_internal.watches x where x.unwatched_at is null;
     end if;
     return used;
 end $$;
 
 -- Gives the events of one queue that nobody holds generations of now. While the sequence lagged some took theirs below
 -- `truncated_gen`: their results would count as overtaken by a TRUNCATE that came before them. Their order stays.
-create or replace function sidecar.renumber_events(watch_id integer) returns void
+create or replace function sidecar_internal.renumber_events(watch_id integer) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    if to_regclass(format('sidecar.events_%s', watch_id)) is not null then
-        execute format('with waiting as (select e.gen from sidecar.events_%1$s e
+    if to_regclass(format('sidecar_internal.events_%s', watch_id)) is not null then
+        execute format('with waiting as (select e.gen from sidecar_internal.events_%1$s e
                                          where e.lease_until is null or e.lease_until < now() order by e.gen for update skip locked),
-                             numbered as materialized (select w.gen, nextval(''sidecar.generation'') as fresh
+                             numbered as materialized (select w.gen, nextval(''sidecar_internal.generation'') as fresh
                                                        from (select w.gen from waiting w order by w.gen offset 0) w)
-                        update sidecar.events_%1$s e set gen = n.fresh from numbered n where e.gen = n.gen', watch_id);
+                        update sidecar_internal.events_%1$s e set gen = n.fresh from numbered n where e.gen = n.gen', watch_id);
     end if;
 end $$;
 
 -- NULL where the table is empty or missing.
-create or replace function sidecar.highest_generation(queue text) returns bigint
+create or replace function sidecar_internal.highest_generation(queue text) returns bigint
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     highest bigint;
@@ -183,34 +183,34 @@ begin
 end $$;
 
 -- The tables of one watch in schema `sidecar`.
-create or replace function sidecar.queue_of(watch_id integer) returns setof regclass
+create or replace function sidecar_internal.queue_of(watch_id integer) returns setof regclass
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select c.oid::regclass from pg_class c
-        where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'r'
+        where c.relnamespace = 'sidecar_internal'::regnamespace and c.relkind = 'r'
           and c.relname ~ format('^(events|delayed|ledger|former)_%s$', watch_id);
 $$;
 
 -- Gives what belongs to a watch to the installer, whoever called sidecar.watch: so trigger functions run with the rights of
 -- one role that has none on users' tables, and a later migration may change all of it.
-create or replace function sidecar.own_queue(watch_id integer) returns void
+create or replace function sidecar_internal.own_queue(watch_id integer) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    installer regrole := sidecar.installer();
+    installer regrole := sidecar_internal.installer();
     made record;
 begin
     for made in select format('table %s', c.oid::regclass) as name from pg_class c
-                where c.oid in (select sidecar.queue_of(watch_id)) and c.relowner <> installer
+                where c.oid in (select sidecar_internal.queue_of(watch_id)) and c.relowner <> installer
                 union all
                 select format('function %s', p.oid::regprocedure) from pg_proc p
-                where p.pronamespace = 'sidecar'::regnamespace and p.proowner <> installer
+                where p.pronamespace = 'sidecar_internal'::regnamespace and p.proowner <> installer
                   and p.proname ~ format('^enqueue_%s_[a-z]+$', watch_id) loop
         execute format('alter %s owner to %s', made.name, installer);
     end loop;
 end $$;
 
 -- A FROM item: the keys that wait, as e.k1, e.k2 ...
-create or replace function sidecar.pending_of(w sidecar.watches) returns text
+create or replace function sidecar_internal.pending_of(w sidecar_internal.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select format('(select %1$s from sidecar.events_%2$s union all select %1$s from sidecar.delayed_%2$s) e',
-                  sidecar.for_each_key(w.key_columns, null, 'k%1$s'), w.id);
+    select format('(select %1$s from sidecar_internal.events_%2$s union all select %1$s from sidecar_internal.delayed_%2$s) e',
+                  sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s'), w.id);
 $$;

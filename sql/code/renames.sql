@@ -1,7 +1,7 @@
 -- What users change under a watch: renamed columns are followed, dropped tables forgotten, the rest is a fault that status names.
 
 -- The columns that a trigger of a watch names, by their present names. It keeps their numbers, so it follows a rename.
-create or replace function sidecar.columns_of_trigger(w sidecar.watches, home regclass, suffix text) returns text[]
+create or replace function sidecar_internal.columns_of_trigger(w sidecar_internal.watches, home regclass, suffix text) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select array_agg(distinct a.attname::text)
         from pg_trigger t
@@ -13,15 +13,15 @@ $$;
 
 -- The watch with the names that its target and its source have now, where one source column was renamed at most. A renamed
 -- key is another matter: the trigger functions name it.
-create or replace function sidecar.with_present_names(w sidecar.watches) returns sidecar.watches
+create or replace function sidecar_internal.with_present_names(w sidecar_internal.watches) returns sidecar_internal.watches
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    named text[] := sidecar.columns_of_trigger(w, w.relation, 'update');
-    target_named text[] := sidecar.columns_of_trigger(w, coalesce(w.companion, w.relation), 'target');
+    named text[] := sidecar_internal.columns_of_trigger(w, w.relation, 'update');
+    target_named text[] := sidecar_internal.columns_of_trigger(w, coalesce(w.companion, w.relation), 'target');
     lost text[] := array(select distinct c from unnest(w.source) c where c <> all (named));
     -- The trigger also knows what a virtual column is computed from.
     found text[] := array(select c from unnest(named) c
-                          where c <> all (w.source || w.key_columns || sidecar.inputs_of(w.relation, named)));
+                          where c <> all (w.source || w.key_columns || sidecar_internal.generation_inputs(w.relation, named)));
 begin
     if cardinality(lost) = 1 and cardinality(found) = 1 and not w.key_columns && lost and w.key_columns <@ named then
         w.source := array_replace(w.source, lost[1], found[1]);
@@ -34,45 +34,45 @@ end $$;
 
 -- Why the sidecar's statements would fail on a watch, or hit something else than they mean; NULL if they would not. It
 -- leaves such a watch alone. Without triggers, too: that is how a watch looks while it is being restored.
-create or replace function sidecar.structure_fault(w sidecar.watches) returns text
+create or replace function sidecar_internal.structure_fault(w sidecar_internal.watches) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     named text[];
-    present sidecar.watches;
+    present sidecar_internal.watches;
     key record;
 begin
     if not exists (select from pg_class c where c.oid = w.relation) then
         return 'the table is gone';
-    elsif sidecar.pgvector_fault() is not null then
-        return sidecar.pgvector_fault();
+    elsif sidecar_internal.pgvector_fault() is not null then
+        return sidecar_internal.pgvector_fault();
     elsif w.companion is not null and not exists (select from pg_class c where c.oid = w.companion) then
         return 'the companion table is gone';
     elsif not exists (select from pg_trigger t where t.tgrelid = w.relation and starts_with(t.tgname, format('sidecar_%s_', w.id))) then
         return 'its triggers are gone';
     end if;
-    key := sidecar.primary_key_of(w.relation);
+    key := sidecar_internal.primary_key_of(w.relation);
     if (key.columns, key.types) is distinct from (w.key_columns, w.key_types) then
-        return format('the primary key was (%s), now it is (%s)', sidecar.for_each_key(w.key_columns, w.key_types, '%2$s %3$s'),
-                      sidecar.for_each_key(key.columns, key.types, '%2$s %3$s'));
+        return format('the primary key was (%s), now it is (%s)', sidecar_internal.for_each_key(w.key_columns, w.key_types, '%2$s %3$s'),
+                      sidecar_internal.for_each_key(key.columns, key.types, '%2$s %3$s'));
     end if;
-    if sidecar.key_fault(w) is not null then
-        return sidecar.key_fault(w);
+    if sidecar_internal.key_fault(w) is not null then
+        return sidecar_internal.key_fault(w);
     end if;
-    perform sidecar.kind_of_source(w.relation, w.source, w.kind);
-    present := sidecar.with_present_names(w);
-    named := sidecar.columns_of_trigger(w, w.relation, 'update');
+    perform sidecar_internal.kind_of_source(w.relation, w.source, w.kind);
+    present := sidecar_internal.with_present_names(w);
+    named := sidecar_internal.columns_of_trigger(w, w.relation, 'update');
     if present.target <> w.target then
         return format('column %I is now called %I', w.target, present.target);
     elsif not w.source <@ named then
         return format('of the source columns (%s) the triggers know only (%s): they were renamed',
                       array_to_string(w.source, ', '), array_to_string(named, ', '));
-    elsif not sidecar.inputs_of(w.relation, array(select a.attname::text from pg_attribute a where a.attrelid = w.relation
+    elsif not sidecar_internal.generation_inputs(w.relation, array(select a.attname::text from pg_attribute a where a.attrelid = w.relation
                                                   and a.attname = any (w.source) and a.attgenerated::text = 'v')) <@ named then
         return format('the source (%s) is computed from columns that the triggers do not know: its expression was changed',
                       array_to_string(w.source, ', '));
     elsif not exists (select from pg_attribute a where a.attrelid = coalesce(w.companion, w.relation) and a.attname = w.target
                       and not a.attisdropped and a.attgenerated = '' and a.atttypmod in (w.dimensions, -1)
-                      and a.atttypid = format('%I.vector', sidecar.vector_schema())::regtype) then
+                      and a.atttypid = format('%I.vector', sidecar_internal.vector_schema())::regtype) then
         return format('%s has no column %I of type vector(%s)', coalesce(w.companion, w.relation), w.target, w.dimensions);
     end if;
     return null;
@@ -82,35 +82,35 @@ exception when invalid_table_definition or undefined_column or datatype_mismatch
 end $$;
 
 -- Removes all that is left of a watch whose table was dropped. False: somebody is in the way, or it belongs to another role.
-create or replace function sidecar.forget_watch(watch_id integer) returns boolean
+create or replace function sidecar_internal.forget_watch(watch_id integer) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '250ms' as $$
 declare
-    w sidecar.watches;
+    w sidecar_internal.watches;
 begin
-    select * into w from sidecar.watches x where x.id = forget_watch.watch_id for update skip locked;
+    select * into w from sidecar_internal.watches x where x.id = forget_watch.watch_id for update skip locked;
     if not found then
         return false;
     end if;
     begin
-        perform sidecar.release_companion(w);
+        perform sidecar_internal.release_companion(w);
     exception when insufficient_privilege then
         null; -- Another role's table: its trigger has nothing to do from now on.
     end;
-    perform sidecar.drop_queue(watch_id, keep_ledger => false);
-    delete from sidecar.watches x where x.id = forget_watch.watch_id;
+    perform sidecar_internal.drop_queue(watch_id, keep_ledger => false);
+    delete from sidecar_internal.watches x where x.id = forget_watch.watch_id;
     return true;
 exception when lock_not_available or deadlock_detected or insufficient_privilege then
     return false;
 end $$;
 
 -- Writes the present names of its columns into a watch. False: not now.
-create or replace function sidecar.take_up_names(w sidecar.watches, present sidecar.watches) returns boolean
+create or replace function sidecar_internal.apply_renames(w sidecar_internal.watches, present sidecar_internal.watches) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '250ms' as $$
 begin
     -- A former watch of the column that had this name before: the ledger is of vectors that are gone.
-    perform sidecar.forget_watch(x.id) from sidecar.watches x
+    perform sidecar_internal.forget_watch(x.id) from sidecar_internal.watches x
         where x.relation = w.relation and x.target = present.target and x.id <> w.id and x.unwatched_at is not null;
-    update sidecar.watches x set source = present.source, target = present.target
+    update sidecar_internal.watches x set source = present.source, target = present.target
         where x.id = w.id and (x.source, x.target) = (w.source, w.target);
     return found;
 exception when lock_not_available or deadlock_detected or unique_violation then
@@ -120,22 +120,22 @@ end $$;
 -- Brings `watches` up to date with what users did to their tables: takes up new names of columns, forgets watches whose
 -- table was dropped. Says what it did, a line each; what is locked is left for the next time. Called by running sidecars,
 -- whose role owns nothing here.
-create or replace function sidecar.follow_changes(only_relation regclass default null, new_target text default null) returns setof text
+create or replace function sidecar_internal.follow_changes(only_relation regclass default null, new_target text default null) returns setof text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    w sidecar.watches;
-    present sidecar.watches;
+    w sidecar_internal.watches;
+    present sidecar_internal.watches;
     done text;
 begin
-    for w in select x.* from sidecar.watches x left join pg_class c on c.oid = x.relation
+    for w in select x.* from sidecar_internal.watches x left join pg_class c on c.oid = x.relation
              where c.oid is null or ((only_relation is null or x.relation = only_relation) and x.unwatched_at is null) loop
-        present := sidecar.with_present_names(w);
+        present := sidecar_internal.with_present_names(w);
         done := null;
         if not exists (select from pg_class c where c.oid = w.relation) then
-            done := case when sidecar.forget_watch(w.id)
+            done := case when sidecar_internal.forget_watch(w.id)
                     then format('watch %s on %s is forgotten: its table was dropped', w.id, w.target) end;
         elsif (present.source, present.target) is distinct from (w.source, w.target) then
-            done := case when sidecar.take_up_names(w, present) then format('watch %s follows renamed columns of %s: %s -> %s is now %s -> %s',
+            done := case when sidecar_internal.apply_renames(w, present) then format('watch %s follows renamed columns of %s: %s -> %s is now %s -> %s',
                          w.id, w.relation, w.source, w.target, present.source, present.target) end;
         end if;
         if done is not null then
@@ -143,21 +143,21 @@ begin
             return next done;
         end if;
     end loop;
-    perform sidecar.rename_former_target(only_relation, new_target);
+    perform sidecar_internal.rename_former_target(only_relation, new_target);
 end $$;
 
 -- After unwatch no trigger tells that a target was renamed. The only former watch of the table whose column is gone is taken
 -- for that of `new_target`. A mistake does no harm: a ledger entry counts only where content and vector are what it says.
-create or replace function sidecar.rename_former_target(relation regclass, new_target text) returns void
+create or replace function sidecar_internal.rename_former_target(relation regclass, new_target text) returns void
 language sql set search_path = pg_catalog, pg_temp set lock_timeout = '2s' as $$
     with orphan as (
-        select w.id, coalesce(w.companion, w.relation) as home from sidecar.watches w
+        select w.id, coalesce(w.companion, w.relation) as home from sidecar_internal.watches w
         where w.relation = rename_former_target.relation and w.unwatched_at is not null
           and not exists (select from pg_attribute a where a.attrelid = coalesce(w.companion, w.relation)
                           and a.attname = w.target and not a.attisdropped)
     )
-    update sidecar.watches w set target = new_target from orphan o
+    update sidecar_internal.watches w set target = new_target from orphan o
     where w.id = o.id and (select count(*) from orphan) = 1
       and exists (select from pg_attribute a where a.attrelid = o.home and a.attname = new_target and not a.attisdropped)
-      and not exists (select from sidecar.watches x where coalesce(x.companion, x.relation) = o.home and x.target = new_target);
+      and not exists (select from sidecar_internal.watches x where coalesce(x.companion, x.relation) = o.home and x.target = new_target);
 $$;

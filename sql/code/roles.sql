@@ -1,24 +1,24 @@
 -- Installer, worker and reader: who may do what, and what a role lacks.
 
 -- Roles that were granted something by us, told by tables that nobody else has a use for.
-create or replace function sidecar.roles() returns table (role regrole, kind text)
+create or replace function sidecar_internal.roles() returns table (role regrole, kind text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select a.grantee::regrole, case when bool_or(c.relname = 'sidecars') then 'worker' else 'reader' end
         from pg_class c cross join aclexplode(c.relacl) a
         where a.grantee not in (0, c.relowner)
-          and ((c.oid = 'sidecar.sidecars'::regclass and a.privilege_type = 'INSERT')
-               or (c.oid = 'sidecar.progress'::regclass and a.privilege_type = 'SELECT'))
+          and ((c.oid = 'sidecar_internal.sidecars'::regclass and a.privilege_type = 'INSERT')
+               or (c.oid = 'sidecar_internal.progress'::regclass and a.privilege_type = 'SELECT'))
         group by a.grantee;
 $$;
 
-create or replace function sidecar.installer() returns regrole
+create or replace function sidecar_internal.installer() returns regrole
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select n.nspowner::regrole from pg_namespace n where n.nspname = 'sidecar';
 $$;
 
 -- Whether a role with these functions can do no more than before: they run with its own rights. Trigger functions and the
 -- few that run with ours are left out; readers get what changes nothing.
-create or replace function sidecar.may_call(kind text, function oid) returns boolean
+create or replace function sidecar_internal.may_call(kind text, function oid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select p.proname in ('status_of', 'status_exact', 'wait_embedded', 'wait_one_embedded', 'check_row_exists', 'events_of_key',
                          'is_waiting', 'is_done', 'state_of_row', 'state_of_watch', 'sample_source')
@@ -27,8 +27,9 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         from pg_proc p where p.oid = may_call.function;
 $$;
 
--- What a role of this kind needs in schema `sidecar`, apart from the tables of single watches.
-create or replace function sidecar.grant_schema(role regrole, kind text) returns void
+-- What a role of this kind needs in both schemas, apart from the tables of single watches. Functions that run with the caller's
+-- rights, such as wait_embedded, name objects of `sidecar_internal`: without USAGE on it they could not be parsed.
+create or replace function sidecar_internal.grant_schema(role regrole, kind text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     routine record;
@@ -36,40 +37,42 @@ declare
 begin
     select string_agg(c.oid::regclass::text, ', ') into views
         from pg_class c where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'v';
-    execute format('grant usage on schema sidecar to %s', role);
-    execute format('grant select on %s, sidecar.watches, sidecar.progress, sidecar.sidecars, sidecar.index_failures to %s', views, role);
+    execute format('grant usage on schema sidecar, sidecar_internal to %s', role);
+    execute format('grant select on %s, sidecar_internal.watches, sidecar_internal.progress, sidecar_internal.sidecars, '
+                   'sidecar_internal.index_failures to %s', views, role);
     if kind = 'worker' then
-        execute format('grant select on all tables in schema sidecar to %s', role);
+        execute format('grant select on all tables in schema sidecar, sidecar_internal to %s', role);
         -- Not the columns that functions of ours make statements of.
-        execute format('grant update (%s) on sidecar.watches to %s', (
+        execute format('grant update (%s) on sidecar_internal.watches to %s', (
             select string_agg(quote_ident(a.attname), ', ') from pg_attribute a
-                where a.attrelid = 'sidecar.watches'::regclass
+                where a.attrelid = 'sidecar_internal.watches'::regclass
                   and a.attname in ('model', 'fingerprint', 'encoder', 'truncated_gen', 'paused', 'broken', 'rows_per_s')), role);
-        execute format('grant insert, update, delete on sidecar.scans, sidecar.dead_letters, sidecar.wake, sidecar.sidecars, '
-                       'sidecar.progress, sidecar.index_failures to %s', role);
-        execute format('grant usage, select, update on sequence sidecar.generation, sidecar.notified to %s', role);
+        execute format('grant insert, update, delete on sidecar_internal.scans, sidecar_internal.failures, sidecar_internal.wake, '
+                       'sidecar_internal.sidecars, sidecar_internal.progress, sidecar_internal.index_failures to %s', role);
+        execute format('grant usage, select, update on sequence sidecar_internal.generation, sidecar_internal.notified to %s', role);
     end if;
     for routine in select p.oid::regprocedure as name from pg_proc p
-                   where p.pronamespace = 'sidecar'::regnamespace and sidecar.may_call(grant_schema.kind, p.oid) loop
+                   where p.pronamespace in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace)
+                     and sidecar_internal.may_call(grant_schema.kind, p.oid) loop
         execute format('grant execute on routine %s to %s', routine.name, role);
     end loop;
 end $$;
 
-create or replace function sidecar.grant_queue(watch_id integer, role regrole) returns void
+create or replace function sidecar_internal.grant_queue(watch_id integer, role regrole) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     queue regclass;
 begin
-    for queue in select * from sidecar.queue_of(watch_id) loop
+    for queue in select * from sidecar_internal.queue_of(watch_id) loop
         execute format('grant select, insert, update, delete on %s to %s', queue, role);
     end loop;
-    if to_regclass(format('sidecar.asleep_%s', watch_id)) is not null then
-        execute format('grant usage, select, update on sequence sidecar.asleep_%s to %s', watch_id, role);
+    if to_regclass(format('sidecar_internal.asleep_%s', watch_id)) is not null then
+        execute format('grant usage, select, update on sequence sidecar_internal.asleep_%s to %s', watch_id, role);
     end if;
 end $$;
 
 -- The columns of the watched table that a watch works with, those that are there. `written`: the target, if it stands there.
-create or replace function sidecar.columns_of(w sidecar.watches, out readable text, out written text, out keys text)
+create or replace function sidecar_internal.columns_of(w sidecar_internal.watches, out readable text, out written text, out keys text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select string_agg(quote_ident(a.attname), ', ' order by a.attnum) filter (where a.attname <> w.target or w.companion is null or a.attname = any (w.expose)),
            string_agg(quote_ident(a.attname), ', ') filter (where a.attname = w.target),
@@ -80,7 +83,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- What a role lacks to work on a watch, and the statements that mend it.
-create or replace function sidecar.denials_of(w sidecar.watches, role name) returns table (what text, remedy text)
+create or replace function sidecar_internal.denials_of(w sidecar_internal.watches, role name) returns table (what text, remedy text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
     with home as (
         select c.oid, c.relnamespace from pg_class c where c.oid in (w.relation, w.companion)
@@ -111,34 +114,34 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         union all
         select format('row-level security of %s hides rows from %I', h.oid::regclass, denials_of.role),
                format('alter role %I bypassrls', denials_of.role)
-            from home h where sidecar.rls_hides(h.oid, denials_of.role)
+            from home h where sidecar_internal.rls_hides(h.oid, denials_of.role)
     )
     select * from denial d where exists (select from pg_roles r where r.rolname = denials_of.role);
 $$;
 
 -- The same in one line; NULL: it lacks nothing.
-create or replace function sidecar.denial_of(w sidecar.watches, role name) returns text
+create or replace function sidecar_internal.denial_of(w sidecar_internal.watches, role name) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select string_agg(d.what || ': ' || d.remedy, '; ' order by d.what) from sidecar.denials_of(w, role) d;
+    select string_agg(d.what || ': ' || d.remedy, '; ' order by d.what) from sidecar_internal.denials_of(w, role) d;
 $$;
 
 -- Gives the workers what they need of the user's tables, and the installer what it needs to count rows, as far as the caller
 -- may. Warns of what is missing then.
-create or replace function sidecar.grant_table(w sidecar.watches) returns void
+create or replace function sidecar_internal.grant_table(w sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     worker regrole;
     is_owner constant boolean := (select pg_has_role(c.relowner, 'usage') from pg_class c where c.oid = w.relation);
-    readable constant text := (sidecar.columns_of(w)).readable;
+    readable constant text := (sidecar_internal.columns_of(w)).readable;
     denied text;
 begin
-    if is_owner and not has_any_column_privilege(sidecar.installer()::oid, w.relation, 'select') then
-        perform sidecar.grant_schemas(w, sidecar.installer());
-        execute format('grant select (%s) on %s to %s', (sidecar.columns_of(w)).keys, w.relation, sidecar.installer());
+    if is_owner and not has_any_column_privilege(sidecar_internal.installer()::oid, w.relation, 'select') then
+        perform sidecar_internal.grant_schemas(w, sidecar_internal.installer());
+        execute format('grant select (%s) on %s to %s', (sidecar_internal.columns_of(w)).keys, w.relation, sidecar_internal.installer());
     end if;
-    for worker in select r.role from sidecar.roles() r where r.kind = 'worker' loop
-        if is_owner and concat(sidecar.denial_of(w, pg_get_userbyid(worker)), sidecar.unreadable_columns(w, pg_get_userbyid(worker))) <> '' then
-            perform sidecar.grant_schemas(w, worker);
+    for worker in select r.role from sidecar_internal.roles() r where r.kind = 'worker' loop
+        if is_owner and concat(sidecar_internal.denial_of(w, pg_get_userbyid(worker)), sidecar_internal.unreadable_columns(w, pg_get_userbyid(worker))) <> '' then
+            perform sidecar_internal.grant_schemas(w, worker);
             execute format('grant select (%s) on %s to %s', readable, w.relation, worker);
             if w.companion is null then
                 execute format('grant update (%I) on %s to %s', w.target, w.relation, worker);
@@ -146,12 +149,12 @@ begin
                 execute format('grant select, insert, update, delete on %s to %s', w.companion, worker);
             end if;
         end if;
-        denied := sidecar.denial_of(w, pg_get_userbyid(worker));
+        denied := sidecar_internal.denial_of(w, pg_get_userbyid(worker));
         if denied is not null then
             raise warning 'the sidecar cannot work on % yet: %', w.relation, denied
                 using hint = 'Let the owner, or a superuser, run the statement.';
         end if;
-        denied := sidecar.unreadable_columns(w, pg_get_userbyid(worker));
+        denied := sidecar_internal.unreadable_columns(w, pg_get_userbyid(worker));
         if denied is not null then
             raise warning 'searches of % cannot show % yet', w.relation, denied
                 using hint = format('Let the owner, or a superuser, run: grant select (%s) on %s to %s', denied, w.relation, worker);
@@ -160,13 +163,13 @@ begin
 end $$;
 
 -- USAGE on the schemas of a watch's tables and of pgvector, where it is missing and the caller may grant it.
-create or replace function sidecar.grant_schemas(w sidecar.watches, role regrole) returns void
+create or replace function sidecar_internal.grant_schemas(w sidecar_internal.watches, role regrole) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     schema name;
 begin
     for schema in select n.nspname from pg_namespace n
-                  where (n.nspname = sidecar.vector_schema()
+                  where (n.nspname = sidecar_internal.vector_schema()
                          or n.oid in (select c.relnamespace from pg_class c where c.oid in (w.relation, w.companion)))
                     and not has_schema_privilege(grant_schemas.role::oid, n.oid, 'usage')
                     and has_schema_privilege(n.oid, 'usage with grant option') loop
@@ -176,18 +179,18 @@ end $$;
 
 -- Takes back what grant_table gave, except what other watches of the table need. The schemas stay open. Warns where it fails:
 -- ending a watch must not depend on it.
-create or replace function sidecar.revoke_table(w sidecar.watches) returns void
+create or replace function sidecar_internal.revoke_table(w sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     worker regrole;
-    c record := sidecar.columns_of(w);
+    c record := sidecar_internal.columns_of(w);
     readable constant text := concat_ws(', ', c.readable, case when w.companion is not null then c.written end);
-    other sidecar.watches;
+    other sidecar_internal.watches;
 begin
     if readable = '' or not exists (select from pg_class k where k.oid = w.relation and pg_has_role(k.relowner, 'usage')) then
         return; -- all its columns are gone, or the table is, or it is somebody else's
     end if;
-    for worker in select r.role from sidecar.roles() r where r.kind = 'worker' union select sidecar.installer() loop
+    for worker in select r.role from sidecar_internal.roles() r where r.kind = 'worker' union select sidecar_internal.installer() loop
         if exists (select from pg_class k where k.oid = w.relation and k.relowner = worker) then
             continue; -- the owner's rights are not ours to take
         end if;
@@ -199,8 +202,8 @@ begin
             execute format('revoke all on %s from %s', w.companion, worker);
         end if;
     end loop;
-    for other in select * from sidecar.watches x where x.relation = w.relation and x.id <> w.id and x.unwatched_at is null loop
-        perform sidecar.grant_table(other);
+    for other in select * from sidecar_internal.watches x where x.relation = w.relation and x.id <> w.id and x.unwatched_at is null loop
+        perform sidecar_internal.grant_table(other);
     end loop;
 exception when others then
     raise warning 'the sidecar''s grants on % could not be taken back: %', w.relation, sqlerrm;
@@ -211,14 +214,14 @@ end $$;
 create or replace function sidecar.grant_worker(role regrole) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    w sidecar.watches;
+    w sidecar_internal.watches;
 begin
-    perform sidecar.check_role(role);
-    perform sidecar.grant_schema(role, 'worker');
-    for w in select * from sidecar.watches x order by x.id loop
-        perform sidecar.grant_queue(w.id, role);
+    perform sidecar_internal.check_role(role);
+    perform sidecar_internal.grant_schema(role, 'worker');
+    for w in select * from sidecar_internal.watches x order by x.id loop
+        perform sidecar_internal.grant_queue(w.id, role);
         if w.unwatched_at is null and exists (select from pg_class c where c.oid = w.relation) then
-            perform sidecar.grant_table(w);
+            perform sidecar_internal.grant_table(w);
         end if;
     end loop;
 end $$;
@@ -227,11 +230,11 @@ end $$;
 create or replace function sidecar.grant_reader(role regrole) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    perform sidecar.check_role(role);
-    perform sidecar.grant_schema(role, 'reader');
+    perform sidecar_internal.check_role(role);
+    perform sidecar_internal.grant_schema(role, 'reader');
 end $$;
 
-create or replace function sidecar.check_role(role regrole) returns void
+create or replace function sidecar_internal.check_role(role regrole) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
     if not exists (select from pg_roles r where r.oid = role) then
@@ -244,30 +247,30 @@ end $$;
 create or replace function sidecar.revoke_grants(role regrole) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    w sidecar.watches;
+    w sidecar_internal.watches;
     object text;
 begin
-    perform sidecar.check_role(role);
-    for w in select * from sidecar.watches x where exists (select from sidecar.roles() r where r.role = revoke_grants.role and r.kind = 'worker')
+    perform sidecar_internal.check_role(role);
+    for w in select * from sidecar_internal.watches x where exists (select from sidecar_internal.roles() r where r.role = revoke_grants.role and r.kind = 'worker')
              and exists (select from pg_class c where c.oid = x.relation and pg_has_role(c.relowner, 'usage') and c.relowner <> role) loop
-        execute format('revoke all (%s) on %s from %s', concat_ws(', ', (sidecar.columns_of(w)).readable), w.relation, role);
+        execute format('revoke all (%s) on %s from %s', concat_ws(', ', (sidecar_internal.columns_of(w)).readable), w.relation, role);
         if exists (select from pg_class c where c.oid = w.companion) then
             execute format('revoke all on %s from %s', w.companion, role);
         end if;
     end loop;
     foreach object in array array['all tables in', 'all sequences in', 'all routines in', ''] loop
-        execute format('revoke all on %s schema sidecar from %s', object, role);
+        execute format('revoke all on %s schema sidecar, sidecar_internal from %s', object, role);
     end loop;
 end $$;
 
 -- After a migration: roles get what is new. Installs call it; a recorded role is never dropped by it.
-create or replace function sidecar.renew_grants() returns void
+create or replace function sidecar_internal.renew_grants() returns void
 language sql set search_path = pg_catalog, pg_temp as $$
-    select sidecar.grant_schema(r.role, r.kind) from sidecar.roles() r;
+    select sidecar_internal.grant_schema(r.role, r.kind) from sidecar_internal.roles() r;
 $$;
 
 -- Those that a role may not read; NULL: it may read all.
-create or replace function sidecar.unreadable_columns(w sidecar.watches, role name) returns text
+create or replace function sidecar_internal.unreadable_columns(w sidecar_internal.watches, role name) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
         from pg_attribute a join pg_roles r on r.rolname = unreadable_columns.role

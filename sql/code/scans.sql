@@ -1,21 +1,21 @@
 -- Keyset scans over a watched table.
 
 -- Starts a scan from the first key, whatever became of an earlier one.
-create or replace function sidecar.start_scan(watch_id integer, purpose text, force boolean default false) returns void
+create or replace function sidecar_internal.start_scan(watch_id integer, purpose text, force boolean default false) returns void
 language sql set search_path = pg_catalog, pg_temp as $$
-    insert into sidecar.scans (watch_id, purpose, force) values (watch_id, purpose, force)
+    insert into sidecar_internal.scans (watch_id, purpose, force) values (watch_id, purpose, force)
     on conflict (watch_id, purpose) do update
         set last_key = null, phase = 'rows', force = excluded.force or (scans.force and scans.finished_at is null),
             started_at = now(), finished_at = null, passed_by = '{}', rows_seen = 0, bytes_seen = 0, found = 0, next_page_at = '-infinity';
 $$;
 
 -- Has a sidecar compare every row with what the ledger says of it, and enqueue what differs: contents changed with the
--- triggers off, vectors overwritten, entries missing. Progress and number found stand in sidecar.scans.
+-- triggers off, vectors overwritten, entries missing. Progress and number found stand in sidecar_internal.scans.
 create or replace function sidecar.verify(relation regclass, target text default null) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    w sidecar.watches := sidecar.need_watch(relation, target);
+    w sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
 begin
-    perform sidecar.start_scan(w.id, 'verify');
+    perform sidecar_internal.start_scan(w.id, 'verify');
     perform pg_notify('sidecar_watches', '');
 end $$;

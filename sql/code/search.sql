@@ -8,11 +8,11 @@ returns table (key jsonb, distance double precision)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     former_scan constant text := coalesce(nullif(current_setting('hnsw.iterative_scan', true), ''), 'off');
-    w sidecar.watches := sidecar.need_watch(relation, target);
-    ext text := quote_ident(sidecar.vector_schema());
+    w sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
+    ext text := quote_ident(sidecar_internal.vector_schema());
     type text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
     home constant regclass := coalesce(w.companion, w.relation);
-    home_key constant text[] := sidecar.exact_keys(w, home, 'h');
+    home_key constant text[] := sidecar_internal.exact_keys(w, home, 'h');
     measure text := format('h.%I%s operator(%s.<=>) $1::%s', w.target, case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type);
 begin
     if search.k is null or search.k < 1 then
@@ -23,16 +23,16 @@ begin
     perform set_config('hnsw.iterative_scan', 'strict_order', true);
     return query execute format('select jsonb_build_object(%s), r.distance from (select %s, (%s)::float8 as distance from %s h where h.%I is not null%s
                                  order by %s limit $2) r order by r.distance',
-        sidecar.key_fields(w, 'r'), sidecar.for_each_key(w.key_columns, home_key, '%3$s as k%1$s'), measure, home, w.target,
+        sidecar_internal.key_fields(w, 'r'), sidecar_internal.for_each_key(w.key_columns, home_key, '%3$s as k%1$s'), measure, home, w.target,
         case when w.companion is not null then format(' and exists (select from %s t where %s)', w.relation,
-            sidecar.for_each_key(home_key, sidecar.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) else '' end, measure)
+            sidecar_internal.for_each_key(home_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) else '' end, measure)
         using query_vector, k;
     perform set_config('hnsw.iterative_scan', former_scan, true);
 end $$;
 
 -- A row for people to read: an array of objects (a function takes 100 arguments, an object has 50 of the columns, in their
 -- order). Without vectors, and of a bytea only its length, {"bytes": 2048}. NULL if there is no row with this canonical key.
-create or replace function sidecar.show_row(w sidecar.watches, key jsonb) returns json
+create or replace function sidecar_internal.show_row(w sidecar_internal.watches, key jsonb) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     shown json;
@@ -40,20 +40,20 @@ declare
         select (a.position - 1) / 50 as n, string_agg(format(case a.type when 'bytea' then '%1$L, case when t.%2$I is not null then json_build_object(''bytes'', octet_length(t.%2$I)) end'
                                                    else '%1$L, t.%2$I' end, a.attname, a.attname), ', ' order by a.position) as pairs
         from (select x.attname, b.printed as type, row_number() over (order by x.attnum) as position
-              from pg_attribute x cross join sidecar.base_type(x.atttypid, x.atttypmod) b join pg_type y on y.oid = b.type
+              from pg_attribute x cross join sidecar_internal.base_type(x.atttypid, x.atttypmod) b join pg_type y on y.oid = b.type
               where x.attrelid = w.relation and x.attnum > 0 and not x.attisdropped
                 and y.typname not in ('vector', 'halfvec', 'sparsevec')) a
         group by 1) part);
 begin
-    execute format('select array_to_json(array[%s]) from %s join %s t on %s', fields, sidecar.typed_key(w, '$1'), w.relation,
-                   sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, 't'), '%3$s = r.k%1$s', ' and '))
-        into shown using sidecar.numbered_key(w, key);
+    execute format('select array_to_json(array[%s]) from %s join %s t on %s', fields, sidecar_internal.typed_key(w, '$1'), w.relation,
+                   sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = r.k%1$s', ' and '))
+        into shown using sidecar_internal.numbered_key(w, key);
     return shown;
 end $$;
 
 -- The tsvector that is searched: a column of that type as it is, so that its GIN index serves; text columns joined with a
 -- space, NULLs skipped, in the very words of the GIN index that the documents tell people to create.
-create or replace function sidecar.search_document(relation regclass, columns text[], config regconfig) returns text
+create or replace function sidecar_internal.search_document(relation regclass, columns text[], config regconfig) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     stranger text := (select c.name from unnest(columns) c(name)
@@ -73,7 +73,7 @@ begin
 end $$;
 
 -- ' and t.tenant = '7'' for {"tenant": 7}; null is IS NULL. The column's type reads the value.
-create or replace function sidecar.search_condition(filter jsonb) returns text
+create or replace function sidecar_internal.search_condition(filter jsonb) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select coalesce(string_agg(case when f.value is null then format(' and t.%I is null', f.key)
                                else format(' and t.%I = %L', f.key, f.value) end, '' order by f.key), '')
@@ -83,16 +83,16 @@ $$;
 -- What hybrid_search runs. $1 query vector, $2 tsquery, $3 candidates, $4 RRF constant, $5 and $6 weights, $7 k.
 -- Ranks are shared by equals, equal scores come in the order of the key: the same data gives the same answer. The nearest are
 -- cut off with their ties, not by their key, because Postgres 16 would not use the HNSW index with a second sort column.
-create or replace function sidecar.hybrid_statement(w sidecar.watches, document text, condition text) returns text
+create or replace function sidecar_internal.hybrid_statement(w sidecar_internal.watches, document text, condition text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    ext constant text := quote_ident(sidecar.vector_schema());
+    ext constant text := quote_ident(sidecar_internal.vector_schema());
     tables constant text := w.relation || ' t'
-        || case when w.companion is null then '' else format(' join %s e on %s', w.companion, sidecar.for_each_key(
-               sidecar.exact_keys(w, w.companion, 'e'), sidecar.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
+        || case when w.companion is null then '' else format(' join %s e on %s', w.companion, sidecar_internal.for_each_key(
+               sidecar_internal.exact_keys(w, w.companion, 'e'), sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
     vector text := format(case when w.companion is null then 't.%I' else 'e.%I' end, w.target);
-    keys constant text := sidecar.for_each_key(w.key_columns, null, 'k%1$s');
-    key_columns constant text := sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, 't'), '%3$s as k%1$s');
+    keys constant text := sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s');
+    key_columns constant text := sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s as k%1$s');
     type constant text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
     distance constant text := format('%s%s operator(%s.<=>) $1::%s', vector,
                                      case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type);
@@ -108,7 +108,7 @@ begin
                coalesce($5 / ($4 + near.place), 0) + coalesce($6 / ($4 + matching.place), 0) as score,
                near.place, matching.place, near.distance
         from near full join matching using (%s) as k order by score desc, %4$s limit $7', near, matching,
-        sidecar.key_fields(w, 'k'), keys);
+        sidecar_internal.key_fields(w, 'k'), keys);
 end $$;
 
 -- The rows of a watched table that are near a vector, or match a text, best first.
@@ -127,7 +127,7 @@ returns table (key jsonb, score double precision, vector_rank bigint, text_rank 
 language plpgsql stable rows 10 set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 declare
     former_scan constant text := coalesce(nullif(current_setting('hnsw.iterative_scan', true), ''), 'off');
-    w constant sidecar.watches := sidecar.need_watch(relation, target);
+    w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     words tsquery := websearch_to_tsquery(config, coalesce(query_text, ''));
 begin
     if k < 0 or candidates < 1 or rrf_constant < 0 then
@@ -142,8 +142,8 @@ begin
     end if;
     -- Not as a setting of the function: a role that is no superuser could not restore it from a dump.
     perform set_config('hnsw.iterative_scan', 'strict_order', true);
-    return query execute sidecar.hybrid_statement(w, sidecar.search_document(relation, coalesce(document, w.source), config),
-                                                  sidecar.search_condition(filter))
+    return query execute sidecar_internal.hybrid_statement(w, sidecar_internal.search_document(relation, coalesce(document, w.source), config),
+                                                  sidecar_internal.search_condition(filter))
         using query_vector, words, coalesce(candidates, greatest(4 * k, 100)), rrf_constant, vector_weight, text_weight, k;
     perform set_config('hnsw.iterative_scan', former_scan, true);
 end $$;

@@ -1,7 +1,7 @@
 -- POST /search: keys and distances of any watch; other columns, and filters on them, only those that the watch exposes.
 
 -- Those that are still there, in the order of the watch.
-create or replace function sidecar.exposed_columns(w sidecar.watches) returns text[]
+create or replace function sidecar_internal.exposed_columns(w sidecar_internal.watches) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select array(select e.name from unnest(w.expose) with ordinality e(name, n)
                  where exists (select from pg_attribute a where a.attrelid = w.relation and a.attname = e.name
@@ -9,7 +9,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- Refuses columns that are not there, and those whose content is of no use in an answer.
-create or replace function sidecar.check_exposed(relation regclass, expose text[]) returns void
+create or replace function sidecar_internal.check_exposed(relation regclass, expose text[]) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     column_name text;
@@ -17,7 +17,7 @@ declare
 begin
     foreach column_name in array expose loop
         select b.type as base, e.typname, format_type(a.atttypid, a.atttypmod) as printed into type
-            from pg_attribute a cross join sidecar.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
+            from pg_attribute a cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
             join pg_type e on e.oid = case when t.typcategory = 'A' then t.typelem else t.oid end
             where a.attrelid = check_exposed.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
         if not found then
@@ -36,7 +36,7 @@ end $$;
 -- What a search may be asked for: key and exposed columns that are there. `filter_type` is the type that reads a filter's value;
 -- NULL: it cannot be filtered by. Built-in types and enums only: a cast or an operator of another type may be a function that
 -- its owner made for the purpose, and it would run with the rights of whoever searches. Enums are compared by their labels.
-create or replace function sidecar.searchable_columns(w sidecar.watches) returns table (name text, filter_type text)
+create or replace function sidecar_internal.searchable_columns(w sidecar_internal.watches) returns table (name text, filter_type text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select a.attname, case when t.typtype = 'e' or t.oid in ('bool'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype,
                                           'float4'::regtype, 'float8'::regtype, 'text'::regtype, 'varchar'::regtype, 'bpchar'::regtype,
@@ -45,63 +45,63 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                                           'inet'::regtype, 'cidr'::regtype, 'macaddr'::regtype, 'macaddr8'::regtype, 'bit'::regtype,
                                           'varbit'::regtype, 'money'::regtype, 'bytea'::regtype, 'oid'::regtype)
                         then format('%I.%I', n.nspname, t.typname) end
-        from pg_attribute a cross join sidecar.base_type(a.atttypid, a.atttypmod) b
+        from pg_attribute a cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b
         join pg_type t on t.oid = b.type join pg_namespace n on n.oid = t.typnamespace
         where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (w.key_columns || w.expose);
 $$;
 
 -- An expression for a column's value in JSON, as to_json writes it; of types that are not built in, their text. (to_json calls
 -- casts to json that a type's owner has made; concat does not.)
-create or replace function sidecar.shown_value(relation regclass, column_name text, expression text) returns text
+create or replace function sidecar_internal.shown_value(relation regclass, column_name text, expression text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select format(case when b.type < 16384 then 'to_json(%1$s)' else 'case when %1$s is not null then to_json(concat(%1$s)) end' end, expression)
-        from pg_attribute a cross join sidecar.base_type(a.atttypid, a.atttypmod) b
+        from pg_attribute a cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b
         where a.attrelid = shown_value.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
 $$;
 
 -- A column that is shown, as an expression: of a type of Postgres's own it must still be that. Others become text.
-create or replace function sidecar.found_column(relation regclass, row_name text, column_name text) returns text
+create or replace function sidecar_internal.found_column(relation regclass, row_name text, column_name text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select format(case when b.type < 16384 and b.type <> a.atttypid then 'sidecar.exactly((null::%3$s[])[1], %1$s.%2$I)'
-                  when b.type < 16384 then 'sidecar.exactly(null::%3$s, %1$s.%2$I)' else '%1$s.%2$I' end, row_name, a.attname,
+    select format(case when b.type < 16384 and b.type <> a.atttypid then 'sidecar_internal.exactly((null::%3$s[])[1], %1$s.%2$I)'
+                  when b.type < 16384 then 'sidecar_internal.exactly(null::%3$s, %1$s.%2$I)' else '%1$s.%2$I' end, row_name, a.attname,
                   format_type(a.atttypid, null))
-        from pg_attribute a cross join sidecar.base_type(a.atttypid, a.atttypmod) b
+        from pg_attribute a cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b
         where a.attrelid = found_column.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
 $$;
 
--- A column that is filtered by, as an expression to be compared with values of `type`; see sidecar.exactly.
-create or replace function sidecar.filtered_column(w sidecar.watches, row_name text, column_name text, out expression text, out type text)
+-- A column that is filtered by, as an expression to be compared with values of `type`; see sidecar_internal.exactly.
+create or replace function sidecar_internal.filtered_column(w sidecar_internal.watches, row_name text, column_name text, out expression text, out type text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select case when c.is_enum then format('case when %1$s.%2$I is not null then concat(%1$s.%2$I) end', row_name, c.name)
-           else format('sidecar.exactly((null::%s[])[1], %s.%I)', c.type, row_name, c.name) end,
+           else format('sidecar_internal.exactly((null::%s[])[1], %s.%I)', c.type, row_name, c.name) end,
            case when c.is_enum then 'pg_catalog.text' else c.filter_type end
         from (select s.name, s.filter_type, format_type(a.atttypid, null) as type, t.typtype = 'e' as is_enum
-              from sidecar.searchable_columns(w) s
+              from sidecar_internal.searchable_columns(w) s
               join pg_attribute a on a.attrelid = w.relation and a.attname = s.name
-              cross join sidecar.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
+              cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
               where s.name = column_name) c;
 $$;
 
 -- What search_exposed runs. $1 the query vector, $2 k, $3 for each column of the filter, in their order, the value that is wanted, or
 -- the literal of an array of them. That is read in a subquery: once, where a bare cast would be called for every row. The index gives the nearest by its own, shorter numbers; distances are those of the stored vectors.
-create or replace function sidecar.search_exposed_statement(w sidecar.watches, columns text[], filter jsonb, document text[]) returns text
+create or replace function sidecar_internal.search_exposed_statement(w sidecar_internal.watches, columns text[], filter jsonb, document text[]) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    ext constant text := quote_ident(sidecar.vector_schema());
-    vector constant text := format('sidecar.exactly(null::%s.vector, h.%I)', ext, w.target);
+    ext constant text := quote_ident(sidecar_internal.vector_schema());
+    vector constant text := format('sidecar_internal.exactly(null::%s.vector, h.%I)', ext, w.target);
     type constant text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
     tables constant text := case when w.companion is null then format('%s h', w.relation)
-        else format('%s h join %s t on %s', w.companion, w.relation, sidecar.for_each_key(
-             sidecar.exact_keys(w, w.companion, 'h'), sidecar.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
+        else format('%s h join %s t on %s', w.companion, w.relation, sidecar_internal.for_each_key(
+             sidecar_internal.exact_keys(w, w.companion, 'h'), sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
     t constant text := case when w.companion is null then 'h' else 't' end;
     condition constant text := (
         select string_agg(format(case jsonb_typeof(f.value) when 'null' then ' and %5$s.%2$I is null'
                                      when 'array' then ' and %1$s = any ((select ($3::text[])[%3$s]::%4$s[])::%4$s[])'
                                      else ' and %1$s = ($3::text[])[%3$s]::%4$s' end, c.expression, f.key, f.n, c.type, t), '' order by f.n)
         from (select e.key, e.value, row_number() over (order by e.key collate "C") as n from jsonb_each(filter) e) f
-        left join lateral sidecar.filtered_column(w, t, f.key) c on true);
+        left join lateral sidecar_internal.filtered_column(w, t, f.key) c on true);
     shown constant text := (
-        select string_agg(format('(%L, %s)', c.name, sidecar.shown_value(w.relation, c.name, 'n.c' || c.n)), ', ' order by c.n)
+        select string_agg(format('(%L, %s)', c.name, sidecar_internal.shown_value(w.relation, c.name, 'n.c' || c.n)), ', ' order by c.n)
         from unnest(columns) with ordinality c(name, n));
 begin
     return format('
@@ -111,26 +111,26 @@ begin
         )
         select json_build_object(%10$s), (n.vector operator(%8$s.<=>) $1::%8$s.vector)::float8 as distance, %11$s, n.document
         from nearest n order by distance, %12$s',
-        sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, t), '%3$s as k%1$s'), vector,
-        (select string_agg(format(', %s as c%s', sidecar.found_column(w.relation, t, c.name), c.n), '' order by c.n) from unnest(columns) with ordinality c(name, n)),
+        sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, t), '%3$s as k%1$s'), vector,
+        (select string_agg(format(', %s as c%s', sidecar_internal.found_column(w.relation, t, c.name), c.n), '' order by c.n) from unnest(columns) with ordinality c(name, n)),
         case when cardinality(document) > 0 then
             format('concat_ws('' '', %s)', (select string_agg(format('%s.%I', t, c), ', ') from unnest(document) c)) else 'null::text' end,
         tables, condition, case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type,
-        sidecar.key_fields(w, 'n'),
+        sidecar_internal.key_fields(w, 'n'),
         case when shown is null then '''{}''::json'
              else format('(select json_object_agg(v.name, v.value) from (values %s) v(name, value))', shown) end,
-        sidecar.for_each_key(w.key_columns, null, 'n.k%1$s'));
+        sidecar_internal.for_each_key(w.key_columns, null, 'n.k%1$s'));
 end $$;
 
 -- The first column of a filter whose type cannot read the value, and what it says of it. NULL: all can be read.
-create or replace function sidecar.unreadable_filter(w sidecar.watches, filter jsonb, out column_name text, out complaint text)
+create or replace function sidecar_internal.find_unreadable_filter_value(w sidecar_internal.watches, filter jsonb, out column_name text, out complaint text)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     asked record;
 begin
     for asked in select f.key, c.filter_type, array(select jsonb_array_elements_text(case jsonb_typeof(f.value) when 'array' then f.value
                                                                                      else jsonb_build_array(f.value) end)) as wanted
-                 from jsonb_each(filter) f join sidecar.searchable_columns(w) c on c.name = f.key
+                 from jsonb_each(filter) f join sidecar_internal.searchable_columns(w) c on c.name = f.key
                  where c.filter_type is not null and jsonb_typeof(f.value) <> 'object' order by f.key collate "C" loop
         if to_regtype(asked.filter_type)::oid >= 16384 then  -- an enum
             select asked.key, format('invalid input value for enum %s: "%s"', asked.filter_type, u.label) into column_name, complaint
@@ -166,8 +166,8 @@ declare
     settings constant text[] := array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'];
     -- Before pgvector's library is loaded it is NULL, and after a transaction that set it and failed it is ''.
     former constant text[] := array(select nullif(current_setting(s, true), '') from unnest(settings) with ordinality u(s, n) order by n);
-    w constant sidecar.watches := sidecar.need_watch(relation, target);
-    exposed constant text[] := sidecar.exposed_columns(w);
+    w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
+    exposed constant text[] := sidecar_internal.exposed_columns(w);
     wanted constant text[] := coalesce(columns, exposed);
     fault text;
 begin
@@ -187,7 +187,7 @@ begin
     select format(case when c.name is null then 'column %L is not exposed by the watch'
                        when c.filter_type is null then 'column %L has a type that a filter cannot compare'
                        else 'the filter on %L is an object' end, f.key)
-        from jsonb_each(filter) f left join sidecar.searchable_columns(w) c on c.name = f.key
+        from jsonb_each(filter) f left join sidecar_internal.searchable_columns(w) c on c.name = f.key
         where c.filter_type is null or jsonb_typeof(f.value) = 'object'
     limit 1;
     if fault is not null then
@@ -196,7 +196,7 @@ begin
                           array_to_string(w.key_columns || exposed, ', '));
     end if;
     fault := (select format('invalid input value for enum %s: "%s"', c.filter_type, u.label)
-              from jsonb_each(filter) f join sidecar.searchable_columns(w) c on c.name = f.key
+              from jsonb_each(filter) f join sidecar_internal.searchable_columns(w) c on c.name = f.key
               cross join jsonb_array_elements_text(case jsonb_typeof(f.value) when 'array' then f.value else jsonb_build_array(f.value) end) u(label)
               where to_regtype(c.filter_type)::oid >= 16384 and u.label is not null
                 and not exists (select from pg_enum e where e.enumtypid = to_regtype(c.filter_type) and e.enumlabel = u.label) limit 1);
@@ -208,7 +208,7 @@ begin
     -- strict_order finds 79 % of the nearest, this 94 %, and no iteration 3 %.
     perform set_config(settings[1], 'relaxed_order', true), set_config(settings[2], least(greatest(2 * k, 100), 1000)::text, true),
             set_config(settings[3], greatest(20 * k, 20000)::text, true);
-    return query execute sidecar.search_exposed_statement(w, wanted, filter, document)
+    return query execute sidecar_internal.search_exposed_statement(w, wanted, filter, document)
         using query_vector, k, array(
             select case jsonb_typeof(f.value) when 'array' then array(select jsonb_array_elements_text(f.value))::text else f.value #>> '{}' end
             from jsonb_each(filter) f order by f.key collate "C");

@@ -1,10 +1,10 @@
 -- What the views status and failures show.
 
 -- The nearest-neighbour query that the index serves. $1 is the query vector.
-create or replace function sidecar.search_statement(w sidecar.watches) returns text
+create or replace function sidecar_internal.search_statement(w sidecar_internal.watches) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    ext text := quote_ident(sidecar.vector_schema());
+    ext text := quote_ident(sidecar_internal.vector_schema());
     type text := case when ext <> 'public' then ext || '.' else '' end
                  || case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end || format('(%s)', w.dimensions);
     operator text := case when ext <> 'public' then format('operator(%s.<=>)', ext) else '<=>' end;
@@ -15,33 +15,33 @@ begin
         return format('select * from %s order by %s limit 10', w.relation, distance);
     end if;
     return format('select t.* from %s e join %s t using (%s) order by %s limit 10', w.companion, w.relation,
-                  sidecar.for_each_key(w.key_columns, null, '%2$I'), distance);
+                  sidecar_internal.for_each_key(w.key_columns, null, '%2$I'), distance);
 end $$;
 
 -- What to do about a watch that no running sidecar may fill.
-create or replace function sidecar.way_to_a_running_model(w sidecar.watches) returns text
+create or replace function sidecar_internal.advise_on_model(w sidecar_internal.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select case when s.dimensions = w.dimensions
                 then format('to move it there: select sidecar.reembed(%L, %L, model => %L)', w.relation, w.target, s.fingerprint)
                 else format('watch another target, with dimensions => %s', s.dimensions) end
-        from sidecar.sidecars s
+        from sidecar_internal.sidecars s
         where s.seen_at > clock_timestamp() - interval '30 s'
         order by s.dimensions <> w.dimensions, s.started_at limit 1
 $$;
 
 -- What the watch is doing, or why it is not.
-create or replace function sidecar.state_of(w sidecar.watches, pending bigint) returns text
+create or replace function sidecar_internal.state_of(w sidecar_internal.watches, pending bigint) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    scan text := (select s.purpose from sidecar.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep'
+    scan text := (select s.purpose from sidecar_internal.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep'
                   order by array_position(array['move', 'clear', 'backfill', 'verify'], s.purpose) limit 1);
-    running text := (select string_agg(distinct format('%s (%s)', s.model, s.fingerprint), ', ') from sidecar.sidecars s
+    running text := (select string_agg(distinct format('%s (%s)', s.model, s.fingerprint), ', ') from sidecar_internal.sidecars s
                      where s.seen_at > clock_timestamp() - interval '30 s');
-    fits boolean := exists (select from sidecar.sidecars s
-                            where s.seen_at > clock_timestamp() - interval '30 s' and sidecar.may_fill(w, s));
-    fault text := sidecar.fault_of(w);
-    denied text := (select string_agg(distinct sidecar.denial_of(w, s.role), '; ') from sidecar.sidecars s
-                    where fault is null and s.seen_at > clock_timestamp() - interval '30 s' and sidecar.may_fill(w, s));
+    fits boolean := exists (select from sidecar_internal.sidecars s
+                            where s.seen_at > clock_timestamp() - interval '30 s' and sidecar_internal.can_serve(w, s));
+    fault text := sidecar_internal.fault_of(w);
+    denied text := (select string_agg(distinct sidecar_internal.denial_of(w, s.role), '; ') from sidecar_internal.sidecars s
+                    where fault is null and s.seen_at > clock_timestamp() - interval '30 s' and sidecar_internal.can_serve(w, s));
 begin
     return case
         when fault is not null then 'broken: ' || fault
@@ -50,45 +50,45 @@ begin
         when running is null then 'no sidecar is running'
         when not fits then format('waiting for a sidecar with %s and %s dimensions; running: %s; %s',
             coalesce('fingerprint ' || w.fingerprint, 'model ' || w.model, 'any model'), w.dimensions, running,
-            sidecar.way_to_a_running_model(w))
+            sidecar_internal.advise_on_model(w))
         when scan = 'move' then 'moving vectors'
         when scan = 'clear' then 'clearing old vectors'
         when scan = 'backfill' then 'backfilling'
         when scan = 'verify' then (select format('verifying: %s rows compared, %s differ', s.rows_seen, s.found)
-                                   from sidecar.scans s where s.watch_id = w.id and s.purpose = 'verify')
+                                   from sidecar_internal.scans s where s.watch_id = w.id and s.purpose = 'verify')
         when pending > 0 then 'catching up'
-        else coalesce(sidecar.index_trouble(w), 'up to date') end;
+        else coalesce(sidecar_internal.index_trouble(w), 'up to date') end;
 end $$;
 
 -- Why the sidecar leaves a watch alone, or may miss changes; NULL where neither is so.
-create or replace function sidecar.fault_of(w sidecar.watches) returns text
+create or replace function sidecar_internal.fault_of(w sidecar_internal.watches) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    fault text := sidecar.structure_fault(w);
+    fault text := sidecar_internal.structure_fault(w);
 begin
     if fault = 'the table is gone' then
         return format('%s: select sidecar.unwatch(%s, %L)', fault, w.relation::oid, w.target);
-    elsif fault = sidecar.pgvector_fault() then  -- without the extension its columns are gone, with an old one they wait
+    elsif fault = sidecar_internal.pgvector_fault() then  -- without the extension its columns are gone, with an old one they wait
         return fault || case when exists (select from pg_extension e where e.extname = 'vector') then '' else ' Then call sidecar.watch again' end;
     elsif starts_with(fault, w.companion || ' has no column ') and not exists (
             select from pg_attribute a where a.attrelid = w.companion and a.attname = w.target and not a.attisdropped) then
-        return format('%s: %s; then call sidecar.watch again', fault, sidecar.lost_target_statement(w));
+        return format('%s: %s; then call sidecar.watch again', fault, sidecar_internal.lost_target_statement(w));
     elsif fault = 'the companion table is gone' then
         return fault || ': call sidecar.watch again with replace => true';
     elsif fault is not null then
         return fault || ': call sidecar.watch again' || case when w.source <@ array(
             select a.attname::text from pg_attribute a where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped)
             then '' else ' with the columns of now and replace => true' end;
-    elsif exists (select from sidecar.breakages b where b.watch_id = w.id) then
+    elsif exists (select from sidecar_internal.breakages b where b.watch_id = w.id) then
         return (select string_agg(distinct b.message, '; ') || ': call sidecar.watch again'
-                from sidecar.breakages b where b.watch_id = w.id);
+                from sidecar_internal.breakages b where b.watch_id = w.id);
     elsif w.broken is not null then
         return w.broken || ': call sidecar.watch again';
-    elsif sidecar.inherits(w.relation) then
+    elsif sidecar_internal.inherits(w.relation) then
         return 'another table inherits from it, and its primary key does not cover that one: end the inheritance';
-    elsif sidecar.partition_lacks_trigger(w) then
+    elsif sidecar_internal.partition_lacks_trigger(w) then
         return 'a partition lacks a trigger, or has it disabled: call sidecar.watch again';
-    elsif not sidecar.triggers_fit(w) then
+    elsif not sidecar_internal.triggers_fit(w) then
         return 'a trigger is missing, disabled or out of date: call sidecar.watch again';
     end if;
     return null;
@@ -96,11 +96,11 @@ end $$;
 
 -- Of the keys in the queue: how many, how many of them have a ledger entry (they wait for an update, not for their first
 -- vector), and since when the oldest waits. Of a very long queue events are counted for keys, and estimated.
-create or replace function sidecar.count_queue(w sidecar.watches, out keys bigint, out updates bigint, out oldest timestamptz,
+create or replace function sidecar_internal.count_queue(w sidecar_internal.watches, out keys bigint, out updates bigint, out oldest timestamptz,
                                                 out estimated boolean, out truncates bigint, out is_emptied boolean)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    k text := sidecar.for_each_key(w.key_columns, null, 'k%1$s');
+    k text := sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s');
     is_busy boolean := false;
     bytes bigint;
 begin
@@ -108,51 +108,51 @@ begin
     truncates := 0;
     is_emptied := false;
     -- Most of many watches have nothing in their queues, and planning what follows costs more than looking.
-    bytes := pg_relation_size(format('sidecar.events_%s', w.id)) + pg_relation_size(format('sidecar.delayed_%s', w.id));
+    bytes := pg_relation_size(format('sidecar_internal.events_%s', w.id)) + pg_relation_size(format('sidecar_internal.delayed_%s', w.id));
     if bytes > 0 then
-        execute format('select exists (select from sidecar.events_%1$s) or exists (select from sidecar.delayed_%1$s)', w.id) into is_busy;
+        execute format('select exists (select from sidecar_internal.events_%1$s) or exists (select from sidecar_internal.delayed_%1$s)', w.id) into is_busy;
     end if;
     if not is_busy then
         keys := 0;
         updates := 0;
         return;
     end if;
-    if sidecar.key_fault(w) is not null then  -- its keys cannot be compared with the ledger's
+    if sidecar_internal.key_fault(w) is not null then  -- its keys cannot be compared with the ledger's
         execute format('select count(q.k1), 0, min(q.enqueued_at) from (
-                            select %2$s, min(enqueued_at) as enqueued_at from (select %2$s, enqueued_at from sidecar.events_%1$s
-                                union all select %2$s, enqueued_at from sidecar.delayed_%1$s) e group by %2$s) q', w.id, k)
+                            select %2$s, min(enqueued_at) as enqueued_at from (select %2$s, enqueued_at from sidecar_internal.events_%1$s
+                                union all select %2$s, enqueued_at from sidecar_internal.delayed_%1$s) e group by %2$s) q', w.id, k)
             into keys, updates, oldest;
         return;
     end if;
     if bytes > 16 * 1024 * 1024 then
-        keys := (sidecar.count_rows(format('sidecar.events_%s', w.id), false)).n + (sidecar.count_rows(format('sidecar.delayed_%s', w.id), false)).n;
+        keys := (sidecar_internal.count_rows(format('sidecar_internal.events_%s', w.id), false)).n + (sidecar_internal.count_rows(format('sidecar_internal.delayed_%s', w.id), false)).n;
         updates := 0;
         estimated := true;
-        execute format('select e.enqueued_at from sidecar.events_%s e order by e.gen limit 1', w.id) into oldest;
+        execute format('select e.enqueued_at from sidecar_internal.events_%s e order by e.gen limit 1', w.id) into oldest;
         return;
     end if;
     -- A TRUNCATE is an event without a key. Until it is done the ledger tells of vectors that are gone.
-    execute format('select count(*), coalesce(bool_or(e.force), false) from sidecar.events_%s e where e.k1 is null', w.id)
+    execute format('select count(*), coalesce(bool_or(e.force), false) from sidecar_internal.events_%s e where e.k1 is null', w.id)
         into truncates, is_emptied;
     execute format('select count(q.k1), count(l.gen), min(q.enqueued_at)
                     from (select %2$s, min(enqueued_at) as enqueued_at
-                          from (select %2$s, enqueued_at from sidecar.events_%1$s
-                                union all select %2$s, enqueued_at from sidecar.delayed_%1$s) e
+                          from (select %2$s, enqueued_at from sidecar_internal.events_%1$s
+                                union all select %2$s, enqueued_at from sidecar_internal.delayed_%1$s) e
                           group by %2$s) q
-                    left join (select %2$s, gen from sidecar.ledger_%1$s where content_hash is not null) l using (%2$s)', w.id, k)
+                    left join (select %2$s, gen from sidecar_internal.ledger_%1$s where content_hash is not null) l using (%2$s)', w.id, k)
         into keys, updates, oldest;
 end $$;
 
 -- Ledger entries by what they say. Counted where the ledger is small or it is asked for. Of a large one, tombstones, failures
 -- and empty rows are counted while they are few, by their indexes; texts that were cut or cannot be read, which may be nearly all,
 -- are estimated from a few hundred pages.
-create or replace function sidecar.count_ledger(w sidecar.watches, exact boolean, out entries bigint, out empty bigint, out failed bigint,
+create or replace function sidecar_internal.count_ledger(w sidecar_internal.watches, exact boolean, out entries bigint, out empty bigint, out failed bigint,
                                      out truncated bigint, out unreadable bigint, out estimated boolean)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    ledger constant regclass := format('sidecar.ledger_%s', w.id);
+    ledger constant regclass := format('sidecar_internal.ledger_%s', w.id);
     pages constant double precision := pg_relation_size(ledger) / current_setting('block_size')::integer;
-    exceptions constant regclass := to_regclass(format('sidecar.ledger_%s_exceptions', w.id));
+    exceptions constant regclass := to_regclass(format('sidecar_internal.ledger_%s_exceptions', w.id));
     share double precision;
     sample record;
     tombstones bigint;
@@ -170,10 +170,10 @@ begin
                            count(*) filter (where l.content_hash = ''empty'') as empty
                     from %s l tablesample system (%s) repeatable (0)', ledger, 100 * share) into sample;
     execute format('select count(*) from (select from %s l where l.content_hash is null limit 100000) x', ledger) into tombstones;
-    entries := (sidecar.count_rows(ledger, false)).n - tombstones;
+    entries := (sidecar_internal.count_rows(ledger, false)).n - tombstones;
     truncated := least(entries, round(sample.truncated / share));
     unreadable := least(entries, round(sample.unreadable / share));
-    failed := (select count(*) from sidecar.dead_letters d where d.watch_id = w.id);
+    failed := (select count(*) from sidecar_internal.failures d where d.watch_id = w.id);
     if pg_relation_size(exceptions) < 1024 * 1024 then
         execute format('select count(*) filter (where l.content_hash = ''empty'') from %s l where octet_length(l.content_hash) < 32', ledger) into empty;
     else
@@ -184,30 +184,30 @@ end $$;
 
 -- Rows that the ledger knows nothing of, counted one by one. NULL where our role may not read them, or where the key has got
 -- another type since: comparing it may call a function of its owner's with our rights. (Or gets one just now: that is an error.)
-create or replace function sidecar.count_unknown(w sidecar.watches) returns bigint
+create or replace function sidecar_internal.count_unknown(w sidecar_internal.watches) returns bigint
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     n bigint;
 begin
-    if not sidecar.may_count(w.relation) or not exists (select from pg_constraint c where c.conrelid = w.relation and c.contype = 'p')
-            or (select p.types from sidecar.primary_key_of(w.relation) p) is distinct from w.key_types
-            or sidecar.key_fault(w) is not null then
+    if not sidecar_internal.may_count(w.relation) or not exists (select from pg_constraint c where c.conrelid = w.relation and c.contype = 'p')
+            or (select p.types from sidecar_internal.primary_key_of(w.relation) p) is distinct from w.key_types
+            or sidecar_internal.key_fault(w) is not null then
         return null;
     end if;
     execute format('select count(*) from %s t
-                    where not exists (select from sidecar.ledger_%s l where %s and l.content_hash is not null)',
-                   w.relation, w.id, sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, 't'), '%3$s = l.k%1$s', ' and ')) into n;
+                    where not exists (select from sidecar_internal.ledger_%s l where %s and l.content_hash is not null)',
+                   w.relation, w.id, sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = l.k%1$s', ' and ')) into n;
     return n;
 end $$;
 
-create or replace function sidecar.companion_is_gone(w sidecar.watches) returns boolean
+create or replace function sidecar_internal.companion_is_gone(w sidecar_internal.watches) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select w.companion is not null and not exists (select from pg_class c where c.oid = w.companion);
 $$;
 
 -- For readers too, so it runs with the rights of the schema's owner, and calls no code of users'.
 -- All that it calls looks into catalogs by keys, once for each watch: planning these looks for each anew took a fifth of its time.
-create or replace function sidecar.status_of(only_relation regclass, exact boolean) returns table (
+create or replace function sidecar_internal.status_of(only_relation regclass, exact boolean) returns table (
     relation regclass, target text, kind text, source text[], companion regclass, state text,
     rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric,
     oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text,
@@ -215,15 +215,15 @@ create or replace function sidecar.status_of(only_relation regclass, exact boole
     unreadable bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp set row_security = off set plan_cache_mode = force_generic_plan as $$
 declare
-    w sidecar.watches;
+    w sidecar_internal.watches;
     counted record;
     ledger record;
     queue record;
     unknown bigint;
-    builds constant jsonb := sidecar.builds();
-    knows_vectors constant boolean := sidecar.pgvector_fault() is null;
+    builds constant jsonb := sidecar_internal.running_builds();
+    knows_vectors constant boolean := sidecar_internal.pgvector_fault() is null;
 begin
-    for w in select * from sidecar.watches x
+    for w in select * from sidecar_internal.watches x
              where x.unwatched_at is null and (only_relation is null or x.relation = only_relation) order by x.id loop
         relation := w.relation; target := w.target; kind := w.kind; source := w.source; companion := w.companion;
         fingerprint := w.fingerprint; model := coalesce(w.encoder, w.model); watch_id := w.id;
@@ -231,21 +231,21 @@ begin
         begin
             rows := null; query := null; estimated := false;
             if exists (select from pg_class c where c.oid = w.relation) then
-                select c.n, c.estimated into rows, estimated from sidecar.count_rows(w.relation, exact) c;
-                query := case when knows_vectors then sidecar.search_statement(w) end;
+                select c.n, c.estimated into rows, estimated from sidecar_internal.count_rows(w.relation, exact) c;
+                query := case when knows_vectors then sidecar_internal.search_statement(w) end;
             end if;
-            ledger := sidecar.count_ledger(w, exact);
-            queue := sidecar.count_queue(w);
-            if queue.is_emptied or sidecar.companion_is_gone(w) then
+            ledger := sidecar_internal.count_ledger(w, exact);
+            queue := sidecar_internal.count_queue(w);
+            if queue.is_emptied or sidecar_internal.companion_is_gone(w) then
                 ledger.entries := 0; ledger.empty := 0; ledger.failed := 0; ledger.truncated := 0; ledger.unreadable := 0;
             end if;
             embedded := ledger.entries - ledger.empty - ledger.failed;
             empty := ledger.empty; failed := ledger.failed; truncated := ledger.truncated; unreadable := ledger.unreadable;
             -- A row that is neither in the ledger nor in the queue has still to be met by the backfill. Once that is over the
             -- queue alone knows: the difference of two estimates would never come to rest.
-            unknown := case when exact and rows is not null then sidecar.count_unknown(w) end;
+            unknown := case when exact and rows is not null then sidecar_internal.count_unknown(w) end;
             pending := case when unknown is not null then unknown + queue.updates
-                when exists (select from sidecar.scans s
+                when exists (select from sidecar_internal.scans s
                              where s.watch_id = w.id and s.purpose in ('clear', 'backfill') and s.finished_at is null)
                     then greatest(rows - ledger.entries, queue.keys - queue.updates) + queue.updates
                 when queue.is_emptied then greatest(rows, queue.keys)
@@ -253,10 +253,10 @@ begin
             estimated := estimated or ledger.estimated or queue.estimated;
             oldest_pending := clock_timestamp() - queue.oldest;
             coverage := case when rows > empty then round(100.0 * least(1, embedded::numeric / (rows - empty)), 1) end;
-            lag_ms := (select round(p.lag_ms::numeric, 1) from sidecar.progress p where p.watch_id = w.id);
-            index := sidecar.index_of(w, builds);
-            index_statement := case when rows is not null and knows_vectors then sidecar.index_statement(w) end;
-            state := sidecar.state_of(w, pending);
+            lag_ms := (select round(p.lag_ms::numeric, 1) from sidecar_internal.progress p where p.watch_id = w.id);
+            index := sidecar_internal.index_of(w, builds);
+            index_statement := case when rows is not null and knows_vectors then sidecar_internal.index_statement(w) end;
+            state := sidecar_internal.state_of(w, pending);
         exception when undefined_table or syntax_error then
             -- A table was dropped after this statement's snapshot was taken; what is gone prints as its number.
             raise warning 'watch % is left out: %', w.id, sqlerrm;
@@ -267,14 +267,14 @@ begin
 end $$;
 
 -- Whether vectors of this sidecar belong into this watch.
-create or replace function sidecar.may_fill(w sidecar.watches, s sidecar.sidecars) returns boolean
+create or replace function sidecar_internal.can_serve(w sidecar_internal.watches, s sidecar_internal.sidecars) returns boolean
 language sql immutable set search_path = pg_catalog, pg_temp as $$
     select s.dimensions = w.dimensions
         and case when w.fingerprint is not null then s.fingerprint = w.fingerprint else w.model is null or w.model in (s.model, s.fingerprint) end;
 $$;
 
 -- What to do about rows that failed for a reason.
-create or replace function sidecar.advice_on(reason text) returns text
+create or replace function sidecar_internal.advice_on(reason text) returns text
 language sql immutable set search_path = pg_catalog, pg_temp as $$
     select case
         when reason in ('not_a_picture', 'truncated_picture', 'unsupported_format')

@@ -1,7 +1,7 @@
 -- Watched tables of every shape: what cannot be watched, partition trees, row-level security, numbers of rows.
 
 -- Refuses what cannot be watched, or not by this role.
-create or replace function sidecar.check_relation(relation regclass) returns void
+create or replace function sidecar_internal.check_relation(relation regclass) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     class record;
@@ -19,10 +19,10 @@ begin
     elsif class.relpersistence = 't' then
         raise exception '% is a temporary table, which no other session can read', relation
             using errcode = 'wrong_object_type', hint = 'Use a permanent table.';
-    elsif class.nspname in ('sidecar', 'pg_catalog', 'information_schema') then
+    elsif class.nspname in ('sidecar', 'sidecar_internal', 'pg_catalog', 'information_schema') then
         raise exception '% belongs to schema "%"', relation, class.nspname
             using errcode = 'wrong_object_type', hint = 'Use a table of your own.';
-    elsif sidecar.inherits(relation) then
+    elsif sidecar_internal.inherits(relation) then
         raise exception '% takes part in table inheritance, where a primary key does not cover the children', relation
             using errcode = 'wrong_object_type', hint = 'Use declarative partitioning, or a table of its own.';
     elsif not pg_has_role(class.relowner, 'usage') then
@@ -33,7 +33,7 @@ begin
 end $$;
 
 -- The kind of a source: 'text' or 'image', from the columns' types; an explicit kind must agree with them.
-create or replace function sidecar.kind_of_source(relation regclass, source text[], kind text) returns text
+create or replace function sidecar_internal.kind_of_source(relation regclass, source text[], kind text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     name text;
@@ -48,7 +48,7 @@ begin
             using errcode = 'invalid_parameter_value', hint = 'kind is ''text'' or ''image'', or left out.';
     end if;
     foreach name in array kind_of_source.source loop
-        kinds := kinds || sidecar.kind_of_column(relation, name);
+        kinds := kinds || sidecar_internal.kind_of_column(relation, name);
     end loop;
     if cardinality(kinds) > 1 and 'image' = any (kinds) then
         raise exception 'source % mixes pictures with other columns', kind_of_source.source
@@ -62,13 +62,13 @@ begin
     return kinds[1];
 end $$;
 
-create or replace function sidecar.kind_of_column(relation regclass, name text) returns text
+create or replace function sidecar_internal.kind_of_column(relation regclass, name text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     source record;
 begin
     select b.type, b.printed, t.typcategory into source
-        from pg_attribute a cross join sidecar.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
+        from pg_attribute a cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
         where a.attrelid = relation and a.attname = name and a.attnum > 0 and not a.attisdropped;
     if not found then
         raise exception 'table % has no column %', relation, quote_literal(name)
@@ -87,7 +87,7 @@ end $$;
 -- Rows of a table: counted where that is cheap or asked for, else estimated as the planner does: rows a page at the last
 -- ANALYZE, times the pages of now; also where our role may not read it. Partitions that were never analysed are taken for as
 -- dense as the others; a table that never was is counted up to 256 MB. A tree of many partitions is never counted by itself: that would lock all of it.
-create or replace function sidecar.count_rows(relation regclass, exact boolean, out n bigint, out estimated boolean)
+create or replace function sidecar_internal.count_rows(relation regclass, exact boolean, out n bigint, out estimated boolean)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     page_bytes constant double precision := current_setting('block_size')::integer;
@@ -101,7 +101,7 @@ declare
     bytes double precision;
 begin
     if (select c.relkind = 'p' from pg_class c where c.oid = count_rows.relation) then
-        leaves := array(select t.home from sidecar.tree_of(count_rows.relation) t where t.is_leaf);
+        leaves := array(select t.home from sidecar_internal.tree_of(count_rows.relation) t where t.is_leaf);
     end if;
     -- One by one, with a plan that is kept: a join would read all of pg_class, an aggregate be planned anew for each watch.
     for leaf in select l.oid from unnest(leaves) l(oid) loop
@@ -119,25 +119,25 @@ begin
         end if;
     end loop;
     bytes := (known_pages + unknown_pages) * page_bytes;
-    estimated := not sidecar.may_count(relation)
+    estimated := not sidecar_internal.may_count(relation)
         or (not exact and (bytes > case when known_pages > 0 then 16 else 256 end * 1024 * 1024 or cardinality(leaves) > 100));
     if not estimated then
         execute format('select count(*) from %s', relation) into n;
     else
         n := known_rows + case when unknown_pages = 0 then 0 when known_pages > 0 then unknown_pages * known_rows / known_pages
-                               else unknown_pages * sidecar.sample_rows_per_page(largest_unknown) end;
+                               else unknown_pages * sidecar_internal.sample_rows_per_page(largest_unknown) end;
     end if;
 end $$;
 
 -- Of a table that was never analysed, from a few hundred of its pages.
-create or replace function sidecar.sample_rows_per_page(relation regclass) returns double precision
+create or replace function sidecar_internal.sample_rows_per_page(relation regclass) returns double precision
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     pages constant double precision := greatest(pg_relation_size(relation) / current_setting('block_size')::integer, 1);
     share constant double precision := least(1, 256 / pages);
     rows bigint;
 begin
-    if not sidecar.may_count(relation) then
+    if not sidecar_internal.may_count(relation) then
         return 10;
     end if;
     execute format('select count(*) from %s tablesample system (%s) repeatable (0)', relation, 100 * share) into rows;
@@ -146,7 +146,7 @@ end $$;
 
 -- The table itself, or every table of a partition tree, roots first. `parent` is NULL for the topmost. From the catalogue:
 -- pg_partition_tree would lock each of the partitions, which may be thousands.
-create or replace function sidecar.tree_of(relation regclass, out home regclass, out parent regclass, out is_leaf boolean, out level integer)
+create or replace function sidecar_internal.tree_of(relation regclass, out home regclass, out parent regclass, out is_leaf boolean, out level integer)
 returns setof record language sql stable set search_path = pg_catalog, pg_temp as $$
     with recursive tree(home, parent, kind, level) as (
         select c.oid, null::oid, c.relkind, 0 from pg_class c where c.oid = tree_of.relation and c.relkind in ('r', 'p')
@@ -161,35 +161,35 @@ returns setof record language sql stable set search_path = pg_catalog, pg_temp a
 $$;
 
 -- A primary key does not cover the children of an inheritance parent: two rows may have the same key.
-create or replace function sidecar.inherits(relation regclass) returns boolean
+create or replace function sidecar_internal.inherits(relation regclass) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select exists (select from pg_inherits i join pg_class p on p.oid = i.inhparent
                    where p.relkind = 'r' and inherits.relation in (i.inhparent, i.inhrelid));
 $$;
 
 -- Refuses a row that cannot hold the vector: it would get no column, or another watch or a rule would write it.
-create or replace function sidecar.check_place(w sidecar.watches) returns void
+create or replace function sidecar_internal.check_target_row(w sidecar_internal.watches) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     class record;
     rule name := (select r.rulename from pg_rewrite r where r.ev_class = w.relation and r.ev_type = '2' limit 1);
-    other sidecar.watches;
+    other sidecar_internal.watches;
     companion constant text := 'keep the vectors in a table of their own: companion => ''some_table''.';
 begin
     select c.relispartition, c.reloftype <> 0 as is_typed into class from pg_class c where c.oid = w.relation;
     if rule is not null then
         raise exception 'rule % rewrites updates of %, so no vector can be written', quote_ident(rule), w.relation
             using errcode = 'feature_not_supported', hint = 'Use a trigger in place of the rule, or ' || companion;
-    elsif (class.relispartition or class.is_typed) and sidecar.target_is_missing(w) then
+    elsif (class.relispartition or class.is_typed) and sidecar_internal.target_is_missing(w) then
         raise exception '% cannot get a column % of its own: it is %', w.relation, quote_literal(w.target),
             case when class.is_typed then 'a typed table' else 'a partition' end
             using errcode = 'wrong_object_type', hint = case when class.is_typed then 'Alter its type first, or '
                 else format('Watch %s, or ', pg_partition_root(w.relation)) end || companion;
     end if;
-    select x.* into other from sidecar.watches x
+    select x.* into other from sidecar_internal.watches x
         where x.unwatched_at is null and x.companion is null and x.target = w.target and x.relation <> w.relation
           and x.relation in (select a.relid from pg_partition_ancestors(w.relation) a
-                             union all select t.home from sidecar.tree_of(w.relation) t) limit 1;
+                             union all select t.home from sidecar_internal.tree_of(w.relation) t) limit 1;
     if found then
         raise exception 'column % of % holds the vectors of the watch on %', quote_literal(w.target), w.relation, other.relation
             using errcode = 'duplicate_object',
@@ -198,7 +198,7 @@ begin
 end $$;
 
 -- Whether row-level security hides rows of a table from a role (as Postgres decides it: BYPASSRLS is not inherited).
-create or replace function sidecar.rls_hides(relation regclass, role name) returns boolean
+create or replace function sidecar_internal.rls_hides(relation regclass, role name) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select exists (select from pg_class c, pg_roles r
                    where c.oid = rls_hides.relation and r.rolname = rls_hides.role and c.relrowsecurity
@@ -207,14 +207,14 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- Refuses a table that hides rows from whoever is to read it, before anything is changed: its rows would be missing.
-create or replace function sidecar.check_row_security(relation regclass) returns void
+create or replace function sidecar_internal.check_row_security(relation regclass) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     role name;
 begin
-    for role in select pg_get_userbyid(r.role) from sidecar.roles() r where r.kind = 'worker'
-                union select s.role from sidecar.sidecars s where s.seen_at > clock_timestamp() - interval '30 s' loop
-        if sidecar.rls_hides(relation, role) then
+    for role in select pg_get_userbyid(r.role) from sidecar_internal.roles() r where r.kind = 'worker'
+                union select s.role from sidecar_internal.sidecars s where s.seen_at > clock_timestamp() - interval '30 s' loop
+        if sidecar_internal.rls_hides(relation, role) then
             raise exception 'row-level security of % hides rows from role %, which the sidecar runs as', relation, quote_ident(role)
                 using errcode = 'insufficient_privilege',
                       hint = format('Run: alter role %I bypassrls; or let the sidecar run as the owner of the table, without '
@@ -228,7 +228,7 @@ begin
 end $$;
 
 -- Whether our role may read a table whole, and doing so calls nobody's code: no policy's function.
-create or replace function sidecar.may_count(relation regclass) returns boolean
+create or replace function sidecar_internal.may_count(relation regclass) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select has_schema_privilege(c.relnamespace, 'usage') and has_any_column_privilege(c.oid, 'select') and not row_security_active(c.oid)
         from pg_class c where c.oid = relation;

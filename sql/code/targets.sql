@@ -1,7 +1,7 @@
 -- The column that holds the vector, in the watched row.
 
 -- The arguments of sidecar.watch that need no table to be judged.
-create or replace function sidecar.check_options(target text, source text[], dimensions integer, index_kind text) returns void
+create or replace function sidecar_internal.check_options(target text, source text[], dimensions integer, index_kind text) returns void
 language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
     most integer := case index_kind when 'halfvec' then 4000 when 'vector' then 2000 else 16000 end;
@@ -25,7 +25,7 @@ begin
 end $$;
 
 -- Whether the vector column must be added. Raises for one that is there and does not fit.
-create or replace function sidecar.target_is_missing(w sidecar.watches) returns boolean
+create or replace function sidecar_internal.target_is_missing(w sidecar_internal.watches) returns boolean
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     label text := format('%s.%I', w.relation, w.target);
@@ -38,7 +38,7 @@ begin
     elsif w.target = any (w.key_columns) or existing.attgenerated <> '' then
         raise exception 'column % is part of the key or generated, so it cannot hold the vector', label
             using errcode = 'invalid_table_definition', hint = 'Name another target: a missing column is added.';
-    elsif existing.atttypid <> format('%I.vector', sidecar.vector_schema())::regtype then
+    elsif existing.atttypid <> format('%I.vector', sidecar_internal.vector_schema())::regtype then
         raise exception 'column % has type %, not vector(%)', label, existing.type, w.dimensions
             using errcode = 'datatype_mismatch', hint = 'Name another target: a missing column is added with the right type.';
     elsif existing.atttypmod not in (w.dimensions, -1) then
@@ -48,7 +48,7 @@ begin
         raise exception 'column % has no dimensions, so it cannot have an HNSW index on vector', label
             using errcode = 'datatype_mismatch',
                   hint = format('Run: alter table %s alter column %I type %I.vector(%s); or say index => ''halfvec''.',
-                                w.relation, w.target, sidecar.vector_schema(), w.dimensions);
+                                w.relation, w.target, sidecar_internal.vector_schema(), w.dimensions);
     elsif existing.attnotnull then
         raise exception 'column % is NOT NULL, but a new row has no vector yet', label
             using errcode = 'invalid_table_definition',
@@ -57,24 +57,24 @@ begin
     return false;
 end $$;
 
-create or replace function sidecar.add_target(w sidecar.watches) returns void
+create or replace function sidecar_internal.add_target(w sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    execute format('alter table %s add column %I %I.vector(%s)', w.relation, w.target, sidecar.vector_schema(), w.dimensions);
+    execute format('alter table %s add column %I %I.vector(%s)', w.relation, w.target, sidecar_internal.vector_schema(), w.dimensions);
 end $$;
 
 -- Measured: an UPDATE of another column of 1,000 rows takes 3 ms beside a companion; with an HNSW index on the same row 1.0 s
 -- (halfvec) or 2.4 s (vector). Our own writes to the rows are not counted.
-create or replace function sidecar.warn_of_updates(w sidecar.watches) returns void
+create or replace function sidecar_internal.warn_of_updates(w sidecar_internal.watches) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     live bigint;
     updates bigint;
 begin
-    select sum(s.n_live_tup), sum(s.n_tup_upd) - coalesce((select sum(p.embedded_total) from sidecar.progress p
-                                                           join sidecar.watches x on x.id = p.watch_id
+    select sum(s.n_live_tup), sum(s.n_tup_upd) - coalesce((select sum(p.embedded_total) from sidecar_internal.progress p
+                                                           join sidecar_internal.watches x on x.id = p.watch_id
                                                            where x.relation = w.relation and x.companion is null), 0)
-        into live, updates from pg_stat_all_tables s where s.relid in (select t.home from sidecar.tree_of(w.relation) t);
+        into live, updates from pg_stat_all_tables s where s.relid in (select t.home from sidecar_internal.tree_of(w.relation) t);
     if w.companion is null and w.index_kind <> 'none' and updates > greatest(1000, live) then
         raise warning 'table % has seen % updates of % rows: an HNSW index on the same row makes each of them about % ms slower',
             w.relation, updates, live, case w.index_kind when 'halfvec' then 1 else 2 end
@@ -83,10 +83,10 @@ begin
 end $$;
 
 -- The number of dimensions is the model's, which a watch made before a sidecar runs cannot know.
-create or replace function sidecar.warn_of_dimensions(w sidecar.watches) returns void
+create or replace function sidecar_internal.warn_of_dimensions(w sidecar_internal.watches) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    running text := (select string_agg(distinct format('%s makes %s', s.model, s.dimensions), ', ') from sidecar.sidecars s
+    running text := (select string_agg(distinct format('%s makes %s', s.model, s.dimensions), ', ') from sidecar_internal.sidecars s
                      where s.seen_at > clock_timestamp() - interval '30 s'
                      having bool_and(s.dimensions <> w.dimensions));
 begin
@@ -97,10 +97,10 @@ begin
 end $$;
 
 -- Removes the vectors themselves.
-create or replace function sidecar.drop_target(w sidecar.watches, limits record) returns void
+create or replace function sidecar_internal.drop_target(w sidecar_internal.watches, limits record) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 begin
-    perform sidecar.lock_table(coalesce(w.companion, w.relation), 'access exclusive', limits);
+    perform sidecar_internal.lock_table(coalesce(w.companion, w.relation), 'access exclusive', limits);
     if w.companion is null then
         execute format('alter table %s drop column if exists %I', w.relation, w.target);
     else

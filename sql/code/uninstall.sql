@@ -1,12 +1,12 @@
 -- sidecar.uninstall.
 
 -- What users made out of our objects, and would lose with them: views, functions, columns and constraints of theirs.
-create or replace function sidecar.used_by_others() returns text
+create or replace function sidecar_internal.used_by_others() returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     with ours as (
-        select 'pg_class'::regclass as class, c.oid as object from pg_class c where c.relnamespace = 'sidecar'::regnamespace
-        union all select 'pg_proc'::regclass, p.oid from pg_proc p where p.pronamespace = 'sidecar'::regnamespace
-        union all select 'pg_type'::regclass, t.oid from pg_type t where t.typnamespace = 'sidecar'::regnamespace
+        select 'pg_class'::regclass as class, c.oid as object from pg_class c where c.relnamespace in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace)
+        union all select 'pg_proc'::regclass, p.oid from pg_proc p where p.pronamespace in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace)
+        union all select 'pg_type'::regclass, t.oid from pg_type t where t.typnamespace in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace)
     ), dependent as (
         select coalesce(r.ev_class, a.adrelid, c.conrelid, case when d.classid = 'pg_class'::regclass then d.objid end)::regclass::text as relation,
                case when d.classid = 'pg_proc'::regclass then d.objid end::regprocedure::text as routine
@@ -18,18 +18,18 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
             where d.deptype = 'n'
     )
     select string_agg(distinct coalesce(d.relation, d.routine), ', ') from dependent d
-        where coalesce(d.relation, d.routine) !~ '^sidecar\.';
+        where coalesce(d.relation, d.routine) !~ '^sidecar(_internal)?\.';
 $$;
 
--- Removes schema sidecar and the triggers that call it. The vectors stay: columns, companion tables and their indexes.
+-- Removes the schemas and the triggers that call them. The vectors stay: columns, companion tables and their indexes.
 create or replace function sidecar.uninstall(force boolean default false) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 declare
-    running text := (select string_agg(format('%s (process %s)', s.host, s.pid), ', ') from sidecar.sidecars s
+    running text := (select string_agg(format('%s (process %s)', s.host, s.pid), ', ') from sidecar_internal.sidecars s
                      where s.seen_at > clock_timestamp() - interval '30 s');
-    users text := sidecar.used_by_others();
-    limits constant record := sidecar.wait_limits();
-    w sidecar.watches;
+    users text := sidecar_internal.used_by_others();
+    limits constant record := sidecar_internal.wait_limits();
+    w sidecar_internal.watches;
 begin
     if running is not null and not force then
         raise exception 'a sidecar is running on this database: %', running using errcode = 'object_in_use',
@@ -41,16 +41,16 @@ begin
     for attempt in 1 .. limits.tries loop
         begin
             perform set_config('lock_timeout', limits.theirs, true);
-            for w in select * from sidecar.watches x order by x.id for update loop
-                perform sidecar.release_tables(w, limits);
-                perform sidecar.revoke_table(w);
+            for w in select * from sidecar_internal.watches x order by x.id for update loop
+                perform sidecar_internal.release_tables(w, limits);
+                perform sidecar_internal.revoke_table(w);
             end loop;
-            drop schema sidecar cascade;
+            drop schema sidecar, sidecar_internal cascade;
             perform set_config('lock_timeout', limits.own, true);
             return;
         exception when lock_not_available then
             null; -- All of it is undone, and users' tables are free again.
         end;
     end loop;
-    perform sidecar.raise_in_use(w.relation, w.companion, null, limits.own, limits.began);
+    perform sidecar_internal.raise_in_use(w.relation, w.companion, null, limits.own, limits.began);
 end $$;

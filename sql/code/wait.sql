@@ -1,7 +1,7 @@
 -- sidecar.wait_embedded, for readers too: the row is looked for with their own rights; ledger and events are ours to read.
 
 -- Whether a row version that we can see was written by our own, still open transaction.
-create or replace function sidecar.is_own_uncommitted(row_xmin xid) returns boolean
+create or replace function sidecar_internal.is_own_uncommitted(row_xmin xid) returns boolean
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     own bigint := pg_current_xact_id_if_assigned()::text::bigint;
@@ -26,7 +26,7 @@ end $$;
 create or replace procedure sidecar.wait_embedded(relation regclass, key jsonb, target text default null, timeout_ms integer default 5000)
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    w sidecar.watches;
+    w sidecar_internal.watches;
     deadline timestamptz := clock_timestamp() + make_interval(secs => timeout_ms / 1000.0);
 begin
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
@@ -36,43 +36,43 @@ begin
         raise exception 'timeout_ms is %', coalesce(timeout_ms::text, 'NULL')
             using errcode = 'invalid_parameter_value', hint = 'Give the longest wait in milliseconds, for example 5000.';
     end if;
-    for w in select * from sidecar.watches x where x.relation = wait_embedded.relation and x.unwatched_at is null
+    for w in select * from sidecar_internal.watches x where x.relation = wait_embedded.relation and x.unwatched_at is null
              and (wait_embedded.target is null or x.target = wait_embedded.target) order by x.id loop
-        perform sidecar.wait_one_embedded(w, sidecar.canonical_key(w, key), deadline, timeout_ms);
+        perform sidecar_internal.wait_one_embedded(w, sidecar_internal.canonical_key(w, key), deadline, timeout_ms);
     end loop;
     if not found then
-        perform sidecar.need_watch(relation, target);
+        perform sidecar_internal.get_watch(relation, target);
     end if;
 end $$;
 
 -- Follows the events of the key that are visible now until they are gone: through leases, delays, and the new generations that
 -- delayed events come back with. Generations would not do: they do not order contents. An edit takes its generation before
 -- it commits, and a scan may meanwhile take a higher one and read the old content.
-create or replace function sidecar.wait_one_embedded(w sidecar.watches, key jsonb, deadline timestamptz, timeout_ms integer)
+create or replace function sidecar_internal.wait_one_embedded(w sidecar_internal.watches, key jsonb, deadline timestamptz, timeout_ms integer)
 returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     waiting record;
     pause_s double precision := 0.002;
 begin
-    perform sidecar.check_row_exists(w, key); -- first, because unwatch locks the user's table before ours
-    waiting := sidecar.events_of_key(w.id, key);
+    perform sidecar_internal.check_row_exists(w, key); -- first, because unwatch locks the user's table before ours
+    waiting := sidecar_internal.events_of_key(w.id, key);
     if waiting.is_own then
         raise exception 'row % of % was written in this transaction, which nobody else sees yet', key, w.relation
             using errcode = 'object_not_in_prerequisite_state', hint = 'Commit first, then call sidecar.wait_embedded.';
     end if;
     loop
         -- Each statement of a READ COMMITTED transaction takes a new snapshot, so this sees what the sidecar commits.
-        if not sidecar.is_waiting(w.id, waiting.gens) then
-            waiting := sidecar.events_of_key(w.id, key, waiting.times);
-            if waiting.gens is null and sidecar.is_done(w, key) then
+        if not sidecar_internal.is_waiting(w.id, waiting.gens) then
+            waiting := sidecar_internal.events_of_key(w.id, key, waiting.times);
+            if waiting.gens is null and sidecar_internal.is_done(w, key) then
                 return;
             end if;
         end if;
-        perform sidecar.check_row_exists(w, key);
+        perform sidecar_internal.check_row_exists(w, key);
         if clock_timestamp() >= deadline then
             raise exception 'row % of % was not embedded within % ms', key, w.relation, timeout_ms
                 using errcode = 'SC001',
-                      hint = format('The watch on %s: %s. See sidecar.status.', w.target, sidecar.state_of_watch(w.id));
+                      hint = format('The watch on %s: %s. See sidecar.status.', w.target, sidecar_internal.state_of_watch(w.id));
         end if;
         perform pg_sleep(least(pause_s, greatest(0, extract(epoch from deadline - clock_timestamp()))));
         pause_s := least(pause_s * 1.5, 0.05);
@@ -80,10 +80,10 @@ begin
 end $$;
 
 -- Whether the ledger has a row of which no event tells. Raises where the row cannot be embedded.
-create or replace function sidecar.is_done(w sidecar.watches, key jsonb) returns boolean
+create or replace function sidecar_internal.is_done(w sidecar_internal.watches, key jsonb) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-    found_state record := sidecar.state_of_row(w.id, key);
+    found_state record := sidecar_internal.state_of_row(w.id, key);
 begin
     if found_state.state = 'failed' then
         raise exception 'row % of % cannot be embedded: %', key, w.relation, coalesce(found_state.reason, 'unknown reason')
@@ -93,14 +93,14 @@ begin
 end $$;
 
 -- With the caller's own rights, and under his row-level security.
-create or replace function sidecar.check_row_exists(w sidecar.watches, key jsonb) returns void
+create or replace function sidecar_internal.check_row_exists(w sidecar_internal.watches, key jsonb) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     is_there boolean;
 begin
-    execute format('select exists (select from %s join %s t on %s)', sidecar.typed_key(w, '$1'), w.relation,
-                   sidecar.for_each_key(w.key_columns, sidecar.exact_keys(w, w.relation, 't'), '%3$s = r.k%1$s', ' and '))
-        into is_there using sidecar.numbered_key(w, key);
+    execute format('select exists (select from %s join %s t on %s)', sidecar_internal.typed_key(w, '$1'), w.relation,
+                   sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = r.k%1$s', ' and '))
+        into is_there using sidecar_internal.numbered_key(w, key);
     if not is_there then
         raise exception 'table % has no row %', w.relation, key using errcode = '02000',
             hint = 'It may have been deleted, or inserted by a transaction that is still open.';
@@ -113,62 +113,62 @@ end $$;
 
 -- The events of a key, those of a TRUNCATE among them: their generations, by which they are found again until they get others,
 -- and their times, which they keep; NULL where there are none. `only_times`: of these alone. `is_own`: this very transaction made one.
-create or replace function sidecar.events_of_key(watch_id integer, key jsonb, only_times timestamptz[] default null,
+create or replace function sidecar_internal.events_of_key(watch_id integer, key jsonb, only_times timestamptz[] default null,
                                                  out gens bigint[], out times timestamptz[], out is_own boolean)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    w sidecar.watches;
+    w sidecar_internal.watches;
 begin
-    select * into w from sidecar.watches x where x.id = watch_id and x.unwatched_at is null;
-    if w.id is not null and sidecar.key_fault(w) is null then
+    select * into w from sidecar_internal.watches x where x.id = watch_id and x.unwatched_at is null;
+    if w.id is not null and sidecar_internal.key_fault(w) is null then
         execute format($sql$
             with wanted as materialized (select r.* from %1$s)
             select array_agg(e.gen), array_agg(e.enqueued_at), bool_or(e.own) from (
-                select t.gen, t.enqueued_at, sidecar.is_own_uncommitted(t.xmin) as own
-                    from wanted r join sidecar.events_%2$s t on (%3$s) or t.k1 is null
-                union all select t.gen, t.enqueued_at, false from wanted r join sidecar.delayed_%2$s t on (%3$s) or t.k1 is null) e
+                select t.gen, t.enqueued_at, sidecar_internal.is_own_uncommitted(t.xmin) as own
+                    from wanted r join sidecar_internal.events_%2$s t on (%3$s) or t.k1 is null
+                union all select t.gen, t.enqueued_at, false from wanted r join sidecar_internal.delayed_%2$s t on (%3$s) or t.k1 is null) e
             where $2 is null or e.enqueued_at = any ($2)
-        $sql$, sidecar.typed_key(w, '$1'), w.id, sidecar.for_each_key(w.key_columns, null, 't.k%1$s = r.k%1$s', ' and '))
-            into gens, times, is_own using sidecar.numbered_key(w, key), only_times;
+        $sql$, sidecar_internal.typed_key(w, '$1'), w.id, sidecar_internal.for_each_key(w.key_columns, null, 't.k%1$s = r.k%1$s', ' and '))
+            into gens, times, is_own using sidecar_internal.numbered_key(w, key), only_times;
     end if;
 end $$;
 
 -- Whether one of these generations still is in the queue, by its primary keys.
-create or replace function sidecar.is_waiting(watch_id integer, gens bigint[]) returns boolean
+create or replace function sidecar_internal.is_waiting(watch_id integer, gens bigint[]) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     is_one boolean;
 begin
-    if gens is null or not exists (select from sidecar.watches x where x.id = watch_id and x.unwatched_at is null) then
+    if gens is null or not exists (select from sidecar_internal.watches x where x.id = watch_id and x.unwatched_at is null) then
         return false;
     end if;
-    execute format('select exists (select from sidecar.events_%1$s t where t.gen = any ($1))
-                        or exists (select from sidecar.delayed_%1$s t where t.gen = any ($1))', watch_id) into is_one using gens;
+    execute format('select exists (select from sidecar_internal.events_%1$s t where t.gen = any ($1))
+                        or exists (select from sidecar_internal.delayed_%1$s t where t.gen = any ($1))', watch_id) into is_one using gens;
     return is_one;
 end $$;
 
 -- Where a row stands of which no event tells: 'done' (embedded, or nothing to embed), 'failed' and why, or NULL: its turn has
 -- not come yet, or what the ledger says of it is void.
-create or replace function sidecar.state_of_row(watch_id integer, key jsonb, out state text, out reason text)
+create or replace function sidecar_internal.state_of_row(watch_id integer, key jsonb, out state text, out reason text)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    w sidecar.watches;
+    w sidecar_internal.watches;
 begin
-    select * into w from sidecar.watches x where x.id = watch_id and x.unwatched_at is null;
-    if w.id is not null and sidecar.key_fault(w) is null then
+    select * into w from sidecar_internal.watches x where x.id = watch_id and x.unwatched_at is null;
+    if w.id is not null and sidecar_internal.key_fault(w) is null then
         execute format($sql$
             select case l.content_hash when 'failed' then 'failed' else 'done' end
-            from %1$s join sidecar.ledger_%2$s l on %3$s
+            from %1$s join sidecar_internal.ledger_%2$s l on %3$s
             where l.content_hash is not null and l.gen > $2 and not exists (
-                select from sidecar.scans s where s.watch_id = $3 and s.purpose = 'clear' and s.finished_at is null)
-        $sql$, sidecar.typed_key(w, '$1'), w.id, sidecar.for_each_key(w.key_columns, null, 'l.k%1$s = r.k%1$s', ' and '))
-            into state using sidecar.numbered_key(w, key), w.truncated_gen, w.id;
-        reason := (select d.reason || ': ' || d.message from sidecar.dead_letters d
-                   where state = 'failed' and d.watch_id = w.id and d.key = sidecar.failure_key(state_of_row.key));
+                select from sidecar_internal.scans s where s.watch_id = $3 and s.purpose = 'clear' and s.finished_at is null)
+        $sql$, sidecar_internal.typed_key(w, '$1'), w.id, sidecar_internal.for_each_key(w.key_columns, null, 'l.k%1$s = r.k%1$s', ' and '))
+            into state using sidecar_internal.numbered_key(w, key), w.truncated_gen, w.id;
+        reason := (select d.reason || ': ' || d.message from sidecar_internal.failures d
+                   where state = 'failed' and d.watch_id = w.id and d.key = sidecar_internal.failure_key(state_of_row.key));
     end if;
 end $$;
 
-create or replace function sidecar.state_of_watch(watch_id integer) returns text
+create or replace function sidecar_internal.state_of_watch(watch_id integer) returns text
 language sql security definer set search_path = pg_catalog, pg_temp as $$
-    select sidecar.state_of(w, 1) from sidecar.watches w where w.id = watch_id;
+    select sidecar_internal.state_of(w, 1) from sidecar_internal.watches w where w.id = watch_id;
 $$;

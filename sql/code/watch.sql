@@ -4,48 +4,48 @@
 -- the watch row FOR SHARE while it writes; the other way round it would wait for us, and we for it.
 
 -- The active or former watch of (relation, target); NULL where there was none.
-create or replace function sidecar.find_watch(relation regclass, target text) returns sidecar.watches
+create or replace function sidecar_internal.find_watch(relation regclass, target text) returns sidecar_internal.watches
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select w from sidecar.watches w where w.relation = find_watch.relation and w.target = find_watch.target;
+    select w from sidecar_internal.watches w where w.relation = find_watch.relation and w.target = find_watch.target;
 $$;
 
 -- Like find_watch, but raises unless the watch is active. `target` NULL: the only watch of the table.
-create or replace function sidecar.need_watch(relation regclass, target text) returns sidecar.watches
+create or replace function sidecar_internal.get_watch(relation regclass, target text) returns sidecar_internal.watches
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    w sidecar.watches;
+    w sidecar_internal.watches;
     targets text;
     n integer;
 begin
     select count(*), string_agg(quote_literal(x.target), ', ' order by x.target) into n, targets
-        from sidecar.watches x where x.relation = need_watch.relation and x.unwatched_at is null;
-    select * into w from sidecar.watches x where x.relation = need_watch.relation and x.unwatched_at is null
-        and (x.target = need_watch.target or (need_watch.target is null and n = 1));
+        from sidecar_internal.watches x where x.relation = get_watch.relation and x.unwatched_at is null;
+    select * into w from sidecar_internal.watches x where x.relation = get_watch.relation and x.unwatched_at is null
+        and (x.target = get_watch.target or (get_watch.target is null and n = 1));
     if w.id is not null then
         return w;
     elsif n = 0 then
         raise exception 'table % is not watched', coalesce(relation::text, 'NULL') using errcode = 'undefined_object',
             hint = format('select sidecar.watch(%L, source => ...) starts it; select * from sidecar.status lists what is watched.',
                           relation::text);
-    elsif need_watch.target is null then
+    elsif get_watch.target is null then
         raise exception 'table % has % watches', relation, n using errcode = 'ambiguous_column',
             hint = format('Name the target, one of: %s', targets);
     end if;
-    raise exception 'table % has no watch with target %', relation, quote_literal(need_watch.target)
+    raise exception 'table % has no watch with target %', relation, quote_literal(get_watch.target)
         using errcode = 'undefined_object', hint = format('Its targets: %s', targets);
 end $$;
 
 -- Takes off the tables that are still there what we put on them: triggers, and what belongs to a companion.
-create or replace function sidecar.release_tables(w sidecar.watches, limits record) returns void
+create or replace function sidecar_internal.release_tables(w sidecar_internal.watches, limits record) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     home regclass;
 begin
-    for home in select t.home from sidecar.triggers_of(w) t group by t.home order by t.home = w.relation desc loop
-        perform sidecar.lock_table(home, 'access exclusive', limits);
+    for home in select t.home from sidecar_internal.triggers_of(w) t group by t.home order by t.home = w.relation desc loop
+        perform sidecar_internal.lock_table(home, 'access exclusive', limits);
     end loop;
-    perform sidecar.drop_triggers(w);
-    perform sidecar.release_companion(w);
+    perform sidecar_internal.drop_triggers(w);
+    perform sidecar_internal.release_companion(w);
 end $$;
 
 -- Ends a watch. Vectors and ledger stay, so that watching again does only what has changed, unless `drop_target`.
@@ -54,19 +54,19 @@ end $$;
 create or replace function sidecar.unwatch(relation regclass, target text default null, drop_target boolean default false)
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    w sidecar.watches;
-    limits constant record := sidecar.wait_limits();
+    w sidecar_internal.watches;
+    limits constant record := sidecar_internal.wait_limits();
 begin
     if exists (select from pg_class c where c.oid = unwatch.relation) then
-        perform sidecar.follow_changes(relation);
+        perform sidecar_internal.follow_changes(relation);
     end if;
-    w := sidecar.find_watch(relation, target);
+    w := sidecar_internal.find_watch(relation, target);
     if w.id is null or (w.unwatched_at is not null and not drop_target) then
-        w := sidecar.need_watch(relation, target);
+        w := sidecar_internal.get_watch(relation, target);
     end if;
     for attempt in 1 .. limits.tries loop
         begin
-            perform sidecar.end_watch(w.id, relation, drop_target, limits);
+            perform sidecar_internal.end_watch(w.id, relation, drop_target, limits);
             perform set_config('lock_timeout', limits.own, true);
             perform pg_notify('sidecar_watches', '');
             return;
@@ -74,78 +74,78 @@ begin
             null; -- All of it is undone, and the user's table is free again.
         end;
     end loop;
-    perform sidecar.raise_in_use(w.relation, w.companion, w.id, limits.own, limits.began);
+    perform sidecar_internal.raise_in_use(w.relation, w.companion, w.id, limits.own, limits.began);
 end $$;
 
 -- One try of unwatch, or of the first half of watch(replace). Raises lock_not_available.
-create or replace function sidecar.end_watch(watch_id integer, relation regclass, drop_target boolean, limits record) returns void
+create or replace function sidecar_internal.end_watch(watch_id integer, relation regclass, drop_target boolean, limits record) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    w sidecar.watches;
+    w sidecar_internal.watches;
     is_there constant boolean := exists (select from pg_class c where c.oid = end_watch.relation);
 begin
     perform set_config('lock_timeout', limits.theirs, true);
-    select * into w from sidecar.watches x where x.id = watch_id and (x.unwatched_at is null or drop_target) for update;
+    select * into w from sidecar_internal.watches x where x.id = watch_id and (x.unwatched_at is null or drop_target) for update;
     if not found then
         raise exception 'table % is not watched any longer', relation using errcode = 'undefined_object',
             hint = 'Another session has just ended the watch.';
     end if;
     perform set_config('lock_timeout', limits.ours, true);
-    perform sidecar.release_tables(w, limits);
-    perform sidecar.revoke_table(w);
+    perform sidecar_internal.release_tables(w, limits);
+    perform sidecar_internal.revoke_table(w);
     -- A companion that was dropped before a dump may have left its number to another table.
     if drop_target and exists (select from pg_class c where c.oid = coalesce(w.companion, w.relation))
             and (w.companion is null or exists (select from pg_attribute a where a.attrelid = w.companion and a.attname = w.target
-                                                and a.atttypid = format('%I.vector', sidecar.vector_schema())::regtype)) then
-        perform sidecar.drop_target(w, limits);
+                                                and a.atttypid = format('%I.vector', sidecar_internal.vector_schema())::regtype)) then
+        perform sidecar_internal.drop_target(w, limits);
     end if;
-    perform sidecar.drop_queue(w.id, keep_ledger => is_there and not drop_target);
+    perform sidecar_internal.drop_queue(w.id, keep_ledger => is_there and not drop_target);
     if is_there and not drop_target then
-        update sidecar.watches x set unwatched_at = now(), paused = false, broken = null where x.id = w.id;
+        update sidecar_internal.watches x set unwatched_at = now(), paused = false, broken = null where x.id = w.id;
     else
-        delete from sidecar.watches x where x.id = w.id;
+        delete from sidecar_internal.watches x where x.id = w.id;
     end if;
 end $$;
 
-create or replace function sidecar.install_watch(w sidecar.watches) returns void
+create or replace function sidecar_internal.install_watch(w sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    definitions text[] := (sidecar.primary_key_of(w.relation)).definitions;
+    definitions text[] := (sidecar_internal.primary_key_of(w.relation)).definitions;
 begin
-    perform sidecar.create_queue(w.id, definitions);
-    if to_regclass(format('sidecar.ledger_%s', w.id)) is null then
-        perform sidecar.create_ledger(w.id, definitions);
+    perform sidecar_internal.create_queue(w.id, definitions);
+    if to_regclass(format('sidecar_internal.ledger_%s', w.id)) is null then
+        perform sidecar_internal.create_ledger(w.id, definitions);
     end if;
-    perform sidecar.create_trigger_functions(w);
-    perform sidecar.own_queue(w.id);
-    perform sidecar.grant_queue(w.id, r.role) from sidecar.roles() r where r.kind = 'worker';
-    perform sidecar.grant_table(w);
-    perform sidecar.drop_stray_triggers(w);
-    perform sidecar.create_triggers(w);
-    perform sidecar.dress_companion(w);
-    perform sidecar.start_scan(w.id, 'backfill');
-    insert into sidecar.progress (watch_id) values (w.id) on conflict do nothing;
+    perform sidecar_internal.create_trigger_functions(w);
+    perform sidecar_internal.own_queue(w.id);
+    perform sidecar_internal.grant_queue(w.id, r.role) from sidecar_internal.roles() r where r.kind = 'worker';
+    perform sidecar_internal.grant_table(w);
+    perform sidecar_internal.drop_foreign_triggers(w);
+    perform sidecar_internal.create_triggers(w);
+    perform sidecar_internal.sync_companion(w);
+    perform sidecar_internal.start_scan(w.id, 'backfill');
+    insert into sidecar_internal.progress (watch_id) values (w.id) on conflict do nothing;
     perform pg_notify('sidecar_watches', '');
 end $$;
 
 -- Raises for what cannot be watched as asked; fills in what was left out. Changes nothing.
-create or replace function sidecar.checked_watch(wanted sidecar.watches, companion_name text) returns sidecar.watches
+create or replace function sidecar_internal.checked_watch(wanted sidecar_internal.watches, companion_name text) returns sidecar_internal.watches
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
-    perform sidecar.vector_schema();
-    perform sidecar.check_relation(wanted.relation);
-    select p.columns, p.types into wanted.key_columns, wanted.key_types from sidecar.primary_key_of(wanted.relation) p;
-    perform sidecar.check_key_types(wanted.relation);
-    wanted.kind := sidecar.kind_of_source(wanted.relation, wanted.source, wanted.kind);
+    perform sidecar_internal.vector_schema();
+    perform sidecar_internal.check_relation(wanted.relation);
+    select p.columns, p.types into wanted.key_columns, wanted.key_types from sidecar_internal.primary_key_of(wanted.relation) p;
+    perform sidecar_internal.check_key_types(wanted.relation);
+    wanted.kind := sidecar_internal.kind_of_source(wanted.relation, wanted.source, wanted.kind);
     wanted.target := coalesce(wanted.target, wanted.source[1] || '_embedding');
-    perform sidecar.check_options(wanted.target, wanted.source, wanted.dimensions, wanted.index_kind);
+    perform sidecar_internal.check_options(wanted.target, wanted.source, wanted.dimensions, wanted.index_kind);
     wanted.expose := coalesce(wanted.expose, '{}');
-    perform sidecar.check_exposed(wanted.relation, wanted.expose);
+    perform sidecar_internal.check_exposed(wanted.relation, wanted.expose);
     wanted.companion := to_regclass(companion_name);
     if wanted.companion is not null then
-        perform sidecar.check_companion(wanted);
+        perform sidecar_internal.check_companion(wanted);
     elsif companion_name is null then
-        perform sidecar.check_place(wanted);
+        perform sidecar_internal.check_target_row(wanted);
     elsif wanted.target = any (wanted.key_columns) then
         raise exception 'target % is a key column, which the companion has too', quote_literal(wanted.target)
             using errcode = 'invalid_parameter_value', hint = 'Name a column of its own for the vector.';
@@ -154,7 +154,7 @@ begin
 end $$;
 
 -- Whether two calls ask for the same.
-create or replace function sidecar.is_same_watch(a sidecar.watches, b sidecar.watches) returns boolean
+create or replace function sidecar_internal.is_same_watch(a sidecar_internal.watches, b sidecar_internal.watches) returns boolean
 language sql immutable set search_path = pg_catalog, pg_temp as $$
     select (a.kind, a.source, a.dimensions, a.index_kind, a.model, a.companion)
         is not distinct from (b.kind, b.source, b.dimensions, b.index_kind, b.model, b.companion);
@@ -162,14 +162,14 @@ $$;
 
 -- Writes the watch's row. A former one is taken up again with its ledger, unless its vectors were of another type.
 -- (Keys that were merely renamed keep it: an entry counts only where content and vector are what it says.)
-create or replace function sidecar.save_watch(wanted sidecar.watches, former sidecar.watches) returns sidecar.watches
+create or replace function sidecar_internal.save_watch(wanted sidecar_internal.watches, former sidecar_internal.watches) returns sidecar_internal.watches
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    saved sidecar.watches;
-    other sidecar.watches;
+    saved sidecar_internal.watches;
+    other sidecar_internal.watches;
     fits boolean := (former.kind, former.dimensions) = (wanted.kind, wanted.dimensions);
 begin
-    select * into other from sidecar.watches w
+    select * into other from sidecar_internal.watches w
         where w.id is distinct from former.id and coalesce(w.companion, w.relation) = coalesce(wanted.companion, wanted.relation)
           and (w.target = wanted.target or w.companion = wanted.companion);
     if found then
@@ -179,23 +179,23 @@ begin
                                                               other.relation, other.target);
     end if;
     if former.id is null then
-        insert into sidecar.watches (relation, key_columns, key_types, kind, source, target, companion, dimensions, index_kind,
+        insert into sidecar_internal.watches (relation, key_columns, key_types, kind, source, target, companion, dimensions, index_kind,
                                      model, expose)
             values (wanted.relation, wanted.key_columns, wanted.key_types, wanted.kind, wanted.source, wanted.target,
                     wanted.companion, wanted.dimensions, wanted.index_kind, wanted.model, wanted.expose)
             returning * into saved;
-        perform sidecar.drop_queue(saved.id, keep_ledger => false); -- of a watch with this number whose row was not restored
+        perform sidecar_internal.drop_queue(saved.id, keep_ledger => false); -- of a watch with this number whose row was not restored
         return saved;
     end if;
-    if not fits or not sidecar.retype_ledger(former.id, former.key_types, wanted.key_types) then
-        perform sidecar.drop_queue(former.id, keep_ledger => false);
+    if not fits or not sidecar_internal.retype_ledger(former.id, former.key_types, wanted.key_types) then
+        perform sidecar_internal.drop_queue(former.id, keep_ledger => false);
     end if;
     -- The new generation voids what the ledger says until the backfill has looked at the row: it may have changed since.
-    update sidecar.watches w
+    update sidecar_internal.watches w
         set key_columns = wanted.key_columns, key_types = wanted.key_types, kind = wanted.kind, source = wanted.source,
             companion = wanted.companion, dimensions = wanted.dimensions, index_kind = wanted.index_kind, model = wanted.model,
             expose = wanted.expose, unwatched_at = null, created_at = now(),
-            truncated_gen = nextval('sidecar.generation'), paused = former.paused and former.unwatched_at is null,
+            truncated_gen = nextval('sidecar_internal.generation'), paused = former.paused and former.unwatched_at is null,
             fingerprint = case when former.dimensions = wanted.dimensions then w.fingerprint end,
             encoder = case when former.dimensions = wanted.dimensions then w.encoder end
         where w.id = former.id returning * into saved;
@@ -203,89 +203,89 @@ begin
 end $$;
 
 -- Whether a watch is in working order, and the table's key still what it was.
-create or replace function sidecar.is_intact(w sidecar.watches, key_columns text[], key_types text[]) returns boolean
+create or replace function sidecar_internal.is_intact(w sidecar_internal.watches, key_columns text[], key_types text[]) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select (w.key_columns, w.key_types) = (is_intact.key_columns, is_intact.key_types) and sidecar.structure_fault(w) is null
-        and w.broken is null and not exists (select from sidecar.breakages b where b.watch_id = w.id) and sidecar.triggers_fit(w);
+    select (w.key_columns, w.key_types) = (is_intact.key_columns, is_intact.key_types) and sidecar_internal.structure_fault(w) is null
+        and w.broken is null and not exists (select from sidecar_internal.breakages b where b.watch_id = w.id) and sidecar_internal.triggers_fit(w);
 $$;
 
 -- Locks, saves and installs. Writers of the table wait from here to the end of the transaction, so that no row falls
 -- between the triggers and the backfill. NULL: another session watched it while we waited for the lock.
-create or replace function sidecar.start_watch(wanted sidecar.watches, former sidecar.watches, companion_name text, limits record)
+create or replace function sidecar_internal.start_watch(wanted sidecar_internal.watches, former sidecar_internal.watches, companion_name text, limits record)
 returns integer
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    adds_target constant boolean := companion_name is null and sidecar.target_is_missing(wanted);
-    saved sidecar.watches;
+    adds_target constant boolean := companion_name is null and sidecar_internal.target_is_missing(wanted);
+    saved sidecar_internal.watches;
 begin
-    perform sidecar.check_row_security(wanted.relation);
-    perform sidecar.check_row_security(wanted.companion);
-    perform sidecar.lock_table(wanted.relation, case when adds_target then 'access exclusive' else 'share row exclusive' end, limits);
-    if former.id is null and (sidecar.find_watch(wanted.relation, wanted.target)).id is not null then
+    perform sidecar_internal.check_row_security(wanted.relation);
+    perform sidecar_internal.check_row_security(wanted.companion);
+    perform sidecar_internal.lock_table(wanted.relation, case when adds_target then 'access exclusive' else 'share row exclusive' end, limits);
+    if former.id is null and (sidecar_internal.find_watch(wanted.relation, wanted.target)).id is not null then
         return null;
     end if;
     if companion_name is not null and wanted.companion is null then
-        wanted.companion := sidecar.create_companion(wanted, companion_name);
+        wanted.companion := sidecar_internal.create_companion(wanted, companion_name);
     elsif companion_name is not null then
-        perform sidecar.lock_table(wanted.companion, 'share row exclusive', limits);
+        perform sidecar_internal.lock_table(wanted.companion, 'share row exclusive', limits);
     elsif adds_target then
-        perform sidecar.add_target(wanted);
+        perform sidecar_internal.add_target(wanted);
     end if;
-    saved := sidecar.save_watch(wanted, former);
-    perform sidecar.prepare_ledger(former, saved);
-    perform sidecar.install_watch(saved);
+    saved := sidecar_internal.save_watch(wanted, former);
+    perform sidecar_internal.prepare_ledger(former, saved);
+    perform sidecar_internal.install_watch(saved);
     if former.id is not null then
-        perform sidecar.start_scan(saved.id, 'sweep'); -- for what was deleted while nobody watched
+        perform sidecar_internal.start_scan(saved.id, 'sweep'); -- for what was deleted while nobody watched
     end if;
     if former.dimensions <> wanted.dimensions then
-        perform sidecar.start_scan(saved.id, 'clear');
+        perform sidecar_internal.start_scan(saved.id, 'clear');
     elsif saved.fingerprint is not null and saved.model not in (saved.fingerprint, coalesce(saved.encoder, '')) then
         perform sidecar.reembed(saved.relation, saved.target, saved.model);
     end if;
-    perform sidecar.tell_of_former_indexes(saved);
-    perform sidecar.warn_of_updates(saved);
-    perform sidecar.warn_of_dimensions(saved);
-    perform sidecar.warn_of_old_pgvector();
+    perform sidecar_internal.report_former_indexes(saved);
+    perform sidecar_internal.warn_of_updates(saved);
+    perform sidecar_internal.warn_of_dimensions(saved);
+    perform sidecar_internal.warn_of_old_pgvector();
     return saved.id;
 end $$;
 
 -- Shows other columns from now on, without a new backfill. What is shown no more, the workers may read no more.
-create or replace function sidecar.change_exposure(w sidecar.watches, wanted text[]) returns sidecar.watches
+create or replace function sidecar_internal.change_exposure(w sidecar_internal.watches, wanted text[]) returns sidecar_internal.watches
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     if w.expose <> wanted then
-        perform sidecar.revoke_table(w);
-        update sidecar.watches x set expose = wanted where x.id = w.id returning * into w;
+        perform sidecar_internal.revoke_table(w);
+        update sidecar_internal.watches x set expose = wanted where x.id = w.id returning * into w;
     end if;
     return w;
 end $$;
 
 -- One try of watch. NULL: another session watched the table meanwhile. Raises lock_not_available.
-create or replace function sidecar.try_watch(wanted sidecar.watches, companion_name text, replace boolean, limits record) returns integer
+create or replace function sidecar_internal.try_watch(wanted sidecar_internal.watches, companion_name text, replace boolean, limits record) returns integer
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    former sidecar.watches;
+    former sidecar_internal.watches;
     is_same boolean;
 begin
     perform set_config('lock_timeout', limits.theirs, true);
-    select * into former from sidecar.watches w where w.relation = wanted.relation and w.target = wanted.target for update;
+    select * into former from sidecar_internal.watches w where w.relation = wanted.relation and w.target = wanted.target for update;
     perform set_config('lock_timeout', limits.ours, true);
     if former.id is not null and former.unwatched_at is null then
-        is_same := sidecar.is_same_watch(former, wanted) and (former.companion is null) = (companion_name is null);
-        if not replace and not (is_same and sidecar.exposed_columns(former) = wanted.expose) then
+        is_same := sidecar_internal.is_same_watch(former, wanted) and (former.companion is null) = (companion_name is null);
+        if not replace and not (is_same and sidecar_internal.exposed_columns(former) = wanted.expose) then
             raise exception '%.% is watched already, with source %, companion %, dimensions %, model %, index %, expose %', wanted.relation,
                 quote_ident(former.target), former.source, coalesce(former.companion::text, 'none'), former.dimensions,
                 coalesce(former.model, 'any'), former.index_kind, former.expose
                 using errcode = 'duplicate_object', hint = 'Add replace => true to change it, or name another target.';
-        elsif is_same and sidecar.is_intact(former, wanted.key_columns, wanted.key_types) then
-            former := sidecar.change_exposure(former, wanted.expose);
-            perform sidecar.grant_table(former);
-            perform sidecar.dress_companion(former);
+        elsif is_same and sidecar_internal.is_intact(former, wanted.key_columns, wanted.key_types) then
+            former := sidecar_internal.change_exposure(former, wanted.expose);
+            perform sidecar_internal.grant_table(former);
+            perform sidecar_internal.sync_companion(former);
             return former.id;
         end if;
-        perform sidecar.end_watch(former.id, former.relation, false, limits);
+        perform sidecar_internal.end_watch(former.id, former.relation, false, limits);
     end if;
-    return sidecar.start_watch(wanted, former, companion_name, limits);
+    return sidecar_internal.start_watch(wanted, former, companion_name, limits);
 end $$;
 
 -- Keeps target up to date with source, from now on and for the rows that are there. Returns the watch's id. The same call
@@ -298,26 +298,26 @@ create or replace function sidecar.watch(
 ) returns integer
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    companion_name constant text := sidecar.companion_name(relation, companion);
-    limits constant record := sidecar.wait_limits();
-    wanted sidecar.watches;
+    companion_name constant text := sidecar_internal.companion_name(relation, companion);
+    limits constant record := sidecar_internal.wait_limits();
+    wanted sidecar_internal.watches;
     made integer;
 begin
-    perform sidecar.follow_changes(relation, target);
+    perform sidecar_internal.follow_changes(relation, target);
     wanted.relation := relation; wanted.source := source; wanted.target := target; wanted.kind := kind;
     wanted.dimensions := dimensions; wanted.index_kind := index; wanted.model := model;
     wanted.expose := expose;
-    wanted := sidecar.checked_watch(wanted, companion_name);
+    wanted := sidecar_internal.checked_watch(wanted, companion_name);
     for attempt in 1 .. limits.tries loop
         begin
-            made := sidecar.try_watch(wanted, companion_name, replace, limits);
+            made := sidecar_internal.try_watch(wanted, companion_name, replace, limits);
             perform set_config('lock_timeout', limits.own, true);
             return coalesce(made, sidecar.watch(relation, source, target, kind, companion, dimensions, model, index, replace, expose));
         exception when lock_not_available then
             null; -- All of it is undone, and the user's table is free again.
         end;
     end loop;
-    perform sidecar.raise_in_use(relation, wanted.companion, (sidecar.find_watch(relation, wanted.target)).id, limits.own, limits.began);
+    perform sidecar_internal.raise_in_use(relation, wanted.companion, (sidecar_internal.find_watch(relation, wanted.target)).id, limits.own, limits.began);
 end $$;
 
 -- The usual case of one source column.

@@ -4,24 +4,24 @@
 -- bytes is empty, which takes a fifth of the time to see; else primary key of events_N, index delayed_N_run_at. A queue that
 -- somebody has locked, as unwatch does, is passed by after 10 ms; any other error is for the claim to meet, which knows what to
 -- say of it. `floors`: of each of the watches, the generation above which all its events stood when the horizon was looked at;
--- `late`: transactions that were in flight then, each with a generation below its own (see sidecar.front).
-create or replace function sidecar.find_work(watch_ids integer[], floors bigint[], late bigint[])
+-- `late`: transactions that were in flight then, each with a generation below its own (see sidecar_internal.horizon_floor).
+create or replace function sidecar_internal.find_work(watch_ids integer[], floors bigint[], late bigint[])
 returns table (watch_id integer, waiting boolean, due boolean)
 language plpgsql stable set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
 declare
-    latest constant bigint := sidecar.front(9223372036854775807 || late);
+    latest constant bigint := sidecar_internal.horizon_floor(9223372036854775807 || late);
     floor bigint;
 begin
     for watch_id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
         waiting := false;
         due := false;
         begin
-            if pg_relation_size(to_regclass('sidecar.events_' || watch_id)) > 0 then
-                execute format('select (select e.gen from sidecar.events_%s e where e.gen > $1 and (e.lease_until is null or e.lease_until < now())
+            if pg_relation_size(to_regclass('sidecar_internal.events_' || watch_id)) > 0 then
+                execute format('select (select e.gen from sidecar_internal.events_%s e where e.gen > $1 and (e.lease_until is null or e.lease_until < now())
                                         order by e.gen limit 1) is not null', watch_id) into waiting using least(floor, latest);
             end if;
-            if pg_relation_size(to_regclass('sidecar.delayed_' || watch_id)) > 0 then
-                execute format('select (select d.run_at from sidecar.delayed_%s d where d.run_at <= now() order by d.run_at limit 1) is not null',
+            if pg_relation_size(to_regclass('sidecar_internal.delayed_' || watch_id)) > 0 then
+                execute format('select (select d.run_at from sidecar_internal.delayed_%s d where d.run_at <= now() order by d.run_at limit 1) is not null',
                                watch_id) into due;
             end if;
         exception
@@ -38,7 +38,7 @@ end $$;
 
 -- The first events of these watches above their floors, leased or not: NULL where there are none. No row for a queue that is
 -- locked or gone.
-create or replace function sidecar.find_first(watch_ids integer[], floors bigint[]) returns table (watch_id integer, first bigint)
+create or replace function sidecar_internal.find_first(watch_ids integer[], floors bigint[]) returns table (watch_id integer, first bigint)
 language plpgsql stable set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
 declare
     floor bigint;
@@ -46,8 +46,8 @@ begin
     for watch_id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
         begin
             first := null;
-            if pg_relation_size(to_regclass('sidecar.events_' || watch_id)) > 0 then
-                execute format('select min(e.gen) from sidecar.events_%s e where e.gen > $1', watch_id) into first using floor;
+            if pg_relation_size(to_regclass('sidecar_internal.events_' || watch_id)) > 0 then
+                execute format('select min(e.gen) from sidecar_internal.events_%s e where e.gen > $1', watch_id) into first using floor;
             end if;
             return next;
         exception when lock_not_available or undefined_table then
@@ -58,15 +58,15 @@ end $$;
 
 -- Starts the sweeps of these watches whose last one ended so many seconds ago; the first comes that long after the watch.
 -- Returns how many it started. Writes nothing where none is due.
-create or replace function sidecar.start_sweeps(watch_ids integer[], interval_s double precision) returns bigint
+create or replace function sidecar_internal.start_sweeps(watch_ids integer[], interval_s double precision) returns bigint
 language sql set search_path = pg_catalog, pg_temp as $$
     with due as (
         select u.id from unnest(watch_ids) u(id)
-        left join sidecar.scans s on s.watch_id = u.id and s.purpose = 'sweep'
+        left join sidecar_internal.scans s on s.watch_id = u.id and s.purpose = 'sweep'
         where s.watch_id is null or s.finished_at < now() - make_interval(secs => interval_s)
     ), started as (
-        insert into sidecar.scans (watch_id, purpose, finished_at)
-        select w.id, 'sweep', now() from due d join sidecar.watches w on w.id = d.id and w.unwatched_at is null
+        insert into sidecar_internal.scans (watch_id, purpose, finished_at)
+        select w.id, 'sweep', now() from due d join sidecar_internal.watches w on w.id = d.id and w.unwatched_at is null
         order by w.id for key share of w
         on conflict (watch_id, purpose) do update set last_key = null, phase = 'rows', started_at = now(), finished_at = null
             where scans.finished_at < now() - make_interval(secs => interval_s)
@@ -77,7 +77,7 @@ $$;
 
 -- Deletes tombstones that no older event needs any more: one is needed while an older event may still be in somebody's hands.
 -- Index ledger_N_tombstones. What is locked or gone is left; returns why, a line for each watch.
-create or replace function sidecar.delete_tombstones(watch_ids integer[], floors bigint[]) returns setof text
+create or replace function sidecar_internal.delete_tombstones(watch_ids integer[], floors bigint[]) returns setof text
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
 declare
     id integer;
@@ -85,9 +85,9 @@ declare
 begin
     for id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
         begin
-            execute format('delete from sidecar.ledger_%1$s l
-                            where l.ctid = any (array(select x.ctid from sidecar.ledger_%1$s x where x.content_hash is null
-                                and x.gen < (select coalesce(min(e.gen), 9223372036854775807) from sidecar.events_%1$s e where e.gen > $1)
+            execute format('delete from sidecar_internal.ledger_%1$s l
+                            where l.ctid = any (array(select x.ctid from sidecar_internal.ledger_%1$s x where x.content_hash is null
+                                and x.gen < (select coalesce(min(e.gen), 9223372036854775807) from sidecar_internal.events_%1$s e where e.gen > $1)
                                 limit 5000 for update skip locked))', id) using floor;
         exception when others then
             return next format('tombstones of watch %s stay for now: %s', id, sqlerrm);
@@ -97,19 +97,19 @@ end $$;
 
 -- Of these watches, those for whose index a statement is left: they want one and have something to put into it, or a former one
 -- has to go. Not those that rest after a failure.
-create or replace function sidecar.find_unindexed(watch_ids integer[]) returns setof integer
+create or replace function sidecar_internal.find_unindexed(watch_ids integer[]) returns setof integer
 language plpgsql stable set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
 declare
-    w sidecar.watches;
+    w sidecar_internal.watches;
     has_entries boolean;
 begin
-    for w in select x.* from sidecar.watches x
+    for w in select x.* from sidecar_internal.watches x
              where x.id = any (watch_ids)
-               and not exists (select from sidecar.index_failures f where f.watch_id = x.id and f.next_try_at > clock_timestamp())
+               and not exists (select from sidecar_internal.index_failures f where f.watch_id = x.id and f.next_try_at > clock_timestamp())
              order by x.id loop
         begin
-            execute format('select exists (select from sidecar.ledger_%s)', w.id) into has_entries;
-            if (has_entries or w.index_kind = 'none') and exists (select from sidecar.index_steps(w)) then
+            execute format('select exists (select from sidecar_internal.ledger_%s)', w.id) into has_entries;
+            if (has_entries or w.index_kind = 'none') and exists (select from sidecar_internal.index_steps(w)) then
                 return next w.id;
             end if;
         exception when others then
@@ -120,7 +120,7 @@ end $$;
 
 -- Registers of watches, which their triggers read: `asleep` for so many seconds from now on, `awake` from now on. Sequences: they
 -- are overwritten in place. One that is locked, as by unwatch, is left as it is; a watch that was dropped has none.
-create or replace function sidecar.mark_asleep(asleep integer[], for_s double precision, awake integer[]) returns void
+create or replace function sidecar_internal.mark_asleep(asleep integer[], for_s double precision, awake integer[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
 declare
     until_ms constant bigint := extract(epoch from clock_timestamp() + make_interval(secs => for_s)) * 1000;
@@ -128,7 +128,7 @@ declare
 begin
     for mark in select u.id, until_ms as value from unnest(asleep) u(id) union all select u.id, 1 from unnest(awake) u(id) loop
         begin
-            perform setval(to_regclass('sidecar.asleep_' || mark.id), mark.value);
+            perform setval(to_regclass('sidecar_internal.asleep_' || mark.id), mark.value);
         exception when lock_not_available or undefined_table then
             null; -- Its changes are found by polling.
         end;

@@ -167,7 +167,7 @@ class User:
 
     async def enqueue(self) -> None:
         """What a backfill, a sweep and a retry do: an event whose generation is taken without the row's lock."""
-        query = "insert into sidecar.events_1 (k1, backfill, force) values (%s, %s, %s)"
+        query = "insert into sidecar_internal.events_1 (k1, backfill, force) values (%s, %s, %s)"
         await run(self._session, query, self._key, self._rng.random() < 0.5, self._rng.random() < 0.5)
 
     async def _reembed(self) -> None:

@@ -30,11 +30,12 @@ TERMINATE_ONE = """
 """
 # With the content of a row that is gone: only the sweep would find it.
 STRAY_LEDGER = """
-    select l.k1, l.gen, l.content_hash from sidecar.ledger_1 l
+    select l.k1, l.gen, l.content_hash from sidecar_internal.ledger_1 l
     where l.content_hash is not null and not exists (select from items i where i.id = l.k1)
 """
 WRONG_LEDGER = """
-    select l.k1, l.content_hash from sidecar.ledger_1 l join items i on i.id = l.k1 join {home} h on h.id = i.id
+    select l.k1, l.content_hash from sidecar_internal.ledger_1 l join items i on i.id = l.k1 join {home} h on h.id =
+        i.id
     where h.embedding is not null and (l.content_hash is distinct from sha256(convert_to(i.title, 'UTF8'))
           or l.vector_digest is distinct from sha256(vector_send(h.embedding)))
 """

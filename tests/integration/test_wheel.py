@@ -70,4 +70,4 @@ migrations.migrate(sys.argv[2])
 """
     subprocess.run([sys.executable, "-c", program, str(tmp_path), plain_database_url], cwd=tmp_path, check=True)
     with psycopg.connect(plain_database_url) as connection:
-        assert connection.execute("select count(*) from sidecar.watches").fetchone() == (0,)
+        assert connection.execute("select count(*) from sidecar_internal.watches").fetchone() == (0,)

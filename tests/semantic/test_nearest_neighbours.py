@@ -43,7 +43,7 @@ def _store(connection: psycopg.Connection[tuple[object, ...]], vectors: Vectors)
     with connection.cursor().copy("copy items (id, photo_embedding) from stdin") as copy:
         for key, vector in enumerate(vectors):
             copy.write_row((key, _literal(vector)))
-    row = connection.execute("select sidecar.index_statement(w) from sidecar.watches w").fetchone()
+    row = connection.execute("select sidecar_internal.index_statement(w) from sidecar_internal.watches w").fetchone()
     assert row is not None
     connection.execute(str(row[0]).encode())
     connection.execute("analyze items")

@@ -67,5 +67,7 @@ def apply(connection: Connection, operations: Any) -> None:
 
 
 def watched(connection: Connection) -> list[Any]:
-    query = "select relation::text, target, source, companion::text, dimensions, index_kind from sidecar.watches"
+    query = (
+        "select relation::text, target, source, companion::text, dimensions, index_kind from sidecar_internal.watches"
+    )
     return [tuple(row) for row in connection.execute(text(f"{query} where unwatched_at is null order by id"))]

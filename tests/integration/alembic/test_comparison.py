@@ -74,7 +74,7 @@ def test_exposed_columns_are_written_compared_and_restored(connection: Connectio
     (change,) = written(found)
     assert change.endswith("dimensions=16, expose=['title', 'brand'], replace=True)")
     apply(connection, found)
-    exposed = text("select expose from sidecar.watches")
+    exposed = text("select expose from sidecar_internal.watches")
     assert connection.scalar(exposed) == ["title", "brand"]
     assert differences(connection, metadata).is_empty()
     apply(connection, found.reverse())

@@ -35,7 +35,8 @@ def op(connection: Connection) -> Any:
 
 def watches(connection: Connection) -> list[Any]:
     query = (
-        "select target, source, dimensions, index_kind, model, unwatched_at is null from sidecar.watches order by id"
+        "select target, source, dimensions, index_kind, model, unwatched_at is null from "
+        "sidecar_internal.watches order by id"
     )
     return [tuple(row) for row in connection.execute(text(query))]
 
@@ -72,7 +73,7 @@ def test_what_sidecar_watch_refuses_keeps_its_hint(connection: Connection) -> No
 
 
 def test_exposed_columns_may_be_one_or_several(connection: Connection) -> None:
-    exposed = text("select expose from sidecar.watches where target = :target")
+    exposed = text("select expose from sidecar_internal.watches where target = :target")
     op(connection).sidecar_watch("products", "title", target="a", dimensions=16, expose="title")
     op(connection).sidecar_watch("products", "title", target="b", dimensions=16, expose=["id", "title"])
     assert connection.scalar(exposed, {"target": "a"}) == ["title"]
@@ -96,7 +97,7 @@ def test_without_our_schema_the_error_says_what_to_run_and_keeps_its_cause(plain
 
 
 def test_a_fault_inside_our_schema_is_not_taken_for_a_missing_one(connection: Connection) -> None:
-    connection.execute(text("drop function sidecar.warn_of_old_pgvector"))
+    connection.execute(text("drop function sidecar_internal.warn_of_old_pgvector"))
     with pytest.raises(ProgrammingError, match="warn_of_old_pgvector"):
         op(connection).sidecar_watch("products", "title", dimensions=16)
 

@@ -85,7 +85,7 @@ async def test_without_the_filter_autogenerate_would_drop_what_the_sidecar_made(
     upgrade = written.split("def upgrade")[1].split("def downgrade")[0]
     for lost in (
         r"drop_table\('article_vectors', schema='press'\)",
-        r"drop_table\('watches', schema='sidecar'\)",
+        r"drop_table\('watches', schema='sidecar_internal'\)",
         r"drop_column\('products', 'title_embedding'\)",
         r"drop_index\(.*'products_title_embedding_hnsw_2'",
         r"drop_index\(.*'article_vectors_embedding_hnsw_3'",
@@ -124,7 +124,7 @@ def test_the_way_back_drops_vectors_where_it_says_so(project: Project, database_
     with psycopg.connect(database_url) as connection:
         for gone in ("products", "press.articles", "press.article_vectors"):
             assert connection.execute("select to_regclass(%s)", [gone]).fetchone() == (None,)
-        assert connection.execute("select count(*) from sidecar.watches").fetchone() == (0,)
+        assert connection.execute("select count(*) from sidecar_internal.watches").fetchone() == (0,)
     project.succeed("upgrade", "head")
 
 
@@ -139,7 +139,7 @@ def test_a_migration_that_cannot_lock_its_table_in_time_leaves_nothing_behind(
         assert "it could not be locked within 300ms" in said, said
     with psycopg.connect(database_url) as connection:
         assert connection.execute("select * from alembic_version").fetchall() == [("0002",)]
-        assert connection.execute("select to_regclass('sidecar.events_4')").fetchone() == (None,)
+        assert connection.execute("select to_regclass('sidecar_internal.events_4')").fetchone() == (None,)
     project.succeed("upgrade", "head")
 
 

@@ -38,7 +38,9 @@ def dumps_of(url: str, version: str) -> Iterator[Dumps]:
     async def remember() -> tuple[list[WatchedTable], frozenset[UUID]]:
         async with user(url) as connection:
             tables = await make_history(url, connection, GatedEncoder())
-            leases = await run(connection, "select lease_token from sidecar.events_1 where lease_until > now()")
+            leases = await run(
+                connection, "select lease_token from sidecar_internal.events_1 where lease_until > now()"
+            )
             return tables, frozenset(token for (token,) in leases)
 
     tables, dead_leases = asyncio.run(remember())
@@ -85,7 +87,7 @@ async def check_it_goes_on(url: str, connection: Connection, dumps: Dumps) -> No
         await check_pending_is_embedded(connection, dumps, encoder)
     again = await watch(connection, ["items"], ["title"], index="halfvec")
     assert again.watch_id == dumps.tables[0].watch_id
-    assert await value(connection, "select count(*) from sidecar.scans where finished_at is null") == 0
+    assert await value(connection, "select count(*) from sidecar_internal.scans where finished_at is null") == 0
     assert await value(connection, "select count(*) from pg_indexes where indexdef like '%% hnsw %%'") == 2
 
 

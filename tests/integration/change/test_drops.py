@@ -11,10 +11,10 @@ from tests.integration.ingest.watched_table import Connection, run, value, watch
 from tests.waiting import wait_until_async
 
 LEFT = """
-    select relname from pg_class where relnamespace = 'sidecar'::regnamespace and relname ~ '_[0-9]+$'
-    union all select proname from pg_proc where pronamespace = 'sidecar'::regnamespace and proname ~ '_[0-9]+_'
-    union all select 'watch' from sidecar.watches union all select 'scan' from sidecar.scans
-    union all select 'failure' from sidecar.dead_letters union all select 'progress' from sidecar.progress
+    select relname from pg_class where relnamespace = 'sidecar_internal'::regnamespace and relname ~ '_[0-9]+$'
+    union all select proname from pg_proc where pronamespace = 'sidecar_internal'::regnamespace and proname ~ '_[0-9]+_'
+    union all select 'watch' from sidecar_internal.watches union all select 'scan' from sidecar_internal.scans
+    union all select 'failure' from sidecar_internal.failures union all select 'progress' from sidecar_internal.progress
     union all select tgname from pg_trigger where tgname like 'sidecar%' order by 1
 """
 
@@ -68,7 +68,7 @@ async def test_without_a_sidecar_status_says_so_and_the_next_watch_cleans_up(db:
     assert state == f"broken: the table is gone: select sidecar.unwatch({oid}, 'embedding')"
 
     again = await make_texts(db, 5, companion="vectors")
-    assert await value(db, "select array_agg(id) from sidecar.watches") == [again.watch_id]
+    assert await value(db, "select array_agg(id) from sidecar_internal.watches") == [again.watch_id]
     assert again.watch_id != table.watch_id
     assert await value(db, "select count(*) from sidecar.status") == 1
     assert not [name for (name,) in await run(db, LEFT) if f"_{table.watch_id}" in name]

@@ -132,7 +132,7 @@ async def test_data_alone_with_the_triggers_on_is_refused_by_foreign_keys(dumps:
 
 async def test_a_sequence_that_was_left_behind_is_raised(dumps: Dumps, restored_url: str, restored: Connection) -> None:
     await restore(dumps.file("custom"), restored_url)
-    await run(restored, "alter sequence sidecar.generation restart")
+    await run(restored, "alter sequence sidecar_internal.generation restart")
     await check_it_goes_on(restored_url, restored, dumps)
 
 

@@ -98,7 +98,7 @@ async def test_a_rename_costs_rows_in_flight_no_attempt(
         await renamed.settle_right(encoder)
         await until_all_are("up to date", db)
         assert not running.task.done()
-    assert await value(db, "select count(*) from sidecar.dead_letters") == 0
+    assert await value(db, "select count(*) from sidecar_internal.failures") == 0
     assert (encoder.texts["after it"], encoder.texts["changed"]) == (1, 1)
 
 
@@ -139,7 +139,7 @@ async def test_a_renamed_source_embeds_nothing_again(database_url: str, db: Conn
         await run(db, "update items set title = 'still not watched'")
         await run(db, "select sidecar.reembed('items')")
         await renamed.settle_right(encoder)
-    assert await value(db, "select source from sidecar.watches") == ["name"]
+    assert await value(db, "select source from sidecar_internal.watches") == ["name"]
     assert encoder.texts["changed"] == 2
     assert "not watched" not in encoder.texts
 
@@ -154,7 +154,7 @@ async def test_watch_and_unwatch_know_a_watch_by_its_new_names_at_once(db: Conne
             db, "select sidecar.watch('items', 'title', target => 'f', dimensions => 16, index => 'none')"
         )
     assert again == table.watch_id
-    assert await value(db, "select array_agg(target) from sidecar.watches") == ["f"]
+    assert await value(db, "select array_agg(target) from sidecar_internal.watches") == ["f"]
 
 
 async def test_two_columns_renamed_at_once_are_too_many_to_follow(

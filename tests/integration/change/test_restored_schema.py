@@ -22,12 +22,14 @@ from tests.servers import Server, open_directory
 from tests.waiting import wait_until_async
 
 NUMBERED = """
-    select relname from pg_class where relnamespace = 'sidecar'::regnamespace and relkind = 'r' and relname ~ '[0-9]$'
+    select relname from pg_class where relnamespace = to_regnamespace('sidecar_internal') and relkind = 'r' and relname
+        ~
+        '[0-9]$'
     union all select tgname from pg_trigger where tgname ~ '^sidecar_'
-    union all select proname from pg_proc where pronamespace = 'sidecar'::regnamespace and proname ~ '[0-9]'
+    union all select proname from pg_proc where pronamespace = to_regnamespace('sidecar_internal') and proname ~ '[0-9]'
 """
 OPEN_TO_ALL = """
-    select count(*) from pg_proc p where p.pronamespace = 'sidecar'::regnamespace
+    select count(*) from pg_proc p where p.pronamespace in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace)
     and has_function_privilege('pg_monitor', p.oid, 'execute')
 """
 
@@ -38,7 +40,7 @@ def source_url(postgres_server: Server, migrated_template: str) -> Iterator[str]
 
     async def make(url: str) -> None:
         async with user(url) as db:
-            await run(db, "select setval('sidecar.watches_id_seq', 3)")
+            await run(db, "select setval('sidecar_internal.watches_id_seq', 3)")
             await make_texts(db)
             await run(db, "create table parts (id int, title text, primary key (id)) partition by range (id)")
             await run(db, "create table parts_1 partition of parts for values from (0) to (1000)")
@@ -94,13 +96,23 @@ async def test_migrate_takes_up_a_schema_without_its_rows_and_watching_again_fil
     async with running_ingest(restored_url, encoder):
         for table in (items, parts, photos):
             await table.settle_right(encoder)
-    assert await value(restored, "select companion_view::text from sidecar.watches where companion is not null") == (
-        "photo_vectors_view"
-    )
+    assert await value(
+        restored, "select companion_view::text from sidecar_internal.watches where companion is not null"
+    ) == ("photo_vectors_view")
     assert (await asyncio.to_thread(migrate, restored_url)).taken_up is None
 
 
-@pytest.mark.parametrize("schemas", [("public", "sidecar"), ("sidecar",), ("public",)], ids="+".join)
+@pytest.mark.parametrize(
+    "schemas",
+    [
+        ("public", "sidecar", "sidecar_internal"),
+        ("sidecar", "sidecar_internal"),
+        ("public", "sidecar"),
+        ("sidecar",),
+        ("public",),
+    ],
+    ids="+".join,
+)
 async def test_chosen_schemas_without_rows_are_taken_up(
     source_url: str, restored_url: str, restored: Connection, schemas: tuple[str, ...], open_tmp_path: Path
 ) -> None:
@@ -157,7 +169,7 @@ async def test_watch_works_in_a_restored_schema_before_anybody_migrates_it(
     source_url: str, restored_url: str, restored: Connection
 ) -> None:
     await restore_schema(source_url, restored_url)
-    await run(restored, "select setval('sidecar.watches_id_seq', 3)")  # the number whose tables are there
+    await run(restored, "select setval('sidecar_internal.watches_id_seq', 3)")  # the number whose tables are there
     items = await watch(restored, ["items"], ["title"])
     assert items.watch_id == 4
     await asyncio.to_thread(migrate, restored_url)
@@ -171,19 +183,21 @@ async def test_watches_whose_rows_were_restored_go_on_and_new_ones_get_numbers_o
     source_url: str, restored_url: str, restored: Connection, open_tmp_path: Path
 ) -> None:
     await restore_schema(source_url, restored_url)
-    dump(source_url, open_tmp_path / "rows.sql", "--data-only", "--table=sidecar.watches")
+    dump(source_url, open_tmp_path / "rows.sql", "--data-only", "--table=sidecar_internal.watches")
     await restore(open_tmp_path / "rows.sql", restored_url)
-    await run(restored, "delete from sidecar.watches where target = 'former' or companion is not null")
-    await run(restored, "select setval('sidecar.watches_id_seq', 1, false)")
+    await run(restored, "delete from sidecar_internal.watches where target = 'former' or companion is not null")
+    await run(restored, "select setval('sidecar_internal.watches_id_seq', 1, false)")
     await run(restored, "set session_replication_role = replica")
-    await run(restored, "insert into sidecar.scans (watch_id, purpose, finished_at) values (99, 'backfill', now())")
+    await run(
+        restored, "insert into sidecar_internal.scans (watch_id, purpose, finished_at) values (99, 'backfill', now())"
+    )
     await run(restored, "reset session_replication_role")
 
     migrated = await asyncio.to_thread(migrate, restored_url)
 
     assert migrated.taken_up is not None
     assert migrated.taken_up.watch_ids == [6, 7]
-    assert await value(restored, "select count(*) from sidecar.scans where watch_id = 99") == 0
+    assert await value(restored, "select count(*) from sidecar_internal.scans where watch_id = 99") == 0
     photos = await watch(restored, ["photos"], ["caption"], companion="photo_vectors")
     assert photos.watch_id > 5
     await insert_titles(restored, 1, 3)
@@ -200,9 +214,9 @@ async def test_a_watch_whose_queue_was_not_restored_is_mended_by_watching_again(
     source_url: str, restored_url: str, restored: Connection, open_tmp_path: Path
 ) -> None:
     await restore_schema(source_url, restored_url)
-    dump(source_url, open_tmp_path / "rows.sql", "--data-only", "--table=sidecar.watches")
+    dump(source_url, open_tmp_path / "rows.sql", "--data-only", "--table=sidecar_internal.watches")
     await restore(open_tmp_path / "rows.sql", restored_url)
-    await run(restored, "drop table sidecar.events_4, sidecar.delayed_4, sidecar.ledger_4")
+    await run(restored, "drop table sidecar_internal.events_4, sidecar_internal.delayed_4, sidecar_internal.ledger_4")
     await asyncio.to_thread(migrate, restored_url)
     await insert_titles(restored, 1, 3)
     encoder = GatedEncoder()
@@ -245,20 +259,39 @@ async def test_base_removes_a_schema_without_its_rows(source_url: str, restored_
     await restore_schema(source_url, restored_url)
     await asyncio.to_thread(migrate, restored_url, "base")
     assert await run(restored, NUMBERED) == []
-    assert await value(restored, "select to_regclass('sidecar.watches')") is None
+    assert await value(restored, "select to_regclass('sidecar_internal.watches')") is None
     await insert_titles(restored, 1, 3)
 
 
 async def test_tables_of_a_version_that_cannot_be_told_are_refused_and_left_alone(
     source_url: str, restored_url: str, restored: Connection
 ) -> None:
-    await restore_schema(source_url, restored_url)
-    await run(restored, "drop function sidecar.installation()")
+    await asyncio.to_thread(migrate, restored_url, "0016")
+    await run(restored, "delete from sidecar.alembic_version")
     await run(restored, "alter table sidecar.watches rename expose to something")
-    before = await run(restored, NUMBERED)
     with pytest.raises(SchemaError, match=r"(?s)not the row that says.*HINT: drop schema sidecar cascade"):
         await asyncio.to_thread(migrate, restored_url)
+    assert await value(restored, "select count(*) from sidecar.watches") == 0
+
+
+async def test_tables_that_were_restored_without_the_other_schema_are_refused_and_left_alone(
+    source_url: str, restored_url: str, restored: Connection
+) -> None:
+    await restore_schema(source_url, restored_url)
+    await run(restored, "drop schema sidecar cascade")
+    before = await run(restored, NUMBERED)
+    with pytest.raises(SchemaError, match="`sidecar_internal` is there without the functions of `sidecar`"):
+        await asyncio.to_thread(migrate, restored_url)
     assert await run(restored, NUMBERED) == before
+
+
+async def test_a_schema_that_was_restored_with_its_revision_but_without_the_tables_is_refused(
+    restored_url: str, restored: Connection
+) -> None:
+    await asyncio.to_thread(migrate, restored_url)
+    await run(restored, "drop schema sidecar_internal cascade")
+    with pytest.raises(SchemaError, match="`sidecar` is there without the tables of `sidecar_internal`"):
+        await asyncio.to_thread(migrate, restored_url)
 
 
 async def test_a_restore_without_privileges_lets_nobody_call_our_functions_once_it_is_migrated(

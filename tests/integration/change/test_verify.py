@@ -16,7 +16,7 @@ async def verify(db: Connection) -> dict[str, Any]:
     """Starts it and waits for its end."""
     await run(db, "select sidecar.verify('items')")
     columns = "rows_seen, bytes_seen, found, finished_at is not null as finished"
-    query = f"select to_jsonb(s) from (select {columns} from sidecar.scans where purpose = 'verify') s"
+    query = f"select to_jsonb(s) from (select {columns} from sidecar_internal.scans where purpose = 'verify') s"
 
     async def is_finished() -> bool:
         return bool((await value(db, query))["finished"])
@@ -50,9 +50,9 @@ async def test_it_finds_what_no_trigger_saw_and_embeds_only_that(
             "update items set title = 'changed' where id = 1",
             "update items set title = null where id = 2",
             f"update {home} set embedding = (select embedding from {home} where id = 50) where id = 3",
-            f"update sidecar.ledger_{table.watch_id} set content_hash = sha256('x') where k1 = 4",
-            f"update sidecar.ledger_{table.watch_id} set vector_digest = sha256('x') where k1 = 5",
-            f"delete from sidecar.ledger_{table.watch_id} where k1 = 6",
+            f"update sidecar_internal.ledger_{table.watch_id} set content_hash = sha256('x') where k1 = 4",
+            f"update sidecar_internal.ledger_{table.watch_id} set vector_digest = sha256('x') where k1 = 5",
+            f"delete from sidecar_internal.ledger_{table.watch_id} where k1 = 6",
             "insert into items values (101, 'new')",
             "delete from items where id = 7",
             "update items set id = 108 where id = 8",
@@ -100,11 +100,17 @@ async def test_blank_empty_and_failed_rows_are_as_recorded(
             await run(db, "select sidecar.verify('items', %s)", target)
 
             async def is_finished(watch_id: int = table.watch_id) -> bool:
-                query = "select finished_at is not null from sidecar.scans where purpose = 'verify' and watch_id = %s"
+                query = (
+                    "select finished_at is not null from sidecar_internal.scans where purpose = 'verify' "
+                    "and watch_id = %s"
+                )
                 return bool(await value(db, query, watch_id))
 
             await wait_until_async(is_finished, "the verification to end")
-        assert await run(db, "select found, rows_seen from sidecar.scans where purpose = 'verify'") == [(0, 4), (0, 4)]
+        assert await run(db, "select found, rows_seen from sidecar_internal.scans where purpose = 'verify'") == [
+            (0, 4),
+            (0, 4),
+        ]
         await unseen(
             db, "update items set title = 'was blank' where id = 3", "update items set title = '' where id = 4"
         )
@@ -150,13 +156,15 @@ async def test_it_keeps_to_its_bytes_per_second_and_tells_how_far_it_is(
         seen: set[int] = set()
 
         async def is_finished() -> bool:
-            row = await run(db, "select rows_seen, finished_at is not null from sidecar.scans where purpose = 'verify'")
+            row = await run(
+                db, "select rows_seen, finished_at is not null from sidecar_internal.scans where purpose = 'verify'"
+            )
             seen.add(row[0][0])
             return bool(row[0][1])
 
         await wait_until_async(is_finished, "the verification to end")
         took_s = time.monotonic() - began
-    size_bytes = await value(db, "select bytes_seen from sidecar.scans where purpose = 'verify'")
+    size_bytes = await value(db, "select bytes_seen from sidecar_internal.scans where purpose = 'verify'")
     assert size_bytes == await value(db, "select sum(octet_length(title) + 64) from items")
     assert took_s > size_bytes / rate - 0.5
     assert max(seen) == 60
@@ -175,10 +183,10 @@ async def test_a_verification_that_was_cut_off_goes_on(
     async with running_ingest(database_url, encoder, verify_bytes_per_s=slow):
 
         async def has_begun() -> bool:
-            return bool(await value(db, "select rows_seen > 0 from sidecar.scans where purpose = 'verify'"))
+            return bool(await value(db, "select rows_seen > 0 from sidecar_internal.scans where purpose = 'verify'"))
 
         await wait_until_async(has_begun, "the first page")
-    assert await value(db, "select finished_at from sidecar.scans where purpose = 'verify'") is None
+    assert await value(db, "select finished_at from sidecar_internal.scans where purpose = 'verify'") is None
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
-    assert await run(db, "select rows_seen, found from sidecar.scans where purpose = 'verify'") == [(3000, 2)]
+    assert await run(db, "select rows_seen, found from sidecar_internal.scans where purpose = 'verify'") == [(3000, 2)]

@@ -45,7 +45,7 @@ async def test_without_a_sidecar_it_says_so_and_waits_for_one(
     waiting = asyncio.create_task(asyncio.to_thread(command_line, "verify", "items"), name="verify")
 
     async def has_started() -> bool:
-        return bool(await value(db, "select exists (select from sidecar.scans where purpose = 'verify')"))
+        return bool(await value(db, "select exists (select from sidecar_internal.scans where purpose = 'verify')"))
 
     await wait_until_async(has_started, "the verification to start")
     async with running_ingest(database_url, encoder):
@@ -65,7 +65,7 @@ async def test_a_watch_that_ends_meanwhile_ends_it(db: Connection, command_line:
     waiting = asyncio.create_task(asyncio.to_thread(command_line, "verify", "items"), name="verify")
 
     async def has_started() -> bool:
-        return bool(await value(db, "select exists (select from sidecar.scans where purpose = 'verify')"))
+        return bool(await value(db, "select exists (select from sidecar_internal.scans where purpose = 'verify')"))
 
     await wait_until_async(has_started, "the verification to start")
     await run(db, "select sidecar.unwatch('items')")

@@ -58,9 +58,9 @@ def parse(line: str) -> Any:
 def fail_rows(db: Db, **reasons: int) -> None:
     """Records failures of rows in watch 1, as a sidecar would: reason → number of the row."""
     for reason, key in reasons.items():
-        db.execute("insert into sidecar.ledger_1 (k1, gen, content_hash) values (%s, 1, 'failed')", [key])
+        db.execute("insert into sidecar_internal.ledger_1 (k1, gen, content_hash) values (%s, 1, 'failed')", [key])
         db.execute(
-            "insert into sidecar.dead_letters (watch_id, key, gen, attempts, reason, message)"
+            "insert into sidecar_internal.failures (watch_id, key, gen, attempts, reason, message)"
             " values (1, jsonb_build_object('id', %s::bigint), 1, 5, %s, 'It is [broken].')",
             [key, reason],
         )

@@ -18,7 +18,7 @@ def watched(db: Db) -> Db:
 
 
 def column(db: Db, name: str) -> list[Any]:
-    query = f"select {name} from sidecar.watches order by id"
+    query = f"select {name} from sidecar_internal.watches order by id"
     return [row[0] for row in db.execute(query.encode()).fetchall()]
 
 
@@ -58,7 +58,7 @@ def test_a_rate_that_is_not_a_number_is_wrong_usage(watched: Db, command_line: C
 
 
 def test_reembed_starts_a_backfill_and_may_name_another_model(watched: Db, command_line: CommandLine) -> None:
-    watched.execute("update sidecar.watches set fingerprint = 'old'")
+    watched.execute("update sidecar_internal.watches set fingerprint = 'old'")
     assert "All rows of products.e" in command_line.succeed("reembed", "products", "--target", "e", "--model", "new")
     assert (column(watched, "model"), column(watched, "fingerprint")) == (["new", None], [None, "old"])
     assert "has 2 watches" in command_line.fail("reembed", "products")

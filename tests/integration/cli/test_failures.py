@@ -30,7 +30,7 @@ def test_failures_are_listed_with_key_reason_and_message(watched: Db, command_li
 def test_failures_are_grouped_by_reason_with_example_and_advice(watched_twice: Db, command_line: CommandLine) -> None:
     fail_rows(watched_twice, not_a_picture=1, worker_crashed=3)
     watched_twice.execute(
-        "insert into sidecar.dead_letters (watch_id, key, gen, attempts, reason, message)"
+        "insert into sidecar_internal.failures (watch_id, key, gen, attempts, reason, message)"
         """ values (1, '{"id": 2}', 1, 5, 'not_a_picture', 'It is [broken].')"""
     )
     text = command_line.succeed("failures", "products", "--by-reason").splitlines()
@@ -49,7 +49,7 @@ def test_failures_are_grouped_by_reason_with_example_and_advice(watched_twice: D
 
 def test_retry_of_a_table_of_one_key_or_of_one_reason(watched: Db, command_line: CommandLine) -> None:
     def retried() -> list[int]:
-        rows = watched.execute("delete from sidecar.events_1 returning k1").fetchall()
+        rows = watched.execute("delete from sidecar_internal.events_1 returning k1").fetchall()
         return sorted(row[0] for row in rows)
 
     fail_rows(watched, not_a_picture=2, worker_crashed=3)
@@ -75,14 +75,15 @@ def test_a_key_of_other_columns_is_refused(watched: Db, command_line: CommandLin
 def test_retry_all_covers_all_watches_or_one_reason_of_all(watched_twice: Db, command_line: CommandLine) -> None:
     fail_rows(watched_twice, not_a_picture=1, worker_crashed=3)
     watched_twice.execute(
-        "insert into sidecar.dead_letters select 2, key, gen, attempts, reason, message from sidecar.dead_letters"
+        "insert into sidecar_internal.failures select 2, key, gen, attempts, reason, message from "
+        "sidecar_internal.failures"
     )
     for watch in (1, 2):
-        watched_twice.execute(f"delete from sidecar.events_{watch}".encode())
+        watched_twice.execute(f"delete from sidecar_internal.events_{watch}".encode())
     assert "2 rows will" in command_line.succeed("retry", "--all", "--reason", "worker_crashed")
     assert "4 rows will" in command_line.succeed("retry", "--all")
     counts = watched_twice.execute(
-        "select (select count(*) from sidecar.events_1), (select count(*) from sidecar.events_2)"
+        "select (select count(*) from sidecar_internal.events_1), (select count(*) from sidecar_internal.events_2)"
     )
     assert counts.fetchone() == (3, 3)
 

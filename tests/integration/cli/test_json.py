@@ -39,7 +39,7 @@ def watched(db: Db) -> Db:
     db.execute("select sidecar.watch('products', source => 'title', target => 'e')")
     write_title_vectors(db)
     db.execute(
-        "insert into sidecar.dead_letters (watch_id, key, gen, attempts, reason, message)"
+        "insert into sidecar_internal.failures (watch_id, key, gen, attempts, reason, message)"
         """ values (1, '{"id": 2}', 1, 5, 'worker_crashed', 'It ended.')"""
     )
     return db

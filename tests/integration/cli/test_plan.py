@@ -49,7 +49,7 @@ def test_index_vectors_and_ledger_take_about_the_planned_space(
         [dimensions, rows],
     )
     db.execute(
-        "insert into sidecar.ledger_1 (k1, gen, content_hash, vector_digest)"
+        "insert into sidecar_internal.ledger_1 (k1, gen, content_hash, vector_digest)"
         " select i, i, sha256(i::text::bytea), sha256(i::text::bytea) from generate_series(1, %s) i",
         [rows],
     )
@@ -66,7 +66,9 @@ def test_index_vectors_and_ledger_take_about_the_planned_space(
     )
     assert plan["index_bytes"] == pytest.approx(hnsw, rel=0.1, abs=pages)
     assert plan["vector_bytes"] == pytest.approx(size("pg_table_size('c')"), rel=0.15, abs=pages)
-    assert plan["ledger_bytes"] == pytest.approx(size("pg_total_relation_size('sidecar.ledger_1')"), rel=0.2, abs=pages)
+    assert plan["ledger_bytes"] == pytest.approx(
+        size("pg_total_relation_size('sidecar_internal.ledger_1')"), rel=0.2, abs=pages
+    )
 
 
 def test_the_number_of_views_follows_picture_sizes_and_settings(
@@ -92,7 +94,8 @@ def test_the_rate_is_the_sum_of_the_running_sidecars_or_unknown(db: Db, command_
     assert "give --views-per-s" in command_line.succeed("plan", "products", "title")
     for host in ("a", "b"):
         db.execute(
-            "insert into sidecar.sidecars (id, host, pid, version, model, fingerprint, dimensions, texts_per_s,"
+            "insert into sidecar_internal.sidecars (id, host, pid, version, model, fingerprint, dimensions, "
+            "texts_per_s,"
             " picture_views_per_s) values (gen_random_uuid(), %s, 1, '0', 'm', 'f', 1152, 30, 3)",
             [host],
         )

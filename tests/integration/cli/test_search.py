@@ -126,9 +126,9 @@ def test_before_the_first_vector_it_points_to_status(db: Db, service: Process, c
 
 
 def test_vectors_of_another_model_cause_a_warning(titles: Db, service: Process, command_line: CommandLine) -> None:
-    titles.execute("update sidecar.watches set fingerprint = %s", [ENCODER.fingerprint])
+    titles.execute("update sidecar_internal.watches set fingerprint = %s", [ENCODER.fingerprint])
     command_line.succeed("search", "products", "a hat", "--url", service.url)
-    titles.execute("update sidecar.watches set fingerprint = 'other-space', encoder = 'other-model'")
+    titles.execute("update sidecar_internal.watches set fingerprint = 'other-space', encoder = 'other-model'")
     outcome = command_line("search", "products", "a hat", "--url", service.url)
     assert outcome.code == 0
     assert "was embedded by other-model (other-space), but the service runs hash" in outcome.stderr

@@ -10,7 +10,7 @@ from tests.integration.cli.conftest import Db, parse
 
 def watches(db: Db) -> list[tuple[Any, ...]]:
     query = """select relation::text, kind, source, target, companion::text, dimensions, index_kind, model
-               from sidecar.watches where unwatched_at is null order by id"""
+               from sidecar_internal.watches where unwatched_at is null order by id"""
     return db.execute(query).fetchall()
 
 
@@ -27,7 +27,7 @@ def test_watch_passes_every_option_to_the_database(db: Db, command_line: Command
 
 
 def test_watch_exposes_columns(db: Db, command_line: CommandLine) -> None:
-    exposed = "select expose from sidecar.watches"
+    exposed = "select expose from sidecar_internal.watches"
     command_line.succeed("watch", "products", "--source", "title", "--expose", "brand", "--expose", "title")
     assert db.execute(exposed).fetchall() == [(["brand", "title"],)]
     assert "expose {brand,title}" in command_line.fail("watch", "products", "--source", "title")

@@ -25,10 +25,10 @@ async def test_what_the_sidecar_deletes_enqueues_nothing(
     table = await make_texts(db, 3, companion="vectors")
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
-        before = await value(db, "select last_value from sidecar.generation")
+        before = await value(db, "select last_value from sidecar_internal.generation")
         await run(db, "update items set title = null where id = 1")
         await table.settle_right(encoder)
-    assert await value(db, "select last_value from sidecar.generation") == before + 1
+    assert await value(db, "select last_value from sidecar_internal.generation") == before + 1
 
 
 STATUS = "select state, embedded, pending, coverage from sidecar.status"
@@ -149,10 +149,10 @@ async def test_a_watch_that_has_gone_does_not_fail_a_delete(db: Connection) -> N
     """The trigger asks for the watch each time; what is left of it must never stand in a user's way."""
     await make_texts(db, 3, companion="vectors")
     await run(db, "insert into vectors select 1, array_fill(1, array[16])::vector")
-    await run(db, "drop table sidecar.events_1")
+    await run(db, "drop table sidecar_internal.events_1")
     await run(db, "delete from vectors")
-    assert await value(db, "select count(*) from sidecar.breakages") == 1
-    await run(db, "update sidecar.watches set unwatched_at = now()")
+    assert await value(db, "select count(*) from sidecar_internal.breakages") == 1
+    await run(db, "update sidecar_internal.watches set unwatched_at = now()")
     await run(db, "insert into vectors select 1, array_fill(1, array[16])::vector")
     await run(db, "delete from vectors")
     assert await value(db, "select count(*) from vectors") == 0

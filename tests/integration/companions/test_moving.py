@@ -64,8 +64,8 @@ async def test_what_was_embedded_in_the_new_place_is_not_overwritten(
     if after is None:
         await run(db, "set sidecar.writer = on")
         await run(db, "update items set embedding = null")
-    await run(db, "insert into sidecar.ledger_1 (k1, gen, content_hash) values (1, 1, 'empty')")
-    assert await value(db, "select sidecar.move_page(1, 100)") == 10
+    await run(db, "insert into sidecar_internal.ledger_1 (k1, gen, content_hash) values (1, 1, 'empty')")
+    assert await value(db, "select sidecar_internal.move_page(1, 100)") == 10
     assert {key for (key,), vector in (await table.vectors()).items() if vector is not None} == {
         str(i) for i in range(2, 11)
     }
@@ -83,7 +83,7 @@ async def test_search_goes_to_the_new_place_at_once_and_status_tells_how_much_is
     [(statement, embedded, pending, coverage)] = await run(db, query)
     assert "from public.vectors e join public.items t" in statement
     assert (embedded, pending, coverage) == (0, 20, 0)
-    heartbeat = "insert into sidecar.sidecars values (gen_random_uuid(), 'h', 1, 'v', 'm', %s, %s)"
+    heartbeat = "insert into sidecar_internal.sidecars values (gen_random_uuid(), 'h', 1, 'v', 'm', %s, %s)"
     await run(db, heartbeat, encoder.fingerprint, encoder.dimensions)
     assert await value(db, "select state from sidecar.status") == "moving vectors"
     await run(db, f"prepare nearest as {statement}")
@@ -99,12 +99,12 @@ async def test_there_and_back_before_it_has_moved(database_url: str, db: Connect
     table = await make_texts(db, 30)
     await embed_all(database_url, table, encoder)
     await move(db, "vectors")
-    await run(db, "select sidecar.move_page(1, 10)")
+    await run(db, "select sidecar_internal.move_page(1, 10)")
     table = await move(db, None)
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
     assert encoder.texts == {}
-    assert await value(db, "select to_regclass('sidecar.former_1')") is None
+    assert await value(db, "select to_regclass('sidecar_internal.former_1')") is None
 
 
 async def test_there_and_back_after_it_has_moved_clears_what_is_stale(

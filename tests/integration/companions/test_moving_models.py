@@ -39,7 +39,7 @@ async def test_nor_where_the_model_is_changed_beside_it(
     table = await move(db, after)
     if not reembed_first:
         await run(db, "select sidecar.reembed('items', model => 'any')")
-        assert await value(db, "select sidecar.move_page(1, 100)") == 0
+        assert await value(db, "select sidecar_internal.move_page(1, 100)") == 0
     other = GatedEncoder("another")
     async with running_ingest(database_url, other):
         await table.settle_right(other)

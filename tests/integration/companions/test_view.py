@@ -29,7 +29,7 @@ async def test_it_joins_and_hides_vectors_without_a_row(
     heard = listen(db)
     table = await make_texts(db, 5, companion="vectors", index="halfvec")
     assert "NOTICE public.vectors_view joins public.items and its vectors" in heard
-    assert await value(db, "select companion_view::text from sidecar.watches") == "vectors_view"
+    assert await value(db, "select companion_view::text from sidecar_internal.watches") == "vectors_view"
     assert await value(db, COLUMNS, "vectors_view") == ["id", "title", "embedding"]
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
@@ -126,7 +126,7 @@ async def test_a_view_that_the_user_builds_on_stays(db: Connection) -> None:
     assert [said for said in heard if "view public.vectors_view stays" in said]
     await watch(db, ["items"], ["title"], companion="vectors")
     await run(db, "select * from mine")
-    assert await value(db, "select companion_view::text from sidecar.watches") == "vectors_view"
+    assert await value(db, "select companion_view::text from sidecar_internal.watches") == "vectors_view"
 
 
 @pytest.mark.parametrize("table", ["items", "vectors"])
@@ -136,7 +136,7 @@ async def test_dropping_a_table_asks_for_cascade_and_names_the_view(db: Connecti
         await run(db, f"drop table {table}")
     assert "view vectors_view depends on table" in (caught.value.diag.message_detail or "")
     await run(db, f"drop table {table} cascade")
-    await run(db, "select sidecar.unwatch(relation, target) from sidecar.watches")
+    await run(db, "select sidecar.unwatch(relation, target) from sidecar_internal.watches")
     assert await value(db, "select to_regclass('vectors_view')") is None
 
 
@@ -186,7 +186,7 @@ async def test_a_view_of_the_user_s_that_got_its_number_is_not_dropped(db: Conne
     await make_texts(db, companion="vectors")
     await run(db, "drop view vectors_view")
     await run(db, "create view theirs as select id from items")
-    await run(db, "update sidecar.watches set companion_view = 'theirs'")
+    await run(db, "update sidecar_internal.watches set companion_view = 'theirs'")
     await run(db, "select sidecar.unwatch('items')")
     assert await value(db, "select to_regclass('theirs') is not null")
 
@@ -194,4 +194,4 @@ async def test_a_view_of_the_user_s_that_got_its_number_is_not_dropped(db: Conne
 async def test_its_number_is_forgotten_with_it(db: Connection) -> None:
     await make_texts(db, companion="vectors")
     await run(db, "select sidecar.unwatch('items')")
-    assert await value(db, "select companion_view from sidecar.watches") is None
+    assert await value(db, "select companion_view from sidecar_internal.watches") is None

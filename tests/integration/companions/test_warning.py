@@ -65,7 +65,7 @@ async def test_our_own_writes_are_not_counted(database_url: str, db: Connection,
         await table.settle_right(encoder)
 
         async def is_reported() -> bool:
-            return bool(await value(db, "select embedded_total = 1200 from sidecar.progress"))
+            return bool(await value(db, "select embedded_total = 1200 from sidecar_internal.progress"))
 
         await wait_until_async(is_reported, "the sidecar to tell how much it wrote")
     await until_counted(db, 1200)

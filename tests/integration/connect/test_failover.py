@@ -50,7 +50,7 @@ async def check(table: WatchedTable, url: str, encoder: GatedEncoder, title: str
             return not await there.wrong(encoder)
 
         await wait_until_async(is_right, "every vector to be right", RECOVERY_S)
-        beats = "select count(*) > 0 from sidecar.sidecars where seen_at > clock_timestamp() - interval '5 s'"
+        beats = "select count(*) > 0 from sidecar_internal.sidecars where seen_at > clock_timestamp() - interval '5 s'"
 
         async def beats_again() -> bool:
             return bool(await value(db, beats))
@@ -129,7 +129,9 @@ async def test_a_standby_that_is_promoted_takes_over(pair: Pair, encoder: GatedE
 
 async def _is_settled(db: psycopg.AsyncConnection[tuple[object, ...]]) -> bool:
     return bool(
-        await value(db, "select count(embedding) = 20 and not exists (select from sidecar.events_1) from items")
+        await value(
+            db, "select count(embedding) = 20 and not exists (select from sidecar_internal.events_1) from items"
+        )
     )
 
 

@@ -111,7 +111,7 @@ async def test_wide_rows_are_read_and_scanned_without_temporary_files(
     table = await watch(db, ["items"], ["title"])
     async with running_ingest(contrary_url, encoder):
         await table.settle_right(encoder)
-        await run(db, "select sidecar.start_scan(%s, 'sweep'), sidecar.verify('items')", table.watch_id)
+        await run(db, "select sidecar_internal.start_scan(%s, 'sweep'), sidecar.verify('items')", table.watch_id)
         await table.settle_right(encoder)
         assert await table.failures() == {}
         assert await value(db, "select temp_files from pg_stat_database where datname = current_database()") == 0

@@ -23,9 +23,9 @@ async def test_strikes_count_in_a_row_and_not_across_a_change_of_the_watch(datab
         await _strike(catalogue, MAX_FAILURES - 1)
         await run(db, "alter table items rename title to name")
         await _strike(catalogue, MAX_FAILURES - 1)
-        assert await value(db, "select broken from sidecar.watches") is None
+        assert await value(db, "select broken from sidecar_internal.watches") is None
         await _strike(catalogue, 1)
-        assert await value(db, "select broken from sidecar.watches") == "a column is gone"
+        assert await value(db, "select broken from sidecar_internal.watches") == "a column is gone"
     finally:
         await database.close()
 

@@ -158,10 +158,11 @@ async def test_a_companion_row_that_somebody_deletes_comes_back_with_the_sweep(
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
     await run(db, "delete from items_embeddings where id = 1")
-    await run(db, "update sidecar.scans set finished_at = now() - interval '2 h'")
+    await run(db, "update sidecar_internal.scans set finished_at = now() - interval '2 h'")
     await run(
         db,
-        "insert into sidecar.scans (watch_id, purpose, finished_at) values (%s, 'sweep', now() - interval '2 h') "
+        "insert into sidecar_internal.scans (watch_id, purpose, finished_at) values (%s, 'sweep', now() - "
+        "interval '2 h') "
         "on conflict (watch_id, purpose) do update set finished_at = excluded.finished_at",
         table.watch_id,
     )

@@ -80,7 +80,7 @@ class ClaimAndDelete:
 
     async def finish(self, db: Connection, claim: Claim) -> None:
         gens = [event.gen for event in claim.events]
-        await run(db, f"delete from sidecar.events_{claim.watch.id} where gen = any (%s)", gens)
+        await run(db, f"delete from sidecar_internal.events_{claim.watch.id} where gen = any (%s)", gens)
 
 
 async def _blocks(connection: Any, query: str, *arguments: Any) -> int:
@@ -182,9 +182,9 @@ async def test_events_of_a_restored_database_are_claimed_whatever_their_generati
     claimer.look_again()
     [watch] = await claimer.watches()
     assert await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}) is None
-    await run(db, "alter sequence sidecar.generation rename to former")
-    await run(db, "create sequence sidecar.generation start 1000")
-    await run(db, f"insert into sidecar.events_{table.watch_id} (gen, k1) values (7, -1)")
+    await run(db, "alter sequence sidecar_internal.generation rename to former")
+    await run(db, "create sequence sidecar_internal.generation start 1000")
+    await run(db, f"insert into sidecar_internal.events_{table.watch_id} (gen, k1) values (7, -1)")
     claimer.look_again()
     assert keys(await claimer.claim()) == [-1]
 
@@ -194,11 +194,11 @@ async def test_failures_that_are_retried_are_claimed_though_a_look_came_in_betwe
 ) -> None:
     """Between the drawing of a generation and the writing of its event."""
     table = await make_texts(db)
-    letter = "insert into sidecar.dead_letters (watch_id, key, gen, attempts, reason, message)"
+    letter = "insert into sidecar_internal.failures (watch_id, key, gen, attempts, reason, message)"
     await run(db, f"{letter} values ({table.watch_id}, '{{\"id\": -1}}', 1, 1, 'x', 'y')")
     await run(db, WAIT_FUNCTION)
-    await run(db, "select nextval('sidecar.generation')")  # one in 32 takes a transaction id itself
-    events = f"sidecar.events_{table.watch_id}"
+    await run(db, "select nextval('sidecar_internal.generation')")  # one in 32 takes a transaction id itself
+    events = f"sidecar_internal.events_{table.watch_id}"
     await run(db, f"create trigger wait before insert on {events} for each row execute function wait()")
     [watch] = await claimer.watches()
     async with user(database_url) as holder, user(database_url) as retrier:
@@ -230,8 +230,8 @@ async def test_claims_do_not_walk_what_is_done_while_an_old_transaction_stands(
         await old.execute(forgotten.encode())
         await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS})
         done = "(k1, backfill) select i, i < 10000 from generate_series(1, 20000) i"
-        await run(db, f"insert into sidecar.events_{table.watch_id} {done}")
-        await run(db, f"delete from sidecar.events_{table.watch_id}")
+        await run(db, f"insert into sidecar_internal.events_{table.watch_id} {done}")
+        await run(db, f"delete from sidecar_internal.events_{table.watch_id}")
         walked = await claimer.blocks_read(watch)
         for _ in range(2):
             claimer.look_again()
@@ -244,7 +244,7 @@ async def test_a_plan_that_was_kept_from_when_the_queue_was_empty_walks_no_dead_
     database_url: str, db: Connection, claimer: ClaimAndDelete
 ) -> None:
     table = await make_texts(db)
-    events = f"sidecar.events_{table.watch_id}"
+    events = f"sidecar_internal.events_{table.watch_id}"
     await run(db, f"vacuum analyze {events}")
     [watch] = await claimer.watches()
 
@@ -280,7 +280,9 @@ async def test_live_changes_come_first_and_the_backfill_keeps_its_share(
     table = await make_texts(db)
     await insert_titles(db, 1, 400)
     await run(
-        db, f"insert into sidecar.events_{table.watch_id} (k1, backfill) select i, true from generate_series(1, 400) i"
+        db,
+        f"insert into sidecar_internal.events_{table.watch_id} (k1, backfill) select i, true from "
+        "generate_series(1, 400) i",
     )
 
     served = []
@@ -296,7 +298,9 @@ async def test_live_changes_come_first_and_the_backfill_keeps_its_share(
 async def test_all_is_for_the_backfill_while_nothing_changes(db: Connection, claimer: ClaimAndDelete) -> None:
     table = await make_texts(db)
     await run(
-        db, f"insert into sidecar.events_{table.watch_id} (k1, backfill) select i, true from generate_series(1, 30) i"
+        db,
+        f"insert into sidecar_internal.events_{table.watch_id} (k1, backfill) select i, true from "
+        "generate_series(1, 30) i",
     )
 
     assert [len((await claimer.claim()).events) for _ in range(3)] == [10, 10, 10]
@@ -309,9 +313,10 @@ async def test_without_a_slot_for_the_backfill_neither_its_events_nor_its_suspec
     await insert_titles(db, 1, 3)
     await run(
         db,
-        f"insert into sidecar.events_{table.watch_id} (k1, backfill, attempts) values (11, true, 0), (12, true, 2)",
+        f"insert into sidecar_internal.events_{table.watch_id} (k1, backfill, attempts) values (11, true, 0), "
+        "(12, true, 2)",
     )
-    await run(db, f"update sidecar.events_{table.watch_id} set attempts = 2 where k1 = 1")
+    await run(db, f"update sidecar_internal.events_{table.watch_id} set attempts = 2 where k1 = 1")
 
     claims = [await claimer.claim(backfill_rows=0) for _ in range(2)]
     assert sorted(keys(claims[0]) + keys(claims[1])) == [1, 2, 3]
@@ -328,7 +333,7 @@ async def test_suspects_are_claimed_alone_and_every_second_time_at_most(
 ) -> None:
     table = await make_texts(db)
     await insert_titles(db, 1, 200)
-    await run(db, f"update sidecar.events_{table.watch_id} set attempts = 2 where k1 % 20 = 0")
+    await run(db, f"update sidecar_internal.events_{table.watch_id} set attempts = 2 where k1 % 20 = 0")
 
     claims = []
     while await table.count("events"):

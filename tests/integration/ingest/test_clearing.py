@@ -89,7 +89,7 @@ async def test_a_row_that_admits_no_change_is_a_failure_and_the_others_move_on(
         assert {key: r for key, (r, _) in (await table.failures()).items()} == {'{"id": "250"}': reason}
         await run(db, "select sidecar.verify('items')")  # of all but that one
         await table.settle()
-        assert await value(db, "select found from sidecar.scans where purpose = 'verify'") == 0
+        assert await value(db, "select found from sidecar_internal.scans where purpose = 'verify'") == 0
         assert await value(db, f"select count(embedding) from {home}") == ROWS
 
         await run(db, drop.format(home=home))
@@ -123,7 +123,7 @@ async def test_rows_that_users_hold_are_cleared_when_they_are_free_and_hold_up_n
             return bool(await value(db, f"select count(embedding) = 2 from {home}"))
 
         await wait_until_async(all_others_are_cleared, "all others to be cleared")
-        assert await value(db, "select finished_at is null from sidecar.scans where purpose = 'clear'")
+        assert await value(db, "select finished_at is null from sidecar_internal.scans where purpose = 'clear'")
         assert not new.texts, "vectors of two models would stand in one column"
         await holder.commit()
         await table.settle_right(new)
@@ -140,7 +140,9 @@ async def test_more_locked_rows_than_are_remembered_make_the_clearing_wait(
         await run(holder, "select from items where id between 30 and 300 for update")
 
         async def some_wait() -> bool:
-            return bool(await value(db, "select cardinality(passed_by) > 0 from sidecar.scans where purpose = 'clear'"))
+            return bool(
+                await value(db, "select cardinality(passed_by) > 0 from sidecar_internal.scans where purpose = 'clear'")
+            )
 
         await wait_until_async(some_wait, "rows to be passed by")
         await run(db, "delete from items where id = 400")
@@ -148,7 +150,7 @@ async def test_more_locked_rows_than_are_remembered_make_the_clearing_wait(
         await run(holder, "update items set id = 1000 where id = 50")
         await holder.commit()
         await table.settle_right(new)
-    assert await value(db, "select passed_by = '{}' from sidecar.scans where purpose = 'clear'")
+    assert await value(db, "select passed_by = '{}' from sidecar_internal.scans where purpose = 'clear'")
 
 
 @in_row_and_companion
@@ -183,7 +185,9 @@ async def test_no_user_is_the_victim_of_a_deadlock_with_the_clearing(
         writers = [asyncio.create_task(write(number), name=f"writer-{number}") for number in range(2)]
 
         async def is_cleared() -> bool:
-            return bool(await value(db, "select finished_at is not null from sidecar.scans where purpose = 'clear'"))
+            return bool(
+                await value(db, "select finished_at is not null from sidecar_internal.scans where purpose = 'clear'")
+            )
 
         await wait_until_async(is_cleared, "the old vectors to be cleared", 30)
         done.set()

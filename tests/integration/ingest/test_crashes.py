@@ -22,7 +22,7 @@ async def test_a_new_process_finishes_what_a_killed_one_had_in_hand(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db)
-    await run(db, "update sidecar.scans set finished_at = now()")  # no second event for any row
+    await run(db, "update sidecar_internal.scans set finished_at = now()")  # no second event for any row
     await insert_titles(db, 1, 200)
     async with sidecar_process(database_url, hold="title 77") as doomed:
         await doomed.until_holding()
@@ -41,7 +41,7 @@ async def test_a_row_that_ends_the_process_five_times_is_given_up(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db)
-    await run(db, "update sidecar.scans set finished_at = now()")
+    await run(db, "update sidecar_internal.scans set finished_at = now()")
     await run(db, "insert into items values (1, 'deadly')")
     for attempt in range(1, MAX_ATTEMPTS + 1):
         async with running_ingest(database_url, encoder) as doomed:
@@ -71,7 +71,7 @@ class BuggyEncoder(GatedEncoder):
 async def test_a_row_that_our_own_code_fails_on_is_given_up_too(database_url: str, db: Connection) -> None:
     encoder = BuggyEncoder()
     table = await make_texts(db)
-    await run(db, "update sidecar.scans set finished_at = now()")
+    await run(db, "update sidecar_internal.scans set finished_at = now()")
     await run(db, "insert into items values (1, 'deadly')")
     for attempt in range(1, MAX_ATTEMPTS + 1):
         with pytest.raises(ZeroDivisionError):
@@ -87,11 +87,13 @@ async def test_a_row_that_our_own_code_fails_on_is_given_up_too(database_url: st
 
 async def test_a_lease_is_respected_until_it_runs_out(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
     table = await make_texts(db, 0)
-    await run(db, "update sidecar.scans set finished_at = now()")  # a backfill would ask for both rows once more
+    await run(
+        db, "update sidecar_internal.scans set finished_at = now()"
+    )  # a backfill would ask for both rows once more
     await run(db, "insert into items values (1, 'leased'), (2, 'free')")
     await run(
         db,
-        "update sidecar.events_1 set attempts = 1, lease_token = gen_random_uuid(), "
+        "update sidecar_internal.events_1 set attempts = 1, lease_token = gen_random_uuid(), "
         "lease_until = now() + interval '1 min' where k1 = 1",
     )
     async with running_ingest(database_url, encoder):
@@ -114,7 +116,7 @@ async def test_a_lease_is_renewed_while_the_device_works(
         encoder.close()
         await run(db, "insert into items values (1, 'slow')")
         await encoder.until_held()
-        lease = "select max(lease_until) from sidecar.events_1"
+        lease = "select max(lease_until) from sidecar_internal.events_1"
         first = await value(db, lease)
 
         async def is_renewed() -> bool:
@@ -152,14 +154,14 @@ async def test_two_processes_share_the_work_and_encode_each_row_once(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db)
-    await run(db, "update sidecar.scans set finished_at = now()")
+    await run(db, "update sidecar_internal.scans set finished_at = now()")
     async with (
         sidecar_process(database_url, view_ms=1) as left,
         sidecar_process(database_url, view_ms=1) as right,
     ):
 
         async def both_are_there() -> bool:
-            return bool(await value(db, "select count(*) = 2 from sidecar.sidecars"))
+            return bool(await value(db, "select count(*) = 2 from sidecar_internal.sidecars"))
 
         await wait_until_async(both_are_there, "both sidecars", START_S)
         left.texts.clear()

@@ -49,7 +49,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 async def make_quiet_texts(db: Connection) -> WatchedTable:
     """Without a backfill: every event is that of a change."""
     table = await make_texts(db)
-    await run(db, "update sidecar.scans set finished_at = now()")
+    await run(db, "update sidecar_internal.scans set finished_at = now()")
     return table
 
 
@@ -135,7 +135,7 @@ async def until_silent(db: Connection, but: UUID) -> None:
         return bool(
             await value(
                 db,
-                "select max(seen_at) < clock_timestamp() - make_interval(secs => %s) from sidecar.sidecars"
+                "select max(seen_at) < clock_timestamp() - make_interval(secs => %s) from sidecar_internal.sidecars"
                 " where id <> %s",
                 *(OBSERVED_S + 2, but),
             )
@@ -148,7 +148,7 @@ async def add_sidecar(db: Connection, sidecar_id: UUID, silent_s: float) -> Live
     """One that was heard of so long ago, and whose tokens name it."""
     await run(
         db,
-        "insert into sidecar.sidecars (id, host, pid, version, model, fingerprint, dimensions, seen_at)"
+        "insert into sidecar_internal.sidecars (id, host, pid, version, model, fingerprint, dimensions, seen_at)"
         " values (%s, 'elsewhere', 1, '1', 'hash', 'f', 16, clock_timestamp() - make_interval(secs => %s))",
         *(sidecar_id, silent_s),
     )
@@ -161,7 +161,7 @@ async def lease_to(db: Connection, table: WatchedTable, token: UUID, which: str 
     """Events that somebody claimed a moment ago."""
     await run(
         db,
-        f"update sidecar.events_{table.watch_id} set attempts = 1, lease_until = now() + interval '1 min',"
+        f"update sidecar_internal.events_{table.watch_id} set attempts = 1, lease_until = now() + interval '1 min',"
         f" lease_token = %s where {which}",
         token,
     )
@@ -183,14 +183,17 @@ async def test_a_sidecar_whose_lock_is_lost_with_its_connection_keeps_its_leases
         slow.close()
         await insert_titles(db, 1, 10)
         await slow.until_held()
-        tokens = await run(db, f"select gen, lease_token from sidecar.events_{table.watch_id} order by gen")
+        tokens = await run(db, f"select gen, lease_token from sidecar_internal.events_{table.watch_id} order by gen")
         await run(
             db, "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and mode = 'ShareLock'"
         )
         await locks_are_held(db, 1)  # anew
         async with running_ingest(database_url, encoder):
             await locks_are_held(db, 2)
-            assert await run(db, f"select gen, lease_token from sidecar.events_{table.watch_id} order by gen") == tokens
+            assert (
+                await run(db, f"select gen, lease_token from sidecar_internal.events_{table.watch_id} order by gen")
+                == tokens
+            )
             slow.open()
             await table.settle_right(encoder)
     assert sum(slow.texts.values()) == 10
@@ -214,7 +217,7 @@ async def test_a_sidecar_that_beats_but_can_hold_no_lock_keeps_its_leases(
 
             async def was_watched() -> bool:
                 long_there = (
-                    "select count(*) = 1 from sidecar.sidecars"
+                    "select count(*) = 1 from sidecar_internal.sidecars"
                     " where id = %s and started_at < clock_timestamp() - make_interval(secs => %s)"
                 )
                 return bool(await value(db, long_there, other.ingest._context.identity.id, OBSERVED_S + 1.5))
@@ -274,7 +277,7 @@ async def test_leases_that_name_no_sidecar_are_left_to_run_out(
     async with running_ingest(database_url, encoder):
 
         async def elder_is_forgotten() -> bool:
-            return bool(await value(db, "select count(*) = 1 from sidecar.sidecars"))
+            return bool(await value(db, "select count(*) = 1 from sidecar_internal.sidecars"))
 
         await wait_until_async(elder_is_forgotten, "the elder to be found dead")
         assert await table.count("events", LEASED) == 3
@@ -313,7 +316,7 @@ async def test_leases_are_freed_a_page_at_a_time_but_for_locked_events_and_those
     await lease_to(db, table, (await add_sidecar(db, living, silent_s=9)).new_token(), "mod(k1, 10) = 2")
     async with user(database_url, autocommit=False) as holder, user(database_url) as lives:
         await lock(lives, living)
-        await run(holder, f"select from sidecar.events_{table.watch_id} where k1 = 500 for update")
+        await run(holder, f"select from sidecar_internal.events_{table.watch_id} where k1 = 500 for update")
         assert await free_all(database, page_events=300) == (4, 199)
 
     assert await table.count("events", "lease_token is not null and k1 <> 500") == 100  # of the living one
@@ -334,6 +337,6 @@ async def test_one_that_is_back_or_beats_again_loses_nothing(
         async with user(database_url) as back:
             await lock(back, sidecar_id)
             assert await free_leases(connection, watch, suspects, 0, 100) == (None, 0)
-        await run(db, "update sidecar.sidecars set seen_at = seen_at + interval '1 s'")
+        await run(db, "update sidecar_internal.sidecars set seen_at = seen_at + interval '1 s'")
         assert await free_leases(connection, watch, suspects, 0, 100) == (None, 0)
     assert await free_all(database, page_events=100) == (1, 4)

@@ -133,12 +133,12 @@ async def make_table(db: Connection, name: str, operation: Operation) -> Watched
     await run(db, f"create table {name} (id bigint primary key, title text)")
     made = await watch(db, [name], ["title"])
     await run(db, f"insert into {name} select i, 'title ' || i from generate_series(1, {ROWS}) i")
-    await run(db, "update sidecar.watches set fingerprint = %s, encoder = 'hash'", ENCODER.fingerprint)
-    await run(db, "update sidecar.scans set finished_at = now() where watch_id = %s", made.watch_id)
+    await run(db, "update sidecar_internal.watches set fingerprint = %s, encoder = 'hash'", ENCODER.fingerprint)
+    await run(db, "update sidecar_internal.scans set finished_at = now() where watch_id = %s", made.watch_id)
     if operation.scan is not None:
         await run(
             db,
-            "insert into sidecar.scans (watch_id, purpose) values (%s, %s) on conflict (watch_id, purpose) "
+            "insert into sidecar_internal.scans (watch_id, purpose) values (%s, %s) on conflict (watch_id, purpose) "
             "do update set finished_at = null",
             made.watch_id,
             operation.scan,

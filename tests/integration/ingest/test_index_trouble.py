@@ -66,7 +66,7 @@ async def test_a_build_may_take_longer_than_the_timeouts_of_role_and_database(
             )
             await old.rollback()
             await until_indexed(db)
-    assert await run(db, "select * from sidecar.index_failures") == []
+    assert await run(db, "select * from sidecar_internal.index_failures") == []
 
 
 async def test_a_build_for_which_shared_memory_is_too_small_is_done_serially(
@@ -80,7 +80,7 @@ async def test_a_build_for_which_shared_memory_is_too_small_is_done_serially(
         await until_indexed(db)
         await until(db, "select state = 'up to date' from sidecar.status", "rest")
     assert "again, without parallel workers" in caplog.text
-    assert await run(db, "select * from sidecar.index_failures") == []
+    assert await run(db, "select * from sidecar_internal.index_failures") == []
 
 
 async def test_a_build_that_fails_is_told_in_status_and_left_for_a_while_by_every_sidecar(
@@ -99,17 +99,17 @@ async def test_a_build_that_fails_is_told_in_status_and_left_for_a_while_by_ever
         await watch(db, ["later"], ["title"], index="halfvec")
         # A round of the keeper takes the watches in order: it has passed by the one that rests.
         await until(db, "select index like '%later%' from sidecar.status where watch_id = 2", "the other's index")
-        assert await value(db, "select attempts from sidecar.index_failures") == 1
-        await run(db, "update sidecar.index_failures set next_try_at = now()")
-        await until(db, "select attempts = 2 from sidecar.index_failures", "the next attempt")
-        waits = "select extract(epoch from next_try_at - failed_at)::float8 from sidecar.index_failures"
+        assert await value(db, "select attempts from sidecar_internal.index_failures") == 1
+        await run(db, "update sidecar_internal.index_failures set next_try_at = now()")
+        await until(db, "select attempts = 2 from sidecar_internal.index_failures", "the next attempt")
+        waits = "select extract(epoch from next_try_at - failed_at)::float8 from sidecar_internal.index_failures"
         assert 2 * 30 * 0.75 - 1 <= await value(db, waits) <= 2 * 30 * 1.25
         await run(db, "drop event trigger refuse")
-        await run(db, "update sidecar.index_failures set next_try_at = now()")
+        await run(db, "update sidecar_internal.index_failures set next_try_at = now()")
         await until(
             db, "select bool_and(state = 'up to date' and index like '%hnsw%') from sidecar.status", "both indexes"
         )
-    assert await run(db, "select * from sidecar.index_failures") == []
+    assert await run(db, "select * from sidecar_internal.index_failures") == []
     assert sum("not on a Sunday" in r.message for r in caplog.records if r.levelno >= logging.WARNING) == 2
 
 
@@ -137,9 +137,9 @@ async def test_a_build_that_fails_half_way_leaves_no_invalid_index(
         await table.settle_right(encoder)
         await run(db, "set sidecar.writer = 'on'")
         await run(db, "update items set embedding = array_fill(1e6::real, '{16}')::vector where id = 7")
-        await run(db, "update sidecar.watches set index_kind = 'halfvec'")
+        await run(db, "update sidecar_internal.watches set index_kind = 'halfvec'")
         await watch(db, ["later"], ["title"], index="halfvec")
-        await until(db, "select message ~ 'out of range' from sidecar.index_failures", "the build to fail")
+        await until(db, "select message ~ 'out of range' from sidecar_internal.index_failures", "the build to fail")
         await until(db, "select index like '%later%' from sidecar.status where watch_id = 2", "the other")
         await until(db, f"select bool_and(i.indisvalid) from ({INDEXES}) i", "the leftover to go")
         assert [name for name, _, _ in await run(db, INDEXES)] == ["later_embedding_hnsw_2"]

@@ -19,10 +19,10 @@ from tests.integration.ingest.watched_table import Connection, run, user, value
 from tests.servers import open_directory
 from tests.waiting import wait_until_async
 
-REPLACE = "update sidecar.ledger_1 set content_hash = content_hash"
-REMOVE = "delete from sidecar.ledger_1"
-MAKE = "insert into sidecar.ledger_1 (k1, gen, content_hash) values (1, 1, 'empty')"
-TOMBSTONE = "insert into sidecar.ledger_1 (k1, gen) values (1, 1)"
+REPLACE = "update sidecar_internal.ledger_1 set content_hash = content_hash"
+REMOVE = "delete from sidecar_internal.ledger_1"
+MAKE = "insert into sidecar_internal.ledger_1 (k1, gen, content_hash) values (1, 1, 'empty')"
+TOMBSTONE = "insert into sidecar_internal.ledger_1 (k1, gen) values (1, 1)"
 # What stood there when the row was read, what happened since, and whether the result counts.
 CASES = {
     "none, none": (False, [], True),
@@ -40,18 +40,18 @@ OUTCOMES = [RowOutcome.VECTOR, RowOutcome.UNCHANGED, RowOutcome.EMPTY, RowOutcom
 async def state_of(db: Connection, home: str) -> list[list[tuple[object, ...]]]:
     """Ledger and vectors, as they are."""
     return [
-        await run(db, "select * from sidecar.ledger_1"),
+        await run(db, "select * from sidecar_internal.ledger_1"),
         await run(db, f"select id, embedding::text from {home}"),
-        await run(db, "select key, reason from sidecar.dead_letters"),
-        await run(db, "select gen from sidecar.events_1"),
+        await run(db, "select key, reason from sidecar_internal.failures"),
+        await run(db, "select gen from sidecar_internal.events_1"),
     ]
 
 
 async def embed(db: Connection, steps: Steps) -> None:
     """The only row, whatever the ledger says."""
-    await run(db, "delete from sidecar.events_1")
+    await run(db, "delete from sidecar_internal.events_1")
     await run(db, REMOVE)
-    await run(db, "insert into sidecar.events_1 (k1) values (1)")
+    await run(db, "insert into sidecar_internal.events_1 (k1) values (1)")
     [(claimed, row)] = await steps.claim_and_read()
     done = await steps.complete([steps.result(claimed, row, RowOutcome.VECTOR)])
     assert done.written
@@ -70,7 +70,7 @@ async def test_a_result_counts_only_while_the_entry_is_what_was_read(
             await embed(db, steps)
             if not was_there:
                 await run(db, REMOVE)
-            await run(db, "insert into sidecar.events_1 (k1, force) values (1, true)")
+            await run(db, "insert into sidecar_internal.events_1 (k1, force) values (1, true)")
             [(claimed, row)] = await steps.claim_and_read()
             for statement in meanwhile:
                 await run(db, statement)
@@ -88,21 +88,21 @@ async def test_those_that_vanished_take_no_neighbour_along(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     await make_texts(db, 5, companion="vectors")
-    await run(db, "insert into sidecar.events_1 (k1) select generate_series(1, 5)")
+    await run(db, "insert into sidecar_internal.events_1 (k1) select generate_series(1, 5)")
     async with steps_of(database_url, encoder) as steps:
         read = await steps.claim_and_read()
         await steps.complete([steps.result(claimed, row, RowOutcome.VECTOR) for claimed, row in read])
-        await run(db, "insert into sidecar.events_1 (k1) select generate_series(1, 5)")
+        await run(db, "insert into sidecar_internal.events_1 (k1) select generate_series(1, 5)")
         read = await steps.claim_and_read()
-        await run(db, "delete from sidecar.ledger_1 where k1 in (2, 4)")
+        await run(db, "delete from sidecar_internal.ledger_1 where k1 in (2, 4)")
         await run(db, "delete from vectors where id in (2, 4)")
-        await run(db, "delete from sidecar.events_1 where lease_token is null")
+        await run(db, "delete from sidecar_internal.events_1 where lease_token is null")
 
         done = await steps.complete([steps.result(claimed, row, RowOutcome.UNCHANGED) for claimed, row in read])
 
     assert sorted(r.key for r in done.written) == [("1",), ("3",), ("5",)]
-    assert await run(db, "select k1 from sidecar.ledger_1 order by k1") == [(1,), (3,), (5,)]
-    assert await run(db, "select k1 from sidecar.events_1 order by k1") == [(2,), (4,)]
+    assert await run(db, "select k1 from sidecar_internal.ledger_1 order by k1") == [(1,), (3,), (5,)]
+    assert await run(db, "select k1 from sidecar_internal.events_1 order by k1") == [(2,), (4,)]
 
 
 @pytest.fixture
@@ -147,23 +147,23 @@ async def test_a_result_that_outlived_a_crash_of_the_server_does_not_meet_a_late
         await make_texts(db, 1)
         async with steps_of(crashing_server, encoder) as steps:
             await embed(db, steps)
-            await run(db, "insert into sidecar.events_1 (k1, force) values (1, true)")
+            await run(db, "insert into sidecar_internal.events_1 (k1, force) values (1, true)")
             [(claimed, _)] = await steps.claim_and_read()
             await run(db, "checkpoint")
             walwriter = await value(db, "select pid from pg_stat_activity where backend_type = 'walwriter'")
             os.kill(walwriter, signal.SIGSTOP)
             async with user(crashing_server) as writer:
                 await run(writer, "set synchronous_commit = off")
-                await run(writer, "update sidecar.ledger_1 set gen = gen + 1, version = 2")
-                lost = await value(writer, "select xmin::text from sidecar.ledger_1")
+                await run(writer, "update sidecar_internal.ledger_1 set gen = gen + 1, version = 2")
+                lost = await value(writer, "select xmin::text from sidecar_internal.ledger_1")
                 assert await value(writer, "select title from items") == "title 1"
                 [row] = await steps.read([claimed])
                 result = steps.result(claimed.read(row, MAX_BYTES), row, RowOutcome.VECTOR)
             await crash(db, walwriter)
             await until_recovered(crashing_server)
             async with user(crashing_server) as again:
-                await run(again, "update sidecar.ledger_1 set gen = gen + 2, version = 4")
-                assert await value(again, "select xmin::text from sidecar.ledger_1") == lost
+                await run(again, "update sidecar_internal.ledger_1 set gen = gen + 2, version = 4")
+                assert await value(again, "select xmin::text from sidecar_internal.ledger_1") == lost
 
             done = await steps.complete([result])
 

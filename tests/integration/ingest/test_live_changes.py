@@ -60,7 +60,8 @@ async def fill_with_backfill(running: RunningIngest, table: WatchedTable, encode
 
     async def slots_are_taken() -> bool:
         batches = await value(
-            table.connection, f"select count(distinct lease_token) from sidecar.events_{table.watch_id} where backfill"
+            table.connection,
+            f"select count(distinct lease_token) from sidecar_internal.events_{table.watch_id} where backfill",
         )
         return bool(batches == MAX_BATCHES_IN_FLIGHT and await waits(running, Lane.BACKFILL)())
 
@@ -124,7 +125,7 @@ async def test_suspects_of_a_backfill_leave_the_slots_of_changes_free(database_u
         encoder.close()
         await run(
             db,
-            f"insert into sidecar.events_{table.watch_id} (k1, backfill, force, attempts) "
+            f"insert into sidecar_internal.events_{table.watch_id} (k1, backfill, force, attempts) "
             "select i, true, true, 2 from generate_series(1, 40) i",
         )
 

@@ -139,7 +139,9 @@ async def test_an_unchanged_row_that_was_locked_is_looked_at_again_at_once(
     async with running_ingest(database_url, encoder), user(database_url, autocommit=False) as holder:
         await table.settle_right(encoder)
         await run(holder, "update items set embedding = null")  # an ORM's full-row save
-        await run(db, "insert into sidecar.events_1 (k1) values (1)")  # finds nothing to do, and cannot say so yet
+        await run(
+            db, "insert into sidecar_internal.events_1 (k1) values (1)"
+        )  # finds nothing to do, and cannot say so yet
 
         async def is_parked() -> bool:
             return await table.count("events", "lease_until is not null") > 0

@@ -13,7 +13,7 @@ from tests.integration.ingest.watched_table import Connection, run, value, watch
 
 FIRST_BEGINNING = 16 * 1024
 HASHES_DIFFER = """
-    select i.id from items i join sidecar.ledger_1 l on l.k1 = i.id
+    select i.id from items i join sidecar_internal.ledger_1 l on l.k1 = i.id
     where l.content_hash is distinct from sha256(convert_to(concat_ws(' ', {columns}), 'UTF8'))
 """
 
@@ -67,7 +67,7 @@ async def test_of_a_text_that_begins_with_nothing_as_much_is_read_as_is_needed(
         await table.settle_right(encoder)
     assert await table.ledger_hash((4,)) == "empty"
     assert await table.failures() == {}
-    assert await value(db, "select array_agg(k1 order by k1) from sidecar.ledger_1 where truncated") == [3]
+    assert await value(db, "select array_agg(k1 order by k1) from sidecar_internal.ledger_1 where truncated") == [3]
 
 
 async def test_a_text_larger_than_all_that_may_be_read_at_once_is_embedded_beside_its_neighbours(

@@ -30,7 +30,7 @@ async def make_tables(db: Connection, number: int, rows: int = 0) -> list[Watche
 
 async def until_backfilled(db: Connection) -> None:
     async def is_over() -> bool:
-        return not await value(db, "select exists (select from sidecar.scans where finished_at is null)")
+        return not await value(db, "select exists (select from sidecar_internal.scans where finished_at is null)")
 
     await wait_until_async(is_over, "the backfills to end", timeout_s=20)
 
@@ -54,10 +54,10 @@ async def test_idle_watches_make_no_transactions_of_their_own(
 
     async def until_beat(after: float) -> float:
         async def has_beaten() -> bool:
-            return await look("select extract(epoch from max(seen_at)) from sidecar.sidecars") > after
+            return await look("select extract(epoch from max(seen_at)) from sidecar_internal.sidecars") > after
 
         await wait_until_async(has_beaten, "a heartbeat", timeout_s=20)
-        return await look("select extract(epoch from max(seen_at)) from sidecar.sidecars")
+        return await look("select extract(epoch from max(seen_at)) from sidecar_internal.sidecars")
 
     async with running_ingest(database_url, encoder):
         await until_backfilled(db)
@@ -70,7 +70,7 @@ async def test_idle_watches_make_no_transactions_of_their_own(
     assert after - before <= MOST_TRANSACTIONS_PER_S * (ended - began) + REPORTED_LATE
 
 
-@pytest.mark.parametrize("lock", ["lock table sidecar.events_{id}", "select sidecar.unwatch('items_1')"])
+@pytest.mark.parametrize("lock", ["lock table sidecar_internal.events_{id}", "select sidecar.unwatch('items_1')"])
 async def test_a_locked_queue_holds_up_no_other_watch(
     database_url: str, db: Connection, encoder: GatedEncoder, lock: str
 ) -> None:
@@ -97,19 +97,19 @@ async def test_the_look_finds_what_waits_and_what_is_due(database_url: str, db: 
     await run(db, "insert into items_2 values (1, 'x')")
     await run(
         db,
-        f"insert into sidecar.delayed_{due} (gen, k1, enqueued_at, backfill, force, attempts, run_at) values "
+        f"insert into sidecar_internal.delayed_{due} (gen, k1, enqueued_at, backfill, force, attempts, run_at) values "
         "(-2, 1, now(), false, false, 1, now() + interval '1 h'), (-1, 2, now(), false, false, 1, now())",
     )
     await run(
         db,
-        f"insert into sidecar.events_{leased} (k1, lease_until, lease_token) "
+        f"insert into sidecar_internal.events_{leased} (k1, lease_until, lease_token) "
         "values (1, now() + interval '1 min', gen_random_uuid())",
     )
     database = Database(SecretStr(database_url))
     await database.open()
     async with database.connection() as connection:
         everything = await find_work(connection, dict.fromkeys((idle, waiting, due, leased, 4711), 0))
-        await run(db, f"update sidecar.events_{leased} set lease_until = now() - interval '1 s'")
+        await run(db, f"update sidecar_internal.events_{leased} set lease_until = now() - interval '1 s'")
         later = await find_work(connection, {leased: 0})
         none_asked = await find_work(connection, {})
     await database.close()
@@ -131,7 +131,7 @@ async def test_a_watch_that_the_server_has_no_room_for_ends_no_round_of_the_scan
     )
     await run(
         db,
-        f"create trigger refuse before insert on sidecar.events_{first.watch_id} "
+        f"create trigger refuse before insert on sidecar_internal.events_{first.watch_id} "
         "for each statement execute function refuse()",
     )
     async with running_ingest(database_url, encoder):
@@ -146,5 +146,5 @@ async def test_a_watch_that_the_server_has_no_room_for_ends_no_round_of_the_scan
         await second.become_right(encoder, timeout_s=5)
         tries = await value(db, "select last_value from failures") - before
         assert tries <= 1 + 3 * (time.monotonic() - began), "no backoff"
-        await run(db, f"drop trigger refuse on sidecar.events_{first.watch_id}")
+        await run(db, f"drop trigger refuse on sidecar_internal.events_{first.watch_id}")
         await first.become_right(encoder)

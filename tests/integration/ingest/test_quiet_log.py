@@ -106,7 +106,7 @@ async def test_a_busy_table_that_is_dropped_reads_as_what_it_is(
         await run(db, "drop table items cascade")
 
         async def is_forgotten() -> bool:
-            return not await value(db, "select count(*) from sidecar.watches where unwatched_at is null")
+            return not await value(db, "select count(*) from sidecar_internal.watches where unwatched_at is null")
 
         await wait_until_async(is_forgotten, "the watch to be forgotten")
         running.ingest._context.progress._tallies[1].embedded += 1  # counted by a batch that ended just now

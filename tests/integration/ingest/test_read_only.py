@@ -15,7 +15,7 @@ from tests.waiting import wait_until_async
 
 RECOVERY_S = 6.0
 REFUSED = "cannot execute"
-BEATS = "select count(*) from sidecar.sidecars where seen_at > clock_timestamp() - interval '3 s'"
+BEATS = "select count(*) from sidecar_internal.sidecars where seen_at > clock_timestamp() - interval '3 s'"
 
 # Each with what lifts it. The last two mean sessions that begin while it lasts, and for good.
 WAYS = {

@@ -75,7 +75,7 @@ async def test_reembed_with_another_model_never_mixes_the_two(
         await looking
 
     assert observer.seen == [{"old"}, set(), {"new"}]
-    assert await value(db, "select fingerprint from sidecar.watches") == new.fingerprint
+    assert await value(db, "select fingerprint from sidecar_internal.watches") == new.fingerprint
 
 
 async def test_vectors_in_hand_of_the_old_model_are_dropped(database_url: str, db: Connection) -> None:
@@ -101,7 +101,7 @@ async def test_two_sidecars_with_different_models_pin_one_space_between_them(dat
     encoders = {"left": GatedEncoder("left"), "right": GatedEncoder("right")}
     for round_ in range(4):
         await run(db, "drop table if exists items")
-        await run(db, "delete from sidecar.watches")
+        await run(db, "delete from sidecar_internal.watches")
         async with (
             running_ingest(database_url, encoders["left"], poll_interval_s=0.01),
             running_ingest(database_url, encoders["right"], poll_interval_s=0.01),
@@ -109,7 +109,7 @@ async def test_two_sidecars_with_different_models_pin_one_space_between_them(dat
             table = await make_texts(db, 20)
             await insert_titles(db, 21, 60)
             await table.settle()
-            pinned = await value(db, "select fingerprint from sidecar.watches")
+            pinned = await value(db, "select fingerprint from sidecar_internal.watches")
             winner = next(e for e in encoders.values() if e.fingerprint == pinned)
             assert not await table.wrong(winner), f"round {round_}"
 
@@ -120,12 +120,12 @@ async def test_two_processes_with_different_models_never_mix(database_url: str, 
     async with sidecar_process(database_url, model_id="left"), sidecar_process(database_url, model_id="right"):
 
         async def both_are_there() -> bool:
-            return bool(await value(db, "select count(*) = 2 from sidecar.sidecars"))
+            return bool(await value(db, "select count(*) = 2 from sidecar_internal.sidecars"))
 
         await wait_until_async(both_are_there, "both sidecars", START_S)
         await insert_titles(db, 1, 300)
         await table.settle()
-        first = await value(db, "select encoder from sidecar.watches")
+        first = await value(db, "select encoder from sidecar_internal.watches")
         assert not await table.wrong(encoders[first])
 
         other = "left" if first == "right" else "right"
@@ -159,7 +159,7 @@ async def test_a_watch_pinned_beforehand_waits_for_its_model(database_url: str, 
     async with running_ingest(database_url, other) as running:
 
         async def is_running() -> bool:
-            return bool(await value(db, "select count(*) from sidecar.sidecars"))
+            return bool(await value(db, "select count(*) from sidecar_internal.sidecars"))
 
         await wait_until_async(is_running, "the other model to be there")
         async with running_ingest(database_url, wanted):

@@ -32,18 +32,18 @@ async def lose_rows(db: Connection, table: WatchedTable, companion: str | None) 
     """A ledger, and a companion, of rows that were deleted with the triggers off; and no backfill."""
     await run(
         db,
-        f"insert into sidecar.ledger_{table.watch_id} (k1, gen, content_hash, vector_digest) "
+        f"insert into sidecar_internal.ledger_{table.watch_id} (k1, gen, content_hash, vector_digest) "
         f"select i, 1, sha256(i::text::bytea), sha256(i::text::bytea) from generate_series(1, {ROWS}) i",
     )
     if companion:  # the ledger knows some of these, and never knew the others
         await run(db, f"insert into {companion} select i, {VECTOR} from generate_series(20, {2 * ROWS}) i")
     await run(db, f"insert into items select i, 'title ' || i from generate_series(1, {ROWS}, 9) i")
-    await run(db, f"delete from sidecar.events_{table.watch_id}")
-    await run(db, "update sidecar.scans set finished_at = now()")
+    await run(db, f"delete from sidecar_internal.events_{table.watch_id}")
+    await run(db, "update sidecar_internal.scans set finished_at = now()")
 
 
 async def enqueued_keys(db: Connection, table: WatchedTable) -> list[int]:
-    return [row[0] for row in await run(db, f"select k1 from sidecar.events_{table.watch_id} order by k1")]
+    return [row[0] for row in await run(db, f"select k1 from sidecar_internal.events_{table.watch_id} order by k1")]
 
 
 @pytest.mark.parametrize("purpose", ["sweep", "verify"])
@@ -53,7 +53,7 @@ async def test_what_has_lost_its_row_is_looked_for_page_by_page(
 ) -> None:
     table = await make_texts(db, companion=companion)
     await lose_rows(db, table, companion)
-    await run(db, "select sidecar.start_scan(%s, %s)", table.watch_id, purpose)
+    await run(db, "select sidecar_internal.start_scan(%s, %s)", table.watch_id, purpose)
     [loaded] = await load_watches(ours)
 
     async def turn() -> Page | None:
@@ -64,7 +64,7 @@ async def test_what_has_lost_its_row_is_looked_for_page_by_page(
     pages, places = [], []
     while (page := await turn()) is not None:
         pages.append(page)
-        places += await run(db, "select phase, last_key from sidecar.scans where purpose = %s", purpose)
+        places += await run(db, "select phase, last_key from sidecar_internal.scans where purpose = %s", purpose)
         assert len(pages) < 40
 
     gone = set(range(1, ROWS + 1)) | (set(range(20, 2 * ROWS + 1)) if companion else set())
@@ -76,22 +76,22 @@ async def test_what_has_lost_its_row_is_looked_for_page_by_page(
     assert max(page.rows for page in pages) == PAGE_ROWS
     assert [page.last for page in pages] == [False] * (len(pages) - 1) + [True]
     assert ("entries", ["10"]) in places, "the cursor is kept with the page"
-    assert await value(db, "select finished_at is not null from sidecar.scans where purpose = %s", purpose)
+    assert await value(db, "select finished_at is not null from sidecar_internal.scans where purpose = %s", purpose)
 
 
 @in_row_and_companion
 async def test_a_sweep_starts_with_the_rows_again(db: Connection, ours: OurConnection, companion: str | None) -> None:
     table = await make_texts(db, companion=companion)
     await lose_rows(db, table, companion)
-    await run(db, "select sidecar.start_scan(%s, 'sweep')", table.watch_id)
+    await run(db, "select sidecar_internal.start_scan(%s, 'sweep')", table.watch_id)
     [loaded] = await load_watches(ours)
     for _ in range(3):
         await sweep_page(ours, loaded, PAGE_ROWS)
-    assert await value(db, "select phase from sidecar.scans where purpose = 'sweep'") == "entries"
+    assert await value(db, "select phase from sidecar_internal.scans where purpose = 'sweep'") == "entries"
 
-    await run(db, "select sidecar.start_scan(%s, 'sweep')", table.watch_id)
+    await run(db, "select sidecar_internal.start_scan(%s, 'sweep')", table.watch_id)
 
-    [(phase, last_key)] = await run(db, "select phase, last_key from sidecar.scans where purpose = 'sweep'")
+    [(phase, last_key)] = await run(db, "select phase, last_key from sidecar_internal.scans where purpose = 'sweep'")
     assert (phase, last_key) == ("rows", None)
 
 
@@ -100,11 +100,11 @@ async def test_strays_of_a_key_of_two_columns_are_met_once(db: Connection, ours:
     table = await watch(db, ["items"], ["title"], ["shop", "nr"])
     await run(
         db,
-        f"insert into sidecar.ledger_{table.watch_id} (k1, k2, gen, content_hash, vector_digest) "
+        f"insert into sidecar_internal.ledger_{table.watch_id} (k1, k2, gen, content_hash, vector_digest) "
         "select i % 3, 'nr ' || i, 1, sha256('x'), sha256('x') from generate_series(1, 35) i",
     )
-    await run(db, "update sidecar.scans set finished_at = now()")
-    await run(db, "select sidecar.start_scan(%s, 'sweep')", table.watch_id)
+    await run(db, "update sidecar_internal.scans set finished_at = now()")
+    await run(db, "select sidecar_internal.start_scan(%s, 'sweep')", table.watch_id)
     [loaded] = await load_watches(ours)
     pages = 0
     while await sweep_page(ours, loaded, PAGE_ROWS) is not None:
@@ -119,7 +119,7 @@ async def test_a_move_ends_without_looking_at_all_of_the_companion(db: Connectio
     table = await make_texts(db, ROWS, companion="items_embeddings")
     await run(db, f"insert into items_embeddings select i, {VECTOR} from generate_series(1, {3 * ROWS}) i")
     await run(db, "select sidecar.watch('items', 'title', dimensions => 16, target => 'embedding', replace => true)")
-    await run(db, "update sidecar.watches set fingerprint = 'f', moved_fingerprint = 'f'")
+    await run(db, "update sidecar_internal.watches set fingerprint = 'f', moved_fingerprint = 'f'")
     await run(
         db,
         "select sidecar.watch('items', 'title', dimensions => 16, target => 'embedding', replace => true, "
@@ -131,7 +131,7 @@ async def test_a_move_ends_without_looking_at_all_of_the_companion(db: Connectio
         await backfill_page(ours, loaded, PAGE_ROWS)
         [loaded] = await load_watches(ours)
     assert await value(db, "select count(*) from items_embeddings") == 3 * ROWS
-    await run(db, f"delete from sidecar.events_{table.watch_id}")
+    await run(db, f"delete from sidecar_internal.events_{table.watch_id}")
 
     while await sweep_page(ours, loaded, PAGE_ROWS) is not None:
         pass
@@ -144,18 +144,18 @@ async def test_pages_of_a_move_do_not_walk_over_what_was_moved(db: Connection, o
     await run(db, f"insert into items select i, 'title ' || i from generate_series(1, {ROWS}) i")
     await run(
         db,
-        f"insert into sidecar.ledger_{table.watch_id} (k1, gen, content_hash, vector_digest) "
+        f"insert into sidecar_internal.ledger_{table.watch_id} (k1, gen, content_hash, vector_digest) "
         f"select i, 1, sha256(i::text::bytea), sha256(i::text::bytea) from generate_series(1, {ROWS}) i",
     )
-    await run(db, "update sidecar.watches set fingerprint = 'f'")
+    await run(db, "update sidecar_internal.watches set fingerprint = 'f'")
     await run(db, "select sidecar.watch('items', 'title', dimensions => 16, target => 'embedding', replace => true)")
     moved = []
     for _ in range(3):
         async with ours.transaction():
-            moved.append(await ours.fetchval("select sidecar.move_page($1, 20)", table.watch_id))
+            moved.append(await ours.fetchval("select sidecar_internal.move_page($1, 20)", table.watch_id))
             await ours.execute("select 1")
-        [(place,)] = await run(db, "select last_key[1] from sidecar.scans where purpose = 'move'")
+        [(place,)] = await run(db, "select last_key[1] from sidecar_internal.scans where purpose = 'move'")
         assert place is not None
 
     assert moved == [20, 20, 5]
-    assert await value(db, f"select count(*) from sidecar.former_{table.watch_id}") == 0
+    assert await value(db, f"select count(*) from sidecar_internal.former_{table.watch_id}") == 0

@@ -16,7 +16,8 @@ BATCH = 20
 async def make_sweep_due(db: Connection, table: WatchedTable) -> None:
     await run(
         db,
-        "insert into sidecar.scans (watch_id, purpose, finished_at) values (%s, 'sweep', now() - interval '2 h') "
+        "insert into sidecar_internal.scans (watch_id, purpose, finished_at) values (%s, 'sweep', now() - "
+        "interval '2 h') "
         "on conflict (watch_id, purpose) do update set finished_at = excluded.finished_at",
         table.watch_id,
     )
@@ -27,7 +28,7 @@ async def until_swept(db: Connection) -> None:
         return bool(
             await value(
                 db,
-                "select exists (select from sidecar.scans where purpose = 'sweep' "
+                "select exists (select from sidecar_internal.scans where purpose = 'sweep' "
                 "and finished_at > now() - interval '1 h')",
             )
         )
@@ -46,7 +47,7 @@ async def test_a_backfill_goes_on_where_a_stopped_one_was(
 
         await wait_until_async(some_are_done, "a part of the backfill")
     last_key, finished = (
-        await run(db, "select last_key[1]::int, finished_at from sidecar.scans where purpose = 'backfill'")
+        await run(db, "select last_key[1]::int, finished_at from sidecar_internal.scans where purpose = 'backfill'")
     )[0]
     assert 100 <= last_key < 1000
     assert finished is None
@@ -64,10 +65,10 @@ async def test_a_scan_over_a_key_of_two_columns_meets_every_row_once(
     await run(db, "create table items (shop int, nr int, title text, primary key (shop, nr))")
     await run(db, "insert into items select i, 1000 - i, 'title ' || i from generate_series(1, 300) i")
     table = await watch(db, ["items"], ["title"], ["shop", "nr"])
-    before = await value(db, "select last_value from sidecar.generation")
+    before = await value(db, "select last_value from sidecar_internal.generation")
     async with running_ingest(database_url, encoder, ingest_batch_rows=BATCH):
         await table.settle_right(encoder)
-    assert await value(db, "select last_value from sidecar.generation") - before <= 301
+    assert await value(db, "select last_value from sidecar_internal.generation") - before <= 301
 
 
 async def test_a_backfill_never_runs_far_ahead_of_the_worker(
@@ -186,7 +187,7 @@ async def test_tombstones_go_when_no_older_event_is_in_hand(
         await table.settle_right(encoder)
     await run(
         db,
-        f"insert into sidecar.events_{table.watch_id} (k1, lease_until, lease_token) "
+        f"insert into sidecar_internal.events_{table.watch_id} (k1, lease_until, lease_token) "
         "values (3, now() + interval '1 min', gen_random_uuid())",
     )
     await run(db, "delete from items where id < 3")

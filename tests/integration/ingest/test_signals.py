@@ -23,7 +23,7 @@ KILL_LISTENER = """
 LONG_S = 30.0
 
 
-IS_ASLEEP = "select last_value > extract(epoch from clock_timestamp()) * 1000 from sidecar.asleep_1"
+IS_ASLEEP = "select last_value > extract(epoch from clock_timestamp()) * 1000 from sidecar_internal.asleep_1"
 
 
 async def until_listening(db: Connection) -> None:
@@ -97,8 +97,8 @@ async def test_nobody_is_notified_while_the_sidecar_is_busy(
 UNFETCHED = {
     "paused": "select sidecar.pause('items')",
     "at its cap": "select sidecar.set_rate('items', rows_per_s => 0.001)",
-    "broken": "update sidecar.watches set broken = 'for a test'",
-    "another model's": "update sidecar.watches set fingerprint = 'another'",
+    "broken": "update sidecar_internal.watches set broken = 'for a test'",
+    "another model's": "update sidecar_internal.watches set fingerprint = 'another'",
 }
 
 
@@ -143,7 +143,7 @@ async def test_a_lost_notification_costs_one_poll(database_url: str, db: Connect
     table = await make_texts(db)
     async with running_ingest(database_url, encoder, poll_interval_s=0.3):
         await until_listening(db)
-        await run(db, "select setval('sidecar.asleep_1', 1)")  # so the trigger finds nobody to notify
+        await run(db, "select setval('sidecar_internal.asleep_1', 1)")  # so the trigger finds nobody to notify
         await run(db, "insert into items values (1, 'silent')")
 
         await table.settle_right(encoder, timeout_s=5)

@@ -28,7 +28,7 @@ async def test_sigterm_gives_back_what_the_device_does_not_finish_in_time(
 
     assert await table.count("events") > 0
     assert await table.count("events", "lease_until is not null or attempts > 0") == 0
-    assert await value(db, "select count(*) from sidecar.sidecars") == 0
+    assert await value(db, "select count(*) from sidecar_internal.sidecars") == 0
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
 

@@ -67,7 +67,7 @@ async def test_a_column_that_cannot_be_computed_is_a_failure_of_its_row_alone(
         assert message in text
         assert sqlstate in text
         assert await value(db, f"select count(embedding) from {home}") == ROWS - len(bad)
-        assert await value(db, "select broken is null from sidecar.watches")
+        assert await value(db, "select broken is null from sidecar_internal.watches")
 
         await run(
             db,
@@ -115,7 +115,7 @@ async def test_a_verification_passes_by_what_it_cannot_read(
         await table.settle()
 
         assert await reasons(table) == {f'{{"id": "{i}"}}': "read_rejected" for i in bad}
-        assert await value(db, "select found from sidecar.scans where purpose = 'verify'") == 3
+        assert await value(db, "select found from sidecar_internal.scans where purpose = 'verify'") == 3
         assert await value(db, f"select count(embedding) from {home}") == ROWS - len(bad)
 
 
@@ -135,14 +135,16 @@ async def test_a_verification_of_a_small_table_finds_nothing_wrong_with_the_rows
         await table.settle()
         await run(db, "select sidecar.verify('items')")
         await table.settle()
-        seen = await value(db, "select array[rows_seen, found] from sidecar.scans where purpose = 'verify'")
+        seen = await value(db, "select array[rows_seen, found] from sidecar_internal.scans where purpose = 'verify'")
     assert seen == [5, 0]
 
 
 async def test_a_plan_takes_its_sample_without_what_it_cannot_read(db: Connection) -> None:
     await make_computed(db, COMPUTED["a division by zero"][0], [5], None)
     sampled = await value(
-        db, "select array_agg(s.bytes) from sidecar.watches w cross join sidecar.sample_source(w, 300, 500, 1024) s"
+        db,
+        "select array_agg(s.bytes) from sidecar_internal.watches w cross join "
+        "sidecar_internal.sample_source(w, 300, 500, 1024) s",
     )
     assert len(sampled) == ROWS
     assert sampled.count(None) == 1

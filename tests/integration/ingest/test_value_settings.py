@@ -30,7 +30,7 @@ KEYS = {
     "interval": ("'-1 mon -2 days -03:04:05'", "'1 mon -2 days 3 h'", "'-90 min'", "-1 mons -2 days -03:04:05"),
     "bytea": (r"decode('00ff5c27', 'hex')", "''", "'abc'", r"\x00ff5c27"),
     "money": ("1.5", "-0.01", "100", "$1.50"),
-    "regclass": ("'pg_class'", "'sidecar.watches'", "0", "pg_class"),
+    "regclass": ("'pg_class'", "'sidecar_internal.watches'", "0", "pg_class"),
     "timetz": ("'03:04:05+09'", "'03:04:05-11:30'", "'24:00:00Z'", "03:04:05+09"),
 }  # fmt: skip
 
@@ -65,10 +65,12 @@ async def test_no_key_is_taken_for_another_whatever_the_database_is_set_to(
                 table = f"with_{type_.replace(' ', '_')}"
                 assert await run(db, f"select count(*), count(embedding) from {table}") == [(3, 2)], table
                 assert await watched.count("ledger", "content_hash is null") == 0, table
-                await run(db, "select sidecar.start_scan(%s, 'sweep'), sidecar.verify(%s)", watched.watch_id, table)
+                await run(
+                    db, "select sidecar_internal.start_scan(%s, 'sweep'), sidecar.verify(%s)", watched.watch_id, table
+                )
         for watched in watches.values():
             await watched.settle()
-        assert await run(db, "select distinct found from sidecar.scans where purpose = 'verify'") == [(0,)]
+        assert await run(db, "select distinct found from sidecar_internal.scans where purpose = 'verify'") == [(0,)]
 
 
 async def test_a_key_is_found_whatever_the_session_is_set_to(
@@ -89,9 +91,9 @@ async def test_a_key_is_found_whatever_the_session_is_set_to(
                     table,
                     key,
                 )
-                same = f"select k1 = id from sidecar.events_{watched.watch_id}, {table} where photo = 'none'"
+                same = f"select k1 = id from sidecar_internal.events_{watched.watch_id}, {table} where photo = 'none'"
                 assert await run(somebody, same) == [(True,)], (table, key)
-                await run(db, f"delete from sidecar.events_{watched.watch_id}")
+                await run(db, f"delete from sidecar_internal.events_{watched.watch_id}")
                 wait = "call sidecar.wait_embedded(%s::regclass, %s::jsonb, timeout_ms => 0)"
                 with pytest.raises(psycopg.Error, match="cannot be embedded: not_a_picture"):
                     await run(somebody, wait, table, key)

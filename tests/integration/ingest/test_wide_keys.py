@@ -47,7 +47,7 @@ async def test_a_failure_with_a_wide_key_is_recorded_shown_tried_again_and_settl
         assert [left for (left,) in await run(db, "select key->>'id' from sidecar.failures")] == [max(keys)]
         await run(db, "select sidecar.verify('items')")
         await table.settle()
-        assert await value(db, "select found from sidecar.scans where purpose = 'verify'") == 0
+        assert await value(db, "select found from sidecar_internal.scans where purpose = 'verify'") == 0
         await run(db, "truncate items")
         await table.settle()
-        assert await run(db, "select * from sidecar.dead_letters") == []
+        assert await run(db, "select * from sidecar_internal.failures") == []

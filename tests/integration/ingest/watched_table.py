@@ -112,9 +112,10 @@ class WatchedTable:
 
     async def unsettled(self) -> list[tuple[Any, ...]]:
         query = f"""
-            select 'event', e::text from sidecar.events_{self.watch_id} e
-            union all select 'delayed', d::text from sidecar.delayed_{self.watch_id} d
-            union all select 'scan', s::text from sidecar.scans s where watch_id = %s and finished_at is null limit 5
+            select 'event', e::text from sidecar_internal.events_{self.watch_id} e
+            union all select 'delayed', d::text from sidecar_internal.delayed_{self.watch_id} d
+            union all select 'scan', s::text from sidecar_internal.scans s where watch_id = %s and finished_at is null
+                limit 5
         """
         return await run(self.connection, query, self.watch_id)
 
@@ -168,7 +169,7 @@ class WatchedTable:
         """Key as JSON → reason and message."""
         rows = await run(
             self.connection,
-            "select key::text, reason, message from sidecar.dead_letters where watch_id = %s",
+            "select key::text, reason, message from sidecar_internal.failures where watch_id = %s",
             self.watch_id,
         )
         return {_normal(key): (reason, message) for key, reason, message in rows}
@@ -176,7 +177,7 @@ class WatchedTable:
     async def ledger_hash(self, key: Key) -> Any:
         condition = " and ".join(f"k{i} = %s" for i in range(1, len(key) + 1))
         query = f"""
-            select coalesce(encode(content_hash, 'escape'), 'tombstone') from sidecar.ledger_{self.watch_id}
+            select coalesce(encode(content_hash, 'escape'), 'tombstone') from sidecar_internal.ledger_{self.watch_id}
             where {condition}
         """
         return await value(self.connection, query, *key)
@@ -184,28 +185,29 @@ class WatchedTable:
     async def count(self, what: str, condition: str = "true") -> int:
         """Rows of events, delayed or ledger."""
         found: int = await value(
-            self.connection, f"select count(*) from sidecar.{what}_{self.watch_id} where {condition}"
+            self.connection, f"select count(*) from sidecar_internal.{what}_{self.watch_id} where {condition}"
         )
         return found
 
     async def end_leases(self, tokens: Collection[UUID]) -> None:
         """As if the sidecars that signed these leases had been gone for long. No others end."""
         query = f"""
-            update sidecar.events_{self.watch_id} set lease_until = now() - interval '1 s' where lease_token = any (%s)
+            update sidecar_internal.events_{self.watch_id} set lease_until = now() - interval '1 s' where lease_token =
+                any (%s)
         """
         await run(self.connection, query, list(tokens))
 
     async def age_leases(self, min_age_s: float = 0) -> None:
         """As if the sidecars that took or renewed them `min_age_s` ago had been gone for long. LEASE_S must be 60."""
         query = f"""
-            update sidecar.events_{self.watch_id} set lease_until = now() - interval '1 s'
+            update sidecar_internal.events_{self.watch_id} set lease_until = now() - interval '1 s'
             where lease_until <= clock_timestamp() + make_interval(secs => 60 - %s)
         """
         await run(self.connection, query, min_age_s)
 
     async def age_delays(self) -> None:
         """What was put off is due now."""
-        await run(self.connection, f"update sidecar.delayed_{self.watch_id} set run_at = now()")
+        await run(self.connection, f"update sidecar_internal.delayed_{self.watch_id} set run_at = now()")
 
     def _json(self, key: Key) -> str:
         return _normal(json.dumps(dict(zip(self.key, key, strict=True)), default=str))

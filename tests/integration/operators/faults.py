@@ -21,7 +21,7 @@ class Fault:
 
 _WORKER = """
     create role {worker} login; select sidecar.grant_worker('{worker}');
-    update sidecar.sidecars set role = '{worker}';
+    update sidecar_internal.sidecars set role = '{worker}';
 """
 
 FAULTS = {
@@ -40,11 +40,11 @@ FAULTS = {
     "a companion was dropped": Fault("drop table vectors cascade", ("watches",)),
     "a target was renamed": Fault("alter table items rename e to other", ("watches",)),
     "a trigger could not do its work": Fault(
-        "insert into sidecar.breakages values (1, '42703', 'no column')",
+        "insert into sidecar_internal.breakages values (1, '42703', 'no column')",
         ("watches",),
     ),
     "a sidecar gave a watch up": Fault(
-        "update sidecar.watches set broken = 'no column' where id = 2",
+        "update sidecar_internal.watches set broken = 'no column' where id = 2",
         ("watches",),
     ),
     "another table inherits": Fault("create table child () inherits (items)", ("watches", "watches")),
@@ -58,7 +58,7 @@ FAULTS = {
         ("triggers", "triggers"),
     ),
     "a role without any rights": Fault(
-        "create role {worker} login; update sidecar.sidecars set role = '{worker}'",
+        "create role {worker} login; update sidecar_internal.sidecars set role = '{worker}'",
         ("grants",) * 5,
     ),
     "a column that the sidecar may not read": Fault(
@@ -70,7 +70,7 @@ FAULTS = {
         ("grants",),
     ),
     "a queue that the sidecar may not read": Fault(
-        _WORKER + "revoke select on sidecar.events_1 from {worker}",
+        _WORKER + "revoke select on sidecar_internal.events_1 from {worker}",
         ("grants",),
     ),
     "row-level security hides rows": Fault(_WORKER + "alter table items enable row level security", ("grants",)),
@@ -86,7 +86,7 @@ FAULTS = {
     "building the index failed": Fault(
         """
         drop index items_e_hnsw_1;
-        insert into sidecar.index_failures (watch_id, message, next_try_at)
+        insert into sidecar_internal.index_failures (watch_id, message, next_try_at)
             values (1, 'no space left', now() + interval '1 h')
         """,
         ("index",),
@@ -95,7 +95,7 @@ FAULTS = {
         """
         drop index items_e_hnsw_1;
         insert into items select i, 'x' from generate_series(11, 3000) i;
-        update sidecar.scans set finished_at = null;
+        update sidecar_internal.scans set finished_at = null;
         alter database {database} set maintenance_work_mem = '1MB'
         """,
         ("maintenance_work_mem",),
@@ -124,19 +124,19 @@ FAULTS = {
         ("exposed_columns", "exposed_columns"),
     ),
     "vectors of a model that nobody runs": Fault(
-        "update sidecar.watches set fingerprint = 'other', encoder = 'older' where id = 1",
+        "update sidecar_internal.watches set fingerprint = 'other', encoder = 'older' where id = 1",
         ("fingerprints",),
     ),
     "vectors of a length that nobody makes": Fault(
-        "update sidecar.sidecars set dimensions = 4",
+        "update sidecar_internal.sidecars set dimensions = 4",
         ("fingerprints", "fingerprints"),
-        meanwhile="update sidecar.sidecars set dimensions = 3",
+        meanwhile="update sidecar_internal.sidecars set dimensions = 3",
         in_psql=False,
     ),
     "two models may claim a watch": Fault(
         """
-        update sidecar.watches set fingerprint = null where id = 1;
-        insert into sidecar.sidecars (id, host, pid, version, model, fingerprint, dimensions)
+        update sidecar_internal.watches set fingerprint = null where id = 1;
+        insert into sidecar_internal.sidecars (id, host, pid, version, model, fingerprint, dimensions)
             values (gen_random_uuid(), 'b', 1, '0', 'n', 'g', 3)
         """,
         ("fingerprints",),
@@ -158,30 +158,30 @@ FAULTS = {
         set sidecar.writer = 'on';
         update items set e = null where id = 4;
         reset sidecar.writer;
-        update sidecar.ledger_1 set content_hash = 'failed', vector_digest = null where k1 = 4;
-        insert into sidecar.dead_letters (watch_id, key, gen, attempts, reason, message)
+        update sidecar_internal.ledger_1 set content_hash = 'failed', vector_digest = null where k1 = 4;
+        insert into sidecar_internal.failures (watch_id, key, gen, attempts, reason, message)
             values (1, '{"id": 4}', 1, 5, 'worker_crashed', 'It ended five times.')
         """,
         ("failures",),
-        meanwhile="delete from sidecar.dead_letters; delete from sidecar.events_1",
+        meanwhile="delete from sidecar_internal.failures; delete from sidecar_internal.events_1",
     ),
     "no sidecar runs": Fault(
         """
-        create table before as select * from sidecar.sidecars;
-        delete from sidecar.sidecars
+        create table before as select * from sidecar_internal.sidecars;
+        delete from sidecar_internal.sidecars
         """,
         ("sidecars",),
-        meanwhile="insert into sidecar.sidecars select * from before",
+        meanwhile="insert into sidecar_internal.sidecars select * from before",
         in_psql=False,
     ),
     "a sidecar's clock is wrong": Fault(
-        "update sidecar.sidecars set clock_skew_s = -30",
+        "update sidecar_internal.sidecars set clock_skew_s = -30",
         ("sidecar_clocks",),
-        meanwhile="update sidecar.sidecars set clock_skew_s = 0",
+        meanwhile="update sidecar_internal.sidecars set clock_skew_s = 0",
         in_psql=False,
     ),
     "autovacuum is off for a queue": Fault(
-        "alter table sidecar.events_1 set (autovacuum_enabled = off)",
+        "alter table sidecar_internal.events_1 set (autovacuum_enabled = off)",
         ("autovacuum",),
     ),
     "autovacuum is off for a watched table": Fault(
@@ -190,8 +190,8 @@ FAULTS = {
     ),
     "dead rows in a queue": Fault(
         """
-        insert into sidecar.events_1 (k1) select i from generate_series(1, 100001) i;
-        delete from sidecar.events_1;
+        insert into sidecar_internal.events_1 (k1) select i from generate_series(1, 100001) i;
+        delete from sidecar_internal.events_1;
         select pg_stat_force_next_flush()
         """,
         ("dead_rows",),

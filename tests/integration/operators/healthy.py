@@ -23,11 +23,12 @@ _AS_A_SIDECAR = """
     update items set e = array[id, 1, 2]::real[]::vector;
     insert into vectors (id, v) select id, e from items;
     reset sidecar.writer;
-    insert into sidecar.ledger_1 (k1, gen, content_hash, vector_digest)
-        select id, nextval('sidecar.generation'), sha256(convert_to(title, 'UTF8')), sha256(vector_send(e)) from items;
-    insert into sidecar.ledger_2 select * from sidecar.ledger_1;
-    update sidecar.watches set fingerprint = 'f', encoder = 'm';
-    update sidecar.progress set embedded_total = 10;
+    insert into sidecar_internal.ledger_1 (k1, gen, content_hash, vector_digest)
+        select id, nextval('sidecar_internal.generation'), sha256(convert_to(title, 'UTF8')), sha256(vector_send(e))
+            from items;
+    insert into sidecar_internal.ledger_2 select * from sidecar_internal.ledger_1;
+    update sidecar_internal.watches set fingerprint = 'f', encoder = 'm';
+    update sidecar_internal.progress set embedded_total = 10;
     analyze items; analyze vectors;
 """
 

@@ -116,9 +116,9 @@ def test_a_clock_that_is_wrong_here_is_found(db: Connection) -> None:
 
 def test_a_watch_of_a_length_that_its_model_does_not_make_is_told_of_the_other_length(db: Connection) -> None:
     """It said `VISION_MODEL_ID=f`, the fingerprint that runs already, which no model is called."""
-    run(db, "update sidecar.sidecars set dimensions = 4")
-    named = "(select min(fingerprint) from sidecar.sidecars)"
-    run(db, f"update sidecar.watches set fingerprint = null, encoder = null, model = {named}")
+    run(db, "update sidecar_internal.sidecars set dimensions = 4")
+    named = "(select min(fingerprint) from sidecar_internal.sidecars)"
+    run(db, f"update sidecar_internal.watches set fingerprint = null, encoder = null, model = {named}")
     found = [finding for finding in check_database(db, Limits()).findings if finding.check == "fingerprints"]
     assert {finding.remedy for finding in found} == {"VISION_MODEL_ID=... sidecar serve"}
     assert all("or watch another target with dimensions => 4" in finding.why for finding in found)
@@ -176,7 +176,7 @@ def test_a_database_that_is_not_migrated_is_told_how(
 
 
 def test_an_index_over_nothing_is_not_missed(db: Connection, command_line: CommandLine) -> None:
-    run(db, "update sidecar.ledger_1 set content_hash = 'failed', vector_digest = null")
+    run(db, "update sidecar_internal.ledger_1 set content_hash = 'failed', vector_digest = null")
     run(db, "set sidecar.writer = 'on'; update items set e = null; reset sidecar.writer")
     run(db, "drop index items_e_hnsw_1")
     assert "index" not in checks(examine(command_line))

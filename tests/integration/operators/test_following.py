@@ -82,7 +82,7 @@ def test_it_ends_when_a_sidecar_has_done_all_and_built_the_index(db: Connection,
 
 def test_a_watch_that_cannot_go_on_is_not_waited_for(db: Connection, command_line: CommandLine) -> None:
     make_healthy(db)
-    run(db, "update sidecar.watches set broken = 'no column' where id = 2")
+    run(db, "update sidecar_internal.watches set broken = 'no column' where id = 2")
     outcome = command_line("status", "--until-embedded")
     assert outcome.code == 1
     assert "ERROR: items.v is broken: no column" in outcome.stderr

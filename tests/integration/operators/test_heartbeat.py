@@ -26,12 +26,12 @@ async def test_the_rate_of_the_device_and_the_clock_reach_the_database_and_plan_
             await table.settle()
 
             async def told() -> object:
-                return await value(db, "select texts_per_s from sidecar.sidecars")
+                return await value(db, "select texts_per_s from sidecar_internal.sidecars")
 
             await wait_until_async(told, "a heartbeat after the backfill")
             assert await told() == pytest.approx(200, rel=0.2)
-            assert abs(await value(db, "select clock_skew_s from sidecar.sidecars")) < 2
-            assert await value(db, "select picture_views_per_s from sidecar.sidecars") is None
+            assert abs(await value(db, "select clock_skew_s from sidecar_internal.sidecars")) < 2
+            assert await value(db, "select picture_views_per_s from sidecar_internal.sidecars") is None
             plan = json.loads(command_line.succeed("plan", "items", "title", "--dimensions", str(DIMENSIONS), "--json"))
             assert plan["device_s"] == pytest.approx(1, rel=0.25)
 

@@ -45,7 +45,7 @@ async def assert_never_above(table: WatchedTable, rows_per_s: float, sidecars: i
     query = f"""
         with done as (
             select extract(epoch from embedded_at)::float8 as at, row_number() over (order by embedded_at) as n
-            from sidecar.ledger_{table.watch_id}
+            from sidecar_internal.ledger_{table.watch_id}
         )
         select max(b.n - a.n + 1 - (b.at - a.at) * %s) from done a join done b on b.n >= a.n
     """
@@ -91,7 +91,7 @@ async def test_two_sidecars_share_a_cap(database_url: str, db: Connection, encod
         async def both_know() -> bool:
             """The first one has read the watches since the second one's heartbeat."""
             rows = await run(
-                db, "select count(*), max(seen_at) > max(started_at) + interval '1 s' from sidecar.sidecars"
+                db, "select count(*), max(seen_at) > max(started_at) + interval '1 s' from sidecar_internal.sidecars"
             )
             return rows == [(2, True)]
 
@@ -109,5 +109,7 @@ async def test_less_than_a_row_a_second_is_a_rate_too(database_url: str, db: Con
     await insert(db, 1, 3)
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
-    spread = f"select extract(epoch from max(embedded_at) - min(embedded_at)) from sidecar.ledger_{table.watch_id}"
+    spread = (
+        f"select extract(epoch from max(embedded_at) - min(embedded_at)) from sidecar_internal.ledger_{table.watch_id}"
+    )
     assert await value(db, spread) > 2.4

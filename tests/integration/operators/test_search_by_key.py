@@ -1,4 +1,4 @@
-"""sidecar.search and sidecar.show_row: keys and distances for programs, rows for people."""
+"""sidecar.search and sidecar_internal.show_row: keys and distances for programs, rows for people."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_reader_finds_what_the_table_s_owner_lets_them_see(db: Connection) -> 
 
 
 def shown(db: Connection, key: str) -> Any:
-    return value(db, "select sidecar.show_row(w, %s) from sidecar.need_watch('items', 'e') w", key)
+    return value(db, "select sidecar_internal.show_row(w, %s) from sidecar_internal.get_watch('items', 'e') w", key)
 
 
 def test_a_row_is_shown_without_vectors_and_a_bytea_by_its_length(db: Connection) -> None:

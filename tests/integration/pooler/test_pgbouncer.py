@@ -88,7 +88,7 @@ async def test_without_a_direct_connection_polling_goes_on_and_the_log_says_what
     async with running_ingest(request.getfixturevalue(way), encoder):
         await live_through_changes(db, table, encoder)
         assert (
-            await value(db, "select last_value from sidecar.asleep_1") == 1
+            await value(db, "select last_value from sidecar_internal.asleep_1") == 1
         )  # users' commits send no notification in vain
     told = [record.message for record in caplog.records if "leads to a connection pooler" in record.message]
     assert "Set LISTEN_DATABASE_URL to a direct connection." in told[0]

@@ -94,7 +94,11 @@ def installed_database(server: Server, cast: Cast) -> Iterator[str]:
 
 def _install(url: str, cast: Cast) -> None:
     with psycopg.connect(url, autocommit=True) as admin:
-        run(admin, f"create extension vector; create schema sidecar authorization {cast.installer}")
+        run(
+            admin,
+            f"create extension vector; create schema sidecar authorization {cast.installer}; "
+            f"create schema sidecar_internal authorization {cast.installer}",
+        )
         run(admin, f"create schema shop authorization {cast.owner}")
     migrate(cast.url(url, cast.installer))
     with psycopg.connect(cast.url(url, cast.installer), autocommit=True) as installer:

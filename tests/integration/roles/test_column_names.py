@@ -27,8 +27,10 @@ async def test_the_name_of_a_key_is_no_code_for_whoever_watches_or_migrates(
     await owner.execute(sql.SQL("create table shop.items ({} integer primary key, title text)").format(column))
     await run(admin, "set check_function_bodies = off")
     await run(admin, "select sidecar.watch('shop.items', 'title', target => 'embedding', dimensions => 16)")
-    await run(admin, "select sidecar.create_trigger_functions(w) from sidecar.watches w")  # as a migration does
+    await run(
+        admin, "select sidecar_internal.create_trigger_functions(w) from sidecar_internal.watches w"
+    )  # as a migration does
 
     assert await run(owner, "select name from shop.audit") == []
     await run(owner, "insert into shop.items values (7, 'a')")
-    assert await value(owner, "select k1 from sidecar.events_1") == 7
+    assert await value(owner, "select k1 from sidecar_internal.events_1") == 7

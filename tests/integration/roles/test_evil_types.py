@@ -172,8 +172,10 @@ async def test_no_cast_of_a_key_s_type_is_called(
         await run(owner, f"insert into items values ({first}, %s)", picture(4))
         await table.settle()
         await run(admin, "select sidecar.verify('shop.items')")
-        await run(admin, "update sidecar.scans set finished_at = now() - interval '1 day' where purpose = 'sweep'")
-        await run(admin, "select sidecar.start_scan(id, 'sweep') from sidecar.watches")
+        await run(
+            admin, "update sidecar_internal.scans set finished_at = now() - interval '1 day' where purpose = 'sweep'"
+        )
+        await run(admin, "select sidecar_internal.start_scan(id, 'sweep') from sidecar_internal.watches")
         await table.settle()
         await run(admin, "select sidecar.reembed('shop.items', model => 'any')")
         await table.settle()
@@ -184,7 +186,7 @@ async def test_no_cast_of_a_key_s_type_is_called(
         await table.settle()
         await read_all(admin, first)
     assert await strangers(stage, owner) == []
-    assert await run(owner, "select * from sidecar.breakages") == []
+    assert await run(owner, "select * from sidecar_internal.breakages") == []
 
 
 async def test_the_casts_would_be_called(stage: Stage, owner: Connection) -> None:
@@ -271,7 +273,7 @@ async def test_a_column_that_gets_another_type_under_a_running_sidecar_calls_no_
         async with running_ingest(stage.worker, encoder, pictures=True, batch_max_views=1):
             await encoder.until_held()
             await run_all(owner, SWAPS[swap])
-            await run(owner, "insert into sidecar.events_1 (k1) select i from generate_series(0, 5) i")
+            await run(owner, "insert into sidecar_internal.events_1 (k1) select i from generate_series(0, 5) i")
             encoder.open()
 
             async def is_noticed() -> bool:

@@ -42,7 +42,9 @@ async def test_a_cast_to_the_key_s_type_is_not_called(stage: Stage, owner: Conne
     await run(owner, f"update items set title = 'b', id = row(2)::{forged}")
     await run(owner, "delete from items")
     assert await run(owner, "select * from audit") == []
-    assert await run(owner, "select message from sidecar.breakages") == [("a key column has got another type",)]
+    assert await run(owner, "select message from sidecar_internal.breakages") == [
+        ("a key column has got another type",)
+    ]
 
 
 @pytest.mark.parametrize("forged", ["forged", "disguised"])
@@ -79,8 +81,8 @@ async def test_a_key_that_became_a_domain_still_fits(stage: Stage, owner: Connec
     await run(owner, "select sidecar.watch('shop.things', 'title', dimensions => 3)")
     await run(owner, "insert into shop.things values (1, 'a')")
     await run(owner, "update shop.things set title = 'b', id = 2")
-    assert await run(owner, "select k1 from sidecar.events_1 order by gen") == [(1,), (2,), (1,)]
-    assert await run(owner, "select * from sidecar.breakages") == []
+    assert await run(owner, "select k1 from sidecar_internal.events_1 order by gen") == [(1,), (2,), (1,)]
+    assert await run(owner, "select * from sidecar_internal.breakages") == []
 
 
 async def test_a_type_that_took_the_name_of_the_key_s_is_not_cast_to(stage: Stage, owner: Connection) -> None:
@@ -91,8 +93,8 @@ async def test_a_type_that_took_the_name_of_the_key_s_is_not_cast_to(stage: Stag
     await run(owner, "create table things (id mood primary key, title text)")
     await run(owner, "select sidecar.watch('things', 'title', dimensions => 3)")
     await run(owner, "insert into things values ('glad', 'a')")
-    events = """(sidecar.events_of_key(1, '{"id": "glad"}')).gens"""
-    state = """sidecar.state_of_row(1, '{"id": "glad"}')"""
+    events = """(sidecar_internal.events_of_key(1, '{"id": "glad"}')).gens"""
+    state = """sidecar_internal.state_of_row(1, '{"id": "glad"}')"""
     assert await value(owner, f"select {events}") is not None
 
     await run(owner, "alter type mood rename to former_mood")
@@ -108,6 +110,6 @@ async def test_a_type_that_took_the_name_of_the_key_s_is_not_cast_to(stage: Stag
     await run(owner, "alter table things alter column id drop default")
     for change in ("alter table things rename id to former_id", "alter table things add column id mood"):
         await run(owner, change)
-    await run(owner, f"select {events}, {state}, sidecar.state_of_watch(1)")
+    await run(owner, f"select {events}, {state}, sidecar_internal.state_of_watch(1)")
     await run(owner, "select * from sidecar.status_exact('things')")
     assert await run(owner, "select * from audit") == []

@@ -98,7 +98,9 @@ async def test_pgvector_in_a_schema_that_the_worker_may_not_use_is_said(
 
 async def test_a_migration_renews_the_grants(stage: Stage, owner: Connection) -> None:
     await make_items(owner, 1)
-    await run(owner, f"revoke execute on function sidecar.status_of(regclass, boolean) from {stage.cast.reader}")
+    await run(
+        owner, f"revoke execute on function sidecar_internal.status_of(regclass, boolean) from {stage.cast.reader}"
+    )
     async with user(stage.reader) as reader:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             await run(reader, "select * from sidecar.status")
@@ -112,7 +114,7 @@ async def test_an_installer_restores_the_schema_into_a_database_that_has_the_ext
     stage: Stage, empty: Stage, tmp_path: Path
 ) -> None:
     """psql stops at the first statement that only a superuser may run."""
-    dump(stage.admin, tmp_path / "sidecar.sql", "--schema=sidecar", "--no-owner")
+    dump(stage.admin, tmp_path / "sidecar.sql", "--schema=sidecar", "--schema=sidecar_internal", "--no-owner")
     async with user(empty.admin) as admin:
         await run(admin, "create extension vector")
         name = await value(admin, "select current_database()")

@@ -115,21 +115,24 @@ async def test_no_answer_that_a_reader_gets_holds_a_hash(
     await let_read(stage, owner)
     async with running_ingest(stage.worker, encoder):
         await table.settle_right(encoder)
-    [(content_hash, digest)] = await run(owner, "select content_hash, vector_digest from sidecar.ledger_1")
+    [(content_hash, digest)] = await run(owner, "select content_hash, vector_digest from sidecar_internal.ledger_1")
     key = """'{"id": 1}'"""
     calls = {
-        "status_of": "sidecar.status_of(null, false)",
-        "events_of_key": f"sidecar.events_of_key(1, {key})",
-        "is_waiting": "sidecar.is_waiting(1, array[1, 2])",
-        "state_of_row": f"sidecar.state_of_row(1, {key})",
-        "state_of_watch": "sidecar.state_of_watch(1)",
+        "status_of": "sidecar_internal.status_of(null, false)",
+        "events_of_key": f"sidecar_internal.events_of_key(1, {key})",
+        "is_waiting": "sidecar_internal.is_waiting(1, array[1, 2])",
+        "state_of_row": f"sidecar_internal.state_of_row(1, {key})",
+        "state_of_watch": "sidecar_internal.state_of_watch(1)",
     }
     callable_ = """
-        select p.proname from pg_proc p where p.pronamespace = 'sidecar'::regnamespace and p.prosecdef
+        select p.proname from pg_proc p where p.pronamespace in ('sidecar'::regnamespace,
+            'sidecar_internal'::regnamespace) and p.prosecdef
         and has_function_privilege(p.oid, 'execute')
     """
     assert {name for (name,) in await run(reader, callable_)} == set(calls)
-    views = [f"select v from sidecar.{v} v" for v in ("status", "failures", "failures_by_reason", "index_builds")]
+    views = [
+        f"select v from sidecar.{v} v" for v in ("status", "failures", "failures_by_reason", "index_builds", "scans")
+    ]
     search = "select sidecar.search_exposed('shop.items', array_fill(0.5::real, array[16]))"
     told = [await run(reader, query) for query in (*(f"select {call}" for call in calls.values()), *views, search)]
     assert any(told)
@@ -141,26 +144,26 @@ async def test_no_answer_that_a_reader_gets_holds_a_hash(
 
 
 FORBIDDEN = [
-    "select * from sidecar.ledger_1",
-    "select * from sidecar.events_1",
-    "select * from sidecar.dead_letters",
-    "select * from sidecar.scans",
-    "select * from sidecar.wake",
-    "update sidecar.watches set paused = true",
-    "insert into sidecar.progress (watch_id) values (1)",
-    "select nextval('sidecar.generation')",
+    "select * from sidecar_internal.ledger_1",
+    "select * from sidecar_internal.events_1",
+    "select * from sidecar_internal.failures",
+    "select * from sidecar_internal.scans",
+    "select * from sidecar_internal.wake",
+    "update sidecar_internal.watches set paused = true",
+    "insert into sidecar_internal.progress (watch_id) values (1)",
+    "select nextval('sidecar_internal.generation')",
     "select sidecar.watch('shop.items', 'secret')",
     "select sidecar.unwatch('shop.items')",
     "select sidecar.pause()",
     "select sidecar.retry('shop.items')",
     "select sidecar.reembed('shop.items')",
     "select sidecar.verify('shop.items')",
-    "select sidecar.follow_changes()",
+    "select sidecar_internal.follow_changes()",
     "select sidecar.grant_reader('pg_monitor')",
-    "select sidecar.raise_generation()",
-    "select sidecar.report_breakage(1, 'x', 'y')",
-    "select sidecar.start_scan(1, 'backfill')",
-    "select sidecar.move_page(1, 1)",
+    "select sidecar_internal.raise_generation()",
+    "select sidecar_internal.report_breakage(1, 'x', 'y')",
+    "select sidecar_internal.start_scan(1, 'backfill')",
+    "select sidecar_internal.move_page(1, 1)",
     "select secret from shop.items",
     "create function sidecar.mine() returns int language sql as 'select 1'",
 ]
@@ -175,7 +178,7 @@ async def test_it_can_do_nothing_else(stage: Stage, owner: Connection, reader: C
 async def test_somebody_without_grants_can_do_nothing_at_all(stage: Stage, owner: Connection) -> None:
     await watch_texts(owner, 1)
     async with user(stage.stranger) as stranger:
-        for statement in ("select * from sidecar.status", "select sidecar.status_of(null, false)", *FORBIDDEN):
+        for statement in ("select * from sidecar.status", "select sidecar_internal.status_of(null, false)", *FORBIDDEN):
             await refuses(stranger, statement)
 
 
@@ -183,7 +186,7 @@ async def test_taking_the_grants_back_leaves_nothing(stage: Stage, owner: Connec
     await watch_texts(owner, 1)
     await run(owner, "select sidecar.revoke_grants(%s::text::regrole)", stage.cast.reader)
     await refuses(reader, "select * from sidecar.status")
-    assert await run(owner, "select kind from sidecar.roles()") == [("worker",)]
+    assert await run(owner, "select kind from sidecar_internal.roles()") == [("worker",)]
     left = """
         select count(*) from pg_shdepend d join pg_roles r on r.oid = d.refobjid
         join pg_database b on b.oid = d.dbid and b.datname = current_database()

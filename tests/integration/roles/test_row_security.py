@@ -54,7 +54,7 @@ async def test_a_table_that_hides_rows_from_the_worker_is_refused(
     with pytest.raises(psycopg.Error, match=r"row-level security of shop.items hides rows from role") as caught:
         await watch(owner, ["shop", "items"], ["title"])
     assert f'alter role "{stage.cast.worker}" bypassrls' in (caught.value.diag.message_hint or "")
-    assert await value(owner, "select count(*) from sidecar.watches") == 0
+    assert await value(owner, "select count(*) from sidecar_internal.watches") == 0
     async with bypassing(admin, stage.cast.worker), running_ingest(stage.worker, encoder):
         table = await watch(owner, ["shop", "items"], ["title"])
         await table.settle_right(encoder)

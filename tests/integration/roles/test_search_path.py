@@ -74,7 +74,8 @@ async def set_the_stage(stage: Stage, owner: Connection, admin: Connection) -> N
     await run(owner, f"grant usage on schema shop to {name}")
     await run(owner, f"grant select, insert, update, delete, truncate on shop.items, shop.vectors to {name}")
     await run(
-        owner, "select setval('sidecar.asleep_1', (extract(epoch from now() + interval '1 hour') * 1000)::bigint)"
+        owner,
+        "select setval('sidecar_internal.asleep_1', (extract(epoch from now() + interval '1 hour') * 1000)::bigint)",
     )
     await run(owner, "select sidecar.grant_reader(%s::text::regrole)", name)
     await run(admin, f"create schema evil authorization {name}")
@@ -106,12 +107,16 @@ async def test_shadows_of_our_names_are_not_called(
         await run(attacker, "select * from sidecar.failures")
         with pytest.raises(psycopg.Error, match="was not embedded"):
             await run(attacker, """call sidecar.wait_embedded('shop.items', '{"id": 102}', timeout_ms => 0)""")
-        await run(attacker, "select sidecar.events_of_key(1, '{\"id\": 102}'), sidecar.state_of_watch(1)")
+        await run(
+            attacker, "select sidecar_internal.events_of_key(1, '{\"id\": 102}'), sidecar_internal.state_of_watch(1)"
+        )
         await run(attacker, "truncate shop.items")
         seen = await run(attacker, "select name, what from evil.audit union select name, what from public.audit")
     assert {name for name, _ in seen} <= {stage.cast.stranger}, seen
-    assert await value(owner, "select count(*) from sidecar.events_1") > 5, "the triggers fired, and wrote to our table"
-    assert await run(owner, "select * from sidecar.breakages") == []
+    assert await value(owner, "select count(*) from sidecar_internal.events_1") > 5, (
+        "the triggers fired, and wrote to our table"
+    )
+    assert await run(owner, "select * from sidecar_internal.breakages") == []
 
 
 async def test_the_shadows_would_be_seen(stage: Stage, owner: Connection, admin: Connection) -> None:
@@ -138,8 +143,8 @@ async def test_a_forged_watch_reaches_no_statement_that_runs_with_our_rights(sta
     await watch_texts(owner, 1)
     composite = """
         select p.proname from pg_proc p
-        where p.pronamespace = 'sidecar'::regnamespace and p.prosecdef
-          and 'sidecar.watches'::regtype = any (p.proargtypes::oid[])
+        where p.pronamespace in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace) and p.prosecdef
+          and 'sidecar_internal.watches'::regtype = any (p.proargtypes::oid[])
     """
     assert await run(owner, composite) == []
 
@@ -151,7 +156,7 @@ async def test_every_function_pins_its_search_path_and_few_run_with_our_rights(s
         """
         select p.proname, p.prosecdef, coalesce('search_path=pg_catalog, pg_temp' = any (p.proconfig), false),
                p.proacl is null or exists (select from aclexplode(p.proacl) a where a.grantee = 0)
-        from pg_proc p where p.pronamespace = 'sidecar'::regnamespace
+        from pg_proc p where p.pronamespace in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace)
         """,
     )
     assert {name for name, _, _, is_public in functions if is_public} == set()

@@ -18,9 +18,9 @@ from tests.integration.roles.cast import Stage
 
 # A column of a user's: nothing is looked up for it by its type in ORDER BY, IS NULL, and what takes "any".
 HARMLESS = (
-    r"sidecar\.exactly\(\([^()]*\)(?:\.\w+|\.\"\w+\"|\[1\]), {column}\)",
-    r"sidecar\.exactly\({column}, v\.embedding\)",
-    r"sidecar\.exactly\(null::public\.vector, {column}\)",
+    r"sidecar_internal\.exactly\(\([^()]*\)(?:\.\w+|\.\"\w+\"|\[1\]), {column}\)",
+    r"sidecar_internal\.exactly\({column}, v\.embedding\)",
+    r"sidecar_internal\.exactly\(null::public\.vector, {column}\)",
     r"{column} is (?:not )?null",
     r"{column} desc",
     r"(?<=order by ){column}(?:, {column})*",
@@ -97,13 +97,24 @@ CASTS_IN_CODE = (
 async def test_no_function_that_runs_with_our_rights_casts_a_key(stage: Stage, owner: Connection) -> None:
     """Nor one that it calls. Those for one watch are read as they were made."""
     await watches(stage, owner, "vectors")
-    sources = dict(await run(owner, "select proname, prosrc from pg_proc where pronamespace = 'sidecar'::regnamespace"))
+    sources = dict(
+        await run(
+            owner,
+            "select proname, prosrc from pg_proc where pronamespace in ('sidecar'::regnamespace, "
+            "'sidecar_internal'::regnamespace)",
+        )
+    )
     definers = await run(
-        owner, "select proname from pg_proc where pronamespace = 'sidecar'::regnamespace and prosecdef"
+        owner,
+        "select proname from pg_proc where pronamespace in ('sidecar'::regnamespace, "
+        "'sidecar_internal'::regnamespace) and prosecdef",
     )
     reached = {name for (name,) in definers}
     assert {"enqueue_1_row", "enqueue_2_row", "enqueue_lost_vectors", "status_of", "state_of_row"} <= reached
-    while called := {n for name in reached for n in re.findall(r"sidecar\.(\w+)\(", sources[name])} - reached:
+    while (
+        called := {n for name in reached for n in re.findall(r"sidecar(?:_internal)?\.(\w+)\(", sources[name])}
+        - reached
+    ):
         reached |= called & sources.keys()
         if not called & sources.keys():
             break

@@ -131,7 +131,7 @@ async def test_it_gets_its_grants_on_tables_that_were_watched_before_it_was_name
     table = await watch_texts(owner, 5)
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         async with user(stage.worker) as worker:
-            await run(worker, "select * from sidecar.watches")
+            await run(worker, "select * from sidecar_internal.watches")
     await run(owner, "select sidecar.grant_worker(%s::text::regrole)", f'"{stage.cast.worker}"')
     async with running_ingest(stage.worker, encoder):
         await table.settle_right(encoder)

@@ -26,13 +26,16 @@ FORBIDDEN = [
     "select sidecar.unwatch('shop.items')",
     "select sidecar.grant_worker('public'::text::regrole)",
     "update sidecar.alembic_version set version_num = '0'",
-    "insert into sidecar.watches (target) values (null)",
-    "delete from sidecar.watches",
-    "update sidecar.watches set key_types = array['bigint) or evil(']",
-    "update sidecar.watches set relation = 'pg_class', target = 'relname'",
+    "insert into sidecar_internal.watches (target) values (null)",
+    "delete from sidecar_internal.watches",
+    "update sidecar_internal.watches set key_types = array['bigint) or evil(']",
+    "update sidecar_internal.watches set relation = 'pg_class', target = 'relname'",
     "create table sidecar.mine (i int)",
-    "drop table sidecar.wake",
-    "create trigger mine after insert on sidecar.wake for each row execute function sidecar.enqueue_1_row()",
+    "drop table sidecar_internal.wake",
+    (
+        "create trigger mine after insert on sidecar_internal.wake for each row execute function "
+        "sidecar_internal.enqueue_1_row()"
+    ),
 ]
 
 
@@ -131,9 +134,11 @@ async def test_what_belongs_to_a_watch_is_the_installer_s(stage: Stage, owner: C
     """So that its functions have no rights on users' tables, and a later migration may change it."""
     await watch_texts(owner, 1)
     strange = """
-        select c.relname::text from pg_class c where c.relnamespace = 'sidecar'::regnamespace
+        select c.relname::text from pg_class c where c.relnamespace in ('sidecar'::regnamespace,
+            'sidecar_internal'::regnamespace)
             and pg_get_userbyid(c.relowner) <> %s
-        union all select p.proname from pg_proc p where p.pronamespace = 'sidecar'::regnamespace
+        union all select p.proname from pg_proc p where p.pronamespace in ('sidecar'::regnamespace,
+            'sidecar_internal'::regnamespace)
             and pg_get_userbyid(p.proowner) <> %s
     """
     assert await run(owner, strange, stage.cast.installer, stage.cast.installer) == []

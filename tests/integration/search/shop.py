@@ -57,7 +57,7 @@ def fill_in(db: Connection, encoder: HashEncoder, table: str, source: str, targe
 
 def claim_space(db: Connection, encoder: HashEncoder) -> None:
     """Records that the vectors of all watches are of this encoder."""
-    run(db, "update sidecar.watches set fingerprint = %s, encoder = %s", encoder.fingerprint, encoder.model_id)
+    run(db, "update sidecar_internal.watches set fingerprint = %s, encoder = %s", encoder.fingerprint, encoder.model_id)
 
 
 def as_literal(encoder: HashEncoder, text: str) -> str:

@@ -17,7 +17,7 @@ TABLE = """
                         scans bytea[], other vector(3));
 """
 WATCH = "select sidecar.watch('items', 'title', target => 'e', dimensions => 3{0})"
-EXPOSE = "select expose from sidecar.watches where target = 'e'"
+EXPOSE = "select expose from sidecar_internal.watches where target = 'e'"
 
 
 @pytest.fixture
@@ -42,15 +42,15 @@ def test_each_watch_exposes_its_columns_in_the_given_order(db: Connection) -> No
     watch(db, "expose => array['price', 'hue', 'title']")
     assert value(db, EXPOSE) == ["price", "hue", "title"]
     run(db, "select sidecar.watch('items', array['title'], target => 'f', dimensions => 3, expose => array['hue'])")
-    assert value(db, "select expose from sidecar.watches where target = 'f'") == ["hue"]
+    assert value(db, "select expose from sidecar_internal.watches where target = 'f'") == ["hue"]
 
 
 def test_repeating_the_call_changes_nothing_and_other_columns_need_replace(db: Connection) -> None:
     watch_id = watch(db, "expose => array['price']")
     finish_backfill(db, watch_id)
-    before = run(db, "select w, w.xmin::text from sidecar.watches w")
+    before = run(db, "select w, w.xmin::text from sidecar_internal.watches w")
     assert watch(db, "expose => array['price']") == watch_id
-    assert run(db, "select w, w.xmin::text from sidecar.watches w") == before
+    assert run(db, "select w, w.xmin::text from sidecar_internal.watches w") == before
     for other in ("", "expose => array['price', 'hue']", "expose => '{}'"):
         with refused(db, "42710", r"is watched already, with .*, expose \{price\}", "replace => true"):
             watch(db, other)
@@ -59,11 +59,11 @@ def test_repeating_the_call_changes_nothing_and_other_columns_need_replace(db: C
 def test_changing_the_list_needs_no_backfill(db: Connection) -> None:
     watch_id = watch(db, "expose => array['price']")
     finish_backfill(db, watch_id)
-    generation = value(db, "select truncated_gen from sidecar.watches")
+    generation = value(db, "select truncated_gen from sidecar_internal.watches")
     assert watch(db, "expose => array['hue'], replace => true") == watch_id
     assert value(db, EXPOSE) == ["hue"]
-    assert value(db, "select truncated_gen from sidecar.watches") == generation
-    assert value(db, "select bool_and(finished_at is not null) from sidecar.scans")
+    assert value(db, "select truncated_gen from sidecar_internal.watches") == generation
+    assert value(db, "select bool_and(finished_at is not null) from sidecar_internal.scans")
 
 
 REFUSED = [
@@ -83,7 +83,7 @@ def test_columns_that_cannot_be_exposed_are_rejected(db: Connection) -> None:
     for columns, sqlstate, message in REFUSED:
         with refused(db, sqlstate, message, ""):
             watch(db, f"expose => {columns}")
-    assert value(db, "select count(*) from sidecar.watches") == 0
+    assert value(db, "select count(*) from sidecar_internal.watches") == 0
 
 
 def test_a_dropped_column_is_no_longer_exposed_and_blocks_nothing(db: Connection) -> None:
@@ -91,9 +91,11 @@ def test_a_dropped_column_is_no_longer_exposed_and_blocks_nothing(db: Connection
     run(db, "alter table items drop column price")
     run(db, "insert into items (id, title) values (1, 'a')")
     assert take_keys(db, watch_id) == [1]
-    assert value(db, "select sidecar.exposed_columns(w) from sidecar.watches w") == ["hue"]
+    assert value(db, "select sidecar_internal.exposed_columns(w) from sidecar_internal.watches w") == ["hue"]
     assert not value(db, "select state like 'broken%' from sidecar.status")
-    assert value(db, "select sidecar.watch_statement(w) from sidecar.watches w").endswith("expose => array['hue'])")
+    assert value(db, "select sidecar_internal.watch_statement(w) from sidecar_internal.watches w").endswith(
+        "expose => array['hue'])"
+    )
     watch(db, "expose => array['hue']")  # the remaining column, without replace
     assert value(db, EXPOSE) == ["hue"]
 
@@ -101,9 +103,9 @@ def test_a_dropped_column_is_no_longer_exposed_and_blocks_nothing(db: Connection
 def test_a_renamed_column_must_be_exposed_by_its_new_name(db: Connection) -> None:
     watch(db, "expose => array['price']")
     run(db, "alter table items rename price to cost")
-    assert value(db, "select sidecar.exposed_columns(w) from sidecar.watches w") == []
+    assert value(db, "select sidecar_internal.exposed_columns(w) from sidecar_internal.watches w") == []
     watch(db, "expose => array['cost'], replace => true")
-    assert value(db, "select sidecar.exposed_columns(w) from sidecar.watches w") == ["cost"]
+    assert value(db, "select sidecar_internal.exposed_columns(w) from sidecar_internal.watches w") == ["cost"]
 
 
 def test_watching_again_replaces_the_exposed_columns(db: Connection) -> None:
@@ -138,7 +140,7 @@ def test_workers_may_read_a_column_while_it_is_exposed(db: Connection) -> None:
         run(db, "select sidecar.unwatch('items', 'e')")
         assert readable() == []
     finally:
-        run(db, "select sidecar.unwatch(relation, target) from sidecar.watches where unwatched_at is null")
+        run(db, "select sidecar.unwatch(relation, target) from sidecar_internal.watches where unwatched_at is null")
         run(db, f"drop owned by {worker}; drop role {worker}")
 
 
@@ -147,11 +149,15 @@ def test_without_grant_options_the_error_names_the_owners_statement(db: Connecti
     run(db, f"create role {worker}; create role {deployer}; select sidecar.grant_worker('{worker}')")
     watch(db)
     try:
-        run(db, "update sidecar.watches set expose = '{price}'")
-        run(db, f"grant usage on schema sidecar to {deployer}; grant all on all tables in schema sidecar to {deployer}")
-        run(db, f"grant execute on all routines in schema sidecar to {deployer}; set role {deployer}")
+        run(db, "update sidecar_internal.watches set expose = '{price}'")
+        run(
+            db,
+            f"grant usage on schema sidecar, sidecar_internal to {deployer}; grant all on all tables in schema "
+            f"sidecar, sidecar_internal to {deployer}",
+        )
+        run(db, f"grant execute on all routines in schema sidecar, sidecar_internal to {deployer}; set role {deployer}")
         with warnings_of(db) as warnings:
-            run(db, "select sidecar.grant_table(w) from sidecar.watches w")
+            run(db, "select sidecar_internal.grant_table(w) from sidecar_internal.watches w")
         assert any(
             "searches of public.items cannot show price yet" in said
             and f"run: grant select (price) on public.items to {worker}" in said

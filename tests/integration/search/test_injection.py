@@ -19,7 +19,8 @@ NASTY = [
     "'; drop table canary; --", '"; drop table canary; --', "' or '1'='1", "x') or true --", "$1", "$3", "%s", "%1$s",
     "%L", "%", "{0}", "{table}", "\\'; drop table canary", "\\", "\\x00", "/*", "*/", "--", "ünï©ode", "null", "NULL",
     "{a,b}", '{"a"}', 'tenant"', "tenant'", "title::text", "(select 1)", "1; select pg_sleep(9)", "$$", "$x$", ";",
-    " ", "\n", "\t'", "E'\\''", "U&'\\0027'", "pg_catalog.pg_class", "sidecar.watches", "canary", "a.b.c", "\u202e",
+    " ", "\n", "\t'", "E'\\''", "U&'\\0027'", "pg_catalog.pg_class", "sidecar_internal.watches", "canary", "a.b.c",
+    "\u202e",
     "public.products; drop table canary", "'" * 50, '"' * 50, "x" * 5000,
 ]  # fmt: skip
 nasty_text = st.one_of(
@@ -49,7 +50,7 @@ STATE = """
     select (select string_agg(relname, ',' order by relname) from pg_class where relnamespace = 'public'::regnamespace),
            (select string_agg(c::text, ',') from canary c),
            (select string_agg(p::text, ',' order by id) from products p), (select count(*) from pg_proc),
-           (select string_agg(w::text, ',') from sidecar.watches w)
+           (select string_agg(w::text, ',') from sidecar_internal.watches w)
 """
 one_database = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 

@@ -51,7 +51,9 @@ def db(postgres_server: Server, migrated_template: str, points: NDArray[np.float
         fill(connection, points)
         for watch_id in (1, 2, 3):
             script = value(
-                connection, "select sidecar.index_statement(w) from sidecar.watches w where id = %s", watch_id
+                connection,
+                "select sidecar_internal.index_statement(w) from sidecar_internal.watches w where id = %s",
+                watch_id,
             )
             for statement in filter(str.strip, script.split(";")):
                 connection.execute(statement.encode())
@@ -76,7 +78,10 @@ def literal(point: NDArray[np.float32], brackets: str = "[]") -> str:
 
 def plan(db: Connection, watch_id: int, condition: dict[str, Any], point: NDArray[np.float32]) -> str:
     """The plan of search_exposed's statement, with its parameters known to the planner as there."""
-    query = "select sidecar.search_exposed_statement(w, '{}', %s::jsonb, '{}') from sidecar.watches w where id = %s"
+    query = (
+        "select sidecar_internal.search_exposed_statement(w, '{}', %s::jsonb, '{}') from "
+        "sidecar_internal.watches w where id = %s"
+    )
     statement: str = value(db, query, json.dumps(condition), watch_id)
     statement = statement.replace("$1", f"'{literal(point, '{}')}'::real[]").replace("$2", "10")
     texts = (

@@ -94,7 +94,7 @@ async def test_vectors_of_another_model_are_not_compared(
         response = await client.post("/search", json={"table": "products", "text": "a"})
         said = f"The vectors of public.products.e are of another model, hash ({encoder.fingerprint})"
         assert_error(response, 409, "other_model", said, "table")
-        run(db, "update sidecar.watches set fingerprint = null")
+        run(db, "update sidecar_internal.watches set fingerprint = null")
         assert (await search(client, text="a"))["results"] == []
     async with searching(database_url, HashEncoder(dimensions=8)) as client:
         response = await client.post("/search", json={"table": "products", "text": "a"})

@@ -116,7 +116,7 @@ async def test_a_paused_or_broken_watch_is_searched_with_a_warning(client: httpx
     answer = await search(client, text="green mug", k=1)
     assert keys(answer) == [2]
     assert [said[:20] for said in answer["warnings"]] == ["The watch is paused:"]
-    run(db, "select sidecar.resume(); update sidecar.watches set broken = 'its triggers are gone'")
+    run(db, "select sidecar.resume(); update sidecar_internal.watches set broken = 'its triggers are gone'")
     (said,) = (await search(client, text="green mug", k=1))["warnings"]
     assert "broken" in said
     assert "its triggers are gone" in said
@@ -130,7 +130,7 @@ async def test_dropped_exposed_columns_are_left_out_with_a_warning(client: httpx
 
 
 async def test_a_watch_without_vectors_finds_nothing_with_a_warning(client: httpx.AsyncClient, db: Connection) -> None:
-    run(db, "update sidecar.watches set fingerprint = null")
+    run(db, "update sidecar_internal.watches set fingerprint = null")
     answer = await search(client, text="green mug")
     assert (answer["results"], answer["warnings"]) == ([], ["The watch holds no vectors yet."])
 

@@ -35,8 +35,8 @@ def tidied(shared_database_url: str) -> Iterator[Connection]:
     with psycopg.connect(shared_database_url, autocommit=True) as connection:
         yield connection
         run(connection, "reset all")
-        run(connection, "select sidecar.unwatch(relation, target, drop_target => true) from sidecar.watches")
-        run(connection, "delete from sidecar.sidecars")
+        run(connection, "select sidecar.unwatch(relation, target, drop_target => true) from sidecar_internal.watches")
+        run(connection, "delete from sidecar_internal.sidecars")
         for (table,) in run(
             connection, "select oid::regclass::text from pg_class where relname in ('items', 'others')"
         ):

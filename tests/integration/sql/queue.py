@@ -12,7 +12,7 @@ def take_events(db: Connection, watch_id: int, columns: str = "k1") -> list[Row]
     return run(
         db,
         f"""
-        with taken as (delete from sidecar.events_{watch_id} returning *)
+        with taken as (delete from sidecar_internal.events_{watch_id} returning *)
         select {columns} from taken order by gen
         """,
     )
@@ -37,8 +37,8 @@ def embed(
     run(
         db,
         f"""
-        insert into sidecar.ledger_{watch_id} (k1, gen, content_hash, vector_digest, truncated, unreadable)
-        values (%s, nextval('sidecar.generation'), %s, %s, %s, %s)
+        insert into sidecar_internal.ledger_{watch_id} (k1, gen, content_hash, vector_digest, truncated, unreadable)
+        values (%s, nextval('sidecar_internal.generation'), %s, %s, %s, %s)
         on conflict (k1) do update set gen = excluded.gen, content_hash = excluded.content_hash,
             vector_digest = excluded.vector_digest, truncated = excluded.truncated, unreadable = excluded.unreadable
         """,
@@ -48,7 +48,7 @@ def embed(
         truncated,
         unreadable,
     )
-    run(db, f"delete from sidecar.events_{watch_id} where k1 = %s", key)
+    run(db, f"delete from sidecar_internal.events_{watch_id} where k1 = %s", key)
 
 
 def fail(db: Connection, watch_id: int, key: Any, reason: str = "not_a_picture", message: str = "not an image") -> None:
@@ -57,7 +57,7 @@ def fail(db: Connection, watch_id: int, key: Any, reason: str = "not_a_picture",
     run(
         db,
         """
-        insert into sidecar.dead_letters (watch_id, key, gen, attempts, reason, message)
+        insert into sidecar_internal.failures (watch_id, key, gen, attempts, reason, message)
         values (%s, jsonb_build_object('id', %s::bigint), 1, 1, %s, %s)
         """,
         watch_id,
@@ -68,7 +68,11 @@ def fail(db: Connection, watch_id: int, key: Any, reason: str = "not_a_picture",
 
 
 def finish_backfill(db: Connection, watch_id: int) -> None:
-    run(db, "update sidecar.scans set finished_at = now() where watch_id = %s and purpose = 'backfill'", watch_id)
+    run(
+        db,
+        "update sidecar_internal.scans set finished_at = now() where watch_id = %s and purpose = 'backfill'",
+        watch_id,
+    )
 
 
 def run_a_sidecar(db: Connection, model: str = "m", fingerprint: str = "f", dimensions: int = 3) -> None:
@@ -76,7 +80,7 @@ def run_a_sidecar(db: Connection, model: str = "m", fingerprint: str = "f", dime
     run(
         db,
         """
-        insert into sidecar.sidecars (id, host, pid, version, model, fingerprint, dimensions)
+        insert into sidecar_internal.sidecars (id, host, pid, version, model, fingerprint, dimensions)
         values (gen_random_uuid(), 'here', 1, '0', %s, %s, %s)
         """,
         model,

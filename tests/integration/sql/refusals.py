@@ -88,9 +88,9 @@ REFUSALS = [
     Refusal(
         "ours",
         "",
-        "select sidecar.watch('sidecar.watches', 'target')",
+        "select sidecar.watch('sidecar_internal.watches', 'target')",
         "42809",
-        'belongs to schema "sidecar"',
+        'belongs to schema "sidecar_internal"',
         "of your own",
     ),
     Refusal(

@@ -67,14 +67,14 @@ def test_the_same_call_of_watch_mends_it(db: Connection, watch_id: int) -> None:
         run(db, "update items set title = 'new' where key = 2")
     assert (warnings, take_keys(db, watch_id)) == ([], [2])
     assert value(db, "select state from sidecar.status where watch_id = %s", watch_id) == "no sidecar is running"
-    assert run(db, "select key_columns from sidecar.watches where id = %s", watch_id) == [(["key"],)]
+    assert run(db, "select key_columns from sidecar_internal.watches where id = %s", watch_id) == [(["key"],)]
 
 
 def test_a_missing_queue_fails_no_statement_either(db: Connection) -> None:
     run(db, "create table items (id int primary key, title text)")
     watch_id = value(db, "select sidecar.watch('items', source => 'title', dimensions => 3)")
     run(db, "insert into items values (1, 'a')")
-    run(db, f"drop table sidecar.events_{watch_id}")
+    run(db, f"drop table sidecar_internal.events_{watch_id}")
     with warnings_of(db) as warnings:
         run(db, "insert into items values (2, 'b')")
         run(db, "update items set title = 'c'")
@@ -99,5 +99,5 @@ def test_recording_a_change_costs_no_subtransaction_id(db: Connection) -> None:
         run(db, "insert into items values (%s, 'a')", i)
     run(db, "update items set title = 'b'")
     run(db, "delete from items")
-    writers = run(db, f"select distinct xmin::text from sidecar.events_{watch_id}")
+    writers = run(db, f"select distinct xmin::text from sidecar_internal.events_{watch_id}")
     assert writers == run(db, "select pg_current_xact_id()::xid::text")

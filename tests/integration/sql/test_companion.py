@@ -36,7 +36,7 @@ def _columns(db: Connection, table: str) -> list[tuple[str, str, bool, str | Non
 
 def test_it_is_made_beside_the_table_with_its_key(db: Connection) -> None:
     watch_id = value(db, WATCH.format("vectors"))
-    assert value(db, "select companion::text from sidecar.watches where id = %s", watch_id) == "shop.vectors"
+    assert value(db, "select companion::text from sidecar_internal.watches where id = %s", watch_id) == "shop.vectors"
     assert _columns(db, "shop.vectors") == [
         ("region", "text", True, '"C"'),
         ("id", "numeric(9,2)", True, None),
@@ -50,12 +50,12 @@ def test_it_is_made_beside_the_table_with_its_key(db: Connection) -> None:
 def test_it_may_be_named_with_a_schema_and_quotes(db: Connection) -> None:
     run(db, 'create schema "Odd, Place"')
     run(db, WATCH.format('"Odd, Place"."the ""Vectors"""'))
-    assert value(db, "select companion::text from sidecar.watches") == '"Odd, Place"."the ""Vectors"""'
+    assert value(db, "select companion::text from sidecar_internal.watches") == '"Odd, Place"."the ""Vectors"""'
 
 
 def test_unquoted_names_are_folded_as_everywhere(db: Connection) -> None:
     run(db, WATCH.format("Vectors"))
-    assert value(db, "select companion::text from sidecar.watches") == "shop.vectors"
+    assert value(db, "select companion::text from sidecar_internal.watches") == "shop.vectors"
 
 
 def test_an_existing_one_that_fits_is_used(db: Connection) -> None:
@@ -140,7 +140,7 @@ def test_a_dropped_companion_is_reported_and_replaced(db: Connection) -> None:
     with refused(db, "42710", "is watched already", "replace => true"):
         run(db, WATCH.format("vectors"))
     assert value(db, WATCH.format("vectors").replace("3)", "3, replace => true)")) == watch_id
-    assert value(db, "select companion::text from sidecar.watches") == "shop.vectors"
+    assert value(db, "select companion::text from sidecar_internal.watches") == "shop.vectors"
 
 
 def test_it_has_no_foreign_key_so_truncate_and_key_changes_go_on(db: Connection) -> None:

@@ -210,9 +210,9 @@ def test_it_reads_with_the_rights_of_its_caller_and_in_a_session_that_has_not_se
         committed,
         """
         create role hybrid_reader;
-        grant usage on schema sidecar to hybrid_reader;
-        grant select on sidecar.watches to hybrid_reader;
-        grant execute on all functions in schema sidecar to hybrid_reader;
+        grant usage on schema sidecar, sidecar_internal to hybrid_reader;
+        grant select on sidecar_internal.watches to hybrid_reader;
+        grant execute on all functions in schema sidecar, sidecar_internal to hybrid_reader;
         """,
     )
     try:
@@ -278,8 +278,9 @@ def test_it_uses_the_hnsw_index_and_the_gin_index(many: Connection) -> None:
 def plan_of(connection: Connection, table: str) -> str:
     run(connection, "set search_path = pg_catalog, public; set hnsw.iterative_scan = strict_order")
     query = """
-        select sidecar.hybrid_statement(w, sidecar.search_document(w.relation, w.source, 'english'), '')
-        from sidecar.need_watch(%s::text::regclass, 'e') w
+        select sidecar_internal.hybrid_statement(w, sidecar_internal.search_document(w.relation, w.source, 'english'),
+            '')
+        from sidecar_internal.get_watch(%s::text::regclass, 'e') w
     """
     statement = value(connection, query, f"public.{table}")
     run(connection, f"prepare hybrid (vector, tsquery, integer, integer, float, float, integer) as {statement}")

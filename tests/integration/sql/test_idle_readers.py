@@ -25,7 +25,7 @@ CALLS = {
 READS = {
     "status": "select * from sidecar.status",
     "the view": "select * from vectors_view",
-    "a dump": "lock table sidecar.ledger_{id}, sidecar.events_{id} in access share mode",
+    "a dump": "lock table sidecar_internal.ledger_{id}, sidecar_internal.events_{id} in access share mode",
 }
 LONGEST_WRITE_S = 2.0  # without a reader it takes a millisecond; with it, as long as one try
 
@@ -65,7 +65,7 @@ def longest_write_s(db: Connection, until: Future[Any]) -> float:
 def test_a_call_gives_up_in_time_and_says_who_is_in_the_way(
     database_url: str, committed: Connection, threads: ThreadPoolExecutor, watch_id: int, call: str, read: str
 ) -> None:
-    before = run(committed, "select w::text from sidecar.watches w")
+    before = run(committed, "select w::text from sidecar_internal.watches w")
     with another_session(database_url, autocommit=False) as reader:
         run(reader, "set application_name = 'dashboard'")
         run(reader, READS[read].format(id=watch_id))
@@ -75,7 +75,7 @@ def test_a_call_gives_up_in_time_and_says_who_is_in_the_way(
         assert isinstance(error, psycopg.errors.LockNotAvailable), error
         assert "is in use: it could not be locked within 400ms" in str(error)
         assert f"process {reader.info.backend_pid} (dashboard, idle in transaction" in str(error)
-    assert run(committed, "select w::text from sidecar.watches w") == before
+    assert run(committed, "select w::text from sidecar_internal.watches w") == before
     in_a_session(database_url, CALLS[call])
 
 
@@ -109,13 +109,13 @@ def test_watching_again_beside_a_dump_does_not_hold_up_writers(
     """It locks the table against writers only, which a dump does not mind; but the ledger of before goes."""
     run(committed, "select sidecar.unwatch('items', 'e')")
     with another_session(database_url, autocommit=False) as dump:
-        run(dump, f"lock table items, sidecar.ledger_{watch_id} in access share mode")
+        run(dump, f"lock table items, sidecar_internal.ledger_{watch_id} in access share mode")
         again = COMPANION.replace("3", "4").replace("'vectors'", "'others'")
         done = threads.submit(in_a_session, database_url, again)
         assert longest_write_s(committed, done) < LONGEST_WRITE_S
         error = done.exception(timeout=10)
         assert isinstance(error, psycopg.errors.LockNotAvailable), error
-        assert f"sidecar.ledger_{watch_id} is in use" in str(error)
+        assert f"sidecar_internal.ledger_{watch_id} is in use" in str(error)
     in_a_session(database_url, again)
 
 
@@ -125,9 +125,9 @@ def test_a_watch_whose_table_was_dropped_is_left_while_somebody_reads_its_queue(
     run(committed, "create table others (id int primary key, title text)")
     run(committed, "drop table items cascade")
     with another_session(database_url, autocommit=False) as reader:
-        run(reader, f"select from sidecar.events_{watch_id}")
+        run(reader, f"select from sidecar_internal.events_{watch_id}")
         run(committed, "set statement_timeout = '2s'")
         run(committed, "select sidecar.watch('others', 'title', dimensions => 3)")
-        assert value(committed, "select count(*) from sidecar.watches") == 2
-    run(committed, "select from sidecar.follow_changes()")
-    assert value(committed, "select count(*) from sidecar.watches") == 1
+        assert value(committed, "select count(*) from sidecar_internal.watches") == 2
+    run(committed, "select from sidecar_internal.follow_changes()")
+    assert value(committed, "select count(*) from sidecar_internal.watches") == 1

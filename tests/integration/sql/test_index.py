@@ -120,7 +120,7 @@ def test_pgvector_in_another_schema_is_named_with_it(plain_database_url: str, co
 
 
 def _watch_id(db: Connection) -> int:
-    watch_id: int = value(db, "select id from sidecar.watches")
+    watch_id: int = value(db, "select id from sidecar_internal.watches")
     return watch_id
 
 

@@ -43,7 +43,7 @@ def test_a_table_in_use_is_waited_for_no_longer_than_the_session_s_lock_timeout(
 ) -> None:
     if call != WATCH:
         run(tidied, WATCH)
-    before = run(tidied, "select w::text from sidecar.watches w")
+    before = run(tidied, "select w::text from sidecar_internal.watches w")
     with another_session(shared_database_url, autocommit=False) as writer:
         run(writer, "insert into items values (1, 'a')")
         run(tidied, "set lock_timeout = '50ms'; set statement_timeout = '1s'")
@@ -51,7 +51,7 @@ def test_a_table_in_use_is_waited_for_no_longer_than_the_session_s_lock_timeout(
             tidied, "55P03", "public.items is in use: it could not be locked within 50ms", "Nothing was changed"
         ):
             run(tidied, call)
-        assert run(tidied, "select w::text from sidecar.watches w") == before
+        assert run(tidied, "select w::text from sidecar_internal.watches w") == before
     assert value(tidied, "show lock_timeout") == "50ms"
     run(tidied, call)
 
@@ -67,7 +67,7 @@ def test_a_table_that_becomes_free_in_time_is_changed(
         done = start(call)
         _wait_for_waiters(tidied, 1)
     done.result(timeout=10)
-    assert value(tidied, "select count(*) from sidecar.watches where unwatched_at is null") == (call == WATCH)
+    assert value(tidied, "select count(*) from sidecar_internal.watches where unwatched_at is null") == (call == WATCH)
 
 
 def test_two_sessions_that_watch_the_same_get_the_same_watch(
@@ -78,7 +78,7 @@ def test_two_sessions_that_watch_the_same_get_the_same_watch(
         both = [start(WATCH), start(WATCH)]
         _wait_for_waiters(tidied, 2)
     assert len({done.result(timeout=20) for done in both}) == 1
-    assert value(tidied, "select count(*) from sidecar.watches") == 1
+    assert value(tidied, "select count(*) from sidecar_internal.watches") == 1
 
 
 def test_no_row_falls_between_triggers_and_backfill(shared_database_url: str, tidied: Connection, start: Start) -> None:
@@ -88,7 +88,7 @@ def test_no_row_falls_between_triggers_and_backfill(shared_database_url: str, ti
         _wait_for_waiters(tidied, 1)
         watcher.commit()
     inserted.result(timeout=10)
-    assert run(tidied, f"select k1 from sidecar.events_{watch_id}") == [(1,)]
+    assert run(tidied, f"select k1 from sidecar_internal.events_{watch_id}") == [(1,)]
 
 
 @pytest.mark.parametrize("call", [UNWATCH, REPLACE, WATCH.replace("3)", "3, replace => true, companion => 'vectors')")])
@@ -98,7 +98,7 @@ def test_a_complete_in_hand_is_waited_for_before_the_table_is_locked(
     """Otherwise the complete would wait for the table, and we for the watch that it holds."""
     run(tidied, WATCH)
     with another_session(shared_database_url, autocommit=False) as completer:
-        run(completer, "select from sidecar.watches for share")
+        run(completer, "select from sidecar_internal.watches for share")
         done = start(call)
         _wait_for_waiters(tidied, 1)
         run(completer, "set local lock_timeout = '1s'")
@@ -137,7 +137,7 @@ def test_a_call_that_waited_for_another_sees_what_that_left(
         _wait_for_waiters(tidied, 1)
         first.commit()
     second.result(timeout=10)
-    assert run(tidied, "select companion, model from sidecar.watches") == [(None, "m")]
+    assert run(tidied, "select companion, model from sidecar_internal.watches") == [(None, "m")]
     assert value(tidied, "select count(*) from pg_trigger where tgrelid = 'vectors'::regclass") == 0
     run(tidied, "drop table vectors")
     with another_session(shared_database_url, autocommit=False) as first:
@@ -156,9 +156,9 @@ def test_two_sessions_that_watch_again_take_up_the_former_watch_once(
     run(tidied, UNWATCH)
     with another_session(shared_database_url, autocommit=False) as first:
         assert value(first, WATCH) == watch_id
-        created_at = value(first, "select created_at from sidecar.watches")
+        created_at = value(first, "select created_at from sidecar_internal.watches")
         second = start(WATCH)
         _wait_for_waiters(tidied, 1)
         first.commit()
     assert second.result(timeout=10) == watch_id
-    assert value(tidied, "select created_at from sidecar.watches") == created_at
+    assert value(tidied, "select created_at from sidecar_internal.watches") == created_at

@@ -82,10 +82,16 @@ def test_a_schema_from_before_the_baseline_is_refused_with_the_way_out(
 
 
 def test_a_database_that_is_up_to_date_is_left_alone(database_url: str, committed: Connection) -> None:
-    before = run(committed, "select oid, proname, xmin::text from pg_proc where pronamespace = 'sidecar'::regnamespace")
+    before = run(
+        committed,
+        "select oid, proname, xmin::text from pg_proc where pronamespace in ('sidecar'::regnamespace, "
+        "'sidecar_internal'::regnamespace)",
+    )
     migrate(database_url)
     assert before == run(
-        committed, "select oid, proname, xmin::text from pg_proc where pronamespace = 'sidecar'::regnamespace"
+        committed,
+        "select oid, proname, xmin::text from pg_proc where pronamespace in ('sidecar'::regnamespace, "
+        "'sidecar_internal'::regnamespace)",
     )
 
 
@@ -123,7 +129,7 @@ def test_the_way_down_is_refused_before_anything_is_gone_while_a_table_is_watche
     run(committed, "select sidecar.watch('items', 'title', dimensions => 3)")
     with pytest.raises(StatementRejected, match="there are active watches") as caught:
         migrate(database_url, "base")
-    assert "select sidecar.unwatch(relation, target) from sidecar.watches" in (caught.value.hint or "")
+    assert "select sidecar.unwatch(relation, target) from sidecar.status" in (caught.value.hint or "")
     assert current_revision(database_url) == head_revision()
     run(committed, "insert into items values (1, 'a')")
     assert value(committed, "select pending from sidecar.status") == 1
@@ -135,12 +141,13 @@ def test_the_hint_of_the_refused_way_down_works_and_former_ledgers_go_with_it(
     run(committed, "create table items (id int primary key, title text)")
     run(committed, "select sidecar.watch('items', 'title', dimensions => 3)")
     run(committed, "select sidecar.watch('items', 'title', target => 'e', companion => 'vectors', dimensions => 3)")
-    run(committed, "select sidecar.unwatch(relation, target) from sidecar.watches where unwatched_at is null")
+    run(committed, "select sidecar.unwatch(relation, target) from sidecar.status")
     migrate(database_url, "base")
     assert run(
         committed, "select relname from pg_class where relnamespace = 'sidecar'::regnamespace and relkind = 'r'"
     ) == [("alembic_version",)]
     assert value(committed, "select count(*) from pg_proc where pronamespace = 'sidecar'::regnamespace") == 0
+    assert value(committed, "select to_regnamespace('sidecar_internal')") is None
     run(committed, "insert into items values (1, 'a')")
     assert value(committed, "select to_regclass('vectors')::text") == "vectors"
 
@@ -176,13 +183,14 @@ def test_a_role_that_may_not_create_schemas_migrates_the_one_it_was_given(
         create role sidecar_installer login password 'pw';
         create extension vector;
         create schema sidecar authorization sidecar_installer;
+        create schema sidecar_internal authorization sidecar_installer;
         """,
     )
     try:
         parts = urlsplit(plain_database_url)
         migrate(urlunsplit(parts._replace(netloc=f"sidecar_installer:pw@{parts.hostname}:{parts.port}")))
         assert value(
-            plain, "select pg_get_userbyid(relowner) from pg_class where oid = 'sidecar.watches'::regclass"
+            plain, "select pg_get_userbyid(relowner) from pg_class where oid = 'sidecar_internal.watches'::regclass"
         ) == ("sidecar_installer")
     finally:
         run(plain, "drop owned by sidecar_installer cascade; drop role sidecar_installer")

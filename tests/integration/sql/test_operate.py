@@ -21,7 +21,7 @@ def test_pause_and_resume_take_one_watch_a_table_or_all(db: Connection, watch_id
     run(db, "create table others (id int primary key, title text)")
     run(db, "select sidecar.watch('items', 'title', target => 'f', dimensions => 3)")
     run(db, "select sidecar.watch('others', 'title', target => 'e', dimensions => 3)")
-    paused = "select relation::text, target from sidecar.watches where paused order by 1, 2"
+    paused = "select relation::text, target from sidecar_internal.watches where paused order by 1, 2"
     assert value(db, "select sidecar.pause('items', 'e')") == 1
     assert run(db, paused) == [("items", "e")]
     assert value(db, "select sidecar.pause('items')") == 1
@@ -79,7 +79,7 @@ def test_a_timestamp_in_the_key_is_found_whatever_the_session_s_settings(db: Con
     run(
         db,
         """
-        insert into sidecar.dead_letters (watch_id, key, gen, attempts, reason, message)
+        insert into sidecar_internal.failures (watch_id, key, gen, attempts, reason, message)
         values (%s, jsonb_build_object('at', timestamptz '2026-03-01 12:00+00', 'day', date '2026-03-01',
                                        'took', interval '90 min'), 1, 1, 'x', 'y')
         """,
@@ -100,9 +100,9 @@ def test_a_key_with_other_columns_is_an_error_that_shows_the_right_ones(
 
 def test_reembed_enqueues_all_rows_with_force(db: Connection, watch_id: int) -> None:
     finish_backfill(db, watch_id)
-    run(db, "update sidecar.scans set last_key = '{5}'")
+    run(db, "update sidecar_internal.scans set last_key = '{5}'")
     run(db, "select sidecar.reembed('items')")
-    assert run(db, "select purpose, force, last_key, finished_at from sidecar.scans") == [
+    assert run(db, "select purpose, force, last_key, finished_at from sidecar_internal.scans") == [
         ("backfill", True, None, None)
     ]
 
@@ -120,10 +120,12 @@ def test_reembed_enqueues_all_rows_with_force(db: Connection, watch_id: int) -> 
 def test_reembed_with_another_model_forgets_the_fingerprint_and_clears_first(
     db: Connection, watch_id: int, model: str | None, pinned: str | None, wanted: str | None, scans: list[str]
 ) -> None:
-    run(db, "update sidecar.watches set fingerprint = 'f', encoder = 'm'")
+    run(db, "update sidecar_internal.watches set fingerprint = 'f', encoder = 'm'")
     run(db, "select sidecar.reembed('items', model => %s)", model)
-    assert run(db, "select fingerprint, model from sidecar.watches") == [(pinned, wanted)]
-    assert run(db, "select purpose from sidecar.scans where finished_at is null order by 1") == [(s,) for s in scans]
+    assert run(db, "select fingerprint, model from sidecar_internal.watches") == [(pinned, wanted)]
+    assert run(db, "select purpose from sidecar_internal.scans where finished_at is null order by 1") == [
+        (s,) for s in scans
+    ]
 
 
 @pytest.mark.parametrize("model", ["m", "f"])
@@ -131,12 +133,12 @@ def test_a_move_to_a_model_of_another_length_is_refused_and_changes_nothing(
     db: Connection, watch_id: int, model: str
 ) -> None:
     """The watch gave up the vectors that it had, and nothing could ever take their place."""
-    run(db, "update sidecar.watches set fingerprint = 'older', encoder = 'older'")
+    run(db, "update sidecar_internal.watches set fingerprint = 'older', encoder = 'older'")
     run_a_sidecar(db, dimensions=512)
     message = f"{model} makes vectors of 512 dimensions, which public.items.e cannot hold: they have 3"
     with refused(db, "22023", message, "Nothing was changed. Watch another target, with dimensions => 512."):
         run(db, "select sidecar.reembed('items', model => %s)", model)
-    assert value(db, "select fingerprint from sidecar.watches") == "older"
+    assert value(db, "select fingerprint from sidecar_internal.watches") == "older"
 
 
 def test_a_move_to_a_model_that_nobody_runs_is_warned_of(db: Connection, watch_id: int) -> None:
@@ -153,40 +155,40 @@ def test_a_move_to_a_model_that_nobody_runs_is_warned_of(db: Connection, watch_i
 
 def test_a_watch_without_vectors_has_nothing_to_clear(db: Connection, watch_id: int) -> None:
     run(db, "select sidecar.reembed('items', model => 'other')")
-    assert run(db, "select purpose, force from sidecar.scans") == [("backfill", True)]
-    assert value(db, "select model from sidecar.watches") == "other"
+    assert run(db, "select purpose, force from sidecar_internal.scans") == [("backfill", True)]
+    assert value(db, "select model from sidecar_internal.watches") == "other"
 
 
 def test_a_second_reembed_starts_over_and_keeps_the_force_of_the_first(db: Connection, watch_id: int) -> None:
     run(db, "select sidecar.reembed('items')")
-    run(db, "update sidecar.scans set last_key = '{3}'")
-    run(db, "select sidecar.start_scan(%s, 'backfill')", watch_id)
-    assert run(db, "select force, last_key from sidecar.scans") == [(True, None)]
+    run(db, "update sidecar_internal.scans set last_key = '{3}'")
+    run(db, "select sidecar_internal.start_scan(%s, 'backfill')", watch_id)
+    assert run(db, "select force, last_key from sidecar_internal.scans") == [(True, None)]
     finish_backfill(db, watch_id)
-    run(db, "select sidecar.start_scan(%s, 'backfill')", watch_id)
-    assert run(db, "select force from sidecar.scans") == [(False,)]
+    run(db, "select sidecar_internal.start_scan(%s, 'backfill')", watch_id)
+    assert run(db, "select force from sidecar_internal.scans") == [(False,)]
 
 
 def test_generations_start_above_every_one_in_use(db: Connection, watch_id: int) -> None:
     def after_restore(table: str, columns: str, values: str) -> int:
         """As after a restore of rows without the sequence."""
         with db.transaction(force_rollback=True):
-            run(db, f"insert into sidecar.{table}_{watch_id} ({columns}) values ({values})")
-            run(db, "alter sequence sidecar.generation restart with 1")
-            run(db, "select sidecar.raise_generation()")
-            return int(value(db, "select nextval('sidecar.generation')"))
+            run(db, f"insert into sidecar_internal.{table}_{watch_id} ({columns}) values ({values})")
+            run(db, "alter sequence sidecar_internal.generation restart with 1")
+            run(db, "select sidecar_internal.raise_generation()")
+            return int(value(db, "select nextval('sidecar_internal.generation')"))
 
     assert after_restore("events", "gen, k1", "1000000, 1") > 1000000
     assert after_restore("ledger", "gen, k1", "2000000, 1") > 2000000
     assert after_restore("delayed", "gen, k1, enqueued_at, backfill, force, attempts, run_at",
                          "3000000, 1, now(), false, false, 1, now()") > 3000000  # fmt: skip
-    run(db, "update sidecar.watches set truncated_gen = 4000000")
-    run(db, "select sidecar.raise_generation()")
-    assert value(db, "select nextval('sidecar.generation')") > 4000000
+    run(db, "update sidecar_internal.watches set truncated_gen = 4000000")
+    run(db, "select sidecar_internal.raise_generation()")
+    assert value(db, "select nextval('sidecar_internal.generation')") > 4000000
 
 
 def test_generations_go_on_where_nothing_was_lost(db: Connection, watch_id: int) -> None:
     embed(db, watch_id, 1)
-    last = value(db, "select last_value from sidecar.generation")
-    run(db, "select sidecar.raise_generation()")
-    assert value(db, "select nextval('sidecar.generation')") == last + 1
+    last = value(db, "select last_value from sidecar_internal.generation")
+    run(db, "select sidecar_internal.raise_generation()")
+    assert value(db, "select nextval('sidecar_internal.generation')") == last + 1

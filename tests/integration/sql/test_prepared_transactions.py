@@ -28,7 +28,7 @@ def prepared(postgres_version: str) -> Iterator[Connection]:
             EmbeddedPostgres(directory / "data", postgres_version, settings=settings) as server,
             another_session(server.url) as session,
         ):
-            run(session, "select setval('sidecar.asleep_1', 9007199254740992)")
+            run(session, "select setval('sidecar_internal.asleep_1', 9007199254740992)")
             yield session
 
 
@@ -43,4 +43,4 @@ def test_a_user_s_transaction_can_be_prepared_whatever_it_wrote(prepared: Connec
     run(prepared, "truncate items")
     run(prepared, "prepare transaction 'ours'")
     run(prepared, "commit prepared 'ours'")
-    assert value(prepared, "select count(*) from sidecar.events_1") == 10
+    assert value(prepared, "select count(*) from sidecar_internal.events_1") == 10

@@ -77,7 +77,7 @@ def test_every_row_is_counted_where_it_belongs(db: Connection, watch_id: int, re
 def test_everything_done_is_nothing_pending(db: Connection, watch_id: int, read: Any) -> None:
     for key in range(1, 11):
         embed(db, watch_id, key)
-    run(db, f"insert into sidecar.ledger_{watch_id} (k1, gen) values (99, 1)")  # a tombstone
+    run(db, f"insert into sidecar_internal.ledger_{watch_id} (k1, gen) values (99, 1)")  # a tombstone
     status = read(db)
     assert _counts(status) == dict(zip(_COUNTS, (10, 10, 0, 0, 0, 0, 0), strict=True))
     assert (status["state"], float(status["coverage"]), status["oldest_pending"]) == ("up to date", 100.0, None)
@@ -107,7 +107,7 @@ def test_an_event_that_is_put_off_is_pending(db: Connection, watch_id: int) -> N
     run(
         db,
         f"""
-        insert into sidecar.delayed_{watch_id} (gen, k1, enqueued_at, backfill, force, attempts, run_at)
+        insert into sidecar_internal.delayed_{watch_id} (gen, k1, enqueued_at, backfill, force, attempts, run_at)
         values (1, 1, clock_timestamp() - interval '1 hour', false, false, 1, now() + interval '1 hour')
         """,
     )
@@ -123,21 +123,21 @@ def test_a_table_without_rows_has_no_coverage(db: Connection, watch_id: int) -> 
 
 MOVE = "to move it there: select sidecar.reembed('public.items', 'e', model => 'f')"
 STATES = {
-    "delete from sidecar.sidecars": "no sidecar is running",
-    "update sidecar.sidecars set seen_at = now() - interval '31 s'": "no sidecar is running",
+    "delete from sidecar_internal.sidecars": "no sidecar is running",
+    "update sidecar_internal.sidecars set seen_at = now() - interval '31 s'": "no sidecar is running",
     "select sidecar.pause()": "paused",
     "select sidecar.reembed('items')": "backfilling",
-    "update sidecar.watches set fingerprint = 'g'":
+    "update sidecar_internal.watches set fingerprint = 'g'":
         f"waiting for a sidecar with fingerprint g and 3 dimensions; running: m (f); {MOVE}",
-    "update sidecar.watches set model = 'n'":
+    "update sidecar_internal.watches set model = 'n'":
         f"waiting for a sidecar with model n and 3 dimensions; running: m (f); {MOVE}",
-    "update sidecar.sidecars set dimensions = 4":
+    "update sidecar_internal.sidecars set dimensions = 4":
         "waiting for a sidecar with any model and 3 dimensions; running: m (f); "
         "watch another target, with dimensions => 4",
-    "update sidecar.watches set model = 'm'": "catching up",
-    "update sidecar.watches set model = 'f'": "catching up",
-    "update sidecar.watches set broken = 'gone'": "broken: gone: call sidecar.watch again",
-    "select sidecar.start_scan(watch_id, 'clear') from sidecar.status": "clearing old vectors",
+    "update sidecar_internal.watches set model = 'm'": "catching up",
+    "update sidecar_internal.watches set model = 'f'": "catching up",
+    "update sidecar_internal.watches set broken = 'gone'": "broken: gone: call sidecar.watch again",
+    "select sidecar_internal.start_scan(watch_id, 'clear') from sidecar.status": "clearing old vectors",
 }  # fmt: skip
 
 
@@ -148,14 +148,14 @@ def test_the_state_says_what_is_going_on(db: Connection, watch_id: int, change: 
 
 
 def test_what_the_state_says_to_type_moves_the_watch(db: Connection, watch_id: int) -> None:
-    run(db, "update sidecar.watches set fingerprint = 'g', encoder = 'm'")
+    run(db, "update sidecar_internal.watches set fingerprint = 'g', encoder = 'm'")
     run(db, _status(db)["state"].partition("to move it there: ")[2])
     assert _status(db)["state"] in {"backfilling", "clearing old vectors"}
 
 
 def test_model_fingerprint_and_lag_are_shown(db: Connection, watch_id: int) -> None:
-    run(db, "update sidecar.watches set fingerprint = 'f', encoder = 'm'")
-    run(db, "update sidecar.progress set lag_ms = 12.345")
+    run(db, "update sidecar_internal.watches set fingerprint = 'f', encoder = 'm'")
+    run(db, "update sidecar_internal.progress set lag_ms = 12.345")
     status = _status(db)
     assert (status["model"], status["fingerprint"], status["lag_ms"]) == ("m", "f", 12.3)
 
@@ -175,7 +175,7 @@ def test_a_large_table_is_estimated_after_analyze_and_follows_its_growth(db: Con
 
 def test_an_estimate_leaves_nothing_pending_when_the_queue_is_empty(db: Connection, watch_id: int) -> None:
     run(db, "insert into items select i, repeat('x', 900) from generate_series(11, 20000) i")
-    run(db, f"delete from sidecar.events_{watch_id}")
+    run(db, f"delete from sidecar_internal.events_{watch_id}")
     run(db, "analyze items")
     status = _status(db)
     assert (status["estimated"], status["pending"], status["state"]) == (True, 0, "up to date")
@@ -217,14 +217,14 @@ def test_status_exact_takes_one_table(db: Connection, watch_id: int) -> None:
 def test_a_watch_whose_tables_are_just_being_dropped_hides_no_other_watch(db: Connection, watch_id: int) -> None:
     run(db, "create table others (id int primary key, title text)")
     run(db, "select sidecar.watch('others', 'title', dimensions => 3)")
-    run(db, f"drop table sidecar.ledger_{watch_id}")
+    run(db, f"drop table sidecar_internal.ledger_{watch_id}")
     warnings: list[str] = []
     db.add_notice_handler(lambda notice: warnings.append(notice.message_primary or ""))
     assert _status(db)["relation"] == "others"
-    assert warnings == [f'watch {watch_id} is left out: relation "sidecar.ledger_{watch_id}" does not exist']
+    assert warnings == [f'watch {watch_id} is left out: relation "sidecar_internal.ledger_{watch_id}" does not exist']
 
 
 def test_status_plans_its_looks_into_the_catalogs_once_for_all_watches(db: Connection) -> None:
     """Planned for each of 300 watches they took a fifth of the time, which a busy machine cannot tell apart."""
-    settings = "select proconfig from pg_proc where oid = 'sidecar.status_of(regclass, boolean)'::regprocedure"
+    settings = "select proconfig from pg_proc where oid = 'sidecar_internal.status_of(regclass, boolean)'::regprocedure"
     assert "plan_cache_mode=force_generic_plan" in value(db, settings)

@@ -21,7 +21,7 @@ def fill_ledger(db: Connection, watch_id: int, first: int, last: int, what: str,
     digest = "sha256('x')" if what.startswith("sha256") else "null"
     run(
         db,
-        f"insert into sidecar.ledger_{watch_id} (k1, gen, content_hash, vector_digest, truncated) "
+        f"insert into sidecar_internal.ledger_{watch_id} (k1, gen, content_hash, vector_digest, truncated) "
         f"select i, 1, {what}, {digest}, {truncated} from generate_series({first}, {last}) i",
     )
 
@@ -30,7 +30,7 @@ def fill_ledger(db: Connection, watch_id: int, first: int, last: int, what: str,
 def watch_id(db: Connection) -> int:
     run(db, "create table items (id bigint primary key, title text)")
     number: int = value(db, WATCH)
-    run(db, "update sidecar.scans set finished_at = now()")
+    run(db, "update sidecar_internal.scans set finished_at = now()")
     return number
 
 
@@ -39,11 +39,11 @@ def test_texts_that_were_cut_are_in_no_index_of_exceptions(db: Connection, watch
     sizes = run(
         db,
         "select indexrelid::regclass::text, pg_relation_size(indexrelid) from pg_index "
-        f"where indrelid = 'sidecar.ledger_{watch_id}'::regclass and indpred is not null",
+        f"where indrelid = 'sidecar_internal.ledger_{watch_id}'::regclass and indpred is not null",
     )
     assert dict(sizes) == {
-        f"sidecar.ledger_{watch_id}_tombstones": 8192,
-        f"sidecar.ledger_{watch_id}_exceptions": 8192,
+        f"sidecar_internal.ledger_{watch_id}_tombstones": 8192,
+        f"sidecar_internal.ledger_{watch_id}_exceptions": 8192,
     }
     assert status(db)["truncated"] == 5000
 
@@ -57,11 +57,11 @@ def test_of_a_large_ledger_failures_and_empty_rows_are_counted_and_cut_texts_est
     fill_ledger(db, watch_id, 400_001, 400_100, "null")
     run(
         db,
-        "insert into sidecar.dead_letters (watch_id, key, gen, attempts, reason, message) "
+        "insert into sidecar_internal.failures (watch_id, key, gen, attempts, reason, message) "
         "select %s, jsonb_build_object('id', i), 1, 5, 'too_big', 'x' from generate_series(300001, 300003) i",
         watch_id,
     )
-    run(db, f"analyze sidecar.ledger_{watch_id}")
+    run(db, f"analyze sidecar_internal.ledger_{watch_id}")
 
     estimate = status(db)
 
@@ -88,7 +88,7 @@ def test_a_partition_that_was_never_analysed_does_not_have_the_tree_counted(db: 
         """,
     )
     run(db, WATCH)
-    run(db, "update sidecar.scans set finished_at = now()")
+    run(db, "update sidecar_internal.scans set finished_at = now()")
     assert status(db)["estimated"]
     assert status(db)["rows"] == pytest.approx(20_000, rel=0.02)
 
@@ -123,6 +123,6 @@ def test_status_locks_no_partition(db: Connection) -> None:
 
 
 def test_a_long_queue_is_estimated(db: Connection, watch_id: int) -> None:
-    run(db, f"insert into sidecar.events_{watch_id} (k1) select i from generate_series(1, 200000) i")
+    run(db, f"insert into sidecar_internal.events_{watch_id} (k1) select i from generate_series(1, 200000) i")
     assert status(db)["pending"] == pytest.approx(200_000, rel=0.05)
     assert status(db)["estimated"]

@@ -61,27 +61,31 @@ def test_a_generation_that_lags_behind_restored_events_fails_no_statement(db: Co
     run(db, "insert into item_vectors select i, '[1,2,3]' from generate_series(1, 5) i")
     fail(db, watch_id, 3)
     take_keys(db, watch_id)
-    lowest = value(db, "select nextval('sidecar.generation')")
-    run(db, f"insert into sidecar.events_{watch_id} (gen, k1) select {lowest} + i, -1 from generate_series(1, 40) i")
-    run(db, "select setval('sidecar.generation', %s)", lowest)
+    lowest = value(db, "select nextval('sidecar_internal.generation')")
+    run(
+        db,
+        f"insert into sidecar_internal.events_{watch_id} (gen, k1) select {lowest} + i, -1 from "
+        "generate_series(1, 40) i",
+    )
+    run(db, "select setval('sidecar_internal.generation', %s)", lowest)
 
     statement, keys = WRITES[write]
     run(db, statement)
 
     assert [key for key in take_keys(db, watch_id) if key != -1] == keys
-    assert run(db, "select * from sidecar.breakages") == []
+    assert run(db, "select * from sidecar_internal.breakages") == []
 
 
 def test_events_that_were_enqueued_while_the_generation_lagged_are_not_taken_for_truncated(db: Connection) -> None:
     run(db, "create table items (id int primary key, title text)")
     watch_id = value(db, "select sidecar.watch('items', source => 'title', dimensions => 3)")
-    lowest = value(db, "select nextval('sidecar.generation')")
-    run(db, "update sidecar.watches set truncated_gen = %s", lowest + 1000)
+    lowest = value(db, "select nextval('sidecar_internal.generation')")
+    run(db, "update sidecar_internal.watches set truncated_gen = %s", lowest + 1000)
     run(db, "insert into items values (1, 'a')")
     run(db, "truncate items")
     run(db, "insert into items values (2, 'b'), (3, 'c')")
 
-    run(db, "select sidecar.raise_generation()")
+    run(db, "select sidecar_internal.raise_generation()")
 
     events = take_events(db, watch_id, "gen, k1")
     assert [key for _, key in events] == [1, None, 2, 3]
@@ -141,8 +145,8 @@ def test_a_row_whose_virtual_column_cannot_be_computed_can_be_repaired(db: Conne
     run(db, "update items set a = 0 where id = 2")
     assert take_keys(db, watch_id) == [2]
     run(db, "alter table items rename t to described")
-    run(db, "select sidecar.follow_changes()")
-    assert value(db, "select source from sidecar.watches") == ["described"]
+    run(db, "select sidecar_internal.follow_changes()")
+    assert value(db, "select source from sidecar_internal.watches") == ["described"]
 
 
 FAMILIES = {
@@ -159,7 +163,8 @@ def test_a_cast_to_text_that_is_made_after_the_watch_is_never_called(db: Connect
     run(db, "create table items (id key primary key, title text, note key)")
     base = value(
         db,
-        "select format_type(b.type, -1) from pg_type t cross join sidecar.base_type(t.oid, -1) b where typname = 'key'",
+        "select format_type(b.type, -1) from pg_type t cross join sidecar_internal.base_type(t.oid, -1) b "
+        "where typname = 'key'",
     )
     watch_id = value(db, "select sidecar.watch('items', source => 'title', dimensions => 3)")
     if base != "integer":
@@ -176,7 +181,7 @@ def test_a_cast_to_text_that_is_made_after_the_watch_is_never_called(db: Connect
     run(db, f"update items set title = 'b', id = {one}")
     run(db, "delete from items")
     assert len(take_events(db, watch_id, "gen")) == 6
-    assert run(db, "select * from sidecar.breakages") == []
+    assert run(db, "select * from sidecar_internal.breakages") == []
 
 
 def test_a_schema_without_its_watches_enqueues_nothing(db: Connection) -> None:
@@ -184,9 +189,11 @@ def test_a_schema_without_its_watches_enqueues_nothing(db: Connection) -> None:
     run(db, "create table items (id int primary key, title text)")
     watch_id = value(db, "select sidecar.watch('items', source => 'title', companion => 'vectors', dimensions => 3)")
     run(
-        db, f"alter sequence sidecar.asleep_{watch_id} restart; create temp table kept as select * from sidecar.watches"
+        db,
+        f"alter sequence sidecar_internal.asleep_{watch_id} restart; create temp table kept as select * from "
+        "sidecar_internal.watches",
     )
-    run(db, "delete from sidecar.watches")
+    run(db, "delete from sidecar_internal.watches")
     for statement in (
         "insert into items values (1, 'a')",
         "update items set title = 'b'",
@@ -196,7 +203,7 @@ def test_a_schema_without_its_watches_enqueues_nothing(db: Connection) -> None:
         run(db, statement)
     assert take_keys(db, watch_id) == []
 
-    run(db, "insert into sidecar.watches overriding system value select * from kept")
+    run(db, "insert into sidecar_internal.watches overriding system value select * from kept")
     run(db, "insert into items values (1, 'a')")
     assert take_keys(db, watch_id) == [1]
-    assert run(db, "select * from sidecar.breakages") == []
+    assert run(db, "select * from sidecar_internal.breakages") == []

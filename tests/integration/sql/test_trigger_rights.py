@@ -30,19 +30,20 @@ def test_a_user_without_rights_on_our_schema_writes_as_before(db: Connection, wa
     run(db, "update items set title_embedding = '[1,2,3]' where id = 1")
     run(db, "delete from items where id = 2")
     run(db, "truncate items")
-    with refused(db, "42501", "permission denied for schema sidecar", ""):
-        run(db, f"select * from sidecar.events_{watch_id}")
+    with refused(db, "42501", "permission denied for schema sidecar_internal", ""):
+        run(db, f"select * from sidecar_internal.events_{watch_id}")
     run(db, "reset role")
     assert take_keys(db, watch_id) == [1, 1, 1, 2, 2, None]
 
 
 def test_users_cannot_call_anything_of_ours(db: Connection, watch_id: int) -> None:
-    run(db, "grant usage on schema sidecar to shop_user")
+    run(db, "grant usage on schema sidecar, sidecar_internal to shop_user")
     callable_by_all = run(
         db,
         """
         select p.oid::regprocedure::text from pg_proc p
-        where p.pronamespace = 'sidecar'::regnamespace and has_function_privilege('shop_user', p.oid, 'execute')
+        where p.pronamespace in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace) and
+            has_function_privilege('shop_user', p.oid, 'execute')
         """,
     )
     assert callable_by_all == []
@@ -52,7 +53,8 @@ def test_every_function_pins_its_search_path(db: Connection, watch_id: int) -> N
     loose = run(
         db,
         """
-        select p.proname from pg_proc p where p.pronamespace = 'sidecar'::regnamespace
+        select p.proname from pg_proc p where p.pronamespace in ('sidecar'::regnamespace,
+            'sidecar_internal'::regnamespace)
             and not 'search_path=pg_catalog, pg_temp' = any (coalesce(p.proconfig, '{}'))
         """,
     )
@@ -75,7 +77,7 @@ create operator evil.<> (leftarg = {type}, rightarg = {type}, function = evil.hi
 
 
 def test_operators_and_functions_in_the_user_s_schemas_are_not_used(db: Connection, watch_id: int) -> None:
-    run(db, f"select setval('sidecar.asleep_{watch_id}', (extract(epoch from now()) * 1000)::bigint + 60000)")
+    run(db, f"select setval('sidecar_internal.asleep_{watch_id}', (extract(epoch from now()) * 1000)::bigint + 60000)")
     run(db, "create schema evil authorization shop_user")
     run(db, "set local role shop_user")
     run(db, _HOSTILE_FUNCTIONS)

@@ -136,7 +136,8 @@ def test_foreign_key_cascades_are_enqueued(db: Connection, watch_id: int) -> Non
 def test_an_update_of_other_columns_does_not_even_call_a_trigger_function(db: Connection, watch_id: int) -> None:
     run(db, "set local track_functions = 'all'")
     calls = (
-        f"select coalesce(sum(pg_stat_get_xact_function_calls('sidecar.enqueue_{watch_id}_row()'::regprocedure)), 0)"
+        "select "
+        f"coalesce(sum(pg_stat_get_xact_function_calls('sidecar_internal.enqueue_{watch_id}_row()'::regprocedure)), 0)"
     )
     run(db, "update items set price = 1, stored = 'x'")
     assert value(db, calls) == 0

@@ -29,33 +29,34 @@ def _objects(db: Connection) -> list[str]:
         db,
         """
         select c.relname from pg_class c
-            where relnamespace = 'sidecar'::regnamespace and relkind = 'r' and relname ~ '[0-9]$'
-        union all select p.proname from pg_proc p where p.pronamespace = 'sidecar'::regnamespace and proname ~ '[0-9]'
+            where relnamespace = 'sidecar_internal'::regnamespace and relkind = 'r' and relname ~ '[0-9]$'
+        union all select p.proname from pg_proc p where p.pronamespace = 'sidecar_internal'::regnamespace and proname ~
+            '[0-9]'
         union all select t.tgname from pg_trigger t where not tgisinternal
-        union all select 'scan' from sidecar.scans union all select 'failure' from sidecar.dead_letters
-        union all select 'breakage' from sidecar.breakages
+        union all select 'scan' from sidecar_internal.scans union all select 'failure' from sidecar_internal.failures
+        union all select 'breakage' from sidecar_internal.breakages
         """,
     )
     return sorted(name for (name,) in rows)
 
 
 def test_it_keeps_vectors_and_ledger_and_nothing_else(db: Connection, watch_id: int) -> None:
-    run(db, "insert into sidecar.breakages (watch_id, code, message) values (%s, 'x', 'y')", watch_id)
+    run(db, "insert into sidecar_internal.breakages (watch_id, code, message) values (%s, 'x', 'y')", watch_id)
     with warnings_of(db) as warnings:
         run(db, "select sidecar.unwatch('items', 'e')")
     assert warnings == []
     assert _objects(db) == [f"ledger_{watch_id}"]
-    assert run(db, "select paused, unwatched_at is not null from sidecar.watches") == [(False, True)]
+    assert run(db, "select paused, unwatched_at is not null from sidecar_internal.watches") == [(False, True)]
     assert run(db, "select * from sidecar.status") == run(db, "select * from sidecar.failures") == []
     run(db, "update items set title = 'new'")
-    home = value(db, "select coalesce(companion, relation)::text from sidecar.watches")
+    home = value(db, "select coalesce(companion, relation)::text from sidecar_internal.watches")
     assert run(db, f"select e from {home} where false") == []
 
 
 def test_drop_target_leaves_nothing(db: Connection, watch_id: int) -> None:
     run(db, "select sidecar.unwatch('items', drop_target => true)")
     assert _objects(db) == []
-    assert value(db, "select count(*) from sidecar.watches") == 0
+    assert value(db, "select count(*) from sidecar_internal.watches") == 0
     assert value(db, "select to_regclass('vectors')") is None
     assert value(db, "select count(*) from pg_attribute where attrelid = 'items'::regclass and attname = 'e'") == 0
 
@@ -74,7 +75,7 @@ def test_a_watch_whose_table_was_dropped_is_forgotten_as_status_says(db: Connect
     assert said == "broken: the table is gone"
     run(db, f"select {call}")
     assert _objects(db) == []
-    assert value(db, "select count(*) from sidecar.watches") == 0
+    assert value(db, "select count(*) from sidecar_internal.watches") == 0
 
 
 def test_what_is_not_watched_is_an_error_that_names_what_is(db: Connection, watch_id: int) -> None:
@@ -102,7 +103,7 @@ def test_other_watches_of_the_table_go_on(db: Connection, watch_id: int) -> None
     other = value(db, "select sidecar.watch('items', 'title', target => 'f', dimensions => 3)")
     run(db, "select sidecar.unwatch('items', 'e')")
     run(db, "update items set title = 'new' where id = 1")
-    assert run(db, f"select k1 from sidecar.events_{other}") == [(1,)]
+    assert run(db, f"select k1 from sidecar_internal.events_{other}") == [(1,)]
 
 
 def test_another_table_that_got_the_number_of_a_dropped_companion_is_not_dropped(db: Connection) -> None:
@@ -110,6 +111,6 @@ def test_another_table_that_got_the_number_of_a_dropped_companion_is_not_dropped
     run(db, "create table items (id int primary key, title text); create table others (id int primary key)")
     run(db, "select sidecar.watch('items', 'title', target => 'e', companion => 'vectors', dimensions => 3)")
     run(db, "drop table vectors cascade")
-    run(db, "update sidecar.watches set companion = 'others' where relation = 'items'::regclass")
+    run(db, "update sidecar_internal.watches set companion = 'others' where relation = 'items'::regclass")
     run(db, "select sidecar.unwatch('items', 'e', drop_target => true)")
     assert value(db, "select to_regclass('others') is not null")

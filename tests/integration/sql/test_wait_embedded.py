@@ -74,8 +74,8 @@ def test_a_row_whose_event_is_put_off_is_waited_for(tidied: Connection, watch_id
     run(
         tidied,
         f"""
-        insert into sidecar.delayed_{watch_id} (gen, k1, enqueued_at, backfill, force, attempts, run_at)
-        values (nextval('sidecar.generation'), 1, now(), false, false, 1, now() + interval '1 hour')
+        insert into sidecar_internal.delayed_{watch_id} (gen, k1, enqueued_at, backfill, force, attempts, run_at)
+        values (nextval('sidecar_internal.generation'), 1, now(), false, false, 1, now() + interval '1 hour')
         """,
     )
     with refused(tidied, "SC001", "was not embedded", ""):
@@ -89,13 +89,15 @@ def test_an_edit_is_waited_for_though_a_scan_took_a_higher_generation_and_wrote_
     embed(tidied, watch_id, 1)
     with another_session(shared_database_url, autocommit=False) as editor:
         run(editor, "update items set title = 'new' where id = 1")
-        scanned = value(tidied, f"insert into sidecar.events_{watch_id} (k1, backfill) values (1, true) returning gen")
+        scanned = value(
+            tidied, f"insert into sidecar_internal.events_{watch_id} (k1, backfill) values (1, true) returning gen"
+        )
         editor.commit()
-    run(tidied, f"update sidecar.ledger_{watch_id} set gen = %s where k1 = 1", scanned)
-    run(tidied, f"delete from sidecar.events_{watch_id} where gen = %s", scanned)
+    run(tidied, f"update sidecar_internal.ledger_{watch_id} set gen = %s where k1 = 1", scanned)
+    run(tidied, f"delete from sidecar_internal.events_{watch_id} where gen = %s", scanned)
     with refused(tidied, "SC001", "was not embedded", ""):
         run(tidied, CALL)
-    run(tidied, f"delete from sidecar.events_{watch_id} where k1 = 1")
+    run(tidied, f"delete from sidecar_internal.events_{watch_id} where k1 = 1")
     run(tidied, CALL)
 
 
@@ -104,8 +106,8 @@ def delay(db: Connection, watch_id: int) -> None:
     run(
         db,
         f"""
-        with moved as (delete from sidecar.events_{watch_id} where k1 = 1 and attempts < 7 returning *)
-        insert into sidecar.delayed_{watch_id} (gen, k1, enqueued_at, backfill, force, attempts, run_at)
+        with moved as (delete from sidecar_internal.events_{watch_id} where k1 = 1 and attempts < 7 returning *)
+        insert into sidecar_internal.delayed_{watch_id} (gen, k1, enqueued_at, backfill, force, attempts, run_at)
         select gen, k1, enqueued_at, backfill, force, attempts + 1, now() from moved
         """,
     )
@@ -115,8 +117,8 @@ def return_due(db: Connection, watch_id: int) -> None:
     run(
         db,
         f"""
-        with due as (delete from sidecar.delayed_{watch_id} returning *)
-        insert into sidecar.events_{watch_id} (k1, enqueued_at, backfill, force, attempts)
+        with due as (delete from sidecar_internal.delayed_{watch_id} returning *)
+        insert into sidecar_internal.events_{watch_id} (k1, enqueued_at, backfill, force, attempts)
         select k1, enqueued_at, backfill, force, attempts from due
         """,
     )
@@ -143,20 +145,20 @@ def test_an_event_is_followed_through_delays_and_new_generations_and_later_ones_
             wait_until(lambda: value(tidied, sleeps) == 1, "the call to wait for what is put off")
             return_due(tidied, watch_id)
             wait_until(lambda: value(tidied, sleeps) == 1, "the call to wait for what came back")
-        run(tidied, f"insert into sidecar.events_{watch_id} (k1, attempts) values (1, 7)")
+        run(tidied, f"insert into sidecar_internal.events_{watch_id} (k1, attempts) values (1, 7)")
         done.append(True)
-        run(tidied, f"delete from sidecar.events_{watch_id} where k1 = 1 and attempts < 7")
+        run(tidied, f"delete from sidecar_internal.events_{watch_id} where k1 = 1 and attempts < 7")
         assert waiting.result(timeout=10), "the event was lost sight of"
-    assert value(tidied, f"select count(*) from sidecar.events_{watch_id} where k1 = 1") == 1
+    assert value(tidied, f"select count(*) from sidecar_internal.events_{watch_id} where k1 = 1") == 1
 
 
 def test_a_truncate_that_is_not_done_yet_is_waited_for(tidied: Connection, watch_id: int) -> None:
     """Its clearing would take ledger entry and vector of a row that came back."""
     embed(tidied, watch_id, 1)
-    run(tidied, f"insert into sidecar.events_{watch_id} default values")
+    run(tidied, f"insert into sidecar_internal.events_{watch_id} default values")
     with refused(tidied, "SC001", "was not embedded", ""):
         run(tidied, CALL)
-    run(tidied, f"delete from sidecar.events_{watch_id} where k1 is null")
+    run(tidied, f"delete from sidecar_internal.events_{watch_id} where k1 is null")
     run(tidied, CALL)
 
 
@@ -177,7 +179,7 @@ def test_a_jsonb_key_is_the_value_itself(tidied: Connection, key: str, other: st
     run(tidied, call, key)
     run(
         tidied,
-        "insert into sidecar.dead_letters (watch_id, key, gen, attempts, reason, message)"
+        "insert into sidecar_internal.failures (watch_id, key, gen, attempts, reason, message)"
         " values (%s, jsonb_build_object('id', %s::jsonb), 1, 1, 'x', 'y')",
         watch,
         key,
@@ -185,21 +187,21 @@ def test_a_jsonb_key_is_the_value_itself(tidied: Connection, key: str, other: st
     retry = "select sidecar.retry('others', key => jsonb_build_object('id', %s::jsonb))"
     assert value(tidied, retry, other) == 0
     assert value(tidied, retry, key) == 1
-    assert value(tidied, f"select k1::text from sidecar.events_{watch}") == value(
+    assert value(tidied, f"select k1::text from sidecar_internal.events_{watch}") == value(
         tidied, "select (%s::jsonb)::text", key
     )
 
 
 def test_a_row_of_before_a_truncate_that_came_back_is_waited_for(tidied: Connection, watch_id: int) -> None:
     embed(tidied, watch_id, 1)
-    run(tidied, "update sidecar.watches set truncated_gen = nextval('sidecar.generation')")
+    run(tidied, "update sidecar_internal.watches set truncated_gen = nextval('sidecar_internal.generation')")
     with refused(tidied, "SC001", "was not embedded", ""):
         run(tidied, CALL)
 
 
 def test_vectors_that_are_about_to_be_cleared_do_not_count(tidied: Connection, watch_id: int) -> None:
     embed(tidied, watch_id, 1)
-    run(tidied, "update sidecar.watches set fingerprint = 'f', encoder = 'm'")
+    run(tidied, "update sidecar_internal.watches set fingerprint = 'f', encoder = 'm'")
     run(tidied, "select sidecar.reembed('items', model => 'any')")
     with refused(tidied, "SC001", "was not embedded", ""):
         run(tidied, CALL)

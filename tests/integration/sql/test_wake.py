@@ -24,14 +24,14 @@ def listener(database_url: str, committed: Connection) -> Iterator[Connection]:
 def _sleep(db: Connection, seconds: int) -> None:
     run(
         db,
-        "select setval('sidecar.asleep_1', (extract(epoch from clock_timestamp()) * 1000)::bigint + %s)",
+        "select setval('sidecar_internal.asleep_1', (extract(epoch from clock_timestamp()) * 1000)::bigint + %s)",
         seconds * 1000,
     )
 
 
 def _heard(db: Connection, listener: Connection) -> list[str]:
     """The payloads on channel `sidecar` since the last call. What was committed before is delivered before the mark."""
-    run(db, "select setval('sidecar.notified', 0)")  # as if 5 ms had passed
+    run(db, "select setval('sidecar_internal.notified', 0)")  # as if 5 ms had passed
     run(listener, "listen mark")
     run(db, "notify mark")
     heard: list[str] = []
@@ -108,7 +108,7 @@ def test_a_burst_is_notified_of_once(committed: Connection, listener: Connection
     _sleep(committed, 60)
     _heard(committed, listener)
     run(committed, "insert into items values (2, 'two')")
-    run(committed, "select setval('sidecar.notified', (extract(epoch from clock_timestamp()) * 1000)::bigint)")
+    run(committed, "select setval('sidecar_internal.notified', (extract(epoch from clock_timestamp()) * 1000)::bigint)")
     run(committed, "do $$ begin for i in 3 .. 9 loop insert into items values (i, 'many'); commit; end loop; end $$")
     assert len(_heard(committed, listener)) <= 2
 
@@ -120,6 +120,6 @@ def test_naps_leave_nothing_behind_that_an_old_snapshot_keeps(
         run(old, "set transaction isolation level repeatable read; select 1")
         for _ in range(2000):
             _sleep(committed, 60)
-            run(committed, "select sidecar.notify_sleepers()")
+            run(committed, "select sidecar_internal.notify_sleepers()")
         for name in ("asleep_1", "notified"):
-            assert value(committed, f"select pg_relation_size('sidecar.{name}')") == 8192
+            assert value(committed, f"select pg_relation_size('sidecar_internal.{name}')") == 8192

@@ -31,9 +31,12 @@ def _everything(db: Connection) -> list[tuple[object, ...]]:
     return run(
         db,
         """
-        select 'watch', w::text from sidecar.watches w union all select 'scan', s::text from sidecar.scans s
-        union all select 'class', c.oid || c.relname from pg_class c where relnamespace = 'sidecar'::regnamespace
-        union all select 'function', p.oid || p.proname from pg_proc p where pronamespace = 'sidecar'::regnamespace
+        select 'watch', w::text from sidecar_internal.watches w union all select 'scan', s::text from
+            sidecar_internal.scans s
+        union all select 'class', c.oid || c.relname from pg_class c where relnamespace in ('sidecar'::regnamespace,
+            'sidecar_internal'::regnamespace)
+        union all select 'function', p.oid || p.proname from pg_proc p where pronamespace in ('sidecar'::regnamespace,
+            'sidecar_internal'::regnamespace)
         union all select 'trigger', t.oid || t.tgname from pg_trigger t where tgname like 'sidecar%'
         order by 1, 2
         """,
@@ -64,7 +67,7 @@ def test_the_kind_comes_from_the_type(db: Connection, type_: str, kind: str) -> 
     )
     run(db, f"create table things (id int primary key, x {type_})")
     watch_id = value(db, "select sidecar.watch('things', source => 'x', target => 'e')")
-    assert value(db, "select kind from sidecar.watches where id = %s", watch_id) == kind
+    assert value(db, "select kind from sidecar_internal.watches where id = %s", watch_id) == kind
     assert value(db, "select sidecar.watch('things', source => 'x', target => 'e', kind => %s)", kind) == watch_id
     run(db, "insert into things values (1, 'a')")
     run(db, "update things set x = 'b'")
@@ -75,7 +78,7 @@ def test_a_missing_target_is_added_with_the_name_and_size_by_default(items: Conn
     run(items, "select sidecar.watch('items', 'title')")
     assert _type_of(items, "items", "title_embedding") == "vector(1152)"
     [(target, dimensions, index, companion, model)] = run(
-        items, "select target, dimensions, index_kind, companion, model from sidecar.watches"
+        items, "select target, dimensions, index_kind, companion, model from sidecar_internal.watches"
     )
     assert (target, dimensions, index, companion, model) == ("title_embedding", 1152, "halfvec", None, None)
 
@@ -94,7 +97,7 @@ def test_rows_that_are_there_are_left_to_the_backfill(items: Connection) -> None
     watch_id = value(items, WATCH)
     assert take_keys(items, watch_id) == []
     assert run(
-        items, "select purpose, last_key, force, finished_at from sidecar.scans where watch_id = %s", watch_id
+        items, "select purpose, last_key, force, finished_at from sidecar_internal.scans where watch_id = %s", watch_id
     ) == [("backfill", None, False, None)]
 
 
@@ -133,9 +136,9 @@ def test_other_dimensions_need_another_column(items: Connection) -> None:
 def test_replace_watches_the_new_source_and_scans_again(items: Connection) -> None:
     watch_id = value(items, WATCH)
     run(items, "insert into items values (1, 'a', 'b')")
-    run(items, "update sidecar.scans set finished_at = now()")
+    run(items, "update sidecar_internal.scans set finished_at = now()")
     run(items, WATCH.replace("'title'", "'brand'").replace("3)", "3, replace => true)"))
-    assert run(items, "select purpose, finished_at from sidecar.scans order by 1") == [
+    assert run(items, "select purpose, finished_at from sidecar_internal.scans order by 1") == [
         ("backfill", None),
         ("sweep", None),
     ]
@@ -149,7 +152,7 @@ def test_replace_keeps_a_pause(items: Connection) -> None:
     run(items, WATCH)
     run(items, "select sidecar.pause('items')")
     run(items, WATCH.replace("'title'", "'brand'").replace("3)", "3, replace => true)"))
-    assert value(items, "select paused from sidecar.watches")
+    assert value(items, "select paused from sidecar_internal.watches")
 
 
 def test_two_watches_do_not_write_the_same_column(items: Connection) -> None:
@@ -166,8 +169,8 @@ MENDED = [
     "drop trigger sidecar_{}_target on items",
     "alter table items disable trigger all",
     "alter table items drop column e cascade",
-    "update sidecar.watches set broken = 'column gone'",
-    "insert into sidecar.breakages (watch_id, code, message) values ({}, '42703', 'column gone')",
+    "update sidecar_internal.watches set broken = 'column gone'",
+    "insert into sidecar_internal.breakages (watch_id, code, message) values ({}, '42703', 'column gone')",
     """
     create function stay() returns trigger language plpgsql as $$ begin return new; end $$;
     create trigger stay before update on items for each row execute function stay();
@@ -195,12 +198,12 @@ def test_watching_again_after_unwatch_finds_the_ledger_but_trusts_it_only_after_
     watch_id = value(items, WATCH)
     run(items, "insert into items values (1, 'a')")
     embed(items, watch_id, 1)
-    run(items, "update sidecar.watches set fingerprint = 'f', encoder = 'm'")
+    run(items, "update sidecar_internal.watches set fingerprint = 'f', encoder = 'm'")
     run(items, "select sidecar.unwatch('items')")
     run(items, "update items set title = 'changed unseen'")
     assert value(items, WATCH) == watch_id
-    assert run(items, f"select k1, content_hash from sidecar.ledger_{watch_id}") == [(1, b"h" * 32)]
-    assert value(items, "select fingerprint from sidecar.watches") == "f"
+    assert run(items, f"select k1, content_hash from sidecar_internal.ledger_{watch_id}") == [(1, b"h" * 32)]
+    assert value(items, "select fingerprint from sidecar_internal.watches") == "f"
     with refused(items, "SC001", "was not embedded within 0 ms", "no sidecar is running"):
         run(items, """call sidecar.wait_embedded('items', '{"id": 1}', timeout_ms => 0)""")
     embed(items, watch_id, 1)
@@ -215,18 +218,18 @@ def test_watching_again_with_other_keys_forgets_the_ledger(items: Connection) ->
     run(items, "alter table items drop constraint items_pkey; alter table items add primary key (id, title)")
     assert value(items, WATCH) == watch_id
     run(items, "insert into items values (1, 'b')")
-    assert run(items, f"select k1, k2 from sidecar.events_{watch_id}") == [(1, "b")]
-    assert value(items, f"select count(*) from sidecar.ledger_{watch_id}") == 0
+    assert run(items, f"select k1, k2 from sidecar_internal.events_{watch_id}") == [(1, "b")]
+    assert value(items, f"select count(*) from sidecar_internal.ledger_{watch_id}") == 0
 
 
 def test_watching_again_with_other_dimensions_clears_what_is_left_of_the_old(items: Connection) -> None:
     run(items, "alter table items add e vector")
     watch_id = value(items, WATCH)
-    run(items, "update sidecar.watches set fingerprint = 'f', encoder = 'm'")
+    run(items, "update sidecar_internal.watches set fingerprint = 'f', encoder = 'm'")
     run(items, WATCH.replace("=> 3", "=> 4, replace => true"))
-    [(fingerprint, dimensions)] = run(items, "select fingerprint, dimensions from sidecar.watches")
+    [(fingerprint, dimensions)] = run(items, "select fingerprint, dimensions from sidecar_internal.watches")
     assert (fingerprint, dimensions) == (None, 4)
-    assert run(items, "select purpose from sidecar.scans where watch_id = %s order by 1", watch_id) == [
+    assert run(items, "select purpose from sidecar_internal.scans where watch_id = %s order by 1", watch_id) == [
         ("backfill",),
         ("clear",),
         ("sweep",),
@@ -235,12 +238,12 @@ def test_watching_again_with_other_dimensions_clears_what_is_left_of_the_old(ite
 
 def test_another_model_moves_the_watch_as_reembed_does(items: Connection) -> None:
     run(items, WATCH)
-    run(items, "update sidecar.watches set fingerprint = 'f', encoder = 'm'")
+    run(items, "update sidecar_internal.watches set fingerprint = 'f', encoder = 'm'")
     run(items, WATCH.replace("3)", "3, model => 'm', replace => true)"))
-    assert run(items, "select fingerprint, model from sidecar.watches") == [("f", "m")]
+    assert run(items, "select fingerprint, model from sidecar_internal.watches") == [("f", "m")]
     run(items, WATCH.replace("3)", "3, model => 'other', replace => true)"))
-    assert run(items, "select fingerprint, model from sidecar.watches") == [(None, "other")]
-    assert run(items, "select purpose, force from sidecar.scans order by 1") == [
+    assert run(items, "select fingerprint, model from sidecar_internal.watches") == [(None, "other")]
+    assert run(items, "select purpose, force from sidecar_internal.scans order by 1") == [
         ("backfill", True),
         ("clear", False),
         ("sweep", False),

@@ -15,7 +15,7 @@ def test_it_is_refused_and_nothing_is_left_behind(db: Connection, refusal: Refus
     run(db, refusal.setup)
     with refused(db, refusal.sqlstate, refusal.message, refusal.hint):
         run(db, refusal.call)
-    assert value(db, "select count(*) from sidecar.watches") == 0
+    assert value(db, "select count(*) from sidecar_internal.watches") == 0
     assert value(db, "select count(*) from pg_trigger where tgname like 'sidecar%'") == 0
 
 
@@ -40,9 +40,9 @@ def test_only_the_owner_may_watch(db: Connection) -> None:
         db,
         """
         create role "the owner"; create role clerk;
-        grant all on schema sidecar to clerk;
-        grant all on all tables in schema sidecar to clerk;
-        grant all on all routines in schema sidecar to clerk;
+        grant all on schema sidecar, sidecar_internal to clerk;
+        grant all on all tables in schema sidecar, sidecar_internal to clerk;
+        grant all on all routines in schema sidecar, sidecar_internal to clerk;
         grant all on items to clerk;
         alter table items owner to "the owner";
         set local role clerk;

@@ -12,7 +12,7 @@ async def sweep(db: Connection, table: WatchedTable, encoder: GatedEncoder) -> N
     await run(
         db,
         """
-        insert into sidecar.scans (watch_id, purpose) values (%s, 'sweep') on conflict (watch_id, purpose)
+        insert into sidecar_internal.scans (watch_id, purpose) values (%s, 'sweep') on conflict (watch_id, purpose)
             do update set last_key = null, started_at = now(), finished_at = null
         """,
         table.watch_id,

@@ -61,7 +61,7 @@ async def check_respelled(
     for name, (_, spellings, _) in shapes.items():
         await respell(db, name, spellings)
     for table in tables:
-        assert len(set(await run(db, f"select k1::text from sidecar.events_{table.watch_id}"))) >= 2
+        assert len(set(await run(db, f"select k1::text from sidecar_internal.events_{table.watch_id}"))) >= 2
     async with running_ingest(database_url, encoder):
         for table in tables:
             await table.settle()

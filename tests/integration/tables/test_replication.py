@@ -149,7 +149,7 @@ async def test_a_publication_of_all_tables_keeps_nothing_of_ours_from_working(
     table = await make_texts(db, 3)
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
-        await run(db, "select sidecar.report_breakage(%s, '42703', 'broken on purpose')", table.watch_id)
+        await run(db, "select sidecar_internal.report_breakage(%s, '42703', 'broken on purpose')", table.watch_id)
         await watch(db, ["items"], ["title"])
         await table.settle_right(encoder)
         await run(db, "truncate items")

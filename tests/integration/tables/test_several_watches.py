@@ -92,5 +92,5 @@ async def test_two_sidecars_with_different_models_write_two_columns_of_the_same_
         await of_red.settle_right(red)
         await of_blue.settle_right(blue)
         assert await run(db, "select distinct state from sidecar.status") == [("up to date",)]
-    assert await value(db, "select count(*) from sidecar.dead_letters") == 0
+    assert await value(db, "select count(*) from sidecar_internal.failures") == 0
     assert await value(db, "select deadlocks from pg_stat_database where datname = current_database()") == before
