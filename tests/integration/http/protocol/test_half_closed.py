@@ -10,8 +10,8 @@ import pytest
 from sidecar.http.protocol import request_protocol
 from tests.integration.http.blocking_encoder import BlockingEncoder
 from tests.integration.http.live_server import live_server
+from tests.integration.http.protocol.test_connections import is_waiting
 from tests.integration.http.raw_requests import PATIENCE_S, raw_connection, text_request
-from tests.integration.http.test_connections import is_waiting
 from tests.waiting import wait_until_async
 
 
