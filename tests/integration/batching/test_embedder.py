@@ -194,7 +194,7 @@ async def test_rows_do_not_use_the_query_cache(running_embedder: MakeEmbedder) -
 
 
 async def test_the_same_picture_in_one_micro_batch_is_encoded_once(running_embedder: MakeEmbedder) -> None:
-    encoder = WatchedEncoder()
+    encoder = BlockedEncoder()
     async with running_embedder(encoder, max_views=64) as embedder:
         blocker = asyncio.create_task(embedder.embed_texts(["blocker"], Lane.QUERY), name="blocker")
         await asyncio.to_thread(encoder.began.acquire)
@@ -215,7 +215,7 @@ async def test_the_same_picture_in_one_micro_batch_is_encoded_once(running_embed
     assert not np.array_equal(vectors[0], vectors[2])
 
 
-class WatchedEncoder(HashEncoder):
+class BlockedEncoder(HashEncoder):
     """Each call for texts blocks until `go`."""
 
     def __init__(self) -> None:

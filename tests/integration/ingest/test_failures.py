@@ -13,11 +13,11 @@ from PIL import Image
 from sidecar.batching.encoder import PreparedText
 from sidecar.errors import DeviceError, DeviceOutOfMemory
 from sidecar.ingest.decision import MAX_ATTEMPTS
+from tests.encoders import SPOILT_WORD, SpoilingEncoder
 from tests.integration.ingest.composition import DIMENSIONS, running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, insert_titles, make_pictures, make_texts
 from tests.integration.ingest.watched_table import Connection, picture, run, value
-from tests.spoiling_encoder import SPOILT_WORD, SpoilingEncoder
 from tests.unit.pictures.decoder.pools import make_slow_picture, wait_until_busy
 from tests.unit.pictures.pictures import encode
 from tests.waiting import wait_until_async

@@ -20,7 +20,7 @@ from tests.waiting import wait_until_async
 PATIENCE_S = 10.0
 
 
-class WatchedEncoder(HashEncoder):
+class RecordingEncoder(HashEncoder):
     """Records the thread and the lengths of each call; a text that begins with "wait" blocks until `go`."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ def prepare(preparation: TextPreparation, text: str) -> asyncio.Task[list[Prepar
     return asyncio.create_task(preparation.prepare([text], Lane.QUERY), name=text[:10])
 
 
-async def reach(encoder: WatchedEncoder, count: int) -> None:
+async def reach(encoder: RecordingEncoder, count: int) -> None:
     """Wait until that many calls have begun."""
 
     async def have_begun() -> bool:
@@ -61,7 +61,7 @@ async def reach(encoder: WatchedEncoder, count: int) -> None:
 
 
 async def test_short_texts_are_prepared_inline_and_long_ones_in_a_thread(threads: PreparationThreads) -> None:
-    encoder = WatchedEncoder()
+    encoder = RecordingEncoder()
     preparation = TextPreparation(encoder, threads)
     await preparation.prepare(["a red bicycle", "a ship"], Lane.QUERY)
     await preparation.prepare(["x" * 201], Lane.QUERY)
@@ -69,7 +69,7 @@ async def test_short_texts_are_prepared_inline_and_long_ones_in_a_thread(threads
 
 
 async def test_the_event_loop_never_waits_for_a_tokenizer_that_a_thread_holds(threads: PreparationThreads) -> None:
-    encoder = WatchedEncoder()
+    encoder = RecordingEncoder()
     preparation = TextPreparation(encoder, threads)
     running = prepare(preparation, "wait" + "x" * 300)
     await reach(encoder, 1)
@@ -88,7 +88,7 @@ async def test_the_event_loop_never_waits_for_a_tokenizer_that_a_thread_holds(th
 
 
 async def test_queued_texts_of_cancelled_callers_are_never_prepared(threads: PreparationThreads) -> None:
-    encoder = WatchedEncoder()
+    encoder = RecordingEncoder()
     preparation = TextPreparation(encoder, threads)
     running = [prepare(preparation, f"wait {number}" + "x" * 300) for number in range(2)]
     await reach(encoder, 2)
@@ -106,7 +106,7 @@ async def test_queued_texts_of_cancelled_callers_are_never_prepared(threads: Pre
 
 
 async def test_a_query_is_not_prepared_behind_rows_and_documents(threads: PreparationThreads) -> None:
-    encoder = WatchedEncoder()
+    encoder = RecordingEncoder()
     preparation = TextPreparation(encoder, threads)
     others = [
         asyncio.create_task(preparation.prepare(["wait" + "x" * 300], lane), name=lane.value)
@@ -119,7 +119,7 @@ async def test_a_query_is_not_prepared_behind_rows_and_documents(threads: Prepar
 
 
 async def test_a_query_is_not_prepared_behind_requests_of_many_texts(threads: PreparationThreads) -> None:
-    encoder = WatchedEncoder()
+    encoder = RecordingEncoder()
     preparation = TextPreparation(encoder, threads)
     many = [
         asyncio.create_task(preparation.prepare([f"wait {number}", "x" * 300], Lane.QUERY), name=f"many {number}")
@@ -133,7 +133,7 @@ async def test_a_query_is_not_prepared_behind_requests_of_many_texts(threads: Pr
 
 
 async def test_closed_threads_finish_what_is_queued_and_end() -> None:
-    encoder = WatchedEncoder()
+    encoder = RecordingEncoder()
     threads = PreparationThreads()
     preparation = TextPreparation(encoder, threads)
     waiting = [prepare(preparation, f"wait {number}" + "x" * 300) for number in range(4)]
@@ -154,7 +154,7 @@ async def test_closed_threads_finish_what_is_queued_and_end() -> None:
 
 @given(st.lists(st.integers(0, 20_000), max_size=20))
 def test_no_thread_holds_the_tokenizer_for_more_than_a_few_texts(lengths: list[int]) -> None:
-    encoder, threads = WatchedEncoder(), PreparationThreads()
+    encoder, threads = RecordingEncoder(), PreparationThreads()
     texts = [chr(97 + index % 26) * length for index, length in enumerate(lengths)]
     prepared = asyncio.run(TextPreparation(encoder, threads).prepare(texts, Lane.QUERY))
     threads.close()

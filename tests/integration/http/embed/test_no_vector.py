@@ -9,12 +9,12 @@ import httpx
 import numpy as np
 import pytest
 
+from tests.encoders import SPOILT_WORD, SpoilingEncoder
 from tests.integration.http.blocking_encoder import BlockingEncoder
 from tests.integration.http.conftest import Serving
 from tests.integration.http.errors import assert_error
 from tests.integration.http.pictures import picture
 from tests.integration.http.rerank.tiny_reranker import TinyReranker
-from tests.spoiling_encoder import SPOILT_WORD, SpoilingEncoder
 
 BAD_TEXT = f"an {SPOILT_WORD} of numbers"
 BLACK = picture("black")
