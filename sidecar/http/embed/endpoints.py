@@ -8,11 +8,12 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sidecar.http.bodies.json_body import read_json
 from sidecar.http.bodies.multipart import FileForm, FilesForm, read_file, read_files
 from sidecar.http.cancellation import cancel_on_disconnect
 from sidecar.http.embed.answers import EmbeddingAnswer, EmbeddingsAnswer, embedding_response, embeddings_response
 from sidecar.http.embed.embedding import embed_picture, embed_pictures, embed_texts, models_with_capacity
-from sidecar.http.embed.texts import TextBody, TextsBody, read_text, read_texts
+from sidecar.http.embed.texts import TextBody, TextsBody, check_text, check_texts
 from sidecar.http.limits import RequestLimits
 from sidecar.http.models import GetModels
 from sidecar.http.operation import Endpoint, MediaType, Operation, Scope
@@ -37,15 +38,17 @@ class EmbeddingEndpoints:
 
     async def embed_text(self, request: Request) -> Response:
         models = models_with_capacity(self._get_models)
-        text = await read_text(request, self._limits)
-        (embedded,) = await cancel_on_disconnect(request, embed_texts(models.embedder, [text], ["text"]))
+        body = await read_json(request, TextBody, self._limits)
+        check_text(body.text, "text", self._limits)
+        (embedded,) = await cancel_on_disconnect(request, embed_texts(models.embedder, [body.text], ["text"]))
         return embedding_response(embedded, models.embedding_model)
 
     async def embed_texts(self, request: Request) -> Response:
         models = models_with_capacity(self._get_models)
-        texts = await read_texts(request, self._limits)
-        params = [f"texts[{index}]" for index in range(len(texts))]
-        embedded = await cancel_on_disconnect(request, embed_texts(models.embedder, texts, params))
+        body = await read_json(request, TextsBody, self._limits)
+        params = [f"texts[{index}]" for index in range(len(body.texts))]
+        check_texts(body.texts, params, self._limits)
+        embedded = await cancel_on_disconnect(request, embed_texts(models.embedder, body.texts, params))
         return await embeddings_response(embedded, models.embedding_model)
 
     async def embed_image(self, request: Request) -> Response:

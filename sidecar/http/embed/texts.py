@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
-from starlette.requests import Request
 
 from sidecar.errors import InputError
-from sidecar.http.bodies.json_body import read_json
 from sidecar.http.body_models import RequestModel
 from sidecar.http.limits import RequestLimits, limited
 
@@ -38,28 +36,15 @@ class TextsBody(RequestModel):
     )
 
 
-async def read_text(request: Request, limits: RequestLimits) -> str:
-    """The text of a `{"text": …}` body. Raises InputError for another body, or a text that cannot be embedded."""
-    text = (await read_json(request, TextBody, limits)).text
-    check_text(text, "text", limits)
-    return text
-
-
-async def read_texts(request: Request, limits: RequestLimits) -> list[str]:
-    """The texts of a `{"texts": […]}` body. Raises InputError, naming a text that cannot be embedded `texts[2]`."""
-    texts = (await read_json(request, TextsBody, limits)).texts
-    _check_count(texts, limits)
-    for index, text in enumerate(texts):
-        check_text(text, f"texts[{index}]", limits)
-    return texts
-
-
-def _check_count(texts: Sequence[str], limits: RequestLimits) -> None:
+def check_texts(texts: Sequence[str], params: Sequence[str], limits: RequestLimits) -> None:
+    """Raises InputError if `texts` is empty or too long, or one of them, named by `params`, cannot be embedded."""
     if not texts:
         raise InputError("empty_list", "`texts` is empty; send at least one text.", "texts")
     if len(texts) > limits.max_batch_texts:
         message = f"`texts` has {len(texts)} texts; at most {limits.max_batch_texts} (MAX_BATCH_TEXTS) go in a request."
         raise InputError("too_many_texts", message, "texts")
+    for text, param in zip(texts, params, strict=True):
+        check_text(text, param, limits)
 
 
 def check_text(text: str, param: str, limits: RequestLimits) -> None:
