@@ -29,7 +29,7 @@ import asyncpg
 from sidecar.concurrency import background, run_to_completion
 from sidecar.errors import Contention, DatabaseError, DatabaseUnavailable, StatementRejected, WatchChanged
 from sidecar.ingest.context import Context
-from sidecar.postgres.database import Connection, connect, disconnect, translate_asyncpg_errors
+from sidecar.postgres.database import Connection, close_session, open_session, translate_asyncpg_errors
 from sidecar.postgres.statements import statement
 from sidecar.postgres.watches import Watch
 from sidecar.postgres.work import find_unindexed
@@ -139,13 +139,13 @@ class IndexKeeper:
         if not (state.is_owner or state.may_become_owner):
             self._ask_owner(watch, state)
             return
-        own = await connect(self._context.database.direct_url)
+        own = await open_session(self._context.database.direct_url)
         try:
             await self._build(own, watch)
         except DatabaseUnavailable as error:  # the server itself may have died of it
             await self._rest(watch, error)
         finally:
-            await run_to_completion(disconnect(own), f"disconnect-{watch.id}")
+            await run_to_completion(close_session(own), f"disconnect-{watch.id}")
 
     def _ask_owner(self, watch: Watch, state: IndexState) -> None:
         """Once; a grant or the owner's own build is noticed."""

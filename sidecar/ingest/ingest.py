@@ -121,7 +121,7 @@ class Ingest:
                 trouble.report(error)
                 await asyncio.sleep(backoff.next_s())
             else:
-                trouble.over()
+                trouble.resolve()
                 return
 
     async def _check_schema(self) -> None:

@@ -1,8 +1,8 @@
-"""One reading of a database's address, for both drivers: libpq's own.
+"""Parses a database's address as libpq does, for both drivers.
 
-psycopg is libpq, asyncpg is not: given the same URL it knows fewer options, sends those it does not know to the server
-as settings, and reads .pgpass otherwise. So libpq's parser reads the address, and asyncpg is given it in its own
-arguments. What asyncpg cannot do is named once, when the process starts.
+psycopg is libpq, asyncpg is not: given the same URL it knows fewer options, sends unknown ones to the server as
+settings, and reads .pgpass differently. So libpq's parser reads the address, and the result is passed to asyncpg as
+arguments. Options that asyncpg cannot honour are logged once, when the process starts.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from sidecar.postgres.libpq_files import find_password, read_service
 from sidecar.redaction import redact
 
 CONNECT_TIMEOUT_S = 10
-# A peer that vanished is noticed by our side after about 10 s where nothing else is said.
+# Unless the address says otherwise, the client notices after about 10 s that its peer is gone.
 _KEEPALIVE = {"keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3", "tcp_user_timeout": "10000"}
 _SSL_OPTIONS = (
     *("sslmode", "sslcert", "sslkey", "sslpassword", "sslrootcert", "sslcrl", "sslnegotiation"),
     *("ssl_min_protocol_version", "ssl_max_protocol_version"),
 )
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-_SESSIONS = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
+_SESSION_ATTRS = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
 _NUMBERS = ("connect_timeout", "keepalives", "tcp_user_timeout", *_KEEPALIVE)
-# Option → the value that asks for what asyncpg does not have; None: any but the default.
-_NOT_HONOURED = {
+# Option → the value that asyncpg cannot honour; None: any value but the default.
+_UNSUPPORTED = {
     "channel_binding": "require",
     "gssencmode": "require",
     "gssdelegation": "1",
@@ -53,11 +53,11 @@ _NOT_HONOURED = {
     "sslsni": "0",
     "application_name": None,
 }
-# To the last quote: a password may hold one.
+# Greedy, to the last quote: a password may contain one.
 _QUOTED = re.compile(r'"(.*)"', re.DOTALL)
 _NAME_OF_PAIR = re.compile(r"(\w+)\s*=")
-# The next host may do better. (With a password that is wrong libpq does not try it either.)
-_TRY_NEXT = (
+# Errors after which the next host is tried. As with libpq, a wrong password is not among them.
+_TRY_NEXT_HOST = (
     OSError,
     TimeoutError,
     asyncpg.CannotConnectNowError,
@@ -69,7 +69,7 @@ _TRY_NEXT = (
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """`name` is a name, an address, or the directory of a Unix socket; None: wherever a local server listens."""
+    """A host to connect to. `name`: a name, an address, or the directory of a Unix socket; None: the local default."""
 
     name: str | None
     port: int
@@ -77,9 +77,9 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """`given` are the options as written; `options` those in force, with the service's, the environment's, libpq's own.
+    """A parsed address. `given` are the options as written; `options` add those of service, environment and libpq.
 
-    `notes` are for the user: what was left out of the address, one line each.
+    `notes` tell the user which options were dropped, one line each.
     """
 
     given: Mapping[str, str]
@@ -88,7 +88,7 @@ class Address:
 
     @property
     def hosts(self) -> list[Host]:
-        """In the order in which they are tried."""
+        """The hosts in the order in which they are tried."""
         names = self.options.get("hostaddr") or self.options.get("host") or ""
         split = [name or None for name in names.split(",")]
         ports = [int(port or 5432) for port in (self.options.get("port") or "5432").split(",")]
@@ -101,12 +101,12 @@ class Address:
 
     @property
     def connect_timeout_s(self) -> float:
-        """For one host."""
+        """The time limit for connecting to one host."""
         wanted = float(self.options.get("connect_timeout") or 0)
         return wanted if wanted > 0 else CONNECT_TIMEOUT_S
 
     def conninfo(self, **defaults: str) -> str:
-        """For libpq, which finds what is not in it by itself. `defaults` are used where the address says nothing."""
+        """The connection string for libpq, which looks up missing options itself. `defaults` yield to the address."""
         more = {"connect_timeout": str(CONNECT_TIMEOUT_S), **_KEEPALIVE, **defaults}
         if len(self.hosts) > 1:
             more["target_session_attrs"] = "read-write"
@@ -114,7 +114,7 @@ class Address:
         return make_conninfo("", **{**added, **self.given})
 
     def arguments(self, host: Host, settings: Mapping[str, str]) -> dict[str, Any]:
-        """For asyncpg.connect. `settings` are the session's; the address has no say in them."""
+        """The arguments for asyncpg.connect. `settings` of the session cannot be changed by the address."""
         options = self.options
         server_settings = {**({"options": options["options"]} if options.get("options") else {}), **settings}
         wanted = options.get("target_session_attrs") or "any"
@@ -125,7 +125,7 @@ class Address:
             "user": options.get("user"),
             "database": options.get("dbname") or options.get("user"),
             "password": options.get("password") or self._password_for(host),
-            "passfile": Path("/dev/null/none"),  # it was read already
+            "passfile": Path("/dev/null/none"),  # already read
             "timeout": self.connect_timeout_s,
             "target_session_attrs": "read-write" if wanted == "any" and len(self.hosts) > 1 else wanted,
             "server_settings": server_settings,
@@ -142,10 +142,10 @@ class Address:
             return None
 
     def problems(self) -> Iterator[str]:
-        """What an asyncpg session cannot have of what the address asks for, and `notes`."""
+        """Lines about options of the address that asyncpg cannot honour, after `notes`."""
         yield from self.notes
         defaults = {option.keyword.decode(): option.compiled for option in Conninfo.get_defaults()}
-        for name, refused in _NOT_HONOURED.items():
+        for name, refused in _UNSUPPORTED.items():
             value, default = self.options.get(name), defaults.get(name)
             if not value or (refused is not None and value != refused) or value == (default or b"").decode():
                 continue
@@ -167,26 +167,26 @@ class Address:
 
 
 def read_address(address: str) -> Address:
-    """Raises ConfigurationError with a line that says what is wrong, without the password."""
+    """Parses an address. Raises ConfigurationError with a line that says what is wrong, without the password."""
     known = {option.keyword.decode(): option.val for option in Conninfo.get_defaults()}
     ours, notes = drop_foreign_options(address, known)
     try:
         given = {name: str(value) for name, value in conninfo_to_dict(ours).items() if value is not None}
     except psycopg.Error as error:
-        # Not `from error`: libpq's own words would stand in a traceback.
-        raise ConfigurationError([f"the database's address cannot be read: {_quoting_no_value(error, ours)}"]) from None
+        # Not `from error`: a traceback would show libpq's message, which may quote the password.
+        raise ConfigurationError([f"the database's address cannot be read: {_without_values(error, ours)}"]) from None
     if given.get("sslmode") == "no-verify":
         given["sslmode"] = "require"
         notes.append("sslmode=no-verify is read as sslmode=require, which encrypts and checks no certificate")
     options = {name: value.decode() for name, value in known.items() if value is not None}
     options |= _service_options(given)
     options |= given
-    _check(options)
+    _check_options(options)
     return Address(given, options, tuple(notes))
 
 
-def _quoting_no_value(error: psycopg.Error, address: str) -> str:
-    """libpq's words, which quote what they stumble over: a password with a blank or a `%`. Names of options stay."""
+def _without_values(error: psycopg.Error, address: str) -> str:
+    """libpq's message with quoted values masked, such as a password with a blank or a `%`; names of options stay."""
     names = {option.keyword.decode() for option in Conninfo.get_defaults()}
     if "://" not in address:
         names |= set(_NAME_OF_PAIR.findall(address.partition("password")[0]))
@@ -195,7 +195,7 @@ def _quoting_no_value(error: psycopg.Error, address: str) -> str:
 
 
 def address_problems(*urls: SecretStr | None) -> list[str]:
-    """What is to be told once, when the process starts: each line once. Raises ConfigurationError."""
+    """The lines to log once, when the process starts, without repetitions. Raises ConfigurationError."""
     found = [problem for url in urls if url is not None for problem in read_address(url.get_secret_value()).problems()]
     return list(dict.fromkeys(found))
 
@@ -203,15 +203,15 @@ def address_problems(*urls: SecretStr | None) -> list[str]:
 def _service_options(given: Mapping[str, str]) -> Mapping[str, str]:
     service = given.get("service")
     if service is None:
-        return {}  # libpq has put those of PGSERVICE among the defaults
+        return {}  # libpq has put the options of PGSERVICE among the defaults
     found = read_service(service_files(), service)
     if found is None:
         raise ConfigurationError([f"the connection service {service!r} is in no service file"])
     return found
 
 
-def _check(options: Mapping[str, str]) -> None:
-    """What libpq says only when it connects, and what would else be tried for ever."""
+def _check_options(options: Mapping[str, str]) -> None:
+    """Checks what libpq would only report when it connects, which the sidecar would then retry forever."""
     problems = [
         f"{name}={options[name]!r}: a whole number"
         for name in dict.fromkeys(_NUMBERS)
@@ -221,7 +221,7 @@ def _check(options: Mapping[str, str]) -> None:
         (options.get("port") or "").split(","),
         (options.get("hostaddr") or options.get("host") or "").split(","),
     )
-    # Where a special character of user or password is not written as %XX, what follows it looks like a port or a host.
+    # After a special character of user or password that is not written as %XX, the rest looks like a port or a host.
     if not all(port == "" or port.isdecimal() for port in ports):
         problems.append("the port is not a number; special characters of user and password are written as %XX")
     elif not all(port == "" or 0 < int(port) < 65536 for port in ports):
@@ -230,7 +230,7 @@ def _check(options: Mapping[str, str]) -> None:
         problems.append("there is an @ in the host; in user and password it is written as %40")
     if len(ports) not in {1, len(hosts)}:
         problems.append(f"{len(ports)} ports for {len(hosts)} hosts")
-    for name, allowed in (("sslmode", _SSL_MODES), ("target_session_attrs", _SESSIONS)):
+    for name, allowed in (("sslmode", _SSL_MODES), ("target_session_attrs", _SESSION_ATTRS)):
         if options.get(name) and options[name] not in allowed:
             problems.append(f"{name}={options[name]!r}: {', '.join(allowed)}")
     if problems:
@@ -247,9 +247,9 @@ def _system_certificates() -> ssl.SSLContext:
 async def open_connection(
     url: SecretStr, settings: Mapping[str, str], **options: Any
 ) -> asyncpg.Connection[asyncpg.Record]:
-    """To the first host that answers, and takes writes where there are several. `options` are asyncpg.connect's.
+    """Connects to the first host that answers; if there are several, to the first that accepts writes.
 
-    Raises what asyncpg raises, and ConfigurationError.
+    `options` are passed to asyncpg.connect. Raises asyncpg's errors, and ConfigurationError.
     """
     address = read_address(url.get_secret_value())
     first_error: BaseException | None = None
@@ -258,7 +258,7 @@ async def open_connection(
             connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
                 **{**options, **address.arguments(host, settings)}
             )
-        except _TRY_NEXT as error:
+        except _TRY_NEXT_HOST as error:
             first_error = first_error or error
         else:
             _keep_alive(connection, address.options)
@@ -268,12 +268,12 @@ async def open_connection(
 
 
 def _keep_alive(connection: asyncpg.Connection[asyncpg.Record], options: Mapping[str, str]) -> None:
-    """Has the kernel notice a peer that vanished, which asyncpg leaves to the defaults: two hours."""
+    """Sets TCP keepalives, which asyncpg leaves at the kernel's default: a lost peer is noticed after two hours."""
     transport: asyncio.Transport = connection._transport  # type: ignore[attr-defined] # noqa: SLF001 - no other way
     borrowed = transport.get_extra_info("socket")
     if borrowed is None or borrowed.family not in {socket.AF_INET, socket.AF_INET6}:
         return
-    with socket.socket(fileno=socket.dup(borrowed.fileno())) as ours:  # uvloop's own object has no setsockopt
+    with socket.socket(fileno=socket.dup(borrowed.fileno())) as ours:  # uvloop's socket object has no setsockopt
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(options.get("keepalives") or 1) != 0)
         for option, name in (
             ("TCP_KEEPIDLE", "keepalives_idle"),

@@ -1,11 +1,11 @@
-"""Clears the vectors of a former space, page by page, before the first one of another space is written.
+"""Clears the vectors of a former model, page by page, before the first vector of the new model is written.
 
-A row that a user's transaction holds is passed by, and its key kept in the scan until the row is free: nothing here
-waits for a user's row, and the clearing ends only when none is left.
+A row that is locked by a user's transaction is skipped, and its key is kept in the scan until the row is free: nothing
+here waits for a user's row, and the clearing ends only when no key is left.
 
-A row that admits no UPDATE (a constraint that it violates already, a trigger that raises or swallows the write) fails
-its page: smaller pages lead up to it, and it is recorded as a failure and keeps its vector. The backfill that follows
-tries it again.
+A row that cannot be updated (a constraint that it violates already, a trigger that raises or suppresses the write)
+fails its page. The page is made smaller until the row is alone; then it is recorded as a failure and keeps its vector.
+The backfill that follows tries it again.
 
 Order of locks, as in `complete`: watch row → the scan → the user's rows (skip locked) → ledger keys.
 """
@@ -28,54 +28,54 @@ from sidecar.postgres.watches import Watch
 if TYPE_CHECKING:
     from sidecar.postgres.database import Connection
 
-MAX_PASSED_BY = 1000  # keys that wait for their row in the scan; with so many no further page is turned
-WAIT_S = 0.2  # before rows that were locked are tried again
+MAX_PASSED_BY = 1000  # skipped keys kept in the scan; with so many, no further page is read
+WAIT_S = 0.2  # before locked rows are tried again
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What one transaction is about. `place` is where the scan goes on, `left` are keys passed by earlier that are not
-    tried now. `exhausted`: all others have been looked at.
+    """The keys of one transaction, and the cursor after it. `waiting` are keys skipped earlier that are not tried now;
+    `exhausted`: no key is left beside those skipped.
     """
 
     keys: list[Key]
-    place: list[str] | None
-    left: list[Key]
+    cursor: list[str] | None
+    waiting: list[Key]
     exhausted: bool
 
 
 async def clear_page(connection: Connection, watch: Watch, max_rows: int) -> Page | None:
-    """Sets the next vectors to NULL, or removes them from the companion, and forgets their ledger entries.
+    """Sets the next vectors to NULL, or deletes them from the companion, with their ledger entries.
 
-    None: nothing to clear, or another sidecar is at it. Raises StatementRejected where our role lacks a right.
+    None: nothing to clear, or another sidecar works on it. Raises StatementRejected if our role lacks a right.
     """
     while True:
         try:
             with translate_asyncpg_errors():
-                return await _clear(connection, watch, max_rows)
+                return await _clear_step(connection, watch, max_rows)
         except (StatementRejected, WriteSuppressed) as error:
             if await _lacks_right(connection, watch, error):
                 raise
             if max_rows == 1:
-                return await _refuse(connection, watch, error)
+                return await _record_refused(connection, watch, error)
             max_rows = max(max_rows // 4, 1)
 
 
-async def _clear(connection: Connection, watch: Watch, max_rows: int) -> Page | None:
+async def _clear_step(connection: Connection, watch: Watch, max_rows: int) -> Page | None:
     async with connection.transaction():
-        step = await _begin(connection, watch, max_rows)
+        step = await _begin_step(connection, watch, max_rows)
         if step is None:
             return None
         locked = await _lock_rows(connection, watch, step.keys)
         await _clear_vectors(connection, watch, [key for key, has_vector in locked.items() if has_vector])
-        there = await _found(connection, watch, [key for key in step.keys if key not in locked])
+        there = await _find_locked(connection, watch, [key for key in step.keys if key not in locked])
         done = [key for key in step.keys if key not in there]
         if done:
             await connection.execute(watch.sql("delete_entries"), *columns_of(done))
-        return await _save(connection, watch, step, [*step.left, *there], len(done))
+        return await _save_step(connection, watch, step, [*step.waiting, *there], len(done))
 
 
-async def _begin(connection: Connection, watch: Watch, max_rows: int) -> _Step | None:
+async def _begin_step(connection: Connection, watch: Watch, max_rows: int) -> _Step | None:
     if await connection.fetchval(statement("lock_watch"), watch.id) is None:
         return None
     await connection.execute(statement("limit_lock_waits"))
@@ -99,7 +99,7 @@ async def _begin(connection: Connection, watch: Watch, max_rows: int) -> _Step |
 
 
 async def _lock_rows(connection: Connection, watch: Watch, keys: Sequence[Key]) -> dict[Key, bool]:
-    """Those that are ours now, and whether they hold a vector."""
+    """Locks rows. Returns, for each key locked, whether its row has a vector."""
     if not keys:
         return {}
     name = "lock_vectors" if watch.has_companion else "lock_rows"
@@ -116,17 +116,17 @@ async def _clear_vectors(connection: Connection, watch: Watch, keys: Sequence[Ke
         raise WriteSuppressed("a trigger on the table keeps the vector of the former model")
 
 
-async def _found(connection: Connection, watch: Watch, keys: Sequence[Key]) -> list[Key]:
-    """Those that are there, so somebody holds them."""
+async def _find_locked(connection: Connection, watch: Watch, keys: Sequence[Key]) -> list[Key]:
+    """The keys whose rows exist: other transactions have them locked."""
     if not keys:
         return []
     rows = await connection.fetch(watch.sql("find_existing_vectors"), *columns_of(keys))
     return [keys[row["position"] - 1] for row in rows]
 
 
-async def _save(connection: Connection, watch: Watch, step: _Step, passed_by: Sequence[Key], done: int) -> Page:
+async def _save_step(connection: Connection, watch: Watch, step: _Step, passed_by: Sequence[Key], done: int) -> Page:
     last = step.exhausted and not passed_by
-    await connection.execute(statement("save_clearing"), watch.id, step.place, [list(key) for key in passed_by], last)
+    await connection.execute(statement("save_clearing"), watch.id, step.cursor, [list(key) for key in passed_by], last)
     return Page(done, 0, last, wait_s=WAIT_S if step.keys and not done else 0.0)
 
 
@@ -136,13 +136,15 @@ async def _lacks_right(connection: Connection, watch: Watch, error: StatementRej
     return await connection.fetchval(statement("missing_right"), watch.id) is not None
 
 
-async def _refuse(connection: Connection, watch: Watch, error: StatementRejected | WriteSuppressed) -> Page | None:
-    """The next row alone was refused: it is recorded, and passed for good."""
+async def _record_refused(
+    connection: Connection, watch: Watch, error: StatementRejected | WriteSuppressed
+) -> Page | None:
+    """Records the next row, which was rejected alone, as a failure, and moves on."""
     reason = "write_suppressed" if isinstance(error, WriteSuppressed) else "write_rejected"
     code = "" if isinstance(error, WriteSuppressed) else f" (SQLSTATE {error.sqlstate})"
     message = f"the vector of the former model cannot be cleared: {error}{code}"
     async with connection.transaction():
-        step = await _begin(connection, watch, 1)
+        step = await _begin_step(connection, watch, 1)
         if step is None:
             return None
         if step.keys:
@@ -150,4 +152,4 @@ async def _refuse(connection: Connection, watch: Watch, error: StatementRejected
             columns = columns_of(step.keys)
             await connection.execute(watch.sql("record_failed_entry"), gen, *columns)
             await connection.execute(watch.sql("record_failures"), [gen], [0], [reason], [message], *columns)
-        return await _save(connection, watch, step, step.left, len(step.keys))
+        return await _save_step(connection, watch, step, step.waiting, len(step.keys))

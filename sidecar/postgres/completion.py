@@ -1,22 +1,22 @@
-"""Writes results: vector, ledger and the end of the event in one short transaction.
+"""Writes results: vectors, ledger entries and the deletion of events in one short transaction.
 
-Order of locks, the same everywhere: watch row (FOR SHARE) → events (skip locked) → rows that users write: the watched
-ones, or those of a companion that are there (skip locked) → ledger keys (sorted). Nothing here waits for a user's row
-except `complete(…, wait_for_rows=True)`, which is called for a row alone, waits before it takes any other lock, and
-then takes the watch at once or not at all. Waits for what is left (the ledger, which only sidecars write; tables under
-DDL; what the user's own triggers do) end before Postgres would look for a deadlock.
+Order of locks, the same everywhere: watch row (FOR SHARE) → events (skip locked) → rows that users write, which are the
+watched ones or existing ones of a companion (skip locked) → ledger keys (sorted). Nothing here waits for a user's row
+except `complete(…, wait_for_rows=True)`, which is called for a single row, waits before it takes any other lock, and
+then locks the watch without waiting. All other waits (for the ledger, which only sidecars write; for tables under DDL;
+for locks taken by the user's own triggers) end before Postgres would look for a deadlock.
 
 A result counts only if the ledger entry of its key is still the one that was read together with the content:
 
     read    now       the result
-    none    none      counts, and makes the entry
-    none    some      is stale: another result was there first
+    none    none      counts, and inserts the entry
+    none    some      is stale: another result was written first
     some    the same  counts, and replaces the entry
     some    another   is stale
-    some    none      is stale: what took the entry away (a TRUNCATE, say) took the vector too
+    some    none      is stale: what deleted the entry (a TRUNCATE, say) deleted the vector, too
 
-So each write was read after the one before was committed, and the content of a key never goes back in time, whatever
-the order of the events. A stale result is dropped, and its events are given back to be read again.
+So each result was read after the previous one was committed, and the content of a key never goes back in time, whatever
+the order of the events. A stale result is dropped, and its events are released to be read again.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ EMPTY, FAILED = b"empty", b"failed"
 
 
 class RowOutcome(Enum):
-    """What became of a key."""
+    """The outcome of processing a key."""
 
     VECTOR = "vector"
-    UNCHANGED = "unchanged"  # content and stored vector are what the ledger says: only the generation moves on
+    UNCHANGED = "unchanged"  # content and vector are as in the ledger: only the generation advances
     EMPTY = "empty"
     MISSING = "missing"  # the row is gone
     FAILED = "failed"
@@ -55,11 +55,11 @@ class RowOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """The outcome of one key. `gens` are all its events in hand; `version` is that of the ledger entry as read, and
-    `has_vector` whether there was one then.
+    """The result of one key. `gens` are its events in flight; `version` that of the ledger entry as read, None if there
+    was none; `has_vector`: whether there was a vector then.
 
-    `packed_vector` and `vector_digest` belong to VECTOR; `vector_digest` of UNCHANGED is the ledger's own.
-    `keeps_vector`: the table refuses our writes, so the old vector of a FAILED one stays as it is.
+    `packed_vector` and `vector_digest` are set for VECTOR; for UNCHANGED, `vector_digest` is the ledger's.
+    `keeps_vector`: the table rejects writes, so a FAILED row keeps its old vector.
     """
 
     key: Key
@@ -84,19 +84,19 @@ class RowResult:
 
 @dataclass(slots=True)
 class WriteReport:
-    """Where each result went. Exactly one list holds it."""
+    """What happened to each result: it is in exactly one of the lists."""
 
     written: list[RowResult] = field(default_factory=list)
-    voided: list[RowResult] = field(default_factory=list)  # a TRUNCATE was there first
-    lease_lost: list[RowResult] = field(default_factory=list)  # the lease is somebody else's
+    voided: list[RowResult] = field(default_factory=list)  # by a TRUNCATE
+    lease_lost: list[RowResult] = field(default_factory=list)  # another sidecar has the lease
     locked: list[RowResult] = field(default_factory=list)  # the row is locked by another transaction
-    stale: list[RowResult] = field(default_factory=list)  # somebody wrote this key since it was read: read it again
-    lags_ms: list[float] = field(default_factory=list)  # event to commit, of live events whose vector is in place now
+    stale: list[RowResult] = field(default_factory=list)  # the key was written since it was read: read it again
+    lags_ms: list[float] = field(default_factory=list)  # from event to commit, of live events whose vector is written
     backfill_lags_ms: list[float] = field(default_factory=list)
-    lags_taken_at: float = 0.0  # when the lags were taken, on the clock of time.perf_counter
+    lags_taken_at: float = 0.0  # when the lags were measured, on the clock of time.perf_counter
 
     def record_commit(self) -> None:
-        """Just now: until then nobody saw the vectors."""
+        """Extends the lags up to now, the commit: before, the vectors were not visible."""
         since_ms = (time.perf_counter() - self.lags_taken_at) * 1000
         self.lags_ms = [lag_ms + since_ms for lag_ms in self.lags_ms]
         self.backfill_lags_ms = [lag_ms + since_ms for lag_ms in self.backfill_lags_ms]
@@ -104,13 +104,15 @@ class WriteReport:
 
 @dataclass(frozen=True, slots=True)
 class _LockedEvents:
+    """The state of the watch and its events under their locks."""
+
     held: frozenset[int]
     truncated_gen: int
     has_failures: bool
 
 
 class WriteSuppressed(DatabaseError):
-    """A locked row did not come back from the write as written: the user's BEFORE trigger swallowed or changed it."""
+    """A locked row was not written as given: a BEFORE trigger of the user's suppressed or changed the write."""
 
 
 async def complete(
@@ -121,10 +123,10 @@ async def complete(
     results: Sequence[RowResult],
     wait_for_rows: bool = False,
 ) -> WriteReport:
-    """Completes at most some dozens of results in one transaction. `results` have distinct keys.
+    """Writes some dozens of results, with distinct keys, in one transaction.
 
-    Raises WatchChanged where the watch was unwatched or its fingerprint is another, WriteSuppressed, Contention, and
-    StatementRejected where the user's table refuses a row. After any of them nothing was written.
+    Raises WatchChanged if the watch was ended or has another fingerprint, WriteSuppressed, Contention, and
+    StatementRejected if the user's table rejects a row. After any of them nothing was written.
     """
     try:
         await connection.execute(statement("begin_complete"))
@@ -136,7 +138,7 @@ async def complete(
         await connection.execute("commit")
         done.record_commit()
     except BaseException:
-        # Where this fails the connection is lost, and the transaction with it; the first error is the one to tell.
+        # If this fails, the connection is lost and the transaction with it: the first error is the one to raise.
         with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             await connection.execute("rollback")
         raise
@@ -153,15 +155,15 @@ async def _complete(
 ) -> WriteReport:
     done = WriteReport()
     state = await _lock_watch_and_events(connection, watch, fingerprint, lease, results)
-    current = _split(results, state, done)
+    current = _sort_out_results(results, state, done)
     with_vector = await _lock_rows(connection, watch, current, done)
-    if wait_for_rows:  # what cannot be locked now is gone
+    if wait_for_rows:  # a row that cannot be locked now was deleted
         done.stale, done.locked = done.locked, []
     current = [r for r in current if r.key in with_vector]
     current = await _drop_stale(connection, watch, current, done)
     await _finish(connection, watch, current, state.held, lease, done)
     await _clear_vectors(connection, watch, done.written, with_vector)
-    await _settle_failures(connection, watch, done.written, state.has_failures)
+    await _update_failures(connection, watch, done.written, state.has_failures)
     return done
 
 
@@ -192,7 +194,7 @@ async def _lock_watch_and_events(
     return _LockedEvents(frozenset(row["held"] or ()), row["truncated_gen"], row["has_failures"])
 
 
-def _split(results: Sequence[RowResult], state: _LockedEvents, done: WriteReport) -> list[RowResult]:
+def _sort_out_results(results: Sequence[RowResult], state: _LockedEvents, done: WriteReport) -> list[RowResult]:
     current = []
     for result in results:
         if result.gen not in state.held:
@@ -207,7 +209,7 @@ def _split(results: Sequence[RowResult], state: _LockedEvents, done: WriteReport
 async def _lock_rows(
     connection: Connection, watch: Watch, results: Sequence[RowResult], done: WriteReport
 ) -> dict[Key, bool]:
-    """Key → whether the row holds a vector now, of those that nobody else holds."""
+    """Locks the rows of the results. Returns for each key, unless others hold its lock, whether it has a vector."""
     if watch.has_companion:
         return await _lock_vectors(connection, watch, results, done)
     present = [r for r in results if r.outcome is not RowOutcome.MISSING]
@@ -223,7 +225,7 @@ async def _lock_rows(
 async def _lock_vectors(
     connection: Connection, watch: Watch, results: Sequence[RowResult], done: WriteReport
 ) -> dict[Key, bool]:
-    """Only sidecars make rows of a companion, which the ledger keeps apart. But a user may be deleting some."""
+    """Locks rows of a companion: sidecars exclude each other by the ledger, but a user may be deleting some."""
     known = [r.key for r in results if r.has_vector]
     held: set[Key] = set()
     if known:
@@ -294,12 +296,14 @@ async def _finish(
 async def _clear_vectors(
     connection: Connection, watch: Watch, results: Sequence[RowResult], with_vector: dict[Key, bool]
 ) -> None:
-    bare = (
+    without_vector = (
         (RowOutcome.EMPTY, RowOutcome.FAILED, RowOutcome.MISSING)
         if watch.has_companion
         else (RowOutcome.EMPTY, RowOutcome.FAILED)
     )
-    cleared = [r for r in results if r.outcome in bare and with_vector.get(r.key, True) and not r.keeps_vector]
+    cleared = [
+        r for r in results if r.outcome in without_vector and with_vector.get(r.key, True) and not r.keeps_vector
+    ]
     if not cleared:
         return
     name = "clear_vectors_in_companion" if watch.has_companion else "clear_vectors_in_row"
@@ -313,7 +317,7 @@ def _suppressed(results: Sequence[RowResult]) -> WriteSuppressed:
     return WriteSuppressed(f"a trigger on the table swallowed or changed a vector; the row is among: {keys}")
 
 
-async def _settle_failures(
+async def _update_failures(
     connection: Connection, watch: Watch, results: Iterable[RowResult], has_failures: bool
 ) -> None:
     failed = [r for r in results if r.outcome is RowOutcome.FAILED]

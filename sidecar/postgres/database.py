@@ -1,4 +1,4 @@
-"""Connections to Postgres, set up the way the sidecar's statements need them, and their errors translated."""
+"""Connections to Postgres with the settings that the sidecar needs; translates asyncpg's errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 Connection: TypeAlias = "DirectConnection | TransactionPooledConnection"
 
-CONNECT_TIMEOUT_S = 12.0  # of the pool: longer than a connection may take, so that its error is told
+CONNECT_TIMEOUT_S = 12.0  # of the pool: longer than one attempt to connect, whose error is more specific
 COMMAND_TIMEOUT_S = 60.0
 MAX_CONNECTIONS = 8
 CLOSE_TIMEOUT_S = 2.0
@@ -36,7 +36,7 @@ FIRST_RECONNECT_S, LAST_RECONNECT_S = 0.1, 3.0
 _UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # a backend that is terminated at the wrong moment confuses asyncpg's protocol
+    asyncpg.InternalClientError,  # raised when a backend is terminated in the middle of a protocol exchange
     asyncpg.CannotConnectNowError,
     asyncpg.InsufficientResourcesError,
     asyncpg.AdminShutdownError,
@@ -52,7 +52,7 @@ _UNAVAILABLE = (
     OSError,
     TimeoutError,
 )
-# What such an error tells is true of every session with that server: it takes no writes any longer, or it went down.
+# Errors that concern every session with the server: it accepts no writes any longer, or went down.
 _UNFIT_SERVER = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.AdminShutdownError,
@@ -63,15 +63,15 @@ _UNFIT_SERVER = (
 DIRECT_SETTINGS = {**SESSION_SETTINGS, "statement_timeout": "0"}
 _TIMED_OUT = (asyncpg.QueryCanceledError, asyncpg.TransactionTimeoutError)
 _CONTENTION = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-_CHANGED = (
+_WATCH_CHANGED = (
     asyncpg.UndefinedTableError,
     asyncpg.UndefinedColumnError,
     asyncpg.UndefinedFunctionError,
     asyncpg.DatatypeMismatchError,
     asyncpg.InvalidCachedStatementError,
 )
-# A restore dropped pgvector and made it anew: our connections know its types by their old numbers.
-_OLD_TYPES = ("cache lookup failed for type", "invalid input for query argument")
+# After a restore has created pgvector again: open connections know its types by their old OIDs.
+_STALE_TYPE_ERRORS = ("cache lookup failed for type", "invalid input for query argument")
 
 
 def reconnect_backoff() -> Backoff:
@@ -81,7 +81,7 @@ def reconnect_backoff() -> Backoff:
 
 @contextmanager
 def translate_asyncpg_errors() -> Iterator[None]:
-    """The edge to Postgres: raises DatabaseUnavailable, Contention, WatchChanged or StatementRejected."""
+    """Raises asyncpg's errors as DatabaseUnavailable, TimedOut, Contention, WatchChanged or StatementRejected."""
     try:
         yield
     except _UNAVAILABLE as error:
@@ -90,27 +90,26 @@ def translate_asyncpg_errors() -> Iterator[None]:
         raise TimedOut(str(error)) from error
     except _CONTENTION as error:
         raise Contention(str(error)) from error
-    except _CHANGED as error:
+    except _WATCH_CHANGED as error:
         raise WatchChanged(str(error)) from error
     except asyncpg.PostgresError as error:
         hint = getattr(error, "hint", None)
         raise StatementRejected(error.args[0] if error.args else str(error), error.sqlstate or "XX000", hint) from error
 
 
-class _IsPooler(Exception):
-    """The session does not keep what is set in it."""
+class _SessionNotKept(Exception):
+    """The session does not keep its settings: a pooler is in between."""
 
 
-async def connect(url: SecretStr) -> asyncpg.Connection[asyncpg.Record]:
-    """One connection of its own, for the listener and for index builds, without a limit to its statements. The caller
-    closes it.
+async def open_session(url: SecretStr) -> asyncpg.Connection[asyncpg.Record]:
+    """Opens a connection outside any pool, for the listener and index builds, without a statement timeout.
 
-    Raises StatementRejected where a pooler stands in between: LISTEN and session locks need a session.
+    The caller closes it. Raises StatementRejected behind a pooler: LISTEN and session locks need a session.
     """
     with translate_asyncpg_errors():
         try:
-            return await _connect_directly(url, DIRECT_SETTINGS)
-        except _IsPooler as error:
+            return await _open_session(url, DIRECT_SETTINGS)
+        except _SessionNotKept as error:
             raise StatementRejected(
                 f"{redact(url.get_secret_value())} leads to a connection pooler, which keeps no session",
                 "08P01",
@@ -118,27 +117,27 @@ async def connect(url: SecretStr) -> asyncpg.Connection[asyncpg.Record]:
             ) from error
 
 
-async def _connect_directly(
+async def _open_session(
     url: SecretStr, settings: Mapping[str, str], **options: Any
 ) -> asyncpg.Connection[asyncpg.Record]:
-    """A pooler refuses our settings, or takes them and forgets them. Raises _IsPooler."""
+    """Raises _SessionNotKept behind a pooler, which rejects the settings or loses them."""
     try:
         connection = await open_connection(url, {**settings, **TCP_SETTINGS}, **options)
     except asyncpg.ProtocolViolationError as error:
-        raise _IsPooler from error
+        raise _SessionNotKept from error
     try:
         keeps_settings = await connection.fetchval(statement("prepare_session"))
     except BaseException:
         connection.terminate()
         raise
     if not keeps_settings:
-        await disconnect(connection)
-        raise _IsPooler
+        await close_session(connection)
+        raise _SessionNotKept
     return connection
 
 
-async def disconnect(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    """Closes it, and cancels what runs on it: a server would go on with an index build that nobody waits for."""
+async def close_session(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Closes a connection and cancels its statement: the server would otherwise finish an abandoned index build."""
     try:
         await connection.close(timeout=CLOSE_TIMEOUT_S)
     except (asyncpg.PostgresError, *_UNAVAILABLE):
@@ -146,18 +145,18 @@ async def disconnect(connection: asyncpg.Connection[asyncpg.Record]) -> None:
 
 
 async def _end_transaction(connection: DirectConnection) -> None:
-    """All that may be left in a session of ours; asyncpg's own reset costs 0.3 ms each time one is given back."""
+    """The pool's reset. Nothing else can be left in a session; asyncpg's own reset would cost 0.3 ms per release."""
     if connection.is_in_transaction():
         await connection.execute("rollback")
 
 
 class Database:
-    """A pool. It connects when first needed: a database that is down does not keep the process from starting.
+    """A connection pool. It connects on first use, so that the process starts while the database is down.
 
-    Raises ConfigurationError where an address cannot be read: that would never get better.
+    `listen_url` leads past a pooler in transaction mode: if it is given, `url` is assumed to lead to one. Otherwise a
+    pooler is recognised by its losing the session's settings.
 
-    `listen_url`, if there is one, leads past a pooler in transaction mode; then `url` is taken for one. Without it a
-    pooler is recognised by what it does with our settings.
+    Raises ConfigurationError for an address that cannot be parsed, which no retry would cure.
     """
 
     def __init__(
@@ -171,16 +170,16 @@ class Database:
         self._behind_pooler = listen_url is not None
         self._max_connections = max_connections
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
-        self._away = TroubleLog(logger, "the database cannot be used, rows wait")
-        self._refusal = TroubleLog(logger, "rows wait, the database refuses what a sidecar has to do")
+        self._outages = TroubleLog(logger, "the database cannot be used, rows wait")
+        self._refusals = TroubleLog(logger, "rows wait, the database refuses what a sidecar has to do")
 
     def report(self, error: DatabaseError) -> None:
-        """Of anybody who tried to work with it: a line in the log where it is new."""
-        (self._away if isinstance(error, DatabaseUnavailable) else self._refusal).report(error)
+        """Logs an error of any user of the database, if its kind is new."""
+        (self._outages if isinstance(error, DatabaseUnavailable) else self._refusals).report(error)
 
     def report_success(self) -> None:
-        """A write succeeded: it is back, if it was away."""
-        self._away.over()
+        """A write succeeded: logs the end of an outage, if there was one."""
+        self._outages.resolve()
 
     async def open(self) -> None:
         with translate_asyncpg_errors():
@@ -194,7 +193,7 @@ class Database:
             )
 
     async def close(self) -> None:
-        """Waits a moment for borrowed connections, then cuts them."""
+        """Waits briefly for connections in use, then terminates them."""
         if self._pool is None:
             return
         pool, self._pool = self._pool, None
@@ -205,9 +204,9 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection from the pool, outside any transaction. Errors inside the block are translated too.
+        """A connection from the pool, outside any transaction. Errors inside the block are translated, too.
 
-        One whose session turns out to be unfit is not given back: the next one is made anew, perhaps to another host.
+        A connection whose error shows its session to be unusable is closed, not returned to the pool.
         """
         if self._pool is None:
             raise DatabaseUnavailable("the pool is closed")
@@ -231,23 +230,23 @@ class Database:
         return not takes_no_writes
 
     async def connect_outside_pool(self) -> asyncpg.Connection[asyncpg.Record]:
-        """One connection outside the pool, for a statement that runs as long as the process. The caller closes it.
+        """Opens a connection outside the pool, for statements that run as long as the process. The caller closes it.
 
-        Where only a pooler leads to the server it holds one of the pooler's. Raises DatabaseError.
+        Behind a pooler without a way past it, it occupies one of the pooler's connections. Raises DatabaseError.
         """
         with translate_asyncpg_errors():
             try:
-                return await _connect_directly(self.direct_url, DIRECT_SETTINGS)
-            except _IsPooler:
+                return await _open_session(self.direct_url, DIRECT_SETTINGS)
+            except _SessionNotKept:
                 return await _connect_through_pooler(self.direct_url)
 
     async def _discard_unfit(self, connection: DirectConnection, error: BaseException) -> None:
-        """All sessions, where the error tells of the server: its other sessions are no better, or will not be."""
-        if isinstance(error, asyncpg.PostgresError) and str(error).startswith(_OLD_TYPES):
+        """Closes the connection if its session is lost; expires all others, too, if the error concerns the server."""
+        if isinstance(error, asyncpg.PostgresError) and str(error).startswith(_STALE_TYPE_ERRORS):
             await self._expire()
             raise DatabaseUnavailable(f"pgvector was made anew: {shorten(str(error), 100)}") from error
         if isinstance(error, _UNAVAILABLE):
-            with suppress(asyncpg.InterfaceError):  # the pool may have noticed the loss first
+            with suppress(asyncpg.InterfaceError):  # the pool may have noticed it already
                 connection.terminate()
         if isinstance(error, _UNFIT_SERVER):
             await self._expire()
@@ -259,8 +258,8 @@ class Database:
     async def _connect(self, *_pool: Any, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
         if not self._behind_pooler:
             try:
-                return await _connect_directly(self.url, SESSION_SETTINGS, **options)
-            except _IsPooler:
+                return await _open_session(self.url, SESSION_SETTINGS, **options)
+            except _SessionNotKept:
                 self._behind_pooler = True
                 logger.warning(
                     "DATABASE_URL leads to a connection pooler: new rows are found by polling, and no index is built."
@@ -270,6 +269,6 @@ class Database:
 
 
 async def _connect_through_pooler(url: SecretStr, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
-    """Statements that are prepared by name would be unknown to the next server connection."""
+    """Without prepared statements, which the next server connection would not know."""
     settings = {"application_name": SESSION_SETTINGS["application_name"]}
     return await open_connection(url, settings, statement_cache_size=0, **options)

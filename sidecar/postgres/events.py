@@ -1,14 +1,14 @@
-"""Events: "bring this key up to date". Claimed under a lease, given back, delayed, or deleted by complete.
+"""The queue of events, each a request to bring the vector of one key up to date.
 
 An event is in one of four states:
 
-    waiting   lease_until is NULL or past: any sidecar may claim it
-    leased    lease_until lies ahead; `lease_token` says who may renew, release, delay or complete it
-    delayed   in delayed_N until run_at, after a failed attempt; comes back waiting, with a new generation
-    gone      completed, together with the vector, in one transaction
+    waiting   lease_until is NULL or in the past: any sidecar may claim it
+    leased    lease_until is in the future; only the holder of `lease_token` may renew, release, delay or complete it
+    delayed   in delayed_N until run_at, after a failed attempt; returns as waiting, with a new generation
+    gone      completed, in one transaction with the vector
 
-A crashed sidecar leaves leased events behind; they are waiting again when another finds it dead (see liveness.py), or
-when the lease has run out, one attempt older.
+A crashed sidecar leaves leased events behind. They are waiting again, with one more attempt counted, when another
+sidecar finds it dead (see liveness.py), or when the lease expires.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Key = tuple[str, ...]
 
 
 class Queue(Enum):
-    """Which events a claim takes."""
+    """The kinds of events, each claimed by a statement of its own."""
 
     LIVE = "claim_live"
     BACKFILL = "claim_backfill"
@@ -39,7 +39,7 @@ class Queue(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """Up to `limit` events of a queue; `takes_backfill` says whether a suspect may be one of a backfill."""
+    """What to claim: up to `limit` events of a queue. `takes_backfill`: a suspect may be of a backfill, too."""
 
     queue: Queue
     limit: int
@@ -48,7 +48,7 @@ class ClaimRequest:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`key` is None for a TRUNCATE. `attempts` counts this claim."""
+    """A claimed event. `key` is None for a TRUNCATE. `attempts` includes this one."""
 
     gen: int
     key: Key | None
@@ -60,7 +60,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What a claim holds, and how long before it must be renewed."""
+    """The token under which events are claimed, and the time after which the lease expires unless renewed."""
 
     token: UUID
     duration_s: float
@@ -69,7 +69,7 @@ class Lease:
 async def claim(
     connection: Connection, watch: Watch, wanted: ClaimRequest, front: Sequence[int], lease: Lease
 ) -> list[Event]:
-    """Leases the oldest waiting events that are wanted, oldest first. `front` is a Horizon's; [0]: look everywhere."""
+    """Leases the oldest waiting events, and returns them in order. `front` comes from a Horizon; [0]: search all."""
     arguments = (front, wanted.limit, lease.duration_s, lease.token)
     if wanted.queue is Queue.SUSPECT:
         rows = await connection.fetch(watch.sql(wanted.queue.value), *arguments, wanted.takes_backfill)
@@ -92,8 +92,10 @@ async def claim(
 
 
 class HorizonReading(NamedTuple):
-    """`drawn`: the highest generation handed out before the look at the transactions, which are told by their 64-bit
-    ids: those `in_flight`, and the first one that had not begun. `sequence` is the OID of what hands generations out.
+    """The generations and transactions at one moment.
+
+    `drawn` is the highest generation that was handed out before the transactions were read: the 64-bit ids of those
+    `in_flight`, and the next one to begin. `sequence` is the OID of the sequence of generations.
     """
 
     sequence: int
@@ -103,7 +105,7 @@ class HorizonReading(NamedTuple):
 
 
 async def read_horizon(connection: Connection) -> HorizonReading:
-    """Which generations may still come: above `drawn`, or of a transaction in flight."""
+    """Reads which generations may still appear: those above `drawn`, and those of transactions in flight."""
     row = await connection.fetchrow(statement("read_horizon"))
     assert row is not None, "a function has one result"
     in_flight = frozenset(int(xid) for xid in row["in_flight"])
@@ -111,33 +113,34 @@ async def read_horizon(connection: Connection) -> HorizonReading:
 
 
 async def find_first_generations(connection: Connection, floors: Mapping[int, int]) -> dict[int, int | None]:
-    """By watch the lowest generation above its floor that is visible now, leased or not; None where there is none. A
-    queue that somebody has locked is missing.
+    """For each watch the lowest visible generation above its floor, leased or not; None where there is none.
+
+    Watches whose queue is locked are missing.
     """
     rows = await connection.fetch(statement("find_first_generations"), list(floors), list(floors.values()))
     return {row["watch_id"]: row["first"] for row in rows}
 
 
 async def renew_lease(connection: Connection, watch: Watch, gens: Sequence[int], lease: Lease) -> set[int]:
-    """Prolongs the lease. Returns the generations that are still ours; the others are lost to another claimer."""
+    """Prolongs the lease. Returns the generations still held; the others were claimed by another sidecar."""
     rows = await connection.fetch(watch.sql("renew_lease"), gens, lease.token, lease.duration_s)
     return {row["gen"] for row in rows}
 
 
 async def release(connection: Connection, watch: Watch, gens: Sequence[int], lease: Lease) -> None:
-    """Back to waiting, with the attempt given back."""
+    """Returns leased events to waiting, without counting the attempt."""
     await connection.execute(watch.sql("release"), gens, lease.token)
 
 
 async def delay(
     connection: Connection, watch: Watch, delays_s: Mapping[int, float], lease: Lease, *, attempt_counts: bool
 ) -> None:
-    """Moves leased events out of the way for some seconds each. `delays_s` is keyed by generation."""
+    """Delays leased events. `delays_s` maps each generation to its delay."""
     given_back = 0 if attempt_counts else 1
     await connection.execute(watch.sql("delay"), list(delays_s), lease.token, list(delays_s.values()), given_back)
 
 
 async def return_due(connection: Connection, watch: Watch) -> int:
-    """Brings delayed events back whose time has come. Returns how many."""
+    """Returns delayed events that are due to waiting. Returns how many."""
     tag = await connection.execute(watch.sql("return_due"))
     return int(tag.rpartition(" ")[2])

@@ -1,4 +1,4 @@
-"""What a running sidecar tells the database of itself: that it lives, and whether it sleeps."""
+"""A sidecar's row in the database: its heartbeat, and which watches' triggers have to wake it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """This process, and the model it runs."""
+    """The id of this process, and the model it runs."""
 
     id: UUID
     model_id: str
@@ -29,14 +29,14 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What the device does in a second when it has enough to do; None while that is not measured."""
+    """What the device embeds in a second under full load; None while not measured."""
 
     texts_per_s: float | None = None
     picture_views_per_s: float | None = None
 
 
 async def record_heartbeat(connection: Connection, identity: Identity, speed: Speed) -> None:
-    """The heartbeat that `sidecar.status`, `doctor` and `plan` read."""
+    """Records the heartbeat that `sidecar.status`, `doctor` and `plan` read."""
     await connection.execute(
         statement("record_heartbeat"),
         identity.id,
@@ -55,10 +55,10 @@ async def record_heartbeat(connection: Connection, identity: Identity, speed: Sp
 async def announce_sleep(
     connection: Connection, asleep: Collection[int], for_s: float, awake: Collection[int] = ()
 ) -> None:
-    """From now on, and for `for_s` seconds, the triggers of the watches `asleep` notify; those of `awake` do not."""
+    """Makes the triggers of the watches `asleep` notify for `for_s` seconds; those of `awake` do not."""
     await connection.execute(statement("announce_sleep"), list(asleep), for_s, list(awake))
 
 
 async def sign_off(connection: Connection, identity: Identity) -> None:
-    """At the end of the process: nobody is alive under this id any more."""
+    """Deletes the sidecar's row, when the process ends."""
     await connection.execute(statement("delete_sidecar"), identity.id)

@@ -15,7 +15,7 @@ _FIELD = re.compile(r"((?:\\.|[^\\:])*)(?::|$)")
 
 
 def find_password(file: Path, host: str, port: int, database: str, user: str) -> str | None:
-    """Of the first line that fits. Raises PermissionError where others may read the file: libpq ignores it then."""
+    """The password of the first matching line. Raises PermissionError if others may read the file: libpq ignores it."""
     try:
         mode = file.stat().st_mode
     except OSError:
@@ -24,7 +24,7 @@ def find_password(file: Path, host: str, port: int, database: str, user: str) ->
         return None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise PermissionError(f"the password file {file} is ignored: others may read it. chmod 600 {file}")
-    # A Unix socket in the usual directory is called localhost there.
+    # For a Unix socket the file says localhost.
     hosts = {host, "localhost"} if host.startswith("/") or not host else {host}
     for fields in _lines(file):
         names = ({*hosts}, {str(port)}, {database}, {user})
@@ -55,7 +55,7 @@ def _unescape(field: str) -> str:
 
 
 def read_service(files: Iterable[Path], service: str) -> Mapping[str, str] | None:
-    """The options of a service in the first file that has it, or None."""
+    """The options of a service, from the first file that has it; None if no file has it."""
     for file in files:
         try:
             lines = file.read_text(encoding="utf-8").splitlines()

@@ -1,9 +1,9 @@
 """Listens for notifications on a connection of its own.
 
-A notification is a hint, never data: whoever listens looks into the tables. So everything that may have been missed
-while there was no connection is made good by calling `on_wake` after every (re)connect.
+A notification carries no data: it says to look into the tables. So calling `on_wake` after each (re)connect makes up
+for all notifications that were missed.
 
-asyncpg does not see that a peer is gone until TCP gives up, minutes later, so an idle connection is pinged.
+asyncpg notices a lost peer only when TCP gives up, minutes later, so an idle connection is pinged.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from sidecar.concurrency import Backoff
 from sidecar.errors import DatabaseError, DatabaseUnavailable, StatementRejected
-from sidecar.postgres.database import connect, reconnect_backoff, translate_asyncpg_errors
+from sidecar.postgres.database import open_session, reconnect_backoff, translate_asyncpg_errors
 from sidecar.postgres.liveness import LivenessLock
 from sidecar.postgres.statements import statement
 from sidecar.postgres.trouble_log import TroubleLog
@@ -36,8 +36,9 @@ POOLER_RETRY_S = 30.0  # after a refusal to LISTEN, which only another configura
 
 
 class Listener:
-    """`on_wake(channel)` is called on the event loop for every notification and after every connect. `liveness` is held
-    on the connection, which is the one that lasts.
+    """Calls `on_wake(channel)` on the event loop for each notification and after each connect.
+
+    The liveness lock is held on this connection: it lasts as long as the process.
     """
 
     def __init__(
@@ -56,11 +57,11 @@ class Listener:
         self._telemetry.set_listener_connected(connected=False)
 
     async def run(self) -> None:
-        """Connects, listens, pings, reconnects; until cancelled."""
+        """Connects, listens, pings and reconnects until cancelled."""
         backoff = reconnect_backoff()
         while True:
             try:
-                connection = await connect(self._url)
+                connection = await open_session(self._url)
             except StatementRejected as error:
                 self._trouble.report(error)
                 backoff = Backoff(POOLER_RETRY_S, POOLER_RETRY_S)
@@ -72,7 +73,7 @@ class Listener:
             await asyncio.sleep(backoff.next_s())
 
     async def _listen(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
-        """Returns when the connection is lost."""
+        """Listens until the connection is lost."""
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _connection: lost.set())
         try:
@@ -81,7 +82,7 @@ class Listener:
                 for channel in CHANNELS:
                     await connection.add_listener(channel, self._notified)
                 self._is_connected(True)
-                self._trouble.over()
+                self._trouble.resolve()
                 for channel in CHANNELS:
                     self._on_wake(channel)
                 while not lost.is_set():
@@ -94,17 +95,17 @@ class Listener:
         finally:
             self._is_connected(False)
             if self._liveness is not None:
-                self._liveness.lost()
+                self._liveness.mark_lost()
             connection.terminate()
 
     async def _ping(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
-        """Raises DatabaseUnavailable for a server that takes no writes: who writes notifies elsewhere by now."""
+        """Raises DatabaseUnavailable if the server accepts no writes: notifications come from another server now."""
         if await connection.fetchval(statement("ping"), timeout=PING_TIMEOUT_S):
             raise DatabaseUnavailable("the server that was listened to takes no writes any longer")
 
     async def _hold_liveness(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         if self._liveness is not None and not self._liveness.held:
-            await self._liveness.take(connection)
+            await self._liveness.acquire(connection)
 
     def _is_connected(self, connected: bool) -> None:
         self.connected = connected

@@ -1,18 +1,18 @@
-"""Whether a sidecar lives, as others see it, and what is to become of the leases of one that died.
+"""Detects dead sidecars by a session lock and a heartbeat, and frees their leases.
 
-A sidecar holds an advisory lock, keyed by its id, on the connection that listens: a lock of the session, which goes
-with it. While it holds the lock its lease tokens begin with its id, so that they can be told from those of others.
+A sidecar holds an advisory lock, keyed by its id, on the connection that listens; the lock ends with the session. While
+the lock is held, lease tokens begin with the sidecar's id, so that others can tell whose they are.
 
-    LIVING   somebody has the lock, or the heartbeat goes on. A process that is stopped or hangs still has its sessions.
+    LIVING   the lock is held, or the heartbeat continues. A process that is stopped or hangs still has its sessions.
     SILENT   no heartbeat for some seconds
-    DEAD     silent, and nobody has the lock. Its leases are free at once; the attempts count, as after any crash.
+    DEAD     silent, and the lock is free. Its leases are freed at once; the attempts count, as after any crash.
 
-Both have to be so: a connection may break while the sidecar lives, and its lock with it; then it goes on to beat, over
-its other connections, and takes the lock anew as soon as it listens again. Should one be taken for dead although it
-lives (nothing of it reached the server for seconds), its results come too late: complete looks for the token.
+Both conditions are needed: a connection may break, and its lock with it, while the sidecar lives. It then continues its
+heartbeat over other connections, and takes the lock again as soon as it listens again. If a living sidecar is declared
+dead (nothing of it reached the server for seconds), its results come too late: `complete` checks the token.
 
-Behind a pooler, where there is no session, no lock is held. Tokens are random then, no lease is freed early, and what a
-killed sidecar had in hand waits until its leases run out (LEASE_S). The same goes for versions that held no lock.
+Behind a pooler there is no session, so no lock is held. Tokens are random then, no lease is freed early, and the events
+of a killed sidecar wait until its leases expire (LEASE_S). The same goes for versions without the lock.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ ID_BYTES = 8  # of a token; the others are random
 
 
 class LivenessLock:
-    """The lock of one sidecar, and the tokens that it signs its leases with."""
+    """The advisory lock that shows a sidecar to be alive, and the lease tokens that name it."""
 
     def __init__(self, sidecar_id: UUID) -> None:
         self._sidecar_id = sidecar_id
         self.held = False
-        self.left_leases = False  # something could not be given back
+        self.left_leases = False  # some leases could not be released
 
-    async def take(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
-        """Holds the lock for as long as the connection lasts; `held` says whether that worked.
+    async def acquire(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        """Takes the lock for as long as the connection lasts; `held` says whether that succeeded.
 
-        It may be refused for a moment while another sidecar looks whether we live. Shared, so that a new connection
-        gets it while the server has not yet noticed that the old one is gone.
+        It may be unavailable for a moment while another sidecar checks it. The lock is shared, so that a new connection
+        gets it before the server has noticed the loss of the old one.
         """
         try:
             await connection.execute(statement("take_liveness_lock"), self._sidecar_id)
@@ -60,18 +60,18 @@ class LivenessLock:
         except asyncpg.InsufficientPrivilegeError as error:
             logger.warning("no advisory lock: after a crash, rows wait until their leases run out: %s", error)
 
-    def lost(self) -> None:
-        """The connection is gone."""
+    def mark_lost(self) -> None:
+        """Records that the connection, and the lock with it, is lost."""
         self.held = False
 
     def new_token(self) -> UUID:
-        """For a lease. It names this sidecar only if others could see it die."""
+        """A lease token. It names this sidecar only while the lock is held, by which others would notice its death."""
         return UUID(bytes=self._sidecar_id.bytes[:ID_BYTES] + os.urandom(16 - ID_BYTES)) if self.held else uuid4()
 
 
 @dataclass(frozen=True, slots=True)
 class OtherSidecar:
-    """`seen_at` is its last heartbeat; `is_unlocked`: it is silent, and nobody has its lock."""
+    """Another sidecar. `seen_at` is its last heartbeat; `is_unlocked`: it is silent and its lock is free."""
 
     id: UUID
     host: str
@@ -81,7 +81,7 @@ class OtherSidecar:
 
 
 async def list_other_sidecars(connection: Connection, own_id: UUID, silent_s: float) -> list[OtherSidecar]:
-    """Those that have not signed off. Silent ones have not been heard of for `silent_s`."""
+    """Sidecars that have not signed off. A sidecar is silent after `silent_s` without a heartbeat."""
     rows = await connection.fetch(statement("other_sidecars"), own_id, silent_s)
     return [OtherSidecar(**dict(row.items())) for row in rows]
 
@@ -89,9 +89,9 @@ async def list_other_sidecars(connection: Connection, own_id: UUID, silent_s: fl
 async def free_leases(
     connection: Connection, watch: Watch, dead: Sequence[OtherSidecar], above_gen: int, max_events: int
 ) -> tuple[int | None, int]:
-    """Frees the leases of those that are still dead, among the `max_events` events above a generation.
+    """Frees the leases of sidecars that are still dead, among the `max_events` events above a generation.
 
-    Returns the last generation that was looked at, None at the end of the queue, and how many leases were freed.
+    Returns the last generation of that page, None at the end of the queue, and how many leases were freed.
     """
     low, high = bytes(16 - ID_BYTES), b"\xff" * (16 - ID_BYTES)
     row = await connection.fetchrow(
@@ -106,5 +106,5 @@ async def free_leases(
 
 
 async def forget_dead(connection: Connection, dead: Sequence[OtherSidecar]) -> None:
-    """Deletes the rows of those that died long ago, unless they have beaten since."""
+    """Deletes the rows of sidecars that died long ago, unless they had a heartbeat since."""
     await connection.execute(statement("forget_dead"), [other.id for other in dead], [other.seen_at for other in dead])

@@ -1,12 +1,12 @@
-"""Reads what claimed keys hold now, bounded in bytes.
+"""Reads the rows of claimed keys, in pages of bounded size.
 
 A row that the server cannot read (a computed column that divides by zero, a text of more than a gigabyte, a byte that
-is no character, a damaged block) fails the statement that meets it. So what was asked for is halved until the row
-stands alone, and the others come as ever:
+is no character, a damaged block) fails the statement that reads it. So the page is halved until the row is alone, and
+the other rows are read as usual. The row itself is tried in steps:
 
-    content and vector    the usual way
-    content, no vector    the stored vector is damaged: the row is embedded anew
-    neither               the row comes with its `fault`, and becomes a failure
+    content and vector    as usual
+    content, no vector    the stored vector is damaged: the row is embedded again
+    neither               the row is returned with its `fault`, and becomes a failure
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
     from sidecar.postgres.database import Connection, Database
 
-# Classes of SQLSTATE that tell of a row's data: its values, code that computes them, limits, damage. Others, such as a
-# missing right, befall every row of the table.
+# Classes of SQLSTATE that a row's data may cause: its values, code that computes them, limits, damage. Others, such as
+# missing rights, concern every row of the table.
 _DATA_FAULTS = ("22", "38", "39", "54", "58", "P0", "XX")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a key holds. `content` is None where the source is NULL, or longer than asked for (`size_bytes` tells), or
-    cannot be read: `fault` says why.
+    """The row of a key, with its ledger entry. `content` is None where the source is NULL, or longer than asked for
+    (`size_bytes` says so), or cannot be read (`fault` says why).
 
-    `whole_hash` is there where `content` is the beginning of a longer one: the content hash of all of it. `version`
-    names the ledger entry that stood there when the content was read; None: there was none.
+    Where `content` is only the beginning, `whole_hash` is the hash of the whole content. `version` names the ledger
+    entry as of the read; None: there was none.
     """
 
     key: Key
@@ -56,13 +56,13 @@ class Row:
     fault: str | None = None
 
     def content_hash(self) -> bytes | None:
-        """Of the whole content, as the ledger keeps it: SHA-256. None: it was not read."""
+        """The SHA-256 of the whole content, as in the ledger; None if it was not read."""
         if self.content is None:
             return None
         return self.whole_hash or hashlib.sha256(self.content).digest()
 
     def is_embedded_as(self, content_hash: bytes) -> bool:
-        """The stored vector is the one the ledger knows, and was made of this content."""
+        """Whether the stored vector is the one in the ledger, made of this content."""
         return self.ledger_hash == content_hash and self.has_vector and self.digest_matches
 
 
@@ -71,20 +71,20 @@ _NO_LIMIT = 2**31 - 1  # Postgres has no larger values
 
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """`page_bytes` that the server looks at for a page; `row_bytes` of one row, longer ones come without content;
-    `whole_bytes`, up to which a content comes as a whole, and `beginning_bytes`, to which longer ones are cut.
+    """How much of the contents to read: `page_bytes` for all rows of a page, `row_bytes` for one row, whose content is
+    left out if it is longer. A content longer than `whole_bytes` is cut to `beginning_bytes`.
     """
 
     page_bytes: int
     row_bytes: int = _NO_LIMIT
     whole_bytes: int = _NO_LIMIT
     beginning_bytes: int = _NO_LIMIT
-    contents: bool = True  # False: looks at none
+    contents: bool = True  # False: reads none
     vectors: bool = True
 
 
 def is_data_fault(error: StatementRejected) -> bool:
-    """Whether the data of single rows may have caused it."""
+    """Whether the data of single rows may have caused the error."""
     return error.sqlstate.startswith(_DATA_FAULTS)
 
 
@@ -95,10 +95,10 @@ async def read_rows(
     limits: ReadLimits,
     reading: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
 ) -> AsyncIterator[list[Row]]:
-    """Yields the rows of all `keys`, in order, in lists of about `page_bytes`, each read in a block of `reading()`. No
-    snapshot is held in between.
+    """Yields the rows of all `keys`, in order, in pages of about `page_bytes`, each read in a block of `reading()`.
 
-    Raises WatchChanged where a key has several rows, and StatementRejected where no row of the table can be read.
+    No snapshot is held between pages. Raises WatchChanged where a key has several rows, StatementRejected where no row
+    of the table can be read.
     """
     rest = list(keys)
     size = len(rest)
@@ -132,7 +132,7 @@ async def _read_page(database: Database, watch: Watch, keys: Sequence[Key], limi
 
 
 async def _read_damaged(database: Database, watch: Watch, key: Key, limits: ReadLimits) -> Row:
-    """One row that cannot be read as a whole. Raises StatementRejected where nothing of it can."""
+    """Reads what can be read of a damaged row. Raises StatementRejected if that is nothing."""
     try:
         [row] = await _read_page(database, watch, [key], replace(limits, vectors=False))
     except StatementRejected as error:
@@ -180,5 +180,5 @@ def _row(key: Key, record: asyncpg.Record) -> Row:
 
 
 def columns_of(keys: Sequence[Key]) -> list[list[str]]:
-    """Keys as one list per key column: the parameters of {keys:N}."""
+    """Transposes keys into one list per key column: the parameters of {keys:N}."""
     return [list(column) for column in zip(*keys, strict=True)]

@@ -1,4 +1,4 @@
-"""The rows of a watch that are nearest to a vector, with the columns that the watch exposes: what POST /search asks."""
+"""Finds the rows of a watch nearest to a vector, with the columns that the watch exposes, for POST /search."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from sidecar.postgres.database import Database
 from sidecar.postgres.statements import statement
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
-LOCK_TIMEOUT_S = 2.0  # somebody alters that table; searches of others want the connection
-MAX_DOCUMENT_CHARS = 20_000  # of a row that is ranked again: more than any such model reads
+LOCK_TIMEOUT_S = 2.0  # while the table is being altered, other searches need the connection
+MAX_DOCUMENT_CHARS = 20_000  # of a row for reranking: more than any such model reads
 
 _INVALID_NAME = "22023"
 _DATA_EXCEPTION = "22"
 _NOT_PERMITTED = "42501"
-_GONE = {"42704", "42601"}  # not watched any longer; a companion that was dropped prints as its number
+_NOT_WATCHED = {"42704", "42601"}  # no longer watched; a dropped companion is written as its OID
 
 
 class SearchDenied(DatabaseError):
-    """The sidecar's role may not read what a search needs, or a policy would hide rows from it."""
+    """The sidecar's role lacks a right that the search needs, or a policy would hide rows from it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchedWatch:
-    """A watch as a search sees it. `fingerprint` names the space of its vectors; None: there are none yet.
+    """A watch to search. `fingerprint` names the space of its vectors; None: it has no vectors yet.
 
-    `exposed` columns are there, `gone` ones are exposed but are not. `comparable` columns can be filtered by.
+    `exposed` columns exist, `gone` ones were exposed but do not exist. `comparable` columns can be filtered by.
     """
 
     watch_id: int
@@ -55,9 +55,9 @@ class SearchedWatch:
 
 @dataclass(frozen=True, slots=True)
 class NearestQuery:
-    """`vector` is (dimensions,) float32. `filter`: column → JSON value, or list of values of which one fits.
+    """A search. `vector` is (dimensions,) float32. `filter` maps columns to a JSON value, or to a list of alternatives.
 
-    `document` are columns whose text is wanted, joined with a space.
+    `document` are columns whose texts are returned, joined with a space.
     """
 
     vector: NDArray[np.float32]
@@ -68,7 +68,7 @@ class NearestQuery:
 
 
 class NearestRow(NamedTuple):
-    """`key` and `shown` are JSON objects, column → value. `distance` is the cosine distance, 0 to 2."""
+    """A found row. `key` and `shown` are JSON objects of columns; `distance` is the cosine distance, 0 to 2."""
 
     key: str
     distance: float
@@ -77,7 +77,7 @@ class NearestRow(NamedTuple):
 
 
 async def find_watches(database: Database, table: str) -> list[SearchedWatch]:
-    """Of the tables with this name, as SQL reads it, with or without a schema. Raises DatabaseError."""
+    """The watches of the tables with this name, read as SQL does, with or without a schema. Raises DatabaseError."""
     try:
         async with database.connection() as connection:
             records = await connection.fetch(statement("find_searched_watches"), table)
@@ -91,10 +91,10 @@ async def find_watches(database: Database, table: str) -> list[SearchedWatch]:
 async def find_nearest(
     database: Database, watch: SearchedWatch, query: NearestQuery, timeout_s: float
 ) -> list[NearestRow]:
-    """Nearest first, at most `query.k`. Ends on the server, too, when it is cancelled, or after `timeout_s`.
+    """At most `query.k` rows, the nearest first. Cancelling ends the statement on the server, too; so does `timeout_s`.
 
-    Raises InputError for a filter's value that its column's type cannot read (`invalid_filter_value`), or where the
-    columns are too much (`answer_too_large`); SearchDenied, WatchChanged or another DatabaseError.
+    Raises InputError for a filter value that its column's type cannot parse (`invalid_filter_value`), or where the
+    columns are too large (`answer_too_large`); SearchDenied, WatchChanged or another DatabaseError.
     """
     try:
         records = await _fetch(database, watch, query, timeout_s)
@@ -105,7 +105,7 @@ async def find_nearest(
     except StatementRejected as error:
         if error.sqlstate.startswith(_DATA_EXCEPTION):
             await _check_filter(database, watch, query.filter)
-        explained = _explained(watch, error)
+        explained = _explain(watch, error)
         if explained is None:
             raise
         raise explained from error
@@ -135,18 +135,18 @@ async def _fetch(
         )
 
 
-def _explained(watch: SearchedWatch, error: StatementRejected) -> DatabaseError | None:
+def _explain(watch: SearchedWatch, error: StatementRejected) -> DatabaseError | None:
     if error.sqlstate == _NOT_PERMITTED:
         return SearchDenied(
             f"{watch.table_name} cannot be searched: {error.message}. `sidecar doctor` says what is missing."
         )
-    if error.sqlstate in _GONE:
+    if error.sqlstate in _NOT_WATCHED:
         return WatchChanged(f"{watch.table_name}.{watch.target} is not what it was: {error.message}")
     return None
 
 
 async def _check_filter(database: Database, watch: SearchedWatch, columns: Mapping[str, object]) -> None:
-    """Raises InputError for the first value that its column's type cannot read."""
+    """Raises InputError for the first value that its column's type cannot parse."""
     filter_json = orjson.dumps(columns).decode()
     async with database.connection() as connection:
         found = await connection.fetchrow(statement("unreadable_filter"), watch.watch_id, filter_json)

@@ -1,18 +1,19 @@
-"""The settings of every session of ours: how values are written and read, and how long the server lets a session wait.
+"""Settings of the sidecar's and the commands' sessions: value formats, planning and timeouts.
 
-A role or a database may set any of them otherwise (`alter role … set extra_float_digits = 0`): a key that travels as
-text would then not be found again. They are sent with the connection where the session is ours alone, and with each
-transaction (`set local`) behind a pooler, which would lend what is set in a session to somebody else.
+A role or a database may have other values (`alter role … set extra_float_digits = 0`), with which a key that is passed
+as text would not be found again. The settings are sent with the connection where the session is the sidecar's alone,
+and with each transaction (`set local`) behind a pooler, which would pass a session's settings on to other clients.
 
-`default_transaction_read_only` is not among them: a database that is made read-only (a full disk, a switch-over) means
-us too. Nor is what only a superuser may set, or what names a locale of the database (`lc_monetary`).
+`default_transaction_read_only` is not set: a database that was made read-only (a full disk, a switch-over) is meant to
+be read-only for the sidecar, too. Nor are settings that only a superuser may change, or that name a locale
+(`lc_monetary`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-# How values are written and read, by every kind of session.
+# Value formats, for every kind of session.
 FORMATS: Mapping[str, str] = {
     "array_nulls": "on",
     "bytea_output": "hex",
@@ -27,12 +28,12 @@ FORMATS: Mapping[str, str] = {
     "xmloption": "content",
 }
 
-# How long a session may leave the server waiting inside a transaction. Nothing of ours pauses in one.
+# How long a session may be idle in a transaction. The sidecar never pauses in one.
 IDLE_IN_TRANSACTION = "2s"
 
-# How our statements are planned, whatever a role or a database was given. They go by indexes, a page or a batch at a
-# time: a plan that was made while a queue was empty, and kept, would otherwise read all its dead rows (a claim beside a
-# million of them: 42 ms). What has no index is read as a whole all the same. Parallel workers cost more than they take.
+# Planner settings, whatever role and database have. Statements use indexes, a page or a batch at a time: a cached plan
+# that was made while a queue was empty would read all its dead rows (a claim beside a million of them: 42 ms). Tables
+# without an index are scanned all the same. Parallel workers would cost more than they gain.
 PLANNING: Mapping[str, str] = {
     "enable_seqscan": "off",
     **dict.fromkeys(
@@ -55,10 +56,10 @@ PLANNING: Mapping[str, str] = {
 }
 
 # row_security off: rows that a policy hides raise an error instead of looking deleted.
-# synchronous_commit off: a vector and the deletion of its event are lost together, and made again.
-# search_path: operators come from pg_catalog; everything of ours and the user's is qualified.
+# synchronous_commit off: a vector and the deletion of its event are lost together, and the event is processed again.
+# search_path: operators come from pg_catalog; the sidecar's and the user's names are qualified.
 # idle_session_timeout off: the listener waits for days. exit_on_error off: an error would end the session.
-# statement_timeout: as asyncpg's own limit, so that what nobody waits for any longer ends on the server too.
+# statement_timeout: asyncpg's own limit, so that an abandoned statement ends on the server, too.
 SESSION_SETTINGS: Mapping[str, str] = {
     "application_name": "sidecar",
     "default_transaction_isolation": "read committed",
@@ -76,8 +77,8 @@ SESSION_SETTINGS: Mapping[str, str] = {
     **FORMATS,
 }
 
-# The server's side of the connection: a host that vanishes while it holds a lock is given up after 4 s, in whatever
-# state its session is. `tcp_user_timeout` also ends one that takes no answer. A Unix socket ignores them.
+# The server's side of the connection: it drops a client host that vanished after 4 s, whatever the session's state, and
+# releases its locks. `tcp_user_timeout` also drops a client that reads no answer. Ignored on a Unix socket.
 TCP_SETTINGS: Mapping[str, str] = {
     "tcp_keepalives_idle": "2",
     "tcp_keepalives_interval": "1",
@@ -85,7 +86,7 @@ TCP_SETTINGS: Mapping[str, str] = {
     "tcp_user_timeout": "4000",
 }
 
-# A command's session works with its user's own rights, search_path and patience.
+# For the sessions of commands, which keep their user's search_path and timeouts.
 COMMAND_SETTINGS: Mapping[str, str] = {
     "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION,
     "default_transaction_deferrable": "off",
@@ -95,6 +96,6 @@ COMMAND_SETTINGS: Mapping[str, str] = {
 
 
 def set_settings(settings: Mapping[str, str], *, local: bool) -> str:
-    """One statement that sets all of them: for the transaction if `local`, else for the session."""
+    """One statement with all settings, for the transaction if `local`, else for the session."""
     calls = ", ".join(f"pg_catalog.set_config('{name}', '{value}', {local})" for name, value in settings.items())
     return f"select {calls}"

@@ -1,4 +1,4 @@
-"""What comes with the package beside its code: migrations and SQL files."""
+"""Files that ship with the package beside its modules: migrations and SQL."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ PACKAGE = Path(sidecar.__file__).parent
 
 
 def migrations_directory() -> Path:
-    """Where Alembic's env.py and versions/ are."""
+    """The directory with Alembic's env.py and versions/."""
     return _shipped("_migrations", "migrations")
 
 
 def sql_directory() -> Path:
-    """Where the numbered SQL files are that the migrations run."""
+    """The directory with the SQL files that migrations run."""
     return _shipped("_sql", "sql")
 
 
@@ -35,12 +35,12 @@ def read_code() -> list[str]:
 
 
 def code_digest() -> str:
-    """SHA-256 of those files, as hex."""
+    """SHA-256 of the files of sql/code, as hex."""
     return hashlib.sha256("".join(read_code()).encode()).hexdigest()
 
 
 def describe_old_schema(revision: str | None) -> str:
-    """Why this package cannot work on a schema whose revision is `revision`; None: no row says which."""
+    """Why this package cannot work on a schema of that `revision`; None: the row with the revision is missing."""
     if revision is None:
         return "the tables of schema `sidecar` are there without their rows, as after a restore of the schema alone"
     return f"the schema `sidecar` is at {revision}, this version needs {head_revision()}"

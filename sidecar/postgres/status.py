@@ -1,4 +1,4 @@
-"""What sidecar.status and sidecar.failures say, for /status and the command line."""
+"""The rows of the views sidecar.status, failures, failures_by_reason and index_builds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IDLE = (*_BLOCKED, "no sidecar")
 class WatchStatus:
     """A row of sidecar.status. `estimated`: some counts are the planner's.
 
-    `index_statement` is what is left to do for the index. `rows_per_s` is the cap that a user set.
+    `index_statement` builds what is missing of the index. `rows_per_s` is the rate cap that a user set.
     """
 
     relation: str
@@ -107,7 +107,7 @@ class FailedFor:
 
 @dataclass(frozen=True, slots=True)
 class IndexBuild:
-    """A row of sidecar.index_builds; `percent` is that of the phase."""
+    """A row of sidecar.index_builds; `percent` is the progress of the phase."""
 
     watch_id: int
     phase: str
@@ -116,7 +116,7 @@ class IndexBuild:
 
 
 async def read_status(database: Database) -> list[WatchStatus]:
-    """One entry per watch. Raises DatabaseError."""
+    """The status of every watch. Raises DatabaseError."""
     async with database.connection() as connection:
         records = await connection.fetch(statement("status"))
     return [

@@ -1,8 +1,8 @@
-"""Statements through a pooler in transaction mode, such as PgBouncer.
+"""A connection through a pooler in transaction mode, such as PgBouncer.
 
-A pooler hands out a server connection for one transaction, and the next one may get another: what is set in the
-session is lost, or worse, left behind for somebody else. So every statement runs in a transaction of its own, or in
-the one that was begun, and the settings that our statements rely on go with each (`set local`).
+The pooler assigns a server connection for one transaction, and perhaps another for the next: session settings are lost,
+or worse, passed on to another client. So each statement runs in a transaction, one of its own unless one was begun, and
+the settings that our statements rely on are set in each (`set local`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ISOLATION = "default_transaction_isolation"
 
 
 class TransactionPooledConnection:
-    """As much of asyncpg's connection as our statements need. Takes three round trips for a statement, not one."""
+    """The part of asyncpg's connection that our statements need. A statement takes three round trips instead of one."""
 
     def __init__(self, connection: DirectConnection, settings: Mapping[str, str]) -> None:
         self._connection = connection
@@ -34,7 +34,7 @@ class TransactionPooledConnection:
 
     async def execute(self, query: str, *arguments: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 - asyncpg's
         if _BEGINS.search(query):
-            # Before what the statement itself sets: that is meant to differ.
+            # Before the settings of the statement itself, which are meant to override these.
             return await self._connection.execute(_BEGINS.sub(f"begin; {self._settings};", query, count=1))
         return await self._in_transaction(lambda: self._connection.execute(query, *arguments, timeout=timeout))
 
@@ -49,7 +49,7 @@ class TransactionPooledConnection:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        """Committed at the end of the block, rolled back where it raises."""
+        """A transaction, committed at the end of the block and rolled back if the block raises."""
         async with self._connection.transaction():
             await self._connection.execute(self._settings)
             yield
@@ -65,7 +65,7 @@ class TransactionPooledConnection:
             answer = await run()
             await self._connection.execute("commit")
         except BaseException:
-            # Where this fails the connection is lost, and the transaction with it; the first error is the one to tell.
+            # If this fails, the connection is lost and the transaction with it: the first error is the one to raise.
             with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                 await self._connection.execute("rollback")
             raise

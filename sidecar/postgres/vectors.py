@@ -1,6 +1,6 @@
-"""pgvector's binary format, packed in bulk.
+"""Packs vectors into pgvector's binary format, in bulk.
 
-Through one numpy structured array 256 vectors of 1152 dimensions take 2 ms; as text they take 150 ms.
+256 vectors of 1152 dimensions take 2 ms in one numpy structured array, and 150 ms as text.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.errors import SchemaError, WatchChanged
+from sidecar.postgres.statements import statement
 
 
 def pack_vectors(vectors: Sequence[NDArray[np.float32]]) -> list[bytes]:
@@ -33,12 +34,11 @@ def vector_digest(packed: bytes) -> bytes:
 
 
 async def register_vector(connection: asyncpg.Connection) -> None:
-    """Lets `vector` and `vector[]` parameters be given as packed bytes. Raises SchemaError without pgvector,
-    and WatchChanged if it moves meanwhile.
+    """Makes a connection take packed bytes as parameters of type `vector` and `vector[]`.
+
+    Raises SchemaError if pgvector is not installed, WatchChanged if its schema is renamed meanwhile.
     """
-    schema = await connection.fetchval(
-        "select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'"
-    )
+    schema = await connection.fetchval(statement("pgvector_schema"))
     if schema is None:
         raise SchemaError("the pgvector extension is not installed in this database: run `sidecar migrate`")
     try:

@@ -1,4 +1,4 @@
-"""Reads for the metrics how far the watches are: when somebody scrapes, and never more often than is cheap."""
+"""Reads the status of the watches for the metrics, when they are scraped, at a limited rate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_SHARE = 0.1  # of the time that one connection may spend reading
 
 
 class WatchReader:
-    """`run` must be running for `refresh` to have an effect. A database without readers is not asked anything."""
+    """Reads when `refresh` is called, in the task of `run`. Without scrapes the database is not queried."""
 
     def __init__(self, database: Database, metrics: WatchMetrics) -> None:
         self._database = database
@@ -30,7 +30,7 @@ class WatchReader:
         self._due_at = 0.0  # on the clock of time.monotonic
 
     async def refresh(self, at_most_s: float) -> None:
-        """Waits for a new reading if one is due, but not longer than `at_most_s`: it then comes for the next caller."""
+        """Waits for a new reading if one is due, up to `at_most_s`; a later one serves the next caller."""
         if time.monotonic() < self._due_at:
             return
         self._ended.clear()
@@ -40,7 +40,7 @@ class WatchReader:
                 await self._ended.wait()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Reads on request until cancelled."""
         while True:
             await self._wanted.wait()
             began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Watches as the sidecar sees them: loaded whole, never changed in place."""
+"""Watches as immutable values, loaded from the database."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """One watched (table, target). `scans` are the purposes of its unfinished scans.
+    """One watched pair of table and target. `scans` are the purposes of its unfinished scans.
 
-    `rows_per_s` is this sidecar's share of the cap that a user set, None where there is none.
+    `rows_per_s` is this sidecar's share of the rate cap that a user set; None without a cap.
     """
 
     id: int
@@ -36,12 +36,12 @@ class Watch:
 
     @property
     def label(self) -> str:
-        """For logs: "public"."products".photo_embedding"""
+        """Its name in logs: "public"."products".photo_embedding"""
         return f"{self.identifiers.table}.{self.identifiers.target}"
 
     @property
     def series(self) -> str:
-        """What metrics call it: public.products.photo_embedding"""
+        """Its name in metrics: public.products.photo_embedding"""
         return f"{self.identifiers.table}.{self.target_name}"
 
     @property
@@ -53,7 +53,7 @@ class Watch:
         return render(name, self.identifiers, continued=continued)
 
     def accepts(self, model_id: str, fingerprint: str, dimensions: int) -> bool:
-        """Whether vectors of this encoder belong into this watch."""
+        """Whether this watch takes vectors of this encoder."""
         if self.dimensions != dimensions:
             return False
         if self.fingerprint is not None:
@@ -62,7 +62,7 @@ class Watch:
 
 
 async def load_watches(connection: Connection) -> list[Watch]:
-    """All active watches, in the order they were made. Those whose table is gone are left out."""
+    """All active watches in the order of their creation, except those whose table is gone."""
     rows = await connection.fetch(statement("load_watches"))
     return [_watch(row) for row in rows if row["relation"] and (row["companion"] or not row["has_companion"])]
 
@@ -106,7 +106,7 @@ def _watch(row: asyncpg.Record) -> Watch:
 
 
 async def pin_fingerprint(connection: Connection, watch: Watch, model_id: str, fingerprint: str) -> bool:
-    """Claims the vector space of a watch for this encoder, before its first vector. False: somebody else was faster."""
+    """Binds a watch to this encoder's vector space, before its first vector. False: another encoder was faster."""
     if await connection.fetchval(statement("pin_fingerprint"), watch.id, fingerprint, model_id) is not None:
         return True
     return bool(await connection.fetchval(statement("read_fingerprint"), watch.id) == fingerprint)

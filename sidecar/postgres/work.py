@@ -1,4 +1,4 @@
-"""Which watches have something to do: one statement for all of them, however many there are."""
+"""Statements that cover all watches at once, however many there are: which have work, and periodic upkeep."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ if TYPE_CHECKING:
 
 
 class Work(NamedTuple):
-    """Ids of watches: with events that may be claimed, and with delayed events whose time has come."""
+    """Ids of watches with events to claim, and of watches with delayed events that are due."""
 
     waiting: frozenset[int]
     due: frozenset[int]
 
 
 async def find_work(connection: Connection, floors: Mapping[int, int], late: Sequence[int] = ()) -> Work:
-    """A queue that somebody has locked counts as empty for now. `floors`, by watch, and `late` are a Horizon's; 0 and
-    nothing: look everywhere.
+    """Finds the watches with work. A locked queue counts as empty.
+
+    `floors`, by watch, and `late` come from a Horizon; with floors of 0 all events are searched.
     """
     rows = await connection.fetch(statement("find_work"), list(floors), list(floors.values()), late)
     return Work(
@@ -30,16 +31,16 @@ async def find_work(connection: Connection, floors: Mapping[int, int], late: Seq
 
 
 async def start_sweeps(connection: Connection, watch_ids: Sequence[int], interval_s: float) -> int:
-    """Starts the sweeps that are due `interval_s` after the last ones ended, or after the watch began; how many."""
+    """Starts sweeps, each `interval_s` after the watch's last one ended, or after the watch began. Returns how many."""
     return int(await connection.fetchval(statement("start_sweeps"), watch_ids, interval_s))
 
 
 async def delete_tombstones(connection: Connection, floors: Mapping[int, int]) -> list[str]:
-    """Returns a line for each watch whose tombstones stay, because something is in the way."""
+    """Deletes tombstones below the floors. Returns a line for each watch whose tombstones cannot be deleted."""
     rows = await connection.fetch(statement("delete_tombstones"), list(floors), list(floors.values()))
     return [row[0] for row in rows]
 
 
 async def find_unindexed(connection: Connection, watch_ids: Sequence[int]) -> set[int]:
-    """Watches whose index may be due: only these are worth a closer look."""
+    """The watches that may lack an index; whether one does takes a closer look."""
     return {row[0] for row in await connection.fetch(statement("find_unindexed"), watch_ids)}

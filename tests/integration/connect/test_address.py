@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from sidecar.errors import ConfigurationError, DatabaseUnavailable
 from sidecar.operations.session import connect_as_user
 from sidecar.postgres.address import address_problems, read_address
-from sidecar.postgres.database import Database, connect, disconnect
+from sidecar.postgres.database import Database, close_session, open_session
 from tests.command_line import CommandLine
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
@@ -73,9 +73,9 @@ async def seen_by_both(url: str) -> str:
             assert await pooled.fetchval(WHERE) == row[0]
     finally:
         await database.close()
-    direct = await connect(SecretStr(url))
+    direct = await open_session(SecretStr(url))
     assert await direct.fetchval(WHERE) == row[0]
-    await disconnect(direct)
+    await close_session(direct)
     return str(row[0])
 
 
@@ -281,14 +281,14 @@ def test_an_option_that_libpq_does_not_know_is_named() -> None:
 
 async def test_the_kernel_is_told_to_notice_a_peer_that_vanished(database_url: str) -> None:
     for url, idle_s in ((database_url, 5), (with_options(database_url, keepalives_idle="42"), 42)):
-        connection = await connect(SecretStr(url))
+        connection = await open_session(SecretStr(url))
         ours = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]
         assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == idle_s
         assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
         assert await connection.fetchval("show tcp_user_timeout") == "4000"
         assert await connection.fetchval("show tcp_keepalives_idle") == "2"
-        await disconnect(connection)
+        await close_session(connection)
     assert "keepalives_idle=42" in read_address(with_options(database_url, keepalives_idle="42")).conninfo()
 
 

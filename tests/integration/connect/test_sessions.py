@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from sidecar.operations.operations import open_operations
 from sidecar.operations.session import connect_as_user
-from sidecar.postgres.database import Database, connect, disconnect
+from sidecar.postgres.database import Database, close_session, open_session
 from sidecar.postgres.session_settings import COMMAND_SETTINGS, FORMATS, PLANNING, SESSION_SETTINGS
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
@@ -95,9 +95,9 @@ async def test_every_setting_is_ours_in_the_pool_and_beside_it(contrary_url: str
             pooled = json.loads(await connection.fetchval(show))
     finally:
         await database.close()
-    direct = await connect(SecretStr(contrary_url))
+    direct = await open_session(SecretStr(contrary_url))
     alone = json.loads(await direct.fetchval(show))
-    await disconnect(direct)
+    await close_session(direct)
     assert {name for name in CONTRARY if pooled[name] == theirs[name]} == set()
     assert {name for name in alone if alone[name] != pooled[name]} == {"statement_timeout"}
     assert SESSION_SETTINGS.keys() - {"application_name", "sidecar.writer"} <= CONTRARY.keys()

@@ -271,7 +271,7 @@ async def test_leases_that_name_no_sidecar_are_left_to_run_out(
     """Those of a version that held no lock, or of one behind a pooler."""
     table = await make_quiet_texts(db)
     elder = await add_sidecar(db, uuid4(), silent_s=40)
-    elder.lost()
+    elder.mark_lost()
     await insert_titles(db, 1, 3)
     await lease_to(db, table, elder.new_token())
     async with running_ingest(database_url, encoder):

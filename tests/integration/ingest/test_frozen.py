@@ -26,7 +26,7 @@ from sidecar.postgres import session_guard
 from sidecar.postgres.clearing import clear_page
 from sidecar.postgres.completion import RowOutcome, RowResult, complete
 from sidecar.postgres.database import Connection as OurConnection
-from sidecar.postgres.database import Database, connect, disconnect
+from sidecar.postgres.database import Database, close_session, open_session
 from sidecar.postgres.events import ClaimRequest, Lease, Queue, claim
 from sidecar.postgres.rows import columns_of
 from sidecar.postgres.session_guard import SessionGuard
@@ -235,7 +235,7 @@ async def test_the_guard_ends_when_the_time_that_it_was_held_for_is_over(
 async def test_an_index_build_that_nobody_watches_gives_way(database_url: str, db: Connection) -> None:
     """Its own sidecar would cancel it; a frozen one does not."""
     await run(db, "create table items (id bigint primary key, title text)")
-    build = await connect(SecretStr(database_url))
+    build = await open_session(SecretStr(database_url))
     await build.execute("set lock_timeout = 0")
     async with guarded(database_url), user(database_url, autocommit=False) as writer:
         await run(writer, "insert into items values (1, 'x')")  # a concurrent build waits for it
@@ -250,7 +250,7 @@ async def test_an_index_build_that_nobody_watches_gives_way(database_url: str, d
         assert time.monotonic() - began < BOUND_S
         with pytest.raises(asyncpg.QueryCanceledError):
             await task
-    await disconnect(build)
+    await close_session(build)
 
 
 async def test_a_stopped_process_holds_up_nobody_and_writes_nothing_stale_when_it_goes_on(

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from sidecar.errors import StatementRejected
-from sidecar.postgres.database import Database, connect
+from sidecar.postgres.database import Database, open_session
 from sidecar.postgres.session_settings import SESSION_SETTINGS
 from tests.encoders import HashEncoder
 from tests.integration.ingest.composition import running_ingest
@@ -160,7 +160,7 @@ async def test_a_statement_that_fails_leaves_nothing_open(pooler_url: str) -> No
 @pytest.mark.parametrize("way", ["pooler_url", "forgetful_url"])
 async def test_what_needs_a_session_is_refused_one_by_a_pooler(request: pytest.FixtureRequest, way: str) -> None:
     with pytest.raises(StatementRejected, match="leads to a connection pooler") as caught:
-        await connect(SecretStr(request.getfixturevalue(way)))
+        await open_session(SecretStr(request.getfixturevalue(way)))
     assert caught.value.hint == "Set LISTEN_DATABASE_URL to a direct connection."
 
 
