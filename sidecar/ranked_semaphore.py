@@ -1,4 +1,4 @@
-"""A semaphore whose waiters have priorities."""
+"""A semaphore whose waiters have ranks."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ _NO_SHARES: Mapping[int, float] = MappingProxyType({})
 
 
 class RankedSemaphore:
-    """Lower ranks go first, equal ranks in order of arrival. For use on one event loop.
+    """`slots` that are given to waiters of the lowest rank first, and within a rank in order of arrival.
 
-    A rank with a share `s` is passed over at most `1/s - 1` times in a row; one without waits for all lower ranks.
+    A rank with a share `s` is passed over at most `1/s - 1` times in a row; ranks without one wait for all lower ranks.
+    Used on one event loop.
     """
 
-    def __init__(self, places: int, shares: Mapping[int, float] = _NO_SHARES) -> None:
-        self._free = places
+    def __init__(self, slots: int, shares: Mapping[int, float] = _NO_SHARES) -> None:
+        self._free = slots
         self._max_passed_over = {rank: 1 / share - 1 if share else math.inf for rank, share in shares.items()}
         self._waiters: dict[int, deque[asyncio.Future[None]]] = {}
         self._passed_over: dict[int, int] = {}
 
     @asynccontextmanager
-    async def place(self, rank: int) -> AsyncIterator[None]:
-        """Holds one place for the length of the block."""
+    async def slot(self, rank: int) -> AsyncIterator[None]:
+        """Holds one slot for the length of the block."""
         await self.acquire(rank)
         try:
             yield
@@ -34,7 +35,7 @@ class RankedSemaphore:
             self.release()
 
     async def acquire(self, rank: int) -> None:
-        """Waits for a place. Give it back with `release`."""
+        """Waits for a slot, to be freed with `release`."""
         waiter = asyncio.get_running_loop().create_future()
         waiters = self._waiters.setdefault(rank, deque())
         waiters.append(waiter)
@@ -44,12 +45,12 @@ class RankedSemaphore:
         except asyncio.CancelledError:
             if waiter.cancelled():
                 waiters.remove(waiter)
-            else:  # cancelled just after it was given a place
+            else:  # cancelled just after it was given a slot
                 self.release()
             raise
 
     def release(self) -> None:
-        """Gives a place back, which the next waiter gets at once."""
+        """Frees a slot; the next waiter gets it at once."""
         self._free += 1
         self._grant()
 

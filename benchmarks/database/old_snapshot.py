@@ -14,7 +14,7 @@ from benchmarks.figure import Figure
 from benchmarks.scratch import execute, only_watch, opened, scratch_database
 from sidecar.batching.job import Lane
 from sidecar.ingest.claiming import Claimer
-from sidecar.ingest.horizon import LOOK_S, Horizon
+from sidecar.ingest.horizon import REFRESH_INTERVAL_S, Horizon
 from sidecar.postgres.database import Database
 from sidecar.postgres.heartbeat import announce_sleep
 from sidecar.postgres.watches import Watch
@@ -87,7 +87,7 @@ class _Claims:
             "delete from sidecar_internal.events_1",
         )
         for _ in range(2):
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(REFRESH_INTERVAL_S)
             await self._claim()
 
     async def p50_ms(self) -> float:

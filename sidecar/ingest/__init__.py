@@ -1,1 +1,1 @@
-"""Rows in, vectors out: claim, read, encode, complete; and the index that follows."""
+"""Keeps vectors up to date: claims events, reads rows, encodes, writes; builds the index once a backlog is done."""

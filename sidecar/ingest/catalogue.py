@@ -1,4 +1,15 @@
-"""Which watches this sidecar works on, kept fresh."""
+"""The watches of the database, and which of them this sidecar works on.
+
+    FOREIGN     wants another model, fingerprint or number of dimensions: left alone, with one line in the log
+    WRITABLE    may hold this encoder's vectors. The first batch pins the fingerprint of a watch that has none.
+                CLAIMABLE, unless it is paused or its old vectors are being cleared
+    SUSPECT     its statements met something renamed, dropped or forbidden. All watches are loaded again, and if the
+                watch has changed, it starts afresh. If it meets the same as it was before, MAX_FAILURES times in a row,
+                it is
+    BROKEN      recorded in the database, and left alone by all sidecars until `sidecar.watch` is called again
+
+Watches are loaded at the start, after a notification, every few seconds, and after a statement met a changed table.
+"""
 
 from __future__ import annotations
 
@@ -16,39 +27,37 @@ from sidecar.postgres.watches import Watch, load_watches, pin_fingerprint
 
 logger = logging.getLogger(__name__)
 
-MAX_FAILURES = (
-    3  # a watch whose statements meet a missing table or column this often in a row, freshly loaded, is broken
-)
+MAX_FAILURES = 3
 
 
 class Catalogue:
-    """Loaded at start, on a notification, every few seconds, and when a statement meets a changed table."""
+    """All active watches, and the failures of their statements. `stale = True` makes the next refresh load them."""
 
     def __init__(self, database: Database, identity: Identity) -> None:
         self._database = database
         self._identity = identity
-        self._strikes: Counter[int] = Counter()  # by watch
-        self._struck: dict[int, WatchChanged | StatementRejected] = {}  # watch → what it met since the last load
+        self._failures: Counter[int] = Counter()  # in a row, by watch; at most one per load
+        self._errors: dict[int, WatchChanged | StatementRejected] = {}  # since the last load, by watch
         self._loading = asyncio.Lock()
-        self._said: dict[int, str] = {}  # watch → why it is left alone, as the log has it
+        self._logged: dict[int, str] = {}  # why a watch is left alone, by watch
         self.stale = True
         self.all: list[Watch] = []
 
     async def refresh(self) -> None:
-        """Loads the watches again if something said that they changed. Raises DatabaseError."""
+        """Loads the watches if they are stale. Raises DatabaseError."""
         if self.stale:
             async with self._loading:
                 if self.stale:
                     await self._load()
 
     async def load(self) -> None:
-        """Loads the watches again, because some time has passed: claims go on meanwhile. Raises DatabaseError."""
+        """Loads the watches; claims go on meanwhile. Raises DatabaseError."""
         async with self._loading:
             await self._load()
 
     async def _load(self) -> None:
         self.stale = False
-        struck_before = dict(self._struck)  # one reported from here on may meet what this load does not see yet
+        earlier = dict(self._errors)  # an error reported during this load may concern what the load does not see yet
         try:
             async with self._database.connection() as connection, connection.transaction():
                 for change in await connection.fetch(statement("follow_changes")):
@@ -57,29 +66,26 @@ class Catalogue:
         except BaseException:
             self.stale = True
             raise
-        self._struck = {watch_id: error for watch_id, error in self._struck.items() if watch_id not in struck_before}
-        self._forgive_changed(former)
+        self._errors = {watch_id: error for watch_id, error in self._errors.items() if watch_id not in earlier}
+        self._reset_failures_of_changed(former)
         for watch in self.all:
-            self._explain(watch)
-            if (
-                watch.broken is None and watch.id in struck_before
-            ):  # else the line that says why it is broken has it all
-                logger.warning(
-                    "watch %d on %s changed under its sidecar: %s", watch.id, watch.label, struck_before[watch.id]
-                )
+            self._log_if_left_alone(watch)
+            # A broken watch has just been logged, with its reason.
+            if watch.broken is None and watch.id in earlier:
+                logger.warning("watch %d on %s changed under its sidecar: %s", watch.id, watch.label, earlier[watch.id])
 
-    def _forgive_changed(self, former: Sequence[Watch]) -> None:
-        """Strikes count in a row: not across a change, however late the batches that began before it come back."""
+    def _reset_failures_of_changed(self, former: Sequence[Watch]) -> None:
+        """Only failures of an unchanged watch count in a row, however late batches from before the change end."""
         known = {watch.id: watch.identifiers for watch in former}
         same = {watch.id for watch in self.all if known.get(watch.id) == watch.identifiers}
-        self._strikes = Counter({watch_id: n for watch_id, n in self._strikes.items() if watch_id in same})
+        self._failures = Counter({watch_id: n for watch_id, n in self._failures.items() if watch_id in same})
 
-    def workable(self) -> list[Watch]:
-        """Those whose events this sidecar may claim."""
-        return [w for w in self.ours() if not w.paused and "clear" not in w.scans]
+    def claimable(self) -> list[Watch]:
+        """The watches whose events this sidecar may claim."""
+        return [w for w in self.writable() if not w.paused and "clear" not in w.scans]
 
-    def ours(self) -> list[Watch]:
-        """Those that this sidecar's model may write to."""
+    def writable(self) -> list[Watch]:
+        """The watches that may hold vectors of this sidecar's model."""
         identity = self._identity
         return [
             w
@@ -87,8 +93,8 @@ class Catalogue:
             if w.broken is None and w.accepts(identity.model_id, identity.fingerprint, identity.dimensions)
         ]
 
-    async def pin(self, watch: Watch) -> bool:
-        """Makes the watch's vector space this encoder's. False: it belongs to another; the watches are loaded again."""
+    async def pin_fingerprint(self, watch: Watch) -> bool:
+        """Makes this encoder's fingerprint the watch's, unless it has one. False: it has another encoder's."""
         fingerprint = self._identity.fingerprint
         if watch.fingerprint is not None:
             return watch.fingerprint == fingerprint
@@ -99,49 +105,50 @@ class Catalogue:
         self.all = [replace(w, fingerprint=fingerprint) if w == watch else w for w in self.all]
         return True
 
-    async def report_change(self, watch: Watch, error: WatchChanged | StatementRejected) -> None:
-        """A statement met something renamed, dropped or forbidden: load again. A watch that is loaded just the same and
-        meets it again, a few times in a row, is broken.
+    async def report_failure(self, watch: Watch, error: WatchChanged | StatementRejected) -> None:
+        """Reports that a statement met something renamed, dropped or forbidden. Has the watches loaded again.
+
+        Marks the watch as broken after MAX_FAILURES in a row. Raises DatabaseError.
         """
         self.stale = True
-        if watch not in self.all or watch.id in self._struck:
+        if watch not in self.all or watch.id in self._errors:
             return
-        self._struck[watch.id] = error
-        self._strikes[watch.id] += 1
-        if self._strikes[watch.id] < MAX_FAILURES:
+        self._errors[watch.id] = error
+        self._failures[watch.id] += 1
+        if self._failures[watch.id] < MAX_FAILURES:
             return
         async with self._database.connection() as connection:
             await connection.execute(statement("mark_broken"), watch.id, str(error))
-        self._said[watch.id] = f"is broken and left alone: {error}"  # the next load finds what is said here
+        self._logged[watch.id] = f"is broken and left alone: {error}"  # or the next load would log it again
         logger.error(
             "watch %d on %s is broken and left alone: %s. Call sidecar.watch again.", watch.id, watch.label, error
         )
 
     def mark_healthy(self, watch: Watch) -> None:
-        """A statement on the watch worked."""
-        self._strikes.pop(watch.id, None)
+        """Resets the failures of the watch, after a statement on it succeeded."""
+        self._failures.pop(watch.id, None)
 
-    def _explain(self, watch: Watch) -> None:
+    def _log_if_left_alone(self, watch: Watch) -> None:
         identity = self._identity
         if watch.broken is not None:
-            self._say_once(watch, f"is broken and left alone: {watch.broken}")
+            self._log_once(watch, f"is broken and left alone: {watch.broken}")
         elif not watch.accepts(identity.model_id, identity.fingerprint, identity.dimensions):
             wanted = watch.fingerprint or watch.model or "any model"
-            self._say_once(
+            self._log_once(
                 watch,
                 f"is left alone: it wants {watch.dimensions} dimensions of {wanted}, this sidecar makes "
-                f"{identity.dimensions} of {identity.fingerprint} ({identity.model_id}). {_way_out(watch, identity)}",
+                f"{identity.dimensions} of {identity.fingerprint} ({identity.model_id}). {_advice(watch, identity)}",
             )
         else:
-            self._said.pop(watch.id, None)
+            self._logged.pop(watch.id, None)
 
-    def _say_once(self, watch: Watch, message: str) -> None:
-        if self._said.get(watch.id) != message:
-            self._said[watch.id] = message
+    def _log_once(self, watch: Watch, message: str) -> None:
+        if self._logged.get(watch.id) != message:
+            self._logged[watch.id] = message
             logger.warning("watch %d on %s %s", watch.id, watch.label, message)
 
 
-def _way_out(watch: Watch, identity: Identity) -> str:
+def _advice(watch: Watch, identity: Identity) -> str:
     if watch.dimensions != identity.dimensions:
         return f"A vector column keeps its dimensions: watch another target, with dimensions => {identity.dimensions}."
     return (

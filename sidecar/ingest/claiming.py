@@ -1,9 +1,12 @@
-"""Whose turn it is: watches one after another, and within a watch live events before backfill, with a share for each.
+"""What to claim next: first which watches have events, then which queue of a watch.
 
-Which watches are worth a claim is found by one statement for all, so that idle ones cost next to nothing.
+One statement finds the watches with work among all of them, so that idle ones cost next to nothing. Measured with 300
+watches: the search takes 6 ms of the server's time, while claiming from each of them took 2,005 transactions a second
+with nothing to do.
 
-Measured with 300 watches: one look takes 6 ms of the server's time; claiming from each of them took 2,005 transactions
-a second while nothing happened. A claim looks above the floor of its queue only: see `horizon`.
+The watches with work are claimed from in rotation. Within a watch live events come before a backfill, which has a
+guaranteed share. Suspects, events that were claimed twice or more and never finished, are claimed one at a time. A
+claim searches only above the floor of its queue (see horizon.py).
 """
 
 from __future__ import annotations
@@ -23,30 +26,33 @@ from sidecar.postgres.work import find_work
 from sidecar.settings import Settings
 from sidecar.telemetry.telemetry import Telemetry
 
-LOOK_AGAIN_S = 1.0  # between two looks into a queue that was empty, other than the live one
-LOOK_SHARE = 0.2  # of the time, at most, while watches that are known to have work keep the worker busy
+SEARCH_TIME_SHARE = 0.2  # of the time at most, while watches that are known to have work keep the worker busy
+EMPTY_QUEUE_RECHECK_S = 1.0  # of backfill and suspects; the live queue is searched by every claim
 
 
 class WorkFinder:
-    """Remembers which watches had more events than were claimed; looks at all of them otherwise.
+    """The watches that have events to claim, kept from the last search until they are claimed.
 
-    `due` are the watches whose delayed events are to be brought back, by the scanner.
+    `due` are watches with delayed events whose time has come; the scanner returns those to the queue.
     """
 
     def __init__(self, database: Database, horizon: Horizon) -> None:
         self._database = database
         self._horizon = horizon
-        self._busy: set[int] = set()  # the last claim left events waiting
-        self._next_look = float("-inf")  # on the clock of time.monotonic
+        self._with_work: set[int] = set()
+        self._next_search = float("-inf")  # on the clock of time.monotonic
         self.due: set[int] = set()
 
-    async def worth_a_claim(self, watches: Sequence[Watch], was_notified: bool) -> list[Watch]:
-        """Those of `watches` that have events to claim, in the same order. Raises DatabaseError."""
-        if watches and (was_notified or not self._busy or time.monotonic() >= self._next_look):
-            await self._look(watches)
-        return [watch for watch in watches if watch.id in self._busy]
+    async def watches_with_work(self, watches: Sequence[Watch], was_notified: bool) -> list[Watch]:
+        """Those of `watches` that have events to claim, in the same order. Raises DatabaseError.
 
-    async def _look(self, watches: Sequence[Watch]) -> None:
+        Searches after a notification, when no work is known, and otherwise for SEARCH_TIME_SHARE of the time.
+        """
+        if watches and (was_notified or not self._with_work or time.monotonic() >= self._next_search):
+            await self._search(watches)
+        return [watch for watch in watches if watch.id in self._with_work]
+
+    async def _search(self, watches: Sequence[Watch]) -> None:
         began = time.monotonic()
         async with self._database.connection() as connection, AsyncExitStack() as stack:
             if self._horizon.is_due():  # one transaction, each of whose statements has a snapshot of its own
@@ -55,20 +61,21 @@ class WorkFinder:
             floors = {watch.id: self._horizon.floor(watch.id) for watch in watches}
             work = await find_work(connection, floors, self._horizon.late())
         now = time.monotonic()
-        self._next_look = now + (now - began) * (1 / LOOK_SHARE - 1)
-        self._busy = set(work.waiting)
+        self._next_search = now + (now - began) * (1 / SEARCH_TIME_SHARE - 1)
+        self._with_work = set(work.waiting)
         self.due |= work.due
 
     def record_claim(self, watch: Watch, *, may_be_more: bool) -> None:
-        """After a claim: the watch is left alone until the next look unless there may be more."""
+        """Records a claim. Unless it may have left events, the watch has no work until the next search."""
         if not may_be_more:
-            self._busy.discard(watch.id)
+            self._with_work.discard(watch.id)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a batch is about. `may_be_more`: events may have been left waiting. Live events and those of a backfill are
-    never in one.
+    """Events of one watch under one lease, either all live or all of a backfill.
+
+    `may_be_more`: further events may be waiting in the queue.
     """
 
     watch: Watch
@@ -78,25 +85,26 @@ class Claim:
 
     @property
     def lane(self) -> Lane:
-        """That of all its events."""
+        """The lane of all its events."""
         return Lane.BACKFILL if self.events[0].backfill else Lane.INGEST
 
 
 @dataclass(slots=True)
-class _Turn:
-    """What is remembered of one watch."""
+class _History:
+    """What earlier claims from one watch mean for the next one."""
 
-    backfill_credit: float = 0.0
-    suspect_last: bool = False  # a suspect gets at most every second claim
+    backfill_credit: float = 0.0  # of claims: from 1 on, a backfill goes before live events
+    last_was_suspect: bool = False
     empty_since: dict[tuple[Queue, bool], float] = field(default_factory=dict)
 
-    def worth_a_look(self, queue: Queue, takes_backfill: bool = True) -> bool:
-        """Not if it was empty a moment ago: every look costs a round trip, of which single rows have few."""
-        return time.monotonic() - self.empty_since.get((queue, takes_backfill), float("-inf")) >= LOOK_AGAIN_S
+    def may_have_events(self, queue: Queue, takes_backfill: bool = True) -> bool:
+        """False if the queue was empty a moment ago: a search costs a round trip, and a single row takes only a few."""
+        empty_since = self.empty_since.get((queue, takes_backfill), float("-inf"))
+        return time.monotonic() - empty_since >= EMPTY_QUEUE_RECHECK_S
 
 
 class Claimer:
-    """Claims the next batch of a watch."""
+    """Claims the next batch of a watch, and decides from which of its queues."""
 
     def __init__(
         self,
@@ -111,51 +119,55 @@ class Claimer:
         self._database = database
         self._telemetry = telemetry or Telemetry()
         self._new_token = new_token
-        self._turns: dict[int, _Turn] = {}
+        self._histories: dict[int, _History] = {}  # by watch
         self._next = 0
 
-    def order(self, watches: list[Watch]) -> list[Watch]:
-        """All watches, beginning with another one each time."""
+    def rotated(self, watches: list[Watch]) -> list[Watch]:
+        """All watches, starting with another one at each call."""
         if not watches:
             return []
         self._next = (self._next + 1) % len(watches)
         return watches[self._next :] + watches[: self._next]
 
-    def look_everywhere(self) -> None:
-        """Events were enqueued by ourselves, into whichever queue."""
-        for turn in self._turns.values():
-            turn.empty_since.clear()
+    def expect_events(self) -> None:
+        """Searches every queue at the next claim: this sidecar has just enqueued events itself."""
+        for history in self._histories.values():
+            history.empty_since.clear()
 
     async def claim_batch(self, watch: Watch, max_rows: Mapping[Lane, int]) -> Claim | None:
-        """None: nothing waits. `max_rows`: of live changes and of a backfill; 0: there is no slot for any now."""
-        turn = self._turns.setdefault(watch.id, _Turn())
+        """Claims from the first queue that has events; None if all are empty.
+
+        `max_rows`: how many live changes and how many rows of a backfill; 0 where no slot is free for them.
+        """
+        history = self._histories.setdefault(watch.id, _History())
         lease = Lease(self._new_token(), self._settings.lease_s)
-        for wanted in self._wanted(watch, turn, max_rows):
+        for wanted in self._queues_in_order(watch, history, max_rows):
             queue = wanted.queue
             events = await self._claim(watch, wanted, lease)
             if events:
-                turn.empty_since.pop((queue, wanted.takes_backfill), None)
-                self._account(turn, queue)
+                history.empty_since.pop((queue, wanted.takes_backfill), None)
+                self._record(history, queue)
                 return Claim(watch, lease, events, may_be_more=len(events) == wanted.limit or queue is not Queue.LIVE)
-            turn.empty_since[queue, wanted.takes_backfill] = time.monotonic()
+            history.empty_since[queue, wanted.takes_backfill] = time.monotonic()
         return None
 
-    def _account(self, turn: _Turn, queue: Queue) -> None:
-        turn.suspect_last = queue is Queue.SUSPECT
+    def _record(self, history: _History, queue: Queue) -> None:
+        history.last_was_suspect = queue is Queue.SUSPECT
         if queue is Queue.LIVE:
-            turn.backfill_credit += self._settings.backfill_min_share
+            history.backfill_credit += self._settings.backfill_min_share
         elif queue is Queue.BACKFILL:
-            turn.backfill_credit = max(0.0, turn.backfill_credit - 1)
+            history.backfill_credit = max(0.0, history.backfill_credit - 1)
 
-    def _wanted(self, watch: Watch, turn: _Turn, max_rows: Mapping[Lane, int]) -> list[ClaimRequest]:
-        """In which order to look. Suspects come first when they are due, and last when nothing else waits."""
+    def _queues_in_order(self, watch: Watch, history: _History, max_rows: Mapping[Lane, int]) -> list[ClaimRequest]:
+        """Suspects come first, but last right after a suspect: they take every second claim at most."""
         live, backfill = max_rows[Lane.INGEST], max_rows[Lane.BACKFILL]
-        wanted = [ClaimRequest(Queue.LIVE, live)] if live else []
-        if backfill and (watch.scans or turn.worth_a_look(Queue.BACKFILL)):
-            wanted.insert(0 if turn.backfill_credit >= 1 else 1, ClaimRequest(Queue.BACKFILL, backfill))
-        if turn.worth_a_look(Queue.SUSPECT, backfill > 0):
-            wanted.insert(len(wanted) if turn.suspect_last else 0, ClaimRequest(Queue.SUSPECT, 1, backfill > 0))
-        return wanted
+        queues = [ClaimRequest(Queue.LIVE, live)] if live else []
+        if backfill and (watch.scans or history.may_have_events(Queue.BACKFILL)):
+            queues.insert(0 if history.backfill_credit >= 1 else 1, ClaimRequest(Queue.BACKFILL, backfill))
+        if history.may_have_events(Queue.SUSPECT, backfill > 0):
+            position = len(queues) if history.last_was_suspect else 0
+            queues.insert(position, ClaimRequest(Queue.SUSPECT, 1, backfill > 0))
+        return queues
 
     async def _claim(self, watch: Watch, wanted: ClaimRequest, lease: Lease) -> list[Event]:
         began = time.perf_counter()

@@ -1,7 +1,7 @@
-"""Frees what a sidecar that died had in hand, so that its rows need not wait until their leases run out.
+"""Releases the leases of dead sidecars, so that their rows need not wait until the leases run out.
 
-Whoever finds one dead (see sidecar/postgres/liveness.py) walks through the queues once, some thousand events at a time,
-and passes by what somebody else has locked.
+The sidecar that finds another one dead (see sidecar/postgres/liveness.py) goes through all queues once, some thousand
+events at a time, and skips events that are locked.
 """
 
 from __future__ import annotations
@@ -23,27 +23,28 @@ from sidecar.postgres.watches import Watch
 logger = logging.getLogger(__name__)
 
 INTERVAL_S, SUSPICIOUS_INTERVAL_S = 1.5, 0.5
+FIRST_RETRY_S, LAST_RETRY_S = 0.5, 10.0
 SILENT_S = 2.5  # heartbeats come every 2 s
-# Of the same silence, as this process saw it: after an outage of the server nobody's heartbeat is fresh.
+# How long this process must have seen the same last heartbeat: after an outage of the server no heartbeat is recent.
 OBSERVED_S = 2.5
-EVENTS_AT_ONCE = 5000
+EVENTS_PER_STATEMENT = 5000
 
 
 class DeadSidecars:
-    """`on_freed` is called when events wait again."""
+    """Finds dead sidecars and releases their leases; `on_released` is called when events are waiting again."""
 
-    def __init__(self, context: Context, on_freed: Callable[[], None]) -> None:
+    def __init__(self, context: Context, on_released: Callable[[], None]) -> None:
         self._context = context
-        self._on_freed = on_freed
+        self._on_released = on_released
         self._first_seen: dict[tuple[UUID, datetime], float] = {}  # heartbeat → on the clock of time.monotonic
-        self._done: set[tuple[UUID, datetime]] = set()
+        self._released: set[tuple[UUID, datetime]] = set()  # last heartbeats of the dead that need no more work
 
     async def run(self) -> None:
-        """Until cancelled."""
-        backoff = Backoff(0.5, 10.0)
+        """Checks until cancelled."""
+        backoff = Backoff(FIRST_RETRY_S, LAST_RETRY_S)
         while True:
             try:
-                suspects = await self.look()
+                suspects = await self.check()
                 backoff.reset()
             except DatabaseError as error:
                 self._context.database.report(error)
@@ -51,54 +52,54 @@ class DeadSidecars:
             else:
                 await asyncio.sleep(SUSPICIOUS_INTERVAL_S if suspects else INTERVAL_S)
 
-    async def look(self) -> bool:
-        """Frees the leases of those that are dead. True if one may be: look again soon. Raises DatabaseError."""
+    async def check(self) -> bool:
+        """Releases the leases of all that are dead. True if one may be dead: check again soon. Raises DatabaseError."""
         context = self._context
         await context.catalogue.refresh()
         async with context.database.connection() as connection:
             others = await list_other_sidecars(connection, context.identity.id, SILENT_S)
-        suspects = [other for other in others if other.is_unlocked and _beat(other) not in self._done]
+        suspects = [other for other in others if other.is_unlocked and _heartbeat(other) not in self._released]
         dead = [other for other in suspects if self._observed_s(other) >= OBSERVED_S]
         self._remember(others)
         if dead:
-            await self._free(dead)
+            await self._release(dead)
         return bool(suspects)
 
     def _observed_s(self, other: OtherSidecar) -> float:
-        return time.monotonic() - self._first_seen.get(_beat(other), math.inf)
+        return time.monotonic() - self._first_seen.get(_heartbeat(other), math.inf)
 
     def _remember(self, others: Sequence[OtherSidecar]) -> None:
         now = time.monotonic()
-        self._first_seen = {_beat(other): self._first_seen.get(_beat(other), now) for other in others}
-        self._done &= self._first_seen.keys()
+        self._first_seen = {_heartbeat(other): self._first_seen.get(_heartbeat(other), now) for other in others}
+        self._released &= self._first_seen.keys()
 
-    async def _free(self, dead: Sequence[OtherSidecar]) -> None:
-        freed = [await self._free_in(watch, dead) for watch in self._context.catalogue.all]
-        if rows := sum(count or 0 for count in freed):
+    async def _release(self, dead: Sequence[OtherSidecar]) -> None:
+        released = [await self._release_in(watch, dead) for watch in self._context.catalogue.all]
+        if rows := sum(count or 0 for count in released):
             names = ", ".join(f"process {other.pid} on {other.host}" for other in dead)
             logger.warning("released %d rows that were in flight when their sidecar died: %s", rows, names)
-            self._on_freed()
-        if None in freed:
+            self._on_released()
+        if None in released:
             return
-        self._done |= {_beat(other) for other in dead}
+        self._released |= {_heartbeat(other) for other in dead}
         async with self._context.database.connection() as connection:
             await forget_dead(connection, dead)
 
-    async def _free_in(self, watch: Watch, dead: Sequence[OtherSidecar]) -> int | None:
-        """How many leases; None where something was in the way."""
-        freed = 0
+    async def _release_in(self, watch: Watch, dead: Sequence[OtherSidecar]) -> int | None:
+        """Returns how many leases were released; None if the queue was locked or has changed: try again."""
+        released = 0
         above_gen: int | None = 0
         try:
             while above_gen is not None:
                 with self._context.measured("free"):
                     async with self._context.database.connection() as connection:
-                        above_gen, count = await free_leases(connection, watch, dead, above_gen, EVENTS_AT_ONCE)
-                freed += count
+                        above_gen, count = await free_leases(connection, watch, dead, above_gen, EVENTS_PER_STATEMENT)
+                released += count
         except (Contention, WatchChanged, StatementRejected) as error:
             logger.info("leases of a dead sidecar on %s wait: %s", watch.label, error)
             return None
-        return freed
+        return released
 
 
-def _beat(other: OtherSidecar) -> tuple[UUID, datetime]:
+def _heartbeat(other: OtherSidecar) -> tuple[UUID, datetime]:
     return other.id, other.seen_at

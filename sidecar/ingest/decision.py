@@ -1,4 +1,11 @@
-"""Decides what a row needs, before anything is encoded."""
+"""What a claimed row needs, decided before anything is encoded, and when a failed attempt is repeated.
+
+read ─► MISSING      the row is gone: its ledger entry and companion row go too
+    ├─► EMPTY        the source is NULL or empty: the vector is cleared
+    ├─► UNCHANGED    content and stored vector are what the ledger says: only the event ends
+    ├─► FAILED       too large, unreadable, or claimed more than MAX_ATTEMPTS times without a result
+    └─► encoded (see encoding.py): VECTOR, EMPTY or FAILED, or retried later after `retry_delay_s`
+"""
 
 from __future__ import annotations
 
@@ -17,8 +24,10 @@ READ_REJECTED = "read_rejected"
 
 @dataclass(frozen=True, slots=True)
 class ClaimedKey:
-    """All claimed events of one key; of its row, once it is read: the `version` of the ledger entry, whether there is a
-    vector, the hash of the whole content, and whether only its beginning is used.
+    """All claimed events of one key and, once its row is read, what was found.
+
+    `version` is that of the ledger entry, `content_hash` that of the whole content; `is_beginning`: only the beginning
+    of the content is used.
     """
 
     key: Key
@@ -30,8 +39,8 @@ class ClaimedKey:
     content_hash: bytes | None = None
     is_beginning: bool = False
 
-    def read(self, row: Row, beginning_bytes: int) -> ClaimedKey:
-        """`beginning_bytes`: no more of its content is used."""
+    def with_row(self, row: Row, beginning_bytes: int) -> ClaimedKey:
+        """This key with what was read of its row, of which `beginning_bytes` at most are used."""
         return replace(
             self,
             version=row.version,
@@ -41,6 +50,7 @@ class ClaimedKey:
         )
 
     def result(self, outcome: RowOutcome, content_hash: bytes | None = None) -> RowResult:
+        """The result of all its events."""
         return RowResult(
             self.key,
             self.gens,
@@ -52,11 +62,12 @@ class ClaimedKey:
         )
 
     def failure(self, reason: str, message: str) -> RowResult:
+        """A FAILED result. `reason` is a stable code; `message` is for the watch's user."""
         return replace(self.result(RowOutcome.FAILED, FAILED), reason=reason, message=message)
 
 
 def group_by_key(events: Sequence[Event]) -> dict[Key, ClaimedKey]:
-    """One entry per key, in the order of their oldest events."""
+    """The claimed keys, in the order of their oldest events. Events of a TRUNCATE have no key and are left out."""
     grouped: dict[Key, list[Event]] = {}
     for event in events:
         if event.key is not None:
@@ -68,13 +79,13 @@ def group_by_key(events: Sequence[Event]) -> dict[Key, ClaimedKey]:
 
 
 def decide(claimed: ClaimedKey, row: Row, max_row_bytes: int) -> RowResult | None:
-    """The result of a row that needs no encoding; None for one that does."""
+    """The result of a row that needs no encoding; None for a row that must be encoded."""
     if not row.found:
         return claimed.result(RowOutcome.MISSING)
     if row.fault is None and not row.size_bytes:
         return claimed.result(RowOutcome.EMPTY, EMPTY)
     if row.content is None or claimed.content_hash is None:
-        return _unread(claimed, row, max_row_bytes)
+        return _unreadable(claimed, row, max_row_bytes)
     if not claimed.force and row.is_embedded_as(claimed.content_hash):
         return replace(
             claimed.result(RowOutcome.UNCHANGED, claimed.content_hash),
@@ -89,8 +100,8 @@ def decide(claimed: ClaimedKey, row: Row, max_row_bytes: int) -> RowResult | Non
     return None
 
 
-def fail_unread(claimed: ClaimedKey, beginning_bytes: int) -> RowResult:
-    """A text whose beginning does not tell its vector."""
+def fail_too_long(claimed: ClaimedKey, beginning_bytes: int) -> RowResult:
+    """Failure of a text whose longest beginning that may be read has fewer words than the model reads."""
     return claimed.failure(
         "too_many_bytes",
         f"the first {beginning_bytes:,} bytes of the text have fewer words than the model reads, and no more are read "
@@ -98,15 +109,15 @@ def fail_unread(claimed: ClaimedKey, beginning_bytes: int) -> RowResult:
     )
 
 
-def _unread(claimed: ClaimedKey, row: Row, max_row_bytes: int) -> RowResult:
+def retry_delay_s(attempts: int) -> float:
+    """Seconds until the next attempt at a row: 2, 8, 32, 128 … up to an hour, ± 25 %."""
+    return with_jitter(min(FIRST_RETRY_S * 4.0 ** (attempts - 1), LAST_RETRY_S))
+
+
+def _unreadable(claimed: ClaimedKey, row: Row, max_row_bytes: int) -> RowResult:
     if row.fault is not None:
         return claimed.failure(READ_REJECTED, f"Postgres cannot read the source: {row.fault}")
     return claimed.failure(
         "too_many_bytes",
         f"the source has {row.size_bytes:,} bytes; at most {max_row_bytes:,} are read (MAX_IMAGE_BYTES)",
     )
-
-
-def retry_delay_s(attempts: int) -> float:
-    """Before the next attempt at a row: 2, 8, 32, 128 s … up to an hour, ± 25 %."""
-    return with_jitter(min(FIRST_RETRY_S * 4.0 ** (attempts - 1), LAST_RETRY_S))

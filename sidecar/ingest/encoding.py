@@ -1,4 +1,4 @@
-"""Contents of rows → results that carry packed vectors, or say why there is none."""
+"""Encodes the contents of rows: a packed vector for each, a failure, another attempt later, or a longer read."""
 
 from __future__ import annotations
 
@@ -20,16 +20,23 @@ from sidecar.postgres.completion import EMPTY, RowOutcome, RowResult
 from sidecar.postgres.vectors import pack_vectors, vector_digest
 from sidecar.ranked_semaphore import RankedSemaphore
 
-# The picture alone is to blame for these for certain. The other reasons may have been a passing shortage of memory or
-# time, so they are tried again.
-CERTAIN = {"no_vector", "not_a_picture", "truncated_picture", "unsupported_format", "too_many_pixels", "too_many_bytes"}
-_PICTURES_AT_ONCE, _BACKFILL_PICTURES_AT_ONCE = 64, 48  # the others are for pictures that change meanwhile
-_BACKFILL_SHARE = 0.1  # of the places, where changes need more of them than there are
+# Codes of pictures that no retry can help. The other codes may come from a passing shortage of memory or time, so those
+# pictures are retried.
+PERMANENT = {
+    "no_vector",
+    "not_a_picture",
+    "truncated_picture",
+    "unsupported_format",
+    "too_many_pixels",
+    "too_many_bytes",
+}
+_MAX_PICTURES, _MAX_BACKFILL_PICTURES = 64, 48  # the rest is kept free for live changes
+_BACKFILL_SHARE = 0.1  # of the slots, while live changes need more of them than there are
 
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """A row to be tried again after a while; the attempt counts."""
+    """A row to be retried after a delay; the attempt counts."""
 
     claimed: ClaimedKey
     reason: str
@@ -38,7 +45,7 @@ class RetryLater:
 
 @dataclass(frozen=True, slots=True)
 class ReadMore:
-    """A row of whose text more has to be read than was."""
+    """A text of which a longer beginning must be read."""
 
     claimed: ClaimedKey
 
@@ -47,15 +54,19 @@ EncodingResult: TypeAlias = RowResult | RetryLater | ReadMore
 
 
 class RowEncoder:
-    """The side of the embedder that rows see. Decoded pictures in memory are bounded over all batches in hand."""
+    """Encodes rows with the embedder. Bounds the decoded pictures in memory, over all batches in flight."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
-        self._places = RankedSemaphore(_PICTURES_AT_ONCE, {Lane.BACKFILL.rank: _BACKFILL_SHARE})
-        self._backfill_places = asyncio.Semaphore(_BACKFILL_PICTURES_AT_ONCE)
+        self._picture_slots = RankedSemaphore(_MAX_PICTURES, {Lane.BACKFILL.rank: _BACKFILL_SHARE})
+        self._backfill_slots = asyncio.Semaphore(_MAX_BACKFILL_PICTURES)
 
     async def encode(self, kind: str, rows: Sequence[tuple[ClaimedKey, bytes]], lane: Lane) -> list[EncodingResult]:
-        """One answer per row, in order. Raises DeviceError where no row is to blame, and DecoderUnavailable."""
+        """One result per row, in order. `rows` are claimed keys with their contents, `kind` is that of the watch.
+
+        Rows that fail together are encoded one by one, to find out which of them the device cannot encode. Raises
+        DeviceError if the device itself fails, and DecoderUnavailable.
+        """
         if not rows:
             return []
         try:
@@ -76,13 +87,13 @@ class RowEncoder:
             return [await task for task in tasks]
 
     async def _encode_alone(self, kind: str, row: tuple[ClaimedKey, bytes], lane: Lane) -> EncodingResult:
-        """A row is to blame if the device fails on it alone, and then does not on a known input of the same kind."""
+        """Blames the row if the device fails on it alone, and then succeeds on a known input of the same kind."""
         try:
             return (await self._encode_together(kind, [row], lane))[0]
         except DeviceError as error:
             await self._embedder.check_device(Kind.TEXT if kind == "text" else Kind.PICTURE, lane)
-            full = isinstance(error, DeviceOutOfMemory)
-            return _later(row[0], "device_out_of_memory" if full else "device_error", str(error))
+            out_of_memory = isinstance(error, DeviceOutOfMemory)
+            return _retry_or_fail(row[0], "device_out_of_memory" if out_of_memory else "device_error", str(error))
 
     async def _encode_texts(self, rows: Sequence[tuple[ClaimedKey, bytes]], lane: Lane) -> list[EncodingResult]:
         texts = [_decode(claimed, content) for claimed, content in rows]
@@ -90,23 +101,26 @@ class RowEncoder:
         return pack_results([(claimed, answer) for (claimed, _), answer in zip(rows, answers, strict=True)])
 
     async def _encode_picture(self, claimed: ClaimedKey, content: bytes, lane: Lane) -> EncodingResult:
-        async with self._place(lane):
+        async with self._picture_slot(lane):
             try:
                 answer = await self._embedder.embed_picture(content, lane)
             except PictureRejected as error:
-                if error.code in CERTAIN:
+                if error.code in PERMANENT:
                     return claimed.failure(error.code, error.message)
-                return _later(claimed, error.code, error.message)
+                return _retry_or_fail(claimed, error.code, error.message)
         return pack_results([(claimed, answer)])[0]
 
     @asynccontextmanager
-    async def _place(self, lane: Lane) -> AsyncIterator[None]:
-        async with self._backfill_places if lane is Lane.BACKFILL else nullcontext(), self._places.place(lane.rank):
+    async def _picture_slot(self, lane: Lane) -> AsyncIterator[None]:
+        async with (
+            self._backfill_slots if lane is Lane.BACKFILL else nullcontext(),
+            self._picture_slots.slot(lane.rank),
+        ):
             yield
 
 
-def _later(claimed: ClaimedKey, reason: str, message: str) -> EncodingResult:
-    """Another attempt while there are some left, else a failure."""
+def _retry_or_fail(claimed: ClaimedKey, reason: str, message: str) -> EncodingResult:
+    """Another attempt while some are left, else a failure."""
     if claimed.attempts >= MAX_ATTEMPTS:
         return claimed.failure(reason, message)
     return RetryLater(claimed, reason, message)
@@ -115,12 +129,12 @@ def _later(claimed: ClaimedKey, reason: str, message: str) -> EncodingResult:
 def _decode(claimed: ClaimedKey, content: bytes) -> str:
     if not claimed.is_beginning:
         return content.decode("utf-8", "replace")
-    # Where it was cut may be within a character.
+    # The beginning may end within a character.
     return Beginning(codecs.getincrementaldecoder("utf-8")("replace").decode(content))
 
 
 def pack_results(answers: Sequence[tuple[ClaimedKey, Embedded | TextRejected]]) -> list[EncodingResult]:
-    """Results in the same order; the vectors are packed in one go."""
+    """Results in the same order; all vectors are packed in one call."""
     packed = iter(pack_vectors([a.vector for _, a in answers if isinstance(a, Embedded)]))
     results: list[EncodingResult] = []
     for claimed, answer in answers:

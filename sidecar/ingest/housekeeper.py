@@ -1,4 +1,4 @@
-"""The slow chores: heartbeat, progress, tombstones, fresh watches, and the index keeper."""
+"""Regular chores beside the worker: heartbeat, reload of the watches, progress, tombstones, and the index keeper."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sidecar.postgres.work import delete_tombstones
 logger = logging.getLogger(__name__)
 
 INTERVAL_S = 2.0
-INDEXED_INTERVAL_S = 5.0  # between two looks for missing indexes where there was none
+INDEXED_INTERVAL_S = 5.0  # between searches for missing indexes while there are none
 TOMBSTONES_EVERY = 30  # rounds
 
 
 class Housekeeper:
-    """`run` goes on until cancelled; a chore that meets a database that is down is left for the next round."""
+    """Does the chores every INTERVAL_S until cancelled. If the database is unavailable, the next round repeats them."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -45,8 +45,8 @@ class Housekeeper:
             )
             async with context.database.connection() as connection:
                 await record_heartbeat(connection, context.identity, speed)
-            context.database.report_success()  # the heartbeat writes, whatever there is to do
-            await context.catalogue.load()  # after the heartbeat: caps are shared among the sidecars that live
+            context.database.report_success()  # the heartbeat is a write even where there is nothing else to do
+            await context.catalogue.load()  # after the heartbeat: rate limits are shared among the sidecars that live
             context.telemetry.set_watches(watch.series for watch in context.catalogue.all)
             await context.progress.report(context.database)
             if number % TOMBSTONES_EVERY == 0:
@@ -55,20 +55,22 @@ class Housekeeper:
             context.database.report(error)
 
     async def _delete_tombstones(self) -> None:
-        """Looks at whole queues, where there are tombstones: an event below a floor of a moment ago may just have been
-        claimed, and its row been read before the tombstone was made.
+        """Searches whole queues for events older than a tombstone, rather than only above their floors.
+
+        An event below a floor of a moment ago may just have been claimed, and its row read before the tombstone was
+        made.
         """
-        floors = {watch.id: 0 for watch in self._context.catalogue.ours()}
+        floors = {watch.id: 0 for watch in self._context.catalogue.writable()}
         async with self._context.database.connection() as connection:
             for line in await delete_tombstones(connection, floors):
                 logger.info("%s", line)
 
     async def _keep_indexes(self) -> None:
-        """A task of its own: a build takes minutes, and the heartbeat must not wait for it."""
+        """Runs as a task of its own: a build takes minutes, for which the heartbeat must not wait."""
         while True:
-            has_some = False
+            some_left = False
             try:
-                has_some = await self._index_keeper.look_after_all()
+                some_left = await self._index_keeper.maintain_all()
             except DatabaseError as error:
                 self._context.database.report(error)
-            await asyncio.sleep(INTERVAL_S if has_some else INDEXED_INTERVAL_S)
+            await asyncio.sleep(INTERVAL_S if some_left else INDEXED_INTERVAL_S)

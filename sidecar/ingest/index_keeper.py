@@ -1,19 +1,17 @@
-"""Builds the HNSW index of a watch when its first backlog is drained, and drops those it has no use for any longer.
+"""Builds the HNSW index of a watch once its first backlog is done, and drops indexes that are no longer wanted.
 
-Inserting into a live HNSW index costs 4-6 ms a row, building it afterwards 0.7-0.9 ms: so it comes last, and
-CONCURRENTLY, because nobody should notice. A build that was interrupted leaves an invalid index behind, which is
-dropped first. The steps are the database's (`sidecar_internal.index_steps`): one for an ordinary table, several for a
-tree of
-partitions, where each leaf gets its index and the trunk only takes them together.
+An insert into an existing HNSW index costs 4-6 ms per row, a later build 0.7-0.9 ms: so the build comes last. It runs
+CONCURRENTLY, so that it blocks no user. A build that was interrupted leaves an invalid index, which is dropped first.
+The database lists the steps (`sidecar_internal.index_steps`): one for an ordinary table, several for a tree of
+partitions, where each leaf gets an index of its own and the parents only attach them.
 
-A concurrent build waits for transactions that are older than it, and a TRUNCATE or ALTER TABLE in one of those waits
-for the build: a deadlock, of which Postgres may choose the user's transaction as the victim after a second. So a
-build is cancelled as soon as anybody waits for it, and tried again later.
+A concurrent build waits for transactions older than itself, and a TRUNCATE or ALTER TABLE in one of those waits for the
+build: a deadlock, of which Postgres may choose the user's transaction as the victim after a second. So a build is
+cancelled as soon as any session waits for it, and retried later.
 
-What fails is recorded in `sidecar_internal.index_failures`, which `sidecar.status` shows, and tried again after a
-    while that
-doubles up to an hour: an attempt may take as long as a success. Where shared memory or disk is too small, it is tried
-again at once without parallel workers, whose graph stands in shared memory.
+A failure is recorded in `sidecar_internal.index_failures`, which `sidecar.status` shows, and retried after a delay that
+doubles up to an hour, since a failing attempt may take as long as a successful one. If shared memory or disk is too
+small, the build is repeated at once without parallel workers, whose graph is in shared memory.
 """
 
 from __future__ import annotations
@@ -36,21 +34,24 @@ from sidecar.postgres.work import find_unindexed
 
 logger = logging.getLogger(__name__)
 
-YIELD_INTERVAL_S = 0.2  # well below deadlock_timeout, which is 1 s by default
-LOCK_TIMEOUT_MS = 500  # of the steps that lock a table; concurrent ones wait for older transactions, however long
+BLOCKING_CHECK_INTERVAL_S = 0.2  # well below deadlock_timeout, which is 1 s by default
+LOCK_TIMEOUT_MS = (
+    500  # of steps that lock a table; concurrent ones wait for older transactions, however long that takes
+)
 FIRST_RETRY_S, LAST_RETRY_S = 30.0, 3600.0
-# Whoever was given way to is soon done, as a rule.
-FIRST_RETURN_S, LAST_RETURN_S = 2.0, 300.0
+# After a build that was cancelled because it blocked a session, which as a rule is soon done.
+FIRST_RETRY_AFTER_YIELD_S, LAST_RETRY_AFTER_YIELD_S = 2.0, 300.0
 _OUT_OF_MEMORY = "53200"
-# The name of a segment, which messages in every language have in them.
+# The name of a segment, which the message contains in every language.
 _SHARED_MEMORY = re.compile(r"shared memory|PostgreSQL\.\d|pg_dynshmem")
 
 
 @dataclass(frozen=True, slots=True)
 class IndexState:
-    """`steps` are the statements that are left to run for a valid index and no other, by `owner` alone.
+    """`steps` are the statements that remain until the watch has its valid index and no other. Only `owner` may run
+    them.
 
-    `rests`: an attempt has failed, and the next one is not due yet.
+    `retry_pending`: an attempt has failed, and the next one is not due yet.
     """
 
     steps: list[str]
@@ -60,17 +61,17 @@ class IndexState:
     building: bool
     has_vectors: bool
     has_backlog: bool
-    rests: bool
+    retry_pending: bool
 
     def is_due(self, *, is_backfilling: bool) -> bool:
-        """Something is left to do and nobody is at it. A build waits for vectors, and for the end of the backlog."""
-        if not self.steps or self.building or self.rests:
+        """Whether steps remain and should run now. A build waits for vectors, and for the end of the backlog."""
+        if not self.steps or self.building or self.retry_pending:
             return False
         return self.only_drops or (self.has_vectors and not self.has_backlog and not is_backfilling)
 
     @property
     def only_drops(self) -> bool:
-        """The index that is wanted stands, or none is wanted; a former one has to go."""
+        """Whether only former indexes remain to be dropped."""
         return all(step.startswith("drop index ") for step in self.steps)
 
     @property
@@ -80,10 +81,10 @@ class IndexState:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an attempt ended. The next one comes after `first_s`, doubled with each failure up to `last_s`."""
+    """Why an attempt failed. It is retried after `first_s`, doubled with each further failure up to `last_s`."""
 
-    why: str
-    gave_way: bool
+    reason: str
+    gave_way: bool  # cancelled because it blocked a session
 
     @classmethod
     def of(cls, error: DatabaseError) -> Failure:
@@ -94,29 +95,28 @@ class Failure:
 
     @property
     def first_s(self) -> float:
-        return FIRST_RETURN_S if self.gave_way else FIRST_RETRY_S
+        return FIRST_RETRY_AFTER_YIELD_S if self.gave_way else FIRST_RETRY_S
 
     @property
     def last_s(self) -> float:
-        return LAST_RETURN_S if self.gave_way else LAST_RETRY_S
+        return LAST_RETRY_AFTER_YIELD_S if self.gave_way else LAST_RETRY_S
 
 
 class IndexKeeper:
-    """`look_after_all` is called now and then."""
+    """Builds and drops indexes, one after another."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._not_owned: set[int] = set()  # watches whose owner was asked to run the steps
-        self._unrecorded: dict[
-            int, Failure
-        ] = {}  # watch -> what the database could not be told; nothing is tried before
+        self._owner_asked: set[int] = set()  # watches whose steps only their owner may run, as the log says
+        # Failures that could not be recorded in the database, by watch. They are recorded before anything is retried.
+        self._unrecorded: dict[int, Failure] = {}
 
-    async def look_after_all(self) -> bool:
-        """Builds and drops what is due, one after another. One that fails holds up no other.
+    async def maintain_all(self) -> bool:
+        """Builds and drops all indexes that are due. A failure of one leaves the others alone.
 
-        False: nothing is left to do. Raises DatabaseUnavailable.
+        Returns False if nothing is left to do, now or later. Raises DatabaseUnavailable.
         """
-        watches = [w for w in self._context.catalogue.ours() if w.index_kind == "none" or not _is_backfilling(w)]
+        watches = [w for w in self._context.catalogue.writable() if w.index_kind == "none" or not _is_backfilling(w)]
         async with self._context.database.connection() as connection:
             unindexed = await find_unindexed(connection, [w.id for w in watches])
         for watch in watches:
@@ -124,14 +124,14 @@ class IndexKeeper:
                 if watch.id in self._unrecorded:
                     await self._record(watch, self._unrecorded[watch.id])
                 elif watch.id in unindexed:
-                    await self._look_after(watch)
+                    await self._maintain(watch)
             except WatchChanged:
                 self._context.catalogue.stale = True
             except (Contention, StatementRejected) as error:
-                await self._rest(watch, error)
+                await self._postpone(watch, error)
         return bool(unindexed or self._unrecorded)
 
-    async def _look_after(self, watch: Watch) -> None:
+    async def _maintain(self, watch: Watch) -> None:
         async with self._context.database.connection() as connection:
             state = await _state_of(connection, watch, self._context.horizon.floor(watch.id))
         if state is None or not state.is_due(is_backfilling=_is_backfilling(watch)):
@@ -142,25 +142,25 @@ class IndexKeeper:
         own = await open_session(self._context.database.direct_url)
         try:
             await self._build(own, watch)
-        except DatabaseUnavailable as error:  # the server itself may have died of it
-            await self._rest(watch, error)
+        except DatabaseUnavailable as error:  # the build may have crashed the server
+            await self._postpone(watch, error)
         finally:
             await run_to_completion(close_session(own), f"disconnect-{watch.id}")
 
     def _ask_owner(self, watch: Watch, state: IndexState) -> None:
-        """Once; a grant or the owner's own build is noticed."""
-        if watch.id not in self._not_owned:
-            self._not_owned.add(watch.id)
+        """Logs once that the owner must run the steps. Later a grant, or the owner's own build, is noticed."""
+        if watch.id not in self._owner_asked:
+            self._owner_asked.add(watch.id)
             logger.warning(
                 "the index of %s is the owner's to build. Let %s run: %s", watch.label, state.owner, state.script
             )
 
-    async def _rest(self, watch: Watch, error: DatabaseError) -> None:
-        """The watch is left alone for a while, by all sidecars."""
+    async def _postpone(self, watch: Watch, error: DatabaseError) -> None:
+        """Records the failure, so that all sidecars leave the index alone for a while."""
         failure = Failure.of(error)
         self._context.telemetry.index_build_ended("gave_way" if failure.gave_way else "failed")
         level = logging.INFO if failure.gave_way else logging.WARNING
-        logger.log(level, "the index of %s has to wait: %s", watch.label, failure.why)
+        logger.log(level, "the index of %s has to wait: %s", watch.label, failure.reason)
         try:
             await self._record(watch, failure)
         except DatabaseError as unrecorded:
@@ -168,7 +168,7 @@ class IndexKeeper:
             self._unrecorded[watch.id] = failure
 
     async def _record(self, watch: Watch, failure: Failure) -> None:
-        arguments = (watch.id, failure.why, failure.first_s, failure.last_s)
+        arguments = (watch.id, failure.reason, failure.first_s, failure.last_s)
         async with self._context.database.connection() as connection:
             next_s = await connection.fetchval(statement("record_index_failure"), *arguments)
         self._unrecorded.pop(watch.id, None)
@@ -176,7 +176,7 @@ class IndexKeeper:
             logger.info("the index of %s is tried again in %.0f s", watch.label, next_s)
 
     async def _build(self, connection: asyncpg.Connection[asyncpg.Record], watch: Watch) -> None:
-        async with background(self._yield_to_users(connection.get_server_pid()), f"yield-{watch.id}"):
+        async with background(self._cancel_if_blocking(connection.get_server_pid()), f"yield-{watch.id}"):
             try:
                 with translate_asyncpg_errors():
                     if await connection.fetchval(statement("try_index_lock"), watch.id):
@@ -187,32 +187,33 @@ class IndexKeeper:
 
     async def _build_parallel_or_serially(self, connection: asyncpg.Connection[asyncpg.Record], watch: Watch) -> None:
         try:
-            await self._take_steps(connection, watch)
+            await self._run_steps(connection, watch)
         except asyncpg.InsufficientResourcesError as error:
             if error.sqlstate != _OUT_OF_MEMORY and not _SHARED_MEMORY.search(str(error)):
                 raise  # the disk is full, for instance
             logger.warning("building the index of %s again, without parallel workers: %s", watch.label, error)
             await connection.execute(statement("disable_parallel_build"))
-            await self._take_steps(connection, watch)
+            await self._run_steps(connection, watch)
 
-    async def _yield_to_users(self, build_pid: int) -> None:
-        could_look = True
+    async def _cancel_if_blocking(self, build_pid: int) -> None:
+        """Cancels the build as soon as a session waits for it."""
+        could_check = True
         while True:
-            await asyncio.sleep(YIELD_INTERVAL_S)
+            await asyncio.sleep(BLOCKING_CHECK_INTERVAL_S)
             try:
                 await self._context.guard.hold()
                 async with self._context.database.connection() as connection:
                     if await connection.fetchval(statement("is_build_blocking"), build_pid):
                         await connection.execute(statement("cancel_build"), build_pid)
-                could_look = True
+                could_check = True
             except DatabaseError as error:
-                if could_look:
+                if could_check:
                     logger.warning("could not see whether anybody waits for an index build: %s", error)
-                could_look = False
+                could_check = False
 
-    async def _take_steps(self, connection: asyncpg.Connection[asyncpg.Record], watch: Watch) -> None:
+    async def _run_steps(self, connection: asyncpg.Connection[asyncpg.Record], watch: Watch) -> None:
         await connection.execute(statement("set_role"), "none")  # the owner may not read our tables
-        # Another sidecar may just have ended its build.
+        # Read again: another sidecar may just have finished its build.
         state = await _state_of(connection, watch, self._context.horizon.floor(watch.id))
         if state is None or not state.is_due(is_backfilling=_is_backfilling(watch)):
             return
@@ -220,7 +221,7 @@ class IndexKeeper:
             await connection.execute(statement("set_role"), state.owner)
         for step in state.steps:
             logger.info("for the index of %s: %s", watch.label, step)
-            await _take_step(connection, step)
+            await _run_step(connection, step)
         await self._forget_failure(watch)
         if not state.only_drops:
             self._context.telemetry.index_build_ended("built")
@@ -231,14 +232,14 @@ class IndexKeeper:
             await connection.execute(statement("delete_index_failure"), watch.id)
 
 
-async def _take_step(connection: asyncpg.Connection[asyncpg.Record], step: str) -> None:
+async def _run_step(connection: asyncpg.Connection[asyncpg.Record], step: str) -> None:
     is_concurrent = step.split(maxsplit=3)[2] == "concurrently"
     await connection.execute(statement("set_lock_timeout"), "0" if is_concurrent else f"{LOCK_TIMEOUT_MS}ms")
     await connection.execute(step)
 
 
 async def _drop_leftovers(connection: asyncpg.Connection[asyncpg.Record], watch: Watch) -> None:
-    """An invalid index takes disk, and every write maintains it, until the next attempt drops it."""
+    """Drops an invalid index, which takes disk space and slows every write until the next attempt would drop it."""
     if connection.is_closed():
         return
     try:
@@ -249,13 +250,13 @@ async def _drop_leftovers(connection: asyncpg.Connection[asyncpg.Record], watch:
                 return
             await connection.execute(statement("set_role"), state.owner)
             for step in takewhile(lambda step: step.startswith("drop index concurrently "), state.steps):
-                await _take_step(connection, step)
+                await _run_step(connection, step)
     except DatabaseError as error:
         logger.info("what the build of the index of %s left is dropped later: %s", watch.label, error)
 
 
 async def _state_of(connection: Connection, watch: Watch, above_gen: int) -> IndexState | None:
-    """None: the watch is gone."""
+    """What remains to be done for the index of a watch; None if the watch is gone."""
     record = await connection.fetchrow(watch.sql("index_state"), watch.id, above_gen)
     return None if record is None else IndexState(**dict(record.items()))
 

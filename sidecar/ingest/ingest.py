@@ -1,12 +1,15 @@
-"""Rows in, vectors out: the parts of ingest, started together and stopped together.
+"""Keeps the vectors of all watches up to date. Composes the parts of ingest, and runs them together.
 
-    listener ──notification──► wake_up ──► worker: claim → read → encode → complete
-    scanner ──enqueued───────►   ▲         (batches in hand, parked rows)
-    housekeeper: heartbeat, progress, tombstones, and the index keeper when a backlog is drained
-    dead sidecars: what they had in hand is freed
+    listener ──notification──► wake_up ──► worker: claim → read → encode → write
+    scanner ──enqueued─────────►           (batches in flight, and locked rows whose write is retried)
+    dead_sidecars ──released───►
+    housekeeper: heartbeat, progress, tombstones, and the index keeper once a backlog is done
 
-A database that is down ends none of them: each waits with backoff. Any other end of a part is an error that `run`
-raises.
+One row from NOTIFY to vector: ingest (here) → wake_up → worker → claiming → batch → decision → encoding → writer, then
+`complete` in postgres/completion.py.
+
+No part ends because the database is unavailable: each waits with a backoff. Any other end of a part is an error that
+`run` raises.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ RAISE_GENERATION_S = 3600.0
 
 
 class Ingest:
-    """One per process. `database_url` must be set in the settings."""
+    """One per process. The settings must have a `database_url`."""
 
     def __init__(
         self, settings: Settings, embedder: Embedder, encoder: Encoder, telemetry: Telemetry | None = None
@@ -68,18 +71,18 @@ class Ingest:
         self._stop = asyncio.Event()
 
     def request_stop(self) -> None:
-        """No more claims; `run` returns when what is in hand is finished or given back."""
+        """Ends claiming; `run` returns when everything in flight is finished or released."""
         self._stop.set()
 
     async def run(self) -> None:
-        """Returns after `request_stop`. Raises what ended a part of it unexpectedly."""
+        """Returns after `request_stop`. Raises the error of a part that ended unexpectedly."""
         try:
             await self._database.open()
             if await self._stopped_before(self._await_schema()):
                 return
             await self._run_parts()
         finally:
-            await self._leave()
+            await self._sign_off()
 
     async def _run_parts(self) -> None:
         context = self._context
@@ -88,18 +91,18 @@ class Ingest:
         worker = Worker(context, wake_up, finder)
         listener = self._listener = Listener(
             self._database.direct_url,
-            lambda channel: self._notified(channel, wake_up),
+            lambda channel: self._on_notification(channel, wake_up),
             context.telemetry,
             context.liveness,
         )
-        scanner = Scanner(context, finder, worker.look_everywhere, lambda: self._notified("sidecar_watches", wake_up))
+        scanner = Scanner(context, finder, worker.expect_events, lambda: self._reload_watches(wake_up))
         parts = {
             "ingest-guard": context.guard.run(),
             "ingest-worker": worker.run(),
             "ingest-listener": listener.run(),
             "ingest-scanner": scanner.run(),
             "ingest-housekeeper": Housekeeper(context).run(),
-            "ingest-dead-sidecars": DeadSidecars(context, worker.look_everywhere).run(),
+            "ingest-dead-sidecars": DeadSidecars(context, worker.expect_events).run(),
         }
         async with running_tasks(parts) as tasks, background(self._wait_for_stop(), "ingest-stop") as stop:
             await asyncio.wait([*tasks, stop], return_when=asyncio.FIRST_COMPLETED)
@@ -111,7 +114,7 @@ class Ingest:
                     ended.result()
 
     async def _await_schema(self) -> None:
-        """Waits until the database is there and migrated."""
+        """Waits until the database is available and migrated."""
         backoff = reconnect_backoff()
         trouble = TroubleLog(logger, "ingest waits for the database")
         while True:
@@ -147,7 +150,7 @@ class Ingest:
             )
 
     async def _stopped_before(self, coroutine: Coroutine[Any, Any, None]) -> bool:
-        """Awaits `coroutine`; True if the stop came first."""
+        """Awaits `coroutine` or a stop, whichever is first. True if a stop was requested."""
         async with running_tasks({"ingest-start": coroutine, "ingest-stop": self._wait_for_stop()}) as tasks:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if tasks[0].done():
@@ -157,21 +160,25 @@ class Ingest:
     async def _wait_for_stop(self) -> None:
         await self._stop.wait()
 
-    def _notified(self, channel: str, wake_up: WakeUp) -> None:
+    def _on_notification(self, channel: str, wake_up: WakeUp) -> None:
         if channel == "sidecar_watches":
-            self._context.catalogue.stale = True
-            wake_up.wake()
+            self._reload_watches(wake_up)
         else:
             wake_up.notify()
 
-    async def _mark_asleep(self, asleep: Collection[int], for_s: float, awake: Collection[int]) -> None:
-        """Users' commits pay for a notification: none is asked for while nobody would hear it."""
-        heard = self._listener is not None and self._listener.connected
-        async with self._database.connection() as connection:
-            await announce_sleep(connection, asleep if heard else (), for_s, awake)
+    def _reload_watches(self, wake_up: WakeUp) -> None:
+        self._context.catalogue.stale = True
+        wake_up.wake()
 
-    async def _leave(self) -> None:
-        if self._context.liveness.left_leases:  # another one finds them, and us dead
+    async def _mark_asleep(self, asleep: Collection[int], for_s: float, awake: Collection[int]) -> None:
+        """Asks for notifications, which cost users' commits time, only while the listener is connected."""
+        listening = self._listener is not None and self._listener.connected
+        async with self._database.connection() as connection:
+            await announce_sleep(connection, asleep if listening else (), for_s, awake)
+
+    async def _sign_off(self) -> None:
+        """Deletes the heartbeat, unless leases remain: another sidecar then finds this one dead and releases them."""
+        if self._context.liveness.left_leases:
             await self._database.close()
             return
         try:

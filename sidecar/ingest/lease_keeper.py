@@ -1,4 +1,4 @@
-"""Keeps the leases of the events in hand alive while the device works on them."""
+"""Keeps the lease of events in flight while they are worked on, and releases what is left at the end."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ from sidecar.postgres.watches import Watch
 
 logger = logging.getLogger(__name__)
 
-SECOND_TRY_S = 0.1
+RELEASE_RETRY_S = 0.1
 
 
 class LeaseKeeper:
-    """Renews at a third of the lease. `held` are the generations in hand; whoever finishes one removes it with `drop`.
+    """The generations in flight under one lease. They leave `held` by `drop`, `release` or `abandon`.
 
-    What is still in hand at the end of the block is released.
-
-    A renewal that does not find an event means that another sidecar claimed it: its result will be dropped by complete,
-    which looks for the token too, so losing one needs no more than forgetting it.
+    A renewal that misses an event means that another sidecar has claimed it. It is only removed from `held`: `complete`
+    checks the token too and drops the result.
     """
 
     def __init__(self, context: Context, watch: Watch, lease: Lease, gens: Iterable[int]) -> None:
@@ -33,16 +31,29 @@ class LeaseKeeper:
         self._lease = lease
         self.held = set(gens)
 
+    @asynccontextmanager
+    async def renewing(self) -> AsyncIterator[None]:
+        """Renews the lease at a third of its duration during the block, and then releases what is still held."""
+        try:
+            async with background(self._renew(), f"renew-lease-{self._lease.token}"):
+                yield
+        finally:
+            await run_to_completion(self.release(set(self.held), "interrupted"), f"release-{self._lease.token}")
+
     def drop(self, gens: Iterable[int]) -> None:
+        """Removes generations that are completed or delayed, or handed to another keeper."""
         self.held.difference_update(gens)
 
-    def leave(self) -> None:
-        """What is still in hand is left as by a crash: the attempts count."""
+    def abandon(self) -> None:
+        """Leaves what is still held to the end of its lease, as a crash would: the attempt counts."""
         self.held.clear()
         self._context.liveness.left_leases = True
 
     async def release(self, gens: Iterable[int], reason: str) -> None:
-        """Gives back those of `gens` that are in hand, with their attempt. Where that fails, the lease runs out."""
+        """Returns those of `gens` that are held to the queue; the attempt does not count.
+
+        If that fails, they wait until the lease has run out.
+        """
         released = sorted(self.held.intersection(gens))
         self.held.difference_update(released)
         if not released:
@@ -50,10 +61,10 @@ class LeaseKeeper:
         try:
             try:
                 await self._release(released)
-            # The connection that broke was one of many: the next one may be good. Whoever locks the queue drops it, or
-            # is soon done.
+            # One connection of the pool broke, and the next may be good; or the queue is locked, by a transaction that
+            # drops it or will soon end.
             except (DatabaseUnavailable, Contention):
-                await asyncio.sleep(SECOND_TRY_S)
+                await asyncio.sleep(RELEASE_RETRY_S)
                 await self._release(released)
         except WatchChanged as error:
             logger.debug("nothing to release on %s any longer: %s", self._watch.label, error)
@@ -67,15 +78,6 @@ class LeaseKeeper:
         with self._context.measured("release"):
             async with self._context.database.connection() as connection:
                 await release(connection, self._watch, gens, self._lease)
-
-    @asynccontextmanager
-    async def renewing(self) -> AsyncIterator[None]:
-        """Renews the lease for the length of the block, and releases what is still in flight at its end."""
-        try:
-            async with background(self._renew(), f"renew-lease-{self._lease.token}"):
-                yield
-        finally:
-            await run_to_completion(self.release(set(self.held), "interrupted"), f"release-{self._lease.token}")
 
     async def _renew(self) -> None:
         while True:
@@ -93,11 +95,9 @@ class LeaseKeeper:
             except DatabaseError as error:
                 logger.warning("could not renew %d leases on %s: %s", len(asked), self._watch.label, error)
                 continue
-            if lost := asked - renewed:
-                # Those completed in the meantime are missing too; only what is still in hand was taken from us.
-                taken = lost & self.held
-                self.held -= taken
-                if taken:
-                    logger.warning(
-                        "lost the lease of %d events on %s to another sidecar", len(taken), self._watch.label
-                    )
+            if missing := asked - renewed:
+                # Events completed during the renewal are missing too; only those still held were claimed by others.
+                lost = missing & self.held
+                self.held -= lost
+                if lost:
+                    logger.warning("lost the lease of %d events on %s to another sidecar", len(lost), self._watch.label)

@@ -1,9 +1,9 @@
-"""How many rows to claim at a time: no more than the device does in half a second, and than the watch's user allows.
+"""How many rows to claim from a watch now, and when to leave it alone.
 
-A slow device would otherwise hoard hundreds of rows under its lease that another sidecar could be doing.
-
-`rows_per_s` is a token bucket per watch. It holds a fifth of a second's rows, at least one: so in `t` seconds no more
-than `rows_per_s · t` rows and that fifth are claimed, of whatever queue. A row that is claimed again counts again.
+ClaimSize       as many rows as the device encodes in half a second, so that a slow device does not hold leases on
+                rows another sidecar could process
+RateLimiter     at most the `rows_per_s` that the watch's user has set
+WatchBackoffs   none for a while after a statement on the watch failed
 """
 
 from __future__ import annotations
@@ -16,108 +16,116 @@ from dataclasses import dataclass
 
 from sidecar.concurrency import Backoff
 
+CLAIM_TARGET_S = 0.5
+FIRST_CLAIM_ROWS = 16
 BURST_S = 0.2
 UNLIMITED = sys.maxsize
-
-
-@dataclass(slots=True)
-class _Bucket:
-    rows_per_s: float
-    rows: float
-    filled_at: float
-
-    @property
-    def full(self) -> float:
-        return max(self.rows_per_s * BURST_S, 1.0)
-
-    def fill(self, now: float) -> None:
-        self.rows = min(self.rows + (now - self.filled_at) * self.rows_per_s, self.full)
-        self.filled_at = now
-
-
-class RateLimiter:
-    """`clock` is in seconds and goes forward."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._buckets: dict[int, _Bucket] = {}
-
-    def free_rows(self, watch_id: int, rows_per_s: float | None) -> int:
-        """0 until the bucket is full, so that rows are claimed some at a time; UNLIMITED without a cap."""
-        if rows_per_s is None:
-            self._buckets.pop(watch_id, None)
-            return UNLIMITED
-        now = self._clock()
-        bucket = self._buckets.setdefault(watch_id, _Bucket(rows_per_s, 0.0, now))
-        bucket.rows_per_s = rows_per_s
-        bucket.fill(now)
-        return math.floor(bucket.rows) if bucket.rows >= bucket.full else 0
-
-    def take(self, watch_id: int, rows: int) -> None:
-        """So many were claimed."""
-        if watch_id in self._buckets:
-            self._buckets[watch_id].rows -= rows
-
-    def wait_s(self) -> float:
-        """Seconds until the next bucket is full; infinite if none is filling."""
-        now = self._clock()
-        for bucket in self._buckets.values():
-            bucket.fill(now)
-        filling = [bucket for bucket in self._buckets.values() if bucket.rows < bucket.full]
-        return min(((bucket.full - bucket.rows) / bucket.rows_per_s for bucket in filling), default=math.inf)
-
-
-TARGET_S = 0.5
-FIRST_ROWS = 16
+FIRST_WATCH_RETRY_S, LAST_WATCH_RETRY_S = 0.1, 5.0
 
 
 class ClaimSize:
-    """Follows the rate at which batches come out, over all watches of one kind."""
+    """Claim size for one kind of content and one lane, from the rate at which their batches end."""
 
     def __init__(self, max_rows: int) -> None:
         self._max_rows = max_rows
         self._rows_per_s: float | None = None
         self._last_end = float("-inf")
 
-    def rows_to_claim(self) -> int:
+    def rows(self) -> int:
+        """Rows that are encoded in CLAIM_TARGET_S, between 1 and `max_rows`."""
         if self._rows_per_s is None:
-            return min(FIRST_ROWS, self._max_rows)
-        return max(1, min(self._max_rows, round(self._rows_per_s * TARGET_S)))
+            return min(FIRST_CLAIM_ROWS, self._max_rows)
+        return max(1, min(self._max_rows, round(self._rows_per_s * CLAIM_TARGET_S)))
 
     def record(self, rows: int, started: float) -> None:
-        """A batch of `rows` claimed at `started` (time.monotonic) is done. Small batches say little about the rate."""
+        """Records that a batch of `rows`, started at `started` (time.monotonic), has ended just now.
+
+        A batch of less than half the claim size says little about the rate: it may raise it, but never lowers it.
+        """
         now = time.monotonic()
         elapsed_s = max(now - max(started, self._last_end), 1e-4)
         self._last_end = now
         rate = rows / elapsed_s
-        if self._rows_per_s is None or rate > self._rows_per_s or rows >= self.rows_to_claim() / 2:
+        if self._rows_per_s is None or rate > self._rows_per_s or rows >= self.rows() / 2:
             self._rows_per_s = rate if self._rows_per_s is None else 0.5 * self._rows_per_s + 0.5 * rate
 
 
-FIRST_REST_S, LAST_REST_S = 0.1, 5.0
+@dataclass(slots=True)
+class _TokenBucket:
+    rows_per_s: float
+    tokens: float
+    filled_at: float
+
+    @property
+    def capacity(self) -> float:
+        return max(self.rows_per_s * BURST_S, 1.0)
+
+    def refill(self, now: float) -> None:
+        self.tokens = min(self.tokens + (now - self.filled_at) * self.rows_per_s, self.capacity)
+        self.filled_at = now
 
 
-class FailurePauses:
-    """Watches whose statements fail rest, each by itself, so that they neither hold up the others nor the server.
+class RateLimiter:
+    """Token bucket for each watch that has a `rows_per_s`, shared by all its queues.
 
-    Doubles a watch's rest with each failure in a row. `clock` is in seconds and goes forward.
+    A bucket holds a fifth of a second's rows, at least one: in `t` seconds at most `rows_per_s · t` rows and that fifth
+    are claimed. A row that is claimed again counts again. `clock` is monotonic, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._backoffs: dict[int, Backoff] = {}
-        self._until: dict[int, float] = {}
+        self._buckets: dict[int, _TokenBucket] = {}  # by watch
 
-    def begin(self, watch_id: int) -> float:
-        """A statement on the watch failed. Returns for how many seconds it rests."""
-        delay_s = self._backoffs.setdefault(watch_id, Backoff(FIRST_REST_S, LAST_REST_S)).next_s()
-        self._until[watch_id] = self._clock() + delay_s
+    def available_rows(self, watch_id: int, rows_per_s: float | None) -> int:
+        """Rows that may be claimed now; UNLIMITED without a limit.
+
+        0 until the bucket is full, so that rows are claimed several at a time.
+        """
+        if rows_per_s is None:
+            self._buckets.pop(watch_id, None)
+            return UNLIMITED
+        now = self._clock()
+        bucket = self._buckets.setdefault(watch_id, _TokenBucket(rows_per_s, 0.0, now))
+        bucket.rows_per_s = rows_per_s
+        bucket.refill(now)
+        return math.floor(bucket.tokens) if bucket.tokens >= bucket.capacity else 0
+
+    def consume(self, watch_id: int, rows: int) -> None:
+        """Takes the tokens of `rows` that were claimed."""
+        if watch_id in self._buckets:
+            self._buckets[watch_id].tokens -= rows
+
+    def wait_s(self) -> float:
+        """Seconds until the next bucket is full; infinite if all are."""
+        now = self._clock()
+        for bucket in self._buckets.values():
+            bucket.refill(now)
+        filling = [bucket for bucket in self._buckets.values() if bucket.tokens < bucket.capacity]
+        return min(((bucket.capacity - bucket.tokens) / bucket.rows_per_s for bucket in filling), default=math.inf)
+
+
+class WatchBackoffs:
+    """Backoff for each watch whose statements fail, so that it holds up neither the other watches nor the server.
+
+    `clock` is monotonic, in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._backoffs: dict[int, Backoff] = {}  # by watch
+        self._retry_at: dict[int, float] = {}
+
+    def record_failure(self, watch_id: int) -> float:
+        """Returns how many seconds to wait before the next statement on the watch; doubled for failures in a row."""
+        delay_s = self._backoffs.setdefault(watch_id, Backoff(FIRST_WATCH_RETRY_S, LAST_WATCH_RETRY_S)).next_s()
+        self._retry_at[watch_id] = self._clock() + delay_s
         return delay_s
 
-    def end(self, watch_id: int) -> None:
-        """A statement on the watch worked."""
+    def record_success(self, watch_id: int) -> None:
+        """Ends the backoff of the watch."""
         self._backoffs.pop(watch_id, None)
-        self._until.pop(watch_id, None)
+        self._retry_at.pop(watch_id, None)
 
-    def is_resting(self, watch_id: int) -> bool:
-        return self._clock() < self._until.get(watch_id, float("-inf"))
+    def is_waiting(self, watch_id: int) -> bool:
+        """Whether the watch must still be left alone."""
+        return self._clock() < self._retry_at.get(watch_id, float("-inf"))

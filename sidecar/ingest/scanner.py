@@ -1,7 +1,8 @@
-"""Turns the pages of backfills, sweeps, verifications and clearings, and brings delayed events back.
+"""Runs the scans of all watches page by page (backfill, sweep, verification, clearing), and requeues delayed events.
 
-A backfill enqueues at most four batches ahead of the worker: its events never bury live ones, and a pause stops it
-there. Watches without a scan cost nothing: which of them have delayed events that are due, the worker's look has found.
+A backfill enqueues at most four batches ahead of the worker, so that its events never bury live ones and a pause stops
+it there. Watches without a scan cost nothing here: the worker's search has already found which of them have delayed
+events that are due.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from sidecar.errors import DatabaseError, StatementRejected, WatchChanged
 from sidecar.ingest.claiming import WorkFinder
 from sidecar.ingest.context import Context
-from sidecar.ingest.pacing import FailurePauses
+from sidecar.ingest.pacing import WatchBackoffs
 from sidecar.postgres.clearing import clear_page
 from sidecar.postgres.database import Connection, reconnect_backoff
 from sidecar.postgres.events import return_due
@@ -33,15 +34,17 @@ logger = logging.getLogger(__name__)
 
 BATCHES_AHEAD = 4
 SWEEP_PAGE_ROWS = 5000
-VERIFY_PAGE_ROWS, VERIFY_PAGE_S = 1000, 0.25  # a page has the bytes that may be read in that time
-CLEAR_PAGE_ROWS = 200  # each row is a write to the user's table under its lock
+VERIFY_PAGE_ROWS, VERIFY_PAGE_S = 1000, 0.25  # a page has as many bytes as may be read in that time
+CLEAR_PAGE_ROWS = 200  # each row is a write to the user's table, under a lock
 BUSY_INTERVAL_S, IDLE_INTERVAL_S = 0.02, 0.5
-SWEEP_PAUSE_S = 0.1  # between two pages of a sweep, so that it never is the heaviest query of the database
-SWEEPS_INTERVAL_S = 10.0  # between two looks for sweeps that are due
+SWEEP_PAUSE_S = 0.1  # between pages of a sweep, so that it is never the heaviest query of the database
+START_SWEEPS_INTERVAL_S = 10.0
+LONGEST_PAGE_S = 2.0
+SMALLEST_PAGE_SHARE = 1 / 256  # of the usual rows
 
 
 class Scanner:
-    """`on_enqueued` wakes the worker; `on_change` has the watches loaded again."""
+    """Runs scans until cancelled. `on_enqueued` wakes the worker; `on_change` has the watches loaded again."""
 
     def __init__(
         self, context: Context, finder: WorkFinder, on_enqueued: Callable[[], None], on_change: Callable[[], None]
@@ -50,21 +53,21 @@ class Scanner:
         self._finder = finder
         self._on_enqueued = on_enqueued
         self._on_change = on_change
-        self._rests = FailurePauses()
-        self._sizes = PageSizes()
-        self._next_sweep: dict[int, float] = {}  # watch → on the clock of time.monotonic
+        self._watch_backoffs = WatchBackoffs()
+        self._page_sizes = PageSizes()
+        self._next_sweep: dict[int, float] = {}  # page, by watch, on the clock of time.monotonic; so the next two
         self._next_verify: dict[int, float] = {}
-        self._next_start = float("-inf")  # of sweeps
-        self._asked: frozenset[int] = frozenset()  # watches that the last look for sweeps asked about
         self._next_clear: dict[int, float] = {}
+        self._next_start_sweeps = float("-inf")
+        self._without_scan: frozenset[int] = frozenset()  # watches, at the last start of sweeps
 
     async def run(self) -> None:
-        """Until cancelled. Looks at fresh watches only: the worker, who loads them too, may be busy for long."""
+        """Loads the watches itself before each round: the worker, which does so too, may be busy for long."""
         idle_interval_s = min(IDLE_INTERVAL_S, self._context.settings.poll_interval_s)
         backoff = reconnect_backoff()
         while True:
             try:
-                busy = await self._look_after_all()
+                busy = await self._run_all()
                 backoff.reset()
             except DatabaseError as error:
                 self._context.database.report(error)
@@ -72,45 +75,46 @@ class Scanner:
                 continue
             await asyncio.sleep(BUSY_INTERVAL_S if busy else idle_interval_s)
 
-    async def _look_after_all(self) -> bool:
-        """True if there is more to do soon."""
+    async def _run_all(self) -> bool:
+        """Runs a page of each scan. True if the next round should come soon."""
         await self._context.catalogue.refresh()
-        watches = [w for w in self._context.catalogue.ours() if not w.paused]
-        # Sweeps first, of watches as they were just loaded: a scan that ends below keeps its watch until the next load.
+        watches = [w for w in self._context.catalogue.writable() if not w.paused]
+        # Before the scans, on watches as they were just loaded: one that ends below counts as running until the next
+        # load.
         await self._start_sweeps(watches)
-        busy = [await self._look_after(watch) for watch in watches if not self._rests.is_resting(watch.id)]
+        busy = [await self._run(watch) for watch in watches if not self._watch_backoffs.is_waiting(watch.id)]
         return any(busy)
 
-    async def _look_after(self, watch: Watch) -> bool:
-        """An error of one watch is that watch's: the round goes on. Raises DatabaseError where the database is gone."""
+    async def _run(self, watch: Watch) -> bool:
+        """An error of one watch leaves the others alone. Raises DatabaseError if the database itself is unavailable."""
         if watch.scans:
             await self._context.guard.hold()
         try:
-            busy = await self._turn_pages(watch)
+            busy = await self._run_pages(watch)
         except (WatchChanged, StatementRejected) as error:
-            await self._context.catalogue.report_change(watch, error)
-            self._rests.begin(watch.id)
+            await self._context.catalogue.report_failure(watch, error)
+            self._watch_backoffs.record_failure(watch.id)
             return False
         except DatabaseError as error:
             if not await self._context.database.is_reachable():
                 raise
-            self._sizes.halve(watch.id)
-            delay_s = self._rests.begin(watch.id)
+            self._page_sizes.halve(watch.id)
+            delay_s = self._watch_backoffs.record_failure(watch.id)
             logger.info("scans of %s wait %.1f s: %s", watch.label, delay_s, error)
             return True
-        self._rests.end(watch.id)
+        self._watch_backoffs.record_success(watch.id)
         return busy
 
-    async def _turn_pages(self, watch: Watch) -> bool:
+    async def _run_pages(self, watch: Watch) -> bool:
         if "clear" in watch.scans:
             return await self._clear(watch)
-        await self._return_due(watch)
+        await self._requeue_due(watch)
         if "backfill" in watch.scans:
             return await self._backfill(watch)
         verifying = "verify" in watch.scans and await self._verify(watch)
         return ("sweep" in watch.scans and await self._sweep(watch)) or verifying
 
-    async def _return_due(self, watch: Watch) -> None:
+    async def _requeue_due(self, watch: Watch) -> None:
         if watch.id not in self._finder.due:
             return
         async with self._context.database.connection() as connection:
@@ -119,14 +123,14 @@ class Scanner:
         self._finder.due.discard(watch.id)
 
     async def _start_sweeps(self, watches: Sequence[Watch]) -> None:
-        """Now and then, and at once for a watch whose other scans have just ended."""
+        """Starts sweeps that are due: every few seconds, and at once for a watch whose other scans have just ended."""
         idle = frozenset(watch.id for watch in watches if not watch.scans & {"clear", "backfill", "sweep"})
-        self._asked &= idle
-        if not idle or (idle == self._asked and time.monotonic() < self._next_start):
+        self._without_scan &= idle
+        if not idle or (idle == self._without_scan and time.monotonic() < self._next_start_sweeps):
             return
         interval_s = self._context.settings.sweep_interval_s
-        self._asked = idle
-        self._next_start = time.monotonic() + min(SWEEPS_INTERVAL_S, interval_s)
+        self._without_scan = idle
+        self._next_start_sweeps = time.monotonic() + min(START_SWEEPS_INTERVAL_S, interval_s)
         async with self._context.database.connection() as connection:
             if await start_sweeps(connection, list(idle), interval_s):
                 self._on_change()
@@ -136,36 +140,34 @@ class Scanner:
             return True
         async with self._context.database.connection() as connection:
             with self._context.measured("scan"):
-                page = await clear_page(connection, watch, self._sizes.rows(watch.id, CLEAR_PAGE_ROWS))
+                page = await clear_page(connection, watch, self._page_sizes.rows(watch.id, CLEAR_PAGE_ROWS))
         if page is not None:
             self._next_clear[watch.id] = time.monotonic() + page.wait_s
-        self._note_end(watch, "clearing old vectors", page)
+        self._finish_page(watch, "clearing old vectors", page)
         return page is not None
 
     async def _backfill(self, watch: Watch) -> bool:
         page_rows = self._context.settings.ingest_batch_rows
-        room = BATCHES_AHEAD * page_rows
+        max_outstanding = BATCHES_AHEAD * page_rows
         async with self._context.database.connection() as connection:
-            if await self._outstanding(connection, watch, room) > room - page_rows:
+            if await self._outstanding(connection, watch, max_outstanding) > max_outstanding - page_rows:
                 return True
             with self._context.measured("scan"):
-                page = await backfill_page(connection, watch, self._sizes.rows(watch.id, page_rows))
+                page = await backfill_page(connection, watch, self._page_sizes.rows(watch.id, page_rows))
         if page is not None and page.enqueued:
             self._on_enqueued()
-        self._note_end(watch, "backfill", page)
+        self._finish_page(watch, "backfill", page)
         return page is not None and not page.last
 
     async def _sweep(self, watch: Watch) -> bool:
-        """One page at a time, so that the other watches have their turn; and only when all that it would find anew is
-        done, or each sweep would enqueue a backlog once more.
-        """
+        """Runs one page, once nothing that a sweep would find is outstanding: else it would enqueue a backlog again."""
         if time.monotonic() < self._next_sweep.get(watch.id, 0):
             return True
         async with self._context.database.connection() as connection:
             if await self._outstanding(connection, watch, 1):
                 return False
-            with self._context.measured("scan"), self._sizes.timed(watch.id):
-                page = await sweep_page(connection, watch, self._sizes.rows(watch.id, SWEEP_PAGE_ROWS))
+            with self._context.measured("scan"), self._page_sizes.timed(watch.id):
+                page = await sweep_page(connection, watch, self._page_sizes.rows(watch.id, SWEEP_PAGE_ROWS))
         self._next_sweep[watch.id] = time.monotonic() + SWEEP_PAUSE_S
         if page is not None and page.enqueued:
             logger.warning("the sweep of %s found rows that no event told of: %d", watch.label, page.enqueued)
@@ -175,7 +177,7 @@ class Scanner:
         return page is not None and not page.last
 
     async def _verify(self, watch: Watch) -> bool:
-        """Throttled, and never far ahead of the worker."""
+        """Runs one page, throttled, once the events of earlier pages are done."""
         if time.monotonic() < self._next_verify.get(watch.id, 0):
             return True
         settings = self._context.settings
@@ -183,53 +185,51 @@ class Scanner:
         async with self._context.database.connection() as connection:
             if await self._outstanding(connection, watch, 1):
                 return True
-            with self._context.measured("scan"), self._sizes.timed(watch.id):
-                max_rows = self._sizes.rows(watch.id, VERIFY_PAGE_ROWS)
+            with self._context.measured("scan"), self._page_sizes.timed(watch.id):
+                max_rows = self._page_sizes.rows(watch.id, VERIFY_PAGE_ROWS)
                 page = await verify_page(connection, watch, max_rows, settings.verify_bytes_per_s, page_bytes)
         if page is not None:
             self._next_verify[watch.id] = time.monotonic() + page.wait_s
             if page.enqueued:
                 logger.warning("verifying %s found rows that differ from their ledger: %d", watch.label, page.enqueued)
                 self._on_enqueued()
-        self._note_end(watch, "verification", page)
+        self._finish_page(watch, "verification", page)
         return page is not None and not page.last
 
     async def _outstanding(self, connection: Connection, watch: Watch, at_most: int) -> int:
+        """Counts events of the backfill that are not done, up to `at_most`."""
         horizon = self._context.horizon
         await horizon.refresh(connection, [watch.id])
         return await outstanding_backfill(connection, watch, at_most, above_gen=horizon.floor(watch.id))
 
-    def _note_end(self, watch: Watch, what: str, page: Page | None) -> None:
+    def _finish_page(self, watch: Watch, what: str, page: Page | None) -> None:
         if page is None or page.last:
             self._on_change()
         if page is not None and page.last:
             logger.info("%s of %s: every row is enqueued or done", what, watch.label)
 
 
-LONGEST_PAGE_S = 2.0
-SMALLEST_SHARE = 1 / 256
-
-
 class PageSizes:
-    """How many rows a page has, per watch: fewer where pages take long, so that each is bounded in time too.
+    """Rows per page for each watch: fewer where pages take long, so that a page is bounded in time too.
 
-    `clock` is in seconds and goes forward.
+    `clock` is monotonic, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._shares: dict[int, float] = {}  # watch → of the usual size
+        self._shares: dict[int, float] = {}  # of the usual rows, by watch
 
     def rows(self, watch_id: int, usual_rows: int) -> int:
+        """Rows of the next page, where `usual_rows` are the most."""
         return max(1, int(usual_rows * self._shares.get(watch_id, 1.0)))
 
     def halve(self, watch_id: int) -> None:
-        """A page took too long, or failed."""
-        self._shares[watch_id] = max(self._shares.get(watch_id, 1.0) / 2, SMALLEST_SHARE)
+        """Halves the pages, after one that took too long or failed."""
+        self._shares[watch_id] = max(self._shares.get(watch_id, 1.0) / 2, SMALLEST_PAGE_SHARE)
 
     @contextmanager
     def timed(self, watch_id: int) -> Iterator[None]:
-        """The block turns a page. It grows again while pages are quick; one that fails is `halve`'s."""
+        """Times the block, which runs a page, and adapts the size. A page that raises is the caller's to `halve`."""
         began = self._clock()
         yield
         elapsed_s = self._clock() - began

@@ -1,8 +1,14 @@
-"""The claim loop: claims batches while there are slots, and dozes when there is nothing to claim.
+"""The claim loop: claims batches while slots are free, and sleeps when there is nothing to claim.
 
-Several batches are in hand at a time, so that the next one is claimed, read and decoded while the device works on the
-current one, and a third is being written. Live changes and backfill have as many slots each: while those of the
-backfill are taken, the worker dozes as if there were none, and is woken by a change or by the end of a batch.
+    loop ─► search for watches with work ─► claim a batch of each ─► run it as a task ─► loop
+              │ none, or no slot is free
+              └─► announce sleep ─► claim once more ─► sleep until woken or polled (see wake_up.py)
+
+Several batches are in flight at a time: one is claimed, read and decoded while the device works on another and a third
+is being written. Live changes and backfill have as many slots each. While all slots of the backfill are taken, the
+worker sleeps as if there were no backfill, and is woken by a change or by the end of a batch.
+
+A failure of the device pauses all claims, a failing statement only the claims from its watch.
 """
 
 from __future__ import annotations
@@ -23,7 +29,7 @@ from sidecar.ingest.claiming import Claim, Claimer, WorkFinder
 from sidecar.ingest.context import Context
 from sidecar.ingest.encoding import RowEncoder
 from sidecar.ingest.locked_rows import LockedRows
-from sidecar.ingest.pacing import ClaimSize, FailurePauses, RateLimiter
+from sidecar.ingest.pacing import ClaimSize, RateLimiter, WatchBackoffs
 from sidecar.ingest.wake_up import WakeUp
 from sidecar.postgres.completion import RowResult
 from sidecar.postgres.database import reconnect_backoff
@@ -32,62 +38,62 @@ from sidecar.postgres.watches import Watch
 logger = logging.getLogger(__name__)
 
 MAX_BATCHES_IN_FLIGHT = 4  # of live changes, and as many of a backfill
-MAX_LOCKED_ROWS = 1024  # of each of them
+MAX_LOCKED_ROWS = 1024  # whose write is retried in the background: of live changes, and as many of a backfill
 FIRST_DEVICE_PAUSE_S, LAST_DEVICE_PAUSE_S = 0.5, 30.0
 
 
 class Worker:
-    """`run` returns after `stop`, with nothing left in hand."""
+    """`run` returns after `stop`, with nothing left in flight."""
 
     def __init__(self, context: Context, wake_up: WakeUp, finder: WorkFinder) -> None:
         self._context = context
         self._wake_up = wake_up
         self._finder = finder
-        self._turns = Claimer(
+        self._claimer = Claimer(
             context.settings, context.database, context.horizon, context.telemetry, context.liveness.new_token
         )
         self._rows = RowEncoder(context.embedder)
         self._claim_sizes: defaultdict[tuple[str, Lane], ClaimSize] = defaultdict(
             lambda: ClaimSize(context.settings.ingest_batch_rows)
         )
-        self._caps = RateLimiter()
-        self._batches = Counter[Lane]()  # in hand
-        self._freed = asyncio.Event()
-        self._rests = FailurePauses()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._parked_rows = Counter[Lane]()
+        self._rate_limiter = RateLimiter()
+        self._watch_backoffs = WatchBackoffs()
         self._device_backoff = Backoff(FIRST_DEVICE_PAUSE_S, LAST_DEVICE_PAUSE_S)
-        self._device_pause_s = 0.0
+        self._device_pause_s = 0.0  # before each claim, until a batch succeeds
+        self._batches_in_flight = Counter[Lane]()
+        self._batch_ended = asyncio.Event()
+        self._locked_rows = Counter[Lane]()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
-        """No claims from now on."""
+        """Ends claiming."""
         self._stop.set()
-        self._freed.set()
+        self._batch_ended.set()
         self._wake_up.wake()
 
-    def look_everywhere(self) -> None:
-        """The scanner enqueued something: backfill, or delayed events that are due."""
-        self._turns.look_everywhere()
+    def expect_events(self) -> None:
+        """Claims from all queues at once, because this process has enqueued or released events."""
+        self._claimer.expect_events()
         self._wake_up.wake()
 
     async def run(self) -> None:
-        """Raises what a batch raised that is nobody's fault but ours; such an end is the end of the process."""
+        """Raises any error of a batch that is neither the database's nor the device's: that ends the process."""
         backoff = reconnect_backoff()
         try:
             while not self._stop.is_set():
                 try:
-                    await self._claim_or_doze()
+                    await self._claim_or_sleep()
                     backoff.reset()
                 except DatabaseError as error:
                     self._context.database.report(error)
                     await self._pause(backoff.next_s())
-            await self._finish_in_hand()
+            await self._finish_tasks()
         finally:
-            await self._cancel_in_hand()
+            await self._cancel_tasks()
 
-    async def _claim_or_doze(self) -> None:
+    async def _claim_or_sleep(self) -> None:
         await self._context.catalogue.refresh()
         if self._device_pause_s:
             await self._pause(self._device_pause_s)
@@ -97,26 +103,27 @@ class Worker:
         self._wake_up.clear()
         if await self._claim_round(was_notified) or self._stop.is_set():
             return
-        if self._is_full(Lane.INGEST):  # under load nobody is asked for notifications
+        if self._is_full(Lane.INGEST):  # under load no notifications are asked for
             await self._wait_for_end_of_batch()
-        elif not await self._wake_up.announce_sleep(self._wakeable()):
-            rung = await self._wake_up.wait(self._caps.wait_s())
-            cause = "notification" if self._wake_up.was_notified else "nudge" if rung else "poll"
+        elif not await self._wake_up.announce_sleep(self._claimable_at_once()):
+            woken = await self._wake_up.wait(self._rate_limiter.wait_s())
+            cause = "notification" if self._wake_up.was_notified else "nudge" if woken else "poll"
             self._context.telemetry.ingest_woke_up(cause)
 
-    def _wakeable(self) -> set[int]:
-        """The watches whose rows would be claimed at once: not those that are at their cap, or at rest."""
+    def _claimable_at_once(self) -> set[int]:
+        """Watches whose next event would be claimed at once: neither at their rate limit nor in backoff."""
         return {
             watch.id
-            for watch in self._context.catalogue.workable()
-            if not self._rests.is_resting(watch.id) and self._caps.free_rows(watch.id, watch.rows_per_s)
+            for watch in self._context.catalogue.claimable()
+            if not self._watch_backoffs.is_waiting(watch.id)
+            and self._rate_limiter.available_rows(watch.id, watch.rows_per_s)
         }
 
     async def _claim_round(self, was_notified: bool) -> bool:
-        """One batch of each watch that has work. True if more may be waiting."""
+        """Claims one batch from each watch that has work. True if more events may be waiting."""
         more = False
-        watches = [w for w in self._context.catalogue.workable() if not self._rests.is_resting(w.id)]
-        for watch in await self._finder.worth_a_claim(self._turns.order(watches), was_notified):
+        watches = [w for w in self._context.catalogue.claimable() if not self._watch_backoffs.is_waiting(w.id)]
+        for watch in await self._finder.watches_with_work(self._claimer.rotated(watches), was_notified):
             await self._wait_for_slot()
             if self._stop.is_set():
                 break
@@ -126,115 +133,113 @@ class Worker:
             self._finder.record_claim(watch, may_be_more=claim is not None and claim.may_be_more)
             if claim is not None:
                 more = more or claim.may_be_more
-                self._wake_up.found_work()
-                self._caps.take(watch.id, len(claim.events))
-                self._batches[claim.lane] += 1
-                self._start(self._work(claim, time.monotonic() - began), f"batch-{watch.id}")
+                self._wake_up.reset_poll()
+                self._rate_limiter.consume(watch.id, len(claim.events))
+                self._batches_in_flight[claim.lane] += 1
+                self._start(self._run_batch(claim, time.monotonic() - began), f"batch-{watch.id}")
         return more
 
     async def _claim(self, watch: Watch, rows: Mapping[Lane, int]) -> Claim | None:
-        """An error of one watch is that watch's: the round goes on. Raises DatabaseError where the database is gone."""
+        """An error of one watch leaves the others alone. Raises DatabaseError if the database itself is unavailable."""
         try:
-            return await self._turns.claim_batch(watch, rows)
+            return await self._claimer.claim_batch(watch, rows)
         except (WatchChanged, StatementRejected) as error:
-            await self._context.catalogue.report_change(watch, error)
+            await self._context.catalogue.report_failure(watch, error)
         except DatabaseError as error:
             if not await self._context.database.is_reachable():
                 raise
-            logger.warning("claims from %s wait %.1f s: %s", watch.label, self._rests.begin(watch.id), error)
+            delay_s = self._watch_backoffs.record_failure(watch.id)
+            logger.warning("claims from %s wait %.1f s: %s", watch.label, delay_s, error)
         return None
 
     def _is_full(self, lane: Lane) -> bool:
-        """While changes fill their slots, a backfill has one at least."""
-        slots = (
-            1
-            if lane is Lane.BACKFILL and self._batches[Lane.INGEST] >= MAX_BATCHES_IN_FLIGHT
-            else MAX_BATCHES_IN_FLIGHT
-        )
-        return self._batches[lane] >= slots
+        """Whether all slots of a lane are taken. While live changes fill theirs, a backfill has only one."""
+        changes_are_full = self._batches_in_flight[Lane.INGEST] >= MAX_BATCHES_IN_FLIGHT
+        slots = 1 if lane is Lane.BACKFILL and changes_are_full else MAX_BATCHES_IN_FLIGHT
+        return self._batches_in_flight[lane] >= slots
 
     def _rows_to_claim(self, watch: Watch, lane: Lane) -> int:
         if self._is_full(lane):
             return 0
-        return min(
-            self._claim_sizes[watch.kind, lane].rows_to_claim(), self._caps.free_rows(watch.id, watch.rows_per_s)
-        )
+        available_rows = self._rate_limiter.available_rows(watch.id, watch.rows_per_s)
+        return min(self._claim_sizes[watch.kind, lane].rows(), available_rows)
 
     async def _wait_for_slot(self) -> None:
-        """Changes come first, and only a look tells whether there are some: a slot of theirs is waited for."""
+        """Waits while the slots of both lanes are taken, or until stopped."""
         while self._is_full(Lane.INGEST) and self._is_full(Lane.BACKFILL) and not self._stop.is_set():
             await self._wait_for_end_of_batch()
 
     async def _wait_for_end_of_batch(self) -> None:
         """Or until stopped."""
         if not self._stop.is_set():
-            self._freed.clear()
-            await self._freed.wait()
+            self._batch_ended.clear()
+            await self._batch_ended.wait()
 
-    async def _work(self, claim: Claim, claim_s: float) -> None:
+    async def _run_batch(self, claim: Claim, claim_s: float) -> None:
         started = time.monotonic()
         try:
             with self._context.telemetry.traces.batch(claim.watch.series, len(claim.events), claim_s):
-                await Batch(self._context, self._rows, claim, self._park).run()
+                await Batch(self._context, self._rows, claim, self._retry_locked).run()
             self._device_backoff.reset()
             self._device_pause_s = 0.0
-            self._rests.end(claim.watch.id)
+            self._watch_backoffs.record_success(claim.watch.id)
             self._claim_sizes[claim.watch.kind, claim.lane].record(len(claim.events), started)
         except (DeviceError, DecoderUnavailable) as error:
             self._device_pause_s = self._device_backoff.next_s()
             logger.warning("the device failed, %d rows are given back: %s", len(claim.events), error)
         except DatabaseError as error:
-            rest_s = self._rests.begin(claim.watch.id)
+            delay_s = self._watch_backoffs.record_failure(claim.watch.id)
             logger.warning(
-                "%d rows of %s are given back for %.1f s: %s", len(claim.events), claim.watch.label, rest_s, error
+                "%d rows of %s are given back for %.1f s: %s", len(claim.events), claim.watch.label, delay_s, error
             )
         finally:
-            self._batches[claim.lane] -= 1
-            self._freed.set()
+            self._batches_in_flight[claim.lane] -= 1
+            self._batch_ended.set()
             self._wake_up.wake()
 
-    async def _park(self, claim: Claim, results: list[RowResult]) -> None:
+    async def _retry_locked(self, claim: Claim, results: list[RowResult]) -> None:
+        """Writes results of locked rows in the background; reschedules them where too many wait already."""
         locked = LockedRows(self._context, claim.watch, claim.lease, claim.lane, results)
-        if self._parked_rows[claim.lane] + len(results) > MAX_LOCKED_ROWS:
-            await locked.put_off()
+        if self._locked_rows[claim.lane] + len(results) > MAX_LOCKED_ROWS:
+            await locked.reschedule()
             return
-        self._parked_rows[claim.lane] += len(results)
+        self._locked_rows[claim.lane] += len(results)
         self._context.telemetry.adjust_locked_rows(len(results))
-        self._start(self._wait_and_write(locked, claim.lane, len(results)), f"parked-{claim.watch.id}")
+        self._start(self._write_locked(locked, claim.lane, len(results)), f"locked-{claim.watch.id}")
 
-    async def _wait_and_write(self, locked: LockedRows, lane: Lane, rows: int) -> None:
+    async def _write_locked(self, locked: LockedRows, lane: Lane, rows: int) -> None:
         try:
-            await locked.wait_and_write()
+            await locked.write()
         except DatabaseError as error:
             logger.warning("%d rows that were locked are given back: %s", rows, error)
         finally:
-            self._parked_rows[lane] -= rows
+            self._locked_rows[lane] -= rows
             self._context.telemetry.adjust_locked_rows(-rows)
 
     def _start(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(coroutine, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._on_task_end)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _on_task_end(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
             self._failed.set_exception(error)
             self.stop()
 
     async def _pause(self, delay_s: float) -> None:
-        """Or until stopped."""
+        """Waits so long, or until stopped."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), delay_s)
 
-    async def _finish_in_hand(self) -> None:
-        """Half of the shutdown time is for finishing what is in hand; the other half for giving it back."""
+    async def _finish_tasks(self) -> None:
+        """Half of the shutdown time is for finishing what is in flight, the other half for releasing the rest."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._context.settings.shutdown_timeout_s / 2)
         if self._failed.done():
             self._failed.result()
 
-    async def _cancel_in_hand(self) -> None:
+    async def _cancel_tasks(self) -> None:
         await cancel_and_wait(self._tasks)
         if self._failed.done():
-            self._failed.exception()
+            self._failed.exception()  # or it would be logged as never retrieved

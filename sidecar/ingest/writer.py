@@ -1,13 +1,13 @@
-"""Brings results into the database, whatever stands in the way.
+"""Writes the results of a claim, retrying around lost connections, rejected rows and locks.
 
 complete ──ok──► done
    │
-   ├─ connection lost ────► again when the database is back (the vectors are still in memory)
-   ├─ it takes too long ──► in halves, so that the user's rows are free in between
-   ├─ the table refuses ──► one by one; the row that is refused alone becomes a failure: write_rejected, or
-   │                        write_suppressed where a trigger swallowed the write
-   ├─ our role may not ───► given back; the watch rests until somebody grants what is missing
-   └─ row or table locked by a user's transaction ──► parked: see locked_rows.py
+   ├─ connection lost ───────► retried when the database is back (the vectors are still in memory)
+   ├─ timed out ─────────────► in halves, so that the user's rows are unlocked in between
+   ├─ rejected by the table ─► one by one; a row that is rejected alone becomes a failure: write_rejected, or
+   │                           write_suppressed where a trigger swallowed the write
+   ├─ privilege missing ─────► the events are released; the watch waits until the privilege is granted
+   └─ row or table locked by a user's transaction ──► retried in the background: see locked_rows.py
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
 from sidecar.batching.job import Lane
 from sidecar.errors import DatabaseUnavailable, StatementRejected, TimedOut
@@ -31,15 +30,15 @@ from sidecar.postgres.watches import Watch
 
 logger = logging.getLogger(__name__)
 
-# The rows of one transaction. Beginning and ending one costs as much as writing 20 rows, but while it lasts the user's
-# rows are locked, about 40 µs each; those of a companion table are nobody's but ours.
+# Rows of one transaction. Starting and committing it costs as much as writing 20 rows, but while it lasts the user's
+# rows are locked, about 40 µs each. Rows of a companion table are written by sidecars only.
 ROWS_PER_WRITE_IN_ROW, ROWS_PER_WRITE_IN_COMPANION = 128, 256
 
 INSUFFICIENT_PRIVILEGE = "42501"
 
 
 def rows_per_write(watch: Watch) -> int:
-    """How many results are completed in one transaction, at most."""
+    """The most results that one transaction writes."""
     return ROWS_PER_WRITE_IN_COMPANION if watch.has_companion else ROWS_PER_WRITE_IN_ROW
 
 
@@ -53,26 +52,27 @@ class Writer:
         self._lane = lane
 
     async def write(self, results: Sequence[RowResult], wait_for_rows: bool = False) -> WriteReport:
-        """Completes at most `rows_per_write` results. Raises WatchChanged, and Contention: somebody is in the way."""
+        """Writes at most `rows_per_write` results.
+
+        Raises WatchChanged; Contention where a table is locked; StatementRejected where our role lacks a privilege.
+        """
         try:
             return await self._complete(results, wait_for_rows)
         except (StatementRejected, WriteSuppressed) as error:
-            if await self._may_not_write(error):
+            if await self._lacks_privilege(error):
                 raise
             if len(results) == 1:
-                return await self._record_refusal(results[0], error, wait_for_rows)
+                return await self._record_rejection(results[0], error, wait_for_rows)
             parts = [[result] for result in results]
         except TimedOut as error:
             if len(results) == 1:
                 raise
             logger.info("%d rows of %s in halves: %s", len(results), self._watch.label, error)
             parts = [list(results[: len(results) // 2]), list(results[len(results) // 2 :])]
-        merged = WriteReport()
+        report = WriteReport()
         for part in parts:
-            one = await self.write(part, wait_for_rows)
-            for name in ("written", "voided", "lease_lost", "locked", "stale", "lags_ms", "backfill_lags_ms"):
-                getattr(merged, name).extend(getattr(one, name))
-        return merged
+            report.extend(await self.write(part, wait_for_rows))
+        return report
 
     async def _complete(self, results: Sequence[RowResult], wait_for_rows: bool) -> WriteReport:
         backoff = reconnect_backoff()
@@ -87,42 +87,45 @@ class Writer:
         context, watch = self._context, self._watch
         await context.guard.hold()
         if wait_for_rows:
-            # It may wait for 2 s, and must hold up neither the others of its table nor all connections meanwhile.
-            async with context.row_waits.place(self._lane.rank), context.database.connection() as connection:
-                done = await complete(connection, watch, context.identity.fingerprint, self._lease, results, True)
+            # The wait may take 2 s, and must block neither other writes to the table nor all connections of the pool.
+            async with context.row_wait_slots.slot(self._lane.rank), context.database.connection() as connection:
+                report = await complete(connection, watch, context.identity.fingerprint, self._lease, results, True)
         else:
             async with context.table_locks[watch.identifiers.table, self._lane]:
                 with context.measured("complete"):
                     async with context.database.connection() as connection:
-                        done = await complete(connection, watch, context.identity.fingerprint, self._lease, results)
-        self._count(done)
+                        report = await complete(connection, watch, context.identity.fingerprint, self._lease, results)
+        self._record(report)
         context.catalogue.mark_healthy(watch)
-        return done
+        return report
 
-    def _count(self, done: WriteReport) -> None:
+    def _record(self, report: WriteReport) -> None:
         telemetry, watch = self._context.telemetry, self._watch
-        self._context.progress.count(watch.id, done)
-        telemetry.events_done(watch.series, outcomes_of(done))
-        lags_s, backfill_lags_s = ([ms / 1000 for ms in lags_ms] for lags_ms in (done.lags_ms, done.backfill_lags_ms))
+        self._context.progress.record(watch.id, report)
+        telemetry.events_done(watch.series, count_outcomes(report))
+        lags_s, backfill_lags_s = ([ms / 1000 for ms in lags] for lags in (report.lags_ms, report.backfill_lags_ms))
         telemetry.vectors_committed(watch.series, lags_s, backfill_lags_s)
 
-    async def _may_not_write(self, error: StatementRejected | WriteSuppressed) -> bool:
-        """Whether our role lacks a right on the table, no row's fault: the watch rests until it is granted."""
+    async def _lacks_privilege(self, error: StatementRejected | WriteSuppressed) -> bool:
+        """Whether our role lacks a privilege on the table. Then no row is at fault."""
         if not isinstance(error, StatementRejected) or error.sqlstate != INSUFFICIENT_PRIVILEGE:
             return False
         async with self._context.database.connection() as connection:
             return await connection.fetchval(statement("missing_right"), self._watch.id) is not None
 
-    async def _record_refusal(
+    async def _record_rejection(
         self, result: RowResult, error: StatementRejected | WriteSuppressed, wait_for_rows: bool
     ) -> WriteReport:
+        """Writes a failure in place of the rejected vector, leaving the table's row as it is."""
         if result.keeps_vector:
             raise error
         reason = "write_suppressed" if isinstance(error, WriteSuppressed) else "write_rejected"
         code = "" if isinstance(error, WriteSuppressed) else f" (SQLSTATE {error.sqlstate})"
         logger.warning("%s refuses the vector of key %s: %s", self._watch.label, result.key, error)
         failed = replace(result, keeps_vector=True)
-        if result.reason != READ_REJECTED:  # whose fault the refusal may be: a trigger that looks at the same column
+        # An unreadable source keeps its own reason, which may also be why the write fails: in a trigger that reads it,
+        # say.
+        if result.reason != READ_REJECTED:
             failed = replace(
                 failed,
                 outcome=RowOutcome.FAILED,
@@ -135,9 +138,7 @@ class Writer:
         return await self._complete([failed], wait_for_rows)
 
 
-Outcomes: TypeAlias = Counter[tuple[str, str]]  # outcome and reason
-
-_NAMES = {
+_OUTCOME_LABELS = {
     RowOutcome.VECTOR: "embedded",
     RowOutcome.UNCHANGED: "unchanged",
     RowOutcome.EMPTY: "empty",
@@ -146,10 +147,10 @@ _NAMES = {
 }
 
 
-def outcomes_of(done: WriteReport) -> Outcomes:
-    """Of the events that a completion ended. One outcome for each row; its other events in hand were `superseded`."""
-    counts: Outcomes = Counter((_NAMES[r.outcome], r.reason) for r in done.written)
-    counts["superseded", ""] = sum(len(r.gens) - 1 for r in done.written)
-    counts["truncated", ""] = sum(len(r.gens) for r in done.voided)
-    counts["lost", ""] = sum(len(r.gens) for r in done.lease_lost)
+def count_outcomes(report: WriteReport) -> Counter[tuple[str, str]]:
+    """Events that a write ended, by outcome and reason. A row counts once; its other events were `superseded`."""
+    counts = Counter((_OUTCOME_LABELS[r.outcome], r.reason) for r in report.written)
+    counts["superseded", ""] = sum(len(r.gens) - 1 for r in report.written)
+    counts["truncated", ""] = sum(len(r.gens) for r in report.voided)
+    counts["lost", ""] = sum(len(r.gens) for r in report.lease_lost)
     return +counts

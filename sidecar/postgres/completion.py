@@ -95,6 +95,11 @@ class WriteReport:
     backfill_lags_ms: list[float] = field(default_factory=list)
     lags_taken_at: float = 0.0  # when the lags were measured, on the clock of time.perf_counter
 
+    def extend(self, other: WriteReport) -> None:
+        """Adds the results and lags of another write."""
+        for name in ("written", "voided", "lease_lost", "locked", "stale", "lags_ms", "backfill_lags_ms"):
+            getattr(self, name).extend(getattr(other, name))
+
     def record_commit(self) -> None:
         """Extends the lags up to now, the commit: before, the vectors were not visible."""
         since_ms = (time.perf_counter() - self.lags_taken_at) * 1000

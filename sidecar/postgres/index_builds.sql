@@ -10,7 +10,7 @@ select i.steps,
        exists (select from pg_stat_progress_create_index p join sidecar_internal.tree_of(coalesce(w.companion, w.relation)) t on t.home = p.relid) as building,
        case when cardinality(i.steps) > 0 then exists (select from {vector_table} h where h.{target} is not null) else false end as has_vectors,
        exists (select from {events} e where e.backfill and e.gen > $2) as has_backlog,
-       exists (select from sidecar_internal.index_failures f where f.watch_id = w.id and f.next_try_at > clock_timestamp()) as rests
+       exists (select from sidecar_internal.index_failures f where f.watch_id = w.id and f.next_try_at > clock_timestamp()) as retry_pending
 from sidecar_internal.watches w join pg_class c on c.oid = coalesce(w.companion, w.relation)
 cross join lateral (
     select array(select s.step from sidecar_internal.index_steps(w) with ordinality s(step, number) order by s.number) as steps offset 0

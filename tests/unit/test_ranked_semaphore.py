@@ -1,4 +1,4 @@
-"""Places whose waiters have ranks."""
+"""A semaphore whose waiters have ranks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sidecar.ranked_semaphore import RankedSemaphore
 
 
 class Line:
-    """Waiters of a semaphore with one place, which is taken; `served` has them in the order in which they got it."""
+    """Waiters for the only slot of a semaphore; `served` lists their ranks and numbers in the order they got it."""
 
     def __init__(self, semaphore: RankedSemaphore) -> None:
         self.semaphore = semaphore
@@ -24,7 +24,7 @@ class Line:
         await asyncio.sleep(0)
 
     async def _wait(self, rank: int, number: int) -> None:
-        async with self.semaphore.place(rank):
+        async with self.semaphore.slot(rank):
             self.served.append((rank, number))
 
     async def drain(self) -> None:
@@ -42,7 +42,7 @@ async def test_lower_ranks_go_first_and_equals_in_order() -> None:
 
 
 @pytest.mark.parametrize(("share", "passed_over"), [(0.1, 9), (0.5, 1), (0.9, 1)])
-async def test_a_rank_with_a_share_is_passed_over_so_often_and_no_more(share: float, passed_over: int) -> None:
+async def test_a_rank_with_a_share_is_passed_over_a_limited_number_of_times(share: float, passed_over: int) -> None:
     line = Line(RankedSemaphore(1, {3: share}))
     await line.semaphore.acquire(0)
     await line.add(3)
@@ -53,10 +53,10 @@ async def test_a_rank_with_a_share_is_passed_over_so_often_and_no_more(share: fl
 
 
 class Crowd:
-    """Holders of places that come, leave while they wait or hold one, and finish; `inside` hold one."""
+    """Tasks that ask for a slot, and are cancelled or finish while they wait or hold it; `inside` tasks hold one."""
 
-    def __init__(self, places: int) -> None:
-        self.semaphore = RankedSemaphore(places, {2: 0.25})
+    def __init__(self, slots: int) -> None:
+        self.semaphore = RankedSemaphore(slots, {2: 0.25})
         self.inside = 0
         self._ends: list[asyncio.Event] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -72,33 +72,35 @@ class Crowd:
                 self._ends[number].set()
 
     async def _hold(self, end: asyncio.Event, rank: int) -> None:
-        async with self.semaphore.place(rank):
+        async with self.semaphore.slot(rank):
             self.inside += 1
             try:
                 await end.wait()
             finally:
                 self.inside -= 1
 
-    async def go_home(self) -> None:
+    async def finish_all(self) -> None:
         for end in self._ends:
             end.set()
         await asyncio.wait_for(asyncio.gather(*self._tasks, return_exceptions=True), 5)
 
 
 @given(
-    places=st.integers(1, 3),
+    slots=st.integers(1, 3),
     steps=st.lists(st.tuples(st.sampled_from(["come", "leave", "finish"]), st.integers(0, 20)), max_size=60),
 )
-def test_no_place_is_lost_or_given_twice_whoever_comes_and_leaves(places: int, steps: list[tuple[str, int]]) -> None:
+def test_no_slot_is_lost_or_given_twice_by_cancelled_waiters_and_holders(
+    slots: int, steps: list[tuple[str, int]]
+) -> None:
     async def drive() -> None:
-        crowd = Crowd(places)
+        crowd = Crowd(slots)
         for what, number in steps:
             crowd.do(what, number)
-            if number % 2:  # else several things happen before anybody hears of them
+            if number % 2:  # else several steps happen before any task runs
                 await asyncio.sleep(0)
-            assert crowd.inside <= places
-        await crowd.go_home()
-        for _ in range(places):
+            assert crowd.inside <= slots
+        await crowd.finish_all()
+        for _ in range(slots):
             await asyncio.wait_for(crowd.semaphore.acquire(0), 5)
 
     asyncio.run(drive())

@@ -88,7 +88,7 @@ class DecoderPool:
 
     async def _decode_once(self, image: bytes, rank: int) -> DecodedPicture:
         self._check_open()
-        async with self._slots.place(rank):
+        async with self._slots.slot(rank):
             slot = self._idle.pop(0)
             try:
                 process = await self._process_in_slot(slot)

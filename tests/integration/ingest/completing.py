@@ -36,7 +36,7 @@ class Steps:
             events = await claim(connection, self.watch, ClaimRequest(Queue.LIVE, 1000), [0], self.lease)
         claimed = group_by_key(events)
         rows = await self.read(list(claimed.values()))
-        return [(claimed[row.key].read(row, MAX_BYTES), row) for row in rows]
+        return [(claimed[row.key].with_row(row, MAX_BYTES), row) for row in rows]
 
     async def read(self, claimed: Sequence[ClaimedKey]) -> list[Row]:
         keys = [each.key for each in claimed]

@@ -40,7 +40,7 @@ class RunningIngest:
 
     def works_on(self, watch_id: int) -> bool:
         """Whether it may claim events of the watch, as far as it knows."""
-        return watch_id in {watch.id for watch in self.ingest._context.catalogue.workable()}
+        return watch_id in {watch.id for watch in self.ingest._context.catalogue.claimable()}
 
     async def crash(self) -> None:
         """As kill -9 does: what is in hand stays leased."""

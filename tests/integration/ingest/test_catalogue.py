@@ -34,4 +34,4 @@ async def _strike(catalogue: Catalogue, times: int) -> None:
     for _ in range(times):
         catalogue.stale = True
         await catalogue.refresh()
-        await catalogue.report_change(catalogue.all[0], WatchChanged("a column is gone"))
+        await catalogue.report_failure(catalogue.all[0], WatchChanged("a column is gone"))

@@ -50,7 +50,7 @@ class ClaimAndDelete:
     def __init__(self, url: str, **settings: Any) -> None:
         self.database = Database(SecretStr(url))
         self.horizon = Horizon()
-        self.turns = Claimer(Settings(**settings), self.database, self.horizon)
+        self.claimer = Claimer(Settings(**settings), self.database, self.horizon)
 
     async def watches(self) -> list[Watch]:
         async with self.database.connection() as connection:
@@ -58,15 +58,15 @@ class ClaimAndDelete:
 
     async def claim(self, rows: int = ROWS, backfill_rows: int = ROWS) -> Claim:
         [watch] = await self.watches()
-        claim = await self.turns.claim_batch(watch, {INGEST: rows, BACKFILL: backfill_rows})
+        claim = await self.claimer.claim_batch(watch, {INGEST: rows, BACKFILL: backfill_rows})
         assert claim is not None, "nothing waits"
         return claim
 
     def look_again(self) -> None:
         """As if a second had passed."""
-        self.horizon._next_look = float("-inf")
-        for turn in self.turns._turns.values():
-            turn.empty_since.clear()
+        self.horizon._next_refresh = float("-inf")
+        for history in self.claimer._histories.values():
+            history.empty_since.clear()
 
     async def blocks_read(self, watch: Watch) -> int:
         """By a claim of live events, one of a backfill, and a look for work; of which there is none."""
@@ -110,7 +110,7 @@ async def test_the_oldest_come_first_and_nobody_claims_them_twice(db: Connection
         list(range(21, 26)),
     ]
     [watch] = await claimer.watches()
-    assert await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}) is None
+    assert await claimer.claimer.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}) is None
 
 
 @pytest.mark.parametrize("looks_between", [0, 1, 3])
@@ -164,10 +164,10 @@ async def test_a_commit_of_the_newest_transaction_is_claimed_though_it_was_in_fl
         await run(late, statement_in_flight)
         for _ in range(looks_meanwhile):
             claimer.look_again()
-            assert await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}) is None
+            assert await claimer.claimer.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}) is None
         await late.commit()
-    for turn in claimer.turns._turns.values():
-        turn.empty_since.clear()
+    for history in claimer.claimer._histories.values():
+        history.empty_since.clear()
     assert keys(await claimer.claim()) == [-1]
 
 
@@ -181,7 +181,7 @@ async def test_events_of_a_restored_database_are_claimed_whatever_their_generati
         await claimer.finish(db, await claimer.claim())
     claimer.look_again()
     [watch] = await claimer.watches()
-    assert await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}) is None
+    assert await claimer.claimer.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}) is None
     await run(db, "alter sequence sidecar_internal.generation rename to former")
     await run(db, "create sequence sidecar_internal.generation start 1000")
     await run(db, f"insert into sidecar_internal.events_{table.watch_id} (gen, k1) values (7, -1)")
@@ -210,11 +210,11 @@ async def test_failures_that_are_retried_are_claimed_though_a_look_came_in_betwe
 
         await wait_until_async(waits, "the retry to draw its generation")
         claimer.look_again()
-        assert await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}) is None
+        assert await claimer.claimer.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}) is None
         await run(holder, "select pg_advisory_unlock(7)")
         await retrying
-    for turn in claimer.turns._turns.values():
-        turn.empty_since.clear()
+    for history in claimer.claimer._histories.values():
+        history.empty_since.clear()
     assert keys(await claimer.claim()) == [-1]
 
 
@@ -228,14 +228,14 @@ async def test_claims_do_not_walk_what_is_done_while_an_old_transaction_stands(
     [watch] = await claimer.watches()
     async with user(database_url, autocommit=False) as old:
         await old.execute(forgotten.encode())
-        await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS})
+        await claimer.claimer.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS})
         done = "(k1, backfill) select i, i < 10000 from generate_series(1, 20000) i"
         await run(db, f"insert into sidecar_internal.events_{table.watch_id} {done}")
         await run(db, f"delete from sidecar_internal.events_{table.watch_id}")
         walked = await claimer.blocks_read(watch)
         for _ in range(2):
             claimer.look_again()
-            assert await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}) is None
+            assert await claimer.claimer.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}) is None
         assert await claimer.blocks_read(watch) < 30
         assert walked > 300
 
@@ -253,9 +253,9 @@ async def test_a_plan_that_was_kept_from_when_the_queue_was_empty_walks_no_dead_
         counts = []
         for repeats in (0, claims):
             for _ in range(repeats):
-                for turn in claimer.turns._turns.values():
-                    turn.empty_since.clear()
-                assert await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}) is None
+                for history in claimer.claimer._histories.values():
+                    history.empty_since.clear()
+                assert await claimer.claimer.claim_batch(watch, {INGEST: ROWS, BACKFILL: ROWS}) is None
             async with claimer.database.connection() as connection:
                 await connection.execute("select pg_stat_force_next_flush()")
                 counts.append(await connection.fetchval(HEAP_BLOCKS, events))
@@ -321,7 +321,7 @@ async def test_without_a_slot_for_the_backfill_neither_its_events_nor_its_suspec
     claims = [await claimer.claim(backfill_rows=0) for _ in range(2)]
     assert sorted(keys(claims[0]) + keys(claims[1])) == [1, 2, 3]
     [watch] = await claimer.watches()
-    assert await claimer.turns.claim_batch(watch, {INGEST: ROWS, BACKFILL: 0}) is None
+    assert await claimer.claimer.claim_batch(watch, {INGEST: ROWS, BACKFILL: 0}) is None
 
     claims = [await claimer.claim() for _ in range(2)]
     assert sorted(keys(claims[0]) + keys(claims[1])) == [11, 12]

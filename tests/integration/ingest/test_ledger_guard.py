@@ -158,7 +158,7 @@ async def test_a_result_that_outlived_a_crash_of_the_server_does_not_meet_a_late
                 lost = await value(writer, "select xmin::text from sidecar_internal.ledger_1")
                 assert await value(writer, "select title from items") == "title 1"
                 [row] = await steps.read([claimed])
-                result = steps.result(claimed.read(row, MAX_BYTES), row, RowOutcome.VECTOR)
+                result = steps.result(claimed.with_row(row, MAX_BYTES), row, RowOutcome.VECTOR)
             await crash(db, walwriter)
             await until_recovered(crashing_server)
             async with user(crashing_server) as again:

@@ -7,9 +7,9 @@ import asyncio
 import psycopg
 import pytest
 
-from sidecar.ingest.context import ROW_WAITS
+from sidecar.ingest.context import MAX_ROW_WAITS
 from sidecar.ingest.decision import MAX_ATTEMPTS
-from sidecar.ingest.pacing import FIRST_ROWS
+from sidecar.ingest.pacing import FIRST_CLAIM_ROWS
 from sidecar.ingest.worker import MAX_BATCHES_IN_FLIGHT, MAX_LOCKED_ROWS
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
@@ -68,7 +68,7 @@ async def test_rows_that_are_all_locked_leave_connections_for_other_tables(
             await run(db, "insert into others values (%s, 'other')", i)
 
             async def others_are_done() -> bool:
-                assert await value(db, WAITING) <= ROW_WAITS
+                assert await value(db, WAITING) <= MAX_ROW_WAITS
                 return not await value(db, "select exists (select from others where v is null)")
 
             await wait_until_async(others_are_done, "the other table", timeout_s=5)
@@ -117,7 +117,7 @@ async def test_a_table_that_is_locked_for_long_does_not_hold_up_the_others(
         await holder.commit()
 
         async def all_slots_are_taken() -> bool:
-            return sum(encoder.texts.values()) >= MAX_BATCHES_IN_FLIGHT * FIRST_ROWS
+            return sum(encoder.texts.values()) >= MAX_BATCHES_IN_FLIGHT * FIRST_CLAIM_ROWS
 
         await wait_until_async(all_slots_are_taken, "all slots to be taken")
         await run(holder, "lock table items")

@@ -59,7 +59,7 @@ async def test_naps_grow_up_to_the_poll_interval_and_are_short_again_after_work(
     for _ in range(3):
         await nap()
     assert wake_up._poll.next_s() >= 0.75 * 0.05
-    wake_up.found_work()
+    wake_up.reset_poll()
     assert wake_up._poll.next_s() <= 1.25 * FIRST_POLL_S
 
 

@@ -16,31 +16,31 @@ class Clock:
 
 
 def test_without_a_cap_nothing_holds_back() -> None:
-    caps = RateLimiter(Clock())
-    assert caps.free_rows(1, None) == UNLIMITED
-    assert caps.wait_s() == math.inf
+    limiter = RateLimiter(Clock())
+    assert limiter.available_rows(1, None) == UNLIMITED
+    assert limiter.wait_s() == math.inf
 
 
 def test_a_fifth_of_a_second_is_claimed_at_a_time() -> None:
     clock = Clock()
-    caps = RateLimiter(clock)
-    assert caps.free_rows(1, 50) == 0
-    assert round(caps.wait_s(), 6) == 0.2
+    limiter = RateLimiter(clock)
+    assert limiter.available_rows(1, 50) == 0
+    assert round(limiter.wait_s(), 6) == 0.2
     clock.now += 0.1
-    assert caps.free_rows(1, 50) == 0
+    assert limiter.available_rows(1, 50) == 0
     clock.now += 0.1001
-    assert caps.free_rows(1, 50) == 10
-    caps.take(1, 10)
-    assert caps.free_rows(1, 50) == 0
+    assert limiter.available_rows(1, 50) == 10
+    limiter.consume(1, 10)
+    assert limiter.available_rows(1, 50) == 0
 
 
 def test_in_any_time_no_more_is_claimed_than_the_cap_allows() -> None:
     clock = Clock()
-    caps = RateLimiter(clock)
+    limiter = RateLimiter(clock)
     claimed = 0
     while clock.now < 110:
-        rows = min(caps.free_rows(1, 30), 7)
-        caps.take(1, rows)
+        rows = min(limiter.available_rows(1, 30), 7)
+        limiter.consume(1, rows)
         claimed += rows
         clock.now += 0.013
     assert 270 <= claimed <= 306
@@ -48,34 +48,34 @@ def test_in_any_time_no_more_is_claimed_than_the_cap_allows() -> None:
 
 def test_what_was_not_claimed_is_not_saved_up() -> None:
     clock = Clock()
-    caps = RateLimiter(clock)
-    caps.free_rows(1, 50)
+    limiter = RateLimiter(clock)
+    limiter.available_rows(1, 50)
     clock.now += 3600
-    assert caps.free_rows(1, 50) == 10
+    assert limiter.available_rows(1, 50) == 10
 
 
 def test_less_than_a_row_a_second_is_a_row_now_and_then() -> None:
     clock = Clock()
-    caps = RateLimiter(clock)
-    assert caps.free_rows(1, 0.5) == 0
-    assert caps.wait_s() == 2
+    limiter = RateLimiter(clock)
+    assert limiter.available_rows(1, 0.5) == 0
+    assert limiter.wait_s() == 2
     clock.now += 2
-    assert caps.free_rows(1, 0.5) == 1
+    assert limiter.available_rows(1, 0.5) == 1
 
 
 def test_a_full_bucket_that_nobody_empties_wakes_nobody() -> None:
     clock = Clock()
-    caps = RateLimiter(clock)
-    caps.free_rows(1, 50)
+    limiter = RateLimiter(clock)
+    limiter.available_rows(1, 50)
     clock.now += 1
-    assert caps.wait_s() == math.inf
+    assert limiter.wait_s() == math.inf
 
 
 def test_a_lifted_cap_is_gone_at_once_and_a_lowered_one_holds_at_once() -> None:
     clock = Clock()
-    caps = RateLimiter(clock)
-    caps.free_rows(1, 50)
+    limiter = RateLimiter(clock)
+    limiter.available_rows(1, 50)
     clock.now += 1
-    assert caps.free_rows(1, 5) == 1
-    assert caps.free_rows(1, None) == UNLIMITED
-    assert caps.wait_s() == math.inf
+    assert limiter.available_rows(1, 5) == 1
+    assert limiter.available_rows(1, None) == UNLIMITED
+    assert limiter.wait_s() == math.inf

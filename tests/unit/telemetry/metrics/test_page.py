@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.ingest.writer import outcomes_of
+from sidecar.ingest.writer import count_outcomes
 from sidecar.postgres.completion import RowOutcome, RowResult, WriteReport
 from tests.metrics_table import PAGE, metrics_table
 
@@ -39,7 +39,7 @@ def test_every_outcome_is_explained() -> None:
     results = [RowResult(("1",), (1, 2), outcome) for outcome in RowOutcome]
     done = WriteReport(written=results, voided=results[:1], lease_lost=results[:1])
     explained = set(re.findall(r"^\| `([a-z_]+)` \| .", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
-    assert {outcome for outcome, _ in outcomes_of(done)} | {"delayed", "given_back"} <= explained
+    assert {outcome for outcome, _ in count_outcomes(done)} | {"delayed", "given_back"} <= explained
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)")
