@@ -1,4 +1,4 @@
-"""How long the random tests go on."""
+"""Options that set the length of the random tests."""
 
 from __future__ import annotations
 

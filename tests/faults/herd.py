@@ -1,4 +1,4 @@
-"""Sidecars that crash, and others that take their place."""
+"""Sidecars that crash and are replaced by others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.integration.ingest.composition import RunningIngest, running_ingest
 
 
 class Herd:
-    """`size` sidecars at all times."""
+    """Keeps `size` sidecars running."""
 
     def __init__(self, database_url: str, rng: random.Random, size: int, **settings: Any) -> None:
         self._database_url = database_url
@@ -42,7 +42,7 @@ class Herd:
         await self._add()
 
     def check(self) -> None:
-        """Raises what ended a sidecar, if something did but a crash of ours."""
+        """Raises the error of a sidecar that ended other than by `crash_one`."""
         for running, _ in self._members:
             self.check_alive(running)
 

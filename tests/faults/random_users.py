@@ -1,4 +1,4 @@
-"""Users who do at random what users do, and sidecars at random at their worst."""
+"""Random users, and an encoder that is slow and fails at random."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.encoders import HashEncoder
 from tests.integration.ingest.composition import DIMENSIONS
 from tests.integration.ingest.watched_table import Connection, run, user, value
 
-# Few keys and few titles: rows take over each other's keys and contents all the time.
+# Few keys and few titles, so that rows often take over each other's keys and contents.
 KEYS = range(6)
 TITLES = [None, "", " ", "red", "green", "blue", "red", "green", "blue"]
-# What may befall users who get in each other's way. Anything else is our fault.
+# Errors that users may cause each other. Any other is a bug of ours.
 CONFLICTS = (
     psycopg.errors.SerializationFailure,
     psycopg.errors.DeadlockDetected,
@@ -32,7 +32,7 @@ CONFLICTS = (
 
 
 class MoodyEncoder(HashEncoder):
-    """Fast at times, slow at times, and sometimes its device fails."""
+    """Sometimes fast, sometimes slow, and its device fails sometimes."""
 
     def __init__(self, rng: random.Random) -> None:
         super().__init__(dimensions=DIMENSIONS)
@@ -47,7 +47,7 @@ class MoodyEncoder(HashEncoder):
 
 @dataclass(slots=True)
 class Crowd:
-    """Several users at once. `own_keys`: nobody touches a row of somebody else, so that nothing may go wrong at all."""
+    """Several concurrent users. With `own_keys` none touches another's rows, so that no error is allowed at all."""
 
     database_url: str
     home: str
@@ -59,7 +59,7 @@ class Crowd:
     errors: Counter[str] = field(default_factory=Counter)
 
     async def act(self, users: int, until: float, at_least: int) -> None:
-        """Until the clock of time.monotonic says `until`, and so many transactions were tried: machines may be slow."""
+        """Acts until time.monotonic() is `until` and so many transactions were tried, since machines may be slow."""
         self.wanted = self.transactions + at_least
         async with asyncio.TaskGroup() as group:
             for number in range(users):
@@ -82,7 +82,7 @@ class Crowd:
 
 
 class User:
-    """`keys` are the rows that this one may touch; with `touches_all` also what belongs to all, or to the sidecar."""
+    """`keys` are the rows that this user may touch; with `touches_all` also whole tables, and the sidecar's columns."""
 
     def __init__(
         self, session: Connection, home: str, rng: random.Random, keys: list[int], *, touches_all: bool
@@ -129,7 +129,7 @@ class User:
         await run(self._session, "update items set title = %s where id = %s", self._title, self._key)
 
     async def _save_whole_row(self) -> None:
-        """As an ORM that loaded the row some time ago."""
+        """Writes the whole row, as an ORM that loaded it some time ago."""
         key = self._key
         old = await run(
             self._session,
@@ -146,7 +146,7 @@ class User:
         await run(self._session, "delete from items where id = %s", self._key)
 
     async def _replace(self) -> None:
-        """Deleted and inserted again, perhaps with the same content, without its vector."""
+        """Deletes the row and inserts it again without its vector, perhaps with the same content."""
         for key, old in await run(self._session, "delete from items where id = %s returning id, title", self._key):
             title = self._rng.choice([old, self._title])
             await run(self._session, "insert into items values (%s, %s, 0) on conflict do nothing", key, title)
@@ -157,16 +157,16 @@ class User:
         await run(self._session, query, new, self._key, new)
 
     async def _take_over(self) -> None:
-        """A row gets the key and the content of another one, and keeps its own vector."""
-        gone, heir = self._key, self._key
+        """Gives a row the key and content of another one, while it keeps its own vector."""
+        gone, successor = self._key, self._key
         for (title,) in await run(self._session, "delete from items where id = %s returning title", gone):
-            await run(self._session, "update items set id = %s, title = %s where id = %s", gone, title, heir)
+            await run(self._session, "update items set id = %s, title = %s where id = %s", gone, title, successor)
 
     async def _touch(self) -> None:
         await run(self._session, "update items set n = n + 1 where id = %s", self._key)
 
     async def enqueue(self) -> None:
-        """What a backfill, a sweep and a retry do: an event whose generation is taken without the row's lock."""
+        """Enqueues an event whose generation is drawn without a lock on the row, as backfill, sweep and retry do."""
         query = "insert into sidecar_internal.events_1 (k1, backfill, force) values (%s, %s, %s)"
         await run(self._session, query, self._key, self._rng.random() < 0.5, self._rng.random() < 0.5)
 
@@ -177,7 +177,7 @@ class User:
         await run(self._session, "truncate items")
 
     async def put_back(self, changed: str | None = None) -> None:
-        """As a job that fills the table anew: truncated, and every row again as it was but one, without vectors."""
+        """Truncates the table and inserts all rows but one again, without vectors, as a job that refills it."""
         rows = await run(self._session, "select id, title from items")
         one = self._rng.choice(rows)[0] if rows and changed is not None else None
         await run(self._session, "truncate items")

@@ -1,8 +1,8 @@
-"""Random users, random crashes, many short epochs on few keys; after each, every vector is compared with the oracle.
+"""Random users and random crashes, in many short epochs on few keys; after each, all vectors must match the oracle.
 
-Many short epochs, because in a long one later changes mend what went wrong before. Draining begins only after the last
-user has committed. A few epochs in `make test`, more in `make faults`, each time with other random numbers;
-`pytest tests/faults -m long --chaos-epochs 300 --chaos-seed 7` goes on for longer.
+Epochs are short because in a long one later changes hide earlier errors. Draining starts only after the last user has
+committed. A few epochs run in `make test`, more in `make faults`, each time with other random numbers;
+`pytest tests/faults -m long --chaos-epochs 300 --chaos-seed 7` runs longer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TERMINATE_ONE = """
     select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and application_name = 'sidecar' order by random() limit 1
 """
-# With the content of a row that is gone: only the sweep would find it.
+# With the content of a deleted row: only a sweep would find it.
 STRAY_LEDGER = """
     select l.k1, l.gen, l.content_hash from sidecar_internal.ledger_1 l
     where l.content_hash is not null and not exists (select from items i where i.id = l.k1)
@@ -49,7 +49,7 @@ async def make_table(db: Connection, companion: str | None) -> WatchedTable:
 
 
 def faults(table: WatchedTable, herd: Herd, rng: random.Random) -> Iterator[Callable[[], Awaitable[object]]]:
-    """Leases run out under their holders, delays pass, connections break, sidecars crash: each before any repeats."""
+    """Yields faults: leases end, delays pass, connections break, sidecars crash; each before any repeats."""
     kinds = [
         *(table.age_leases, table.age_leases, table.age_delays, herd.crash_one),
         lambda: run(table.connection, TERMINATE_ONE),
@@ -65,7 +65,7 @@ async def torment(kinds: Iterator[Callable[[], Awaitable[object]]], rng: random.
 
 
 async def drain(table: WatchedTable, herd: Herd) -> None:
-    """Until nothing is pending and nothing has failed: what was given up in all the crashing is tried again."""
+    """Waits until nothing is pending and nothing has failed; rows given up because of crashes are retried."""
     for _ in range(3):
         await table.settle_after_crashes()
         herd.check()
@@ -76,7 +76,7 @@ async def drain(table: WatchedTable, herd: Herd) -> None:
 
 
 async def go_through_epochs(table: WatchedTable, crowd: Crowd, herd: Herd, epochs: int, where: str) -> None:
-    """In each, users and faults at once; after it, everything is as if nothing had happened."""
+    """Runs users and faults at once in each epoch, and compares with the oracle after it."""
     encoder = MoodyEncoder(crowd.rng)
     wrong_ledger = WRONG_LEDGER.format(home=crowd.home)
     kinds = faults(table, herd, crowd.rng)
@@ -109,7 +109,7 @@ async def test_after_any_chaos_every_vector_matches_its_row(
     epochs: int,
     request: pytest.FixtureRequest,
 ) -> None:
-    """With keys of their own, and in-row not above READ COMMITTED, users must not meet a single error."""
+    """Users with keys of their own must see no error at all; in-row, up to READ COMMITTED."""
     seed = seed_of(request, is_long=epochs > 3)
     epochs = request.config.getoption("--chaos-epochs", default=None) or epochs
     rng = random.Random(seed)
@@ -128,7 +128,7 @@ async def test_after_any_chaos_every_vector_matches_its_row(
 async def test_rows_that_are_truncated_and_put_back_as_they_were_keep_their_vectors(
     database_url: str, db: Connection, companion: str | None, rounds: int, request: pytest.FixtureRequest
 ) -> None:
-    """A sidecar that read a row before the clearing of the TRUNCATE may not write after it. No sweep mends it here."""
+    """A sidecar that read a row before the TRUNCATE was cleared may not write after it. No sweep repairs that here."""
     seed = seed_of(request, is_long=rounds > 8)
     rounds = request.config.getoption("--chaos-epochs", default=None) or rounds
     rng = random.Random(seed)

@@ -1,6 +1,6 @@
-"""Random texts of all that a tokenizer may trip over: their ids are those of the whole, whatever part is read.
+"""Random texts that are hard on a tokenizer: their ids are those of the whole text, whatever part is read.
 
-`pytest tests/faults --chaos-epochs 300 --chaos-seed 7` goes on for longer.
+`pytest tests/faults --chaos-epochs 300 --chaos-seed 7` runs longer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One row between read and complete, step by step: what a sidecar does, without the device and the loop around it."""
+"""The steps of a sidecar between claim and complete, one by one, without the device and the worker's loop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_BYTES = 1 << 26
 
 @dataclass(slots=True)
 class Steps:
-    """What one sidecar holds of one watch."""
+    """One sidecar at work on one watch."""
 
     database: Database
     watch: Watch
@@ -31,7 +31,7 @@ class Steps:
     lease: Lease
 
     async def claim_and_read(self) -> list[tuple[ClaimedKey, Row]]:
-        """All waiting events, and what their rows hold now."""
+        """Claims all waiting events and reads their rows."""
         async with self.database.connection() as connection:
             events = await claim(connection, self.watch, ClaimRequest(Queue.LIVE, 1000), [0], self.lease)
         claimed = group_by_key(events)
@@ -43,7 +43,7 @@ class Steps:
         return [row async for page in read_rows(self.database, self.watch, keys, ReadLimits(MAX_BYTES)) for row in page]
 
     def result(self, claimed: ClaimedKey, row: Row, outcome: RowOutcome) -> RowResult:
-        """What the row would come to if `outcome` were found."""
+        """A result of the row with this outcome."""
         match outcome:
             case RowOutcome.VECTOR:
                 assert row.content is not None
@@ -71,7 +71,7 @@ class Steps:
 
 @asynccontextmanager
 async def steps_of(database_url: str, encoder: HashEncoder) -> AsyncIterator[Steps]:
-    """Of the only watch, which is pinned to `encoder`."""
+    """Steps on the only watch, after pinning it to `encoder`."""
     database = Database(SecretStr(database_url))
     await database.open()
     try:

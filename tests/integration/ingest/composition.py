@@ -1,4 +1,4 @@
-"""Ingest in this process, composed as sidecar/app.py does it."""
+"""Ingest in this process, composed as in sidecar/app.py."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DIMENSIONS = 16
 
 @dataclass(slots=True)
 class RunningIngest:
-    """`task` is that of `ingest.run()`. `device` is that of the batcher."""
+    """`task` runs `ingest.run()`, `device` the batcher."""
 
     ingest: Ingest
     task: asyncio.Task[None]
@@ -34,16 +34,16 @@ class RunningIngest:
     crashed: bool = False
 
     async def stop(self) -> None:
-        """As SIGTERM does."""
+        """Stops as after SIGTERM."""
         self.ingest.request_stop()
         await asyncio.wait_for(asyncio.shield(self.task), timeout=20)
 
     def works_on(self, watch_id: int) -> bool:
-        """Whether it may claim events of the watch, as far as it knows."""
+        """Whether the watch is claimable for this sidecar."""
         return watch_id in {watch.id for watch in self.ingest._context.catalogue.claimable()}
 
     async def crash(self) -> None:
-        """As kill -9 does: what is in hand stays leased."""
+        """Ends as by kill -9: events in flight stay leased."""
         pool = self.ingest._database._pool
         if pool is not None:
             pool.terminate()
@@ -56,13 +56,13 @@ class RunningIngest:
 async def running_ingest(
     database_url: str, encoder: Encoder, *, pictures: bool = False, **settings: Any
 ) -> AsyncIterator[RunningIngest]:
-    """Stopped at the end of the block, unless the block did. Raises what ended it unexpectedly."""
+    """Runs ingest for the length of the block, unless the block stops it. Raises the error of an unexpected end."""
     settings = {"poll_interval_s": 0.2, "enable_tta": False, "decode_processes": 2, **settings}
     configured = Settings(database_url=SecretStr(database_url), **settings)
     decoders = DecoderPool(DecoderSettings.from_settings(configured, encoder.view_size, framing_of(encoder)))
     if pictures:
         await decoders.start()
-    health = DeviceHealth(HealthLimits(recovery_s=600))  # tests are the orchestrator here
+    health = DeviceHealth(HealthLimits(recovery_s=600))  # tests replace the orchestrator
     batcher = Batcher(encoder, BatchSettings.from_settings(configured), health=health)
     embedder = Embedder(encoder, batcher, decoders, ingest_decodes=configured.decode_processes)
     ingest = Ingest(configured, embedder, encoder)
@@ -75,7 +75,7 @@ async def running_ingest(
             await running.stop()
     except BaseException as error:
         if task.done() and not running.crashed and not task.cancelled() and (cause := task.exception()) is not None:
-            raise cause from error  # what the test ran into is that ingest died
+            raise cause from error  # the test failed because ingest had died
         raise
     finally:
         for each in (task, device):

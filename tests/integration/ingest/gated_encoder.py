@@ -19,7 +19,7 @@ PATIENCE_S = 30.0
 
 
 class GatedEncoder(HashEncoder):
-    """Calls block on the device thread from `close` until `open`. `texts` counts the texts that were prepared."""
+    """Calls block on the device thread from `close` until `open`. `texts` counts the prepared texts."""
 
     def __init__(self, model_id: str = "hash", *, dimensions: int = DIMENSIONS) -> None:
         super().__init__(model_id, dimensions=dimensions)
@@ -36,7 +36,7 @@ class GatedEncoder(HashEncoder):
         self._is_open.set()
 
     async def until_held(self) -> None:
-        """Wait until a call is blocked."""
+        """Waits until a call is blocked."""
 
         async def holds() -> bool:
             return self.held > 0
@@ -59,5 +59,5 @@ class GatedEncoder(HashEncoder):
 
 
 async def next_turn() -> None:
-    """Let the event loop run once."""
+    """Lets other tasks run once."""
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""The example that most tests are about: a table `items`, watched."""
+"""The example of most tests: a watched table `items`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ in_row_and_companion = pytest.mark.parametrize("companion", PLACES, ids=["in-row
 
 
 async def make_texts(db: Connection, rows: int = 0, **options: Any) -> WatchedTable:
-    """`items (id, title, price)` with titles 'title 1', 'title 2' …, watched."""
+    """Creates and watches `items (id, title, price)`, with titles 'title 1', 'title 2' …"""
     await run(db, "create table items (id bigint primary key, title text, price integer default 0)")
     await insert_titles(db, 1, rows)
     return await watch(db, ["items"], ["title"], **options)
 
 
 async def make_pictures(db: Connection, rows: int = 0, **options: Any) -> WatchedTable:
-    """`items (id, photo)`, watched."""
+    """Creates and watches `items (id, photo)`."""
     await run(db, "create table items (id bigint primary key, photo bytea)")
     for i in range(1, rows + 1):
         await run(db, "insert into items values (%s, %s)", i, picture(i))
@@ -29,5 +29,5 @@ async def make_pictures(db: Connection, rows: int = 0, **options: Any) -> Watche
 
 
 async def insert_titles(db: Connection, first: int, last: int) -> None:
-    """Rows `first` to `last`, in one statement."""
+    """Inserts rows `first` to `last` in one statement."""
     await run(db, "insert into items select i, 'title ' || i from generate_series(%s::int, %s::int) i", first, last)

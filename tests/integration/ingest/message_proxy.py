@@ -1,4 +1,4 @@
-"""A way to the database that stops between two messages of the protocol, as a sidecar that is frozen does."""
+"""A proxy to the database that freezes between two protocol messages, as a stopped sidecar does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SSL_REQUEST = 80877103
 
 
 class MessageProxy(Proxy):
-    """`passed` are the types of the messages that went to the server since `freeze_after` was called."""
+    """`passed` are the types of the messages sent to the server since `freeze_after` was called."""
 
     def __init__(self, database_url: str) -> None:
         super().__init__(database_url)
@@ -24,14 +24,14 @@ class MessageProxy(Proxy):
         self._thawed.set()
 
     def freeze_after(self, messages: float) -> None:
-        """So many more messages to the server pass, over all connections; then nothing does until `thaw`."""
+        """Freezes after so many more messages to the server, counted over all connections, until `thaw`."""
         self.passed.clear()
         self.frozen.clear()
         self._left = messages
         self._freeze_if_due()
 
     def thaw(self) -> None:
-        """What was held back is passed on."""
+        """Sends what was held back."""
         self._left = float("inf")
         self._thawed.set()
 
@@ -69,7 +69,7 @@ class MessageProxy(Proxy):
 
 @asynccontextmanager
 async def message_proxy(database_url: str) -> AsyncIterator[MessageProxy]:
-    """An open one."""
+    """A running proxy."""
     made = MessageProxy(database_url)
     await made.open()
     try:

@@ -1,4 +1,4 @@
-"""Sidecars as processes of their own: they can be killed, and share a database as they would in earnest."""
+"""Sidecars in processes of their own, which can be killed and share a database as in production."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ CHECKOUT = Path(__file__).parents[3]
 
 @dataclass(slots=True)
 class SidecarProcess:
-    """`texts` counts what its device was given."""
+    """`texts` counts the texts that its device encoded."""
 
     process: Process
     texts: Counter[str] = field(default_factory=Counter)
     is_holding: bool = False
 
     async def until_holding(self) -> None:
-        """Until the device has begun with the text that it never finishes."""
+        """Waits until the device has started on the text that it never finishes."""
 
         async def holds() -> bool:
             return self.is_holding
@@ -40,16 +40,16 @@ class SidecarProcess:
         await wait_until_async(holds, "the device to be given the text", START_S)
 
     async def has_encoded(self) -> bool:
-        """Whether its device was given a text since `texts` was cleared."""
+        """Whether its device has encoded a text since `texts` was cleared."""
         return bool(self.texts)
 
     async def kill(self) -> None:
-        """kill -9"""
+        """Sends SIGKILL and waits for the end."""
         self.process.kill()
         assert await self.process.wait() == -signal.SIGKILL
 
     async def terminate(self, timeout_s: float) -> int:
-        """SIGTERM; returns the exit code, which must come within `timeout_s`."""
+        """Sends SIGTERM. Returns the exit code, which must come within `timeout_s`."""
         self.process.terminate()
         return await asyncio.wait_for(self.process.wait(), timeout_s)
 
@@ -74,7 +74,7 @@ async def sidecar_process(
     checkout: Path = CHECKOUT,
     **settings: Any,
 ) -> AsyncIterator[SidecarProcess]:
-    """Killed at the end of the block if it still lives. `checkout`: whose code it runs."""
+    """Runs a sidecar, killed at the end of the block if it still lives. `checkout` is the tree whose code it runs."""
     settings = {
         "database_url": database_url,
         "bind_port": _free_port(),
@@ -87,7 +87,7 @@ async def sidecar_process(
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.integration.ingest.sidecar_process", arguments),
         cwd=checkout,
-        env=os.environ | {"PYTHONPATH": str(checkout)},  # for its decoders too, before the package that is installed
+        env=os.environ | {"PYTHONPATH": str(checkout)},  # for its decoders too, ahead of the installed package
         stdout=PIPE,
     )
     running = SidecarProcess(process)

@@ -1,4 +1,4 @@
-"""A way to the database that can be cut."""
+"""A proxy to the database that can be cut."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Copy: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Corouti
 
 
 class Proxy:
-    """Passes bytes to the server at `database_url`. `url` leads through it."""
+    """Passes bytes to the server at `database_url`. `url` is the address through the proxy."""
 
     def __init__(self, database_url: str) -> None:
         self._target = urlsplit(database_url)
@@ -26,12 +26,12 @@ class Proxy:
         return urlunsplit(self._target._replace(netloc=f"{user}@127.0.0.1:{self._port}"))
 
     async def open(self) -> None:
-        """Connections are let through from now on, on the same port as ever."""
+        """Accepts connections, on the same port each time."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
-        """All connections break, and new ones are refused, as when the server's machine goes down."""
+        """Breaks all connections and refuses new ones, as when the server's machine goes down."""
         assert self._server is not None
         self._server.close()
         for pipe in list(self._pipes):
@@ -71,7 +71,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @asynccontextmanager
 async def proxy(database_url: str) -> AsyncIterator[Proxy]:
-    """An open one."""
+    """A running proxy."""
     made = Proxy(database_url)
     await made.open()
     try:

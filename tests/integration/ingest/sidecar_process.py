@@ -1,10 +1,10 @@
-"""`sidecar serve` with an encoder that tells its parent what it does. Run with one argument, JSON:
+"""`sidecar serve` with an encoder that reports its calls to the parent process. Its argument is JSON:
 
     settings    of the process
     model_id    of the HashEncoder
-    view_ms     the device takes this long for a text
-    dimensions  of its vectors; 16 where nothing is said
-    hold        a text that the device never finishes; {"event": "holding"} says that it has begun with it
+    view_ms     time that the device takes for a text
+    dimensions  of its vectors, by default 16
+    hold        a text that the device never finishes; {"event": "holding"} reports that it has started
 
 Every line on stdout is JSON: {"event": "encoding", "texts": […]} for each call.
 """
@@ -33,7 +33,7 @@ def say(**message: Any) -> None:
 
 
 class TellingEncoder(TimedEncoder):
-    """Says what it encodes, and stops at `hold` for good."""
+    """Reports what it encodes, and blocks forever on the text `hold`."""
 
     def __init__(self, model_id: str, view_ms: float, hold: str | None, dimensions: int) -> None:
         super().__init__(view_ms, model_id, dimensions=dimensions)

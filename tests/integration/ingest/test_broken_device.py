@@ -1,4 +1,4 @@
-"""A device that hangs or is lost ends the process; the rows that were with it are given back, and are no failures."""
+"""A device that hangs or is lost ends the process; its rows are released and do not become failures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.integration.ingest.watched_table import Connection
 HASTY: dict[str, Any] = {"device_timeout_s": 0.5, "device_recovery_s": 0.5}
 
 
-async def test_rows_that_were_with_a_device_that_hangs_are_given_back_and_done_by_the_next_process(
+async def test_rows_of_a_hanging_device_are_released_and_done_by_the_next_process(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 400)
@@ -28,7 +28,7 @@ async def test_rows_that_were_with_a_device_that_hangs_are_given_back_and_done_b
     assert await table.failures() == {}
 
 
-async def test_however_often_it_hangs_no_row_is_to_blame(database_url: str, db: Connection) -> None:
+async def test_no_row_fails_however_often_the_device_hangs(database_url: str, db: Connection) -> None:
     table = await make_texts(db)
     await insert_titles(db, 77, 77)
     for _ in range(2):

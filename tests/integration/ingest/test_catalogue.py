@@ -1,4 +1,4 @@
-"""When a watch whose statements fail is called broken."""
+"""When a watch whose statements fail is marked as broken."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from tests.integration.ingest.items import make_texts
 from tests.integration.ingest.watched_table import Connection, run, value
 
 
-async def test_strikes_count_in_a_row_and_not_across_a_change_of_the_watch(database_url: str, db: Connection) -> None:
+async def test_failures_count_in_a_row_and_start_again_when_the_watch_has_changed(
+    database_url: str, db: Connection
+) -> None:
     await make_texts(db, 1)
     database = Database(SecretStr(database_url))
     await database.open()

@@ -1,4 +1,4 @@
-"""What a user does to a row, and the vector that follows."""
+"""Changes of a row by its user, and the vector that results."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_a_vector_follows_its_row_through_its_life(
 
 
 @in_row_and_companion
-async def test_what_is_rolled_back_leaves_no_trace(
+async def test_a_rolled_back_change_leaves_no_trace(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     table = await make_texts(db, 2, companion=companion)
@@ -94,7 +94,7 @@ async def test_several_source_columns_are_joined_without_their_nulls(
 
 @in_row_and_companion
 @pytest.mark.parametrize("blank", [None, "", " \t\n "])
-async def test_nothing_to_embed_is_no_vector_and_no_failure(
+async def test_an_empty_source_has_no_vector_and_is_no_failure(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None, blank: str | None
 ) -> None:
     table = await make_texts(db, 1, companion=companion)
@@ -127,7 +127,7 @@ async def test_an_unrelated_update_enqueues_nothing(database_url: str, db: Conne
 
 
 @in_row_and_companion
-async def test_a_vector_written_back_by_a_full_row_save_is_mended(
+async def test_an_old_vector_written_back_by_a_full_row_save_is_replaced(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     table = await make_texts(db, 1, companion=companion)
@@ -141,7 +141,7 @@ async def test_a_vector_written_back_by_a_full_row_save_is_mended(
         await run(db, f"update {home} set embedding = %s::text::vector", old)
         await table.settle_right(encoder)
 
-        # Both at once, as an ORM does that loaded the row before the vector came.
+        # Title and vector at once, as by an ORM that loaded the row before it had a vector.
         await run(db, "update items set title = 'newer', price = 7")
         await run(db, f"update {home} set embedding = %s::text::vector", old)
         await table.settle_right(encoder)
@@ -151,7 +151,7 @@ async def test_a_vector_written_back_by_a_full_row_save_is_mended(
         await table.settle_right(encoder)
 
 
-async def test_a_companion_row_that_somebody_deletes_comes_back_with_the_sweep(
+async def test_a_companion_row_deleted_by_a_user_comes_back_with_the_sweep(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 2, companion="items_embeddings")
@@ -190,7 +190,7 @@ async def test_delete_and_insert_of_the_same_content_gets_its_vector_again(
 async def test_a_row_that_takes_over_a_key_and_its_content_does_not_keep_its_own_old_vector(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    """The ledger knows the key with this very content, and the row has a vector: that of what it was before."""
+    """The ledger has this content for the key, and the row has a vector, but that of its earlier content."""
     table = await make_texts(db, 2)
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
@@ -234,7 +234,7 @@ async def test_vectors_of_the_default_model_have_1152_dimensions(database_url: s
     assert 0.99999 < await value(db, "select vector_norm(embedding) from items where id = 1") < 1.00001
 
 
-async def test_of_texts_larger_than_a_batch_the_beginning_is_read_and_they_fail_where_it_does_not_tell_the_vector(
+async def test_texts_larger_than_a_batch_are_read_in_part_and_fail_where_that_is_not_enough(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db)
@@ -287,7 +287,7 @@ async def test_rows_of_a_partitioned_table_may_move_between_partitions(
             await table.settle_right(encoder)
 
 
-async def test_two_watches_of_one_table_do_not_disturb_each_other(
+async def test_two_watches_of_one_table_are_independent(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     await run(db, "create table items (id bigint primary key, title text, photo bytea)")

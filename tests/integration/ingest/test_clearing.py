@@ -1,4 +1,4 @@
-"""Old vectors go before those of another model come: past rows that users hold, and rows that admit no UPDATE."""
+"""Old vectors are cleared before those of another model are written, past locked rows and rows that reject UPDATEs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROWS = 500
 
 
 async def move_on(database_url: str, db: Connection, table: WatchedTable) -> None:
-    """The rows carry vectors of `old`; now those of `new` are wanted."""
+    """Replaces the vectors of `old` with those of `new`."""
     async with running_ingest(database_url, GatedEncoder("old")):
         await table.settle_right(GatedEncoder("old"))
     await run(db, "select sidecar.reembed('items', model => 'new')")
@@ -68,13 +68,13 @@ REFUSALS = {
 }
 
 
-# A companion's rows are deleted, not updated.
+# Rows of a companion are deleted, not updated.
 OF_UPDATES = {"a constraint that the row violates already", "a trigger that puts the vector back"}
 WHERE = [(None, refusal) for refusal in REFUSALS] + [("vectors", refusal) for refusal in REFUSALS.keys() - OF_UPDATES]
 
 
 @pytest.mark.parametrize(("companion", "refusal"), sorted(WHERE, key=str))
-async def test_a_row_that_admits_no_change_is_a_failure_and_the_others_move_on(
+async def test_a_row_that_rejects_changes_is_a_failure_and_the_others_move(
     database_url: str, db: Connection, companion: str | None, refusal: str
 ) -> None:
     make, drop, reason = REFUSALS[refusal]
@@ -87,7 +87,7 @@ async def test_a_row_that_admits_no_change_is_a_failure_and_the_others_move_on(
         await table.settle()
 
         assert {key: r for key, (r, _) in (await table.failures()).items()} == {'{"id": "250"}': reason}
-        await run(db, "select sidecar.verify('items')")  # of all but that one
+        await run(db, "select sidecar.verify('items')")  # enqueues all but that one
         await table.settle()
         assert await value(db, "select found from sidecar_internal.scans where purpose = 'verify'") == 0
         assert await value(db, f"select count(embedding) from {home}") == ROWS
@@ -98,7 +98,7 @@ async def test_a_row_that_admits_no_change_is_a_failure_and_the_others_move_on(
         assert await table.failures() == {}
 
 
-async def test_where_every_row_refuses_the_move_still_ends(database_url: str, db: Connection) -> None:
+async def test_the_move_ends_even_if_every_row_rejects_it(database_url: str, db: Connection) -> None:
     table = await make_texts(db, 60)
     await move_on(database_url, db, table)
     await run(db, "create function no() returns trigger language plpgsql as $$ begin return null; end $$")
@@ -109,7 +109,7 @@ async def test_where_every_row_refuses_the_move_still_ends(database_url: str, db
 
 
 @in_row_and_companion
-async def test_rows_that_users_hold_are_cleared_when_they_are_free_and_hold_up_no_other(
+async def test_locked_rows_are_cleared_once_they_are_unlocked_and_hold_up_no_others(
     database_url: str, db: Connection, companion: str | None
 ) -> None:
     home = companion or "items"
@@ -129,7 +129,7 @@ async def test_rows_that_users_hold_are_cleared_when_they_are_free_and_hold_up_n
         await table.settle_right(new)
 
 
-async def test_more_locked_rows_than_are_remembered_make_the_clearing_wait(
+async def test_more_locked_rows_than_can_be_remembered_make_the_clearing_wait(
     database_url: str, db: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clearing, "MAX_PASSED_BY", 10)
@@ -157,7 +157,7 @@ async def test_more_locked_rows_than_are_remembered_make_the_clearing_wait(
 async def test_no_user_is_the_victim_of_a_deadlock_with_the_clearing(
     database_url: str, db: Connection, companion: str | None
 ) -> None:
-    """He holds a row that comes late, then wants one that was cleared already; Postgres looks for deadlocks early."""
+    """The user locks a row late in the order, then one that was already cleared; deadlock_timeout is short."""
     home = companion or "items"
     new = GatedEncoder("new")
     table = await make_texts(db, 2000, companion=companion)
@@ -175,7 +175,7 @@ async def test_no_user_is_the_victim_of_a_deadlock_with_the_clearing(
                     for key in (
                         *range(190, 2000, 200),
                         *range(10, 2000, 200),
-                    ):  # of each page a late row, then an early one
+                    ):  # a late row of each page, then an early one
                         await run(session, f"select from {home} where id = %s for update", key + number)
                 except psycopg.errors.DeadlockDetected as error:
                     victims.append(str(error))

@@ -1,4 +1,4 @@
-"""Rows that change while they are on their way."""
+"""Rows that change while they are in flight."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.waiting import wait_until_async
         "truncate items",
     ],
 )
-async def test_what_happens_to_a_row_while_it_is_encoded_is_what_counts(
+async def test_a_change_made_while_the_row_is_encoded_wins(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None, change: str
 ) -> None:
     table = await make_texts(db, 0, companion=companion)
@@ -91,7 +91,7 @@ async def test_a_row_deleted_and_inserted_again_while_it_is_encoded_gets_the_new
 async def test_an_insert_that_commits_after_many_later_ones_is_found(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    """Its generation lies below the low-water mark by then, and with polling alone nobody says so."""
+    """Its generation is below the floor by then, and without a listener no notification arrives."""
     table = await make_texts(db)
     async with (
         running_ingest(database_url, encoder, poll_interval_s=0.05),
@@ -111,7 +111,7 @@ async def test_an_insert_that_commits_after_many_later_ones_is_found(
 async def test_an_old_result_does_not_survive_a_truncate(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
-    """The TRUNCATE is processed, and the key is there again with other content, before the old result arrives."""
+    """Before the old result arrives, the TRUNCATE is processed and the key exists again with other content."""
     table = await make_texts(db, MAX_BATCHES_IN_FLIGHT, companion=companion)
     slow = GatedEncoder()
     async with running_ingest(database_url, slow, ingest_batch_rows=1):

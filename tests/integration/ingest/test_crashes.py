@@ -1,4 +1,4 @@
-"""Sidecars that end in the middle of their work, and leases."""
+"""Sidecars that end during their work, and leases."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from tests.integration.ingest.watched_table import Connection, run, value
 from tests.waiting import wait_until_async
 
 
-async def test_a_new_process_finishes_what_a_killed_one_had_in_hand(
+async def test_a_new_process_finishes_what_a_killed_one_had_in_flight(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db)
-    await run(db, "update sidecar_internal.scans set finished_at = now()")  # no second event for any row
+    await run(db, "update sidecar_internal.scans set finished_at = now()")  # no backfill: no second event for any row
     await insert_titles(db, 1, 200)
     async with sidecar_process(database_url, hold="title 77") as doomed:
         await doomed.until_holding()
         await doomed.kill()
-    in_hand = await table.count("events", "lease_until is not null and attempts = 1")
-    assert in_hand > 0
+    in_flight = await table.count("events", "lease_until is not null and attempts = 1")
+    assert in_flight > 0
     await table.age_leases()
-    async with sidecar_process(database_url) as heir:
+    async with sidecar_process(database_url) as successor:
         await table.settle_right(encoder, timeout_s=START_S)
-        assert heir.texts["title 77"] == 1
+        assert successor.texts["title 77"] == 1
 
     assert await table.failures() == {}
 
@@ -60,7 +60,7 @@ async def test_a_row_that_ends_the_process_five_times_is_given_up(
 
 
 class BuggyEncoder(GatedEncoder):
-    """Fails on one text in a way that nobody foresaw."""
+    """Raises an unexpected error on one text."""
 
     def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
         if "deadly" in texts:
@@ -68,7 +68,7 @@ class BuggyEncoder(GatedEncoder):
         return super().prepare_texts(texts)
 
 
-async def test_a_row_that_our_own_code_fails_on_is_given_up_too(database_url: str, db: Connection) -> None:
+async def test_a_row_on_which_our_own_code_fails_is_given_up_too(database_url: str, db: Connection) -> None:
     encoder = BuggyEncoder()
     table = await make_texts(db)
     await run(db, "update sidecar_internal.scans set finished_at = now()")
@@ -85,11 +85,9 @@ async def test_a_row_that_our_own_code_fails_on_is_given_up_too(database_url: st
     assert [reason for reason, _ in (await table.failures()).values()] == ["worker_crashed"]
 
 
-async def test_a_lease_is_respected_until_it_runs_out(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+async def test_a_lease_is_respected_until_it_expires(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
     table = await make_texts(db, 0)
-    await run(
-        db, "update sidecar_internal.scans set finished_at = now()"
-    )  # a backfill would ask for both rows once more
+    await run(db, "update sidecar_internal.scans set finished_at = now()")  # a backfill would enqueue both rows again
     await run(db, "insert into items values (1, 'leased'), (2, 'free')")
     await run(
         db,
@@ -101,7 +99,7 @@ async def test_a_lease_is_respected_until_it_runs_out(database_url: str, db: Con
         async def the_other_is_done() -> bool:
             return bool(await value(db, "select count(embedding) = 1 from items"))
 
-        await wait_until_async(the_other_is_done, "the row that nobody holds")
+        await wait_until_async(the_other_is_done, "the row without a lease")
         assert encoder.texts["leased"] == 0
         await table.age_leases()
         await table.settle_right(encoder)
@@ -128,7 +126,7 @@ async def test_a_lease_is_renewed_while_the_device_works(
     assert encoder.texts["slow"] == 1
 
 
-async def test_a_zombie_whose_lease_ran_out_writes_nothing(
+async def test_a_sidecar_whose_lease_expired_writes_nothing(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, MAX_BATCHES_IN_FLIGHT)

@@ -1,4 +1,4 @@
-"""A database that goes away: ingest waits, and goes on where it was."""
+"""A database that becomes unavailable: ingest waits, and continues where it was."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_terminated_backends_cost_nothing_but_time(
             await insert_titles(db, 1 + i * 300, 300 + i * 300)
             await wait_until_async(some_are_terminated, "connections to terminate")
             await run(db, "update items set title = title || '!' where id % 7 = 0")
-        await table.age_leases()  # those of claims whose answer was cut off
+        await table.age_leases()  # leases of claims whose response was lost
 
         await table.settle_right(encoder, timeout_s=30)
         assert not running.task.done()
@@ -65,14 +65,14 @@ async def test_vectors_in_memory_outlive_the_connection(
     assert max(encoder.texts.values()) == 1
 
 
-async def test_a_database_that_is_down_at_start_is_waited_for(
+async def test_ingest_waits_for_a_database_that_is_down_at_the_start(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 3)
     async with proxy(database_url) as way:
         await way.cut()
         async with running_ingest(way.url, encoder) as running:
-            async with user(database_url) as session:  # some time passes
+            async with user(database_url) as session:  # gives it time to retry
                 await run(session, "select 1")
             await asyncio.wait([running.task], timeout=0.3)
             assert not running.task.done()
@@ -81,9 +81,7 @@ async def test_a_database_that_is_down_at_start_is_waited_for(
             await table.settle_right(encoder)
 
 
-async def test_a_database_that_goes_down_and_comes_back_is_caught_up_with(
-    database_url: str, db: Connection, encoder: GatedEncoder
-) -> None:
+async def test_ingest_catches_up_after_an_outage(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
     table = await make_texts(db, 3)
     async with proxy(database_url) as way, running_ingest(way.url, encoder) as running:
         for i in range(3):
@@ -95,7 +93,7 @@ async def test_a_database_that_goes_down_and_comes_back_is_caught_up_with(
         assert not running.task.done()
 
 
-async def test_a_database_that_is_not_migrated_is_waited_for(
+async def test_ingest_waits_for_a_database_that_is_not_migrated(
     plain_database_url: str, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with running_ingest(plain_database_url, encoder) as running, user(plain_database_url) as session:

@@ -1,4 +1,4 @@
-"""What a sidecar had in hand when it died is free at once; what a living one has in hand is nobody else's."""
+"""Leases of a dead sidecar are released at once; those of a living one are not."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LEASED = "lease_until > now()"
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For sidecars that are surely dead: nobody waits for their next heartbeat."""
+    """Makes sidecars count as dead without waiting for further heartbeats."""
     monkeypatch.setattr(dead_sidecars, "SILENT_S", 0.1)
     monkeypatch.setattr(dead_sidecars, "OBSERVED_S", 0.2)
     monkeypatch.setattr(dead_sidecars, "SUSPICIOUS_INTERVAL_S", 0.1)
@@ -47,7 +47,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def make_quiet_texts(db: Connection) -> WatchedTable:
-    """Without a backfill: every event is that of a change."""
+    """Creates the table without a backfill, so that every event is of a change."""
     table = await make_texts(db)
     await run(db, "update sidecar_internal.scans set finished_at = now()")
     return table
@@ -60,7 +60,7 @@ async def locks_are_held(db: Connection, count: int) -> None:
     await wait_until_async(are_held, f"{count} sidecars to say that they live", START_S)
 
 
-async def test_a_restarted_sidecar_has_what_a_killed_one_had_in_hand_within_seconds(
+async def test_a_restarted_sidecar_takes_over_from_a_killed_one_within_seconds(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_quiet_texts(db)
@@ -69,21 +69,21 @@ async def test_a_restarted_sidecar_has_what_a_killed_one_had_in_hand_within_seco
         await insert_titles(db, 1, 400)
         await doomed.until_holding()
         await doomed.kill()
-    in_hand = await table.count("events", f"{LEASED} and attempts = 1")
-    assert in_hand > 0
+    in_flight = await table.count("events", f"{LEASED} and attempts = 1")
+    assert in_flight > 0
 
-    async with sidecar_process(database_url) as heir:
+    async with sidecar_process(database_url) as successor:
         await locks_are_held(db, 1)
         began = time.monotonic()
         await table.settle_right(encoder, timeout_s=START_S)
         took_s = time.monotonic() - began
-        logger.warning("%d rows of a killed sidecar were done %.1f s after its heir had started", in_hand, took_s)
-        assert heir.texts["title 77"] == 1
+        logger.warning("%d rows of a killed sidecar were done %.1f s after a new one had started", in_flight, took_s)
+        assert successor.texts["title 77"] == 1
     assert took_s < BOUND_S
     assert await table.failures() == {}
 
 
-async def test_a_second_sidecar_has_what_a_killed_one_had_in_hand_within_seconds(
+async def test_a_second_sidecar_takes_over_from_a_killed_one_within_seconds(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_quiet_texts(db)
@@ -98,18 +98,18 @@ async def test_a_second_sidecar_has_what_a_killed_one_had_in_hand_within_seconds
                 return await table.count("events", f"not {LEASED}") == 0
 
             await wait_until_async(only_its_own_are_left, "all that is free")
-            in_hand = await table.count("events", LEASED)
-            assert in_hand > 0
+            in_flight = await table.count("events", LEASED)
+            assert in_flight > 0
             await doomed.kill()
             began = time.monotonic()
             await table.settle_right(encoder, timeout_s=START_S)
             took_s = time.monotonic() - began
-            logger.warning("%d rows of a killed sidecar were done beside another after %.1f s", in_hand, took_s)
+            logger.warning("%d rows of a killed sidecar were done beside another after %.1f s", in_flight, took_s)
     assert took_s < BOUND_S
     assert encoder.texts["title 77"] == 1
 
 
-async def test_a_sidecar_that_is_stopped_keeps_its_leases_until_they_run_out(
+async def test_a_sidecar_stopped_by_sigstop_keeps_its_leases_until_they_expire(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_quiet_texts(db)
@@ -129,7 +129,7 @@ async def test_a_sidecar_that_is_stopped_keeps_its_leases_until_they_run_out(
 
 
 async def until_silent(db: Connection, but: UUID) -> None:
-    """Until all other sidecars were silent for so long that one would have been taken for dead."""
+    """Waits until all other sidecars were silent for long enough to be taken for dead."""
 
     async def is_silent() -> bool:
         return bool(
@@ -145,7 +145,7 @@ async def until_silent(db: Connection, but: UUID) -> None:
 
 
 async def add_sidecar(db: Connection, sidecar_id: UUID, silent_s: float) -> LivenessLock:
-    """One that was heard of so long ago, and whose tokens name it."""
+    """Records a sidecar whose last heartbeat was so long ago. Returns a token that names it."""
     await run(
         db,
         "insert into sidecar_internal.sidecars (id, host, pid, version, model, fingerprint, dimensions, seen_at)"
@@ -158,7 +158,7 @@ async def add_sidecar(db: Connection, sidecar_id: UUID, silent_s: float) -> Live
 
 
 async def lease_to(db: Connection, table: WatchedTable, token: UUID, which: str = "true") -> None:
-    """Events that somebody claimed a moment ago."""
+    """Leases events to the token, as by a claim just now."""
     await run(
         db,
         f"update sidecar_internal.events_{table.watch_id} set attempts = 1, lease_until = now() + interval '1 min',"
@@ -173,7 +173,7 @@ async def lock(connection: Connection, sidecar_id: UUID) -> None:
     )
 
 
-async def test_a_sidecar_whose_lock_is_lost_with_its_connection_keeps_its_leases_and_locks_anew(
+async def test_a_sidecar_that_loses_its_lock_with_its_connection_keeps_its_leases_and_takes_the_lock_again(
     database_url: str, db: Connection, encoder: GatedEncoder, hasty: None
 ) -> None:
     table = await make_quiet_texts(db)
@@ -187,7 +187,7 @@ async def test_a_sidecar_whose_lock_is_lost_with_its_connection_keeps_its_leases
         await run(
             db, "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and mode = 'ShareLock'"
         )
-        await locks_are_held(db, 1)  # anew
+        await locks_are_held(db, 1)  # again
         async with running_ingest(database_url, encoder):
             await locks_are_held(db, 2)
             assert (
@@ -200,7 +200,7 @@ async def test_a_sidecar_whose_lock_is_lost_with_its_connection_keeps_its_leases
     assert not encoder.texts
 
 
-async def test_a_sidecar_that_beats_but_can_hold_no_lock_keeps_its_leases(
+async def test_a_sidecar_with_heartbeats_but_without_the_lock_keeps_its_leases(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_quiet_texts(db)
@@ -230,7 +230,7 @@ async def test_a_sidecar_that_beats_but_can_hold_no_lock_keeps_its_leases(
     assert not encoder.texts
 
 
-async def test_a_row_that_ends_its_process_five_times_is_given_up_though_nobody_waits_for_leases(
+async def test_a_row_that_ends_its_process_five_times_is_given_up_though_leases_are_released_at_once(
     database_url: str, db: Connection, encoder: GatedEncoder, hasty: None
 ) -> None:
     table = await make_quiet_texts(db)
@@ -254,7 +254,7 @@ async def end_by_a_fault(database_url: str, db: Connection) -> None:
         await asyncio.wait([doomed.task], timeout=10)
 
 
-async def test_what_a_sidecar_that_ends_by_a_fault_of_ours_had_in_hand_is_free_at_once(
+async def test_leases_of_a_sidecar_that_ends_by_a_bug_are_released_at_once(
     database_url: str, db: Connection, encoder: GatedEncoder, hasty: None
 ) -> None:
     table = await make_quiet_texts(db)
@@ -265,28 +265,28 @@ async def test_what_a_sidecar_that_ends_by_a_fault_of_ours_had_in_hand_is_free_a
     assert encoder.texts["deadly"] == 1
 
 
-async def test_leases_that_name_no_sidecar_are_left_to_run_out(
+async def test_leases_that_name_no_sidecar_are_left_to_expire(
     database_url: str, db: Connection, encoder: GatedEncoder, hasty: None
 ) -> None:
-    """Those of a version that held no lock, or of one behind a pooler."""
+    """Such as those of a version without the lock, or of a sidecar behind a pooler."""
     table = await make_quiet_texts(db)
-    elder = await add_sidecar(db, uuid4(), silent_s=40)
-    elder.mark_lost()
+    older = await add_sidecar(db, uuid4(), silent_s=40)
+    older.mark_lost()
     await insert_titles(db, 1, 3)
-    await lease_to(db, table, elder.new_token())
+    await lease_to(db, table, older.new_token())
     async with running_ingest(database_url, encoder):
 
-        async def elder_is_forgotten() -> bool:
+        async def is_forgotten() -> bool:
             return bool(await value(db, "select count(*) = 1 from sidecar_internal.sidecars"))
 
-        await wait_until_async(elder_is_forgotten, "the elder to be found dead")
+        await wait_until_async(is_forgotten, "the older sidecar to be found dead")
         assert await table.count("events", LEASED) == 3
         await table.age_leases()
         await table.settle_right(encoder)
 
 
 async def free_all(database: Database, page_events: int) -> tuple[int, int]:
-    """Pages walked and leases freed, of all that look dead now."""
+    """Releases the leases of all sidecars that look dead. Returns the pages read and the leases released."""
     pages, freed = 0, 0
     end: int | None = 0
     async with database.connection() as connection:
@@ -306,7 +306,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await made.close()
 
 
-async def test_leases_are_freed_a_page_at_a_time_but_for_locked_events_and_those_of_the_living(
+async def test_leases_are_released_page_by_page_except_locked_events_and_those_of_living_sidecars(
     database_url: str, database: Database, db: Connection
 ) -> None:
     table = await make_quiet_texts(db)
@@ -319,11 +319,11 @@ async def test_leases_are_freed_a_page_at_a_time_but_for_locked_events_and_those
         await run(holder, f"select from sidecar_internal.events_{table.watch_id} where k1 = 500 for update")
         assert await free_all(database, page_events=300) == (4, 199)
 
-    assert await table.count("events", "lease_token is not null and k1 <> 500") == 100  # of the living one
+    assert await table.count("events", "lease_token is not null and k1 <> 500") == 100  # of the living sidecar
     assert await table.count("events", "attempts = 1") == 300
 
 
-async def test_one_that_is_back_or_beats_again_loses_nothing(
+async def test_a_sidecar_that_is_back_or_sends_heartbeats_again_loses_nothing(
     database_url: str, database: Database, db: Connection
 ) -> None:
     table = await make_quiet_texts(db)

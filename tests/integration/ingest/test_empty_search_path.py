@@ -1,4 +1,4 @@
-"""Roles and databases whose `search_path` is empty, as hardened servers have it."""
+"""Roles and databases with an empty `search_path`, as on hardened servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Databases in other encodings than UTF-8, from the first migration to the vector."""
+"""Databases in encodings other than UTF-8, from the first migration to the vector."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def encoded(encoded_url: str) -> AsyncIterator[Connection]:
 async def test_names_keys_and_texts_of_the_encoding_are_embedded(
     encoded_url: str, encoded: Connection, encoding: str
 ) -> None:
-    """Key, table, column and content hold what ASCII does not; all of it is embedded as UTF-8."""
+    """Key, table, column and content have characters beyond ASCII; the content is embedded as UTF-8."""
     word = WORDS[encoding]
     await asyncio.to_thread(migrate, encoded_url)
     assert current_revision(encoded_url) == head_revision()
@@ -87,7 +87,7 @@ def test_commands_work_in_the_encoding(
     command_line.succeed("uninstall", "--yes")
 
 
-def test_an_encoding_that_cannot_become_utf8_is_refused_in_a_line(
+def test_an_encoding_that_cannot_become_utf8_is_refused_with_one_line(
     postgres_server: Server, command_line: CommandLine
 ) -> None:
     name = f"sidecar_test_{uuid4().hex}"

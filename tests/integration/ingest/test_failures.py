@@ -1,4 +1,4 @@
-"""Rows that cannot be embedded: one failure each, with a reason, and nobody else is held up."""
+"""Rows that cannot be embedded: each becomes a failure with a reason, and holds up no other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.waiting import wait_until_async
 
 
 class PoisonedEncoder(GatedEncoder):
-    """`fault` breaks the device whenever it is given the text 'poison'; while `dead`, with every text."""
+    """Its device raises `fault` for the text 'poison' and, while `dead`, for every text."""
 
     def __init__(self, fault: type[Exception]) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class PoisonedEncoder(GatedEncoder):
         return super().encode_texts(texts)
 
 
-async def test_a_corrupt_picture_among_good_ones_costs_itself_alone(
+async def test_a_corrupt_picture_among_good_ones_fails_alone(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_pictures(db, 256)
@@ -54,7 +54,7 @@ async def test_a_corrupt_picture_among_good_ones_costs_itself_alone(
 
 
 @in_row_and_companion
-async def test_a_mended_source_clears_the_failure(
+async def test_a_corrected_source_clears_the_failure(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     table = await make_pictures(db, 1, companion=companion)
@@ -104,7 +104,7 @@ async def test_retry_encodes_the_row_again(database_url: str, db: Connection, en
     ],
     ids=["rejected", "suppressed"],
 )
-async def test_a_table_that_refuses_one_vector_gets_all_the_others(
+async def test_a_table_that_rejects_one_vector_gets_all_the_others(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None, body: str, reason: str
 ) -> None:
     table = await make_texts(db, 70, companion=companion)
@@ -129,7 +129,7 @@ async def test_a_table_that_refuses_one_vector_gets_all_the_others(
         assert await table.failures() == {}
 
 
-async def test_a_violated_constraint_is_a_failure_that_says_which(
+async def test_a_violated_constraint_is_a_failure_that_names_it(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 5)
@@ -142,7 +142,7 @@ async def test_a_violated_constraint_is_a_failure_that_says_which(
     assert "no_vector_for_three" in message
 
 
-async def test_a_row_whose_every_write_is_suppressed_ends_as_a_failure_whatever_is_to_be_written(
+async def test_a_row_whose_every_write_is_suppressed_becomes_a_failure_whatever_the_outcome(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_pictures(db, 2)
@@ -166,7 +166,7 @@ async def test_a_row_whose_every_write_is_suppressed_ends_as_a_failure_whatever_
         assert {r for r, _ in (await table.failures()).values()} == {"write_suppressed", "not_a_picture"}
 
 
-async def test_a_decoder_that_is_killed_at_its_work_costs_a_retry(
+async def test_a_picture_whose_decoder_is_killed_is_retried(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_pictures(db, 3)
@@ -178,10 +178,10 @@ async def test_a_decoder_that_is_killed_at_its_work_costs_a_retry(
         await wait_until_busy(decoder)
         decoder.kill()
 
-        async def is_put_off() -> bool:
+        async def is_delayed() -> bool:
             return await table.count("delayed", "attempts = 1") == 1
 
-        await wait_until_async(is_put_off, "the picture to be put off")
+        await wait_until_async(is_delayed, "the picture to be delayed")
         await table.settle_without_delays()
 
     assert await table.failures() == {}
@@ -191,7 +191,7 @@ async def test_a_decoder_that_is_killed_at_its_work_costs_a_retry(
 @pytest.mark.parametrize(
     ("fault", "expected"), [(DeviceError, "device_error"), (DeviceOutOfMemory, "device_out_of_memory")]
 )
-async def test_a_row_that_breaks_the_device_is_found_out_and_fails_alone(
+async def test_a_row_that_breaks_the_device_is_identified_and_fails_alone(
     database_url: str, db: Connection, fault: type[Exception], expected: str
 ) -> None:
     encoder = PoisonedEncoder(fault)
@@ -213,7 +213,7 @@ async def test_a_row_that_breaks_the_device_is_found_out_and_fails_alone(
     assert await value(db, "select attempts from sidecar.failures") == MAX_ATTEMPTS
 
 
-async def test_a_device_that_fails_on_everything_is_no_rows_fault(database_url: str, db: Connection) -> None:
+async def test_no_row_fails_while_the_device_fails_on_everything(database_url: str, db: Connection) -> None:
     encoder = PoisonedEncoder(DeviceError)
     encoder.dead = True
     table = await make_texts(db, 10)
@@ -254,7 +254,7 @@ async def test_a_picture_one_of_whose_views_has_no_finite_vector_fails_alone(dat
     encoder = SpoilingEncoder(dimensions=DIMENSIONS)
     table = await make_pictures(db, 20)
     image = np.full((32, 64, 3), 200, np.uint8)
-    image[:, :32] = 0  # of its three crops the left one is black
+    image[:, :32] = 0  # the left one of its three crops is black
     await run(db, "update items set photo = %s where id = 7", encode(Image.fromarray(image), "PNG"))
     async with running_ingest(database_url, encoder, pictures=True, enable_tta=True, enable_multi_scale=False):
         await table.settle()
@@ -262,7 +262,7 @@ async def test_a_picture_one_of_whose_views_has_no_finite_vector_fails_alone(dat
     assert {key: reason for key, (reason, _) in (await table.failures()).items()} == {'{"id": "7"}': "no_vector"}
 
 
-async def test_a_device_that_computes_nothing_finite_is_no_rows_fault(database_url: str, db: Connection) -> None:
+async def test_no_row_fails_while_the_device_computes_nothing_finite(database_url: str, db: Connection) -> None:
     encoder = SpoilingEncoder(dimensions=DIMENSIONS)
     table = await make_texts(db, 10)
     encoder.broken = True
@@ -280,9 +280,7 @@ async def test_a_device_that_computes_nothing_finite_is_no_rows_fault(database_u
     assert await value(db, "select count(embedding) from items") == 10
 
 
-async def test_rows_for_which_the_device_has_no_memory_at_all_are_not_to_blame(
-    database_url: str, db: Connection
-) -> None:
+async def test_no_row_fails_while_the_device_has_no_memory_at_all(database_url: str, db: Connection) -> None:
     encoder = PoisonedEncoder(DeviceOutOfMemory)
     encoder.dead = True
     table = await make_texts(db, 10)

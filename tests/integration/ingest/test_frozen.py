@@ -1,6 +1,6 @@
-"""A sidecar that is frozen in the middle of its work: users wait no longer than README says, and nothing stale comes.
+"""A sidecar that is frozen during its work: users wait no longer than the README says, and nothing stale is written.
 
-What freezes is the way to the server, after each message of the protocol in turn: Parse, Bind, Execute, Sync, Query.
+Its way to the server freezes after each protocol message in turn: Parse, Bind, Execute, Sync, Query.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ from tests.integration.ingest.processes import START_S, sidecar_process
 from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, value, watch
 from tests.waiting import wait_until_async
 
-BOUND_S = 5.0  # what README promises
+BOUND_S = 5.0  # as the README promises
 ROWS = 8
 STOPS = 5
 ENCODER = HashEncoder(dimensions=DIMENSIONS)
 Work: TypeAlias = Callable[[OurConnection, Watch], Awaitable[object]]
-# ALTER TABLE waits for whoever has as much as looked at the table.
+# ALTER TABLE waits even for transactions that have only read the table.
 EDIT, ALTER = "update {} set title = title || '!'", "alter table {} add other integer"
 
 WAITING_BUILD = "select pid from pg_stat_activity where query like 'create index conc%' and wait_event_type = 'Lock'"
@@ -54,7 +54,7 @@ async def write_vectors(
     connection: OurConnection,
     watch: Watch,
 ) -> None:
-    """Half of the rows, so that it can be done twice."""
+    """Writes half of the rows, so that it can be called twice."""
     lease = Lease(uuid4(), 60)
     events = await claim(connection, watch, ClaimRequest(Queue.LIVE, ROWS // 2), [0], lease)
     titles = [f"title {e.key[0]}" for e in events if e.key is not None]
@@ -80,13 +80,13 @@ async def read_rows(connection: OurConnection, watch: Watch) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What a sidecar does with a table; `scan` is under way then."""
+    """Something a sidecar does with a table, while `scan` is running."""
 
     work: Work
     scan: str | None = None
 
 
-# Whether the statements are prepared by then, and what is done. (All others lock as one of these does.)
+# Whether the statements are already prepared, and the operation. (All other operations take the locks of one of these.)
 OPERATIONS = {
     "cold-complete": (False, Operation(write_vectors)),
     "warm-complete": (True, Operation(write_vectors)),
@@ -97,7 +97,7 @@ OPERATIONS = {
 
 @asynccontextmanager
 async def guarded(database_url: str) -> AsyncIterator[None]:
-    """The guard of a sidecar whose way to the server is frozen as well."""
+    """Runs the guard of a sidecar whose way to the server is frozen too."""
     async with message_proxy(database_url) as way:
         database = Database(SecretStr(way.url))
         guard = SessionGuard(database)
@@ -105,7 +105,7 @@ async def guarded(database_url: str) -> AsyncIterator[None]:
         await guard.hold()
 
         async def watches() -> bool:
-            return way.passed.count("Q") == 2  # what prepares it, and the guard itself
+            return way.passed.count("Q") == 2  # its setup, and the guard itself
 
         await wait_until_async(watches, "the guard to run")
         way.freeze_after(0)
@@ -154,7 +154,7 @@ async def load(database: Database, table: WatchedTable) -> Watch:
 async def work_until_frozen(
     database_url: str, table: WatchedTable, operation: Operation, *, warm: bool, messages: float, pooler: str = ""
 ) -> tuple[list[str], float]:
-    """The messages that passed, and how long a user then waited for the whole table. `pooler` stands in between."""
+    """Returns the messages that passed, and how long a user then waited for the whole table. `pooler` is in between."""
     async with way_to(pooler or database_url) as (way, database):
         watched = await load(database, table)
         if warm:
@@ -174,7 +174,7 @@ async def work_until_frozen(
 
 
 async def _work(database: Database, watched: Watch, operation: Operation) -> None:
-    with suppress(DatabaseError):  # the server ended it, as it should
+    with suppress(DatabaseError):  # the server ended the session, as it should
         async with database.connection() as connection:
             await operation.work(connection, watched)
 
@@ -193,7 +193,7 @@ async def _wait_as_user(database_url: str, table: WatchedTable) -> float:
 async def test_users_wait_for_a_frozen_sidecar_no_longer_than_the_bound(
     database_url: str, db: Connection, warm: bool, operation: Operation
 ) -> None:
-    """After each message of an operation at the same time, each with a table of its own."""
+    """Freezes after each message of an operation, all of them at once, each with a table of its own."""
     freeze = partial(work_until_frozen, database_url, operation=operation, warm=warm)
     messages, _ = await freeze(await make_table(db, "measured", operation), messages=float("inf"))
     tables = [await make_table(db, f"frozen_{i}", operation) for i in range(len(messages))]
@@ -209,10 +209,10 @@ async def test_users_wait_for_a_frozen_sidecar_no_longer_than_the_bound(
             assert not (wrong := await table.wrong(ENCODER)), wrong
 
 
-async def test_the_guard_ends_when_the_time_that_it_was_held_for_is_over(
+async def test_the_guard_ends_when_its_hold_is_over(
     database_url: str, db: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ran for ten seconds more, and its hundred transactions looked like those of idle watches."""
+    """It once ran ten seconds longer, and its hundred transactions looked like those of idle watches."""
     monkeypatch.setattr(session_guard, "HOLD_S", 0.5)
     guard = SessionGuard(Database(SecretStr(database_url)))
     task = asyncio.create_task(guard.run(), name="guard")
@@ -232,13 +232,13 @@ async def test_the_guard_ends_when_the_time_that_it_was_held_for_is_over(
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_an_index_build_that_nobody_watches_gives_way(database_url: str, db: Connection) -> None:
-    """Its own sidecar would cancel it; a frozen one does not."""
+async def test_an_index_build_of_a_frozen_sidecar_gives_way(database_url: str, db: Connection) -> None:
+    """A sidecar that is not frozen would cancel its build itself."""
     await run(db, "create table items (id bigint primary key, title text)")
     build = await open_session(SecretStr(database_url))
     await build.execute("set lock_timeout = 0")
     async with guarded(database_url), user(database_url, autocommit=False) as writer:
-        await run(writer, "insert into items values (1, 'x')")  # a concurrent build waits for it
+        await run(writer, "insert into items values (1, 'x')")  # a concurrent build waits for this transaction
         task = asyncio.create_task(build.execute("create index concurrently items_title on public.items (title)"))
 
         async def waits() -> bool:
@@ -246,17 +246,17 @@ async def test_an_index_build_that_nobody_watches_gives_way(database_url: str, d
 
         await wait_until_async(waits, "the build to wait")
         began = time.monotonic()
-        await run(db, "alter table items set (fillfactor = 90)")  # waits for the build alone
+        await run(db, "alter table items set (fillfactor = 90)")  # waits for nothing but the build
         assert time.monotonic() - began < BOUND_S
         with pytest.raises(asyncpg.QueryCanceledError):
             await task
     await close_session(build)
 
 
-async def test_a_stopped_process_holds_up_nobody_and_writes_nothing_stale_when_it_goes_on(
+async def test_a_stopped_process_blocks_no_user_and_writes_nothing_stale_when_it_continues(
     database_url: str, db: Connection
 ) -> None:
-    """SIGSTOP at random moments while 128 vectors of 1,152 dimensions are written."""
+    """SIGSTOP comes at random moments while 128 vectors of 1,152 dimensions are written."""
     encoder, rng, waits_s = HashEncoder(), random.Random(7), []
     await run(db, "create table items (id bigint primary key, title text)")
     table = await watch(db, ["items"], ["title"], dimensions=encoder.dimensions)
@@ -264,11 +264,11 @@ async def test_a_stopped_process_holds_up_nobody_and_writes_nothing_stale_when_i
     async with sidecar_process(database_url, dimensions=encoder.dimensions) as process:
         await table.settle(START_S)
         for attempt in range(STOPS):
-            await table.settle_after_crashes(START_S)  # a claim whose answer was cut off waits for its lease
+            await table.settle_after_crashes(START_S)  # a claim whose response was lost waits for its lease
             process.texts.clear()
             await run(db, "update items set title = 'round %s, ' || id", attempt)
             await wait_until_async(process.has_encoded, "the rows to be encoded", START_S)
-            await asyncio.sleep(rng.uniform(0, 0.06))  # complete takes that long
+            await asyncio.sleep(rng.uniform(0, 0.06))  # a write takes that long
             process.process.send_signal(signal.SIGSTOP)
             began = time.monotonic()
             await run(db, "update items set title = title || '!'")

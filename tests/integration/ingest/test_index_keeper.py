@@ -1,4 +1,4 @@
-"""The HNSW index: built when the first backlog is done, and in nobody's way."""
+"""The HNSW index is built once the first backlog is done, and blocks no user."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_no_index_is_built_where_none_is_wanted(database_url: str, db: Con
         assert "third" in await until_indexed(db)  # the last of the three, and the only one
 
 
-async def test_an_invalid_leftover_is_dropped_and_built_anew(
+async def test_an_invalid_leftover_is_dropped_and_built_again(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 5, index="halfvec")
@@ -85,7 +85,7 @@ async def test_an_invalid_leftover_is_dropped_and_built_anew(
 async def test_a_build_gives_way_to_a_user_who_waits_for_the_table(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    """An older transaction keeps the build from ending; a TRUNCATE in it would wait for the build: a deadlock."""
+    """The build waits for an older transaction, and a TRUNCATE in that one would wait for the build: a deadlock."""
     table = await make_texts(db, 50, index="halfvec")
     async with user(database_url, autocommit=False) as old, running_ingest(database_url, encoder):
         await run(old, "insert into items values (1000, 'x')")
@@ -122,11 +122,11 @@ async def test_stopping_during_a_build_leaves_no_connection_behind(
             await wait_until_async(is_building, "a build that waits")
             await asyncio.wait_for(running.stop(), 5)
 
-        async def nobody_is_left() -> bool:
+        async def no_session_is_left() -> bool:
             return not await value(
                 db,
                 "select count(*) from pg_stat_activity where datname = current_database() "
                 "and application_name = 'sidecar'",
             )
 
-        await wait_until_async(nobody_is_left, "the end of the build")
+        await wait_until_async(no_session_is_left, "the end of the build")

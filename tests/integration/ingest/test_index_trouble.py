@@ -1,4 +1,4 @@
-"""HNSW indexes that cannot be built as things stand, and those that nobody needs any longer."""
+"""HNSW indexes that cannot be built for now, and indexes that are no longer wanted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INDEXES = """
     from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam
     where a.amname = 'hnsw' and c.relkind = 'i' order by c.relname
 """
-# A superuser's way to have indexes on `items` refused.
+# Lets a superuser have indexes on `items` refused.
 REFUSE = """
     create function refuse() returns event_trigger language plpgsql as $$
     begin if current_query() like '%items_embedding%' then raise 'not on a Sunday'; end if; end $$;
@@ -33,7 +33,7 @@ async def until(db: Connection, query: str, what: str) -> None:
 
 
 async def until_indexed(db: Connection, kind: str = "halfvec") -> None:
-    """One index of ours, and no other that is valid."""
+    """Waits until there is one index of ours, and no other valid one."""
 
     async def is_alone() -> bool:
         return [tuple(row[1:]) for row in await run(db, INDEXES)] == [(True, kind)]
@@ -53,7 +53,7 @@ async def test_a_build_may_take_longer_than_the_timeouts_of_role_and_database(
     names = ["statement_timeout"] + ["transaction_timeout"] * (db.info.server_version >= 170000)
     async with user(database_url, autocommit=False) as old:
         await set_for_database(db, *(f"{name} = '1s'" for name in names))
-        await run(old, "insert into items values (1000, 'x')")  # an older transaction, for which a build waits
+        await run(old, "insert into items values (1000, 'x')")  # an older transaction: a build waits for it
         async with running_ingest(database_url, encoder):
             await table.settle_right(encoder)
             await until(
@@ -69,7 +69,7 @@ async def test_a_build_may_take_longer_than_the_timeouts_of_role_and_database(
     assert await run(db, "select * from sidecar_internal.index_failures") == []
 
 
-async def test_a_build_for_which_shared_memory_is_too_small_is_done_serially(
+async def test_a_build_that_needs_more_shared_memory_than_there_is_runs_serially(
     database_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     table = await make_texts(db, 200, index="halfvec")
@@ -83,21 +83,21 @@ async def test_a_build_for_which_shared_memory_is_too_small_is_done_serially(
     assert await run(db, "select * from sidecar_internal.index_failures") == []
 
 
-async def test_a_build_that_fails_is_told_in_status_and_left_for_a_while_by_every_sidecar(
+async def test_a_failed_build_shows_in_status_and_is_left_alone_for_a_while_by_every_sidecar(
     database_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     table = await make_texts(db, 10, index="halfvec")
     await run(db, REFUSE)
     async with running_ingest(database_url, encoder), running_ingest(database_url, GatedEncoder()):
         await table.settle_right(encoder)
-        # The failure is recorded a moment before the attempt is over: until then `index` says that it is building.
+        # The failure is recorded a moment before the attempt ends: until then `index` says that it is building.
         failed = "building failed: not on a Sunday (next try in %%"
         await until(db, f"select state = index and state like '{failed}' from sidecar.status", "status to tell of it")
-    async with running_ingest(database_url, encoder):  # a restart forgets nothing
+    async with running_ingest(database_url, encoder):  # a restart does not shorten the delay
         await run(db, "create table later (id bigint primary key, title text)")
         await run(db, "insert into later values (1, 'a')")
         await watch(db, ["later"], ["title"], index="halfvec")
-        # A round of the keeper takes the watches in order: it has passed by the one that rests.
+        # The keeper goes through the watches in order: it has skipped the one whose retry is pending.
         await until(db, "select index like '%later%' from sidecar.status where watch_id = 2", "the other's index")
         assert await value(db, "select attempts from sidecar_internal.index_failures") == 1
         await run(db, "update sidecar_internal.index_failures set next_try_at = now()")
@@ -113,7 +113,7 @@ async def test_a_build_that_fails_is_told_in_status_and_left_for_a_while_by_ever
     assert sum("not on a Sunday" in r.message for r in caplog.records if r.levelno >= logging.WARNING) == 2
 
 
-async def test_the_wait_after_failures_grows_to_an_hour(db: Connection) -> None:
+async def test_the_delay_after_failures_grows_to_an_hour(db: Connection) -> None:
     from sidecar.postgres.statements import statement
 
     table = await make_texts(db, index="halfvec")
@@ -126,10 +126,10 @@ async def test_the_wait_after_failures_grows_to_an_hour(db: Connection) -> None:
     assert all(3600 * 0.7 < wait < 3600 * 1.3 for wait in waits[-3:])
 
 
-async def test_a_build_that_fails_half_way_leaves_no_invalid_index(
+async def test_a_build_that_fails_halfway_leaves_no_invalid_index(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    """Every write would maintain it until the next attempt."""
+    """An invalid index would slow every write until the next attempt."""
     table = await make_texts(db, 20)
     await run(db, "create table later (id bigint primary key, title text)")
     await run(db, "insert into later values (1, 'a')")
@@ -147,7 +147,7 @@ async def test_a_build_that_fails_half_way_leaves_no_invalid_index(
 
 @in_row_and_companion
 @pytest.mark.parametrize(("before", "after"), [("halfvec", "vector"), ("vector", "halfvec"), ("halfvec", "none")])
-async def test_the_former_index_goes_when_another_kind_is_wanted_and_users_own_stay(
+async def test_the_former_index_is_dropped_when_another_kind_is_wanted_and_users_indexes_stay(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None, before: str, after: str
 ) -> None:
     table = await make_texts(db, 20, index=before, companion=companion)
@@ -174,7 +174,7 @@ async def test_the_former_index_goes_when_another_kind_is_wanted_and_users_own_s
         await table.settle_right(encoder)
 
 
-async def test_the_former_index_of_a_partition_tree_goes(
+async def test_the_former_index_of_a_partition_tree_is_dropped(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     await run(db, "create table items (id bigint primary key, title text) partition by range (id)")
@@ -196,10 +196,10 @@ async def test_the_former_index_of_a_partition_tree_goes(
             )
 
 
-async def test_an_invalid_leftover_beside_a_valid_index_goes(
+async def test_an_invalid_leftover_beside_a_valid_index_is_dropped(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    """As an interrupted REINDEX CONCURRENTLY leaves it."""
+    """An interrupted REINDEX CONCURRENTLY leaves one."""
     table = await make_texts(db, 10, index="halfvec")
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
@@ -211,7 +211,7 @@ async def test_an_invalid_leftover_beside_a_valid_index_goes(
         assert [row[0] for row in await run(db, INDEXES)] == [f"items_embedding_hnsw_{table.watch_id}"]
 
 
-async def test_a_former_index_that_the_sidecar_may_not_drop_is_named_with_the_statement_that_does(
+async def test_a_former_index_that_the_sidecar_may_not_drop_is_logged_with_the_statement_that_drops_it(
     db: Connection,
 ) -> None:
     table = await make_texts(db, 1, index="halfvec")

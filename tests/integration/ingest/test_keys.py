@@ -1,4 +1,4 @@
-"""Keys of all kinds and hostile names, from the row to its vector."""
+"""Keys of all types and unusual names, from the row to its vector."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.integration.ingest.watched_table import Connection, watch
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """`keys` are SQL for a few keys, the first of which is changed to `other`."""
+    """A kind of key. `keys` are SQL for a few of them, the first of which is changed to `other`."""
 
     columns: tuple[tuple[str, str], ...]
     keys: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""A result counts only if the ledger entry that was read still stands there: in all cases, for every outcome."""
+"""A result counts only if the ledger entry is still the one that was read: in all cases, for every outcome."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REPLACE = "update sidecar_internal.ledger_1 set content_hash = content_hash"
 REMOVE = "delete from sidecar_internal.ledger_1"
 MAKE = "insert into sidecar_internal.ledger_1 (k1, gen, content_hash) values (1, 1, 'empty')"
 TOMBSTONE = "insert into sidecar_internal.ledger_1 (k1, gen) values (1, 1)"
-# What stood there when the row was read, what happened since, and whether the result counts.
+# The ledger entry when the row was read, what has happened since, and whether the result counts.
 CASES = {
     "none, none": (False, [], True),
     "none, some": (False, [MAKE], False),
@@ -38,7 +38,7 @@ OUTCOMES = [RowOutcome.VECTOR, RowOutcome.UNCHANGED, RowOutcome.EMPTY, RowOutcom
 
 
 async def state_of(db: Connection, home: str) -> list[list[tuple[object, ...]]]:
-    """Ledger and vectors, as they are."""
+    """The ledger and the vectors."""
     return [
         await run(db, "select * from sidecar_internal.ledger_1"),
         await run(db, f"select id, embedding::text from {home}"),
@@ -48,7 +48,7 @@ async def state_of(db: Connection, home: str) -> list[list[tuple[object, ...]]]:
 
 
 async def embed(db: Connection, steps: Steps) -> None:
-    """The only row, whatever the ledger says."""
+    """Embeds the only row, whatever the ledger says."""
     await run(db, "delete from sidecar_internal.events_1")
     await run(db, REMOVE)
     await run(db, "insert into sidecar_internal.events_1 (k1) values (1)")
@@ -59,14 +59,14 @@ async def embed(db: Connection, steps: Steps) -> None:
 
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=[o.value for o in OUTCOMES])
 @in_row_and_companion
-async def test_a_result_counts_only_while_the_entry_is_what_was_read(
+async def test_a_result_counts_only_while_the_entry_is_the_one_that_was_read(
     database_url: str, db: Connection, companion: str | None, outcome: RowOutcome, encoder: GatedEncoder
 ) -> None:
     await make_texts(db, 1, companion=companion)
     async with steps_of(database_url, encoder) as steps:
         for case, (was_there, meanwhile, counts) in CASES.items():
             if outcome is RowOutcome.UNCHANGED and not was_there:
-                continue  # nothing is unchanged where nothing is known
+                continue  # UNCHANGED needs an entry
             await embed(db, steps)
             if not was_there:
                 await run(db, REMOVE)
@@ -84,7 +84,7 @@ async def test_a_result_counts_only_while_the_entry_is_what_was_read(
             assert counts or after == before, case
 
 
-async def test_those_that_vanished_take_no_neighbour_along(
+async def test_results_whose_entry_vanished_do_not_affect_their_neighbours(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     await make_texts(db, 5, companion="vectors")
@@ -107,7 +107,7 @@ async def test_those_that_vanished_take_no_neighbour_along(
 
 @pytest.fixture
 def crashing_server() -> Iterator[str]:
-    """One of its own, which writes nothing but what it is asked to. Its URL."""
+    """URL of a server of its own, without background writes."""
     settings = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "max_connections": "20"}
     with open_directory() as directory, EmbeddedPostgres(directory / "data", settings=settings) as server:
         migrate(server.url)
@@ -115,7 +115,7 @@ def crashing_server() -> Iterator[str]:
 
 
 async def crash(db: Connection, walwriter: int) -> None:
-    """What was committed asynchronously since `walwriter` was stopped is lost."""
+    """Crashes the server: what was committed asynchronously since `walwriter` was stopped is lost."""
     os.kill(walwriter, signal.SIGKILL)  # the postmaster ends all sessions and recovers
 
     async def has_lost_its_session() -> bool:
@@ -142,7 +142,7 @@ async def until_recovered(url: str) -> None:
 async def test_a_result_that_outlived_a_crash_of_the_server_does_not_meet_a_later_entry(
     crashing_server: str, encoder: GatedEncoder
 ) -> None:
-    """The transaction that made the entry it read was lost, and the next one got its id."""
+    """The transaction that made the entry was lost, and a later one got the same id."""
     async with user(crashing_server) as db:
         await make_texts(db, 1)
         async with steps_of(crashing_server, encoder) as steps:

@@ -1,4 +1,4 @@
-"""Rows that change while a backfill fills slots, decoders and lanes: they wait for what runs, not for what waits."""
+"""Rows that change while a backfill fills slots, decoders and lanes wait only for what is already running."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SETTINGS: dict[str, Any] = {"ingest_batch_rows": BATCH_ROWS, "batch_max_views": 
 
 
 class OrderedEncoder(GatedEncoder):
-    """`batches` has the texts, or the number of views, of each micro-batch, in order."""
+    """`batches` lists the texts, or the number of views, of each micro-batch in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class OrderedEncoder(GatedEncoder):
         return super().encode_views(views)
 
     def place_of(self, text: str) -> int:
-        """The number of the micro-batch that had it."""
+        """The number of the micro-batch with this text."""
         return next(number for number, batch in enumerate(self.batches) if text in batch)
 
 
@@ -55,7 +55,7 @@ def waits(running: RunningIngest, lane: Lane, views: int = 1) -> Callable[[], Aw
 
 
 async def fill_with_backfill(running: RunningIngest, table: WatchedTable, encoder: GatedEncoder) -> None:
-    """Until all slots of the backfill are taken and the device has begun. The gate is closed."""
+    """Waits until all slots of the backfill are taken and the device is blocked. The gate is closed."""
     await encoder.until_held()
 
     async def slots_are_taken() -> bool:
@@ -69,7 +69,7 @@ async def fill_with_backfill(running: RunningIngest, table: WatchedTable, encode
 
 
 @in_row_and_companion
-async def test_a_text_that_changes_is_in_the_micro_batch_after_the_one_that_runs(
+async def test_a_changed_text_is_in_the_micro_batch_after_the_running_one(
     database_url: str, db: Connection, companion: str | None
 ) -> None:
     encoder = OrderedEncoder()
@@ -85,13 +85,13 @@ async def test_a_text_that_changes_is_in_the_micro_batch_after_the_one_that_runs
     assert encoder.place_of("live") == begun
 
 
-async def test_a_picture_that_changes_passes_the_decoders_and_the_lane_before_a_backfill(
+async def test_a_changed_picture_passes_decoders_and_lane_ahead_of_a_backfill(
     database_url: str, db: Connection
 ) -> None:
     encoder = OrderedEncoder()
     encoder.close()
     table = await make_pictures(db, 200)
-    settings = {**SETTINGS, "ingest_queue_views": MICRO_BATCH}  # the others stand at the door
+    settings = {**SETTINGS, "ingest_queue_views": MICRO_BATCH}  # the others wait for admission
     async with running_ingest(database_url, encoder, pictures=True, **settings) as running:
         await encoder.until_held()
         await wait_until_async(waits(running, Lane.BACKFILL, MICRO_BATCH), "a full lane")
@@ -101,7 +101,7 @@ async def test_a_picture_that_changes_passes_the_decoders_and_the_lane_before_a_
         await table.settle_right(encoder, timeout_s=30)
 
 
-async def test_a_row_that_changes_while_the_backfill_has_it_in_hand_does_not_wait_for_its_batch(
+async def test_a_row_that_changes_while_a_backfill_has_it_in_flight_does_not_wait_for_that_batch(
     database_url: str, db: Connection
 ) -> None:
     encoder = OrderedEncoder()
@@ -110,7 +110,7 @@ async def test_a_row_that_changes_while_the_backfill_has_it_in_hand_does_not_wai
     async with running_ingest(database_url, encoder, **SETTINGS) as running:
         await fill_with_backfill(running, table, encoder)
         begun = len(encoder.batches)
-        await run(db, "update items set title = 'changed' where id = 20")  # not in the micro-batch that runs
+        await run(db, "update items set title = 'changed' where id = 20")  # not in the running micro-batch
         await wait_until_async(waits(running, Lane.INGEST), "the change to reach the device's lane")
         encoder.open()
         await table.settle_right(encoder, timeout_s=30)
@@ -151,12 +151,14 @@ async def test_a_change_is_written_while_a_backfill_writes_to_the_same_table(
     async with running_ingest(database_url, encoder) as running:
         await table.settle()
         name = await value(db, "select format('%I.%I', 'public', 'items')")
-        async with running.ingest._context.table_locks[name, Lane.BACKFILL]:  # as while 256 rows enter an HNSW index
+        async with running.ingest._context.table_locks[
+            name, Lane.BACKFILL
+        ]:  # as while 256 rows are inserted into an HNSW index
             await run(db, "update items set title = 'new' where id = 3")
             await table.settle_right(encoder)
 
 
-async def test_a_backfill_goes_on_beside_changes_without_end(database_url: str, db: Connection) -> None:
+async def test_a_backfill_makes_progress_beside_an_endless_stream_of_changes(database_url: str, db: Connection) -> None:
     encoder = OrderedEncoder()
     encoder.close()
     table = await make_texts(db, 2 * BATCH_ROWS)

@@ -1,4 +1,4 @@
-"""Rows that a user's transaction holds while their vector is on its way."""
+"""Rows that are locked by a user's transaction when their vector is to be written."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ async def test_rows_that_are_all_locked_leave_connections_for_other_tables(
         await run(holder, "update items set price = 1")
         encoder.open()
 
-        async def all_are_parked() -> bool:
+        async def all_are_locked() -> bool:
             return await table.count("events", "lease_until is not null") == 700 and await value(db, WAITING) > 0
 
-        await wait_until_async(all_are_parked, "all rows to wait for their user")
+        await wait_until_async(all_are_locked, "all rows to wait for their user")
         for i in range(20):
             await run(db, "insert into others values (%s, 'other')", i)
 
@@ -78,10 +78,10 @@ async def test_rows_that_are_all_locked_leave_connections_for_other_tables(
     assert others_id != table.watch_id
 
 
-async def test_what_stays_locked_for_long_is_put_off_and_never_counts_as_a_failure(
+async def test_rows_that_stay_locked_for_long_are_rescheduled_and_never_fail(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    more = 6  # than may be parked: they are put off at once
+    more = 6  # than may wait in the background: they are rescheduled at once
     table = await make_texts(db)
     async with running_ingest(database_url, encoder), user(database_url, autocommit=False) as holder:
         await table.settle()
@@ -90,11 +90,11 @@ async def test_what_stays_locked_for_long_is_put_off_and_never_counts_as_a_failu
         await run(holder, "update items set price = 1")
         encoder.open()
 
-        async def the_rest_is_put_off() -> bool:
+        async def the_rest_is_delayed() -> bool:
             return await table.count("delayed", "run_at > now()") >= more
 
         for _ in range(MAX_ATTEMPTS + 1):
-            await wait_until_async(the_rest_is_put_off, "rows to be put off")
+            await wait_until_async(the_rest_is_delayed, "rows to be rescheduled")
             await table.age_delays()
         await holder.commit()
         await table.settle(timeout_s=30)
@@ -106,7 +106,7 @@ async def test_what_stays_locked_for_long_is_put_off_and_never_counts_as_a_failu
 async def test_a_table_that_is_locked_for_long_does_not_hold_up_the_others(
     database_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As by an ALTER TABLE that writes it anew."""
+    """As by an ALTER TABLE that rewrites it."""
     table = await make_texts(db)
     await run(db, "create table others (id bigint primary key, title text)")
     others = await watch(db, ["others"], ["title"])
@@ -132,27 +132,27 @@ async def test_a_table_that_is_locked_for_long_does_not_hold_up_the_others(
         assert await table.failures() == {}
 
 
-async def test_an_unchanged_row_that_was_locked_is_looked_at_again_at_once(
+async def test_an_unchanged_row_that_was_locked_is_read_again_at_once(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 1)
     async with running_ingest(database_url, encoder), user(database_url, autocommit=False) as holder:
         await table.settle_right(encoder)
-        await run(holder, "update items set embedding = null")  # an ORM's full-row save
+        await run(holder, "update items set embedding = null")  # a full-row save by an ORM
         await run(
             db, "insert into sidecar_internal.events_1 (k1) values (1)"
-        )  # finds nothing to do, and cannot say so yet
+        )  # its row is unchanged, which cannot be recorded yet
 
-        async def is_parked() -> bool:
+        async def is_claimed() -> bool:
             return await table.count("events", "lease_until is not null") > 0
 
-        await wait_until_async(is_parked, "the event to be claimed")
+        await wait_until_async(is_claimed, "the event to be claimed")
         await holder.commit()
 
         await table.settle_right(encoder, timeout_s=10)
 
 
-async def test_a_row_that_is_deleted_while_its_vector_waits_leaves_nothing_behind(
+async def test_a_row_deleted_while_its_vector_waits_leaves_nothing_behind(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 2)
@@ -195,7 +195,7 @@ async def test_users_with_foreign_keys_never_wait_for_long_and_never_fail(
 async def test_a_repeatable_read_transaction_must_retry_where_the_vector_is_in_its_row(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    """The documented exception; a companion table has not got it."""
+    """The documented exception, which a companion table does not have."""
     in_row = await make_texts(db, 1)
     await run(db, "create table notes (id bigint primary key, title text)")
     await run(db, "insert into notes values (1, 'note')")
@@ -220,21 +220,21 @@ async def test_a_repeatable_read_transaction_must_retry_where_the_vector_is_in_i
 
 
 @pytest.mark.parametrize("statement", ["select sidecar.pause('items')", "select sidecar.reembed('items')"])
-async def test_a_user_who_holds_a_row_may_call_the_sidecars_functions(
+async def test_a_user_who_has_locked_a_row_may_call_the_sidecars_functions(
     database_url: str, db: Connection, encoder: GatedEncoder, statement: str
 ) -> None:
-    """Whoever waits for the row must not hold what these functions need, or Postgres would end one of the two."""
+    """A write that waits for the row must not hold locks that these functions need: that would be a deadlock."""
     await run(db, f"alter database {db.info.dbname} set deadlock_timeout = '10ms'")
     table = await make_texts(db, 1)
     async with user(database_url, autocommit=False) as holder:
         await run(holder, "update items set price = 1")
         async with running_ingest(database_url, encoder):
 
-            async def somebody_waits() -> bool:
+            async def sidecar_waits() -> bool:
                 return bool(await value(db, WAITING))
 
             for _ in range(3):
-                await wait_until_async(somebody_waits, "the sidecar to wait for the row")
+                await wait_until_async(sidecar_waits, "the sidecar to wait for the row")
                 await run(holder, statement)
             await holder.commit()
             await run(db, "select sidecar.resume()")

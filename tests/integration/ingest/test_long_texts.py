@@ -1,4 +1,4 @@
-"""Rows with long texts: only their beginnings are read, and nothing is lost by that."""
+"""Rows with long texts: only their beginnings are read, with the same result."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ HASHES_DIFFER = """
 
 
 def longest(encoder: GatedEncoder) -> int:
-    """Characters of the longest text that was to be tokenised."""
+    """Characters of the longest text that was tokenised."""
     return max(map(len, encoder.texts))
 
 
 @in_row_and_companion
-async def test_of_a_long_text_the_beginning_is_read_and_the_hash_is_that_of_the_whole(
+async def test_the_beginning_of_a_long_text_is_read_and_the_hash_is_of_the_whole(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     table = await make_texts(db, 2, companion=companion)
@@ -40,14 +40,14 @@ async def test_of_a_long_text_the_beginning_is_read_and_the_hash_is_that_of_the_
         assert (await verify(db))["found"] == 0
         assert encoder.texts == encoded
 
-        # A change far behind what is read has another hash, and is not taken for no change.
+        # A change far beyond what is read changes the hash, so it is not taken for no change.
         encoder.texts.clear()
         await run(db, "update items set title = title || ' more' where id = 3")
         await table.settle_right(encoder)
         assert len(encoder.texts) == 1
         assert await run(db, HASHES_DIFFER.format(columns="title")) == []
 
-        # What is written without a change is found unchanged, by the hash that the server took.
+        # A row written without a change is found unchanged, by the hash that the server computed.
         encoder.texts.clear()
         await run(db, "update items set title = title || '.' where id = 3")
         await run(db, "update items set title = rtrim(title, '.') where id = 3")
@@ -55,7 +55,7 @@ async def test_of_a_long_text_the_beginning_is_read_and_the_hash_is_that_of_the_
         assert len(encoder.texts) <= 1
 
 
-async def test_of_a_text_that_begins_with_nothing_as_much_is_read_as_is_needed(
+async def test_a_text_that_begins_with_blanks_is_read_as_far_as_needed(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 1)
@@ -70,7 +70,7 @@ async def test_of_a_text_that_begins_with_nothing_as_much_is_read_as_is_needed(
     assert await value(db, "select array_agg(k1 order by k1) from sidecar_internal.ledger_1 where truncated") == [3]
 
 
-async def test_a_text_larger_than_all_that_may_be_read_at_once_is_embedded_beside_its_neighbours(
+async def test_a_text_larger_than_a_whole_read_is_embedded_beside_its_neighbours(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 5)
@@ -83,7 +83,7 @@ async def test_a_text_larger_than_all_that_may_be_read_at_once_is_embedded_besid
     assert await value(db, "select count(*) from items where embedding is not null") == 12
 
 
-async def test_columns_that_are_joined_are_as_long_as_their_parts_and_the_blanks_between(
+async def test_joined_columns_are_as_long_as_their_parts_and_the_blanks_between(
     database_url: str, db: Connection
 ) -> None:
     encoder = HashEncoder(dimensions=8)
@@ -120,7 +120,7 @@ async def test_a_text_that_the_model_cannot_read_is_counted_in_the_status(
 
 
 @pytest.mark.parametrize("storage", ["plain", "external", "extended", "main"])
-async def test_however_a_text_is_stored_its_beginning_is_read(
+async def test_the_beginning_of_a_text_is_read_however_it_is_stored(
     database_url: str, db: Connection, encoder: GatedEncoder, storage: str
 ) -> None:
     await run(db, "create table items (id bigint primary key, title text)")

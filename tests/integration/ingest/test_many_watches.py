@@ -1,4 +1,4 @@
-"""Many watches: idle ones cost nothing of their own, and none holds up the others."""
+"""Many watches: idle ones cost next to nothing, and none holds up the others."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.integration.ingest.watched_table import Connection, WatchedTable, run
 from tests.waiting import wait_until_async
 
 MOST_TRANSACTIONS_PER_S = 5
-REPORTED_LATE = 40  # of the start: an idle session may keep its count for 10 s
+REPORTED_LATE = 40  # transactions of the start: an idle session may report its count 10 s late
 
 
 async def make_tables(db: Connection, number: int, rows: int = 0) -> list[WatchedTable]:
-    """`items_1` … with titles, watched, without an index to build."""
+    """Creates and watches `items_1` … with titles, without an index."""
     tables = []
     for i in range(1, number + 1):
         await run(db, f"create table items_{i} (id bigint primary key, title text)")
@@ -47,8 +47,8 @@ async def test_idle_watches_make_no_transactions_of_their_own(
         return float(await value(db, query) or 0)
 
     async def transactions() -> float:
-        """Of all others; sessions report theirs within a second."""
-        await look("select 1 from pg_stat_force_next_flush()")  # ours are reported when this statement ends
+        """Transactions of all other sessions, which report theirs within a second."""
+        await look("select 1 from pg_stat_force_next_flush()")  # our own are reported when this statement ends
         counted = "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()"
         return await look(counted) - (looks - 1)
 
@@ -91,7 +91,7 @@ async def test_a_locked_queue_holds_up_no_other_watch(
         await locked.become_right(encoder)
 
 
-async def test_the_look_finds_what_waits_and_what_is_due(database_url: str, db: Connection) -> None:
+async def test_the_search_finds_watches_with_waiting_and_with_due_events(database_url: str, db: Connection) -> None:
     tables = await make_tables(db, 4)
     idle, waiting, due, leased = (table.watch_id for table in tables)
     await run(db, "insert into items_2 values (1, 'x')")
@@ -118,10 +118,10 @@ async def test_the_look_finds_what_waits_and_what_is_due(database_url: str, db: 
     assert none_asked == Work(frozenset(), frozenset())
 
 
-async def test_a_watch_that_the_server_has_no_room_for_ends_no_round_of_the_scans(
+async def test_a_watch_for_which_the_server_runs_out_of_memory_does_not_end_the_round_of_scans(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    """SQLSTATE 53200 was taken for a database that is down, and all scans waited, again and again."""
+    """SQLSTATE 53200 was once taken for an unavailable database, so that all scans waited again and again."""
     first, second = await make_tables(db, 2, rows=50)
     await run(db, "create sequence failures")
     await run(

@@ -1,4 +1,4 @@
-"""A whole sidecar beside Postgres: its metrics say what happened to the rows."""
+"""Metrics of a whole sidecar beside Postgres: what happened to the rows."""
 
 from __future__ import annotations
 
@@ -56,13 +56,11 @@ async def until(client: httpx.AsyncClient, name: str, expected: float | None, **
 
 
 def events(page: Scrape, watch: str = ITEMS) -> dict[tuple[str, ...], float]:
-    """Outcome and reason → how many."""
+    """Number of events by outcome and reason."""
     return page.by("sidecar_events_total", "outcome", "reason", watch=watch)
 
 
-async def test_rows_are_counted_by_what_became_of_them(
-    database_url: str, db: Connection, encoder: GatedEncoder
-) -> None:
+async def test_rows_are_counted_by_outcome(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
     table = await make_texts(db, 8)
     async with sidecar(database_url, encoder) as client:
         await table.settle_right(encoder)
@@ -80,11 +78,11 @@ async def test_rows_are_counted_by_what_became_of_them(
     counted = events(page)
     assert counted["deleted", ""] == 1
     written = sum(counted.get((outcome, ""), 0) for outcome in ("embedded", "unchanged", "empty", "superseded"))
-    assert written == 11 + 3 + 9 + 2  # NULL stays NULL, and is no change
+    assert written == 11 + 3 + 9 + 2  # NULL stays NULL: no write
     claimed = page.by("sidecar_claimed_events_total", "queue")
     assert claimed == {("backfill",): 8, ("live",): 18, ("suspect",): 0}
     assert page.value(f"{BACKFILL_LAG}_count", watch=ITEMS) == 8
-    assert page.value(f"{LAG}_count", watch=ITEMS) == 1 + 3 + 11  # of what has a vector now
+    assert page.value(f"{LAG}_count", watch=ITEMS) == 1 + 3 + 11  # rows that have a vector now
     assert page.value("sidecar_database_up") == 1
     of_watch = {"pending_rows": 0, "failed_rows": 0, "embedded_rows": 9, "coverage_ratio": 1, "broken": 0}
     assert {name: page.value(f"sidecar_watch_{name}", watch=ITEMS) for name in of_watch} == of_watch
@@ -143,7 +141,7 @@ async def test_the_lag_lasts_until_the_commit(database_url: str, db: Connection,
     assert (page.value(f"{LAG}_sum", watch=ITEMS) or 0) > 0.4
 
 
-async def test_every_change_has_its_lag_even_one_that_another_overtook(
+async def test_every_change_has_its_lag_even_if_a_later_one_overtook_it(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db)
@@ -170,7 +168,7 @@ async def test_failures_have_their_reasons(database_url: str, db: Connection, en
     assert page.value("sidecar_device_views_total", kind="picture", lane="ingest") == 3
 
 
-async def test_what_is_put_off_or_given_back_is_no_failure(database_url: str, db: Connection) -> None:
+async def test_delayed_and_released_events_are_no_failures(database_url: str, db: Connection) -> None:
     encoder = PoisonedEncoder(DeviceError)
     table = await make_texts(db)
     async with sidecar(database_url, encoder) as client:
@@ -188,10 +186,10 @@ async def test_what_is_put_off_or_given_back_is_no_failure(database_url: str, db
         await run(db, "insert into items values (3, 'waits')")
         wanted = {"watch": ITEMS, "outcome": "given_back", "reason": "interrupted"}
 
-        async def is_given_back() -> bool:
+        async def is_released() -> bool:
             return ((await scrape(client)).value("sidecar_events_total", **wanted) or 0) >= 1
 
-        await wait_until_async(is_given_back, "the row to be given back")
+        await wait_until_async(is_released, "the row to be released")
         encoder.dead = False
         await table.settle()
         page = await scrape(client)
@@ -199,7 +197,9 @@ async def test_what_is_put_off_or_given_back_is_no_failure(database_url: str, db
     assert (page.value("sidecar_device_errors_total", kind="text") or 0) >= MAX_ATTEMPTS
 
 
-async def test_a_locked_row_shows_until_it_is_written(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+async def test_a_locked_row_is_shown_until_it_is_written(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
     table = await make_texts(db, 3)
     async with sidecar(database_url, encoder) as client, user(database_url, autocommit=False) as holder:
         await run(holder, "select from items where id = 2 for update")
@@ -210,7 +210,7 @@ async def test_a_locked_row_shows_until_it_is_written(database_url: str, db: Con
     assert events(page) == {("embedded", ""): 3}
 
 
-async def test_a_truncate_and_what_it_overtook_are_counted(
+async def test_a_truncate_and_the_results_it_voids_are_counted(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 5)
@@ -228,7 +228,7 @@ async def test_a_truncate_and_what_it_overtook_are_counted(
     assert events(page)["embedded", ""] == 5
 
 
-async def test_a_watch_that_is_dropped_takes_its_series_along(
+async def test_the_series_of_a_dropped_watch_disappear(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 5)
@@ -262,7 +262,9 @@ def watches(page: Scrape) -> set[str]:
     }
 
 
-async def test_naps_end_with_notifications_and_polls(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+async def test_sleep_ends_with_notifications_and_polls(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
     table = await make_texts(db)
     async with sidecar(database_url, encoder, poll_interval_s=60.0) as client:
         await until(client, "sidecar_listener_connected", 1)
@@ -274,18 +276,18 @@ async def test_naps_end_with_notifications_and_polls(database_url: str, db: Conn
         await wait_until_async(is_asleep, "the sidecar to sleep")
 
         async def was_notified() -> bool:
-            """A row that is written while the sidecar is still looking about is found without."""
+            """A row written while the sidecar is still searching is found without a notification."""
             number = await value(db, "select count(*) + 1 from items")
             await insert_titles(db, number, number)
             await table.settle()
             return bool((await scrape(client)).value("sidecar_wake_ups_total", cause="notification"))
 
-        await wait_until_async(was_notified, "a notification to end a nap")
+        await wait_until_async(was_notified, "a notification to end a sleep")
 
         async def was_polled() -> bool:
             return bool((await scrape(client)).value("sidecar_wake_ups_total", cause="poll"))
 
-        await wait_until_async(was_polled, "a poll to end a nap")
+        await wait_until_async(was_polled, "a poll to end a sleep")
         page = await scrape(client)
     assert (page.value("sidecar_notifications_total") or 0) >= 1
     assert (page.value("sidecar_empty_claims_total") or 0) >= 1
@@ -305,7 +307,7 @@ async def insert_only_titles(db: Connection, rows: int) -> None:
     await run(db, "insert into items select i, 'title ' || i from generate_series(1, %s::int) i", rows)
 
 
-async def test_a_database_that_is_down_shows_without_old_numbers(encoder: GatedEncoder) -> None:
+async def test_a_database_that_is_down_is_shown_without_old_numbers(encoder: GatedEncoder) -> None:
     async with sidecar("postgresql://nobody:hunter2@127.0.0.1:1/nothing", encoder) as client:
         page = await until(client, "sidecar_database_up", 0)
         assert watches(page) == set()
@@ -327,7 +329,7 @@ async def test_a_database_that_never_answers_does_not_hold_up_a_scrape(encoder: 
 
 
 @pytest.mark.parametrize("rows", [0, 3])
-async def test_without_ingest_the_watches_are_shown_all_the_same(
+async def test_the_watches_are_shown_without_ingest_too(
     database_url: str, db: Connection, encoder: GatedEncoder, rows: int
 ) -> None:
     await make_texts(db, rows)

@@ -1,5 +1,7 @@
-"""Events whose generation says nothing about the order of contents: those of scans, retries and delays take theirs
-without the lock of the row, so that a generation of an edit that is not committed yet may lie below.
+"""Events whose generation says nothing about the order of contents.
+
+Scans, retries and delays draw generations without a lock on the row, so an edit that is not committed yet may have a
+lower one.
 """
 
 from __future__ import annotations
@@ -26,14 +28,14 @@ from tests.waiting import wait_until_async
 
 
 async def make_others(db: Connection) -> None:
-    """A second table whose changes can keep a sidecar busy."""
+    """Creates a second table whose changes can keep a sidecar busy."""
     await run(db, "create table others (id bigint primary key, title text)")
     await run(db, "insert into others select i, 'other' from generate_series(1, %s::int) i", MAX_BATCHES_IN_FLIGHT)
     await watch(db, ["others"], ["title"])
 
 
 async def busy_with_changes(db: Connection, slow: GatedEncoder) -> None:
-    """The device is held, and now changes of others take all slots: that of another row is not claimed."""
+    """Blocks the device and fills all slots with changes of other rows, so that no further change is claimed."""
     await run(db, "update others set title = 'busy'")
 
     async def slots_are_taken() -> bool:
@@ -50,9 +52,9 @@ async def test_a_backfill_does_not_overtake_an_edit_that_commits_after_it_read(
     async with running_ingest(database_url, encoder), user(database_url, autocommit=False) as editor:
         await table.settle_right(encoder)
         encoder.close()
-        await run(editor, "update items set title = 'new'")  # its generation is the lower one
+        await run(editor, "update items set title = 'new'")  # has the lower generation
         await run(db, "select sidecar.reembed('items')")
-        await encoder.until_held()  # the backfill read the old title
+        await encoder.until_held()  # the backfill has read the old title
         await editor.commit()
         encoder.open()
 
@@ -89,10 +91,10 @@ async def test_a_backfill_that_read_before_an_edit_does_not_write_after_it(
     assert not await table.wrong(encoder)
 
 
-async def test_whoever_read_a_row_before_it_was_deleted_writes_no_vector_of_it(
+async def test_a_result_read_before_the_row_was_deleted_is_not_written(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    """Although the generation of the delete is the lower one, its tombstone stays until nobody holds such an event."""
+    """Although the delete has the lower generation, its tombstone stays until no such event is in flight."""
     table = await make_texts(db, MAX_BATCHES_IN_FLIGHT, companion="items_embeddings")
     await make_others(db)
     slow = GatedEncoder()
@@ -125,7 +127,7 @@ async def test_whoever_read_a_row_before_it_was_deleted_writes_no_vector_of_it(
 
 
 async def delete_tombstones(database_url: str) -> None:
-    """As the housekeeper does it once a minute."""
+    """Deletes tombstones, as the housekeeper does once a minute."""
     database = Database(SecretStr(database_url))
     await database.open()
     async with database.connection() as connection:
@@ -135,7 +137,7 @@ async def delete_tombstones(database_url: str) -> None:
 
 
 class HoldsBackTheNew(GatedEncoder):
-    """Encodes "new" only when it is let."""
+    """Encodes "new" only once it is allowed to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,7 +151,7 @@ class HoldsBackTheNew(GatedEncoder):
 
 
 @in_row_and_companion
-async def test_who_waits_for_an_edit_gets_its_vector_though_a_backfill_took_a_higher_generation(
+async def test_waiting_for_an_edit_returns_its_vector_though_a_backfill_has_a_higher_generation(
     database_url: str, db: Connection, companion: str | None
 ) -> None:
     encoder = HoldsBackTheNew()
@@ -161,9 +163,9 @@ async def test_who_waits_for_an_edit_gets_its_vector_though_a_backfill_took_a_hi
     ):
         await table.settle_right(encoder)
         encoder.close()
-        await run(editor, "update items set title = 'new'")  # its generation is the lower one
+        await run(editor, "update items set title = 'new'")  # has the lower generation
         await run(db, "select sidecar.reembed('items')")
-        await encoder.until_held()  # the backfill read the old title
+        await encoder.until_held()  # the backfill has read the old title
         await editor.commit()
         call = """call sidecar.wait_embedded('items', '{"id": 1}', timeout_ms => 20000)"""
         waiting = asyncio.create_task(run(waiter, call))
@@ -174,7 +176,7 @@ async def test_who_waits_for_an_edit_gets_its_vector_though_a_backfill_took_a_hi
 
         await wait_until_async(old_is_written, "the backfill to be done")
         try:
-            done, _ = await asyncio.wait([waiting], timeout=0.2)  # it looks every 50 ms
+            done, _ = await asyncio.wait([waiting], timeout=0.2)  # it checks every 50 ms
             assert not done, "it returned with the old vector"
         finally:
             encoder.may_go_on.set()

@@ -1,4 +1,4 @@
-"""Reading and completing rows locks the partitions that hold them, not the whole tree."""
+"""Reading and writing rows locks the partitions that hold them, not the whole tree."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def make_tree(db: Connection, tree: str, companion: str | None) -> Watched
 
 
 async def locks_of(connection: OurConnection, query: str, *parameters: object) -> int:
-    """How many tables and indexes of the tree it locks, planned as the sidecar has it planned."""
+    """Counts the tables and indexes of the tree that a statement locks, planned as for the sidecar."""
     async with connection.transaction():
         await connection.execute("set local plan_cache_mode = force_custom_plan")
         await connection.fetch(query, *parameters)
@@ -56,7 +56,7 @@ async def test_statements_on_rows_of_two_partitions_lock_those(database_url: str
     await database.close()
     most = 2 * 3 + 2  # two partitions with an index or two, the root and its index
     if tree == "hash":
-        most = 4 * 3  # a value may stand for a partition of its own
+        most = 4 * 3  # each value may be in another partition
     assert max(read, locked, cleared, rechecked) <= most
 
 

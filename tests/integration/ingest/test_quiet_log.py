@@ -1,4 +1,4 @@
-"""What the log says of a trouble: when it begins, when it ends, and what it is."""
+"""The log of database trouble: one line at its beginning, one at its end, and what it is."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def lines(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> lis
     return [r.message for r in caplog.records if r.levelno >= level and r.name.startswith("sidecar")]
 
 
-async def test_a_session_that_the_server_ends_when_idle_is_no_trouble(
+async def test_an_idle_session_ended_by_the_server_is_not_logged(
     database_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     name = await value(db, "select current_database()")
@@ -41,7 +41,7 @@ async def test_a_session_that_the_server_ends_when_idle_is_no_trouble(
     assert lines(caplog) == []
 
 
-async def test_a_listener_that_is_ended_again_and_again_is_one_line(
+async def test_a_listener_that_is_ended_again_and_again_is_logged_once(
     database_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     table = await make_texts(db)
@@ -59,7 +59,7 @@ async def test_a_listener_that_is_ended_again_and_again_is_one_line(
     assert len([line for line in lines(caplog) if "notifications" in line]) == 1, f"within {QUIET_S} s"
 
 
-async def test_a_database_that_is_away_is_a_line_at_its_beginning_and_one_at_its_end(
+async def test_an_outage_is_logged_at_its_beginning_and_at_its_end(
     database_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "sidecar")
@@ -79,15 +79,15 @@ async def test_a_database_that_is_away_is_a_line_at_its_beginning_and_one_at_its
         async def is_over() -> bool:
             return "rows wait: no longer" in caplog.text
 
-        await wait_until_async(is_over, "the end of the trouble to be told")
-    told = [line for line in lines(caplog) if "the database cannot be used" in line]
-    assert 1 <= len(told) <= 2, told  # cut off, then refused
+        await wait_until_async(is_over, "the end of the trouble to be logged")
+    logged = [line for line in lines(caplog) if "the database cannot be used" in line]
+    assert 1 <= len(logged) <= 2, logged  # broken, then refused
     beginnings = Counter(line.partition(":")[0] for line in lines(caplog, logging.INFO))
     assert max(beginnings.values()) <= 3, beginnings
 
 
 @in_row_and_companion
-async def test_a_busy_table_that_is_dropped_reads_as_what_it_is(
+async def test_a_busy_table_that_is_dropped_is_logged_as_dropped(
     database_url: str,
     db: Connection,
     encoder: GatedEncoder,
@@ -109,7 +109,7 @@ async def test_a_busy_table_that_is_dropped_reads_as_what_it_is(
             return not await value(db, "select count(*) from sidecar_internal.watches where unwatched_at is null")
 
         await wait_until_async(is_forgotten, "the watch to be forgotten")
-        running.ingest._context.progress._unreported[1].embedded += 1  # counted by a batch that ended just now
+        running.ingest._context.progress._unreported[1].embedded += 1  # as by a batch that ended just now
         await running.ingest._context.progress.report(running.ingest._database)
         assert not running.task.done()
     assert not [line for line in lines(caplog, logging.INFO) if "violates" in line or "constraint" in line]

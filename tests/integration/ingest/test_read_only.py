@@ -1,4 +1,4 @@
-"""A database that takes no writes for a while, as when a managed service switches over or a disk is full."""
+"""A database that accepts no writes for a while, as during a failover of a managed service or when a disk is full."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RECOVERY_S = 6.0
 REFUSED = "cannot execute"
 BEATS = "select count(*) from sidecar_internal.sidecars where seen_at > clock_timestamp() - interval '3 s'"
 
-# Each with what lifts it. The last two mean sessions that begin while it lasts, and for good.
+# Statements that begin and end it. The last two affect only sessions that start meanwhile, for all of their life.
 WAYS = {
     "system": (
         "alter system set default_transaction_read_only = on",
@@ -36,7 +36,7 @@ WAYS = {
 
 @asynccontextmanager
 async def read_only(db: Connection, way: str) -> AsyncIterator[None]:
-    """New sessions, and with "system" those that are there, begin read-only transactions inside the block."""
+    """Makes transactions read-only inside the block: those of new sessions, with "system" also of present ones."""
     await run(db, "set default_transaction_read_only = off")
     name = await value(db, "select current_database()")
     begin, end = (statement.format(db=name) for statement in WAYS[way])
@@ -50,13 +50,13 @@ async def read_only(db: Connection, way: str) -> AsyncIterator[None]:
 
 
 async def end_sessions(db: Connection) -> None:
-    """Of sidecars: those that follow begin as the database now says."""
+    """Ends the sessions of sidecars; new ones start with the database's present settings."""
     await run(db, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'sidecar'")
 
 
 @in_row_and_companion
 @pytest.mark.parametrize("way", WAYS)
-async def test_rows_get_their_vectors_seconds_after_a_read_only_time_is_over(
+async def test_rows_get_their_vectors_seconds_after_a_read_only_period(
     database_url: str,
     db: Connection,
     encoder: GatedEncoder,
@@ -87,7 +87,7 @@ async def _beats(db: Connection) -> bool:
     return bool(await value(db, BEATS))
 
 
-async def test_vectors_that_were_encoded_when_it_began_are_written_when_it_is_over(
+async def test_vectors_encoded_when_a_read_only_period_begins_are_written_after_it(
     database_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     table = await make_texts(db)

@@ -1,4 +1,4 @@
-"""All rows again, with the same model or another: never two vector spaces in one column."""
+"""Re-embedding all rows, with the same model or another: never two vector spaces in one column."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.waiting import wait_until_async
 
 
 class SpaceObserver:
-    """Looks at the column again and again, and notes whose vectors it sees. `texts` are all that are ever embedded."""
+    """Reads the column repeatedly, and records whose vectors it holds. `texts` are all that are ever embedded."""
 
     def __init__(self, encoders: Sequence[GatedEncoder], texts: Sequence[str]) -> None:
         self._maker = {e.vector_of(text).tobytes(): e.model_id for e in encoders for text in texts}
@@ -65,7 +65,7 @@ async def test_reembed_with_another_model_never_mixes_the_two(
         observer = SpaceObserver([old, new], titles + [f"{title}!" for title in titles])
         looking = asyncio.create_task(observer.look_until(done, replace(table, connection=eyes)), name="observer")
         old.close()
-        await run(db, "update items set title = title || '!' where id % 3 = 0")  # in hand of the old one
+        await run(db, "update items set title = title || '!' where id % 3 = 0")  # in flight in the old sidecar
         await old.until_held()
         await run(db, "select sidecar.reembed('items', model => 'new')")
         old.open()
@@ -78,7 +78,7 @@ async def test_reembed_with_another_model_never_mixes_the_two(
     assert await value(db, "select fingerprint from sidecar_internal.watches") == new.fingerprint
 
 
-async def test_vectors_in_hand_of_the_old_model_are_dropped(database_url: str, db: Connection) -> None:
+async def test_vectors_of_the_old_model_in_flight_are_dropped(database_url: str, db: Connection) -> None:
     old, new = GatedEncoder("old"), GatedEncoder("new")
     table = await make_texts(db, 5)
     async with running_ingest(database_url, new):
@@ -90,7 +90,7 @@ async def test_vectors_in_hand_of_the_old_model_are_dropped(database_url: str, d
             await run(db, "update items set title = title || '!'")
             await old.until_held()
             await run(db, "select sidecar.reembed('items', model => 'new')")
-            await new.until_held()  # the old vectors are gone, and the space is pinned
+            await new.until_held()  # the old vectors are cleared, and the fingerprint is pinned
             old.open()
         assert await value(db, "select count(embedding) from items") == 0
         new.open()
@@ -133,7 +133,7 @@ async def test_two_processes_with_different_models_never_mix(database_url: str, 
         await table.settle_right(encoders[other])
 
 
-async def test_a_sidecar_with_another_model_leaves_the_watch_alone_and_says_so(
+async def test_a_sidecar_with_another_model_leaves_the_watch_alone_and_logs_it(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 3)

@@ -1,4 +1,4 @@
-"""Every statement of a scan looks at a page: none grows with the table. Pages are turned here by hand."""
+"""Every statement of a scan reads one page: none grows with the table. The tests run the pages one by one."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ async def ours(database_url: str) -> AsyncIterator[OurConnection]:
 
 
 async def lose_rows(db: Connection, table: WatchedTable, companion: str | None) -> None:
-    """A ledger, and a companion, of rows that were deleted with the triggers off; and no backfill."""
+    """Leaves ledger entries, and companion rows, of rows deleted with the triggers off; without a backfill."""
     await run(
         db,
         f"insert into sidecar_internal.ledger_{table.watch_id} (k1, gen, content_hash, vector_digest) "
         f"select i, 1, sha256(i::text::bytea), sha256(i::text::bytea) from generate_series(1, {ROWS}) i",
     )
-    if companion:  # the ledger knows some of these, and never knew the others
+    if companion:  # some of these are in the ledger, the others never were
         await run(db, f"insert into {companion} select i, {VECTOR} from generate_series(20, {2 * ROWS}) i")
     await run(db, f"insert into items select i, 'title ' || i from generate_series(1, {ROWS}, 9) i")
     await run(db, f"delete from sidecar_internal.events_{table.watch_id}")
@@ -48,7 +48,7 @@ async def enqueued_keys(db: Connection, table: WatchedTable) -> list[int]:
 
 @pytest.mark.parametrize("purpose", ["sweep", "verify"])
 @in_row_and_companion
-async def test_what_has_lost_its_row_is_looked_for_page_by_page(
+async def test_entries_without_row_are_searched_page_by_page(
     db: Connection, ours: OurConnection, companion: str | None, purpose: str
 ) -> None:
     table = await make_texts(db, companion=companion)
@@ -80,7 +80,9 @@ async def test_what_has_lost_its_row_is_looked_for_page_by_page(
 
 
 @in_row_and_companion
-async def test_a_sweep_starts_with_the_rows_again(db: Connection, ours: OurConnection, companion: str | None) -> None:
+async def test_a_new_sweep_starts_with_the_rows_again(
+    db: Connection, ours: OurConnection, companion: str | None
+) -> None:
     table = await make_texts(db, companion=companion)
     await lose_rows(db, table, companion)
     await run(db, "select sidecar_internal.start_scan(%s, 'sweep')", table.watch_id)
@@ -95,7 +97,9 @@ async def test_a_sweep_starts_with_the_rows_again(db: Connection, ours: OurConne
     assert (phase, last_key) == ("rows", None)
 
 
-async def test_strays_of_a_key_of_two_columns_are_met_once(db: Connection, ours: OurConnection) -> None:
+async def test_entries_without_row_under_a_key_of_two_columns_are_found_once(
+    db: Connection, ours: OurConnection
+) -> None:
     await run(db, "create table items (shop int, nr text, title text, primary key (shop, nr))")
     table = await watch(db, ["items"], ["title"], ["shop", "nr"])
     await run(
@@ -114,8 +118,8 @@ async def test_strays_of_a_key_of_two_columns_are_met_once(db: Connection, ours:
     assert await table.count("events") == 35
 
 
-async def test_a_move_ends_without_looking_at_all_of_the_companion(db: Connection, ours: OurConnection) -> None:
-    """Its last page deleted all that an older companion held of rows that are gone; now the sweep finds it."""
+async def test_a_move_ends_without_reading_the_whole_companion(db: Connection, ours: OurConnection) -> None:
+    """Its last page once deleted all companion rows without a row; now the sweep finds those."""
     table = await make_texts(db, ROWS, companion="items_embeddings")
     await run(db, f"insert into items_embeddings select i, {VECTOR} from generate_series(1, {3 * ROWS}) i")
     await run(db, "select sidecar.watch('items', 'title', dimensions => 16, target => 'embedding', replace => true)")
@@ -139,7 +143,7 @@ async def test_a_move_ends_without_looking_at_all_of_the_companion(db: Connectio
     assert set(range(ROWS + 1, 3 * ROWS + 1)) <= set(await enqueued_keys(db, table))
 
 
-async def test_pages_of_a_move_do_not_walk_over_what_was_moved(db: Connection, ours: OurConnection) -> None:
+async def test_pages_of_a_move_do_not_scan_rows_that_were_moved(db: Connection, ours: OurConnection) -> None:
     table = await make_texts(db, companion="items_embeddings")
     await run(db, f"insert into items select i, 'title ' || i from generate_series(1, {ROWS}) i")
     await run(

@@ -1,4 +1,4 @@
-"""Backfill and sweep, tombstones."""
+"""Backfills, sweeps and tombstones."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def until_swept(db: Connection) -> None:
     await wait_until_async(is_swept, "the sweep to end")
 
 
-async def test_a_backfill_goes_on_where_a_stopped_one_was(
+async def test_a_backfill_continues_where_a_stopped_one_was(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 1000)
@@ -59,7 +59,7 @@ async def test_a_backfill_goes_on_where_a_stopped_one_was(
     assert (before + encoder.texts) == {f"title {i}": 1 for i in range(1, 1001)}
 
 
-async def test_a_scan_over_a_key_of_two_columns_meets_every_row_once(
+async def test_a_scan_over_a_key_of_two_columns_finds_every_row_once(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     await run(db, "create table items (shop int, nr int, title text, primary key (shop, nr))")
@@ -146,7 +146,7 @@ async def test_the_sweep_finds_what_was_written_with_the_triggers_off(
     assert await table.ledger_hash((1,)) == "tombstone"
 
 
-async def test_a_sweep_does_not_enqueue_what_waits_already(
+async def test_a_sweep_does_not_enqueue_rows_that_already_wait(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 500)
@@ -179,7 +179,7 @@ async def test_the_sweep_repeats_after_its_interval(
 
 
 @in_row_and_companion
-async def test_tombstones_go_when_no_older_event_is_in_hand(
+async def test_tombstones_are_deleted_when_no_older_event_is_in_flight(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     table = await make_texts(db, 3, companion=companion)
@@ -197,10 +197,10 @@ async def test_tombstones_go_when_no_older_event_is_in_hand(
             return [await table.ledger_hash((key,)) for key in (1, 2)] == ["tombstone"] * 2
 
         await wait_until_async(are_tombstones, "the tombstones")
-    async with running_ingest(database_url, encoder):  # tombstones are looked at first of all
+    async with running_ingest(database_url, encoder):  # the first round deletes tombstones
         await insert_titles(db, 10, 10)
         await table.become_right(encoder)
-        assert await are_tombstones(), "an older event was in somebody's hands"
+        assert await are_tombstones(), "an older event was in flight"
         await table.age_leases()
         await table.settle_right(encoder)
     async with running_ingest(database_url, encoder):

@@ -1,4 +1,4 @@
-"""How ingest learns of new rows: notifications, and what it does without."""
+"""How ingest learns of new rows: by notifications, and without them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_a_sleeping_sidecar_is_woken_by_a_notification(
     async with running_ingest(database_url, encoder, poll_interval_s=LONG_S):
         await table.settle()
         await until_listening(db)
-        await until_woken(caplog)  # once for the connection that was made
+        await until_woken(caplog)  # once because the listener has connected
         await until_asleep(db)
         caplog.clear()
         await run(db, "insert into items values (1, 'new')")
@@ -64,7 +64,7 @@ async def test_a_sleeping_sidecar_is_woken_by_a_notification(
         await table.settle_right(encoder)
 
 
-async def test_nobody_is_notified_while_the_sidecar_is_busy(
+async def test_commits_send_no_notification_while_the_sidecar_is_busy(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db)
@@ -75,10 +75,10 @@ async def test_nobody_is_notified_while_the_sidecar_is_busy(
         await insert_titles(db, 1, 2000)
         await encoder.until_held()
 
-        async def nobody_sleeps() -> bool:
+        async def no_sidecar_sleeps() -> bool:
             return not await value(db, IS_ASLEEP)
 
-        await wait_until_async(nobody_sleeps, "the mark to expire")
+        await wait_until_async(no_sidecar_sleeps, "the announcement to expire")
         [_ async for _ in listener.notifies(timeout=0)]
         await run(db, "insert into items values (0, 'one more')")
         assert [n async for n in listener.notifies(timeout=0.2)] == []
@@ -86,7 +86,7 @@ async def test_nobody_is_notified_while_the_sidecar_is_busy(
         await table.settle_right(encoder)
 
         async def a_change_is_notified_of() -> bool:
-            """The mark lasts 0.1 s, so on a busy machine it may have expired just now."""
+            """The announcement lasts 0.1 s, so on a busy machine it may just have expired."""
             await until_asleep(db)
             await run(db, "update items set title = title || '!' where id = 0")
             return len([n async for n in listener.notifies(timeout=0.5, stop_after=1)]) == 1
@@ -103,10 +103,10 @@ UNFETCHED = {
 
 
 @pytest.mark.parametrize("why", UNFETCHED)
-async def test_nobody_is_notified_of_rows_that_nobody_will_fetch(
+async def test_commits_send_no_notification_for_rows_that_no_sidecar_would_claim(
     database_url: str, db: Connection, encoder: GatedEncoder, why: str
 ) -> None:
-    """An idle sidecar beside such a watch made each commit notify, which is slower than work."""
+    """An idle sidecar beside such a watch once made each commit notify, which is slower than doing the work."""
     table = await make_texts(db, 3)
     async with running_ingest(database_url, encoder, poll_interval_s=0.05), user(database_url) as listener:
         await run(listener, "listen sidecar")
@@ -115,21 +115,19 @@ async def test_nobody_is_notified_of_rows_that_nobody_will_fetch(
         await until_asleep(db)
         await run(db, UNFETCHED[why])
         await run(db, "notify sidecar_watches")
-        await insert_titles(db, 10, 12)  # of which a bucket has one
+        await insert_titles(db, 10, 12)  # the rate limit allows one of them
 
         async def is_awake() -> bool:
             return not await value(db, IS_ASLEEP)
 
-        await wait_until_async(is_awake, "the mark to be gone")
+        await wait_until_async(is_awake, "the announcement to be revoked")
         [_ async for _ in listener.notifies(timeout=0)]
         for i in range(20, 30):
             await run(db, "insert into items values (%s, 'unheard')", i)
         assert [n.channel async for n in listener.notifies(timeout=0.2)] == []
 
 
-async def test_a_watch_that_is_resumed_wakes_its_sidecar(
-    database_url: str, db: Connection, encoder: GatedEncoder
-) -> None:
+async def test_resuming_a_watch_wakes_its_sidecar(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
     table = await make_texts(db, 3)
     await run(db, "select sidecar.pause()")
     async with running_ingest(database_url, encoder, poll_interval_s=LONG_S):
@@ -143,14 +141,14 @@ async def test_a_lost_notification_costs_one_poll(database_url: str, db: Connect
     table = await make_texts(db)
     async with running_ingest(database_url, encoder, poll_interval_s=0.3):
         await until_listening(db)
-        await run(db, "select setval('sidecar_internal.asleep_1', 1)")  # so the trigger finds nobody to notify
+        await run(db, "select setval('sidecar_internal.asleep_1', 1)")  # so that the trigger finds no sleeping sidecar
         await run(db, "insert into items values (1, 'silent')")
 
         await table.settle_right(encoder, timeout_s=5)
 
 
 async def test_polling_alone_is_correct(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
-    """LISTEN_DATABASE_URL leads nowhere, as behind a pooler that nobody configured."""
+    """LISTEN_DATABASE_URL cannot be connected to, as behind a pooler that is not configured for it."""
     table = await make_texts(db)
     nowhere = "postgresql://nobody@127.0.0.1:1/nowhere"
     async with running_ingest(database_url, encoder, listen_database_url=nowhere):
@@ -159,7 +157,7 @@ async def test_polling_alone_is_correct(database_url: str, db: Connection, encod
             await table.settle_right(encoder, timeout_s=5)
 
 
-async def test_a_listener_whose_connection_was_killed_comes_back_and_looks_at_once(
+async def test_a_listener_whose_connection_was_killed_reconnects_and_wakes_the_worker_at_once(
     database_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "sidecar.ingest.worker")

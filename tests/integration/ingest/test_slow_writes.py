@@ -1,4 +1,4 @@
-"""Writes that take the server longer than it is let: they are done in parts, and hold the user's rows for no longer."""
+"""Writes that exceed the timeout are split, so that the user's rows are locked no longer than that."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.integration.ingest.items import insert_titles, make_texts
 from tests.integration.ingest.watched_table import Connection, run, value
 
 AT_ONCE = 10
-# A trigger that the server has no time for, if there are many rows: it ends as the timeouts end a statement.
+# A trigger that takes too long where there are many rows: it raises what a timeout raises.
 TOO_SLOW = f"""
     create function end_if_slow() returns trigger language plpgsql as $$
     begin

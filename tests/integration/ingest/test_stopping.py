@@ -1,4 +1,4 @@
-"""SIGTERM: no more claims, and what is in hand is finished or given back in time."""
+"""SIGTERM ends claiming; what is in flight is finished or released in time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.integration.ingest.watched_table import Connection, run, user, value
 from tests.waiting import wait_until_async
 
 
-async def test_sigterm_gives_back_what_the_device_does_not_finish_in_time(
+async def test_sigterm_releases_what_the_device_does_not_finish_in_time(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db)
@@ -33,7 +33,7 @@ async def test_sigterm_gives_back_what_the_device_does_not_finish_in_time(
         await table.settle_right(encoder)
 
 
-async def test_what_is_nearly_done_is_finished_on_stop(
+async def test_a_batch_that_is_nearly_done_is_finished_on_stop(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db)
@@ -51,7 +51,7 @@ async def test_what_is_nearly_done_is_finished_on_stop(
     assert await value(db, "select count(embedding) from items") > 0
 
 
-async def test_stopping_with_all_slots_taken_gives_everything_back(
+async def test_stopping_with_all_slots_taken_releases_everything(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db)
@@ -60,17 +60,17 @@ async def test_stopping_with_all_slots_taken_gives_everything_back(
         encoder.close()
         await insert_titles(db, 1, 10)
 
-        async def four_are_in_hand() -> bool:
+        async def four_are_in_flight() -> bool:
             return await table.count("events", "lease_until is not null") == 4
 
-        await wait_until_async(four_are_in_hand, "all slots to be taken")
+        await wait_until_async(four_are_in_flight, "all slots to be taken")
         await asyncio.wait_for(running.stop(), 5)
 
         assert await table.count("events", "lease_until is null and attempts = 0") == 10
         encoder.open()
 
 
-async def test_stopping_while_a_row_is_locked_gives_it_back(
+async def test_stopping_while_a_row_is_locked_releases_it(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db)

@@ -1,4 +1,4 @@
-"""One row that Postgres cannot read: it becomes a failure that says why, and its neighbours get their vectors."""
+"""A row that Postgres cannot read becomes a failure with the reason, and its neighbours get their vectors."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tests.integration.ingest.items import in_row_and_companion
 from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, value, watch
 from tests.servers import Server
 
-ROWS = 300  # more than one page, and the bad ones among them
+ROWS = 300  # more than one page, with the bad ones among them
 
-# How a row of PG 18 may be of no use, as an expression over n, which is 0 for the bad ones.
+# Ways in which PG 18 cannot read a row, as expressions over n, which is 0 for the bad ones.
 COMPUTED = {
     "a division by zero": ("(n / n + n)::text", "division by zero", "22012"),
     "a text of more than a gigabyte": (
@@ -35,7 +35,7 @@ async def reasons(table: WatchedTable) -> dict[str, str]:
 
 
 async def make_computed(db: Connection, expression: str, bad: list[int], companion: str | None) -> WatchedTable:
-    """`items (id, n, title)`, whose title is computed when it is read."""
+    """Creates `items (id, n, title)`, whose title is computed when it is read."""
     await run(
         db,
         "create table items (id integer primary key, n integer, "
@@ -79,7 +79,7 @@ async def test_a_column_that_cannot_be_computed_is_a_failure_of_its_row_alone(
         assert await value(db, f"select count(embedding) from {home}") == ROWS
 
 
-async def test_a_row_that_becomes_unreadable_loses_its_vector_and_a_mended_one_gets_it_back(
+async def test_a_row_that_becomes_unreadable_loses_its_vector_and_gets_it_back_once_repaired(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_computed(db, COMPUTED["a division by zero"][0], [], "vectors")
@@ -91,7 +91,7 @@ async def test_a_row_that_becomes_unreadable_loses_its_vector_and_a_mended_one_g
         assert await reasons(table) == {'{"id": "5"}': "read_rejected"}
         assert await value(db, "select count(*) from vectors where id = 5") == 0
 
-        await run(db, "set session_replication_role = replica")  # nobody tells of it: the user says so
+        await run(db, "set session_replication_role = replica")  # no trigger fires: the user enqueues the row
         await run(db, "update items set n = 2 where id = 5")
         await run(db, "reset session_replication_role")
         await run(db, "select sidecar.retry('items', key => '{\"id\": 5}')")
@@ -100,7 +100,7 @@ async def test_a_row_that_becomes_unreadable_loses_its_vector_and_a_mended_one_g
 
 
 @in_row_and_companion
-async def test_a_verification_passes_by_what_it_cannot_read(
+async def test_a_verification_skips_rows_that_cannot_be_read(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     bad = [1, 77, 78, ROWS]
@@ -122,7 +122,7 @@ async def test_a_verification_passes_by_what_it_cannot_read(
 async def test_a_verification_of_a_small_table_finds_nothing_wrong_with_the_rows_beside_it(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    """A table that is sorted rather than walked by its index."""
+    """The table is so small that it is sorted rather than read by its index."""
     await run(
         db,
         "create table items (id integer primary key, n integer, "
@@ -139,7 +139,7 @@ async def test_a_verification_of_a_small_table_finds_nothing_wrong_with_the_rows
     assert seen == [5, 0]
 
 
-async def test_a_plan_takes_its_sample_without_what_it_cannot_read(db: Connection) -> None:
+async def test_a_plan_samples_only_rows_that_can_be_read(db: Connection) -> None:
     await make_computed(db, COMPUTED["a division by zero"][0], [5], None)
     sampled = await value(
         db,
@@ -152,7 +152,7 @@ async def test_a_plan_takes_its_sample_without_what_it_cannot_read(db: Connectio
 
 @pytest.fixture
 def ascii_database_url(postgres_server: Server) -> Iterator[str]:
-    """A database that knows nothing of characters."""
+    """A database without a character encoding."""
     name = f"sidecar_test_ascii_{id(object())}"
     with psycopg.connect(postgres_server.url, autocommit=True) as connection:
         connection.execute(
@@ -168,9 +168,7 @@ def ascii_database_url(postgres_server: Server) -> Iterator[str]:
         postgres_server.drop_database(name)
 
 
-async def test_a_byte_that_is_no_character_is_a_failure_of_its_row_alone(
-    ascii_database_url: str, encoder: GatedEncoder
-) -> None:
+async def test_an_invalid_byte_is_a_failure_of_its_row_alone(ascii_database_url: str, encoder: GatedEncoder) -> None:
     async with user(f"{ascii_database_url}?client_encoding=utf8") as db:
         await run(db, "create table items (id integer primary key, title text)")
         await run(
@@ -191,7 +189,7 @@ async def test_a_byte_that_is_no_character_is_a_failure_of_its_row_alone(
 
 @asynccontextmanager
 async def damaged_copy(server: Server, url: str, relation: str) -> AsyncIterator[str]:
-    """A copy of the database at `url`, whose file of `relation` lost its first block before anybody read it."""
+    """A copy of the database at `url` in which the file of `relation` has lost its first block."""
     name = f"{url.rpartition('/')[2]}_copy"
     async with user(url) as db:
         file = await value(db, "select pg_relation_filepath(%s::regclass)", relation)
@@ -226,10 +224,10 @@ async def test_a_damaged_block_of_contents_is_a_failure_of_its_rows(
             assert await value(db, "select count(embedding) from items") == 19
 
 
-async def test_a_damaged_vector_is_made_anew(database_url: str, postgres_server: Server, encoder: GatedEncoder) -> None:
+async def test_a_damaged_vector_is_replaced(database_url: str, postgres_server: Server, encoder: GatedEncoder) -> None:
     async with user(database_url) as db:
         await run(db, "create table items (id integer primary key, title text, pad text default repeat('x', 3000))")
-        await run(db, "alter table items alter pad set storage plain")  # so that the vector has to go out of line
+        await run(db, "alter table items alter pad set storage plain")  # so that the vector is stored out of line
         await run(db, "insert into items select i, 'title ' || i from generate_series(1, 20) i")
         table = await watch(db, ["items"], ["title"])
         await run(db, "alter table items alter embedding set storage external")

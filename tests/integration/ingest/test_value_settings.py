@@ -1,4 +1,4 @@
-"""Settings that change how values are written and read, as a user's database may have them: no key is lost by any."""
+"""Settings of a user's database that change how values are printed and parsed: no key is lost by any of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SETTINGS = {
     "standard_conforming_strings": "off",
     "xmlbinary": "hex",
 }
-# Type, three keys as they are written, and the first of them in JSON.
+# Type, three keys as literals, and the first of them in JSON.
 KEYS = {
     "double precision": ("0.1::float8 + 0.2", "1::float8 / 3", "1e300", 0.30000000000000004),
     "real": ("1::real / 3", "16777217.5", "-1e-30", 0.33333334),
@@ -36,14 +36,14 @@ KEYS = {
 
 
 async def set_all(db: Connection) -> None:
-    """For all sessions that come, and for the oracle's own as well."""
+    """Applies settings to all new sessions and to the oracle's own."""
     name = await value(db, "select current_database()")
     for setting, wanted in SETTINGS.items():
         await run(db, f'alter database "{name}" set {setting} = {wanted}')
 
 
 async def make(db: Connection, type_: str) -> WatchedTable:
-    """Three rows, the first of which is no picture. One comes after the watch."""
+    """Creates three rows, the first of which is no picture; one is inserted after the watch."""
     table = f"with_{type_.replace(' ', '_')}"
     first, second, third, _ = KEYS[type_]
     await run(db, f"create table {table} (id {type_} primary key, photo bytea)")
@@ -53,7 +53,7 @@ async def make(db: Connection, type_: str) -> WatchedTable:
     return watched
 
 
-async def test_no_key_is_taken_for_another_whatever_the_database_is_set_to(
+async def test_no_key_is_taken_for_another_under_any_setting_of_the_database(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     await set_all(db)
@@ -73,40 +73,40 @@ async def test_no_key_is_taken_for_another_whatever_the_database_is_set_to(
         assert await run(db, "select distinct found from sidecar_internal.scans where purpose = 'verify'") == [(0,)]
 
 
-async def test_a_key_is_found_whatever_the_session_is_set_to(
+async def test_a_key_is_found_under_any_setting_of_the_session(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    """By its user's spelling, and by the one that sidecar.failures shows."""
+    """By the user's spelling, and by the one in sidecar.failures."""
     watches = {type_: await make(db, type_) for type_ in KEYS}
     async with running_ingest(database_url, encoder, pictures=True):
         for watched in watches.values():
             await watched.settle()
     await set_all(db)
-    async with user(database_url) as somebody:
+    async with user(database_url) as session:
         for type_, watched in watches.items():
             table = f"with_{type_.replace(' ', '_')}"
-            shown = await value(somebody, "select key::text from sidecar.failures where relation = %s::regclass", table)
+            shown = await value(session, "select key::text from sidecar.failures where relation = %s::regclass", table)
             for key in (json.dumps({"id": KEYS[type_][3]}), shown):
-                assert await value(somebody, "select sidecar.retry(%s, key => %s::jsonb)", table, key) == 1, (
+                assert await value(session, "select sidecar.retry(%s, key => %s::jsonb)", table, key) == 1, (
                     table,
                     key,
                 )
                 same = f"select k1 = id from sidecar_internal.events_{watched.watch_id}, {table} where photo = 'none'"
-                assert await run(somebody, same) == [(True,)], (table, key)
+                assert await run(session, same) == [(True,)], (table, key)
                 await run(db, f"delete from sidecar_internal.events_{watched.watch_id}")
                 wait = "call sidecar.wait_embedded(%s::regclass, %s::jsonb, timeout_ms => 0)"
                 with pytest.raises(psycopg.Error, match="cannot be embedded: not_a_picture"):
-                    await run(somebody, wait, table, key)
+                    await run(session, wait, table, key)
 
 
-async def test_a_table_is_followed_whatever_the_session_that_watched_it_was_set_to(
+async def test_a_table_is_followed_under_any_setting_of_the_session_that_watched_it(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     await set_all(db)
-    async with user(database_url) as somebody:
-        await run(somebody, "create table items (region text, id integer, title text, primary key (region, id))")
-        table = await watch(somebody, ["items"], ["title"], key=("region", "id"))
-        await run(somebody, "insert into items values ('eu', 1, 'a')")
+    async with user(database_url) as session:
+        await run(session, "create table items (region text, id integer, title text, primary key (region, id))")
+        table = await watch(session, ["items"], ["title"], key=("region", "id"))
+        await run(session, "insert into items values ('eu', 1, 'a')")
         async with running_ingest(database_url, encoder):
             await table.settle_right(encoder)
             assert await value(db, "select state from sidecar.status") == "up to date"

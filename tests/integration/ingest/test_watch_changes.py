@@ -11,7 +11,9 @@ from tests.integration.ingest.watched_table import Connection, WatchedTable, run
 from tests.waiting import wait_until_async
 
 
-async def test_pause_stops_claims_and_resume_goes_on(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+async def test_pause_stops_claims_and_resume_continues(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
     table = await make_texts(db, 1)
     await run(db, "create table others (id bigint primary key, title text)")
     others = await watch(db, ["others"], ["title"])
@@ -41,7 +43,7 @@ async def _heard_of_pause(running: RunningIngest, table: WatchedTable) -> None:
 
 
 @in_row_and_companion
-async def test_unwatch_in_the_middle_of_the_work_and_watch_again(
+async def test_unwatch_during_the_work_and_watch_again(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     table = await make_texts(db, companion=companion)
@@ -51,7 +53,7 @@ async def test_unwatch_in_the_middle_of_the_work_and_watch_again(
         await encoder.until_held()
         await run(db, "select sidecar.unwatch('items', 'embedding')")
         encoder.open()
-        await run(db, "update items set title = 'nobody looks' where id = 1")
+        await run(db, "update items set title = 'unwatched' where id = 1")
         again = await watch(db, ["items"], ["title"], companion=companion)
         assert again.watch_id == table.watch_id
 
@@ -61,7 +63,7 @@ async def test_unwatch_in_the_middle_of_the_work_and_watch_again(
 
 
 @pytest.mark.parametrize("change", ["drop table items", "alter table items drop column title cascade"])
-async def test_a_table_that_goes_away_under_a_sidecar_does_not_end_it(
+async def test_a_table_dropped_under_a_sidecar_does_not_end_it(
     database_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture, change: str
 ) -> None:
     table = await make_texts(db)
@@ -71,23 +73,25 @@ async def test_a_table_that_goes_away_under_a_sidecar_does_not_end_it(
         encoder.close()
         await insert_titles(db, 1, 300)
 
-        async def are_in_hand() -> bool:
+        async def are_in_flight() -> bool:
             return await table.count("events", "lease_token is not null") >= 64
 
-        await wait_until_async(are_in_hand, "four batches to be in hand")
+        await wait_until_async(are_in_flight, "four batches to be in flight")
         await run(db, change)
         encoder.open()
         await run(db, "insert into others values (1, 'goes on')")
 
         await others.settle_right(encoder)
 
-        async def is_told() -> bool:
+        async def is_shown() -> bool:
             """The watch of a dropped table is forgotten."""
             state = await value(db, "select state from sidecar.status where watch_id = %s", table.watch_id)
             return str(state).startswith("broken") or (state is None and "drop table" in change)
 
-        await wait_until_async(is_told, "the status to say so")
-        assert len([r for r in caplog.records if "changed under its sidecar" in r.message]) <= 1, "four batches in hand"
+        await wait_until_async(is_shown, "the status to show it")
+        assert len([r for r in caplog.records if "changed under its sidecar" in r.message]) <= 1, (
+            "four batches in flight"
+        )
         await run(db, "insert into others values (2, 'still goes on')")
         await others.settle_right(encoder)
         assert not running.task.done()
@@ -108,7 +112,7 @@ async def test_a_renamed_table_is_followed(database_url: str, db: Connection, en
 async def test_a_table_that_changes_its_columns_is_followed(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    """Statements that are prepared on every connection become invalid."""
+    """Prepared statements of every connection become invalid."""
     table = await make_texts(db, 3)
     async with running_ingest(database_url, encoder):
         for i in range(4):

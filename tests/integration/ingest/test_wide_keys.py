@@ -12,11 +12,11 @@ from tests.integration.ingest.watched_table import Connection, picture, run, val
 
 
 @in_row_and_companion
-async def test_a_failure_with_a_wide_key_is_recorded_shown_tried_again_and_settled(
+async def test_a_failure_with_a_wide_key_is_recorded_shown_retried_and_resolved(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     await run(db, "create table items (id bytea primary key, photo bytea)")
-    # Two that begin alike, incompressible, of 1,408 bytes each.
+    # Two incompressible keys of 1,408 bytes with the same beginning.
     await run(
         db,
         """

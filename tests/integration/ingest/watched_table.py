@@ -1,4 +1,4 @@
-"""A watched table as its user sees it, and the oracle: what must stand in it, found with SQL of its own."""
+"""A watched table as its user sees it, and the oracle: the vectors it must have, found with SQL of its own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PATIENCE_S = 20.0
 
 @asynccontextmanager
 async def user(database_url: str, *, autocommit: bool = True) -> AsyncIterator[Connection]:
-    """A session of a user. What is still open at the end of the block is rolled back."""
+    """A user's session. A transaction still open at the end of the block is rolled back."""
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=autocommit) as connection:
         yield connection
         if not connection.closed:
@@ -36,7 +36,7 @@ async def user(database_url: str, *, autocommit: bool = True) -> AsyncIterator[C
 
 
 async def run(connection: Connection, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    """The rows of one statement; parameters are `%s`."""
+    """Runs one statement and returns its rows; parameters are `%s`."""
     cursor = await connection.execute(query.encode(), parameters or None)
     return await cursor.fetchall() if cursor.description else []
 
@@ -48,7 +48,7 @@ async def value(connection: Connection, query: str, *parameters: Any) -> Any:
 
 
 def picture(seed: int, side: int = 32) -> bytes:
-    """A PNG of noise. With the encoder's own side it reaches the encoder pixel for pixel."""
+    """A PNG of noise. At the encoder's own side length it reaches the encoder pixel for pixel."""
     pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
@@ -56,7 +56,7 @@ def picture(seed: int, side: int = 32) -> bytes:
 
 
 def expected_vector(encoder: HashEncoder, contents: Sequence[str | bytes | None]) -> NDArray[np.float32] | None:
-    """Of a row whose source columns hold `contents`: computed without anything of ours but the encoder."""
+    """The vector of a row with these contents, computed with nothing of ours but the encoder."""
     if isinstance(contents[0], bytes):
         pixels = np.asarray(Image.open(io.BytesIO(contents[0])).convert("RGB"))
         vector: NDArray[np.float32] = encoder._vector(pixels.tobytes())
@@ -78,21 +78,21 @@ class WatchedTable:
     companion: sql.Identifier | None
 
     async def vectors(self) -> dict[Key, NDArray[np.float32] | None]:
-        """Key → stored vector; None for NULL. Rows of a companion without a row of their own are in it too."""
+        """Key → stored vector; None for NULL. Companion rows without a row in the table are included."""
         query = sql.SQL("select {}, {}::text from {}").format(
             self._key_text(), sql.Identifier(self.target), self.companion or self.table
         )
         return {row[:-1]: _parse(row[-1]) for row in await (await self.connection.execute(query)).fetchall()}
 
     async def contents(self) -> dict[Key, tuple[str | bytes | None, ...]]:
-        """Key → what its source columns hold."""
+        """Key → contents of its source columns."""
         source = sql.SQL(", ").join(map(sql.Identifier, self.source))
         query = sql.SQL("select {}, {} from {}").format(self._key_text(), source, self.table)
         rows = await (await self.connection.execute(query)).fetchall()
         return {row[: len(self.key)]: row[len(self.key) :] for row in rows}
 
     async def wrong(self, encoder: HashEncoder) -> list[str]:
-        """What is not as it must be when nothing is pending."""
+        """Lines on all that must not be so when nothing is pending."""
         async with self.connection.transaction():
             await self.connection.execute("set transaction isolation level repeatable read")
             contents, vectors = await self.contents(), await self.vectors()
@@ -107,7 +107,7 @@ class WatchedTable:
         return problems
 
     async def is_settled(self) -> bool:
-        """Nothing waits, is in hand, or is put off, and no scan is under way."""
+        """Whether no event is waiting, in flight or delayed, and no scan is running."""
         return not await self.unsettled()
 
     async def unsettled(self) -> list[tuple[Any, ...]]:
@@ -123,13 +123,14 @@ class WatchedTable:
         await self._settle(timeout_s)
 
     async def settle_without_delays(self, timeout_s: float = PATIENCE_S) -> None:
-        """As `settle`, and what was put off need not wait."""
+        """As `settle`, with delayed events made due at once."""
         await self._settle(timeout_s, self.age_delays)
 
     async def settle_after_crashes(self, timeout_s: float = PATIENCE_S) -> None:
-        """As `settle_without_delays`, and leases that are some seconds old are taken for those of the dead.
+        """As `settle_without_delays`, with leases some seconds old ended as those of dead sidecars.
 
-        All that stand when it begins are taken for such, also those of one that runs: it may encode these rows twice.
+        All leases that exist at its beginning are ended, also those of a running sidecar, which may encode these rows
+        twice.
         """
 
         async def hurry() -> None:
@@ -190,7 +191,7 @@ class WatchedTable:
         return found
 
     async def end_leases(self, tokens: Collection[UUID]) -> None:
-        """As if the sidecars that signed these leases had been gone for long. No others end."""
+        """Ends the leases with these tokens, as if their sidecars had died long ago."""
         query = f"""
             update sidecar_internal.events_{self.watch_id} set lease_until = now() - interval '1 s' where lease_token =
                 any (%s)
@@ -198,7 +199,7 @@ class WatchedTable:
         await run(self.connection, query, list(tokens))
 
     async def age_leases(self, min_age_s: float = 0) -> None:
-        """As if the sidecars that took or renewed them `min_age_s` ago had been gone for long. LEASE_S must be 60."""
+        """Ends leases that were taken or renewed `min_age_s` ago or earlier. LEASE_S must be 60."""
         query = f"""
             update sidecar_internal.events_{self.watch_id} set lease_until = now() - interval '1 s'
             where lease_until <= clock_timestamp() + make_interval(secs => 60 - %s)
@@ -206,7 +207,7 @@ class WatchedTable:
         await run(self.connection, query, min_age_s)
 
     async def age_delays(self) -> None:
-        """What was put off is due now."""
+        """Makes all delayed events due now."""
         await run(self.connection, f"update sidecar_internal.delayed_{self.watch_id} set run_at = now()")
 
     def _json(self, key: Key) -> str:

@@ -1,4 +1,4 @@
-"""How many rows may be claimed under a cap, on a clock that the test turns."""
+"""How many rows may be claimed from a watch, on a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Clock:
         return self.now
 
 
-def test_without_a_cap_nothing_holds_back() -> None:
+def test_without_a_limit_any_number_of_rows_may_be_claimed() -> None:
     limiter = RateLimiter(Clock())
     assert limiter.available_rows(1, None) == UNLIMITED
     assert limiter.wait_s() == math.inf
 
 
-def test_a_fifth_of_a_second_is_claimed_at_a_time() -> None:
+def test_rows_of_a_fifth_of_a_second_are_claimed_at_a_time() -> None:
     clock = Clock()
     limiter = RateLimiter(clock)
     assert limiter.available_rows(1, 50) == 0
@@ -34,7 +34,7 @@ def test_a_fifth_of_a_second_is_claimed_at_a_time() -> None:
     assert limiter.available_rows(1, 50) == 0
 
 
-def test_in_any_time_no_more_is_claimed_than_the_cap_allows() -> None:
+def test_no_period_has_more_claims_than_the_limit_allows() -> None:
     clock = Clock()
     limiter = RateLimiter(clock)
     claimed = 0
@@ -46,7 +46,7 @@ def test_in_any_time_no_more_is_claimed_than_the_cap_allows() -> None:
     assert 270 <= claimed <= 306
 
 
-def test_what_was_not_claimed_is_not_saved_up() -> None:
+def test_rows_that_were_not_claimed_are_not_saved_up() -> None:
     clock = Clock()
     limiter = RateLimiter(clock)
     limiter.available_rows(1, 50)
@@ -54,7 +54,7 @@ def test_what_was_not_claimed_is_not_saved_up() -> None:
     assert limiter.available_rows(1, 50) == 10
 
 
-def test_less_than_a_row_a_second_is_a_row_now_and_then() -> None:
+def test_a_limit_below_one_row_per_second_allows_a_row_now_and_then() -> None:
     clock = Clock()
     limiter = RateLimiter(clock)
     assert limiter.available_rows(1, 0.5) == 0
@@ -63,7 +63,7 @@ def test_less_than_a_row_a_second_is_a_row_now_and_then() -> None:
     assert limiter.available_rows(1, 0.5) == 1
 
 
-def test_a_full_bucket_that_nobody_empties_wakes_nobody() -> None:
+def test_a_full_bucket_wakes_nothing() -> None:
     clock = Clock()
     limiter = RateLimiter(clock)
     limiter.available_rows(1, 50)
@@ -71,7 +71,7 @@ def test_a_full_bucket_that_nobody_empties_wakes_nobody() -> None:
     assert limiter.wait_s() == math.inf
 
 
-def test_a_lifted_cap_is_gone_at_once_and_a_lowered_one_holds_at_once() -> None:
+def test_a_removed_or_lowered_limit_applies_at_once() -> None:
     clock = Clock()
     limiter = RateLimiter(clock)
     limiter.available_rows(1, 50)
