@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from prometheus_client.core import Metric
-from prometheus_client.registry import Collector
 
 from sidecar.app import make_telemetry
 from sidecar.config import Settings
 from sidecar.telemetry.objectives import Objectives
+from tests.metric_families import metric_families
 
 PAGE = Path(__file__).parents[1] / "docs" / "monitoring.md"
 BEGIN, END = "<!-- metrics -->\n", "<!-- /metrics -->\n"
@@ -21,18 +20,10 @@ def metrics_table() -> str:
     """A row per metric of a complete service, in the order of the page /metrics."""
     registry = make_telemetry(Settings(), Objectives(Settings())).metrics.registry
     lines = ["| Metric | Type | Labels | What it says |", "|---|---|---|---|"]
-    for collector in list(registry._collector_to_names):
-        lines += [_line(family, labels) for family, labels in _families(collector)]
+    for family, labels in metric_families(registry):
+        if not family.name.startswith(_PREFIX_OF_PROMETHEUS_CLIENT):
+            lines.append(_line(family, labels))
     return "\n".join(lines) + "\n"
-
-
-def _families(collector: Collector) -> Iterator[tuple[Metric, tuple[str, ...]]]:
-    """The metric families of a collector, with the names of their labels."""
-    for family in getattr(collector, "describe", collector.collect)():
-        if family.name.startswith(_PREFIX_OF_PROMETHEUS_CLIENT):
-            continue
-        of_family = getattr(collector, "_labelnames", ()) or getattr(family, "_labelnames", ())
-        yield family, tuple(of_family)
 
 
 def _line(family: Metric, labels: tuple[str, ...]) -> str:

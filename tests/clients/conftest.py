@@ -1,8 +1,8 @@
-"""One sidecar with the demo's model, one Postgres and one key, for all pages of foreign clients.
+"""A sidecar with the demo's model, a Postgres and a key, shared by the tests of all foreign clients.
 
 clients_database_url   a migrated database
 └── service            `sidecar serve` on it
-    └── open_page      a page of docs/recipes, in a directory of its own; the tables it makes go with the test
+    └── open_page      a page of docs/recipes, in a directory of its own; its tables are dropped after the test
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.integration.server.process import Process, sidecar_process
 from tests.servers import Server
 from tests.tiny_models.cross_encoder import make_tiny_cross_encoder
 
-KEY = "a-key-of-the-tests-of-clients"  # no secret
+KEY = "a-key-of-the-tests-of-clients"  # not a secret
 OpenPage = Callable[[str], Page]
 
 _TABLES_AND_VIEWS = """
@@ -86,7 +86,7 @@ def _drop_tables(database_url: str) -> None:
 
 
 def _drop(connection: psycopg.Connection, statement: sql.Composed) -> None:
-    """Beside the sidecar, which may be building an index: an entry of a catalogue may change under the DROP."""
+    """Retries the DROP: a catalog entry may change under it while the sidecar builds an index."""
     for _ in range(10):
         try:
             connection.execute(statement)

@@ -1,4 +1,4 @@
-"""What the foreign clients run with: `make test-clients` installs it, apart from the sidecar's own packages."""
+"""The runtimes of foreign clients, which `make test-clients` installs apart from the sidecar's own packages."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 
 _HOME = Path(__file__).parents[2] / ".venv" / "clients"
 NODE_MODULES = _HOME / "node_modules"
-# Searched before the machine's own programs.
+# First in PATH, before the machine's own programs.
 PROGRAMS = (_HOME / "bin", NODE_MODULES / ".bin")
 _OLDEST_JAVA = 11  # the first that runs a source file, and has java.net.http
 
 ENVIRONMENT = {
     "PYTHONPATH": "",
     "PYTHONWARNINGS": "default",
-    # huggingface_hub takes it to heart for any address, also one on this machine.
+    # huggingface_hub obeys it for every address, even loopback.
     "HF_HUB_OFFLINE": "0",
     "HAYSTACK_TELEMETRY_ENABLED": "False",
     "NO_COLOR": "1",
@@ -26,7 +26,7 @@ ENVIRONMENT = {
 
 
 def _java_version() -> int:
-    """0 where there is none."""
+    """The major version of `java`; 0 if there is none."""
     if shutil.which("javac") is None:
         return 0
     done = subprocess.run(["javac", "-version"], capture_output=True, text=True, check=False)
@@ -34,8 +34,8 @@ def _java_version() -> int:
     return int(version) if version.isdigit() else 0
 
 
-def lacking(tool: str) -> str | None:
-    """Why what needs `tool` (python, node or java) cannot run here; None where it can."""
+def find_obstacle(tool: str) -> str | None:
+    """Why `tool` (python, node or java) cannot run here; None if it can."""
     if tool == "python":
         return None if (PROGRAMS[0] / "python").exists() else "the Python clients are not installed: make test-clients"
     if tool == "java":
@@ -46,8 +46,8 @@ def lacking(tool: str) -> str | None:
 
 
 def need(tool: str) -> None:
-    """Skips the test where `tool` is lacking; fails it where SIDECAR_TEST_CLIENTS=all says that nothing may be."""
-    reason = lacking(tool)
+    """Skips the test if `tool` is missing; fails it with SIDECAR_TEST_CLIENTS=all."""
+    reason = find_obstacle(tool)
     if reason is not None and os.environ.get("SIDECAR_TEST_CLIENTS") == "all":
         pytest.fail(reason)
     if reason is not None:

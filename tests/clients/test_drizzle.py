@@ -1,4 +1,4 @@
-"""drizzle-kit beside a watched table: what `push` takes away, and the recipe that keeps it."""
+"""drizzle-kit beside a watched table: what `push` drops, and the recipe that prevents it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def page(open_page: OpenPage) -> Page:
     return open_page("drizzle.md")
 
 
-def test_push_drops_an_index_that_the_schema_does_not_name_and_the_sidecar_builds_it_again(page: Page) -> None:
+def test_push_drops_an_unnamed_index_and_the_sidecar_rebuilds_it(page: Page) -> None:
     (page.directory / "drizzle.config.js").write_text(CONFIG)
     (page.directory / "schema.js").write_text(WITHOUT_THE_INDEX)
     page.run("npx drizzle-kit push")
@@ -63,7 +63,7 @@ def test_push_drops_an_index_that_the_schema_does_not_name_and_the_sidecar_build
         wait_until(lambda: index_of(connection) not in {None, first}, "another index", timeout_s=60)
 
 
-def test_the_page_works_as_written_and_its_search_uses_the_index(page: Page) -> None:
+def test_the_page_works_and_its_search_uses_the_index(page: Page) -> None:
     page.follow()
     with psycopg.connect(page.database_url, autocommit=True) as connection:
         await_index(connection)

@@ -1,4 +1,4 @@
-"""The recipes of foreign clients do what they say, each as its library came, beside a sidecar with the demo's model."""
+"""The recipes of foreign clients work as written, with unmodified libraries, beside a sidecar with the demo's model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.clients.programs import need
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 
-# Page, the heading that a part of it begins with, and what runs it. A part ends where the next one begins.
+# Page, the heading that a part begins with, and the tool that runs it. A part ends where the next one begins.
 PARTS = [
     ("openai.md", "## Python", "python"),
     ("openai.md", "## JavaScript", "node"),
@@ -25,7 +25,7 @@ PARTS = [
 
 
 @pytest.mark.parametrize(("name", "heading", "tool"), PARTS)
-def test_the_page_works_as_written(name: str, heading: str, tool: str, open_page: OpenPage) -> None:
+def test_the_page_works(name: str, heading: str, tool: str, open_page: OpenPage) -> None:
     need(tool)
     open_page(name).follow(below=heading, until=_next_heading(name, heading))
 

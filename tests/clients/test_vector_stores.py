@@ -1,4 +1,4 @@
-"""Foreign vector stores on a watched table: through the view of the recipe they use the sidecar's index, by EXPLAIN."""
+"""Foreign vector stores on a watched table use the sidecar's index through the view of the recipe, by EXPLAIN."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.integration.recipes.page import Page
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 
-# Keeps what a store sends, `explain`s it on a connection where other plans are forbidden, and prints both plans.
+# Records a store's statement, explains it on a connection where other plans are forbidden, and prints both plans.
 EXPLAIN = f"""
 import json
 import os
@@ -65,7 +65,7 @@ listen(store._engine)
 index.as_retriever(similarity_top_k=2).retrieve("red shoes")
 print(json.dumps([explain()]))
 """
-# What Spring AI's PgVectorStore sends for cosine distance; it binds its vectors as `vector`.
+# Spring AI's PgVectorStore's statement for cosine distance; it binds vectors as `vector`.
 SPRING = """
     explain select *, embedding <=> %(query)s::vector as distance from public.vector_store
     where embedding <=> %(query)s::vector < %(most)s order by distance limit 3
@@ -80,7 +80,7 @@ def run(page: Page, program: str) -> list[str]:
     return printed
 
 
-def test_langchains_store_uses_the_index_through_the_view_and_not_on_the_table(open_page: OpenPage) -> None:
+def test_langchains_store_uses_the_index_through_the_view_only(open_page: OpenPage) -> None:
     need("python")
     page = open_page("langchain.md")
     page.follow(until="## JavaScript")
@@ -102,7 +102,7 @@ def test_llamaindexs_store_uses_the_index_through_the_view(open_page: OpenPage) 
     assert "Index Scan using products_title_embedding_hnsw" in plan
 
 
-def test_javas_own_client_works_and_springs_statement_uses_the_index_through_the_view(open_page: OpenPage) -> None:
+def test_javas_http_client_works_and_springs_statement_uses_the_index(open_page: OpenPage) -> None:
     need("java")
     page = open_page("java.md")
     page.follow()

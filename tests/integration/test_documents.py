@@ -47,7 +47,7 @@ async def test_sql_blocks_run_in_order_beside_a_running_sidecar(
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", *PAGES])
-def test_links_lead_somewhere(document: str) -> None:
+def test_links_have_targets(document: str) -> None:
     path = ROOT / document
     missing = [link for link in LINK.findall(path.read_text(encoding="utf-8")) if not (path.parent / link).exists()]
     assert not missing

@@ -33,7 +33,7 @@ def test_every_recipe_is_followed_by_a_test_and_listed(name: str) -> None:
     assert f"recipes/{name}" in PAGE
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_have_targets() -> None:
     targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", PAGE)
     assert not [target for target in targets if not (ROOT / "docs" / target).exists()]
 

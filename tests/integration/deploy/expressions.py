@@ -1,4 +1,4 @@
-"""Compares PromQL with the series that there are."""
+"""Checks PromQL expressions against the series of a service."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from sidecar.batching.job import Lane
 from sidecar.telemetry.telemetry import Stage
-from tests.integration.deploy.promql import names_in
+from tests.integration.deploy.promql import parse_names
 
 Series = Mapping[str, frozenset[str]]
 
@@ -19,14 +19,14 @@ _VALUES = {
 _SHOWN_LABEL = re.compile(r"\{\{\s*(?:\$labels\.)?([a-z_]+)\s*\}\}")
 
 
-def labels_of_recorded(name: str) -> frozenset[str]:
-    """Of a series that a rule records: its name begins with them."""
+def recorded_labels(name: str) -> frozenset[str]:
+    """The labels of a series recorded by a rule, which its name begins with."""
     return frozenset(name.split(":", maxsplit=1)[0].split("_"))
 
 
-def problems_of(expression: str, series: Series, shown: Iterable[str] = ()) -> list[str]:
-    """What it names that is not there. `shown`: legends and annotations made of its labels."""
-    names = names_in(expression)
+def find_problems(expression: str, series: Series, shown: Iterable[str] = ()) -> list[str]:
+    """Names in `expression` that do not exist. `shown`: legends and annotations with the expression's labels."""
+    names = parse_names(expression)
     problems = [] if names.selectors else [f"no metric in {expression}"]
     labels: set[str] = set()
     for selector in names.selectors:

@@ -1,6 +1,6 @@
-"""What a PromQL expression names: metrics, their labels, and the labels it groups and joins by.
+"""Parses the names in a PromQL expression: metrics, their labels, and the labels that it groups and joins by.
 
-Reads names only; whether an expression is right otherwise, promtool says.
+Everything else in an expression is left to promtool.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WORDS = {"and", "or", "unless", "bool", "offset", "inf", "nan"}
 
 @dataclass(frozen=True)
 class Selector:
-    """`matchers`: label → operator and value."""
+    """A metric with `matchers`: operator and value by label."""
 
     metric: str
     matchers: dict[str, tuple[str, str]]
@@ -36,8 +36,8 @@ class Names:
     grouping: set[str] = field(default_factory=set)
 
 
-def names_in(expression: str) -> Names:
-    """Raises ValueError for what is no PromQL."""
+def parse_names(expression: str) -> Names:
+    """The names in `expression`. Raises ValueError if it cannot be tokenized."""
     tokens = list(_tokens(expression))
     found = Names()
     place = 0

@@ -1,4 +1,4 @@
-"""Prometheus's own checker, if the machine has it: Debian keeps it in the package prometheus."""
+"""promtool, Prometheus' own checker, if it is installed: Debian has it in the package prometheus."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ needs_promtool = pytest.mark.skipif(PROGRAM is None, reason="promtool is not ins
 
 
 def promtool(arguments: Sequence[str], directory: Path) -> None:
-    """Fails with what it complains about."""
+    """Runs promtool; fails with its output if it reports errors."""
     assert PROGRAM is not None
     ended = subprocess.run([PROGRAM, *arguments], cwd=directory, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr

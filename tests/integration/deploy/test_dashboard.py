@@ -1,4 +1,4 @@
-"""The Grafana dashboard: whole, and about metrics that exist."""
+"""The Grafana dashboard is valid, and its metrics exist."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tests.integration.deploy.expressions import problems_of
+from tests.integration.deploy.expressions import find_problems
 from tests.integration.deploy.promtool import needs_promtool, promtool
 from tests.integration.deploy.test_rules import recorded
 
@@ -33,16 +33,16 @@ def variables() -> dict[str, dict[str, Any]]:
 async def test_every_metric_and_label_of_a_panel_exists(series: Mapping[str, frozenset[str]]) -> None:
     known = {**series, **recorded()}
     for title, target in targets():
-        assert problems_of(_plain(target["expr"]), known, [target["legendFormat"]]) == [], title
+        assert find_problems(_plain(target["expr"]), known, [target["legendFormat"]]) == [], title
 
 
-async def test_every_variable_is_filled_from_a_metric_that_exists(series: Mapping[str, frozenset[str]]) -> None:
+async def test_every_variable_is_filled_from_an_existing_metric(series: Mapping[str, frozenset[str]]) -> None:
     for name, variable in variables().items():
         if variable["type"] == "query":
             match = _LABEL_VALUES.fullmatch(variable["query"]["query"])
             assert match is not None, name
             grouped = f"count by ({match['label']}) ({match['selector']})"
-            assert problems_of(_plain(grouped), series) == [], name
+            assert find_problems(_plain(grouped), series) == [], name
 
 
 @needs_promtool
@@ -54,13 +54,13 @@ def test_every_expression_is_promql(tmp_path: Path) -> None:
     promtool(["check", "rules", "panels.yml"], tmp_path)
 
 
-def test_the_headline_comes_first_and_every_part_has_its_row() -> None:
+def test_the_rows_are_in_order() -> None:
     rows = [panel["title"] for panel in PANELS if panel["type"] == "row"]
     assert rows == ["From commit to vector", "Objectives", "Queries", "Batching", "Ingest", "Device and process"]
     assert PANELS[0]["type"] == "row"
 
 
-def test_panels_have_ids_of_their_own_and_lie_beside_each_other() -> None:
+def test_panels_have_unique_ids_and_do_not_overlap() -> None:
     ids = [panel["id"] for panel in PANELS]
     assert len(set(ids)) == len(ids)
     for panel in PANELS:
@@ -72,7 +72,7 @@ def test_panels_have_ids_of_their_own_and_lie_beside_each_other() -> None:
         assert not _overlap(one["gridPos"], other["gridPos"]), (one["title"], other["title"])
 
 
-def test_everything_comes_from_the_datasource_that_the_user_chooses() -> None:
+def test_everything_uses_the_datasource_variable() -> None:
     chosen = {"type": "prometheus", "uid": "${datasource}"}
     assert variables()["datasource"]["query"] == "prometheus"
     for panel in PANELS:
@@ -83,13 +83,13 @@ def test_everything_comes_from_the_datasource_that_the_user_chooses() -> None:
     assert all(variable["datasource"] == chosen for variable in variables().values() if variable["type"] == "query")
 
 
-def test_every_variable_that_is_used_is_there_and_every_one_that_is_there_is_used() -> None:
+def test_variables_are_defined_exactly_if_used() -> None:
     text = json.dumps(DASHBOARD)
     used = set(re.findall(r"\$\{?(\w+)", text)) - {"__rate_interval"}
     assert used == set(variables())
 
 
-def test_every_panel_has_a_title_a_unit_and_letters_for_its_queries() -> None:
+def test_every_panel_has_a_title_a_unit_and_lettered_queries() -> None:
     titles = [panel["title"] for panel in PANELS]
     assert all(titles)
     for panel in PANELS:
@@ -100,7 +100,7 @@ def test_every_panel_has_a_title_a_unit_and_letters_for_its_queries() -> None:
         assert panel["type"] == "row" or letters, panel["title"]
 
 
-def test_it_can_be_imported_into_any_grafana() -> None:
+def test_the_dashboard_can_be_imported_into_any_grafana() -> None:
     assert DASHBOARD["id"] is None
     assert re.fullmatch(r"[a-zA-Z0-9_-]{1,40}", DASHBOARD["uid"])
     assert DASHBOARD["schemaVersion"] >= 36
@@ -108,7 +108,7 @@ def test_it_can_be_imported_into_any_grafana() -> None:
 
 
 def _plain(expression: str) -> str:
-    """Without Grafana's variables."""
+    """`expression` with values in place of Grafana's variables."""
     return (
         expression.replace("$__rate_interval", "5m")
         .replace("$job", "j")

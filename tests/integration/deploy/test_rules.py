@@ -1,4 +1,4 @@
-"""Recording and alerting rules: right by promtool's own tests, and about metrics that exist."""
+"""Recording and alerting rules pass promtool's tests, and their metrics exist."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.integration.deploy.expressions import labels_of_recorded, problems_of
-from tests.integration.deploy.promql import Selector, names_in
+from tests.integration.deploy.expressions import find_problems, recorded_labels
+from tests.integration.deploy.promql import Selector, parse_names
 from tests.integration.deploy.promtool import needs_promtool, promtool
 
 ROOT = Path(__file__).parents[3]
@@ -26,21 +26,21 @@ def rules() -> Iterator[dict[str, Any]]:
 
 
 def recorded() -> dict[str, frozenset[str]]:
-    return {rule["record"]: labels_of_recorded(rule["record"]) for rule in rules() if "record" in rule}
+    return {rule["record"]: recorded_labels(rule["record"]) for rule in rules() if "record" in rule}
 
 
 @needs_promtool
-def test_promtool_finds_nothing_wrong_with_the_rules() -> None:
+def test_promtool_accepts_the_rules() -> None:
     promtool(["check", "rules", *RULE_FILES], DIRECTORY)
 
 
 @needs_promtool
-def test_alerts_fire_when_they_should_and_only_then() -> None:
+def test_promtools_tests_of_the_alerts_pass() -> None:
     promtool(["test", "rules", "alerts.test.yml"], DIRECTORY)
 
 
 @needs_promtool
-def test_the_example_of_a_scrape_is_valid(tmp_path: Path) -> None:
+def test_the_example_configuration_is_valid(tmp_path: Path) -> None:
     key = tmp_path / "sidecar.key"
     key.write_text("k" * 16)
     for name in RULE_FILES:
@@ -54,10 +54,10 @@ async def test_every_metric_and_label_of_a_rule_exists(series: Mapping[str, froz
     known = {**series, **recorded()}
     for rule in rules():
         shown = rule.get("annotations", {}).values()
-        assert problems_of(rule["expr"], known, shown) == [], rule.get("alert", rule.get("record"))
+        assert find_problems(rule["expr"], known, shown) == [], rule.get("alert", rule.get("record"))
 
 
-def test_every_alert_is_tested_says_how_bad_it_is_and_where_to_read_on() -> None:
+def test_every_alert_has_a_test_a_severity_and_a_link() -> None:
     tests = (DIRECTORY / "alerts.test.yml").read_text()
     page = (ROOT / "docs" / "monitoring.md").read_text()
     titles = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
@@ -71,7 +71,7 @@ def test_every_alert_is_tested_says_how_bad_it_is_and_where_to_read_on() -> None
             assert (file, anchor in anchors) == ("docs/monitoring.md", True), rule["alert"]
 
 
-def test_the_page_names_every_file_beside_it() -> None:
+def test_the_readme_names_every_file() -> None:
     page = ROOT / "deploy" / "README.md"
     links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
     assert all((page.parent / link).exists() for link in links)
@@ -79,8 +79,8 @@ def test_the_page_names_every_file_beside_it() -> None:
     assert files - {"README.md"} <= set(links)
 
 
-def test_what_is_recorded_is_used() -> None:
-    used = {selector.metric for rule in rules() for selector in names_in(rule["expr"]).selectors}
+def test_every_recorded_series_is_used() -> None:
+    used = {selector.metric for rule in rules() for selector in parse_names(rule["expr"]).selectors}
     dashboard = (ROOT / "deploy" / "grafana" / "sidecar.json").read_text()
     for name in recorded():
         assert name in used or name in dashboard, name
@@ -103,15 +103,15 @@ def test_what_is_recorded_is_used() -> None:
         ("a:b:5m and c unless d", [Selector("a:b:5m", {}), Selector("c", {}), Selector("d", {})], set()),
     ],
 )
-def test_the_names_of_an_expression_are_found(expression: str, selectors: list[Selector], grouping: set[str]) -> None:
-    names = names_in(expression)
+def test_names_of_an_expression_are_parsed(expression: str, selectors: list[Selector], grouping: set[str]) -> None:
+    names = parse_names(expression)
     assert (names.selectors, names.grouping) == (selectors, grouping)
 
 
-def test_what_does_not_exist_is_found() -> None:
+def test_unknown_names_are_reported() -> None:
     series = {"a_total": frozenset({"job", "lane"})}
-    assert problems_of("sum by (lane) (rate(a_total[5m]))", series, ["{{lane}}"]) == []
-    assert problems_of("b", series) == ["there is no b"]
-    assert problems_of('a_total{stage="x"}', series) == ["a_total has no label stage", "stage is never x"]
-    assert problems_of("sum by (kind) (a_total)", series) == ["nothing has a label kind"]
-    assert problems_of("a_total", series, ["{{ $labels.watch }}"]) == ["nothing has a label watch"]
+    assert find_problems("sum by (lane) (rate(a_total[5m]))", series, ["{{lane}}"]) == []
+    assert find_problems("b", series) == ["there is no b"]
+    assert find_problems('a_total{stage="x"}', series) == ["a_total has no label stage", "stage is never x"]
+    assert find_problems("sum by (kind) (a_total)", series) == ["nothing has a label kind"]
+    assert find_problems("a_total", series, ["{{ $labels.watch }}"]) == ["nothing has a label watch"]

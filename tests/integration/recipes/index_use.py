@@ -1,4 +1,4 @@
-"""Whether searches go through the index that the sidecar built."""
+"""Checks that searches use the index that the sidecar built."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import psycopg
 from tests.integration.recipes.page import Page
 from tests.waiting import wait_until
 
-# Few rows are sorted faster than looked up.
+# Forbidden, because for a few rows they are cheaper than the index.
 OTHER_PLANS = ("enable_seqscan", "enable_sort", "enable_bitmapscan")
 _WITHOUT_INDEX = """
     select count(*) from sidecar.status s where not exists (
@@ -17,7 +17,7 @@ _WITHOUT_INDEX = """
 
 
 def check_index_is_used(page: Page, programs: list[str]) -> None:
-    """Runs the programs once more, with other plans forbidden."""
+    """Runs the programs again with other plans forbidden, and fails if one does not scan the index."""
     with psycopg.connect(page.database_url, autocommit=True) as connection:
         await_index(connection)
         for setting in OTHER_PLANS:

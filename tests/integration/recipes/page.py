@@ -1,9 +1,9 @@
-"""Runs what a page of docs/recipes tells people to type.
+"""Runs the blocks of a page of docs/recipes.
 
 ```sql      is run in the database, or is a file if its first line names one
 ```sh       is run in the directory of the page's files
-```text     is what the shell block before it printed
-```python, js, java   is a file: its first line names it
+```text     is the output of the shell block before it
+```python, js, java   is a file, named by its first line
 ```properties         is not run; the page says so
 """
 
@@ -24,24 +24,24 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"(?:#|//|--) ([\w./-]+\.(?:py|m?js|java|sql))\n")
 
 
-def _environment_of_the_tests() -> Mapping[str, str]:
-    """Python warnings are errors."""
+def _default_environment() -> Mapping[str, str]:
+    """The tests' PYTHONPATH, and Python warnings as errors."""
     return {"PYTHONPATH": os.environ.get("PYTHONPATH", ""), "PYTHONWARNINGS": "error"}
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Page `name` of docs/recipes, followed in `directory`. Its programs are looked for in `programs` first."""
+    """Page `name` of docs/recipes, followed in `directory`. Directories in `programs` come first in PATH."""
 
     name: str
     directory: Path
     database_url: str
     sidecar_url: str
     programs: Sequence[Path] = (Path(sys.executable).parent,)
-    environment: Mapping[str, str] = field(default_factory=_environment_of_the_tests)
+    environment: Mapping[str, str] = field(default_factory=_default_environment)
 
     def follow(self, below: str = "# ", until: str = "") -> None:
-        """Everything from heading `below` to heading `until`, or the end."""
+        """Runs all blocks from the heading `below` to the heading `until`, or to the end."""
         page = (RECIPES / self.name).read_text(encoding="utf-8")
         blocks = BLOCK.findall(page[page.index(below) : page.index(until) if until else None])
         printed = ""
@@ -57,7 +57,7 @@ class Page:
                 assert printed == text, printed
 
     def run(self, commands: str) -> str:
-        """What they print to standard output."""
+        """Runs shell commands; returns their standard output."""
         programs = map(str, self.programs)
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", commands],
@@ -80,7 +80,7 @@ class Page:
         return done.stdout
 
     def run_python(self, program: str) -> str:
-        """Beside the page's own files; what it prints."""
+        """Runs a Python program beside the page's files; returns its standard output."""
         (self.directory / "program.py").write_text(program, encoding="utf-8")
         return self.run("python program.py")
 

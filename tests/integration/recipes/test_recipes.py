@@ -1,4 +1,4 @@
-"""The recipes do what they say, beside a sidecar that runs as a process of its own."""
+"""The pages of docs/recipes work as written, beside a sidecar in a process of its own."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ assert not update_names_the_vector(lambda: created.save(update_fields=["price"])
 assert not update_names_the_vector(lambda: Product.objects.filter(id=created.id).update(price=1))
 assert update_names_the_vector(created.save)
 """
-# Each operation on a project as the page leaves it: the error, or the state of the watches, rolled back again. What is
-# renamed is not: the sidecar takes up new names once they are committed.
+# Runs each operation on the page's project, prints its error or the watches' states, and rolls it back. Renames are
+# not rolled back: the sidecar follows them once they are committed.
 CHANGES_OF_DJANGO = """
 import json
 import django
@@ -125,7 +125,7 @@ def directory(tmp_path: Path) -> Path:
         ("drivers.md", ["with_asyncpg.py", "with_psycopg.py"]),
     ],
 )
-def test_the_page_works_as_written_and_its_searches_use_the_index(
+def test_the_page_works_and_its_searches_use_the_index(
     name: str, programs: list[str], service: Process, database_url: str, directory: Path
 ) -> None:
     page = Page(name, directory, database_url, service.url)
@@ -141,7 +141,7 @@ def test_the_page_works_as_written_and_its_searches_use_the_index(
         ("drivers.md", "## psycopg", ", statement_cache_size=0"),
     ],
 )
-def test_behind_pgbouncer_statements_must_not_be_prepared(
+def test_behind_pgbouncer_statements_are_not_prepared(
     name: str, until: str, needed: str, service: Process, database_url: str, open_tmp_path: Path
 ) -> None:
     page = Page(name, open_tmp_path, database_url, service.url)
@@ -157,7 +157,7 @@ def test_behind_pgbouncer_statements_must_not_be_prepared(
             behind.run_python(often.replace(needed, ""))
 
 
-def test_the_django_page_works_as_written(service: Process, database_url: str, directory: Path) -> None:
+def test_the_django_page_works(service: Process, database_url: str, directory: Path) -> None:
     page = Page("django.md", directory, database_url, service.url)
     page.follow(until="## Changing")
     page.run_python(WRITES_OF_DJANGO)
@@ -170,7 +170,7 @@ def test_the_django_page_works_as_written(service: Process, database_url: str, d
         assert connection.execute("select to_regclass('shop_article_vectors')").fetchone() == (None,)
 
 
-def test_what_django_does_to_a_watched_field_without_the_recipe(
+def test_django_migrations_of_a_watched_field_without_the_recipe(
     service: Process, database_url: str, directory: Path
 ) -> None:
     page = Page("django.md", directory, database_url, service.url)
@@ -194,7 +194,7 @@ def test_sqlalchemy_neither_reads_nor_writes_a_deferred_vector(
 
 
 def count_encoded(page: Page) -> float:
-    """How many texts of rows the device was ever given, once all rows have their vectors."""
+    """Waits until all rows have vectors; returns how many texts of rows were encoded so far."""
     done = "select bool_and(state = 'up to date' and pending = 0) from sidecar.status"
     with psycopg.connect(page.database_url, autocommit=True) as connection:
         wait_until(lambda: connection.execute(done).fetchone() == (True,), "all to be up to date", timeout_s=20)
@@ -203,11 +203,11 @@ def count_encoded(page: Page) -> float:
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in RECIPES.glob("*.md")))
-def test_links_lead_somewhere(name: str) -> None:
+def test_links_have_targets(name: str) -> None:
     links = LINK.findall((RECIPES / name).read_text(encoding="utf-8"))
     assert not [link for link in links if not (RECIPES / link).exists()]
 
 
 @pytest.mark.long
-def test_the_alembic_page_works_as_written(service: Process, database_url: str, directory: Path) -> None:
+def test_the_alembic_page_works(service: Process, database_url: str, directory: Path) -> None:
     Page("alembic.md", directory, database_url, service.url).follow()
