@@ -1,4 +1,4 @@
-"""The data directory of the embedded server: making it, and reading what the server says of itself in it."""
+"""The data directory of the embedded server: its creation, and the server's state recorded in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sidecar.embedded_postgres.programs import copy_programs_for
 from sidecar.embedded_postgres.user import ServerUser
 from sidecar.errors import DatabaseUnavailable
 
-# Only what a program needs, so that no PGPORT or PGDATA of the user's reaches the server.
+# Minimal, so that no PGPORT or PGDATA of the user's reaches the server.
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
 _LOCALE = {"16": ["--no-locale"], "18": ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]}
 _MAX_SOCKET_PATH = 100  # 107 on Linux, 103 on macOS
@@ -21,7 +21,7 @@ _MAX_SOCKET_PATH = 100  # 107 on Linux, 103 on macOS
 
 @dataclass(frozen=True, slots=True)
 class Postmaster:
-    """What the server wrote into `postmaster.pid`. `status` is `starting`, `ready`, `stopping` or `standby`."""
+    """The contents of `postmaster.pid`. `status` is `starting`, `ready`, `stopping` or `standby`."""
 
     pid: int
     port: int
@@ -30,7 +30,7 @@ class Postmaster:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """`directory` is ours; `data`, inside it, belongs to the server's user and is Postgres's own data directory."""
+    """A data directory. `directory` belongs to the user of this process, `data` inside it to the server's user."""
 
     directory: Path
     version: str
@@ -42,7 +42,7 @@ class Cluster:
 
     @property
     def log(self) -> Path:
-        """The server's log. A lock on it, held by the server and all it starts, says that the cluster is in use."""
+        """The server's log. The server and its children hold a lock on it, which shows that the cluster is in use."""
         return self.directory / "postgres.log"
 
     @property
@@ -51,7 +51,7 @@ class Cluster:
 
     @property
     def socket_directory(self) -> str:
-        """Where the Unix socket goes; empty, for none, if its path would be too long for the kernel."""
+        """The directory of the Unix socket; empty, for no socket, if its path would be too long for the kernel."""
         longest = len(os.fsencode(self.data / ".s.PGSQL.65535"))
         return str(self.data) if longest <= _MAX_SOCKET_PATH else ""
 
@@ -60,7 +60,7 @@ class Cluster:
         return self.directory / "postgres.password"
 
     def make_directory(self) -> None:
-        """Makes `directory`, or takes over an empty one. Raises DatabaseUnavailable if it cannot be used."""
+        """Creates `directory`, or uses an empty one. Raises DatabaseUnavailable if it cannot be used."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             if self.directory.stat().st_uid != os.geteuid():
@@ -77,7 +77,7 @@ class Cluster:
             )
 
     def initialise(self, *, sync: bool) -> Path:
-        """Runs initdb unless that was done before, and returns the folder of the server's programs."""
+        """Runs initdb unless it was run before. Returns the folder of the server's programs."""
         programs = copy_programs_for(self.user, self.version, self.directory)
         if not self.data.exists():
             self._run_initdb(programs, sync=sync)
@@ -87,11 +87,11 @@ class Cluster:
                 f"{self.directory} holds the data of PostgreSQL {version}, not {self.version}."
                 " Choose another data directory, or remove this one."
             )
-        self._remove_pid_file_of_another_program()
+        self._remove_stale_pid_file()
         return programs
 
     def read_postmaster(self) -> Postmaster | None:
-        """None if there is no server, or it has not written everything yet."""
+        """The state of the server; None if there is none, or it has not written everything yet."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
@@ -99,7 +99,7 @@ class Cluster:
         return Postmaster(int(lines[0]), int(lines[3]), lines[7].strip()) if len(lines) >= 8 else None
 
     def _run_initdb(self, programs: Path, *, sync: bool) -> None:
-        # Renamed when it is complete: a crash on the way leaves nothing that looks like a cluster.
+        # Renamed when it is complete: a crash leaves nothing that looks like a cluster.
         unfinished = self.directory / "cluster.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
@@ -130,8 +130,8 @@ class Cluster:
             raise DatabaseUnavailable(f"initdb failed in {self.directory}:\n{ended.stdout}{ended.stderr}".rstrip())
         unfinished.rename(self.data)
 
-    def _remove_pid_file_of_another_program(self) -> None:
-        """Postgres refuses to start if the process named in a left-over file lives, whatever program it is by now."""
+    def _remove_stale_pid_file(self) -> None:
+        """Postgres refuses to start while the process named in a stale file exists, even if it is another program."""
         postmaster = self.read_postmaster()
         program = Path(f"/proc/{postmaster.pid}/comm") if postmaster else None
         if program and program.exists() and program.read_text().strip() != "postgres":

@@ -1,4 +1,4 @@
-"""Finds the Postgres programs that the extra `embedded` installs, and lets the server's user run them."""
+"""Finds the Postgres programs of the extra `embedded`, and makes them executable for the server's user."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def find_programs(version: str) -> Path:
 
 
 def copy_programs_for(user: ServerUser, version: str, directory: Path) -> Path:
-    """The folder with the programs, or with a copy of it in `directory` where `user` cannot run the originals.
+    """The folder with the programs; a copy of it in `directory` if `user` cannot run the originals.
 
-    That happens to root whose virtual environment lies in a home directory closed to others. 40 MB, copied once.
+    That is so for root with a virtual environment in a home directory that is closed to others. 40 MB, copied once.
     """
     programs = find_programs(version)
     if _can_run(user, programs / "postgres"):
@@ -41,17 +41,17 @@ def copy_programs_for(user: ServerUser, version: str, directory: Path) -> Path:
     if not copy.exists():
         unfinished = copy.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        # The programs look for their libraries at a place relative to themselves: the layout must stay.
+        # The programs find their libraries by a relative path: the layout must stay.
         for folder in (f"{_PACKAGE}/{_FOLDERS[version]}", f"{_PACKAGE}.libs"):
             if (_site_packages() / folder).exists():
                 shutil.copytree(_site_packages() / folder, unfinished / folder, symlinks=True)
-        _open_to_others(unfinished)
+        _make_readable(unfinished)
         unfinished.rename(copy)
     return copy / programs.relative_to(_site_packages())
 
 
 def _site_packages() -> Path:
-    # Looked up without importing it: the import reads the environment and makes files.
+    # Found without importing it: the import reads the environment and creates files.
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
         raise DatabaseUnavailable(
@@ -70,7 +70,7 @@ def _can_run(user: ServerUser, program: Path) -> bool:
     return ended.returncode == 0
 
 
-def _open_to_others(directory: Path) -> None:
+def _make_readable(directory: Path) -> None:
     for path in [directory, *directory.rglob("*")]:
         if not path.is_symlink():
             path.chmod(path.stat().st_mode | (0o055 if path.is_dir() or path.stat().st_mode & 0o100 else 0o044))

@@ -1,7 +1,7 @@
-"""A Postgres of our own: no Docker, no root, nothing to install beside the Python package.
+"""A Postgres server started from Python, without Docker, root or anything to install beside the Python package.
 
-It never outlives the process that started it. A shell stands between the two and holds one end of a pipe: when the
-other end closes, because we stop it or because we were killed, the shell shuts the server down.
+It never outlives the process that started it. A shell between the two holds one end of a pipe: when the other end
+closes, because the server is stopped or because this process was killed, the shell shuts the server down.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _POLL_S = 0.02
 class EmbeddedPostgres:
     """One server over one data directory, on a TCP port of 127.0.0.1 and a Unix socket.
 
-    `data_dir` is made if it is missing and keeps its data; root's server runs as a user of its own, who must be able
-    to enter it. `port` 0 takes a free one. `settings` are server settings, such as `{"fsync": "off"}`. The superuser
-    is `postgres`, with a random password. Every method blocks.
+    `data_dir` is created if it is missing, and keeps its data. A server started by root runs as another user, who must
+    be able to enter it. `port` 0 takes a free one. `settings` are server settings, such as `{"fsync": "off"}`. The
+    superuser is `postgres`, with a random password. Every method blocks.
     """
 
     def __init__(
@@ -65,20 +65,20 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The running server's URL, with its password. Raises DatabaseUnavailable if it was not started."""
+        """The URL of the running server, with the password. Raises DatabaseUnavailable if it was not started."""
         if self._url is None:
             raise DatabaseUnavailable(f"No server was started on {self._data_dir}.")
         return self._url
 
     @property
     def bin_dir(self) -> Path:
-        """The folder with `psql`, `pg_dump`, `pgbench` and so on, of the server's own version."""
+        """The folder with `psql`, `pg_dump`, `pgbench` and so on, of the server's version."""
         return find_programs(self.version)
 
     def start(self) -> str:
         """Starts the server and returns its URL, for psql, asyncpg and psycopg alike.
 
-        Raises DatabaseUnavailable if a server already runs there, or this one does not start; the message says why.
+        Raises DatabaseUnavailable, with the reason, if a server already runs there, or this one does not start.
         """
         cluster = self._cluster()
         cluster.make_directory()
@@ -99,11 +99,11 @@ class EmbeddedPostgres:
                     return self._url
 
     def stop(self) -> None:
-        """Shuts the server down: open connections are cut, nothing committed is lost. Does nothing if none runs."""
+        """Shuts the server down, if it runs. Open connections are closed, nothing committed is lost."""
         if self._process is not None:
             self._shut_down(self._process)
             self._process = self._url = None
-            # Somebody may have killed the shell: only the lock tells that the server is gone.
+            # The shell may have been killed: only the lock shows that the server is gone.
             with self._cluster().log.open("ab") as log:
                 _lock(log, self._cluster())
 
@@ -125,7 +125,7 @@ class EmbeddedPostgres:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=log,
-            # Ctrl-C in the terminal is for us: we stop the server when we are done with it.
+            # Ctrl-C in the terminal is meant for this process, which stops the server when it is done.
             start_new_session=True,
             **cluster.user.popen_arguments(),
         )
@@ -143,13 +143,13 @@ class EmbeddedPostgres:
         try:
             process.wait(_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            # The server recovers from its log when it starts the next time.
+            # The server recovers from its WAL at the next start.
             os.killpg(process.pid, signal.SIGQUIT)
             process.wait()
 
 
 def _lock(log: IO[bytes], cluster: Cluster) -> None:
-    """Takes the lock that the server will hold as long as it lives. One that is just shutting down is waited for."""
+    """Takes the lock that the server holds while it lives. Waits for a server that is shutting down."""
     began = time.monotonic()
     while True:
         try:

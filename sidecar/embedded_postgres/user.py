@@ -1,4 +1,4 @@
-"""The user that the embedded server runs as: Postgres refuses to run as root, so root lends it a user of its own."""
+"""The user that the embedded server runs as: Postgres refuses to run as root, so root creates a user for it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _FIND_FIRST_UNREACHABLE = 'for directory; do test -x "$directory" || { printf %s
 
 @dataclass(frozen=True, slots=True)
 class ServerUser:
-    """`name` is None where the server runs as ourselves."""
+    """A system user. `name` is None if the server runs as the user of this process."""
 
     name: str | None
     uid: int
     gid: int
 
     def popen_arguments(self) -> dict[str, Any]:
-        """What makes subprocess run a program as this user."""
+        """The arguments with which subprocess runs a program as this user."""
         return {} if self.name is None else {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def give(self, path: Path, mode: int) -> None:
@@ -58,7 +58,7 @@ class ServerUser:
 
 
 def find_server_user() -> ServerUser:
-    """Ourselves, or for root a system user named `sidecar-postgres`, which is created if it is missing.
+    """The user of this process; for root a system user named `sidecar-postgres`, which is created if it is missing.
 
     Raises DatabaseUnavailable if root cannot create or become that user.
     """
@@ -88,7 +88,7 @@ def _create() -> pwd.struct_passwd:
         program = shutil.which(command[0], path=_SYSTEM_PATH)
         if program is not None:
             subprocess.run([program, *command[1:]], capture_output=True, check=False)
-        # Somebody else may have created it between the look-up and the command: only the outcome counts.
+        # Another process may have created it between the look-up and the command: only the outcome counts.
         if entry := _look_up():
             return entry
     raise DatabaseUnavailable(

@@ -1,4 +1,4 @@
-"""Looks for faults in a database, and on the way to it.
+"""Checks a database, and the connection to it, for faults: `sidecar doctor`.
 
 The checks are in checks.sql. Each runs in a read-only transaction of its own, for a few seconds at most; a check that
 takes longer, or that the role has no rights for, is reported as not checked.
@@ -29,12 +29,12 @@ _INSTALLATION = read_statements("sidecar.operations", "installation.sql")
 
 
 def check_statements() -> Mapping[str, str]:
-    """Name of the check → its statement."""
+    """The statement of each check, by the name of the check."""
     return read_statements("sidecar.operations", "checks.sql")
 
 
 def check_database(connection: Connection, limits: Limits, clock: Callable[[], float] = time.time) -> Checkup:
-    """Everything that can be seen through one connection in autocommit mode. Raises psycopg.Error if it is lost."""
+    """Runs all checks that need one connection, in autocommit mode. Raises psycopg.Error if it is lost."""
     checkup = Checkup()
     server, version, schema = connection.execute(_SQL["server"].encode()).fetchall()[0]
     checkup.facts |= {"server": server, "pgvector": version, "pgvector_schema": schema}
@@ -53,7 +53,7 @@ def check_database(connection: Connection, limits: Limits, clock: Callable[[], f
 
 
 async def check_sessions(url: SecretStr, listen_url: SecretStr, checkup: Checkup) -> None:
-    """Adds what sessions on the way to the server lose. Raises nothing: no session is told as not checked."""
+    """Adds what sessions lose on the way to the server. A failure to connect is reported as not checked."""
     try:
         migrated = not any(finding.check == "migrations" for finding in checkup.findings)
         sessions = await probe_sessions(url, listen_url, as_sidecar=migrated)
@@ -81,7 +81,7 @@ def _run_check(connection: Connection, name: str, statement: str, limits: Limits
 
 
 def _check_revision(connection: Connection, checkup: Checkup) -> bool:
-    """Whether the checks that need the schema can be made."""
+    """Checks the revision of the schema. Returns whether the checks that need the schema can run."""
     absent = "it is not there"
     try:
         row = connection.execute(_INSTALLATION["revision"].encode()).fetchone()
@@ -108,7 +108,7 @@ def _check_revision(connection: Connection, checkup: Checkup) -> bool:
 
 
 def _check_code(connection: Connection, checkup: Checkup) -> None:
-    """Whether the functions and views are those of this package, where the tables are."""
+    """Checks that the functions and views are those of this package, once the tables are."""
     try:
         row = connection.execute(_INSTALLATION["recorded"].encode()).fetchone()
     except psycopg.errors.UndefinedFunction:

@@ -1,4 +1,4 @@
-"""What `sidecar doctor` finds: faults, why they matter, and the command that mends each."""
+"""The findings of `sidecar doctor`: faults, why they matter, and the command that repairs each."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ Severity: TypeAlias = Literal["problem", "warning", "note"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """From where on something is a finding."""
+    """Thresholds above which something is a finding."""
 
     long_transaction_s: float = 300
     dead_rows: int = 100_000
     slot_lag_bytes: int = 1024**3
     clock_skew_s: float = 5
     sample_rows: int = 1000
-    lock_sessions: int = 4  # that lock all of a partition tree at the same time
+    lock_sessions: int = 4  # that lock a whole partition tree at the same time
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`remedy` is one or more statements, or a command; `run_in` says where to type it."""
+    """A fault. `remedy` is one or more statements, or a command, to be run in `run_in`."""
 
     check: str
     severity: Severity
@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class NotChecked:
-    """A check that could not be made, and the reason."""
+    """A check that could not run, and the reason."""
 
     check: str
     reason: str
@@ -43,7 +43,7 @@ class NotChecked:
 
 @dataclass(slots=True)
 class Checkup:
-    """`facts` are what was measured on the way, by name."""
+    """The result of all checks. `facts` are measurements by name."""
 
     findings: list[Finding] = field(default_factory=list)
     not_checked: list[NotChecked] = field(default_factory=list)

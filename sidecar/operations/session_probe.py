@@ -1,6 +1,6 @@
-"""How sessions behave between here and the server: whether a pooler lends them out by the transaction.
+"""Probes the sessions between here and the server: whether they lead through a pooler in transaction mode.
 
-Found by behaviour, not by name: a second session that gets the first one's backend proves it.
+A pooler is recognised by its behaviour: two sessions share a backend.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ from sidecar.postgres.database import Database
 from sidecar.postgres.statements import read_statements
 
 CONNECT_TIMEOUT_S = 5
-PATIENCE_S = 2.0
+NOTIFY_TIMEOUT_S = 2.0
 _SQL = read_statements("sidecar.operations", "session_probe.sql")
-_TRIES = 3  # other clients of the pool may take the backend in between
+_ATTEMPTS = 3  # other clients of the pool may take the backend in between
 
 Session: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """`shares_backends`: a pooler in transaction mode. `refusal`: why a sidecar cannot connect as it does.
+    """The result of a probe. `shares_backends`: a pooler in transaction mode. `refusal`: why a sidecar cannot connect.
 
-    `notified_ms`: LISTEN to NOTIFY, None if nothing came. `server`: host and port behind the pooler, as far as known.
+    `notified_ms`: from NOTIFY to its arrival, None if it did not arrive. `server`: host and port behind the pooler, as
+    far as known.
     """
 
     shares_backends: bool
@@ -44,9 +45,10 @@ class Sessions:
 
 
 async def probe_sessions(url: SecretStr, listen_url: SecretStr, *, as_sidecar: bool) -> Sessions:
-    """`as_sidecar`: connect as sidecars do, too, which needs a migrated database.
+    """Opens sessions and compares them. `as_sidecar`: connects like a sidecar, too, which needs a migrated database.
 
-    Raises psycopg.Error, TimeoutError: no connection, or none that answers."""
+    Raises psycopg.Error or TimeoutError if there is no connection, or none that answers.
+    """
     async with AsyncExitStack() as stack:
         one, two = [await stack.enter_async_context(await _open(url)) for _ in range(2)]
         listening = await stack.enter_async_context(await _open(listen_url))
@@ -71,16 +73,16 @@ async def _open(url: SecretStr) -> Session:
 
 
 async def _share_a_backend(one: Session, two: Session) -> bool:
-    """Two sessions with one backend, or one session with two."""
+    """Whether two sessions have had the same backend, or one session two."""
     backends = {one: set[int](), two: set[int]()}
-    for _ in range(_TRIES):
+    for _ in range(_ATTEMPTS):
         for session, seen in backends.items():
             seen.add(await _value(session, "backend"))
     return backends[one] & backends[two] != set() or any(len(seen) > 1 for seen in backends.values())
 
 
 async def _try_as_sidecar(url: SecretStr) -> str | None:
-    """Why a sidecar's own way to connect fails; None: it works."""
+    """The error when connecting like a sidecar; None: it works."""
     database = Database(url, max_connections=1)
     try:
         await database.open()
@@ -93,12 +95,12 @@ async def _try_as_sidecar(url: SecretStr) -> str | None:
     return None
 
 
-async def _time_notification(listening: Session, speaking: Session) -> float | None:
+async def _time_notification(listening: Session, notifying: Session) -> float | None:
     channel = f"sidecar_doctor_{uuid4().hex}"
     await listening.execute(f"listen {channel}".encode())
     began = time.perf_counter()
-    await speaking.execute(_SQL["notify"].encode(), (channel,))
-    async for _ in listening.notifies(timeout=PATIENCE_S, stop_after=1):
+    await notifying.execute(_SQL["notify"].encode(), (channel,))
+    async for _ in listening.notifies(timeout=NOTIFY_TIMEOUT_S, stop_after=1):
         return (time.perf_counter() - began) * 1000
     return None
 
@@ -111,7 +113,7 @@ async def _value(session: Session, name: str) -> Any:
 
 
 def find_session_faults(sessions: Sessions, url: SecretStr) -> list[Finding]:
-    """`url` is the one that sidecars work through."""
+    """The faults that a probe shows. `url` is the address that sidecars use."""
     pooler = "a pooler in transaction mode" if sessions.shares_backends else "something between here and the server"
     direct = _direct_url(url, sessions.server)
     found = []
@@ -143,7 +145,7 @@ def _finding(check: str, severity: Severity, what: str, why: str, remedy: str) -
 
 
 def _direct_url(url: SecretStr, server: tuple[str | None, int | None]) -> str:
-    """To where the server itself listens, as far as it says; a password is not repeated."""
+    """An address that leads past the pooler, as far as the server says where it listens; without the password."""
     given = read_address(url.get_secret_value()).given
     user = f"{quote(given['user'], safe='')}{':PASSWORD' if 'password' in given else ''}@" if "user" in given else ""
     host, port = server
