@@ -1,1 +1,1 @@
-"""Makes the demo's model: emoji and what they are called → towers that give pictures and texts nearby vectors."""
+"""Trains the demo's model: a small text–image model that finds emoji by their names and keywords."""

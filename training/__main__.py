@@ -1,4 +1,4 @@
-"""`python -m training`: make the demo's model, step by step."""
+"""`python -m training`: train the demo's model, step by step."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def prepare(
 @program.command()
 def train(
     run: RunFolder,
-    steps: Annotated[int | None, typer.Option(min=1, help="Unset: as many as suit the device.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=2, help="Unset: as suits the device.")] = None,
-    compiled: Annotated[bool | None, typer.Option(help="Compile the towers. Unset: as suits the device.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Default: depends on the device.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=2, help="Default: depends on the device.")] = None,
+    compiled: Annotated[bool | None, typer.Option(help="Compile the towers. Default: depends on the device.")] = None,
 ) -> None:
-    """Train, or go on from the last checkpoint. Needs what `prepare` wrote."""
+    """Train, or continue from the last checkpoint. Requires the output of `prepare`."""
     device = _choose_device()
     dataset, options = _open_run(run, device)
     options = replace(
@@ -69,14 +69,14 @@ def train(
 
 @program.command()
 def export(run: RunFolder, model: ModelFolder) -> None:
-    """Write the trained model as the product loads it."""
+    """Write the trained model in the format that the product loads."""
     options = TrainingOptions.load(run / OPTIONS_NAME)
     export_model(load_average(run / CHECKPOINT_NAME, options), options.shape, run, model)
 
 
 @program.command()
 def evaluate(run: RunFolder, model: ModelFolder, figures: FiguresFile) -> None:
-    """Measure an exported model through the product's pipeline."""
+    """Evaluate an exported model through the product's pipeline."""
     measured = measure(model, load_dataset(run / DATASET_NAME))
     save_figures(measured, figures)
     for figure in measured:
@@ -88,9 +88,9 @@ def card(
     run: RunFolder,
     model: ModelFolder,
     figures: FiguresFile,
-    hardware: Annotated[str | None, typer.Option(help="What it was trained on. Unset: as the log says.")] = None,
+    hardware: Annotated[str | None, typer.Option(help="The hardware of the training. Default: as logged.")] = None,
 ) -> None:
-    """Write the model card, with the figures that `evaluate` wrote."""
+    """Write the model card with the figures of `evaluate`."""
     options = TrainingOptions.load(run / OPTIONS_NAME)
     logged, minutes = read_log(run / LOG_NAME)
     write_card(model, options, load_figures(figures), (hardware or logged, minutes))

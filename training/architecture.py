@@ -1,4 +1,4 @@
-"""The towers' shapes, as open_clip's configuration has them."""
+"""The architecture of the towers, as an open_clip configuration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import open_clip
 from sidecar.model.checkpoints.checkpoint import CONFIG_NAME
 
 EMBED_DIM = 1152
-"""That of the product's default model, so that the demo's table has the same column."""
+"""The same as the product's default model, so that the demo's table has the same column type."""
 _HEAD_WIDTH = 64
 _PREPROCESS_CFG = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
 
@@ -34,9 +34,8 @@ class Shape:
 
 
 def make_model_cfg(shape: Shape) -> dict[str, Any]:
-    """A ViT and a bidirectional text transformer that is pooled at its last, padded position, as SigLIP's is.
-
-    Of an exported model; in training the text's projection has a bias too.
+    """The configuration of an exported model: a ViT, and a bidirectional text transformer pooled at its last, padded
+    position, as SigLIP's is. During training the text projection also has a bias.
     """
     return {
         "embed_dim": EMBED_DIM,
@@ -65,11 +64,11 @@ def make_model_cfg(shape: Shape) -> dict[str, Any]:
 
 
 def build_towers(shape: Shape) -> Any:
-    """An open_clip model, initialised from torch's global generator."""
+    """An open_clip model for training, initialised from torch's global generator."""
     architecture = copy.deepcopy(make_model_cfg(shape))
     del architecture["custom_text"]
     architecture["text_cfg"]["proj_bias"] = True
-    # SigLIP's start: a scale of 10.
+    # SigLIP's initial scale is 10.
     return open_clip.CustomTextCLIP(**architecture, init_logit_scale=math.log(10))
 
 

@@ -1,4 +1,4 @@
-"""What emoji are laid over: white, flat colours, gradients, clouds of colour, blurred discs."""
+"""Random backgrounds for emoji: white, flat colours, gradients, clouds of colour, blurred discs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _DISCS = 4
 
 
 def draw_backgrounds(count: int, side: int, generator: torch.Generator) -> torch.Tensor:
-    """(count, 3, side, side) float 0 … 1, on the generator's device. A third is white, as most product pictures."""
+    """(count, 3, side, side) float 0 … 1, on the generator's device. A third is white, like most product pictures."""
     flat = _colours((count, 3, 1, 1), generator).expand(-1, -1, side, side)
     clouds = [_stretch(_colours((count, 3, grid, grid), generator), side) for grid in (2, 5)]
     discs = _draw_discs(flat, generator)
@@ -23,7 +23,7 @@ def draw_backgrounds(count: int, side: int, generator: torch.Generator) -> torch
 
 
 def _colours(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-    """Between a random grey and random colours, so that pale ones are as common as loud ones."""
+    """Random mixtures of grey and colours, so that pale colours are as common as saturated ones."""
     grey = torch.rand((shape[0], 1, 1, 1), generator=generator, device=generator.device)
     loudness = torch.rand((shape[0], 1, 1, 1), generator=generator, device=generator.device)
     return torch.lerp(grey, torch.rand(shape, generator=generator, device=generator.device), loudness)

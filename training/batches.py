@@ -1,4 +1,4 @@
-"""One step's pictures and captions, drawn on the device from a seed."""
+"""Draws the pictures and captions of one training step, on the device and from a seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training.corpus import Emoji
 from training.degradation import degrade
 from training.layout import MAX_OBJECTS, LayoutSampler
 
-# Mirrored, these would be something else or nothing: letters, flags, arrows, clocks, what points to one side.
+# Words of emoji whose mirror image means something else or nothing: letters, flags, arrows, clocks.
 _ONE_WAY_WORDS = frozenset(
     {
         "flag",
@@ -76,12 +76,12 @@ class Batch:
 
 
 def find_flippable(corpus: Sequence[Emoji]) -> torch.Tensor:
-    """(emoji,) bool: which mean the same when mirrored."""
+    """(emoji,) bool: which keep their meaning when mirrored."""
     return torch.tensor([_ONE_WAY_WORDS.isdisjoint(emoji.words) for emoji in corpus])
 
 
 class BatchSampler:
-    """Draws the batch of any step, always the same for a seed and a device."""
+    """Draws batches, reproducibly for a seed and a device."""
 
     def __init__(self, atlas: Atlas, bank: CaptionBank, truth: torch.Tensor, flippable: torch.Tensor) -> None:
         self._atlas, self._bank, self._truth, self._flippable = atlas, bank, truth, flippable
@@ -97,14 +97,14 @@ class BatchSampler:
 
 
 def _shuffle(trained: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
-    """`count` of them, each about equally often and never close together."""
+    """`count` of the emoji, each about equally often, and repetitions of one never close together."""
     rounds = -(-count // len(trained))
     orders = [torch.randperm(len(trained), generator=generator, device=trained.device) for _ in range(rounds)]
     return trained[torch.cat(orders)[:count]]
 
 
 def _choose_objects(shown: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which object the captions are about: of each picture one alone, then the same with another, where there is."""
+    """The objects that the captions describe: for each picture one alone, and the same one with another, if any."""
     order = torch.rand(shown.shape, generator=generator, device=shown.device) - 2.0 * (shown >= 0)
     ranked = shown.gather(1, order.argsort(dim=1))
     first, second = ranked[:, 0], ranked[:, 1]
@@ -112,11 +112,13 @@ def _choose_objects(shown: torch.Tensor, generator: torch.Generator) -> tuple[to
 
 
 def rate_captions(phrases: torch.Tensor, shown: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """(captions, pictures) uint8. A part of a caption is as true of an emoji as the less true of its two phrases, as
-    true of a picture as of the emoji on it that fits best, and a caption is as true as the less true of its parts.
+    """How true each caption is of each picture, (captions, pictures) uint8.
 
-    `phrases` is (captions, 2 x parts) int64; `shown` (pictures, objects) int64, emoji or the last column of `truth`
-    for nothing; `truth` (phrases, emoji + 1) uint8.
+    A part of a caption is as true of an emoji as the less true of its two phrases, and as true of a picture as of the
+    best matching emoji on it. A caption is as true as the least true of its parts.
+
+    `phrases` is (captions, 2 x parts) int64; `shown` (pictures, objects) int64, emoji, or the last column of `truth`
+    for none; `truth` (phrases, emoji + 1) uint8.
     """
     parts = truth[phrases.view(len(phrases), -1, MAX_PHRASES)].amin(dim=2)  # (captions, parts, emoji + 1)
     of_objects = parts[:, :, shown.flatten()].view(*parts.shape[:2], *shown.shape)

@@ -1,4 +1,4 @@
-"""Captions of every emoji, drawn and tokenised beforehand, from which each step draws on the device."""
+"""Captions of all emoji, tokenised in advance, from which each step draws on the device."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from training.tokenizer import END_ID
 
 
 class Tokenize(Protocol):
-    """Texts → (n, context_length) int64, ended and filled up with END_ID."""
+    """Texts → (n, context_length) int64, terminated and padded with END_ID."""
 
     def __call__(self, texts: list[str]) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionBatch:
-    """`tokens` is (n, context_length) int64; `phrases` (n, 4) int64: all must be true of a picture, two by two of
-    one emoji on it."""
+    """`tokens` is (n, context_length) int64; `phrases` is (n, 4) int64: two phrases about each of two emoji."""
 
     tokens: torch.Tensor
     phrases: torch.Tensor
 
 
 class CaptionBank:
-    """The first half of each emoji's captions have no template. Held-out emoji have none."""
+    """Tokenised captions of all trained emoji. The first half of each emoji's captions have no template."""
 
     def __init__(self, captions: dict[int, Sequence[Caption]], emoji_count: int, tokenize: Tokenize) -> None:
         per_emoji = len(next(iter(captions.values())))
@@ -52,7 +51,7 @@ class CaptionBank:
         return self
 
     def draw(self, first: torch.Tensor, second: torch.Tensor, generator: torch.Generator) -> CaptionBatch:
-        """A caption of each emoji in `first` (n,), joined with one of the emoji in `second` (n,) unless that is -1."""
+        """A caption for each emoji in `first` (n,), joined with one for that in `second` (n,) unless it is -1."""
         which = torch.randint(self._per_emoji, first.shape, generator=generator, device=first.device)
         plain = torch.randint(self._per_emoji // 2, first.shape, generator=generator, device=first.device)
         has_and = torch.rand(first.shape, generator=generator, device=first.device) < 0.7
@@ -80,5 +79,5 @@ class CaptionBank:
         in_second = (place - second_starts).clamp(min=0).expand(len(and_lengths), -1)
         tokens = torch.where(place < second_starts, self._and_token, second[0].gather(1, in_second))
         tokens = torch.where(place < and_starts, first[0], tokens)
-        # The last place always ends the text, also one that is cut off.
+        # The last position always ends the text, even a truncated one.
         return torch.where((place < end) & (place < self._context_length - 1), tokens, END_ID)

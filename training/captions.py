@@ -1,4 +1,4 @@
-"""Phrases → captions: what somebody might type who looks for an emoji."""
+"""Writes captions from phrases: queries that someone might type to find an emoji."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.holdout import Holdout
 from training.phrases import PARTLY, Phrases
 
 MAX_PHRASES = 2
-"""Of one caption."""
+"""Most phrases of one caption."""
 
 TEMPLATES = (
     "a photo of {}",
@@ -36,7 +36,7 @@ _TRIES = 20
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """`body` is the canonical text of its phrases; all of them must be true of what a picture shows."""
+    """`body` is the canonical text of its phrases, all of which must be true of an emoji."""
 
     text: str
     body: str
@@ -44,17 +44,17 @@ class Caption:
 
 
 class CaptionWriter:
-    """Draws captions of emoji, from a seed."""
+    """Draws captions of emoji, reproducibly from a seed."""
 
     def __init__(self, phrases: Phrases, holdout: Holdout, seed: int) -> None:
         self._phrases = phrases
         self._forbidden = holdout.keywords
         self._random = np.random.default_rng(seed)
-        # What is said of many emoji is drawn less often for each of them.
+        # A phrase that is true of many emoji is drawn less often for each of them.
         self._rarity = 1.0 / np.sqrt(np.maximum((phrases.truth >= PARTLY).sum(axis=1), 1))
 
     def write(self, emoji: int, templated: bool) -> Caption:
-        """One caption of one emoji, never a held-out keyword, not even by chance."""
+        """One caption of one emoji, which never equals a held-out keyword."""
         for _ in range(_TRIES):
             phrases = self._draw_phrases(emoji)
             body = " ".join(self._phrases.texts[phrase] for phrase in phrases)
@@ -70,7 +70,7 @@ class CaptionWriter:
         names, keywords, words = (
             group[emoji] for group in (self._phrases.names, self._phrases.keywords, self._phrases.words)
         )
-        # Names are asked for most, so they are written most.
+        # Names are the most common queries, so they are drawn most.
         kinds: list[tuple[float, Sequence[Sequence[int]]]] = [
             (0.36, [names]),
             (0.30, [keywords]),
@@ -93,6 +93,6 @@ class CaptionWriter:
 
 
 def write_captions(writer: CaptionWriter, emoji: Sequence[int], captions_per_emoji: int) -> list[list[Caption]]:
-    """As many captions of each of the `emoji`; those of the second half have a template."""
+    """`captions_per_emoji` captions for each of the `emoji`; those in the second half have a template."""
     plain = captions_per_emoji // 2
     return [[writer.write(index, number >= plain) for number in range(captions_per_emoji)] for index in emoji]

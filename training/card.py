@@ -1,4 +1,4 @@
-"""The model card: a page of text with this run's figures in it."""
+"""Writes the model card from its template and the figures of a run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SCENES = ("one small emoji off-centre", "panoramas of four emoji", "panoramas o
 
 
 def write_card(model: Path, options: TrainingOptions, figures: Sequence[Figure], trained_on: tuple[str, float]) -> None:
-    """Writes MODEL_CARD.md into folder `model`. `trained_on` is the hardware, for people, and the minutes it took."""
+    """Writes MODEL_CARD.md into folder `model`. `trained_on`: the hardware's name and the minutes of training."""
     by_name = {figure.name: figure for figure in figures}
     without_gpu = default_options(torch.device("cpu"))
     facts = {
@@ -51,7 +51,7 @@ def write_card(model: Path, options: TrainingOptions, figures: Sequence[Figure],
 
 
 def read_log(log: Path) -> tuple[str, float]:
-    """What a run was trained on, and the minutes from its first entry to its last, pauses and all."""
+    """The hardware of a run, and the minutes from its first log entry to its last, including pauses."""
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     return str(entries[-1].get("device", "unnamed hardware")), (entries[-1]["unix_s"] - entries[0]["unix_s"]) / 60
 
@@ -71,7 +71,7 @@ def _clean_table(figures: Mapping[str, Figure]) -> str:
 
 
 def _held_out_row(figures: Mapping[str, Figure]) -> list[str]:
-    """Both groups of held-out keywords together."""
+    """The two groups of held-out keywords combined."""
     cells, count = [], 0
     for cutoff in _CUTOFFS:
         parts = [figures.get(f"clean pictures, {group}: {cutoff}, TTA on") for group in _HELD_OUT_KEYWORDS]

@@ -1,4 +1,4 @@
-"""Emoji laid over backgrounds, on the device and in batches."""
+"""Composites emoji on backgrounds, in batches on the device."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from training.layout import Layout
 
 _TILE = 128
 _LEVELS = 3
-# Where each level lies within an emoji's (128, 192) pixels: left, top, side.
+# Position of each level within an emoji's (128, 192) pixels: left, top, side.
 _PLACES = ((0, 0, 128), (128, 0, 64), (128, 64, 32))
 _SHEET_HEIGHT, _SHEET_WIDTH = 128, 192
 
 
 class Atlas:
-    """All emoji at three sizes, so that a small one is not drawn from every fourth of its pixels.
+    """All emoji at three sizes, so that small ones are drawn without aliasing.
 
-    `sheets` is (emoji, 4, 128, 192) float16, colours multiplied by alpha, 0 … 1: the three sizes beside one another.
+    `sheets` is (emoji, 4, 128, 192) float16, premultiplied by alpha, 0 … 1: the three sizes side by side.
     """
 
     def __init__(self, pictures: NDArray[np.uint8], device: torch.device) -> None:
@@ -33,7 +33,7 @@ class Atlas:
         return self.sheets[..., :_TILE]
 
     def paste(self, canvas: torch.Tensor, layout: Layout) -> torch.Tensor:
-        """Draws the objects of each picture over `canvas`, (n, 3, side, side) float 0 … 1, one after the other."""
+        """Draws the objects of each picture on `canvas`, (n, 3, side, side) float 0 … 1, in their order."""
         several = canvas[layout.singles :]
         for number in range(layout.emoji.shape[1]):
             rows = slice(0 if number == 0 else layout.singles, None)
@@ -43,7 +43,7 @@ class Atlas:
         return canvas
 
     def _draw(self, layout: Layout, rows: slice, number: int, side: int) -> torch.Tensor:
-        """(n, 4, side, side): one object of each picture, alone."""
+        """(n, 4, side, side): one object of each picture, without background."""
         emoji, extent = layout.emoji[rows, number], layout.extent[rows, number]
         matrix = _matrices(layout, rows, number)
         shape = [len(emoji), 4, side, side]
@@ -55,7 +55,7 @@ class Atlas:
 
 
 def _find_on_sheet(grid: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-    """From places in an object, (n, side, side, 2) with each -1 … 1, to those on its sheet, at the level of each."""
+    """Maps coordinates in objects, (n, side, side, 2) from -1 to 1, to those on their sheets at each level."""
     scale = grid.new_tensor([[side / _SHEET_WIDTH, side / _SHEET_HEIGHT] for _, _, side in _PLACES])
     middle = grid.new_tensor(
         [[(2 * left + side) / _SHEET_WIDTH - 1, (2 * top + side) / _SHEET_HEIGHT - 1] for left, top, side in _PLACES]
@@ -72,7 +72,7 @@ def _make_sheets(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def _make_tiles(pictures: torch.Tensor) -> torch.Tensor:
-    """(n, 4, 128, 128): the whole pictures, made square with clear borders."""
+    """(n, 4, 128, 128): the whole pictures, padded to squares with transparent borders."""
     planes = pictures.permute(0, 3, 1, 2).float() / 255
     planes = torch.cat([planes[:, :3] * planes[:, 3:], planes[:, 3:]], dim=1)
     height, width = planes.shape[-2:]
@@ -83,7 +83,7 @@ def _make_tiles(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def _matrices(layout: Layout, rows: slice, number: int) -> torch.Tensor:
-    """(n, 2, 3): from places in the frame to places in the object, both -1 … 1. Turned first, then squashed."""
+    """(n, 2, 3): maps coordinates in the frame to those in the object, both from -1 to 1. Rotates, then squashes."""
     centre, extent = layout.centre[rows, number], layout.extent[rows, number]
     angle, flipped = layout.angle[rows, number], layout.flipped[rows, number]
     cosine, sine = torch.cos(angle), torch.sin(angle)

@@ -1,4 +1,4 @@
-"""What English speakers call each emoji, as Unicode's CLDR has it."""
+"""English names and keywords of emoji, from Unicode's CLDR."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from open_clip.tokenizer import get_clean_fn
 DEBIAN_CLDR = Path("/usr/share/unicode/cldr/common")
 DEBIAN_CLDR_PACKAGE = "unicode-cldr-core"
 
-# The first that names an emoji is heard; the keywords of all are taken.
+# An emoji's name comes from the first locale that has one, its keywords from all.
 _LOCALES = ("en", "en_001", "en_GB", "en_AU", "en_CA", "en_IN")
 _AS_IN_PARENT = "↑↑↑"
 _SKIN_TONES = frozenset(chr(code) for code in range(0x1F3FB, 0x1F400))
 _FIRST_EMOJI = "©"
 
 canonicalise = get_clean_fn("canonicalize")
-"""What the model's tokenizer makes of a text first: lower case, no punctuation, single spaces."""
+"""The cleaning that the model's tokenizer applies: lower case, no punctuation, single spaces."""
 
 
 class CorpusError(Exception):
-    """The data from which the model is made is not there; the message says what to install."""
+    """Source data is not installed; the message says what to install."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Emoji:
 
 
 def read_annotated(cldr: Path = DEBIAN_CLDR) -> list[Emoji]:
-    """Every character sequence that CLDR names, in its order, without variants of skin tone. Raises CorpusError."""
+    """All character sequences named by CLDR, in its order, without skin-tone variants. Raises CorpusError."""
     names: dict[str, str] = {}
     keywords: defaultdict[str, set[str]] = defaultdict(set)
     for locale in _LOCALES:
@@ -59,7 +59,7 @@ def read_annotated(cldr: Path = DEBIAN_CLDR) -> list[Emoji]:
 
 
 def _read_annotations(path: Path) -> list[tuple[str, str, str]]:
-    """(characters, type, text) of each; type is `tts` for names."""
+    """(characters, type, text) of each annotation; the type of names is `tts`."""
     try:
         root = ET.parse(path).getroot()  # noqa: S314 (a file of the system's own)
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Emoji with their pictures, in one file."""
+"""The dataset: emoji and their pictures, stored in one file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SEPARATOR = "|"
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """`pictures` is (n, height, width, 4) uint8 RGBA, one for each emoji."""
+    """`pictures` is (n, height, width, 4) uint8 RGBA, one per emoji."""
 
     emoji: tuple[Emoji, ...]
     pictures: NDArray[np.uint8]
@@ -32,7 +32,7 @@ class Dataset:
 
 
 def make_dataset(cldr: Path = DEBIAN_CLDR, font: Path = DEBIAN_FONT) -> Dataset:
-    """Reads and renders everything, some seconds. Raises CorpusError if something is not installed."""
+    """Reads names and renders pictures, in some seconds. Raises CorpusError if something is not installed."""
     return Dataset(*render_distinct(read_annotated(cldr), load_font(font)))
 
 

@@ -1,4 +1,4 @@
-"""What cameras, screens and files do to a picture: colour, sharpness, noise, JPEG's blocks."""
+"""Degrades pictures as cameras, screens and files do: colours, blur, noise, JPEG blocks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK = 8
 
 
 def degrade(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """(n, 3, side, side) float 0 … 1 → the same shape. Each effect meets a share of the pictures."""
+    """(n, 3, side, side) float 0 … 1 → the same shape. Each effect applies to a random share of the pictures."""
     pictures = _shift_colours(pictures, generator)
     pictures = _blur(pictures, generator)
     pictures = _add_noise(pictures, generator).clamp(0.0, 1.0)
@@ -24,7 +24,7 @@ def _draw(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def _share(pictures: torch.Tensor, generator: torch.Generator, share: float) -> torch.Tensor:
-    """(n, 1, 1, 1) float: nought for the pictures that are left alone, else a strength above nought up to one."""
+    """(n, 1, 1, 1) float: a strength up to 1 for about `share` of the pictures, 0 for the others."""
     strength = _draw(pictures, generator)
     return (strength - (1.0 - share)).clamp(min=0.0) / share
 
@@ -54,7 +54,7 @@ def _add_noise(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tens
 
 
 def _compress(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Rounds the cosine coefficients of blocks of 8 x 8 pixels, the finer ones more coarsely."""
+    """Quantises the DCT coefficients of blocks of 8 x 8 pixels, high frequencies more coarsely."""
     count, side = round(0.35 * len(pictures)), pictures.shape[-1]
     chosen = torch.randperm(len(pictures), generator=generator, device=pictures.device)[:count]
     strength = torch.rand((count, 1, 1, 1, 1, 1), generator=generator, device=pictures.device)

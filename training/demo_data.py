@@ -1,4 +1,4 @@
-"""The example table's rows, packed into one file of the package."""
+"""Packs the rows of the example table into a file of the package."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _IN_FULL = ("fully-qualified", "component")
 _SHOW_AS_PICTURE = "\N{VARIATION SELECTOR-16}"
 
 _SIDE = 128
-_EARLIEST = (1980, 1, 1, 0, 0, 0)  # that a zip file can name: the same bytes every time
+_EARLIEST = (1980, 1, 1, 0, 0, 0)  # the earliest time of a zip file; fixed, so that the bytes are reproducible
 _HAIR = "Component"
 _PEOPLE = "People & Body"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyboardEntry:
-    """`characters` ask for the picture where the same character is also a letter or a sign."""
+    """An emoji of Unicode's emoji-test.txt. `characters` include the variation selectors that request a picture."""
 
     characters: str
     category: str
@@ -61,9 +61,9 @@ def demo_data(
 
 
 def write_demo_data(path: Path, dataset: Dataset, holdout: Holdout, keyboard: Mapping[str, KeyboardEntry]) -> int:
-    """Writes a zip file with emoji.json and a picture for each emoji; returns how many there are.
+    """Writes a zip file with emoji.json and a picture for each emoji; returns their number.
 
-    The demo embeds them in this order: single characters, which people look for, then sequences, then flags.
+    The demo embeds them in this order: single characters, which are searched for most, then sequences, then flags.
     """
     keys = [keyboard[without_selectors(emoji.characters)] for emoji in dataset.emoji]
     order = sorted(range(len(keys)), key=lambda index: (_rank(keys[index]), keys[index].position))
@@ -77,7 +77,7 @@ def write_demo_data(path: Path, dataset: Dataset, holdout: Holdout, keyboard: Ma
 
 
 def encode_picture(pixels: NDArray[np.uint8]) -> bytes:
-    """(128, 136, 4) uint8 RGBA → a square WebP without loss, on white. The margins that are cut off are empty."""
+    """(128, 136, 4) uint8 RGBA → a square lossless WebP on white, without the empty margins."""
     margin = (pixels.shape[1] - _SIDE) // 2
     kept = Image.fromarray(np.ascontiguousarray(pixels[:, margin : margin + _SIDE]))
     picture = Image.new("RGB", kept.size, "white")
@@ -109,14 +109,14 @@ def _describe(
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    """Stored: pictures do not get smaller."""
+    """Adds pictures uncompressed: they would not get smaller."""
     entry = zipfile.ZipInfo(name, _EARLIEST)
     entry.compress_type = zipfile.ZIP_DEFLATED if name == PACKED_ROWS else zipfile.ZIP_STORED
     archive.writestr(entry, content)
 
 
 def read_keyboard(path: Path = DEBIAN_EMOJI_TEST) -> Mapping[str, KeyboardEntry]:
-    """Unicode's emoji-test.txt, by the characters as CLDR writes them. Raises CorpusError."""
+    """The entries of emoji-test.txt, by characters as CLDR writes them. Raises CorpusError."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
@@ -128,7 +128,7 @@ def read_keyboard(path: Path = DEBIAN_EMOJI_TEST) -> Mapping[str, KeyboardEntry]
 
 
 def without_selectors(characters: str) -> str:
-    """As CLDR writes it."""
+    """The characters without variation selectors, as CLDR writes them."""
     return characters.replace(_SHOW_AS_PICTURE, "")
 
 

@@ -1,4 +1,4 @@
-"""What the model can do, measured through the product's pipeline."""
+"""Evaluates a model through the product's pipeline."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _PRECISION_SAMPLE = 512
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`value` of what `name` says, over `count` queries or pairs."""
+    """The `value` of the measure `name`, over `count` queries or pairs."""
 
     name: str
     value: float
@@ -46,7 +46,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class _Scenes:
-    """Pictures of one kind, and which emoji are on them."""
+    """Pictures of one kind, and the emoji on each."""
 
     kind: str
     pictures: list[bytes]
@@ -54,7 +54,7 @@ class _Scenes:
 
 
 def evaluate(model: Path, dataset: Dataset) -> list[Figure]:
-    """Minutes on two cores."""
+    """All figures of the model card. Takes minutes on two cores."""
     figures = []
     for views in _VIEWS:
         figures += asyncio.run(_evaluate_pipeline(model, dataset, views))
@@ -122,7 +122,7 @@ def _rank(texts: Vectors, pictures: Vectors) -> NDArray[np.int64]:
 
 
 def _draw_scenes(dataset: Dataset) -> list[_Scenes]:
-    """Of trained emoji, drawn as they never were in training."""
+    """Scenes of trained emoji, composed differently from those in training."""
     holdout, renderer = draw_holdout(dataset.emoji), SceneRenderer(_SEED)
     trained = [index for index in range(len(dataset.emoji)) if index not in holdout.emoji]
     order = np.random.default_rng(_SEED).permutation(trained).tolist()
@@ -138,7 +138,7 @@ def _draw_scenes(dataset: Dataset) -> list[_Scenes]:
 
 
 def _compare_precisions(model: Path, dataset: Dataset) -> list[Figure]:
-    """How near vectors in bf16 are to those in fp32, on the CPU."""
+    """Least cosines between vectors in bf16 and in fp32, on the CPU."""
     settings = Settings(vision_model_id=f"{LOCAL_PREFIX}{model}", require_cuda=False)
     exact, rounded = (
         load_encoder_on(ComputeDevice(torch.device("cpu"), precision), settings) for precision in ("fp32", "bf16")

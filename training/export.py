@@ -1,4 +1,4 @@
-"""A finished run → a model's folder, as the product loads it."""
+"""Exports a finished run as a model folder that the product loads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOKENIZER_NAMES = ("tokenizer.json", "tokenizer_config.json")
 
 
 def export_model(towers: torch.nn.Module, shape: Shape, tokenizer: Path, target: Path) -> None:
-    """Writes weights in fp16, configuration, the tokenizer that lies in folder `tokenizer`, and golden vectors."""
+    """Writes weights in fp16, configuration, the tokenizer from folder `tokenizer`, and golden vectors."""
     target.mkdir(parents=True, exist_ok=True)
     write_config(target, shape)
     for name in _TOKENIZER_NAMES:
@@ -33,9 +33,9 @@ def export_model(towers: torch.nn.Module, shape: Shape, tokenizer: Path, target:
 
 
 def fold_projection_bias(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same function without a bias in the text's projection, which open_clip cannot load in bf16.
+    """Weights of the same function without a bias in the text projection, which open_clip cannot load in bf16.
 
-    A normalised vector sums to nought, so one channel is known from the others: it is freed to carry the bias.
+    A normalised vector sums to zero, so one channel is determined by the others: it is freed to carry the bias.
     """
     weight, bias = state["text.text_projection.weight"].T, state["text.text_projection.bias"]
     gain, offset = state["text.ln_final.weight"], state["text.ln_final.bias"]

@@ -1,4 +1,4 @@
-"""English captions, as canonicalisation leaves them: the words of the tiny model's vocabulary."""
+"""English captions in canonical form: general English for the vocabularies of small tokenizers."""
 
 from __future__ import annotations
 

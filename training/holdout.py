@@ -1,4 +1,4 @@
-"""What the model never sees in training: whole emoji, and keywords as queries."""
+"""The held-out data, never used in training: whole emoji, and keywords as queries."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _FIRST_REGIONAL_INDICATOR, _LAST_REGIONAL_INDICATOR = "\U0001f1e6", "\U0001f1ff"
 
 @dataclass(frozen=True, slots=True)
 class Holdout:
-    """`emoji` are positions in the corpus. `keywords` are canonical; no caption in training consists of one."""
+    """`emoji` are positions in the corpus. `keywords` are canonical; no training caption consists of one of them."""
 
     emoji: frozenset[int]
     keywords: frozenset[str]
 
 
 def draw_holdout(corpus: Sequence[Emoji]) -> Holdout:
-    """8 % of the emoji, of each kind alike, and 10 % of the keywords. By hash: the same for the same corpus.
+    """Holds out 8 % of each kind of emoji and 10 % of the keywords, chosen by hash, so reproducibly.
 
-    A keyword that is also some emoji's name is trained as that name, so it is not held out.
+    A keyword that is also an emoji's name is trained as that name, so it is not held out.
     """
     kinds: defaultdict[str, list[str]] = defaultdict(list)
     for emoji in corpus:

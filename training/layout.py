@@ -1,4 +1,4 @@
-"""Which emoji lie where on each picture of a batch."""
+"""Random layouts: which emoji are where on each picture of a batch."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ _MAX_ANGLE = math.radians(15)
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All are (pictures, objects), `centre` and `extent` also 2 (x, y) in fractions of the frame; float but `emoji`
-    (int64, -1 for nothing) and `flipped` (bool). The first `singles` pictures show one object."""
+    """Positions of the objects on each picture. The first `singles` pictures show one object.
+
+    All tensors are (pictures, objects); `centre` and `extent` have a further dimension of 2 (x, y) in fractions of the
+    frame. They are float, except `emoji` (int64, -1 for none) and `flipped` (bool).
+    """
 
     emoji: torch.Tensor
     centre: torch.Tensor
@@ -33,7 +36,7 @@ class LayoutSampler:
         self._generator = generator
 
     def draw(self, emoji: torch.Tensor, flippable: torch.Tensor) -> Layout:
-        """`emoji` is (n, 4) int64, what may be shown; `flippable` (all emoji,) bool, which keep their meaning."""
+        """`emoji` is (n, 4) int64, the candidates; `flippable` is (all emoji,) bool: which may be mirrored."""
         count = len(emoji)
         singles = round(_SINGLES_SHARE * count)
         centre, extent, shown = self._lay_out(singles, count - singles)
@@ -56,7 +59,7 @@ class LayoutSampler:
         return torch.cat([ones[0], centre]), torch.cat([ones[1], extent]), shown
 
     def _draw_singles(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Half fill the frame or more, as crops do; others are smaller; a few are small and anywhere."""
+        """One object per picture: half fill the frame or more, as in crops; others are smaller; a few are small."""
         kind = self._rand((count, 1))
         lowest = torch.where(kind < 0.56, 0.75, torch.where(kind < 0.86, 0.35, 0.18))
         highest = torch.where(kind < 0.56, 1.65, torch.where(kind < 0.86, 0.80, 0.38))
@@ -68,7 +71,7 @@ class LayoutSampler:
         return _for_all_objects(centre), _for_all_objects(extent)
 
     def _draw_rows(self, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Side by side or one below the other, squashed as a panorama is, or less."""
+        """Objects in a row or a column, squashed as in a squashed panorama, or less."""
         number = self._integers((count, 1), 2, MAX_OBJECTS)
         along = self._between((count, 1), 0.75, 1.05) / number
         stretch = self._between((count, 1), 1.0, 1.3) * (1 + (number - 1) * self._rand((count, 1)))
@@ -82,7 +85,7 @@ class LayoutSampler:
         return torch.where(upright, centre.flip(-1), centre), torch.where(upright, extent.flip(-1), extent), number
 
     def _draw_free(self, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """In the quarters of the frame."""
+        """Objects in quarters of the frame."""
         number = self._integers((count, 1), 2, MAX_OBJECTS)
         quarters = self._rand((count, MAX_OBJECTS)).argsort(dim=1)
         corner = torch.stack([quarters % 2, quarters // 2], dim=-1)
@@ -91,7 +94,7 @@ class LayoutSampler:
         return centre, extent, number
 
     def _zoom_in(self, centre: torch.Tensor, extent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """As a crop would, around the first object or beside it."""
+        """Enlarges half of the layouts around or near the first object, as a crop does."""
         shape = (len(centre), 1, 1)
         factor = 1.0 + 1.2 * self._rand(shape) * self._chance(shape, 0.45)
         slack = 1.0 - 1.0 / factor
@@ -117,6 +120,6 @@ def _for_all_objects(of_first: torch.Tensor) -> torch.Tensor:
 
 
 def _visible_share(centre: torch.Tensor, extent: torch.Tensor) -> torch.Tensor:
-    """Of the object, or of the frame where the object is larger."""
+    """The share of each object that is within the frame; of the frame, if the object is larger."""
     low, high = (centre - extent / 2).clamp(0, 1), (centre + extent / 2).clamp(0, 1)
     return (high - low).prod(dim=-1) / extent.prod(dim=-1).clamp(max=1.0)

@@ -15,11 +15,11 @@ _TARGETS = {NEGATIVE: 0.0, IGNORED: 0.0, PARTLY: 0.5, TRUE: 1.0}
 
 
 def sigmoid_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Mean over the pictures of the weighted sum over all texts. Pairs that are IGNORED count nothing.
+    """SigLIP's loss: mean over the pictures of the weighted sum over all texts. IGNORED pairs have weight 0.
 
-    The pairs in which a text is TRUE count one together, as do those in which it is PARTLY: `flag` is true of so many
-    pictures that they would drown the names. `logits` is (texts, pictures) float; `truth` is (texts, pictures) uint8,
-    how true the text is of the picture.
+    All pairs in which one text is TRUE have a total weight of 1, and so do those in which it is PARTLY: otherwise texts
+    such as `flag`, true of many pictures, would outweigh the names. `logits` is (texts, pictures) float; `truth` is
+    (texts, pictures) uint8, how true the text is of the picture.
     """
     targets = torch.tensor([_TARGETS[level] for level in sorted(_TARGETS)], device=logits.device)[truth.long()]
     losses = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
@@ -35,7 +35,7 @@ def _weigh(truth: torch.Tensor) -> torch.Tensor:
 
 
 def make_optimizer(towers: torch.nn.Module, options: TrainingOptions) -> torch.optim.AdamW:
-    """AdamW; matrices decay, while embeddings, biases, norms, and the logits' scale and bias do not."""
+    """AdamW with weight decay for matrices, but not for embeddings, biases, norms, and the logits' scale and bias."""
     decayed: list[torch.nn.Parameter] = []
     others: list[torch.nn.Parameter] = []
     for name, parameter in towers.named_parameters():
@@ -47,7 +47,7 @@ def make_optimizer(towers: torch.nn.Module, options: TrainingOptions) -> torch.o
 
 
 def learning_rate_at(step: int, options: TrainingOptions) -> float:
-    """Rises linearly, then falls to nought as half a cosine."""
+    """Linear warm-up, then cosine decay to 0."""
     if step < options.warmup_steps:
         return options.learning_rate * (step + 1) / options.warmup_steps
     progress = (step - options.warmup_steps) / max(options.steps - options.warmup_steps, 1)
@@ -55,6 +55,6 @@ def learning_rate_at(step: int, options: TrainingOptions) -> float:
 
 
 def make_average(towers: torch.nn.Module, options: TrainingOptions) -> torch.optim.swa_utils.AveragedModel:
-    """A copy whose weights follow those of `towers` slowly, at each `update_parameters`."""
+    """An exponential moving average of the weights of `towers`, updated by `update_parameters`."""
     average = torch.optim.swa_utils.get_ema_multi_avg_fn(options.average_decay)  # type: ignore[no-untyped-call]
     return torch.optim.swa_utils.AveragedModel(towers, multi_avg_fn=average)

@@ -1,4 +1,4 @@
-"""How a model is trained."""
+"""Options of a training run."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from training.architecture import Shape
 
 @dataclass(frozen=True, slots=True)
 class TrainingOptions:
-    """`average_decay` is that of the weights' moving average, which is what is exported.
-    `compiled`: a minute later to start, then faster, on a GPU."""
+    """`average_decay` is that of the weights' moving average, which is exported.
+    `compiled`: starts a minute later, then trains faster on a GPU."""
 
     steps: int
     batch_size: int
@@ -38,7 +38,7 @@ class TrainingOptions:
 
 
 def default_options(device: torch.device) -> TrainingOptions:
-    """On a GPU as the shipped model was trained, a quarter of an hour; else as far as two cores come in some hours."""
+    """On a GPU the options of the shipped model (15 minutes); on a CPU a shorter run (some hours on two cores)."""
     if device.type == "cuda":
         return TrainingOptions(steps=13_600, batch_size=1024, compiled=True)
     return TrainingOptions(steps=7_000, batch_size=256, warmup_steps=300)

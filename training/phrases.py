@@ -1,4 +1,4 @@
-"""Which words are true of which emoji."""
+"""Phrases about emoji, and how true each is of each emoji."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from training.corpus import Emoji, canonicalise
 from training.holdout import Holdout
 
 NEGATIVE, IGNORED, PARTLY, TRUE = 0, 1, 2, 3
-"""How true a phrase is of an emoji. PARTLY: `cat` is the name of one emoji and a keyword of others, which shall rank
-below it. IGNORED: nobody said so, but all its words occur among the emoji's own."""
+"""How true a phrase is of an emoji. PARTLY: `cat` is the name of one emoji and a keyword of others, which are to rank
+below it. IGNORED: the phrase is not listed for the emoji, but all its words occur in the emoji's name and keywords."""
 
 _FLAG_PREFIX = "flag: "
 _TOO_COMMON = frozenset(
@@ -59,7 +59,7 @@ class Phrases:
 
 
 def collect_phrases(corpus: Sequence[Emoji], holdout: Holdout) -> Phrases:
-    """Names, keywords and single words of names. Held-out keywords are left out, whosever they are."""
+    """Names, keywords and single words of names, without the held-out keywords."""
     names = [name_variants(emoji) for emoji in corpus]
     keywords = [[keyword for keyword in emoji.keywords if keyword not in holdout.keywords] for emoji in corpus]
     words = [
@@ -77,7 +77,7 @@ def collect_phrases(corpus: Sequence[Emoji], holdout: Holdout) -> Phrases:
 
 
 def name_variants(emoji: Emoji) -> list[str]:
-    """The canonical name first; for a flag also how else people call it."""
+    """The canonical name first; for a flag also its other common names."""
     variants = [emoji.canonical_name]
     if emoji.name.startswith(_FLAG_PREFIX):
         country = str(canonicalise(emoji.name.removeprefix(_FLAG_PREFIX)))

@@ -1,4 +1,4 @@
-"""The product's own way from pictures and texts to vectors, without its server and database."""
+"""The product's pipeline from pictures and texts to vectors, without server and database."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Vectors = NDArray[np.float32]
 
 @asynccontextmanager
 async def open_pipeline(model: Path, views: Mapping[str, Any]) -> AsyncIterator[Embedder]:
-    """The model in folder `model` with default settings, but for those in `views` and that the CPU will do."""
+    """Loads the model in folder `model` with default settings, except those in `views`; the CPU is allowed."""
     settings = Settings(vision_model_id=f"{LOCAL_PREFIX}{model}", require_cuda=False, **views)
     encoder = load_encoder(settings)
     decoders = DecoderPool(DecoderSettings.from_settings(settings, encoder.view_size))

@@ -1,4 +1,4 @@
-"""Queries with their answers, and how many of them are answered."""
+"""Queries with their right answers, and measures of how well a ranking answers them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from training.phrases import collect_phrases
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """`answers` are the emoji that would be right."""
+    """`answers` are the right emoji."""
 
     text: str
     answers: frozenset[int]
 
 
 def name_queries(corpus: Sequence[Emoji], holdout: Holdout) -> dict[str, list[Query]]:
-    """Each emoji's name, as CLDR writes it: of trained and of held-out emoji. Only its own picture is right."""
+    """The name of each emoji as CLDR writes it, for trained and held-out emoji. Only its own picture is right."""
     groups: dict[str, list[Query]] = {"trained emoji": [], "held-out emoji": []}
     for index, emoji in enumerate(corpus):
         group = "held-out emoji" if index in holdout.emoji else "trained emoji"
@@ -33,7 +33,7 @@ def name_queries(corpus: Sequence[Emoji], holdout: Holdout) -> dict[str, list[Qu
 
 
 def keyword_queries(corpus: Sequence[Emoji], holdout: Holdout) -> dict[str, list[Query]]:
-    """Each keyword of a trained emoji once; all emoji that carry it are right, held-out ones too."""
+    """Each keyword of trained emoji once. All emoji with that keyword are right, including held-out ones."""
     carriers: defaultdict[str, set[int]] = defaultdict(set)
     for index, emoji in enumerate(corpus):
         for keyword in emoji.keywords:
@@ -60,7 +60,7 @@ def recall(queries: Sequence[Query], ranking: NDArray[np.int64], first: int) -> 
 
 
 def share_found(queries: Sequence[Query], ranking: NDArray[np.int64], first: int) -> float:
-    """Of the right answers that could be among the `first`, the share that is; mean over the queries."""
+    """Share of the right answers found among the `first`, relative to the most possible; mean over the queries."""
     found = [
         len(query.answers.intersection(row[:first].tolist())) / min(first, len(query.answers))
         for query, row in zip(queries, ranking, strict=True)

@@ -24,9 +24,9 @@ _CLEAR = (0, 0, 0, 0)
 
 
 def load_font(path: Path = DEBIAN_FONT) -> ImageFont.FreeTypeFont:
-    """Raises CorpusError that names the package to install."""
+    """Loads the font. Raises CorpusError that names the package to install."""
     try:
-        # Read here: for a path that does not exist Pillow would take a font of the same name from elsewhere.
+        # Read here: if the path does not exist, Pillow would search for a font of the same name elsewhere.
         return ImageFont.truetype(io.BytesIO(path.read_bytes()), _FONT_SIZE)
     except OSError as error:
         raise CorpusError(
@@ -36,7 +36,7 @@ def load_font(path: Path = DEBIAN_FONT) -> ImageFont.FreeTypeFont:
 
 
 def render(characters: str, font: ImageFont.FreeTypeFont) -> NDArray[np.uint8] | None:
-    """(128, 136, 4) uint8 RGBA, transparent around the emoji; None if the font has no single picture of it."""
+    """(128, 136, 4) uint8 RGBA, transparent around the emoji; None if the font has no single glyph for it."""
     if round(font.getlength(characters)) != WIDTH:  # several glyphs side by side
         return None
     top = font.getbbox(characters)[1]
@@ -48,9 +48,10 @@ def render(characters: str, font: ImageFont.FreeTypeFont) -> NDArray[np.uint8] |
 def render_distinct(
     annotated: Sequence[Emoji], font: ImageFont.FreeTypeFont
 ) -> tuple[tuple[Emoji, ...], NDArray[np.uint8]]:
-    """The emoji that have a picture, each picture once, and the pictures (n, 128, 136, 4) uint8.
+    """The emoji with a picture, without duplicates, and the pictures (n, 128, 136, 4) uint8.
 
-    Norway's flag is Bouvet Island's too: such an emoji keeps its shortest name, the others become keywords.
+    Emoji with the same picture, such as the flags of Norway and Bouvet Island, are merged: the shortest name remains,
+    the others become keywords.
     """
     alike: defaultdict[bytes, list[Emoji]] = defaultdict(list)
     pictures: dict[bytes, NDArray[np.uint8]] = {}

@@ -1,4 +1,4 @@
-"""A training run in a folder: from nothing, or from its last checkpoint, to the end."""
+"""A training run in a folder, which can be continued from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _CHUNK = 256
 
 
 class TrainingRun:
-    """Prepares everything that does not change, on the device; then `finish` trains."""
+    """Prepares all constant data on the device; `finish` trains."""
 
     def __init__(self, folder: Path, dataset: Dataset, options: TrainingOptions, device: torch.device) -> None:
         self._folder, self._options, self._device = folder, options, device
@@ -58,11 +58,11 @@ class TrainingRun:
         self.trainer = Trainer(options, sampler, self._trained, device)
 
     def finish(self, until_step: int | None = None) -> None:
-        """Trains up to the last step, or up to `until_step`, from the last checkpoint if there is one."""
+        """Trains to the last step, or to `until_step`, from the last checkpoint if there is one."""
         checkpoint, end = self._folder / CHECKPOINT_NAME, until_step or self._options.steps
         if checkpoint.exists():
             self.trainer.load(checkpoint)
-            logger.info("Going on at step %d of %d", self.trainer.steps_done, self._options.steps)
+            logger.info("Continuing at step %d of %d", self.trainer.steps_done, self._options.steps)
         saved_at = time.monotonic()
         with _progress_bar() as progress:
             bar = progress.add_task("training", total=self._options.steps, completed=self.trainer.steps_done)
@@ -104,9 +104,10 @@ def _progress_bar() -> Progress:
 def measure_name_recall(
     towers: Any, atlas: Atlas, name_tokens: torch.Tensor, trained: torch.Tensor, side: int
 ) -> dict[str, float]:
-    """Share of names that find their own picture among all, first or in the first five: of trained and other emoji.
+    """recall@1 and recall@5 of names among clean pictures, for trained and other emoji.
 
-    A quick look on the device; `training.evaluation` measures through the product. `name_tokens` is (emoji, tokens).
+    A quick measure on the device during training; `training.evaluation` measures through the product. `name_tokens` is
+    (emoji, tokens).
     """
     with torch.inference_mode():
         pictures = torch.cat([_encode_clean(towers, tiles, side) for tiles in torch.split(atlas.tiles, _CHUNK)])

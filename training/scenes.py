@@ -1,4 +1,4 @@
-"""Pictures to evaluate with: such as test-time augmentation is for."""
+"""Draws pictures to evaluate test-time augmentation with: small objects and panoramas."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _PANORAMA_HEIGHT = 160
 
 
 class SceneRenderer:
-    """Draws scenes from a seed."""
+    """Draws scenes, reproducibly from a seed."""
 
     def __init__(self, seed: int) -> None:
         self._random = np.random.default_rng(seed)
         self._generator = torch.Generator().manual_seed(seed)
 
     def draw_small(self, picture: NDArray[np.uint8]) -> bytes:
-        """320 x 240 pixels, the emoji 44 to 80 of them wide and nowhere near the middle."""
+        """320 x 240 pixels with an emoji 44 to 80 pixels wide, far from the centre."""
         side = int(self._random.integers(*_SMALL_SIDES))
         canvas = self._background(*_SMALL_SCENE)
         room = np.array(_SMALL_SCENE) - side
@@ -33,7 +33,7 @@ class SceneRenderer:
         return self._paste(canvas, [(picture, side, int(place[0]), int(place[1]))])
 
     def draw_panorama(self, pictures: Sequence[NDArray[np.uint8]]) -> bytes:
-        """The emoji in a row, one and a third times as far apart as they are wide."""
+        """The emoji in a row, spaced by about 4/3 of their width."""
         height = _PANORAMA_HEIGHT
         canvas = self._background(height * len(pictures), height)
         placed = []

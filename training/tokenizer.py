@@ -1,4 +1,4 @@
-"""A tokenizer of the kind SigLIP has, over what emoji are called."""
+"""Builds a tokenizer like SigLIP's from the names and keywords of emoji."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.corpus import Emoji
 from training.general_english import CAPTIONS
 
 END_ID = 1
-"""`</s>`, which ends a text and fills it up."""
+"""`</s>`, which ends a text and pads it."""
 _SPECIAL_TOKENS = ("<pad>", "</s>", "<unk>")
 _UNKNOWN_ID = 2
 _WORD_START = "\u2581"
@@ -25,7 +25,7 @@ _FRAGMENTS_SHARE = 0.25
 
 
 def write_tokenizer(directory: Path, corpus: Iterable[Emoji], vocabulary_size: int, context_length: int) -> None:
-    """Writes tokenizer.json and tokenizer_config.json: the same bytes for the same corpus, anywhere."""
+    """Writes tokenizer.json and tokenizer_config.json, reproducibly for a corpus."""
     pieces = _list_pieces(_count_words(corpus), vocabulary_size)
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=_UNKNOWN_ID, byte_fallback=False))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -44,16 +44,16 @@ def write_tokenizer(directory: Path, corpus: Iterable[Emoji], vocabulary_size: i
 
 
 def _count_words(corpus: Iterable[Emoji]) -> Counter[str]:
-    """Of names, keywords, templates, and of general English, so that other words fall into sensible pieces."""
+    """Counts words of names, keywords, templates, and of general English, so that other words get sensible pieces."""
     texts = [text for emoji in corpus for text in (emoji.canonical_name, *emoji.keywords)]
     texts += [template.replace("{}", "") for template in TEMPLATES] + [CAPTIONS]
     return Counter(_WORD_START + word for text in texts for word in text.split())
 
 
 def _list_pieces(words: Counter[str], vocabulary_size: int) -> list[tuple[str, float]]:
-    """`vocabulary_size` pieces with log probabilities: all characters, the commonest words, the commonest fragments.
+    """`vocabulary_size` pieces with log probabilities: all characters, the most common words and fragments.
 
-    Counted, not trained: the library's trainer gives other ids in every process.
+    Counted instead of trained: the library's trainer gives different ids in every process.
     """
     fragments = Counter(
         word[start : start + length]
@@ -65,7 +65,7 @@ def _list_pieces(words: Counter[str], vocabulary_size: int) -> list[tuple[str, f
     room = vocabulary_size - len(_SPECIAL_TOKENS) - len(characters)
     fragment_room = max(round(room * _FRAGMENTS_SHARE), room - len(words))
     pieces = dict.fromkeys(_SPECIAL_TOKENS, 0.0)
-    # A word in one piece must score above the same word in two, and that above single characters.
+    # One piece for a word must score above two pieces for it, and those above single characters.
     for counts, penalty, most in (
         (characters, 12.0, len(characters)),
         (words, 0.0, room - fragment_room),

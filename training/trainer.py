@@ -1,4 +1,4 @@
-"""One model in training: its weights, its optimizer, and the step that changes both."""
+"""A model in training: weights, optimizer, and the training step."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _STEP_SEED_STRIDE = 1_000_003
 
 
 class Trainer:
-    """The same weights after the same number of steps, whether or not it was saved and loaded in between."""
+    """Trains step by step; saving and loading in between does not change the result."""
 
     def __init__(
         self, options: TrainingOptions, sampler: BatchSampler, trained: torch.Tensor, device: torch.device
     ) -> None:
-        """`trained` (n,) int64: the emoji to learn, on `device` as all that `sampler` holds."""
+        """`trained` (n,) int64: the emoji to train, on `device` like all tensors of `sampler`."""
         torch.manual_seed(options.seed)
         self.steps_done = 0
         self._options, self._sampler, self._trained = options, sampler, trained
@@ -47,7 +47,7 @@ class Trainer:
 
     def step(self) -> torch.Tensor:
         """Trains on one batch; returns its loss, still on the device."""
-        # Not drawn on from the last step, so that a run that goes on draws what an uninterrupted one would.
+        # Seeded per step, so that a continued run draws the same as an uninterrupted one.
         self._generator.manual_seed(self._options.seed * _STEP_SEED_STRIDE + self.steps_done)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate_at(self.steps_done, self._options)
@@ -73,7 +73,7 @@ class Trainer:
         return sigmoid_loss(logits, batch.truth)
 
     def save(self, path: Path) -> None:
-        """Replaces `path` at once, so that there is always a whole checkpoint."""
+        """Replaces `path` atomically, so that there is always a complete checkpoint."""
         state = {
             "steps_done": self.steps_done,
             "towers": self._towers.state_dict(),
@@ -84,7 +84,7 @@ class Trainer:
         path.with_suffix(".new").replace(path)
 
     def load(self, path: Path) -> None:
-        """Goes on where `save` left off."""
+        """Restores the state written by `save`."""
         state = torch.load(path, map_location=self._device, weights_only=True)
         self.steps_done = state["steps_done"]
         self._towers.load_state_dict(state["towers"])
@@ -101,7 +101,7 @@ def load_average(path: Path, options: TrainingOptions) -> torch.nn.Module:
 
 
 def _autocast(device: torch.device) -> Any:
-    """bf16 where the device computes it faster."""
+    """bf16 if the device computes it natively."""
     has_bf16 = device.type == "cuda" or any(
         torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16")
     )

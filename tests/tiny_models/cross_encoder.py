@@ -1,4 +1,4 @@
-"""A cross-encoder small enough to make on the spot: 23,000 random weights in BERT's architecture."""
+"""A tiny cross-encoder for tests, written in a moment: 23,000 random weights in BERT's architecture."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _WORDS = (
 
 
 def make_tiny_cross_encoder(directory: Path, *, labels: int = 1, seed: int = 0, reads_segments: bool = True) -> Path:
-    """Writes what `save_pretrained` writes; scores mean nothing, are always the same for a seed, and differ clearly.
+    """Writes the files of `save_pretrained`. Scores are meaningless, reproducible for a seed, and clearly different.
 
-    It reads 64 tokens.
+    The model's limit is 64 tokens.
     """
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     vocabulary = [

@@ -1,4 +1,4 @@
-"""A model small enough to make on the spot: 1.2 million random weights in SigLIP's architecture."""
+"""A tiny model for tests, written in a moment: 1.2 million random weights in SigLIP's architecture."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ _MODEL_CFG: dict[str, Any] = {
 }
 _PREPROCESS_CFG = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
 
-# Wide enough that other texts, other pixels and other padding give clearly other vectors, which a model as
-# initialised for training does not; not so wide that bf16 drifts (cosine to fp32 above 0.999).
+# Large enough that other texts, pixels and padding give clearly different vectors, unlike a model initialised for
+# training; small enough that bf16 stays close (cosine to fp32 above 0.999).
 _ATTENTION_GAIN = 1.5
 _POSITION_STD = 0.3
 
 
 def make_tiny_model(directory: Path, seed: int = 0) -> None:
-    """Writes an open_clip `local-dir:` model of 5 MB with its tokenizer and golden vectors; the golden vectors last.
+    """Writes an open_clip `local-dir:` model of 5 MB with its tokenizer, and its golden vectors last.
 
-    It gives (n, 1152) vectors that mean nothing, always the same for a seed. Views are 160 pixels square.
+    It gives meaningless (n, 1152) vectors, always the same for a seed. Views are 160 pixels square.
     """
     directory.mkdir(parents=True, exist_ok=True)
     write_random_model(directory, _MODEL_CFG, seed)
@@ -68,7 +68,7 @@ def make_tiny_model(directory: Path, seed: int = 0) -> None:
 
 
 def write_random_model(directory: Path, model_cfg: Mapping[str, Any], seed: int) -> None:
-    """Writes configuration, tokenizer and random weights of any SigLIP architecture with at least 1000 tokens."""
+    """Writes configuration, tokenizer and random weights of a SigLIP architecture with at least 1000 tokens."""
     config = {"model_cfg": model_cfg, "preprocess_cfg": _PREPROCESS_CFG}
     (directory / CONFIG_NAME).write_text(json.dumps(config, indent=2), encoding="utf-8")
     write_tiny_tokenizer(directory, _VOCABULARY_SIZE, model_cfg["text_cfg"]["context_length"])
@@ -76,7 +76,7 @@ def write_random_model(directory: Path, model_cfg: Mapping[str, Any], seed: int)
 
 
 def _draw_weights(model_cfg: Mapping[str, Any], seed: int) -> dict[str, torch.Tensor]:
-    # numpy's generator gives the same numbers on every machine, torch's initialisation does not.
+    # numpy's generator gives the same numbers on every machine, unlike torch's initialisation.
     generator = np.random.default_rng(seed)
     architecture = {key: value for key, value in copy.deepcopy(dict(model_cfg)).items() if key != "custom_text"}
     state: dict[str, torch.Tensor] = open_clip.CustomTextCLIP(**architecture).state_dict()
@@ -85,9 +85,9 @@ def _draw_weights(model_cfg: Mapping[str, Any], seed: int) -> dict[str, torch.Te
 
 def draw_weight(name: str, tensor: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
     shape = tuple(tensor.shape)
-    if not shape:  # scale and bias of the logits, which the vectors do not depend on
+    if not shape:  # scale and bias of the logits, which do not affect vectors
         return tensor
-    if len(shape) == 1:  # of norms and layer scales; there are no other vectors but biases
+    if len(shape) == 1:  # biases, norms and layer scales
         return torch.zeros(shape) if name.endswith("bias") else torch.ones(shape)
     noise: NDArray[np.float32] = generator.standard_normal(shape, dtype=np.float32)
     return torch.from_numpy(noise * np.float32(_standard_deviation(name, shape)))

@@ -1,4 +1,4 @@
-"""A tokenizer of the kind SigLIP has, over the words of a few captions."""
+"""A tiny tokenizer like SigLIP's, over the words of a few captions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FRAGMENT_LENGTHS = (2, 3, 4)
 
 
 def write_tiny_tokenizer(directory: Path, vocabulary_size: int, context_length: int) -> None:
-    """Writes tokenizer.json and tokenizer_config.json. Like SigLIP's it ends and pads with `</s>`, id 1."""
+    """Writes tokenizer.json and tokenizer_config.json. Like SigLIP's it ends and pads texts with `</s>`, id 1."""
     tokenizer = Tokenizer(models.Unigram(_list_pieces(vocabulary_size), unk_id=2, byte_fallback=False))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()

@@ -156,7 +156,7 @@ def _order_marks(marks: re.Match[str]) -> str:
 
 
 def _may_be_mojibake(fragment: str) -> bool:
-    """True if ftfy may take the fragment, or a fragment of it, for text decoded with a wrong encoding."""
+    """True if ftfy may take the fragment, or part of it, for text decoded with a wrong encoding."""
     if _LOST_BYTE in fragment:
         return True
     if fragment.isascii():

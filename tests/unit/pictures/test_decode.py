@@ -94,7 +94,7 @@ def test_formats_that_pillow_knows_but_we_do_not_are_not_decoded() -> None:
 def test_too_many_pixels_are_rejected_before_they_are_decoded() -> None:
     image = encode(Image.new("1", (3000, 2000)), "PNG")
 
-    # PlannedView off behind the header: only a picture that is decoded shows that.
+    # Truncated behind the header, which only decoding reveals.
     error = reject(image[:60], max_pixels=5_999_999)
 
     assert error.code == "too_many_pixels"
