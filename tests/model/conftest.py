@@ -1,4 +1,4 @@
-"""The tiny model, made once, and loaded by the code that loads the big one."""
+"""Fixtures of the tiny model, written once and loaded by the product's own code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.tiny_models.open_clip_model import make_tiny_model
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the tiny model. Not to be written to: `variants.copy_model` makes one that is."""
+    """The folder of the tiny model. Do not modify it; `variants.copy_model` makes a copy."""
     directory = tmp_path_factory.mktemp("tiny")
     make_tiny_model(directory)
     return directory

@@ -1,4 +1,4 @@
-"""Small models of each family that open_clip builds, with random weights, in folders as `local-dir:` takes them."""
+"""Writes small `local-dir:` models of every family of open_clip, with random weights."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _TEXT_TOWER_SIZE = {
 
 
 def write_model(directory: Path, model_cfg: Config, preprocess_cfg: Config | None = None, seed: int = 0) -> Path:
-    """A `local-dir:` model of that configuration; CLIP's preprocessing by default, and a tokenizer where one is named.
+    """Writes a `local-dir:` model of that configuration, with a tokenizer if it names one.
 
     `hf_model_name` is one of TEXT_TOWERS.
     """
@@ -63,7 +63,7 @@ def write_model(directory: Path, model_cfg: Config, preprocess_cfg: Config | Non
         text_cfg["hf_model_name"] = str(_write_text_tower(directory / "text_tower", text_cfg["hf_model_name"]))
     if text_cfg.get("hf_tokenizer_name"):
         write_tiny_tokenizer(directory, HF_VOCABULARY, text_cfg.get("context_length", 77))
-        # Padding is masked by the towers of transformers: it must not be the token that ends every text.
+        # The towers of transformers mask padding: it must differ from the end token.
         special = {"pad_token": "<pad>", "sep_token": "</s>"}
         edit_json(directory / "tokenizer_config.json", lambda content: content.update(special))
     preprocess_cfg = {"mean": CLIP_MEAN, "std": CLIP_STD} if preprocess_cfg is None else preprocess_cfg
@@ -74,7 +74,7 @@ def write_model(directory: Path, model_cfg: Config, preprocess_cfg: Config | Non
 
 
 def draw_weights(model: torch.nn.Module, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Wide enough that other inputs give clearly other vectors, which a model as initialised for training does not."""
+    """Large enough that different inputs give clearly different vectors, unlike a model initialised for training."""
     generator = np.random.default_rng(seed)
     return {name: _draw(name, tensor, generator).contiguous() for name, tensor in sorted(model.state_dict().items())}
 
@@ -84,7 +84,7 @@ def _draw(name: str, tensor: torch.Tensor, generator: np.random.Generator) -> to
         return torch.zeros_like(tensor)
     if not tensor.is_floating_point():
         return tensor
-    gain = 2.0**0.5 if tensor.ndim == 4 else 1.0  # what rectifiers between convolutions take away
+    gain = 2.0**0.5 if tensor.ndim == 4 else 1.0  # compensates for rectifiers between convolutions
     return gain * draw_weight(name, tensor, generator)
 
 
@@ -179,7 +179,7 @@ _TEXT_TOWER_NAMES = {
 
 
 def shrink(model_cfg: Config) -> Config:
-    """The same kind of model with the fewest layers and the least width: all its other options are kept."""
+    """The same kind of model with the fewest layers and the least width, and all other options unchanged."""
     small = copy.deepcopy(model_cfg)
     vision_cfg, text_cfg = small["vision_cfg"], small["text_cfg"]
     small["embed_dim"] = 48
@@ -196,7 +196,7 @@ def shrink(model_cfg: Config) -> Config:
     if "hf_model_name" in text_cfg:
         text_cfg["hf_model_name"] = _look_up(_TEXT_TOWER_NAMES, text_cfg["hf_model_name"])
     else:
-        # Without a projection the width is that of the vectors.
+        # Without a projection the width equals the dimensions of the vectors.
         width = small["embed_dim"] if text_cfg.get("proj_type") == "none" else 32
         text_cfg.update(width=width, heads=2, layers=1)
     if text_cfg.get("hf_tokenizer_name"):

@@ -12,7 +12,7 @@ FULL_SIZE_NAME = "ViT-SO400M-14-SigLIP-384"
 
 
 def make_full_size_model(directory: Path) -> None:
-    """Writes a `local-dir:` model of 878 million random weights: 3.5 GB, half a minute, 8 GB of memory meanwhile."""
+    """Writes a `local-dir:` model of 878 million random weights: 3.5 GB, in half a minute, with 8 GB of memory."""
     directory.mkdir(parents=True, exist_ok=True)
     model_cfg = {**open_clip.get_model_config(FULL_SIZE_NAME), "custom_text": True}
     write_random_model(directory, model_cfg, seed=0)

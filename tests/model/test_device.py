@@ -21,7 +21,7 @@ def test_fp16_on_a_cpu_falls_back_with_a_warning(caplog: pytest.LogCaptureFixtur
     assert warnings_of(caplog) == ["MODEL_PRECISION=fp16: slower than fp32 on a CPU and no more exact, using fp32"]
 
 
-def test_bf16_on_a_cpu_is_used_where_it_computes_it_natively(caplog: pytest.LogCaptureFixture) -> None:
+def test_bf16_is_used_on_a_cpu_that_computes_it_natively(caplog: pytest.LogCaptureFixture) -> None:
     native = torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16")
     chosen = choose_device(settings_for(Path("any"), MODEL_PRECISION="bf16"))
     if native:
@@ -31,7 +31,7 @@ def test_bf16_on_a_cpu_is_used_where_it_computes_it_natively(caplog: pytest.LogC
         assert warnings_of(caplog) == ["MODEL_PRECISION=bf16: cpu does not compute bf16 natively, using fp32"]
 
 
-def test_a_gpu_that_is_not_there_is_ignored_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_gpu_is_ignored_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     chosen = choose_device(settings_for(Path("any"), CUDA_DEVICE="cuda:1"))
     assert chosen.device.type in ("cpu", "mps")
     assert warnings_of(caplog)[0].startswith("CUDA_DEVICE=cuda:1 is ignored")

@@ -1,4 +1,4 @@
-"""What the metrics hear of the device."""
+"""Metrics of the model and its device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sidecar.telemetry.metrics.registry import Metrics
 from tests.scrape import read_registry
 
 
-def test_the_page_names_the_model_its_device_and_its_precision(tiny_encoder: OpenClipEncoder) -> None:
+def test_the_metrics_name_the_model_its_device_and_its_precision(tiny_encoder: OpenClipEncoder) -> None:
     assert isinstance(tiny_encoder, DeviceFacts)
     encoder, metrics = tiny_encoder, Metrics()
     metrics.device.set_model(encoder.model_id, encoder.fingerprint, encoder.dimensions, encoder)
@@ -22,12 +22,12 @@ def test_the_page_names_the_model_its_device_and_its_precision(tiny_encoder: Ope
     assert page.by("sidecar_device_memory_bytes", "state") == {}
 
 
-def test_a_gpu_that_does_not_answer_leaves_the_rest_of_the_page() -> None:
+def test_a_failed_gpu_does_not_affect_other_metrics() -> None:
     assert read_device_memory(torch.device("cuda:99")) == {}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-def test_a_gpu_tells_how_full_it_is() -> None:
+def test_a_gpu_reports_its_memory() -> None:
     device = torch.device("cuda:0")
     before = read_device_memory(device)
     held = torch.zeros(1 << 24, dtype=torch.uint8, device=device)

@@ -1,4 +1,4 @@
-"""Every configuration that open_clip knows, made small: what it gives is what open_clip gives."""
+"""A small model of every configuration of open_clip gives the vectors of open_clip."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.model.test_families import check_against_open_clip
 
 
 def kinds() -> Iterator[Any]:
-    """Names whose configurations differ in nothing but size are one case, called by the first of them."""
+    """Names whose configurations differ only in size are one case, named after the first."""
     cases: dict[str, list[str]] = {}
     for name in open_clip.list_models():
         tags = open_clip.list_pretrained_tags_by_model(name)

@@ -1,4 +1,4 @@
-"""Every family of open_clip's models gives the vectors that open_clip gives."""
+"""Every family of open_clip's models gives the vectors of open_clip."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def cosines(ours: Vectors, theirs: Vectors) -> Vectors:
 
 
 def our_views(encoder: OpenClipEncoder, directory: Path, pictures: list[Image.Image], **variables: str) -> Vectors:
-    """What the decoder processes make of whole pictures with TTA off."""
+    """The views of the decoder processes with TTA off."""
     settings = settings_for(directory, **{"ENABLE_TTA": "0", **variables})
     views = ViewSettings.from_settings(settings, encoder.view_size, encoder.framing)
     cut = [list(cut_views(picture, plan_views(*picture.size, views))) for picture in pictures]
@@ -73,7 +73,7 @@ def check_against_open_clip(directory: Path) -> None:
         their_pictures = unit(model.encode_image(torch.stack([transform(picture) for picture in pictures])))
     ours = encoder.encode_texts(encoder.prepare_texts(TEXTS))
     assert cosines(ours, their_texts).min() >= SAME
-    assert cosines(ours, np.roll(their_texts, 1, axis=0)).max() < DIFFERENT  # the control
+    assert cosines(ours, np.roll(their_texts, 1, axis=0)).max() < DIFFERENT  # negative control
     ours = our_views(encoder, directory, pictures)
     assert cosines(ours, their_pictures).min() >= SAME
     assert cosines(ours, np.roll(their_pictures, 1, axis=0)).max() < DIFFERENT
@@ -86,7 +86,7 @@ def test_a_family_has_the_vectors_of_open_clip(family: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_can_be_computed_in_bf16(family: str, tmp_path: Path) -> None:
-    """open_clip's own casting leaves some towers with two number formats, in which they cannot be computed at all."""
+    """open_clip's own casting leaves some towers with two number formats, in which they fail."""
     directory = write_model(tmp_path, FAMILIES[family])
     exact, rounded = load_on_cpu(directory), load_on_cpu(directory, "bf16")
     run_self_test(rounded, None)

@@ -41,12 +41,12 @@ SPACE = VectorSpace(
 )
 
 
-def test_it_stays_the_same_from_release_to_release() -> None:
-    """If this fails, every vector in every user's database counts as foreign: was that meant?"""
+def test_the_fingerprint_is_the_same_in_every_release() -> None:
+    """If this fails, all vectors in users' databases become outdated: is that intended?"""
     assert SPACE.fingerprint() == "vit_example-05ec0c2427401198"
 
 
-def test_it_is_the_same_after_every_start(tiny_model: Path, tiny_encoder: OpenClipEncoder) -> None:
+def test_the_fingerprint_is_the_same_at_every_start(tiny_model: Path, tiny_encoder: OpenClipEncoder) -> None:
     assert load_on_cpu(tiny_model).fingerprint == tiny_encoder.fingerprint
     assert tiny_encoder.fingerprint.startswith("test_vit3-")
     assert len(tiny_encoder.fingerprint) == len("test_vit3-") + 16
@@ -56,7 +56,7 @@ def test_precision_does_not_change_it(tiny_model: Path, tiny_encoder: OpenClipEn
     assert load_on_cpu(tiny_model, "bf16").fingerprint == tiny_encoder.fingerprint
 
 
-def test_neither_do_the_place_and_the_container_of_the_weights(
+def test_the_folder_and_format_of_the_weights_do_not_change_it(
     tiny_model: Path, tiny_encoder: OpenClipEncoder, tmp_path: Path
 ) -> None:
     copy_model(tiny_model, tmp_path)
@@ -66,7 +66,9 @@ def test_neither_do_the_place_and_the_container_of_the_weights(
     assert load_on_cpu(tmp_path).fingerprint == tiny_encoder.fingerprint
 
 
-def test_a_single_other_weight_changes_it(tiny_model: Path, tiny_encoder: OpenClipEncoder, tmp_path: Path) -> None:
+def test_a_change_of_a_single_weight_changes_it(
+    tiny_model: Path, tiny_encoder: OpenClipEncoder, tmp_path: Path
+) -> None:
     copy_model(tiny_model, tmp_path)
 
     def nudge(weights: torch.Tensor) -> torch.Tensor:
@@ -91,7 +93,7 @@ def test_the_digest_covers_names_shapes_and_values(tmp_path: Path) -> None:
     assert len({digest_weights(load_state_dict(str(tmp_path / f"{name}.bin"))) for name in files}) == len(files)
 
 
-def test_weights_that_are_stored_exactly_in_fewer_bits_are_the_same(tmp_path: Path) -> None:
+def test_weights_stored_exactly_in_fewer_bits_have_the_same_digest(tmp_path: Path) -> None:
     exact = {"a": torch.arange(6, dtype=torch.float32) / 4}
     for name, dtype in (("half", torch.float16), ("brain", torch.bfloat16)):
         torch.save({"a": exact["a"].to(dtype)}, tmp_path / f"{name}.bin")
@@ -102,7 +104,7 @@ def test_weights_that_are_stored_exactly_in_fewer_bits_are_the_same(tmp_path: Pa
 @pytest.mark.parametrize(
     "idle", ["logit_scale", "logit_bias", "text_decoder.ln.weight", "visual.bn.num_batches_tracked"]
 )
-def test_weights_that_no_vector_depends_on_do_not_count(idle: str) -> None:
+def test_weights_that_affect_no_vector_are_ignored(idle: str) -> None:
     weights = {"a": torch.arange(3.0)}
     assert digest_weights({**weights, idle: torch.tensor(4.0)}) == digest_weights(weights)
     assert digest_weights({**weights, f"visual.{idle}s": torch.tensor(4.0)}) != digest_weights(weights)
@@ -127,7 +129,7 @@ def change_std(directory: Path) -> None:
 
 
 def swap_two_pieces(directory: Path) -> None:
-    """Of two words that no probe contains: every vector of a text with them changes."""
+    """Swaps the pieces of two words outside the probes, which changes the vectors of texts with them."""
 
     def swap(content: dict[str, Any]) -> None:
         pieces = content["model"]["vocab"]
@@ -152,7 +154,7 @@ def truncate_from_the_left(directory: Path) -> None:
         truncate_from_the_left,
     ],
 )
-def test_what_a_model_makes_of_its_input_changes_it(
+def test_the_handling_of_inputs_changes_it(
     tiny_model: Path, tiny_encoder: OpenClipEncoder, tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
     copy_model(tiny_model, tmp_path)
@@ -161,7 +163,7 @@ def test_what_a_model_makes_of_its_input_changes_it(
 
 
 def store_otherwise(directory: Path) -> None:
-    """Keys in another order, other spaces, the line ends of Windows."""
+    """Rewrites JSON with another order of keys, other spaces, and the line ends of Windows."""
     for name in ("tokenizer.json", "tokenizer_config.json"):
         content = json.loads((directory / name).read_text(encoding="utf-8"))
         text = json.dumps(dict(reversed(content.items())), indent=3, ensure_ascii=True)
@@ -179,7 +181,7 @@ def write_defaults_out(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [store_otherwise, write_defaults_out])
-def test_what_decides_no_vector_does_not_change_it(
+def test_options_that_affect_no_vector_do_not_change_it(
     tiny_model: Path, tiny_encoder: OpenClipEncoder, tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
     copy_model(tiny_model, tmp_path)
@@ -190,10 +192,10 @@ def test_what_decides_no_vector_does_not_change_it(
     assert np.array_equal(changed.encode_texts(texts), tiny_encoder.encode_texts(texts))
 
 
-def test_two_pieces_that_are_swapped_change_vectors_of_texts_that_no_probe_holds(
+def test_swapped_pieces_change_vectors_of_texts_outside_the_probes(
     tiny_model: Path, tiny_encoder: OpenClipEncoder, tmp_path: Path
 ) -> None:
-    """What the fingerprint would miss if it asked the tokenizer for the probes' ids only."""
+    """A fingerprint of the probes' ids alone would not notice it."""
     copy_model(tiny_model, tmp_path)
     swap_two_pieces(tmp_path)
     swapped = load_on_cpu(tmp_path)
@@ -205,7 +207,7 @@ def test_two_pieces_that_are_swapped_change_vectors_of_texts_that_no_probe_holds
 
 
 def test_it_covers_the_normaliser(tiny_model: Path, tmp_path: Path) -> None:
-    """Of a tokenizer that is loaded as its file says: T5's class makes one of its own."""
+    """For a tokenizer loaded from its file: T5's class builds its own normaliser."""
     copy_model(tiny_model, tmp_path)
     edit_json(
         tmp_path / "tokenizer_config.json", lambda config: config.update(tokenizer_class="PreTrainedTokenizerFast")
@@ -218,12 +220,12 @@ def test_it_covers_the_normaliser(tiny_model: Path, tmp_path: Path) -> None:
 
 
 def strips_accents(answer: bool | None) -> dict[str, object]:
-    """None: as `lowercase` is."""
+    """None: the same as `lowercase`."""
     options = {"clean_text": True, "handle_chinese_chars": True, "lowercase": True, "strip_accents": answer}
     return {"type": "BertNormalizer", **options}
 
 
-def test_it_covers_the_text_tower_that_another_library_describes(tmp_path: Path) -> None:
+def test_it_covers_the_text_tower_of_another_library(tmp_path: Path) -> None:
     directory = write_model(tmp_path, FAMILIES["roberta"])
     config = directory / "text_tower" / "config.json"
     before = load_on_cpu(directory).fingerprint
@@ -234,8 +236,8 @@ def test_it_covers_the_text_tower_that_another_library_describes(tmp_path: Path)
     assert load_on_cpu(directory).fingerprint != before
 
 
-def test_a_text_tower_in_a_module_of_its_own_is_the_same(tmp_path: Path) -> None:
-    """open_clip loads what is stored in the older way into either."""
+def test_a_text_tower_in_a_separate_module_is_the_same(tmp_path: Path) -> None:
+    """open_clip loads weights stored in the older form into either."""
     directory = write_model(tmp_path / "older", FAMILIES["clip"])
     custom = copy_model(directory, tmp_path / "newer")
     edit_config(custom, lambda config: config["model_cfg"].update(custom_text=True))
@@ -254,7 +256,7 @@ def test_a_text_tower_in_a_module_of_its_own_is_the_same(tmp_path: Path) -> None
     assert np.allclose(after.encode_texts(texts), before.encode_texts(texts), atol=1e-6)
 
 
-def test_it_covers_whether_special_tokens_in_a_text_are_read_as_such(
+def test_it_covers_whether_special_tokens_in_texts_are_recognised(
     tiny_model: Path, tiny_encoder: OpenClipEncoder, tmp_path: Path
 ) -> None:
     copy_model(tiny_model, tmp_path)
@@ -263,7 +265,7 @@ def test_it_covers_whether_special_tokens_in_a_text_are_read_as_such(
 
 
 def test_it_covers_the_options_of_a_tokenizer_in_python(tmp_path: Path) -> None:
-    """They are in no file of pieces: words that are never split, for instance, none of the probes has."""
+    """Such as words that are never split: they are in no file of pieces, and in none of the probes."""
     plain = digest_tokenizer(load_slow(tmp_path / "plain"))
     digests = [
         digest_tokenizer(load_slow(tmp_path / "lower", do_lower_case=True)),
@@ -288,7 +290,7 @@ def test_it_covers_open_clips_own_tokenizer(tmp_path: Path) -> None:
 
 def test_it_covers_how_whole_pictures_are_framed() -> None:
     def fingerprints(**preprocess_cfg: object) -> tuple[str, str]:
-        """Without TTA, where the framing is all there is, and with, where no whole picture is seen."""
+        """Fingerprints without TTA, where only the framing matters, and with TTA, where no view is a whole picture."""
         framing = read_preprocessing(SPACE.model_cfg, preprocess_cfg).framing
         with_tta = dataclasses.replace(SPACE.views, framing=framing)
         without = dataclasses.replace(with_tta, enable_tta=False)
@@ -322,7 +324,7 @@ def test_it_covers_how_whole_pictures_are_framed() -> None:
         {"TTA_ANCHOR_WEIGHT": "0.5"},
     ],
 )
-def test_what_views_are_cut_changes_it(
+def test_a_change_of_views_changes_it(
     tiny_model: Path, tiny_encoder: OpenClipEncoder, variables: dict[str, str]
 ) -> None:
     assert load_on_cpu(tiny_model, **variables).fingerprint != tiny_encoder.fingerprint
@@ -355,7 +357,7 @@ def test_with_tta_off_its_parameters_do_not_matter(tiny_model: Path) -> None:
     assert load_on_cpu(tiny_model, ENABLE_TTA="0", VISION_SIZE="192").fingerprint != without
 
 
-def test_the_models_own_size_is_the_same_named_or_not(tiny_model: Path, tiny_encoder: OpenClipEncoder) -> None:
+def test_setting_the_models_own_size_does_not_change_it(tiny_model: Path, tiny_encoder: OpenClipEncoder) -> None:
     assert load_on_cpu(tiny_model, VISION_SIZE="160").fingerprint == tiny_encoder.fingerprint
 
 
@@ -370,5 +372,5 @@ def test_the_models_own_size_is_the_same_named_or_not(tiny_model: Path, tiny_enc
         {"architecture": "vit_other"},
     ],
 )
-def test_every_part_changes_it(other: dict[str, Any]) -> None:
+def test_a_change_of_every_part_changes_it(other: dict[str, Any]) -> None:
     assert dataclasses.replace(SPACE, **other).fingerprint() != SPACE.fingerprint()

@@ -100,7 +100,7 @@ def add_two_weights_files(directory: Path) -> None:
         (add_two_weights_files, r"several weights files \(epoch_1.safetensors, epoch_2.safetensors\)"),
     ],
 )
-def test_a_model_that_is_not_whole_is_an_error_that_says_what_is_wrong(
+def test_an_incomplete_model_is_an_error_that_says_what_is_wrong(
     tiny_model: Path, tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
     copy_model(tiny_model, tmp_path)
@@ -126,7 +126,7 @@ def test_the_weights_that_are_digested_are_those_that_open_clip_loads(
     assert np.array_equal(encoder.encode_views(views), tiny_encoder.encode_views(views))
 
 
-def test_a_single_weights_file_of_any_name_is_taken(
+def test_a_single_weights_file_of_any_name_is_used(
     tiny_model: Path, tiny_encoder: OpenClipEncoder, tmp_path: Path
 ) -> None:
     copy_model(tiny_model, tmp_path)
@@ -134,9 +134,7 @@ def test_a_single_weights_file_of_any_name_is_taken(
     assert load_on_cpu(tmp_path).fingerprint == tiny_encoder.fingerprint
 
 
-def test_scale_and_bias_of_a_pair_are_those_that_are_stored_in_every_precision(
-    tiny_model: Path, tmp_path: Path
-) -> None:
+def test_scale_and_bias_are_the_stored_ones_in_every_precision(tiny_model: Path, tmp_path: Path) -> None:
     copy_model(tiny_model, tmp_path)
     edit_weights(tmp_path, "logit_scale", lambda _: torch.tensor(4.7654, dtype=torch.float32))
     edit_weights(tmp_path, "logit_bias", lambda _: torch.tensor(-12.9317, dtype=torch.float32))
@@ -158,10 +156,10 @@ def test_a_model_trained_with_a_softmax_has_no_scale_and_bias(tiny_model: Path, 
 
 @pytest.mark.parametrize("stored", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize(("family", "size"), [("clip", 96), ("convnext", 128), ("nllb", 224)])
-def test_another_vision_size_gives_the_vectors_of_open_clip_in_whatever_bits_the_weights_are_stored(
+def test_another_vision_size_gives_the_vectors_of_open_clip_for_weights_of_any_precision(
     family: str, size: int, stored: torch.dtype, tmp_path: Path
 ) -> None:
-    """open_clip resamples position embeddings in the bits they are stored in, which no CPU can in fewer than 32."""
+    """open_clip resamples position embeddings in their stored precision, which CPUs cannot below fp32."""
     directory = write_model(tmp_path, FAMILIES[family])
     state = {name: tensor.to(stored) for name, tensor in load_file(directory / WEIGHTS_NAME).items()}
     save_file({name: tensor.float() for name, tensor in state.items()}, directory / WEIGHTS_NAME)
@@ -178,9 +176,7 @@ def test_another_vision_size_gives_the_vectors_of_open_clip_in_whatever_bits_the
 
 
 @pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16])
-def test_weights_for_another_size_than_the_configurations_are_resampled_too(
-    stored: torch.dtype, tmp_path: Path
-) -> None:
+def test_weights_for_another_size_than_configured_are_resampled(stored: torch.dtype, tmp_path: Path) -> None:
     directory = write_model(tmp_path, FAMILIES["clip"])
     edit_config(directory, lambda config: config["model_cfg"]["vision_cfg"].update(image_size=96))
     edit_config(directory, lambda config: config["model_cfg"]["text_cfg"].update(context_length=60))
@@ -189,13 +185,13 @@ def test_weights_for_another_size_than_the_configurations_are_resampled_too(
     assert load_on_cpu(directory).view_size == 96
 
 
-def test_a_vision_size_that_a_model_cannot_take_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_an_unsupported_vision_size_is_an_error_that_names_it(tmp_path: Path) -> None:
     directory = write_model(tmp_path, FAMILIES["resnet"])
     with pytest.raises(ModelError, match=r"cannot be loaded with VISION_SIZE=96: .*size mismatch"):
         load_on_cpu(directory, VISION_SIZE="96")
 
 
-def test_a_vision_tower_of_another_size_than_the_configurations_is_an_error_that_says_what_to_set(
+def test_a_vision_tower_of_another_size_than_configured_is_an_error_that_says_what_to_set(
     tiny_model: Path, tmp_path: Path
 ) -> None:
     copy_model(tiny_model, tmp_path)
@@ -207,7 +203,7 @@ def test_a_vision_tower_of_another_size_than_the_configurations_is_an_error_that
 
 @pytest.mark.parametrize("mask", ["simple", "random", "shuffle", "syntax"])
 def test_a_tokenizer_that_drops_words_at_random_is_refused(mask: str, tmp_path: Path) -> None:
-    """For training: the same text would have another vector each time."""
+    """It is for training: the same text would have a different vector each time."""
     directory = write_model(tmp_path, FAMILIES["clip"])
     options = {"reduction_mask": mask}
     edit_config(directory, lambda config: config["model_cfg"]["text_cfg"].update(tokenizer_kwargs=options))
@@ -215,8 +211,8 @@ def test_a_tokenizer_that_drops_words_at_random_is_refused(mask: str, tmp_path: 
         load_on_cpu(directory)
 
 
-def test_a_configuration_whose_parts_do_not_fit_fails_the_self_test_with_its_reason(tmp_path: Path) -> None:
-    """CoCa's towers must give tokens too: open_clip finds out when it encodes."""
+def test_an_inconsistent_configuration_fails_the_self_test_with_its_reason(tmp_path: Path) -> None:
+    """CoCa's towers must output tokens too, without which open_clip fails while encoding."""
     config = copy.deepcopy(FAMILIES["coca"])
     config["text_cfg"]["output_tokens"] = False
     encoder = load_on_cpu(write_model(tmp_path, config))
@@ -232,7 +228,7 @@ def test_dropout_is_off(tiny_model: Path, tiny_encoder: OpenClipEncoder, tmp_pat
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_without_a_gpu_it_says_what_to_set_before_anything_is_loaded(tmp_path: Path) -> None:
+def test_a_missing_gpu_is_an_error_before_anything_is_loaded(tmp_path: Path) -> None:
     settings = load_settings({"VISION_MODEL_ID": f"local-dir:{tmp_path}/nowhere"})
     with pytest.raises(ConfigurationError) as caught:
         load_encoder(settings)
@@ -241,7 +237,7 @@ def test_without_a_gpu_it_says_what_to_set_before_anything_is_loaded(tmp_path: P
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_a_cpu_computes_in_fp32_unless_asked(tiny_model: Path) -> None:
+def test_a_cpu_computes_in_fp32_by_default(tiny_model: Path) -> None:
     assert load_encoder(settings_for(tiny_model)).precision == "fp32"
 
 
@@ -268,13 +264,13 @@ def test_the_log_says_what_was_loaded(tiny_model: Path, caplog: pytest.LogCaptur
         ("ViT-B-32/openai", "QuickGELU, and ViT-B-32 computes without it"),
     ],
 )
-def test_a_name_without_certain_weights_is_refused(name: str, problem: str) -> None:
+def test_a_name_with_several_sets_of_weights_is_refused(name: str, problem: str) -> None:
     with pytest.raises(ModelError) as caught:
         find_checkpoint(name, None)
     assert problem in str(caught.value)
     assert re.search("hf-hub:org/name or local-dir:/path|name ViT-B-32-quickgelu/openai$", str(caught.value))
 
 
-def test_a_name_with_certain_weights_is_looked_for_where_they_are() -> None:
+def test_a_name_with_one_set_of_weights_is_searched_in_its_repository() -> None:
     with pytest.raises(ModelError, match="'timm/ViT-SO400M-14-SigLIP-384' is not on this machine"):
         find_checkpoint("ViT-SO400M-14-SigLIP-384", None)

@@ -26,7 +26,7 @@ VIEWS = np.stack([np.asarray(make_picture(160, 160, seed)) for seed in range(8)]
 
 
 class FailingTowers:
-    """A model that fails while it computes."""
+    """A model that fails while computing."""
 
     def __init__(self, fail: Callable[[], torch.Tensor]) -> None:
         self._fail = fail
@@ -48,7 +48,7 @@ def failing_encoder(tiny_encoder: OpenClipEncoder, fail: Callable[[], torch.Tens
     )
 
 
-def test_it_is_an_encoder(tiny_encoder: OpenClipEncoder) -> None:
+def test_it_satisfies_the_encoder_protocol(tiny_encoder: OpenClipEncoder) -> None:
     encoder: Encoder = tiny_encoder
     assert (encoder.dimensions, encoder.view_size) == (1152, 160)
     assert encoder.model_id.startswith("local-dir:")
@@ -72,7 +72,7 @@ def test_a_vector_does_not_depend_on_its_batch(tiny_encoder: OpenClipEncoder) ->
         assert np.abs(some - texts).max() < 1e-6
 
 
-def test_bf16_gives_the_vectors_of_fp32_but_for_rounding(
+def test_bf16_gives_the_vectors_of_fp32_up_to_rounding(
     tiny_model: Path, tiny_encoder: OpenClipEncoder, record_property: Callable[[str, object], None]
 ) -> None:
     bf16 = load_on_cpu(tiny_model, "bf16")
@@ -96,7 +96,7 @@ def test_pixels_may_be_read_only_and_in_any_layout(tiny_encoder: OpenClipEncoder
     assert np.abs(tiny_encoder.encode_views(VIEWS[::-1]) - expected[::-1]).max() < 1e-6
 
 
-def test_nothing_is_encoded_to_nothing(tiny_encoder: OpenClipEncoder) -> None:
+def test_no_inputs_give_no_vectors(tiny_encoder: OpenClipEncoder) -> None:
     assert tiny_encoder.encode_texts([]).shape == (0, 1152)
     assert tiny_encoder.encode_views(VIEWS[:0]).shape == (0, 1152)
 
@@ -110,7 +110,7 @@ def report_out_of_gpu_memory() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("fail", [allocate_too_much, report_out_of_gpu_memory])
-def test_a_batch_too_large_for_the_device_is_told_apart(
+def test_a_batch_too_large_for_the_device_is_distinguished(
     tiny_encoder: OpenClipEncoder, fail: Callable[[], torch.Tensor]
 ) -> None:
     encoder = failing_encoder(tiny_encoder, fail)
@@ -153,7 +153,7 @@ def test_a_fault_of_the_device_is_a_device_error(
 
 
 @pytest.mark.parametrize("bad", [float("inf"), float("-inf"), float("nan"), 0.0, 1e38])
-def test_what_has_no_finite_vector_costs_nothing_beside_it_its_own(tiny_encoder: OpenClipEncoder, bad: float) -> None:
+def test_an_input_without_a_finite_vector_does_not_affect_others(tiny_encoder: OpenClipEncoder, bad: float) -> None:
     expected = tiny_encoder.encode_views(VIEWS[:3])
 
     class Spoiling:
@@ -174,8 +174,8 @@ def test_what_has_no_finite_vector_costs_nothing_beside_it_its_own(tiny_encoder:
     assert np.abs(vectors[[0, 2]] - expected[[0, 2]]).max() < 1e-6
 
 
-def test_numbers_too_large_for_fp16_spoil_their_own_text_alone(tiny_encoder: OpenClipEncoder) -> None:
-    """65504 is its largest: a word whose weights are beyond that has no vector in fp16, and has one in fp32."""
+def test_numbers_too_large_for_fp16_affect_only_their_own_text(tiny_encoder: OpenClipEncoder) -> None:
+    """Its maximum is 65504: a word with larger weights has a vector in fp32 only."""
     towers = copy.deepcopy(tiny_encoder._towers)
     assert isinstance(towers, torch.nn.Module)
     prepared = tiny_encoder.prepare_texts(["a photo of a cat", "猫 hot", "a dog"])
@@ -213,7 +213,7 @@ def test_numbers_too_large_for_fp16_spoil_their_own_text_alone(tiny_encoder: Ope
         ("an illegal instruction of the tokenizer's", DeviceError),
     ],
 )
-def test_faults_that_a_process_does_not_get_over_are_told_apart(message: str, expected: type[DeviceError]) -> None:
+def test_faults_that_a_process_cannot_recover_from_are_distinguished(message: str, expected: type[DeviceError]) -> None:
     fault = translate_fault(RuntimeError(message))
     assert type(fault) is expected
     assert str(fault) == message.splitlines()[0]

@@ -1,4 +1,4 @@
-"""The score of a text and a picture is the one that open_clip's own model gives them."""
+"""Scores of texts and pictures equal those of open_clip's own model."""
 
 from __future__ import annotations
 
@@ -36,16 +36,14 @@ def test_logits_are_those_of_open_clip(tiny_model: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["logit_scale", "logit_bias"])
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
-def test_a_scale_of_which_no_score_can_be_made_is_refused(
-    tiny_model: Path, tmp_path: Path, name: str, number: float
-) -> None:
+def test_an_unusable_scale_is_refused(tiny_model: Path, tmp_path: Path, name: str, number: float) -> None:
     copy_model(tiny_model, tmp_path)
     edit_weights(tmp_path, name, lambda _: torch.tensor(number))
     with pytest.raises(ModelError, match=rf"{name}=-?(nan|inf).* are no scale and bias"):
         load_on_cpu(tmp_path)
 
 
-def test_a_scale_too_large_for_any_number_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_scale_too_large_for_fp32_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     copy_model(tiny_model, tmp_path)
     edit_weights(tmp_path, "logit_scale", lambda _: torch.tensor(1000.0))
     with pytest.raises(ModelError, match="logit_scale=1000"):

@@ -1,4 +1,4 @@
-"""Our vectors are open_clip's own, and where they are not, ours are right."""
+"""Vectors equal those of open_clip, except where open_clip misreads a picture."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def upstream(tiny_model: Path) -> Upstream:
 
 @pytest.fixture
 async def decoders(tiny_model: Path) -> AsyncIterator[DecoderPool]:
-    """Decoder processes as the service runs them, with TTA off."""
+    """The service's decoder processes, with TTA off."""
     views = ViewSettings.from_settings(settings_for(tiny_model, ENABLE_TTA="0"), native_size=160)
     settings = DecoderSettings(
         views, processes=1, timeout_s=30, max_image_bytes=10**7, max_image_pixels=10**7, memory_bytes=2**31
@@ -77,7 +77,7 @@ async def our_vector(encoder: OpenClipEncoder, decoders: DecoderPool, image: byt
 
 
 def squash_free_transform() -> Callable[[Image.Image], torch.Tensor]:
-    """What open_clip does where a configuration lacks preprocess_cfg: resize the short side, cut out the centre."""
+    """open_clip's transform for a configuration without preprocess_cfg: resizes the short side, crops the centre."""
     config = open_clip.transform.PreprocessCfg(size=160, mean=(0.5,) * 3, std=(0.5,) * 3, resize_mode="shortest")
     transform: Callable[[Image.Image], torch.Tensor] = open_clip.transform.image_transform_v2(config, is_train=False)
     return transform
@@ -116,8 +116,8 @@ def test_texts_have_the_vectors_of_open_clip(upstream: Upstream, tiny_encoder: O
     assert np.sum(ours * theirs, axis=1).min() >= SAME
 
 
-def test_a_text_that_is_not_padded_would_have_another_vector(upstream: Upstream, tiny_encoder: OpenClipEncoder) -> None:
-    """The control: it shows that these vectors depend on the padding at all."""
+def test_without_padding_a_text_would_have_another_vector(upstream: Upstream, tiny_encoder: OpenClipEncoder) -> None:
+    """Negative control: vectors depend on the padding."""
     model, _, _ = upstream
     ours = tiny_encoder.encode_texts(tiny_encoder.prepare_texts(TEXTS[:1]))[0]
     ids = tiny_encoder.prepare_texts(TEXTS[:1])[0].token_ids
@@ -134,10 +134,10 @@ async def test_pictures_have_the_vectors_of_open_clip(
     assert await our_vector(tiny_encoder, decoders, PLAIN_FILES[name]) @ theirs >= SAME
 
 
-async def test_a_picture_that_is_not_squashed_would_have_another_vector(
+async def test_without_squashing_a_picture_would_have_another_vector(
     upstream: Upstream, tiny_encoder: OpenClipEncoder, decoders: DecoderPool
 ) -> None:
-    """The control: it shows that these vectors depend on the way of resizing."""
+    """Negative control: vectors depend on the resizing."""
     model, _, tokenizer = upstream
     centre_cropped = upstream_vector((model, squash_free_transform(), tokenizer), PLAIN_FILES["jpeg"])
     assert await our_vector(tiny_encoder, decoders, PLAIN_FILES["jpeg"]) @ centre_cropped < DIFFERENT
@@ -185,7 +185,7 @@ def transparent() -> tuple[bytes, bytes]:
     ("make_files", "open_clip_at_most"),
     [(turned_by_exif, DIFFERENT), (sixteen_bits, DIFFERENT), (transparent, DIFFERENT), (palette, SAME)],
 )
-async def test_what_open_clip_misreads_has_the_vector_of_what_is_meant(
+async def test_pictures_that_open_clip_misreads_have_the_vectors_of_their_correct_pixels(
     upstream: Upstream,
     tiny_encoder: OpenClipEncoder,
     decoders: DecoderPool,

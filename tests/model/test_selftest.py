@@ -120,7 +120,7 @@ def test_golden_vectors_without_their_texts_are_an_error(tmp_path: Path, tiny_mo
         read_golden(tmp_path / GOLDEN_NAME)
 
 
-def test_golden_vectors_are_read_as_they_were_written(tiny_encoder: OpenClipEncoder, tmp_path: Path) -> None:
+def test_golden_vectors_are_read_back_unchanged(tiny_encoder: OpenClipEncoder, tmp_path: Path) -> None:
     write_golden(tiny_encoder, tmp_path / GOLDEN_NAME)
     golden = read_golden(tmp_path / GOLDEN_NAME)
     vectors = tiny_encoder.encode_texts(tiny_encoder.prepare_texts(golden.texts))

@@ -1,4 +1,4 @@
-"""Copies of a model in which something is different, and how they are loaded."""
+"""Modified copies of a model, and functions to load them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ WEIGHTS_NAME = "open_clip_model.safetensors"
 
 
 def settings_for(directory: Path, **variables: str) -> Settings:
-    """The settings of an environment in which `directory` is the model and no GPU is required."""
+    """Settings with `directory` as the model and no GPU required."""
     return load_settings({"VISION_MODEL_ID": f"local-dir:{directory}", "REQUIRE_CUDA": "0", **variables})
 
 
 def load_on_cpu(directory: Path, precision: Precision = "fp32", /, **variables: str) -> OpenClipEncoder:
-    """On the CPU also where there is a GPU, whose fp32 would be TF32."""
+    """Loads on the CPU even if there is a GPU, whose fp32 would be TF32."""
     return load_encoder_on(ComputeDevice(torch.device("cpu"), precision), settings_for(directory, **variables))
 
 
@@ -47,7 +47,7 @@ def edit_config(directory: Path, edit: Callable[[dict[str, Any]], object]) -> No
 
 
 def edit_weights(directory: Path, name: str, edit: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    """Replaces one tensor in the weights file by `edit` of it."""
+    """Replaces one tensor of the weights file by `edit(tensor)`."""
     state = load_file(directory / WEIGHTS_NAME)
     state[name] = edit(state[name])
     save_file(state, directory / WEIGHTS_NAME)

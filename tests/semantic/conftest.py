@@ -1,5 +1,5 @@
-"""The demo's model and what it makes of the demo's rows, once for the whole run: of all in `make faults`, else of every
-fourth, which are easier to tell apart.
+"""The demo's model and its vectors of the demo's rows, computed once: of all rows in `make faults`, else of every
+fourth, which are easier to distinguish.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def rows(request: pytest.FixtureRequest) -> list[Emoji]:
 
 @pytest.fixture(scope="session")
 def picture_vectors(model: DemoModel, rows: list[Emoji]) -> Vectors:
-    """Of every row's picture, as one view: six would take six times as long."""
+    """Vectors of the rows' pictures as one view each: six views would take six times as long."""
     return model.embed_pictures([row.picture for row in rows], enable_tta=False)
 
 

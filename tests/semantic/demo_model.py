@@ -1,4 +1,4 @@
-"""The demo's model, called directly: no service, no batcher, no decoder processes."""
+"""The demo's model, called directly, without service, batcher and decoder processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEMO = Settings(vision_model_id="demo", require_cuda=False)
 
 
 def load_demo_encoder(precision: Precision = "fp32") -> OpenClipEncoder:
-    """On the CPU, wherever it runs."""
+    """Loads the demo's model on the CPU."""
     return load_encoder_on(ComputeDevice(torch.device("cpu"), precision), DEMO)
 
 
@@ -44,7 +44,7 @@ class DemoModel:
         return np.concatenate([self.encoder.encode_texts(part) for part in _in_batches(prepared)])
 
     def embed_pictures(self, pictures: Iterable[bytes], *, enable_tta: bool) -> Vectors:
-        """With `enable_tta`, several views of each, averaged; else the whole picture as one view."""
+        """The mean of several views of each picture with `enable_tta`, else the whole picture as one view."""
         settings = ViewSettings.from_settings(
             DEMO.model_copy(update={"enable_tta": enable_tta}), self.encoder.view_size
         )

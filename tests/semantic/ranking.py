@@ -1,4 +1,4 @@
-"""How well queries find what they are meant to find."""
+"""Measures of retrieval: ranks and recall."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.semantic.demo_model import Vectors
 
 
 def ranks(queries: Vectors, gallery: Vectors, relevant: Sequence[Collection[int]]) -> list[int]:
-    """For each query, how many of the gallery stand before the first that is relevant. Exact, by cosine."""
+    """For each query, how many of the gallery rank before the first relevant one, by exact cosine."""
     order = np.argsort(-(queries @ gallery.T), axis=1, kind="stable")
     return [
         next(rank for rank, item in enumerate(found) if item in wanted)
@@ -19,5 +19,5 @@ def ranks(queries: Vectors, gallery: Vectors, relevant: Sequence[Collection[int]
 
 
 def recall(found_ranks: Sequence[int], at: int) -> float:
-    """The share of queries that find something relevant among the first `at`."""
+    """The share of queries with a relevant result among the first `at`."""
     return sum(rank < at for rank in found_ranks) / len(found_ranks)

@@ -1,4 +1,4 @@
-"""The packaged model proves itself at every start, and a damaged one never gets ready."""
+"""The self-test of the packaged model at start: with damaged weights the service does not become ready."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def test_the_packaged_model_gives_its_golden_vectors(model: DemoModel) -> None:
     run_self_test(model.encoder, golden)
 
 
-def test_its_vector_space_does_not_depend_on_where_it_lies(model: DemoModel, copied_model: Path) -> None:
+def test_its_fingerprint_does_not_depend_on_its_folder(model: DemoModel, copied_model: Path) -> None:
     elsewhere = load_on_cpu(copied_model)
     assert elsewhere.fingerprint == model.encoder.fingerprint
     assert elsewhere.model_id != model.encoder.model_id == "demo"
 
 
-async def test_with_one_corrupted_tensor_the_service_does_not_get_ready(copied_model: Path, serving: Serving) -> None:
+async def test_the_service_does_not_become_ready_with_a_corrupted_tensor(copied_model: Path, serving: Serving) -> None:
     def corrupt(weights: torch.Tensor) -> torch.Tensor:
         weights[: len(weights) // 2] *= -1.0
         return weights

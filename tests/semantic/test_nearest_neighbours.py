@@ -1,4 +1,4 @@
-"""What HNSW finds, against what there is: real vectors, real Postgres, the index and the search that users get."""
+"""Recall of HNSW on real vectors in Postgres, with the documented index and search."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ SEARCH = "select (s.key->>'id')::int from sidecar.search('items', %s, k => 10) s
 
 
 @pytest.mark.long
-def test_the_index_finds_nearly_all_that_an_exact_search_finds(
+def test_the_index_finds_nearly_all_results_of_an_exact_search(
     database_url: str,
     rows: list[Emoji],
     name_vectors: Vectors,
     picture_vectors: Vectors,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Texts look for pictures, whose vectors lie apart from theirs: harder for HNSW than pictures looking for some."""
+    """Text queries for pictures: their vectors are separate clusters, harder for HNSW than picture queries."""
     queries = name_vectors[:: len(rows) // QUERIES]
     exact = [set(found[:10]) for found in (-(queries @ picture_vectors.T)).argsort(axis=1)]
     with psycopg.connect(database_url, autocommit=True) as connection:
         _store(connection, picture_vectors)
-        connection.execute("set enable_seqscan = off")  # for every fourth row a scan of all is cheaper
+        connection.execute("set enable_seqscan = off")  # a sequential scan of every fourth row is cheaper
         found = [{key for (key,) in connection.execute(SEARCH, [_literal(query)])} for query in queries]
         plan = _plan_of(connection, queries[0])
     recall = sum(len(some & every) for some, every in zip(found, exact, strict=True)) / (10 * len(queries))
@@ -37,7 +37,7 @@ def test_the_index_finds_nearly_all_that_an_exact_search_finds(
 
 
 def _store(connection: psycopg.Connection[tuple[object, ...]], vectors: Vectors) -> None:
-    """As a sidecar leaves them: the column filled, and the index built by the documented statement."""
+    """Stores vectors as a sidecar does, and builds the index by the documented statement."""
     connection.execute("create table items (id bigint primary key, photo bytea)")
     connection.execute("select sidecar.watch('items', source => 'photo')")
     with connection.cursor().copy("copy items (id, photo_embedding) from stdin") as copy:
@@ -50,7 +50,7 @@ def _store(connection: psycopg.Connection[tuple[object, ...]], vectors: Vectors)
 
 
 def _plan_of(connection: psycopg.Connection[tuple[object, ...]], query: Vectors) -> str:
-    """Of the query that sidecar.status documents."""
+    """The plan of the query that sidecar.status documents."""
     row = connection.execute("select query from sidecar.status").fetchone()
     assert row is not None
     statement = str(row[0]).replace("$1", "%s")

@@ -1,4 +1,4 @@
-"""The same picture in another colour space is the same picture to the model."""
+"""A picture in another colour space has nearly the same vector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One content, one vector: alone or in a batch, in either precision, and by whichever way it came."""
+"""The same content has the same vector: alone or in a batch, in both precisions, over REST and ingest."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_vector_does_not_depend_on_its_batch(
         assert float(alone[1] @ picture_vectors[index]) >= 0.99999
 
 
-def test_bf16_keeps_the_vectors(rows: list[Emoji], name_vectors: Vectors, picture_vectors: Vectors) -> None:
+def test_bf16_gives_nearly_the_same_vectors(rows: list[Emoji], name_vectors: Vectors, picture_vectors: Vectors) -> None:
     sample = range(0, len(rows), 40)
     rounded = DemoModel(load_demo_encoder("bf16"))
     texts = rounded.embed_texts([rows[index].name for index in sample])
@@ -60,7 +60,7 @@ async def test_rest_ingest_and_a_direct_call_agree(
 
 
 def _photo(picture: bytes) -> bytes:
-    """Wide enough for several tiles, so that all of the view geometry is passed through."""
+    """Wide enough for several tiles, so that all kinds of views occur."""
     canvas = Image.new("RGB", (480, 160), "lightblue")
     with Image.open(BytesIO(picture)) as emoji:
         canvas.paste(emoji, (40, 10))

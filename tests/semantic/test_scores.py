@@ -1,4 +1,4 @@
-"""Texts find the pictures that they describe. Trained pictures and held-out ones are never mixed in one figure."""
+"""Texts find the pictures that they describe, measured separately for trained and held-out pictures."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def test_keywords_find_trained_pictures(
     assert at_10 >= 0.70
 
 
-def test_what_was_held_out_is_found_far_more_often_than_by_chance(
+def test_held_out_data_is_found_far_more_often_than_by_chance(
     model: DemoModel, rows: list[Emoji], name_vectors: Vectors, picture_vectors: Vectors, record_property: Report
 ) -> None:
-    """The honest figures: pictures, names and queries that training has never seen."""
+    """The figures for new data: pictures, names and queries that were not part of training."""
     unseen = [index for index, row in enumerate(rows) if row.held_out]
     names = recall(ranks(name_vectors[unseen], picture_vectors, [{index} for index in unseen]), 10)
     relevant = _emoji_of_keywords(rows, lambda row, keyword: keyword in row.held_out_keywords)
@@ -58,7 +58,7 @@ def test_what_was_held_out_is_found_far_more_often_than_by_chance(
         ("flag of japan", "flag: Japan"),
     ],
 )
-def test_what_a_newcomer_types_is_among_the_first_five(
+def test_queries_of_a_newcomer_are_answered_in_the_first_five(
     model: DemoModel, rows: list[Emoji], picture_vectors: Vectors, query: str, expected: str
 ) -> None:
     nearest = (picture_vectors @ model.embed_texts([query])[0]).argsort()[::-1][:5]

@@ -1,4 +1,4 @@
-"""What several views of a picture are good for."""
+"""The benefit of several views of a picture."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ SIDE, EXTENT = 128, 110
 def test_several_views_find_more_on_long_strips(
     model: DemoModel, rows: list[Emoji], name_vectors: Vectors, record_property: Report
 ) -> None:
-    """Eight emoji side by side: squashed to one square they are slivers."""
+    """Eight emoji side by side, which are slivers when squashed to one square."""
     off, on = _recall_on_strips(model, rows, name_vectors, ON_A_STRIP)
     record_property("strips of 1:8, names find their strip among 24 first: one view, several", (off, on))
     assert on > off
 
 
-def test_several_views_of_a_small_object_do_no_harm(
+def test_several_views_of_a_small_object_do_not_lower_recall(
     model: DemoModel, rows: list[Emoji], name_vectors: Vectors, record_property: Report
 ) -> None:
-    """An emoji of a fifth of the picture's side, somewhere."""
+    """An emoji of a fifth of the picture's side, at a random position."""
     random = np.random.default_rng(7)
     chosen = _choose_page(rows, SAMPLE, random)
     pictures = [_place(rows[index].picture, random) for index in chosen]

@@ -1,4 +1,4 @@
-"""A data set of the emoji's kind that needs neither font nor CLDR: coloured shapes with made-up names."""
+"""A synthetic data set that needs neither font nor CLDR: coloured shapes with made-up names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TINY_OPTIONS = TrainingOptions(steps=4, batch_size=8, warmup_steps=2, captions_p
 
 
 def make_emoji_set() -> Dataset:
-    """32 of them: each colour in each form; each is also of a mood, a few are of a kind of its own."""
+    """32 shapes: each colour in each form, with moods and kinds as keywords."""
     emoji, pictures = [], []
     for number, (colour, form) in enumerate((colour, form) for colour in COLOURS for form in FORMS):
         keywords = {colour, f"{MOODS[number % len(MOODS)]} thing", f"sort {number}", f"{form} shape"}

@@ -52,7 +52,7 @@ def one_object(centre: tuple[float, float], extent: tuple[float, float], flipped
     )
 
 
-def test_a_batch_has_the_shapes_and_ranges_it_promises(artist: BatchSampler) -> None:
+def test_a_batch_has_the_documented_shapes_and_ranges(artist: BatchSampler) -> None:
     batch = draw(artist, 0, list(range(20)))
     assert (batch.pixels.shape, batch.pixels.dtype) == ((COUNT, 3, SIDE, SIDE), torch.float32)
     assert batch.pixels.min() >= -1
@@ -86,7 +86,7 @@ def test_joined_captions_have_the_tokens_of_the_joined_text(bank: CaptionBank, t
     assert (batch.phrases[15:, 2:] == 0).all()
 
 
-def test_an_object_lies_where_its_layout_says_at_every_size(atlas: Atlas) -> None:
+def test_an_object_is_drawn_at_the_position_of_its_layout_at_every_size(atlas: Atlas) -> None:
     for size in (0.9, 0.4, 0.2):
         canvas = atlas.paste(torch.ones((1, 3, 128, 128)), one_object((0.5, 0.5), (size, size)))
         drawn = (canvas[0] < 0.5).any(dim=0).nonzero().float()
@@ -112,13 +112,13 @@ def test_an_object_can_be_squashed_mirrored_and_partly_outside(emoji_set: Datase
     assert not mirrored[:, 33:].any()
 
 
-def test_nothing_is_drawn_of_what_is_not_shown(atlas: Atlas) -> None:
+def test_objects_that_are_not_shown_are_not_drawn(atlas: Atlas) -> None:
     layout = one_object((0.5, 0.5), (1.0, 1.0))
     hidden = Layout(layout.emoji - 1, layout.centre, layout.extent, layout.angle, layout.flipped, 1)
     assert (atlas.paste(torch.ones((1, 3, 32, 32)), hidden) == 1).all()
 
 
-def test_layouts_show_what_they_name(emoji_set: Dataset) -> None:
+def test_objects_of_a_layout_are_visible(emoji_set: Dataset) -> None:
     emoji = torch.randint(0, 32, (500, 4), generator=torch.Generator().manual_seed(0))
     flippable = torch.zeros(32, dtype=torch.bool)
     layout = LayoutSampler(torch.Generator().manual_seed(0)).draw(emoji, flippable)
@@ -129,7 +129,7 @@ def test_layouts_show_what_they_name(emoji_set: Dataset) -> None:
     assert (layout.extent > 0.03).all()
 
 
-def test_what_points_somewhere_is_not_mirrored() -> None:
+def test_emoji_with_a_direction_are_not_mirrored() -> None:
     corpus = [Emoji("1", "cat face", ("pet",)), Emoji("2", "right arrow", ("east",)), Emoji("3", "x", ("flag",))]
     assert find_flippable(corpus).tolist() == [True, False, False]
 

@@ -23,7 +23,7 @@ def model(finished_run: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_card_shows_what_was_measured_and_on_what(finished_run: Path, model: Path) -> None:
+def test_the_card_shows_the_figures_and_the_hardware(finished_run: Path, model: Path) -> None:
     clean = [
         Figure(f"clean pictures, {group}: recall@10, TTA on", 0.5 + number / 1000, 10 + number)
         for number, group in enumerate((*GROUPS, *HELD_OUT))
@@ -36,7 +36,7 @@ def test_the_card_shows_what_was_measured_and_on_what(finished_run: Path, model:
     assert "$" not in card
 
 
-def test_the_packaged_model_is_the_one_that_was_measured() -> None:
+def test_the_packaged_model_is_the_evaluated_one() -> None:
     root = Path(__file__).parents[2]
     card = (root / "sidecar/demo/model" / CARD_NAME).read_text()
     figures = [Figure(**figure) for figure in json.loads((root / "training/figures.json").read_text())]

@@ -37,14 +37,14 @@ def test_names_are_american_and_keywords_come_from_everywhere(cldr: Path) -> Non
     assert read_annotated(cldr) == [Emoji("😿", "crying cat", ("cat", "cry", "moggy", "sad"))]
 
 
-def test_what_is_missing_is_named_with_its_package(tmp_path: Path) -> None:
+def test_missing_data_is_named_with_its_package(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"annotations.en\.xml does not exist.*unicode-cldr-core"):
         read_annotated(tmp_path)
     with pytest.raises(CorpusError, match=r"NotoColorEmoji\.ttf cannot be read.*fonts-noto-color-emoji"):
         load_font(tmp_path / "NotoColorEmoji.ttf")
 
 
-def test_emoji_that_look_the_same_become_one_with_the_shortest_name() -> None:
+def test_emoji_with_the_same_picture_are_merged_under_the_shortest_name() -> None:
     alike = [Emoji("a", "flag: Bouvet Island", ("flag",)), Emoji("b", "flag: Norway", ("fjord", "flag"))]
     assert _merge(alike) == Emoji("b", "flag: Norway", ("fjord", "flag", "flag bouvet island"))
 

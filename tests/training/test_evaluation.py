@@ -26,13 +26,13 @@ RANKING = np.array([[0, 1, 2], [2, 1, 0]])
 QUERIES = [Query("a", frozenset({0})), Query("b", frozenset({0, 1}))]
 
 
-def test_names_are_asked_for_apart_where_the_emoji_was_held_out() -> None:
+def test_names_of_held_out_emoji_are_a_separate_group() -> None:
     groups = name_queries(CORPUS, HOLDOUT)
     assert [query.text for query in groups["trained emoji"]] == ["cat", "dog"]
     assert groups["held-out emoji"] == [Query("cow", frozenset({2}))]
 
 
-def test_keywords_are_asked_for_apart_where_they_were_held_out() -> None:
+def test_held_out_keywords_are_separate_groups() -> None:
     groups = {name: [query.text for query in queries] for name, queries in keyword_queries(CORPUS, HOLDOUT).items()}
     assert groups == {
         "trained": ["fur", "pet"],
@@ -41,7 +41,7 @@ def test_keywords_are_asked_for_apart_where_they_were_held_out() -> None:
     }
 
 
-def test_a_keywords_answers_are_all_that_carry_it() -> None:
+def test_all_emoji_with_a_keyword_answer_it() -> None:
     pet = next(query for query in keyword_queries(CORPUS, HOLDOUT)["trained"] if query.text == "pet")
     assert pet.answers == {0, 1, 2}
 

@@ -14,8 +14,8 @@ def trained(emoji_set: Dataset, holdout: Holdout) -> list[int]:
     return [index for index in range(len(emoji_set.emoji)) if index not in holdout.emoji]
 
 
-def test_the_split_is_what_it_always_was(emoji_set: Dataset, holdout: Holdout) -> None:
-    """If this fails, published scores on what was held out are no longer about what was held out."""
+def test_the_split_has_not_changed(emoji_set: Dataset, holdout: Holdout) -> None:
+    """If this fails, published scores on held-out data are no longer about the same data."""
     assert {emoji_set.emoji[index].name for index in holdout.emoji} == {"red box", "yellow box", "black box"}
     assert holdout.keywords == {"sort 9", "sort 11", "sort 16", "yellow", "blue"}
 
@@ -35,7 +35,7 @@ def test_shares_are_as_stated(emoji_set: Dataset, holdout: Holdout) -> None:
     assert holdout.keywords <= keywords
 
 
-def test_a_keyword_that_is_somebodys_name_is_not_held_out(emoji_set: Dataset, holdout: Holdout) -> None:
+def test_a_keyword_that_is_also_a_name_is_not_held_out(emoji_set: Dataset, holdout: Holdout) -> None:
     keyword = min(holdout.keywords)
     renamed = (*emoji_set.emoji, replace(emoji_set.emoji[0], characters="new", name=keyword))
     assert keyword not in draw_holdout(renamed).keywords
@@ -50,7 +50,7 @@ def test_no_caption_is_a_held_out_keyword(emoji_set: Dataset, holdout: Holdout, 
     assert holdout.keywords.isdisjoint(phrases.texts)
 
 
-def test_two_phrases_do_not_make_a_held_out_keyword_by_chance(emoji_set: Dataset, phrases: Phrases) -> None:
+def test_two_phrases_never_form_a_held_out_keyword(emoji_set: Dataset, phrases: Phrases) -> None:
     joined = frozenset({"red disc shape", "red sort 0", "sort 0 red"})
     writer = CaptionWriter(phrases, Holdout(frozenset(), joined), seed=0)
     bodies = {caption.body for row in write_captions(writer, [0], 1000) for caption in row}

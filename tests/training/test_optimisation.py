@@ -42,7 +42,7 @@ def test_a_false_negative_that_is_ignored_has_no_gradient() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_captions_are_judged_as_by_a_naive_loop(seed: int) -> None:
+def test_captions_are_rated_as_by_a_naive_loop(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     emoji, nothing = 7, -1
     truth = torch.randint(0, 4, (10, emoji + 1), generator=generator, dtype=torch.uint8)

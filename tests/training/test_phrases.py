@@ -21,11 +21,11 @@ def test_a_name_is_true_of_its_emoji_and_partly_of_those_that_have_it_as_a_keywo
     assert truths("cat") == [TRUE, PARTLY, NEGATIVE, NEGATIVE]
 
 
-def test_a_keyword_that_is_nobodys_name_is_true_of_all_its_carriers() -> None:
+def test_a_keyword_that_is_not_a_name_is_true_of_all_emoji_with_it() -> None:
     assert truths("sad") == [NEGATIVE, TRUE, NEGATIVE, NEGATIVE]
 
 
-def test_what_only_shares_words_is_not_held_against_an_emoji() -> None:
+def test_a_phrase_that_only_shares_words_is_ignored() -> None:
     assert truths("pet") == [TRUE, IGNORED, NEGATIVE, NEGATIVE]
 
 
@@ -33,16 +33,16 @@ def test_a_word_of_a_name_is_partly_true() -> None:
     assert truths("crying") == [NEGATIVE, PARTLY, NEGATIVE, NEGATIVE]
 
 
-def test_nothing_said_is_true_of_everything() -> None:
+def test_the_empty_phrase_is_true_of_everything() -> None:
     assert truths("") == [TRUE] * 4
 
 
-def test_a_held_out_keyword_is_no_phrase() -> None:
+def test_a_held_out_keyword_is_not_a_phrase() -> None:
     texts = collect_phrases(CORPUS, Holdout(frozenset(), frozenset({"sad"}))).texts
     assert "sad" not in texts
     assert "crying cat" in texts
 
 
-def test_a_flag_is_called_by_its_country_too() -> None:
+def test_a_flag_is_also_named_by_its_country() -> None:
     assert name_variants(CORPUS[2]) == ["flag peru", "flag of peru", "peru flag", "peru"]
     assert truths("peru") == [NEGATIVE, NEGATIVE, TRUE, NEGATIVE]

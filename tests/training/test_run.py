@@ -38,9 +38,7 @@ def exported(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return model
 
 
-def test_a_run_that_was_interrupted_ends_with_the_weights_of_one_that_was_not(
-    finished_run: Path, emoji_set: Dataset, tmp_path: Path
-) -> None:
+def test_an_interrupted_run_ends_with_the_same_weights(finished_run: Path, emoji_set: Dataset, tmp_path: Path) -> None:
     TrainingRun(tmp_path, emoji_set, TINY_OPTIONS, CPU).finish(until_step=2)
     halfway = state_of(tmp_path)
     TrainingRun(tmp_path, emoji_set, TINY_OPTIONS, CPU).finish()
@@ -64,7 +62,7 @@ def test_every_step_draws_another_batch(emoji_set: Dataset, tmp_path: Path) -> N
     assert len({trainer.step().item() for _ in range(3)}) == 3
 
 
-def test_a_run_writes_down_how_it_went(finished_run: Path) -> None:
+def test_a_run_writes_a_log(finished_run: Path) -> None:
     entries = [json.loads(line) for line in (finished_run / LOG_NAME).read_text().splitlines()]
     assert entries[-1]["step"] == TINY_OPTIONS.steps
     assert entries[-1]["loss"] > 0
@@ -93,7 +91,7 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert sorted(rates[10:], reverse=True) == rates[10:]
 
 
-def test_the_product_loads_what_is_exported_and_gives_the_same_vectors(finished_run: Path, exported: Path) -> None:
+def test_the_product_loads_an_exported_model_with_the_same_vectors(finished_run: Path, exported: Path) -> None:
     encoder = load_on_cpu(exported)
     run_self_test(encoder, find_golden(encoder.model_id))
     towers: Any = load_average(finished_run / CHECKPOINT_NAME, TINY_OPTIONS)
@@ -107,7 +105,7 @@ def test_the_product_loads_what_is_exported_and_gives_the_same_vectors(finished_
     assert np.sum(encoder.encode_texts(prepared) * texts, axis=1).min() > 0.99999
 
 
-def test_a_projection_without_bias_computes_what_the_one_with_bias_did() -> None:
+def test_folding_the_bias_does_not_change_vectors() -> None:
     generator = torch.Generator().manual_seed(0)
     gain, offset = torch.randn(64, generator=generator), torch.randn(64, generator=generator)
     norm = {"text.ln_final.weight": gain, "text.ln_final.bias": offset}
@@ -120,7 +118,7 @@ def test_a_projection_without_bias_computes_what_the_one_with_bias_did() -> None
     assert folded.keys() == {*norm, "text.text_projection"}
 
 
-def test_it_is_stored_in_half_the_space_and_loads_in_bf16(exported: Path) -> None:
+def test_an_exported_model_is_stored_in_fp16_and_loads_in_bf16(exported: Path) -> None:
     assert {tensor.dtype for tensor in load_file(exported / WEIGHTS_NAME).values()} == {torch.float16}
     exact, rounded = load_on_cpu(exported), load_on_cpu(exported, "bf16")
     prepared = exact.prepare_texts(TEXTS)

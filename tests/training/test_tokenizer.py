@@ -28,7 +28,7 @@ def test_words_of_the_corpus_are_one_token_and_others_are_several(tokenizer: HFT
     assert "".join(unheard) == "▁zyxquark"
 
 
-def test_texts_end_and_are_filled_up_with_the_closing_token(tokenizer: HFTokenizer) -> None:
+def test_texts_are_terminated_and_padded_with_the_end_token(tokenizer: HFTokenizer) -> None:
     ids = tokenizer(["red disc", "red " * 50])
     assert ids.shape == (2, TINY_SHAPE.context_length)
     assert (ids[0, 2:] == 1).all()
@@ -36,6 +36,6 @@ def test_texts_end_and_are_filled_up_with_the_closing_token(tokenizer: HFTokeniz
     assert (ids < TINY_SHAPE.vocabulary_size).all()
 
 
-def test_it_has_the_wanted_size(emoji_set: Dataset, tmp_path: Path) -> None:
+def test_it_has_the_requested_size(emoji_set: Dataset, tmp_path: Path) -> None:
     write_tokenizer(tmp_path, emoji_set.emoji, 300, 16)
     assert HFTokenizer(str(tmp_path), context_length=16).tokenizer.vocab_size == 300

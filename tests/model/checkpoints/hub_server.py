@@ -1,4 +1,4 @@
-"""A hub of our own: serves folders as repositories, over the part of Hugging Face's protocol that downloads use."""
+"""A test hub that serves folders as repositories, by the part of Hugging Face's protocol that downloads use."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _CUT_OFF = "cut-off/"
 
 @dataclass(frozen=True)
 class Hub:
-    """`requests` holds the paths asked for.
+    """`requests` are the requested paths.
 
-    Repositories under `private/` want `token`; what is sent from those under `cut-off/` breaks off in the middle.
+    Repositories under `private/` require `token`; downloads from those under `cut-off/` break off in the middle.
     """
 
     repositories: Mapping[str, Path]
@@ -31,7 +31,7 @@ class Hub:
 
 @contextmanager
 def serve_hub(repositories: Mapping[str, Path], token: str) -> Iterator[Hub]:
-    """Serves until the block is left, on a free port of this machine."""
+    """Serves on a free local port for the length of the block."""
     requests: list[str] = []
 
     class Handler(_Handler):

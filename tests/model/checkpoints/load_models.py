@@ -1,6 +1,6 @@
 """Loads the models named on the command line, one after the other, and prints a line of JSON for each.
 
-A process of its own, because the hub's address and cache are read from the environment when the library is imported.
+Run in a separate process, because the library reads the hub's address and cache from the environment on import.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Models from a hub: a server that speaks its protocol, and none."""
+"""Models from a hub, with a test server and without a network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def load_models(
     prefix: str = "hf-hub:",
     **variables: str,
 ) -> Outcomes:
-    """The outcome of loading each, in a fresh process that knows only this hub and this cache."""
+    """The outcome of loading each model in a new process with this hub and cache."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment = {
         **inherited,
@@ -58,7 +58,7 @@ def load_models(
 
 @pytest.fixture(scope="module")
 def repositories(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """As the SigLIP repositories are: the tokenizer lies in another repository than the weights."""
+    """Like the SigLIP repositories, with weights and tokenizer in different ones."""
     root = tmp_path_factory.mktemp("hub")
     model = make_repository(root / "model", tiny_model, tokenizer="our/tokenizer")
     (model / "open_clip_pytorch_model.bin").write_bytes(b"not wanted where there are safetensors")
@@ -93,7 +93,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def loaded(repositories: dict[str, Path], cache: Path) -> Outcomes:
-    """What a process without a token makes of every kind of repository, and of one that is not there."""
+    """The outcomes for every kind of repository, and for a missing one, without a token."""
     with serve_hub(repositories, TOKEN) as hub:
         outcomes = load_models(
             hub.url, cache, *(name for name in repositories if name != "our/tokenizer"), "our/nothing"
@@ -102,7 +102,7 @@ def loaded(repositories: dict[str, Path], cache: Path) -> Outcomes:
     return outcomes
 
 
-def test_a_model_from_the_hub_is_the_one_in_a_folder(loaded: Outcomes, tiny_encoder: OpenClipEncoder) -> None:
+def test_a_model_from_the_hub_equals_the_one_in_a_folder(loaded: Outcomes, tiny_encoder: OpenClipEncoder) -> None:
     assert loaded["our/model"].get("fingerprint") == tiny_encoder.fingerprint, loaded["our/model"]
 
 
@@ -116,12 +116,14 @@ def test_a_model_from_the_hub_is_the_one_in_a_folder(loaded: Outcomes, tiny_enco
         ("our/untokenized", "'our/untokenized' names 'our/unweighted' as its tokenizer, which holds none"),
     ],
 )
-def test_a_repository_that_cannot_be_used_is_an_error_that_says_why(loaded: Outcomes, name: str, message: str) -> None:
+def test_an_unusable_repository_is_an_error_that_says_why(loaded: Outcomes, name: str, message: str) -> None:
     assert message in loaded[name]["error"]
 
 
-def test_open_clips_own_names_are_found_on_the_hub_with_what_belongs_to_them(tiny_model: Path, tmp_path: Path) -> None:
-    """The configuration is open_clip's; weights, tokenizer and text tower lie in repositories that it names."""
+def test_open_clips_own_names_are_found_on_the_hub_with_tokenizer_and_text_tower(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    """The configuration is open_clip's; weights, tokenizer and text tower are in the repositories it names."""
     names = ("ViT-SO400M-14-SigLIP-378", "ViTamin-S/datacomp1b", "nllb-clip-base/v1", "RN50-quickgelu/openai")
     tokenizer: dict[str, bytes | Path] = {name: tiny_model / name for name in TOKENIZER_FILES}
     model_card: dict[str, bytes | Path] = {"config.json": b"{}", "model.safetensors": b"of another library"}
@@ -168,7 +170,7 @@ def test_the_token_is_sent_and_never_shown(
     "variables",
     [pytest.param({}, id="unreachable", marks=pytest.mark.long), pytest.param({"HF_HUB_OFFLINE": "1"}, id="offline")],
 )
-def test_without_a_network_what_was_downloaded_loads_and_what_was_not_is_a_quick_error(
+def test_without_a_network_cached_models_load_and_others_fail_quickly(
     cache: Path, tiny_encoder: OpenClipEncoder, variables: dict[str, str]
 ) -> None:
     outcomes = load_models(CLOSED_PORT, cache, "our/model", "our/elsewhere", **variables)

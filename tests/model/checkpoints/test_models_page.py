@@ -1,4 +1,4 @@
-"""docs/models.md names what open_clip has, and what is refused."""
+"""The lists in docs/models.md of open_clip's models and of refused ones are complete."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def test_the_pairs_that_are_refused_are_counted() -> None:
 @pytest.mark.parametrize(
     "name", ["ViT-B-16/laion2b_s34b_b88k", "ViT-SO400M-14-SigLIP-378", "ViT-B-32-quickgelu/openai", "ViTamin-XL-384"]
 )
-def test_the_names_it_shows_can_be_named(name: str) -> None:
+def test_the_names_in_the_examples_exist(name: str) -> None:
     assert f"`{name}`" in PAGE
     assert not is_refused(name)
 
 
-def test_the_lengths_of_vectors_are_those_of_its_table() -> None:
+def test_the_dimensions_are_those_of_the_table() -> None:
     said = {int(number) for number in re.findall(r"\b(384|512|640|768|1024|1152|1280|1536)\b", PAGE)}
     pairs = open_clip.list_pretrained()
     assert {open_clip.get_model_config(name)["embed_dim"] for name, _ in pairs} == said

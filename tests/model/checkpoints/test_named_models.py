@@ -1,4 +1,4 @@
-"""Every name that open_clip knows stands for what open_clip builds under it, or is refused with another name."""
+"""Every model name of open_clip gives what open_clip builds, or is refused with another name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def has_other_activation(name: str, tag: str) -> bool:
 
 
 @pytest.mark.parametrize(("name", "tag"), [pair for pair in PAIRS if not has_other_activation(*pair)])
-def test_a_name_stands_for_the_configuration_and_the_weights_that_open_clip_takes(name: str, tag: str) -> None:
+def test_a_name_gives_the_configuration_and_weights_of_open_clip(name: str, tag: str) -> None:
     found = find_named_model(f"{name}/{tag}")
     weights = get_pretrained_cfg(name, tag)
     assert (found.name, found.tag) == (name, tag)
@@ -35,10 +35,8 @@ def test_a_name_stands_for_the_configuration_and_the_weights_that_open_clip_take
 
 
 @pytest.mark.parametrize(("name", "tag"), [pair for pair in PAIRS if has_other_activation(*pair)])
-def test_weights_under_a_name_with_another_activation_are_refused_and_the_right_name_is_told(
-    name: str, tag: str
-) -> None:
-    """open_clip warns, and gives vectors that mean nothing."""
+def test_a_name_with_the_wrong_activation_is_refused_with_the_right_name(name: str, tag: str) -> None:
+    """open_clip would only warn, and give meaningless vectors."""
     with pytest.raises(ModelError, match="QuickGELU") as caught:
         find_named_model(f"{name}/{tag}")
     told = re.search(r": name (\S+)$", str(caught.value))
@@ -51,8 +49,8 @@ def test_weights_under_a_name_with_another_activation_are_refused_and_the_right_
         assert f"{found.repository}/{found.file}" == repository
 
 
-def test_names_with_the_same_weights_and_another_size_are_two_models() -> None:
-    """The repository's own configuration is that of the larger one."""
+def test_names_with_the_same_weights_and_different_sizes_are_two_models() -> None:
+    """The repository's own configuration is that of the larger model."""
     small, large = (find_named_model(f"ViT-SO400M-14-SigLIP-{size}") for size in (378, 384))
     assert (small.repository, small.file) == (large.repository, large.file)
     assert [named.model_cfg["vision_cfg"]["image_size"] for named in (small, large)] == [378, 384]
@@ -60,7 +58,7 @@ def test_names_with_the_same_weights_and_another_size_are_two_models() -> None:
 
 
 @pytest.mark.parametrize("name", open_clip.list_models())
-def test_a_name_alone_is_enough_where_there_is_one_set_of_weights(name: str) -> None:
+def test_a_name_alone_is_enough_if_there_is_one_set_of_weights(name: str) -> None:
     tags = open_clip.list_pretrained_tags_by_model(name)
     if len(tags) == 1 and not has_other_activation(name, tags[0]):
         assert find_named_model(name) == find_named_model(f"{name}/{tags[0]}")
@@ -86,12 +84,12 @@ def test_a_name_alone_is_enough_where_there_is_one_set_of_weights(name: str) -> 
         ),
     ],
 )
-def test_a_name_that_stands_for_nothing_says_what_can_be_named(model_id: str, problem: str) -> None:
+def test_an_unknown_name_is_an_error_that_lists_the_valid_ones(model_id: str, problem: str) -> None:
     with pytest.raises(ModelError) as caught:
         find_named_model(model_id)
     assert f"VISION_MODEL_ID={model_id!r}" in str(caught.value)
     assert problem in str(caught.value)
 
 
-def test_open_clips_older_way_to_write_a_name_is_understood() -> None:
+def test_open_clips_older_spelling_of_names_is_accepted() -> None:
     assert find_named_model("ViT-B/16/laion2b_s34b_b88k") == find_named_model("ViT-B-16/laion2b_s34b_b88k")

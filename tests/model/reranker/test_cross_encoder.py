@@ -1,4 +1,4 @@
-"""Scores of a cross-encoder: those of sentence-transformers itself, whatever else is in the batch."""
+"""A cross-encoder's scores equal those of sentence-transformers, in any batch."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def load(folder: Path, precision: Precision = "fp32", rerank_max_tokens: int = 5
 
 
 def predict(folder: Path, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
-    """What sentence-transformers says, one pair at a time."""
+    """Scores of sentence-transformers, one pair at a time."""
     model = CrossEncoder(str(folder), device="cpu", local_files_only=True)
     pairs = [(query, document) for document in documents]
     options = {"activation_fn": torch.nn.Identity(), "batch_size": 1, "show_progress_bar": False}
@@ -62,7 +62,7 @@ def test_scores_are_those_of_sentence_transformers(folder: Path, scorer: CrossEn
     scores = typed.score_pairs(typed.prepare_pairs(QUERY, DOCUMENTS))
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, predict(folder, QUERY, DOCUMENTS), atol=1e-5)
-    assert np.ptp(scores) > 0.5  # or equality would say little
+    assert np.ptp(scores) > 0.5  # otherwise equality would prove little
 
 
 def test_a_model_without_segments_scores_as_sentence_transformers_do(folder: Path, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_model_without_segments_scores_as_sentence_transformers_do(folder: Pat
     np.testing.assert_allclose(scores, predict(plain, QUERY, DOCUMENTS), atol=1e-5)
 
 
-def test_a_models_prompt_stands_before_the_query(tmp_path: Path) -> None:
+def test_a_models_prompt_is_prepended_to_the_query(tmp_path: Path) -> None:
     model = CrossEncoder(str(make_tiny_cross_encoder(tmp_path / "plain")), device="cpu", local_files_only=True)
     model.prompts, model.default_prompt_name = {"query": "people of the city: "}, "query"
     model.save_pretrained(str(tmp_path / "prompted"))
@@ -91,7 +91,7 @@ def test_a_score_does_not_depend_on_its_batch(scorer: CrossEncoderScorer) -> Non
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.1), ("fp16", 0.01)])
-def test_other_precisions_give_the_scores_of_fp32_but_for_rounding(
+def test_other_precisions_give_the_scores_of_fp32_up_to_rounding(
     folder: Path, scorer: CrossEncoderScorer, precision: Precision, tolerance: float
 ) -> None:
     rounded = load(folder, precision)
@@ -100,7 +100,7 @@ def test_other_precisions_give_the_scores_of_fp32_but_for_rounding(
     assert 1e-5 < difference < tolerance
 
 
-def test_only_the_document_is_cut_and_that_is_told(scorer: CrossEncoderScorer) -> None:
+def test_only_the_document_is_truncated_and_reported_as_such(scorer: CrossEncoderScorer) -> None:
     query = "red " * 40
     short, long = scorer.prepare_pairs(query, ["a dog", "a dog " * 40])
     assert (short.truncated, long.truncated) == (False, True)
@@ -109,13 +109,13 @@ def test_only_the_document_is_cut_and_that_is_told(scorer: CrossEncoderScorer) -
     np.testing.assert_array_equal(long.token_ids[:44], short.token_ids[:44])
 
 
-def test_rerank_max_tokens_and_the_models_own_limit_hold_together(folder: Path) -> None:
+def test_both_rerank_max_tokens_and_the_models_own_limit_apply(folder: Path) -> None:
     (pair,) = load(folder, rerank_max_tokens=20).prepare_pairs("red", ["a dog " * 40])
     assert len(pair.token_ids) == 20
     assert pair.truncated
 
 
-def test_a_request_may_ask_for_less_of_each_document(scorer: CrossEncoderScorer) -> None:
+def test_a_request_may_limit_the_tokens_of_each_document(scorer: CrossEncoderScorer) -> None:
     cut, whole = scorer.prepare_pairs("red", ["a dog on the beach", "a dog"], max_document_tokens=2)
     np.testing.assert_array_equal(cut.token_ids, whole.token_ids)
     assert (cut.truncated, whole.truncated) == (True, False)
@@ -130,12 +130,12 @@ def test_a_query_that_leaves_no_room_is_refused(scorer: CrossEncoderScorer) -> N
     assert (caught.value.code, caught.value.param) == ("query_too_long", "query")
 
 
-def test_nothing_is_scored_to_nothing(scorer: CrossEncoderScorer) -> None:
+def test_no_pairs_give_no_scores(scorer: CrossEncoderScorer) -> None:
     assert scorer.prepare_pairs(QUERY, []) == []
     assert scorer.score_pairs([]).shape == (0,)
 
 
-def test_any_thread_may_prepare(scorer: CrossEncoderScorer) -> None:
+def test_pairs_are_prepared_by_any_thread(scorer: CrossEncoderScorer) -> None:
     expected = scorer.prepare_pairs(QUERY, DOCUMENTS)
     with ThreadPoolExecutor(8) as threads:
         for prepared in threads.map(lambda _: scorer.prepare_pairs(QUERY, DOCUMENTS), range(64)):
@@ -143,7 +143,7 @@ def test_any_thread_may_prepare(scorer: CrossEncoderScorer) -> None:
                 np.testing.assert_array_equal(pair.token_ids, other.token_ids)
 
 
-def test_less_than_half_of_what_is_computed_is_padding() -> None:
+def test_at_most_half_of_a_group_is_padding() -> None:
     lengths = [512, 3, 16, 17, 33, 8, 511, 40, 100, 3]
     groups = group_by_length(lengths)
     assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
@@ -165,7 +165,7 @@ def test_a_document_cannot_end_itself_and_begin_another(scorer: CrossEncoderScor
 
 
 class FailingModel:
-    """A model that fails while it computes."""
+    """A model that fails while computing."""
 
     def __init__(self, model: CrossEncoder, fail: Callable[[], torch.Tensor]) -> None:
         self.tokenizer = model.tokenizer
@@ -190,7 +190,7 @@ def report_a_fault() -> torch.Tensor:
     raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore about it")
 
 
-def test_faults_of_the_device_are_told_apart(scorer: CrossEncoderScorer) -> None:
+def test_faults_of_the_device_are_distinguished(scorer: CrossEncoderScorer) -> None:
     pairs = scorer.prepare_pairs(QUERY, DOCUMENTS)
     with pytest.raises(DeviceOutOfMemory):
         failing(scorer, report_out_of_memory).score_pairs(pairs)
@@ -214,7 +214,7 @@ def test_a_bug_in_the_model_fails_its_pairs_and_not_the_device(
 
 
 class UnmaskedScorer(CrossEncoderScorer):
-    """Lets padding have a part in the score."""
+    """Lets padding affect the score."""
 
     def _score(self, pairs):  # type: ignore[no-untyped-def]
         model = self._model
@@ -241,8 +241,8 @@ def report_a_sticky_fault() -> torch.Tensor:
     raise RuntimeError("CUDA error: device-side assert triggered")
 
 
-def test_a_self_test_that_loses_the_device_says_so(scorer: CrossEncoderScorer) -> None:
-    """It is not the model's failure alone: nothing else will use that device in this process either."""
+def test_a_device_lost_during_the_self_test_is_reported_as_such(scorer: CrossEncoderScorer) -> None:
+    """Not as a failure of the model: nothing can use that device in this process any more."""
     with pytest.raises(DeviceLost, match="device-side assert"):
         run_pair_self_test(failing(scorer, report_a_sticky_fault))
 
@@ -255,7 +255,7 @@ def test_a_self_test_that_loses_the_device_says_so(scorer: CrossEncoderScorer) -
         (report_a_missing_kernel, "no kernel image"),
     ],
 )
-def test_the_self_test_refuses_a_model_that_gives_no_scores(
+def test_the_self_test_refuses_a_model_without_finite_scores(
     scorer: CrossEncoderScorer, fail: Callable[[], torch.Tensor], message: str
 ) -> None:
     class OnePairAtATime(CrossEncoderScorer):

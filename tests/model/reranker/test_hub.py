@@ -1,4 +1,4 @@
-"""Cross-encoders from a hub: a server that speaks its protocol, and none."""
+"""Cross-encoders from a hub, with a test server and without a network."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.long
-def test_a_cross_encoder_from_the_hub_is_the_one_in_a_folder_and_errors_say_what_to_set(
+def test_a_cross_encoder_from_the_hub_equals_the_one_in_a_folder_and_errors_say_what_to_set(
     repositories: dict[str, Path], tmp_path: Path
 ) -> None:
     local = load(repositories["our/reranker"])
     expected = local.score_pairs(local.prepare_pairs("a red bicycle", ["a dog", "a bicycle"]))
     with serve_hub(repositories, TOKEN) as hub:
         outcomes = load_models(hub.url, tmp_path, *repositories, "our/nothing", "our/reranker", module=MODULE)
-        assert hub.requests.count("api/models/our/reranker/revision/main") == 1  # the second time it was in the cache
+        assert hub.requests.count("api/models/our/reranker/revision/main") == 1  # cached the second time
         assert not any(path.startswith("our/reranker") and path.endswith(".bin") for path in hub.requests)
     for name in ("our/reranker", "our/older"):
         np.testing.assert_allclose(outcomes[name].get("scores", outcomes[name]), expected, atol=1e-5)

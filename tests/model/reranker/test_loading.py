@@ -1,4 +1,4 @@
-"""What is refused as a cross-encoder, and why."""
+"""Unusable cross-encoders are refused with the reason."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def another_architecture(folder: Path) -> None:
 
 
 def code_of_its_own(folder: Path) -> None:
-    """Which would be run, or asked about on a terminal that is not there."""
+    """Remote code, which would be run, or confirmed on a terminal that does not exist."""
     names = {"AutoConfig": "own.Config", "AutoModelForSequenceClassification": "own.Model"}
     edit_json(folder / "config.json", lambda config: config.update(model_type="own", auto_map=names))
     (folder / "own.py").write_text("raise SystemExit('run')")
@@ -92,7 +92,7 @@ def broken_numbers(folder: Path) -> None:
         (broken_numbers, "scores are not finite; try MODEL_PRECISION=fp32"),
     ],
 )
-def test_a_model_that_is_not_whole_is_an_error_that_says_what_is_wrong(
+def test_an_incomplete_model_is_an_error_that_says_what_is_wrong(
     tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
     damage(make_tiny_cross_encoder(tmp_path))
@@ -111,14 +111,14 @@ def test_a_directory_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
         load_cross_encoder(settings_for(tmp_path / "nowhere"))
 
 
-def test_a_model_that_is_not_there_says_what_to_do_offline() -> None:
+def test_a_missing_model_is_an_error_that_says_what_to_do_offline() -> None:
     with pytest.raises(ModelError, match="is not on this machine") as caught:
         load_cross_encoder(settings_for("our/reranker"))
     assert "set RERANK_MODEL_ID=local-dir:/path/to/folder" in str(caught.value)
 
 
-def test_positions_that_begin_behind_the_padding_are_not_exceeded(tmp_path: Path) -> None:
-    """RoBERTa's family: of 66 positions 64 can be used, and the tokenizer does not say so."""
+def test_positions_counted_from_behind_the_padding_are_not_exceeded(tmp_path: Path) -> None:
+    """RoBERTa's family: 64 of 66 positions are usable, which the tokenizer does not state."""
     make_tiny_cross_encoder(tmp_path)
     vocabulary = RobertaConfig.from_pretrained(tmp_path).vocab_size
     config = RobertaConfig(  # type: ignore[call-arg]  # which transformers take by name

@@ -1,4 +1,4 @@
-"""Pairs are tokenised as the tokenizers themselves would, whatever their kind."""
+"""Pairs have the tokens that the tokenizer itself gives, for every kind of tokenizer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def word_pieces() -> Tokenizer:
 
 
 def byte_pairs() -> Tokenizer:
-    """As RoBERTa's: no segments, two separators."""
+    """Like RoBERTa's: no segments, two separators."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -40,7 +40,7 @@ def byte_pairs() -> Tokenizer:
 
 
 def sentence_pieces() -> Tokenizer:
-    """As XLM-RoBERTa's."""
+    """Like XLM-RoBERTa's."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -57,14 +57,14 @@ MARKS = ["[SEP]", "[CLS]", "[PAD]", "[UNK]", "[MASK]", "<s>", "</s>", "<pad>", "
 
 
 def sentence_pieces_with_a_mask() -> Tokenizer:
-    """`<mask>` takes the blank before it; `</s>` is a piece of the vocabulary too, and the best one there is."""
+    """`<mask>` includes the blank before it; `</s>` is also a piece of the vocabulary, with the highest score."""
     tokenizer = sentence_pieces()
     tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True)])
     return tokenizer
 
 
 def words_looked_up_whole() -> Tokenizer:
-    """As Llama's: a word that is in the vocabulary is not merged from its letters."""
+    """Like Llama's: a word in the vocabulary is not merged from its letters."""
     description = json.loads(byte_pairs().to_str())
     description["model"]["ignore_merges"] = True
     return Tokenizer.from_str(json.dumps(description))
@@ -86,7 +86,7 @@ def test_pairs_have_the_tokens_that_the_tokenizer_gives_them(make: Callable[[], 
             assert pair.truncated == bool(expected.overflowing)
 
 
-def test_the_tokenizer_that_it_was_made_from_stays_as_it_was() -> None:
+def test_the_original_tokenizer_is_unchanged() -> None:
     tokenizer = word_pieces()
     tokenizer.enable_truncation(5)
     tokenizer.enable_padding(length=7)
@@ -103,7 +103,7 @@ def test_a_special_token_inside_a_query_or_a_document_is_text(
 ) -> None:
     tokenizer = make()
     special = {tokenizer.token_to_id(token) for token in MARKS} - {None, tokenizer.token_to_id("<unk>")}
-    special -= {tokenizer.token_to_id("[UNK]")}  # a letter that the vocabulary lacks is an unknown one
+    special -= {tokenizer.token_to_id("[UNK]")}  # a letter not in the vocabulary is unknown
     pairs = PairTokenizer(tokenizer, MAX_TOKENS)
     text = around.replace("{}", mark)
     (harmless,) = pairs.prepare("dusk", ["at"])
@@ -113,8 +113,8 @@ def test_a_special_token_inside_a_query_or_a_document_is_text(
         assert marks == [token for token in harmless.token_ids.tolist() if token in special]
 
 
-def test_what_a_special_token_is_made_of_is_read_as_any_other_letters() -> None:
-    """The unknown token too: no vocabulary of letters is needed to see that nothing of the text is lost."""
+def test_the_letters_of_a_special_token_are_tokenised_as_any_others() -> None:
+    """Including the unknown token, with a vocabulary of letters, so that any lost text shows."""
     pairs = PairTokenizer(byte_pairs(), MAX_TOKENS)
     plain = byte_pairs()
     plain.encode_special_tokens = True
@@ -125,7 +125,7 @@ def test_what_a_special_token_is_made_of_is_read_as_any_other_letters() -> None:
         )
 
 
-def test_a_special_token_that_only_the_models_settings_name_is_text_too() -> None:
+def test_a_special_token_named_only_in_the_models_settings_is_text_too() -> None:
     tokenizer = word_pieces()
     tokenizer.add_tokens(["<turn>"])
     turn = tokenizer.token_to_id("<turn>")
@@ -135,7 +135,7 @@ def test_a_special_token_that_only_the_models_settings_name_is_text_too() -> Non
     assert turn not in pair.token_ids
 
 
-def test_the_special_tokens_of_a_prompt_are_what_they_are() -> None:
+def test_special_tokens_of_a_prompt_keep_their_meaning() -> None:
     tokenizer = byte_pairs()
     separator = tokenizer.token_to_id("</s>")
     (pair,) = PairTokenizer(tokenizer, MAX_TOKENS, "rank</s>").prepare("it</s>", ["a dusk"])
@@ -144,7 +144,7 @@ def test_the_special_tokens_of_a_prompt_are_what_they_are() -> None:
     assert pair.token_ids.tolist()[0 : 1 + len("rank</s>")].count(separator) == 1
 
 
-def test_many_documents_are_prepared_in_their_order() -> None:
+def test_many_documents_are_prepared_in_order() -> None:
     pairs = PairTokenizer(word_pieces(), MAX_TOKENS)
     documents = ["dusk " * (number % 9) for number in range(200)]
     together = pairs.prepare("it", documents)
@@ -163,13 +163,13 @@ LONG_DOCUMENTS = [
 
 
 @pytest.mark.parametrize("make", [word_pieces, byte_pairs, sentence_pieces])
-def test_of_long_documents_the_beginning_is_tokenised_and_the_tokens_are_the_same(
+def test_a_prefix_of_a_long_document_gives_the_same_tokens(
     make: Callable[[], Tokenizer],
 ) -> None:
     tokenizer = make()
     pairs = PairTokenizer(tokenizer, MAX_TOKENS)
     (prose,) = pairs._encode(LONG_DOCUMENTS[:1], MAX_TOKENS)
-    assert len(prose.ids) < 2000  # of 30,000 and more
+    assert len(prose.ids) < 2000  # of more than 30,000
     tokenizer.enable_truncation(MAX_TOKENS, strategy="only_second")
     for document, pair in zip(LONG_DOCUMENTS, pairs.prepare("where is it", LONG_DOCUMENTS), strict=True):
         expected = tokenizer.encode("where is it", document)
@@ -178,8 +178,8 @@ def test_of_long_documents_the_beginning_is_tokenised_and_the_tokens_are_the_sam
 
 
 @pytest.mark.parametrize("letters", range(70, 100, 6))
-def test_a_word_that_turns_out_too_long_to_be_split_is_unknown(letters: int) -> None:
-    """WordPiece knows no word of more than 100 characters; of the beginning of a document it may have fewer."""
+def test_a_word_too_long_to_be_split_is_unknown(letters: int) -> None:
+    """WordPiece maps words of more than 100 characters to unknown; the prefix of such a word may be shorter."""
     tokenizer = word_pieces()
     pairs = PairTokenizer(tokenizer, 400)
     room, known = 10, tokenizer.encode("z " * 5, add_special_tokens=False).ids

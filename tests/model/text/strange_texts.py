@@ -1,4 +1,4 @@
-"""Long texts of what a tokenizer may trip over, and tokenizers of every kind."""
+"""Random long texts that are difficult for tokenizers, and tokenizers of every kind."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ Clean = Callable[[str], str]
 
 
 class StrangeTexts:
-    """`rng` decides what comes next."""
+    """Generates random texts from `rng`."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -122,7 +122,7 @@ class StrangeTexts:
 
 
 def make_tokenizers(directory: Path) -> dict[str, tuple[Any, int]]:
-    """By name open_clip's object, and the context length: of SigLIP's kind, of others, and CLIP's."""
+    """open_clip's tokenizer objects and their context lengths, by name: like SigLIP's, of other kinds, and CLIP's."""
     made: dict[str, tuple[Any, int]] = {"clip": (SimpleTokenizer(), 77), "lower": (SimpleTokenizer(clean="lower"), 20)}
     (directory / "siglip").mkdir()
     write_tiny_tokenizer(directory / "siglip", 800, 64)
@@ -135,7 +135,7 @@ def make_tokenizers(directory: Path) -> dict[str, tuple[Any, int]]:
 
 
 def _repeating() -> Tokenizer:
-    """How it splits a run of `a` depends on where the run ends."""
+    """A tokenizer that splits a run of `a` differently by where the run ends."""
     pieces = [
         ("<pad>", 0.0),
         ("</s>", 0.0),
@@ -153,7 +153,7 @@ def _repeating() -> Tokenizer:
 
 
 def _merging() -> Tokenizer:
-    """Nothing is split at blanks, which are characters like others."""
+    """A tokenizer that does not split at blanks."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
     tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
     tokenizer.decoder = decoders.Replace("\u2581", " ")
@@ -176,7 +176,7 @@ def _word_pieces() -> Tokenizer:
 
 
 def load_slow(directory: Path, **options: object) -> Any:
-    """A tokenizer that is there in Python only: words of BERT's, as Japanese models have them."""
+    """A tokenizer that exists in Python only: words for BERT, as in Japanese models."""
     directory.mkdir()
     letters = string.ascii_letters
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *("##" + letter for letter in letters)]

@@ -1,4 +1,4 @@
-"""Of a long text only the beginning is read, and gives what the whole would."""
+"""A prefix of a long text gives the ids of the whole text."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def words(vocabulary: list[str], chars: int) -> str:
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
 @pytest.mark.parametrize("kind", KINDS)
-def test_strange_texts_have_the_ids_of_the_whole(kind: str, seed: int, tokenizers: dict[str, WholeTexts]) -> None:
+def test_prefixes_of_strange_texts_give_the_ids_of_the_whole(
+    kind: str, seed: int, tokenizers: dict[str, WholeTexts]
+) -> None:
     tokenizers[kind].check_many(random.Random(f"{kind} {seed}"), 2)
 
 
@@ -66,14 +68,14 @@ NASTY = {
 
 
 @pytest.mark.parametrize("text", NASTY.values(), ids=NASTY.keys())
-def test_texts_that_look_alike_at_first_have_the_ids_of_the_whole(text: str, tokenizers: dict[str, WholeTexts]) -> None:
+def test_texts_with_the_same_prefix_have_their_own_ids(text: str, tokenizers: dict[str, WholeTexts]) -> None:
     for kind in ("siglip", "repeats", "gemma", "clip"):
         tokenizers[kind].check(text)
 
 
 @pytest.mark.parametrize("letters", range(64, 101, 6))
-def test_a_word_that_turns_out_too_long_to_be_split_is_unknown(letters: int, tokenizers: dict[str, WholeTexts]) -> None:
-    """WordPiece knows no word of more than 100 characters; the beginning of one has many pieces."""
+def test_a_word_too_long_to_be_split_is_unknown(letters: int, tokenizers: dict[str, WholeTexts]) -> None:
+    """WordPiece maps words of more than 100 characters to unknown; the prefix of one has many pieces."""
     text = "z" * (INITIAL_CHARS - letters - 1) + "猫" + "q" * 300
 
     tokenizers["bert"].check(text)
@@ -81,7 +83,7 @@ def test_a_word_that_turns_out_too_long_to_be_split_is_unknown(letters: int, tok
 
 
 @pytest.mark.parametrize("letters", [64, 82, 100])
-def test_so_it_is_for_tokenizers_in_python(letters: int, tmp_path: Path) -> None:
+def test_a_word_too_long_to_be_split_is_unknown_to_tokenizers_in_python(letters: int, tmp_path: Path) -> None:
     text = "z" * (INITIAL_CHARS - letters - 1) + "-" + "q" * 300
 
     WholeTexts(load_slow(tmp_path / "slow"), 16).check(text)
@@ -100,7 +102,7 @@ def test_so_it_is_for_tokenizers_in_python(letters: int, tmp_path: Path) -> None
     ],
     ids=["english", "german", "french", "russian", "short lines", "entities", "typography"],
 )
-def test_a_thousandth_of_a_long_text_is_enough(text: str, siglip: WholeTexts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thousandth_of_a_long_text_is_read(text: str, siglip: WholeTexts, monkeypatch: pytest.MonkeyPatch) -> None:
     read = 0
 
     def counted(part: str, *, decode_entities: bool) -> str | None:
@@ -124,12 +126,12 @@ def test_a_thousandth_of_a_long_text_is_enough(text: str, siglip: WholeTexts, mo
     "beginning",
     ["", " " * 5_000, "!" * 5_000, "a photo of a cat", "a" * 3_000, "word &amp;amp;lt; " * 20, "Ã© " * 2_000],
 )
-def test_a_beginning_that_does_not_tell_the_ids_is_too_short(beginning: str, siglip: WholeTexts) -> None:
+def test_a_beginning_that_does_not_determine_the_ids_is_too_short(beginning: str, siglip: WholeTexts) -> None:
     assert not siglip.check_beginning(beginning + " and more" * 1_000, len(beginning))
 
 
-def test_no_cleaned_piece_depends_on_where_a_text_is_cut(siglip: WholeTexts) -> None:
-    """What was cleaned so far stays the beginning of what the whole gives."""
+def test_cleaned_pieces_do_not_depend_on_where_a_text_is_split(siglip: WholeTexts) -> None:
+    """What is cleaned so far is a prefix of the whole cleaned text."""
     text = "Straße &amp; Ärger, “quoted” — schöne Grüße. " * 500
     cleaned = CleanedText(text, str.upper).prefix(100_000)
     assert cleaned.is_complete
@@ -139,8 +141,8 @@ def test_no_cleaned_piece_depends_on_where_a_text_is_cut(siglip: WholeTexts) -> 
         assert len(beginning.text) > chars / 3
 
 
-def test_a_number_of_thousands_of_digits_is_a_character_that_there_is_not(siglip: WholeTexts) -> None:
-    """Python refuses to read it: one such row ended the process, a request was answered with 500."""
+def test_a_numeric_entity_of_thousands_of_digits_is_replaced(siglip: WholeTexts) -> None:
+    """Python refuses to parse it, which must not fail the row or the request."""
     strange, expected = siglip.ours.prepare(["cat &#" + "9" * 5_000 + "; cat", "cat \ufffd cat"])
     assert strange.token_ids.tolist() == expected.token_ids.tolist()
     zeros, letter = siglip.ours.prepare(["c&#" + "0" * 5_000 + "97;t", "cat"])
@@ -151,12 +153,12 @@ def test_a_number_of_thousands_of_digits_is_a_character_that_there_is_not(siglip
     ("text", "unreadable"),
     [("猫", True), ("日本語 の 文", True), ("a cat", False), ("a photo of 猫", False), ("cat 猫", True), ("", False)],
 )
-def test_a_text_of_which_half_is_unknown_cannot_be_read(text: str, unreadable: bool, siglip: WholeTexts) -> None:
+def test_a_text_of_which_half_is_unknown_is_unreadable(text: str, unreadable: bool, siglip: WholeTexts) -> None:
     [prepared] = siglip.ours.prepare([text])
     assert prepared.unreadable is unreadable
 
 
-def test_clips_tokenizer_knows_every_script(tokenizers: dict[str, WholeTexts]) -> None:
+def test_no_script_is_unreadable_to_clips_tokenizer(tokenizers: dict[str, WholeTexts]) -> None:
     [prepared] = tokenizers["clip"].ours.prepare(["猫"])
     assert not prepared.unreadable
 
@@ -169,7 +171,7 @@ def test_a_tokenizer_that_masks_words_at_random_gets_whole_texts(tmp_path: Path)
     assert prepared.token_ids.shape == (20,)
 
 
-def test_cleaning_a_long_text_ends_when_nobody_waits_for_it(
+def test_cleaning_a_long_text_ends_when_its_caller_is_cancelled(
     siglip: WholeTexts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = iter(range(10))
@@ -184,15 +186,15 @@ def test_cleaning_a_long_text_ends_when_nobody_waits_for_it(
 
 
 def test_a_short_text_is_tokenised_while_a_long_one_is(siglip: WholeTexts) -> None:
-    """They have no lock in common: a query took as long as the longest row before it."""
+    """They share no lock; otherwise a query would take as long as the longest row before it."""
     ids = siglip.ours._padded
     with ids._long._lock:
         [prepared] = siglip.ours.prepare(["a photo of a cat"])
     assert prepared.tokens == 5
 
 
-def test_two_hundred_thousand_combining_marks_are_read_in_seconds(siglip: WholeTexts) -> None:
-    """Python's own normalising takes a minute for 100,000."""
+def test_200_000_combining_marks_are_cleaned_in_seconds(siglip: WholeTexts) -> None:
+    """Python's own normalisation takes a minute for 100,000."""
     began = time.monotonic()
     siglip.ours.prepare(["a" + "\u0301\u0323" * 100_000])
     assert time.monotonic() - began < 15

@@ -46,32 +46,32 @@ def test_a_text_counts_as_truncated_only_if_a_token_is_lost(
     assert short.truncated is False
 
 
-def test_tokens_are_counted_without_padding_as_far_as_the_model_reads(tiny_encoder: OpenClipEncoder) -> None:
+def test_tokens_are_counted_without_padding_up_to_the_context_length(tiny_encoder: OpenClipEncoder) -> None:
     texts = ["a photo of a cat", "", "one " * 62, "one " * 63, "one " * 500]
     assert [text.tokens for text in tiny_encoder.prepare_texts(texts)] == [5, 0, 62, 63, 63]
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t", "!?!", "&quot;...&quot;"])
-def test_a_text_of_which_nothing_is_left_is_blank(tiny_encoder: OpenClipEncoder, text: str) -> None:
+def test_a_text_empty_after_cleaning_is_blank(tiny_encoder: OpenClipEncoder, text: str) -> None:
     (prepared,) = tiny_encoder.prepare_texts([text])
     assert prepared.blank
 
 
 @pytest.mark.parametrize("mark", ["</s>", "<pad>", "<unk>", "&lt;/s&gt;", "＜/s＞", "<extra_id_0>"])
-def test_a_special_token_inside_a_text_is_a_word_of_it(tiny_encoder: OpenClipEncoder, mark: str) -> None:
+def test_a_special_token_inside_a_text_is_text(tiny_encoder: OpenClipEncoder, mark: str) -> None:
     word = mark.strip("<>＜＞/&ltg;").replace("_", " ")
     marked, plain = tiny_encoder.prepare_texts([f"a cat {mark} a dog", f"a cat {word} a dog"])
     assert np.array_equal(marked.token_ids, plain.token_ids)
 
 
 @pytest.mark.parametrize("text", ["a", "0", "猫", "C++", "\ud800", "nul \0 inside"])
-def test_a_text_of_which_something_is_left_is_not_blank(tiny_encoder: OpenClipEncoder, text: str) -> None:
+def test_a_text_not_empty_after_cleaning_is_not_blank(tiny_encoder: OpenClipEncoder, text: str) -> None:
     (prepared,) = tiny_encoder.prepare_texts([text])
     assert not prepared.blank
     assert np.isfinite(tiny_encoder.encode_texts([prepared])).all()
 
 
-def test_many_threads_get_the_ids_that_one_gets(tiny_encoder: OpenClipEncoder) -> None:
+def test_concurrent_threads_get_the_right_ids(tiny_encoder: OpenClipEncoder) -> None:
     expected = [text.token_ids.tolist() for text in tiny_encoder.prepare_texts(TEXTS)]
 
     def prepare(index: int) -> bool:
@@ -83,12 +83,12 @@ def test_many_threads_get_the_ids_that_one_gets(tiny_encoder: OpenClipEncoder) -
         assert all(threads.map(prepare, range(200)))
 
 
-def test_no_texts_are_prepared_to_none(tiny_encoder: OpenClipEncoder) -> None:
+def test_no_texts_give_no_prepared_texts(tiny_encoder: OpenClipEncoder) -> None:
     assert tiny_encoder.prepare_texts([]) == []
 
 
 def test_another_models_tokenizer_is_refused(tiny_model: Path, tmp_path: Path) -> None:
-    """Without hf_tokenizer_name open_clip would take CLIP's tokenizer, whose ids lie outside the embedding."""
+    """Without hf_tokenizer_name open_clip would use CLIP's tokenizer, whose ids exceed the embedding."""
     copy_model(tiny_model, tmp_path)
     edit_config(tmp_path, lambda config: config["model_cfg"]["text_cfg"].pop("hf_tokenizer_name"))
     with pytest.raises(ModelError, match="tokenizer is not this model's"):

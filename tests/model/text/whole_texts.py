@@ -1,4 +1,4 @@
-"""The oracle of what a text must give: open_clip's own tokenizer on all of it."""
+"""The oracle for prefixes of texts: open_clip's own tokenizer on the whole text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.model.text.strange_texts import StrangeTexts
 
 
 class WholeTexts:
-    """Compares what is made of a text's beginning with what its tokenizer makes of the whole."""
+    """Compares our ids, from a prefix, with those of open_clip's tokenizer for the whole text."""
 
     def __init__(self, tokenizer: Any, context_length: int) -> None:
         self._tokenizer = tokenizer
@@ -22,7 +22,7 @@ class WholeTexts:
         self.ours = TextTokenizer(tokenizer, context_length, 10**9)
 
     def expected(self, text: str) -> tuple[NDArray[np.int64], bool]:
-        """The ids, and whether tokens are lost."""
+        """The ids, and whether the text is truncated."""
         ids = self._tokenizer([text], context_length=self._context_length).numpy()[0]
         longer = self._tokenizer([text], context_length=self._context_length + 1).numpy()[0]
         longest = self._tokenizer([text], context_length=self._context_length + 2).numpy()[0]
@@ -35,14 +35,14 @@ class WholeTexts:
         self._check_agreement(text, prepared)
 
     def check_beginning(self, text: str, length: int) -> bool:
-        """Whether so many characters are enough to tell."""
+        """True if that many characters determine the ids."""
         [prepared] = self.ours.prepare([Beginning(text[:length])])
         if not prepared.is_short:
             self._check_agreement(text, prepared)
         return not prepared.is_short
 
     def check_many(self, rng: random.Random, count: int) -> None:
-        """Strange texts, whole and as beginnings."""
+        """Checks strange texts, whole and as beginnings."""
         texts = StrangeTexts(rng)
         for _ in range(count):
             text = texts.text()

@@ -10,5 +10,5 @@ import uvloop
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Processes, pipes and signals are where event loops differ: each test runs with both that the service may have."""
+    """Event loops differ in processes, pipes and signals: each test runs with both loops that the service supports."""
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}

@@ -1,4 +1,4 @@
-"""Files that Pillow does not write: TIFF of any kind of sample, PNG of any chunks, HEIC."""
+"""Writes files that Pillow cannot write: TIFF with any kind of sample, PNG with any chunks, HEIC."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def png_chunk(kind: bytes, data: bytes = b"") -> bytes:
 
 
 def png_chunks(image: bytes) -> list[tuple[bytes, bytes]]:
-    """Kind and data of each."""
+    """Kind and data of each chunk."""
     chunks, position = [], len(PNG_SIGNATURE)
     while position < len(image):
         length = int.from_bytes(image[position : position + 4], "big")
@@ -36,14 +36,14 @@ def write_png(chunks: Sequence[tuple[bytes, bytes]]) -> bytes:
 
 
 def png_with(image: bytes, *added: tuple[bytes, bytes], before: bytes = b"IDAT") -> bytes:
-    """The file with more chunks before its first one of a kind."""
+    """The file with `chunks` inserted before the first chunk of a kind."""
     chunks = png_chunks(image)
     place = [kind for kind, _ in chunks].index(before)
     return write_png([*chunks[:place], *added, *chunks[place:]])
 
 
 def png_of_samples(samples: NDArray[Any], bits: int, *added: tuple[bytes, bytes]) -> bytes:
-    """(height, width) of grey or (height, width, 3), each sample of `bits` bits (1 to 16)."""
+    """`samples` is (height, width) grey or (height, width, 3), with `bits` bits each (1 to 16)."""
     height, width = samples.shape[:2]
     colour_type = 0 if samples.ndim == 2 else 2
     if bits == 16:
@@ -58,7 +58,7 @@ def png_of_samples(samples: NDArray[Any], bits: int, *added: tuple[bytes, bytes]
 
 
 def pack_bits(values: NDArray[np.generic], bits: int) -> bytes:
-    """Most significant bit first, filled up to a whole byte."""
+    """Most significant bit first, padded to a whole byte."""
     digits = "".join(f"{int(value):0{bits}b}" for value in values.reshape(-1))
     digits += "0" * (-len(digits) % 8)
     return int(digits, 2).to_bytes(len(digits) // 8, "big")
@@ -66,7 +66,7 @@ def pack_bits(values: NDArray[np.generic], bits: int) -> bytes:
 
 @dataclass(frozen=True)
 class TiffPage:
-    """`samples` is (height, width) or (height, width, bands) of the type that is stored; 12 bits in 16 are packed."""
+    """`samples` is (height, width) or (height, width, bands) of the stored type; 12-bit samples are packed."""
 
     samples: NDArray[Any]
     photometric: int = 1
@@ -87,7 +87,7 @@ def write_tiff(pages: Sequence[TiffPage], order: Literal["<", ">"] = "<") -> byt
 
 
 def _write_page(file: io.BytesIO, page: TiffPage, order: Literal["<", ">"], link: int) -> int:
-    """Append the page, point to it from `link`; returns where the pointer to the next one stands."""
+    """Append the page and point to it from `link`; returns the position of the pointer to the next page."""
     children = []
     for child in page.below:
         here = file.tell()
@@ -148,7 +148,7 @@ def _entries(page: TiffPage, strips: list[tuple[int, int]]) -> dict[int, tuple[i
 
 
 def _append(file: io.BytesIO, data: bytes) -> tuple[int, int]:
-    """At an even place, as TIFF wants it; returns place and length."""
+    """Append at an even offset, as TIFF requires; returns offset and length."""
     file.seek(0, io.SEEK_END)
     file.write(bytes(file.tell() % 2))
     place = file.tell()

@@ -1,4 +1,4 @@
-"""Pictures to decode."""
+"""Pictures for tests of decoding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
 
 def make_picture(width: int = 320, height: int = 240, seed: int = 0) -> Image.Image:
-    """Smooth colours and fine noise, RGB: whatever is moved, turned or resized differently shows."""
+    """Smooth colours and fine noise, RGB, which show any shift, rotation or different resizing."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
     smooth = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC), dtype=np.int16)
@@ -28,7 +28,7 @@ def encode(picture: Image.Image, picture_format: str, **options: Any) -> bytes:
 
 
 def pixels(picture: Image.Image) -> NDArray[np.int16]:
-    """(height, width, channels) or (height, width), fit for differences."""
+    """(height, width, channels) or (height, width), signed, so that differences can be taken."""
     return np.asarray(picture).astype(np.int16)
 
 

@@ -1,4 +1,4 @@
-"""ICC profiles made from their numbers, and pictures in them."""
+"""ICC profiles generated from their parameters, and conversion of pictures to them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def srgb() -> bytes:
 
 
 def srgb_of_another_maker() -> bytes:
-    """Its curve is a table, as in the profiles of HP and of most cameras."""
+    """A profile of sRGB whose curve is a table, as in those of HP and most cameras."""
     levels = np.linspace(0, 1, 1024)
     curve = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
     table = np.rint(curve * 65535).astype(">u2").tobytes()
@@ -41,7 +41,7 @@ def srgb_of_another_maker() -> bytes:
 
 
 def rgb_profile(primaries: Primaries, curve: float | bytes, white: tuple[float, float] = _D65) -> bytes:
-    """Of a display, with a gamma or a table of 16-bit values as the curve of all three."""
+    """A display profile with a gamma, or a table of 16-bit values, as the curve of all channels."""
     columns = _adapted(primaries, white).T
     tags = {name: _xyz(column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns, strict=True)}
     tags |= {name: _curve(curve) for name in (b"rTRC", b"gTRC", b"bTRC")}
@@ -53,7 +53,7 @@ def grey_profile(gamma: float) -> bytes:
 
 
 def cmyk_profile() -> bytes:
-    """Of a printer whose paper is white and whose inks are as far from the screen's colours as real ones are."""
+    """A printer profile with white paper and inks as different from screen colours as real ones."""
     inks = {  # Lab of full cover, as in FOGRA39
         (0, 0, 0, 0): (100, 0, 0),
         (1, 0, 0, 0): (55, -37, -50),
@@ -75,7 +75,7 @@ def cmyk_profile() -> bytes:
 
 
 def convert(picture: Image.Image, profile: bytes) -> Image.Image:
-    """A picture in sRGB to the RGB of another profile: the same colours in other numbers."""
+    """Converts a picture from sRGB to the RGB of another profile, keeping its colours."""
     converted = ImageCms.profileToProfile(
         picture, ImageCms.createProfile("sRGB"), ImageCms.ImageCmsProfile(io.BytesIO(profile)), outputMode="RGB"
     )

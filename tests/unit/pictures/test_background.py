@@ -1,4 +1,4 @@
-"""Transparent pictures stand on a background that they can be seen on: white, wherever that is one."""
+"""Transparent pictures get a background on which they are visible: white if possible."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ORDINARY: dict[str, Image.Image] = {
 
 
 @pytest.mark.parametrize("picture", ORDINARY.values(), ids=ORDINARY)
-def test_a_picture_that_can_be_seen_on_white_stays_on_white(picture: Image.Image) -> None:
+def test_a_picture_visible_on_white_gets_a_white_background(picture: Image.Image) -> None:
     on_white = Image.new("RGB", picture.size, "white")
     on_white.paste(picture, mask=picture)
 
@@ -70,17 +70,17 @@ PALE_PICTURES: dict[str, Image.Image] = {
 
 
 @pytest.mark.parametrize("picture", PALE_PICTURES.values(), ids=PALE_PICTURES)
-def test_a_picture_that_cannot_be_seen_on_white_stands_on_black(picture: Image.Image) -> None:
+def test_a_picture_invisible_on_white_gets_a_black_background(picture: Image.Image) -> None:
     assert choose_background(picture) == BLACK
 
 
-def test_white_with_some_black_stands_on_grey() -> None:
+def test_white_with_some_black_gets_a_grey_background() -> None:
     picture = logo(("box", BOX, PALE), ("box", (80, 20, 110, 60), (0, 0, 0)))
 
     assert choose_background(picture) == GREY
 
 
-def test_what_is_hidden_under_full_transparency_does_not_count() -> None:
+def test_colours_of_fully_transparent_pixels_are_ignored() -> None:
     dark, pale = (Image.new("RGBA", SIZE, (*colour, 0)) for colour in ((0, 0, 0), (255, 255, 255)))
     for canvas in (dark, pale):
         canvas.paste((255, 255, 255, 255), BOX)
@@ -88,7 +88,7 @@ def test_what_is_hidden_under_full_transparency_does_not_count() -> None:
     assert worst_difference(to_rgb(dark), to_rgb(pale)) == 0
 
 
-def test_soft_edges_and_glows_are_seen() -> None:
+def test_soft_edges_and_glows_are_recognised() -> None:
     alpha = Image.radial_gradient("L").point(lambda distance: 255 - distance)
     glow = Image.new("RGBA", alpha.size, (255, 255, 255, 0))
     glow.putalpha(alpha)
@@ -97,7 +97,7 @@ def test_soft_edges_and_glows_are_seen() -> None:
 
 
 @pytest.mark.parametrize("scale", [1, 3, 8])
-def test_it_does_not_depend_on_the_size_of_the_picture(scale: int) -> None:
+def test_the_background_does_not_depend_on_the_size_of_the_picture(scale: int) -> None:
     for pictures, level in ((ORDINARY, WHITE), (PALE_PICTURES, BLACK)):
         for name in ("white", "dark", "coloured", "white writing beside a small mark"):
             if name in pictures:
@@ -105,7 +105,7 @@ def test_it_does_not_depend_on_the_size_of_the_picture(scale: int) -> None:
                 assert choose_background(pictures[name].resize(size, Image.Resampling.NEAREST)) == level
 
 
-def test_from_dark_to_white_it_changes_once() -> None:
+def test_the_background_changes_once_from_dark_to_white() -> None:
     levels = [choose_background(logo(("disc", DISC, (level,) * 3))) for level in range(0, 256, 3)]
 
     assert [one for one, following in pairwise(levels) if one != following] == [WHITE]
@@ -130,7 +130,7 @@ def _on_magenta() -> Image.Image:
 
 
 @pytest.mark.parametrize("make_image", MODES.values(), ids=MODES)
-def test_every_kind_of_transparency_counts(make_image: Callable[[], bytes]) -> None:
+def test_every_kind_of_transparency_is_composited(make_image: Callable[[], bytes]) -> None:
     picture = Image.open(io.BytesIO(make_image()))
     picture.load()
 

@@ -53,7 +53,7 @@ def test_other_bytes_are_not_a_picture(image: bytes) -> None:
     assert "send JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC" in error.message
 
 
-def test_the_message_shows_how_the_bytes_begin() -> None:
+def test_the_message_quotes_the_first_bytes() -> None:
     assert "The 12 bytes are not a picture (they begin with b'hello, world')" in reject(b"hello, world").message
     assert "empty (0 bytes)" in reject(b"").message
 
@@ -79,14 +79,14 @@ def test_the_message_shows_how_the_bytes_begin() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_format_that_is_not_listed_is_named_and_not_decoded(image: bytes, name: str) -> None:
+def test_an_unsupported_format_is_named_and_not_decoded(image: bytes, name: str) -> None:
     error = reject(image)
 
     assert error.code == "unsupported_format"
     assert error.message.startswith(f"{name} pictures are not read; convert it to JPEG")
 
 
-def test_formats_that_pillow_knows_but_we_do_not_are_not_decoded() -> None:
+def test_other_formats_of_pillow_are_not_decoded() -> None:
     for picture_format in ("PPM", "TGA", "PCX", "SGI", "DDS"):
         assert reject(encode(make_picture(), picture_format)).code in ("not_a_picture", "unsupported_format")
 
@@ -102,7 +102,7 @@ def test_too_many_pixels_are_rejected_before_they_are_decoded() -> None:
     assert decode_rgb(image, 6_000_000).size == (3000, 2000)
 
 
-def test_pillows_own_warnings_stay_inside() -> None:
+def test_warnings_of_pillow_are_suppressed() -> None:
     damaged_exif = encode(make_picture(), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01\x03\0")
 
     with warnings.catch_warnings(record=True) as caught:

@@ -1,4 +1,4 @@
-"""The same picture in another colour space is the same picture."""
+"""A picture in another colour space has the same pixels after conversion."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WIDE = {"Adobe RGB": profiles.adobe_rgb, "Display P3": profiles.display_p3, "Pro
 
 
 def muted(width: int = 96, height: int = 64) -> Image.Image:
-    """Colours that all of the profiles have."""
+    """Colours within the gamut of all profiles."""
     hue, saturation, value = make_picture(width, height).convert("HSV").split()
     return Image.merge("HSV", (hue, saturation.point(lambda level: level * 0.7), value)).convert("RGB")
 
@@ -57,7 +57,7 @@ def test_profiles_are_read_in_every_format_that_has_them(picture_format: str) ->
 
 
 @pytest.mark.parametrize("make_profile", [profiles.srgb, profiles.srgb_of_another_maker])
-def test_a_profile_of_srgb_changes_no_pixel_and_costs_nothing(make_profile: Callable[[], bytes]) -> None:
+def test_a_profile_of_srgb_changes_no_pixel_and_needs_no_conversion(make_profile: Callable[[], bytes]) -> None:
     picture = make_picture(64, 48)
 
     decoded = decode_pixels(encode(picture, "PNG", icc_profile=make_profile()), MAX_PIXELS)
@@ -149,7 +149,7 @@ def test_a_conversion_is_made_once_for_all_pictures_with_the_profile() -> None:
 
 
 def test_converting_the_views_equals_converting_the_picture() -> None:
-    """A large picture is converted behind its scaling, which is where the pixels are few."""
+    """A large picture is converted after scaling, when it has fewer pixels."""
     picture, profile = muted(1200, 900), profiles.adobe_rgb()
     stored = profiles.convert(picture, profile)
     stored_pixels = decode_pixels(encode(stored, "PNG", icc_profile=profile), MAX_PIXELS)
@@ -167,6 +167,6 @@ def test_converting_the_views_equals_converting_the_picture() -> None:
         assert worst_difference(view, other) <= 8
 
 
-def test_the_profiles_of_these_tests_are_what_lcms_takes_them_for() -> None:
+def test_lcms_reads_the_profiles_of_these_tests_as_intended() -> None:
     for make_profile in (*WIDE.values(), profiles.srgb_of_another_maker, profiles.cmyk_profile):
         ImageCms.ImageCmsProfile(io.BytesIO(make_profile()))

@@ -1,4 +1,4 @@
-"""Upright as a viewer shows it: by EXIF, or, where that says nothing, by XMP."""
+"""Orientation by EXIF, or by XMP if EXIF has none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.unit.pictures.pictures import encode, make_picture, pixels, worst_dif
 
 MAX_PIXELS = 1_000_000
 PICTURE = make_picture(60, 40)
-TURNED = PICTURE.transpose(Image.Transpose.ROTATE_270)  # what orientation 6 asks for
+TURNED = PICTURE.transpose(Image.Transpose.ROTATE_270)  # the effect of orientation 6
 
 ATTRIBUTE = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
 ELEMENT = b"<x:xmpmeta><rdf:Description><tiff:Orientation>6</tiff:Orientation></rdf:Description></x:xmpmeta>"
@@ -48,13 +48,13 @@ def test_xmp_turns_other_formats(picture_format: str) -> None:
     assert np.abs(pixels(decoded) - pixels(TURNED)).mean() < 20
 
 
-def test_exif_counts_before_xmp() -> None:
+def test_exif_takes_precedence_over_xmp() -> None:
     assert worst_difference(decode_rgb(in_png(ATTRIBUTE, exif=exif(1)), MAX_PIXELS), PICTURE) == 0
     half = PICTURE.transpose(Image.Transpose.ROTATE_180)
     assert worst_difference(decode_rgb(in_png(ATTRIBUTE, exif=exif(3)), MAX_PIXELS), half) == 0
 
 
-def test_xmp_counts_where_exif_is_damaged() -> None:
+def test_xmp_is_used_if_exif_is_damaged() -> None:
     assert worst_difference(decode_rgb(in_png(ATTRIBUTE, exif=b"Exif\0\0XX\0\0nonsense"), MAX_PIXELS), TURNED) == 0
 
 

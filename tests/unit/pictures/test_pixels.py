@@ -62,7 +62,7 @@ def test_an_orientation_that_does_not_exist_is_ignored(orientation: int) -> None
     assert worst_difference(to_rgb(reopen(encode(stored, "PNG", exif=oriented(orientation)))), stored) == 0
 
 
-def test_a_damaged_exif_block_does_not_cost_the_picture() -> None:
+def test_a_picture_with_a_damaged_exif_block_is_read() -> None:
     stored = make_picture(30, 20)
 
     picture = reopen(encode(stored, "PNG", exif=b"Exif\0\0XX\0\0nonsense"))
@@ -70,14 +70,14 @@ def test_a_damaged_exif_block_does_not_cost_the_picture() -> None:
     assert worst_difference(to_rgb(picture), stored) == 0
 
 
-def test_16_bits_are_scaled_and_not_cut_off() -> None:
+def test_16_bits_are_scaled_and_not_clipped() -> None:
     values = np.array([[0, 256, 30_000, 65_535]], dtype=np.uint16)
 
     rgb = to_rgb(reopen(encode(Image.fromarray(values), "PNG")))
 
     assert rgb.mode == "RGB"
     assert np.asarray(rgb).tolist() == [[[0] * 3, [1] * 3, [117] * 3, [255] * 3]]
-    assert np.asarray(Image.fromarray(values).convert("RGB"))[0, 2, 0] == 255  # what Pillow alone makes of 30,000
+    assert np.asarray(Image.fromarray(values).convert("RGB"))[0, 2, 0] == 255  # Pillow alone clips 30,000
 
 
 def test_16_bits_of_both_byte_orders_are_scaled_alike() -> None:
@@ -97,7 +97,7 @@ def test_16_bits_of_both_byte_orders_are_scaled_alike() -> None:
         (np.array([[0, 2**30]], dtype=np.int32), [0, 255]),
         (np.array([[7, 7]], dtype=np.int32), [0, 0]),
         (np.array([[0.0, 0.5, 1.0]], dtype=np.float32), [0, 128, 255]),
-        (np.array([[0.25, 0.5]], dtype=np.float32), [64, 128]),  # within 0 … 1: as it is, not stretched
+        (np.array([[0.25, 0.5]], dtype=np.float32), [64, 128]),  # within 0 … 1: not stretched
         (np.array([[-2.0, 0.0, 2.0]], dtype=np.float32), [0, 128, 255]),
         (np.array([[0.0, 100.0, 200.0]], dtype=np.float32), [0, 128, 255]),
     ],
@@ -108,7 +108,7 @@ def test_wider_pixels_are_scaled(values: NDArray[np.generic], expected: list[int
     assert np.asarray(rgb)[0, :, 0].tolist() == expected
 
 
-def test_floats_that_are_no_numbers_are_rejected() -> None:
+def test_non_finite_floats_are_rejected() -> None:
     values = np.array([[0.0, np.inf]], dtype=np.float32)
 
     with pytest.raises(PictureRejected, match=r"from 0\.0 to inf") as caught:
@@ -118,7 +118,7 @@ def test_floats_that_are_no_numbers_are_rejected() -> None:
 
 
 def with_alpha(mode: str) -> Image.Image:
-    """Left half opaque, right half transparent, of a picture that is dark everywhere."""
+    """A dark picture with an opaque left half and a transparent right half."""
     alpha = Image.new("L", (8, 4), 0)
     alpha.paste(255, (0, 0, 4, 4))
     picture = Image.new(mode, (8, 4))
@@ -127,7 +127,7 @@ def with_alpha(mode: str) -> Image.Image:
 
 
 @pytest.mark.parametrize("picture", [with_alpha("RGB"), with_alpha("L")], ids=["RGBA", "LA"])
-def test_what_is_transparent_becomes_white(picture: Image.Image) -> None:
+def test_transparent_pixels_become_white(picture: Image.Image) -> None:
     rgb = to_rgb(reopen(encode(picture, "PNG")))
 
     assert rgb.mode == "RGB"

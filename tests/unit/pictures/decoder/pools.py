@@ -1,4 +1,4 @@
-"""Pools of real decoder processes, and a look at these from outside."""
+"""Pools of real decoder processes, and functions that observe the processes from outside."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def running_pool(
 
 
 def children() -> list[psutil.Process]:
-    """The living decoder processes of this process, which may have other children: the tests' Postgres is one."""
+    """The living decoder processes among this process's children; the tests' Postgres is another child."""
     return [child for child in psutil.Process().children() if is_alive(child) and is_decoder(child)]
 
 
@@ -71,12 +71,12 @@ def only_child() -> psutil.Process:
 
 
 def make_slow_picture() -> bytes:
-    """A small file with 98 million pixels, which take about a second and 400 MB to decode."""
+    """A small file with 98 million pixels, which takes about a second and 400 MB to decode."""
     return encode(Image.new("1", (9900, 9900)), "PNG")
 
 
 async def wait_until_busy(child: psutil.Process) -> None:
-    """Until the child has worked for some hundredths of a second."""
+    """Waits until the child has used some hundredths of a second of CPU time."""
     idle_s = child.cpu_times().user
 
     async def has_worked() -> bool:

@@ -18,7 +18,7 @@ def test_a_decoder_process_imports_nothing_heavy() -> None:
     assert said == "[]\n"
 
 
-async def test_a_decoder_process_at_work_has_nothing_heavy_in_memory() -> None:
+async def test_a_working_decoder_process_has_imported_nothing_heavy() -> None:
     async with running_pool() as pool:
         for picture_format in FORMATS:
             await pool.decode(encode(make_picture(), picture_format))

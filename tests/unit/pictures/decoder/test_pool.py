@@ -28,7 +28,7 @@ from tests.unit.pictures.pictures import FORMATS, encode, make_picture
 
 
 @pytest.mark.parametrize("size", [(320, 240), (240, 320), (100, 100), (700, 100), (1, 50)])
-async def test_views_and_weights_arrive_as_they_were_cut(size: tuple[int, int]) -> None:
+async def test_views_and_weights_arrive_unchanged(size: tuple[int, int]) -> None:
     image = encode(make_picture(*size), "PNG")
 
     async with running_pool() as pool:
@@ -51,7 +51,7 @@ async def test_one_child_decodes_picture_after_picture() -> None:
         assert only_child().pid == child
 
 
-async def test_a_smaller_picture_leaves_nothing_of_the_one_before() -> None:
+async def test_a_smaller_picture_contains_nothing_of_the_previous_one() -> None:
     async with running_pool() as pool:
         first = await pool.decode(encode(make_picture(700, 100, seed=1), "PNG"))
         second = await pool.decode(encode(make_picture(seed=2), "PNG"))
@@ -74,7 +74,7 @@ async def test_many_pictures_at_once_are_not_mixed_up() -> None:
     assert len({picture.views.tobytes() for picture in pictures}) == 40
 
 
-async def test_a_large_picture_passes_the_boundary() -> None:
+async def test_a_large_picture_reaches_the_child() -> None:
     settings = replace(
         SETTINGS, max_image_bytes=32 << 20, views=replace(VIEWS, view_size=512, crop_size=512, max_scaled_dim=1536)
     )
@@ -87,7 +87,7 @@ async def test_a_large_picture_passes_the_boundary() -> None:
     assert picture.views.shape == (8, 512, 512, 3)
 
 
-async def test_a_rejected_picture_costs_no_process() -> None:
+async def test_a_rejected_picture_ends_no_process() -> None:
     async with running_pool() as pool:
         child = only_child().pid
         for image, code in (
@@ -116,7 +116,7 @@ async def test_limits_are_those_of_the_settings() -> None:
     assert too_large.value.code == "too_many_pixels"
 
 
-async def test_the_size_of_a_bomb_is_named() -> None:
+async def test_a_decompression_bomb_is_rejected_with_its_size() -> None:
     bomb = encode(Image.new("1", (20_000, 20_000)), "PNG")
 
     async with running_pool() as pool:
@@ -126,7 +126,7 @@ async def test_the_size_of_a_bomb_is_named() -> None:
     assert caught.value.code == "too_many_pixels"
 
 
-async def test_signals_to_the_group_leave_the_children_at_work() -> None:
+async def test_signals_to_the_process_group_do_not_stop_the_children() -> None:
     async with running_pool() as pool:
         child = only_child().pid
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -135,7 +135,7 @@ async def test_signals_to_the_group_leave_the_children_at_work() -> None:
         assert only_child().pid == child
 
 
-async def test_files_in_the_working_directory_are_not_mistaken_for_modules(
+async def test_modules_in_the_working_directory_are_not_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("types.py", "sidecar.py", "PIL.py"):
@@ -146,7 +146,7 @@ async def test_files_in_the_working_directory_are_not_mistaken_for_modules(
         await pool.decode(encode(make_picture(), "PNG"))
 
 
-async def test_children_know_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_children_get_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     secrets = {"API_KEYS": "k", "DATABASE_URL": "u", "HF_TOKEN": "t", "PGPASSWORD": "p", "AWS_SECRET_ACCESS_KEY": "s"}
     for name, value in secrets.items():
         monkeypatch.setenv(name, value)
@@ -158,11 +158,11 @@ async def test_children_know_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def open_files() -> set[str]:
-    """What this process holds open and a pool might have left: pipes, sockets, shared files."""
+    """Open files of this process that a pool might have leaked: pipes, sockets, shared files."""
     return {str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
 
 
-async def test_a_closed_pool_has_no_children_and_no_files_left() -> None:
+async def test_a_closed_pool_leaves_no_children_and_no_open_files() -> None:
     files = open_files()
 
     async with running_pool(processes=2) as pool:
@@ -176,7 +176,7 @@ async def test_a_closed_pool_has_no_children_and_no_files_left() -> None:
         await pool.decode(encode(make_picture(), "PNG"))
 
 
-async def test_a_pool_that_was_not_started_starts_with_its_first_picture() -> None:
+async def test_a_pool_starts_with_its_first_picture() -> None:
     pool = DecoderPool(SETTINGS)
 
     picture = await pool.decode(encode(make_picture(), "PNG"))
@@ -186,7 +186,7 @@ async def test_a_pool_that_was_not_started_starts_with_its_first_picture() -> No
 
 
 @pytest.mark.asyncio(loop_factories=["asyncio"])
-async def test_a_picture_of_a_lower_rank_is_decoded_before_those_that_wait_longer() -> None:
+async def test_a_picture_of_a_lower_rank_overtakes_pictures_that_wait_longer() -> None:
     decoded: list[int] = []
 
     async def decode(pool: DecoderPool, rank: int) -> None:

@@ -1,4 +1,4 @@
-"""What goes wrong in a decoder process, done to real ones."""
+"""Faults of decoder processes, with real processes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.waiting import wait_until, wait_until_async
 GOOD = encode(make_picture(), "PNG")
 
 
-async def test_a_decoder_that_crashes_costs_the_picture_in_its_hands() -> None:
+async def test_a_crash_of_a_decoder_rejects_only_its_picture() -> None:
     async with running_pool() as pool:
         child = only_child()
         slow = asyncio.create_task(pool.decode(make_slow_picture()))
@@ -52,7 +52,7 @@ async def test_a_decoder_that_crashes_costs_the_picture_in_its_hands() -> None:
         assert only_child().pid != child.pid
 
 
-async def test_a_decoder_that_died_idle_costs_no_picture() -> None:
+async def test_the_death_of_an_idle_decoder_affects_no_picture() -> None:
     async with running_pool(processes=2) as pool:
         for child in children():
             child.kill()
@@ -61,7 +61,7 @@ async def test_a_decoder_that_died_idle_costs_no_picture() -> None:
         assert len((await pool.decode(GOOD)).views) == 8
 
 
-async def test_a_decoder_that_took_the_place_of_another_is_counted() -> None:
+async def test_a_replaced_decoder_is_counted() -> None:
     telemetry = Telemetry()
     async with running_pool(processes=2, telemetry=telemetry) as pool:
         assert pool.alive == 2
@@ -78,18 +78,18 @@ async def test_a_decoder_that_took_the_place_of_another_is_counted() -> None:
         assert read_registry(telemetry.metrics.registry).value("sidecar_decoder_restarts_total") == 1
 
 
-async def test_a_decoder_that_dies_before_it_took_the_picture_costs_no_picture() -> None:
+async def test_the_death_of_a_decoder_before_it_received_the_picture_affects_no_picture() -> None:
     async with running_pool() as pool:
         child = only_child()
         child.suspend()
         task = asyncio.create_task(pool.decode(GOOD))
-        await asyncio.sleep(0)  # the picture is handed over, and nobody there to take it
+        await asyncio.sleep(0)  # the picture is handed over, but the child is dead
         child.kill()
 
         assert len((await task).views) == 8
 
 
-async def test_a_decoder_that_hangs_costs_one_picture() -> None:
+async def test_a_hanging_decoder_rejects_one_picture() -> None:
     async with running_pool(replace(SETTINGS, timeout_s=1.0)) as pool:
         child = only_child()
         child.suspend()
@@ -102,7 +102,7 @@ async def test_a_decoder_that_hangs_costs_one_picture() -> None:
         assert only_child().pid != child.pid
 
 
-async def test_a_picture_that_takes_too_long_costs_itself() -> None:
+async def test_a_picture_that_takes_too_long_is_rejected() -> None:
     async with running_pool(replace(SETTINGS, timeout_s=0.5)) as pool:
         with pytest.raises(PictureRejected) as caught:
             await pool.decode(make_slow_picture())
@@ -111,7 +111,7 @@ async def test_a_picture_that_takes_too_long_costs_itself() -> None:
         assert len((await pool.decode(GOOD)).views) == 8
 
 
-async def test_a_picture_that_needs_too_much_memory_costs_no_process() -> None:
+async def test_a_picture_that_needs_too_much_memory_ends_no_process() -> None:
     async with running_pool(replace(SETTINGS, memory_bytes=300 << 20)) as pool:
         child = only_child().pid
 
@@ -136,7 +136,7 @@ async def test_the_default_memory_is_enough_for_the_largest_pictures() -> None:
             assert len((await pool.decode(image)).views) == 6
 
 
-async def test_a_cancelled_caller_leaves_the_pool_in_order() -> None:
+async def test_the_pool_works_after_a_caller_was_cancelled() -> None:
     async with running_pool() as pool:
         child = only_child()
         slow = asyncio.create_task(pool.decode(make_slow_picture()))
@@ -152,7 +152,7 @@ async def test_a_cancelled_caller_leaves_the_pool_in_order() -> None:
         assert len(children()) == 1
 
 
-async def test_callers_cancelled_at_any_moment_leave_the_pool_in_order() -> None:
+async def test_the_pool_works_after_callers_were_cancelled_at_any_moment() -> None:
     async with running_pool(processes=2) as pool:
         for turns in range(30):
             tasks = [asyncio.create_task(pool.decode(GOOD)) for _ in range(4)]
@@ -167,7 +167,7 @@ async def test_callers_cancelled_at_any_moment_leave_the_pool_in_order() -> None
         assert len(children()) <= 2
 
 
-async def test_closing_ends_what_is_in_hand_and_blames_no_picture() -> None:
+async def test_closing_stops_decoding_and_rejects_no_picture() -> None:
     async with running_pool() as pool:
         running = asyncio.create_task(pool.decode(make_slow_picture()))
         waiting = asyncio.create_task(pool.decode(GOOD))
@@ -179,7 +179,7 @@ async def test_closing_ends_what_is_in_hand_and_blames_no_picture() -> None:
 
 
 def break_pillow(directory: Path) -> Path:
-    """Puts a Pillow into `directory` that cannot be imported; returns the file with a line for each attempt."""
+    """Writes a Pillow that cannot be imported into `directory`; returns a file that gets a line per attempt."""
     attempts = directory / "attempts"
     package = directory / "PIL"
     package.mkdir()
@@ -204,10 +204,10 @@ async def test_a_broken_installation_is_reported_after_a_few_attempts(
     assert children() == []
 
 
-async def test_the_lines_of_a_decoder_reach_the_log_whole(
+async def test_lines_of_a_decoder_are_logged_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """However the pipe cuts them, and the last one without its end."""
+    """Wherever reads from the pipe end, and including a last line without a line end."""
     lines = [f"{number} bottles of something on the wall" for number in range(300)]
     (tmp_path / "words").write_text("\n".join(lines))
     (tmp_path / "PIL").mkdir()
@@ -224,7 +224,7 @@ async def test_the_lines_of_a_decoder_reach_the_log_whole(
     assert len(said) < 10 * MAX_ATTEMPTS, "records"
 
 
-async def test_an_installation_that_breaks_for_a_while_costs_no_picture(
+async def test_a_temporarily_broken_installation_affects_no_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_pillow(tmp_path)
@@ -260,7 +260,7 @@ async def test_closing_does_not_wait_for_further_attempts_to_start(
 
 
 def make_damaged_fax() -> bytes:
-    """libtiff says a line about each damaged line of a fax, and reads on."""
+    """libtiff logs a line about each damaged line of a fax, and continues."""
     image = bytearray(encode(make_picture(64, 20_000).convert("1"), "TIFF", compression="group3"))
     damaged = range(500, len(image) - 3000, 7)
     for place, value in zip(damaged, random.Random(0).randbytes(len(damaged)), strict=True):
@@ -268,7 +268,7 @@ def make_damaged_fax() -> bytes:
     return bytes(image)
 
 
-async def test_what_a_decoder_says_is_not_laid_to_the_request_that_needed_a_new_one(
+async def test_output_of_a_decoder_is_not_attributed_to_the_request_that_started_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.handler.addFilter(ContextFilter())
@@ -286,7 +286,7 @@ async def test_what_a_decoder_says_is_not_laid_to_the_request_that_needed_a_new_
     assert set(said) == {""}
 
 
-async def test_a_codec_that_complains_reaches_the_log_but_does_not_flood_it(caplog: pytest.LogCaptureFixture) -> None:
+async def test_complaints_of_a_codec_are_logged_up_to_a_limit(caplog: pytest.LogCaptureFixture) -> None:
     async with running_pool() as pool:
         await pool.decode(make_damaged_fax())
         await pool.decode(GOOD)
@@ -309,7 +309,7 @@ asyncio.run(main())
 """
 
 
-def test_the_death_of_the_parent_ends_the_children_even_one_that_hangs() -> None:
+def test_children_end_with_their_parent_even_if_they_hang() -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE)
     try:
         assert parent.stdout is not None

@@ -24,7 +24,7 @@ def test_unset_sizes_are_those_of_the_model() -> None:
         (Settings(vision_size=224, tta_crop_size=128), (224, 128)),
     ],
 )
-def test_sizes_that_are_set_count(settings: Settings, sizes: tuple[int, int]) -> None:
+def test_sizes_in_the_settings_override_those_of_the_model(settings: Settings, sizes: tuple[int, int]) -> None:
     views = ViewSettings.from_settings(settings, native_size=160)
 
     assert (views.view_size, views.crop_size) == sizes
@@ -36,7 +36,7 @@ def test_a_single_scale_ignores_the_factors() -> None:
     assert ViewSettings.from_settings(settings, native_size=160).scale_factors == (1.0,)
 
 
-def test_every_other_setting_is_taken_over() -> None:
+def test_all_other_settings_are_copied() -> None:
     settings = Settings(
         enable_tta=False,
         multi_scale_factors=(1.0, 2.0),
@@ -56,7 +56,7 @@ def test_every_other_setting_is_taken_over() -> None:
     )
 
 
-def test_decoder_settings_survive_the_way_to_the_child() -> None:
+def test_decoder_settings_survive_serialisation() -> None:
     views = ViewSettings.from_settings(Settings(multi_scale_factors=(1.0, 1.1)), native_size=160)
     settings = DecoderSettings(
         views=views, processes=2, timeout_s=2.5, max_image_bytes=1, max_image_pixels=2, memory_bytes=3

@@ -1,4 +1,4 @@
-"""A picture that has all its pixels is read, whatever else is wrong with its file; what lacks some is refused."""
+"""A file with complete pixels is read despite other damage; a file that lacks pixels is refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def reject(image: bytes) -> PictureRejected:
 
 
 def damaged(image: bytes, kind: bytes, offset: int = 5) -> bytes:
-    """A byte of the data of the first chunk of that kind is another."""
+    """The file with one byte changed in the data of its first chunk of that kind."""
     place = image.index(kind) + offset
     return image[:place] + bytes([image[place] ^ 0xFF]) + image[place + 1 :]
 
@@ -73,7 +73,7 @@ WHOLE_PNGS = {
 
 
 @pytest.mark.parametrize("image", WHOLE_PNGS.values(), ids=WHOLE_PNGS)
-def test_a_png_is_read_whatever_is_wrong_beside_its_pixels(image: bytes) -> None:
+def test_a_png_is_read_despite_damage_outside_its_pixels(image: bytes) -> None:
     assert worst_difference(decode_rgb(image, MAX_PIXELS), PICTURE) == 0
 
 
@@ -144,8 +144,8 @@ def test_a_progressive_jpeg_that_ends_between_two_scans_is_refused() -> None:
     assert "is cut off" in reject(image[: image.rindex(b"\xff\xda")]).message
 
 
-def test_a_jpeg_with_zeros_behind_a_missing_end_is_refused() -> None:
-    """A transfer that stopped, into a file of the full size."""
+def test_a_jpeg_with_zeros_in_place_of_its_end_is_refused() -> None:
+    """An interrupted transfer into a file of the full size."""
     image = encode(PICTURE, "JPEG")
 
     assert reject(image[: len(image) // 2] + bytes(len(image) // 2)).code == "truncated_picture"
@@ -181,8 +181,8 @@ def test_a_jpeg_of_12_bits_is_refused_by_name() -> None:
     assert "12-bit" in error.message
 
 
-def test_a_bmp_of_a_kind_that_is_not_read_is_refused_as_such() -> None:
-    """It was said to be damaged, and to be saved anew: the same program would write the same kind."""
+def test_a_bmp_of_an_unsupported_kind_is_refused_as_such() -> None:
+    """Not reported as damage, to be saved again: the same program would write the same kind."""
     image = bytearray(encode(PICTURE, "BMP"))
     image[30] = 6  # BI_ALPHABITFIELDS
 
@@ -208,7 +208,7 @@ def test_a_picture_without_width_is_damaged(picture_format: str) -> None:
 
 
 @pytest.mark.parametrize("channels", [12, 16], ids=["12 bits in 16", "a transparent colour"])
-def test_deep_colours_with_a_wrong_sum_are_read(channels: int) -> None:
+def test_16_bit_colours_with_a_wrong_checksum_are_read(channels: int) -> None:
     samples = (np.arange(64 * 48 * 3).reshape(48, 64, 3) % (1 << channels)).astype(">u2")
     added = [] if channels == 12 else [(b"tRNS", struct.pack(">HHH", 0, 1, 2))]
     image = png_of_samples(samples, 16, *added)

@@ -1,4 +1,4 @@
-"""Of several pictures in a file, the one that is seen first counts. See docs/pictures.md."""
+"""Which of several pictures in a file is read. See docs/pictures.md."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def nearly(image: bytes, expected: Image.Image) -> bool:
 
 
 @pytest.mark.parametrize("picture_format", ["GIF", "WEBP", "PNG", "AVIF", "TIFF", "MPO"])
-def test_the_first_frame_counts(picture_format: str) -> None:
+def test_the_first_frame_is_read(picture_format: str) -> None:
     image = encode(RED, picture_format, save_all=True, append_images=[BLUE, GREEN])
 
     assert nearly(image, RED)
 
 
-def test_of_an_apng_whose_default_picture_is_never_shown_the_first_frame_counts() -> None:
-    """The picture beside the animation says "cannot be played" to old viewers; no other shows it."""
+def test_an_apng_whose_default_image_is_no_frame_is_read_from_its_first_frame() -> None:
+    """Such a default image says "cannot be played" to old viewers; no other viewer shows it."""
     image = encode(RED, "PNG", save_all=True, default_image=True, append_images=[BLUE, GREEN])
 
     assert nearly(image, BLUE)
 
 
-def test_of_an_apng_whose_default_picture_is_its_first_frame_that_counts() -> None:
+def test_an_apng_whose_default_image_is_its_first_frame_is_read_from_that() -> None:
     image = encode(RED, "PNG", save_all=True, append_images=[BLUE, GREEN])
 
     assert [kind for kind, _ in png_chunks(image)].index(b"fcTL") < [kind for kind, _ in png_chunks(image)].index(
@@ -46,7 +46,7 @@ def test_of_an_apng_whose_default_picture_is_its_first_frame_that_counts() -> No
     assert nearly(image, RED)
 
 
-def test_an_apng_that_announces_frames_and_has_none_is_read_as_a_png() -> None:
+def test_an_apng_without_frames_is_read_as_a_png() -> None:
     image = encode(RED, "PNG")
     chunks = png_chunks(image)
 
@@ -73,13 +73,13 @@ _FRAME_DATA = (b"fdAT", struct.pack(">I", 1) + zlib.compress(bytes(31) * 10))
     ],
     ids=["no frame", "data before a frame", "a wrong number", "a wrong number of data", "damaged pixels"],
 )
-def test_of_an_apng_that_cannot_be_played_the_default_picture_counts(frames: list[tuple[bytes, bytes]]) -> None:
-    """As in browsers: all of its pixels are there."""
+def test_an_apng_with_damaged_frames_is_read_from_its_default_image(frames: list[tuple[bytes, bytes]]) -> None:
+    """As in browsers: its pixels are complete."""
     assert nearly(_animated(RED, *frames), RED)
 
 
 def test_an_apng_of_too_many_pixels_is_refused_before_any_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its default picture was: Pillow needs it for the frame behind it."""
+    """Its default image included, which Pillow decodes before the frame after it."""
     image = _animated(RED, _FRAME, _FRAME_DATA)
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda _: pytest.fail("pixels were decoded"))
 
@@ -89,7 +89,7 @@ def test_an_apng_of_too_many_pixels_is_refused_before_any_is_decoded(monkeypatch
     assert caught.value.code == "too_many_pixels"
 
 
-def test_a_first_frame_that_covers_a_part_is_seen_on_the_whole_canvas() -> None:
+def test_a_partial_first_frame_is_composited_on_its_canvas() -> None:
     header, *_ = png_chunks(encode(Image.new("RGB", (40, 30), "black"), "PNG"))
     small = zlib.compress((b"\0" + b"\xff\0\0" * 10) * 10)
     frame = struct.pack(">IIIIIHHBB", 0, 10, 10, 5, 5, 1, 1, 0, 0)
@@ -112,7 +112,7 @@ def test_a_first_frame_that_covers_a_part_is_seen_on_the_whole_canvas() -> None:
 
 
 @pytest.mark.parametrize(("picture_format", "name"), [("ICO", "ICO"), ("ICNS", "ICNS")])
-def test_files_of_icons_are_refused_by_name(picture_format: str, name: str) -> None:
+def test_icon_files_are_refused_by_name(picture_format: str, name: str) -> None:
     with pytest.raises(PictureRejected, match=f"^{name} pictures are not read"):
         decode_rgb(encode(RED.resize((64, 64)), picture_format), MAX_PIXELS)
 

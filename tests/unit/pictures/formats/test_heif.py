@@ -1,4 +1,4 @@
-"""HEIC, the format of iPhones, inside the limits of a decoder process."""
+"""HEIC, the format of iPhones, within the limits of a decoder process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.unit.pictures.files import write_heic
 from tests.unit.pictures.pictures import encode, make_picture, pixels
 
 MAX_PIXELS = 1_000_000
-# A file of 16,794 bytes, packed: a black picture of 12000 x 6000 pixels, which takes a minute to make.
+# A compressed file of 16,794 bytes: a black picture of 12000 x 6000 pixels, which takes a minute to encode.
 BLACK = (
     "eNrt2M9rE0EUB/A3u0ldpbWRatNKrbE16KkazyKL9qII9upBaLrdkMHdZkyDRETcIurVnyB4CV4bm3g0koP9C7xpb7l48pKDSBFLnElSDz0b8O"
     "H3ZdiZeTubfPaxh50Q0VSudEflfemRjlDmMmYcymyOSFwP/VKWenEivxwU+2NS0ivRnpiRQaH7JfMuCf3RIe71eiL3mD7MSrmS605N9oie+FZ/"
@@ -73,7 +73,7 @@ def test_an_orientation_is_applied_once(orientation: int, turned: Image.Transpos
 
 
 def test_exif_alone_does_not_turn_a_heic() -> None:
-    """There `irot` and `imir` are what counts, as on the phone itself."""
+    """In HEIC only `irot` and `imir` apply, as on the phone itself."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     exif_inside = exif.tobytes()
@@ -105,7 +105,7 @@ def test_transparent_heic_is_put_on_a_background() -> None:
 
 
 @pytest.mark.parametrize("primary", [0, 1])
-def test_of_several_pictures_in_a_heic_the_primary_one_counts(primary: int) -> None:
+def test_the_primary_picture_of_a_heic_is_read(primary: int) -> None:
     red, blue = Image.new("RGB", (64, 48), "red"), Image.new("RGB", (64, 48), "blue")
 
     decoded = decode_rgb(write_heic(red, blue, primary_index=primary, quality=95), MAX_PIXELS)
@@ -146,7 +146,7 @@ def test_a_heic_with_another_codec_is_refused_by_name() -> None:
 
 
 def claiming(image: bytes, width: int, height: int) -> bytes:
-    """The file with another size in the header of its picture."""
+    """The file with another size in its picture's header."""
     place = image.index(b"ispe") + 8
     return image[:place] + struct.pack(">II", width, height) + image[place + 8 :]
 
@@ -158,20 +158,20 @@ def test_a_heic_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:
     assert "60000 x 60000" in error.message
 
 
-def test_a_heic_that_is_smaller_than_it_says_is_refused() -> None:
+def test_a_heic_smaller_than_its_header_states_is_refused() -> None:
     assert reject(claiming(write_heic(SMOOTH), 900, 900)).code == "truncated_picture"
 
 
 @pytest.mark.parametrize("tiles", [(1, 2), (40, 40), (256, 256)])
 def test_a_grid_of_tiles_that_are_all_the_same_is_refused(tiles: tuple[int, int]) -> None:
-    """A few bytes that would be 65,536 tiles."""
+    """A few bytes that claim 65,536 tiles."""
     error = reject(make_grid(write_heic(make_picture(64, 64), quality=50), *tiles))
 
     assert error.code in ("truncated_picture", "unsupported_format", "too_many_pixels")
 
 
-def test_a_grid_without_width_is_damage_and_no_lack_of_memory() -> None:
-    """libheif says that of both, and a lack of memory is tried again."""
+def test_a_grid_without_width_is_reported_as_damage_not_as_lack_of_memory() -> None:
+    """libheif reports both as a failed allocation, but a lack of memory is retried."""
     image = make_grid(write_heic(make_picture(64, 64), quality=50), 1, 1)
     width = image.rindex(b"mdat") + 8
 
@@ -180,8 +180,8 @@ def test_a_grid_without_width_is_damage_and_no_lack_of_memory() -> None:
 
 @pytest.mark.asyncio(loop_factories=["asyncio"])
 @pytest.mark.parametrize("mebibytes", [230, 300, 500])
-async def test_a_heic_that_needs_too_much_memory_costs_no_process(mebibytes: int) -> None:
-    """Each time another part of the way finds no room: the decoder, the conversion to RGB, the copy."""
+async def test_a_heic_that_needs_too_much_memory_ends_no_process(mebibytes: int) -> None:
+    """The allocation fails at a different step for each size: decoder, conversion to RGB, copy."""
     async with running_pool(replace(SETTINGS, memory_bytes=mebibytes << 20)) as pool:
         child = only_child().pid
         with pytest.raises(PictureRejected) as caught:
@@ -192,13 +192,13 @@ async def test_a_heic_that_needs_too_much_memory_costs_no_process(mebibytes: int
         assert only_child().pid == child
 
 
-def test_videos_in_the_same_boxes_are_no_pictures() -> None:
+def test_videos_in_iso_media_files_are_not_pictures() -> None:
     assert detect_format(b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom") is None
     assert detect_format(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic") == "HEIC"
 
 
 def make_grid(image: bytes, rows: int, columns: int) -> bytes:
-    """A HEIC whose picture is a grid, each tile of it the one picture of `image`, which is 64 pixels square."""
+    """A HEIC whose picture is a grid of tiles, each of them the picture of `image`, 64 pixels square."""
     codec, data = _box_of(image, b"hvcC"), _box_of(image, b"mdat")[8:]
     grid = struct.pack(">BBBBII", 0, 1, rows - 1, columns - 1, columns * 64, rows * 64)
     items = _full_box(b"iinf", struct.pack(">H", 2) + _item(1, b"grid") + _item(2, b"hvc1"))

@@ -1,4 +1,4 @@
-"""Kinds of files that come from real programs and that none of the other tests holds."""
+"""Kinds of files that real programs write, as far as no other test covers them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_transparent_grey_of_any_width_is_transparent(bits: int) -> None:
     assert pixels(without_white)[0, :, 0].tolist() == [0, 255]  # black on white
 
 
-def test_a_transparent_colour_of_16_bits_is_that_colour_alone() -> None:
+def test_only_the_exact_colour_of_16_bits_is_transparent() -> None:
     samples = np.array([[[0, 100, 200], [0, 101, 200], [65_535, 65_535, 65_535]]], dtype=np.uint16)
     transparent = (b"tRNS", struct.pack(">3H", 0, 100, 200))
 
@@ -74,7 +74,7 @@ def test_a_transparent_colour_of_16_bits_is_that_colour_alone() -> None:
     assert pixels(decoded)[0, :, 0].tolist() == [255, 0, 255]
 
 
-def test_a_transparent_grey_of_16_bits_is_that_grey_alone() -> None:
+def test_only_the_exact_grey_of_16_bits_is_transparent() -> None:
     samples = np.array([[100, 101, 20_000]], dtype=np.uint16)
 
     decoded = decode_rgb(png_of_samples(samples, 16, (b"tRNS", struct.pack(">H", 100))), MAX_PIXELS)
@@ -91,7 +91,7 @@ def test_grey_with_alpha_of_16_bits_is_read() -> None:
 
 
 def test_an_interlaced_png_is_read() -> None:
-    """Of one pixel: the first of the seven passes holds all of it."""
+    """One pixel, all of which is in the first of the seven passes."""
     chunks = png_chunks(encode(Image.new("RGB", (1, 1), (10, 20, 30)), "PNG"))
     header = chunks[0][1][:12] + b"\1"
 

@@ -1,4 +1,4 @@
-"""What is stored in place of a picture by mistake is recognised, and the refusal says what to do."""
+"""Non-pictures stored by mistake are identified, and the error message says what to do."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_base64_text_names_the_format_and_the_sql(picture_format: str) -> None:
     ],
     ids=["in lines", "in quotation marks", "with blanks", "without padding", "with a byte order mark"],
 )
-def test_base64_text_is_recognised_however_it_is_written(text: bytes) -> None:
+def test_base64_text_is_recognised_in_any_layout(text: bytes) -> None:
     assert "base64 text of a JPEG file" in reject(text).message
 
 
@@ -115,7 +115,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("image", "expected"), MISTAKES.items(), ids=MISTAKES.values())
-def test_other_mistakes_are_recognised(image: bytes, expected: str) -> None:
+def test_other_non_pictures_are_identified(image: bytes, expected: str) -> None:
     error = reject(image)
 
     assert error.code == "not_a_picture"
@@ -134,7 +134,7 @@ def test_other_mistakes_are_recognised(image: bytes, expected: str) -> None:
     ],
     ids=range(4),
 )
-def test_an_svg_is_named_however_it_begins(image: bytes) -> None:
+def test_an_svg_is_named_whatever_precedes_its_first_element(image: bytes) -> None:
     error = reject(image)
 
     assert error.code == "unsupported_format"
@@ -146,5 +146,5 @@ def test_an_svg_is_named_however_it_begins(image: bytes) -> None:
     [b"hello, world", b"GI", b"A description of a picture, in words.", b"abcdefghijklmnopqrstuvwxyz", b"\0" * 100],
     ids=range(5),
 )
-def test_what_is_nothing_known_is_shown(image: bytes) -> None:
+def test_the_beginning_of_unknown_bytes_is_quoted(image: bytes) -> None:
     assert f"are not a picture (they begin with {image[:12]!r})" in reject(image).message

@@ -1,4 +1,4 @@
-"""TIFF of every kind of sample: right, or refused by name."""
+"""TIFF with every kind of sample is decoded correctly or refused by name."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_12_bits_in_16_are_as_bright_in_a_png() -> None:
     assert np.asarray(decoded)[0, :, 0].tolist() == BLACK_TO_WHITE
 
 
-def test_a_brightest_value_that_the_file_names_is_white() -> None:
+def test_the_brightest_value_stated_in_the_file_is_white() -> None:
     assert decode(TiffPage(SIXTEEN >> 6, tags={281: 1023}))[0, :, 0].tolist() == BLACK_TO_WHITE
 
 
@@ -127,7 +127,7 @@ UNREADABLE: dict[str, TiffPage] = {
 
 
 @pytest.mark.parametrize("page", UNREADABLE.values(), ids=UNREADABLE)
-def test_what_is_not_read_is_refused_by_name(page: TiffPage) -> None:
+def test_unsupported_kinds_are_refused_by_name(page: TiffPage) -> None:
     error = reject(page)
 
     assert error.code == "unsupported_format"
@@ -146,7 +146,7 @@ def test_a_tiff_packed_as_webp_is_refused_by_name() -> None:
 
 
 def test_a_directory_beyond_all_bytes_is_damage() -> None:
-    """Python cannot seek there: the picture was said to have crashed its decoder, and was tried again."""
+    """Python cannot seek there; the error must not be reported as a crash of the decoder, which is retried."""
     with pytest.raises(PictureRejected) as caught:
         decode_rgb(b"II+\0\x08\0\0\0" + b"\xff" * 8, 1_000_000)
 
@@ -155,7 +155,7 @@ def test_a_directory_beyond_all_bytes_is_damage() -> None:
 
 @pytest.mark.parametrize("first", [0.5, np.nan], ids=["later", "first"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_floats_that_are_no_numbers_are_refused_wherever_they_stand(first: float, value: float) -> None:
+def test_non_finite_floats_are_refused_at_any_position(first: float, value: float) -> None:
     error = reject(TiffPage(np.array([[first, 0.25, value, 1.0]], dtype=np.float32)))
 
     assert error.code == "unsupported_format"
@@ -178,7 +178,7 @@ FILES: dict[str, list[TiffPage]] = {
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("pages", FILES.values(), ids=FILES)
-def test_the_first_page_that_is_no_thumbnail_counts(pages: list[TiffPage], order: Order) -> None:
+def test_the_first_page_that_is_not_a_thumbnail_is_read(pages: list[TiffPage], order: Order) -> None:
     decoded = decode_rgb(write_tiff(pages, order), MAX_PIXELS)
 
     assert decoded.size == (50, 40)
@@ -189,7 +189,7 @@ def test_a_file_of_thumbnails_alone_is_read() -> None:
     assert decode_rgb(write_tiff([TiffPage(SMALL, tags={254: 1})]), MAX_PIXELS).size == (5, 4)
 
 
-def test_pages_that_follow_each_other_in_a_circle_are_read() -> None:
+def test_a_circular_chain_of_pages_is_read() -> None:
     image = bytearray(write_tiff([TiffPage(SMALL, tags={254: 1})]))
     first = struct.unpack_from("<I", image, 4)[0]
     entries = struct.unpack_from("<H", image, first)[0]
@@ -207,12 +207,12 @@ def test_a_bigtiff_is_read_with_all_its_pages() -> None:
     assert decode_rgb(bytes(image), MAX_PIXELS).size == (50, 40)
 
 
-def test_a_directory_beyond_the_end_is_said_to_be_missing() -> None:
+def test_a_directory_beyond_the_end_is_reported_as_truncation() -> None:
     with pytest.raises(PictureRejected, match="is cut off, its end is missing"):
         decode_rgb(b"MM\0*\0\0\xff\xff" + bytes(50), MAX_PIXELS)
 
 
-def test_the_pixels_of_the_page_that_counts_are_bounded() -> None:
+def test_the_pixels_of_the_chosen_page_are_limited() -> None:
     image = write_tiff([TiffPage(SMALL, tags={254: 1}), WHOLE])
 
     with pytest.raises(PictureRejected) as caught:

@@ -1,4 +1,4 @@
-"""The canonical form of the view settings: one form exactly for one set of views."""
+"""View settings have equal canonical forms exactly if they give equal views."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ view_settings = st.builds(
 
 
 def views_of_every_size(views: ViewSettings) -> list[tuple[dict[PlannedView, float], object]]:
-    """Which cuts, with which weights, and how they are resized and filled up."""
+    """The views and weights for many sizes of pictures, and how they are resized and padded."""
     seen: list[tuple[dict[PlannedView, float], object]] = []
     for width, height in SIZES:
         plan = plan_views(width, height, views)
@@ -56,8 +56,8 @@ def test_two_settings_have_one_form_exactly_if_they_cut_the_same_views(one: View
 
 
 @given(one=view_settings)
-def test_a_change_of_one_setting_alone_is_told_apart_as_well(one: ViewSettings) -> None:
-    """Two settings drawn apart differ nearly always: here all but one are the same."""
+def test_a_change_of_a_single_setting_is_distinguished_exactly_if_it_changes_views(one: ViewSettings) -> None:
+    """Independently drawn settings nearly always differ; here they differ in one setting only."""
     for change in (
         {"scale_factors": (*one.scale_factors, 1.0)},
         {"scale_factors": one.scale_factors[::-1]},

@@ -65,7 +65,7 @@ def test_crops_are_cut_from_the_resized_picture() -> None:
         assert worst_difference(view, source.crop((left, top, left + 96, top + 96))) == 0
 
 
-def test_tiles_of_a_panorama_do_not_see_their_neighbours() -> None:
+def test_tiles_of_a_panorama_contain_nothing_of_their_neighbours() -> None:
     picture = Image.new("RGB", (600, 100), "black")
     picture.paste("white", (0, 0, 150, 100))
 
@@ -96,7 +96,7 @@ def test_crops_of_a_large_scaled_tile_equal_those_of_the_whole_resized_tile(size
     for view, planned in zip(views, plan.views, strict=True):
         tile, scaled = picture.crop(planned.tile), planned.scaled
         assert scaled.width * scaled.height > 5 * 96 * 96
-        # Pillow resizes across and down, whichever first is cheaper, and rounds in between.
+        # Pillow resizes in two passes, the cheaper one first, and rounds in between.
         first_passes = [(scaled.width, tile.height), (tile.width, scaled.height)]
         wholes = [tile.resize(size, BICUBIC).resize(scaled, BICUBIC) for size in first_passes]
         assert min(worst_difference(view, whole.crop(planned.crop)) for whole in wholes) <= 1

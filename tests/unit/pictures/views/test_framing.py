@@ -1,4 +1,4 @@
-"""A whole picture is cut as open_clip's own transform cuts it, pixel for pixel."""
+"""Whole pictures are framed exactly as by open_clip's own transform, pixel for pixel."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_whole_picture_has_the_pixels_of_open_clips_transform(
     framing = Framing(resize_mode, interpolation, fill_color)
     picture = make_picture(width, height)
     if resize_mode == "longest" and round(min(width, height) * SIDE / max(width, height)) == 0:
-        return  # open_clip fails on a line so thin
+        return  # open_clip fails on such a thin picture
 
     [view] = cut(picture, replace(VIEWS, framing=framing))
 
@@ -63,8 +63,8 @@ def test_a_whole_picture_has_the_pixels_of_open_clips_transform(
         assert np.array_equal(view, expected)
 
 
-def test_a_single_pixel_of_padding_is_filled_up_as_well() -> None:
-    """It stands on the right or below: nothing is moved."""
+def test_a_single_line_of_padding_is_filled() -> None:
+    """The padding is on the right or bottom, without a shift."""
     for size in ((400, 395), (395, 400)):
         picture, framing = make_picture(*size), Framing("longest", fill_color=127)
         [view] = cut(picture, replace(VIEWS, framing=framing))
@@ -73,13 +73,13 @@ def test_a_single_pixel_of_padding_is_filled_up_as_well() -> None:
 
 
 @pytest.mark.parametrize("resize_mode", RESIZE_MODES)
-def test_pictures_as_long_as_they_can_be_have_a_view(resize_mode: ResizeMode) -> None:
+def test_the_thinnest_pictures_have_a_view(resize_mode: ResizeMode) -> None:
     for picture in (make_picture(1, 20_000), make_picture(20_000, 1)):
         [view] = cut(picture, replace(VIEWS, framing=Framing(resize_mode)))
         assert view.shape == (SIDE, SIDE, 3)
 
 
-def test_every_resize_mode_sees_something_else() -> None:
+def test_resize_modes_give_different_views() -> None:
     picture = make_picture(320, 200)
     views = [cut(picture, replace(VIEWS, framing=Framing(mode)))[0] for mode in RESIZE_MODES]
     views += [cut(picture, replace(VIEWS, framing=Framing("longest", fill_color=9)))[0]]

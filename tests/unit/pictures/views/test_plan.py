@@ -1,4 +1,4 @@
-"""The view plan is part of every fingerprint: a golden value that changes here changes every stored vector."""
+"""Golden view plans. A change of a golden value here changes every stored vector."""
 
 from __future__ import annotations
 
@@ -109,17 +109,17 @@ def test_a_limit_below_the_length_of_a_tile_leaves_short_pictures_whole() -> Non
     assert tiles_of(plan) == [Box(0, 0, 1400, 1000)]
 
 
-def test_a_line_of_pixels_is_tiled_and_its_tiles_squashed() -> None:
+def test_a_line_of_pixels_is_tiled_and_its_tiles_are_squashed() -> None:
     plan = plan_views(100, 1, DEFAULTS)
 
     assert [tile.left for tile in tiles_of(plan)] == [0, 12, 25, 37, 50, 62, 75, 87]
-    # The cap gives way to the crop, at both factors: one size, whose three different boxes count twice.
+    # The crop's size takes precedence over the cap, for both factors: one size, whose three distinct boxes count twice.
     assert sizes_of(plan) == [Size(3 * 384, 384)]
     assert len(plan.views) == 8 * 3
     assert plan.weights[:3] == pytest.approx([0.4 / 8, 0.4 / 8, 0.2 / 8])
 
 
-def test_what_is_longer_than_eight_tiles_of_three_crops_is_squashed() -> None:
+def test_a_panorama_longer_than_eight_tiles_of_three_crops_is_squashed() -> None:
     just, longer = plan_views(24_000, 1000, DEFAULTS), plan_views(48_000, 1000, DEFAULTS)
 
     assert sizes_of(just) == [Size(1152, 384), Size(1536, 512)]
@@ -225,7 +225,7 @@ def test_every_box_lies_inside(width: int, height: int, settings: ViewSettings) 
 @given(width=side_lengths, height=side_lengths, settings=view_settings)
 @example(width=48_000, height=1000, settings=DEFAULTS)
 @example(width=10_000, height=1000, settings=replace(DEFAULTS, panorama_max_ratio=20.0))
-def test_every_part_of_a_picture_is_seen_by_a_view(width: int, height: int, settings: ViewSettings) -> None:
+def test_views_cover_the_whole_picture(width: int, height: int, settings: ViewSettings) -> None:
     plan = plan_views(width, height, replace(settings, scale_factors=(1.0,), anchor_weight=0.0))
 
     for tile in tiles_of(plan):
