@@ -73,7 +73,7 @@ async def measure_long_texts(server: Server, rounds: int, queries: int) -> list[
         for chars in ROWS
         if chars > min(ROWS)
     ]
-    idle_ms, beside_ms = await _queries(server, queries)
+    idle_ms, beside_ms = await _query_latencies(server, queries)
     added = (beside_ms - idle_ms) / MICRO_BATCH_MS
     return [
         *figures,
@@ -99,7 +99,7 @@ async def _rate(server: Server, chars: int, rows: int) -> float:
         return (last - first) / (ended - began)
 
 
-async def _queries(server: Server, queries: int) -> tuple[float, float]:
+async def _query_latencies(server: Server, queries: int) -> tuple[float, float]:
     """p95 in ms, when idle and beside rows of 100 MB."""
     with scratch_database(server) as url:
         _make_table(url)

@@ -107,7 +107,10 @@ async def measure_mixed_load(bench: Bench, scale: Scale, server: Server) -> list
             await table.empty()
         await table.fill(scale.flood_s)
         flood = await table.during(closed_loop(table.server.port, CLIENTS, scale.flood_s))
-    return [bench.named(figure) for figure in (*_waits(idle, loaded, bench), *_shares(loaded, flood, bench))]
+    return [
+        bench.named(figure)
+        for figure in (*_latency_figures(idle, loaded, bench), *_share_figures(loaded, flood, bench))
+    ]
 
 
 def _one_client(table: PictureTable, duration_s: float) -> Awaitable[Load]:
@@ -115,7 +118,7 @@ def _one_client(table: PictureTable, duration_s: float) -> Awaitable[Load]:
     return closed_loop(table.server.port, 1, duration_s, think_s=_THINK_S)
 
 
-def _waits(idle: Sequence[Load], loaded: Sequence[Phase], bench: Bench) -> list[Figure]:
+def _latency_figures(idle: Sequence[Load], loaded: Sequence[Phase], bench: Bench) -> list[Figure]:
     idle_p95 = _p95_ms(idle)
     loaded_p95 = _p95_ms([phase.queries for phase in loaded])
     micro_batches = (loaded_p95 - idle_p95) / bench.batch_ms if bench.batch_ms else None
@@ -129,7 +132,7 @@ def _waits(idle: Sequence[Load], loaded: Sequence[Phase], bench: Bench) -> list[
     return figures
 
 
-def _shares(loaded: Sequence[Phase], flood: Phase, bench: Bench) -> list[Figure]:
+def _share_figures(loaded: Sequence[Phase], flood: Phase, bench: Bench) -> list[Figure]:
     """Shares are kept to within one micro-batch, since the last one may have been led by queries."""
     many = f"{CLIENTS} clients"
     figures = [
