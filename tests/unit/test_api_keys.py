@@ -1,4 +1,4 @@
-"""How keys are written, and what is said of those that are written wrong."""
+"""The format of API keys, and the errors for malformed ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def scopes(keys: list[ApiKey]) -> dict[str, frozenset[Scope]]:
     return {key.secret: key.scopes for key in keys}
 
 
-def test_keys_are_separated_by_commas_and_have_every_scope_unless_some_are_named() -> None:
+def test_keys_are_separated_by_commas_and_have_all_scopes_by_default() -> None:
     keys = parse_variable(f" {FIRST}, embed+search:{SECOND} ,admin:a:b/c+d=e.f~g!0123,")
     assert scopes(keys) == {
         FIRST: ALL,
@@ -24,7 +24,7 @@ def test_keys_are_separated_by_commas_and_have_every_scope_unless_some_are_named
     }
 
 
-def test_a_file_has_a_key_on_every_line_that_is_no_comment() -> None:
+def test_a_file_has_one_key_per_line_besides_comments() -> None:
     content = f"\N{BYTE ORDER MARK}# of the shop\r\n{FIRST}\r\n\n  # gone in May\nembed:{SECOND}"
     assert scopes(parse_file(content)) == {FIRST: ALL, SECOND: frozenset({Scope.EMBED})}
 
@@ -47,7 +47,7 @@ def test_a_file_has_a_key_on_every_line_that_is_no_comment() -> None:
         (f"{FIRST},embed:{FIRST}", "", "the same key stands there twice"),
     ],
 )
-def test_a_key_that_is_written_wrong_is_named_by_its_place_and_not_shown(value: str, place: str, reason: str) -> None:
+def test_an_invalid_key_is_reported_by_position_and_not_shown(value: str, place: str, reason: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse_variable(value)
     (problem,) = caught.value.problems
@@ -58,7 +58,7 @@ def test_a_key_that_is_written_wrong_is_named_by_its_place_and_not_shown(value: 
         assert part not in problem
 
 
-def test_a_wrong_line_of_a_file_is_named_by_its_number() -> None:
+def test_an_invalid_line_of_a_file_is_reported_by_number() -> None:
     with pytest.raises(ConfigurationError, match=r"^API_KEYS_FILE: line 3: a key has 16 to 512 characters"):
         parse_file(f"# keys\n{FIRST}\nshort\n")
 

@@ -1,3 +1,5 @@
+"""Settings read from the environment, and the errors for invalid ones."""
+
 import os
 import subprocess
 import sys
@@ -117,7 +119,7 @@ def test_a_bad_port_is_reported_under_the_name_that_was_set() -> None:
         ("BACKFILL_MIN_SHARE", "0", "a number above 0 and up to 0.9"),
     ],
 )
-def test_a_bad_value_is_reported_with_its_name_and_what_is_allowed(name: str, value: str, allowed: str) -> None:
+def test_a_bad_value_is_reported_with_its_name_and_the_allowed_values(name: str, value: str, allowed: str) -> None:
     assert problems_with(**{name: value}) == [f"{name}='{value}': {allowed}"]
 
 
@@ -175,7 +177,7 @@ def test_values_that_contradict_each_other_are_refused(environ: dict[str, str], 
     assert problems_with(**environ) == [problem]
 
 
-def test_what_a_bad_value_makes_contradict_is_not_reported_beside_it() -> None:
+def test_contradictions_with_a_bad_value_are_not_reported() -> None:
     assert len(problems_with(TTA_CROP_SIZE="2048", MULTI_SCALE_MAX_DIM="much")) == 1
 
 
@@ -194,7 +196,7 @@ def test_without_tta_a_queue_may_be_short_and_a_crop_large() -> None:
         "host=db user=ann password='my s3cret' dbname=shop",
     ],
 )
-def test_urls_that_postgres_clients_take_are_taken(url: str) -> None:
+def test_urls_that_postgres_clients_accept_are_accepted(url: str) -> None:
     assert load_settings({"DATABASE_URL": url}).database_url == SecretStr(url)
 
 
@@ -228,13 +230,13 @@ def test_a_bad_token_is_refused_without_showing_it() -> None:
 @pytest.mark.parametrize(
     "headers", ["Bearer s3cret", "api-key=s3cret,s3cret", "=s3cret", "api-key=s3cret;x", 'k="s3cret"']
 )
-def test_headers_for_the_collector_that_are_none_are_refused_and_not_shown(headers: str) -> None:
+def test_invalid_headers_for_the_collector_are_rejected_and_not_shown(headers: str) -> None:
     expected = ["OTEL_EXPORTER_OTLP_HEADERS='***': name=value pairs, separated by commas"]
     assert problems_with(OTEL_EXPORTER_OTLP_HEADERS=headers) == expected
 
 
 @pytest.mark.parametrize("headers", ["api-key=abc", "Authorization=Bearer a%20b", "a=Bearer x, b=y==", "a="])
-def test_headers_for_the_collector_are_name_and_value(headers: str) -> None:
+def test_valid_headers_for_the_collector_are_accepted(headers: str) -> None:
     assert load_settings({"OTEL_EXPORTER_OTLP_HEADERS": headers}).otel_exporter_otlp_headers == SecretStr(headers)
 
 
@@ -267,7 +269,7 @@ def test_waiting_threads_sleep_unless_the_user_says_otherwise(monkeypatch: pytes
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
 
 
-def test_hosts_of_pictures_are_names_perhaps_with_a_star_or_a_port() -> None:
+def test_image_hosts_are_names_with_an_optional_wildcard_or_port() -> None:
     settings = load_settings({"ALLOW_IMAGE_URLS": " Pictures.example, *.cdn.example ,cdn2.example:8443, 3com.example"})
     assert settings.allow_image_urls == ("pictures.example", "*.cdn.example", "cdn2.example:8443", "3com.example")
 
@@ -286,7 +288,7 @@ def test_hosts_of_pictures_are_names_perhaps_with_a_star_or_a_port() -> None:
         "a:99999",
     ],
 )
-def test_what_is_no_host_of_pictures_is_refused(hosts: str) -> None:
+def test_invalid_image_hosts_are_rejected(hosts: str) -> None:
     (problem,) = problems_with(ALLOW_IMAGE_URLS=hosts)
     assert problem.startswith(f"ALLOW_IMAGE_URLS={hosts!r}: hosts such as images.example.com, *.example.com")
 
@@ -301,14 +303,14 @@ def test_what_is_no_host_of_pictures_is_refused(hosts: str) -> None:
         ("postgresql://ann:s3cret#1@db/shop", "%23"),
     ],
 )
-def test_a_url_of_another_tool_is_refused_with_what_to_write(url: str, hint: str) -> None:
+def test_a_url_of_another_tool_is_rejected_with_a_hint(url: str, hint: str) -> None:
     (problem,) = problems_with(DATABASE_URL=url)
     assert hint in problem
     assert "s3cret" not in problem
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "LISTEN_DATABASE_URL"])
-def test_a_url_may_stand_in_a_file(name: str, tmp_path: Path) -> None:
+def test_a_url_may_come_from_a_file(name: str, tmp_path: Path) -> None:
     """A Docker secret ends with a newline."""
     secret = tmp_path / "secret"
     secret.write_text("postgresql://ann:s3cret@db/shop\n")
@@ -316,7 +318,7 @@ def test_a_url_may_stand_in_a_file(name: str, tmp_path: Path) -> None:
     assert getattr(settings, name.lower()) == SecretStr("postgresql://ann:s3cret@db/shop")
 
 
-def test_what_is_wrong_with_a_file_of_a_url_is_said_without_the_url(tmp_path: Path) -> None:
+def test_problems_with_a_url_file_are_reported_without_the_url(tmp_path: Path) -> None:
     secret, empty, bad = (tmp_path / name for name in ("secret", "empty", "bad"))
     secret.write_text("postgresql://ann:s3cret@db/shop")
     empty.write_text("\n")
@@ -338,11 +340,11 @@ def test_aliases_stand_for_both_models_or_for_the_one_they_name() -> None:
 
 
 @pytest.mark.parametrize("value", ["a b", "=model", "a=", "a,a", "a" * 201])
-def test_what_is_no_name_is_no_alias(value: str) -> None:
+def test_invalid_aliases_are_rejected(value: str) -> None:
     (problem,) = problems_with(MODEL_ALIASES=value)
     assert problem.startswith(f"MODEL_ALIASES={value[:100]!r}"[:90])
 
 
-def test_an_alias_of_a_model_that_is_not_served_is_told() -> None:
+def test_an_alias_of_a_model_that_is_not_served_is_rejected() -> None:
     (problem,) = problems_with(MODEL_ALIASES="a=text-embedding-3-small")
     assert problem.startswith("MODEL_ALIASES='a=text-embedding-3-small': VISION_MODEL_ID or RERANK_MODEL_ID after =")

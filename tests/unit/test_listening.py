@@ -1,4 +1,4 @@
-"""Which sockets are opened for what BIND_HOST says."""
+"""The sockets that are opened for each BIND_HOST."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def listened_at(bind_host: str) -> list[str]:
 
 @pytest.fixture
 def without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a machine whose system was started without it."""
+    """Simulates a machine whose kernel has IPv6 switched off."""
     real = socket.socket
 
     class Socket(real):  # type: ignore[valid-type, misc]
@@ -47,24 +47,24 @@ def test_names_are_split_at_commas_and_lose_their_brackets() -> None:
         ("127.0.0.1,0.0.0.0,127.0.0.2", ["0.0.0.0"]),  # noqa: S104
     ],
 )
-def test_each_address_is_listened_at_once(bind_host: str, addresses: list[str]) -> None:
+def test_each_address_gets_one_listener(bind_host: str, addresses: list[str]) -> None:
     assert listened_at(bind_host) == addresses
 
 
 @pytest.mark.usefixtures("without_ipv6")
 @pytest.mark.parametrize(("bind_host", "address"), [("::", "0.0.0.0"), ("::1,127.0.0.1", "127.0.0.1")])  # noqa: S104
-def test_without_ipv6_there_is_ipv4(bind_host: str, address: str) -> None:
+def test_without_ipv6_only_ipv4_is_served(bind_host: str, address: str) -> None:
     assert listened_at(bind_host) == [address]
 
 
 @pytest.mark.usefixtures("without_ipv6")
 @pytest.mark.parametrize("bind_host", ["::1", "fe80::1,127.0.0.1"])
-def test_what_was_asked_for_and_is_not_there_is_told(bind_host: str) -> None:
+def test_an_address_that_is_missing_is_an_error(bind_host: str) -> None:
     with pytest.raises(CannotListen, match="Address family not supported"):
         open_listeners(bind_host, 0)
 
 
 @pytest.mark.parametrize("bind_host", ["no-such-host.invalid", "a" * 300, "198.51.100.7,127.0.0.1", "bücher..de"])
-def test_what_cannot_be_listened_at_is_told_and_nothing_stays_open(bind_host: str) -> None:
+def test_an_error_closes_the_sockets_opened_before(bind_host: str) -> None:
     with pytest.raises(CannotListen, match=r"^cannot listen on port 0 of "):
         open_listeners(bind_host, 0)

@@ -1,4 +1,4 @@
-"""What can be reached from this machine alone, in all the ways an address can be written."""
+"""Loopback addresses and names, in all the ways they can be written."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def test_everything_else_is_no_loopback_address(address: str) -> None:
         "127.9.9.9:1",
     ],
 )
-def test_names_that_nobody_can_point_elsewhere_are_recognised(name: str) -> None:
+def test_names_that_always_resolve_to_loopback_are_recognised(name: str) -> None:
     assert is_loopback_host(name)
 
 
 @pytest.mark.parametrize(
     "name", ["", "example.org", "localhost.example.org", "127.0.0.1.nip.io", "notlocalhost", "[::2]", "2130706433"]
 )
-def test_names_that_somebody_can_point_here_are_not(name: str) -> None:
+def test_names_that_may_resolve_to_loopback_are_not(name: str) -> None:
     assert not is_loopback_host(name)
 
 
@@ -60,7 +60,7 @@ def test_names_that_somebody_can_point_here_are_not(name: str) -> None:
         *("localhost\n", "localhost:80\n", " localhost", "évil.localhost"),
     ],
 )
-def test_what_is_no_host_is_no_name_of_this_machine(host: str) -> None:
+def test_malformed_hosts_are_not_loopback(host: str) -> None:
     assert not is_loopback_host(host)
 
 

@@ -1,3 +1,5 @@
+"""Secrets are replaced in texts."""
+
 import time
 
 import pytest
@@ -23,7 +25,7 @@ from sidecar.redaction import redact
         ("API_KEYS=embed:s3cret0123456789,x", "API_KEYS=***"),
     ],
 )  # fmt: skip
-def test_secrets_are_taken_out_of_text(text: str, redacted: str) -> None:
+def test_secrets_are_replaced(text: str, redacted: str) -> None:
     assert redact(text) == redacted
 
 
@@ -38,7 +40,7 @@ def test_secrets_are_taken_out_of_text(text: str, redacted: str) -> None:
         "postgresql://db:5432/shop is down, ann@example.org knows",
     ],
 )
-def test_text_without_secrets_stays_as_it_is(text: str) -> None:
+def test_text_without_secrets_is_unchanged(text: str) -> None:
     assert redact(text) == text
 
 
@@ -56,6 +58,6 @@ def test_a_password_may_be_a_long_token() -> None:
     assert redact("postgresql://ann:" + "Aw%3D" * 1200 + "@db/shop is down") == "postgresql://ann:***@db/shop is down"
 
 
-def test_a_secret_in_each_of_many_lines_is_taken_out() -> None:
+def test_a_secret_in_each_of_many_lines_is_replaced() -> None:
     lines = ["postgresql://ann:s3cret@db/shop is down"] * 1000
     assert redact("\n".join(lines)) == "\n".join(["postgresql://ann:***@db/shop is down"] * 1000)

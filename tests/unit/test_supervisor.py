@@ -1,4 +1,4 @@
-"""Tasks that end, die or are stopped, and threads whose result is awaited."""
+"""Supervised tasks that end, die or are stopped, and work in daemon threads."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sidecar.errors import ConfigurationError, ModelError
 from sidecar.supervisor import EXIT_CONFIGURATION, EXIT_FAILURE, Supervisor, in_daemon_thread
 
 
-class Alarm:
+class FailureCallback:
     def __init__(self) -> None:
-        self.rung = asyncio.Event()
+        self.called = asyncio.Event()
         self.times = 0
 
     def __call__(self, reason: str) -> None:
         self.times += 1
-        self.rung.set()
+        self.called.set()
 
 
 async def die(error: Exception) -> None:
@@ -30,15 +30,15 @@ async def end() -> None:
     return
 
 
-async def test_a_task_that_dies_is_logged_with_its_traceback_and_raises_the_alarm_once(
+async def test_a_task_that_dies_is_logged_with_its_traceback_and_reported_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    alarm = Alarm()
-    supervisor = Supervisor(alarm)
+    on_failure = FailureCallback()
+    supervisor = Supervisor(on_failure)
     async with supervisor.running("first", die(KeyError("a bug"))), supervisor.running("second", die(OSError())):
-        await asyncio.wait_for(alarm.rung.wait(), 5)
+        await asyncio.wait_for(on_failure.called.wait(), 5)
         await asyncio.sleep(0)
-    assert alarm.times == 1
+    assert on_failure.times == 1
     assert supervisor.exit_code == EXIT_FAILURE
     assert supervisor.failure == "task first died: 'a bug'"
     record = caplog.records[0]
@@ -46,16 +46,16 @@ async def test_a_task_that_dies_is_logged_with_its_traceback_and_raises_the_alar
     assert record.exc_info is not None
 
 
-async def test_a_task_that_ends_unasked_raises_the_alarm() -> None:
-    alarm = Alarm()
-    supervisor = Supervisor(alarm)
+async def test_a_task_that_ends_unexpectedly_is_a_failure() -> None:
+    on_failure = FailureCallback()
+    supervisor = Supervisor(on_failure)
     async with supervisor.running("worker", end()):
-        await asyncio.wait_for(alarm.rung.wait(), 5)
+        await asyncio.wait_for(on_failure.called.wait(), 5)
     assert (supervisor.exit_code, supervisor.failure) == (EXIT_FAILURE, "task worker ended unasked")
 
 
-async def test_a_task_that_ends_when_all_stop_is_no_failure() -> None:
-    supervisor = Supervisor(Alarm())
+async def test_a_task_that_ends_while_stopping_is_no_failure() -> None:
+    supervisor = Supervisor(FailureCallback())
     supervisor.stop()
     async with supervisor.running("worker", end()) as task:
         await task
@@ -71,7 +71,7 @@ async def test_a_task_is_cancelled_and_awaited_at_the_end_of_its_block() -> None
         finally:
             steps.append("closed")
 
-    supervisor = Supervisor(Alarm())
+    supervisor = Supervisor(FailureCallback())
     async with supervisor.running("worker", work()) as task:
         assert task.get_name() == "worker"
         await asyncio.sleep(0)
@@ -87,26 +87,26 @@ async def test_a_task_is_cancelled_and_awaited_at_the_end_of_its_block() -> None
         (ConfigurationError(["A='1': no", "B='2': no"]), EXIT_CONFIGURATION, ["A='1': no", "B='2': no"]),
     ],
 )
-async def test_what_the_operator_can_mend_is_a_line_without_a_traceback(
+async def test_errors_that_the_operator_can_fix_are_logged_without_a_traceback(
     caplog: pytest.LogCaptureFixture, error: Exception, code: int, lines: list[str]
 ) -> None:
-    alarm = Alarm()
-    supervisor = Supervisor(alarm)
+    on_failure = FailureCallback()
+    supervisor = Supervisor(on_failure)
     async with supervisor.running("worker", die(error)):
-        await asyncio.wait_for(alarm.rung.wait(), 5)
+        await asyncio.wait_for(on_failure.called.wait(), 5)
     assert supervisor.exit_code == code
     assert [record.message for record in caplog.records] == lines
     assert not any(record.exc_info for record in caplog.records)
 
 
-async def test_a_thread_answers_raises_and_does_not_keep_the_process() -> None:
+async def test_a_thread_returns_or_raises_and_is_a_daemon() -> None:
     assert await in_daemon_thread("answering", lambda: threading.current_thread().daemon) is True
     assert await in_daemon_thread("naming", lambda: threading.current_thread().name) == "naming"
     with pytest.raises(ZeroDivisionError):
         await in_daemon_thread("raising", lambda: 1 // 0)
 
 
-async def test_even_a_panic_in_a_thread_is_told_to_who_waits() -> None:
+async def test_a_panic_in_a_thread_is_raised_where_it_is_awaited() -> None:
     def panic() -> None:
         raise SystemExit("as the panics of libraries in Rust do, it derives from BaseException only")
 
@@ -114,7 +114,7 @@ async def test_even_a_panic_in_a_thread_is_told_to_who_waits() -> None:
         await asyncio.wait_for(in_daemon_thread("panicking", panic), 5)
 
 
-async def test_cancelled_it_does_not_wait_for_its_thread() -> None:
+async def test_a_cancelled_wait_does_not_wait_for_its_thread() -> None:
     began, may_end = threading.Event(), threading.Event()
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""Requests as bytes, sent in whatever pieces, and the answers to them."""
+"""Requests as raw bytes, sent in arbitrary pieces, and their answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATIENCE_S = 10
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Names in `headers` are in lower case."""
+    """An HTTP response. Names in `headers` are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -27,7 +27,7 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """Of an error, in the one shape that it has."""
+        """The code of an error response."""
         error = self.json["error"]
         assert set(error) == {"code", "message", "type", "param"}
         assert self.headers["content-type"] == "application/json"
@@ -41,7 +41,7 @@ class RawConnection:
         self._writer = writer
 
     async def send(self, *pieces: bytes) -> None:
-        """Each piece in a segment of its own, as far as the systems between pass it on so."""
+        """Sends each piece in a segment of its own, if the network stack keeps them apart."""
         for piece in pieces:
             self._writer.write(piece)
             await self._writer.drain()
@@ -51,7 +51,7 @@ class RawConnection:
         self._writer.write_eof()
 
     async def answer(self) -> Answer:
-        """The next one, without interim answers."""
+        """The next answer, skipping interim ones."""
         while True:
             head = await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
             status_line, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
@@ -62,11 +62,11 @@ class RawConnection:
                 return Answer(status, headers, body)
 
     async def interim(self) -> bytes:
-        """The next head, as it came."""
+        """The next head, in raw bytes."""
         return await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
 
     async def rest(self) -> bytes:
-        """All that comes until the server closes."""
+        """Everything that arrives until the server closes."""
         return await asyncio.wait_for(self._reader.read(), PATIENCE_S)
 
 
@@ -81,7 +81,7 @@ async def raw_connection(port: int, host: str = "127.0.0.1") -> AsyncIterator[Ra
 
 
 async def answers_to(port: int, *pieces: bytes, count: int = 1) -> list[Answer]:
-    """The answers to what was sent over one connection, which is there still for the next request."""
+    """The answers to `pieces`, sent over one connection. Checks that it still serves another request."""
     async with raw_connection(port) as connection:
         await connection.send(*pieces)
         answers = [await connection.answer() for _ in range(count)]

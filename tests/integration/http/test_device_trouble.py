@@ -1,4 +1,4 @@
-"""What balancers and clients are told while the device fails or hangs, and once it works again."""
+"""Readiness and answers while the device fails or hangs, and after it has recovered."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def until_unready(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("fault", [DeviceError, DeviceOutOfMemory])
-async def test_a_device_that_fails_again_and_again_is_not_ready_until_it_recovers_by_itself(
+async def test_a_device_that_keeps_failing_is_not_ready_until_it_recovers(
     serving: Serving, monkeypatch: pytest.MonkeyPatch, fault: type[DeviceError]
 ) -> None:
     monkeypatch.setattr(device_health, "PROBE_INTERVAL_S", 0.01)
@@ -65,7 +65,7 @@ async def test_a_device_that_fails_again_and_again_is_not_ready_until_it_recover
         assert (await scrape(client)).value("sidecar_device_trouble") == 0
 
 
-async def test_a_device_that_hangs_is_not_ready_and_the_one_who_waits_is_answered_if_it_ends_after_all(
+async def test_a_device_that_hangs_is_not_ready_and_the_waiting_request_is_answered_if_it_recovers(
     serving: Serving,
 ) -> None:
     encoder = BlockingEncoder()
@@ -80,7 +80,7 @@ async def test_a_device_that_hangs_is_not_ready_and_the_one_who_waits_is_answere
         await wait_until_async(lambda: is_ready(client), "/readyz to be 200 again")
 
 
-async def test_a_lost_device_stays_unready_though_its_next_call_succeeds(
+async def test_a_lost_device_stays_unready_even_if_its_next_call_succeeds(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device_health, "_LOST_GRACE_S", 600)  # else the process, which is the test's, would end
@@ -94,7 +94,7 @@ async def test_a_lost_device_stays_unready_though_its_next_call_succeeds(
         assert_error(await client.post("/embed/text", json={"text": "a"}), 503, "device_failed", reason)
 
 
-async def test_one_bad_text_sent_again_and_again_takes_nobody_elses_service(serving: Serving) -> None:
+async def test_one_bad_text_sent_repeatedly_does_not_make_the_service_unready(serving: Serving) -> None:
     class Choosy(BlockingEncoder):
         def encode_texts(self, texts):  # type: ignore[no-untyped-def]
             if any(text.tokens == 2 for text in texts):
@@ -108,7 +108,7 @@ async def test_one_bad_text_sent_again_and_again_takes_nobody_elses_service(serv
         assert (await client.post("/embed/text", json={"text": "word"})).status_code == 200
 
 
-async def test_a_reranking_model_whose_self_test_hangs_on_the_device_is_found() -> None:
+async def test_a_reranking_model_whose_self_test_hangs_counts_as_device_trouble() -> None:
     free = threading.Event()
 
     def load(_settings: Settings, device_call: DeviceCall) -> PairScorer:
@@ -135,7 +135,7 @@ async def test_a_reranking_model_whose_self_test_hangs_on_the_device_is_found() 
 
 
 class OnA(HashEncoder):
-    """Says what device it is on."""
+    """An encoder that claims to run on `device_name`."""
 
     precision = "fp32"
 

@@ -1,4 +1,4 @@
-"""What balancers and operators are told, in every state of the process."""
+"""Probes and /status in every state of the process."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ NOWHERE = SecretStr("postgresql://nobody:hunter2@127.0.0.1:1/nothing")
 
 
 class ForgetfulEncoder(HashEncoder):
-    """Its vectors depend on what else is in the batch, as those of a model with the wrong padding."""
+    """An encoder whose vectors depend on the rest of the batch, as those of a model with wrong padding do."""
 
     def _vector(self, content: bytes) -> NDArray[np.float32]:
         return super()._vector(content + bytes([len(self.calls)]))
 
 
-async def test_while_the_model_loads_it_lives_but_is_not_ready(serving: Serving) -> None:
+async def test_while_the_model_loads_it_is_alive_but_not_ready(serving: Serving) -> None:
     may_load = threading.Event()
 
     def load(_settings: Settings) -> Encoder:
@@ -60,7 +60,7 @@ async def test_while_the_model_loads_it_lives_but_is_not_ready(serving: Serving)
         assert (await client.get("/readyz")).json() == {"status": "ready"}
 
 
-async def test_a_model_that_fails_its_self_test_is_never_ready_and_the_process_says_why(
+async def test_a_model_that_fails_its_self_test_is_never_ready_and_the_reason_is_reported(
     serving: Serving, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving(lambda _settings: ForgetfulEncoder(), await_ready=False) as client:
@@ -83,7 +83,7 @@ async def test_a_model_that_fails_its_self_test_is_never_ready_and_the_process_s
         await wait_until_async(is_logged, "a line in the log")
 
 
-async def test_a_reason_that_quotes_a_password_is_told_without_it(serving: Serving) -> None:
+async def test_a_reason_that_quotes_a_password_is_redacted(serving: Serving) -> None:
     class TalkativeEncoder(HashEncoder):
         def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
             raise ModelError("not found at https://somebody:hunter2@models.example.com/siglip")
@@ -100,7 +100,7 @@ async def is_unfit(client: httpx.AsyncClient) -> bool:
     return "self-test" in (await client.get("/healthz")).json()["detail"]
 
 
-async def test_once_ready_it_says_what_it_serves(client: httpx.AsyncClient) -> None:
+async def test_once_ready_it_reports_what_it_serves(client: httpx.AsyncClient) -> None:
     model = {"id": "hash", "fingerprint": HashEncoder().fingerprint, "dim": 1152}
     health = (await client.get("/healthz")).json()
     assert health.pop("uptime_s") >= 0

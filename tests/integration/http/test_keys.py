@@ -47,8 +47,8 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_what_has_a_scope_asks_for_a_key_with_it_and_the_rest_for_none(client: httpx.AsyncClient) -> None:
-    """From the operations themselves: none of them can be forgotten."""
+async def test_operations_with_a_scope_require_a_key_with_it_and_others_none(client: httpx.AsyncClient) -> None:
+    """Reads the operations themselves, so that none can be forgotten."""
     application = create_app(make_settings(api_keys=KEYS), load_encoder=lambda _settings: HashEncoder())
     open_paths = set()
     served = [(route.path, method) for route in application.routes for method in route.methods - {"HEAD"}]  # type: ignore[attr-defined]
@@ -66,7 +66,7 @@ async def test_what_has_a_scope_asks_for_a_key_with_it_and_the_rest_for_none(cli
     assert ("/", "POST") in served
 
 
-async def test_a_key_opens_its_own_scope_and_no_other(client: httpx.AsyncClient) -> None:
+async def test_a_key_permits_its_own_scopes_and_no_others(client: httpx.AsyncClient) -> None:
     for method, path, key, scope in (
         ("POST", "/embed/text", EMBED, "embed"),
         ("GET", "/status", ADMIN, "admin"),
@@ -88,7 +88,7 @@ NO_KEYS = (
 )
 
 
-async def test_what_is_no_key_is_refused_and_not_repeated(client: httpx.AsyncClient) -> None:
+async def test_an_unknown_key_is_rejected_and_not_quoted(client: httpx.AsyncClient) -> None:
     for key in NO_KEYS:
         denied = await client.post("/embed/text", headers={b"Authorization": f"Bearer {key}".encode("latin-1")}, **TEXT)
         assert_error(denied, 401, "invalid_key", "The key in the Authorization header is none of this service's.")
@@ -96,18 +96,18 @@ async def test_what_is_no_key_is_refused_and_not_repeated(client: httpx.AsyncCli
         assert key == "*" or key not in denied.text
 
 
-async def test_what_is_no_bearer_header_is_a_missing_key(client: httpx.AsyncClient) -> None:
+async def test_a_header_without_bearer_is_a_missing_key(client: httpx.AsyncClient) -> None:
     for header in ("", "Bearer", f"Basic {EMBED}", EMBED, f"Bearer{EMBED}", f"Bearer\t{EMBED}"):
         denied = await client.post("/embed/text", headers={"Authorization": header}, **TEXT)
         assert_error(denied, 401, "missing_key", "Send a key")
 
 
-async def test_the_scheme_may_be_written_in_any_case_and_spaced_widely(client: httpx.AsyncClient) -> None:
+async def test_the_scheme_is_case_insensitive_and_may_have_extra_spaces(client: httpx.AsyncClient) -> None:
     for header in (f"bearer {EMBED}", f"BEARER {EMBED}", f"Bearer   {EMBED}"):
         assert (await client.post("/embed/text", headers={"Authorization": header}, **TEXT)).status_code == 200
 
 
-async def test_a_key_anywhere_else_is_none(client: httpx.AsyncClient) -> None:
+async def test_a_key_outside_the_authorization_header_is_ignored(client: httpx.AsyncClient) -> None:
     client.cookies.set("Authorization", f"Bearer {EMBED}")
     places: list[dict[str, Any]] = [
         {"params": {"api_key": EMBED, "authorization": f"Bearer {EMBED}"}},
@@ -119,13 +119,13 @@ async def test_a_key_anywhere_else_is_none(client: httpx.AsyncClient) -> None:
         assert (await client.post("/embed/text", **place, **TEXT)).status_code == 401, place
 
 
-async def test_two_keys_in_one_request_are_none(client: httpx.AsyncClient) -> None:
+async def test_two_keys_in_one_request_are_rejected(client: httpx.AsyncClient) -> None:
     for first, second in ((EMBED, ADMIN), (ADMIN, EMBED), (EMBED, EMBED)):
         headers = [("Authorization", f"Bearer {key}") for key in (first, second)]
         assert_error(await client.post("/embed/text", headers=headers, **TEXT), 401, "invalid_key", "The key")
 
 
-async def test_other_ways_to_say_the_path_open_nothing(client: httpx.AsyncClient) -> None:
+async def test_other_spellings_of_a_path_bypass_nothing(client: httpx.AsyncClient) -> None:
     for path in (
         "//embed/text",
         "/embed/text/",
@@ -165,13 +165,13 @@ async def test_denials_are_logged_at_a_bounded_rate_without_what_was_sent(
     assert "guess-" not in caplog.text
 
 
-async def test_no_key_shows_in_what_the_service_tells_about_itself(client: httpx.AsyncClient) -> None:
+async def test_no_page_of_the_service_shows_a_key(client: httpx.AsyncClient) -> None:
     for path in ("/status", "/metrics", "/healthz", "/readyz"):
         text = (await client.get(path, headers=bearer(EVERYTHING))).text
         assert not any(key in text for key in (EVERYTHING, EMBED, SEARCH, ADMIN)), path
 
 
-async def test_a_file_of_keys_is_read_again_when_it_changes_and_kept_when_it_breaks(
+async def test_a_key_file_is_reloaded_when_it_changes_and_kept_when_it_breaks(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "keys"
@@ -212,7 +212,7 @@ async def said(caplog: pytest.LogCaptureFixture, words: str) -> bool:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"# nothing\n", b"short\n", b"\xff\xfe" * 20, b"x" * 1_100_000])
-def test_a_file_that_cannot_be_used_at_the_start_is_a_wrong_setting(
+def test_a_key_file_that_is_invalid_at_start_is_a_configuration_error(
     tmp_path: Path, content: bytes | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "keys"

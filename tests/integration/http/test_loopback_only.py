@@ -1,4 +1,4 @@
-"""Without keys: programs of this machine are served, and nobody else, whatever a browser was made to send."""
+"""Without keys, only programs on this machine are served, whatever a browser is made to send."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEXT = {"text": "a hat"}
 
 
 def address_of_this_machine() -> str:
-    """One that others reach it at."""
+    """An address at which other machines reach this one."""
     found: list[str] = [
         a.address for each in psutil.net_if_addrs().values() for a in each if a.family.name == "AF_INET"
     ]
@@ -33,14 +33,14 @@ def address_of_this_machine() -> str:
 
 @asynccontextmanager
 async def asked_at(url: str, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """The application as a server hands it a connection that arrived at `url`; not started, which access needs not."""
+    """A client of the application as if its connection arrived at `url`. The application is not started."""
     app = create_app(make_settings(**changes), load_encoder=lambda _settings: HashEncoder())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=url) as client:
         yield client
 
 
-async def test_what_arrives_at_another_address_is_refused_and_told_the_ways_out() -> None:
-    """As under a bare `uvicorn --host 0.0.0.0`, which we are not told of."""
+async def test_a_request_to_another_address_is_denied_with_the_remedies() -> None:
+    """As under a bare `uvicorn --host 0.0.0.0`, of which the application learns nothing."""
     address = address_of_this_machine()
     async with live_server(HashEncoder(), host="0.0.0.0") as port, httpx.AsyncClient() as client:  # noqa: S104
         elsewhere, here = f"http://{address}:{port}", f"http://127.0.0.1:{port}"
@@ -59,19 +59,19 @@ async def test_what_arrives_at_another_address_is_refused_and_told_the_ways_out(
 
 
 @pytest.mark.parametrize("url", ["http://10.0.0.5:9000", "http://[fe80::1]:9000", "http://0.0.0.0", "http://[::]"])
-async def test_no_address_but_loopback_will_do(url: str) -> None:
+async def test_addresses_beyond_loopback_are_denied(url: str) -> None:
     async with asked_at(url) as client:
         assert_error(await client.get("/status", headers={"Host": "localhost"}), 403, "no_keys", "The service has no")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9000", "http://127.9.9.9", "http://[::1]:9000"])
-async def test_every_address_of_loopback_will_do(url: str) -> None:
+async def test_every_loopback_address_is_allowed(url: str) -> None:
     async with asked_at(url) as client:
         assert (await client.get("/status")).status_code == 200
 
 
-async def test_a_name_that_somebody_else_points_here_is_refused(serving: Serving) -> None:
-    """DNS rebinding: the browser believes that evil.example, which now is 127.0.0.1, asks itself."""
+async def test_a_foreign_name_that_resolves_here_is_denied(serving: Serving) -> None:
+    """DNS rebinding: evil.example now resolves to 127.0.0.1, and the browser takes the request for same-origin."""
     async with serving() as client:
         for host in (
             "evil.example",
@@ -91,8 +91,8 @@ async def test_a_name_that_somebody_else_points_here_is_refused(serving: Serving
             assert (await client.post("/embed/text", json=TEXT, headers={"Host": host})).status_code == 200
 
 
-async def test_pages_of_other_sites_cannot_make_a_browser_use_it(serving: Serving) -> None:
-    """A form may be posted anywhere without asking first; only its Origin tells."""
+async def test_a_browser_cannot_be_used_by_pages_of_other_sites(serving: Serving) -> None:
+    """Browsers post forms to any site without a preflight; only Origin reveals the page."""
     form: dict[str, Any] = {"files": {"file": ("a.png", picture())}}
     async with serving(cors_allow_origins=("https://friend.example",)) as client:
         for origin in (
@@ -109,7 +109,7 @@ async def test_pages_of_other_sites_cannot_make_a_browser_use_it(serving: Servin
             assert (await client.post("/embed/image", headers={"Origin": origin}, **form)).status_code == 200
 
 
-async def test_a_request_without_a_host_is_a_program_not_a_browser() -> None:
+async def test_a_request_without_a_host_comes_from_a_program_and_is_allowed() -> None:
     async with live_server(HashEncoder()) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /status HTTP/1.0\r\n\r\n")

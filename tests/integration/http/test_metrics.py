@@ -1,4 +1,4 @@
-"""What /metrics says after requests of every outcome."""
+"""The metrics after requests of every outcome."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REQUESTS = "sidecar_http_request_duration_seconds"
 
 
 def requests(page: Scrape) -> dict[tuple[str, ...], float]:
-    """Route, method and status → how many, without those of the test itself."""
+    """The number of requests by route, method and status, without those of the test itself."""
     counts = page.by(f"{REQUESTS}_count", "route", "method", "status")
     return {key: count for key, count in counts.items() if key[0] not in ("/readyz", "/metrics")}
 
@@ -55,7 +55,7 @@ async def test_every_answer_is_counted_under_its_route_method_and_status(client:
     assert page.value("sidecar_http_requests_in_flight") == 1  # the scrape itself
 
 
-async def test_overload_deadlines_and_clients_that_left_are_counted_too() -> None:
+async def test_overload_deadlines_and_disconnects_are_counted_too() -> None:
     encoder = BlockingEncoder()
     async with (
         live_server(encoder, enable_tta=False, query_queue_views=10, request_timeout_s=2.0) as port,
@@ -97,7 +97,7 @@ async def until(client: httpx.AsyncClient, name: str, value: float, **labels: st
     await wait_until_async(is_so, f"{name} {labels} to be {value}")
 
 
-async def test_clients_that_make_things_up_make_no_series(client: httpx.AsyncClient) -> None:
+async def test_invented_paths_and_methods_create_no_series(client: httpx.AsyncClient) -> None:
     async def make_things_up(seed: int) -> int:
         for number in range(40):
             odd = f"{seed}{number}"
@@ -111,7 +111,7 @@ async def test_clients_that_make_things_up_make_no_series(client: httpx.AsyncCli
     assert await make_things_up(1) == await make_things_up(2)
 
 
-async def test_with_keys_it_takes_one_of_an_operator_and_counts_who_has_none(serving: Serving) -> None:
+async def test_with_keys_it_requires_the_admin_scope_and_denials_are_counted(serving: Serving) -> None:
     keys = SecretStr("embed+search:key-of-an-app-0123,admin:key-of-prometheus")
     async with serving(api_keys=keys) as client:
 
@@ -157,7 +157,7 @@ async def test_stages_cache_and_decoders_are_those_of_the_requests(client: httpx
     assert page.value("sidecar_decoder_restarts_total") == 0
 
 
-async def test_it_says_what_runs_and_since_when(client: httpx.AsyncClient) -> None:
+async def test_it_reports_version_model_and_start_time(client: httpx.AsyncClient) -> None:
     async def has_looked() -> bool:
         return ((await scrape(client)).value("sidecar_event_loop_lag_seconds_count") or 0) > 0
 
@@ -171,7 +171,7 @@ async def test_it_says_what_runs_and_since_when(client: httpx.AsyncClient) -> No
     assert (page.value("process_resident_memory_bytes") or 0) > 10e6
 
 
-async def test_without_a_database_nothing_is_said_of_one(client: httpx.AsyncClient) -> None:
+async def test_without_a_database_there_are_no_metrics_of_one(client: httpx.AsyncClient) -> None:
     page = await scrape(client)
     silent = ("sidecar_database_up", "sidecar_listener_connected")
     assert [page.value(name) for name in silent] == [None, None]
@@ -182,7 +182,7 @@ async def test_while_the_model_loads_it_is_not_ready(serving: Serving) -> None:
         assert (await scrape(client)).value("sidecar_ready") == 0
 
 
-async def test_who_asks_for_openmetrics_gets_it(client: httpx.AsyncClient) -> None:
+async def test_openmetrics_is_served_on_request(client: httpx.AsyncClient) -> None:
     await client.post("/embed/text", json={"text": "a"})
     accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"
     response = await client.get("/metrics", headers={"accept": accept})

@@ -1,4 +1,4 @@
-"""Which requests the objectives judge, as /status and /metrics tell it."""
+"""Which requests count for the objectives, as /status and /metrics report them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def objectives_of(client: httpx.AsyncClient) -> dict[str, Any]:
     return found
 
 
-async def test_answers_count_with_their_time_and_nothing_else_does(serving: Serving) -> None:
+async def test_only_answered_queries_count_for_latency(serving: Serving) -> None:
     async with serving(slo_query_p95_ms=100, slo_lag_p95_s=7, slo_availability=0.99) as client:
         before = await objectives_of(client)
         assert before["query_latency"]["windows"]["5m"]["events"] == 0
@@ -52,7 +52,9 @@ async def test_answers_count_with_their_time_and_nothing_else_does(serving: Serv
     assert 0 < latency["windows"]["3d"]["covered_s"] < 60
 
 
-async def test_a_request_of_thousands_of_texts_is_not_judged_by_its_time_and_the_next_one_is(serving: Serving) -> None:
+async def test_a_request_of_thousands_of_texts_does_not_count_for_latency(
+    serving: Serving,
+) -> None:
     async with serving() as client:
         for texts in (["a"] * 300, ["a"] * 256):
             assert (await client.post("/v1/embeddings", json={"input": texts})).status_code == 200
@@ -61,7 +63,7 @@ async def test_a_request_of_thousands_of_texts_is_not_judged_by_its_time_and_the
     assert after["availability"]["windows"]["5m"]["events"] == 2
 
 
-async def test_the_page_shows_what_status_answers(client: httpx.AsyncClient) -> None:
+async def test_metrics_and_status_report_the_same_objectives(client: httpx.AsyncClient) -> None:
     page = (Path(__file__).parents[3] / "docs" / "monitoring.md").read_text()
     (example,) = re.findall(r"```json\n(\{\"objectives.+?)```", page, re.DOTALL)
     shown, answered = json.loads(example)["objectives"], await objectives_of(client)
@@ -73,7 +75,7 @@ async def test_the_page_shows_what_status_answers(client: httpx.AsyncClient) -> 
     assert shown["windows"]["5m"]["burn_rate"] == pytest.approx(31 / 1840 / 0.05, abs=0.001)
 
 
-async def test_refusals_and_deadlines_use_up_the_budget(serving: Serving) -> None:
+async def test_rejections_and_deadlines_use_up_the_budget(serving: Serving) -> None:
     encoder = BlockingEncoder()
     async with serving(
         lambda _settings: encoder, query_queue_views=1, enable_tta=False, request_timeout_s=1.0, query_cache_bytes=0
@@ -95,7 +97,7 @@ async def test_refusals_and_deadlines_use_up_the_budget(serving: Serving) -> Non
     assert 'sidecar_objective_events_total{objective="availability",result="bad"} 3.0' in metrics.splitlines()
 
 
-async def test_a_service_whose_model_loads_is_not_available_but_its_probes_do_not_count(serving: Serving) -> None:
+async def test_queries_while_the_model_loads_count_as_unavailable_and_probes_do_not(serving: Serving) -> None:
     may_load = threading.Event()
 
     def load(_settings: Settings) -> Encoder:

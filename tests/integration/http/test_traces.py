@@ -1,4 +1,4 @@
-"""Traces of the whole service, as a collector gets them."""
+"""Traces of the whole service, as a collector receives them."""
 
 from __future__ import annotations
 
@@ -33,14 +33,12 @@ def names(spans: list[ReceivedSpan]) -> list[str]:
 
 
 def contains(outer: ReceivedSpan, inner: ReceivedSpan) -> bool:
-    """To 20 ms: some of the times come from another clock, and a busy machine pauses between looks at the two."""
+    """Within 20 ms: some times come from another clock, and a busy machine pauses between readings of the two."""
     slack_ns = 20_000_000
     return outer.started_ns - slack_ns <= inner.started_ns <= inner.ended_ns <= outer.ended_ns + slack_ns
 
 
-async def test_a_request_is_shown_in_its_stages_and_belongs_to_its_callers_trace(
-    serving: Serving, collector: Collector
-) -> None:
+async def test_a_request_has_spans_for_its_stages_in_its_callers_trace(serving: Serving, collector: Collector) -> None:
     async with serving(otel_exporter_otlp_endpoint=collector.url) as client:
         parent = {"traceparent": f"00-{CALLER_TRACE}-{CALLER_SPAN}-01", "tracestate": "vendor=1"}
         text = await client.post("/embed/text", json={"text": "a red bicycle"}, headers=parent)
@@ -98,7 +96,7 @@ async def test_a_device_that_fails_is_an_error_of_its_micro_batch_and_of_the_req
     assert "bicycle" not in repr(collector.spans)
 
 
-async def test_what_the_client_did_wrong_is_no_error_and_an_unknown_path_no_name(
+async def test_client_errors_are_no_span_errors_and_unknown_paths_name_no_span(
     serving: Serving, collector: Collector
 ) -> None:
     async with serving(otel_exporter_otlp_endpoint=collector.url) as client:
@@ -114,7 +112,7 @@ async def test_what_the_client_did_wrong_is_no_error_and_an_unknown_path_no_name
     assert "s3cret" not in repr(collector.spans)
 
 
-async def test_a_request_whose_time_is_over_while_it_waits_shows_the_wait(
+async def test_a_request_that_times_out_in_the_queue_has_a_span_of_its_wait(
     serving: Serving, collector: Collector
 ) -> None:
     encoder = BlockingEncoder()
@@ -135,7 +133,7 @@ async def test_a_request_whose_time_is_over_while_it_waits_shows_the_wait(
     assert contains(request, queue)
 
 
-async def test_a_client_that_hangs_up_is_no_error_and_its_span_ends(collector: Collector) -> None:
+async def test_a_disconnect_is_no_error_and_ends_the_span(collector: Collector) -> None:
     encoder = BlockingEncoder()
     async with live_server(encoder, otel_exporter_otlp_endpoint=collector.url, query_cache_bytes=0) as port:
         encoder.hold()
@@ -166,7 +164,7 @@ async def test_probes_and_scrapes_have_no_spans(serving: Serving, collector: Col
     assert [span.name for span in collector.spans] == ["GET /status"]
 
 
-async def test_a_caller_that_does_not_sample_is_not_recorded(serving: Serving, collector: Collector) -> None:
+async def test_an_unsampled_trace_of_the_caller_is_not_recorded(serving: Serving, collector: Collector) -> None:
     async with serving(otel_exporter_otlp_endpoint=collector.url) as client:
         parent = {"traceparent": f"00-{CALLER_TRACE}-{CALLER_SPAN}-00"}
         answer = await client.post("/embed/text", json={"text": "a"}, headers=parent)
@@ -175,7 +173,7 @@ async def test_a_caller_that_does_not_sample_is_not_recorded(serving: Serving, c
     assert collector.requests == []
 
 
-async def test_without_an_endpoint_nothing_is_sent_and_answers_carry_nothing(
+async def test_without_an_endpoint_nothing_is_exported_and_answers_have_no_trace_header(
     serving: Serving, collector: Collector
 ) -> None:
     async with serving() as client:
@@ -214,7 +212,7 @@ async def test_a_claimed_batch_is_a_trace_with_its_watch_and_its_micro_batches_a
 
 
 @pytest.mark.parametrize("answer", [400, 503])
-async def test_a_collector_that_refuses_costs_neither_requests_nor_time(
+async def test_a_collector_that_rejects_affects_neither_requests_nor_their_time(
     serving: Serving, collector: Collector, answer: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     collector.answer = answer

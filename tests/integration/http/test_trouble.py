@@ -1,4 +1,4 @@
-"""Overload, deadlines, a failing device, bugs: what the client is told, and what is logged."""
+"""Overload, deadlines, a failing device and bugs: the answers and the log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.integration.http.pictures import picture
 from tests.waiting import wait_until_async
 
 
-async def test_a_full_queue_is_429_with_the_time_to_come_back(serving: Serving) -> None:
+async def test_a_full_queue_is_429_with_retry_after(serving: Serving) -> None:
     encoder = BlockingEncoder()
     async with serving(lambda _settings: encoder, enable_tta=False, query_queue_views=10) as client:
         encoder.hold()
@@ -39,7 +39,7 @@ async def test_a_full_queue_is_429_with_the_time_to_come_back(serving: Serving) 
         assert {(await first).status_code, (await waiting).status_code} == {200}
 
 
-async def test_a_batch_of_pictures_is_refused_as_a_whole_before_any_is_decoded(serving: Serving) -> None:
+async def test_a_batch_of_pictures_is_rejected_as_a_whole_before_any_is_decoded(serving: Serving) -> None:
     encoder = BlockingEncoder()
     uri = f"data:image/png;base64,{base64.b64encode(picture()).decode()}"
     async with serving(lambda _settings: encoder, enable_tta=False, query_queue_views=10) as client:
@@ -64,7 +64,7 @@ async def test_a_batch_of_pictures_is_refused_as_a_whole_before_any_is_decoded(s
             assert response.status_code == 200, response.text
 
 
-async def test_a_request_that_takes_too_long_is_504_and_its_work_is_dropped(serving: Serving) -> None:
+async def test_a_request_that_takes_too_long_is_504_and_its_work_is_cancelled(serving: Serving) -> None:
     encoder = BlockingEncoder()
     async with serving(lambda _settings: encoder, request_timeout_s=0.3) as client:
         encoder.hold()

@@ -1,4 +1,4 @@
-"""A sidecar as a process of its own."""
+"""A sidecar in a process of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Process:
-    """`log` holds standard output and error so far."""
+    """A running process; `log` is its standard output and error so far."""
 
     def __init__(self, process: subprocess.Popen[bytes], url: str, log_path: Path) -> None:
         self.url = url
@@ -35,7 +35,7 @@ class Process:
         return self._log_path.read_text()
 
     def ask(self, path: str) -> int | None:
-        """The status of a GET; None while nobody listens."""
+        """The status of a GET; None while nothing listens."""
         try:
             return httpx.get(f"{self.url}{path}", timeout=5).status_code
         except httpx.TransportError:

@@ -29,8 +29,10 @@ from tests.integration.word_encoder import WordEncoder
 
 
 class FragileEncoder(HashEncoder):
-    """What the device is told by a text: `break` breaks its thread, `hang` never comes back, `fail` fails from then on,
-    `lose` is as CUDA's device-side assert. A text that begins with `endless` never comes back from the tokenizer.
+    """An encoder that fails on certain texts, as a device or a tokenizer would.
+
+    `break` raises a bug; `hang` blocks the device's thread; `fail` makes this and all later calls fail; `lose` loses the
+    device like CUDA's device-side assert. A text that begins with `endless` blocks the tokenizer.
     """
 
     failing = False
@@ -62,7 +64,7 @@ class FragileEncoder(HashEncoder):
 
 
 class HangingEncoder(HashEncoder):
-    """Hangs in its self-test."""
+    """An encoder that hangs in its self-test."""
 
     def encode_texts(self, texts: Sequence[PreparedText]) -> NDArray[np.float32]:
         threading.Event().wait()
@@ -70,7 +72,7 @@ class HangingEncoder(HashEncoder):
 
 
 class LostEncoder(HashEncoder):
-    """Finds its device lost in its self-test."""
+    """An encoder that loses its device in its self-test."""
 
     def encode_texts(self, texts: Sequence[PreparedText]) -> NDArray[np.float32]:
         raise DeviceLost(f"CUDA error: device-side assert triggered by {len(texts)} texts")

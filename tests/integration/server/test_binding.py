@@ -1,4 +1,4 @@
-"""Where it may listen: on loopback, or for those it was told to serve."""
+"""Listening addresses: loopback by default, others only with keys or anonymous access."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_without_keys_it_does_not_listen_beyond_loopback(tmp_path: Path) -> None
         assert process.log == f"ERROR: BIND_HOST='0': {REFUSAL}"
 
 
-def test_a_key_in_a_setting_that_is_wrong_is_not_shown(tmp_path: Path) -> None:
+def test_an_invalid_key_in_a_setting_is_not_shown(tmp_path: Path) -> None:
     with sidecar_process(tmp_path, SERVE, API_KEYS="shop:my-secret-0123456789", DATABASE_URL="") as process:
         assert process.exit_code() == 2
         assert "API_KEYS: entry 1: only scopes may stand before a colon" in process.log
@@ -44,7 +44,7 @@ def test_a_key_in_a_setting_that_is_wrong_is_not_shown(tmp_path: Path) -> None:
         assert "shop" not in process.log
 
 
-def test_with_leave_for_everybody_it_listens_everywhere_and_warns(tmp_path: Path) -> None:
+def test_with_anonymous_access_it_listens_everywhere_and_warns(tmp_path: Path) -> None:
     with served(tmp_path, BIND_HOST=EVERYWHERE, ALLOW_ANONYMOUS="1") as process:
         process.await_ready()
         answer = httpx.post(f"{process.url}/embed/text", json={"text": "a"}, headers={"Host": "any.example"})
@@ -109,21 +109,21 @@ def test_a_machine_without_ipv6_serves_ipv4(tmp_path: Path, bind_host: str) -> N
         assert json.loads(asked.stdout) == {"status": "alive"}
 
 
-def test_an_address_of_another_machine_ends_it_with_code_1_and_one_line(tmp_path: Path) -> None:
+def test_an_address_of_another_machine_exits_with_code_1_and_one_line(tmp_path: Path) -> None:
     with served(tmp_path, BIND_HOST="127.0.0.1,198.51.100.7", ALLOW_ANONYMOUS="1") as process:
         assert process.exit_code() == 1
         assert f"cannot listen on port {process.url.rpartition(':')[2]} of 198.51.100.7: Cannot assign" in process.log
         assert "Traceback" not in process.log
 
 
-def test_one_address_beyond_loopback_is_enough_to_ask_for_keys(tmp_path: Path) -> None:
+def test_one_address_beyond_loopback_requires_keys(tmp_path: Path) -> None:
     for bind_host in ("::", "127.0.0.1,0.0.0.0", "::1,[::]"):
         with sidecar_process(tmp_path, SERVE, BIND_HOST=bind_host, DATABASE_URL="") as process:
             assert process.exit_code() == 2
             assert process.log == f"ERROR: BIND_HOST='{bind_host}': {REFUSAL}"
 
 
-def test_a_file_of_keys_opens_it_to_those_who_have_one(tmp_path: Path) -> None:
+def test_with_a_key_file_it_listens_everywhere_and_requires_keys(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("embed:0123456789abcdef\n")
     with served(tmp_path, BIND_HOST=EVERYWHERE, API_KEYS_FILE=str(keys)) as process:

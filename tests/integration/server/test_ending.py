@@ -1,4 +1,4 @@
-"""How the process ends: in order, within its time, and with an exit code that tells."""
+"""The exit of the process: in order, in time, and with a meaningful exit code."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def embed(process: Process, text: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_ends_it_in_order_with_code_0(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_shuts_down_in_order_with_code_0(tmp_path: Path, number: signal.Signals) -> None:
     with serving(tmp_path, "hash") as process:
         process.await_ready()
         process.stop(number)
@@ -40,17 +40,17 @@ def test_a_signal_ends_it_in_order_with_code_0(tmp_path: Path, number: signal.Si
         assert "Traceback" not in process.log
 
 
-def test_requests_in_hand_are_answered_before_it_ends(tmp_path: Path) -> None:
+def test_requests_in_flight_are_answered_before_it_exits(tmp_path: Path) -> None:
     with serving(tmp_path, "slow", SHUTDOWN_TIMEOUT_S="20") as process, ThreadPoolExecutor() as threads:
         process.await_ready()
         answers = [threads.submit(embed, process, f"text {number}") for number in range(3)]
-        wait_until(lambda: views_in_hand(process) == 3, "all three to be on the device or behind it")
+        wait_until(lambda: views_in_flight(process) == 3, "all three to be on the device or behind it")
         process.stop()
         assert [answer.result().status_code for answer in answers] == [200, 200, 200]
         assert process.exit_code() == 0
 
 
-def test_a_signal_while_the_model_loads_ends_it_at_once(tmp_path: Path) -> None:
+def test_a_signal_while_the_model_loads_exits_at_once(tmp_path: Path) -> None:
     with serving(tmp_path, "never", SHUTDOWN_TIMEOUT_S="60") as process:
         wait_until(lambda: process.ask("/livez") == 200 and "loading" in process.log, "the model to load", timeout_s=30)
         assert process.ask("/readyz") == 503
@@ -58,8 +58,8 @@ def test_a_signal_while_the_model_loads_ends_it_at_once(tmp_path: Path) -> None:
         assert process.exit_code() == 0
 
 
-def test_what_is_ignored_from_the_start_stays_so(tmp_path: Path) -> None:
-    """As under nohup."""
+def test_a_signal_that_is_ignored_at_start_stays_ignored(tmp_path: Path) -> None:
+    """Under nohup, SIGHUP is ignored."""
     program = (
         "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
         "os.execv(sys.executable, [sys.executable, '-m', 'tests.integration.server.program', 'hash'])"
@@ -72,23 +72,23 @@ def test_what_is_ignored_from_the_start_stays_so(tmp_path: Path) -> None:
         assert process.exit_code() == 0
 
 
-def test_requests_in_hand_get_half_of_a_short_time_too(tmp_path: Path) -> None:
+def test_requests_in_flight_get_half_of_a_short_timeout_too(tmp_path: Path) -> None:
     with serving(tmp_path, "brisk", SHUTDOWN_TIMEOUT_S="1.9") as process, ThreadPoolExecutor() as threads:
         process.await_ready()
         answer = threads.submit(embed, process, "a")
-        wait_until(lambda: views_in_hand(process) == 1, "the text to be on the device")
+        wait_until(lambda: views_in_flight(process) == 1, "the text to be on the device")
         process.stop()
         assert answer.result().status_code == 200
         assert process.exit_code() == 0
 
 
-def test_requests_that_come_while_it_ends_are_refused_or_answered_but_never_lost(tmp_path: Path) -> None:
+def test_requests_during_shutdown_are_refused_or_answered_but_never_lost(tmp_path: Path) -> None:
     with serving(tmp_path, "slow", SHUTDOWN_TIMEOUT_S="8") as process, ThreadPoolExecutor() as threads:
         process.await_ready()
         with httpx.Client(base_url=process.url) as kept:
             assert kept.get("/livez").status_code == 200
             answer = threads.submit(embed, process, "a")
-            wait_until(lambda: views_in_hand(process) == 1, "the text to be on the device")
+            wait_until(lambda: views_in_flight(process) == 1, "the text to be on the device")
             process.stop()
             wait_until(lambda: process.ask("/livez") is None, "it to listen no more")
             with pytest.raises(httpx.TransportError):  # its idle connection was closed, and there is no new one
@@ -98,7 +98,7 @@ def test_requests_that_come_while_it_ends_are_refused_or_answered_but_never_lost
         assert process.exit_code() == 0
 
 
-def test_half_a_body_is_answered_too_and_a_reader_that_does_not_read_is_no_error(tmp_path: Path) -> None:
+def test_an_incomplete_body_is_answered_and_a_client_that_does_not_read_is_no_error(tmp_path: Path) -> None:
     head = b"POST /embed/text/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     body = json.dumps({"texts": [f"text {number}" for number in range(2048)]}).encode()
     with serving(tmp_path, "hash", SHUTDOWN_TIMEOUT_S="2") as process:
@@ -117,7 +117,7 @@ def test_half_a_body_is_answered_too_and_a_reader_that_does_not_read_is_no_error
         assert "Traceback" not in process.log
 
 
-def test_a_signal_before_it_serves_ends_it_with_code_0(tmp_path: Path) -> None:
+def test_a_signal_before_it_serves_exits_with_code_0(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys; from sidecar import server; "
         "server.open_listeners = lambda *_: os.kill(os.getpid(), signal.SIGTERM) or []; "
@@ -132,7 +132,7 @@ ENDLESS = {"the device": "hang", "the tokenizer, in a thread": "endless" * 100, 
 
 @pytest.mark.parametrize("where", ENDLESS)
 @pytest.mark.parametrize("timeout_s", [0.5, 2])
-def test_what_never_ends_does_not_keep_it_beyond_its_time(tmp_path: Path, where: str, timeout_s: float) -> None:
+def test_a_part_that_never_ends_does_not_delay_the_exit(tmp_path: Path, where: str, timeout_s: float) -> None:
     with (
         serving(tmp_path, "fragile", SHUTDOWN_TIMEOUT_S=str(timeout_s)) as process,
         ThreadPoolExecutor() as threads,
@@ -149,7 +149,7 @@ def test_what_never_ends_does_not_keep_it_beyond_its_time(tmp_path: Path, where:
         assert "Traceback" not in process.log
 
 
-def test_a_frozen_database_does_not_keep_it_beyond_its_time(tmp_path: Path, database_url: str) -> None:
+def test_a_frozen_database_does_not_delay_the_exit(tmp_path: Path, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection, ExitStack() as thawed:
         connection.execute("create table notes (id bigint generated always as identity primary key, body text)")
         connection.execute("select sidecar.watch('notes', source => 'body', target => 'e')")
@@ -170,7 +170,7 @@ def test_a_frozen_database_does_not_keep_it_beyond_its_time(tmp_path: Path, data
 
 
 def backends(connection: psycopg.Connection[tuple[int]]) -> list[int]:
-    """The sidecar's sessions."""
+    """The backend pids of the sidecar's sessions."""
     ours = "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
     return [pid for (pid,) in connection.execute(ours).fetchall()]
 
@@ -182,7 +182,7 @@ def freeze(pid: int) -> None:
         pytest.skip("the server's processes cannot be stopped from here: it runs elsewhere, or as another user")
 
 
-def test_a_task_that_dies_ends_the_process_with_code_1(tmp_path: Path) -> None:
+def test_a_task_that_dies_exits_with_code_1(tmp_path: Path) -> None:
     with serving(tmp_path, "fragile") as process:
         process.await_ready()
         assert embed(process, "break").status_code == 503
@@ -191,7 +191,7 @@ def test_a_task_that_dies_ends_the_process_with_code_1(tmp_path: Path) -> None:
         assert "a bug in the encoder" in process.log
 
 
-def test_a_device_that_hangs_ends_the_process_with_code_1_after_503_with_the_reason(tmp_path: Path) -> None:
+def test_a_device_that_hangs_exits_with_code_1_after_503_with_the_reason(tmp_path: Path) -> None:
     limits = {"DEVICE_TIMEOUT_S": "0.5", "DEVICE_RECOVERY_S": "5"}
     with serving(tmp_path, "fragile", **limits) as process, ThreadPoolExecutor() as threads:
         process.await_ready()
@@ -208,7 +208,7 @@ def test_a_device_that_hangs_ends_the_process_with_code_1_after_503_with_the_rea
         assert "Traceback" not in process.log
 
 
-def test_a_device_that_fails_for_good_ends_the_process_with_code_1_after_503(tmp_path: Path) -> None:
+def test_a_device_that_keeps_failing_exits_with_code_1_after_503(tmp_path: Path) -> None:
     with serving(tmp_path, "fragile", DEVICE_RECOVERY_S="4") as process:
         process.await_ready()
         for text in ("fail", "a", "b"):
@@ -219,7 +219,7 @@ def test_a_device_that_fails_for_good_ends_the_process_with_code_1_after_503(tmp
         assert "Traceback" not in process.log
 
 
-def test_a_lost_device_ends_the_process_soon_whatever_time_it_may_have_to_recover(tmp_path: Path) -> None:
+def test_a_lost_device_exits_soon_whatever_the_recovery_time(tmp_path: Path) -> None:
     with serving(tmp_path, "fragile", DEVICE_RECOVERY_S="600") as process:
         process.await_ready()
         assert embed(process, "lose").status_code == 503
@@ -228,7 +228,7 @@ def test_a_lost_device_ends_the_process_soon_whatever_time_it_may_have_to_recove
 
 
 @pytest.mark.parametrize(("encoder", "reason"), [("hanging", "self-test takes more than"), ("lost", "device-side")])
-def test_a_self_test_that_hangs_or_loses_the_device_ends_the_process_with_code_1(
+def test_a_self_test_that_hangs_or_loses_the_device_exits_with_code_1(
     tmp_path: Path, encoder: str, reason: str
 ) -> None:
     with serving(tmp_path, encoder, DEVICE_TIMEOUT_S="0.3", DEVICE_RECOVERY_S="0.3") as process:
@@ -237,7 +237,7 @@ def test_a_self_test_that_hangs_or_loses_the_device_ends_the_process_with_code_1
         assert "Traceback" not in process.log
 
 
-def test_a_device_that_hangs_ends_bare_uvicorn_too(tmp_path: Path) -> None:
+def test_a_device_that_hangs_stops_bare_uvicorn_too(tmp_path: Path) -> None:
     limits = {"DEVICE_TIMEOUT_S": "0.3", "DEVICE_RECOVERY_S": "0.3"}
     with (
         sidecar_process(tmp_path, UVICORN, SIDECAR_TEST_ENCODER="fragile", **limits) as process,
@@ -249,7 +249,7 @@ def test_a_device_that_hangs_ends_bare_uvicorn_too(tmp_path: Path) -> None:
         assert answer.result().status_code == 503
 
 
-def test_a_task_that_dies_ends_bare_uvicorn_too(tmp_path: Path) -> None:
+def test_a_task_that_dies_stops_bare_uvicorn_too(tmp_path: Path) -> None:
     with sidecar_process(tmp_path, UVICORN, SIDECAR_TEST_ENCODER="fragile") as process:
         process.await_ready()
         assert embed(process, "break").status_code == 503
@@ -257,14 +257,14 @@ def test_a_task_that_dies_ends_bare_uvicorn_too(tmp_path: Path) -> None:
         assert "Task batcher died" in process.log
 
 
-def test_a_model_that_cannot_be_loaded_ends_it_with_code_1_and_one_line(tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_loaded_exits_with_code_1_and_one_line(tmp_path: Path) -> None:
     with serving(tmp_path, "unreadable", LOG_FORMAT="%(levelname)s %(message)s") as process:
         assert process.exit_code() == 1
         assert "CRITICAL /nowhere/model.safetensors cannot be read: is it cut off?\n" in process.log
         assert "Traceback" not in process.log
 
 
-def test_a_setting_that_does_not_go_with_the_machine_ends_it_with_code_2(tmp_path: Path) -> None:
+def test_a_setting_that_does_not_suit_the_machine_exits_with_code_2(tmp_path: Path) -> None:
     with serving(tmp_path, "refused", LOG_FORMAT="%(levelname)s %(message)s") as process:
         assert process.exit_code() == 2
         assert "CRITICAL REQUIRE_CUDA='1': there is no GPU\n" in process.log
@@ -272,7 +272,7 @@ def test_a_setting_that_does_not_go_with_the_machine_ends_it_with_code_2(tmp_pat
         assert "Traceback" not in process.log
 
 
-def test_a_wrong_setting_ends_bare_uvicorn_with_code_2_before_anything_is_loaded(tmp_path: Path) -> None:
+def test_an_invalid_setting_exits_bare_uvicorn_with_code_2_before_anything_is_loaded(tmp_path: Path) -> None:
     wrong = {"BATCH_MAX_VIEWS": "none", "LOG_LEVEL": "LOUD"}
     with sidecar_process(tmp_path, UVICORN, SIDECAR_TEST_ENCODER="hash", **wrong) as process:
         assert process.exit_code() == 2
@@ -289,6 +289,6 @@ def test_bare_uvicorn_serves_and_stops(tmp_path: Path) -> None:
         assert "Traceback" not in process.log
 
 
-def views_in_hand(process: Process) -> int:
+def views_in_flight(process: Process) -> int:
     query = httpx.get(f"{process.url}/status").json()["lanes"]["query"]
     return int(query["waiting"] + query["running"])

@@ -1,4 +1,4 @@
-"""What a server writes to its log, at its most talkative: which request it was, and nothing of what was in it."""
+"""The log at its most verbose describes requests, but quotes nothing of their contents."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TALKATIVE = {"LOG_LEVEL": "DEBUG", "API_KEYS": KEY, "DATABASE_URL": "", "RERANK"
 
 
 def picture_that_says(text: str) -> bytes:
-    """In its EXIF data, which Pillow logs at DEBUG."""
+    """A picture with `text` in its EXIF data, which Pillow logs at DEBUG."""
     exif = Image.Exif()
     exif[270] = text
     file = BytesIO()
@@ -34,7 +34,7 @@ def picture_that_says(text: str) -> bytes:
 
 
 def send_everything(process: Process) -> list[list[float]]:
-    """The marker by every way that leads in, and both keys; the vectors that came out."""
+    """Sends the marker in every kind of request, and both keys. Returns the vectors of the answers."""
     head = {"Authorization": f"Bearer {KEY}"}
     with httpx.Client(base_url=process.url, headers=head, timeout=20) as client:
         answers = [
@@ -63,7 +63,7 @@ def secrets_in(log: str, vectors: list[list[float]]) -> list[str]:
     return [word for word in (MARKER, KEY, WRONG_KEY, *numbers) if word in log]
 
 
-def test_json_lines_tell_of_a_request_what_it_was_and_nothing_of_what_was_in_it(tmp_path: Path) -> None:
+def test_json_lines_describe_a_request_without_its_contents(tmp_path: Path) -> None:
     with sidecar_process(tmp_path, PROGRAM, LOG_FORMAT="json", **TALKATIVE) as process:
         process.await_ready()
         vectors = send_everything(process)
@@ -83,7 +83,7 @@ def test_json_lines_tell_of_a_request_what_it_was_and_nothing_of_what_was_in_it(
     assert {line["level"] for line in probes} == {"DEBUG"}  # they come every few seconds
 
 
-def test_lines_under_a_bare_uvicorn_end_with_the_id_and_have_nothing_of_a_request_either(tmp_path: Path) -> None:
+def test_lines_under_bare_uvicorn_end_with_the_id_and_have_no_contents_either(tmp_path: Path) -> None:
     with sidecar_process(tmp_path, UVICORN, SIDECAR_TEST_ENCODER="hash", **TALKATIVE) as process:
         process.await_ready()
         vectors = send_everything(process)
@@ -96,7 +96,7 @@ def test_lines_under_a_bare_uvicorn_end_with_the_id_and_have_nothing_of_a_reques
     assert "Access denied to ::1: invalid_key" in log  # uvicorn believes a proxy on this machine
 
 
-def test_nothing_of_a_row_is_in_the_log_even_where_postgres_quotes_it(tmp_path: Path, database_url: str) -> None:
+def test_no_contents_of_a_row_are_logged_even_if_postgres_quotes_them(tmp_path: Path, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("create table notes (id bigint primary key, body text, picture bytea)")
         connection.execute("insert into notes values (1, %s, %s)", [MARKER, picture_that_says(MARKER)])

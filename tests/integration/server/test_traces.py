@@ -1,4 +1,4 @@
-"""What becomes of the traces of a process that ends."""
+"""The export of traces when the process stops."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROGRAM = ("-m", "tests.integration.server.program", "hash")
 SHUTDOWN_TIMEOUT_S = 4  # what sidecar_process gives
 
 
-def test_the_last_spans_are_sent_before_it_ends(tmp_path: Path) -> None:
+def test_the_last_spans_are_exported_before_it_exits(tmp_path: Path) -> None:
     with (
         running_collector() as collector,
         sidecar_process(
@@ -30,7 +30,7 @@ def test_the_last_spans_are_sent_before_it_ends(tmp_path: Path) -> None:
         assert collector.one("POST /embed/text").resource["service.name"] == "search"
 
 
-def test_a_collector_that_is_down_costs_neither_requests_nor_the_end_in_order(tmp_path: Path) -> None:
+def test_a_collector_that_is_down_affects_neither_requests_nor_shutdown(tmp_path: Path) -> None:
     port = find_free_port()
     with sidecar_process(tmp_path, PROGRAM, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}") as process:
         process.await_ready()
@@ -46,7 +46,7 @@ def test_a_collector_that_is_down_costs_neither_requests_nor_the_end_in_order(tm
     assert process.log.count("opentelemetry") == 0
 
 
-def test_a_collector_that_hangs_does_not_keep_it(tmp_path: Path) -> None:
+def test_a_collector_that_hangs_does_not_delay_the_exit(tmp_path: Path) -> None:
     with running_collector() as collector:
         collector.may_answer.clear()
         with sidecar_process(tmp_path, PROGRAM, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url) as process:

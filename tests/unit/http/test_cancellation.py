@@ -1,3 +1,5 @@
+"""Cancellation of a request's work by a disconnect or a deadline."""
+
 from __future__ import annotations
 
 import asyncio
@@ -10,7 +12,7 @@ from sidecar.http.cancellation import cancel_on_disconnect
 
 
 class Client:
-    """`leave` is what its connection closing looks like to the application."""
+    """A client in process; `leave` disconnects it."""
 
     def __init__(self) -> None:
         self._left = asyncio.Event()
@@ -40,7 +42,7 @@ class Work:
         return "done"
 
 
-async def test_the_result_is_that_of_the_work() -> None:
+async def test_the_result_of_the_work_is_returned() -> None:
     client, work = Client(), Work()
     work.may_end.set()
     assert await cancel_on_disconnect(client.request, work.do()) == "done"
@@ -48,7 +50,7 @@ async def test_the_result_is_that_of_the_work() -> None:
     await asyncio.sleep(0)  # nothing is left that would cancel us now
 
 
-async def test_a_client_that_leaves_cancels_the_work() -> None:
+async def test_a_disconnect_cancels_the_work() -> None:
     client, work = Client(), Work()
     working = asyncio.create_task(cancel_on_disconnect(client.request, work.do()), name="working")
     await work.began.wait()
@@ -58,7 +60,7 @@ async def test_a_client_that_leaves_cancels_the_work() -> None:
     assert work.cancelled
 
 
-async def test_a_failure_of_the_work_is_raised_as_it_is() -> None:
+async def test_an_error_of_the_work_is_raised_unchanged() -> None:
     async def fail() -> None:
         raise KeyError("a bug")
 
@@ -66,7 +68,7 @@ async def test_a_failure_of_the_work_is_raised_as_it_is() -> None:
         await cancel_on_disconnect(Client().request, fail())
 
 
-async def test_a_deadline_cancels_the_work_and_stays_a_deadline() -> None:
+async def test_a_deadline_cancels_the_work_and_raises_timeout_error() -> None:
     work = Work()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
@@ -74,7 +76,7 @@ async def test_a_deadline_cancels_the_work_and_stays_a_deadline() -> None:
     assert work.cancelled
 
 
-async def test_whoever_cancels_the_request_counts_for_more_than_a_client_that_leaves() -> None:
+async def test_another_cancellation_takes_precedence_over_a_disconnect() -> None:
     client, work = Client(), Work()
     working = asyncio.create_task(cancel_on_disconnect(client.request, work.do()), name="working")
     await work.began.wait()

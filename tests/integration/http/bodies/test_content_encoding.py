@@ -1,4 +1,4 @@
-"""Compressed bodies: what comes out of them counts, under the bounds that every body has."""
+"""Compressed bodies, whose decompressed bytes count for the usual limits."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ENCODINGS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 
 @pytest.mark.parametrize("pieces", [1, 1000], ids=["whole", "byte by byte"])
 @pytest.mark.parametrize("kind", ENCODINGS)
-async def test_a_compressed_body_is_read_as_the_same_body(serving: Serving, kind: str, pieces: int) -> None:
+async def test_a_compressed_body_is_read_like_the_uncompressed_one(serving: Serving, kind: str, pieces: int) -> None:
     encoding, compress = ENCODINGS[kind]
     compressed = compress(BODY)
     size = max(len(compressed) // pieces, 1)
@@ -89,7 +89,7 @@ async def post(client: httpx.AsyncClient, body: bytes, encoding: str) -> httpx.R
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "deflate, gzip", "nonsense"])
-async def test_other_encodings_are_refused_with_those_that_are_read(serving: Serving, encoding: str) -> None:
+async def test_other_encodings_are_rejected_with_a_list_of_the_supported_ones(serving: Serving, encoding: str) -> None:
     async with serving() as client:
         refused = await post(client, gzip.compress(BODY), encoding)
         assert_error(
@@ -98,7 +98,7 @@ async def test_other_encodings_are_refused_with_those_that_are_read(serving: Ser
         assert refused.headers["accept-encoding"] == "gzip, deflate"
 
 
-async def test_an_encoding_of_nothing_is_no_concern(serving: Serving) -> None:
+async def test_identity_and_empty_encodings_are_ignored(serving: Serving) -> None:
     async with serving() as client:
         assert (await client.get("/livez", headers={"Content-Encoding": "br"})).status_code == 200
 
@@ -117,20 +117,20 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-async def test_what_is_not_compressed_as_it_says_is_refused(serving: Serving, kind: str) -> None:
+async def test_a_body_that_is_not_compressed_as_declared_is_rejected(serving: Serving, kind: str) -> None:
     encoding, body = BROKEN[kind]
     async with serving() as client:
         assert_error(await post(client, body, encoding), 400, "invalid_encoding", f"The body is not {encoding}, as ")
 
 
-async def test_nothing_compressed_is_nothing(serving: Serving) -> None:
+async def test_an_empty_compressed_body_is_empty(serving: Serving) -> None:
     async with serving() as client:
         assert_error(await post(client, gzip.compress(b""), "gzip"), 400, "invalid_json", "The body is not JSON")
 
 
 @cache
 def bomb(begin: bytes) -> bytes:
-    """30 MiB of what is left unread, in 30 kB."""
+    """A body of 30 kB that decompresses to 30 MiB."""
     return gzip.compress(begin + bytes(30 * MIB), 6)
 
 
@@ -138,7 +138,7 @@ FORM = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\
 
 
 @pytest.mark.parametrize("path", ["/embed/text", "/embed/image", "/v1/embeddings", "/rerank"])
-async def test_a_bomb_is_refused_at_the_bound_and_never_held(path: str) -> None:
+async def test_a_bomb_is_rejected_at_the_limit_and_never_held_in_memory(path: str) -> None:
     is_form = path == "/embed/image"
     media = "multipart/form-data; boundary=x" if is_form else "application/json"
     headers = {"Content-Encoding": "gzip", "Content-Type": media}
@@ -159,7 +159,7 @@ async def test_a_bomb_is_refused_at_the_bound_and_never_held(path: str) -> None:
         assert (await post(client, gzip.compress(BODY), "gzip")).status_code == 200  # over the same connection
 
 
-async def test_members_of_nothing_end_at_the_bound_too() -> None:
+async def test_empty_members_end_at_the_limit_too() -> None:
     member = gzip.compress(b"")
     async with live_server(HashEncoder(), max_body_bytes=MIB) as port, raw_connection(port) as connection:
         await connection.send(
@@ -173,8 +173,8 @@ async def test_members_of_nothing_end_at_the_bound_too() -> None:
         assert ((await answering).status, (await answering).code) == (413, "body_too_large")
 
 
-async def test_what_comes_out_takes_the_room_for_bodies() -> None:
-    """Counted as sent, a thousand bodies of 64 KiB would be 64 GiB."""
+async def test_decompressed_bytes_count_for_the_upload_budget() -> None:
+    """Counted compressed, a thousand bodies of 64 KiB would be 64 GiB."""
     large = gzip.compress(b'{"text": "' + b"x" * 900_000 + b'"}')
     assert len(large) < 10_000
     head = (
@@ -202,7 +202,7 @@ async def test_what_comes_out_takes_the_room_for_bodies() -> None:
     [gzip.compress(b""), gzip.compress(b"") + b"\0", gzip.compress(b"x") + b"\0"],
     ids=["empty", "empty and padded", "a byte and padded"],
 )
-def test_small_members_hold_up_others_no_longer_than_8_kib_of_them_take(member: bytes) -> None:
+def test_small_members_block_the_loop_for_at_most_8_kib_of_them(member: bytes) -> None:
     decoder = make_decoder(["gzip"])
     decoder.add(member * (256 * 1024 // len(member)))
     reads, took_s = 0, 0.0

@@ -1,4 +1,4 @@
-"""Bodies that are few bytes and very many values, at an endpoint."""
+"""JSON bodies of few bytes and very many values, at an endpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.integration.http.errors import assert_error
     [(b"0," * 20_001, "The body holds over 20,000 values"), (b"[]," * 200_001, "The body has over 200,000 of `[`")],
     ids=["values", "brackets"],
 )
-async def test_very_many_values_are_refused_even_where_nobody_reads_them(
+async def test_too_many_values_are_rejected_even_in_unknown_fields(
     serving: Serving, ignored: bytes, message: str
 ) -> None:
     async with serving() as client:

@@ -1,4 +1,4 @@
-"""Bodies of all requests together stay within MAX_UPLOADS_BYTES, and those that do not come to an end are cut off."""
+"""The bodies of all requests together stay within MAX_UPLOADS_BYTES, and endless ones are cut off."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def holds(port: int, held: int) -> bool:
     return await held_bytes(port) == held
 
 
-async def test_room_is_held_while_a_body_arrives_and_refused_to_others_until_it_is_free() -> None:
+async def test_bytes_are_reserved_while_a_body_arrives_and_others_are_rejected_until_their_release() -> None:
     body = (b'{"text": "%s"}' % (b" a" * 300_000)).ljust(MIB)
     async with live_server(HashEncoder(), **LIMITS, max_text_chars=MIB) as port:
         reader, writer = await open_upload(port, b"Content-Length: %d" % len(body))
@@ -71,7 +71,7 @@ async def read_answer_line(reader: asyncio.StreamReader) -> bytes:
     return await asyncio.wait_for(reader.readline(), PATIENCE_S)
 
 
-async def test_what_is_declared_and_does_not_come_takes_no_room() -> None:
+async def test_declared_bytes_that_do_not_arrive_reserve_nothing() -> None:
     async with live_server(HashEncoder(), **LIMITS) as port:
         idle = [await open_upload(port, b"Content-Length: %d" % MIB) for _ in range(8)]
         for _, writer in idle:
@@ -87,7 +87,7 @@ async def test_what_is_declared_and_does_not_come_takes_no_room() -> None:
             writer.close()
 
 
-async def test_chunked_bodies_take_room_as_they_arrive() -> None:
+async def test_chunked_bodies_reserve_bytes_as_they_arrive() -> None:
     async with live_server(HashEncoder(), **LIMITS) as port:
         uploads = [await open_upload(port, b"Transfer-Encoding: chunked") for _ in range(3)]
         chunk = b"%x\r\n%s\r\n" % (400_000, b" " * 400_000)
@@ -101,7 +101,7 @@ async def test_chunked_bodies_take_room_as_they_arrive() -> None:
         await wait_until_async(lambda: holds(port, 0), "the room of clients that have gone to be free")
 
 
-async def test_a_body_takes_no_room_once_the_answer_begins_nor_where_nobody_reads_it() -> None:
+async def test_bytes_are_released_once_the_answer_begins_and_unread_bodies_reserve_none() -> None:
     async with live_server(BlockingEncoder(), **LIMITS, api_keys=KEY) as port:
         reader, writer = await open_upload(port, b"Content-Length: 900000")
         assert (await read_answer(reader)).startswith(b"HTTP/1.1 401 ")  # discarded for two seconds meanwhile
@@ -113,7 +113,7 @@ async def test_a_body_takes_no_room_once_the_answer_begins_nor_where_nobody_read
         writer2.close()
 
 
-async def test_a_client_that_would_be_refused_is_so_before_it_sends() -> None:
+async def test_a_client_that_expects_100_continue_is_rejected_before_it_sends() -> None:
     async with live_server(HashEncoder(), **LIMITS) as port:
         _, first = await open_upload(port, b"Content-Length: 900001")
         first.write(b" " * 900_000)
@@ -125,7 +125,7 @@ async def test_a_client_that_would_be_refused_is_so_before_it_sends() -> None:
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 1000", b"Transfer-Encoding: chunked"])
-async def test_a_body_that_drips_is_cut_off_by_the_deadline(framing: bytes) -> None:
+async def test_a_slow_body_is_cut_off_by_the_deadline(framing: bytes) -> None:
     async with live_server(HashEncoder(), request_timeout_s=0.5) as port:
         reader, writer = await open_upload(port, framing)
         answering = asyncio.create_task(read_answer(reader), name="answer")
@@ -138,7 +138,7 @@ async def test_a_body_that_drips_is_cut_off_by_the_deadline(framing: bytes) -> N
         writer.close()
 
 
-async def test_of_many_uploads_at_once_each_is_answered_and_those_without_room_with_429() -> None:
+async def test_of_many_simultaneous_uploads_each_is_answered_and_those_beyond_the_budget_with_429() -> None:
     body = b'{"text": "%s"}' % (b" a" * MIB)
     async with live_server(HashEncoder(), max_body_bytes=4 * MIB, max_uploads_bytes=5 * MIB) as port:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
@@ -150,7 +150,7 @@ async def test_of_many_uploads_at_once_each_is_answered_and_those_without_room_w
         assert await holds(port, 0)
 
 
-async def test_a_refused_client_that_goes_on_sending_steadily_gets_to_see_why() -> None:
+async def test_a_rejected_client_that_keeps_sending_reads_the_reason() -> None:
     async with live_server(HashEncoder(), api_keys=KEY) as port:
         reader, writer = await open_upload(port, b"Content-Length: %d" % (5 * MIB))
         answering = asyncio.create_task(read_answer(reader), name="answer")

@@ -1,4 +1,4 @@
-"""What browsers are told: which pages may ask, and what they may do with an answer."""
+"""Browsers: which origins may use the service, and the security headers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_every_answer_has_the_security_headers_and_no_banner() -> None:
         assert len(answer.headers["x-request-id"]) == 32
 
 
-async def test_no_page_may_ask_unless_it_is_named(serving: Serving) -> None:
+async def test_pages_of_unlisted_origins_are_not_allowed_by_default(serving: Serving) -> None:
     async with serving() as client:
         preflight = await client.options("/embed/text", headers={"Origin": FRIEND, **PREFLIGHT})
         assert preflight.status_code == 405
@@ -57,7 +57,7 @@ async def test_no_page_may_ask_unless_it_is_named(serving: Serving) -> None:
 
 
 @pytest.mark.parametrize(("origins", "said"), [((FRIEND,), FRIEND), (("*",), "*")])
-async def test_a_page_that_is_named_may_ask_with_a_key_but_never_with_cookies(
+async def test_a_listed_origin_may_send_a_key_but_no_cookies(
     serving: Serving, origins: tuple[str, ...], said: str
 ) -> None:
     async with serving(cors_allow_origins=origins, api_keys=KEY) as client:
@@ -78,7 +78,7 @@ async def test_a_page_that_is_named_may_ask_with_a_key_but_never_with_cookies(
             assert "access-control-allow-credentials" not in answer.headers
 
 
-async def test_a_page_that_is_not_named_gets_no_leave(serving: Serving) -> None:
+async def test_an_unlisted_origin_is_not_allowed(serving: Serving) -> None:
     async with serving(cors_allow_origins=(FRIEND,), api_keys=KEY) as client:
         for origin in ("https://evil.example", "http://friend.example", f"{FRIEND}.evil", f"{FRIEND}:8443", "null"):
             preflight = await client.options("/embed/text", headers={"Origin": origin, **PREFLIGHT})
@@ -93,8 +93,8 @@ def exposed(answer: httpx.Response) -> set[str]:
     return set(answer.headers["access-control-expose-headers"].split(", "))
 
 
-async def test_a_page_may_read_every_header_that_says_something(serving: Serving) -> None:
-    """Whatever an answer has beyond what all have, and what browsers show anyway."""
+async def test_every_meaningful_header_is_exposed_to_pages(serving: Serving) -> None:
+    """All headers of answers, but for those of every answer and those that browsers expose anyway."""
     usual = {*("content-type", "content-length", "cache-control", "content-security-policy", "referrer-policy")}
     usual |= {*("x-content-type-options", "vary", "access-control-allow-origin", "access-control-expose-headers")}
     traces = {"otel_exporter_otlp_endpoint": "http://127.0.0.1:9"}

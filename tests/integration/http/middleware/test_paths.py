@@ -1,4 +1,4 @@
-"""Paths as clients write them: a slash at the end, a prefix twice, another server's."""
+"""Paths with a trailing slash, a prefix, or of another server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.scrape import scrape
 
 
 @pytest.mark.parametrize("path", ["/v1/embeddings/", "/embeddings/", "/embed/text/"])
-async def test_one_slash_at_the_end_is_taken_without_a_redirect(client: httpx.AsyncClient, path: str) -> None:
+async def test_one_trailing_slash_is_accepted_without_a_redirect(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.post(path, json={"input": "a", "text": "a"})
     assert answer.status_code == 200
     counts = (await scrape(client)).by("sidecar_http_request_duration_seconds_count", "route", "method")
@@ -33,7 +33,7 @@ async def test_one_slash_at_the_end_is_taken_without_a_redirect(client: httpx.As
         ("/docs/", "/docs", ""),
     ],
 )
-async def test_a_path_that_was_probably_meant_is_named(
+async def test_a_404_suggests_the_path_that_was_probably_meant(
     client: httpx.AsyncClient, path: str, meant: str, also: str
 ) -> None:
     answer = await client.post(path, json={"input": "a"})
@@ -56,7 +56,7 @@ async def test_a_path_that_was_probably_meant_is_named(
         ("/nothing-like-it", "There is nothing at /nothing-like-it. What there is: /docs."),
     ],
 )
-async def test_another_servers_path_is_told_what_there_is_instead(
+async def test_a_404_for_another_servers_path_names_the_alternative(
     client: httpx.AsyncClient, path: str, words: str
 ) -> None:
     answer = await client.post(path, json={})
@@ -64,21 +64,21 @@ async def test_another_servers_path_is_told_what_there_is_instead(
     assert words in answer.json()["error"]["message"]
 
 
-async def test_a_very_long_path_is_answered_at_once(client: httpx.AsyncClient) -> None:
+async def test_a_very_long_path_is_answered_quickly(client: httpx.AsyncClient) -> None:
     assert (await client.get("/" + "embed/" * 3000)).status_code == 404
 
 
 @pytest.mark.parametrize(
     ("path", "allowed"), [("/", {"GET", "HEAD", "POST"}), ("/embed", {"POST"}), ("/models", {"GET", "HEAD"})]
 )
-async def test_all_methods_of_a_path_are_named(client: httpx.AsyncClient, path: str, allowed: set[str]) -> None:
+async def test_a_405_lists_all_methods_of_a_path(client: httpx.AsyncClient, path: str, allowed: set[str]) -> None:
     for slash in ("", "/") if path != "/" else ("",):
         answer = await client.delete(path + slash)
         assert_error(answer, 405, "method_not_allowed", f"{path} answers ")
         assert set(answer.headers["allow"].split(", ")) == allowed
 
 
-async def test_probes_under_foreign_paths_are_as_quiet_as_ours(
+async def test_probes_under_foreign_paths_are_logged_no_more_than_ours(
     serving: Serving, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving() as client:
@@ -90,7 +90,7 @@ async def test_probes_under_foreign_paths_are_as_quiet_as_ours(
             assert [message.split(" ")[:3] for message in caplog.messages] == [["POST", "/", "200"]]
 
 
-async def test_behind_a_proxy_that_adds_a_prefix_paths_are_taken_and_named_without_it(
+async def test_a_proxys_prefix_is_removed_from_paths_and_messages(
     client: httpx.AsyncClient,
 ) -> None:
     transport = client._transport

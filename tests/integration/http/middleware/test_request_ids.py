@@ -1,4 +1,4 @@
-"""Ids of requests: in, out, and beside what is logged."""
+"""Request ids in requests, answers and logs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.integration.http.blocking_encoder import BlockingEncoder
 from tests.integration.http.conftest import Serving
 
 
-async def test_a_usable_id_comes_back(client: httpx.AsyncClient) -> None:
+async def test_a_usable_id_is_returned(client: httpx.AsyncClient) -> None:
     for mine in ("7", "3f2c-9b1d", "Root=1-5759e988-bd862e3fe1be46a994272793", "a/b:c_d.e+f=", "x" * 128):
         for path in ("/livez", "/readyz", "/nowhere", "/embed/text"):
             assert (await client.get(path, headers={"X-Request-ID": mine})).headers.get_list("x-request-id") == [mine]
 
 
-async def test_another_one_takes_the_place_of_an_id_that_cannot_be_used(client: httpx.AsyncClient) -> None:
+async def test_an_unusable_id_is_replaced(client: httpx.AsyncClient) -> None:
     for mine in ("", "x" * 129, "a b", "a\tb", "<script>", "a,b", "ä", "a%0d%0ab", '"', "a;b"):
         answers = [await client.get("/livez", headers={b"X-Request-ID": mine.encode()}) for _ in range(2)]
         ids = [answer.headers["x-request-id"] for answer in answers]
@@ -25,7 +25,7 @@ async def test_another_one_takes_the_place_of_an_id_that_cannot_be_used(client: 
         assert ids[0] != ids[1]
 
 
-async def test_a_bug_is_told_and_logged_under_the_id_of_its_request(
+async def test_a_bug_is_answered_and_logged_with_the_id_of_its_request(
     serving: Serving, caplog: pytest.LogCaptureFixture
 ) -> None:
     encoder = BlockingEncoder()
@@ -38,7 +38,7 @@ async def test_a_bug_is_told_and_logged_under_the_id_of_its_request(
     assert record.getMessage() == "Request order-66 failed: POST /embed/text"
 
 
-async def test_a_path_cannot_write_a_line_of_its_own(serving: Serving, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_path_cannot_forge_a_log_line(serving: Serving, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with serving() as client:
         await client.get("/x%0a2026-11-23%20CRITICAL%20all%20is%20lost?q=s3cret")

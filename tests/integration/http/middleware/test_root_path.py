@@ -1,4 +1,4 @@
-"""Behind a proxy that shows the service below a path of its own: everything knows the request all the same."""
+"""A service behind a proxy that serves it below a path of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EMBED = {"text": "a"}
 
 @asynccontextmanager
 async def behind(*, setting: str = "", server: str = "") -> AsyncIterator[httpx.AsyncClient]:
-    """Below `setting` (ROOT_PATH), or below `server`, the server's own option, which puts it before what arrives."""
+    """A client of a service below `setting` (ROOT_PATH) or `server` (the server's option, which prepends it)."""
     app = create_app(make_settings(root_path=setting), load_encoder=lambda _settings: HashEncoder())
 
     async def serve(scope: dict[str, object], receive: object, send: object) -> None:
@@ -49,7 +49,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_routes_metrics_and_objectives_know_the_request(way: str) -> None:
+async def test_routes_metrics_and_objectives_see_the_path_without_the_prefix(way: str) -> None:
     options, sent = WAYS[way]
     async with behind(**options) as client:
         for path in ("/embed/text", "/embed/text/"):
@@ -74,7 +74,7 @@ async def test_probes_stay_quiet_below_a_path(caplog: pytest.LogCaptureFixture) 
     assert caplog.records == []
 
 
-async def test_the_document_names_the_path() -> None:
+async def test_the_openapi_document_names_the_root_path() -> None:
     async with behind(setting="/sidecar") as client:
         assert (await client.get("/sidecar/openapi.json")).json()["servers"] == [{"url": "/sidecar"}]
         assert (await client.get("/sidecar/docs")).status_code == 200
@@ -82,13 +82,13 @@ async def test_the_document_names_the_path() -> None:
         assert "servers" not in (await client.get("/openapi.json")).json()
 
 
-async def test_what_only_begins_alike_is_not_below_it() -> None:
+async def test_a_path_that_only_starts_with_the_same_letters_is_unchanged() -> None:
     async with behind(setting="/sidecar") as client:
         assert (await client.get("/sidecars/livez")).status_code == 404
         assert (await client.get("/sidecar/sidecar/livez")).status_code == 404
 
 
-async def test_sidecar_serve_has_it_too() -> None:
+async def test_sidecar_serve_strips_the_root_path_too() -> None:
     async with live_server(HashEncoder(), root_path="/sidecar") as port, httpx.AsyncClient() as client:
         answer = await client.post(f"http://127.0.0.1:{port}/sidecar/embed/text", json=EMBED)
         assert answer.status_code == 200

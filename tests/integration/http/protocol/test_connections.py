@@ -1,4 +1,4 @@
-"""What only a real connection shows: clients that hang up, and bodies that do not end."""
+"""Disconnects and endless bodies, which only a real connection shows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def waiting_views(port: int) -> int:
     return int(status["lanes"]["query"]["waiting"])
 
 
-async def test_the_work_of_a_client_that_hangs_up_is_dropped_and_is_no_error(
+async def test_the_work_of_a_disconnected_client_is_cancelled_without_an_error(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_protocol, "PROBE_INTERVAL_S", 0.05)
@@ -53,7 +53,7 @@ async def test_the_work_of_a_client_that_hangs_up_is_dropped_and_is_no_error(
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-async def test_a_client_that_hangs_up_while_sending_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_disconnect_during_the_body_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "sidecar")
     async with live_server(HashEncoder()) as port:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -73,7 +73,7 @@ ENDLESS = (b"Transfer-Encoding: chunked", b"Content-Length: 10000000", b"Content
 
 
 @pytest.mark.parametrize("framing", ENDLESS)
-async def test_an_endless_body_is_answered_and_cut_off(framing: bytes) -> None:
+async def test_an_endless_body_is_answered_and_disconnected(framing: bytes) -> None:
     async with live_server(HashEncoder(), max_body_bytes=100_000) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(REQUEST + framing + b"\r\n\r\n")
@@ -102,7 +102,7 @@ async def test_an_endless_body_is_answered_and_cut_off(framing: bytes) -> None:
         ("/nowhere", 404, "not_found"),
     ],
 )
-async def test_a_client_refused_in_the_middle_of_an_upload_gets_to_see_why(path: str, status: int, code: str) -> None:
+async def test_a_client_rejected_during_an_upload_reads_the_reason(path: str, status: int, code: str) -> None:
     async with live_server(HashEncoder(), max_image_bytes=10_000) as port, httpx.AsyncClient() as client:
         for _ in range(2):  # over the same connection
             response = await client.post(f"http://127.0.0.1:{port}{path}", files={"file": ("a.jpg", b"x" * 5_000_000)})
@@ -110,7 +110,7 @@ async def test_a_client_refused_in_the_middle_of_an_upload_gets_to_see_why(path:
             assert "connection" not in response.headers
 
 
-async def test_a_client_that_asks_before_it_sends_is_refused_without_sending() -> None:
+async def test_a_client_that_expects_100_continue_is_rejected_without_sending() -> None:
     async with live_server(HashEncoder(), max_body_bytes=10_000) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(REQUEST + b"Content-Length: 10001\r\nExpect: 100-continue\r\n\r\n")
@@ -120,7 +120,7 @@ async def test_a_client_that_asks_before_it_sends_is_refused_without_sending() -
         writer.close()
 
 
-async def test_a_short_body_that_nobody_reads_does_not_cost_its_connection() -> None:
+async def test_a_short_unread_body_keeps_its_connection() -> None:
     async with live_server(HashEncoder(), api_keys="0123456789abcdef") as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(3):
@@ -132,7 +132,7 @@ async def test_a_short_body_that_nobody_reads_does_not_cost_its_connection() -> 
         writer.close()
 
 
-async def test_a_short_body_that_waits_to_be_asked_for_is_not_taken_for_the_next_request() -> None:
+async def test_a_short_body_after_100_continue_is_not_parsed_as_the_next_request() -> None:
     async with live_server(HashEncoder(), api_keys="0123456789abcdef") as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(REQUEST + b"Content-Length: 30\r\nExpect: 100-continue\r\n\r\n")

@@ -1,4 +1,4 @@
-"""A client that has said all it has to say, and closed its way there, still waits for its answer."""
+"""A client that has closed its sending side still gets its answers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_all_requests_before_the_end_are_answered(port: int) -> None:
     assert answers[-1].headers["connection"] == "close"
 
 
-async def test_an_answer_that_takes_long_comes_behind_interim_ones(
+async def test_a_slow_answer_follows_interim_answers(
     port: int, encoder: BlockingEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_protocol, "PROBE_INTERVAL_S", 0.05)
@@ -78,7 +78,7 @@ async def test_http_1_0_gets_no_interim_answers(
         assert (await reading).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_the_work_of_a_client_that_is_gone_is_dropped_also_behind_another_request(
+async def test_the_work_of_a_vanished_client_is_cancelled_also_in_a_pipeline(
     port: int, encoder: BlockingEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_protocol, "PROBE_INTERVAL_S", 0.05)
@@ -96,14 +96,14 @@ async def test_the_work_of_a_client_that_is_gone_is_dropped_also_behind_another_
 
 
 @pytest.mark.parametrize("sent", [b"GET /livez HT", b"".join(text_request("a"))[:-3]], ids=["head", "body"])
-async def test_half_a_request_is_not_answered(port: int, sent: bytes) -> None:
+async def test_an_incomplete_request_is_not_answered(port: int, sent: bytes) -> None:
     async with raw_connection(port) as connection:
         await connection.send(sent)
         connection.end_sending()
         assert await connection.rest() == b""
 
 
-async def test_requests_before_half_a_one_are_answered(port: int, encoder: BlockingEncoder) -> None:
+async def test_requests_before_an_incomplete_one_are_answered(port: int, encoder: BlockingEncoder) -> None:
     encoder.hold()
     async with raw_connection(port) as connection:
         await connection.send(b"".join([*text_request("whole"), *text_request("half")])[:-3])

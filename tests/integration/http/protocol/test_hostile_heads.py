@@ -1,4 +1,4 @@
-"""Connections that never come to a request: they cost neither memory nor a place for ever."""
+"""Connections that never complete a request cost little memory, and are closed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyn
 
 
 async def send_without_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, piece: bytes) -> int:
-    """How much could be sent until the server hung up."""
+    """The number of bytes sent until the server disconnected."""
     sent = 0
     try:
         while not reader.at_eof() and sent < 100 * MAX_HEAD_BYTES:
@@ -56,7 +56,7 @@ async def send_without_end(reader: asyncio.StreamReader, writer: asyncio.StreamW
     ],
     ids=["headers", "a header", "a query", "trailers", "a chunk extension"],
 )
-async def test_a_head_without_end_is_cut_off(begin: bytes, piece: bytes) -> None:
+async def test_an_endless_head_is_disconnected(begin: bytes, piece: bytes) -> None:
     async with live_server(HashEncoder()) as port:
         async with connected(port) as (reader, writer):
             writer.write(begin)
@@ -65,7 +65,7 @@ async def test_a_head_without_end_is_cut_off(begin: bytes, piece: bytes) -> None
             assert (await client.get(f"http://127.0.0.1:{port}/livez")).status_code == 200
 
 
-async def test_a_head_of_usual_size_is_read_whole() -> None:
+async def test_a_head_of_usual_size_is_read_completely() -> None:
     async with live_server(HashEncoder()) as port, httpx.AsyncClient() as client:
         headers = {f"X-Padding-{number}": "x" * 1000 for number in range(40)}
         for _ in range(3):  # over the same connection
@@ -76,14 +76,14 @@ async def test_a_head_of_usual_size_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"GET /livez HT", b"GET /livez HTTP/1.1\r\nHost: localhost\r\n"])
-async def test_a_head_that_never_ends_is_not_waited_for(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_incomplete_head_times_out(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounded_protocol, "HEAD_TIMEOUT_S", 0.3)
     async with live_server(HashEncoder()) as port, connected(port) as (reader, writer):
         writer.write(sent)
         assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
 
 
-async def test_a_second_head_is_waited_for_as_long_as_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_second_head_has_the_same_timeout_as_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounded_protocol, "HEAD_TIMEOUT_S", 0.3)
     async with live_server(HashEncoder()) as port, connected(port) as (reader, writer):
         writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -103,7 +103,7 @@ async def test_a_second_head_is_waited_for_as_long_as_the_first(monkeypatch: pyt
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ],
 )
-async def test_what_is_no_request_ends_its_connection_and_nothing_else(
+async def test_malformed_input_closes_its_own_connection_only(
     request_line: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with live_server(HashEncoder()) as port:
@@ -117,7 +117,7 @@ async def test_what_is_no_request_ends_its_connection_and_nothing_else(
     assert "Traceback" not in caplog.text
 
 
-async def test_trailers_of_a_body_are_no_headers() -> None:
+async def test_trailers_are_not_added_to_the_headers() -> None:
     key = b"0123456789abcdef"
     async with live_server(HashEncoder(), api_keys=key.decode()) as port, connected(port) as (reader, writer):
         writer.write(
@@ -131,8 +131,8 @@ async def test_trailers_of_a_body_are_no_headers() -> None:
         assert (await asyncio.wait_for(reader.readline(), PATIENCE_S)).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_smuggled_requests_are_not_read_out_of_a_body() -> None:
-    """Content-Length and Transfer-Encoding together are how one request is hidden in another's body."""
+async def test_smuggled_requests_in_a_body_are_not_parsed() -> None:
+    """Content-Length with Transfer-Encoding hides one request in the body of another."""
     async with live_server(HashEncoder()) as port, connected(port) as (reader, writer):
         writer.write(
             b"POST /embed/text HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -1,4 +1,4 @@
-"""How long a connection may be idle: longer than a balancer in front keeps it, or its next request is lost."""
+"""Idle connections are kept longer than a balancer keeps them, so that none of its requests are lost."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ async def idle_for(connection: RawConnection) -> float:
     return loop.time() - began_s
 
 
-def test_it_outlives_what_balancers_keep_by_default() -> None:
+def test_connections_are_kept_longer_than_balancers_do_by_default() -> None:
     assert make_settings().keep_alive_s > 60
 
 
 @pytest.mark.parametrize("asked_before", [True, False], ids=["after an answer", "before the first request"])
-async def test_an_idle_connection_is_kept_as_long_as_the_setting_says(
+async def test_an_idle_connection_is_kept_for_the_configured_time(
     asked_before: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bounded_protocol, "HEAD_TIMEOUT_S", 0.1)  # which counts from the first byte of a head
@@ -49,7 +49,7 @@ async def test_a_connection_that_is_used_is_kept() -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_blank_lines_do_not_keep_a_connection_for_ever() -> None:
+async def test_blank_lines_do_not_keep_a_connection_alive() -> None:
     async with live_server(HashEncoder(), keep_alive_s=0.3) as port, raw_connection(port) as connection:
         await connection.send(LIVEZ)
         await connection.answer()
@@ -57,7 +57,7 @@ async def test_blank_lines_do_not_keep_a_connection_for_ever() -> None:
         assert await idle_for(connection) < 5
 
 
-async def test_the_rest_of_a_body_that_was_answered_does_not_keep_a_connection_for_ever() -> None:
+async def test_the_rest_of_an_answered_body_does_not_keep_a_connection_alive() -> None:
     async with live_server(HashEncoder(), keep_alive_s=0.3) as port, raw_connection(port) as connection:
         await connection.send(LIVEZ.replace(b"\r\n\r\n", b"\r\nContent-Length: 60000\r\n\r\n"))
         assert (await connection.answer()).status == 200

@@ -1,4 +1,4 @@
-"""What is no request is answered in the one shape of errors, in its turn, and is the last thing its connection does."""
+"""Malformed input gets an error body in its turn, and closes its connection."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("kind", MALFORMED)
-async def test_what_is_no_request_is_answered_as_every_error_and_ends_its_connection(
+async def test_malformed_input_gets_an_error_body_and_closes_its_connection(
     port: int, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -111,9 +111,7 @@ def _is_info(record: logging.LogRecord) -> bool:
     return record.levelno == logging.INFO and "/readyz" not in record.message
 
 
-async def test_a_head_is_refused_in_its_turn_and_not_in_the_place_of_the_requests_before_it(
-    port: int, encoder: BlockingEncoder
-) -> None:
+async def test_a_refused_head_is_answered_after_the_requests_before_it(port: int, encoder: BlockingEncoder) -> None:
     encoder.hold()
     async with raw_connection(port) as connection:
         await connection.send(b"".join(text_request("slow")), b"nonsense\r\n\r\n")
@@ -125,7 +123,7 @@ async def test_a_head_is_refused_in_its_turn_and_not_in_the_place_of_the_request
 
 
 @pytest.mark.parametrize("path", [b"/livez", b"/embed/text", b"/nowhere"])
-async def test_a_body_that_breaks_has_one_answer(port: int, path: bytes) -> None:
+async def test_a_broken_body_gets_one_answer(port: int, path: bytes) -> None:
     head = b"POST %b HTTP/1.1\r\n%bContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" % (path, HOST)
     async with raw_connection(port) as connection:
         await connection.send(head, b'2\r\n{"\r\n', b"zz\r\n" + SMUGGLED)
@@ -136,8 +134,8 @@ async def test_a_body_that_breaks_has_one_answer(port: int, path: bytes) -> None
         assert await connection.rest() == b""
 
 
-async def test_an_answer_reaches_a_client_that_goes_on_sending(port: int) -> None:
-    """Closed with bytes unread the connection would be reset, and the answer thrown away with it."""
+async def test_an_answer_reaches_a_client_that_keeps_sending(port: int) -> None:
+    """A connection that is closed with unread bytes is reset, and the client loses the answer."""
     async with raw_connection(port) as connection:
         await connection.send(b"nonsense\r\n\r\n")
         for _ in range(20):
@@ -146,7 +144,7 @@ async def test_an_answer_reaches_a_client_that_goes_on_sending(port: int) -> Non
         assert await connection.rest() == b""
 
 
-async def test_a_refused_head_keeps_its_id_and_may_be_read_by_the_page_that_sent_it() -> None:
+async def test_the_answer_to_a_refused_head_has_its_id_and_cors_headers() -> None:
     origin = "https://app.example.com"
     async with live_server(BlockingEncoder(), cors_allow_origins=origin) as port, raw_connection(port) as connection:
         await connection.send(
@@ -160,7 +158,7 @@ async def test_a_refused_head_keeps_its_id_and_may_be_read_by_the_page_that_sent
 
 
 @pytest.mark.parametrize("segments", ["one", "byte by byte"])
-async def test_chunk_extensions_and_trailers_are_passed_over(port: int, segments: str) -> None:
+async def test_chunk_extensions_and_trailers_are_ignored(port: int, segments: str) -> None:
     body = b'10;a=b;c="d"\r\n{"text": "a red \r\n9 ; x\r\nbicycle"}\r\n0;last\r\nX-Trailer: y\r\n\r\n'
     body = body.replace(b"9 ; x", b"9;x")
     pieces = [CHUNKED + body] if segments == "one" else [bytes([byte]) for byte in CHUNKED + body]
@@ -168,15 +166,15 @@ async def test_chunk_extensions_and_trailers_are_passed_over(port: int, segments
     assert answer.status == 200, answer
 
 
-async def test_trailers_without_end_are_refused(port: int) -> None:
+async def test_endless_trailers_are_rejected(port: int) -> None:
     async with raw_connection(port) as connection:
         await connection.send(CHUNKED + b"0\r\nX: ", *[b"x" * 4000] * (8 * MAX_HEAD_BYTES // 4000))
         assert (await connection.answer()).code == "head_too_large"
         assert await connection.rest() == b""
 
 
-async def test_a_target_with_a_host_is_asked_of_that_host(port: int) -> None:
-    """RFC 9112, 3.2.2: so Host cannot say localhost for a request to another name."""
+async def test_the_host_of_an_absolute_target_replaces_the_header(port: int) -> None:
+    """RFC 9112, 3.2.2. Otherwise Host could say localhost in a request to another name."""
     for target, status in (
         (b"http://localhost/status?x=1", 200),
         (b"http://LOCALHOST:1", 200),
@@ -198,7 +196,7 @@ async def test_a_target_with_a_host_is_asked_of_that_host(port: int) -> None:
         (b"PUT /status", 405, "GET, HEAD"),
     ],
 )
-async def test_other_methods_are_refused_with_those_that_are_answered(
+async def test_other_methods_are_rejected_with_a_list_of_the_allowed_ones(
     port: int, request_line: bytes, status: int, allow: str
 ) -> None:
     async with raw_connection(port) as connection:
@@ -208,13 +206,13 @@ async def test_other_methods_are_refused_with_those_that_are_answered(
     assert sorted(allow.split(", ")) == sorted(_header(answer, b"allow").split(", "))
 
 
-async def test_options_of_everything_is_answered(port: int) -> None:
+async def test_options_with_an_asterisk_is_answered(port: int) -> None:
     (answer,) = await answers_to(port, b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n")
     assert answer.status in {404, 405}
     assert answer.code in {"not_found", "method_not_allowed"}
 
 
-async def test_head_has_the_head_of_get_and_nothing_else(port: int) -> None:
+async def test_head_is_answered_with_the_headers_of_get_and_no_body(port: int) -> None:
     async with raw_connection(port) as connection:
         await connection.send(b"HEAD /livez HTTP/1.1\r\n" + HOST + b"\r\n")
         await connection.send(b"GET /livez HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")
@@ -237,7 +235,7 @@ async def test_http_1_0_is_answered_and_closed(port: int, header: bytes) -> None
     assert b"transfer-encoding" not in answer
 
 
-async def test_a_client_that_asks_before_it_sends_is_told_to(port: int) -> None:
+async def test_a_client_that_expects_100_continue_gets_it(port: int) -> None:
     head, body = text_request("a", [b"Expect: 100-continue"])
     async with raw_connection(port) as connection:
         await connection.send(head)
@@ -248,7 +246,7 @@ async def test_a_client_that_asks_before_it_sends_is_told_to(port: int) -> None:
         assert (await connection.answer()).status == 200
 
 
-async def test_blank_lines_before_a_request_are_passed_over(port: int) -> None:
+async def test_blank_lines_before_a_request_are_ignored(port: int) -> None:
     (answer,) = await answers_to(port, b"\r\n\r\n", b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n")
     assert answer.status == 200
 

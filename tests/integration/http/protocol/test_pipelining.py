@@ -1,4 +1,4 @@
-"""Requests in a row on one connection: answered in order, and parsed no sooner than their turn comes."""
+"""Pipelined requests are answered in order, and each is parsed only after the one before it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SHORTEST = b"GET /livez HTTP/1.1\r\n\r\n"
 SENT_BYTES = 2 * 1024 * 1024
 
 
-async def test_what_waits_for_its_turn_costs_no_more_than_its_bytes() -> None:
-    """A read holds 11,000 of them: without a key, a megabyte for every connection's 10 kB."""
+async def test_pipelined_requests_take_no_more_memory_than_their_bytes() -> None:
+    """A read holds 11,000 of them. Parsed at once, every 10 kB that a client without a key sends cost a megabyte."""
     encoder = BlockingEncoder()
     async with live_server(encoder) as port, raw_connection(port) as connection:
         encoder.hold()
@@ -37,7 +37,7 @@ async def test_what_waits_for_its_turn_costs_no_more_than_its_bytes() -> None:
 
 
 @pytest.mark.parametrize("ends", [False, True], ids=["open", "half-closed"])
-async def test_many_are_answered_in_order(ends: bool) -> None:
+async def test_pipelined_requests_are_answered_in_order(ends: bool) -> None:
     count = 400
     requests = [
         b"".join(text_request(f"text {number}" + "x" * (97 * number % 5000), [b"X-Request-ID: %d" % number]))
@@ -56,7 +56,7 @@ async def test_many_are_answered_in_order(ends: bool) -> None:
     assert [answer.headers["x-request-id"] for answer in answers] == [str(number) for number in range(count)]
 
 
-async def test_a_head_behind_requests_in_work_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_head_that_waits_for_earlier_requests_does_not_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounded_protocol, "HEAD_TIMEOUT_S", 0.1)
     encoder = BlockingEncoder()
     head, body = text_request("third")

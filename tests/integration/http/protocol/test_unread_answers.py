@@ -1,4 +1,4 @@
-"""Answers that nobody reads are not kept for ever; slow readers get all of theirs."""
+"""Clients that do not read their answers are disconnected; slow readers get them whole."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Server(uvicorn.Server):
 
 
 async def answer_bytes(scope: Scope, receive: Receive, send: Send) -> None:
-    """As many as the path says; in pieces, if it ends with a slash."""
+    """An application that answers with as many bytes as the path says; in pieces, if it ends with a slash."""
     path = Request(scope).url.path
     size = int(path.strip("/"))
     whole = Response(b"x" * size)
@@ -41,7 +41,7 @@ async def answer_bytes(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.fixture
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
-    """Of a server for which the system keeps next to nothing, so that all is kept here."""
+    """The port of a server with minimal socket buffers, so that answers stay in its own."""
     monkeypatch.setattr(bounded_protocol, "READER_INTERVAL_S", INTERVAL_S)
     monkeypatch.setattr(bounded_protocol, "MIN_READ_BYTES", 100_000)
     config = uvicorn.Config(
@@ -58,7 +58,7 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def asked(port: int, size: int, header: bytes = b"", *, in_pieces: bool = False) -> AsyncIterator[socket.socket]:
-    """A client that asked for `size` bytes, with hardly any room for them."""
+    """A client that requested `size` bytes, with a minimal receive buffer."""
     loop = asyncio.get_running_loop()
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -71,7 +71,7 @@ async def asked(port: int, size: int, header: bytes = b"", *, in_pieces: bool = 
 
 
 async def is_held(client: socket.socket) -> bool:
-    """Whether the server's side of the connection is there."""
+    """Whether the server's side of the connection is still open."""
     mine = client.getsockname()
     return any(each.raddr == mine for each in psutil.Process().net_connections("tcp4"))
 
@@ -88,23 +88,23 @@ async def is_dropped(client: socket.socket) -> bool:
 
 @pytest.mark.parametrize("header", [b"", b"Connection: close\r\n"])
 @pytest.mark.parametrize("size", [LARGE, SMALL])
-async def test_who_does_not_read_an_answer_is_cut_off(port: int, size: int, header: bytes) -> None:
+async def test_a_client_that_does_not_read_an_answer_is_disconnected(port: int, size: int, header: bytes) -> None:
     async with asked(port, size, header) as client:
         await wait_until_async(lambda: is_dropped(client), "the server to hang up", timeout_s=PATIENCE_S)
 
 
-async def test_who_does_not_read_an_answer_in_pieces_is_cut_off(port: int) -> None:
+async def test_a_client_that_does_not_read_an_answer_in_pieces_is_disconnected(port: int) -> None:
     async with asked(port, LARGE, in_pieces=True) as client:
         await wait_until_async(lambda: is_dropped(client), "the server to hang up", timeout_s=PATIENCE_S)
 
 
-async def test_who_asks_again_instead_of_reading_is_cut_off(port: int) -> None:
+async def test_a_client_that_sends_requests_without_reading_is_disconnected(port: int) -> None:
     async with asked(port, LARGE) as client:
         await asyncio.get_running_loop().sock_sendall(client, b"GET /1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await wait_until_async(lambda: is_dropped(client), "the server to hang up", timeout_s=PATIENCE_S)
 
 
-async def test_who_stops_in_the_middle_is_cut_off(port: int) -> None:
+async def test_a_client_that_stops_reading_midway_is_disconnected(port: int) -> None:
     loop = asyncio.get_running_loop()
     async with asked(port, LARGE, b"Connection: close\r\n") as client:
         received = 0
@@ -113,7 +113,7 @@ async def test_who_stops_in_the_middle_is_cut_off(port: int) -> None:
         await wait_until_async(lambda: is_dropped(client), "the server to hang up", timeout_s=PATIENCE_S)
 
 
-async def test_who_reads_slowly_gets_all_of_it(port: int) -> None:
+async def test_a_slow_reader_gets_the_whole_answer(port: int) -> None:
     loop = asyncio.get_running_loop()
     async with asked(port, LARGE, b"Connection: close\r\n") as client:
         started = loop.time()

@@ -1,4 +1,4 @@
-"""`Connection: upgrade` is an offer. It is declined by answering the request as if it were not there."""
+"""Offers to upgrade (`Connection: upgrade`) are declined by answering as if they were absent."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_an_offer_to_upgrade_changes_nothing(port: int, offer: str, framin
 
 @pytest.mark.parametrize("segments", ["one", "byte by byte"])
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-async def test_requests_behind_an_offer_are_answered_each_once_and_in_order(
+async def test_requests_after_an_offer_are_answered_once_each_and_in_order(
     port: int, framing: str, segments: str
 ) -> None:
     texts = ["first", "second", "third"]
@@ -75,7 +75,7 @@ async def test_requests_behind_an_offer_are_answered_each_once_and_in_order(
         assert_embeds(answer, text)
 
 
-async def test_a_body_behind_an_offer_is_not_taken_for_a_request(port: int) -> None:
+async def test_a_body_after_an_offer_is_not_parsed_as_a_request(port: int) -> None:
     hidden = b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n"
     head = b"\r\n".join(
         [b"POST /embed/text HTTP/1.1", b"Host: localhost", *H2C, b"Content-Length: %d" % len(hidden), b"", b""]
@@ -84,7 +84,7 @@ async def test_a_body_behind_an_offer_is_not_taken_for_a_request(port: int) -> N
     assert (answer.status, answer.code) == (415, "unsupported_media_type")
 
 
-async def test_an_offer_does_not_lift_the_checks_of_a_head(port: int) -> None:
+async def test_an_offer_does_not_bypass_the_checks_of_a_head(port: int) -> None:
     head, body = text_request("a", H2C)
     async with raw_connection(port) as connection:
         await connection.send(head.replace(b"\r\n\r\n", b"\r\nHost: other.example\r\n\r\n") + body)
@@ -121,7 +121,7 @@ async def test_curl_may_offer_http2(port: int, framing: tuple[str, ...], tmp_pat
 
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="Java is not on this machine")
-async def test_javas_own_client_works_as_it_is(port: int, tmp_path: Path) -> None:
+async def test_javas_own_client_works_unmodified(port: int, tmp_path: Path) -> None:
     try:
         output = await run_client("java", "-Xshare:auto", str(JAVA), str(port), cwd=tmp_path)
     except AssertionError as error:

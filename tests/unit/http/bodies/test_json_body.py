@@ -1,3 +1,5 @@
+"""Bounds on the number of values in a JSON body."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -23,7 +25,7 @@ LIMITS = RequestLimits(
 
 
 @pytest.mark.parametrize(("item", "most"), [(b"[]", 199_999), (b"{}", 199_999), (b"0", 1_000_001), (b'""', 1_000_001)])
-def test_very_many_values_are_refused_before_they_are_made(item: bytes, most: int) -> None:
+def test_too_many_values_are_rejected_before_parsing(item: bytes, most: int) -> None:
     check_marks(b"[" + b",".join([item] * most) + b"]")
     with pytest.raises(InputError) as caught:
         check_marks(b"[" + b",".join([item] * (most + 1)) + b"]")
@@ -47,7 +49,7 @@ def test_the_longest_texts_pass_with_all_their_commas() -> None:
         [[[0] * 20_001]],
     ],
 )
-def test_more_values_than_anybody_needs_are_refused_before_validation(body: Any) -> None:
+def test_too_many_values_are_rejected_before_validation(body: Any) -> None:
     with pytest.raises(InputError) as caught:
         check_values(body, LIMITS)
     assert caught.value.code == "too_many_values"
@@ -60,7 +62,7 @@ def test_the_longest_vector_and_all_documents_pass() -> None:
 
 
 @pytest.mark.parametrize("text", ["[{" * 150_000, '\\"[{' * 150_000, '\\\\"[' * 90_000 + "{" * 210_000])
-def test_marks_in_texts_are_no_values_and_those_behind_them_are(text: str) -> None:
+def test_separators_inside_strings_do_not_count_and_those_after_them_do(text: str) -> None:
     check_marks(orjson.dumps({"texts": [text, "a"]}))
     with pytest.raises(InputError) as caught:
         check_marks(orjson.dumps({"texts": [text]}) + b"[{}," * 150_000)

@@ -1,4 +1,4 @@
-"""Forms that arrive in pieces."""
+"""Multipart forms, split into chunks anywhere."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ NICE_FILES = FILES.map(lambda files: [file[:100] for file in files if b"--cut" n
 
 
 @given(NICE_FILES, st.lists(st.integers(min_value=0)))
-def test_files_are_the_same_however_the_body_is_cut(files: list[bytes], cuts: list[int]) -> None:
+def test_files_do_not_depend_on_how_the_body_is_split(files: list[bytes], cuts: list[int]) -> None:
     assert asyncio.run(read_files(request_of(split(form_of(files), cuts)), LIMITS)) == files
 
 
-def test_a_form_of_very_many_parts_is_refused() -> None:
+def test_a_form_with_too_many_parts_is_rejected() -> None:
     other = b'--cut\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n'
     assert asyncio.run(read_files(request_of([other * 900 + form_of([b"file"])]), LIMITS)) == [b"file"]
     with pytest.raises(InputError) as caught:
@@ -70,6 +70,6 @@ def test_a_form_of_very_many_parts_is_refused() -> None:
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(min_value=0)))
-def test_any_body_is_read_or_refused(body: bytes, cuts: list[int]) -> None:
+def test_any_body_is_either_read_or_rejected(body: bytes, cuts: list[int]) -> None:
     with suppress(InputError):
         assert all(asyncio.run(read_files(request_of(split(body, cuts)), LIMITS)))

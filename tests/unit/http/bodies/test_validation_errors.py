@@ -1,3 +1,5 @@
+"""Validation errors of bodies in the words of the client."""
+
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
@@ -116,7 +118,7 @@ CASES: list[tuple[Any, str, str, str | None]] = [
 
 
 @pytest.mark.parametrize(("body", "code", "message", "param"), CASES, ids=[str(case[0]) for case in CASES])
-def test_the_first_fault_is_told_in_the_words_of_the_request(
+def test_the_first_error_names_the_field_as_the_client_sent_it(
     body: object, code: str, message: str, param: str | None
 ) -> None:
     with pytest.raises(ValidationError) as caught:
@@ -125,13 +127,13 @@ def test_the_first_fault_is_told_in_the_words_of_the_request(
     assert (error.code, error.message, error.param) == (code, message, param)
 
 
-def test_a_list_is_looked_at_only_up_to_the_first_fault() -> None:
+def test_a_list_is_validated_only_up_to_its_first_error() -> None:
     with pytest.raises(ValidationError) as caught:
         TextsBody.model_validate({"texts": ["a", *[3] * 1000]})
     assert caught.value.error_count() == 1
 
 
-def test_very_many_faults_are_counted_not_told() -> None:
+def test_very_many_errors_are_counted_and_not_listed() -> None:
     body: dict[str, list[object]] = {"pairs": [{}] * 20_000}
     with pytest.raises(ValidationError) as caught:
         Body.model_validate(body)
