@@ -31,8 +31,8 @@ from tests.integration.word_encoder import WordEncoder
 class FragileEncoder(HashEncoder):
     """An encoder that fails on certain texts, as a device or a tokenizer would.
 
-    `break` raises a bug; `hang` blocks the device's thread; `fail` makes this and all later calls fail; `lose` loses the
-    device like CUDA's device-side assert. A text that begins with `endless` blocks the tokenizer.
+    `break` raises a bug; `hang` blocks the device's thread; `fail` makes this and all later calls fail; `lose` loses
+    the device like CUDA's device-side assert. A text that begins with `endless` blocks the tokenizer.
     """
 
     failing = False
