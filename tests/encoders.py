@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.batching.encoder import Beginning, PairScale, PreparedText
+from sidecar.batching.encoder import PairScale, PreparedText, TextPrefix
 
 CONTEXT_LENGTH = 64
 SPOILT_WORD = "overflow"
@@ -107,5 +107,5 @@ def _prepare(text: str) -> PreparedText:
         tokens=tokens,
         unreadable=2 * int((token_ids == _UNKNOWN).sum()) >= max(tokens, 1),
         # The last word of a beginning may be cut off.
-        is_short=isinstance(text, Beginning) and len(words) <= CONTEXT_LENGTH + 1,
+        is_short=isinstance(text, TextPrefix) and len(words) <= CONTEXT_LENGTH + 1,
     )

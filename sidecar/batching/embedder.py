@@ -132,7 +132,7 @@ class Embedder:
         """One answer per text, in order: a vector, or TextRejected.
 
         Codes: `empty_text` if canonicalisation leaves nothing, `no_vector` if the model computes no finite numbers,
-        `more_is_needed` for a Beginning that is too short. Errors of texts are returned, not raised: one row must not
+        `more_is_needed` for a TextPrefix that is too short. Errors of texts are returned, not raised: one row must not
         fail the others. Vectors of queries may come from the cache, and are read-only.
 
         `reservation` is that of the request, if it holds one: its texts block where a new request is rejected.

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sidecar.pictures.views.settings import SQUASHED, Framing
 
 
-class Beginning(str):
-    """The beginning of a longer text, as far as it was read; the rest is unknown."""
+class TextPrefix(str):
+    """The first part of a longer text, whose rest has not been read."""
 
     __slots__ = ()
 
@@ -24,7 +24,7 @@ class PreparedText:
 
     `truncated`: the text had more tokens than the model reads. `blank`: canonicalisation left nothing of it.
     `tokens`: how many of `token_ids` are not padding. `unreadable`: at least half of what the model reads are words or
-    characters unknown to its tokenizer, which maps them all to the same token. `is_short`, only of a Beginning: too
+    characters unknown to its tokenizer, which maps them all to the same token. `is_short`, only of a TextPrefix: too
     little of the text was read, and the other fields mean nothing.
     """
 
@@ -91,7 +91,7 @@ class Encoder(Protocol):
     def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
         """Tokenise; one result per text, in order.
 
-        A Beginning gives the same as the whole text would, or is marked `is_short`.
+        A TextPrefix gives the same as the whole text would, or is marked `is_short`.
         """
         ...
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from sidecar.batching.embedder import MORE_IS_NEEDED, Embedded, Embedder
-from sidecar.batching.encoder import Beginning
+from sidecar.batching.encoder import TextPrefix
 from sidecar.batching.inputs import Kind
 from sidecar.batching.job import Lane
 from sidecar.concurrency import running_tasks
@@ -130,7 +130,7 @@ def _decode(claimed: ClaimedKey, content: bytes) -> str:
     if not claimed.is_beginning:
         return content.decode("utf-8", "replace")
     # The beginning may end within a character.
-    return Beginning(codecs.getincrementaldecoder("utf-8")("replace").decode(content))
+    return TextPrefix(codecs.getincrementaldecoder("utf-8")("replace").decode(content))
 
 
 def pack_results(answers: Sequence[tuple[ClaimedKey, Embedded | TextRejected]]) -> list[EncodingResult]:

@@ -17,7 +17,7 @@ EPOCHS = 20
 
 
 @pytest.mark.long
-def test_strange_texts_have_the_ids_of_the_whole(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_prefixes_of_strange_texts_give_the_ids_of_the_whole(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     epochs = request.config.getoption("--chaos-epochs", None) or EPOCHS
     seed = request.config.getoption("--chaos-seed", None) or random.randrange(2**32)
     kinds = {name: WholeTexts(*arguments) for name, arguments in make_tokenizers(tmp_path).items()}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from open_clip.tokenizer import canonicalize_text, get_clean_fn, whitespace_clean
 
-from sidecar.batching.encoder import Beginning
+from sidecar.batching.encoder import TextPrefix
 from sidecar.batching.preparation import raise_if_cancelled
 from sidecar.model.text.repair import (
     LONGEST_LINE,
@@ -42,7 +42,7 @@ def find_normalisation(clean_fn: Clean) -> Clean | None:
 class CleanedPrefix(NamedTuple):
     """A prefix of the cleaned text, which ends at a blank, or between two letters if `ends_in_word`.
 
-    `is_complete`: it is the whole text. `is_short`: the text continues, but no more of it is available (a Beginning).
+    `is_complete`: it is the whole text. `is_short`: the text continues, but no more of it is available (a TextPrefix).
     """
 
     text: str
@@ -62,7 +62,7 @@ class CleanedText:
     def __init__(self, text: str, normalise: Clean) -> None:
         self._raw = text
         self._normalise = normalise
-        self._is_beginning = isinstance(text, Beginning)
+        self._is_prefix = isinstance(text, TextPrefix)
         self._pieces: list[str] = []
         self._length = 0
         self._position = 0
@@ -90,7 +90,7 @@ class CleanedText:
         while self._position < goal and not self.is_short:
             raise_if_cancelled()
             if self._position == len(self._raw):
-                self.ended, self.is_short = not self._is_beginning, self._is_beginning
+                self.ended, self.is_short = not self._is_prefix, self._is_prefix
                 break
             self._clean_next()
         self._size = min(2 * self._size, _MAX_PIECE_CHARS)
@@ -104,7 +104,7 @@ class CleanedText:
         self._line_end: int | None = newline + 1
         if newline < 0:
             self._line_end = min(furthest, len(self._raw))
-            if self._is_beginning and self._line_end < furthest:
+            if self._is_prefix and self._line_end < furthest:
                 self._line_end = None
         if self._decodes_entities and self._raw.find("<", self._position, self._line_end) >= 0:
             self._decodes_entities = False
@@ -175,11 +175,7 @@ class CleanedText:
         self._position = split.position
         self._repaired += repaired
         ends_line = split.position == self._line_end
-        if (
-            ends_line
-            and self._raw[split.position - 1] != "\n"
-            and (self._is_beginning or split.position < len(self._raw))
-        ):
+        if ends_line and self._raw[split.position - 1] != "\n" and (self._is_prefix or split.position < len(self._raw)):
             self._start_line()
             return
         cleaned = self._clean(self._repaired)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.batching.encoder import Beginning, PreparedText
+from sidecar.batching.encoder import PreparedText, TextPrefix
 from sidecar.model.text.tokenizer import TextTokenizer
 from tests.model.text.strange_texts import StrangeTexts
 
@@ -34,9 +34,9 @@ class WholeTexts:
         [prepared] = self.ours.prepare([text])
         self._check_agreement(text, prepared)
 
-    def check_beginning(self, text: str, length: int) -> bool:
+    def check_prefix(self, text: str, length: int) -> bool:
         """True if that many characters determine the ids."""
-        [prepared] = self.ours.prepare([Beginning(text[:length])])
+        [prepared] = self.ours.prepare([TextPrefix(text[:length])])
         if not prepared.is_short:
             self._check_agreement(text, prepared)
         return not prepared.is_short
@@ -47,7 +47,7 @@ class WholeTexts:
         for _ in range(count):
             text = texts.text()
             self.check(text)
-            self.check_beginning(text + texts.text(), rng.randint(len(text) // 2, len(text)))
+            self.check_prefix(text + texts.text(), rng.randint(len(text) // 2, len(text)))
 
     def _check_agreement(self, text: str, prepared: PreparedText) -> None:
         ids, truncated = self.expected(text)

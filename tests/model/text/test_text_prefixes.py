@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.batching.encoder import Beginning
+from sidecar.batching.encoder import TextPrefix
 from sidecar.errors import DeviceError
 from sidecar.model.text.cleaning import INITIAL_CHARS, CleanedText
 from sidecar.model.text.repair import repair_fragment
@@ -79,7 +79,7 @@ def test_a_word_too_long_to_be_split_is_unknown(letters: int, tokenizers: dict[s
     text = "z" * (INITIAL_CHARS - letters - 1) + "猫" + "q" * 300
 
     tokenizers["bert"].check(text)
-    tokenizers["bert"].check_beginning(text + " and more" * 1_000, 600)
+    tokenizers["bert"].check_prefix(text + " and more" * 1_000, 600)
 
 
 @pytest.mark.parametrize("letters", [64, 82, 100])
@@ -117,7 +117,7 @@ def test_a_thousandth_of_a_long_text_is_read(text: str, siglip: WholeTexts, monk
     [prepared] = siglip.ours.prepare([text])
     assert prepared.truncated
     assert read <= 4_000
-    [beginning] = siglip.ours.prepare([Beginning(text[:5_000])])
+    [beginning] = siglip.ours.prepare([TextPrefix(text[:5_000])])
     assert beginning.token_ids.tolist() == prepared.token_ids.tolist()
     assert not beginning.is_short
 
@@ -126,8 +126,8 @@ def test_a_thousandth_of_a_long_text_is_read(text: str, siglip: WholeTexts, monk
     "beginning",
     ["", " " * 5_000, "!" * 5_000, "a photo of a cat", "a" * 3_000, "word &amp;amp;lt; " * 20, "Ã© " * 2_000],
 )
-def test_a_beginning_that_does_not_determine_the_ids_is_too_short(beginning: str, siglip: WholeTexts) -> None:
-    assert not siglip.check_beginning(beginning + " and more" * 1_000, len(beginning))
+def test_a_prefix_that_does_not_determine_the_ids_is_too_short(beginning: str, siglip: WholeTexts) -> None:
+    assert not siglip.check_prefix(beginning + " and more" * 1_000, len(beginning))
 
 
 def test_cleaned_pieces_do_not_depend_on_where_a_text_is_split(siglip: WholeTexts) -> None:
