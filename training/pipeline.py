@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from sidecar.batching.batcher import Batcher
 from sidecar.batching.embedder import Embedded, Embedder
 from sidecar.batching.job import Lane
 from sidecar.batching.lanes import BatchSettings
+from sidecar.concurrency import background
 from sidecar.config import Settings
 from sidecar.model.checkpoints.local_directory import LOCAL_PREFIX
 from sidecar.model.loading import load_encoder
@@ -34,13 +35,10 @@ async def open_pipeline(model: Path, views: Mapping[str, Any]) -> AsyncIterator[
     decoders = DecoderPool(DecoderSettings.from_settings(settings, encoder.view_size))
     await decoders.start()
     batcher = Batcher(encoder, BatchSettings.from_settings(settings))
-    running = asyncio.create_task(batcher.run(), name="batcher")
     try:
-        yield Embedder(encoder, batcher, decoders, ingest_decodes=settings.decode_processes)
+        async with background(batcher.run(), "batcher"):
+            yield Embedder(encoder, batcher, decoders, ingest_decodes=settings.decode_processes)
     finally:
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
         await decoders.close()
 
 

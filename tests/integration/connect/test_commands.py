@@ -8,6 +8,7 @@ import time
 import pytest
 from pydantic import SecretStr
 
+from sidecar.concurrency import background
 from sidecar.errors import DatabaseUnavailable
 from sidecar.operations.operations import WatchRequest, open_operations
 from tests.integration.ingest.message_proxy import message_proxy
@@ -29,8 +30,8 @@ async def watch_until_frozen(database_url: str, table: str, messages: float) -> 
     async with message_proxy(database_url) as way:
         way.freeze_after(messages)
         command = asyncio.create_task(asyncio.to_thread(watch, way.url, table))
-        frozen = asyncio.create_task(way.frozen.wait())
-        await asyncio.wait([command, frozen], return_when=asyncio.FIRST_COMPLETED)
+        async with background(way.frozen.wait(), "frozen") as frozen:
+            await asyncio.wait([command, frozen], return_when=asyncio.FIRST_COMPLETED)
         passed, began = list(way.passed), time.monotonic()
         async with user(database_url) as session:
             await run(session, f"set lock_timeout = '{2 * BOUND_S} s'")
@@ -40,8 +41,6 @@ async def watch_until_frozen(database_url: str, table: str, messages: float) -> 
         way.thaw()
         [error] = await asyncio.gather(command, return_exceptions=True)
         assert error is None or isinstance(error, DatabaseUnavailable), error
-        frozen.cancel()
-        await asyncio.gather(frozen, return_exceptions=True)
     return passed, waited_s
 
 

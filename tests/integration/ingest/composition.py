@@ -15,6 +15,7 @@ from sidecar.batching.device_health import DeviceHealth, HealthLimits
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder, framing_of
 from sidecar.batching.lanes import BatchSettings
+from sidecar.concurrency import running_tasks
 from sidecar.config import Settings
 from sidecar.ingest.ingest import Ingest
 from sidecar.pictures.decoder.pool import DecoderPool
@@ -66,19 +67,17 @@ async def running_ingest(
     batcher = Batcher(encoder, BatchSettings.from_settings(configured), health=health)
     embedder = Embedder(encoder, batcher, decoders, ingest_decodes=configured.decode_processes)
     ingest = Ingest(configured, embedder, encoder)
-    device = asyncio.create_task(batcher.run(), name="batcher")
-    task = asyncio.create_task(ingest.run(), name="ingest")
-    running = RunningIngest(ingest, task, device, decoders)
     try:
-        yield running
-        if not running.crashed:
-            await running.stop()
-    except BaseException as error:
-        if task.done() and not running.crashed and not task.cancelled() and (cause := task.exception()) is not None:
-            raise cause from error  # the test failed because ingest had died
-        raise
+        async with running_tasks({"batcher": batcher.run(), "ingest": ingest.run()}) as (device, task):
+            running = RunningIngest(ingest, task, device, decoders)
+            try:
+                yield running
+                if not running.crashed:
+                    await running.stop()
+            except BaseException as error:
+                died = task.done() and not running.crashed and not task.cancelled()
+                if died and (cause := task.exception()) is not None:
+                    raise cause from error  # the test failed because ingest had died
+                raise
     finally:
-        for each in (task, device):
-            each.cancel()
-        await asyncio.gather(task, device, return_exceptions=True)
         await decoders.close()

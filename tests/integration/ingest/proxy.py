@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
+from sidecar.concurrency import cancel_and_wait
+
 Copy: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 
@@ -34,9 +36,7 @@ class Proxy:
         """Breaks all connections and refuses new ones, as when the server's machine goes down."""
         assert self._server is not None
         self._server.close()
-        for pipe in list(self._pipes):
-            pipe.cancel()
-        await asyncio.gather(*self._pipes, return_exceptions=True)
+        await cancel_and_wait(self._pipes)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._connect(reader, writer, _copy, _copy)

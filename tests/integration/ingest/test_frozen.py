@@ -21,6 +21,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
+from sidecar.concurrency import background
 from sidecar.errors import DatabaseError
 from sidecar.postgres import session_guard
 from sidecar.postgres.clearing import clear_page
@@ -101,20 +102,18 @@ async def guarded(database_url: str) -> AsyncIterator[None]:
     async with message_proxy(database_url) as way:
         database = Database(SecretStr(way.url))
         guard = SessionGuard(database)
-        task = asyncio.create_task(guard.run(), name="guard")
-        await guard.hold()
+        async with background(guard.run(), "guard"):
+            await guard.hold()
 
-        async def watches() -> bool:
-            return way.passed.count("Q") == 2  # its setup, and the guard itself
+            async def watches() -> bool:
+                return way.passed.count("Q") == 2  # its setup, and the guard itself
 
-        await wait_until_async(watches, "the guard to run")
-        way.freeze_after(0)
-        try:
-            yield
-        finally:
-            task.cancel()
-            way.thaw()
-            await asyncio.gather(task, return_exceptions=True)
+            await wait_until_async(watches, "the guard to run")
+            way.freeze_after(0)
+            try:
+                yield
+            finally:
+                way.thaw()
 
 
 @asynccontextmanager
@@ -161,15 +160,13 @@ async def work_until_frozen(
             async with database.connection() as connection:
                 await operation.work(connection, watched)
         way.freeze_after(messages)
-        task = asyncio.create_task(_work(database, watched, operation))
-        frozen = asyncio.create_task(way.frozen.wait())
-        await asyncio.wait([task, frozen], return_when=asyncio.FIRST_COMPLETED)
-        passed = list(way.passed)
-        waited_s = await _wait_as_user(database_url, table) if way.frozen.is_set() else 0.0
-        way.thaw()
-        await asyncio.gather(task, return_exceptions=True)
-        frozen.cancel()
-        await asyncio.gather(frozen, return_exceptions=True)
+        work, frozen = _work(database, watched, operation), way.frozen.wait()
+        async with background(work, "work") as working, background(frozen, "frozen") as freezing:
+            await asyncio.wait([working, freezing], return_when=asyncio.FIRST_COMPLETED)
+            passed = list(way.passed)
+            waited_s = await _wait_as_user(database_url, table) if way.frozen.is_set() else 0.0
+            way.thaw()
+            await asyncio.wait([working])
     return passed, waited_s
 
 
@@ -215,7 +212,6 @@ async def test_the_guard_ends_when_its_hold_is_over(
     """It once ran ten seconds longer, and its hundred transactions looked like those of idle watches."""
     monkeypatch.setattr(session_guard, "HOLD_S", 0.5)
     guard = SessionGuard(Database(SecretStr(database_url)))
-    task = asyncio.create_task(guard.run(), name="guard")
     ended = (
         "select count(*) from pg_stat_activity where datname = current_database() and state = 'idle' "
         "and query like '%do $guard$%' and pid <> pg_backend_pid()"
@@ -224,12 +220,9 @@ async def test_the_guard_ends_when_its_hold_is_over(
     async def has_ended() -> bool:
         return bool(await value(db, ended))
 
-    try:
+    async with background(guard.run(), "guard"):
         await guard.hold()
         await wait_until_async(has_ended, "the guard to end", timeout_s=7)
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_an_index_build_of_a_frozen_sidecar_gives_way(database_url: str, db: Connection) -> None:

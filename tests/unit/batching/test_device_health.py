@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sidecar.batching import device_health
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.device_health import DeviceHealth, HealthLimits
-from sidecar.concurrency import background
+from sidecar.concurrency import background, cancel_and_wait
 from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory
 from tests.unit.batching.conftest import SETTINGS
 from tests.unit.batching.gated_encoder import PROBE_LABEL, GatedEncoder, vector_of
@@ -314,5 +314,4 @@ async def test_time_in_which_the_process_was_stopped_does_not_count_as_hanging()
         asyncio.get_running_loop().call_later(0.02, looked.set)
         await looked.wait()
         assert health.trouble is None
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        await cancel_and_wait([watching])

@@ -9,6 +9,7 @@ import pytest
 
 from sidecar.batching.encoder import PairScorer
 from sidecar.batching.reranker import LazyScorer
+from sidecar.concurrency import cancel_and_wait
 from sidecar.errors import ModelError, RerankModelFailed
 from sidecar.telemetry.request_context import current_request_id
 from tests.unit.batching.submitting import let_callers_run
@@ -60,8 +61,7 @@ async def test_a_cancelled_caller_does_not_stop_the_loading() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await scorer.get()
-    leaving.cancel()
-    await asyncio.gather(leaving, return_exceptions=True)
+    await cancel_and_wait([leaving])
     load.gate.set()
     await scorer.get()
     assert load.calls == 1

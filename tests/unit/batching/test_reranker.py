@@ -15,6 +15,7 @@ from sidecar.batching.batcher import Batcher
 from sidecar.batching.encoder import PairScale, PairScorer, PreparedPair, pair_logits, sigmoid
 from sidecar.batching.job import Lane
 from sidecar.batching.reranker import LazyScorer, Reranker
+from sidecar.concurrency import cancel_and_wait
 from sidecar.errors import DeviceError, Overloaded, TextRejected
 from tests.unit.batching.conftest import RunningBatcher
 from tests.unit.batching.gated_encoder import GatedEncoder
@@ -147,8 +148,7 @@ async def test_the_documents_of_a_cancelled_caller_are_never_scored(running_batc
         leaving = asyncio.create_task(reranker.score("red", DOCUMENTS), name="leaving")
         while batcher.waiting(Lane.RERANK) < 4:
             await asyncio.sleep(0)
-        leaving.cancel()
-        await asyncio.gather(leaving, return_exceptions=True)
+        await cancel_and_wait([leaving])
         assert batcher.waiting(Lane.RERANK) == 0
         encoder.release_all()
         await busy

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from sidecar.concurrency import cancel_and_wait
 from tests.integration.http.blocking_encoder import BlockingEncoder
 from tests.integration.http.conftest import Serving
 from tests.integration.http.errors import assert_error
@@ -136,8 +137,7 @@ async def test_the_pairs_of_a_disconnected_client_are_dropped(
             async with httpx.AsyncClient(base_url=url) as leaving:
                 left = asyncio.create_task(leaving.post("/v2/rerank", json=BODY), name="leaving")
                 await wait_until_async(lambda: waits(client, PAIRS), "the pairs to wait")
-                left.cancel()
-                await asyncio.gather(left, return_exceptions=True)
+                await cancel_and_wait([left])
             await wait_until_async(lambda: waits(client, 0), "the pairs to be dropped")
             encoder.release()
             assert (await busy).status_code == 200
