@@ -4,7 +4,7 @@ A row of the batch ends in one of these ways; its events leave the lease keeper'
 
     written       vector, ledger entry and the end of its events, in one transaction; or a failure in place of the
                   vector
-    stale         the key was written by somebody else since it was read: the events are released and read again
+    stale         the key was written since it was read: the events are released, to be claimed and read again
     voided        a TRUNCATE came later: the events end without a result
     lease lost    another sidecar has claimed the events: the result is dropped
     locked        handed to LockedRows, which retries the write in the background
@@ -69,7 +69,7 @@ class Batch:
         self._lease_keeper = LeaseKeeper(context, claim.watch, claim.lease, (e.gen for e in claim.events))
 
     async def run(self) -> None:
-        """Returns when no event of the batch is in flight any more.
+        """Processes the claim, and returns when none of its events is in flight any more.
 
         Raises DeviceError, DecoderUnavailable and DatabaseError after releasing the remaining events; the attempt does
         not count. After any other error they are left until the lease has run out, and the attempt counts.
@@ -100,7 +100,7 @@ class Batch:
                 await in_flight.wait(claim.watch.id, next(iter(remaining)), claim.lane)
                 continue
             with in_flight.held(claim.watch.id, ready, claim.lane):
-                await self._read_and_encode(ready)
+                await self._embed(ready)
             remaining = {key: claimed for key, claimed in remaining.items() if key not in ready}
 
     async def _finish_truncates(self) -> None:
@@ -115,22 +115,25 @@ class Batch:
             if truncates_companion(event):
                 self._context.catalogue.stale = True  # a backfill begins
 
-    async def _read_and_encode(self, wanted: dict[Key, ClaimedKey]) -> None:
-        """Reads pictures whole, and texts in growing beginnings, the first of which is nearly always enough."""
+    async def _embed(self, wanted: dict[Key, ClaimedKey]) -> None:
+        """Reads, encodes and writes rows: pictures whole, texts by a beginning that grows until it is enough.
+
+        The first beginning nearly always is.
+        """
         settings, watch = self._context.settings, self._claim.watch
         await self._context.guard.hold()
         if watch.kind == "image":
-            await self._encode_rows(wanted, ReadLimits(settings.ingest_batch_bytes, settings.max_image_bytes))
+            await self._embed_within(wanted, ReadLimits(settings.ingest_batch_bytes, settings.max_image_bytes))
             return
         beginning_bytes = min(_FIRST_BEGINNING_BYTES, settings.ingest_batch_bytes)
         while wanted:
             whole_bytes = max(_WHOLE_BYTES, beginning_bytes)
             limits = ReadLimits(settings.ingest_batch_bytes, whole_bytes=whole_bytes, beginning_bytes=beginning_bytes)
-            wanted = await self._encode_rows(wanted, limits)
+            wanted = await self._embed_within(wanted, limits)
             beginning_bytes = min(_BEGINNING_GROWTH * beginning_bytes, settings.ingest_batch_bytes)
 
-    async def _encode_rows(self, wanted: dict[Key, ClaimedKey], limits: ReadLimits) -> dict[Key, ClaimedKey]:
-        """Reads, encodes and writes the rows. Returns those of which more must be read."""
+    async def _embed_within(self, wanted: dict[Key, ClaimedKey], limits: ReadLimits) -> dict[Key, ClaimedKey]:
+        """Reads, encodes and writes rows within `limits`. Returns those of which more must be read."""
         watch, size = self._claim.watch, rows_per_write(self._claim.watch)
         reading = partial(self._context.reading, self._claim.lane)
         too_short: dict[Key, ClaimedKey] = {}
@@ -147,6 +150,7 @@ class Batch:
     async def _encode(
         self, rows: Sequence[Row], wanted: dict[Key, ClaimedKey], limits: ReadLimits
     ) -> list[EncodingResult]:
+        """Results of rows that were read: decided without encoding where possible."""
         decided: list[EncodingResult] = []
         to_encode: list[tuple[ClaimedKey, bytes]] = []
         for row in rows:

@@ -98,7 +98,7 @@ class _History:
     empty_since: dict[tuple[Queue, bool], float] = field(default_factory=dict)
 
     def may_have_events(self, queue: Queue, takes_backfill: bool = True) -> bool:
-        """False if the queue was empty a moment ago: a search costs a round trip, and a single row takes only a few."""
+        """Whether to search the queue: not right after it was empty, since a search costs a round trip."""
         empty_since = self.empty_since.get((queue, takes_backfill), float("-inf"))
         return time.monotonic() - empty_since >= EMPTY_QUEUE_RECHECK_S
 
@@ -130,7 +130,7 @@ class Claimer:
         return watches[self._next :] + watches[: self._next]
 
     def expect_events(self) -> None:
-        """Searches every queue at the next claim: this sidecar has just enqueued events itself."""
+        """Makes the next claim search every queue, because this sidecar has just enqueued events itself."""
         for history in self._histories.values():
             history.empty_since.clear()
 
@@ -159,7 +159,7 @@ class Claimer:
             history.backfill_credit = max(0.0, history.backfill_credit - 1)
 
     def _queues_in_order(self, watch: Watch, history: _History, max_rows: Mapping[Lane, int]) -> list[ClaimRequest]:
-        """Suspects come first, but last right after a suspect: they take every second claim at most."""
+        """The queues to search. Suspects come first, but last right after a suspect: every second claim at most."""
         live, backfill = max_rows[Lane.INGEST], max_rows[Lane.BACKFILL]
         queues = [ClaimRequest(Queue.LIVE, live)] if live else []
         if backfill and (watch.scans or history.may_have_events(Queue.BACKFILL)):

@@ -101,7 +101,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Created once, when ingest starts.
+    """What the parts of ingest share. Created once, when ingest starts.
 
     `table_locks` serialise the writes of this sidecar to one table, separately for live changes and for a backfill: a
     write of 256 rows takes a second where there is an HNSW index. `row_wait_slots` bound the connections that wait for

@@ -86,7 +86,7 @@ class DeadSidecars:
             await forget_dead(connection, dead)
 
     async def _release_in(self, watch: Watch, dead: Sequence[OtherSidecar]) -> int | None:
-        """Returns how many leases were released; None if the queue was locked or has changed: try again."""
+        """Releases leases on one watch and counts them; None if the queue was locked or has changed: try again."""
         released = 0
         above_gen: int | None = 0
         try:

@@ -87,7 +87,7 @@ class RowEncoder:
             return [await task for task in tasks]
 
     async def _encode_alone(self, kind: str, row: tuple[ClaimedKey, bytes], lane: Lane) -> EncodingResult:
-        """Blames the row if the device fails on it alone, and then succeeds on a known input of the same kind."""
+        """Encodes one row. Blames it if the device fails on it and then succeeds on a known input of the same kind."""
         try:
             return (await self._encode_together(kind, [row], lane))[0]
         except DeviceError as error:

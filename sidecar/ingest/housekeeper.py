@@ -55,7 +55,7 @@ class Housekeeper:
             context.database.report(error)
 
     async def _delete_tombstones(self) -> None:
-        """Searches whole queues for events older than a tombstone, rather than only above their floors.
+        """Deletes tombstones that no older event needs, after a search of whole queues rather than above their floors.
 
         An event below a floor of a moment ago may just have been claimed, and its row read before the tombstone was
         made.
@@ -66,7 +66,7 @@ class Housekeeper:
                 logger.info("%s", line)
 
     async def _keep_indexes(self) -> None:
-        """Runs as a task of its own: a build takes minutes, for which the heartbeat must not wait."""
+        """Maintains the indexes, in a task of its own: the heartbeat must not wait for a build, which takes minutes."""
         while True:
             some_left = False
             try:

@@ -87,7 +87,7 @@ class Failure:
     gave_way: bool  # cancelled because it blocked a session
 
     @classmethod
-    def of(cls, error: DatabaseError) -> Failure:
+    def from_error(cls, error: DatabaseError) -> Failure:
         if isinstance(error, Contention):
             return cls(f"it gave way to somebody who waited for the table: {error}", gave_way=True)
         hint = error.hint if isinstance(error, StatementRejected) else None
@@ -157,7 +157,7 @@ class IndexKeeper:
 
     async def _postpone(self, watch: Watch, error: DatabaseError) -> None:
         """Records the failure, so that all sidecars leave the index alone for a while."""
-        failure = Failure.of(error)
+        failure = Failure.from_error(error)
         self._context.telemetry.index_build_ended("gave_way" if failure.gave_way else "failed")
         level = logging.INFO if failure.gave_way else logging.WARNING
         logger.log(level, "the index of %s has to wait: %s", watch.label, failure.reason)

@@ -50,7 +50,7 @@ RAISE_GENERATION_S = 3600.0
 
 
 class Ingest:
-    """One per process. The settings must have a `database_url`."""
+    """All of ingest; one per process. The settings must have a `database_url`."""
 
     def __init__(
         self, settings: Settings, embedder: Embedder, encoder: Encoder, telemetry: Telemetry | None = None
@@ -75,7 +75,7 @@ class Ingest:
         self._stop.set()
 
     async def run(self) -> None:
-        """Returns after `request_stop`. Raises the error of a part that ended unexpectedly."""
+        """Runs ingest until `request_stop`. Raises the error of a part that ended unexpectedly."""
         try:
             await self._database.open()
             if await self._stopped_before(self._await_schema()):

@@ -44,7 +44,7 @@ class LockedRows:
         self._lease_keeper = LeaseKeeper(context, watch, lease, [gen for r in results for gen in r.gens])
 
     async def write(self) -> None:
-        """Returns when every result is written, released or rescheduled. Raises DatabaseError."""
+        """Writes the results; returns when each is written, released or rescheduled. Raises DatabaseError."""
         async with self._lease_keeper.renewing():
             try:
                 await self._write_without_waiting()
@@ -84,7 +84,7 @@ class LockedRows:
             self._waiting = await self._try_to_write(others) + locked
 
     async def _try_to_write(self, results: list[RowResult], wait_for_rows: bool = False) -> list[RowResult]:
-        """Returns the results whose row or table is still locked."""
+        """Writes what can be written. Returns the results whose row or table is still locked."""
         if not results:
             return []
         try:

@@ -116,7 +116,7 @@ class WatchBackoffs:
         self._retry_at: dict[int, float] = {}
 
     def record_failure(self, watch_id: int) -> float:
-        """Returns how many seconds to wait before the next statement on the watch; doubled for failures in a row."""
+        """Starts a backoff, twice as long for each failure in a row. Returns its seconds."""
         delay_s = self._backoffs.setdefault(watch_id, Backoff(FIRST_WATCH_RETRY_S, LAST_WATCH_RETRY_S)).next_s()
         self._retry_at[watch_id] = self._clock() + delay_s
         return delay_s

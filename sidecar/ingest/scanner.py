@@ -44,7 +44,7 @@ SMALLEST_PAGE_SHARE = 1 / 256  # of the usual rows
 
 
 class Scanner:
-    """Runs scans until cancelled. `on_enqueued` wakes the worker; `on_change` has the watches loaded again."""
+    """All scans. `on_enqueued` wakes the worker; `on_change` has the watches loaded again."""
 
     def __init__(
         self, context: Context, finder: WorkFinder, on_enqueued: Callable[[], None], on_change: Callable[[], None]
@@ -62,7 +62,7 @@ class Scanner:
         self._without_scan: frozenset[int] = frozenset()  # watches, at the last start of sweeps
 
     async def run(self) -> None:
-        """Loads the watches itself before each round: the worker, which does so too, may be busy for long."""
+        """Runs scans until cancelled. Loads the watches itself: the worker, which does so too, may be busy for long."""
         idle_interval_s = min(IDLE_INTERVAL_S, self._context.settings.poll_interval_s)
         backoff = reconnect_backoff()
         while True:
@@ -86,7 +86,10 @@ class Scanner:
         return any(busy)
 
     async def _run(self, watch: Watch) -> bool:
-        """An error of one watch leaves the others alone. Raises DatabaseError if the database itself is unavailable."""
+        """Runs a page of each scan of the watch. True if the next round should come soon.
+
+        An error of the watch leaves the others alone. Raises DatabaseError if the database itself is unavailable.
+        """
         if watch.scans:
             await self._context.guard.hold()
         try:

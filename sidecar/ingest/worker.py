@@ -43,7 +43,7 @@ FIRST_DEVICE_PAUSE_S, LAST_DEVICE_PAUSE_S = 0.5, 30.0
 
 
 class Worker:
-    """`run` returns after `stop`, with nothing left in flight."""
+    """The claim loop, and the batches that it has started."""
 
     def __init__(self, context: Context, wake_up: WakeUp, finder: WorkFinder) -> None:
         self._context = context
@@ -68,7 +68,7 @@ class Worker:
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
-        """Ends claiming."""
+        """Ends claiming; `run` then returns once nothing is in flight."""
         self._stop.set()
         self._batch_ended.set()
         self._wake_up.wake()
@@ -79,7 +79,10 @@ class Worker:
         self._wake_up.wake()
 
     async def run(self) -> None:
-        """Raises any error of a batch that is neither the database's nor the device's: that ends the process."""
+        """Claims until `stop`; returns with nothing left in flight.
+
+        Raises any error of a batch that is neither the database's nor the device's: that ends the process.
+        """
         backoff = reconnect_backoff()
         try:
             while not self._stop.is_set():
@@ -140,7 +143,10 @@ class Worker:
         return more
 
     async def _claim(self, watch: Watch, rows: Mapping[Lane, int]) -> Claim | None:
-        """An error of one watch leaves the others alone. Raises DatabaseError if the database itself is unavailable."""
+        """Claims a batch of the watch; None if there is nothing to claim, or if the watch failed.
+
+        Raises DatabaseError if the database itself is unavailable.
+        """
         try:
             return await self._claimer.claim_batch(watch, rows)
         except (WatchChanged, StatementRejected) as error:
@@ -170,7 +176,7 @@ class Worker:
             await self._wait_for_end_of_batch()
 
     async def _wait_for_end_of_batch(self) -> None:
-        """Or until stopped."""
+        """Waits until a batch ends, or until stopped."""
         if not self._stop.is_set():
             self._batch_ended.clear()
             await self._batch_ended.wait()
@@ -233,7 +239,7 @@ class Worker:
             await asyncio.wait_for(self._stop.wait(), delay_s)
 
     async def _finish_tasks(self) -> None:
-        """Half of the shutdown time is for finishing what is in flight, the other half for releasing the rest."""
+        """Waits for the tasks for half of the shutdown time; the other half is for releasing what is left."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._context.settings.shutdown_timeout_s / 2)
         if self._failed.done():
