@@ -1,4 +1,4 @@
-"""The tests. A failed assertion of a module beside them says what differs, as one of theirs does."""
+"""The tests. Assertions in the modules beside them are rewritten by pytest too, and so show what differs."""
 
 from pkgutil import iter_modules
 

@@ -46,13 +46,13 @@ class ReceivedSpan:
 
 @dataclass
 class Collector:
-    """`requests`: path and headers of each. `answer`: their status; clearing `may_answer` holds responses back."""
+    """What a collector received, `requests` as path and headers. Clearing `may_respond` delays its responses."""
 
     url: str
     spans: list[ReceivedSpan] = field(default_factory=list)
     requests: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
-    answer: int = 200
-    may_answer: threading.Event = field(default_factory=threading.Event)
+    response_status: int = 200
+    may_respond: threading.Event = field(default_factory=threading.Event)
 
     def named(self, name: str) -> list[ReceivedSpan]:
         return [span for span in self.spans if span.name == name]
@@ -68,10 +68,10 @@ class Collector:
 
 @contextmanager
 def running_collector() -> Iterator[Collector]:
-    """On a free loopback port, until the end of the block."""
+    """Runs a collector on a free loopback port for the length of the block."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
         collector = Collector(f"http://127.0.0.1:{server.server_port}")
-        collector.may_answer.set()
+        collector.may_respond.set()
         server.collector = collector  # type: ignore[attr-defined]
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, name="collector")
@@ -79,7 +79,7 @@ def running_collector() -> Iterator[Collector]:
         try:
             yield collector
         finally:
-            collector.may_answer.set()
+            collector.may_respond.set()
             server.shutdown()
             thread.join()
 
@@ -89,10 +89,10 @@ class _Handler(BaseHTTPRequestHandler):
         collector: Collector = self.server.collector  # type: ignore[attr-defined]
         body = self.rfile.read(int(self.headers["Content-Length"]))
         collector.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
-        collector.may_answer.wait()
-        if collector.answer == 200:
+        collector.may_respond.wait()
+        if collector.response_status == 200:
             collector.spans.extend(_decode(body))
-        self.send_response(collector.answer)
+        self.send_response(collector.response_status)
         self.send_header("Content-Length", "0")
         self.end_headers()
 

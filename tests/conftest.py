@@ -1,4 +1,4 @@
-"""Fixtures every test may use.
+"""Fixtures for all tests.
 
     postgres_version            "16" or "18"
     └── postgres_server         a server with pgvector, for the whole run
@@ -34,15 +34,15 @@ for _name in list(os.environ):
 os.environ["HF_HUB_OFFLINE"] = "1"
 let_waiting_threads_sleep()
 
-# `make test` draws the same few examples each time, `make faults` many new ones. No deadlines: machines may be loaded.
+# `make test` uses the same few examples each time, `make faults` many new ones. No deadlines: machines may be loaded.
 _patient = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.register_profile("short", _patient, max_examples=40, derandomize=True, database=None)
 hypothesis.settings.register_profile("long", _patient, max_examples=400, print_blob=True)
 hypothesis.settings.load_profile("short")
 
 
-# What differs between versions (planner, dump, DDL, triggers, protocol) is tested on both, the rest on the newest.
-# Where that takes long, `make faults` does it on the older ones.
+# Tests of what differs between versions (planner, dump, DDL, triggers, protocol) run on both, the rest on the newest.
+# Slow ones run on the older version in `make faults` only.
 ON_EVERY_POSTGRES = (
     "e2e/test_demo.py",
     "integration/change/test_dumps.py",
@@ -73,7 +73,7 @@ LONG_ON_OLDER_POSTGRES = (
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Without a server or version of the developer's choice, some files run on each embedded Postgres."""
+    """Runs the files of ON_EVERY_POSTGRES on each embedded Postgres, unless a server or version is chosen."""
     chosen = any(os.environ.get(f"SIDECAR_TEST_{name}") for name in ("DATABASE_URL", "CONTAINERS", "POSTGRES_VERSION"))
     path = metafunc.definition.path.relative_to(Path(__file__).parent).as_posix()
     if not chosen and path in ON_EVERY_POSTGRES and "postgres_version" in metafunc.fixturenames:
@@ -117,14 +117,14 @@ def database_url(postgres_server: Server, migrated_template: str) -> Iterator[st
 
 @pytest.fixture
 def plain_database_url(postgres_server: Server) -> Iterator[str]:
-    """An empty database of the test's own, not even pgvector in it. The test fails if a connection stays open."""
+    """An empty database of the test's own, without pgvector. The test fails if a connection to it stays open."""
     with postgres_server.lend_database() as url:
         yield url
 
 
 @pytest.fixture
 def open_tmp_path() -> Iterator[Path]:
-    """As tmp_path, and a server that runs as another user can enter it."""
+    """Like tmp_path, but a server that runs as another user can enter it."""
     with open_directory() as directory:
         yield directory
 

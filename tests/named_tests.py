@@ -11,18 +11,18 @@ NAMED_TEST = re.compile(r"`([\w./-]+\.py)::(\w+)(?:\[[^`]*\])?`")
 
 
 def sections_of(page: str) -> dict[str, str]:
-    """What stands below each `## ` heading."""
+    """The text below each `## ` heading, by heading."""
     return dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
 
 
 def rows(section: str) -> list[list[str]]:
-    """Cells of its table, without the head."""
+    """The cells of each row of the section's table, without its header."""
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:]]
 
 
 def missing_tests(text: str) -> list[str]:
-    """The tests that are named and do not exist."""
+    """The tests that `text` names and that do not exist."""
     missing = []
     for path, function in NAMED_TEST.findall(text):
         file = ROOT / "tests" / path.removeprefix("tests/")

@@ -1,4 +1,4 @@
-"""A Postgres server for the tests, and databases in it."""
+"""Postgres servers for the tests, and databases in them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from psycopg import sql
 from sidecar.embedded_postgres.server import EmbeddedPostgres
 from tests.waiting import wait_until
 
-# Nothing in a test outlives its server: what makes a crash survivable only costs time.
+# No data of a test outlives its server, so durability would only cost time.
 _FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
 
 
 class Server:
-    """A server that the tests may make databases in. `url` is its superuser's, on database `postgres`."""
+    """A server in which tests create databases. `url` is its superuser's, on database `postgres`."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -35,7 +35,7 @@ class Server:
         name = self.create_database(template)
         try:
             yield self.database_url(name)
-            # A backend takes a moment to go after its client has.
+            # A backend ends a moment after its client.
             wait_until(
                 lambda: not self._connections_to(name),
                 lambda: f"all connections to be closed; open are {self._connections_to(name)}",
@@ -45,7 +45,7 @@ class Server:
             self.drop_database(name)
 
     def create_database(self, template: str = "template0") -> str:
-        """Creates a database as a copy of `template` and returns its name, which nobody else has."""
+        """Creates a database as a copy of `template` and returns its unique name."""
         name = f"sidecar_test_{uuid4().hex}"
         self._execute(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template)))
         return name
@@ -65,7 +65,7 @@ class Server:
 
 @contextmanager
 def open_directory() -> Iterator[Path]:
-    """A new directory that another user can enter, as the embedded server of root needs it; pytest's are closed."""
+    """A new directory that other users can enter, as root's embedded server needs; pytest's own are private."""
     directory = Path(tempfile.mkdtemp(prefix="sidecar-test-"))
     try:
         directory.chmod(0o711)
@@ -95,7 +95,7 @@ def container_server(version: str) -> Iterator[Server]:
 
 
 class Servers:
-    """One server for each version, started when it is first asked for, and stopped by `stack`."""
+    """One server per version, started on first use and stopped by `stack`."""
 
     def __init__(self, stack: ExitStack, url: str | None, in_containers: bool) -> None:
         self._stack = stack

@@ -4,5 +4,5 @@ import sqlalchemy
 
 
 def sqlalchemy_url(url: str) -> sqlalchemy.URL:
-    """A libpq URL as SQLAlchemy wants it, with the psycopg driver."""
+    """SQLAlchemy's URL with the psycopg driver for a libpq URL."""
     return sqlalchemy.make_url(url.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+psycopg")

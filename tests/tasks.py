@@ -1,4 +1,4 @@
-"""Finds tasks that somebody started and nobody awaited."""
+"""Finds tasks that were started and not awaited."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 
 @asynccontextmanager
 async def no_task_left() -> AsyncIterator[None]:
-    """Fails if a task that was started inside is still running at the end, and cancels it."""
+    """Fails if a task started in the block is still running at its end, and cancels it."""
     before = asyncio.all_tasks()
     yield
-    await asyncio.sleep(0)  # what was just told to end gets its turn
+    await asyncio.sleep(0)  # lets tasks that were just cancelled end
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
     for task in left:
         task.cancel()

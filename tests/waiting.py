@@ -1,4 +1,4 @@
-"""Bounded waits on an observable condition, in place of sleeping and hoping."""
+"""Bounded waits for an observable condition, instead of sleeps."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 from collections.abc import Awaitable, Callable
 
 _POLL_S = 0.01
-PATIENCE_S = 30.0  # of a machine with other things to do; costs nothing where the condition comes true
+PATIENCE_S = 30.0  # enough on a loaded machine; costs nothing if the condition becomes true
 
 
 def wait_until(condition: Callable[[], object], what: str | Callable[[], str], timeout_s: float = PATIENCE_S) -> None:
-    """Returns once `condition()` is true. After `timeout_s` the test fails and names `what` was awaited."""
+    """Returns once `condition()` is true. After `timeout_s` the test fails with `what` it waited for."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, _describe(what, timeout_s)
@@ -21,7 +21,7 @@ def wait_until(condition: Callable[[], object], what: str | Callable[[], str], t
 async def wait_until_async(
     condition: Callable[[], Awaitable[object]], what: str | Callable[[], str], timeout_s: float = PATIENCE_S
 ) -> None:
-    """As `wait_until`, for a condition that is awaited."""
+    """`wait_until` for an asynchronous condition."""
     deadline = time.monotonic() + timeout_s
     while not await condition():
         assert time.monotonic() < deadline, _describe(what, timeout_s)

@@ -12,7 +12,7 @@ from tests.servers import Server
 
 
 @pytest.mark.long
-async def test_every_figure_of_the_serving_part_can_be_measured(postgres_server: Server) -> None:
+async def test_every_serving_figure_can_be_measured(postgres_server: Server) -> None:
     figures = await measure_serving(postgres_server, QUICK)
     names = [figure.name for figure in figures]
     assert len(set(names)) == len(names)

@@ -1,4 +1,4 @@
-"""The image and the compose file, as far as they can be tried without a Docker engine; with one, Postgres in it."""
+"""The image and the compose file, tested without a Docker engine; with one, also a Postgres in a container."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 OURS = ("migrate", "sidecar", "sidecar-cpu")
 SERVING = ("sidecar", "sidecar-cpu")
-CUDA = ("nvidia-", "cuda-", "triton")  # the GPU build of torch pins them itself
+CUDA = ("nvidia-", "cuda-", "triton")  # pinned by the GPU build of torch itself
 INTERPOLATED = re.compile(r"(?<!\$)\$\{(\w+)")
 
 
@@ -44,14 +44,14 @@ def run(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[str
 
 
 def seconds(duration: str) -> float:
-    """Of a duration as compose writes it: '30s', '2m'."""
+    """The seconds of a duration in compose's notation: '30s', '2m'."""
     return float(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
 
 
 @pytest.mark.parametrize(
     ("schema", "path"), [("compose-spec", "docker-compose.yml"), ("github-workflows", ".github/workflows/ci.yml")]
 )
-def test_a_file_follows_its_published_schema(schema: str, path: str, tmp_path: Path) -> None:
+def test_a_file_matches_its_published_schema(schema: str, path: str, tmp_path: Path) -> None:
     check = [program("check-jsonschema"), "--builtin-schema", f"vendor.{schema}"]
     checked = run(*check, ROOT / path)
     assert checked.returncode == 0, checked.stdout
@@ -60,29 +60,29 @@ def test_a_file_follows_its_published_schema(schema: str, path: str, tmp_path: P
     assert run(*check, broken).returncode != 0
 
 
-def test_the_dockerfile_has_no_lint() -> None:
+def test_hadolint_accepts_the_dockerfile() -> None:
     linted = run(program("hadolint"), ROOT / "Dockerfile")
     assert (linted.returncode, linted.stdout) == (0, "")
 
 
-def copied_sources() -> list[str]:
-    """What the image takes from the checkout."""
+def copied_paths() -> list[str]:
+    """The paths that the image copies from the checkout."""
     copies = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
     return sorted({source for copy in copies for source in copy.split()})
 
 
-def test_nothing_but_what_is_copied_reaches_the_docker_engine() -> None:
+def test_the_build_context_has_only_the_copied_files() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
     assert rules[0] == "*"
-    assert sorted(rule[1:] for rule in rules if rule.startswith("!")) == copied_sources()
+    assert sorted(rule[1:] for rule in rules if rule.startswith("!")) == copied_paths()
 
 
-def test_what_is_copied_makes_the_same_wheel_as_the_checkout(tmp_path: Path) -> None:
-    """By the Dockerfile's own command."""
+def test_the_copied_files_build_the_same_wheel_as_the_checkout(tmp_path: Path) -> None:
+    """Builds it by the Dockerfile's own command."""
     [command] = re.findall(r"^RUN (pip wheel .+)$", DOCKERFILE, re.MULTILINE)
     contents = []
-    for name, sources in (("image", copied_sources()), ("checkout", [path.name for path in ROOT.iterdir()])):
+    for name, sources in (("image", copied_paths()), ("checkout", [path.name for path in ROOT.iterdir()])):
         source = tmp_path / name
         source.mkdir()
         for path in (ROOT / each for each in sources if each not in (".git", ".venv", ".demo")):
@@ -99,7 +99,7 @@ def test_what_is_copied_makes_the_same_wheel_as_the_checkout(tmp_path: Path) -> 
     assert any(name.endswith("/tables/0016_tables.sql") for name in contents[0])
 
 
-def test_the_requirements_are_those_of_the_package_and_each_is_pinned() -> None:
+def test_every_requirement_of_the_package_is_pinned() -> None:
     [command] = re.findall(r"python -c '(.+?)' \\", DOCKERFILE)
     printed = run(sys.executable, "-c", command, cwd=ROOT)
     assert (
@@ -111,7 +111,7 @@ def test_the_requirements_are_those_of_the_package_and_each_is_pinned() -> None:
 
 
 def required(wanted: list[str]) -> set[str]:
-    """Names of all that the requirements `wanted` need on this machine, and what those need."""
+    """Names of the packages that `wanted` requires on this machine, transitively."""
     found: set[str] = set()
     waiting = [Requirement(each) for each in wanted]
     while waiting:
@@ -125,7 +125,7 @@ def required(wanted: list[str]) -> set[str]:
     return found
 
 
-def test_the_last_stage_runs_as_nobody_in_particular_and_without_a_secret() -> None:
+def test_the_last_stage_runs_as_an_unprivileged_user_without_secrets() -> None:
     last = DOCKERFILE.rpartition("\nFROM ")[2]
     assert "\nUSER 10001:10001\n" in last
     assert 'ENTRYPOINT ["sidecar"]' in last
@@ -143,7 +143,7 @@ def health_commands() -> list[list[str]]:
     return [json.loads(image), composed[1:]]
 
 
-def test_the_health_checks_tell_a_ready_sidecar_from_one_that_loads(tmp_path: Path) -> None:
+def test_the_health_checks_fail_until_the_sidecar_is_ready(tmp_path: Path) -> None:
     def check(command: list[str], port: str, **environment: str) -> int:
         assert command[:2] == ["python", "-c"]
         script = command[2].replace("127.0.0.1:9000", f"127.0.0.1:{port}")
@@ -162,8 +162,8 @@ def test_the_health_checks_tell_a_ready_sidecar_from_one_that_loads(tmp_path: Pa
     assert check(composed, "1") == 1
 
 
-def test_the_image_serves_nobody_until_it_is_told_whom(tmp_path: Path) -> None:
-    """With the environment of the Dockerfile, by its own command."""
+def test_the_image_does_not_start_without_api_keys(tmp_path: Path) -> None:
+    """Runs the Dockerfile's command with its environment."""
     [command] = re.findall(r'^CMD \["(\w+)"\]$', DOCKERFILE, re.MULTILINE)
     program = ("-c", "from sidecar.cli import main; main()", command)
     with sidecar_process(tmp_path, program, BIND_HOST="0.0.0.0", DATABASE_URL="") as process:  # noqa: S104
@@ -189,7 +189,7 @@ def test_every_variable_that_compose_sets_is_a_setting() -> None:
         assert not unknown, (name, unknown)
 
 
-def test_every_variable_that_compose_reads_stands_in_the_example_and_no_other() -> None:
+def test_the_example_environment_has_exactly_the_variables_that_compose_reads() -> None:
     read = set(INTERPOLATED.findall((ROOT / "docker-compose.yml").read_text()))
     lines = (ROOT / ".env.example").read_text().splitlines()
     example = {line.partition("=")[0] for line in lines if line and not line.startswith("#")}
@@ -199,7 +199,7 @@ def test_every_variable_that_compose_reads_stands_in_the_example_and_no_other() 
     assert ".env" in (ROOT / ".gitignore").read_text().splitlines()
 
 
-def test_the_parts_start_one_after_the_other() -> None:
+def test_services_start_in_order() -> None:
     services = COMPOSE["services"]
     assert services["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
     assert services["migrate"]["restart"] == "no"
@@ -210,24 +210,24 @@ def test_the_parts_start_one_after_the_other() -> None:
     assert "pg_isready --host=127.0.0.1" in services["postgres"]["healthcheck"]["test"][1]
 
 
-def test_the_data_and_the_model_outlive_their_containers() -> None:
+def test_data_and_models_are_in_volumes() -> None:
     services = COMPOSE["services"]
     assert (services["postgres"]["image"], services["postgres"]["volumes"]) == (
         "pgvector/pgvector:pg18",
-        ["postgres:/var/lib/postgresql"],  # a volume at .../data, as up to 17, would stay empty
+        ["postgres:/var/lib/postgresql"],  # a volume at .../data, as up to Postgres 17, would stay empty
     )
     assert all(services[name]["volumes"] == ["models:/models"] for name in SERVING)
     assert set(COMPOSE["volumes"]) == {"postgres", "models"}
 
 
-def test_a_sidecar_may_take_its_time_to_load_and_to_stop() -> None:
+def test_compose_allows_time_to_load_and_to_stop() -> None:
     for name in SERVING:
         service = COMPOSE["services"][name]
         assert seconds(service["stop_grace_period"]) > float(service["environment"]["SHUTDOWN_TIMEOUT_S"])
         assert seconds(service["healthcheck"]["start_period"]) >= 1800
 
 
-def test_one_profile_has_the_gpu_and_the_other_needs_none() -> None:
+def test_only_the_gpu_profile_requires_a_gpu() -> None:
     gpu, cpu = (COMPOSE["services"][name] for name in SERVING)
     assert (gpu["profiles"], cpu["profiles"]) == (["gpu"], ["cpu"])
     assert gpu["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
@@ -235,13 +235,13 @@ def test_one_profile_has_the_gpu_and_the_other_needs_none() -> None:
     assert (gpu["environment"].get("REQUIRE_CUDA"), cpu["environment"]["REQUIRE_CUDA"]) == (None, "0")
 
 
-def test_nothing_listens_on_other_addresses_than_this_machines() -> None:
+def test_ports_are_published_on_loopback_only() -> None:
     ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
     assert len(ports) == 3
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
-def test_a_server_in_a_container_serves_the_tests(postgres_version: str) -> None:
+def test_the_tests_can_use_a_server_in_a_container(postgres_version: str) -> None:
     if shutil.which("docker") is None or run("docker", "info").returncode != 0:
         pytest.skip("there is no Docker engine here: `docker info` fails")
     with container_server(postgres_version) as server, psycopg.connect(server.url) as connection:

@@ -1,7 +1,7 @@
-"""The cook-book, from top to bottom: its SQL and its requests are run beside a sidecar, its results are compared.
+"""Runs the SQL and the requests of the cookbook in order beside a sidecar, and compares their results.
 
-A block of results follows the block of SQL it belongs to. Below `explain` it holds parts of lines that the plan must
-have; else a header and rows, cells separated by bars.
+A block of results follows its block of SQL. Below `explain` it has parts of lines that the plan must contain, otherwise
+a header and rows with cells separated by bars.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Table = list[list[str]]
 
 @dataclass(slots=True)
 class Reader:
-    """Does what the page says. `vector` is that of the last request."""
+    """Runs the blocks of the page. `vector` is that of the last request."""
 
     connection: psycopg.Connection[tuple[Any, ...]]
     process: Process
@@ -50,7 +50,7 @@ class Reader:
         self.vector = str(json.loads(done.stdout)["embedding"])
 
     def run(self, block: str) -> None:
-        """Keeps the rows of the last statement that has some."""
+        """Runs the block's statements and keeps the rows of the last one that returns any."""
         if "explain" in block:
             wait_until(lambda: self.connection.execute(INDEXED).fetchone() == (2,), "the sidecar to build both indexes")
         for statement in filter(str.strip, STATEMENT_END.split(block)):
@@ -75,7 +75,7 @@ def as_cell(value: object) -> str:
 
 
 def as_text(table: Table) -> str:
-    """As psql aligns it."""
+    """`table` aligned as by psql."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
     lines.insert(1, "-+-".join("-" * width for width in widths))
@@ -95,7 +95,7 @@ def reader(database_url: str, tmp_path: Path) -> Iterator[Reader]:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
-def test_every_block_of_the_cook_book_does_what_the_page_says(reader: Reader) -> None:
+def test_every_block_of_the_cookbook_works_as_written(reader: Reader) -> None:
     page = PAGE.read_text(encoding="utf-8")
     blocks = BLOCK.findall(page)
     assert len(blocks) == page.count("```") // 2 > 40, "a block is neither sql, sh nor text"

@@ -1,4 +1,4 @@
-"""What the documents tell people to type works."""
+"""SQL and links in the documents work."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
-    """The built wheel. Without isolation, so that nothing is downloaded."""
+    """The built wheel; built without isolation, so that nothing is downloaded."""
     directory = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*command, "--wheel-dir", str(directory), str(ROOT)], check=True)
@@ -21,7 +21,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]
         yield wheel
 
 
-def test_migrations_and_their_sql_are_inside_the_package(wheel: zipfile.ZipFile) -> None:
+def test_migrations_and_their_sql_are_in_the_wheel(wheel: zipfile.ZipFile) -> None:
     packed = set(wheel.namelist())
     for installed, checkout in (("sidecar/_migrations", "migrations"), ("sidecar/_sql", "sql")):
         sources = [path for path in (ROOT / checkout).rglob("*") if path.suffix in {".py", ".mako", ".sql"}]
@@ -29,24 +29,24 @@ def test_migrations_and_their_sql_are_inside_the_package(wheel: zipfile.ZipFile)
         assert {f"{installed}/{path.relative_to(ROOT / checkout)}" for path in sources} <= packed
 
 
-def test_tables_and_code_are_shipped_and_the_dump_of_the_tests_is_not(wheel: zipfile.ZipFile) -> None:
+def test_sql_is_in_the_wheel_but_not_the_tests_dump(wheel: zipfile.ZipFile) -> None:
     packed = set(wheel.namelist())
     assert {"sidecar/_sql/tables/0016_tables.sql", "sidecar/_sql/tables/leftovers.sql"} <= packed
     assert {"sidecar/_sql/code/watch.sql", "sidecar/_migrations/versions/0016_tables.py"} <= packed
     assert not any(name.endswith("schema.sql") for name in packed)
 
 
-def test_types_and_statements_are_inside_the_package(wheel: zipfile.ZipFile) -> None:
+def test_py_typed_and_statements_are_in_the_wheel(wheel: zipfile.ZipFile) -> None:
     statements = {str(path.relative_to(ROOT)) for path in (ROOT / "sidecar").rglob("*.sql")}
     assert {"sidecar/py.typed", "sidecar/postgres/events.sql", *statements} <= set(wheel.namelist())
 
 
-def test_the_page_of_the_endpoints_is_inside_the_package(wheel: zipfile.ZipFile) -> None:
+def test_the_page_of_the_endpoints_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
     page = {f"sidecar/http/docs/page/page.{part}" for part in ("html", "js", "css")}
     assert page <= set(wheel.namelist())
 
 
-def test_nothing_but_the_package_goes_to_site_packages(wheel: zipfile.ZipFile) -> None:
+def test_only_the_package_goes_to_site_packages(wheel: zipfile.ZipFile) -> None:
     tops = {name.partition("/")[0] for name in wheel.namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"sidecar"}
     assert not any("__pycache__" in name for name in wheel.namelist())

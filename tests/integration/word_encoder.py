@@ -1,4 +1,4 @@
-"""A toy encoder that knows words and colours, for the results in the cook-book."""
+"""A toy encoder of words and colours, for the results in the cookbook."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 
 
 class WordEncoder(HashEncoder):
-    """Texts that share words are near each other; a picture is encoded as the name of its colour."""
+    """An encoder in which texts that share words are near each other, and a picture is the name of its colour."""
 
     def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
         return super().prepare_texts([" ".join(_WORD.findall(text)) for text in texts])

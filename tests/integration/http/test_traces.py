@@ -215,7 +215,7 @@ async def test_a_claimed_batch_is_a_trace_with_its_watch_and_its_micro_batches_a
 async def test_a_collector_that_rejects_affects_neither_requests_nor_their_time(
     serving: Serving, collector: Collector, answer: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    collector.answer = answer
+    collector.response_status = answer
     async with serving(otel_exporter_otlp_endpoint=collector.url, shutdown_timeout_s=3.0) as client:
         answers = [await client.post("/embed/text", json={"text": str(number)}) for number in range(20)]
         began_s = asyncio.get_running_loop().time()

@@ -48,7 +48,7 @@ def test_a_collector_that_is_down_affects_neither_requests_nor_shutdown(tmp_path
 
 def test_a_collector_that_hangs_does_not_delay_the_exit(tmp_path: Path) -> None:
     with running_collector() as collector:
-        collector.may_answer.clear()
+        collector.may_respond.clear()
         with sidecar_process(tmp_path, PROGRAM, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url) as process:
             process.await_ready()
             assert httpx.post(f"{process.url}/embed/text", json={"text": "a"}).status_code == 200

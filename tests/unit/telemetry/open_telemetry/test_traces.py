@@ -286,7 +286,7 @@ def test_a_collector_that_is_down_costs_two_log_lines_at_most_and_no_time(caplog
 
 
 def test_a_hanging_collector_does_not_delay_close(collector: Collector) -> None:
-    collector.may_answer.clear()
+    collector.may_respond.clear()
     traces = open_traces(Settings(otel_exporter_otlp_endpoint=collector.url))
     traces.start()
     with traces.request(HEAD):
@@ -300,7 +300,7 @@ def test_a_refusing_collector_is_warned_of_once_with_the_reason(
     collector: Collector, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    collector.answer = 401
+    collector.response_status = 401
     with exporting(collector, otel_exporter_otlp_headers="api-key=s3cret") as traces:
         for _ in range(2000):
             with traces.request(HEAD):
