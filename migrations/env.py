@@ -1,6 +1,6 @@
 """Alembic's environment: all of one call in one transaction, on a synchronous connection of its own.
 
-    lock (two deploys at once) -> begin -> schema, extension -> a restored schema is taken up -> sql/tables -> sql/code
+    lock (two deploys at once) -> begin -> schema, extension -> a restored schema is repaired -> sql/tables -> sql/code
 
 Alembic runs on psycopg because a migration file holds many statements, which asyncpg and its SQLAlchemy dialect refuse.
 Migrations hold tables only. Functions and views stand in sql/code; they are replaced whole once the tables are at head.
@@ -11,8 +11,8 @@ from sqlalchemy import Connection, create_engine, pool, text
 
 from sidecar.config import load_settings
 from sidecar.operations.installed_code import install_code
-from sidecar.operations.migrations import LOCK_TIMEOUT, SETTINGS, Migrated, connect
-from sidecar.operations.restored_schema import take_up
+from sidecar.operations.migrations import Migrated, connect, lock_timeout_statement, session_statements
+from sidecar.operations.restored_schema import repair_restored_schema
 from sidecar.postgres.shipped import head_revision
 
 # Two deploys that start at once: the second waits, finds nothing to do, and goes on.
@@ -91,7 +91,7 @@ def migrate(connection: Connection, migrated: Migrated) -> None:
     """Runs what Alembic was asked for, in the caller's transaction. Our version table stands in our schema."""
     for statement in (PIN_SEARCH_PATH, CREATE_SCHEMA, CREATE_EXTENSION):
         connection.execute(text(statement))
-    migrated.taken_up = take_up(connection)
+    migrated.restored = repair_restored_schema(connection)
     context.configure(
         connection=connection,
         target_metadata=None,
@@ -102,7 +102,7 @@ def migrate(connection: Connection, migrated: Migrated) -> None:
     with context.begin_transaction():  # the caller's
         context.run_migrations()
     if context.get_context().get_current_revision() == head_revision():
-        migrated.code_replaced = install_code(connection, anew=migrated.taken_up is not None or before is None)
+        migrated.code_replaced = install_code(connection, anew=migrated.restored is not None or before is None)
         if before is not None and before < TABLES_MOVE:
             connection.execute(text(AWAIT_WRITERS))
 
@@ -115,7 +115,7 @@ def run() -> None:
     with engine.connect() as connection:
         # A migration that waits for a table blocks everyone behind it: rather fail and be run again. The advisory lock
         # is taken before, because another deploy may hold it for minutes.
-        for statement in (*SETTINGS, ADVISORY_LOCK, LOCK_TIMEOUT):
+        for statement in (*session_statements(), ADVISORY_LOCK, lock_timeout_statement()):
             connection.execute(text(statement))
         connection.commit()
         with connection.begin():

@@ -13,7 +13,7 @@ from sidecar.cli.options import DatabaseUrl, Json
 from sidecar.cli.output import make_console, print_json
 
 if TYPE_CHECKING:
-    from sidecar.operations.restored_schema import TakenUp
+    from sidecar.operations.restored_schema import RestoredSchema
 
 
 def migrate(
@@ -46,7 +46,7 @@ def migrate(
         after = current_revision(address)
     seconds = time.monotonic() - began
     if as_json:
-        restored = migrated.taken_up
+        restored = migrated.restored
         print_json(
             {
                 "before": before,
@@ -57,8 +57,8 @@ def migrate(
             }
         )
         return
-    if migrated.taken_up is not None:
-        typer.echo(_describe_restored(migrated.taken_up))
+    if migrated.restored is not None:
+        typer.echo(_describe_restored(migrated.restored))
     if before != after:
         typer.echo(f"Schema `sidecar`: {before or 'nothing'} → {after or 'removed'} in {seconds:.1f} s.")
     elif migrated.code_replaced:
@@ -68,7 +68,7 @@ def migrate(
         typer.echo(f"Nothing to do: schema `sidecar` is at revision {after or 'base'}.{newer}")
 
 
-def _describe_restored(restored: TakenUp) -> str:
+def _describe_restored(restored: RestoredSchema) -> str:
     lines = []
     if restored.revision is not None:
         lines.append(f"The tables of {restored.revision} were there without their rows, as a restore leaves them.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,10 +17,11 @@ from alembic import command, op
 from alembic.config import Config
 
 from sidecar.errors import DatabaseUnavailable, SchemaError, StatementRejected
-from sidecar.operations.restored_schema import BASELINE, TakenUp
-from sidecar.operations.trigger_renewal import renew_triggers
+from sidecar.operations.restored_schema import BASELINE, RestoredSchema
 from sidecar.postgres.address import read_address
+from sidecar.postgres.session_settings import set_settings
 from sidecar.postgres.shipped import head_revision, migrations_directory, sql_directory
+from sidecar.postgres.statements import read_statements
 from sidecar.redaction import redact
 
 __all__ = [
@@ -32,18 +35,22 @@ __all__ = [
     "sql_directory",
 ]
 
-# Whatever role and database say. Of a table that is in use the later LOCK_TIMEOUT is the limit.
-SETTINGS = (
-    "set statement_timeout = '15min'",
-    "set lock_timeout = 0",
-    "set idle_in_transaction_session_timeout = '5s'",  # a process that is stopped half-way holds up users' writes
-    "select set_config(name, '0', false) from pg_settings where name = 'transaction_timeout'",  # Postgres 17 and newer
-    "set default_transaction_isolation = 'read committed'",
-    "set quote_all_identifiers = off",  # our code compares names as Postgres prints them
-    "set client_min_messages = warning",
-)
-LOCK_TIMEOUT = "set lock_timeout = '10s'"
+logger = logging.getLogger(__name__)
 
+# For the whole session, whatever role and database have. Waits for tables in use are limited by LOCK_TIMEOUT, later.
+SETTINGS = {
+    "statement_timeout": "15min",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "5s",  # a process that is stopped half-way blocks users' writes
+    "default_transaction_isolation": "read committed",
+    "quote_all_identifiers": "off",  # names are compared as Postgres prints them
+    "client_min_messages": "warning",
+}
+LOCK_TIMEOUT = "10s"
+TRIGGER_ATTEMPTS, TRIGGER_LOCK_TIMEOUT_MS, TRIGGER_PAUSE_S = 20, 100, 0.1  # writers to the table wait 0.1 s at most
+
+_SQL = read_statements("sidecar.operations", "migrations.sql")
+_INSTALLATION = read_statements("sidecar.operations", "installation.sql")
 _AGAIN = "Nothing was changed: run it again when it is over. pg_stat_activity shows who holds locks, and since when."
 _HINTS = {
     "42501": "Nothing was changed. Connect as the role that owns schema `sidecar`, or as a superuser: docs/roles.md.",
@@ -55,26 +62,36 @@ _HINTS = {
 
 @dataclass(slots=True)
 class Migrated:
-    """What a call of `migrate` did beside changing the revision."""
+    """What `migrate` did beside changing the revision."""
 
     code_replaced: bool = False
-    taken_up: TakenUp | None = None
+    restored: RestoredSchema | None = None
 
 
 def connect(url: str, *, autocommit: bool = False) -> psycopg.Connection[tuple[Any, ...]]:
-    """A session for migrations. Raises psycopg.Error, ConfigurationError."""
-    # Without the encoding, psycopg would give the text of a server with SQL_ASCII as bytes.
+    """Opens a connection for migrations. Raises psycopg.Error, ConfigurationError."""
+    # Without client_encoding, psycopg would return the text of a server with SQL_ASCII as bytes.
     return psycopg.connect(
         read_address(url).conninfo(), client_encoding="utf8", application_name="sidecar-migrate", autocommit=autocommit
     )
 
 
+def session_statements() -> tuple[str, ...]:
+    """The statements that apply SETTINGS to a session."""
+    return set_settings(SETTINGS, local=False), _SQL["lift_transaction_timeout"]
+
+
+def lock_timeout_statement() -> str:
+    """The statement that limits waits for tables in use."""
+    return set_settings({"lock_timeout": LOCK_TIMEOUT}, local=False)
+
+
 def run_sql_file(name: str) -> None:
-    """Runs all statements of one file in the migration's transaction. For use inside a migration only."""
+    """Runs all statements of a file in the transaction of a migration. Only for use inside a migration."""
     script = (sql_directory() / name).read_text(encoding="utf-8")
     connection = op.get_bind().connection.dbapi_connection
     assert connection is not None
-    # Without parameters psycopg sends the text as it is: many statements, and % means itself.
+    # Without parameters psycopg sends the text unchanged: it may hold many statements, and % needs no escape.
     connection.cursor().execute(script)
 
 
@@ -87,25 +104,25 @@ def _config(url: str, migrated: Migrated) -> Config:
 
 
 def migrate(url: str, revision: str = "head") -> Migrated:
-    """Brings the tables of schema `sidecar` to `revision` and, at head, its code to today's; 'base' removes both.
+    """Migrates the tables of schema `sidecar` to `revision` and, at head, replaces its code; 'base' removes both.
 
-    All of it in one transaction. A schema that was restored without its rows is taken up first. One that a newer
-    version migrated is left as it is.
+    Runs in one transaction, which repairs a schema that was restored without its rows first. A schema that was
+    migrated by a newer version is left unchanged.
     Raises DatabaseUnavailable, SchemaError, StatementRejected.
     """
     present = current_revision(url)
-    _refuse_unknown_ways(present, revision)
+    _check_target_revision(present, revision)
     if revision == "base":
-        _refuse_while_watched(url)
+        _check_nothing_is_watched(url)
     migrated = Migrated()
     if revision == "head" and present is not None and present > head_revision():
-        return migrated  # a newer version migrated it, and this one works on it
-    with _translated(url):
+        return migrated  # migrated by a newer version, with which this one works
+    with _translate_errors(url):
         try:
             (command.downgrade if revision == "base" else command.upgrade)(_config(url, migrated), revision)
             if current_revision(url) == head_revision():
-                with _connected(url) as connection:
-                    renew_triggers(connection)
+                with _open_session(url) as connection:
+                    _renew_triggers(connection)
         except alembic.util.CommandError as error:
             raise SchemaError(
                 f"cannot migrate to {revision!r}: {error}; known are 'head', 'base' and up to {head_revision()}"
@@ -113,8 +130,43 @@ def migrate(url: str, revision: str = "head") -> Migrated:
     return migrated
 
 
-def _refuse_unknown_ways(present: str | None, revision: str) -> None:
-    """Raises SchemaError for a schema that is too old to upgrade, or for a way down that is not to 'base'."""
+def _renew_triggers(connection: psycopg.Connection[Any]) -> None:
+    """Replaces the triggers that an older version made on users' tables, after the migration and apart from it.
+
+    Each watch has a short transaction of its own: the migration's would lock all watched tables until its end. A table
+    in use keeps its old triggers, which work; a warning has the statement that renews them. `connection` is in
+    autocommit mode.
+    """
+    for watch_id, table in connection.execute(_SQL["watches_with_old_triggers"].encode()).fetchall():
+        if (problem := _renew_triggers_of(connection, watch_id)) is not None:
+            logger.warning(
+                "the triggers of watch %d on %s are those of an older version (%s). They work; to renew "
+                "them, run as the table's owner: select sidecar.renew_triggers(%d);",
+                *(watch_id, table, problem, watch_id),
+            )
+
+
+def _renew_triggers_of(connection: psycopg.Connection[Any], watch_id: int) -> str | None:
+    """Replaces the triggers of one watch. Returns why it could not, or None."""
+    problem = None
+    for attempt in range(TRIGGER_ATTEMPTS):
+        if attempt:
+            time.sleep(TRIGGER_PAUSE_S)
+        try:
+            with connection.transaction():
+                connection.execute(_SQL["limit_lock_wait"].encode(), [f"{TRIGGER_LOCK_TIMEOUT_MS}ms"])
+                connection.execute(_SQL["renew_triggers"].encode(), [watch_id])
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            problem = "the table is in use"
+        except psycopg.errors.InsufficientPrivilege as error:
+            return str(error.diag.message_primary)
+        else:
+            return None
+    return problem
+
+
+def _check_target_revision(present: str | None, revision: str) -> None:
+    """Raises SchemaError for a schema that is too old to upgrade, or for a downgrade other than to 'base'."""
     if present is not None and present < BASELINE:
         raise SchemaError(
             f"the schema `sidecar` is at {present}; this version upgrades from {BASELINE} on. Run the `sidecar "
@@ -127,13 +179,12 @@ def _refuse_unknown_ways(present: str | None, revision: str) -> None:
         )
 
 
-def _refuse_while_watched(url: str) -> None:
-    """The way to 'base' is refused while something is watched, and at once rather than half-way."""
-    with _connected(url) as connection:
-        if connection.execute("select to_regclass('sidecar_internal.watches')").fetchone() == (None,):
+def _check_nothing_is_watched(url: str) -> None:
+    """Raises StatementRejected while there are active watches: 'base' is refused before anything is done."""
+    with _open_session(url) as connection:
+        if connection.execute(_INSTALLATION["has_tables"].encode()).fetchone() == (False,):
             return
-        watched = connection.execute("select from sidecar_internal.watches where unwatched_at is null limit 1")
-        if watched.fetchone() is not None:
+        if connection.execute(_SQL["active_watch"].encode()).fetchone() is not None:
             raise StatementRejected(
                 "there are active watches",
                 "2BP01",
@@ -142,28 +193,28 @@ def _refuse_while_watched(url: str) -> None:
 
 
 def current_revision(url: str) -> str | None:
-    """The revision the database is at. None before the first migration, and where its row was not restored.
+    """The revision of the database; None before the first migration, and where its row was not restored.
 
     Raises DatabaseUnavailable, StatementRejected.
     """
-    with _connected(url) as connection:
-        if connection.execute("select to_regclass('sidecar.alembic_version')").fetchone() == (None,):
+    with _open_session(url) as connection:
+        if connection.execute(_INSTALLATION["has_revision_table"].encode()).fetchone() == (False,):
             return None
-        row = connection.execute("select version_num from sidecar.alembic_version").fetchone()
+        row = connection.execute(_INSTALLATION["revision"].encode()).fetchone()
     return None if row is None else str(row[0])
 
 
 @contextmanager
-def _connected(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    with _translated(url), connect(url, autocommit=True) as connection:
-        for statement in (*SETTINGS, LOCK_TIMEOUT):
-            connection.execute(statement)
+def _open_session(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    with _translate_errors(url), connect(url, autocommit=True) as connection:
+        for statement in (*session_statements(), lock_timeout_statement()):
+            connection.execute(statement.encode())
         yield connection
 
 
 @contextmanager
-def _translated(url: str) -> Iterator[None]:
-    """The edge to psycopg and SQLAlchemy. Raises DatabaseUnavailable, StatementRejected."""
+def _translate_errors(url: str) -> Iterator[None]:
+    """Raises errors of psycopg and SQLAlchemy as DatabaseUnavailable or StatementRejected."""
     try:
         yield
     except (sqlalchemy.exc.DBAPIError, psycopg.Error) as error:

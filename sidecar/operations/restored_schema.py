@@ -1,7 +1,7 @@
-"""A schema `sidecar` that was restored without its rows, or with some of them: what `sidecar migrate` does about it.
+"""Repairs a schema `sidecar` that was restored without its rows, or with some of them, before it is migrated.
 
-`pg_dump --schema-only`, Rails' structure.sql and clones of the schema bring tables, functions and triggers, but not the
-row that says of which version they are, nor the watches that queues and triggers belong to.
+`pg_dump --schema-only`, Rails' structure.sql and clones of the schema bring tables, functions and triggers, but neither
+the row with their revision nor the watches that queues and triggers belong to.
 """
 
 from __future__ import annotations
@@ -12,66 +12,54 @@ from sqlalchemy import Connection, text
 
 from sidecar.errors import SchemaError
 from sidecar.postgres.shipped import sql_directory
+from sidecar.postgres.statements import read_statements
 
 BASELINE = "0016"
 
-# Where the tables stand: in `sidecar` up to 0018.
-_SCHEMA_OF_TABLES = """
-    select case when to_regclass('sidecar_internal.watches') is not null then 'sidecar_internal'
-                when to_regclass('sidecar.watches') is not null then 'sidecar' end
-"""
-_HAS_REVISION_TABLE = "select to_regclass('sidecar.alembic_version') is not null"
-_REVISION = "select version_num from sidecar.alembic_version"
-_RECORDS_ITSELF = "select to_regprocedure('sidecar.installation()') is not null"
-_INSTALLED = "select revision from sidecar.installation()"
-# The last column that the baseline got. A version after it records itself in sidecar.installation().
-_IS_BASELINE = """
-    select exists (select from pg_attribute a where a.attrelid = to_regclass('sidecar.watches') and a.attname =
-        'expose')
-"""
-_CREATE_REVISION_TABLE = """
-    create table if not exists sidecar.alembic_version
-        (version_num varchar(32) not null, constraint alembic_version_pkc primary key (version_num))
-"""
-_STAMP = "insert into sidecar.alembic_version values (:revision)"
-# A restore with triggers off brings rows that refer to no watch: the next one with this number would take them for its.
-_DANGLING = "delete from {0}.{1} d where not exists (select from {0}.watches w where w.id = d.watch_id)"
+_SQL = read_statements("sidecar.operations", "restored_schema.sql")
+_INSTALLATION = read_statements("sidecar.operations", "installation.sql")
 _TABLES_OF_WATCHES = ("breakages", "scans", "progress")
-# Rows that came without their sequence: the next watch would get a number that is taken.
-_RAISE_NUMBERS = """
-    select setval('{0}.watches_id_seq', max(w.id)) from {0}.watches w
-    having max(w.id) > (select case when s.is_called then s.last_value else 0 end from {0}.watches_id_seq s)
-"""
 
 
 @dataclass(slots=True)
-class TakenUp:
-    """What was restored. `revision` is None where the row that names it was there; `watch_ids` had no watch's row."""
+class RestoredSchema:
+    """What was repaired: the missing row of `revision` (None: it was there), and leftovers of `watch_ids`."""
 
     revision: str | None = None
     watch_ids: list[int] = field(default_factory=list)
 
 
-def take_up(connection: Connection) -> TakenUp | None:
-    """Records the revision where its row is missing, and drops what belongs to watches whose row is missing.
+def repair_restored_schema(connection: Connection) -> RestoredSchema | None:
+    """Records the revision if its row is missing, and drops what is left of watches without a row.
 
-    In the caller's transaction. Returns None where nothing was missing. Raises SchemaError for tables of a version that
-    cannot be told; psycopg.Error where the role may not, or a watched table stays locked.
+    In the caller's transaction. Returns None if nothing was missing. Raises SchemaError if the version of the tables
+    cannot be determined; psycopg.Error if the role lacks a right, or a watched table stays locked.
     """
-    schema = connection.execute(text(_SCHEMA_OF_TABLES)).scalar()
+    schema = connection.execute(text(_SQL["schema_of_tables"])).scalar()
     if schema is None:
-        _refuse_half_a_restore(connection)
+        _reject_partial_restore(connection)
         return None
-    taken_up = TakenUp(revision=_stamp(connection, schema), watch_ids=_drop_leftovers(connection, schema))
+    restored = RestoredSchema(
+        revision=_record_revision(connection, schema), watch_ids=_drop_leftovers(connection, schema)
+    )
     for table in (*_TABLES_OF_WATCHES, "failures" if schema == "sidecar_internal" else "dead_letters"):
-        connection.execute(text(_DANGLING.format(schema, table)))
-    connection.execute(text(_RAISE_NUMBERS.format(schema)))
-    return taken_up if taken_up.revision is not None or taken_up.watch_ids else None
+        connection.execute(text(_SQL["delete_dangling"].format(schema=schema, table=table)))
+    connection.execute(text(_SQL["raise_watch_ids"].format(schema=schema)))
+    return restored if restored.revision is not None or restored.watch_ids else None
 
 
-def _refuse_half_a_restore(connection: Connection) -> None:
-    """Raises SchemaError for a schema `sidecar` that says which version it is, without the tables of that version."""
-    if connection.execute(text(_HAS_REVISION_TABLE)).scalar() and connection.execute(text(_REVISION)).first():
+def _has_revision(connection: Connection) -> bool:
+    if not connection.execute(text(_INSTALLATION["has_revision_table"])).scalar():
+        return False
+    return connection.execute(text(_INSTALLATION["revision"])).first() is not None
+
+
+def _reject_partial_restore(connection: Connection) -> None:
+    """Raises SchemaError for a schema `sidecar` with a revision, but without the tables."""
+    if (
+        connection.execute(text(_INSTALLATION["has_revision_table"])).scalar()
+        and connection.execute(text(_INSTALLATION["revision"])).first()
+    ):
         raise SchemaError(
             "the schema `sidecar` is there without the tables of `sidecar_internal` (a restore of one schema alone?)."
             "\nHINT: restore both, or drop schema sidecar cascade; then sidecar migrate, and watch again. Vectors stay "
@@ -79,19 +67,22 @@ def _refuse_half_a_restore(connection: Connection) -> None:
         )
 
 
-def _stamp(connection: Connection, schema: str) -> str | None:
-    if connection.execute(text(_HAS_REVISION_TABLE)).scalar() and connection.execute(text(_REVISION)).first():
+def _record_revision(connection: Connection, schema: str) -> str | None:
+    if (
+        connection.execute(text(_INSTALLATION["has_revision_table"])).scalar()
+        and connection.execute(text(_INSTALLATION["revision"])).first()
+    ):
         return None
-    revision = _recognise(connection, schema)
-    connection.execute(text(_CREATE_REVISION_TABLE))
-    connection.execute(text(_STAMP), {"revision": revision})
+    revision = _recognise_revision(connection, schema)
+    connection.execute(text(_SQL["create_revision_table"]))
+    connection.execute(text(_SQL["record_revision"]), {"revision": revision})
     return revision
 
 
-def _recognise(connection: Connection, schema: str) -> str:
-    if connection.execute(text(_RECORDS_ITSELF)).scalar():
-        return str(connection.execute(text(_INSTALLED)).scalar_one())
-    if connection.execute(text(_IS_BASELINE)).scalar():
+def _recognise_revision(connection: Connection, schema: str) -> str:
+    if connection.execute(text(_INSTALLATION["is_recorded"])).scalar():
+        return str(connection.execute(text(_INSTALLATION["recorded"])).one().revision)
+    if connection.execute(text(_SQL["is_baseline"])).scalar():
         return BASELINE
     if schema == "sidecar_internal":
         raise SchemaError(
@@ -108,13 +99,13 @@ def _recognise(connection: Connection, schema: str) -> str:
 
 
 def _drop_leftovers(connection: Connection, schema: str) -> list[int]:
-    """The numbers of the watches that something was left of."""
+    """Drops queues and triggers of watches without a row. Returns the ids of those watches."""
     leftovers = (sql_directory() / "tables" / "leftovers.sql").read_text(encoding="utf-8")
     leftovers = leftovers.replace("sidecar_internal", schema)
     driver = connection.connection.dbapi_connection
     assert driver is not None
     cursor = driver.cursor()
-    cursor.execute(leftovers)  # without parameters, so that % means itself
+    cursor.execute(leftovers)  # without parameters, so that % needs no escape
     found = cursor.fetchall()
     for _, statement in found:
         cursor.execute(statement)

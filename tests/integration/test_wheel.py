@@ -33,7 +33,7 @@ def test_sql_is_in_the_wheel_but_not_the_tests_dump(wheel: zipfile.ZipFile) -> N
     packed = set(wheel.namelist())
     assert {"sidecar/_sql/tables/0016_tables.sql", "sidecar/_sql/tables/leftovers.sql"} <= packed
     assert {"sidecar/_sql/code/watch.sql", "sidecar/_migrations/versions/0016_tables.py"} <= packed
-    assert not any(name.endswith("schema.sql") for name in packed)
+    assert not any(Path(name).name == "schema.sql" for name in packed)
 
 
 def test_py_typed_and_statements_are_in_the_wheel(wheel: zipfile.ZipFile) -> None:

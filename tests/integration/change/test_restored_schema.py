@@ -82,8 +82,8 @@ async def test_migrate_takes_up_a_schema_without_its_rows_and_watching_again_fil
 
     migrated = await asyncio.to_thread(migrate, restored_url)
 
-    assert migrated.taken_up is not None
-    assert (migrated.taken_up.revision, migrated.taken_up.watch_ids) == (head_revision(), [4, 5, 6, 7])
+    assert migrated.restored is not None
+    assert (migrated.restored.revision, migrated.restored.watch_ids) == (head_revision(), [4, 5, 6, 7])
     assert current_revision(restored_url) == head_revision()
     assert await run(restored, NUMBERED) == []
     assert await value(restored, OPEN_TO_ALL) == 0
@@ -99,7 +99,7 @@ async def test_migrate_takes_up_a_schema_without_its_rows_and_watching_again_fil
     assert await value(
         restored, "select companion_view::text from sidecar_internal.watches where companion is not null"
     ) == ("photo_vectors_view")
-    assert (await asyncio.to_thread(migrate, restored_url)).taken_up is None
+    assert (await asyncio.to_thread(migrate, restored_url)).restored is None
 
 
 @pytest.mark.parametrize(
@@ -195,8 +195,8 @@ async def test_watches_whose_rows_were_restored_go_on_and_new_ones_get_numbers_o
 
     migrated = await asyncio.to_thread(migrate, restored_url)
 
-    assert migrated.taken_up is not None
-    assert migrated.taken_up.watch_ids == [6, 7]
+    assert migrated.restored is not None
+    assert migrated.restored.watch_ids == [6, 7]
     assert await value(restored, "select count(*) from sidecar_internal.scans where watch_id = 99") == 0
     photos = await watch(restored, ["photos"], ["caption"], companion="photo_vectors")
     assert photos.watch_id > 5

@@ -262,8 +262,8 @@ async def test_an_older_schema_that_was_restored_without_its_rows_is_upgraded(
     with postgres_server.lend_database() as url:
         await restore(open_tmp_path / "schema.sql", url)
         migrated = await asyncio.to_thread(migrate, url)
-        assert migrated.taken_up is not None
-        assert (migrated.taken_up.revision, migrated.taken_up.watch_ids) == (OLD_REVISION, [1])
+        assert migrated.restored is not None
+        assert (migrated.restored.revision, migrated.restored.watch_ids) == (OLD_REVISION, [1])
         assert current_revision(url) == head_revision()
         async with user(url) as restored:
             items = await watch(restored, ["items"], ["title"])

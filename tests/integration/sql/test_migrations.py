@@ -274,7 +274,7 @@ def test_settings_of_the_database_do_not_stop_a_migration(plain_database_url: st
 def test_a_lock_that_is_not_free_is_told_and_nothing_is_changed(
     plain_database_url: str, plain: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sidecar.operations.migrations.LOCK_TIMEOUT", "set lock_timeout = '200ms'")
+    monkeypatch.setattr("sidecar.operations.migrations.LOCK_TIMEOUT", "200ms")
     migrate(plain_database_url, "0016")
     before = dump_schema(plain_database_url)
     with psycopg.connect(plain_database_url) as other:

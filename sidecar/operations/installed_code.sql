@@ -1,0 +1,35 @@
+-- Statements of installed_code.py, in the transaction of a migration.
+
+-- name: prepare
+-- The files refer to each other in every direction, so bodies are checked when they run. Operators and types are looked up in
+-- pg_catalog only; hybrid_search takes a vector, whose type is in the schema that pgvector was installed in.
+select set_config('check_function_bodies', 'off', true),
+       set_config('search_path', 'pg_catalog, ' || quote_ident(n.nspname), true)
+from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
+
+-- name: record
+-- Records what is installed as a function, which a restore of the schema without its rows brings along, too. {revision} and
+-- {digest} are filled in, as the body of a function takes no parameters.
+create or replace function sidecar.installation(out revision text, out code_digest text)
+language sql immutable set search_path = pg_catalog, pg_temp as $$ select '{revision}', '{digest}' $$
+
+-- name: finish
+-- A script. A pgvector that is too old is rejected here, not at the first watch. Execute is revoked from public: roles that were
+-- granted something get what is new. Watches get today's trigger functions. Locks queues whose owner changes.
+select sidecar_internal.vector_schema();
+revoke all on all routines in schema sidecar, sidecar_internal from public;
+select sidecar_internal.renew_grants();
+do $$
+begin
+    perform sidecar_internal.own_queue(w.id) from sidecar_internal.watches w;
+    perform sidecar_internal.create_trigger_functions(w) from sidecar_internal.watches w
+        where w.unwatched_at is null and exists (select from pg_class c where c.oid = w.relation);
+exception when insufficient_privilege then
+    raise warning 'queues of present watches stay with who made them: %', sqlerrm;
+end $$
+
+-- name: is_public
+-- Whether everybody may call something. A restore without privileges opens everything, including trigger functions that run with
+-- their owner's rights.
+select exists (select from pg_proc p where p.pronamespace in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace)
+               and (p.proacl is null or exists (select from aclexplode(p.proacl) a where a.grantee = 0)))
