@@ -27,6 +27,7 @@ from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder, PairScorer, framing_of
 from sidecar.batching.lanes import BatchSettings
 from sidecar.batching.reranker import LazyScorer, Reranker
+from sidecar.concurrency import in_daemon_thread
 from sidecar.config import Settings, let_waiting_threads_sleep, load_settings
 from sidecar.errors import ConfigurationError, ModelError
 from sidecar.http.access import Access
@@ -55,9 +56,10 @@ from sidecar.pictures.decoder.settings import DecoderSettings
 from sidecar.postgres.database import Database
 from sidecar.postgres.status import read_status
 from sidecar.postgres.watch_reader import WatchReader
+from sidecar.process_exit import EXIT_CONFIGURATION
 from sidecar.readiness import Readiness
 from sidecar.running_parts import RunningParts
-from sidecar.supervisor import EXIT_CONFIGURATION, Supervisor, in_daemon_thread
+from sidecar.supervisor import Supervisor
 from sidecar.telemetry.logs.configuration import configure_logging
 from sidecar.telemetry.metrics.device import DeviceFacts
 from sidecar.telemetry.objectives import ObjectiveMetrics, Objectives
@@ -344,4 +346,4 @@ class Sidecar:
 
 def _image_loader(settings: Settings) -> ImageLoader:
     limits = FetchLimits(settings.allow_image_urls, settings.max_image_bytes, settings.image_url_timeout_s)
-    return ImageLoader(settings.max_image_bytes, ImageFetcher(limits, NameResolver(in_daemon_thread)))
+    return ImageLoader(settings.max_image_bytes, ImageFetcher(limits, NameResolver()))

@@ -1,4 +1,4 @@
-"""Tasks that end with the block that started them, work that cancellation does not interrupt, delays between retries.
+"""Tasks that end with their block, work that cancellation does not interrupt, daemon threads, delays between retries.
 
 `asyncio.TaskGroup` waits for its tasks at the end of its block, and raises their errors in groups. Here the end of the
 block cancels what is still running, and an error is raised as it is, where the task is awaited.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -69,6 +71,28 @@ async def run_to_completion(work: Coroutine[Any, Any, None], name: str) -> None:
             task.exception()  # or it would be logged as never retrieved
         raise cancelled
     task.result()
+
+
+async def in_daemon_thread(name: str, work: Callable[[], T]) -> T:
+    """The result of blocking `work`, run in a thread that does not keep the process from exiting.
+
+    Returns at once when cancelled; the thread continues, and its result is dropped.
+    """
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        outcome.set_running_or_notify_cancel()
+        try:
+            outcome.set_result(work())
+        except Exception as error:  # noqa: BLE001 - raised where it is awaited
+            outcome.set_exception(error)
+        except BaseException as error:  # noqa: BLE001 - a panic of Rust's tokenizers, say; the waiter must not hang
+            panic = RuntimeError(f"{type(error).__name__}: {error}")
+            panic.__cause__ = error
+            outcome.set_exception(panic)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return await asyncio.wrap_future(outcome)
 
 
 class Backoff:

@@ -16,11 +16,10 @@ from starlette.applications import Starlette
 from sidecar.app import LoadEncoder, Sidecar, load_siglip
 from sidecar.config import Settings
 from sidecar.errors import ConfigurationError
-from sidecar.exit_deadline import ExitDeadline
 from sidecar.http.protocol.bounded_protocol import BoundedHttpProtocol
 from sidecar.listening import CannotListen, bind_hosts, describe, open_listeners
 from sidecar.loopback import WAYS_OUT, resolves_to_loopback
-from sidecar.supervisor import EXIT_FAILURE
+from sidecar.process_exit import EXIT_FAILURE, ExitDeadline
 from sidecar.telemetry.logs.configuration import configure_logging
 
 logger = logging.getLogger(__name__)

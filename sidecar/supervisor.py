@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import sys
-import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
-from concurrent.futures import Future
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
 from sidecar.concurrency import background
 from sidecar.errors import ConfigurationError, DeviceError, ModelError
-from sidecar.exit_deadline import DEADLINE_THREAD
+from sidecar.process_exit import EXIT_CONFIGURATION, EXIT_FAILURE
 
 logger = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
-
-EXIT_FAILURE = 1
-EXIT_CONFIGURATION = 2
 
 
 class Supervisor:
@@ -68,40 +59,3 @@ class Supervisor:
         if self.failure is None:
             self.failure, self.exit_code = reason, exit_code
             self._on_failure(reason)
-
-
-def end_despite_threads(exit_code: int) -> NoReturn:
-    """Exits at once, even with threads still running, such as one that hangs in the device's driver.
-
-    The interpreter's own exit waits for some threads, runs handlers of libraries, which may wait for the device, and
-    takes seconds to free what was loaded, so that no deadline could be kept.
-    """
-    others = (thread for thread in threading.enumerate() if thread is not threading.current_thread())
-    if ours := {thread.name for thread in others if thread.name != DEADLINE_THREAD}:
-        logger.warning("Ended without waiting for %s.", ", ".join(sorted(ours)))
-    logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(exit_code)
-
-
-async def in_daemon_thread(name: str, work: Callable[[], Result]) -> Result:
-    """The result of blocking `work`, run in a thread that does not keep the process from exiting.
-
-    Returns at once when cancelled; the thread continues, and its result is dropped.
-    """
-    outcome: Future[Result] = Future()
-
-    def run() -> None:
-        outcome.set_running_or_notify_cancel()
-        try:
-            outcome.set_result(work())
-        except Exception as error:  # noqa: BLE001 - raised where it is awaited
-            outcome.set_exception(error)
-        except BaseException as error:  # noqa: BLE001 - a panic of Rust's tokenizers, say; the waiter must not hang
-            panic = RuntimeError(f"{type(error).__name__}: {error}")
-            panic.__cause__ = error
-            outcome.set_exception(panic)
-
-    threading.Thread(target=run, name=name, daemon=True).start()
-    return await asyncio.wrap_future(outcome)

@@ -8,10 +8,9 @@ import typer
 
 from sidecar.cli.output import print_json
 from sidecar.errors import ConfigurationError, SidecarError, StatementRejected
+from sidecar.process_exit import EXIT_CONFIGURATION, EXIT_FAILURE
 from sidecar.redaction import redact
 
-EXIT_FAILURE = 1
-EXIT_CONFIGURATION = 2
 EXIT_FINDINGS = 3
 """`doctor` found problems or warnings, or `plan` found that `watch` would refuse."""
 

@@ -71,6 +71,6 @@ def check_port(bind_host: str, port: int, advice: str) -> None:
 
 def exit_after_serving(exit_code: int) -> NoReturn:
     """Ends the process without finalising the interpreter: its last garbage collections scan torch for 2 s."""
-    from sidecar.supervisor import end_despite_threads
+    from sidecar.process_exit import exit_despite_threads
 
-    end_despite_threads(exit_code)
+    exit_despite_threads(exit_code)

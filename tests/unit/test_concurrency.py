@@ -1,12 +1,20 @@
-"""Tasks that end with their block, work that a cancellation does not interrupt, and delays between retries."""
+"""Tasks that end with their block, work that a cancellation does not interrupt, daemon threads, delays of retries."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
-from sidecar.concurrency import Backoff, background, cancel_and_wait, run_to_completion, running_tasks
+from sidecar.concurrency import (
+    Backoff,
+    background,
+    cancel_and_wait,
+    in_daemon_thread,
+    run_to_completion,
+    running_tasks,
+)
 
 
 class Worker:
@@ -207,3 +215,33 @@ def test_a_backoff_of_a_day_of_outage_does_not_overflow() -> None:
     backoff = Backoff(0.1, 3.0)
 
     assert max(backoff.next_s() for _ in range(30_000)) <= 3.75
+
+
+async def test_a_thread_returns_or_raises_and_is_a_daemon() -> None:
+    assert await in_daemon_thread("answering", lambda: threading.current_thread().daemon) is True
+    assert await in_daemon_thread("naming", lambda: threading.current_thread().name) == "naming"
+    with pytest.raises(ZeroDivisionError):
+        await in_daemon_thread("raising", lambda: 1 // 0)
+
+
+async def test_a_panic_in_a_thread_is_raised_where_it_is_awaited() -> None:
+    def panic() -> None:
+        raise SystemExit("as the panics of libraries in Rust do, it derives from BaseException only")
+
+    with pytest.raises(RuntimeError, match="SystemExit: as the panics"):
+        await asyncio.wait_for(in_daemon_thread("panicking", panic), 5)
+
+
+async def test_a_cancelled_wait_does_not_wait_for_its_thread() -> None:
+    began, may_end = threading.Event(), threading.Event()
+
+    def work() -> None:
+        began.set()
+        may_end.wait(10)
+
+    waiting = asyncio.create_task(in_daemon_thread("slow", work), name="waiting")
+    await asyncio.to_thread(began.wait, 5)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(waiting, 5)
+    may_end.set()

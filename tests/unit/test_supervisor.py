@@ -1,15 +1,15 @@
-"""Supervised tasks that end, die or are stopped, and work in daemon threads."""
+"""Supervised tasks that end, die or are stopped."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 
 import pytest
 
 from sidecar.errors import ConfigurationError, ModelError
-from sidecar.supervisor import EXIT_CONFIGURATION, EXIT_FAILURE, Supervisor, in_daemon_thread
+from sidecar.process_exit import EXIT_CONFIGURATION, EXIT_FAILURE
+from sidecar.supervisor import Supervisor
 
 
 class FailureCallback:
@@ -97,33 +97,3 @@ async def test_errors_that_the_operator_can_fix_are_logged_without_a_traceback(
     assert supervisor.exit_code == code
     assert [record.message for record in caplog.records] == lines
     assert not any(record.exc_info for record in caplog.records)
-
-
-async def test_a_thread_returns_or_raises_and_is_a_daemon() -> None:
-    assert await in_daemon_thread("answering", lambda: threading.current_thread().daemon) is True
-    assert await in_daemon_thread("naming", lambda: threading.current_thread().name) == "naming"
-    with pytest.raises(ZeroDivisionError):
-        await in_daemon_thread("raising", lambda: 1 // 0)
-
-
-async def test_a_panic_in_a_thread_is_raised_where_it_is_awaited() -> None:
-    def panic() -> None:
-        raise SystemExit("as the panics of libraries in Rust do, it derives from BaseException only")
-
-    with pytest.raises(RuntimeError, match="SystemExit: as the panics"):
-        await asyncio.wait_for(in_daemon_thread("panicking", panic), 5)
-
-
-async def test_a_cancelled_wait_does_not_wait_for_its_thread() -> None:
-    began, may_end = threading.Event(), threading.Event()
-
-    def work() -> None:
-        began.set()
-        may_end.wait(10)
-
-    waiting = asyncio.create_task(in_daemon_thread("slow", work), name="waiting")
-    await asyncio.to_thread(began.wait, 5)
-    waiting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(waiting, 5)
-    may_end.set()

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from typing import TypeAlias
 
+from sidecar.concurrency import in_daemon_thread
 from sidecar.http.images.public_addresses import IPAddress
 
 _MAX_LOOKUPS = 16
@@ -23,7 +24,7 @@ InThread: TypeAlias = Callable[[str, Callable[[], list[IPAddress]]], Awaitable[l
 class NameResolver:
     """The system's resolver in threads of its own, so that a name server that hangs blocks nothing else."""
 
-    def __init__(self, in_thread: InThread) -> None:
+    def __init__(self, in_thread: InThread = in_daemon_thread) -> None:
         self._in_thread = in_thread
         self._slots = threading.BoundedSemaphore(_MAX_LOOKUPS)
 

@@ -22,8 +22,8 @@ from sidecar.app import create_app, load_siglip
 from sidecar.batching.encoder import Encoder, PreparedText
 from sidecar.config import Settings, load_settings
 from sidecar.errors import ConfigurationError, DeviceError, DeviceLost, ModelError
+from sidecar.process_exit import exit_despite_threads
 from sidecar.server import serve
-from sidecar.supervisor import end_despite_threads
 from tests.encoders import HashEncoder, TimedEncoder
 from tests.integration.word_encoder import WordEncoder
 
@@ -117,4 +117,4 @@ def make_app() -> Starlette:
 
 if __name__ == "__main__":
     name = sys.argv[1]
-    end_despite_threads(serve(load_settings(), load_encoder=lambda settings: load(name, settings)))
+    exit_despite_threads(serve(load_settings(), load_encoder=lambda settings: load(name, settings)))

@@ -11,7 +11,6 @@ from sidecar.http.images.fetcher import FetchLimits, ImageFetcher
 from sidecar.http.images.loader import ImageLoader, is_image_reference
 from sidecar.http.images.name_resolution import NameResolver
 from sidecar.http.images.public_addresses import IPAddress
-from sidecar.supervisor import in_daemon_thread
 
 MAX_BYTES = 100
 PICTURE = bytes(range(MAX_BYTES))
@@ -19,7 +18,7 @@ ENCODED = base64.b64encode(PICTURE).decode()
 
 
 def image_loader(*hosts: str) -> ImageLoader:
-    return ImageLoader(MAX_BYTES, ImageFetcher(FetchLimits(hosts, MAX_BYTES, 1.0), NameResolver(in_daemon_thread)))
+    return ImageLoader(MAX_BYTES, ImageFetcher(FetchLimits(hosts, MAX_BYTES, 1.0), NameResolver()))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +92,7 @@ async def test_hanging_lookups_are_limited() -> None:
 
 async def test_an_unknown_name_raises_the_resolvers_error() -> None:
     with pytest.raises(socket.gaierror):
-        await NameResolver(in_daemon_thread)("nothing.invalid")
+        await NameResolver()("nothing.invalid")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A deadline for the exit of the process, which holds whatever its threads are doing."""
+"""The exit of the process, with threads still running: by a deadline, or at once."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from typing import NoReturn
 
 logger = logging.getLogger(__name__)
 
-DEADLINE_THREAD = "exit-deadline"
+EXIT_FAILURE = 1
+EXIT_CONFIGURATION = 2
+
+_DEADLINE_THREAD = "exit-deadline"
 
 _INTERPRETER_S = 1.0  # later: faulthandler's own thread works even while a library holds the GIL
 
@@ -41,7 +45,7 @@ class ExitDeadline:
         self._started = True
         atexit.register(faulthandler.cancel_dump_traceback_later)  # the interpreter is exiting by itself then
         faulthandler.dump_traceback_later(self._timeout_s + _INTERPRETER_S, exit=True, file=sys.__stderr__ or 2)
-        threading.Thread(target=self._run, name=DEADLINE_THREAD, daemon=True).start()
+        threading.Thread(target=self._run, name=_DEADLINE_THREAD, daemon=True).start()
 
     def cancel(self) -> None:
         """Cancels the deadline: what it was for has ended in time."""
@@ -59,3 +63,18 @@ class ExitDeadline:
         finally:
             logging.shutdown()
             os._exit(self._exit_code())
+
+
+def exit_despite_threads(exit_code: int) -> NoReturn:
+    """Exits at once, even with threads still running, such as one that hangs in the device's driver.
+
+    The interpreter's own exit waits for some threads, runs handlers of libraries, which may wait for the device, and
+    takes seconds to free what was loaded, so that no deadline could be kept.
+    """
+    others = (thread for thread in threading.enumerate() if thread is not threading.current_thread())
+    if running := {thread.name for thread in others if thread.name != _DEADLINE_THREAD}:
+        logger.warning("Ended without waiting for %s.", ", ".join(sorted(running)))
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(exit_code)
