@@ -72,6 +72,7 @@ class CaptionBank:
         and_lengths: torch.Tensor,
         second: tuple[torch.Tensor, torch.Tensor],
     ) -> torch.Tensor:
+        """Concatenates token rows: first caption, `and`, second caption, padding. Lengths may be 0."""
         place = torch.arange(self._context_length, device=and_lengths.device)[None]
         and_starts = first[1][:, None]
         second_starts = and_starts + and_lengths[:, None]

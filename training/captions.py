@@ -67,6 +67,7 @@ class CaptionWriter:
         return Caption(template.format(body), body, tuple(phrases))
 
     def _draw_phrases(self, emoji: int) -> tuple[int, ...]:
+        """One or two phrases of an emoji, of random kinds: names, keywords or words of names."""
         names, keywords, words = (
             group[emoji] for group in (self._phrases.names, self._phrases.keywords, self._phrases.words)
         )

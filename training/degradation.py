@@ -30,6 +30,7 @@ def _share(pictures: torch.Tensor, generator: torch.Generator, share: float) -> 
 
 
 def _shift_colours(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Changes brightness, contrast, saturation and warmth at random."""
     brightness, contrast, saturation, warmth = (
         (2.0 * _draw(pictures, generator) - 1.0) * (_draw(pictures, generator) < 0.5) for _ in range(4)
     )
@@ -41,6 +42,7 @@ def _shift_colours(pictures: torch.Tensor, generator: torch.Generator) -> torch.
 
 
 def _blur(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Blurs some pictures slightly, and halves the resolution of others."""
     soft = functional.avg_pool2d(functional.pad(pictures, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     pictures = torch.lerp(pictures, soft, _share(pictures, generator, 0.3))
     coarse = functional.avg_pool2d(pictures, 2)

@@ -71,6 +71,7 @@ def load_figures(path: Path) -> list[Figure]:
 
 
 async def _evaluate_pipeline(model: Path, dataset: Dataset, suffix: str) -> list[Figure]:
+    """The figures with one of the `_VIEWS`, named by `suffix`."""
     figures = []
     async with open_pipeline(model, _VIEWS[suffix]) as embedder:
         clean = await embed_pictures(embedder, [encode_picture(picture) for picture in dataset.pictures])

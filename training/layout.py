@@ -47,12 +47,13 @@ class LayoutSampler:
         return Layout(torch.where(visible, emoji, -1), centre, extent, angle, flipped, singles)
 
     def _lay_out(self, singles: int, several: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Centres, extents and visibility of all objects: single ones first, then rows and scattered objects."""
         ones = self._draw_singles(singles)
-        rows, free = self._draw_rows(several), self._draw_free(several)
+        rows, scattered = self._draw_rows(several), self._draw_scattered(several)
         in_row = self._chance((several, 1), 0.5)
-        centre = torch.where(in_row[..., None], rows[0], free[0])
-        extent = torch.where(in_row[..., None], rows[1], free[1])
-        number = torch.where(in_row, rows[2], free[2])
+        centre = torch.where(in_row[..., None], rows[0], scattered[0])
+        extent = torch.where(in_row[..., None], rows[1], scattered[1])
+        number = torch.where(in_row, rows[2], scattered[2])
         centre, extent = self._zoom_in(centre, extent)
         objects = torch.arange(MAX_OBJECTS, device=number.device)
         shown = torch.cat([(objects < 1).expand(singles, -1), objects < number])
@@ -84,7 +85,7 @@ class LayoutSampler:
         upright = self._chance((count, 1, 1), 0.25)
         return torch.where(upright, centre.flip(-1), centre), torch.where(upright, extent.flip(-1), extent), number
 
-    def _draw_free(self, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _draw_scattered(self, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Objects in quarters of the frame."""
         number = self._integers((count, 1), 2, MAX_OBJECTS)
         quarters = self._rand((count, MAX_OBJECTS)).argsort(dim=1)

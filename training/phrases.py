@@ -88,6 +88,7 @@ def name_variants(emoji: Emoji) -> list[str]:
 def _rate(
     position: Mapping[str, int], corpus: Sequence[Emoji], listed: Sequence[Sequence[Sequence[int]]]
 ) -> NDArray[np.uint8]:
+    """The truth matrix of `Phrases`."""
     names, keywords, words = listed
     truth = np.zeros((len(position), len(corpus) + 1), dtype=np.uint8)
     _ignore_possibly_true(truth, position, corpus)
@@ -103,6 +104,7 @@ def _rate(
 
 
 def _ignore_possibly_true(truth: NDArray[np.uint8], position: Mapping[str, int], corpus: Sequence[Emoji]) -> None:
+    """Marks phrases as IGNORED for emoji whose name and keywords contain all their words."""
     having = defaultdict(set)
     for column, emoji in enumerate(corpus):
         for word in emoji.words:

@@ -76,6 +76,7 @@ class TrainingRun:
         self.trainer.save(checkpoint)
 
     def _report(self, loss: torch.Tensor) -> None:
+        """Appends to the log at intervals, sometimes with recall."""
         done = self.trainer.steps_done
         every = max(self._options.steps // _EVALUATIONS, _MIN_STEPS_BETWEEN_EVALUATIONS)
         looks = done % every == 0 or done == self._options.steps

@@ -123,6 +123,7 @@ def canonical_model_config(model_cfg: Mapping[str, Any], text_config: Mapping[st
 
 
 def _canonical_vision(vision_cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that affect vectors: of open_clip's own vision tower, or of one from timm."""
     described = asdict(CLIPVisionCfg(**vision_cfg))
     if described["timm_model_name"]:
         return {key: described[key] or "" for key in _TIMM_KEYS}
@@ -130,6 +131,7 @@ def _canonical_vision(vision_cfg: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _canonical_text(text_cfg: Mapping[str, Any], text_config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The keys that affect vectors: of open_clip's own text tower, or of one from transformers."""
     described = asdict(CLIPTextCfg(**text_cfg))
     if text_config is not None:
         kept = {key: described[key] for key in ("context_length", *_TRANSFORMERS_KEYS)}

@@ -53,6 +53,7 @@ def _read_framing(merged: Mapping[str, Any]) -> Framing:
 
 
 def _choose(merged: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> str:
+    """The value of `key`. Raises ModelError unless it is one of `allowed`."""
     value = merged[key]
     if value not in allowed:
         raise ModelError(f"preprocess_cfg.{key} is {value!r}: one of {', '.join(allowed)} is expected")

@@ -93,6 +93,7 @@ def _check_vectors(encoder: Encoder, what: str, vectors: NDArray[np.float32], co
 def _check_agreement(
     encoder: Encoder, what: str, got: NDArray[np.float32], expected: NDArray[np.float32], min_cosine: float
 ) -> None:
+    """Raises ModelError unless every pair of vectors has a cosine of at least `min_cosine`."""
     if got.shape != expected.shape:
         raise ModelError(f"self-test of {encoder.model_id}: {what} differ in shape: {got.shape}, {expected.shape}")
     cosine = float(np.sum(got * expected, axis=1).min())

@@ -68,14 +68,17 @@ def decode_pixels(image: bytes, max_pixels: int) -> Pixels:
 
 
 def _detect_readable_format(image: bytes) -> str:
+    """The name of a readable format. Raises PictureRejected that names the format or the non-picture."""
     name = detect_format(image)
     if name in AVAILABLE_FORMATS:
         return name
     if name is not None:
-        raise PictureRejected("unsupported_format", f"{name} pictures are not read; convert it to {_list_formats()}.")
+        raise PictureRejected(
+            "unsupported_format", f"{name} pictures are not read; convert it to {_join_format_names()}."
+        )
     mistaken = identify_non_picture(image)
     if mistaken is None:
-        raise PictureRejected("not_a_picture", f"{_describe(image)}; send {_list_formats()}.")
+        raise PictureRejected("not_a_picture", f"{_describe(image)}; send {_join_format_names()}.")
     what, advice = mistaken
     raise PictureRejected("not_a_picture", f"The {len(image):,} bytes are {what}. {advice}.")
 
@@ -154,6 +157,7 @@ def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
 
 
 def _translate_error(error: Exception, image: bytes, name: str) -> Exception:
+    """The PictureRejected or MemoryError for what Pillow or a codec raised."""
     detail = str(error)
     if _is_unsupported(detail) or (name == "HEIC" and detail.startswith(_UNKNOWN_CODEC)):
         return PictureRejected("unsupported_format", f"{name} pictures of this kind are not read ({detail}); {_ADVICE}")
@@ -183,7 +187,7 @@ def _describe(image: bytes) -> str:
     return f"The {len(image):,} bytes are not a picture (they begin with {image[:12]!r})"
 
 
-def _list_formats() -> str:
+def _join_format_names() -> str:
     return f"{', '.join(AVAILABLE_FORMATS[:-1])} or {AVAILABLE_FORMATS[-1]}"
 
 

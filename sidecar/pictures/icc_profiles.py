@@ -58,6 +58,7 @@ def find_conversion(profile: bytes | None, mode: str) -> ToSrgb | None:
 
 
 def _build_conversion(profile: bytes, mode: str) -> ToSrgb | None:
+    """The conversion from a profile; None if it is unusable or changes nothing."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if source.profile.device_class not in _CLASSES:
@@ -78,6 +79,7 @@ def _build_conversion(profile: bytes, mode: str) -> ToSrgb | None:
 
 
 def _probe(mode: str) -> Image.Image:
+    """A picture of sample colours: all greys, or a grid of the colour cube."""
     if mode == "L":
         return Image.frombytes("L", (256, 1), bytes(range(256)))
     steps = range(0, 256, 17)

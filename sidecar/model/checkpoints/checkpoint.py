@@ -175,6 +175,7 @@ def _fetch_texts(model: str, model_cfg: Mapping[str, Any], token: str | None) ->
 
 
 def _find_weights(directory: Path) -> Path | None:
+    """The weights file: a preferred name, or the only file of its kind. None if there is none."""
     if preferred := _first_file(directory, _WEIGHTS_NAMES):
         return preferred
     others = [path for suffix in ("safetensors", "bin", "pth") for path in directory.glob(f"*.{suffix}")]
@@ -199,6 +200,7 @@ def has_tokenizer(directory: Path) -> bool:
 
 
 def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`model_cfg` and `preprocess_cfg` of an open_clip_config.json. Raises ModelError."""
     config = _read_json(path, "an open_clip model")
     try:
         model_cfg, preprocess_cfg = config["model_cfg"], config["preprocess_cfg"]

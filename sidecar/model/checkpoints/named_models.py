@@ -62,6 +62,7 @@ def _split(model_id: str) -> tuple[str, str]:
 
 
 def _only_tag(model_id: str, name: str) -> str:
+    """The tag of a configuration with one set of weights. Raises ModelError that lists the tags of others."""
     tags = open_clip.list_pretrained_tags_by_model(name)
     if len(tags) == 1:
         return str(tags[0])

@@ -86,6 +86,7 @@ class PairTokenizer:
         return encoded
 
     def _join(self, query: Encoding, document: Encoding, room: int) -> PreparedPair:
+        """Truncates the document to `room` tokens, and joins both with separators."""
         truncated = len(document.ids) > room
         document.truncate(room)
         pair = self._tokenizer.post_process(query, document, add_special_tokens=True)

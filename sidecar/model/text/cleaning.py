@@ -142,6 +142,7 @@ class CleanedText:
         return True
 
     def _find_split(self) -> Split | None:
+        """The next split in the current line, further ahead if there is none nearby; None if the line has none."""
         furthest = self._line_end if self._line_end is not None else len(self._raw) - LOOK_AHEAD
         size = self._size
         while True:
@@ -172,6 +173,7 @@ class CleanedText:
         self._add(repaired, Split(end, in_word=False))
 
     def _add(self, repaired: str, split: Split) -> None:
+        """Cleans repaired text and appends it to the pieces, up to the split; starts a new line at the end of one."""
         self._position = split.position
         self._repaired += repaired
         ends_line = split.position == self._line_end

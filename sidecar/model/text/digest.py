@@ -37,6 +37,7 @@ def digest_tokenizer(tokenizer: Any) -> str:
 
 
 def _describe_ids(tokenizer: Any) -> dict[str, Any]:
+    """All that determines the ids of a cleaned text, as JSON."""
     if isinstance(tokenizer, SimpleTokenizer):
         merges = sorted(tokenizer.bpe_ranks, key=tokenizer.bpe_ranks.__getitem__)
         return {"pieces": tokenizer.encoder, "merges": merges, "special": tokenizer.all_special_ids}

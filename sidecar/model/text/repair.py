@@ -127,6 +127,7 @@ def _nothing_spans(text: str, start: int, position: int) -> bool:
 
 
 def _never_spanned(left: str, right: str, *, decode_entities: bool) -> bool:
+    """Repairs both sides until they are stable. False if something to re-decode spans the split meanwhile."""
     while True:
         before = left, right
         if decode_entities:

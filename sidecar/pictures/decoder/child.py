@@ -83,6 +83,7 @@ def _send(messages: BinaryIO, message: dict[str, object]) -> None:
 
 
 def _answer(image: bytes, settings: DecoderSettings, shared_file: int) -> dict[str, object]:
+    """The message about a picture: its views are in the shared file, or it is rejected."""
     try:
         return {"event": "decoded", "weights": _decode(image, settings, shared_file)}
     except PictureRejected as error:

@@ -97,6 +97,7 @@ class DecoderPool:
                 self._idle.append(slot)
 
     async def _process_in_slot(self, slot: int) -> DecoderProcess:
+        """The living process of a slot; starts one if there is none."""
         process = self._processes[slot]
         if process is None or not process.alive:
             if process is not None:

@@ -124,6 +124,7 @@ class DecoderProcess:
         return f"by {signal.Signals(-returncode).name}" if returncode < 0 else f"with exit code {returncode}"
 
     async def _exchange(self, image: bytes) -> DecodedPicture | PictureRejected:
+        """Sends a picture and receives its views, or the reason for its rejection."""
         try:
             await write_shared(self._shared_file, image)
         except OSError as error:
@@ -144,6 +145,7 @@ class DecoderProcess:
         return DecodedPicture(views, np.array(weights, dtype=np.float32))
 
     async def _reject_crashing_picture(self, error: Exception) -> PictureRejected:
+        """The rejection of a picture on which the child died. Raises DecoderUnavailable if it was killed instead."""
         if self._killed:
             raise DecoderUnavailable("The decoder processes are being ended.") from error
         ending = await self.stop()

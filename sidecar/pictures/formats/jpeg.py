@@ -51,6 +51,7 @@ def has_all_scans(image: bytes) -> bool:
 
 
 def _count_scan(segment: bytes, missing: dict[tuple[int, int], int], progressive: bool) -> None:
+    """Records which bits of which coefficients a scan contains."""
     count = segment[0]
     if len(segment) < 4 + 2 * count:
         return

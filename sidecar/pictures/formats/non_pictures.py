@@ -93,6 +93,7 @@ def identify_non_picture(image: bytes) -> tuple[str, str] | None:
 
 
 def _identify_text(head: bytes) -> tuple[str, str] | None:
+    """Identifies text by its content: data URLs, markup, encoded bytes, paths and URLs."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16
         head = head.decode("utf-16", errors="ignore").encode()
     text = head.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n\0\"'")
@@ -160,6 +161,7 @@ def _describe(decoded: bytes) -> str:
 
 
 def _identify_reference(text: bytes) -> tuple[str, str] | None:
+    """Identifies a number, a path or a URL stored instead of a picture."""
     if text.isdigit() and len(text) <= _MAX_OID_DIGITS:
         return "a number, perhaps that of a large object", "Store its content, in SQL: lo_get(…)"
     if (_PATH_OR_URL.match(text) or _FILE_NAME.match(text)) and b"\n" not in text:

@@ -104,6 +104,7 @@ def _skips_default_image(chunks: list[_Chunk]) -> bool:
 
 
 def _is_kept(image: bytes, chunk: _Chunk, skips_default_image: bool) -> bool:
+    """True for chunks that affect the decoded picture and are intact."""
     if chunk.kind in _PIXELS or chunk.kind == b"IEND":
         return True
     if chunk.kind in _ANIMATION:

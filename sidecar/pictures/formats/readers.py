@@ -111,6 +111,8 @@ def _open_heic(image: bytes) -> OpenedPicture:
 
 
 def _open_with(plugin: Callable[[io.BytesIO], ImageFile.ImageFile]) -> Callable[[bytes], OpenedPicture]:
+    """An opener for a format without quirks."""
+
     def open_one(image: bytes) -> OpenedPicture:
         picture = plugin(io.BytesIO(image))
         return OpenedPicture(picture, picture.info.get("icc_profile"))

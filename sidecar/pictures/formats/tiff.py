@@ -107,6 +107,7 @@ def find_unsupported_compression(image: bytes) -> PictureRejected | None:
 
 
 def _unsupported(tags: TiffImagePlugin.ImageFileDirectory_v2) -> PictureRejected:
+    """The error for a kind of TIFF that is not read, with the tags that describe it."""
     parts = {
         "PhotometricInterpretation": tags.get(_PHOTOMETRIC),
         "BitsPerSample": tags.get(_BITS),
@@ -124,6 +125,7 @@ def _format_value(value: object) -> str:
 
 
 def _choose_page(image: bytes) -> tuple[int, TiffImagePlugin.ImageFileDirectory_v2]:
+    """Offset and tags of the page to read."""
     pages = list(_directories(image, _first_offset(image)))
     if not pages:
         raise SyntaxError("it has no directory")
@@ -191,6 +193,7 @@ def _unpack_in_native_order(picture: ImageFile.ImageFile) -> None:
 
 
 def _white(tags: TiffImagePlugin.ImageFileDirectory_v2) -> float | None:
+    """The value of white, if the file states it or has 12 bits."""
     values = _numbers(tags.get(_MAX_SAMPLE_VALUE)) or _numbers(tags.get(_LARGEST_SAMPLE_VALUE))
     if values and max(values) > 0:
         return float(max(values))

@@ -120,6 +120,7 @@ def _tiles(picture: Size, max_ratio: float) -> list[Box]:
 
 
 def _scaled_size(tile: Size, factor: float, settings: ViewSettings) -> Size:
+    """The size of a tile at a scale factor, limited by `max_scaled_dim`, but at least `crop_size` on each side."""
     crop_size, max_dim = settings.crop_size, settings.max_scaled_dim
     long, short = max(tile), min(tile)
     scale = short_side(factor, crop_size) / short
