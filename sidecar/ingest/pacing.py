@@ -24,10 +24,14 @@ FIRST_WATCH_RETRY_S, LAST_WATCH_RETRY_S = 0.1, 5.0
 
 
 class ClaimSize:
-    """Claim size for one kind of content and one lane, from the rate at which their batches end."""
+    """Claim size for one kind of content and one lane, from the rate at which their batches end.
 
-    def __init__(self, max_rows: int) -> None:
+    `clock` is monotonic, in seconds.
+    """
+
+    def __init__(self, max_rows: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_rows = max_rows
+        self._clock = clock
         self._rows_per_s: float | None = None
         self._last_end = float("-inf")
 
@@ -38,11 +42,11 @@ class ClaimSize:
         return max(1, min(self._max_rows, round(self._rows_per_s * CLAIM_TARGET_S)))
 
     def record(self, rows: int, started: float) -> None:
-        """Records that a batch of `rows`, started at `started` (time.monotonic), has ended just now.
+        """Records that a batch of `rows`, started at `started` on the clock, has ended just now.
 
         A batch of less than half the claim size says little about the rate: it may raise it, but never lowers it.
         """
-        now = time.monotonic()
+        now = self._clock()
         elapsed_s = max(now - max(started, self._last_end), 1e-4)
         self._last_end = now
         rate = rows / elapsed_s

@@ -12,9 +12,9 @@ import pytest
 from sidecar.embedded_postgres.server import EmbeddedPostgres
 from sidecar.operations.migrations import migrate
 from sidecar.postgres.completion import RowOutcome
-from tests.integration.ingest.completing import MAX_BYTES, Steps, steps_of
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, make_texts
+from tests.integration.ingest.steps import MAX_BYTES, Steps, steps_of
 from tests.integration.ingest.watched_table import Connection, run, user, value
 from tests.servers import open_directory
 from tests.waiting import wait_until_async

@@ -1,10 +1,18 @@
-"""How many rows may be claimed from a watch, on a clock that the test sets."""
+"""How many rows may be claimed from a watch, and when it is left alone, on a clock that the test sets."""
 
 from __future__ import annotations
 
 import math
 
-from sidecar.ingest.pacing import UNLIMITED, RateLimiter
+from sidecar.ingest.pacing import (
+    CLAIM_TARGET_S,
+    FIRST_CLAIM_ROWS,
+    LAST_WATCH_RETRY_S,
+    UNLIMITED,
+    ClaimSize,
+    RateLimiter,
+    WatchBackoffs,
+)
 
 
 class Clock:
@@ -79,3 +87,66 @@ def test_a_removed_or_lowered_limit_applies_at_once() -> None:
     assert limiter.available_rows(1, 5) == 1
     assert limiter.available_rows(1, None) == UNLIMITED
     assert limiter.wait_s() == math.inf
+
+
+def test_claims_grow_to_the_rows_that_are_encoded_in_the_target_time() -> None:
+    clock = Clock()
+    size = ClaimSize(256, clock)
+    assert size.rows() == FIRST_CLAIM_ROWS
+
+    for _ in range(10):
+        started = clock.now
+        clock.now += size.rows() / 100  # a device that does 100 rows a second
+        size.record(size.rows(), started)
+    assert size.rows() == round(100 * CLAIM_TARGET_S)
+
+
+def test_a_small_batch_does_not_shrink_the_claims_and_a_full_one_does() -> None:
+    clock = Clock()
+    size = ClaimSize(256, clock)
+    clock.now += 1
+    size.record(100, clock.now - 1)
+    assert size.rows() == 50
+
+    clock.now += 1
+    size.record(1, clock.now - 1)
+    assert size.rows() == 50
+    clock.now += 1
+    size.record(50, clock.now - 1)
+    assert size.rows() < 50
+
+
+def test_batches_that_overlap_count_from_the_end_of_the_one_before() -> None:
+    clock = Clock()
+    size = ClaimSize(256, clock)
+    began = clock.now
+    clock.now += 1
+    size.record(100, began)
+    clock.now += 1
+    size.record(100, began)  # in flight for two seconds, of which the device worked one on it
+    assert size.rows() == 50
+
+
+def test_a_watch_whose_statements_fail_is_left_alone_ever_longer_and_no_other() -> None:
+    clock = Clock()
+    backoffs = WatchBackoffs(clock)
+    first_s, second_s = backoffs.record_failure(1), backoffs.record_failure(1)
+    assert first_s < second_s
+
+    assert backoffs.is_waiting(1)
+    assert not backoffs.is_waiting(2)
+    clock.now += second_s
+    assert not backoffs.is_waiting(1)
+    assert max(backoffs.record_failure(1) for _ in range(20)) <= 1.25 * LAST_WATCH_RETRY_S
+
+
+def test_a_success_ends_the_backoff_of_a_watch_at_once() -> None:
+    clock = Clock()
+    backoffs = WatchBackoffs(clock)
+    first_s = backoffs.record_failure(1)
+    for _ in range(5):
+        backoffs.record_failure(1)
+
+    backoffs.record_success(1)
+    assert not backoffs.is_waiting(1)
+    assert backoffs.record_failure(1) <= first_s * 1.25 / 0.75
