@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sidecar.cli.database import find_database_url
+from sidecar.cli.database import open_database
 from sidecar.cli.errors import warn
 from sidecar.cli.options import DatabaseUrl, Json, Table, Target
 from sidecar.cli.output import make_console, print_json, show_size
@@ -26,10 +26,8 @@ def verify(table: Table, target: Target = None, as_json: Json = False, database_
 
     Example: sidecar verify products --target photo_embedding
     """
-    from sidecar.operations.verification import verifying
-
-    with verifying(find_database_url(database_url), table, target, warn) as verifier:
-        verification = _follow(verifier)
+    with open_database(database_url) as operations:
+        verification = _follow(operations.verify(table, target))
     if as_json:
         print_json(verification)
     else:

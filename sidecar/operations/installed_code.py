@@ -1,11 +1,20 @@
-"""Installs functions and views: each `sidecar migrate` replaces all of them by today's definitions in sql/code."""
+"""Replaces functions, views and triggers by today's definitions in sql/code, with each `sidecar migrate`."""
 
 from __future__ import annotations
 
+import logging
+import time
+from typing import Any
+
+import psycopg
 from sqlalchemy import Connection, text
 
 from sidecar.postgres.shipped import code_digest, head_revision, read_code
 from sidecar.postgres.statements import read_statements
+
+logger = logging.getLogger(__name__)
+
+TRIGGER_ATTEMPTS, TRIGGER_LOCK_TIMEOUT_MS, TRIGGER_PAUSE_S = 20, 100, 0.1  # writers to the table wait 0.1 s at most
 
 _SQL = read_statements("sidecar.operations", "installed_code.sql")
 _INSTALLATION = read_statements("sidecar.operations", "installation.sql")
@@ -36,3 +45,38 @@ def _installed(connection: Connection) -> tuple[str, str] | None:
         return None
     row = connection.execute(text(_INSTALLATION["recorded"])).one()
     return row.revision, row.code_digest
+
+
+def renew_triggers(connection: psycopg.Connection[Any]) -> None:
+    """Replaces the triggers that an older version made on users' tables, after the migration and apart from it.
+
+    Each watch has a short transaction of its own: the migration's would lock all watched tables until its end. A table
+    in use keeps its old triggers, which work; a warning has the statement that renews them. `connection` is in
+    autocommit mode.
+    """
+    for watch_id, table in connection.execute(_SQL["watches_with_old_triggers"].encode()).fetchall():
+        if (problem := _renew_triggers_of(connection, watch_id)) is not None:
+            logger.warning(
+                "the triggers of watch %d on %s are those of an older version (%s). They work; to renew "
+                "them, run as the table's owner: select sidecar.renew_triggers(%d);",
+                *(watch_id, table, problem, watch_id),
+            )
+
+
+def _renew_triggers_of(connection: psycopg.Connection[Any], watch_id: int) -> str | None:
+    """Replaces the triggers of one watch. Returns why it could not, or None."""
+    problem = None
+    for attempt in range(TRIGGER_ATTEMPTS):
+        if attempt:
+            time.sleep(TRIGGER_PAUSE_S)
+        try:
+            with connection.transaction():
+                connection.execute(_SQL["limit_lock_wait"].encode(), [f"{TRIGGER_LOCK_TIMEOUT_MS}ms"])
+                connection.execute(_SQL["renew_triggers"].encode(), [watch_id])
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            problem = "the table is in use"
+        except psycopg.errors.InsufficientPrivilege as error:
+            return str(error.diag.message_primary)
+        else:
+            return None
+    return problem

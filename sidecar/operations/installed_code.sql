@@ -1,4 +1,5 @@
--- Statements of installed_code.py, in the transaction of a migration.
+-- Statements of installed_code.py: the first ones in the transaction of a migration, those for triggers after it, in autocommit
+-- mode with psycopg's parameters.
 
 -- name: prepare
 -- The files refer to each other in every direction, so bodies are checked when they run. Operators and types are looked up in
@@ -33,3 +34,16 @@ end $$
 -- their owner's rights.
 select exists (select from pg_proc p where p.pronamespace in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace)
                and (p.proacl is null or exists (select from aclexplode(p.proacl) a where a.grantee = 0)))
+
+-- name: watches_with_old_triggers
+-- Sequential scan of a small table; catalog look-ups for each watch.
+select w.id, w.relation::text from sidecar_internal.watches w
+where w.unwatched_at is null and sidecar_internal.has_old_triggers(w) order by w.id
+
+-- name: limit_lock_wait
+-- For the transaction. The parameter has its unit.
+select set_config('lock_timeout', %s, true)
+
+-- name: renew_triggers
+-- Locks the watched table SHARE ROW EXCLUSIVE: its writers wait.
+select sidecar.renew_triggers(%s)

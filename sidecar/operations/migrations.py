@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from alembic import command, op
 from alembic.config import Config
 
 from sidecar.errors import DatabaseUnavailable, SchemaError, StatementRejected
+from sidecar.operations.installed_code import renew_triggers
 from sidecar.operations.restored_schema import BASELINE, RestoredSchema
 from sidecar.postgres.address import read_address
 from sidecar.postgres.session_settings import set_settings
@@ -35,8 +34,6 @@ __all__ = [
     "sql_directory",
 ]
 
-logger = logging.getLogger(__name__)
-
 # For the whole session, whatever role and database have. Waits for tables in use are limited by LOCK_TIMEOUT, later.
 SETTINGS = {
     "statement_timeout": "15min",
@@ -47,7 +44,6 @@ SETTINGS = {
     "client_min_messages": "warning",
 }
 LOCK_TIMEOUT = "10s"
-TRIGGER_ATTEMPTS, TRIGGER_LOCK_TIMEOUT_MS, TRIGGER_PAUSE_S = 20, 100, 0.1  # writers to the table wait 0.1 s at most
 
 _SQL = read_statements("sidecar.operations", "migrations.sql")
 _INSTALLATION = read_statements("sidecar.operations", "installation.sql")
@@ -122,47 +118,12 @@ def migrate(url: str, revision: str = "head") -> Migrated:
             (command.downgrade if revision == "base" else command.upgrade)(_config(url, migrated), revision)
             if current_revision(url) == head_revision():
                 with _open_session(url) as connection:
-                    _renew_triggers(connection)
+                    renew_triggers(connection)
         except alembic.util.CommandError as error:
             raise SchemaError(
                 f"cannot migrate to {revision!r}: {error}; known are 'head', 'base' and up to {head_revision()}"
             ) from error
     return migrated
-
-
-def _renew_triggers(connection: psycopg.Connection[Any]) -> None:
-    """Replaces the triggers that an older version made on users' tables, after the migration and apart from it.
-
-    Each watch has a short transaction of its own: the migration's would lock all watched tables until its end. A table
-    in use keeps its old triggers, which work; a warning has the statement that renews them. `connection` is in
-    autocommit mode.
-    """
-    for watch_id, table in connection.execute(_SQL["watches_with_old_triggers"].encode()).fetchall():
-        if (problem := _renew_triggers_of(connection, watch_id)) is not None:
-            logger.warning(
-                "the triggers of watch %d on %s are those of an older version (%s). They work; to renew "
-                "them, run as the table's owner: select sidecar.renew_triggers(%d);",
-                *(watch_id, table, problem, watch_id),
-            )
-
-
-def _renew_triggers_of(connection: psycopg.Connection[Any], watch_id: int) -> str | None:
-    """Replaces the triggers of one watch. Returns why it could not, or None."""
-    problem = None
-    for attempt in range(TRIGGER_ATTEMPTS):
-        if attempt:
-            time.sleep(TRIGGER_PAUSE_S)
-        try:
-            with connection.transaction():
-                connection.execute(_SQL["limit_lock_wait"].encode(), [f"{TRIGGER_LOCK_TIMEOUT_MS}ms"])
-                connection.execute(_SQL["renew_triggers"].encode(), [watch_id])
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
-            problem = "the table is in use"
-        except psycopg.errors.InsufficientPrivilege as error:
-            return str(error.diag.message_primary)
-        else:
-            return None
-    return problem
 
 
 def _check_target_revision(present: str | None, revision: str) -> None:

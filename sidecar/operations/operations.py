@@ -22,6 +22,7 @@ from sidecar.operations.session import (
     connect_to_schema,
     translate_psycopg_errors,
 )
+from sidecar.operations.verification import Verifier
 from sidecar.postgres.statements import read_statements
 from sidecar.postgres.status import FailedFor, Failure, IndexBuild, WatchStatus
 
@@ -136,6 +137,10 @@ class Operations:
         """The `limit` rows nearest to `vector`."""
         with translate_psycopg_errors():
             return run_search(self._connection, watch.relation, watch.target, vector, limit)
+
+    def verify(self, table: str, target: str | None) -> Verifier:
+        """Starts a verification of all rows, which sidecars continue whether or not this process follows it."""
+        return Verifier(self._connection, table, target)
 
     def kept_vectors(self) -> list[KeptVectors]:
         """Vectors that `uninstall` leaves: those of all watches, ended ones too, whose table still exists."""

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pydantic import SecretStr
-
-from sidecar.operations.session import Connection, Warn, connect_to_schema, translate_psycopg_errors
+from sidecar.operations.session import Connection, translate_psycopg_errors
 from sidecar.postgres.statements import read_statements
 
 _SQL = read_statements("sidecar.operations", "verification.sql")
@@ -45,10 +41,3 @@ class Verifier:
         with translate_psycopg_errors():
             row = self._connection.execute(_SQL["read"].encode(), (self._watch_id,)).fetchone()
         return None if row is None else Verification(self.relation, self.target, *row)
-
-
-@contextmanager
-def verifying(url: SecretStr, table: str, target: str | None, warn: Warn) -> Iterator[Verifier]:
-    """Starts a verification, which continues after the block. Raises DatabaseError."""
-    with connect_to_schema(url, warn) as connection:
-        yield Verifier(connection, table, target)
