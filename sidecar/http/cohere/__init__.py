@@ -1,1 +1,1 @@
-"""Cohere's API for vectors; its rerank is in `rerank`."""
+"""Cohere's API for vectors; its reranking is in `rerank`."""

@@ -85,9 +85,9 @@ async def embed_response(
     answer = {
         "id": str(uuid.uuid4()),
         "response_type": "embeddings_floats" if plain else "embeddings_by_type",
-        "embeddings": await _write(vectors, "float")
+        "embeddings": await _serialize(vectors, "float")
         if plain
-        else {name: await _write(vectors, name) for name in types},
+        else {name: await _serialize(vectors, name) for name in types},
         "texts": [content.value for content in contents if not content.is_picture],
         "meta": meta,
     }
@@ -103,11 +103,11 @@ def _warnings(contents: Sequence[Content], embedded: Sequence[Embedded]) -> list
     return [f"{what}: {len(params)} texts, the first is {params[0]}." for what, params in named.items() if params]
 
 
-async def _write(vectors: Sequence[NDArray[np.float32]], name: EmbeddingType) -> SerializedList:
-    return await serialize_list(_encode(vector, name) for vector in vectors)
+async def _serialize(vectors: Sequence[NDArray[np.float32]], name: EmbeddingType) -> SerializedList:
+    return await serialize_list(_convert(vector, name) for vector in vectors)
 
 
-def _encode(vector: NDArray[np.float32], name: EmbeddingType) -> object:
+def _convert(vector: NDArray[np.float32], name: EmbeddingType) -> object:
     if name == "base64":
         return encode_base64(vector)
     if name == "float":

@@ -1,1 +1,1 @@
-"""`/embed/…`, and the seam through which every other API embeds: `contents`."""
+"""`/embed/…`, and `contents`, through which the foreign APIs embed."""

@@ -72,30 +72,31 @@ class ImageFetcher:
 
     async def _follow(self, url: HttpsUrl) -> bytes:
         for _ in range(1 + _MAX_REDIRECTS):
-            answer = await self._get(url)
+            answer = await self._request(url)
             if isinstance(answer, bytes):
                 return answer
             url = answer
         raise InputError("image_url_failed", f"More than {_MAX_REDIRECTS} redirects, the last to {url.host!r}.")
 
-    async def _get(self, url: HttpsUrl) -> bytes | HttpsUrl:
+    async def _request(self, url: HttpsUrl) -> bytes | HttpsUrl:
         """One hop: the picture, or the URL it redirects to."""
-        backend = _CheckedBackend(await self._addresses(url.host))
+        backend = _CheckedBackend(await self._resolve_checked(url.host))
         try:
             async with (
                 httpcore2.AsyncConnectionPool(self._ssl_context, network_backend=backend) as pool,
-                pool.stream("GET", _raw(url), headers=_HEADERS) as response,
+                pool.stream("GET", _to_httpcore_url(url), headers=_HEADERS) as response,
             ):
                 if response.status in _REDIRECTS:
-                    return self._redirected(url, _header(response, b"location"))
+                    return self._redirect_target(url, _header(response, b"location"))
                 if response.status != 200:
                     raise InputError("image_url_failed", f"{url.host!r} answered {response.status}.")
-                return await self._read(response)
+                return await self._read_body(response)
         except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError, ssl.SSLError) as error:
             logger.info("No picture from %s: %r", url.host, error)
             raise InputError("image_url_failed", f"{url.host!r} could not be reached, or broke off.") from error
 
-    async def _addresses(self, host: str) -> list[IPAddress]:
+    async def _resolve_checked(self, host: str) -> list[IPAddress]:
+        """The addresses of `host`, all of them admissible."""
         try:
             addresses = await self._resolve(host)
         except (OSError, UnicodeError) as error:
@@ -107,7 +108,7 @@ class ImageFetcher:
             raise InputError("image_url_refused", f"{host!r} has an address that is not public.")
         return addresses
 
-    async def _read(self, response: httpcore2.Response) -> bytes:
+    async def _read_body(self, response: httpcore2.Response) -> bytes:
         if _header(response, b"content-encoding") not in {"", "identity"}:
             raise InputError("image_url_failed", "It came compressed, though it was asked for as it is.")
         declared = _header(response, b"content-length")
@@ -121,7 +122,7 @@ class ImageFetcher:
             raise InputError("empty_file", "It is empty.")
         return bytes(image)
 
-    def _redirected(self, url: HttpsUrl, location: str) -> HttpsUrl:
+    def _redirect_target(self, url: HttpsUrl, location: str) -> HttpsUrl:
         try:
             target = join_https_url(url, location)
         except ValueError as error:
@@ -169,7 +170,7 @@ class _CheckedBackend(httpcore2.AsyncNetworkBackend):
         return await self._network.connect_tcp(str(last), port, timeout, local_address, socket_options)
 
 
-def _raw(url: HttpsUrl) -> httpcore2.URL:
+def _to_httpcore_url(url: HttpsUrl) -> httpcore2.URL:
     return httpcore2.URL(scheme=b"https", host=url.host.encode(), port=url.port, target=url.target.encode())
 
 

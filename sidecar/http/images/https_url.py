@@ -30,7 +30,7 @@ class HttpsUrl:
 
 
 def parse_https_url(text: str) -> HttpsUrl:
-    """Raises ValueError, whose message says what is wrong, for anything that parsers could read differently."""
+    """The URL in `text`. Raises ValueError with the reason if it is not https, or parsers could read it differently."""
     if len(text) > _MAX_CHARS:
         raise ValueError(f"the URL has more than {_MAX_CHARS} characters")
     if not _CHARACTERS.fullmatch(text) or "\\" in text:

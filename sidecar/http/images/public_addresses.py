@@ -46,7 +46,10 @@ _NOT_PUBLIC_V6 = tuple(
 
 
 def is_public(address: IPAddress) -> bool:
-    """False also for addresses that embed an IPv4 address (IPv4-mapped, NAT64, 6to4, Teredo), even a public one."""
+    """Whether `address` is one of the public internet.
+
+    False also for addresses that embed an IPv4 address (IPv4-mapped, NAT64, 6to4, Teredo), even a public one.
+    """
     if isinstance(address, IPv4Address):
         return not any(address in block for block in _NOT_PUBLIC_V4)
     return address in _ASSIGNED_V6 and not any(address in block for block in _NOT_PUBLIC_V6)

@@ -1,1 +1,1 @@
-"""OpenAI's API: its clients work unmodified."""
+"""OpenAI's API, and infinity's, which is OpenAI's under shorter paths."""

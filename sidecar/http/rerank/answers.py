@@ -90,7 +90,7 @@ def documents_response(
         RankedDocument(
             index=index,
             relevance_score=values[index],
-            document=_as_sent(documents[index], scores.kind) if body.return_documents else None,
+            document=_echo_document(documents[index], scores.kind) if body.return_documents else None,
         )
         for index in scores.ranking(body.top_n)
     ]
@@ -115,7 +115,7 @@ def _meta(scores: Scores, version: str) -> Meta:
     )
 
 
-def _as_sent(document: str | DocumentObject, kind: ScoreKind) -> dict[str, Any]:
+def _echo_document(document: str | DocumentObject, kind: ScoreKind) -> dict[str, Any]:
     if isinstance(document, str):
         return {"text" if kind == "cross_encoder" else "image": document}
     return document.model_dump(exclude_unset=True)

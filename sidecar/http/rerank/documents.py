@@ -39,7 +39,9 @@ def read_documents(body: RerankBody, limits: RequestLimits) -> list[RerankDocume
     else:
         given = body.documents or []
         _check_count(given, "documents", limits)
-        documents = [_read(document, f"documents[{index}]", body.rank_fields) for index, document in enumerate(given)]
+        documents = [
+            _read_document(document, f"documents[{index}]", body.rank_fields) for index, document in enumerate(given)
+        ]
         _check_kinds(documents, limits)
     for document in documents:
         if not document.is_picture and not document.is_empty:
@@ -83,7 +85,7 @@ def _check_kinds(documents: Sequence[RerankDocument], limits: RequestLimits) -> 
         raise InputError("too_many_documents", f"{message} go in a request.", "documents")
 
 
-def _read(document: str | DocumentObject, param: str, rank_fields: Sequence[str] | None) -> RerankDocument:
+def _read_document(document: str | DocumentObject, param: str, rank_fields: Sequence[str] | None) -> RerankDocument:
     if isinstance(document, str):
         return RerankDocument(param, document, is_image_reference(document))
     if rank_fields is not None:

@@ -1,1 +1,1 @@
-"""The endpoints of text-embeddings-inference; its rerank is in `rerank`."""
+"""The API of text-embeddings-inference; its reranking is in `rerank`."""
