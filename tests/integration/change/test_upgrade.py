@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
-import subprocess
-import sys
-import tarfile
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -18,14 +12,16 @@ import pytest
 
 from sidecar.operations.migrations import current_revision, head_revision, migrate
 from tests.command_line import CommandLine
-from tests.encoders import HashEncoder
 from tests.integration.change.dumps import dump, restore
-from tests.integration.ingest.composition import DIMENSIONS, running_ingest
+from tests.integration.change.releases import NEXT_REVISION, checkout_of, migrate_here, migrate_with, next_release
+from tests.integration.change.writers import Writers, check_all_is_right, some_rows_are_embedded
+from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import insert_titles, make_texts
-from tests.integration.ingest.processes import CHECKOUT, sidecar_process
-from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, value, watch
-from tests.servers import Server, open_directory
+from tests.integration.ingest.processes import sidecar_process
+from tests.integration.ingest.watched_table import Connection, run, user, value, watch
+from tests.schema_dump import GOLDEN, dump_schema
+from tests.servers import Server
 from tests.waiting import wait_until_async
 
 OLD_REVISION, OLD_COMMIT = "0016", "fe89ad6"  # the last commit whose newest migration it is
@@ -36,24 +32,13 @@ OTHER_CODE = f"""
 """
 # Before and after ledgers knew of unreadable texts, which was part of 0017 for two hours.
 COMMITS_AT_0017 = ["54cc4ec", "95fc3ea"]
-MIGRATE = "import sys; from sidecar.operations.migrations import migrate; migrate(sys.argv[1])"
-
-
-@contextmanager
-def checkout_of(commit: str) -> Iterator[Path]:
-    """The code of then, out of git's history."""
-    archive = subprocess.run(
-        ["git", "archive", commit, "sidecar", "migrations", "sql", "tests"],
-        cwd=CHECKOUT,
-        capture_output=True,
-        check=False,
-    )
-    if archive.returncode != 0:
-        pytest.skip("needs a checkout with its history")
-    with open_directory() as directory:
-        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
-            tar.extractall(directory, filter="data")
-        yield directory
+SHARED_CHANGES = """
+    select (select count(*) from pg_attribute where attrelid = 'sidecar_internal.watches'::regclass and attname =
+        'remark'),
+           (select count(*) from pg_attribute where attrelid = 'sidecar_internal.ledger_1'::regclass and attname =
+               'remark'),
+           to_regprocedure('sidecar_internal.remark_of(sidecar_internal.watches)') is not null
+"""
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +47,10 @@ def old_checkout() -> Iterator[Path]:
         yield directory
 
 
-def migrate_with(checkout: Path, url: str) -> None:
-    subprocess.run([sys.executable, "-c", MIGRATE, url], cwd=checkout, check=True)
+@pytest.fixture(scope="module")
+def next_checkout() -> Iterator[Path]:
+    with next_release(head_revision()) as directory:
+        yield directory
 
 
 @pytest.fixture
@@ -80,83 +67,88 @@ async def db(old_url: str) -> AsyncIterator[Connection]:
         yield connection
 
 
-class Writers:
-    """Users who insert, update and delete until they are told to stop. No statement of theirs may fail."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._done = asyncio.Event()
-        self.writes: Counter[int] = Counter()
-
-    async def write(self, number: int) -> None:
-        async with user(self._url) as connection:
-            while not self._done.is_set():
-                i = self.writes[number]
-                first = 100_000 * (number + 1) + 3 * i
-                await insert_titles(connection, first, first + 2)
-                await run(connection, "update items set title = title || ' again' where id = %s", first)
-                await run(connection, "delete from items where id = %s", first + 1)
-                await run(connection, "update items set price = price + 1 where id = %s", first + 2)
-                self.writes[number] += 1
-
-    async def until_each_wrote(self, more: int) -> None:
-        """`more` rounds from now."""
-        before = self.writes.copy()
-
-        async def have() -> bool:
-            return all(self.writes[number] >= before[number] + more for number in range(2))
-
-        await wait_until_async(have, "the writers to go on", 20)
-
-    def stop(self) -> None:
-        self._done.set()
-
-
-async def some_rows_are_embedded(db: Connection, at_least: int) -> None:
-    async def are() -> bool:
-        return bool(await value(db, "select count(embedding) >= %s from items", at_least))
-
-    await wait_until_async(are, "some vectors", 30)
-
-
-async def test_a_sidecar_of_before_the_two_schemas_stops_embedding_and_a_new_one_takes_over(
-    old_url: str, db: Connection, old_checkout: Path
+async def test_an_older_sidecar_goes_on_while_and_after_its_schema_is_migrated(
+    database_url: str, next_checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It finds none of its tables any more. No statement of users fails, and what it had leased comes back with the
-    lease.
-    """
-    table = await make_texts(db, 3000)
-    writers = Writers(old_url)
-    async with sidecar_process(old_url, checkout=old_checkout, view_ms=0.3) as old, asyncio.TaskGroup() as group:
-        try:
-            for number in range(2):
-                group.create_task(writers.write(number), name=f"writer-{number}")
-            await some_rows_are_embedded(db, 300)
-            await asyncio.to_thread(migrate, old_url)
-            await writers.until_each_wrote(5)
-        finally:
-            writers.stop()
-        assert current_revision(old_url) == head_revision()
-        await wait_until_async(lambda: stands_still(db), "the old one to stop", 30)
-        assert await value(db, "select count(embedding) < 3000 from items"), "all was done before the migration"
-        assert await old.terminate(15) == 0
-    async with running_ingest(old_url, GatedEncoder()) as running:
-        await run(db, "update items set title = 'by the new one' where id = 1")
-        await check_all_is_right(db, table)
-        assert not running.task.done()
+    """This one is the older, and the next release has a revision that only this test knows."""
+    async with user(database_url) as db:
+        table = await make_texts(db, 3000)
+        writers = Writers(database_url)
+        async with sidecar_process(database_url, view_ms=0.3) as old, asyncio.TaskGroup() as group:
+            try:
+                for number in range(2):
+                    group.create_task(writers.write(number), name=f"writer-{number}")
+                await some_rows_are_embedded(db, 300)
+                await asyncio.to_thread(migrate_here, next_checkout, database_url, monkeypatch)
+                embedded = await value(db, "select count(embedding) from items")
+                await writers.until_each_wrote(5)
+            finally:
+                writers.stop()
+            assert current_revision(database_url) == NEXT_REVISION
+            assert embedded < 3000, "the migration came when everything was done"
+            await check_all_is_right(db, table)
+            assert await value(db, "select count(*) from sidecar_internal.sidecars") == 1
+            assert await old.terminate(15) == 0
+        unchanged = {f"title {i}" for i in range(1, 3001)}
+        assert set(old.texts) >= unchanged
+        assert max(old.texts[text] for text in unchanged) <= 2, "more than rows in flight were embedded twice"
+        async with sidecar_process(database_url, checkout=next_checkout) as new:
+            await run(db, "update items set title = 'by the new one' where id = 1")
+            await check_all_is_right(db, table)
+            assert await new.terminate(15) == 0
 
 
-async def stands_still(db: Connection) -> bool:
-    """No vector is written for a second."""
-    before = await value(db, "select count(embedding) from items")
-    await asyncio.sleep(1)
-    return bool(await value(db, "select count(embedding) = %s from items", before))
+async def test_both_versions_work_side_by_side(database_url: str, next_checkout: Path) -> None:
+    async with user(database_url) as db:
+        table = await make_texts(db, 10)
+        migrate_with(next_checkout, database_url)
+        async with (
+            sidecar_process(database_url, checkout=next_checkout) as new,
+            running_ingest(database_url, GatedEncoder()),
+        ):
+
+            async def are_two() -> bool:
+                return bool(await value(db, "select count(*) = 2 from sidecar_internal.sidecars"))
+
+            await wait_until_async(are_two, "both to run", 30)
+            for i in range(5):
+                await insert_titles(db, 100 * i + 100, 100 * i + 180)
+                await run(db, "update items set title = %s where id %% 7 = 0", f"round {i}")
+                await check_all_is_right(db, table)
+            assert await new.terminate(15) == 0
 
 
-async def check_all_is_right(db: Connection, table: WatchedTable) -> None:
-    await table.settle_right(HashEncoder(dimensions=DIMENSIONS), timeout_s=150)
-    assert await value(db, "select count(*) from sidecar_internal.failures") == 0
-    assert await value(db, "select count(*) from sidecar_internal.breakages") == 0
+async def test_a_release_alters_tables_and_replaces_code_once(database_url: str, next_checkout: Path) -> None:
+    async with user(database_url) as db:
+        await make_texts(db, 3)
+        assert await run(db, SHARED_CHANGES) == [(0, 0, False)]
+        migrate_with(next_checkout, database_url)
+        assert current_revision(database_url) == NEXT_REVISION
+        assert await run(db, SHARED_CHANGES) == [(1, 1, True)]
+        before = dump_schema(database_url), await run(db, "select oid, xmin::text from pg_proc order by oid")
+        migrate_with(next_checkout, database_url)
+        after = dump_schema(database_url), await run(db, "select oid, xmin::text from pg_proc order by oid")
+        assert before == after
+
+
+def test_an_upgraded_schema_is_as_a_fresh_one(
+    plain_database_url: str, next_checkout: Path, old_checkout: Path, postgres_server: Server
+) -> None:
+    """From the baseline to today's; and from today's to the next release."""
+    migrate_with(old_checkout, plain_database_url)
+    migrate(plain_database_url)
+    assert dump_schema(plain_database_url) == GOLDEN.read_text(encoding="utf-8")
+    migrate_with(next_checkout, plain_database_url)
+    with postgres_server.lend_database() as fresh_url:
+        migrate_with(next_checkout, fresh_url)
+        assert dump_schema(plain_database_url) == dump_schema(fresh_url)
+
+
+def test_going_back_a_release_leaves_the_newer_schema_as_it_is(database_url: str, next_checkout: Path) -> None:
+    migrate_with(next_checkout, database_url)
+    before = dump_schema(database_url)
+    assert not migrate(database_url).code_replaced
+    assert (current_revision(database_url), dump_schema(database_url)) == (NEXT_REVISION, before)
 
 
 @pytest.mark.parametrize("commit", COMMITS_AT_0017)
