@@ -6,6 +6,8 @@ Alembic runs on psycopg because a migration file holds many statements, which as
 Migrations hold tables only. Functions and views stand in sql/code; they are replaced whole once the tables are at head.
 """
 
+import logging
+
 from alembic import context
 from sqlalchemy import Connection, create_engine, pool, text
 
@@ -14,6 +16,8 @@ from sidecar.operations.installed_code import install_code
 from sidecar.operations.migrations import Migrated, connect, lock_timeout_statement, session_statements
 from sidecar.operations.restored_schema import repair_restored_schema
 from sidecar.postgres.shipped import head_revision
+
+logger = logging.getLogger("sidecar.migrations")
 
 # Two deploys that start at once: the second waits, finds nothing to do, and goes on.
 ADVISORY_LOCK = "select pg_advisory_lock(hashtextextended('sidecar.migrate', 0))"
@@ -46,13 +50,12 @@ begin
     execute format('create extension vector schema %I', home);
 end $$"""
 
-# Triggers name tables of ours, which 0019 moves. A statement that is in a trigger at the moment of the commit would
-# look for
-# them by their former names, and fail. So the last thing before it is to wait for statements that write to watched
-# tables,
-# and to hold up later ones until the commit: 0.2 s a table, 2 s for all. A table that is locked for longer, or that
-# this role may
-# not lock, is left out.
+# Step 0019 moves the tables that trigger functions name. A statement that is inside a trigger when that commits would
+# look
+# for them by their former names, and fail. So the last thing before the commit is to wait for statements that write to
+# watched tables, and to hold up later ones: 0.2 s for a table, 2 s for all. Tables that stay in use, or that this role
+# may
+# not lock, are left out.
 TABLES_MOVE = "0019"
 AWAIT_WRITERS = """do $$
 declare
@@ -60,9 +63,9 @@ declare
     watched regclass;
 begin
     perform set_config('lock_timeout', '200ms', true);
-    for watched in select distinct u.t from sidecar_internal.watches w cross join unnest(array[w.relation,
-        w.companion]) u(t)
-                   join pg_class c on c.oid = u.t where w.unwatched_at is null order by u.t loop
+    for watched in select distinct u.t from sidecar_internal.watches w
+                   cross join unnest(array[w.relation, w.companion]) u(t) join pg_class c on c.oid = u.t
+                   where w.unwatched_at is null order by u.t loop
         exit when clock_timestamp() > deadline;
         begin
             execute format('lock table %s in share row exclusive mode', watched);
@@ -71,6 +74,10 @@ begin
         end;
     end loop;
 end $$"""
+RUNNING_SIDECARS = """
+select string_agg(format('%s (process %s, version %s)', s.host, s.pid, s.version), ', ')
+from sidecar_internal.sidecars s where s.seen_at > clock_timestamp() - interval '30 s'
+"""
 
 
 def database_url() -> str:
@@ -104,7 +111,19 @@ def migrate(connection: Connection, migrated: Migrated) -> None:
     if context.get_context().get_current_revision() == head_revision():
         migrated.code_replaced = install_code(connection, anew=migrated.restored is not None or before is None)
         if before is not None and before < TABLES_MOVE:
+            _warn_of_sidecars_of_before(connection)
             connection.execute(text(AWAIT_WRITERS))
+
+
+def _warn_of_sidecars_of_before(connection: Connection) -> None:
+    """Logs which sidecars know the tables by their former names only."""
+    running = connection.execute(text(RUNNING_SIDECARS)).scalar()
+    if running is not None:
+        logger.warning(
+            "running sidecars are of a version that does not find its tables any more: %s. They embed nothing until "
+            "they are replaced by this version; changes of rows are recorded meanwhile",
+            running,
+        )
 
 
 def run() -> None:

@@ -139,7 +139,15 @@ async def test_a_sequence_that_was_left_behind_is_raised(dumps: Dumps, restored_
 async def test_chosen_schemas_are_restored_together_with_schema_sidecar(
     dumps: Dumps, history_url: str, restored_url: str, restored: Connection
 ) -> None:
-    dump(history_url, dumps.file("chosen"), "--format=custom", "--schema=shop", "--schema=public", "--schema=sidecar")
+    dump(
+        history_url,
+        dumps.file("chosen"),
+        "--format=custom",
+        "--schema=shop",
+        "--schema=public",
+        "--schema=sidecar",
+        "--schema=sidecar_internal",
+    )
     await run(restored, "create extension vector")
     complaints = await restore(dumps.file("chosen"), restored_url, check=False)
     assert complaints.count("error:") == complaints.count('schema "public" already exists'), complaints

@@ -68,7 +68,7 @@ async def stands_still(db: Connection) -> bool:
 
 
 async def test_a_sidecar_of_before_stops_embedding_and_a_new_one_takes_over(
-    url: str, db: Connection, checkout_before: Path
+    url: str, db: Connection, checkout_before: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It finds none of its tables. No user's statement fails, and what it had leased comes back with its lease."""
     table = await make_texts(db, 3000)
@@ -84,6 +84,7 @@ async def test_a_sidecar_of_before_stops_embedding_and_a_new_one_takes_over(
             writers.stop()
         await wait_until_async(lambda: stands_still(db), "the old one to stop", 30)
         assert await value(db, "select count(embedding) < 3000 from items"), "all was done before the migration"
+        assert "running sidecars are of a version that does not find its tables any more: " in caplog.text
         assert await old.terminate(15) == 0
     async with running_ingest(url, GatedEncoder()) as running:
         await run(db, "update items set title = 'by the new one' where id = 1")
