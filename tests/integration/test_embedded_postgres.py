@@ -39,14 +39,14 @@ def shared_data_dir() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def shared_server(shared_data_dir: Path) -> Iterator[EmbeddedPostgres]:
-    """For tests that only look at a running server."""
+    """A server for tests that leave it running."""
     with EmbeddedPostgres(shared_data_dir, settings=FAST) as server:
         yield server
 
 
 @pytest.fixture
 def server(data_dir: Path) -> Iterator[EmbeddedPostgres]:
-    """For tests that do it harm."""
+    """A server for tests that stop or damage it."""
     with EmbeddedPostgres(data_dir, settings=FAST) as server:
         yield server
 
@@ -68,7 +68,7 @@ def postmaster_pid(data_dir: Path) -> int:
 
 
 def kill_everything_of(server_pid: int) -> None:
-    """As if the power had failed: the shell between us and the server, the server, and its children."""
+    """Kills the supervising shell, the server and its children, as a power failure would."""
     server = psutil.Process(server_pid)
     for process in [server.parent(), server, *server.children()]:
         if process is not None:
@@ -78,7 +78,7 @@ def kill_everything_of(server_pid: int) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_the_url_is_good_for_psycopg_asyncpg_and_psql(data_dir: Path, version: str) -> None:
+async def test_psycopg_asyncpg_and_psql_connect_with_the_url(data_dir: Path, version: str) -> None:
     with EmbeddedPostgres(data_dir, version, settings=FAST) as server:
         assert ask(server.url, "show server_version").startswith(f"{version}.")
         connection = await asyncpg.connect(server.url)
@@ -90,7 +90,7 @@ async def test_the_url_is_good_for_psycopg_asyncpg_and_psql(data_dir: Path, vers
         assert ask_psql(server, "select extversion from pg_extension where extname = 'vector'").startswith("0.8.")
 
 
-def test_it_stores_text_of_every_script_and_knows_its_case(shared_server: EmbeddedPostgres) -> None:
+def test_it_stores_text_of_every_script_and_folds_its_case(shared_server: EmbeddedPostgres) -> None:
     assert ask(shared_server.url, "select lower('ÄÉЖ') || '日本'") == "äéж日本"
 
 
@@ -103,7 +103,7 @@ def test_it_keeps_its_data_and_its_password(data_dir: Path) -> None:
         assert urlsplit(server.url).password == password
 
 
-def test_stopping_cuts_open_connections_and_frees_the_port(data_dir: Path) -> None:
+def test_stopping_closes_open_connections_and_frees_the_port(data_dir: Path) -> None:
     server = EmbeddedPostgres(data_dir, settings=FAST)
     url = server.start()
     with psycopg.connect(url) as connection:
@@ -117,7 +117,7 @@ def test_stopping_cuts_open_connections_and_frees_the_port(data_dir: Path) -> No
         _ = server.url
 
 
-def test_nobody_gets_in_without_the_password(shared_server: EmbeddedPostgres) -> None:
+def test_a_connection_without_the_password_is_rejected(shared_server: EmbeddedPostgres) -> None:
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(shared_server.url, password="wrong")
 
@@ -144,7 +144,7 @@ def test_settings_reach_the_server_and_durability_is_on_without_them(data_dir: P
         assert ask(server.url, "show fsync") == "on"
 
 
-def test_a_bad_setting_is_reported_in_the_servers_own_words(data_dir: Path) -> None:
+def test_an_invalid_setting_is_reported_with_the_servers_message(data_dir: Path) -> None:
     with pytest.raises(DatabaseUnavailable, match='unrecognized configuration parameter "nonsense"'):
         EmbeddedPostgres(data_dir, settings={"nonsense": "1"}).start()
 
@@ -162,7 +162,7 @@ def test_a_fixed_port_that_is_taken_is_reported(data_dir: Path) -> None:
             server.start()
 
 
-def test_a_second_server_on_the_same_data_is_refused_and_the_first_lives_on(
+def test_a_second_server_on_the_same_data_is_rejected_and_the_first_keeps_running(
     shared_server: EmbeddedPostgres, shared_data_dir: Path
 ) -> None:
     running = rf"A server \(process {postmaster_pid(shared_data_dir)}\) is already using {shared_data_dir}"
@@ -171,25 +171,25 @@ def test_a_second_server_on_the_same_data_is_refused_and_the_first_lives_on(
     assert ask(shared_server.url, "select 1") == "1"
 
 
-def test_data_of_another_version_is_refused(data_dir: Path) -> None:
+def test_data_of_another_version_is_rejected(data_dir: Path) -> None:
     with EmbeddedPostgres(data_dir, "16", settings=FAST):
         pass
     with pytest.raises(DatabaseUnavailable, match=r"holds the data of PostgreSQL 16, not 18"):
         EmbeddedPostgres(data_dir, "18", settings=FAST).start()
 
 
-def test_a_version_that_is_not_shipped_is_refused(data_dir: Path) -> None:
+def test_a_version_that_is_not_shipped_is_rejected(data_dir: Path) -> None:
     with pytest.raises(DatabaseUnavailable, match="no embedded PostgreSQL 12, only 16 and 18"):
         EmbeddedPostgres(data_dir, "12").start()
 
 
-def test_a_data_directory_that_is_a_file_is_refused(open_tmp_path: Path) -> None:
+def test_a_data_directory_that_is_a_file_is_rejected(open_tmp_path: Path) -> None:
     (open_tmp_path / "data").touch()
     with pytest.raises(DatabaseUnavailable, match=r"Cannot use .*/data as a data directory"):
         EmbeddedPostgres(open_tmp_path / "data").start()
 
 
-def test_what_an_interrupted_first_start_left_behind_is_no_obstacle(data_dir: Path) -> None:
+def test_it_starts_after_an_interrupted_first_start(data_dir: Path) -> None:
     (data_dir / "cluster.unfinished").mkdir(parents=True)
     (data_dir / "cluster.unfinished" / "PG_VERSION").write_text("18")
     data_dir.chmod(0o755)
@@ -242,13 +242,11 @@ def test_after_a_crash_the_server_recovers(server: EmbeddedPostgres, data_dir: P
         assert ask(again.url, "select seven from kept") == "7"
 
 
-def test_a_left_over_pid_that_now_belongs_to_another_program_is_no_obstacle(
-    server: EmbeddedPostgres, data_dir: Path
-) -> None:
+def test_it_starts_although_a_stale_pid_belongs_to_another_program(server: EmbeddedPostgres, data_dir: Path) -> None:
     pid = postmaster_pid(data_dir)
     kill_everything_of(pid)
     server.stop()
-    # Postgres looks only at processes of its own user; this one is.
+    # Postgres considers only processes of its own user, such as this one.
     user = find_server_user()
     with subprocess.Popen(["/bin/sh", "-c", "read -r _"], stdin=subprocess.PIPE, **user.popen_arguments()) as other:
         pid_file = data_dir / "cluster" / "postmaster.pid"
@@ -259,7 +257,7 @@ def test_a_left_over_pid_that_now_belongs_to_another_program_is_no_obstacle(
 
 
 @as_root
-def test_root_lends_the_server_a_user_who_can_read_its_own_data_only(
+def test_a_server_of_root_runs_as_a_user_who_can_read_only_its_data(
     shared_server: EmbeddedPostgres, shared_data_dir: Path
 ) -> None:
     assert psutil.Process(postmaster_pid(shared_data_dir)).username() == "sidecar-postgres"
@@ -278,7 +276,7 @@ def test_a_directory_that_the_servers_user_cannot_enter_is_named(open_tmp_path: 
 
 
 @as_root
-def test_a_directory_of_somebody_else_is_refused(open_tmp_path: Path) -> None:
+def test_a_directory_of_another_user_is_rejected(open_tmp_path: Path) -> None:
     data_dir = open_tmp_path / "data"
     data_dir.mkdir()
     find_server_user().give(data_dir, 0o755)

@@ -1,4 +1,4 @@
-"""What tests of connections share."""
+"""Fixtures of the tests of connections."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def encoder() -> GatedEncoder:
 
 @pytest.fixture
 async def db(database_url: str) -> AsyncIterator[Connection]:
-    """A user's session, in autocommit. The oracle looks through it too."""
+    """A user's session in autocommit mode; also used to check the results."""
     async with user(database_url) as connection:
         yield connection
 

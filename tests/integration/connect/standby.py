@@ -1,4 +1,4 @@
-"""A primary with a standby that streams from it, both the test's own."""
+"""A primary with a streaming standby, both started for the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One address, two drivers: what libpq takes, a sidecar takes."""
+"""Both drivers read an address alike: a sidecar accepts what libpq accepts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.integration.ingest.items import make_texts
 from tests.integration.ingest.watched_table import user
 
 WHERE = "select current_database() || ' ' || current_user || ' ' || (inet_server_port() is not null)"
-# A value for each option that means what is so anyway, or what a server without TLS and GSS can do.
+# For each option a value that changes nothing, or that a server without TLS and GSS supports.
 HARMLESS = {
     "application_name": "shop",
     "channel_binding": "prefer",
@@ -62,7 +62,7 @@ SECRETS = {"sslcert", "sslkey", "sslpassword", "sslrootcert", "scram_client_key"
 
 
 async def seen_by_both(url: str) -> str:
-    """Where the address leads: the same place for the pool, for a direct connection and for commands."""
+    """The server and role that the address leads to, which are the same for pool, direct connection and commands."""
     with connect_as_user(SecretStr(url)) as connection:
         row = connection.execute(WHERE.encode()).fetchone()
     assert row is not None
@@ -95,17 +95,19 @@ def without_password(url: str) -> tuple[str, str]:
     return url.replace(f":{password}@", "@"), password
 
 
-def test_every_option_of_libpq_is_tried_here() -> None:
+def test_every_option_of_libpq_is_covered() -> None:
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     assert {name for name in known if not name.startswith("oauth_")} == HARMLESS.keys() | OTHERS | SECRETS
 
 
 @pytest.mark.parametrize("option", HARMLESS)
-async def test_an_option_of_libpqs_leads_both_drivers_to_the_same_place(database_url: str, option: str) -> None:
+async def test_both_drivers_connect_to_the_same_server_with_each_option_of_libpq(
+    database_url: str, option: str
+) -> None:
     await seen_by_both(with_options(database_url, **{option: HARMLESS[option]}))
 
 
-async def test_options_of_other_tools_are_left_out_and_named(database_url: str) -> None:
+async def test_options_of_other_tools_are_dropped_and_logged(database_url: str) -> None:
     foreign = {"pgbouncer": "true", "schema": "public", "connection_limit": "5", "pool_timeout": "3", "nonsense": "1"}
     url = with_options(database_url, **foreign, sslmode="prefer")
     await seen_by_both(url)
@@ -116,7 +118,7 @@ async def test_options_of_other_tools_are_left_out_and_named(database_url: str) 
     assert "sslmode" not in told
 
 
-async def test_what_is_not_honoured_is_said_once_when_ingest_starts(
+async def test_unsupported_options_are_logged_once_when_ingest_starts(
     database_url: str, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = with_options(database_url, channel_binding="require", sslaccept="strict", connect_timeout="5")
@@ -141,7 +143,9 @@ async def test_what_is_not_honoured_is_said_once_when_ingest_starts(
     ],
     ids=["postgres", "second host", "dbname", "name=value", "hostaddr", "sslmode"],
 )
-async def test_an_address_may_be_written_as_libpq_reads_it(database_url: str, change: Callable[[str], str]) -> None:
+async def test_every_spelling_of_an_address_that_libpq_reads_is_accepted(
+    database_url: str, change: Callable[[str], str]
+) -> None:
     assert (await seen_by_both(change(database_url))).startswith(urlsplit(database_url).path[1:])
 
 
@@ -158,7 +162,7 @@ async def test_a_unix_socket_is_named_by_its_directory(database_url: str) -> Non
 
 
 @pytest.mark.parametrize("way", ["PGPASSFILE", "passfile", "PGPASSWORD", "home"])
-async def test_a_password_may_come_from_elsewhere(
+async def test_the_password_may_come_from_environment_or_password_file(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     url, password = without_password(database_url)
@@ -195,7 +199,9 @@ async def test_a_password_with_colons_and_backslashes_is_read_from_a_password_fi
     assert "ann:b" in found
 
 
-async def test_a_service_names_the_rest(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_service_file_supplies_the_other_options(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parts = urlsplit(database_url)
     file = tmp_path / "services"
     lines = (f"host={parts.hostname}", f"port={parts.port}", f"user={parts.username}", f"dbname={parts.path[1:]}")
@@ -207,7 +213,7 @@ async def test_a_service_names_the_rest(database_url: str, tmp_path: Path, monke
     await seen_by_both("postgresql://")
 
 
-def test_an_address_that_would_never_work_is_refused_at_once() -> None:
+def test_an_invalid_address_is_rejected_at_once() -> None:
     for wrong in (
         "postgresql://ann:s3cret@db/shop?sslmode=strict",
         "postgresql://ann:s3cret@db/shop?connect_timeout=soon",
@@ -234,7 +240,7 @@ def test_an_address_that_would_never_work_is_refused_at_once() -> None:
         "host=db password='x' 's3cret'=1",
     ],
 )
-def test_what_libpq_cannot_read_is_told_without_the_password(wrong: str) -> None:
+def test_an_unparsable_address_is_reported_without_the_password(wrong: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         read_address(wrong)
     assert "cannot be read" in str(caught.value)
@@ -250,7 +256,7 @@ def test_what_libpq_cannot_read_is_told_without_the_password(wrong: str) -> None
         "postgresql://ann:my@s3cret@db,db2/shop",
     ],
 )
-def test_a_password_that_libpq_takes_for_a_host_or_a_port_is_not_told(wrong: str) -> None:
+def test_a_password_that_is_parsed_as_host_or_port_is_not_reported(wrong: str) -> None:
     with pytest.raises(ConfigurationError, match=r"%XX|%40") as caught:
         read_address(wrong)
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
@@ -262,11 +268,11 @@ def test_the_directory_of_a_socket_may_have_any_name() -> None:
 
 
 @pytest.mark.parametrize("no_limit", ["0", "-1"])
-async def test_a_connection_that_may_take_as_long_as_it_likes_is_made(database_url: str, no_limit: str) -> None:
+async def test_a_connect_timeout_of_zero_means_no_limit(database_url: str, no_limit: str) -> None:
     await seen_by_both(with_options(database_url, connect_timeout=no_limit))
 
 
-async def test_another_spelling_of_an_option_that_libpq_knows_in_one_is_left_out(database_url: str) -> None:
+async def test_an_unknown_spelling_of_a_known_option_is_dropped(database_url: str) -> None:
     url = with_options(database_url, ssl="TRUE")
     await seen_by_both(url)
     assert address_problems(SecretStr(url)) == [
@@ -274,12 +280,12 @@ async def test_another_spelling_of_an_option_that_libpq_knows_in_one_is_left_out
     ]
 
 
-def test_an_option_that_libpq_does_not_know_is_named() -> None:
+def test_an_option_unknown_to_libpq_is_named() -> None:
     with pytest.raises(ConfigurationError, match='"hots"'):
         read_address("hots=db password=s3cret")
 
 
-async def test_the_kernel_is_told_to_notice_a_peer_that_vanished(database_url: str) -> None:
+async def test_tcp_keepalives_are_set(database_url: str) -> None:
     for url, idle_s in ((database_url, 5), (with_options(database_url, keepalives_idle="42"), 42)):
         connection = await open_session(SecretStr(url))
         ours = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]
@@ -292,7 +298,7 @@ async def test_the_kernel_is_told_to_notice_a_peer_that_vanished(database_url: s
     assert "keepalives_idle=42" in read_address(with_options(database_url, keepalives_idle="42")).conninfo()
 
 
-async def test_of_several_hosts_one_that_takes_writes_is_chosen(
+async def test_of_several_hosts_one_that_accepts_writes_is_chosen(
     database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -325,7 +331,7 @@ def test_migrations_read_the_address_the_same_way(
     assert "→" in command_line.succeed("migrate", "--database-url", change(plain_database_url))
 
 
-def test_an_environment_with_a_password_file_is_enough_for_a_command(
+def test_a_command_connects_by_environment_and_password_file_alone(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command_line: CommandLine
 ) -> None:
     url, password = without_password(database_url)

@@ -1,4 +1,4 @@
-"""Commands that are stopped (Ctrl-Z) in the middle of what they do."""
+"""Commands that are stopped (Ctrl-Z) in the middle of their work."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def watch(url: str, table: str) -> None:
 
 
 async def watch_until_frozen(database_url: str, table: str, messages: float) -> tuple[list[str], float]:
-    """The messages that passed, and how long a user then waited for the table."""
+    """Stops `watch` after some messages. Returns the messages, and how long a user then waited for the table."""
     async with message_proxy(database_url) as way:
         way.freeze_after(messages)
         command = asyncio.create_task(asyncio.to_thread(watch, way.url, table))
@@ -44,8 +44,8 @@ async def watch_until_frozen(database_url: str, table: str, messages: float) -> 
     return passed, waited_s
 
 
-async def test_users_wait_for_no_command_that_was_stopped(database_url: str) -> None:
-    """After each message that it sends, each with a table of its own."""
+async def test_a_stopped_command_does_not_block_users(database_url: str) -> None:
+    """Stopped after each message that it sends, each time with another table."""
     async with user(database_url) as db:
         await run(db, "create table measured (id bigint primary key, title text)")
         messages, _ = await watch_until_frozen(database_url, "measured", float("inf"))
@@ -57,7 +57,7 @@ async def test_users_wait_for_no_command_that_was_stopped(database_url: str) -> 
 
 
 @pytest.mark.parametrize("name", ["Ünusual $1 \"name\" '%s'", "back\\slash $2", "; drop table x; --"])
-async def test_values_of_a_command_are_values(database_url: str, name: str) -> None:
+async def test_parameters_of_a_command_are_quoted(database_url: str, name: str) -> None:
     quoted = '"' + name.replace('"', '""') + '"'
     async with user(database_url) as db:
         await run(db, "create table x (id bigint primary key)")

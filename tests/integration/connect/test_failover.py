@@ -1,4 +1,4 @@
-"""Servers that go down, come back, or hand over to another: rows get their vectors seconds later."""
+"""Servers that restart, crash or fail over: rows get their vectors seconds later."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def pair(open_tmp_path: Path, postgres_version: str) -> Iterator[Pair]:
 
 
 async def check(table: WatchedTable, url: str, encoder: GatedEncoder, title: str) -> None:
-    """A change gets its vector, and whoever asks is told of a sidecar that lives."""
+    """Checks that a change gets its vector, and that the sidecar is reported as running."""
     async with user(url) as db:
         there = WatchedTable(db, *(getattr(table, name) for name in WatchedTable.__slots__ if name != "connection"))
         await run(db, "update items set title = %s || id", title)
 
         async def is_right() -> bool:
-            await there.age_leases()  # those of claims whose answer was cut off
+            await there.age_leases()  # leases of claims whose answer was lost
             return not await there.wrong(encoder)
 
         await wait_until_async(is_right, "every vector to be right", RECOVERY_S)
@@ -58,7 +58,7 @@ async def check(table: WatchedTable, url: str, encoder: GatedEncoder, title: str
         await wait_until_async(beats_again, "a heartbeat", RECOVERY_S)
 
 
-def test_doctor_names_a_standby(pair: Pair) -> None:
+def test_doctor_reports_a_standby(pair: Pair) -> None:
     wait_until(lambda: _is_migrated(pair.standby.url), "the standby to catch up")
     with psycopg.connect(pair.standby.url, autocommit=True) as connection:
         found = [f for f in check_database(connection, Limits()).findings if f.check == "read_only"]
@@ -72,10 +72,10 @@ def _is_migrated(url: str) -> bool:
         return connection.execute("select to_regclass('sidecar.alembic_version') is not null").fetchone() == (True,)
 
 
-async def test_a_server_that_crashes_or_is_shut_down_at_once_is_caught_up_with(
+async def test_work_resumes_after_a_crash_or_an_immediate_shutdown(
     own_server: EmbeddedPostgres, encoder: GatedEncoder
 ) -> None:
-    """One backend crashes, so that the postmaster throws all sessions out and recovers; then the whole server does."""
+    """First a backend crashes, so that the postmaster ends all sessions and recovers; then the whole server does."""
     async with user(own_server.url) as db:
         table = await make_texts(db, 20)
         async with running_ingest(own_server.url, encoder) as running:

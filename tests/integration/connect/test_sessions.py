@@ -1,4 +1,4 @@
-"""Sessions of ours write and read values one way, whatever role and database say."""
+"""The sidecar's sessions use its own settings, whatever role and database have."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion
 from tests.integration.ingest.watched_table import Connection, run, value, watch
 
-# As somebody might set them for all of a database's sessions, or for one role's.
+# Unusual settings of a database, or of a role.
 CONTRARY = {
     "array_nulls": "off",
     "bytea_output": "escape",
@@ -56,13 +56,13 @@ CONTRARY = {
     "xmlbinary": "hex",
     "xmloption": "document",
 }
-OF_A_SUPERUSER = {"temp_file_limit": "0"}  # no session of ours may change it
+OF_A_SUPERUSER = {"temp_file_limit": "0"}  # the sidecar's role may not change it
 SHOW = "select jsonb_object_agg(n, current_setting(n, true))::text from unnest(array{}) n"
 
 
 @pytest.fixture(params=["database", "role"])
 def contrary_url(database_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Of a database, or of a role in it, that sets everything otherwise. The tests' own role is used as it is."""
+    """The URL of a database, or of a role in it, with unusual settings. The tests' own role keeps its settings."""
     with psycopg.connect(database_url, autocommit=True) as db:
         name, role = sql.Identifier(urlsplit(database_url).path[1:]), sql.Identifier(f"contrary_{id(request)}")
         db.execute(sql.SQL("create role {} login superuser password 'secret'").format(role))
@@ -71,7 +71,7 @@ def contrary_url(database_url: str, request: pytest.FixtureRequest) -> Iterator[
         )
         for setting, value in (CONTRARY | OF_A_SUPERUSER).items():
             db.execute(sql.SQL("alter {} set {} = {}").format(of, sql.Identifier(setting), sql.Literal(value)))
-        # The tests' own sessions are as ever.
+        # The tests' own sessions keep their settings.
         for setting in CONTRARY | OF_A_SUPERUSER:
             db.execute(
                 sql.SQL("alter role postgres in database {} set {} from current").format(name, sql.Identifier(setting))
@@ -82,7 +82,7 @@ def contrary_url(database_url: str, request: pytest.FixtureRequest) -> Iterator[
         db.execute(sql.SQL("drop role {}").format(role))
 
 
-async def test_every_setting_is_ours_in_the_pool_and_beside_it(contrary_url: str) -> None:
+async def test_pooled_and_direct_connections_have_all_our_settings(contrary_url: str) -> None:
     show = SHOW.format(list(CONTRARY))
     with psycopg.connect(contrary_url) as stranger:
         row = stranger.execute(show.encode()).fetchone()
@@ -117,7 +117,7 @@ async def test_wide_rows_are_read_and_scanned_without_temporary_files(
         assert await value(db, "select temp_files from pg_stat_database where datname = current_database()") == 0
 
 
-def test_a_command_has_our_formats_and_its_users_search_path(contrary_url: str) -> None:
+def test_a_command_has_our_value_formats_and_its_users_search_path(contrary_url: str) -> None:
     show = SHOW.format([*COMMAND_SETTINGS, "search_path"])
     with connect_as_user(SecretStr(contrary_url)) as connection:
         for _ in range(2):
@@ -130,7 +130,7 @@ def test_a_command_has_our_formats_and_its_users_search_path(contrary_url: str) 
 
 
 @in_row_and_companion
-async def test_keys_are_found_again_whatever_role_and_database_say(
+async def test_keys_are_found_again_with_any_settings_of_role_and_database(
     contrary_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     await run(

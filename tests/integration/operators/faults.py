@@ -1,4 +1,4 @@
-"""Faults to plant into the database of healthy.py, and the checks of `sidecar doctor` that must find them."""
+"""Faults to plant in the database of healthy.py, and the checks of `sidecar doctor` that must find them."""
 
 from __future__ import annotations
 

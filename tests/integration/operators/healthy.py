@@ -1,4 +1,4 @@
-"""A database in which all is well, and what its operator sees of it."""
+"""A database without faults, and the commands of its operator."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _AS_A_SIDECAR = """
 
 
 def make_healthy(db: Connection) -> None:
-    """Watch 1 keeps its vectors in the row, watch 2 in a companion; both are embedded and have their index."""
+    """Makes watch 1 with vectors in the row and watch 2 with a companion, both embedded and indexed."""
     run(db, _WATCHES)
     run(db, _AS_A_SIDECAR)
     for watch_id in (1, 2):
@@ -45,13 +45,13 @@ def make_healthy(db: Connection) -> None:
 
 
 def run_script(db: Connection, script: str) -> None:
-    """As psql does: one statement after another, outside of a transaction."""
+    """Runs statements one by one, outside a transaction, like psql."""
     for statement in filter(str.strip, script.split(";")):
         db.execute(statement.encode())
 
 
 def examine(command_line: CommandLine, *options: str, code: int | None = None) -> dict[str, Any]:
-    """What `sidecar doctor --json` says. Its exit code must fit what it says."""
+    """The output of `sidecar doctor --json`, whose exit code must fit it."""
     outcome = command_line("doctor", "--json", *options)
     assert outcome.stderr == ""
     found: dict[str, Any] = json.loads(outcome.stdout)
@@ -65,7 +65,7 @@ def checks(found: dict[str, Any]) -> list[str]:
 
 
 def mend(database_url: str, found: dict[str, Any]) -> None:
-    """Types what the findings say, each command once, in a new psql."""
+    """Runs the remedies of the findings, each once, in a new session."""
     with psycopg.connect(database_url, autocommit=True) as session:
         for remedy in dict.fromkeys(finding["remedy"] for finding in found["findings"]):
             run_script(session, remedy)

@@ -1,4 +1,4 @@
-"""`sidecar doctor`: it finds nothing in a healthy database, and every planted fault; what it says to type mends it."""
+"""`sidecar doctor` finds nothing in a healthy database, and each planted fault, which its remedy repairs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def db(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connectio
 
 @pytest.fixture
 def worker(db: Connection, database_url: str) -> Iterator[str]:
-    """The name of a role, which is the whole server's; the test makes it or not."""
+    """The name for a role, which the test may create; roles belong to the whole server, so it is dropped."""
     name = f"worker_{db.info.dbname}"
     yield name
     if db.execute("select from pg_roles where rolname = %s", [name]).fetchone():
@@ -60,7 +60,7 @@ def test_a_healthy_database_has_no_finding(db: Connection, command_line: Command
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_planted_fault_is_found_and_what_doctor_says_mends_it(
+def test_a_planted_fault_is_found_and_its_remedy_repairs_it(
     db: Connection, database_url: str, worker: str, command_line: CommandLine, name: str
 ) -> None:
     fault = FAULTS[name]
@@ -74,7 +74,7 @@ def test_a_planted_fault_is_found_and_what_doctor_says_mends_it(
     assert examine(command_line)["findings"] == []
 
 
-def test_every_check_of_the_database_has_its_fault_here() -> None:
+def test_every_check_has_a_planted_fault() -> None:
     planted = {check for fault in FAULTS.values() for check in fault.expected}
     elsewhere = {"long_transactions", "replication_slots", "prepared_transactions", "lock_budget"}
     assert planted | elsewhere == set(check_statements())
@@ -93,7 +93,7 @@ def test_an_old_transaction_is_found_and_ended(db: Connection, database_url: str
     assert examine(command_line, "--long-transaction-s", "0")["findings"] == []
 
 
-def test_a_replication_slot_that_nobody_reads_is_found_and_dropped(db: Connection, database_url: str) -> None:
+def test_an_inactive_replication_slot_is_found_and_dropped(db: Connection, database_url: str) -> None:
     name = "forgotten_slot"
     db.execute("select pg_create_physical_replication_slot(%s, true)", [name])
     try:
@@ -107,15 +107,15 @@ def test_a_replication_slot_that_nobody_reads_is_found_and_dropped(db: Connectio
         run(db, "select pg_drop_replication_slot(slot_name) from pg_replication_slots")
 
 
-def test_a_clock_that_is_wrong_here_is_found(db: Connection) -> None:
+def test_a_wrong_local_clock_is_found(db: Connection) -> None:
     (finding,) = check_database(db, Limits(), clock=lambda: time.time() + 60).findings
     assert (finding.check, finding.remedy) == ("clock", "sudo chronyc makestep")
     assert finding.what.startswith("its clock is 60.0 s ahead")
     assert check_database(db, Limits(), clock=lambda: time.time() - 4).findings == []
 
 
-def test_a_watch_of_a_length_that_its_model_does_not_make_is_told_of_the_other_length(db: Connection) -> None:
-    """It said `VISION_MODEL_ID=f`, the fingerprint that runs already, which no model is called."""
+def test_a_watch_with_other_dimensions_than_its_model_is_advised_of_the_models_dimensions(db: Connection) -> None:
+    """Its remedy was `VISION_MODEL_ID=f` once: the fingerprint that runs already, which is no model's name."""
     run(db, "update sidecar_internal.sidecars set dimensions = 4")
     named = "(select min(fingerprint) from sidecar_internal.sidecars)"
     run(db, f"update sidecar_internal.watches set fingerprint = null, encoder = null, model = {named}")
@@ -124,8 +124,8 @@ def test_a_watch_of_a_length_that_its_model_does_not_make_is_told_of_the_other_l
     assert all("or watch another target with dimensions => 4" in finding.why for finding in found)
 
 
-def test_a_tree_that_the_server_s_lock_table_is_too_small_for_is_found(db: Connection) -> None:
-    """With two partitions, and that many more sessions that lock all of them."""
+def test_a_partition_tree_too_large_for_the_lock_table_is_found(db: Connection) -> None:
+    """With two partitions, and as many more sessions that lock all of them."""
     run(
         db,
         "create table tree (id int primary key, title text) partition by range (id); "
@@ -140,7 +140,7 @@ def test_a_tree_that_the_server_s_lock_table_is_too_small_for_is_found(db: Conne
     assert finding.remedy.startswith("alter system set max_locks_per_transaction = ")
 
 
-def test_prepared_transactions_are_told_of_and_forgotten_ones_found(
+def test_prepared_transactions_are_noted_and_forgotten_ones_found(
     monkeypatch: pytest.MonkeyPatch, command_line: CommandLine, open_tmp_path: Path
 ) -> None:
     settings = {"fsync": "off", "max_prepared_transactions": "2"}
@@ -160,7 +160,7 @@ def test_prepared_transactions_are_told_of_and_forgotten_ones_found(
             assert (note["severity"], note["remedy"]) == ("note", "alter system set max_prepared_transactions = 0;")
 
 
-def test_a_database_that_is_not_migrated_is_told_how(
+def test_a_database_that_is_not_migrated_gets_the_command_to_migrate(
     plain_database_url: str, monkeypatch: pytest.MonkeyPatch, command_line: CommandLine
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", plain_database_url)
@@ -175,7 +175,7 @@ def test_a_database_that_is_not_migrated_is_told_how(
     assert examine(command_line)["findings"] == []
 
 
-def test_an_index_over_nothing_is_not_missed(db: Connection, command_line: CommandLine) -> None:
+def test_an_index_without_vectors_is_not_reported_missing(db: Connection, command_line: CommandLine) -> None:
     run(db, "update sidecar_internal.ledger_1 set content_hash = 'failed', vector_digest = null")
     run(db, "set sidecar.writer = 'on'; update items set e = null; reset sidecar.writer")
     run(db, "drop index items_e_hnsw_1")
@@ -183,12 +183,12 @@ def test_an_index_over_nothing_is_not_missed(db: Connection, command_line: Comma
     assert "    build   " not in command_line.succeed("status")
 
 
-def test_a_newer_schema_than_this_version_knows_is_told(db: Connection, command_line: CommandLine) -> None:
+def test_a_newer_schema_is_reported(db: Connection, command_line: CommandLine) -> None:
     run(db, "update sidecar.alembic_version set version_num = '9999'")
     assert checks(examine(command_line)) == ["migrations"]
 
 
-def test_a_reader_is_told_what_it_may_not_look_at(
+def test_a_reader_sees_which_checks_its_rights_exclude(
     db: Connection, database_url: str, worker: str, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(db, f"create role {worker} login password 'pw'; select sidecar.grant_reader('{worker}')")
@@ -209,7 +209,7 @@ def test_a_reader_is_told_what_it_may_not_look_at(
 
 @pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed here")
 @pytest.mark.parametrize("ignored", ["", "row_security,sidecar.writer,synchronous_commit,search_path,lock_timeout"])
-def test_a_pooler_that_loses_notifications_is_found_and_a_direct_connection_mends_it(
+def test_a_pooler_that_loses_notifications_is_found_and_a_direct_connection_repairs_it(
     db: Connection,
     database_url: str,
     open_tmp_path: Path,
@@ -229,7 +229,7 @@ def test_a_pooler_that_loses_notifications_is_found_and_a_direct_connection_mend
         assert (found["findings"], found["facts"]["pooler"]) == ([], "transaction")
 
 
-def test_a_read_only_session_is_told_which_setting_to_reset(
+def test_a_read_only_session_is_found_with_the_setting_to_reset(
     db: Connection, database_url: str, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = db.info.dbname

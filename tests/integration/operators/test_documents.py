@@ -1,4 +1,4 @@
-"""docs/operations.md: its blocks, SQL and shell, run in their order beside a running sidecar."""
+"""The SQL and shell blocks of docs/operations.md run in order beside a running sidecar."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_the_blocks_of_the_page_run_in_order(
 
 
 async def settle(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Everything embedded, and the index built."""
+    """Waits until everything is embedded and the index is built."""
 
     async def is_settled() -> bool:
         cursor = await connection.execute(b"select state = 'up to date' and index like '%hnsw%' from sidecar.status")
@@ -59,7 +59,7 @@ def type_in(command_line: CommandLine, line: str) -> None:
     program, *arguments = shlex.split(line)
     assert program == "sidecar"
     outcome = command_line(*arguments)
-    # Right after `watch` the index may not stand yet, of which doctor warns.
+    # Right after `watch` the index may not be built yet, of which doctor warns.
     assert outcome.code in ({0, 3} if arguments[0] == "doctor" else {0}), outcome
     if "--json" in arguments:
         json.loads(outcome.stdout)

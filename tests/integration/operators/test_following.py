@@ -1,4 +1,4 @@
-"""`sidecar status --follow` and `--until-embedded`: builds of indexes, and an end by itself."""
+"""`sidecar status --follow` and `--until-embedded`: progress of index builds, and when they end."""
 
 from __future__ import annotations
 
@@ -39,15 +39,13 @@ def following(output: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-def test_the_build_of_an_index_is_followed_and_its_end_is_the_end(
-    db: Connection, database_url: str, tmp_path: Path
-) -> None:
+def test_an_index_build_is_followed_until_its_end(db: Connection, database_url: str, tmp_path: Path) -> None:
     make_healthy(db)
     run(db, "drop index items_e_hnsw_1")
     statement = value(db, "select index_statement from sidecar.status where watch_id = 1")
     output = tmp_path / "output"
     with another_session(database_url, autocommit=False) as writer, another_session(database_url) as builder:
-        run(writer, "lock table items in row exclusive mode")  # the build waits for whoever may be writing
+        run(writer, "lock table items in row exclusive mode")  # the build waits for transactions that may write
         building = threading.Thread(target=run, args=(builder, statement))
         building.start()
         try:
@@ -63,7 +61,7 @@ def test_the_build_of_an_index_is_followed_and_its_end_is_the_end(
     assert value(db, "select index from sidecar.status where watch_id = 1") == "public.items_e_hnsw_1"
 
 
-def test_it_ends_when_a_sidecar_has_done_all_and_built_the_index(db: Connection, tmp_path: Path) -> None:
+def test_it_ends_when_all_rows_are_embedded_and_the_index_is_built(db: Connection, tmp_path: Path) -> None:
     run(db, "create table items (id bigint primary key, title text)")
     run(db, "insert into items select i, 'item ' || i from generate_series(1, 50) i")
     run(db, "select sidecar.watch('items', 'title', target => 'e')")
@@ -80,7 +78,7 @@ def test_it_ends_when_a_sidecar_has_done_all_and_built_the_index(db: Connection,
     assert status == [(50, 0, "public.items_e_hnsw_1")]
 
 
-def test_a_watch_that_cannot_go_on_is_not_waited_for(db: Connection, command_line: CommandLine) -> None:
+def test_it_does_not_wait_for_a_broken_watch(db: Connection, command_line: CommandLine) -> None:
     make_healthy(db)
     run(db, "update sidecar_internal.watches set broken = 'no column' where id = 2")
     outcome = command_line("status", "--until-embedded")
@@ -88,7 +86,9 @@ def test_a_watch_that_cannot_go_on_is_not_waited_for(db: Connection, command_lin
     assert "ERROR: items.v is broken: no column" in outcome.stderr
 
 
-def test_status_prints_what_an_owner_has_to_run_for_the_index(db: Connection, command_line: CommandLine) -> None:
+def test_status_prints_the_statement_with_which_an_owner_builds_the_index(
+    db: Connection, command_line: CommandLine
+) -> None:
     make_healthy(db)
     run(db, "drop index items_e_hnsw_1")
     text = command_line.succeed("status")

@@ -1,4 +1,4 @@
-"""What a sidecar tells of itself every two seconds, which `plan` and `doctor` read."""
+"""The heartbeat that a sidecar records every two seconds, and that `plan` and `doctor` read."""
 
 from __future__ import annotations
 

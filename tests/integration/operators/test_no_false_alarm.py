@@ -1,4 +1,4 @@
-"""`sidecar doctor` beside a running sidecar and tables of every kind: nothing is wrong, so nothing is found."""
+"""`sidecar doctor` finds nothing beside a running sidecar and healthy tables of every kind."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CHANGES = """
 SETTLED = "select count(*) = 4 and bool_and(state = 'up to date' and index_statement is null) from sidecar.status"
 
 
-async def test_tables_of_every_kind_give_no_alarm(
+async def test_healthy_tables_of_every_kind_have_no_finding(
     database_url: str, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)

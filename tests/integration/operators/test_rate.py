@@ -1,4 +1,4 @@
-"""A cap on the rows a second: what reaches the table beside a running sidecar, and who counts."""
+"""A cap on rows per second: how fast a running sidecar writes, and how sidecars share the cap."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def embedded(table: WatchedTable, more_than: int) -> None:
 
 
 async def assert_never_above(table: WatchedTable, rows_per_s: float, sidecars: int = 1) -> None:
-    """In no stretch of time more rows than the cap allows. A batch of several chunks is written in some ms."""
+    """Checks that no period has more rows than the cap allows. A batch of several chunks is written in some ms."""
     query = f"""
         with done as (
             select extract(epoch from embedded_at)::float8 as at, row_number() over (order by embedded_at) as n
@@ -66,10 +66,10 @@ async def test_a_cap_holds_for_the_backfill_and_for_live_rows(
         await embedded(table, more_than=130)
         await assert_never_above(table, 50)
         await run(db, "select sidecar.set_rate('items')")
-        await table.settle_right(encoder, timeout_s=5)  # would take 7 s at the cap
+        await table.settle_right(encoder, timeout_s=5)  # at the cap it would take 7 s
 
 
-async def test_another_watch_goes_on_at_full_speed(database_url: str, db: Connection, encoder: HashEncoder) -> None:
+async def test_another_watch_continues_at_full_speed(database_url: str, db: Connection, encoder: HashEncoder) -> None:
     await run(db, "create table others (id bigint primary key, title text)")
     await run(db, "insert into others select i, 'other ' || i from generate_series(1, 400) i")
     await insert(db, 1, ROWS)
@@ -89,7 +89,7 @@ async def test_two_sidecars_share_a_cap(database_url: str, db: Connection, encod
     async with running_ingest(database_url, encoder), running_ingest(database_url, encoder):
 
         async def both_know() -> bool:
-            """The first one has read the watches since the second one's heartbeat."""
+            """Whether the first sidecar has read the watches since the second one's heartbeat."""
             rows = await run(
                 db, "select count(*), max(seen_at) > max(started_at) + interval '1 s' from sidecar_internal.sidecars"
             )
@@ -103,7 +103,7 @@ async def test_two_sidecars_share_a_cap(database_url: str, db: Connection, encod
         await table.settle_right(encoder)
 
 
-async def test_less_than_a_row_a_second_is_a_rate_too(database_url: str, db: Connection, encoder: HashEncoder) -> None:
+async def test_a_cap_may_be_less_than_a_row_a_second(database_url: str, db: Connection, encoder: HashEncoder) -> None:
     table = await watch(db, ("items",), ("title",))
     await run(db, "select sidecar.set_rate('items', rows_per_s => 0.8)")
     await insert(db, 1, 3)

@@ -30,7 +30,7 @@ def test_it_finds_the_keys_nearest_to_a_vector_with_their_distances(db: Connecti
     assert [distance for _, distance in found] == pytest.approx([distance for _, distance in expected], abs=1e-3)
 
 
-def test_it_goes_through_the_index_until_it_has_found_enough_and_leaves_the_session_as_it_was(db: Connection) -> None:
+def test_it_scans_the_index_until_it_has_enough_rows_and_restores_the_session(db: Connection) -> None:
     run(
         db,
         """
@@ -64,7 +64,7 @@ def test_a_key_of_several_columns_comes_back_whole(db: Connection) -> None:
     assert run(db, query) == [({"shop": "b", "Nr": 2}, 0), ({"shop": "a", "Nr": 1}, 1)]
 
 
-def test_what_cannot_be_asked_is_refused(db: Connection) -> None:
+def test_invalid_searches_are_rejected(db: Connection) -> None:
     with refused(db, "22023", "k is 0", "Say how many"):
         run(db, "select * from sidecar.search('items', '[1,2,3]', target => 'e', k => 0)")
     with refused(db, "42702", "has 2 watches", "Name the target"):
@@ -73,7 +73,7 @@ def test_what_cannot_be_asked_is_refused(db: Connection) -> None:
         run(db, "select * from sidecar.search('items', '[1,2]', target => 'e')")
 
 
-def test_a_reader_finds_what_the_table_s_owner_lets_them_see(db: Connection) -> None:
+def test_a_reader_finds_the_rows_that_its_rights_allow(db: Connection) -> None:
     role = f"reader_{db.info.dbname}"
     run(db, f"create role {role}; select sidecar.grant_reader('{role}'); grant select on items to {role}")
     try:

@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode in front of the tests' server, if the machine has the program."""
+"""PgBouncer in transaction mode in front of the tests' server, where the program is installed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from sidecar.embedded_postgres.user import find_server_user
 from tests.ports import find_free_port
 from tests.waiting import wait_until
 
-# Debian keeps it where ordinary users do not look.
+# Debian installs it outside the PATH of ordinary users.
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
-# The next transaction is given another server connection than the last one, so nothing that needs a session survives.
+# Each transaction gets another server connection than the previous one, so nothing that needs a session works.
 _CONFIGURATION = """
 [databases]
 * = host={host} port={server_port} user={user} password={password}
@@ -38,7 +38,7 @@ ignore_startup_parameters = {ignored}
 
 @contextmanager
 def pgbouncer(directory: Path, database_url: str, ignored: str = "") -> Iterator[str]:
-    """The URL of the same database through a pooler. `ignored`: startup parameters that it takes and forgets."""
+    """The URL of the same database through a pooler. `ignored`: startup parameters that it accepts and drops."""
     assert PROGRAM is not None
     server = urlsplit(database_url)
     port = find_free_port()
@@ -47,7 +47,7 @@ def pgbouncer(directory: Path, database_url: str, ignored: str = "") -> Iterator
     configuration.write_text(_CONFIGURATION.format(port=port, ignored=ignored, **values))
     configuration.chmod(0o644)
     log_path = directory / "pgbouncer.log"
-    user = find_server_user()  # it refuses to run as root
+    user = find_server_user()  # PgBouncer refuses to run as root
     with log_path.open("wb") as log:
         process = subprocess.Popen([PROGRAM, configuration], stdout=log, stderr=log, cwd="/", **user.popen_arguments())
     try:

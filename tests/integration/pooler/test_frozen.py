@@ -1,4 +1,4 @@
-"""A sidecar behind a pooler that is frozen in the middle of its work: the pooler holds the session for it."""
+"""A sidecar that is frozen in the middle of its work, behind a pooler, which keeps the session open."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def test_users_wait_no_longer_than_the_bound_behind_a_pooler(
         async with user(database_url) as db:
             freeze = partial(work_until_frozen, database_url, operation=operation, warm=False, pooler=pooler)
             messages, _ = await freeze(await make_table(db, "measured", operation), messages=float("inf"))
-            positions = range(len(messages), len(messages) // 3, -EVERY)  # the first third has locked nothing yet
+            positions = range(len(messages), len(messages) // 3, -EVERY)  # in the first third, nothing is locked yet
             tables = [await make_table(db, f"frozen_{i}", operation) for i in positions]
             async with guarded(pooler):
                 ends = await asyncio.gather(

@@ -30,7 +30,7 @@ if PROGRAM is None:
     pytest.skip("the program pgbouncer is not on this machine", allow_module_level=True)
 
 FORGETFUL = ", ".join(SESSION_SETTINGS)
-HOPS = 15  # transactions, more than the pooler has connections
+HOPS = 15  # a number of transactions, more than the pooler has connections
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def pooler_url(database_url: str, open_tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def forgetful_url(database_url: str, open_tmp_path: Path) -> Iterator[str]:
-    """Of a pooler that is told to accept our settings, and forgets them."""
+    """The URL of a pooler that is configured to accept our settings, and drops them."""
     with pgbouncer(open_tmp_path, database_url, ignored=FORGETFUL) as url:
         yield url
 
@@ -81,7 +81,7 @@ async def test_vectors_follow_their_rows(
 
 
 @pytest.mark.parametrize("way", ["pooler_url", "forgetful_url"])
-async def test_without_a_direct_connection_polling_goes_on_and_the_log_says_what_is_missing(
+async def test_without_a_direct_connection_rows_are_polled_and_a_warning_says_why(
     request: pytest.FixtureRequest, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture, way: str
 ) -> None:
     table = await make_texts(db, 300, index="halfvec")
@@ -89,12 +89,12 @@ async def test_without_a_direct_connection_polling_goes_on_and_the_log_says_what
         await live_through_changes(db, table, encoder)
         assert (
             await value(db, "select last_value from sidecar_internal.asleep_1") == 1
-        )  # users' commits send no notification in vain
+        )  # commits of users send no useless notification
     told = [record.message for record in caplog.records if "leads to a connection pooler" in record.message]
     assert "Set LISTEN_DATABASE_URL to a direct connection." in told[0]
 
 
-async def test_notifications_and_index_builds_take_the_direct_connection(
+async def test_notifications_and_index_builds_use_the_direct_connection(
     database_url: str,
     pooler_url: str,
     db: Connection,
@@ -108,7 +108,7 @@ async def test_notifications_and_index_builds_take_the_direct_connection(
         await table.settle()
         await until_indexed(db)
         await until_listening(db)
-        await until_woken(caplog)  # once for the connection that was made
+        await until_woken(caplog)  # once after connecting
         await until_asleep(db)
         caplog.clear()
         await insert_titles(db, 100, 100)
@@ -117,7 +117,7 @@ async def test_notifications_and_index_builds_take_the_direct_connection(
 
 
 @pytest.mark.parametrize("way", ["pooler_url", "forgetful_url"])
-async def test_settings_go_with_every_transaction_and_stay_in_no_session(
+async def test_settings_are_set_in_each_transaction_and_stay_in_no_session(
     request: pytest.FixtureRequest, way: str
 ) -> None:
     url = request.getfixturevalue(way)
@@ -144,7 +144,7 @@ async def test_settings_go_with_every_transaction_and_stay_in_no_session(
         await strangers.close()
 
 
-async def test_a_statement_that_fails_leaves_nothing_open(pooler_url: str) -> None:
+async def test_a_failed_statement_leaves_no_transaction_open(pooler_url: str) -> None:
     database = Database(SecretStr(pooler_url))
     await database.open()
     try:
@@ -158,7 +158,7 @@ async def test_a_statement_that_fails_leaves_nothing_open(pooler_url: str) -> No
 
 
 @pytest.mark.parametrize("way", ["pooler_url", "forgetful_url"])
-async def test_what_needs_a_session_is_refused_one_by_a_pooler(request: pytest.FixtureRequest, way: str) -> None:
+async def test_a_session_through_a_pooler_is_rejected(request: pytest.FixtureRequest, way: str) -> None:
     with pytest.raises(StatementRejected, match="leads to a connection pooler") as caught:
         await open_session(SecretStr(request.getfixturevalue(way)))
     assert caught.value.hint == "Set LISTEN_DATABASE_URL to a direct connection."
@@ -169,7 +169,7 @@ def counts(process: Process) -> tuple[int, int]:
     return watch["embedded"], watch["pending"]
 
 
-def test_the_whole_process_works_behind_it(database_url: str, pooler_url: str, tmp_path: Path) -> None:
+def test_the_whole_process_works_behind_a_pooler(database_url: str, pooler_url: str, tmp_path: Path) -> None:
     program = ("-m", "tests.integration.server.program", "hash")
     with (
         psycopg.connect(database_url, autocommit=True) as connection,
