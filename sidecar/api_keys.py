@@ -35,7 +35,7 @@ def digest_of(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def is_secret(text: str) -> bool:
+def is_valid_key(text: str) -> bool:
     """Whether `text` is a valid key: 16 to 512 printable ASCII characters without blanks and commas."""
     return _SECRET.fullmatch(text) is not None
 
@@ -53,7 +53,7 @@ def parse_file(content: str) -> list[ApiKey]:
     return _parse("API_KEYS_FILE", "line", ["" if line.lstrip().startswith("#") else line for line in _lines(content)])
 
 
-def require_different(keys: Sequence[ApiKey]) -> None:
+def require_distinct(keys: Sequence[ApiKey]) -> None:
     """Raises ConfigurationError if two keys have the same secret: its scopes would be ambiguous."""
     if len({key.digest for key in keys}) < len(keys):
         raise ConfigurationError(["API_KEYS, API_KEYS_FILE: the same key stands there twice; each may stand once"])
@@ -68,7 +68,7 @@ def _parse(variable: str, unit: str, entries: Iterable[str]) -> list[ApiKey]:
     keys = [_parse_entry(place, entry) for place, entry in numbered if entry]
     if not keys:
         raise ConfigurationError([f"{variable}: there is no key in it"])
-    require_different(keys)
+    require_distinct(keys)
     return keys
 
 
@@ -79,7 +79,7 @@ def _parse_entry(place: str, entry: str) -> ApiKey:
     if not set(names) <= {scope.value for scope in Scope}:
         allowed = "embed, search and admin, joined by +, such as embed+search:KEY"
         raise ConfigurationError([f"{place}: only scopes may stand before a colon: {allowed}"])
-    if not is_secret(secret):
+    if not is_valid_key(secret):
         allowed = "16 to 512 characters: letters, digits and signs, neither blanks nor commas"
         raise ConfigurationError([f"{place}: a key has {allowed}"])
     return ApiKey(secret, frozenset(map(Scope, names)), digest_of(secret))

@@ -28,7 +28,7 @@ from sidecar.batching.encoder import Encoder, PairScorer, framing_of
 from sidecar.batching.lanes import BatchSettings
 from sidecar.batching.reranker import LazyScorer, Reranker
 from sidecar.concurrency import in_daemon_thread
-from sidecar.config import Settings, let_waiting_threads_sleep, load_settings
+from sidecar.config import Settings, load_settings, set_passive_openmp_wait
 from sidecar.errors import ConfigurationError, ModelError
 from sidecar.http.access import Access
 from sidecar.http.application import Edge, make_http_application
@@ -77,7 +77,7 @@ _TRACES_SHARE = 0.1  # of SHUTDOWN_TIMEOUT_S, at most, for the last traces
 
 def load_siglip(settings: Settings) -> Encoder:
     """Loads the model that the settings name. Blocks. Imports torch only when called: that takes seconds."""
-    let_waiting_threads_sleep()
+    set_passive_openmp_wait()
     from sidecar.model.loading import load_encoder
 
     return load_encoder(settings)
@@ -85,7 +85,7 @@ def load_siglip(settings: Settings) -> Encoder:
 
 def load_reranker(settings: Settings, device_call: DeviceCall) -> PairScorer:
     """Loads the cross-encoder that the settings name. Blocks. Imports torch and sentence-transformers when called."""
-    let_waiting_threads_sleep()
+    set_passive_openmp_wait()
     from sidecar.model.reranker.loading import load_cross_encoder
 
     return load_cross_encoder(settings, device_call)

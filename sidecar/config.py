@@ -21,9 +21,9 @@ from sidecar.settings import Settings
 __all__ = [
     "Settings",
     "environment_without_secrets",
-    "let_waiting_threads_sleep",
     "load_settings",
     "service_files",
+    "set_passive_openmp_wait",
     "settings_table",
     "variable_names",
 ]
@@ -68,7 +68,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, database_url: str
     raise ConfigurationError(problems)
 
 
-def let_waiting_threads_sleep() -> None:
+def set_passive_openmp_wait() -> None:
     """Makes OpenMP's threads sleep while they wait for each other. Call it before torch is imported.
 
     By default they spin, and a batch takes many times as long if other processes need the CPU. An OMP_WAIT_POLICY of

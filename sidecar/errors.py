@@ -1,28 +1,28 @@
-"""Every error this package raises on purpose.
+"""The errors that this package raises on purpose.
 
     SidecarError
     ├── ConfigurationError          a setting is wrong; the process does not start (exit code 2)
     ├── InputError                  the caller's text, picture or request cannot be used
     │   ├── TextRejected            blank after canonicalisation, not a string, without a finite vector …
     │   └── PictureRejected         not a picture, truncated, too many pixels, crashed its decoder …
-    ├── Overloaded                  a bounded queue is full; try again after `retry_after_s`
+    ├── Overloaded                  a bounded queue is full; retry after `retry_after_s`
     ├── ModelError                  the model cannot be loaded, or fails its self-test
-    ├── RerankModelFailed           the reranking model cannot be loaded; try again after `retry_after_s`
-    ├── DeviceError                 the device failed while encoding; nobody's row is to blame
-    │   ├── DeviceOutOfMemory       … by a batch too large for it
-    │   └── DeviceLost              … and nothing in this process will work on it again
+    ├── RerankModelFailed           the reranking model cannot be loaded; retry after `retry_after_s`
+    ├── DeviceError                 the device failed while encoding; no input is to blame
+    │   ├── DeviceOutOfMemory       … because the batch was too large for its memory
+    │   └── DeviceLost              … for good: the process must exit
     ├── DecoderUnavailable          no decoder process can be started, or the pool is closed; no picture is to blame
     └── DatabaseError
         ├── DatabaseUnavailable     no connection: ingest waits, queries go on
-        ├── Contention              lock timeout, deadlock or serialisation failure: do the same again
-        │   └── TimedOut            … or it took the server too long: do less at a time
-        ├── WatchChanged            a watched table or column is not what it was: load the watches again
+        ├── Contention              lock timeout, deadlock or serialisation failure: retry
+        │   └── TimedOut            … or a statement took too long: retry with less
+        ├── WatchChanged            a watched table or column has changed: reload the watches
         ├── SchemaError             not migrated, or pgvector missing or too old
         └── StatementRejected       Postgres refused a call such as sidecar.watch: message, hint, SQLSTATE
 
-Errors that matter to one part only stand there: `WriteSuppressed` and `SearchDenied`
-(postgres), `NotReady` and `AccessDenied` (http), `SidecarMissing` (alembic), `ServiceUnavailable`, `AccessRefused` and
-`PortUnavailable` (cli). They are SidecarErrors too.
+Errors of a single part are defined there, as SidecarErrors too: `WriteSuppressed` and `SearchDenied` (postgres),
+`NotReady` (readiness), `AccessDenied` (http), `CannotListen` (listening), `SidecarMissing` (alembic),
+`ServiceUnavailable`, `AccessRefused` and `PortUnavailable` (cli).
 
 Foreign exceptions are translated once, at the edge that calls the foreign library, with `raise … from`.
 The message of an error is written for the user: what was wrong, with which value, and what to do.
@@ -97,7 +97,7 @@ class DeviceOutOfMemory(DeviceError):
 
 
 class DeviceLost(DeviceError):
-    """The device is beyond recovery: the process must end, so that another one can begin afresh."""
+    """The device is beyond recovery: the process must exit, so that another one can start over."""
 
 
 class DecoderUnavailable(SidecarError):
@@ -105,7 +105,7 @@ class DecoderUnavailable(SidecarError):
 
 
 class DatabaseError(SidecarError):
-    """Base of what goes wrong between us and Postgres."""
+    """Base of errors in the communication with Postgres."""
 
 
 class DatabaseUnavailable(DatabaseError):
@@ -113,11 +113,11 @@ class DatabaseUnavailable(DatabaseError):
 
 
 class Contention(DatabaseError):
-    """Another transaction was in the way. Nothing is wrong; the same statement may be tried again."""
+    """Another transaction was in the way. The same statement may be retried."""
 
 
 class TimedOut(Contention):
-    """The server ended a statement, or a transaction, that took longer than we let it."""
+    """The server cancelled a statement or transaction that exceeded its timeout."""
 
 
 class WatchChanged(DatabaseError):
@@ -129,7 +129,7 @@ class SchemaError(DatabaseError):
 
 
 class StatementRejected(DatabaseError):
-    """Postgres refused a statement on the user's behalf."""
+    """Postgres rejected a statement that was run for the user."""
 
     def __init__(self, message: str, sqlstate: str, hint: str | None = None) -> None:
         super().__init__(message)

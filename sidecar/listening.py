@@ -69,7 +69,7 @@ def open_listeners(bind_host: str, port: int) -> list[socket.socket]:
     return listeners
 
 
-def describe(listener: socket.socket) -> str:
+def format_address(listener: socket.socket) -> str:
     """Address and port of a socket, written as in a URL."""
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if listener.family == socket.AF_INET6 else f"{host}:{port}"

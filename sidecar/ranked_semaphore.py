@@ -56,7 +56,7 @@ class RankedSemaphore:
 
     def _grant(self) -> None:
         while self._free and (waiting := self._waiting_ranks()):
-            rank = next((rank for rank in reversed(waiting) if self._is_due(rank)), waiting[0])
+            rank = next((rank for rank in reversed(waiting) if self._must_be_next(rank)), waiting[0])
             for other in waiting:
                 self._passed_over[other] = 0 if other == rank else self._passed_over.get(other, 0) + 1
             waiter = next(each for each in self._waiters[rank] if not each.done())
@@ -68,5 +68,5 @@ class RankedSemaphore:
         """In ascending order. A waiter whose future is done was granted a place or cancelled."""
         return sorted(rank for rank, waiters in self._waiters.items() if any(not waiter.done() for waiter in waiters))
 
-    def _is_due(self, rank: int) -> bool:
+    def _must_be_next(self, rank: int) -> bool:
         return self._passed_over.get(rank, 0) >= self._max_passed_over.get(rank, math.inf)

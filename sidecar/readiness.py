@@ -85,15 +85,15 @@ class Readiness:
 
     def check(self) -> None:
         """Raises NotReady unless queries can be embedded and every task is alive. Does not look at the database."""
-        if (obstacle := self.obstacle()) is not None:
-            raise obstacle
+        if (error := self.error()) is not None:
+            raise error
 
     def check_device(self) -> None:
         """Raises NotReady while the device fails or hangs, in whatever state: what is sent to it would wait in vain."""
-        if (obstacle := self._device_obstacle()) is not None:
-            raise obstacle
+        if (error := self._device_error()) is not None:
+            raise error
 
-    def obstacle(self) -> NotReady | None:
+    def error(self) -> NotReady | None:
         """The error that `check` raises; None when ready."""
         match self._state:
             case State.FAILED:
@@ -102,13 +102,13 @@ class Readiness:
                 return NotReady(State.STOPPING, "The process is shutting down.")
             case State.UNFIT:
                 return NotReady(State.UNFIT, self._reason)
-        if (device := self._device_obstacle()) is not None:
+        if (device := self._device_error()) is not None:
             return device
         if self._state is State.LOADING:
             return NotReady(State.LOADING, "The model is loading. Try again in a moment.", _LOADING_RETRY_S)
         return None
 
-    def _device_obstacle(self) -> NotReady | None:
+    def _device_error(self) -> NotReady | None:
         trouble = self._read_trouble()
         return None if trouble is None else NotReady(State.TROUBLE, f"{trouble}.", _DEVICE_RETRY_S)
 

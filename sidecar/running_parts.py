@@ -70,7 +70,7 @@ class RunningParts:
 
     async def refresh_gauges(self, metrics: Metrics, watch_reader: WatchReader | None) -> None:
         """Sets all gauges that are read on demand. Takes a second or two at most, whatever the database does."""
-        metrics.process.ready.set(self._readiness.obstacle() is None)
+        metrics.process.ready.set(self._readiness.error() is None)
         metrics.device.trouble.set(self._device_health.trouble is not None)
         for lane, depth in self.lanes.items():
             metrics.lanes.set_depth(lane, **asdict(depth))

@@ -17,8 +17,8 @@ from sidecar.app import LoadEncoder, Sidecar, load_siglip
 from sidecar.config import Settings
 from sidecar.errors import ConfigurationError
 from sidecar.http.protocol.bounded_protocol import BoundedHttpProtocol
-from sidecar.listening import CannotListen, bind_hosts, describe, open_listeners
-from sidecar.loopback import WAYS_OUT, resolves_to_loopback
+from sidecar.listening import CannotListen, bind_hosts, format_address, open_listeners
+from sidecar.loopback import REMEDIES, resolves_to_loopback
 from sidecar.process_exit import EXIT_FAILURE, ExitDeadline
 from sidecar.telemetry.logs.configuration import configure_logging
 
@@ -107,7 +107,7 @@ def serve(
     except CannotListen as error:
         logger.critical("%s. BIND_HOST and BIND_PORT say where.", error)
         return EXIT_FAILURE
-    where = " and ".join(describe(listener) for listener in listeners)
+    where = " and ".join(format_address(listener) for listener in listeners)
     logger.info("Serving on %s.", where)
     if settings.allow_anonymous:
         logger.warning("ALLOW_ANONYMOUS=1: everybody who reaches %s is served, without a key.", where)
@@ -168,7 +168,7 @@ def _require_keys_beyond_loopback(settings: Settings) -> None:
     if settings.api_keys or settings.api_keys_file or settings.allow_anonymous:
         return
     if not all(resolves_to_loopback(host) for host in bind_hosts(settings.bind_host)):
-        problem = f"BIND_HOST='{settings.bind_host}': without keys only loopback is served. {WAYS_OUT}"
+        problem = f"BIND_HOST='{settings.bind_host}': without keys only loopback is served. {REMEDIES}"
         raise ConfigurationError([problem])
 
 

@@ -13,7 +13,7 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator, model_vali
 from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from sidecar.api_keys import is_secret, parse_variable
+from sidecar.api_keys import is_valid_key, parse_variable
 from sidecar.database_url import check_database_url
 from sidecar.errors import ConfigurationError
 
@@ -37,7 +37,7 @@ _DATABASE_URL: JsonDict = {
 _URL_FILE: JsonDict = {"allowed": "the path of a file that holds nothing else"}
 
 
-def _without_hub(model_id: str) -> str:
+def _without_hub_prefix(model_id: str) -> str:
     return model_id.strip().removeprefix("hf-hub:")
 
 
@@ -329,7 +329,7 @@ class Settings(BaseSettings):
     @field_validator("sidecar_api_key")
     @classmethod
     def _check_own_key(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is not None and not is_secret(key.get_secret_value()):
+        if key is not None and not is_valid_key(key.get_secret_value()):
             raise ValueError("not a key")
         return key
 
@@ -374,9 +374,9 @@ class Settings(BaseSettings):
             yield f"{name}='{crop}': at most MULTI_SCALE_MAX_DIM, which is {max_dim}"
 
     def _alias_problems(self) -> Iterator[str]:
-        models = {_without_hub(self.vision_model_id), _without_hub(self.rerank_model_id)}
+        models = {_without_hub_prefix(self.vision_model_id), _without_hub_prefix(self.rerank_model_id)}
         for alias, _, model in (alias.partition("=") for alias in self.model_aliases if "=" in alias):
-            if _without_hub(model) not in models:
+            if _without_hub_prefix(model) not in models:
                 yield (
                     f"MODEL_ALIASES='{alias}={model}': VISION_MODEL_ID or RERANK_MODEL_ID after =, which are "
                     f"{self.vision_model_id} and {self.rerank_model_id}"
@@ -412,9 +412,9 @@ class Settings(BaseSettings):
 
     def aliases_of(self, model_id: str) -> tuple[str, ...]:
         """The aliases of a model: those that name it, and those that name no model."""
-        meant = {"", _without_hub(model_id)}
+        meant = {"", _without_hub_prefix(model_id)}
         pairs = [alias.partition("=") for alias in self.model_aliases]
-        return tuple(name for name, _, model in pairs if _without_hub(model) in meant)
+        return tuple(name for name, _, model in pairs if _without_hub_prefix(model) in meant)
 
     @property
     def max_picture_views(self) -> int:

@@ -15,11 +15,11 @@ from sidecar.api_keys import Scope
 from sidecar.errors import SidecarError
 from sidecar.http.headers import header_values
 from sidecar.http.key_ring import KeyRing
-from sidecar.loopback import WAYS_OUT, is_loopback_address, is_loopback_host
+from sidecar.loopback import REMEDIES, is_loopback_address, is_loopback_host
 
 logger = logging.getLogger(__name__)
 
-_SEND_IT = "Send a key: `Authorization: Bearer KEY`."
+_SEND_KEY = "Send a key: `Authorization: Bearer KEY`."
 _LOG_INTERVAL_S = 10.0
 _USUAL_ADDRESS = "127.0.0.1"  # recognised without parsing, which costs more than all the other checks
 
@@ -63,7 +63,7 @@ class Access:
         headers = header_values(request.scope, b"authorization")
         scheme, _, secret = headers[0].strip().partition(" ") if headers else ("", "", "")
         if scheme.lower() != "bearer" or not secret:
-            raise AccessDenied(401, "missing_key", _SEND_IT, "Bearer")
+            raise AccessDenied(401, "missing_key", _SEND_KEY, "Bearer")
         key = self._keys.find(secret.strip())
         if key is None or len(headers) > 1:
             message = "The key in the Authorization header is none of this service's."
@@ -93,11 +93,11 @@ def check_local_request(scope: RequestScope, cors_origins: Collection[str]) -> N
     """
     address = _server_address(scope)
     if not (address == _USUAL_ADDRESS or is_loopback_address(address) or address.startswith("/")):
-        message = f"The service has no keys, and without them it is not served at {address}. {WAYS_OUT}"
+        message = f"The service has no keys, and without them it is not served at {address}. {REMEDIES}"
         raise AccessDenied(403, "no_keys", message)
     for host in header_values(scope, b"host"):
         if not is_loopback_host(host):
-            message = f"The service has no keys, and without them it is served as localhost, not as {host}. {WAYS_OUT}"
+            message = f"The service has no keys, and without them it is served as localhost, not as {host}. {REMEDIES}"
             raise AccessDenied(403, "untrusted_host", message)
     for origin in header_values(scope, b"origin"):
         if not _is_allowed_origin(origin, cors_origins):

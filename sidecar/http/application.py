@@ -19,12 +19,11 @@ from sidecar.http.bodies.upload_budget import LimitUploads
 from sidecar.http.cancellation import with_deadline
 from sidecar.http.docs.endpoints import DocumentEndpoints
 from sidecar.http.limits import RequestLimits
-from sidecar.http.middleware.cors import cors_middleware
+from sidecar.http.middleware.browsers import SecurityHeaders, cors_middleware
 from sidecar.http.middleware.error_handling import EXCEPTION_HANDLERS, UnexpectedErrors
 from sidecar.http.middleware.observed import Observed
 from sidecar.http.middleware.paths import StripRootPath, StripTrailingSlash
 from sidecar.http.middleware.route_label import RouteLabel
-from sidecar.http.middleware.security_headers import SecurityHeaders
 from sidecar.http.operation import Endpoint, MediaType, Operation, Scope
 from sidecar.http.protocol.refusals import AnswerRefusedHeads
 from sidecar.http.tei.errors import TeiError, TeiErrors

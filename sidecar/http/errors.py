@@ -102,7 +102,7 @@ def error_response(
     return JsonResponse(ErrorAnswer(error=error), status, headers)
 
 
-def respond_to(error: SidecarError) -> JsonResponse:
+def error_response_to(error: SidecarError) -> JsonResponse:
     """The response to an error that was raised on purpose."""
     if isinstance(error, InputError):
         status = _STATUS_OF_INPUT_ERROR.get(error.code, HTTPStatus.UNPROCESSABLE_ENTITY)

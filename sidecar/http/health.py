@@ -162,8 +162,8 @@ class HealthEndpoints:
 
     def _readiness_text(self) -> str:
         """`ready`, or the reason why not, without secrets: /healthz needs no key."""
-        obstacle = self._readiness.obstacle()
-        return "ready" if obstacle is None else redact(obstacle.message)
+        error = self._readiness.error()
+        return "ready" if error is None else redact(error.message)
 
     async def _database(self) -> tuple[_Database, str | None, Sequence[WatchStatus] | None]:
         if self._read_watches is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from sidecar.api_keys import ApiKey, digest_of, parse_file, parse_variable, require_different
+from sidecar.api_keys import ApiKey, digest_of, parse_file, parse_variable, require_distinct
 from sidecar.errors import ConfigurationError
 from sidecar.telemetry.logs.configuration import hide_in_logs
 
@@ -75,7 +75,7 @@ class KeyRing:
             keys = [*self._fixed, *parse_file(content.decode("utf-8-sig"))]
         except UnicodeDecodeError as error:
             raise ConfigurationError(["API_KEYS_FILE: its content is not UTF-8"]) from error
-        require_different(keys)
+        require_distinct(keys)
         hide_in_logs(key.secret for key in keys)
         self._keys = tuple(keys)
 

@@ -57,7 +57,7 @@ def test_check_raises_the_reason_in_every_state_but_ready(
 def test_check_passes_once_ready(readiness: Readiness) -> None:
     readiness.mark_ready()
     readiness.check()
-    assert readiness.obstacle() is None
+    assert readiness.error() is None
     assert readiness.state is State.READY
 
 

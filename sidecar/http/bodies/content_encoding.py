@@ -65,7 +65,7 @@ class _DecompressedBody:
                 await asyncio.sleep(0)  # as below: 60 MB of empty members take a minute
                 continue
             if self._all_arrived:
-                self._decoder.finish()
+                self._decoder.check_complete()
                 self._done = True
                 return {"type": "http.request", "body": b"", "more_body": False}
             message = await self._receive()
@@ -143,10 +143,10 @@ class Decoder:
             output_bytes += len(pieces[-1])
         return b"".join(pieces)
 
-    def finish(self) -> None:
+    def check_complete(self) -> None:
         """Call at the end of the input. Raises InputError if it is truncated; an empty body is complete."""
         if self._inflater is not None or self._position < len(self._input):
-            raise self._broken("it is cut off")
+            raise self._invalid("it is cut off")
 
     def _next_inflater(self) -> _Inflater | None:
         """The inflater for the member that begins here; None at the end of the input, or if it is too short to tell."""
@@ -155,7 +155,7 @@ class Decoder:
                 self._position = padding.end()
             return zlib.decompressobj(_GZIP_WBITS) if self._position < len(self._input) else None
         if self._members:
-            raise self._broken("something stands behind its end")
+            raise self._invalid("something stands behind its end")
         if len(self._input) < 2:
             self._needs_input = True
             return None
@@ -166,7 +166,7 @@ class Decoder:
         try:
             piece = inflater.decompress(taken, _PIECE_BYTES)
         except zlib.error as error:
-            raise self._broken(str(error).rpartition(": ")[2]) from error
+            raise self._invalid(str(error).rpartition(": ")[2]) from error
         left = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
         self._position += len(taken) - len(left)
         self._holds_output = len(piece) == _PIECE_BYTES and not inflater.eof
@@ -175,7 +175,7 @@ class Decoder:
             self._members += 1
         return piece
 
-    def _broken(self, reason: str) -> InputError:
+    def _invalid(self, reason: str) -> InputError:
         return InputError("invalid_encoding", f"The body is not {self._name}, as Content-Encoding says: {reason}.")
 
 

@@ -46,7 +46,7 @@ _BOUNDS = {
 }
 
 
-def explain(error: ValidationError, model: type[BaseModel], body: object) -> InputError:
+def to_input_error(error: ValidationError, model: type[BaseModel], body: object) -> InputError:
     """The first error in `body`, which `model` rejected.
 
     Codes: `missing_field`, `unknown_field`, `wrong_type`, `wrong_value`, `out_of_range`, `too_short`, `too_long`,

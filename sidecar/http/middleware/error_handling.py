@@ -13,8 +13,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
 from sidecar.errors import RerankModelFailed, SidecarError
-from sidecar.http.errors import error_response, respond_to
-from sidecar.http.middleware.missing_paths import explain_missing
+from sidecar.http.errors import error_response, error_response_to
+from sidecar.http.middleware.missing_paths import not_found_message
 from sidecar.http.middleware.observed import CLIENT_CLOSED_REQUEST, loggable_path
 from sidecar.readiness import NotReady, Readiness
 from sidecar.telemetry.request_context import current_request_id
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 async def _answer_sidecar_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, SidecarError)
-    response = respond_to(error)
+    response = error_response_to(error)
     logged_already = isinstance(error, NotReady | RerankModelFailed)  # where it arose
     if response.status_code >= 500 and not logged_already:
         logger.warning("%s %s: %s", request.method, loggable_path(request.scope), error)
@@ -39,7 +39,7 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
         response = error_response(405, "method_not_allowed", f"{path} answers {allowed}, not {request.method}.")
     elif error.status_code == 404:
         served = {route.path for route in request.app.routes}
-        response = error_response(404, "not_found", explain_missing(request.scope, served))
+        response = error_response(404, "not_found", not_found_message(request.scope, served))
     else:
         response = error_response(error.status_code, "http_error", error.detail)
     response.headers.update(error.headers or {})
@@ -82,10 +82,10 @@ class UnexpectedErrors:
         try:
             await self._app(scope, receive, watched_send)
         except asyncio.CancelledError:
-            reason = self._readiness.obstacle()
+            reason = self._readiness.error()
             if started or reason is None:
                 raise
-            await respond_to(reason)(scope, receive, send)
+            await error_response_to(reason)(scope, receive, send)
         except Exception:
             request_id = current_request_id.get()
             logger.exception("Request %s failed: %s %s", request_id, scope["method"], loggable_path(scope))

@@ -33,7 +33,7 @@ _FOREIGN_PATHS: Sequence[tuple[re.Pattern[str], str]] = (
 )
 
 
-def explain_missing(scope: Scope, served: Collection[str]) -> str:
+def not_found_message(scope: Scope, served: Collection[str]) -> str:
     """The message for a request whose path is none of those in `served`."""
     message = f"There is nothing at {scope['path']}."
     steps = [step for step in scope["path"][:_MAX_PATH_CHARS].lower().split("/") if step]

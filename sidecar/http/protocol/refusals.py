@@ -6,7 +6,7 @@ import httptools
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sidecar.errors import InputError
-from sidecar.http.errors import respond_to
+from sidecar.http.errors import error_response_to
 
 _REFUSAL = "sidecar.refusal"  # key of a scope: the InputError to answer with
 _KEPT_HEADERS = {b"origin", b"x-request-id"}  # they shape the answer
@@ -17,7 +17,7 @@ _HINTS = {
 
 
 class AnswerRefusedHeads:
-    """Answers the scopes of `refused`. Innermost: refusals are logged, counted and given an id like requests."""
+    """Answers the scopes of `refused_scope`. Innermost: refusals are logged, counted and given an id like requests."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -27,10 +27,10 @@ class AnswerRefusedHeads:
         if refusal is None:
             await self._app(scope, receive, send)
         else:
-            await respond_to(refusal)(scope, receive, send)
+            await error_response_to(refusal)(scope, receive, send)
 
 
-def refused(scope: Scope, headers: list[tuple[bytes, bytes]], error: InputError) -> Scope:
+def refused_scope(scope: Scope, headers: list[tuple[bytes, bytes]], error: InputError) -> Scope:
     """`scope`, which describes the connection, as that of a request to be answered with `error`."""
     return {
         **scope,
@@ -45,7 +45,7 @@ def refused(scope: Scope, headers: list[tuple[bytes, bytes]], error: InputError)
     }
 
 
-def explain(error: httptools.HttpParserError) -> InputError:
+def to_input_error(error: httptools.HttpParserError) -> InputError:
     """The InputError that a callback of ours raised inside the parser, or `malformed_request` for the parser's own."""
     if isinstance(error.__context__, InputError):
         return error.__context__

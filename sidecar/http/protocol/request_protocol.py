@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from sidecar.errors import InputError
 from sidecar.http.protocol.heads import Head
-from sidecar.http.protocol.refusals import explain, refused
+from sidecar.http.protocol.refusals import refused_scope, to_input_error
 
 PROBE_INTERVAL_S = 0.5
 ROUND_TRIP_S = 0.05
@@ -92,7 +92,7 @@ class RequestProtocol(HttpToolsProtocol):
                 data = self._decline(data[offer.args[0] :])
                 continue
             except httptools.HttpParserError as error:
-                self.refuse(explain(error))
+                self.refuse(to_input_error(error))
             return
 
     def eof_received(self) -> bool:  # type: ignore[override] # True keeps the way back open
@@ -214,7 +214,7 @@ class RequestProtocol(HttpToolsProtocol):
             "root_path": self.root_path,
             "state": self.app_state.copy(),
         }
-        return refused(connection, self.headers if self._in_head else [], error)
+        return refused_scope(connection, self.headers if self._in_head else [], error)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._unset_keepalive_if_required()

@@ -18,7 +18,7 @@ from tests.integration.http.errors import assert_error
 from tests.integration.http.live_server import live_server
 from tests.integration.http.pictures import picture
 
-WAYS_OUT = "Set API_KEYS or API_KEYS_FILE, or ALLOW_ANONYMOUS=1 if everybody who reaches the port may use it."
+REMEDIES = "Set API_KEYS or API_KEYS_FILE, or ALLOW_ANONYMOUS=1 if everybody who reaches the port may use it."
 TEXT = {"text": "a hat"}
 
 
@@ -50,7 +50,7 @@ async def test_a_request_to_another_address_is_denied_with_the_remedies() -> Non
             for headers in ({}, {"Host": "127.0.0.1"}, forwarded):
                 denied = await client.request(method, elsewhere + path, headers=headers)
                 assert_error(denied, 403, "no_keys", "The service has no keys, and without them it is not served at ")
-                assert denied.json()["error"]["message"].endswith(f"{address}. {WAYS_OUT}")
+                assert denied.json()["error"]["message"].endswith(f"{address}. {REMEDIES}")
         assert (await client.get(f"{elsewhere}/livez")).status_code == 200
         assert (await client.post(f"{here}/embed/text", json=TEXT)).status_code == 200
     async with live_server(HashEncoder(), host="0.0.0.0", allow_anonymous=True) as port, httpx.AsyncClient() as client:  # noqa: S104

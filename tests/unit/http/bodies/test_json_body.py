@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from sidecar.errors import InputError
-from sidecar.http.bodies.json_body import check_marks, check_values
+from sidecar.http.bodies.json_body import check_separators, check_value_count
 from sidecar.http.limits import RequestLimits
 
 LIMITS = RequestLimits(
@@ -26,9 +26,9 @@ LIMITS = RequestLimits(
 
 @pytest.mark.parametrize(("item", "most"), [(b"[]", 199_999), (b"{}", 199_999), (b"0", 1_000_001), (b'""', 1_000_001)])
 def test_too_many_values_are_rejected_before_parsing(item: bytes, most: int) -> None:
-    check_marks(b"[" + b",".join([item] * most) + b"]")
+    check_separators(b"[" + b",".join([item] * most) + b"]")
     with pytest.raises(InputError) as caught:
-        check_marks(b"[" + b",".join([item] * (most + 1)) + b"]")
+        check_separators(b"[" + b",".join([item] * (most + 1)) + b"]")
     assert caught.value.code == "too_many_values"
 
 
@@ -36,8 +36,8 @@ def test_the_longest_texts_pass_with_all_their_commas() -> None:
     sentence = "A lighthouse, which stands on a cliff above the sea, guides the ships home at night. "
     texts = [(sentence * 1200)[:100_000]] * 256
     body = orjson.dumps({"texts": texts})
-    check_marks(body)
-    check_values(orjson.loads(body), LIMITS)
+    check_separators(body)
+    check_value_count(orjson.loads(body), LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -51,19 +51,19 @@ def test_the_longest_texts_pass_with_all_their_commas() -> None:
 )
 def test_too_many_values_are_rejected_before_validation(body: Any) -> None:
     with pytest.raises(InputError) as caught:
-        check_values(body, LIMITS)
+        check_value_count(body, LIMITS)
     assert caught.value.code == "too_many_values"
 
 
 def test_the_longest_vector_and_all_documents_pass() -> None:
-    check_values({"vector": [0.0] * 16_000}, LIMITS)
-    check_values({"documents": [{"text": "a", "title": "b"}] * 1000}, LIMITS)
-    check_values("a text alone", LIMITS)
+    check_value_count({"vector": [0.0] * 16_000}, LIMITS)
+    check_value_count({"documents": [{"text": "a", "title": "b"}] * 1000}, LIMITS)
+    check_value_count("a text alone", LIMITS)
 
 
 @pytest.mark.parametrize("text", ["[{" * 150_000, '\\"[{' * 150_000, '\\\\"[' * 90_000 + "{" * 210_000])
 def test_separators_inside_strings_do_not_count_and_those_after_them_do(text: str) -> None:
-    check_marks(orjson.dumps({"texts": [text, "a"]}))
+    check_separators(orjson.dumps({"texts": [text, "a"]}))
     with pytest.raises(InputError) as caught:
-        check_marks(orjson.dumps({"texts": [text]}) + b"[{}," * 150_000)
+        check_separators(orjson.dumps({"texts": [text]}) + b"[{}," * 150_000)
     assert caught.value.code == "too_many_values"

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from sidecar.http.bodies.validation_errors import explain
+from sidecar.http.bodies.validation_errors import to_input_error
 from sidecar.http.embed.texts import TextsBody
 
 
@@ -123,7 +123,7 @@ def test_the_first_error_names_the_field_as_the_client_sent_it(
 ) -> None:
     with pytest.raises(ValidationError) as caught:
         Body.model_validate(body)
-    error = explain(caught.value, Body, body)
+    error = to_input_error(caught.value, Body, body)
     assert (error.code, error.message, error.param) == (code, message, param)
 
 
@@ -137,6 +137,6 @@ def test_very_many_errors_are_counted_and_not_listed() -> None:
     body: dict[str, list[object]] = {"pairs": [{}] * 20_000}
     with pytest.raises(ValidationError) as caught:
         Body.model_validate(body)
-    error = explain(caught.value, Body, body)
+    error = to_input_error(caught.value, Body, body)
     assert error.code == "too_many_faults"
     assert "000 faults" in error.message

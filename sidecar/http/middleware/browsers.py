@@ -1,4 +1,4 @@
-"""CORS: which other sites' pages may use the service from a browser."""
+"""Response headers for browsers: what they may do with an answer, and which sites' pages may call the service."""
 
 from __future__ import annotations
 
@@ -9,11 +9,37 @@ from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sidecar.http.errors import error_response
 
+# An answer's own value takes precedence: the documentation's page allows its scripts.
+_SECURITY_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
 # Headers of any answer that pages need. Browsers hide all but a few from them unless they are listed.
-_ON_ANY_ANSWER = ("Accept-Encoding", "Allow", "Retry-After", "WWW-Authenticate", "X-Request-ID", "traceresponse")
+_EXPOSED_HEADERS = ("Accept-Encoding", "Allow", "Retry-After", "WWW-Authenticate", "X-Request-ID", "traceresponse")
+
+
+class SecurityHeaders:
+    """Forbids sniffing, storing, framing and scripts."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                present = message.get("headers", ())
+                names = {name for name, _ in present}
+                message["headers"] = [*present, *(default for default in _SECURITY_HEADERS if default[0] not in names)]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
 
 
 class _Cors(CORSMiddleware):
@@ -45,6 +71,6 @@ def cors_middleware(origins: Sequence[str], headers: Sequence[str]) -> list[Midd
             allow_methods=("GET", "POST"),
             allow_headers=("*",),
             allow_credentials=False,
-            expose_headers=(*_ON_ANY_ANSWER, *headers),
+            expose_headers=(*_EXPOSED_HEADERS, *headers),
         )
     ]
