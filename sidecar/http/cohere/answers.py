@@ -71,11 +71,11 @@ async def embed_response(
     body: CohereEmbedBody, contents: Sequence[Content], embedded: Sequence[Embedded], model: ModelInfo, version: str
 ) -> LargeJsonResponse:
     """A CohereEmbedAnswer of that API version, with VECTOR_HEADERS."""
-    vectors = [one.vector for one in embedded]
+    vectors = [result.vector for result in embedded]
     plain = version == "1" and body.embedding_types is None
     types = dict.fromkeys(body.embedding_types or ("float",))
     pictures = sum(content.is_picture for content in contents)
-    tokens = sum(one.tokens for content, one in zip(contents, embedded, strict=True) if not content.is_picture)
+    tokens = sum(result.tokens for content, result in zip(contents, embedded, strict=True) if not content.is_picture)
     meta: dict[str, Any] = {
         "api_version": {"version": version},
         "billed_units": {"input_tokens": tokens, "images": pictures},
@@ -97,8 +97,10 @@ async def embed_response(
 def _warnings(contents: Sequence[Content], embedded: Sequence[Embedded]) -> list[str]:
     pairs = list(zip(contents, embedded, strict=True))
     named = {
-        "Longer than the model reads, and cut": [content.param for content, one in pairs if one.truncated],
-        "Of these the model does not know at least half": [content.param for content, one in pairs if one.unreadable],
+        "Longer than the model reads, and cut": [content.param for content, result in pairs if result.truncated],
+        "Of these the model does not know at least half": [
+            content.param for content, result in pairs if result.unreadable
+        ],
     }
     return [f"{what}: {len(params)} texts, the first is {params[0]}." for what, params in named.items() if params]
 

@@ -60,10 +60,10 @@ class CohereEndpoints:
 
 
 def _check_tokens(contents: Sequence[Content], embedded: Sequence[Embedded], max_tokens: int) -> None:
-    for content, one in zip(contents, embedded, strict=True):
-        if not content.is_picture and one.tokens > max_tokens:
+    for content, result in zip(contents, embedded, strict=True):
+        if not content.is_picture and result.tokens > max_tokens:
             message = (
-                f"`{content.param}` has {one.tokens} tokens, more than `max_tokens`, {max_tokens}. Texts are cut where "
-                "the model ends, not before: send a shorter one, or no `max_tokens`."
+                f"`{content.param}` has {result.tokens} tokens, more than `max_tokens`, {max_tokens}. Texts are cut "
+                "where the model ends, not before: send a shorter one, or no `max_tokens`."
             )
             raise InputError("text_too_long", message, content.param)

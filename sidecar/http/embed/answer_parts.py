@@ -37,8 +37,8 @@ def vector_headers(embedded: Sequence[Embedded], model: ModelInfo) -> dict[str, 
     """The headers described by VECTOR_HEADERS."""
     return {
         _FINGERPRINT: model.fingerprint,
-        _TRUNCATED: str(sum(one.truncated for one in embedded)),
-        _UNREADABLE: str(sum(one.unreadable for one in embedded)),
+        _TRUNCATED: str(sum(result.truncated for result in embedded)),
+        _UNREADABLE: str(sum(result.unreadable for result in embedded)),
     }
 
 

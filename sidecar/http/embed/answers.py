@@ -60,11 +60,11 @@ def embedding_response(embedded: Embedded, model: ModelInfo) -> JsonResponse:
 async def embeddings_response(embedded: Sequence[Embedded], model: ModelInfo) -> LargeJsonResponse:
     """An EmbeddingsAnswer; its vectors are (n, dim)."""
     answer = EmbeddingsAnswer.model_construct(
-        embeddings=await serialize_list(one.vector for one in embedded),
+        embeddings=await serialize_list(result.vector for result in embedded),
         dim=model.dim,
         model=model.id,
         fingerprint=model.fingerprint,
-        truncated=[one.truncated for one in embedded],
-        unreadable=[one.unreadable for one in embedded],
+        truncated=[result.truncated for result in embedded],
+        unreadable=[result.unreadable for result in embedded],
     )
     return LargeJsonResponse(answer)

@@ -90,7 +90,7 @@ def check_dimensions(requested: int | None, dimensions: int, param: str) -> None
 
 def reject_truncated(contents: Sequence[Content], embedded: Sequence[Embedded], reason: str) -> None:
     """Raises InputError (`text_too_long`) for the first truncated text; `reason` is the option that forbids it."""
-    for content, one in zip(contents, embedded, strict=True):
-        if one.truncated:
+    for content, result in zip(contents, embedded, strict=True):
+        if result.truncated:
             message = f"`{content.param}` is longer than the model reads, and {reason}."
             raise InputError("text_too_long", message, content.param)

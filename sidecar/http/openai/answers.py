@@ -46,10 +46,10 @@ class ModelList(AnswerModel):
 async def embeddings_response(embedded: Sequence[Embedded], model: ModelInfo, *, as_base64: bool) -> LargeJsonResponse:
     """An EmbeddingList with VECTOR_HEADERS."""
     items = await serialize_list(
-        EmbeddingItem(index=index, embedding=encode_base64(one.vector) if as_base64 else one.vector)
-        for index, one in enumerate(embedded)
+        EmbeddingItem(index=index, embedding=encode_base64(result.vector) if as_base64 else result.vector)
+        for index, result in enumerate(embedded)
     )
-    tokens = sum(one.tokens for one in embedded)
+    tokens = sum(result.tokens for result in embedded)
     usage = Usage(prompt_tokens=tokens, total_tokens=tokens)
     answer = EmbeddingList.model_construct(data=items, model=model.id, usage=usage)
     return LargeJsonResponse(answer, headers=vector_headers(embedded, model))

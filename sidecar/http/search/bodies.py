@@ -118,13 +118,13 @@ def check_search(body: SearchBody, limits: RequestLimits) -> None:
 
 
 def _check_filter_value(param: str, value: Any) -> None:
-    for one in value if isinstance(value, list) else [value]:
-        if isinstance(one, float) and abs(one) > _MAX_EXACT:
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, float) and abs(item) > _MAX_EXACT:
             message = f"`{param}` is a number that JSON does not carry exactly. Send it as a string."
             raise InputError("invalid_filter_value", message, param)
-        if isinstance(one, str) and len(one) > _MAX_FILTER_CHARS:
-            message = f"`{param}` has {len(one)} characters; at most {_MAX_FILTER_CHARS} are compared."
+        if isinstance(item, str) and len(item) > _MAX_FILTER_CHARS:
+            message = f"`{param}` has {len(item)} characters; at most {_MAX_FILTER_CHARS} are compared."
             raise InputError("invalid_filter_value", message, param)
-        if isinstance(one, str) and "\0" in one:
+        if isinstance(item, str) and "\0" in item:
             message = f"`{param}` contains the character NUL (U+0000), which Postgres does not store."
             raise InputError("invalid_filter_value", message, param)

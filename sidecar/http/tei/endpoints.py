@@ -67,7 +67,7 @@ class TeiEndpoints:
         body = await read_json(request, EmbedBody, self._embedder.limits, reject)
         check_dimensions(body.dimensions, models.embedding_model.dim, "dimensions")
         embedded = await self._embed(request, models, text_contents(body.inputs, "inputs"), truncate=body.truncate)
-        vectors = await serialize_list(one.vector for one in embedded)
+        vectors = await serialize_list(result.vector for result in embedded)
         return LargeJsonResponse(vectors, headers=_headers(embedded, models.embedding_model))
 
     async def similarity(self, request: Request) -> Response:
@@ -78,7 +78,7 @@ class TeiEndpoints:
         contents = [Content("inputs.source_sentence", body.inputs.source_sentence), *sentences]
         truncate = None if body.parameters is None else body.parameters.truncate
         embedded = await self._embed(request, models, contents, truncate=truncate)
-        source, *others = (one.vector for one in embedded)
+        source, *others = (result.vector for result in embedded)
         return JsonResponse(np.stack(others) @ source, headers=_headers(embedded, models.embedding_model))
 
     async def info(self, _request: Request) -> Response:
@@ -121,7 +121,7 @@ class TeiEndpoints:
 
 
 def _headers(embedded: Sequence[Embedded], model: ModelInfo) -> dict[str, str]:
-    tokens = sum(one.tokens for one in embedded)
+    tokens = sum(result.tokens for result in embedded)
     return vector_headers(embedded, model) | compute_tokens_header(tokens)
 
 
