@@ -35,6 +35,7 @@ class Operation:
     `scope`: of the key it needs; None for no key. `request`, `response`: models of the bodies; None for no body, or one
     that is not JSON. `deadline`: whether it is cancelled after REQUEST_TIMEOUT_S. `errors`: statuses it may answer
     beyond those of every operation, in the shape of `error`. `headers`: names and meanings of its answer's headers.
+    `redirect`: the clients that it answers with a 307, if any.
     """
 
     method: str
@@ -50,6 +51,7 @@ class Operation:
     errors: tuple[int, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     error: type[BaseModel] = ErrorAnswer
+    redirect: str | None = None
 
     @property
     def is_query(self) -> bool:

@@ -127,7 +127,14 @@ def _responses(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
         str(status): {"$ref": f"#/components/responses/{_error_name(operation.error, status)}"}
         for status in sorted(_error_statuses(operation))
     }
-    return {"200": answered, **errors}
+    return {"200": answered, **_redirect(operation), **errors}
+
+
+def _redirect(operation: Operation) -> dict[str, Any]:
+    if operation.redirect is None:
+        return {}
+    headers = _REQUEST_ID | {"Location": _header("The page's address.", {"minLength": 1})}
+    return {"307": {"description": operation.redirect, "headers": headers}}
 
 
 def _error_statuses(operation: Operation) -> set[int]:

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from pydantic import BaseModel
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 import sidecar
 from sidecar.batching.embedder import Embedded
@@ -19,7 +19,9 @@ from sidecar.http.embed.answer_parts import COMPUTE_TOKENS, VECTOR_HEADERS, comp
 from sidecar.http.embed.body_parts import reject_token_ids, text_contents
 from sidecar.http.embed.contents import Content, ContentEmbedder, check_contents, check_dimensions, reject_truncated
 from sidecar.http.embed.embedding import models_with_capacity
+from sidecar.http.headers import prefers_html
 from sidecar.http.json_response import JsonResponse, LargeJsonResponse, serialize_list
+from sidecar.http.middleware.paths import root_path_of
 from sidecar.http.models import ModelInfo, Models
 from sidecar.http.operation import Endpoint, Operation, Scope
 from sidecar.http.tei.bodies import (
@@ -39,8 +41,9 @@ _HEADERS = (*VECTOR_HEADERS, COMPUTE_TOKENS)
 _HEALTH_PATHS = {
     "/health": "Whether queries can be embedded, as infinity, vLLM and others say it",
     "/ping": "The same, as SageMaker asks",
-    "/": "The same, as Hugging Face's endpoints ask",
 }
+_ROOT = "The same, as Hugging Face's endpoints ask; a browser is shown /docs"
+_DOCS = "docs"  # below the root, wherever a proxy puts it
 
 
 class TeiEndpoints:
@@ -58,7 +61,8 @@ class TeiEndpoints:
             *(_embedding_operation(path, self.embed, embed, (EmbedBody, EmbedAnswer)) for path in ("/embed", "/")),
             _embedding_operation("/similarity", self.similarity, similarity, (SimilarityBody, SimilarityAnswer)),
             Operation(*("GET", "/info", self.info, info, Scope.EMBED, InfoAnswer), errors=(503, 504), error=TeiError),
-            *(self._health_operation(path, summary) for path, summary in _HEALTH_PATHS.items()),
+            *(_health_operation(path, self.health, summary) for path, summary in _HEALTH_PATHS.items()),
+            _health_operation("/", self.root, _ROOT, "To `/docs`, for a client whose `Accept` names text/html."),
         ]
 
     async def embed(self, request: Request) -> Response:
@@ -106,6 +110,16 @@ class TeiEndpoints:
         self._readiness.check()
         return JsonResponse(UnixTime(unix=time.time()))
 
+    async def root(self, request: Request) -> Response:
+        """A redirect to the page for a browser, ready or not; health for others. Raises NotReady, a 503."""
+        varies = {"Vary": "Accept"}
+        if not prefers_html(request.scope):
+            answer = await self.health(request)
+            answer.headers.update(varies)
+            return answer
+        root_path = root_path_of(request.scope)
+        return RedirectResponse(f"{root_path}/{_DOCS}" if root_path else _DOCS, 307, varies)
+
     async def _embed(
         self, request: Request, models: Models, contents: Sequence[Content], *, truncate: bool | None
     ) -> list[Embedded]:
@@ -113,11 +127,6 @@ class TeiEndpoints:
         if truncate is False:
             reject_truncated(contents, embedded, "`truncate` is false")
         return embedded
-
-    def _health_operation(self, path: str, summary: str) -> Operation:
-        return Operation(
-            *("GET", path, self.health, summary, None, UnixTime), deadline=False, errors=(503,), error=TeiError
-        )
 
 
 def _headers(embedded: Sequence[Embedded], model: ModelInfo) -> dict[str, str]:
@@ -134,4 +143,14 @@ def _embedding_operation(
         errors=(429, 503, 504),
         headers=_HEADERS,
         error=TeiError,
+    )
+
+
+def _health_operation(path: str, endpoint: Endpoint, summary: str, redirect: str | None = None) -> Operation:
+    return Operation(
+        *("GET", path, endpoint, summary, None, UnixTime),
+        deadline=False,
+        errors=(503,),
+        error=TeiError,
+        redirect=redirect,
     )
