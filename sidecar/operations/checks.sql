@@ -1,8 +1,10 @@
--- What `sidecar doctor` looks at in the database. Each statement returns its findings:
+-- The checks of `sidecar doctor`. Each statement returns its findings:
 --   severity 'problem' | 'warning' | 'note', subject, what, why, remedy, run_in 'psql' | 'shell'
--- $1, where it stands, is the jsonb of checkup.Limits. Nothing here writes, or takes a lock that anybody waits for.
+-- $1, in statements that use it, is findings.Limits as jsonb. They only read, in read-only transactions of a few seconds, and
+-- take no locks but those of a reader.
 
 -- name: pgvector
+-- pgvector missing, or with known faults in HNSW indexes. Catalog only.
 select case when f.vector_schema is null then 'problem' else 'warning' end as severity, 'extension vector' as subject,
        case when f.vector_schema is null then 'pgvector is not installed in this database'
             else format('pgvector %s has known faults in HNSW indexes', f.version) end as what,
@@ -19,7 +21,8 @@ from (select e.extversion as version, n.nspname as vector_schema, a.default_vers
 where f.vector_schema is null or string_to_array(split_part(f.version, '-', 1), '.')::integer[] < array[0, 8, 4]
 
 -- name: read_only
--- The server, or whatever the settings of this session say of new ones. (The check's own transaction only reads anyway.)
+-- The server is a standby, or the settings of this session make new transactions read-only. (The transaction of a check is
+-- read-only in any case.)
 select 'problem' as severity, 'this server' as subject, 'it is a standby, which takes no writes until it is promoted' as what,
        'no vector is written here, and no sidecar can work' as why,
        format('export DATABASE_URL=''postgresql://PRIMARY:5432,STANDBY:5432/%s?target_session_attrs=read-write''', current_database()) as remedy,
@@ -42,7 +45,7 @@ from (select s.source, o.owner, case when s.source = 'client' then 'DATABASE_URL
       where s.name = 'default_transaction_read_only' and s.setting = 'on') f
 
 -- name: watches
--- The table or a column is gone, or a trigger could not do its work.
+-- The table or a column is gone, or a trigger failed.
 select 'problem' as severity, format('%s.%I', w.relation, w.target) as subject, f.fault as what,
        'its rows get no vectors' as why,
        case when c.oid is null then format('select sidecar.unwatch(%s, %L);', w.relation::oid, w.target)
@@ -56,7 +59,7 @@ select 'problem' as severity, format('%s.%I', w.relation, w.target) as subject, 
 from sidecar_internal.watches w
 left join pg_class c on c.oid = w.relation
 cross join lateral (select split_part(sidecar_internal.fault_of(w), ': call ', 1) as fault) f
--- As the table is now: a column that was renamed, or made longer.
+-- With the present names and dimensions, should a column have been renamed or altered.
 cross join lateral (select x as present, coalesce((
         select nullif(a.atttypmod, -1) from pg_attribute a where a.attrelid = coalesce(x.companion, x.relation) and a.attname = x.target
             and a.atttypid = (select t.oid from pg_type t join pg_extension e on e.extname = 'vector' and e.extnamespace = t.typnamespace
@@ -67,7 +70,7 @@ where w.unwatched_at is null and f.fault is not null
        or exists (select from sidecar_internal.breakages b where b.watch_id = w.id))
 
 -- name: triggers
--- Missing, disabled, or not of the shape that the table needs now.
+-- Triggers missing, disabled, or not as the table needs them now.
 select 'problem' as severity, format('%s.%I', w.relation, w.target) as subject,
        case when d.disabled is not null then format('disabled: %s', d.disabled)
             when d.standing < 5 then format('%s of 5 triggers are missing', 5 - d.standing)
@@ -81,13 +84,13 @@ cross join lateral (select count(*) as standing, string_agg(t.name, ', ' order b
 where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null and not sidecar_internal.inherits(w.relation) and not sidecar_internal.triggers_fit(w)
 
 -- name: grants
--- What the sidecar's role may not do: with the users' tables, and with ours.
+-- Rights that the roles of sidecars lack, on users' tables and on the sidecar's own.
 select 'problem' as severity, r.role::text as subject, d.what, 'the sidecar leaves such a watch alone' as why,
        d.remedy || ';' as remedy, 'psql' as run_in
 from sidecar_internal.serving_roles() r(role)
 cross join lateral (select distinct d.what, d.remedy from sidecar_internal.watches w cross join lateral sidecar_internal.denials_of(w, r.role) d
                     where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null
-                      -- Sidecars of other models leave the watch alone anyhow.
+                      -- Sidecars of other models do not work on the watch anyway.
                       and (not exists (select from sidecar_internal.sidecars s where s.role = r.role and s.seen_at > clock_timestamp() - interval '30 s')
                            or exists (select from sidecar_internal.sidecars s where s.role = r.role and s.seen_at > clock_timestamp() - interval '30 s'
                                       and sidecar_internal.can_serve(w, s)))) d
@@ -112,7 +115,7 @@ cross join lateral (
 group by r.role
 
 -- name: exposed_columns
--- Columns that searches over REST are to show, and cannot: gone, or not readable by the role that the sidecar runs as.
+-- Exposed columns that searches over REST cannot show: gone, or not readable by a role of a sidecar.
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
        format('exposed columns are not there: %s', (select string_agg(quote_ident(e), ', ') from unnest(w.expose) e where e <> all (sidecar_internal.exposed_columns(w)))) as what,
        'searches over REST do not show them' as why, sidecar_internal.watch_statement(w) || ';' as remedy, 'psql' as run_in
@@ -125,7 +128,8 @@ from sidecar_internal.serving_roles() r(role) cross join sidecar_internal.watche
 where w.unwatched_at is null and d.columns is not null and sidecar_internal.structure_fault(w) is null
 
 -- name: index
--- Wanted, due, and not there (without a vector it is not due); or left invalid by a build that was interrupted; or failing.
+-- An HNSW index that is wanted and due, but missing (without vectors it is not due), left invalid by an interrupted build, or
+-- failing to build.
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
        case when i.state like 'invalid%' then 'the HNSW index is ' || i.state else 'there is no HNSW index: ' || i.state end as what,
        case when o.may_build and f.watch_id is not null then 'searches read the whole table; the sidecar tries again, and what is below may be run at any time'
@@ -144,8 +148,8 @@ where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null and
   and not exists (select from sidecar_internal.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
 
 -- name: lock_budget
--- The server's lock table against partition trees. Reads and writes of rows lock single partitions; a page of a scan, VACUUM of the
--- root, and users' statements that do not prune lock every table and index of the tree, each session its own.
+-- Partition trees too large for the server's lock table. Reads and writes of rows lock single partitions; a page of a scan,
+-- VACUUM of the root, and users' statements that do not prune lock every table and index of the tree, in each session.
 select distinct 'warning' as severity, t.relation::text as subject,
        format('the %s tables and indexes of its tree, locked by %s sessions at a time, take %s locks; the server has room for about %s',
               t.objects, l.sessions, t.objects * l.sessions, b.locks) as what,
@@ -162,7 +166,7 @@ cross join (select w.relation, count(*) + sum((select count(*) from pg_index i w
 where t.objects * l.sessions > b.locks / 2
 
 -- name: former_index
--- HNSW indexes that the sidecar made and that the watch has no use for any longer: of another kind, or left by a REINDEX.
+-- HNSW indexes that a sidecar built and the watch no longer uses: of another kind, or left by a REINDEX.
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject, format('HNSW index %s serves nothing any longer', f.index) as what,
        'each vector that is written goes into it too, which takes 2 to 6 ms; a running sidecar that may act for the owner of the table drops it' as why,
        f.statement || ';' as remedy, 'psql' as run_in
@@ -170,7 +174,8 @@ from sidecar_internal.watches w cross join lateral sidecar_internal.former_index
 where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null
 
 -- name: maintenance_work_mem
--- Of the role that builds; what a role was given in this database goes before what it was given anywhere, and that before the server's.
+-- The memory for index builds of the role that builds. Its setting in this database takes precedence over its setting in all
+-- databases, and that over the server's.
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
        format('the HNSW graph of about %s rows takes %s, but maintenance_work_mem of %s is %s', n.rows, pg_size_pretty(n.bytes), r.role,
               pg_size_pretty(m.bytes)) as what,
@@ -194,7 +199,8 @@ where w.unwatched_at is null and w.index_kind <> 'none' and sidecar_internal.str
   and n.bytes > m.bytes
 
 -- name: hot_updates
--- Updates by users, not our own writes of vectors; few of them HOT, and no room left in the pages for more.
+-- Tables with many updates by users (not of vectors by sidecars), of which few are HOT, and without room in their pages for
+-- more.
 select 'warning' as severity, t.relation::text as subject,
        format('%s of %s updates were HOT, and fillfactor is %s', s.n_tup_hot_upd, s.n_tup_upd, t.fillfactor) as what,
        'each other update writes all indexes of the row again, about 2 ms with HNSW. This leaves room in pages to come (VACUUM FULL rewrites '
@@ -209,7 +215,7 @@ join pg_stat_all_tables s on s.relid = t.relation
 where t.fillfactor > 90 and s.n_tup_upd - coalesce(t.ours, 0) > greatest(10000, 2 * s.n_live_tup) and s.n_tup_hot_upd < s.n_tup_upd / 2
 
 -- name: fingerprints
--- Watches that no running sidecar may write to, and watches that whoever comes first may claim.
+-- Watches that no running sidecar can serve, and watches that sidecars of several models could claim.
 with running as (
     select * from sidecar_internal.sidecars s where s.seen_at > clock_timestamp() - interval '30 s'
 )
@@ -237,7 +243,7 @@ where w.unwatched_at is null and w.fingerprint is null
 group by w.id having count(distinct r.fingerprint) > 1
 
 -- name: strangers
--- Vectors that somebody wrote past the triggers: of another model, perhaps.
+-- Vectors that were written past the triggers, perhaps of another model. Reads a sample of the rows.
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
        format('%s of %s vectors that were looked at are not the sidecar''s', c.strangers, c.looked) as what,
        'vectors of another model give an order without meaning' as why,
@@ -247,6 +253,7 @@ where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null and
   and not exists (select from sidecar_internal.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
 
 -- name: companion_orphans
+-- Rows of companions without a row of the watched table. Counts up to 10,000.
 select 'warning' as severity, w.companion::text as subject,
        format('%s%s rows have no row in %s any more', case when o.n = 10000 then 'at least ' else '' end, o.n, w.relation) as what,
        'a search that does not join the watched table finds what is no longer there' as why,
@@ -258,18 +265,21 @@ where w.unwatched_at is null and w.companion is not null and sidecar_internal.st
   and not exists (select from sidecar_internal.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
 
 -- name: failures
+-- Failed rows by reason.
 select 'warning' as severity, format('%s.%I', f.relation, f.target) as subject,
        format('%s failed: %s, such as %s: %s', case f.failures when 1 then '1 row' else f.failures || ' rows' end, f.reason, f.example_key, left(f.example_message, 200)) as what, f.advice as why,
        format('select sidecar.retry(%L, %L, reason => %L);', f.relation, f.target, f.reason) as remedy, 'psql' as run_in
 from sidecar.failures_by_reason f
 
 -- name: sidecars
+-- No sidecar has had a heartbeat within 30 s.
 select 'warning' as severity, 'sidecars' as subject, 'no sidecar is running on this database' as what,
        'nothing is embedded' as why, 'sidecar serve' as remedy, 'shell' as run_in
 where exists (select from sidecar_internal.watches w where w.unwatched_at is null)
   and not exists (select from sidecar_internal.sidecars s where s.seen_at > clock_timestamp() - interval '30 s')
 
 -- name: sidecar_clocks
+-- Sidecars whose clock differs from the server's.
 select 'warning' as severity, format('sidecar on %s', s.host) as subject,
        format('its clock is %s s %s the server''s', round(abs(s.clock_skew_s)::numeric, 1), case when s.clock_skew_s > 0 then 'ahead of' else 'behind' end) as what,
        'its logs do not fit those of the database and of other machines' as why,
@@ -278,11 +288,13 @@ from sidecar_internal.sidecars s
 where s.seen_at > clock_timestamp() - interval '30 s' and abs(s.clock_skew_s) > ($1::jsonb->>'clock_skew_s')::float8
 
 -- name: paused
+-- Paused watches.
 select 'note' as severity, format('%s.%I', w.relation, w.target) as subject, 'the watch is paused' as what,
        'changes are remembered, but not embedded' as why, format('select sidecar.resume(%L, %L);', w.relation, w.target) as remedy, 'psql' as run_in
 from sidecar_internal.watches w where w.unwatched_at is null and w.paused
 
 -- name: autovacuum
+-- Autovacuum disabled for the sidecar's tables, for tables with vectors, or for the server.
 select 'problem' as severity, c.oid::regclass::text as subject, 'autovacuum is switched off for this table' as what,
        'the queue slows down with every row that went through it' as why,
        format('alter table %s reset (autovacuum_enabled);', c.oid::regclass) as remedy, 'psql' as run_in
@@ -296,6 +308,7 @@ select 'problem', 'server', 'autovacuum is switched off', 'the queue slows down 
 where not current_setting('autovacuum')::boolean
 
 -- name: dead_rows
+-- Tables of the sidecar with many dead rows.
 select 'warning' as severity, s.relid::regclass::text as subject,
        format('%s dead rows beside %s live ones', s.n_dead_tup, s.n_live_tup) as what,
        'every claim steps over them; if VACUUM does not help, an old transaction keeps them' as why,
@@ -304,7 +317,7 @@ from pg_stat_all_tables s
 where s.schemaname = 'sidecar_internal' and s.n_dead_tup > greatest(($1::jsonb->>'dead_rows')::bigint, s.n_live_tup)
 
 -- name: long_transactions
--- Whoever holds an old snapshot, in this database; and transactions that were prepared and forgotten.
+-- Transactions in this database that hold an old snapshot, and prepared ones that were forgotten.
 select 'warning' as severity, format('process %s of %s', a.pid, a.usename) as subject,
        format('a transaction has been open for %s: %s', date_trunc('second', clock_timestamp() - a.xact_start), left(a.query, 100)) as what,
        'VACUUM cannot remove what went since, so the queue slows down; an index build waits for it' as why,
@@ -320,6 +333,7 @@ from pg_prepared_xacts p
 where p.database = current_database() and p.prepared < clock_timestamp() - make_interval(secs => ($1::jsonb->>'long_transaction_s')::float8)
 
 -- name: replication_slots
+-- Inactive replication slots that retain WAL or old rows.
 select 'warning' as severity, format('replication slot %s', s.slot_name) as subject,
        format('nobody reads it, and it keeps %s of WAL%s', pg_size_pretty(l.bytes), case when coalesce(s.xmin, s.catalog_xmin) is not null
               then ', and old rows' else '' end) as what,
@@ -329,7 +343,7 @@ cross join lateral (select pg_wal_lsn_diff(case when pg_is_in_recovery() then pg
 where not s.active and (l.bytes > ($1::jsonb->>'slot_lag_bytes')::bigint or s.xmin is not null)
 
 -- name: read_only_roles
--- What is set for the roles of sidecars. That of the session of this check stands above.
+-- Roles of sidecars whose transactions are read-only. (The role of this session: read_only.)
 select 'problem' as severity, s.owner as subject, 'its transactions take no writes (default_transaction_read_only)' as what,
        'a sidecar that connects as it writes no vector' as why,
        format('set default_transaction_read_only = off; alter %s reset default_transaction_read_only;', s.owner) as remedy, 'psql' as run_in
@@ -345,6 +359,7 @@ cross join lateral (
 where r.role <> session_user and s.is_on and s.setrole <> 0
 
 -- name: prepared_transactions
+-- Two-phase commit is enabled, so sidecars poll instead of waiting for notifications.
 select 'note' as severity, 'max_prepared_transactions' as subject,
        format('it is %s, so sidecars poll every POLL_INTERVAL_S instead of waiting for NOTIFY', s.setting) as what,
        'a NOTIFY would make PREPARE TRANSACTION fail. If nobody uses it, set it to 0, which takes effect when the server starts again' as why,
