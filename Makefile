@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 		'will do: stop this with Ctrl-C, look up the index of CPU builds on the page pytorch.org/get-started, and type' \
 		'  make install PIP_ARGS="--extra-index-url <that index>"'
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_ARGS) \
-		--constraint constraints.txt --editable '.[embedded,dev]'
+		--constraint constraints.txt --editable '.[embedded,dev,site]'
 	@touch $(STAMP)
 
 .PHONY: run
@@ -84,11 +84,16 @@ format: $(STAMP) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
 
 .PHONY: docs
-docs: $(STAMP) ## Write the tables of docs/settings.md and docs/monitoring.md anew
+docs: $(STAMP) ## Write docs/reference and the tables of docs/settings.md and docs/monitoring.md anew
 	$(BIN)/python -c 'from pathlib import Path; from sidecar.config import settings_table; \
 		page = Path("docs/settings.md"); \
 		page.write_text(page.read_text().split("| Variable |")[0] + settings_table())'
 	$(BIN)/python -m tests.metrics_table
+	$(BIN)/python -m docsite.reference
+
+.PHONY: site
+site: $(STAMP) ## Write the docs site to site/ (open site/index.html); a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 .PHONY: bench
 bench: $(STAMP) ## Measure every figure of the README
@@ -114,5 +119,5 @@ train-demo-model: $(STAMP) ## Train the demo's model: a quarter of an hour on a 
 
 .PHONY: clean
 clean: ## Remove caches and build products; .venv and the demo's data stay
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf build dist site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -32,7 +32,7 @@ def main() -> NoReturn:
     """Runs the command line of the process, and exits: 0 done, 1 failed, 2 wrong usage or configuration."""
     as_json = "--json" in sys.argv
     try:
-        _make_program()()
+        make_program()()
     except SidecarError as error:
         raise SystemExit(report_error(error, as_json=as_json)) from error
     except SystemExit as ended:
@@ -42,7 +42,7 @@ def main() -> NoReturn:
     raise SystemExit(0)
 
 
-def _make_program() -> typer.Typer:
+def make_program() -> typer.Typer:
     program = typer.Typer(
         name="sidecar",
         help="Keeps a pgvector column in step with the text or picture beside it, and embeds queries over REST.",
