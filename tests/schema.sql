@@ -2,7 +2,11 @@
 
 CREATE SCHEMA sidecar;
 
+COMMENT ON SCHEMA sidecar IS 'Functions, procedures and views of the sidecar, to be called and read: \df+ sidecar.*';
+
 CREATE SCHEMA sidecar_internal;
+
+COMMENT ON SCHEMA sidecar_internal IS 'Tables and functions of the sidecar that may change with every version.';
 
 CREATE FUNCTION sidecar.grant_reader(role regrole) RETURNS void
     LANGUAGE plpgsql
@@ -12,6 +16,8 @@ begin
     perform sidecar_internal.check_role(role);
     perform sidecar_internal.grant_schema(role, 'reader');
 end $$;
+
+COMMENT ON FUNCTION sidecar.grant_reader(role regrole) IS 'Grants a role what it needs to read status and failures, wait for rows and search. Rights on the searched tables are granted separately.';
 
 CREATE FUNCTION sidecar.grant_worker(role regrole) RETURNS void
     LANGUAGE plpgsql
@@ -29,6 +35,8 @@ begin
         end if;
     end loop;
 end $$;
+
+COMMENT ON FUNCTION sidecar.grant_worker(role regrole) IS 'Grants a role what `sidecar serve` needs when it connects as that role, for present and future watches. Owners of watched tables call it for their tables.';
 
 CREATE FUNCTION sidecar.hybrid_search(relation regclass, query_vector public.vector, query_text text, target text DEFAULT NULL::text, document text[] DEFAULT NULL::text[], k integer DEFAULT 10, filter jsonb DEFAULT '{}'::jsonb, config regconfig DEFAULT 'english'::regconfig, candidates integer DEFAULT NULL::integer, rrf_constant integer DEFAULT 60, vector_weight double precision DEFAULT 1, text_weight double precision DEFAULT 1) RETURNS TABLE(key jsonb, score double precision, vector_rank bigint, text_rank bigint, distance double precision)
     LANGUAGE plpgsql STABLE ROWS 10
@@ -58,15 +66,21 @@ begin
     perform set_config('hnsw.iterative_scan', former_scan, true);
 end $$;
 
+COMMENT ON FUNCTION sidecar.hybrid_search(relation regclass, query_vector public.vector, query_text text, target text, document text[], k integer, filter jsonb, config regconfig, candidates integer, rrf_constant integer, vector_weight double precision, text_weight double precision) IS 'The rows that are near a vector or match a text, best first: vector search and full-text search merged by reciprocal rank fusion. Runs with the rights of its caller.';
+
 CREATE FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) RETURNS record
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select '0019', '…' $$;
 
+COMMENT ON FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) IS 'The revision of our tables, and a digest of the functions and views that are installed.';
+
 CREATE FUNCTION sidecar.pause(relation regclass DEFAULT NULL::regclass, target text DEFAULT NULL::text) RETURNS integer
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select sidecar_internal.set_paused(relation, target, true) $$;
+
+COMMENT ON FUNCTION sidecar.pause(relation regclass, target text) IS 'Pauses one watch, all watches of a table, or (without arguments) all watches. Changes are recorded and embedded after sidecar.resume. Returns how many watches it changed.';
 
 CREATE FUNCTION sidecar.reembed(relation regclass, target text DEFAULT NULL::text, model text DEFAULT NULL::text) RETURNS void
     LANGUAGE plpgsql
@@ -87,6 +101,8 @@ begin
     perform sidecar_internal.start_scan(w.id, 'backfill', force => true);
     perform pg_notify('sidecar_watches', '');
 end $$;
+
+COMMENT ON FUNCTION sidecar.reembed(relation regclass, target text, model text) IS 'Embeds all rows of a watch again. model => a model id, a fingerprint or ''any'' moves the watch to another model of the same number of dimensions; the old vectors are cleared first.';
 
 CREATE FUNCTION sidecar.renew_triggers(watch_id integer) RETURNS boolean
     LANGUAGE plpgsql
@@ -111,10 +127,14 @@ begin
     return true;
 end $$;
 
+COMMENT ON FUNCTION sidecar.renew_triggers(watch_id integer) IS 'Replaces the triggers that an older version created for a watch by those of this version. Takes the number of the watch; returns false if there was nothing to do. `sidecar migrate` calls it and prints the call where a table was in use.';
+
 CREATE FUNCTION sidecar.resume(relation regclass DEFAULT NULL::regclass, target text DEFAULT NULL::text) RETURNS integer
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select sidecar_internal.set_paused(relation, target, false) $$;
+
+COMMENT ON FUNCTION sidecar.resume(relation regclass, target text) IS 'Resumes one watch, all watches of a table, or (without arguments) all watches. Returns how many it changed.';
 
 CREATE FUNCTION sidecar.retry(relation regclass, target text DEFAULT NULL::text, key jsonb DEFAULT NULL::jsonb, reason text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql
@@ -143,6 +163,8 @@ begin
     return enqueued;
 end $_$;
 
+COMMENT ON FUNCTION sidecar.retry(relation regclass, target text, key jsonb, reason text) IS 'Enqueues failed rows of a watch again: one key, all failures with one reason, or all. Returns how many.';
+
 CREATE FUNCTION sidecar.revoke_grants(role regrole) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -163,6 +185,8 @@ begin
         execute format('revoke all on %s schema sidecar, sidecar_internal from %s', object, role);
     end loop;
 end $$;
+
+COMMENT ON FUNCTION sidecar.revoke_grants(role regrole) IS 'Revokes everything that grant_worker and grant_reader granted to a role.';
 
 CREATE FUNCTION sidecar.search(relation regclass, query_vector text, target text DEFAULT NULL::text, k integer DEFAULT 10) RETURNS TABLE(key jsonb, distance double precision)
     LANGUAGE plpgsql STABLE
@@ -191,6 +215,8 @@ begin
         using query_vector, k;
     perform set_config('hnsw.iterative_scan', former_scan, true);
 end $_$;
+
+COMMENT ON FUNCTION sidecar.search(relation regclass, query_vector text, target text, k integer) IS 'The k rows nearest to a vector, which is passed as text: keys and cosine distances (0 to 2), nearest first, through the index.';
 
 CREATE FUNCTION sidecar.search_exposed(relation regclass, query_vector real[], target text DEFAULT NULL::text, k integer DEFAULT 10, filter jsonb DEFAULT '{}'::jsonb, columns text[] DEFAULT NULL::text[], document text[] DEFAULT '{}'::text[]) RETURNS TABLE(key json, distance double precision, shown json, document_text text)
     LANGUAGE plpgsql STABLE ROWS 10
@@ -250,6 +276,8 @@ begin
         from unnest(settings, array['off', '40', '20000']) with ordinality s(name, otherwise, n);
 end $$;
 
+COMMENT ON FUNCTION sidecar.search_exposed(relation regclass, query_vector real[], target text, k integer, filter jsonb, columns text[], document text[]) IS 'The k rows nearest to a vector, with the columns that the watch exposes, filtered by equality on key and exposed columns. It is what POST /search runs.';
+
 CREATE FUNCTION sidecar.set_rate(relation regclass DEFAULT NULL::regclass, target text DEFAULT NULL::text, rows_per_s double precision DEFAULT NULL::double precision) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -272,6 +300,8 @@ begin
     perform pg_notify('sidecar_watches', '');
     return changed;
 end $$;
+
+COMMENT ON FUNCTION sidecar.set_rate(relation regclass, target text, rows_per_s double precision) IS 'Limits a watch, all watches of a table, or all watches to a number of rows per second, over all sidecars together. NULL removes the limit. Returns how many watches it changed.';
 
 CREATE FUNCTION sidecar_internal.status_of(only_relation regclass, exact boolean) RETURNS TABLE(relation regclass, target text, kind text, source text[], companion regclass, state text, rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric, oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text, estimated boolean, watch_id integer, index_statement text, rows_per_s double precision, companion_view regclass, unreadable bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -359,10 +389,48 @@ CREATE VIEW sidecar.status AS
     unreadable
    FROM sidecar_internal.status_of(NULL::regclass, false) status_of(relation, target, kind, source, companion, state, rows, embedded, pending, failed, empty, truncated, coverage, oldest_pending, lag_ms, index, model, fingerprint, query, estimated, watch_id, index_statement, rows_per_s, companion_view, unreadable);
 
+COMMENT ON VIEW sidecar.status IS 'Active watches: state, progress, index and query of each. Numbers of large tables are estimates; see sidecar.status_exact.';
+
+COMMENT ON COLUMN sidecar.status.state IS 'What the watch is doing, or why it does nothing and what to run.';
+
+COMMENT ON COLUMN sidecar.status.rows IS 'Rows of the table.';
+
+COMMENT ON COLUMN sidecar.status.embedded IS 'Rows that have their vector.';
+
+COMMENT ON COLUMN sidecar.status.pending IS 'Rows that are still to be embedded, or embedded again.';
+
+COMMENT ON COLUMN sidecar.status.failed IS 'Rows that cannot be embedded: see sidecar.failures.';
+
+COMMENT ON COLUMN sidecar.status.empty IS 'Rows without content; their vector is NULL.';
+
+COMMENT ON COLUMN sidecar.status.truncated IS 'Texts that were longer than the model reads.';
+
+COMMENT ON COLUMN sidecar.status.coverage IS 'Percentage of the rows with content that are embedded.';
+
+COMMENT ON COLUMN sidecar.status.oldest_pending IS 'How long the oldest pending change has waited.';
+
+COMMENT ON COLUMN sidecar.status.lag_ms IS 'Milliseconds from commit to vector, mean of the last changes.';
+
+COMMENT ON COLUMN sidecar.status.index IS 'The HNSW index, or why there is none.';
+
+COMMENT ON COLUMN sidecar.status.fingerprint IS 'The model and its settings that the stored vectors were made with.';
+
+COMMENT ON COLUMN sidecar.status.query IS 'The nearest-neighbour query that uses the index. $1 is the query vector.';
+
+COMMENT ON COLUMN sidecar.status.estimated IS 'Whether rows, embedded and pending are estimates.';
+
+COMMENT ON COLUMN sidecar.status.watch_id IS 'Number of the watch, as in sidecar.renew_triggers and in the logs.';
+
+COMMENT ON COLUMN sidecar.status.index_statement IS 'What an owner has to run to build the index; NULL if nothing is left to do.';
+
+COMMENT ON COLUMN sidecar.status.unreadable IS 'Texts of which the tokenizer of the model knows hardly a word.';
+
 CREATE FUNCTION sidecar.status_exact(relation regclass) RETURNS SETOF sidecar.status
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select * from sidecar_internal.status_of(relation, true) $$;
+
+COMMENT ON FUNCTION sidecar.status_exact(relation regclass) IS 'sidecar.status with every number counted instead of estimated, for one table or (NULL) all.';
 
 CREATE FUNCTION sidecar.uninstall(force boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
@@ -400,6 +468,8 @@ begin
     perform sidecar_internal.raise_in_use(w.relation, w.companion, null, limits.own, limits.began);
 end $$;
 
+COMMENT ON FUNCTION sidecar.uninstall(force boolean) IS 'Removes schemas sidecar and sidecar_internal and our triggers. The vectors stay. force => true does it while a sidecar is running.';
+
 CREATE FUNCTION sidecar.unwatch(relation regclass, target text DEFAULT NULL::text, drop_target boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -428,6 +498,8 @@ begin
     perform sidecar_internal.raise_in_use(w.relation, w.companion, w.id, limits.own, limits.began);
 end $$;
 
+COMMENT ON FUNCTION sidecar.unwatch(relation regclass, target text, drop_target boolean) IS 'Ends a watch. The vectors stay, and watching again embeds only what has changed since; drop_target => true drops the vectors too. target may be omitted where the table has one watch.';
+
 CREATE FUNCTION sidecar.verify(relation regclass, target text DEFAULT NULL::text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -438,6 +510,8 @@ begin
     perform sidecar_internal.start_scan(w.id, 'verify');
     perform pg_notify('sidecar_watches', '');
 end $$;
+
+COMMENT ON FUNCTION sidecar.verify(relation regclass, target text) IS 'Has a running sidecar compare every row and vector of a watch with what it recorded, and enqueue what differs. Progress is in sidecar.scans.';
 
 CREATE PROCEDURE sidecar.wait_embedded(IN relation regclass, IN key jsonb, IN target text DEFAULT NULL::text, IN timeout_ms integer DEFAULT 5000)
     LANGUAGE plpgsql
@@ -462,6 +536,8 @@ begin
         perform sidecar_internal.get_watch(relation, target);
     end if;
 end $$;
+
+COMMENT ON PROCEDURE sidecar.wait_embedded(IN relation regclass, IN key jsonb, IN target text, IN timeout_ms integer) IS 'Waits until the present content of a row is in its vector. Call it after COMMIT. Raises SC001 after timeout_ms, SC002 if the row cannot be embedded, 02000 if there is no such row.';
 
 CREATE FUNCTION sidecar.watch(relation regclass, source text[], target text DEFAULT NULL::text, kind text DEFAULT NULL::text, companion text DEFAULT NULL::text, dimensions integer DEFAULT 1152, model text DEFAULT NULL::text, index text DEFAULT 'halfvec'::text, replace boolean DEFAULT false, expose text[] DEFAULT '{}'::text[]) RETURNS integer
     LANGUAGE plpgsql
@@ -490,12 +566,16 @@ begin
     perform sidecar_internal.raise_in_use(relation, wanted.companion, (sidecar_internal.find_watch(relation, wanted.target)).id, limits.own, limits.began);
 end $$;
 
+COMMENT ON FUNCTION sidecar.watch(relation regclass, source text[], target text, kind text, companion text, dimensions integer, model text, index text, replace boolean, expose text[]) IS 'Keeps a vector of one or more source columns up to date, in a column of the table or in a companion table, for present rows and for each change from now on. Returns the number of the watch. The same call again changes nothing and repairs what is missing; replace => true changes a watch.';
+
 CREATE FUNCTION sidecar.watch(relation regclass, source text, target text DEFAULT NULL::text, kind text DEFAULT NULL::text, companion text DEFAULT NULL::text, dimensions integer DEFAULT 1152, model text DEFAULT NULL::text, index text DEFAULT 'halfvec'::text, replace boolean DEFAULT false, expose text[] DEFAULT '{}'::text[]) RETURNS integer
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select sidecar.watch(relation, array[source], target, kind, companion, dimensions, model, index, replace, expose);
 $$;
+
+COMMENT ON FUNCTION sidecar.watch(relation regclass, source text, target text, kind text, companion text, dimensions integer, model text, index text, replace boolean, expose text[]) IS 'As sidecar.watch with an array of source columns, for one source column.';
 
 CREATE FUNCTION sidecar_internal.activate_queue(watch_id integer) RETURNS boolean
     LANGUAGE plpgsql
@@ -4062,6 +4142,18 @@ CREATE VIEW sidecar.failures AS
      JOIN sidecar_internal.watches w ON ((w.id = d.watch_id)))
   WHERE (w.unwatched_at IS NULL);
 
+COMMENT ON VIEW sidecar.failures IS 'Rows that cannot be embedded as they are, and why. A changed row is tried again by itself, the others by sidecar.retry.';
+
+COMMENT ON COLUMN sidecar.failures.key IS 'Primary key of the row.';
+
+COMMENT ON COLUMN sidecar.failures.reason IS 'Code of the cause, such as not_a_picture.';
+
+COMMENT ON COLUMN sidecar.failures.message IS 'What was wrong.';
+
+COMMENT ON COLUMN sidecar.failures.attempts IS 'How often the row was tried.';
+
+COMMENT ON COLUMN sidecar.failures.at IS 'When it failed.';
+
 CREATE VIEW sidecar.failures_by_reason AS
  SELECT w.relation,
     w.target,
@@ -4089,6 +4181,16 @@ CREATE VIEW sidecar.failures_by_reason AS
          LIMIT 1) e)
   WHERE (w.unwatched_at IS NULL);
 
+COMMENT ON VIEW sidecar.failures_by_reason IS 'Failures of each watch, counted by reason, with an example and advice.';
+
+COMMENT ON COLUMN sidecar.failures_by_reason.oldest IS 'When the first of them failed.';
+
+COMMENT ON COLUMN sidecar.failures_by_reason.newest IS 'When the last of them failed.';
+
+COMMENT ON COLUMN sidecar.failures_by_reason.example_key IS 'Primary key of the latest one.';
+
+COMMENT ON COLUMN sidecar.failures_by_reason.advice IS 'What to do about failures of this reason.';
+
 CREATE VIEW sidecar.index_builds AS
  SELECT w.id AS watch_id,
     w.relation,
@@ -4111,6 +4213,12 @@ CREATE VIEW sidecar.index_builds AS
            FROM (pg_depend d
              JOIN pg_attribute a ON (((a.attrelid = d.refobjid) AND (a.attnum = d.refobjsubid))))
           WHERE ((d.classid = ('pg_class'::regclass)::oid) AND (d.objid = p.index_relid) AND (d.refobjid = p.relid) AND (a.attname = w.target))))));
+
+COMMENT ON VIEW sidecar.index_builds IS 'HNSW index builds in progress, as far as the role may see them.';
+
+COMMENT ON COLUMN sidecar.index_builds.home IS 'The table that is being indexed: the watched table, its companion, or a partition.';
+
+COMMENT ON COLUMN sidecar.index_builds.percent IS 'Progress of the present phase.';
 
 CREATE TABLE sidecar_internal.scans (
     watch_id integer NOT NULL,
@@ -4141,6 +4249,16 @@ CREATE VIEW sidecar.scans AS
    FROM (sidecar_internal.scans s
      JOIN sidecar_internal.watches w ON ((w.id = s.watch_id)))
   WHERE (w.unwatched_at IS NULL);
+
+COMMENT ON VIEW sidecar.scans IS 'Progress of passes over whole tables: clear, move, backfill, sweep, verify.';
+
+COMMENT ON COLUMN sidecar.scans.finished_at IS 'NULL while it is running.';
+
+COMMENT ON COLUMN sidecar.scans.rows_seen IS 'Rows read by a verification so far.';
+
+COMMENT ON COLUMN sidecar.scans.bytes_seen IS 'Bytes read by a verification so far.';
+
+COMMENT ON COLUMN sidecar.scans.found IS 'Rows that were found to differ and were enqueued.';
 
 CREATE TABLE sidecar_internal.breakages (
     watch_id integer NOT NULL,

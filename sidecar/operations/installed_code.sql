@@ -12,7 +12,8 @@ from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extnam
 -- Records what is installed as a function, which a restore of the schema without its rows brings along, too. {revision} and
 -- {digest} are filled in, as the body of a function takes no parameters.
 create or replace function sidecar.installation(out revision text, out code_digest text)
-language sql immutable set search_path = pg_catalog, pg_temp as $$ select '{revision}', '{digest}' $$
+language sql immutable set search_path = pg_catalog, pg_temp as $$ select '{revision}', '{digest}' $$;
+comment on function sidecar.installation is 'The revision of our tables, and a digest of the functions and views that are installed.'
 
 -- name: finish
 -- A script. A pgvector that is too old is rejected here, not at the first watch. Execute is revoked from public: roles that were

@@ -22,9 +22,14 @@ end $$;
 -- few ms.
 create or replace function sidecar.pause(relation regclass default null, target text default null) returns integer
 language sql set search_path = pg_catalog, pg_temp as $$ select sidecar_internal.set_paused(relation, target, true) $$;
+comment on function sidecar.pause is
+    'Pauses one watch, all watches of a table, or (without arguments) all watches. Changes are recorded and embedded after '
+    'sidecar.resume. Returns how many watches it changed.';
 
 create or replace function sidecar.resume(relation regclass default null, target text default null) returns integer
 language sql set search_path = pg_catalog, pg_temp as $$ select sidecar_internal.set_paused(relation, target, false) $$;
+comment on function sidecar.resume is
+    'Resumes one watch, all watches of a table, or (without arguments) all watches. Returns how many it changed.';
 
 -- Enqueues failed rows again: one key, one reason, or all. Returns how many. It only inserts events: the failures are
 -- deleted when the rows are done.
@@ -49,6 +54,8 @@ begin
     end if;
     return enqueued;
 end $$;
+comment on function sidecar.retry is
+    'Enqueues failed rows of a watch again: one key, all failures with one reason, or all. Returns how many.';
 
 -- Refuses to give up vectors for a model that makes them of another length: nothing could take their place. Warns of one that no sidecar runs.
 create or replace function sidecar_internal.check_move_to(w sidecar_internal.watches, model text) returns void
@@ -94,6 +101,9 @@ begin
     perform sidecar_internal.start_scan(w.id, 'backfill', force => true);
     perform pg_notify('sidecar_watches', '');
 end $$;
+comment on function sidecar.reembed is
+    'Embeds all rows of a watch again. model => a model id, a fingerprint or ''any'' moves the watch to another model of the same '
+    'number of dimensions; the old vectors are cleared first.';
 
 -- Caps a watch, all watches of a table, or (no table) all, at so many rows a second, live ones and backfill together. NULL
 -- lifts the cap. Returns how many watches it changed.
@@ -117,3 +127,6 @@ begin
     perform pg_notify('sidecar_watches', '');
     return changed;
 end $$;
+comment on function sidecar.set_rate is
+    'Limits a watch, all watches of a table, or all watches to a number of rows per second, over all sidecars together. NULL '
+    'removes the limit. Returns how many watches it changed.';

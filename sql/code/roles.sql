@@ -225,6 +225,9 @@ begin
         end if;
     end loop;
 end $$;
+comment on function sidecar.grant_worker is
+    'Grants a role what `sidecar serve` needs when it connects as that role, for present and future watches. Owners of watched '
+    'tables call it for their tables.';
 
 -- Lets a role read status and failures, wait for rows and search. Rights on the searched tables are yours to give.
 create or replace function sidecar.grant_reader(role regrole) returns void
@@ -233,6 +236,9 @@ begin
     perform sidecar_internal.check_role(role);
     perform sidecar_internal.grant_schema(role, 'reader');
 end $$;
+comment on function sidecar.grant_reader is
+    'Grants a role what it needs to read status and failures, wait for rows and search. Rights on the searched tables are granted '
+    'separately.';
 
 create or replace function sidecar_internal.check_role(role regrole) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -262,6 +268,7 @@ begin
         execute format('revoke all on %s schema sidecar, sidecar_internal from %s', object, role);
     end loop;
 end $$;
+comment on function sidecar.revoke_grants is 'Revokes everything that grant_worker and grant_reader granted to a role.';
 
 -- After a migration: roles get what is new. Installs call it; a recorded role is never dropped by it.
 create or replace function sidecar_internal.renew_grants() returns void

@@ -19,3 +19,6 @@ begin
     perform sidecar_internal.start_scan(w.id, 'verify');
     perform pg_notify('sidecar_watches', '');
 end $$;
+comment on function sidecar.verify is
+    'Has a running sidecar compare every row and vector of a watch with what it recorded, and enqueue what differs. Progress is in '
+    'sidecar.scans.';

@@ -29,6 +29,9 @@ begin
         using query_vector, k;
     perform set_config('hnsw.iterative_scan', former_scan, true);
 end $$;
+comment on function sidecar.search is
+    'The k rows nearest to a vector, which is passed as text: keys and cosine distances (0 to 2), nearest first, through the '
+    'index.';
 
 -- A row for people to read: an array of objects (a function takes 100 arguments, an object has 50 of the columns, in their
 -- order). Without vectors, and of a bytea only its length, {"bytes": 2048}. NULL if there is no row with this canonical key.
@@ -147,3 +150,6 @@ begin
         using query_vector, words, coalesce(candidates, greatest(4 * k, 100)), rrf_constant, vector_weight, text_weight, k;
     perform set_config('hnsw.iterative_scan', former_scan, true);
 end $$;
+comment on function sidecar.hybrid_search is
+    'The rows that are near a vector or match a text, best first: vector search and full-text search merged by reciprocal rank '
+    'fusion. Runs with the rights of its caller.';

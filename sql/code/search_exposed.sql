@@ -215,3 +215,6 @@ begin
     perform set_config(s.name, coalesce(former[s.n], s.otherwise), true)
         from unnest(settings, array['off', '40', '20000']) with ordinality s(name, otherwise, n);
 end $$;
+comment on function sidecar.search_exposed is
+    'The k rows nearest to a vector, with the columns that the watch exposes, filtered by equality on key and exposed columns. It '
+    'is what POST /search runs.';

@@ -306,6 +306,9 @@ begin
     end loop;
     return true;
 end $$;
+comment on function sidecar.renew_triggers is
+    'Replaces the triggers that an older version created for a watch by those of this version. Takes the number of the watch; '
+    'returns false if there was nothing to do. `sidecar migrate` calls it and prints the call where a table was in use.';
 
 create or replace function sidecar_internal.has_old_triggers(w sidecar_internal.watches) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$

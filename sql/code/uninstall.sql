@@ -54,3 +54,6 @@ begin
     end loop;
     perform sidecar_internal.raise_in_use(w.relation, w.companion, null, limits.own, limits.began);
 end $$;
+comment on function sidecar.uninstall is
+    'Removes schemas sidecar and sidecar_internal and our triggers. The vectors stay. force => true does it while a sidecar is '
+    'running.';

@@ -5,6 +5,7 @@ create or replace view sidecar.status as select * from sidecar_internal.status_o
 -- The same with every number counted.
 create or replace function sidecar.status_exact(relation regclass) returns setof sidecar.status
 language sql stable set search_path = pg_catalog, pg_temp as $$ select * from sidecar_internal.status_of(relation, true) $$;
+comment on function sidecar.status_exact is 'sidecar.status with every number counted instead of estimated, for one table or (NULL) all.';
 
 create or replace view sidecar.failures as
     select w.relation, w.target, coalesce(d.wide_key, d.key) as key, d.reason, d.message, d.attempts, d.failed_at as at
@@ -41,3 +42,48 @@ create or replace view sidecar.failures_by_reason as
     cross join lateral (select coalesce(d.wide_key, d.key) as key, d.message from sidecar_internal.failures d
                         where d.watch_id = g.watch_id and d.reason = g.reason order by d.failed_at desc limit 1) e
     where w.unwatched_at is null;
+
+comment on view sidecar.status is
+    'Active watches: state, progress, index and query of each. Numbers of large tables are estimates; see sidecar.status_exact.';
+comment on column sidecar.status.state is
+    'What the watch is doing, or why it does nothing and what to run.';
+comment on column sidecar.status.rows is 'Rows of the table.';
+comment on column sidecar.status.embedded is 'Rows that have their vector.';
+comment on column sidecar.status.pending is 'Rows that are still to be embedded, or embedded again.';
+comment on column sidecar.status.failed is 'Rows that cannot be embedded: see sidecar.failures.';
+comment on column sidecar.status.empty is 'Rows without content; their vector is NULL.';
+comment on column sidecar.status.truncated is 'Texts that were longer than the model reads.';
+comment on column sidecar.status.unreadable is 'Texts of which the tokenizer of the model knows hardly a word.';
+comment on column sidecar.status.coverage is 'Percentage of the rows with content that are embedded.';
+comment on column sidecar.status.oldest_pending is 'How long the oldest pending change has waited.';
+comment on column sidecar.status.lag_ms is 'Milliseconds from commit to vector, mean of the last changes.';
+comment on column sidecar.status.index is 'The HNSW index, or why there is none.';
+comment on column sidecar.status.index_statement is 'What an owner has to run to build the index; NULL if nothing is left to do.';
+comment on column sidecar.status.query is 'The nearest-neighbour query that uses the index. $1 is the query vector.';
+comment on column sidecar.status.fingerprint is 'The model and its settings that the stored vectors were made with.';
+comment on column sidecar.status.estimated is 'Whether rows, embedded and pending are estimates.';
+comment on column sidecar.status.watch_id is 'Number of the watch, as in sidecar.renew_triggers and in the logs.';
+comment on view sidecar.failures is
+    'Rows that cannot be embedded as they are, and why. A changed row is tried again by itself, the others by sidecar.retry.';
+comment on column sidecar.failures.key is 'Primary key of the row.';
+comment on column sidecar.failures.reason is 'Code of the cause, such as not_a_picture.';
+comment on column sidecar.failures.message is 'What was wrong.';
+comment on column sidecar.failures.attempts is 'How often the row was tried.';
+comment on column sidecar.failures.at is 'When it failed.';
+comment on view sidecar.failures_by_reason is 'Failures of each watch, counted by reason, with an example and advice.';
+comment on column sidecar.failures_by_reason.oldest is 'When the first of them failed.';
+comment on column sidecar.failures_by_reason.newest is 'When the last of them failed.';
+comment on column sidecar.failures_by_reason.example_key is 'Primary key of the latest one.';
+comment on column sidecar.failures_by_reason.advice is 'What to do about failures of this reason.';
+comment on view sidecar.index_builds is 'HNSW index builds in progress, as far as the role may see them.';
+comment on column sidecar.index_builds.percent is 'Progress of the present phase.';
+comment on column sidecar.index_builds.home is 'The table that is being indexed: the watched table, its companion, or a partition.';
+comment on view sidecar.scans is 'Progress of passes over whole tables: clear, move, backfill, sweep, verify.';
+comment on column sidecar.scans.finished_at is 'NULL while it is running.';
+comment on column sidecar.scans.rows_seen is 'Rows read by a verification so far.';
+comment on column sidecar.scans.bytes_seen is 'Bytes read by a verification so far.';
+comment on column sidecar.scans.found is 'Rows that were found to differ and were enqueued.';
+comment on table sidecar.alembic_version is 'The revision of our tables. Kept by `sidecar migrate`.';
+
+comment on schema sidecar is 'Functions, procedures and views of the sidecar, to be called and read: \df+ sidecar.*';
+comment on schema sidecar_internal is 'Tables and functions of the sidecar that may change with every version.';

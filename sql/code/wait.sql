@@ -44,6 +44,9 @@ begin
         perform sidecar_internal.get_watch(relation, target);
     end if;
 end $$;
+comment on procedure sidecar.wait_embedded is
+    'Waits until the present content of a row is in its vector. Call it after COMMIT. Raises SC001 after timeout_ms, SC002 if the '
+    'row cannot be embedded, 02000 if there is no such row.';
 
 -- Follows the events of the key that are visible now until they are gone: through leases, delays, and the new generations that
 -- delayed events come back with. Generations would not do: they do not order contents. An edit takes its generation before

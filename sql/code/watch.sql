@@ -76,6 +76,9 @@ begin
     end loop;
     perform sidecar_internal.raise_in_use(w.relation, w.companion, w.id, limits.own, limits.began);
 end $$;
+comment on function sidecar.unwatch is
+    'Ends a watch. The vectors stay, and watching again embeds only what has changed since; drop_target => true drops the vectors '
+    'too. target may be omitted where the table has one watch.';
 
 -- One try of unwatch, or of the first half of watch(replace). Raises lock_not_available.
 create or replace function sidecar_internal.end_watch(watch_id integer, relation regclass, drop_target boolean, limits record) returns void
@@ -319,6 +322,10 @@ begin
     end loop;
     perform sidecar_internal.raise_in_use(relation, wanted.companion, (sidecar_internal.find_watch(relation, wanted.target)).id, limits.own, limits.began);
 end $$;
+comment on function sidecar.watch(regclass, text[], text, text, text, integer, text, text, boolean, text[]) is
+    'Keeps a vector of one or more source columns up to date, in a column of the table or in a companion table, for present rows '
+    'and for each change from now on. Returns the number of the watch. The same call again changes nothing and repairs what is '
+    'missing; replace => true changes a watch.';
 
 -- The usual case of one source column.
 create or replace function sidecar.watch(
@@ -329,3 +336,5 @@ create or replace function sidecar.watch(
 language sql set search_path = pg_catalog, pg_temp as $$
     select sidecar.watch(relation, array[source], target, kind, companion, dimensions, model, index, replace, expose);
 $$;
+comment on function sidecar.watch(regclass, text, text, text, text, integer, text, text, boolean, text[]) is
+    'As sidecar.watch with an array of source columns, for one source column.';

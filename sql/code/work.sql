@@ -1,3 +1,7 @@
+-- Statements of running sidecars call functions by name: theirs here, in events.sql and elsewhere. tests/worker_functions.txt lists
+-- them. An older sidecar runs beside a newer schema, so a function that changes its arguments, its result or its meaning gets a new
+-- name (find_work_v2), and the old one stays for one release.
+
 -- Which watches have something to do, and small chores for all of them: one call each, however many there are.
 
 -- Of these watches, those with `waiting` events that may be claimed, or `due` delayed ones whose time has come. A queue of no

@@ -24,4 +24,5 @@ begin
         execute dropped;
     end loop;
     drop schema if exists sidecar_internal;
+    comment on schema sidecar is null;
 end $$;
