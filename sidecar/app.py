@@ -75,7 +75,7 @@ _CLOSING_SHARE = 0.2  # of SHUTDOWN_TIMEOUT_S, kept for what is closed after ing
 _TRACES_SHARE = 0.1  # of SHUTDOWN_TIMEOUT_S, at most, for the last traces
 
 
-def load_siglip(settings: Settings) -> Encoder:
+def load_embedding_model(settings: Settings) -> Encoder:
     """Loads the model that the settings name. Blocks. Imports torch only when called: that takes seconds."""
     set_passive_openmp_wait()
     from sidecar.model.loading import load_encoder
@@ -83,7 +83,7 @@ def load_siglip(settings: Settings) -> Encoder:
     return load_encoder(settings)
 
 
-def load_reranker(settings: Settings, device_call: DeviceCall) -> PairScorer:
+def load_reranking_model(settings: Settings, device_call: DeviceCall) -> PairScorer:
     """Loads the cross-encoder that the settings name. Blocks. Imports torch and sentence-transformers when called."""
     set_passive_openmp_wait()
     from sidecar.model.reranker.loading import load_cross_encoder
@@ -94,8 +94,8 @@ def load_reranker(settings: Settings, device_call: DeviceCall) -> PairScorer:
 def create_app(
     settings: Settings | None = None,
     *,
-    load_encoder: LoadEncoder = load_siglip,
-    load_scorer: LoadScorer = load_reranker,
+    load_encoder: LoadEncoder = load_embedding_model,
+    load_scorer: LoadScorer = load_reranking_model,
 ) -> Starlette:
     """For `uvicorn --factory sidecar.app:create_app`. Reads the environment; invalid settings exit with code 2."""
     try:
@@ -134,7 +134,7 @@ class Sidecar:
         settings: Settings,
         load_encoder: LoadEncoder,
         on_failure: Callable[[], None],
-        load_scorer: LoadScorer = load_reranker,
+        load_scorer: LoadScorer = load_reranking_model,
     ) -> None:
         self.supervisor = Supervisor(self._fail)
         self._settings = settings

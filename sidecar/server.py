@@ -13,7 +13,7 @@ import uvicorn
 import uvloop
 from starlette.applications import Starlette
 
-from sidecar.app import LoadEncoder, Sidecar, load_siglip
+from sidecar.app import LoadEncoder, Sidecar, load_embedding_model
 from sidecar.config import Settings
 from sidecar.errors import ConfigurationError
 from sidecar.http.protocol.bounded_protocol import BoundedHttpProtocol
@@ -87,7 +87,7 @@ class _Server(uvicorn.Server):
 
 
 def serve(
-    settings: Settings, *, load_encoder: LoadEncoder = load_siglip, clean_up: Callable[[], None] | None = None
+    settings: Settings, *, load_encoder: LoadEncoder = load_embedding_model, clean_up: Callable[[], None] | None = None
 ) -> int:
     """Serves until SIGINT, SIGTERM, SIGHUP or a failure, and returns the exit code. Blocks. Configures logging.
 

@@ -92,9 +92,9 @@ def _make_encoder(options: dict[str, Any], settings: Settings) -> Encoder:
 
 
 def _load_model(settings: Settings) -> Encoder:
-    from sidecar.app import load_siglip
+    from sidecar.app import load_embedding_model
 
-    return load_siglip(settings)
+    return load_embedding_model(settings)
 
 
 def main() -> int:

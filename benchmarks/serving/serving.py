@@ -13,7 +13,7 @@ from benchmarks.serving.overhead import measure_overhead
 from benchmarks.serving.overload import measure_overload
 from benchmarks.serving.scale import Scale
 from benchmarks.serving.server_process import Bench, server_process
-from sidecar.app import load_siglip
+from sidecar.app import load_embedding_model
 from sidecar.batching.encoder import Encoder
 from sidecar.config import Settings
 from tests.servers import Server
@@ -28,7 +28,7 @@ async def measure_serving(server: Server, scale: Scale) -> list[Figure]:
         figures = await measure_client_ceiling(bench, scale)
         figures += await _measure_all(bench, scale, BatchTimedEncoder(BATCH_MS), server)
         if scale.demo is not None:
-            model = load_siglip(Settings(vision_model_id="demo", require_cuda=False))
+            model = load_embedding_model(Settings(vision_model_id="demo", require_cuda=False))
             figures += await _measure_all(Bench(Path(directory), None, pinned=False), scale.demo, model, server)
     return figures
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.applications import Starlette
 
-from sidecar.app import create_app, load_siglip
+from sidecar.app import create_app, load_embedding_model
 from sidecar.batching.encoder import Encoder, PreparedText
 from sidecar.config import Settings, load_settings
 from sidecar.errors import ConfigurationError, DeviceError, DeviceLost, ModelError
@@ -107,7 +107,7 @@ _LOADERS: Mapping[str, Callable[[Settings], Encoder]] = {
 
 
 def load(name: str, settings: Settings) -> Encoder:
-    return _LOADERS.get(name, load_siglip)(settings)
+    return _LOADERS.get(name, load_embedding_model)(settings)
 
 
 def make_app() -> Starlette:

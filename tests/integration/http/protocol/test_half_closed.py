@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
 from sidecar.http.protocol import request_protocol
 from tests.integration.http.blocking_encoder import BlockingEncoder
-from tests.integration.http.live_server import live_server
 from tests.integration.http.protocol.test_connections import is_waiting
 from tests.integration.http.raw_requests import PATIENCE_S, raw_connection, text_request
 from tests.waiting import wait_until_async
-
-
-@pytest.fixture
-def encoder() -> BlockingEncoder:
-    return BlockingEncoder()
-
-
-@pytest.fixture
-async def port(encoder: BlockingEncoder) -> AsyncIterator[int]:
-    async with live_server(encoder) as port:
-        yield port
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "none"])

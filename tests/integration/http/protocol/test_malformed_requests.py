@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -17,17 +16,6 @@ HOST = b"Host: localhost\r\n"
 POST = b"POST /embed/text HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 SMUGGLED = b"GET /status HTTP/1.1\r\n" + HOST + b"\r\n"
-
-
-@pytest.fixture
-def encoder() -> BlockingEncoder:
-    return BlockingEncoder()
-
-
-@pytest.fixture
-async def port(encoder: BlockingEncoder) -> AsyncIterator[int]:
-    async with live_server(encoder) as port:
-        yield port
 
 
 MALFORMED = {
