@@ -228,17 +228,22 @@ class Sidecar:
                     await asyncio.wait([task], timeout=self._time_left_s(0))
 
     async def _run(self) -> None:
+        """Loads and tests the model, then serves it until the process stops."""
         encoder = await in_daemon_thread("model-loading", partial(self._load_encoder, self._settings))
         self._device_health.limits = device_limits(self._settings, encoder)
         flaw = await self._device_health.guard(in_daemon_thread("self-test", partial(self._test, encoder)))
         model = ModelInfo(encoder.model_id, encoder.fingerprint, encoder.dimensions)
         self._parts.model = model
         self._telemetry.metrics.device.set_model(model.id, model.fingerprint, model.dim, encoder)
-        if flaw is not None:
+        if flaw is None:
+            await self._serve(encoder, model)
+        else:
             self._readiness.mark_unfit(flaw)
             logger.error("%s", flaw)
             await self._closing.wait()
-            return
+
+    async def _serve(self, encoder: Encoder, model: ModelInfo) -> None:
+        """Opens everything that needs the model, and keeps it open until the process stops."""
         async with self._open_decoders(encoder) as decoders:
             settings = BatchSettings.from_settings(self._settings)
             batcher = Batcher(encoder, settings, self._telemetry, self._device_health)
@@ -256,7 +261,12 @@ class Sidecar:
                 self._ingesting(embedder, encoder),
             ):
                 self._parts.models = Models(
-                    *(embedder, model, batcher.depth, encoder.pair_scale, self._settings.enable_tta, reranker)
+                    embedder=embedder,
+                    embedding_model=model,
+                    lane_depth=batcher.depth,
+                    pair_scale=encoder.pair_scale,
+                    uses_tta=self._settings.enable_tta,
+                    reranker=reranker,
                 )
                 self._readiness.mark_ready()
                 logger.info("Ready: %s", encoder.model_id)

@@ -113,6 +113,6 @@ class Readiness:
         return None if trouble is None else NotReady(State.TROUBLE, f"{trouble}.", _DEVICE_RETRY_S)
 
     def _enter(self, state: State, reason: str = "") -> None:
-        """Ignored where there is no such transition: a model that is loaded while the process stops, say."""
+        """Changes the state, unless there is no such transition: the model may be loaded while the process stops."""
         if state in _TRANSITIONS[self._state]:
             self._state, self._reason = state, reason

@@ -360,6 +360,7 @@ class Settings(BaseSettings):
         if problems := [
             *self._crop_problems(),
             *self._alias_problems(),
+            *self._lease_problems(),
             *self._queue_problems(),
             *self._share_problems(),
             *self._access_problems(),
@@ -382,9 +383,11 @@ class Settings(BaseSettings):
                     f"{self.vision_model_id} and {self.rerank_model_id}"
                 )
 
-    def _queue_problems(self) -> Iterator[str]:
+    def _lease_problems(self) -> Iterator[str]:
         if self.lease_s <= self.decode_timeout_s:
             yield f"LEASE_S='{self.lease_s:g}': above DECODE_TIMEOUT_S, which is {self.decode_timeout_s:g}"
+
+    def _queue_problems(self) -> Iterator[str]:
         views = self.max_picture_views
         for name, capacity in (("QUERY", self.query_queue_views), ("INGEST", self.ingest_queue_views)):
             if capacity < views:

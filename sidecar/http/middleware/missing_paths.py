@@ -40,7 +40,7 @@ def not_found_message(scope: Scope, served: Collection[str]) -> str:
     plain = "/" + "/".join(steps)
     if instead := next((instead for pattern, instead in _FOREIGN_PATHS if pattern.fullmatch(plain)), None):
         message += f" {instead}"
-    elif end := next((end for end in _ends(steps) if end in served), None):
+    elif end := next((end for end in _suffixes(steps) if end in served), None):
         extra = plain.removesuffix(end)
         message += f" Did you mean {end}?" + (f" Take {extra} out of the client's base URL." if extra else "")
     elif alike := difflib.get_close_matches(plain, served, 1, _MIN_SIMILARITY):
@@ -48,6 +48,6 @@ def not_found_message(scope: Scope, served: Collection[str]) -> str:
     return f"{message} What there is: /docs."
 
 
-def _ends(steps: Sequence[str]) -> list[str]:
+def _suffixes(steps: Sequence[str]) -> list[str]:
     """All suffixes of a path: `/v1/v1/models`, `/v1/models` and `/models`."""
     return ["/" + "/".join(steps[start:]) for start in range(len(steps))]
