@@ -14,7 +14,7 @@ from sidecar.ingest.writer import rows_per_write
 from sidecar.postgres.completion import EMPTY, RowOutcome, RowResult, complete
 from sidecar.postgres.database import Connection, Database
 from sidecar.postgres.events import ClaimRequest, Event, Lease, Queue, claim
-from sidecar.postgres.rows import ReadLimits, columns_of, read_rows
+from sidecar.postgres.rows import ReadLimits, key_parameters, read_rows
 from sidecar.postgres.vectors import pack_vectors, vector_digest
 from sidecar.postgres.watches import Watch
 from tests.servers import Server
@@ -122,7 +122,7 @@ async def _bare_write(
         else """update public.bare t set embedding = u.v
            from unnest($1::public.vector[], $2::text[]::bigint[]) as u(v, id) where t.id = u.id"""
     )
-    await connection.execute(statement, packed[: len(keys)], *columns_of(keys))
+    await connection.execute(statement, packed[: len(keys)], *key_parameters(keys))
 
 
 async def _claim_and_read(

@@ -14,7 +14,7 @@ from sidecar.cli.options import DatabaseUrl, Json, OptionalTable, Target
 from sidecar.cli.output import make_console, print_json, print_table, shorten
 
 if TYPE_CHECKING:
-    from sidecar.postgres.status import FailedFor
+    from sidecar.postgres.status import FailuresByReason
 
 
 def failures(
@@ -55,7 +55,7 @@ def failures(
             typer.echo(f"These are the newest {limit}; there may be more: --limit.")
 
 
-def _print_reasons(found: list[FailedFor], *, as_json: bool) -> None:
+def _print_reasons(found: list[FailuresByReason], *, as_json: bool) -> None:
     if as_json:
         print_json([{**asdict(reason), "example_key": json.loads(reason.example_key)} for reason in found])
     elif not found:

@@ -18,7 +18,7 @@ from sidecar.cli.watch import Index, Kind
 
 if TYPE_CHECKING:
     from sidecar.operations.operations import WatchRequest
-    from sidecar.operations.planning import Prospect
+    from sidecar.operations.planning import Survey
 
 _DEFAULT_NATIVE_SIZE = 384  # of the default model
 _DEFAULT_PICTURE_SIZE = (640, 480)  # if no sampled picture's size can be read
@@ -93,7 +93,7 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
         raise typer.Exit(EXIT_FINDINGS)
 
 
-def _survey(request: WatchRequest, database_url: str | None) -> Prospect:
+def _survey(request: WatchRequest, database_url: str | None) -> Survey:
     from sidecar.operations.planning import survey
     from sidecar.operations.session import connect_to_schema
 
@@ -104,7 +104,7 @@ def _survey(request: WatchRequest, database_url: str | None) -> Prospect:
         return survey(connection, request)
 
 
-def _views_per_row(prospect: Prospect) -> tuple[float, int]:
+def _views_per_row(prospect: Survey) -> tuple[float, int]:
     """The mean over the sampled pictures (or of a picture of default size), and how many sizes could be read."""
     from sidecar.config import load_settings
     from sidecar.pictures.decode import read_size
@@ -119,7 +119,7 @@ def _views_per_row(prospect: Prospect) -> tuple[float, int]:
     return fmean(views), len(sizes)
 
 
-def _print_estimate(prospect: Prospect, expected: Estimate, views_per_s: float | None, sizes_read: int) -> None:
+def _print_estimate(prospect: Survey, expected: Estimate, views_per_s: float | None, sizes_read: int) -> None:
     about = "about " if prospect.table.estimated else ""
     facts = {
         "rows": f"{about}{prospect.table.rows:,}, of which {expected.rows_to_embed:,} have something to embed",
@@ -139,7 +139,7 @@ def _print_estimate(prospect: Prospect, expected: Estimate, views_per_s: float |
         typer.echo(f"    hint    {prospect.refusal.hint or ''}")
 
 
-def _describe_sizes(prospect: Prospect, sizes_read: int) -> str:
+def _describe_sizes(prospect: Survey, sizes_read: int) -> str:
     if prospect.kind == "text":
         return ""
     if sizes_read == 0:

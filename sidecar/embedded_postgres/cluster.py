@@ -59,14 +59,14 @@ class Cluster:
     def _password_file(self) -> Path:
         return self.directory / "postgres.password"
 
-    def make_directory(self) -> None:
+    def create_directory(self) -> None:
         """Creates `directory`, or uses an empty one. Raises DatabaseUnavailable if it cannot be used."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             if self.directory.stat().st_uid != os.geteuid():
                 raise DatabaseUnavailable(f"{self.directory} belongs to another user. Choose another data directory.")
             if not any(self.directory.iterdir()):
-                self.user.share(self.directory, 0o710)
+                self.user.share_with_group(self.directory, 0o710)
         except OSError as error:
             raise DatabaseUnavailable(f"Cannot use {self.directory} as a data directory: {error.strerror}.") from error
         if closed := self.user.first_unreachable(self.directory):
@@ -103,10 +103,10 @@ class Cluster:
         unfinished = self.directory / "cluster.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
-        self.user.give(unfinished, 0o700)
+        self.user.give_ownership(unfinished, 0o700)
         self._password_file.touch(mode=0o600)
         self._password_file.write_text(secrets.token_urlsafe(24))
-        self.user.share(self._password_file, 0o600 if self.user.name is None else 0o640)
+        self.user.share_with_group(self._password_file, 0o600 if self.user.name is None else 0o640)
         command: list[str | Path] = [
             programs / "initdb",
             "-D",

@@ -81,7 +81,7 @@ class EmbeddedPostgres:
         Raises DatabaseUnavailable, with the reason, if a server already runs there, or this one does not start.
         """
         cluster = self._cluster()
-        cluster.make_directory()
+        cluster.create_directory()
         with cluster.log.open("ab") as log:
             _lock(log, cluster)
             programs = cluster.initialise(sync=self._settings.get("fsync") != "off")

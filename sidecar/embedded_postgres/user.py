@@ -33,12 +33,12 @@ class ServerUser:
         """The arguments with which subprocess runs a program as this user."""
         return {} if self.name is None else {"user": self.uid, "group": self.gid, "extra_groups": []}
 
-    def give(self, path: Path, mode: int) -> None:
+    def give_ownership(self, path: Path, mode: int) -> None:
         """Makes this user the owner of `path`, with permissions `mode`."""
         path.chmod(mode)
         os.chown(path, self.uid, self.gid)
 
-    def share(self, path: Path, mode: int) -> None:
+    def share_with_group(self, path: Path, mode: int) -> None:
         """Gives this user's group what `mode` grants to a group; the owner stays."""
         path.chmod(mode)
         os.chown(path, -1, self.gid)

@@ -24,7 +24,7 @@ from sidecar.operations.session import (
 )
 from sidecar.operations.verification import Verifier
 from sidecar.postgres.statements import read_statements
-from sidecar.postgres.status import FailedFor, Failure, IndexBuild, WatchStatus
+from sidecar.postgres.status import Failure, FailuresByReason, IndexBuild, WatchStatus
 
 _SQL = read_statements("sidecar.operations", "operations.sql")
 
@@ -113,9 +113,9 @@ class Operations:
             self.status(table) if target is None else self._value("name_of_watch", (table, target))
         return found
 
-    def failures_by_reason(self, table: str | None, target: str | None) -> list[FailedFor]:
+    def failures_by_reason(self, table: str | None, target: str | None) -> list[FailuresByReason]:
         """The most frequent reason first; StatementRejected if a named table is not watched."""
-        found = [FailedFor(**row) for row in self._rows("failures_by_reason", (table, target))]
+        found = [FailuresByReason(**row) for row in self._rows("failures_by_reason", (table, target))]
         if table is not None and not found:
             self.failures(table, target, 1)
         return found

@@ -52,7 +52,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Prospect:
+class Survey:
     """The result of a survey. `views_per_s` is the speed of all running sidecars, None while not measured."""
 
     table: Table
@@ -63,7 +63,7 @@ class Prospect:
     refusal: Refusal | None
 
 
-def survey(connection: Connection, request: WatchRequest) -> Prospect:
+def survey(connection: Connection, request: WatchRequest) -> Survey:
     """Measures and samples the table, and runs the checks of sidecar.watch, whose error becomes `refusal`.
 
     Raises StatementRejected if there is no such table or source, or the role may not read it.
@@ -94,7 +94,7 @@ def survey(connection: Connection, request: WatchRequest) -> Prospect:
     with translate_psycopg_errors():
         parameters = (json.dumps({**wanted, "companion": None}), table.rows, SAMPLE_ROWS, HEAD_BYTES)
         rows = connection.execute(_SQL["sample"].encode(), parameters).fetchall()
-    return Prospect(
+    return Survey(
         table=table,
         kind=wanted["kind"],
         target=wanted["target"],

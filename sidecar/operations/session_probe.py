@@ -31,7 +31,7 @@ Session: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Sessions:
+class ProbeResult:
     """The result of a probe. `shares_backends`: a pooler in transaction mode. `refusal`: why a sidecar cannot connect.
 
     `notified_ms`: from NOTIFY to its arrival, None if it did not arrive. `server`: host and port behind the pooler, as
@@ -44,7 +44,7 @@ class Sessions:
     server: tuple[str | None, int | None]
 
 
-async def probe_sessions(url: SecretStr, listen_url: SecretStr, *, as_sidecar: bool) -> Sessions:
+async def probe_sessions(url: SecretStr, listen_url: SecretStr, *, as_sidecar: bool) -> ProbeResult:
     """Opens sessions and compares them. `as_sidecar`: connects like a sidecar, too, which needs a migrated database.
 
     Raises psycopg.Error or TimeoutError if there is no connection, or none that answers.
@@ -52,9 +52,9 @@ async def probe_sessions(url: SecretStr, listen_url: SecretStr, *, as_sidecar: b
     async with AsyncExitStack() as stack:
         one, two = [await stack.enter_async_context(await _open(url)) for _ in range(2)]
         listening = await stack.enter_async_context(await _open(listen_url))
-        shares_backends = await _share_a_backend(one, two)
+        shares_backends = await _share_backend(one, two)
         host, port = await _value(one, "server_address")
-        return Sessions(
+        return ProbeResult(
             shares_backends=shares_backends,
             refusal=await _try_as_sidecar(url) if as_sidecar else None,
             notified_ms=await _time_notification(listening, one),
@@ -72,7 +72,7 @@ async def _open(url: SecretStr) -> Session:
     )
 
 
-async def _share_a_backend(one: Session, two: Session) -> bool:
+async def _share_backend(one: Session, two: Session) -> bool:
     """Whether two sessions have had the same backend, or one session two."""
     backends = {one: set[int](), two: set[int]()}
     for _ in range(_ATTEMPTS):
@@ -112,7 +112,7 @@ async def _value(session: Session, name: str) -> Any:
     return row[0]
 
 
-def find_session_faults(sessions: Sessions, url: SecretStr) -> list[Finding]:
+def find_session_faults(sessions: ProbeResult, url: SecretStr) -> list[Finding]:
     """The faults that a probe shows. `url` is the address that sidecars use."""
     pooler = "a pooler in transaction mode" if sessions.shares_backends else "something between here and the server"
     direct = _direct_url(url, sessions.server)

@@ -20,7 +20,7 @@ from sidecar.errors import StatementRejected
 from sidecar.postgres.completion import WriteSuppressed
 from sidecar.postgres.database import translate_asyncpg_errors
 from sidecar.postgres.events import Key
-from sidecar.postgres.rows import columns_of
+from sidecar.postgres.rows import key_parameters
 from sidecar.postgres.scans import INSUFFICIENT_PRIVILEGE, Page
 from sidecar.postgres.statements import statement
 from sidecar.postgres.watches import Watch
@@ -71,7 +71,7 @@ async def _clear_step(connection: Connection, watch: Watch, max_rows: int) -> Pa
         there = await _find_locked(connection, watch, [key for key in step.keys if key not in locked])
         done = [key for key in step.keys if key not in there]
         if done:
-            await connection.execute(watch.sql("delete_entries"), *columns_of(done))
+            await connection.execute(watch.sql("delete_entries"), *key_parameters(done))
         return await _save_step(connection, watch, step, [*step.waiting, *there], len(done))
 
 
@@ -103,7 +103,7 @@ async def _lock_rows(connection: Connection, watch: Watch, keys: Sequence[Key]) 
     if not keys:
         return {}
     name = "lock_vectors" if watch.has_companion else "lock_rows"
-    rows = await connection.fetch(watch.sql(name), *columns_of(keys))
+    rows = await connection.fetch(watch.sql(name), *key_parameters(keys))
     return {keys[row["position"] - 1]: row["has_vector"] for row in rows}
 
 
@@ -111,7 +111,7 @@ async def _clear_vectors(connection: Connection, watch: Watch, keys: Sequence[Ke
     if not keys:
         return
     name = "clear_vectors_in_companion" if watch.has_companion else "clear_vectors_in_row"
-    tag = await connection.execute(watch.sql(name), *columns_of(keys))
+    tag = await connection.execute(watch.sql(name), *key_parameters(keys))
     if int(tag.rpartition(" ")[2]) < len(keys):
         raise WriteSuppressed("a trigger on the table keeps the vector of the former model")
 
@@ -120,7 +120,7 @@ async def _find_locked(connection: Connection, watch: Watch, keys: Sequence[Key]
     """The keys whose rows exist: other transactions have them locked."""
     if not keys:
         return []
-    rows = await connection.fetch(watch.sql("find_existing_vectors"), *columns_of(keys))
+    rows = await connection.fetch(watch.sql("find_existing_vectors"), *key_parameters(keys))
     return [keys[row["position"] - 1] for row in rows]
 
 
@@ -149,7 +149,7 @@ async def _record_refused(
             return None
         if step.keys:
             gen = await connection.fetchval(statement("next_generation"))
-            columns = columns_of(step.keys)
+            columns = key_parameters(step.keys)
             await connection.execute(watch.sql("record_failed_entry"), gen, *columns)
             await connection.execute(watch.sql("record_failures"), [gen], [0], [reason], [message], *columns)
         return await _save_step(connection, watch, step, step.waiting, len(step.keys))

@@ -33,7 +33,7 @@ import asyncpg
 
 from sidecar.errors import DatabaseError, WatchChanged
 from sidecar.postgres.events import Key, Lease
-from sidecar.postgres.rows import columns_of
+from sidecar.postgres.rows import key_parameters
 from sidecar.postgres.statements import statement
 from sidecar.postgres.watches import Watch
 
@@ -173,9 +173,10 @@ async def _complete(
 
 
 async def _wait_for_rows(connection: Connection, watch: Watch, results: Sequence[RowResult]) -> None:
+    """Waits for the rows before any other lock is taken, then locks the watch without waiting."""
     await connection.execute(statement("lengthen_lock_timeout"))
     name = "wait_for_vector" if watch.has_companion else "wait_for_row"
-    await connection.execute(watch.sql(name), *columns_of([r.key for r in results]))
+    await connection.execute(watch.sql(name), *key_parameters([r.key for r in results]))
     await connection.execute(statement("restore_lock_timeout"))
     await connection.execute(statement("lock_watch_nowait"), watch.id)
 
@@ -200,6 +201,7 @@ async def _lock_watch_and_events(
 
 
 def _sort_out_results(results: Sequence[RowResult], state: _LockedEvents, done: WriteReport) -> list[RowResult]:
+    """Returns the results that may still be written; reports those whose lease is lost or that a TRUNCATE made void."""
     current = []
     for result in results:
         if result.gen not in state.held:
@@ -221,7 +223,7 @@ async def _lock_rows(
     locked = {r.key: False for r in results if r.outcome is RowOutcome.MISSING}
     if not present:
         return locked
-    rows = await connection.fetch(watch.sql("lock_rows"), *columns_of([r.key for r in present]))
+    rows = await connection.fetch(watch.sql("lock_rows"), *key_parameters([r.key for r in present]))
     locked |= {present[row["position"] - 1].key: row["has_vector"] for row in rows}
     done.locked = [r for r in present if r.key not in locked]
     return locked
@@ -234,10 +236,10 @@ async def _lock_vectors(
     known = [r.key for r in results if r.has_vector]
     held: set[Key] = set()
     if known:
-        rows = await connection.fetch(watch.sql("lock_vectors"), *columns_of(known))
+        rows = await connection.fetch(watch.sql("lock_vectors"), *key_parameters(known))
         if len(rows) < len(known):
             rest = list(set(known) - {known[row["position"] - 1] for row in rows})
-            found = await connection.fetch(watch.sql("find_existing_vectors"), *columns_of(rest))
+            found = await connection.fetch(watch.sql("find_existing_vectors"), *key_parameters(rest))
             held = {rest[row["position"] - 1] for row in found}
     done.locked = [r for r in results if r.key in held]
     return {r.key: True for r in results if r.key not in held}
@@ -246,11 +248,12 @@ async def _lock_vectors(
 async def _drop_stale(
     connection: Connection, watch: Watch, results: Sequence[RowResult], done: WriteReport
 ) -> list[RowResult]:
+    """Returns the results without UNCHANGED ones whose vector or content has changed since."""
     unchanged = [r for r in results if r.outcome is RowOutcome.UNCHANGED]
     if not unchanged:
         return list(results)
     hashes = [r.content_hash for r in unchanged]
-    rows = await connection.fetch(watch.sql("recheck_unchanged"), hashes, *columns_of([r.key for r in unchanged]))
+    rows = await connection.fetch(watch.sql("recheck_unchanged"), hashes, *key_parameters([r.key for r in unchanged]))
     fresh = {unchanged[row["position"] - 1].key for row in rows}
     done.stale += [r for r in unchanged if r.key not in fresh]
     return [r for r in results if r.outcome is not RowOutcome.UNCHANGED or r.key in fresh]
@@ -264,6 +267,7 @@ async def _finish(
     lease: Lease,
     done: WriteReport,
 ) -> None:
+    """Writes ledger entries and vectors, and deletes the events of the results that pass."""
     void = [gen for r in done.voided for gen in r.gens if gen in held]
     if not results:
         await connection.execute(watch.sql("delete_events"), void, lease.token)
@@ -283,7 +287,7 @@ async def _finish(
         [needed for _, needed in events] + [None] * len(void),
         lease.token,
         version,
-        *columns_of([r.key for r in results]),
+        *key_parameters([r.key for r in results]),
     )
     assert row is not None, "a select of aggregates has one row"
     passed = frozenset(row["passed"] or ())
@@ -291,11 +295,11 @@ async def _finish(
     stale = [r for r in results if r.gen not in passed]
     done.stale += stale
     if row["recorded"] > len(passed):
-        await connection.execute(watch.sql("delete_new_entries"), version, *columns_of([r.key for r in stale]))
+        await connection.execute(watch.sql("delete_new_entries"), version, *key_parameters([r.key for r in stale]))
     done.lags_taken_at = time.perf_counter()
     done.lags_ms, done.backfill_lags_ms = row["lags_ms"] or [], row["backfill_lags_ms"] or []
     if row["written"] < sum(r.packed_vector is not None for r in done.written):
-        raise _suppressed(done.written)
+        raise _write_suppressed(done.written)
 
 
 async def _clear_vectors(
@@ -312,12 +316,12 @@ async def _clear_vectors(
     if not cleared:
         return
     name = "clear_vectors_in_companion" if watch.has_companion else "clear_vectors_in_row"
-    tag = await connection.execute(watch.sql(name), *columns_of([r.key for r in cleared]))
+    tag = await connection.execute(watch.sql(name), *key_parameters([r.key for r in cleared]))
     if not watch.has_companion and int(tag.rpartition(" ")[2]) < len(cleared):
-        raise _suppressed(cleared)
+        raise _write_suppressed(cleared)
 
 
-def _suppressed(results: Sequence[RowResult]) -> WriteSuppressed:
+def _write_suppressed(results: Sequence[RowResult]) -> WriteSuppressed:
     keys = ", ".join(str(r.key) for r in results[:3])
     return WriteSuppressed(f"a trigger on the table swallowed or changed a vector; the row is among: {keys}")
 
@@ -328,7 +332,7 @@ async def _update_failures(
     failed = [r for r in results if r.outcome is RowOutcome.FAILED]
     others = [r for r in results if r.outcome is not RowOutcome.FAILED]
     if has_failures and others:
-        await connection.execute(watch.sql("delete_failures"), *columns_of([r.key for r in others]))
+        await connection.execute(watch.sql("delete_failures"), *key_parameters([r.key for r in others]))
     if failed:
         await connection.execute(
             watch.sql("record_failures"),
@@ -336,5 +340,5 @@ async def _update_failures(
             [r.attempts for r in failed],
             [r.reason for r in failed],
             [r.message for r in failed],
-            *columns_of([r.key for r in failed]),
+            *key_parameters([r.key for r in failed]),
         )

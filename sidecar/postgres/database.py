@@ -269,6 +269,6 @@ class Database:
 
 
 async def _connect_through_pooler(url: SecretStr, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
-    """Without prepared statements, which the next server connection would not know."""
+    """Connects without prepared statements, which the next server connection would not know."""
     settings = {"application_name": SESSION_SETTINGS["application_name"]}
     return await open_connection(url, settings, statement_cache_size=0, **options)

@@ -85,7 +85,7 @@ def _fill(text: str, fill: Mapping[str, Callable[..., str]]) -> str:
 
 
 def _fragments(w: Identifiers, *, continued: bool) -> Mapping[str, Callable[..., str]]:
-    fill = {**_names(w), **_keys(w), **_source(w), **_vectors(w)}
+    fill = {**_names(w), **_keys(w), **_source(w), **_vector_table(w)}
 
     def include(in_row: str, in_companion: str | None = None) -> str:
         return _fill(statement(in_companion if w.companion and in_companion else in_row), fill)
@@ -99,14 +99,14 @@ def _fragments(w: Identifiers, *, continued: bool) -> Mapping[str, Callable[...,
     return {**fill, "include": include, "after_row": after_row, "after_entry": after_entry}
 
 
-def _vectors(w: Identifiers) -> Mapping[str, Callable[..., str]]:
+def _vector_table(w: Identifiers) -> Mapping[str, Callable[..., str]]:
     vector_table = w.companion or w.table
     return {
         "vector_table": lambda: vector_table,
-        "stored_vector": lambda: _exactly(f"null::{_vector(w)}", f"{'h' if w.companion else 't'}.{w.target}"),
-        "vector_of": lambda alias: _exactly(f"null::{_vector(w)}", f"{alias}.{w.target}"),
+        "stored_vector": lambda: _exactly(f"null::{_vector_type(w)}", f"{'h' if w.companion else 't'}.{w.target}"),
+        "vector_of": lambda alias: _exactly(f"null::{_vector_type(w)}", f"{alias}.{w.target}"),
         "join_vector_table": lambda: (
-            f"left join {vector_table} h on {_pairs(_exact_keys(w, 'h'), 'u')}" if w.companion else ""
+            f"left join {vector_table} h on {_row_equals(_exact_keys(w, 'h'), 'u')}" if w.companion else ""
         ),
     }
 
@@ -119,7 +119,7 @@ def _names(w: Identifiers) -> Mapping[str, Callable[..., str]]:
         "ledger": lambda: f"sidecar_internal.ledger_{w.watch_id}",
         "table": lambda: w.table,
         "target": lambda: w.target,
-        "vector": lambda: _vector(w),
+        "vector": lambda: _vector_type(w),
         "vector_send": lambda: f"{w.vector_schema}.vector_send",
         "vector_equals": lambda: f"operator({w.vector_schema}.=)",
         "vector_bytes": lambda: str(4 * w.dimensions),
@@ -127,16 +127,16 @@ def _names(w: Identifiers) -> Mapping[str, Callable[..., str]]:
 
 
 def _keys(w: Identifiers) -> Mapping[str, Callable[..., str]]:
-    k = _k_names(w)
+    k = _own_key_columns(w)
     return {
         "k": lambda: ", ".join(k),
         "keys": lambda first: ", ".join(_key_parameter(w, i, f"${int(first) + i}") for i in range(len(k))),
         "text_key": lambda x: _text_array(w, [f"{x}.{c}" for c in k]),
         "same": lambda x, y: _equal(x, y, k),
-        "ledger_key": lambda x: _list(x, k),
-        "is_row": lambda t, x: _pairs(_exact_keys(w, t), x),
+        "ledger_key": lambda x: _qualified(x, k),
+        "is_row": lambda t, x: _row_equals(_exact_keys(w, t), x),
         "pruned": lambda t, first: _pruned(w, t, int(first)),
-        "row_key": lambda t: _list(t, w.key_columns),
+        "row_key": lambda t: _qualified(t, w.key_columns),
         "exact_key": lambda t: ", ".join(
             f"{key} as {c}" for key, c in zip(_exact_keys(w, t), w.key_columns, strict=True)
         ),
@@ -149,7 +149,7 @@ def _keys(w: Identifiers) -> Mapping[str, Callable[..., str]]:
         "row_found": lambda t: f"{t}.{w.key_columns[0]} is not null",
         "row_text_key": lambda t: _text_array(w, _exact_keys(w, t)),
         "companion_key": lambda: ", ".join(w.key_columns),
-        "cursor": lambda n: ", ".join(_cursor(w, i, f"(${n}::text[])[{i + 1}]") for i in range(len(k))),
+        "cursor": lambda n: ", ".join(_cursor_value(w, i, f"(${n}::text[])[{i + 1}]") for i in range(len(k))),
         "key_json": lambda x: "jsonb_build_object(" + ", ".join(_json_fields(w, x, k)) + ")",
     }
 
@@ -162,7 +162,7 @@ def _source(w: Identifiers) -> Mapping[str, Callable[..., str]]:
     taken = [(f"source{number}", type_, padded) for number, (_, type_, padded) in enumerate(columns, 1)]
 
     def picture(t: str) -> str:
-        return _exactly(_null(w.source_types[0]), f"{t}.{w.source[0]}")
+        return _exactly(_typed_null(w.source_types[0]), f"{t}.{w.source[0]}")
 
     if w.is_image:
         return {
@@ -173,40 +173,40 @@ def _source(w: Identifiers) -> Mapping[str, Callable[..., str]]:
             "is_blank": lambda _t: "false",
         }
     return {
-        "content": lambda t: f"convert_to({_joined(t, columns)}, 'UTF8')",
+        "content": lambda t: f"convert_to({_row_text(t, columns)}, 'UTF8')",
         "contents": lambda t: ", ".join(
             f"case when $3 then {t}.{name} end as {alias}"
             for (name, *_), (alias, *_) in zip(columns, taken, strict=True)
         ),
-        "taken_content": lambda t: f"convert_to({_joined(t, taken)}, 'UTF8')",
-        "bytes": lambda t: _joined_bytes(t, columns),
-        "is_blank": lambda t: f"{_joined(t, columns)} collate \"C\" !~ '[^[:space:][:punct:]]'",
+        "taken_content": lambda t: f"convert_to({_row_text(t, taken)}, 'UTF8')",
+        "bytes": lambda t: _row_text_bytes(t, columns),
+        "is_blank": lambda t: f"{_row_text(t, columns)} collate \"C\" !~ '[^[:space:][:punct:]]'",
     }
 
 
-def _joined(alias: str, columns: Sequence[SourceColumn]) -> str:
+def _row_text(alias: str, columns: Sequence[SourceColumn]) -> str:
     """The text of a row. A single column of type text is not joined, which would copy it in memory."""
     if len(columns) == 1 and columns[0][1] in _PLAIN_TEXT:
-        return f"coalesce({_plain(alias, columns[0])}, '')"
-    return f"concat_ws(' ', {', '.join(_text(alias, name, padded) for name, _, padded in columns)})"
+        return f"coalesce({_text_column(alias, columns[0])}, '')"
+    return f"concat_ws(' ', {', '.join(_column_text(alias, name, padded) for name, _, padded in columns)})"
 
 
-def _joined_bytes(alias: str, columns: Sequence[SourceColumn]) -> str:
+def _row_text_bytes(alias: str, columns: Sequence[SourceColumn]) -> str:
     """The length of that text, known without reading columns of type text."""
     if any(type_ not in _PLAIN_TEXT for _, type_, _ in columns):
-        return f"octet_length({_joined(alias, columns)})"
-    names = [_plain(alias, column) for column in columns]
+        return f"octet_length({_row_text(alias, columns)})"
+    names = [_text_column(alias, column) for column in columns]
     lengths = " + ".join(f"coalesce(octet_length({name}), 0)::bigint" for name in names)
     return f"({lengths} + greatest(num_nonnulls({', '.join(names)}) - 1, 0))"
 
 
-def _plain(alias: str, column: SourceColumn) -> str:
+def _text_column(alias: str, column: SourceColumn) -> str:
     """A column of type text or varchar, for functions that are looked up by the type of their argument."""
     name, type_, _ = column
-    return _exactly(_null(type_), f"{alias}.{name}")
+    return _exactly(_typed_null(type_), f"{alias}.{name}")
 
 
-def _text(alias: str, column: str, is_padded: bool) -> str:
+def _column_text(alias: str, column: str, is_padded: bool) -> str:
     """A source column for concat_ws, which calls its output function: a cast might be a user's."""
     return (
         f"case when {alias}.{column} is not null then rtrim(concat({alias}.{column}), ' ') end"
@@ -215,11 +215,11 @@ def _text(alias: str, column: str, is_padded: bool) -> str:
     )
 
 
-def _vector(w: Identifiers) -> str:
+def _vector_type(w: Identifiers) -> str:
     return f"{w.vector_schema}.vector"
 
 
-def _null(type_: str) -> str:
+def _typed_null(type_: str) -> str:
     """A NULL of the type. As an array element it is not checked by a domain, whose check would run a user's code."""
     return f"(null::{type_}[])[1]"
 
@@ -236,10 +236,9 @@ def _exact_keys(w: Identifiers, alias: str) -> list[str]:
     if alias == "p":
         return [f"p.{c}" for c in w.key_columns]
     domains = w.companion_key_domains if alias in ("h", "c") and w.companion else w.key_domains
+    events = f"null::sidecar_internal.events_{w.watch_id}"
     return [
-        _exactly(
-            f"(null::sidecar_internal.events_{w.watch_id}).k{i}" if domain is None else _null(domain), f"{alias}.{c}"
-        )
+        _exactly(f"({events}).k{i}" if domain is None else _typed_null(domain), f"{alias}.{c}")
         for i, (c, domain) in enumerate(zip(w.key_columns, domains, strict=True), 1)
     ]
 
@@ -271,7 +270,7 @@ def _pruned(w: Identifiers, alias: str, first: int) -> str:
     return "".join(f" and {key} = any ({_key_parameter(w, i, f'${first + i}')})" for key, i in keys if w.key_builtin[i])
 
 
-def _cursor(w: Identifiers, index: int, text: str) -> str:
+def _cursor_value(w: Identifiers, index: int, text: str) -> str:
     if w.key_builtin[index]:
         return f"({text})::{w.key_types[index]}"
     return f"({_select(f'r.k{index + 1}', f'{_read_by_type(w, index, text)} r')})"
@@ -282,6 +281,7 @@ def _select(column: str, item: str) -> str:
 
 
 def _read_by_type(w: Identifiers, index: int, text: str) -> str:
+    """A row with a key column read from `text` by the input function of its type."""
     return (
         f"jsonb_populate_record(null::sidecar_internal.events_{w.watch_id}, jsonb_build_object('k{index + 1}', {text}))"
     )
@@ -295,11 +295,11 @@ def _json_fields(w: Identifiers, alias: str, k: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _k_names(w: Identifiers) -> tuple[str, ...]:
+def _own_key_columns(w: Identifiers) -> tuple[str, ...]:
     return tuple(f"k{i}" for i in range(1, len(w.key_columns) + 1))
 
 
-def _list(alias: str, columns: tuple[str, ...]) -> str:
+def _qualified(alias: str, columns: tuple[str, ...]) -> str:
     return ", ".join(f"{alias}.{c}" for c in columns)
 
 
@@ -312,6 +312,6 @@ def _equal(x: str, y: str, columns: tuple[str, ...]) -> str:
     return " and ".join(f"{x}.{c} = {y}.{c}" for c in columns)
 
 
-def _pairs(row_keys: list[str], keys: str) -> str:
+def _row_equals(row_keys: list[str], keys: str) -> str:
     """Compares the key of a user's row with the columns k1, k2 … of `keys`."""
     return " and ".join(f"{key} = {keys}.k{i}" for i, key in enumerate(row_keys, 1))

@@ -155,7 +155,7 @@ async def _fetch(connection: Connection, watch: Watch, keys: Sequence[Key], limi
             watch.sql("read_rows"),
             *(limits.page_bytes, limits.row_bytes, limits.contents, limits.vectors),
             *(limits.whole_bytes, limits.beginning_bytes),
-            *columns_of(keys),
+            *key_parameters(keys),
         )
     if len(records) != len(keys):
         raise WatchChanged(f"{watch.label} has several rows with one key: another table inherits from it")
@@ -179,6 +179,6 @@ def _row(key: Key, record: asyncpg.Record) -> Row:
     )
 
 
-def columns_of(keys: Sequence[Key]) -> list[list[str]]:
+def key_parameters(keys: Sequence[Key]) -> list[list[str]]:
     """Transposes keys into one list per key column: the parameters of {keys:N}."""
     return [list(column) for column in zip(*keys, strict=True)]

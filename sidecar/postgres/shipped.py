@@ -13,12 +13,12 @@ PACKAGE = Path(sidecar.__file__).parent
 
 def migrations_directory() -> Path:
     """The directory with Alembic's env.py and versions/."""
-    return _shipped("_migrations", "migrations")
+    return _locate("_migrations", "migrations")
 
 
 def sql_directory() -> Path:
     """The directory with the SQL files that migrations run."""
-    return _shipped("_sql", "sql")
+    return _locate("_sql", "sql")
 
 
 def head_revision() -> str:
@@ -46,7 +46,7 @@ def describe_old_schema(revision: str | None) -> str:
     return f"the schema `sidecar` is at {revision}, this version needs {head_revision()}"
 
 
-def _shipped(installed_name: str, checkout_name: str) -> Path:
+def _locate(installed_name: str, checkout_name: str) -> Path:
     """A wheel carries the directory inside the package; a checkout has it beside the package."""
     installed = PACKAGE / installed_name
     return installed if installed.is_dir() else PACKAGE.parent / checkout_name

@@ -91,7 +91,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class FailedFor:
+class FailuresByReason:
     """A row of sidecar.failures_by_reason. `example_key` is JSON."""
 
     relation: str

@@ -279,7 +279,7 @@ def test_a_directory_that_the_servers_user_cannot_enter_is_named(open_tmp_path: 
 def test_a_directory_of_another_user_is_rejected(open_tmp_path: Path) -> None:
     data_dir = open_tmp_path / "data"
     data_dir.mkdir()
-    find_server_user().give(data_dir, 0o755)
+    find_server_user().give_ownership(data_dir, 0o755)
     with pytest.raises(DatabaseUnavailable, match="belongs to another user"):
         EmbeddedPostgres(data_dir).start()
 

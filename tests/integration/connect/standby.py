@@ -44,11 +44,11 @@ def primary_and_standby(directory: Path, version: str) -> Iterator[Pair]:
 
 def _copy(primary: EmbeddedPostgres, directory: Path) -> None:
     source, copy = (Cluster(path, primary.version, find_server_user()) for path in (primary._data_dir, directory))
-    copy.make_directory()
+    copy.create_directory()
     copy._password_file.write_text(source.password)
-    copy.user.share(copy._password_file, 0o640)
+    copy.user.share_with_group(copy._password_file, 0o640)
     copy.data.mkdir()
-    copy.user.give(copy.data, 0o700)
+    copy.user.give_ownership(copy.data, 0o700)
     subprocess.run(
         [primary.bin_dir / "pg_basebackup", "-D", copy.data, "-R", "-c", "fast", "--no-sync", "-d", primary.url],
         cwd="/",

@@ -29,7 +29,7 @@ from sidecar.postgres.completion import RowOutcome, RowResult, complete
 from sidecar.postgres.database import Connection as OurConnection
 from sidecar.postgres.database import Database, close_session, open_session
 from sidecar.postgres.events import ClaimRequest, Lease, Queue, claim
-from sidecar.postgres.rows import columns_of
+from sidecar.postgres.rows import key_parameters
 from sidecar.postgres.session_guard import SessionGuard
 from sidecar.postgres.vectors import pack_vectors, vector_digest
 from sidecar.postgres.watches import Watch, load_watches
@@ -75,7 +75,7 @@ async def write_vectors(
 
 
 async def read_rows(connection: OurConnection, watch: Watch) -> None:
-    keys = columns_of([(str(i),) for i in range(1, ROWS)])
+    keys = key_parameters([(str(i),) for i in range(1, ROWS)])
     await connection.fetch(watch.sql("read_rows"), 10**6, 10**6, True, True, 10**6, 10**6, *keys)
 
 
