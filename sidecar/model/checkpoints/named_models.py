@@ -32,7 +32,7 @@ def find_named_model(model_id: str) -> NamedModel:
 
     Raises ModelError that lists the valid names.
     """
-    name, tag = _split(model_id)
+    name, tag = _parse_model_id(model_id)
     weights = get_pretrained_cfg(name, tag)
     model_cfg = open_clip.get_model_config(name)
     if not _has_trained_activation(name, tag):
@@ -42,7 +42,7 @@ def find_named_model(model_id: str) -> NamedModel:
     return NamedModel(name, tag, f"{org}/{repository}", file, model_cfg, weights)
 
 
-def _split(model_id: str) -> tuple[str, str]:
+def _parse_model_id(model_id: str) -> tuple[str, str]:
     """The configuration's name and the tag of its weights. Like open_clip, it also accepts `ViT-B/32`."""
     known = set(open_clip.list_models())
     whole = model_id.replace("/", "-")

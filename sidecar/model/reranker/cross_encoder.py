@@ -86,7 +86,7 @@ class CrossEncoderScorer:
 def group_by_length(lengths: Sequence[int]) -> list[list[int]]:
     """Groups of indexes to pad together, in each of which the longest is at most twice as long as the shortest.
 
-    So at most half of a padded group is padding, and lengths from 16 to 512 tokens form at most five groups.
+    So less than half of a padded group is padding, and lengths from 16 to 512 tokens form at most five groups.
     """
     groups: list[list[int]] = []
     shortest = 0

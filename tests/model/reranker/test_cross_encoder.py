@@ -143,7 +143,7 @@ def test_pairs_are_prepared_by_any_thread(scorer: CrossEncoderScorer) -> None:
                 np.testing.assert_array_equal(pair.token_ids, other.token_ids)
 
 
-def test_at_most_half_of_a_group_is_padding() -> None:
+def test_less_than_half_of_a_group_is_padding() -> None:
     lengths = [512, 3, 16, 17, 33, 8, 511, 40, 100, 3]
     groups = group_by_length(lengths)
     assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
