@@ -48,7 +48,7 @@ def fetch_snapshot(
 def _download(repo_id: str, names: Sequence[str], token: str | None, variable: str) -> Path:
     try:
         return Path(snapshot_download(repo_id, allow_patterns=list(names), token=token))
-    # First: before huggingface_hub 1.0 it is an HfHubHTTPError too, without a response.
+    # First: in older versions of huggingface_hub it is an HfHubHTTPError too, without a response.
     except LocalEntryNotFoundError as error:
         raise ModelError(_explain_offline(repo_id, variable)) from error
     except HfHubHTTPError as error:
