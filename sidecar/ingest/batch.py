@@ -85,6 +85,7 @@ class Batch:
                 raise
 
     async def _process(self) -> None:
+        """Finishes TRUNCATEs, then embeds rows: first those that no other batch of this sidecar is working on."""
         claim, in_flight = self._claim, self._context.keys_in_flight
         if not await self._context.catalogue.pin_fingerprint(claim.watch):
             return
@@ -104,6 +105,7 @@ class Batch:
             remaining = {key: claimed for key, claimed in remaining.items() if key not in ready}
 
     async def _finish_truncates(self) -> None:
+        """Clears what TRUNCATEs among the events leave behind, and ends these events."""
         claim = self._claim
         for event in claim.events:
             if event.key is not None:
@@ -175,6 +177,7 @@ class Batch:
             await self._delay(retried)
 
     async def _write(self, results: Sequence[RowResult]) -> None:
+        """Writes results. Those of locked rows are handed to the background, stale ones are released."""
         if not results:
             return
         try:
@@ -188,6 +191,7 @@ class Batch:
             await self._retry_locked(self._claim, report.locked)
 
     async def _delay(self, retried: Sequence[RetryLater]) -> None:
+        """Delays the events of rows whose attempt failed."""
         watch = self._claim.watch
         delays_s = {gen: retry_delay_s(r.claimed.attempts) for r in retried for gen in r.claimed.gens}
         for r in retried:

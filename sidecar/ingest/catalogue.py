@@ -75,7 +75,7 @@ class Catalogue:
                 logger.warning("watch %d on %s changed under its sidecar: %s", watch.id, watch.label, earlier[watch.id])
 
     def _reset_failures_of_changed(self, former: Sequence[Watch]) -> None:
-        """Resets the failures of changed watches, also of those that batches from before the change reported late."""
+        """Keeps only the failures of watches that are as they were: a changed watch starts afresh."""
         known = {watch.id: watch.identifiers for watch in former}
         same = {watch.id for watch in self.all if known.get(watch.id) == watch.identifiers}
         self._failures = Counter({watch_id: n for watch_id, n in self._failures.items() if watch_id in same})

@@ -76,6 +76,7 @@ class IndexState:
 
     @property
     def script(self) -> str:
+        """The steps as one text, for the owner to run."""
         return "; ".join(self.steps) + ";"
 
 
@@ -122,7 +123,7 @@ class IndexKeeper:
         for watch in watches:
             try:
                 if watch.id in self._unrecorded:
-                    await self._record(watch, self._unrecorded[watch.id])
+                    await self._record_failure(watch, self._unrecorded[watch.id])
                 elif watch.id in unindexed:
                     await self._maintain(watch)
             except WatchChanged:
@@ -162,12 +163,12 @@ class IndexKeeper:
         level = logging.INFO if failure.gave_way else logging.WARNING
         logger.log(level, "the index of %s has to wait: %s", watch.label, failure.reason)
         try:
-            await self._record(watch, failure)
+            await self._record_failure(watch, failure)
         except DatabaseError as unrecorded:
             logger.warning("could not record that the index of %s has to wait: %s", watch.label, unrecorded)
             self._unrecorded[watch.id] = failure
 
-    async def _record(self, watch: Watch, failure: Failure) -> None:
+    async def _record_failure(self, watch: Watch, failure: Failure) -> None:
         arguments = (watch.id, failure.reason, failure.first_s, failure.last_s)
         async with self._context.database.connection() as connection:
             next_s = await connection.fetchval(statement("record_index_failure"), *arguments)
@@ -222,12 +223,12 @@ class IndexKeeper:
         for step in state.steps:
             logger.info("for the index of %s: %s", watch.label, step)
             await _run_step(connection, step)
-        await self._forget_failure(watch)
+        await self._delete_failure(watch)
         if not state.only_drops:
             self._context.telemetry.index_build_ended("built")
             logger.info("the index of %s is ready", watch.label)
 
-    async def _forget_failure(self, watch: Watch) -> None:
+    async def _delete_failure(self, watch: Watch) -> None:
         async with self._context.database.connection() as connection:
             await connection.execute(statement("delete_index_failure"), watch.id)
 
