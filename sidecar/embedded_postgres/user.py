@@ -64,7 +64,7 @@ def find_server_user() -> ServerUser:
     """
     if os.geteuid() != 0:
         return ServerUser(None, os.geteuid(), os.getegid())
-    entry = _look_up() or _create()
+    entry = _look_up_user() or _create_user()
     user = ServerUser(_NAME, entry.pw_uid, entry.pw_gid)
     try:
         subprocess.run(["/bin/sh", "-c", ":"], cwd="/", check=True, **user.popen_arguments())
@@ -76,20 +76,21 @@ def find_server_user() -> ServerUser:
     return user
 
 
-def _look_up() -> pwd.struct_passwd | None:
+def _look_up_user() -> pwd.struct_passwd | None:
     try:
         return pwd.getpwnam(_NAME)
     except KeyError:
         return None
 
 
-def _create() -> pwd.struct_passwd:
+def _create_user() -> pwd.struct_passwd:
+    """Creates the system user by the first command that works. Raises DatabaseUnavailable if none does."""
     for command in _WAYS_TO_CREATE:
         program = shutil.which(command[0], path=_SYSTEM_PATH)
         if program is not None:
             subprocess.run([program, *command[1:]], capture_output=True, check=False)
         # Another process may have created it between the look-up and the command: only the outcome counts.
-        if entry := _look_up():
+        if entry := _look_up_user():
             return entry
     raise DatabaseUnavailable(
         f"Postgres does not run as root, and the user {_NAME} could not be created for it."

@@ -113,7 +113,7 @@ class Batch:
             with self._context.measured("truncate"):
                 await clear_truncated(self._context.database, claim.watch, claim.lease, event)
             self._lease_keeper.drop([event.gen])
-            self._context.telemetry.events_done(claim.watch.series, {("truncated", ""): 1})
+            self._context.telemetry.events_done(claim.watch.name, {("truncated", ""): 1})
             if truncates_companion(event):
                 self._context.catalogue.stale = True  # a backfill begins
 
@@ -201,7 +201,7 @@ class Batch:
                 await delay(connection, watch, delays_s, self._claim.lease, attempt_counts=True)
         self._lease_keeper.drop(delays_s)
         outcomes = Counter(("delayed", r.reason) for r in retried for _ in r.claimed.gens)
-        self._context.telemetry.events_done(watch.series, outcomes)
+        self._context.telemetry.events_done(watch.name, outcomes)
 
 
 async def clear_truncated(database: Database, watch: Watch, lease: Lease, event: Event) -> None:

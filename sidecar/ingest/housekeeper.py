@@ -47,7 +47,7 @@ class Housekeeper:
                 await record_heartbeat(connection, context.identity, speed)
             context.database.report_success()  # the heartbeat is a write even where there is nothing else to do
             await context.catalogue.load()  # after the heartbeat: rate limits are shared among the sidecars that live
-            context.telemetry.set_watches(watch.series for watch in context.catalogue.all)
+            context.telemetry.set_watches(watch.name for watch in context.catalogue.all)
             await context.progress.report(context.database)
             if number % TOMBSTONES_EVERY == 0:
                 await self._delete_tombstones()

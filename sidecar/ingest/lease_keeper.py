@@ -72,7 +72,7 @@ class LeaseKeeper:
             self._context.liveness.left_leases = True
             logger.warning("could not release %d events on %s: %s", len(released), self._watch.label, error)
         else:
-            self._context.telemetry.events_done(self._watch.series, {("given_back", reason): len(released)})
+            self._context.telemetry.events_done(self._watch.name, {("given_back", reason): len(released)})
 
     async def _release(self, gens: Sequence[int]) -> None:
         with self._context.measured("release"):

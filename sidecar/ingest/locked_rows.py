@@ -59,7 +59,7 @@ class LockedRows:
             async with self._context.database.connection() as connection:
                 await delay(connection, self._watch, delays_s, self._lease, attempt_counts=False)
         self._lease_keeper.drop(delays_s)
-        self._context.telemetry.events_done(self._watch.series, {("delayed", "row_locked"): len(delays_s)})
+        self._context.telemetry.events_done(self._watch.name, {("delayed", "row_locked"): len(delays_s)})
 
     async def _write_without_waiting(self) -> None:
         backoff = Backoff(FIRST_QUICK_TRY_S, LAST_QUICK_TRY_S)

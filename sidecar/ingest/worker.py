@@ -184,7 +184,7 @@ class Worker:
     async def _run_batch(self, claim: Claim, claim_s: float) -> None:
         started = time.monotonic()
         try:
-            with self._context.telemetry.traces.batch(claim.watch.series, len(claim.events), claim_s):
+            with self._context.telemetry.traces.batch(claim.watch.name, len(claim.events), claim_s):
                 await Batch(self._context, self._rows, claim, self._retry_locked).run()
             self._device_backoff.reset()
             self._device_pause_s = 0.0

@@ -102,9 +102,9 @@ class Writer:
     def _record(self, report: WriteReport) -> None:
         telemetry, watch = self._context.telemetry, self._watch
         self._context.progress.record(watch.id, report)
-        telemetry.events_done(watch.series, count_outcomes(report))
+        telemetry.events_done(watch.name, count_outcomes(report))
         lags_s, backfill_lags_s = ([ms / 1000 for ms in lags] for lags in (report.lags_ms, report.backfill_lags_ms))
-        telemetry.vectors_committed(watch.series, lags_s, backfill_lags_s)
+        telemetry.vectors_committed(watch.name, lags_s, backfill_lags_s)
 
     async def _lacks_privilege(self, error: StatementRejected | WriteSuppressed) -> bool:
         """Whether our role lacks a privilege on the table. Then no row is at fault."""

@@ -80,6 +80,7 @@ def _record_revision(connection: Connection, schema: str) -> str | None:
 
 
 def _recognise_revision(connection: Connection, schema: str) -> str:
+    """The revision of tables whose row is missing: as recorded by a function, or the baseline. Else SchemaError."""
     if connection.execute(text(_INSTALLATION["is_recorded"])).scalar():
         return str(connection.execute(text(_INSTALLATION["recorded"])).one().revision)
     if connection.execute(text(_SQL["is_baseline"])).scalar():

@@ -28,7 +28,7 @@ from sidecar.postgres.watches import Watch
 if TYPE_CHECKING:
     from sidecar.postgres.database import Connection
 
-MAX_PASSED_BY = 1000  # skipped keys kept in the scan; with so many, no further page is read
+MAX_SKIPPED = 1000  # skipped keys kept in the scan; with so many, no further page is read
 WAIT_S = 0.2  # before locked rows are tried again
 
 
@@ -62,20 +62,22 @@ async def clear_page(connection: Connection, watch: Watch, max_rows: int) -> Pag
 
 
 async def _clear_step(connection: Connection, watch: Watch, max_rows: int) -> Page | None:
+    """Clears one page in one transaction; its locked rows are skipped, and kept in the scan."""
     async with connection.transaction():
         step = await _begin_step(connection, watch, max_rows)
         if step is None:
             return None
         locked = await _lock_rows(connection, watch, step.keys)
         await _clear_vectors(connection, watch, [key for key, has_vector in locked.items() if has_vector])
-        there = await _find_locked(connection, watch, [key for key in step.keys if key not in locked])
-        done = [key for key in step.keys if key not in there]
+        skipped = await _find_locked(connection, watch, [key for key in step.keys if key not in locked])
+        done = [key for key in step.keys if key not in skipped]
         if done:
             await connection.execute(watch.sql("delete_entries"), *key_parameters(done))
-        return await _save_step(connection, watch, step, [*step.waiting, *there], len(done))
+        return await _save_step(connection, watch, step, [*step.waiting, *skipped], len(done))
 
 
 async def _begin_step(connection: Connection, watch: Watch, max_rows: int) -> _Step | None:
+    """Locks watch and scan, and chooses the keys: the next ones, or skipped ones if there are too many or no others."""
     if await connection.fetchval(statement("lock_watch"), watch.id) is None:
         return None
     await connection.execute(statement("limit_lock_waits"))
@@ -84,9 +86,9 @@ async def _begin_step(connection: Connection, watch: Watch, max_rows: int) -> _S
     scan = await connection.fetchrow(statement("lock_scan"), watch.id, "clear", *tables)
     if scan is None:
         return None
-    passed_by = [tuple(key) for key in scan["passed_by"]]
-    if len(passed_by) >= MAX_PASSED_BY:
-        return _Step(passed_by[:max_rows], scan["last_key"], passed_by[max_rows:], exhausted=False)
+    skipped = [tuple(key) for key in scan["passed_by"]]
+    if len(skipped) >= MAX_SKIPPED:
+        return _Step(skipped[:max_rows], scan["last_key"], skipped[max_rows:], exhausted=False)
     last_key = scan["last_key"]
     continued = last_key is not None
     records = await connection.fetch(
@@ -94,8 +96,8 @@ async def _begin_step(connection: Connection, watch: Watch, max_rows: int) -> _S
     )
     keys = [tuple(record["key"]) for record in records]
     if keys:
-        return _Step(keys, list(keys[-1]), passed_by, exhausted=False)
-    return _Step(passed_by[:max_rows], scan["last_key"], passed_by[max_rows:], exhausted=True)
+        return _Step(keys, list(keys[-1]), skipped, exhausted=False)
+    return _Step(skipped[:max_rows], scan["last_key"], skipped[max_rows:], exhausted=True)
 
 
 async def _lock_rows(connection: Connection, watch: Watch, keys: Sequence[Key]) -> dict[Key, bool]:
@@ -124,9 +126,9 @@ async def _find_locked(connection: Connection, watch: Watch, keys: Sequence[Key]
     return [keys[row["position"] - 1] for row in rows]
 
 
-async def _save_step(connection: Connection, watch: Watch, step: _Step, passed_by: Sequence[Key], done: int) -> Page:
-    last = step.exhausted and not passed_by
-    await connection.execute(statement("save_clearing"), watch.id, step.cursor, [list(key) for key in passed_by], last)
+async def _save_step(connection: Connection, watch: Watch, step: _Step, skipped: Sequence[Key], done: int) -> Page:
+    last = step.exhausted and not skipped
+    await connection.execute(statement("save_clearing"), watch.id, step.cursor, [list(key) for key in skipped], last)
     return Page(done, 0, last, wait_s=WAIT_S if step.keys and not done else 0.0)
 
 

@@ -36,12 +36,12 @@ class Watch:
 
     @property
     def label(self) -> str:
-        """Its name in logs: "public"."products".photo_embedding"""
+        """Its name in logs, with identifiers quoted: "public"."products".photo_embedding"""
         return f"{self.identifiers.table}.{self.identifiers.target}"
 
     @property
-    def series(self) -> str:
-        """Its name in metrics: public.products.photo_embedding"""
+    def name(self) -> str:
+        """Its name in metrics and traces: public.products.photo_embedding"""
         return f"{self.identifiers.table}.{self.target_name}"
 
     @property

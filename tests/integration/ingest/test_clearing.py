@@ -132,7 +132,7 @@ async def test_locked_rows_are_cleared_once_they_are_unlocked_and_hold_up_no_oth
 async def test_more_locked_rows_than_can_be_remembered_make_the_clearing_wait(
     database_url: str, db: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clearing, "MAX_PASSED_BY", 10)
+    monkeypatch.setattr(clearing, "MAX_SKIPPED", 10)
     new = GatedEncoder("new")
     table = await make_texts(db, ROWS)
     await move_on(database_url, db, table)
