@@ -89,7 +89,7 @@ class StatusAnswer(AnswerModel):
 
 
 class HealthEndpoints:
-    """None of them fails because the database is down. `read_watches` is None without a database."""
+    """All of them answer while the database is down. `read_watches` is None without a database."""
 
     def __init__(
         self, readiness: Readiness, process: ProcessStatus, objectives: Objectives, read_watches: ReadWatches | None
@@ -123,11 +123,11 @@ class HealthEndpoints:
         )
 
     async def livez(self, _request: Request) -> Response:
-        """200: the event loop turns."""
+        """200 as long as the event loop runs."""
         return JsonResponse(LiveAnswer())
 
     async def readyz(self, _request: Request) -> Response:
-        """200: queries are embedded. Raises NotReady otherwise, which is answered with 503."""
+        """200 if queries can be embedded. Otherwise raises NotReady, which is answered with 503."""
         self._readiness.check()
         return JsonResponse(ReadyAnswer())
 

@@ -102,14 +102,14 @@ class BoundedHttpProtocol(RequestProtocol):
         if self.is_answering:
             self._expect_head()
         else:
-            self._give_up()
+            self.disconnect()
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _give_up(self) -> None:
+    def disconnect(self) -> None:
         if not self.transport.is_closing():
             self.transport.close()
             self._expect_reader()

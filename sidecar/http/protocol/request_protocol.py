@@ -62,7 +62,7 @@ class RequestProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         self._unparsed = b""
-        if self._running is not None and not self._running.response_complete:  # uvicorn looks at the newest only
+        if self._running is not None and not self._running.response_complete:  # uvicorn notifies the newest only
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
@@ -95,13 +95,13 @@ class RequestProtocol(HttpToolsProtocol):
                 self.refuse(to_input_error(error))
             return
 
-    def eof_received(self) -> bool:  # type: ignore[override] # True keeps the way back open
+    def eof_received(self) -> bool:  # type: ignore[override] # True keeps the sending side open
         """The client sends no more. A request that it has not sent whole is not answered."""
         self._at_eof = True
         return bool(self._unparsed) or self._end_input()
 
     def _end_input(self) -> bool:
-        """Called once all input is parsed. Whether there is anything left to answer."""
+        """Ends the input once all of it is parsed. True if there is anything left to answer."""
         self._ignores_input = True
         if self._in_body and self.cycle is not self._running:
             self.pipeline.popleft()
@@ -115,7 +115,7 @@ class RequestProtocol(HttpToolsProtocol):
 
     # Parser callbacks
     def on_message_begin(self) -> None:
-        self._unset_keepalive_if_required()  # by nothing less: the rest of a body that was answered may come in drops
+        self._unset_keepalive_if_required()  # not earlier: the rest of an answered body may drip in
         super().on_message_begin()
         self._in_head = True
 
@@ -161,6 +161,7 @@ class RequestProtocol(HttpToolsProtocol):
         return head + rest
 
     def _head(self) -> Head:
+        """The head that the parser has just read."""
         return Head(self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers)
 
     # Refusals
@@ -222,14 +223,14 @@ class RequestProtocol(HttpToolsProtocol):
         cycle.transport = _LingeringTransport(self, cycle)  # type: ignore[assignment]
 
         async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-            async def receive_whole() -> Message:
+            async def receive_checked() -> Message:
                 self._check_body(cycle)
                 message = await receive()
                 self._check_body(cycle)  # it may have broken meanwhile
                 return message
 
             try:
-                await app(scope, receive_whole, send)  # type: ignore[arg-type]
+                await app(scope, receive_checked, send)  # type: ignore[arg-type]
             except asyncio.CancelledError:  # in mid-answer: the process is stopping, which is no error
                 cycle.disconnected = True
                 self.transport.abort()
@@ -237,10 +238,11 @@ class RequestProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, guarded)  # type: ignore[arg-type]
 
     def _check_body(self, cycle: RequestResponseCycle) -> None:
+        """Raises the InputError that broke the body of `cycle`, if one did."""
         if self._fault is not None and self._fault[0] is cycle:
             raise self._fault[1]
 
-    # The end
+    # Closing
     def close_after(self, cycle: RequestResponseCycle) -> None:
         """Closes the connection after `cycle`, the last request answered on it."""
         if self._ignores_input or self.has_backlog or (self._in_body and cycle is self.cycle):
@@ -259,9 +261,10 @@ class RequestProtocol(HttpToolsProtocol):
         self.transport.write_eof()
         self.flow.resume_reading()
         self._stop_timer()
-        self._timer = self.loop.call_later(LINGER_S, self._give_up)
+        self._timer = self.loop.call_later(LINGER_S, self.disconnect)
 
-    def _give_up(self) -> None:
+    def disconnect(self) -> None:
+        """Closes the connection, unless it is closing already."""
         if not self.transport.is_closing():
             self.transport.close()
 

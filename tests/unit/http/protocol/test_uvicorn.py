@@ -28,7 +28,7 @@ from sidecar.http.protocol.request_protocol import RequestProtocol
 PYPROJECT = Path(__file__).parents[4] / "pyproject.toml"
 
 # Methods of ours that uvicorn does not have.
-OWN_METHODS = {"parse_piece", "refuse", "close_after", "is_answering", "has_backlog"}
+OWN_METHODS = {"parse_piece", "refuse", "close_after", "disconnect", "is_answering", "has_backlog"}
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
