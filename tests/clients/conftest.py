@@ -82,10 +82,10 @@ def _drop_tables(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         for kind, schema, name in connection.execute(_TABLES_AND_VIEWS).fetchall():
             statement = "drop view if exists {} cascade" if kind == "v" else "drop table if exists {} cascade"
-            _drop(connection, sql.SQL(statement).format(sql.Identifier(schema, name)))
+            _execute_drop(connection, sql.SQL(statement).format(sql.Identifier(schema, name)))
 
 
-def _drop(connection: psycopg.Connection, statement: sql.Composed) -> None:
+def _execute_drop(connection: psycopg.Connection, statement: sql.Composed) -> None:
     """Retries the DROP: a catalog entry may change under it while the sidecar builds an index."""
     for _ in range(10):
         try:

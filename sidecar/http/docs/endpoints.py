@@ -8,7 +8,7 @@ from importlib.resources import files
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sidecar.http.docs.openapi import make_document
+from sidecar.http.docs.openapi import make_openapi_document
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.limits import RequestLimits
 from sidecar.http.middleware.paths import root_path_of
@@ -28,7 +28,7 @@ class DocumentEndpoints:
 
     def __init__(self, others: Sequence[Operation], limits: RequestLimits) -> None:
         documented = [operation for operation in self.operations() if operation.response_media not in _ASSETS]
-        self._document = make_document([*others, *documented], limits)
+        self._document = make_openapi_document([*others, *documented], limits)
 
     def operations(self) -> list[Operation]:
         return [

@@ -46,8 +46,8 @@ _PICTURE_TYPES = ", ".join(f"image/{name.lower()}" for name in SUPPORTED_FORMATS
 _REQUEST_ID = {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}}
 
 
-def make_document(operations: Sequence[Operation], limits: RequestLimits) -> dict[str, Any]:
-    """The document as dicts and lists, ready for JSON."""
+def make_openapi_document(operations: Sequence[Operation], limits: RequestLimits) -> dict[str, Any]:
+    """The OpenAPI document as dicts and lists, ready for JSON."""
     schemas = _Schemas(operations, limits)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
@@ -65,8 +65,10 @@ def make_document(operations: Sequence[Operation], limits: RequestLimits) -> dic
                 for status in _STATUS_DESCRIPTIONS
             },
             "headers": {
-                "X-Request-ID": _header("The request's own id, or one made here. Logs have it.", {"minLength": 1}),
-                "Retry-After": _header("Seconds after which to come back.", {"pattern": "^[0-9]+$"}),
+                "X-Request-ID": _describe_header(
+                    "The request's own id, or one made here. Logs have it.", {"minLength": 1}
+                ),
+                "Retry-After": _describe_header("Seconds after which to come back.", {"pattern": "^[0-9]+$"}),
             },
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": _BEARER_DESCRIPTION}},
         },
@@ -117,7 +119,7 @@ def _responses(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
         schema = schemas.reference(operation.response, "serialization")
     else:
         schema = {"type": "object" if operation.response_media is MediaType.JSON else "string"}
-    headers = {name: _header(meaning, {}) for name, meaning in operation.headers}
+    headers = {name: _describe_header(meaning, {}) for name, meaning in operation.headers}
     answered = {
         "description": "As asked for.",
         "headers": _REQUEST_ID | headers,
@@ -133,7 +135,7 @@ def _responses(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
 def _redirect(operation: Operation) -> dict[str, Any]:
     if operation.redirect is None:
         return {}
-    headers = _REQUEST_ID | {"Location": _header("The page's address.", {"minLength": 1})}
+    headers = _REQUEST_ID | {"Location": _describe_header("The page's address.", {"minLength": 1})}
     return {"307": {"description": operation.redirect, "headers": headers}}
 
 
@@ -165,5 +167,5 @@ def _error_response(shape: type[BaseModel], status: int, schemas: _Schemas) -> d
     }
 
 
-def _header(description: str, bounds: dict[str, Any]) -> dict[str, Any]:
+def _describe_header(description: str, bounds: dict[str, Any]) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "string", **bounds}}

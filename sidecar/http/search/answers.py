@@ -79,7 +79,7 @@ def search_response(search: ResolvedSearch, found: Sequence[RankedRow], took_ms:
     return JsonResponse(
         {
             "results": [
-                _result(ranked, probability)
+                _found_row(ranked, probability)
                 for ranked, probability in zip(found, _probabilities(scale, distances), strict=True)
             ],
             "watch": {
@@ -99,7 +99,7 @@ def search_response(search: ResolvedSearch, found: Sequence[RankedRow], took_ms:
     )
 
 
-def _result(ranked: RankedRow, probability: float | None) -> dict[str, Any]:
+def _found_row(ranked: RankedRow, probability: float | None) -> dict[str, Any]:
     return {
         "key": orjson.Fragment(ranked.row.key),
         "distance": ranked.row.distance,

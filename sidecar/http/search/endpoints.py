@@ -22,7 +22,7 @@ from sidecar.http.operation import Operation, Scope
 from sidecar.http.search.answers import ResolvedSearch, SearchAnswer, search_response
 from sidecar.http.search.bodies import SearchBody, check_search
 from sidecar.http.search.ranking import RankedRow, rerank_rows
-from sidecar.http.search.watch import check_columns, check_model, document_columns, find_watch
+from sidecar.http.search.watch import check_columns, check_model, find_watch, rerank_columns
 from sidecar.postgres.database import Database
 from sidecar.postgres.search import NearestQuery, NearestRow, find_nearest
 from sidecar.telemetry.telemetry import Stage, Telemetry
@@ -77,7 +77,7 @@ class SearchEndpoint:
         check_model(watch, models.embedding_model)
         check_columns(watch, body)
         reranker = models.require_reranker() if body.rerank else None
-        document = document_columns(watch, body.rerank.column) if body.rerank else ()
+        document = rerank_columns(watch, body.rerank.column) if body.rerank else ()
         search = ResolvedSearch(body, watch, models, await _query_vector(body, models, self._images))
         rows = await self._nearest(database, search, document)
         if reranker is None or body.text is None:

@@ -61,7 +61,7 @@ def check_columns(watch: SearchedWatch, body: SearchBody) -> None:
             raise InputError("column_not_comparable", message, f"filter.{name}")
 
 
-def document_columns(watch: SearchedWatch, column: str | None) -> Sequence[str]:
+def rerank_columns(watch: SearchedWatch, column: str | None) -> Sequence[str]:
     """The columns with the text to rank by: `column`, or what a watch of texts embeds.
 
     Raises InputError (`rerank_needs_column`) if the watch embeds pictures and `column` is None.

@@ -50,7 +50,7 @@ def fill_in(db: Connection, encoder: HashEncoder, table: str, source: str, targe
     )
     texts = sql.SQL("select distinct {} from {}").format(sql.Identifier(source), sql.Identifier(*table.split(".")))
     for (text,) in db.execute(texts).fetchall():
-        db.execute(statement, (as_literal(encoder, text), text))
+        db.execute(statement, (vector_literal(encoder, text), text))
     run(db, "reset sidecar.writer")
     claim_space(db, encoder)
 
@@ -60,7 +60,7 @@ def claim_space(db: Connection, encoder: HashEncoder) -> None:
     run(db, "update sidecar_internal.watches set fingerprint = %s, encoder = %s", encoder.fingerprint, encoder.model_id)
 
 
-def as_literal(encoder: HashEncoder, text: str) -> str:
+def vector_literal(encoder: HashEncoder, text: str) -> str:
     return "[" + ",".join(map(repr, encoder.vector_of(text).tolist())) + "]"
 
 

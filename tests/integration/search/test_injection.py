@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from tests.encoders import HashEncoder
-from tests.integration.search.shop import DIMENSIONS, as_literal, keys, search
+from tests.integration.search.shop import DIMENSIONS, keys, search, vector_literal
 from tests.integration.sql.session import Connection, run, value
 
 NASTY = [
@@ -98,7 +98,7 @@ def test_hostile_names_of_tables_and_columns_are_quoted(canary: Connection, foun
     table = f"t {found[0]}"  # not the name of a type
     wanted = wanted.replace("\0", "")
     named = [sql.Identifier(name) for name in (table, key, source, shown)]
-    vector = as_literal(HashEncoder(dimensions=DIMENSIONS), "x")
+    vector = vector_literal(HashEncoder(dimensions=DIMENSIONS), "x")
     before = run(canary, STATE)
     try:
         with canary.transaction(force_rollback=True):
@@ -142,10 +142,10 @@ def test_a_cast_created_by_the_tables_owner_is_never_called(canary: Connection) 
         create cast (pair as text) with function text_of(pair) as implicit;
         create table evil (id int primary key, title text, m mood, p pair);
         select sidecar.watch('evil', 'title', target => 'e', dimensions => {DIMENSIONS}, expose => array['m', 'p']);
-        insert into evil values (1, 'x', 'ok', row(1), '{as_literal(HashEncoder(dimensions=DIMENSIONS), "x")}')
+        insert into evil values (1, 'x', 'ok', row(1), '{vector_literal(HashEncoder(dimensions=DIMENSIONS), "x")}')
         """,
     )
-    vector = as_literal(HashEncoder(dimensions=DIMENSIONS), "x")
+    vector = vector_literal(HashEncoder(dimensions=DIMENSIONS), "x")
     nearest = """
         select shown from sidecar.search_exposed('evil', %s::vector::real[], document => array['m', 'p'], filter => %s)
     """

@@ -8,12 +8,12 @@ from tests.encoders import HashEncoder
 from tests.integration.search.shop import (
     DIMENSIONS,
     TITLES,
-    as_literal,
     claim_space,
     fill_in,
     make_encoder,
     search,
     searching,
+    vector_literal,
 )
 from tests.integration.sql.session import Connection, run
 
@@ -69,7 +69,7 @@ async def test_each_watch_of_a_table_is_searched_by_its_target(
         f"""
         select sidecar.watch('products', 'secret', target => 's', dimensions => {DIMENSIONS}, index => 'vector');
         set sidecar.writer = 'on'; update products set s = %s::vector where id = 3
-        """.replace("%s", f"'{as_literal(encoder, 's3')}'"),
+        """.replace("%s", f"'{vector_literal(encoder, 's3')}'"),
     )
     claim_space(db, encoder)
     async with searching(database_url, encoder) as client:

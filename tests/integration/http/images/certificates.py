@@ -22,7 +22,7 @@ class Authority:
         return cls(directory)
 
     def server_context(self, *names: str) -> ssl.SSLContext:
-        """For a server with a certificate for `names`."""
+        """A context for a server with a certificate for `names`."""
         subject = ("-subj", f"/CN={names[0]}", "-addext", "subjectAltName=" + ",".join(f"DNS:{name}" for name in names))
         signed_by = ("-CA", "ca.pem", "-CAkey", "ca.key")
         _openssl(self.directory, "req", "-x509", *_KEY, *subject, *signed_by, "-keyout", "key.pem", "-out", "cert.pem")
@@ -31,7 +31,7 @@ class Authority:
         return context
 
     def client_context(self) -> ssl.SSLContext:
-        """For a client that trusts only this authority."""
+        """A context for a client that trusts only this authority."""
         return ssl.create_default_context(cafile=str(self.directory / "ca.pem"))
 
 

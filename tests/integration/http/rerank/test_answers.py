@@ -178,7 +178,7 @@ async def test_an_empty_document_is_ranked_last_without_changing_other_scores(
     assert answer["usage"] == without["usage"]
 
 
-async def test_all_documents_may_be_empty_and_keep_their_order(client: httpx.AsyncClient) -> None:
+async def test_empty_documents_come_last_in_order_even_if_all_are_empty(client: httpx.AsyncClient) -> None:
     answer = await ask(client, "/v2/rerank", query=QUERY, documents=["", "a red bicycle", " "])
     assert [each["index"] for each in answer["results"]] == [1, 0, 2]
     answer = await ask(client, "/rerank", query=QUERY, texts=["", "\t"])
