@@ -58,7 +58,7 @@ begin
     if numnode(words) = 0 then
         words := null;
     end if;
-    -- Not as a setting of the function: a role that is no superuser could not restore it from a dump.
+    -- Not as a setting of the function, which only a superuser could restore from a dump.
     perform set_config('hnsw.iterative_scan', 'strict_order', true);
     return query execute sidecar_internal.hybrid_statement(w, sidecar_internal.search_document(relation, coalesce(document, w.source), config),
                                                   sidecar_internal.search_condition(filter))
@@ -71,7 +71,7 @@ COMMENT ON FUNCTION sidecar.hybrid_search(relation regclass, query_vector public
 CREATE FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) RETURNS record
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select '0019', '…' $$;
+    AS $$ select '0020', '…' $$;
 
 COMMENT ON FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) IS 'The revision of our tables, and a digest of the functions and views that are installed.';
 
@@ -89,7 +89,7 @@ CREATE FUNCTION sidecar.reembed(relation regclass, target text DEFAULT NULL::tex
 declare
     w sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
 begin
-    -- FOR UPDATE waits for completes in hand; later ones see the changed fingerprint and drop their vectors.
+    -- FOR UPDATE waits for completions in flight; later ones see the changed fingerprint and discard their vectors.
     select * into strict w from sidecar_internal.watches x where x.id = w.id for update;
     if reembed.model not in (coalesce(w.fingerprint, ''), coalesce(w.encoder, '')) then
         perform sidecar_internal.check_move_to(w, reembed.model);
@@ -149,7 +149,7 @@ declare
     wanted_key jsonb := case when key is not null then sidecar_internal.canonical_key(w, key) end;
     enqueued bigint;
 begin
-    perform pg_current_xact_id(); -- before a generation is drawn: see read_horizon
+    perform pg_current_xact_id(); -- assigned before a generation is drawn: see read_horizon
     perform sidecar_internal.free_generation(w.id);
     execute format('insert into sidecar_internal.events_%s (%s, force) select %s, true from sidecar_internal.failures d cross join lateral %s
                     where d.watch_id = $1 and ($2 is null or d.key = $2) and ($3 is null or d.reason = $3) and r.k1 is not null',
@@ -197,21 +197,21 @@ declare
     w sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     ext text := quote_ident(sidecar_internal.vector_schema());
     type text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
-    home constant regclass := coalesce(w.companion, w.relation);
-    home_key constant text[] := sidecar_internal.exact_keys(w, home, 'h');
+    vector_table constant regclass := coalesce(w.companion, w.relation);
+    vector_key constant text[] := sidecar_internal.exact_keys(w, vector_table, 'h');
     measure text := format('h.%I%s operator(%s.<=>) $1::%s', w.target, case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type);
 begin
     if search.k is null or search.k < 1 then
         raise exception 'k is %', coalesce(search.k::text, 'NULL')
             using errcode = 'invalid_parameter_value', hint = 'Say how many rows you want, for example 10.';
     end if;
-    -- Not as a setting of the function: a role that is no superuser could not restore it from a dump.
+    -- Not as a setting of the function, which only a superuser could restore from a dump.
     perform set_config('hnsw.iterative_scan', 'strict_order', true);
     return query execute format('select jsonb_build_object(%s), r.distance from (select %s, (%s)::float8 as distance from %s h where h.%I is not null%s
                                  order by %s limit $2) r order by r.distance',
-        sidecar_internal.key_fields(w, 'r'), sidecar_internal.for_each_key(w.key_columns, home_key, '%3$s as k%1$s'), measure, home, w.target,
+        sidecar_internal.key_fields(w, 'r'), sidecar_internal.for_each_key(w.key_columns, vector_key, '%3$s as k%1$s'), measure, vector_table, w.target,
         case when w.companion is not null then format(' and exists (select from %s t where %s)', w.relation,
-            sidecar_internal.for_each_key(home_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) else '' end, measure)
+            sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) else '' end, measure)
         using query_vector, k;
     perform set_config('hnsw.iterative_scan', former_scan, true);
 end $_$;
@@ -224,7 +224,7 @@ CREATE FUNCTION sidecar.search_exposed(relation regclass, query_vector real[], t
     AS $$
 declare
     settings constant text[] := array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'];
-    -- Before pgvector's library is loaded it is NULL, and after a transaction that set it and failed it is ''.
+    -- NULL before pgvector's library is loaded, and '' after a failed transaction that set it.
     former constant text[] := array(select nullif(current_setting(s, true), '') from unnest(settings) with ordinality u(s, n) order by n);
     w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     exposed constant text[] := sidecar_internal.exposed_columns(w);
@@ -263,7 +263,7 @@ begin
     if fault is not null then
         raise exception '%', fault using errcode = 'invalid_text_representation';
     end if;
-    -- Not as settings of the function: a role that is no superuser could not restore it from a dump.
+    -- Not as settings of the function, which only a superuser could restore from a dump.
     -- relaxed_order, because the statement sorts what was found: measured with a filter that 1 of 200 rows meets (ef_search = 40),
     -- strict_order finds 79 % of the nearest, this 94 %, and no iteration 3 %.
     perform set_config(settings[1], 'relaxed_order', true), set_config(settings[2], least(greatest(2 * k, 100), 1000)::text, true),
@@ -336,8 +336,8 @@ begin
             end if;
             embedded := ledger.entries - ledger.empty - ledger.failed;
             empty := ledger.empty; failed := ledger.failed; truncated := ledger.truncated; unreadable := ledger.unreadable;
-            -- A row that is neither in the ledger nor in the queue has still to be met by the backfill. Once that is over the
-            -- queue alone knows: the difference of two estimates would never come to rest.
+            -- A row that is neither in the ledger nor in the queue is still to be read by the backfill. After that only the
+            -- queue counts: the difference of two estimates would never settle at 0.
             unknown := case when exact and rows is not null then sidecar_internal.count_unknown(w) end;
             pending := case when unknown is not null then unknown + queue.updates
                 when exists (select from sidecar_internal.scans s
@@ -353,7 +353,7 @@ begin
             index_statement := case when rows is not null and knows_vectors then sidecar_internal.index_statement(w) end;
             state := sidecar_internal.state_of(w, pending);
         exception when undefined_table or syntax_error then
-            -- A table was dropped after this statement's snapshot was taken; what is gone prints as its number.
+            -- A table was dropped after the snapshot of this statement; its regclass prints as a number.
             raise warning 'watch % is left out: %', w.id, sqlerrm;
             continue;
         end;
@@ -462,7 +462,7 @@ begin
             perform set_config('lock_timeout', limits.own, true);
             return;
         exception when lock_not_available then
-            null; -- All of it is undone, and users' tables are free again.
+            null; -- The try is undone, and users' tables are unlocked.
         end;
     end loop;
     perform sidecar_internal.raise_in_use(w.relation, w.companion, null, limits.own, limits.began);
@@ -492,7 +492,7 @@ begin
             perform pg_notify('sidecar_watches', '');
             return;
         exception when lock_not_available then
-            null; -- All of it is undone, and the user's table is free again.
+            null; -- The try is undone, and the user's table is unlocked.
         end;
     end loop;
     perform sidecar_internal.raise_in_use(w.relation, w.companion, w.id, limits.own, limits.began);
@@ -560,7 +560,7 @@ begin
             perform set_config('lock_timeout', limits.own, true);
             return coalesce(made, sidecar.watch(relation, source, target, kind, companion, dimensions, model, index, replace, expose));
         exception when lock_not_available then
-            null; -- All of it is undone, and the user's table is free again.
+            null; -- The try is undone, and the user's table is unlocked.
         end;
     end loop;
     perform sidecar_internal.raise_in_use(relation, wanted.companion, (sidecar_internal.find_watch(relation, wanted.target)).id, limits.own, limits.began);
@@ -671,7 +671,7 @@ CREATE FUNCTION sidecar_internal.apply_renames(w sidecar_internal.watches, prese
     SET lock_timeout TO '250ms'
     AS $$
 begin
-    -- A former watch of the column that had this name before: the ledger is of vectors that are gone.
+    -- A former watch of the column that had this name: its ledger describes vectors that are gone.
     perform sidecar_internal.forget_watch(x.id) from sidecar_internal.watches x
         where x.relation = w.relation and x.target = present.target and x.id <> w.id and x.unwatched_at is not null;
     update sidecar_internal.watches x set source = present.source, target = present.target
@@ -776,7 +776,7 @@ CREATE FUNCTION sidecar_internal.check_companion(w sidecar_internal.watches) RET
 declare
     key record := sidecar_internal.primary_key_of(w.relation);
     made constant text := 'Name a table that does not exist: it is made.';
-    stranger text;
+    other_column text;
 begin
     perform sidecar_internal.check_relation(w.companion);
     if w.companion = w.relation then
@@ -794,12 +794,12 @@ begin
         raise exception 'companion table % has no column % of type vector(%)', w.companion, quote_literal(w.target), w.dimensions
             using errcode = 'datatype_mismatch', hint = made;
     end if;
-    select a.attname into stranger from pg_attribute a
+    select a.attname into other_column from pg_attribute a
         where a.attrelid = w.companion and a.attnum > 0 and not a.attisdropped
           and a.attnotnull and not a.atthasdef and a.attidentity = ''
           and a.attname <> all (w.key_columns || w.target) limit 1;
     if found then
-        raise exception 'companion table % has column %, which is NOT NULL and has no default', w.companion, quote_literal(stranger)
+        raise exception 'companion table % has column %, which is NOT NULL and has no default', w.companion, quote_literal(other_column)
             using errcode = 'invalid_table_definition', hint = 'A companion holds the key and the vector. ' || made;
     end if;
 end $$;
@@ -1060,7 +1060,7 @@ CREATE FUNCTION sidecar_internal.columns_of(w sidecar_internal.watches, OUT read
           and a.attname = any (w.key_columns || w.source || w.target || w.expose);
 $$;
 
-CREATE FUNCTION sidecar_internal.columns_of_trigger(w sidecar_internal.watches, home regclass, suffix text) RETURNS text[]
+CREATE FUNCTION sidecar_internal.columns_of_trigger(w sidecar_internal.watches, relation regclass, suffix text) RETURNS text[]
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1069,7 +1069,7 @@ CREATE FUNCTION sidecar_internal.columns_of_trigger(w sidecar_internal.watches, 
         join pg_depend d on d.classid = 'pg_trigger'::regclass and d.objid = t.oid
                         and d.refclassid = 'pg_class'::regclass and d.refobjid = t.tgrelid and d.refobjsubid > 0
         join pg_attribute a on a.attrelid = t.tgrelid and a.attnum = d.refobjsubid
-        where t.tgrelid = home and t.tgname = format('sidecar_%s_%s', w.id, suffix);
+        where t.tgrelid = columns_of_trigger.relation and t.tgname = format('sidecar_%s_%s', w.id, suffix);
 $$;
 
 CREATE FUNCTION sidecar_internal.companion_is_gone(w sidecar_internal.watches) RETURNS boolean
@@ -1107,14 +1107,14 @@ CREATE FUNCTION sidecar_internal.companion_values(w sidecar_internal.watches, ro
         left join pg_type t on t.oid = a.atttypid;
 $_$;
 
-CREATE FUNCTION sidecar_internal.count_foreign_vectors(w sidecar_internal.watches, at_most integer, OUT looked bigint, OUT strangers bigint) RETURNS record
+CREATE FUNCTION sidecar_internal.count_foreign_vectors(w sidecar_internal.watches, at_most integer, OUT looked bigint, OUT foreign_vectors bigint) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-    home regclass := coalesce(w.companion, w.relation);
-    home_key constant text[] := sidecar_internal.exact_keys(w, home, 'h');
-    rows bigint := greatest((sidecar_internal.count_rows(home, false)).n, 1);
+    vector_table regclass := coalesce(w.companion, w.relation);
+    vector_key constant text[] := sidecar_internal.exact_keys(w, vector_table, 'h');
+    rows bigint := greatest((sidecar_internal.count_rows(vector_table, false)).n, 1);
     ext text := quote_ident(sidecar_internal.vector_schema());
 begin
     execute format('select count(*), count(*) filter (where (%1$s.vector_dims(sidecar_internal.exactly(null::%1$s.vector, h.%2$I)) <> $2
@@ -1122,9 +1122,9 @@ begin
                            and not exists (select from %8$s where %4$s))
                     from (select * from %5$s t tablesample system (%6$s) where t.%2$I is not null limit $1) h
                     left join sidecar_internal.ledger_%3$s l on %7$s',
-        ext, w.target, w.id, sidecar_internal.for_each_key(w.key_columns, home_key, 'e.k%1$s = %3$s', ' and '), home,
-        least(100, 200.0 * at_most / rows), sidecar_internal.for_each_key(w.key_columns, home_key, 'l.k%1$s = %3$s', ' and '), sidecar_internal.pending_of(w))
-        into looked, strangers using at_most, w.dimensions;
+        ext, w.target, w.id, sidecar_internal.for_each_key(w.key_columns, vector_key, 'e.k%1$s = %3$s', ' and '), vector_table,
+        least(100, 200.0 * at_most / rows), sidecar_internal.for_each_key(w.key_columns, vector_key, 'l.k%1$s = %3$s', ' and '), sidecar_internal.pending_of(w))
+        into looked, foreign_vectors using at_most, w.dimensions;
 end $_$;
 
 CREATE FUNCTION sidecar_internal.count_leaf_indexes(w sidecar_internal.watches, OUT leaves bigint, OUT built bigint) RETURNS record
@@ -1184,7 +1184,7 @@ begin
     estimated := false;
     truncates := 0;
     is_emptied := false;
-    -- Most of many watches have nothing in their queues, and planning what follows costs more than looking.
+    -- Most queues are empty, and planning the statements below costs more than this test.
     bytes := pg_relation_size(format('sidecar_internal.events_%s', w.id)) + pg_relation_size(format('sidecar_internal.delayed_%s', w.id));
     if bytes > 0 then
         execute format('select exists (select from sidecar_internal.events_%1$s) or exists (select from sidecar_internal.delayed_%1$s)', w.id) into is_busy;
@@ -1208,7 +1208,7 @@ begin
         execute format('select e.enqueued_at from sidecar_internal.events_%s e order by e.gen limit 1', w.id) into oldest;
         return;
     end if;
-    -- A TRUNCATE is an event without a key. Until it is done the ledger tells of vectors that are gone.
+    -- A TRUNCATE is an event without a key. Until it is processed the ledger describes vectors that are gone.
     execute format('select count(*), coalesce(bool_or(e.force), false) from sidecar_internal.events_%s e where e.k1 is null', w.id)
         into truncates, is_emptied;
     execute format('select count(q.k1), count(l.gen), min(q.enqueued_at)
@@ -1238,7 +1238,7 @@ begin
     if (select c.relkind = 'p' from pg_class c where c.oid = count_rows.relation) then
         leaves := array(select t.home from sidecar_internal.tree_of(count_rows.relation) t where t.is_leaf);
     end if;
-    -- One by one, with a plan that is kept: a join would read all of pg_class, an aggregate be planned anew for each watch.
+    -- One by one, with a cached plan: a join would read all of pg_class, and an aggregate be planned again for each watch.
     for leaf in select l.oid from unnest(leaves) l(oid) loop
         select c.oid, c.reltuples, c.relpages, pg_relation_size(c.oid) / page_bytes as pages into leaf
             from pg_class c where c.oid = leaf.oid and c.relkind = 'r';
@@ -1287,13 +1287,13 @@ CREATE FUNCTION sidecar_internal.count_vectors_without_row(w sidecar_internal.wa
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-    home_key constant text[] := sidecar_internal.exact_keys(w, w.companion, 'h');
+    vector_key constant text[] := sidecar_internal.exact_keys(w, w.companion, 'h');
     n bigint;
 begin
     execute format('select count(*) from (select from %s h where not exists (select from %s t where %s)
                                           and not exists (select from %s where %s) limit $1) o',
-        w.companion, w.relation, sidecar_internal.for_each_key(home_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '),
-        sidecar_internal.pending_of(w), sidecar_internal.for_each_key(w.key_columns, home_key, 'e.k%1$s = %3$s', ' and ')) into n using at_most;
+        w.companion, w.relation, sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '),
+        sidecar_internal.pending_of(w), sidecar_internal.for_each_key(w.key_columns, vector_key, 'e.k%1$s = %3$s', ' and ')) into n using at_most;
     return n;
 end $_$;
 
@@ -1307,7 +1307,7 @@ begin
     execute format('create table %s (%s, %I %I.vector(%s) not null, primary key (%s))', name,
         sidecar_internal.for_each_key(key.columns, key.definitions, '%2$I %3$s'), w.target, sidecar_internal.vector_schema(), w.dimensions,
         sidecar_internal.for_each_key(key.columns, null, '%2$I'));
-    perform sidecar_internal.check_relation(to_regclass(name));  -- nor in a temporary schema, nor in ours
+    perform sidecar_internal.check_relation(to_regclass(name));  -- rejects a name in a temporary schema, or in ours
     perform sidecar_internal.grant_like(w.relation, to_regclass(name));
     return to_regclass(name);
 end $_$;
@@ -1330,7 +1330,7 @@ begin
     w.companion_view := to_regclass(name);
     if obj_description(w.companion_view, 'pg_class') = description and sidecar_internal.has_view(w)
             and (select pg_has_role(c.relowner, 'usage') from pg_class c where c.oid = w.companion_view) then
-        execute format('drop view %s', name); -- ours, of a watch whose row was not restored
+        execute format('drop view %s', name); -- created for a watch whose row was not restored
     elsif w.companion_view is not null then
         raise warning 'the view of companion % was not made: the name % is taken', w.companion, name
             using hint = 'Nothing depends on it: join the two tables yourself, as the query in sidecar.status does.';
@@ -1397,9 +1397,9 @@ CREATE FUNCTION sidecar_internal.create_queue(watch_id integer, key_definitions 
 declare
     keys text := sidecar_internal.for_each_key(key_definitions, key_definitions, 'k%1$s %3$s');
 begin
-    -- "Bring this key up to date." Append-only, duplicates are fine; a NULL key is a TRUNCATE. No CHECK: it would cost each
-    -- row of a user's INSERT 1.5 us. The small fillfactor keeps leases HOT. The partial index holds the backfill's few outstanding events, so that its share of the claims need
-    -- not be looked for behind a large live backlog.
+    -- An event means "bring this key up to date". Append-only, duplicates are harmless; a NULL key is a TRUNCATE. There is no
+    -- CHECK, which would cost each row of a user's INSERT 1.5 us. The small fillfactor keeps leases HOT. The partial index holds
+    -- the few outstanding events of the backfill, which are then found without reading a large live backlog.
     execute format($sql$
         create table sidecar_internal.events_%1$s (
             gen bigint primary key default nextval('sidecar_internal.generation'),
@@ -1437,15 +1437,15 @@ begin
     perform setval(format('sidecar_internal.asleep_%s', watch_id), 1);
 end $_$;
 
-CREATE FUNCTION sidecar_internal.create_trigger(w sidecar_internal.watches, suffix text, event text, home regclass, manner text, call text) RETURNS void
+CREATE FUNCTION sidecar_internal.create_trigger(w sidecar_internal.watches, suffix text, event text, relation regclass, manner text, call text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 begin
     execute format('create or replace trigger sidecar_%1$s_%2$s after %3$s on %4$s %5$s execute function sidecar_internal.enqueue_%1$s_%6$s',
-                   w.id, suffix, event, home, manner, call);
-    if sidecar_internal.is_subscribed(home) then
-        execute format('alter table %3$s enable always trigger sidecar_%1$s_%2$s', w.id, suffix, home);
+                   w.id, suffix, event, relation, manner, call);
+    if sidecar_internal.is_subscribed(relation) then
+        execute format('alter table %3$s enable always trigger sidecar_%1$s_%2$s', w.id, suffix, relation);
     end if;
 end $_$;
 
@@ -1490,7 +1490,7 @@ begin
                     generation := sidecar_internal.free_generation(%1$s);
                 end loop;
             end if;
-            if tg_op <> 'INSERT' then -- Nothing is computed for an INSERT that it has no use for.
+            if tg_op <> 'INSERT' then -- An INSERT computes none of this.
                 if tg_op = 'DELETE' or record_image_ne(row(%3$s), row(%4$s)) then
                     if tg_op = 'UPDATE' then
                         generation := nextval('sidecar_internal.generation'::regclass);
@@ -1507,7 +1507,7 @@ begin
         end
     $body$, w.id, k, new_key, old_key, sidecar_internal.keys_fit(w, 'new'), sidecar_internal.keys_fit(w, 'old'), sleeper));
 
-    -- TRUNCATE; and INSERT and DELETE of the triggers of 0016, where they could not be replaced yet.
+    -- For TRUNCATE; and for INSERT and DELETE of triggers of 0016 that could not be replaced yet.
     execute format('create or replace function sidecar_internal.enqueue_%s_statement() returns trigger '
                    'language plpgsql security definer set search_path = pg_catalog, pg_temp as %L', w.id, format($body$
         declare
@@ -1564,7 +1564,7 @@ begin
     perform sidecar_internal.create_trigger(w, 'update', 'update' || case when unnamed then '' else ' of ' || of_columns end, w.relation,
                                    format('for each row when (%s)', sidecar_internal.difference(w.relation, w.key_columns, w.source)), 'row()');
     perform sidecar_internal.create_trigger(w, 'truncate', 'truncate', w.relation, 'for each statement', 'statement()');
-    -- Somebody else wrote the vector: an ORM that saves whole rows puts an old one back. `force`: never skipped.
+    -- The vector was written by something other than a sidecar: an ORM that saves whole rows restores an old one. `force`: never skipped.
     perform sidecar_internal.create_trigger(w, 'target',
         'update' || case when unnamed and w.companion is null then '' else format(' of %I', w.target) end,
         coalesce(w.companion, w.relation),
@@ -1604,7 +1604,7 @@ CREATE FUNCTION sidecar_internal.denials_of(w sidecar_internal.watches, role nam
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    with home as (
+    with watched as (
         select c.oid, c.relnamespace from pg_class c where c.oid in (w.relation, w.companion)
     ), column_right as (
         select r.action, string_agg(quote_ident(a.attname), ', ' order by a.attnum) as columns
@@ -1616,13 +1616,13 @@ CREATE FUNCTION sidecar_internal.denials_of(w sidecar_internal.watches, role nam
     ), table_right as (
         select string_agg(r.action, ', ' order by r.position) as actions
             from unnest(array['select', 'insert', 'update', 'delete']) with ordinality as r(action, position)
-            where exists (select from home h where h.oid = w.companion)
+            where exists (select from watched h where h.oid = w.companion)
               and not has_table_privilege(denials_of.role, w.companion, r.action)
     ), denial(what, remedy) as (
         select format('%I may not use schema %I', denials_of.role, n.nspname),
                format('grant usage on schema %I to %I', n.nspname, denials_of.role)
             from pg_namespace n
-            where (n.oid in (select h.relnamespace from home h) or n.oid = (select e.extnamespace from pg_extension e where e.extname = 'vector'))
+            where (n.oid in (select h.relnamespace from watched h) or n.oid = (select e.extnamespace from pg_extension e where e.extname = 'vector'))
               and not has_schema_privilege(denials_of.role, n.oid, 'usage')
         union all
         select format('%I may not %s %s of %s', denials_of.role, c.action, c.columns, w.relation),
@@ -1633,7 +1633,7 @@ CREATE FUNCTION sidecar_internal.denials_of(w sidecar_internal.watches, role nam
         union all
         select format('row-level security of %s hides rows from %I', h.oid::regclass, denials_of.role),
                format('alter role %I bypassrls', denials_of.role)
-            from home h where sidecar_internal.rls_hides(h.oid, denials_of.role)
+            from watched h where sidecar_internal.rls_hides(h.oid, denials_of.role)
     )
     select * from denial d where exists (select from pg_roles r where r.rolname = denials_of.role);
 $$;
@@ -1671,14 +1671,14 @@ CREATE FUNCTION sidecar_internal.drop_foreign_triggers(w sidecar_internal.watche
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    stray record;
+    foreign_trigger record;
 begin
-    for stray in select t.tgname, t.tgrelid::regclass as home from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+    for foreign_trigger in select t.tgname, t.tgrelid::regclass as relation from pg_trigger t join pg_proc p on p.oid = t.tgfoid
                  where t.tgrelid in (w.relation, w.companion) and t.tgparentid = 0
                    and p.pronamespace = 'sidecar_internal'::regnamespace
                    and not exists (select from sidecar_internal.watches x cross join sidecar_internal.triggers_of(x) own
-                                   where x.unwatched_at is null and own.home = t.tgrelid and own.name = t.tgname) loop
-        execute format('drop trigger %I on %s', stray.tgname, stray.home);
+                                   where x.unwatched_at is null and own.relation = t.tgrelid and own.name = t.tgname) loop
+        execute format('drop trigger %I on %s', foreign_trigger.tgname, foreign_trigger.relation);
     end loop;
 end $$;
 
@@ -1721,7 +1721,7 @@ declare
     t record;
 begin
     for t in select * from sidecar_internal.triggers_of(w) loop
-        execute format('drop trigger %I on %s', t.name, t.home);
+        execute format('drop trigger %I on %s', t.name, t.relation);
     end loop;
 end $$;
 
@@ -1742,7 +1742,7 @@ begin
     perform set_config('lock_timeout', limits.ours, true);
     perform sidecar_internal.release_tables(w, limits);
     perform sidecar_internal.revoke_table(w);
-    -- A companion that was dropped before a dump may have left its number to another table.
+    -- The OID of a companion that was dropped before a dump may belong to another table after the restore.
     if drop_target and exists (select from pg_class c where c.oid = coalesce(w.companion, w.relation))
             and (w.companion is null or exists (select from pg_attribute a where a.attrelid = w.companion and a.attname = w.target
                                                 and a.atttypid = format('%I.vector', sidecar_internal.vector_schema())::regtype)) then
@@ -1815,14 +1815,14 @@ begin
     end if;
 end $_$;
 
-CREATE FUNCTION sidecar_internal.exact_keys(w sidecar_internal.watches, home regclass, row_name text) RETURNS text[]
+CREATE FUNCTION sidecar_internal.exact_keys(w sidecar_internal.watches, vector_table regclass, row_name text) RETURNS text[]
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select array_agg(format('sidecar_internal.exactly(%s, %s.%I)', case when t.typtype = 'd' then format('(null::%s[])[1]', format_type(t.oid, null))
                                                           else format('(null::sidecar_internal.events_%s).k%s', w.id, u.i) end, row_name, u.c) order by u.i)
         from unnest(w.key_columns) with ordinality u(c, i)
-        left join pg_attribute a on a.attrelid = home and a.attname = u.c
+        left join pg_attribute a on a.attrelid = vector_table and a.attname = u.c
         left join pg_type t on t.oid = a.atttypid;
 $$;
 
@@ -1857,7 +1857,7 @@ declare
 begin
     if fault = 'the table is gone' then
         return format('%s: select sidecar.unwatch(%s, %L)', fault, w.relation::oid, w.target);
-    elsif fault = sidecar_internal.pgvector_fault() then  -- without the extension its columns are gone, with an old one they wait
+    elsif fault = sidecar_internal.pgvector_fault() then  -- without the extension its columns are gone, with an old version they remain
         return fault || case when exists (select from pg_extension e where e.extname = 'vector') then '' else ' Then call sidecar.watch again' end;
     elsif starts_with(fault, w.companion || ' has no column ') and not exists (
             select from pg_attribute a where a.attrelid = w.companion and a.attname = w.target and not a.attisdropped) then
@@ -1918,13 +1918,13 @@ begin
     end loop;
 end $_$;
 
-CREATE FUNCTION sidecar_internal.find_index(home regclass, target text, OUT index regclass, OUT valid boolean) RETURNS record
+CREATE FUNCTION sidecar_internal.find_index(vector_table regclass, target text, OUT index regclass, OUT valid boolean) RETURNS record
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select i.index, i.valid
-        from sidecar_internal.watches w cross join lateral sidecar_internal.usable_indexes(w, find_index.home) i
-        where coalesce(w.companion, w.relation) = find_index.home and w.target = find_index.target
+        from sidecar_internal.watches w cross join lateral sidecar_internal.usable_indexes(w, find_index.vector_table) i
+        where coalesce(w.companion, w.relation) = find_index.vector_table and w.target = find_index.target
         order by i.valid desc, i.index limit 1;
 $$;
 
@@ -1947,7 +1947,7 @@ begin
                 return next w.id;
             end if;
         exception when others then
-            return next w.id; -- The index keeper's own statement meets it again, and knows what to say of it.
+            return next w.id; -- The index keeper's statement raises it again, and reports it.
         end;
     end loop;
 end $$;
@@ -2072,7 +2072,7 @@ begin
     begin
         perform sidecar_internal.release_companion(w);
     exception when insufficient_privilege then
-        null; -- Another role's table: its trigger has nothing to do from now on.
+        null; -- Another role's table: its trigger does nothing from now on.
     end;
     perform sidecar_internal.drop_queue(watch_id, keep_ledger => false);
     delete from sidecar_internal.watches x where x.id = forget_watch.watch_id;
@@ -2088,17 +2088,17 @@ CREATE FUNCTION sidecar_internal.former_indexes(w sidecar_internal.watches, OUT 
 declare
     top constant regclass := coalesce(w.companion, w.relation);
     suffix constant text := format('_hnsw_%s(_cc(new|old)\d*)?$', w.id);
-    homes regclass[] := array[top];
+    vector_tables regclass[] := array[top];
     hnsw constant oid := (select a.oid from pg_am a where a.amname = 'hnsw');
-    home regclass;
+    vector_table regclass;
     ours oid[] := '{}';
 begin
     if (select c.relkind = 'p' from pg_class c where c.oid = top) then
-        homes := array(select t.home from sidecar_internal.tree_of(top) t);
+        vector_tables := array(select t.home from sidecar_internal.tree_of(top) t);
     end if;
-    -- First those that bear our name, by index, table by table: joining the rest to all of pg_class would take 2 ms a watch.
-    foreach home in array homes loop
-        ours := ours || array(select i.indexrelid from pg_index i where i.indrelid = home and (
+    -- First by our names, through an index, table by table: joining the rest to all of pg_class would take 2 ms a watch.
+    foreach vector_table in array vector_tables loop
+        ours := ours || array(select i.indexrelid from pg_index i where i.indrelid = vector_table and (
             select c.relam = hnsw and c.relname ~ suffix from pg_class c where c.oid = i.indexrelid));
     end loop;
     if cardinality(ours) = 0 then
@@ -2117,7 +2117,7 @@ begin
               and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
                           and d.refobjid = i.indrelid and d.refobjsubid = a.attnum)
               and not exists (select from pg_inherits h where h.inhrelid = i.indexrelid)
-              -- Without a call for the usual index, which is in use: status asks for every watch.
+              -- Without a function call for the usual index, which is in use: status does this for every watch.
               and (o.opcname <> w.index_kind || '_cosine_ops' or ia.atttypmod not in (w.dimensions, -1)
                    or (not i.indisvalid and exists (select from sidecar_internal.usable_indexes(w, i.indrelid) u where u.valid)))
               and (i.indisvalid or c.relkind = 'I' or not sidecar_internal.is_worked_on(i.indrelid))
@@ -2145,7 +2145,7 @@ begin
     select greatest(sidecar_internal.highest_generation(format('sidecar_internal.events_%s', watch_id)),
                     sidecar_internal.highest_generation(format('sidecar_internal.delayed_%s', watch_id)), max(w.truncated_gen))
         into used from sidecar_internal.watches w;
-    -- A margin, because others draw from the sequence between our look at it and setval.
+    -- With a margin, because other sessions draw from the sequence before setval.
     perform setval('sidecar_internal.generation', used + 100000) from sidecar_internal.generation s where s.last_value <= used;
     return nextval('sidecar_internal.generation');
 end $$;
@@ -2250,7 +2250,7 @@ begin
                    'sidecar_internal.index_failures to %s', views, role);
     if kind = 'worker' then
         execute format('grant select on all tables in schema sidecar, sidecar_internal to %s', role);
-        -- Not the columns that functions of ours make statements of.
+        -- Without the columns that our functions build statements from.
         execute format('grant update (%s) on sidecar_internal.watches to %s', (
             select string_agg(quote_ident(a.attname), ', ') from pg_attribute a
                 where a.attrelid = 'sidecar_internal.watches'::regclass
@@ -2409,7 +2409,7 @@ CREATE FUNCTION sidecar_internal.index_failure_of(w sidecar_internal.watches) RE
         where f.watch_id = w.id;
 $$;
 
-CREATE FUNCTION sidecar_internal.index_name(w sidecar_internal.watches, home regclass, replaced regclass) RETURNS text
+CREATE FUNCTION sidecar_internal.index_name(w sidecar_internal.watches, vector_table regclass, replaced regclass) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -2419,10 +2419,10 @@ declare
     stem text;
 begin
     select c.relname || '_' || w.target as stem, n.nspname into class
-        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = home;
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = vector_table;
     stem := class.stem;
     if octet_length(stem || suffix) > 63 or to_regclass(format('%I.%I', class.nspname, stem || suffix)) <> replaced then
-        suffix := format('_%s_hnsw_%s', to_hex(home::oid::bigint), w.id);
+        suffix := format('_%s_hnsw_%s', to_hex(vector_table::oid::bigint), w.id);
     end if;
     while octet_length(stem || suffix) > 63 loop
         stem := left(stem, -1);
@@ -2495,7 +2495,7 @@ begin
     end if;
     for t in select x.*, (select c.relnamespace::regnamespace::text from pg_class c where c.oid = x.home) as namespace
              from sidecar_internal.tree_of(top) x order by x.level, x.home loop
-        -- An invalid index of a user's own is none of ours to drop: ours is built beside it.
+        -- A user's own invalid index is not dropped: ours is built beside it.
         select u.index, u.valid, t.parent is not null and u.parent is not null as is_attached into i
             from sidecar_internal.usable_indexes(w, t.home) u
             where u.valid or u.parent is not null or not t.is_leaf
@@ -2503,7 +2503,7 @@ begin
             order by u.parent is not null desc, u.valid desc, u.index limit 1;
         name := case when i.index is not null then i.index::text end;
         if t.is_leaf and not i.valid and sidecar_internal.is_worked_on(t.home) then
-            return; -- What comes after it in the order has to wait.
+            return; -- The later steps have to wait for it.
         end if;
         if t.is_leaf and not i.valid and i.is_attached then
             return next 'reindex index concurrently ' || name;
@@ -2651,11 +2651,11 @@ begin
     return is_one;
 end $_$;
 
-CREATE FUNCTION sidecar_internal.is_worked_on(home regclass) RETURNS boolean
+CREATE FUNCTION sidecar_internal.is_worked_on(vector_table regclass) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select exists (select from pg_locks l where l.locktype = 'relation' and l.relation = is_worked_on.home and l.granted
+    select exists (select from pg_locks l where l.locktype = 'relation' and l.relation = is_worked_on.vector_table and l.granted
                    and l.database = (select d.oid from pg_database d where d.datname = current_database())
                    and l.mode = 'ShareUpdateExclusiveLock' and l.pid <> pg_backend_pid());
 $$;
@@ -2834,7 +2834,7 @@ begin
     select * into w from sidecar_internal.watches x where x.id = watch_id and x.unwatched_at is null for share;
     to_row := w.companion is null;
     perform set_config('sidecar.writer', 'on', true);
-    -- Not where vectors of another space are wanted by now, nor where the former home has been dropped.
+    -- Nothing is copied if the watch wants another model by now, or the former table of the vectors is gone.
     if to_regclass(format('sidecar_internal.former_%s', w.id)) is not null
             and exists (select from pg_attribute a where a.attrelid = w.moved_from and a.attname = w.target and not a.attisdropped)
             and w.fingerprint = w.moved_fingerprint then
@@ -2864,7 +2864,7 @@ begin
                        sidecar_internal.companion_values(w, 'f'))
             end) into looked_at, last_place
             using max_rows, coalesce((select s.last_key[1]::tid from sidecar_internal.scans s where s.watch_id = w.id and s.purpose = 'move'), '(0,0)');
-        -- Where the page ended: from the start, each page would walk over all that the pages before it deleted.
+        -- Remembers where the page ended: from the start, each page would step over all rows that earlier pages deleted.
         update sidecar_internal.scans s set last_key = array[last_place::text]
             where s.watch_id = w.id and s.purpose = 'move' and last_place is not null;
     end if;
@@ -2920,8 +2920,8 @@ begin
     end if;
     return exists (
         select from sidecar_internal.triggers_of(w) t
-        join pg_trigger root on root.tgrelid = t.home and root.tgname = t.name
-        cross join lateral sidecar_internal.tree_of(t.home) p
+        join pg_trigger root on root.tgrelid = t.relation and root.tgname = t.name
+        cross join lateral sidecar_internal.tree_of(t.relation) p
         -- By index, partition by partition: a join would read the triggers of all tables.
         left join lateral (select c.tgenabled from pg_trigger c where c.tgrelid = p.home and c.tgname = t.name offset 0) copy on true
         where t.for_row and p.level > 0 and copy.tgenabled is distinct from root.tgenabled);
@@ -3028,7 +3028,7 @@ begin
             used := greatest(used, found_gen);
         end loop;
     end loop;
-    -- A margin, because others draw from the sequence between our look at it and setval.
+    -- With a margin, because other sessions draw from the sequence before setval.
     perform setval('sidecar_internal.generation', used + 100000)
         from sidecar_internal.generation s where used > case when s.is_called then s.last_value else s.last_value - 1 end;
     if found then
@@ -3050,7 +3050,7 @@ begin
         into held
         from pg_locks l left join pg_stat_activity a on a.pid = l.pid
         where l.locktype = 'relation' and l.granted and l.pid is distinct from pg_backend_pid()
-          and (a.pid is null or a.state is null or a.xact_start <= began) -- prepared, hidden from us, or open all the time
+          and (a.pid is null or a.state is null or a.xact_start <= began) -- prepared, hidden from us, or open since before the first try
           and l.database = (select d.oid from pg_database d where d.datname = current_database())
           and (l.relation in (raise_in_use.relation, raise_in_use.companion)
                or l.relation in (select x.companion_view from sidecar_internal.watches x where x.id = raise_in_use.watch_id)
@@ -3081,7 +3081,7 @@ begin
     next_low := age('3'::xid) + 3::bigint;
     seen := pg_current_snapshot();
     listed_below := pg_snapshot_xmax(seen)::text::bigint;
-    -- Ids of 32 bits, modulo 2^32; the snapshot may be newer than the look before it.
+    -- 32-bit ids, modulo 2^32; the snapshot may be newer than next_low.
     unlisted := greatest((next_low - listed_below + 2147483648) & 4294967295, 2147483648) - 2147483648;
     next_xid := (listed_below + unlisted)::text;
     if unlisted > 2000 then
@@ -3118,10 +3118,10 @@ CREATE FUNCTION sidecar_internal.release_tables(w sidecar_internal.watches, limi
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    home regclass;
+    locked regclass;
 begin
-    for home in select t.home from sidecar_internal.triggers_of(w) t group by t.home order by t.home = w.relation desc loop
-        perform sidecar_internal.lock_table(home, 'access exclusive', limits);
+    for locked in select t.relation from sidecar_internal.triggers_of(w) t group by t.relation order by t.relation = w.relation desc loop
+        perform sidecar_internal.lock_table(locked, 'access exclusive', limits);
     end loop;
     perform sidecar_internal.drop_triggers(w);
     perform sidecar_internal.release_companion(w);
@@ -3132,16 +3132,16 @@ CREATE FUNCTION sidecar_internal.rename_former_target(relation regclass, new_tar
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '2s'
     AS $$
-    with orphan as (
-        select w.id, coalesce(w.companion, w.relation) as home from sidecar_internal.watches w
+    with unmatched as (
+        select w.id, coalesce(w.companion, w.relation) as vector_table from sidecar_internal.watches w
         where w.relation = rename_former_target.relation and w.unwatched_at is not null
           and not exists (select from pg_attribute a where a.attrelid = coalesce(w.companion, w.relation)
                           and a.attname = w.target and not a.attisdropped)
     )
-    update sidecar_internal.watches w set target = new_target from orphan o
-    where w.id = o.id and (select count(*) from orphan) = 1
-      and exists (select from pg_attribute a where a.attrelid = o.home and a.attname = new_target and not a.attisdropped)
-      and not exists (select from sidecar_internal.watches x where coalesce(x.companion, x.relation) = o.home and x.target = new_target);
+    update sidecar_internal.watches w set target = new_target from unmatched o
+    where w.id = o.id and (select count(*) from unmatched) = 1
+      and exists (select from pg_attribute a where a.attrelid = o.vector_table and a.attname = new_target and not a.attisdropped)
+      and not exists (select from sidecar_internal.watches x where coalesce(x.companion, x.relation) = o.vector_table and x.target = new_target);
 $$;
 
 CREATE FUNCTION sidecar_internal.rename_ledger(watch_id integer, present text, wanted text) RETURNS void
@@ -3224,7 +3224,7 @@ begin
         return true;
     elsif cardinality(former_types) <> cardinality(wanted_types) then
         return false;
-    -- A cast of a type that somebody made would be looked for, with our rights. Or it has only the name of the one before.
+    -- A cast of a user-defined type would be looked up, and run with our rights. Or the type has only the name of the former one.
     elsif exists (select from pg_attribute a where a.attrelid = ledger and a.attname ~ '^k[0-9]+$' and a.atttypid >= 16384)
             or exists (select from unnest(wanted_types) u(type) where to_regtype(u.type)::oid >= 16384) then
         return false;
@@ -3249,11 +3249,11 @@ declare
     other sidecar_internal.watches;
 begin
     if readable = '' or not exists (select from pg_class k where k.oid = w.relation and pg_has_role(k.relowner, 'usage')) then
-        return; -- all its columns are gone, or the table is, or it is somebody else's
+        return; -- its columns or the table are gone, or it belongs to another role
     end if;
     for worker in select r.role from sidecar_internal.roles() r where r.kind = 'worker' union select sidecar_internal.installer() loop
         if exists (select from pg_class k where k.oid = w.relation and k.relowner = worker) then
-            continue; -- the owner's rights are not ours to take
+            continue; -- an owner's privileges are not from us
         end if;
         execute format('revoke select (%s) on %s from %s', readable, w.relation, worker);
         if c.written is not null then
@@ -3377,13 +3377,13 @@ begin
             values (wanted.relation, wanted.key_columns, wanted.key_types, wanted.kind, wanted.source, wanted.target,
                     wanted.companion, wanted.dimensions, wanted.index_kind, wanted.model, wanted.expose)
             returning * into saved;
-        perform sidecar_internal.drop_queue(saved.id, keep_ledger => false); -- of a watch with this number whose row was not restored
+        perform sidecar_internal.drop_queue(saved.id, keep_ledger => false); -- left by a watch with this id whose row was not restored
         return saved;
     end if;
     if not fits or not sidecar_internal.retype_ledger(former.id, former.key_types, wanted.key_types) then
         perform sidecar_internal.drop_queue(former.id, keep_ledger => false);
     end if;
-    -- The new generation voids what the ledger says until the backfill has looked at the row: it may have changed since.
+    -- The new generation invalidates the ledger entries until the backfill has read their rows, which may have changed since.
     update sidecar_internal.watches w
         set key_columns = wanted.key_columns, key_types = wanted.key_types, kind = wanted.kind, source = wanted.source,
             companion = wanted.companion, dimensions = wanted.dimensions, index_kind = wanted.index_kind, model = wanted.model,
@@ -3409,12 +3409,12 @@ CREATE FUNCTION sidecar_internal.search_document(relation regclass, columns text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    stranger text := (select c.name from unnest(columns) c(name)
+    missing text := (select c.name from unnest(columns) c(name)
                       where not exists (select from pg_attribute a where a.attrelid = relation and a.attname = c.name
                                         and a.attnum > 0 and not a.attisdropped) limit 1);
 begin
-    if stranger is not null or coalesce(cardinality(columns), 0) = 0 or array_position(columns, null) is not null then
-        raise exception 'table % has no column %', relation, coalesce(quote_literal(stranger), 'NULL')
+    if missing is not null or coalesce(cardinality(columns), 0) = 0 or array_position(columns, null) is not null then
+        raise exception 'table % has no column %', relation, coalesce(quote_literal(missing), 'NULL')
             using errcode = 'undefined_column', hint = 'Name text columns, or one tsvector column: document => array[''title''].';
     elsif cardinality(columns) = 1 and exists (select from pg_attribute a where a.attrelid = relation and a.attname = columns[1]
                                                and a.atttypid = 'tsvector'::regtype) then
@@ -3578,28 +3578,28 @@ CREATE FUNCTION sidecar_internal.start_move(former sidecar_internal.watches, sav
     AS $_$
 declare
     old_ledger constant text := format('sidecar_internal.former_%s', saved.id);
-    new_home constant regclass := coalesce(saved.companion, saved.relation);
-    old_home constant regclass := coalesce(former.companion, former.relation);
+    new_table constant regclass := coalesce(saved.companion, saved.relation);
+    old_table constant regclass := coalesce(former.companion, former.relation);
     is_under_way boolean := false;
     worker regrole;
 begin
     if to_regclass(old_ledger) is not null then
         execute format('select exists (select from %s)', old_ledger) into is_under_way;
     end if;
-    if is_under_way and former.moved_from = new_home and former.moved_fingerprint = former.fingerprint then
-        -- Back again. What was written meanwhile goes by its digest, so an entry of the one or the other is as good.
+    if is_under_way and former.moved_from = new_table and former.moved_fingerprint = former.fingerprint then
+        -- The move is reversed. Entries of both ledgers are good: a vector counts only if it has the digest of its entry.
         execute format('insert into sidecar_internal.former_%1$s select * from sidecar_internal.ledger_%1$s on conflict do nothing', saved.id);
         perform sidecar_internal.rename_ledger(saved.id, 'former', 'ledger');
         update sidecar_internal.watches x set moved_from = null where x.id = saved.id;
         return;
     end if;
     perform sidecar_internal.rename_ledger(saved.id, 'ledger', 'former');
-    update sidecar_internal.watches x set moved_from = old_home, moved_fingerprint = saved.fingerprint where x.id = saved.id;
+    update sidecar_internal.watches x set moved_from = old_table, moved_fingerprint = saved.fingerprint where x.id = saved.id;
     perform sidecar_internal.start_scan(saved.id, 'move');
     for worker in select r.role from sidecar_internal.roles() r
                   where r.kind = 'worker' and exists (select from pg_attribute a
-                                                      where a.attrelid = old_home and a.attname = former.target and not a.attisdropped) loop
-        execute format('grant select (%s, %I) on %s to %s', sidecar_internal.for_each_key(former.key_columns, null, '%2$I'), former.target, old_home, worker);
+                                                      where a.attrelid = old_table and a.attname = former.target and not a.attisdropped) loop
+        execute format('grant select (%s, %I) on %s to %s', sidecar_internal.for_each_key(former.key_columns, null, '%2$I'), former.target, old_table, worker);
     end loop;
 end $_$;
 
@@ -3657,7 +3657,7 @@ begin
     perform sidecar_internal.prepare_ledger(former, saved);
     perform sidecar_internal.install_watch(saved);
     if former.id is not null then
-        perform sidecar_internal.start_scan(saved.id, 'sweep'); -- for what was deleted while nobody watched
+        perform sidecar_internal.start_scan(saved.id, 'sweep'); -- finds what was deleted while the table was not watched
     end if;
     if former.dimensions <> wanted.dimensions then
         perform sidecar_internal.start_scan(saved.id, 'clear');
@@ -3861,7 +3861,7 @@ CREATE FUNCTION sidecar_internal.triggers_fit(w sidecar_internal.watches) RETURN
         from sidecar_internal.triggers_of(w) t where t.fires;
 $_$;
 
-CREATE FUNCTION sidecar_internal.triggers_of(w sidecar_internal.watches, OUT name name, OUT home regclass, OUT for_row boolean, OUT names_columns boolean, OUT fires boolean, OUT compares_safely boolean) RETURNS SETOF record
+CREATE FUNCTION sidecar_internal.triggers_of(w sidecar_internal.watches, OUT name name, OUT relation regclass, OUT for_row boolean, OUT names_columns boolean, OUT fires boolean, OUT compares_safely boolean) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -3870,7 +3870,7 @@ CREATE FUNCTION sidecar_internal.triggers_of(w sidecar_internal.watches, OUT nam
            t.tgqual is null or t.tgqual::text like format('%%:funcid %s %%', 'record_image_ne(record,record)'::regprocedure::oid)
         from pg_trigger t
         where t.tgrelid in (w.relation, w.companion)
-          -- sidecar_1_insert, not sidecar_1_row_deleted; a regular expression would be compiled anew for each watch.
+          -- sidecar_1_insert, not sidecar_1_row_deleted; a regular expression would be compiled again for each watch.
           and starts_with(t.tgname, 'sidecar_') and split_part(t.tgname, '_', 2) = w.id::text
           and split_part(t.tgname, '_', 3) <> '' and split_part(t.tgname, '_', 4) = '';
 $$;
@@ -3924,7 +3924,7 @@ CREATE FUNCTION sidecar_internal.unreadable_columns(w sidecar_internal.watches, 
           and not has_column_privilege(r.oid, a.attrelid, a.attnum, 'select');
 $$;
 
-CREATE FUNCTION sidecar_internal.usable_indexes(w sidecar_internal.watches, home regclass, OUT index regclass, OUT valid boolean, OUT parent regclass) RETURNS SETOF record
+CREATE FUNCTION sidecar_internal.usable_indexes(w sidecar_internal.watches, vector_table regclass, OUT index regclass, OUT valid boolean, OUT parent regclass) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -3936,7 +3936,7 @@ CREATE FUNCTION sidecar_internal.usable_indexes(w sidecar_internal.watches, home
         join pg_attribute a on a.attrelid = i.indrelid and a.attname = w.target
         join pg_attribute ia on ia.attrelid = i.indexrelid and ia.attnum = 1 and ia.atttypmod in (w.dimensions, -1)
         left join pg_inherits h on h.inhrelid = i.indexrelid
-        where i.indrelid = usable_indexes.home and i.indpred is null
+        where i.indrelid = usable_indexes.vector_table and i.indpred is null
           and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
                       and d.refobjid = i.indrelid and d.refobjsubid = a.attnum);
 $$;
@@ -4105,7 +4105,7 @@ declare
     named text[] := sidecar_internal.columns_of_trigger(w, w.relation, 'update');
     target_named text[] := sidecar_internal.columns_of_trigger(w, coalesce(w.companion, w.relation), 'target');
     lost text[] := array(select distinct c from unnest(w.source) c where c <> all (named));
-    -- The trigger also knows what a virtual column is computed from.
+    -- The trigger also depends on the inputs of a virtual column.
     found text[] := array(select c from unnest(named) c
                           where c <> all (w.source || w.key_columns || sidecar_internal.generation_inputs(w.relation, named)));
 begin
@@ -4439,7 +4439,7 @@ REVOKE ALL ON FUNCTION sidecar_internal.checked_watch(wanted sidecar_internal.wa
 
 REVOKE ALL ON FUNCTION sidecar_internal.columns_of(w sidecar_internal.watches, OUT readable text, OUT written text, OUT keys text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.columns_of_trigger(w sidecar_internal.watches, home regclass, suffix text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.columns_of_trigger(w sidecar_internal.watches, relation regclass, suffix text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.companion_is_gone(w sidecar_internal.watches) FROM PUBLIC;
 
@@ -4447,7 +4447,7 @@ REVOKE ALL ON FUNCTION sidecar_internal.companion_name(relation regclass, compan
 
 REVOKE ALL ON FUNCTION sidecar_internal.companion_values(w sidecar_internal.watches, row_name text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.count_foreign_vectors(w sidecar_internal.watches, at_most integer, OUT looked bigint, OUT strangers bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.count_foreign_vectors(w sidecar_internal.watches, at_most integer, OUT looked bigint, OUT foreign_vectors bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.count_leaf_indexes(w sidecar_internal.watches, OUT leaves bigint, OUT built bigint) FROM PUBLIC;
 
@@ -4473,7 +4473,7 @@ REVOKE ALL ON FUNCTION sidecar_internal.create_queue(watch_id integer, key_defin
 
 REVOKE ALL ON FUNCTION sidecar_internal.create_register(watch_id integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.create_trigger(w sidecar_internal.watches, suffix text, event text, home regclass, manner text, call text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.create_trigger(w sidecar_internal.watches, suffix text, event text, relation regclass, manner text, call text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.create_trigger_functions(w sidecar_internal.watches) FROM PUBLIC;
 
@@ -4503,7 +4503,7 @@ REVOKE ALL ON FUNCTION sidecar_internal.enqueue_lost_vectors() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.events_of_key(watch_id integer, key jsonb, only_times timestamp with time zone[], OUT gens bigint[], OUT times timestamp with time zone[], OUT is_own boolean) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.exact_keys(w sidecar_internal.watches, home regclass, row_name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.exact_keys(w sidecar_internal.watches, vector_table regclass, row_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.exactly(expected anyelement, value anyelement) FROM PUBLIC;
 
@@ -4517,7 +4517,7 @@ REVOKE ALL ON FUNCTION sidecar_internal.filtered_column(w sidecar_internal.watch
 
 REVOKE ALL ON FUNCTION sidecar_internal.find_first(watch_ids integer[], floors bigint[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.find_index(home regclass, target text, OUT index regclass, OUT valid boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.find_index(vector_table regclass, target text, OUT index regclass, OUT valid boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.find_unindexed(watch_ids integer[]) FROM PUBLIC;
 
@@ -4567,7 +4567,7 @@ REVOKE ALL ON FUNCTION sidecar_internal.hybrid_statement(w sidecar_internal.watc
 
 REVOKE ALL ON FUNCTION sidecar_internal.index_failure_of(w sidecar_internal.watches) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.index_name(w sidecar_internal.watches, home regclass, replaced regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.index_name(w sidecar_internal.watches, vector_table regclass, replaced regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.index_of(w sidecar_internal.watches) FROM PUBLIC;
 
@@ -4599,7 +4599,7 @@ REVOKE ALL ON FUNCTION sidecar_internal.is_subscribed(relation regclass) FROM PU
 
 REVOKE ALL ON FUNCTION sidecar_internal.is_waiting(watch_id integer, gens bigint[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.is_worked_on(home regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.is_worked_on(vector_table regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.key_fault(w sidecar_internal.watches) FROM PUBLIC;
 
@@ -4725,7 +4725,7 @@ REVOKE ALL ON FUNCTION sidecar_internal.tree_of(relation regclass, OUT home regc
 
 REVOKE ALL ON FUNCTION sidecar_internal.triggers_fit(w sidecar_internal.watches) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.triggers_of(w sidecar_internal.watches, OUT name name, OUT home regclass, OUT for_row boolean, OUT names_columns boolean, OUT fires boolean, OUT compares_safely boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.triggers_of(w sidecar_internal.watches, OUT name name, OUT relation regclass, OUT for_row boolean, OUT names_columns boolean, OUT fires boolean, OUT compares_safely boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.try_watch(wanted sidecar_internal.watches, companion_name text, replace boolean, limits record) FROM PUBLIC;
 
@@ -4733,7 +4733,7 @@ REVOKE ALL ON FUNCTION sidecar_internal.typed_key(w sidecar_internal.watches, pa
 
 REVOKE ALL ON FUNCTION sidecar_internal.unreadable_columns(w sidecar_internal.watches, role name) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.usable_indexes(w sidecar_internal.watches, home regclass, OUT index regclass, OUT valid boolean, OUT parent regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.usable_indexes(w sidecar_internal.watches, vector_table regclass, OUT index regclass, OUT valid boolean, OUT parent regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.used_by_others() FROM PUBLIC;
 

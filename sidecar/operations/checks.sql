@@ -245,11 +245,11 @@ group by w.id having count(distinct r.fingerprint) > 1
 -- name: strangers
 -- Vectors that were written past the triggers, perhaps of another model. Reads a sample of the rows.
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
-       format('%s of %s vectors that were looked at are not the sidecar''s', c.strangers, c.looked) as what,
+       format('%s of %s vectors that were looked at are not the sidecar''s', c.foreign_vectors, c.looked) as what,
        'vectors of another model give an order without meaning' as why,
        format('select sidecar.verify(%L, %L);', w.relation, w.target) as remedy, 'psql' as run_in
 from sidecar_internal.watches w cross join lateral sidecar_internal.count_foreign_vectors(w, ($1::jsonb->>'sample_rows')::integer) c
-where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null and c.strangers > 0
+where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null and c.foreign_vectors > 0
   and not exists (select from sidecar_internal.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
 
 -- name: companion_orphans

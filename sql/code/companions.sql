@@ -1,6 +1,7 @@
--- Companion tables: vectors in a table of their own, the view that joins it, owner and privileges, vectors that users delete.
+-- Companion tables, which keep vectors apart from the watched table: their view, owner, privileges, and vectors that users
+-- delete.
 
--- The companion's full name, quoted: in the watched table's schema unless it is qualified. NULL for NULL.
+-- The qualified, quoted name of a companion: in the schema of the watched table unless the argument names one. NULL for NULL.
 create or replace function sidecar_internal.companion_name(relation regclass, companion text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -16,7 +17,8 @@ begin
     return case when companion is not null then format('%I.%I', parts[1], parts[2]) end;
 end $$;
 
--- No foreign key to the watched table: one would make users' TRUNCATE and key updates fail.
+-- Creates the companion table: primary key and vector. It has no foreign key to the watched table, which would make users'
+-- TRUNCATE and key updates fail.
 create or replace function sidecar_internal.create_companion(w sidecar_internal.watches, name text) returns regclass
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -25,24 +27,26 @@ begin
     execute format('create table %s (%s, %I %I.vector(%s) not null, primary key (%s))', name,
         sidecar_internal.for_each_key(key.columns, key.definitions, '%2$I %3$s'), w.target, sidecar_internal.vector_schema(), w.dimensions,
         sidecar_internal.for_each_key(key.columns, null, '%2$I'));
-    perform sidecar_internal.check_relation(to_regclass(name));  -- nor in a temporary schema, nor in ours
+    perform sidecar_internal.check_relation(to_regclass(name));  -- rejects a name in a temporary schema, or in ours
     perform sidecar_internal.grant_like(w.relation, to_regclass(name));
     return to_regclass(name);
 end $$;
 
--- What brings the vector column of a companion back, which we never do ourselves: the table may have become somebody else's.
+-- The statement that restores the vector column of a companion. The sidecar never runs it: the table may belong to something
+-- else by now.
 create or replace function sidecar_internal.lost_target_statement(w sidecar_internal.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select format('alter table %s add column %I %I.vector(%s)', w.companion, w.target, sidecar_internal.vector_schema(), w.dimensions);
 $$;
 
--- Refuses an existing companion that does not fit. We insert and delete whole rows of it, so it must hold nothing else.
+-- Raises for an existing companion that does not fit. The sidecar inserts and deletes whole rows of it, so it must hold nothing
+-- else.
 create or replace function sidecar_internal.check_companion(w sidecar_internal.watches) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     key record := sidecar_internal.primary_key_of(w.relation);
     made constant text := 'Name a table that does not exist: it is made.';
-    stranger text;
+    other_column text;
 begin
     perform sidecar_internal.check_relation(w.companion);
     if w.companion = w.relation then
@@ -60,17 +64,17 @@ begin
         raise exception 'companion table % has no column % of type vector(%)', w.companion, quote_literal(w.target), w.dimensions
             using errcode = 'datatype_mismatch', hint = made;
     end if;
-    select a.attname into stranger from pg_attribute a
+    select a.attname into other_column from pg_attribute a
         where a.attrelid = w.companion and a.attnum > 0 and not a.attisdropped
           and a.attnotnull and not a.atthasdef and a.attidentity = ''
           and a.attname <> all (w.key_columns || w.target) limit 1;
     if found then
-        raise exception 'companion table % has column %, which is NOT NULL and has no default', w.companion, quote_literal(stranger)
+        raise exception 'companion table % has column %, which is NOT NULL and has no default', w.companion, quote_literal(other_column)
             using errcode = 'invalid_table_definition', hint = 'A companion holds the key and the vector. ' || made;
     end if;
 end $$;
 
--- Gives what we made the owner of the watched table, and whoever may read that table may read it.
+-- Gives an object that we created the owner of the watched table, and SELECT on it to all roles that have SELECT on that table.
 create or replace function sidecar_internal.grant_like(relation regclass, made regclass) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -94,8 +98,9 @@ begin
     end if;
 end $$;
 
--- The view beside a companion: key, source and vector of the rows that are there. It names the watched columns only, so that
--- migrations of other columns never meet it; and it lets nobody read what he could not read without it.
+-- Creates the view beside a companion: key, source and vector of the rows that exist. It names only the watched columns, so
+-- that changes of other columns do not depend on it, and is a security_invoker view, so it shows nobody what they could not
+-- read without it.
 create or replace function sidecar_internal.create_companion_view(w sidecar_internal.watches) returns regclass
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -112,7 +117,7 @@ begin
     w.companion_view := to_regclass(name);
     if obj_description(w.companion_view, 'pg_class') = description and sidecar_internal.has_view(w)
             and (select pg_has_role(c.relowner, 'usage') from pg_class c where c.oid = w.companion_view) then
-        execute format('drop view %s', name); -- ours, of a watch whose row was not restored
+        execute format('drop view %s', name); -- created for a watch whose row was not restored
     elsif w.companion_view is not null then
         raise warning 'the view of companion % was not made: the name % is taken', w.companion, name
             using hint = 'Nothing depends on it: join the two tables yourself, as the query in sidecar.status does.';
@@ -128,8 +133,8 @@ begin
     return to_regclass(name);
 end $$;
 
--- A vector that a user deletes from a companion comes back: for a trigger of 0016 that could not be replaced yet, whose
--- transition table holds whole rows.
+-- Trigger function of 0016 for vectors that a user deletes from a companion, for a trigger that could not be replaced yet.
+-- Enqueues the keys in the transition table, which holds whole rows.
 create or replace function sidecar_internal.enqueue_lost_vectors() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -148,8 +153,8 @@ exception when others then
     return null;
 end $$;
 
--- All vectors of a companion are gone: a TRUNCATE. One event without a key says so, however many they were; `force` tells it from
--- a TRUNCATE of the watched table.
+-- Trigger function for a TRUNCATE of a companion. Enqueues one event without a key, however many vectors there were; `force`
+-- tells it from a TRUNCATE of the watched table.
 create or replace function sidecar_internal.enqueue_emptied_companion() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -166,7 +171,8 @@ exception when others then
     return null;
 end $$;
 
--- A vector that a user deletes from a companion comes back.
+-- Creates the triggers that enqueue vectors which a user deletes from a companion, or empties it of: they are embedded again.
+-- Locks the companion SHARE ROW EXCLUSIVE.
 create or replace function sidecar_internal.create_deletion_trigger(w sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -183,12 +189,13 @@ begin
     end if;
 end $$;
 
+-- True if the companion has the trigger for TRUNCATE.
 create or replace function sidecar_internal.sees_truncate(w sidecar_internal.watches) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select exists (select from pg_trigger t where t.tgrelid = w.companion and t.tgname = format('sidecar_%s_rows_emptied', w.id));
 $$;
 
--- What belongs to a companion beside its column: made where it is missing.
+-- Creates what belongs to a companion beside its column, triggers and view, where it is missing.
 create or replace function sidecar_internal.sync_companion(w sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -207,8 +214,8 @@ begin
     end if;
 end $$;
 
--- Whether the view still is the one that joins the companion. A dump keeps the number of a view that was dropped, and after a
--- restore another relation may bear it.
+-- True if the recorded view is the one that joins the watched table and its companion. A dump keeps the OID of a view that was
+-- dropped, and after a restore another relation may have that OID.
 create or replace function sidecar_internal.has_view(w sidecar_internal.watches) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select exists (select from pg_rewrite r
@@ -217,7 +224,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                    having count(distinct d.refobjid) = 2);
 $$;
 
--- The other way round, when a watch ends: the view would stand in the way of changes to the watched columns.
+-- Drops triggers and view of a companion when the watch ends: the view would block changes of the watched columns.
 create or replace function sidecar_internal.release_companion(w sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 begin

@@ -1,6 +1,7 @@
 -- What `sidecar doctor` and `sidecar plan` look at.
 
--- Whom the sidecar is to the server: the roles of those that run; else those that were granted a worker's rights; else us.
+-- The roles that the sidecar runs as: those of running sidecars; if there are none, those with a worker's grants; if there are
+-- none, the current user.
 create or replace function sidecar_internal.serving_roles() returns setof name
 language sql stable set search_path = pg_catalog, pg_temp as $$
     with running as (
@@ -13,28 +14,29 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     union select current_user where not exists (select from running) and not exists (select from granted);
 $$;
 
--- Rows of a companion whose source row is gone, and of which no event tells: `at_most` are counted.
+-- The number of rows of a companion whose watched row is gone and for which no event is queued. Counts at most `at_most`.
+-- Anti-joins by the primary keys.
 create or replace function sidecar_internal.count_vectors_without_row(w sidecar_internal.watches, at_most integer) returns bigint
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    home_key constant text[] := sidecar_internal.exact_keys(w, w.companion, 'h');
+    vector_key constant text[] := sidecar_internal.exact_keys(w, w.companion, 'h');
     n bigint;
 begin
     execute format('select count(*) from (select from %s h where not exists (select from %s t where %s)
                                           and not exists (select from %s where %s) limit $1) o',
-        w.companion, w.relation, sidecar_internal.for_each_key(home_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '),
-        sidecar_internal.pending_of(w), sidecar_internal.for_each_key(w.key_columns, home_key, 'e.k%1$s = %3$s', ' and ')) into n using at_most;
+        w.companion, w.relation, sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '),
+        sidecar_internal.pending_of(w), sidecar_internal.for_each_key(w.key_columns, vector_key, 'e.k%1$s = %3$s', ' and ')) into n using at_most;
     return n;
 end $$;
 
--- Of up to `at_most` vectors, how many somebody else wrote, while no trigger told of it: of another length, without an entry
--- in the ledger, or not those that the ledger knows.
-create or replace function sidecar_internal.count_foreign_vectors(w sidecar_internal.watches, at_most integer, out looked bigint, out strangers bigint)
+-- Of a sample of up to `at_most` vectors: how many were written by something other than a sidecar without any queued event.
+-- They have another length, no ledger entry, or another digest than their entry.
+create or replace function sidecar_internal.count_foreign_vectors(w sidecar_internal.watches, at_most integer, out looked bigint, out foreign_vectors bigint)
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-    home regclass := coalesce(w.companion, w.relation);
-    home_key constant text[] := sidecar_internal.exact_keys(w, home, 'h');
-    rows bigint := greatest((sidecar_internal.count_rows(home, false)).n, 1);
+    vector_table regclass := coalesce(w.companion, w.relation);
+    vector_key constant text[] := sidecar_internal.exact_keys(w, vector_table, 'h');
+    rows bigint := greatest((sidecar_internal.count_rows(vector_table, false)).n, 1);
     ext text := quote_ident(sidecar_internal.vector_schema());
 begin
     execute format('select count(*), count(*) filter (where (%1$s.vector_dims(sidecar_internal.exactly(null::%1$s.vector, h.%2$I)) <> $2
@@ -42,12 +44,12 @@ begin
                            and not exists (select from %8$s where %4$s))
                     from (select * from %5$s t tablesample system (%6$s) where t.%2$I is not null limit $1) h
                     left join sidecar_internal.ledger_%3$s l on %7$s',
-        ext, w.target, w.id, sidecar_internal.for_each_key(w.key_columns, home_key, 'e.k%1$s = %3$s', ' and '), home,
-        least(100, 200.0 * at_most / rows), sidecar_internal.for_each_key(w.key_columns, home_key, 'l.k%1$s = %3$s', ' and '), sidecar_internal.pending_of(w))
-        into looked, strangers using at_most, w.dimensions;
+        ext, w.target, w.id, sidecar_internal.for_each_key(w.key_columns, vector_key, 'e.k%1$s = %3$s', ' and '), vector_table,
+        least(100, 200.0 * at_most / rows), sidecar_internal.for_each_key(w.key_columns, vector_key, 'l.k%1$s = %3$s', ' and '), sidecar_internal.pending_of(w))
+        into looked, foreign_vectors using at_most, w.dimensions;
 end $$;
 
--- The call that makes a watch what it is, or mends it. A companion that is gone is made anew, under a name of its own.
+-- The call of sidecar.watch that creates or repairs a watch. A companion that is gone gets a new name of its own.
 create or replace function sidecar_internal.watch_statement(w sidecar_internal.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select format('select sidecar.watch(%L, source => array[%s], target => %L, kind => %L, companion => %L, dimensions => %s, model => %L, index => %L%s)',
@@ -61,9 +63,10 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                       from unnest(sidecar_internal.exposed_columns(w)) with ordinality u(c, i)) || ']', ''));
 $$;
 
--- About `sample_rows` rows of a table, all of them if it has no more: length of the source in bytes (NULL: nothing to embed, or
--- it cannot be read), and of a picture its first `head_bytes`. Large tables are sampled by page, thinned so that all of the table
--- has its share. Row by row, because one that cannot be read would fail all of them.
+-- Reads about `sample_rows` rows of a table, all of them if it has no more: the length of the source in bytes (NULL: nothing to
+-- embed, or not readable), and the first `head_bytes` of a picture. Large tables are sampled by page, and the pages thinned
+-- out, so that all parts of the table are represented. Reads row by row, because one unreadable row would fail a single
+-- statement for all.
 create or replace function sidecar_internal.sample_source(w sidecar_internal.watches, rows bigint, sample_rows integer, head_bytes integer)
 returns table (bytes bigint, head bytea)
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$

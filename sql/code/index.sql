@@ -1,22 +1,23 @@
--- The HNSW index of a watch: which one there is, and the statements that are left to build it.
+-- The HNSW index of a watch: which one exists, and the statements that are left to build it.
 
--- The HNSW index that the documented query of a watch uses, valid or not. Prefers a valid one.
-create or replace function sidecar_internal.find_index(home regclass, target text, out index regclass, out valid boolean)
+-- The HNSW index that the documented query of a watch uses, valid or not; a valid one if there are several.
+create or replace function sidecar_internal.find_index(vector_table regclass, target text, out index regclass, out valid boolean)
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select i.index, i.valid
-        from sidecar_internal.watches w cross join lateral sidecar_internal.usable_indexes(w, find_index.home) i
-        where coalesce(w.companion, w.relation) = find_index.home and w.target = find_index.target
+        from sidecar_internal.watches w cross join lateral sidecar_internal.usable_indexes(w, find_index.vector_table) i
+        where coalesce(w.companion, w.relation) = find_index.vector_table and w.target = find_index.target
         order by i.valid desc, i.index limit 1;
 $$;
 
--- The same as one script, for an owner to run in psql. NULL where nothing is left to do.
+-- All statements that are left to build the index, as one script for psql. NULL if nothing is left to do.
 create or replace function sidecar_internal.index_statement(w sidecar_internal.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select string_agg(s.step, E';\n' order by s.number) from sidecar_internal.index_steps(w) with ordinality s(step, number);
 $$;
 
--- Watches whose index is being built, and how far. Who may not see the progress of others sees at least that a sidecar holds
--- the lock of its index keeper. All at once: looking through pg_locks for each watch would take the square of their number.
+-- Watches whose index is being built, as an object: watch id -> progress. A role that may not see the progress of others sees
+-- that a sidecar holds the advisory lock of the build. For all watches at once: reading pg_locks for each watch would take
+-- quadratic time.
 create or replace function sidecar_internal.running_builds() returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select coalesce(jsonb_object_agg(b.watch_id, b.build), '{}') from (
@@ -64,7 +65,7 @@ end $$;
 create or replace function sidecar_internal.index_of(w sidecar_internal.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$ select sidecar_internal.index_of(w, sidecar_internal.running_builds()) $$;
 
--- Why the last attempt at the index failed, and when the next one is due. NULL: none failed.
+-- Why the last attempt to build the index failed, and when the next one is due. NULL if none failed.
 create or replace function sidecar_internal.index_failure_of(w sidecar_internal.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select format('%s (next try %s)', f.message, case
@@ -74,7 +75,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         where f.watch_id = w.id;
 $$;
 
--- 'building failed: why (next try in 4 min)', for status; NULL where the index is valid, or nothing failed.
+-- The index failure for sidecar.status: 'building failed: why (next try in 4 min)'. NULL if the index is valid or nothing
+-- failed.
 create or replace function sidecar_internal.index_trouble(w sidecar_internal.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select 'building failed: ' || sidecar_internal.index_failure_of(w)
@@ -82,8 +84,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
           and (sidecar_internal.find_index(coalesce(w.companion, w.relation), w.target)).valid is not true;
 $$;
 
--- The HNSW indexes on `home` that the documented query of a watch can use. `parent`: the index it is a partition of.
-create or replace function sidecar_internal.usable_indexes(w sidecar_internal.watches, home regclass, out index regclass, out valid boolean, out parent regclass)
+-- The HNSW indexes on `vector_table` that the documented query of a watch can use. `parent` is the index that each is a partition of.
+create or replace function sidecar_internal.usable_indexes(w sidecar_internal.watches, vector_table regclass, out index regclass, out valid boolean, out parent regclass)
 returns setof record language sql stable set search_path = pg_catalog, pg_temp as $$
     select i.indexrelid, i.indisvalid, h.inhparent
         from pg_index i
@@ -93,23 +95,24 @@ returns setof record language sql stable set search_path = pg_catalog, pg_temp a
         join pg_attribute a on a.attrelid = i.indrelid and a.attname = w.target
         join pg_attribute ia on ia.attrelid = i.indexrelid and ia.attnum = 1 and ia.atttypmod in (w.dimensions, -1)
         left join pg_inherits h on h.inhrelid = i.indexrelid
-        where i.indrelid = usable_indexes.home and i.indpred is null
+        where i.indrelid = usable_indexes.vector_table and i.indpred is null
           and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
                       and d.refobjid = i.indrelid and d.refobjsubid = a.attnum);
 $$;
 
--- Whether a session builds or rebuilds an index of `home`, vacuums it or the like. What is invalid then may be somebody's work in
--- hand, and a DROP would wait for its end and take the result. (The progress of builds is hidden from a role with few rights.)
-create or replace function sidecar_internal.is_worked_on(home regclass) returns boolean
+-- True if another session builds, rebuilds or vacuums in `vector_table` (SHARE UPDATE EXCLUSIVE). An invalid index may then be a build
+-- in progress, and a DROP would wait for its end and destroy the result. Read from pg_locks, because the progress of builds is
+-- hidden from roles with few rights.
+create or replace function sidecar_internal.is_worked_on(vector_table regclass) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select exists (select from pg_locks l where l.locktype = 'relation' and l.relation = is_worked_on.home and l.granted
+    select exists (select from pg_locks l where l.locktype = 'relation' and l.relation = is_worked_on.vector_table and l.granted
                    and l.database = (select d.oid from pg_database d where d.datname = current_database())
                    and l.mode = 'ShareUpdateExclusiveLock' and l.pid <> pg_backend_pid());
 $$;
 
--- products_photo_embedding_hnsw_1; with the table's OID in it where that is too long, and so might be another partition's
--- too, or is taken by anything but `replaced`.
-create or replace function sidecar_internal.index_name(w sidecar_internal.watches, home regclass, replaced regclass) returns text
+-- The name of the index: products_photo_embedding_hnsw_1. If that is too long, and so might collide for another partition, or
+-- is taken by anything but `replaced`, it contains the table's OID.
+create or replace function sidecar_internal.index_name(w sidecar_internal.watches, vector_table regclass, replaced regclass) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     class record;
@@ -117,10 +120,10 @@ declare
     stem text;
 begin
     select c.relname || '_' || w.target as stem, n.nspname into class
-        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = home;
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = vector_table;
     stem := class.stem;
     if octet_length(stem || suffix) > 63 or to_regclass(format('%I.%I', class.nspname, stem || suffix)) <> replaced then
-        suffix := format('_%s_hnsw_%s', to_hex(home::oid::bigint), w.id);
+        suffix := format('_%s_hnsw_%s', to_hex(vector_table::oid::bigint), w.id);
     end if;
     while octet_length(stem || suffix) > 63 loop
         stem := left(stem, -1);
@@ -128,26 +131,26 @@ begin
     return stem || suffix;
 end $$;
 
--- The HNSW indexes that the sidecar made for a watch (by their names, which end in its number) and that serve it no longer: of
--- another kind or another number of dimensions, or what a build or a REINDEX left invalid beside a valid one. Each is maintained
--- by every write. Users' own indexes are not among them. Those of partitions go with the one that they are attached to.
--- In PL/pgSQL, which keeps its plans: status asks for every watch.
+-- The HNSW indexes that the sidecar created for a watch (their names end in its id) and that serve it no longer: of another
+-- type or number of dimensions, or left invalid by a build or REINDEX beside a valid one. Every write maintains them. Users'
+-- own indexes are not included. Indexes of partitions go with the index they are attached to. In PL/pgSQL, which caches its
+-- plans: status calls this for every watch.
 create or replace function sidecar_internal.former_indexes(w sidecar_internal.watches, out index regclass, out statement text)
 returns setof record language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     top constant regclass := coalesce(w.companion, w.relation);
     suffix constant text := format('_hnsw_%s(_cc(new|old)\d*)?$', w.id);
-    homes regclass[] := array[top];
+    vector_tables regclass[] := array[top];
     hnsw constant oid := (select a.oid from pg_am a where a.amname = 'hnsw');
-    home regclass;
+    vector_table regclass;
     ours oid[] := '{}';
 begin
     if (select c.relkind = 'p' from pg_class c where c.oid = top) then
-        homes := array(select t.home from sidecar_internal.tree_of(top) t);
+        vector_tables := array(select t.home from sidecar_internal.tree_of(top) t);
     end if;
-    -- First those that bear our name, by index, table by table: joining the rest to all of pg_class would take 2 ms a watch.
-    foreach home in array homes loop
-        ours := ours || array(select i.indexrelid from pg_index i where i.indrelid = home and (
+    -- First by our names, through an index, table by table: joining the rest to all of pg_class would take 2 ms a watch.
+    foreach vector_table in array vector_tables loop
+        ours := ours || array(select i.indexrelid from pg_index i where i.indrelid = vector_table and (
             select c.relam = hnsw and c.relname ~ suffix from pg_class c where c.oid = i.indexrelid));
     end loop;
     if cardinality(ours) = 0 then
@@ -166,14 +169,14 @@ begin
               and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
                           and d.refobjid = i.indrelid and d.refobjsubid = a.attnum)
               and not exists (select from pg_inherits h where h.inhrelid = i.indexrelid)
-              -- Without a call for the usual index, which is in use: status asks for every watch.
+              -- Without a function call for the usual index, which is in use: status does this for every watch.
               and (o.opcname <> w.index_kind || '_cosine_ops' or ia.atttypmod not in (w.dimensions, -1)
                    or (not i.indisvalid and exists (select from sidecar_internal.usable_indexes(w, i.indrelid) u where u.valid)))
               and (i.indisvalid or c.relkind = 'I' or not sidecar_internal.is_worked_on(i.indrelid))
             order by i.indexrelid::regclass::text;
 end $$;
 
--- Called by watch: which index the change leaves behind.
+-- Called by watch: prints a NOTICE for each index that the change leaves without use.
 create or replace function sidecar_internal.report_former_indexes(w sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -186,9 +189,10 @@ begin
     end loop;
 end $$;
 
--- What is left to do for a valid HNSW index and no other of ours, in order: the index keeper runs these one by one. None where
--- the table is gone. A former index goes last, when the one that takes its place is there. A partition tree gets an index on each of its inner tables, which later partitions inherit,
--- and one on each leaf, built concurrently and attached; when the last one is, the indexes above become valid.
+-- The statements that are left for one valid HNSW index and no other of ours, in order; the index keeper runs them one by one.
+-- None if the table is gone. A former index is dropped last, once its replacement exists. In a partition tree each inner table
+-- gets an index, which later partitions inherit, and each leaf gets one that is built concurrently and attached; when the last
+-- one is attached, the indexes above become valid.
 create or replace function sidecar_internal.index_steps(w sidecar_internal.watches) returns setof text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -208,7 +212,7 @@ begin
     end if;
     for t in select x.*, (select c.relnamespace::regnamespace::text from pg_class c where c.oid = x.home) as namespace
              from sidecar_internal.tree_of(top) x order by x.level, x.home loop
-        -- An invalid index of a user's own is none of ours to drop: ours is built beside it.
+        -- A user's own invalid index is not dropped: ours is built beside it.
         select u.index, u.valid, t.parent is not null and u.parent is not null as is_attached into i
             from sidecar_internal.usable_indexes(w, t.home) u
             where u.valid or u.parent is not null or not t.is_leaf
@@ -216,7 +220,7 @@ begin
             order by u.parent is not null desc, u.valid desc, u.index limit 1;
         name := case when i.index is not null then i.index::text end;
         if t.is_leaf and not i.valid and sidecar_internal.is_worked_on(t.home) then
-            return; -- What comes after it in the order has to wait.
+            return; -- The later steps have to wait for it.
         end if;
         if t.is_leaf and not i.valid and i.is_attached then
             return next 'reindex index concurrently ' || name;
@@ -237,14 +241,14 @@ begin
     return query select f.statement from sidecar_internal.former_indexes(w) f;
 end $$;
 
--- Of the leaves of a partition tree, how many have their index. NULL for an ordinary table.
+-- The number of leaves of a partition tree, and of those that have their index. NULL for an ordinary table.
 create or replace function sidecar_internal.count_leaf_indexes(w sidecar_internal.watches, out leaves bigint, out built bigint)
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select nullif(count(*), 0), count(*) filter (where exists (select from sidecar_internal.usable_indexes(w, t.home) u where u.valid))
         from sidecar_internal.tree_of(coalesce(w.companion, w.relation)) t where t.is_leaf and t.parent is not null;
 $$;
 
--- Bytes that building an HNSW index (m = 16) takes in memory; measured: the vectors and 720 bytes a row.
+-- The bytes of memory that building an HNSW index (m = 16) takes; measured: the vectors plus 720 bytes per row.
 create or replace function sidecar_internal.graph_bytes(w sidecar_internal.watches, rows bigint) returns bigint
 language sql immutable set search_path = pg_catalog, pg_temp as $$
     select case w.index_kind when 'halfvec' then 2 when 'vector' then 4 end * w.dimensions * rows + 720 * rows;

@@ -1,15 +1,16 @@
--- Primary keys of watched tables: what is read from the catalogue, what is refused, and how keys become text or JSON and back.
+-- Primary keys of watched tables: how they are read from the catalog, which are rejected, and how keys become text or JSON and back.
 --
--- Whoever owns a type may give it casts and operators at any time, and whoever owns a table may change its columns. So
--- nothing here casts a key, nor hands it to what looks for casts (to_json, array_position):
---   key -> text   concat(k), which calls the type's output function; types of Postgres's own may be cast, theirs are known
+-- The owner of a type may add casts and operators at any time, and the owner of a table may change its columns. So no key is
+-- cast here, nor passed to functions that look for casts (to_json, array_position):
+--   key -> text   concat(k), which calls the type's output function; built-in types may be cast
 --   text -> key   jsonb_populate_record(null::sidecar_internal.events_7, '{"k1": "7"}'), which calls the input function of the column's type
 --   comparisons  between values of one type, which sidecar_internal.exactly makes sure of when a statement is parsed
--- `=` of an enum or a range then is pg_catalog's own, or ambiguous, where its owner has made an implicit cast: an error.
+-- `=` of an enum or a range is then the one of pg_catalog, or ambiguous (an error) if its owner has created an implicit cast.
 
--- Names and types of the primary key, in key order. A domain stands for its base type: its NOT NULL and CHECK would fail
--- our NULL keys, and would run somebody's function with our rights. `definitions` carries a collation that is not the type's own.
--- Types are spelled alike in every session, because the sidecar compares them with what a user's session wrote down.
+-- Names and types of the primary key, in key order. A domain is replaced by its base type: its NOT NULL and CHECK would reject
+-- our NULL keys, and would run a user's function with our rights. `definitions` includes a collation that is not the type's
+-- own. Types are printed the same in every session, because the sidecar compares them with what a user's session stored. Raises
+-- if there is no primary key.
 create or replace function sidecar_internal.primary_key_of(relation regclass, out columns text[], out types text[], out definitions text[])
 language plpgsql stable set search_path = pg_catalog, pg_temp set quote_all_identifiers = off as $$
 begin
@@ -33,13 +34,14 @@ begin
     end if;
 end $$;
 
--- The pattern once for each key column: %1$s is its number, %2$s its name, %3$s its type.
+-- Formats the pattern once for each key column: %1$s is its number, %2$s its name, %3$s its type.
 create or replace function sidecar_internal.for_each_key(columns text[], types text[], pattern text, separator text default ', ') returns text
 language sql immutable set search_path = pg_catalog, pg_temp as $$
     select string_agg(format(pattern, i, columns[i], types[i]), separator order by i) from generate_subscripts(columns, 1) i;
 $$;
 
--- What a domain rests on; other types stand for themselves. `printed` is schema-qualified and has the type modifier.
+-- The base type of a domain; other types are returned as they are. `printed` is schema-qualified and includes the type
+-- modifier.
 create or replace function sidecar_internal.base_type(inout type oid, inout modifier integer, out printed text)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -54,24 +56,25 @@ begin
     printed := format_type(type, modifier);
 end $$;
 
--- The value, if it is of the expected type: else the statement that says this cannot be parsed, where a cast would have been
--- looked for. In statements it is expanded: it costs nothing, and indexes serve. So it has no settings of its own.
+-- Returns the value if it has the expected type. Otherwise the statement that contains the call cannot be parsed, where a plain
+-- comparison would have looked for a cast. It is inlined: it costs nothing and does not prevent the use of an index. That is
+-- why it has no settings of its own.
 create or replace function sidecar_internal.exactly(expected anyelement, value anyelement) returns anyelement
 language sql immutable as 'select $2';
 
--- The key columns of a row of `home` (the watched table, its companion, or one that was), as expressions of the types that they
--- are known to have: 'sidecar_internal.exactly((null::sidecar_internal.events_7).k1, t.id)'. Where that is a domain, its base type follows from it;
--- it is an element of an array there, because NULL as a domain would be checked, by a function that a user made.
-create or replace function sidecar_internal.exact_keys(w sidecar_internal.watches, home regclass, row_name text) returns text[]
+-- The key columns of a row of `vector_table` (the watched table, its present or a former companion) as expressions that insist on their
+-- known types: 'sidecar_internal.exactly((null::sidecar_internal.events_7).k1, t.id)'. For a domain, the base type follows from
+-- the array element: NULL as a domain would be checked, by a function that a user made.
+create or replace function sidecar_internal.exact_keys(w sidecar_internal.watches, vector_table regclass, row_name text) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select array_agg(format('sidecar_internal.exactly(%s, %s.%I)', case when t.typtype = 'd' then format('(null::%s[])[1]', format_type(t.oid, null))
                                                           else format('(null::sidecar_internal.events_%s).k%s', w.id, u.i) end, row_name, u.c) order by u.i)
         from unnest(w.key_columns) with ordinality u(c, i)
-        left join pg_attribute a on a.attrelid = home and a.attname = u.c
+        left join pg_attribute a on a.attrelid = vector_table and a.attname = u.c
         left join pg_type t on t.oid = a.atttypid;
 $$;
 
--- The keys of a row of ours as values for the companion, where a domain takes its base type.
+-- The key columns of a row of ours as values for the companion; a domain there accepts its base type.
 create or replace function sidecar_internal.companion_values(w sidecar_internal.watches, row_name text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select string_agg(format(case when t.typtype = 'd' then '%1$s.k%2$s' else 'sidecar_internal.exactly((null::%3$s).%4$I, %1$s.k%2$s)' end,
@@ -81,8 +84,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         left join pg_type t on t.oid = a.atttypid;
 $$;
 
--- ''id', t.k1, ...' of a row of ours, for jsonb_build_object: types that users made by their text, because making JSON looks for
--- a cast.
+-- The arguments of jsonb_build_object for the key of a row of ours: ''id', t.k1, ...'. User-defined types are passed as text,
+-- because conversion to JSON looks for a cast.
 create or replace function sidecar_internal.key_fields(w sidecar_internal.watches, row_name text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select string_agg(format(case when a.atttypid < 16384 then '%L, %s.k%s' else '%L, concat(%s.k%s)' end, u.c, row_name, u.i), ', ' order by u.i)
@@ -90,8 +93,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         left join pg_attribute a on a.attrelid = to_regclass(format('sidecar_internal.events_%s', w.id)) and a.attname = format('k%s', u.i);
 $$;
 
--- A FROM item: a key under our names in `parameter` becomes a row, r.k1, r.k2 ..., by the input functions of the key's types.
--- (A jsonb key may be null, which is no NULL.)
+-- A FROM item that converts a key under our names in `parameter` to a row, r.k1, r.k2 ..., by the input functions of the key's
+-- types. (A jsonb key may be the JSON null, which is not NULL.)
 create or replace function sidecar_internal.typed_key(w sidecar_internal.watches, parameter text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select format('(select %s from jsonb_populate_record(null::sidecar_internal.events_%s, %s) x) r',
@@ -100,13 +103,14 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         from pg_attribute a where a.attrelid = to_regclass(format('sidecar_internal.events_%s', w.id)) and a.attname ~ '^k[0-9]+$';
 $$;
 
--- {"k1": 7} for {"id": 7}.
+-- A key under our column names: {"k1": 7} for {"id": 7}.
 create or replace function sidecar_internal.numbered_key(w sidecar_internal.watches, key jsonb) returns jsonb
 language sql immutable set search_path = pg_catalog, pg_temp as $$
     select jsonb_object_agg('k' || i, numbered_key.key->w.key_columns[i]) from generate_subscripts(w.key_columns, 1) i;
 $$;
 
--- What a failure is found by: its key, or a digest where that is too wide for an index. Equal keys have equal digests.
+-- The key that a failure is stored under: the row's key, or a digest if that is too wide for an index. Equal keys have equal
+-- digests.
 create or replace function sidecar_internal.failure_key(key jsonb) returns jsonb
 language sql immutable set search_path = pg_catalog, pg_temp as $$
     select case when failure_key.key is null or octet_length(failure_key.key::text) <= 1000 then failure_key.key
@@ -114,8 +118,8 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
                                                     || int8send(jsonb_hash_extended(failure_key.key, 1)), 'hex')) end;
 $$;
 
--- Why keys of a type cannot be handed to the sidecar's statements; NULL where they can. Arrays and composites fall apart in
--- unnest(). Reading a range reads its ends, and a domain among them, or a canonical function, would run its owner's code.
+-- Why keys of a type cannot be passed to the sidecar's statements; NULL if they can. Arrays and composites do not survive
+-- unnest(). Reading a range reads its bounds, and a domain among them, or a canonical function, would run its owner's code.
 create or replace function sidecar_internal.key_type_fault(type oid) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select case
@@ -133,8 +137,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         from pg_type t where t.oid = key_type_fault.type;
 $$;
 
--- Refuses key types that are at fault. And operators are looked up in pg_catalog only, so that nobody can slip in one of
--- theirs, which makes citext plain text.
+-- Raises for key types with a fault. Operators are looked up in pg_catalog only, so that no role can substitute one of their
+-- own; this is why citext is treated as plain text.
 create or replace function sidecar_internal.check_key_types(relation regclass) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -161,8 +165,8 @@ begin
     end if;
 end $$;
 
--- Why the keys of a watch are not, or not any longer, of types that the queue's tables have and that are safe; NULL if they are.
--- Names do not tell: another type may have taken that of a key's.
+-- Why the keys of a watch do not, or no longer, have the types of the queue's tables, or are unsafe; NULL if they are fine.
+-- Compares types by OID: another type may have taken the name.
 create or replace function sidecar_internal.key_fault(w sidecar_internal.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select format(case when k.type is distinct from b.type then 'key column %I has become another type than the one of its name'
@@ -175,8 +179,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         where k.type <> b.type or sidecar_internal.key_type_fault(b.type) is not null order by u.i limit 1;
 $$;
 
--- The user's key in the form that we store: {"id": "7"} is {"id": 7}. Raises for a key with other columns. Settings are
--- those of the sidecar's sessions, because some types print and read differently under others.
+-- A user's key in the form that we store: {"id": "7"} becomes {"id": 7}. Raises for other columns than those of the key. Its
+-- settings are those of the sidecar's sessions, because some types print and read differently under others.
 create or replace function sidecar_internal.canonical_key(w sidecar_internal.watches, key jsonb) returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set datestyle = 'ISO, YMD' set intervalstyle = 'postgres' set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1
@@ -194,14 +198,14 @@ begin
     return canonical;
 end $$;
 
--- Whether a column's type is the wanted one, or a domain over it.
+-- True if a type is the wanted one or a domain over it.
 create or replace function sidecar_internal.is_domain_over(type regtype, wanted regtype) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select b.type = wanted from sidecar_internal.base_type(is_domain_over.type, -1) b;
 $$;
 
--- A condition on a row of the user's, 'r', 'new' or 'old': its keys are of the types that the queue has. Of other types, a cast
--- would be called, which whoever owns the table may have made for the purpose, and with our rights.
+-- A condition on a user's row, 'r', 'new' or 'old': its keys have the types of the queue. For other types a cast would be
+-- called, which the table's owner may have made for the purpose, with our rights.
 create or replace function sidecar_internal.keys_fit(w sidecar_internal.watches, row_name text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select sidecar_internal.for_each_key(w.key_columns, null, format(

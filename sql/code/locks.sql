@@ -1,14 +1,14 @@
 -- Locks on users' tables and on ours, for what changes both: sidecar.watch, unwatch, uninstall.
 --
--- Nothing waits long while it holds a user's table, whoever is in the way: a dashboard that has read sidecar.status and is idle in
--- its transaction, pg_dump, a forgotten session. Our own tables cannot be locked first: users' triggers write to them while they
--- hold theirs, which would be a deadlock. So everything is one try in a block of its own: up to 2 s for a user's table, so that
--- those who queue behind us get their turn in between, then up to 500 ms for each of ours. A try that meets a lock is undone, and
--- with it the lock on the user's table; after five tries, or as long as the caller's own lock_timeout says, an error names who is in
--- the way.
+-- Nothing waits long while it holds a user's table, whatever blocks it: a dashboard that has read sidecar.status and is idle in its
+-- transaction, pg_dump, a forgotten session. Our own tables cannot be locked first: users' triggers write to them while holding
+-- the user's table, which would deadlock. So everything is done in tries, each a block of its own: it waits up to 2 s for a user's
+-- table, so that sessions queued behind us get their turn in between, then up to 500 ms for each table of ours. A try that times
+-- out is undone, which unlocks the user's table; after five tries, or after the caller's own lock_timeout, an error names the
+-- sessions that hold the lock.
 
--- How many tries, and how long each waits for a user's table (`theirs`) and for what is ours; `own` is the caller's lock_timeout,
--- `began` is now.
+-- Lock timeouts for a call: number of tries, and the wait for a user's table (`theirs`) and for tables of ours in each. `own`
+-- is the caller's lock_timeout, `began` the present time.
 create or replace function sidecar_internal.wait_limits(out tries integer, out theirs text, out ours text, out own text, out began timestamptz)
 language sql volatile set search_path = pg_catalog, pg_temp as $$
     select case when ms = 0 then 5 else 1 end, format('%sms', case when ms = 0 then 2000 else ms end),
@@ -16,7 +16,7 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
     from (select s.setting::integer as ms, current_setting('lock_timeout') as printed from pg_settings s where s.name = 'lock_timeout') x;
 $$;
 
--- Locks a user's table within `theirs`; from then on nothing is waited for longer than `ours`.
+-- Locks a user's table, waiting at most `theirs`. Later waits in the transaction are limited to `ours`.
 create or replace function sidecar_internal.lock_table(relation regclass, mode text, limits record) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -25,8 +25,9 @@ begin
     perform set_config('lock_timeout', limits.ours, true);
 end $$;
 
--- Raises for tries that were all in vain: which table is in the way, and who has held it since before they began. First a user's
--- table that somebody writes to; then what belongs to the watch, or to all (`watch_id` NULL); then a user's table that is read.
+-- Raises lock_not_available after the last try, and names the table that is in use and the sessions that have held it since
+-- before the first. Looks first for a user's table that is being written to, then for tables of the watch (or of all watches if
+-- `watch_id` is NULL), then for a user's table that is being read.
 create or replace function sidecar_internal.raise_in_use(relation regclass, companion regclass, watch_id integer, own_timeout text, began timestamptz)
 returns void language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -38,7 +39,7 @@ begin
         into held
         from pg_locks l left join pg_stat_activity a on a.pid = l.pid
         where l.locktype = 'relation' and l.granted and l.pid is distinct from pg_backend_pid()
-          and (a.pid is null or a.state is null or a.xact_start <= began) -- prepared, hidden from us, or open all the time
+          and (a.pid is null or a.state is null or a.xact_start <= began) -- prepared, hidden from us, or open since before the first try
           and l.database = (select d.oid from pg_database d where d.datname = current_database())
           and (l.relation in (raise_in_use.relation, raise_in_use.companion)
                or l.relation in (select x.companion_view from sidecar_internal.watches x where x.id = raise_in_use.watch_id)

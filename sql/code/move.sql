@@ -1,6 +1,7 @@
--- A watch whose vectors or keys change their place or type: ledgers that follow, and vectors carried from one home to the other.
+-- Watches whose vectors move to another place, or whose key changes its type: the ledger follows, and vectors are copied.
 
--- Gives the ledger of a former watch the key's new types. False: some key cannot be converted, so the ledger is of no use.
+-- Gives the ledger of a former watch the key's new types. Returns false if a key cannot be converted, which makes the ledger
+-- useless.
 create or replace function sidecar_internal.retype_ledger(watch_id integer, former_types text[], wanted_types text[]) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp set extra_float_digits = 1 set datestyle = 'ISO, YMD' set intervalstyle = 'postgres'
 set timezone = 'UTC' set bytea_output = 'hex' set lc_monetary = 'C' as $$
@@ -13,7 +14,7 @@ begin
         return true;
     elsif cardinality(former_types) <> cardinality(wanted_types) then
         return false;
-    -- A cast of a type that somebody made would be looked for, with our rights. Or it has only the name of the one before.
+    -- A cast of a user-defined type would be looked up, and run with our rights. Or the type has only the name of the former one.
     elsif exists (select from pg_attribute a where a.attrelid = ledger and a.attname ~ '^k[0-9]+$' and a.atttypid >= 16384)
             or exists (select from unnest(wanted_types) u(type) where to_regtype(u.type)::oid >= 16384) then
         return false;
@@ -27,37 +28,38 @@ exception when data_exception or integrity_constraint_violation then
     return false;
 end $$;
 
--- Keeps what the ledger knows of the vectors in their former home, for sidecar_internal.move_page. The ledger starts empty, so at every
--- moment it tells what stands in the new home, and status how much.
+-- Keeps the ledger of vectors in their former place as former_N, for move_page. The ledger starts empty: it always describes
+-- the new place, and status counts from it.
 create or replace function sidecar_internal.start_move(former sidecar_internal.watches, saved sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 declare
     old_ledger constant text := format('sidecar_internal.former_%s', saved.id);
-    new_home constant regclass := coalesce(saved.companion, saved.relation);
-    old_home constant regclass := coalesce(former.companion, former.relation);
+    new_table constant regclass := coalesce(saved.companion, saved.relation);
+    old_table constant regclass := coalesce(former.companion, former.relation);
     is_under_way boolean := false;
     worker regrole;
 begin
     if to_regclass(old_ledger) is not null then
         execute format('select exists (select from %s)', old_ledger) into is_under_way;
     end if;
-    if is_under_way and former.moved_from = new_home and former.moved_fingerprint = former.fingerprint then
-        -- Back again. What was written meanwhile goes by its digest, so an entry of the one or the other is as good.
+    if is_under_way and former.moved_from = new_table and former.moved_fingerprint = former.fingerprint then
+        -- The move is reversed. Entries of both ledgers are good: a vector counts only if it has the digest of its entry.
         execute format('insert into sidecar_internal.former_%1$s select * from sidecar_internal.ledger_%1$s on conflict do nothing', saved.id);
         perform sidecar_internal.rename_ledger(saved.id, 'former', 'ledger');
         update sidecar_internal.watches x set moved_from = null where x.id = saved.id;
         return;
     end if;
     perform sidecar_internal.rename_ledger(saved.id, 'ledger', 'former');
-    update sidecar_internal.watches x set moved_from = old_home, moved_fingerprint = saved.fingerprint where x.id = saved.id;
+    update sidecar_internal.watches x set moved_from = old_table, moved_fingerprint = saved.fingerprint where x.id = saved.id;
     perform sidecar_internal.start_scan(saved.id, 'move');
     for worker in select r.role from sidecar_internal.roles() r
                   where r.kind = 'worker' and exists (select from pg_attribute a
-                                                      where a.attrelid = old_home and a.attname = former.target and not a.attisdropped) loop
-        execute format('grant select (%s, %I) on %s to %s', sidecar_internal.for_each_key(former.key_columns, null, '%2$I'), former.target, old_home, worker);
+                                                      where a.attrelid = old_table and a.attname = former.target and not a.attisdropped) loop
+        execute format('grant select (%s, %I) on %s to %s', sidecar_internal.for_each_key(former.key_columns, null, '%2$I'), former.target, old_table, worker);
     end loop;
 end $$;
 
+-- Renames the table and its indexes, for example ledger_1 to former_1. An existing table of the wanted name is dropped.
 create or replace function sidecar_internal.rename_ledger(watch_id integer, present text, wanted text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -67,10 +69,10 @@ begin
                    'alter index sidecar_internal.%1$s_%3$s_exceptions rename to %2$s_%3$s_exceptions', present, wanted, watch_id);
 end $$;
 
--- Carries the next vectors to their new home, with their ledger entries: those that still are what the ledger knows, of rows
--- that are there. Rows that somebody has locked, or that were embedded since, are left to the backfill, which follows; what an
--- older companion holds of rows that are gone is left to the sweep, which follows that. Returns
--- how many it looked at; fewer than `max_rows`: that was all. Locks in the order of `complete`: watch, rows, ledger.
+-- Copies the next vectors to their new place, with their ledger entries, if they still match the entry and their row exists.
+-- Rows that are locked or were embedded since are left to the backfill, which follows; rows of an older companion whose source
+-- is gone are left to the sweep after it. Returns the number of entries looked at; fewer than `max_rows` means that the move is
+-- finished. Locks in the order of completion: watch (FOR SHARE), rows, ledger.
 create or replace function sidecar_internal.move_page(watch_id integer, max_rows integer) returns bigint
 language plpgsql set search_path = pg_catalog, pg_temp set row_security = off as $$
 declare
@@ -82,7 +84,7 @@ begin
     select * into w from sidecar_internal.watches x where x.id = watch_id and x.unwatched_at is null for share;
     to_row := w.companion is null;
     perform set_config('sidecar.writer', 'on', true);
-    -- Not where vectors of another space are wanted by now, nor where the former home has been dropped.
+    -- Nothing is copied if the watch wants another model by now, or the former table of the vectors is gone.
     if to_regclass(format('sidecar_internal.former_%s', w.id)) is not null
             and exists (select from pg_attribute a where a.attrelid = w.moved_from and a.attname = w.target and not a.attisdropped)
             and w.fingerprint = w.moved_fingerprint then
@@ -112,14 +114,15 @@ begin
                        sidecar_internal.companion_values(w, 'f'))
             end) into looked_at, last_place
             using max_rows, coalesce((select s.last_key[1]::tid from sidecar_internal.scans s where s.watch_id = w.id and s.purpose = 'move'), '(0,0)');
-        -- Where the page ended: from the start, each page would walk over all that the pages before it deleted.
+        -- Remembers where the page ended: from the start, each page would step over all rows that earlier pages deleted.
         update sidecar_internal.scans s set last_key = array[last_place::text]
             where s.watch_id = w.id and s.purpose = 'move' and last_place is not null;
     end if;
     return looked_at;
 end $$;
 
--- A ledger tells of vectors in one place and of one space. Where they go to another place, it is put aside for the move.
+-- Decides what becomes of a ledger when a watch starts again. A ledger describes vectors in one place and of one model: it is
+-- dropped if a reembed has reset the model, and kept for the move if the vectors go to another place.
 create or replace function sidecar_internal.prepare_ledger(former sidecar_internal.watches, saved sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare

@@ -1,5 +1,7 @@
--- pause, resume, retry, reembed, set_rate.
+-- sidecar.pause, resume, retry, reembed and set_rate.
 
+-- Sets `paused` of the matching watches and returns how many changed. Waits a few ms for completions in flight, which hold the
+-- watch's row FOR SHARE.
 create or replace function sidecar_internal.set_paused(relation regclass, target text, paused boolean) returns integer
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -18,21 +20,21 @@ begin
     return changed;
 end $$;
 
--- One watch, all watches of a table, or (no arguments) all. Returns how many it changed. Waits for completes in hand, a
--- few ms.
+-- Pauses one watch, all watches of a table, or (no arguments) all. Returns how many it changed.
 create or replace function sidecar.pause(relation regclass default null, target text default null) returns integer
 language sql set search_path = pg_catalog, pg_temp as $$ select sidecar_internal.set_paused(relation, target, true) $$;
 comment on function sidecar.pause is
     'Pauses one watch, all watches of a table, or (without arguments) all watches. Changes are recorded and embedded after '
     'sidecar.resume. Returns how many watches it changed.';
 
+-- The opposite of pause.
 create or replace function sidecar.resume(relation regclass default null, target text default null) returns integer
 language sql set search_path = pg_catalog, pg_temp as $$ select sidecar_internal.set_paused(relation, target, false) $$;
 comment on function sidecar.resume is
     'Resumes one watch, all watches of a table, or (without arguments) all watches. Returns how many it changed.';
 
--- Enqueues failed rows again: one key, one reason, or all. Returns how many. It only inserts events: the failures are
--- deleted when the rows are done.
+-- Enqueues failed rows again: one key, one reason, or all. Returns how many. It only inserts events: the failures are deleted
+-- when the rows are completed.
 create or replace function sidecar.retry(relation regclass, target text default null, key jsonb default null, reason text default null)
 returns bigint language plpgsql set search_path = pg_catalog, pg_temp
 set datestyle = 'ISO, YMD' set intervalstyle = 'postgres' set timezone = 'UTC' set lc_monetary = 'C' as $$
@@ -41,7 +43,7 @@ declare
     wanted_key jsonb := case when key is not null then sidecar_internal.canonical_key(w, key) end;
     enqueued bigint;
 begin
-    perform pg_current_xact_id(); -- before a generation is drawn: see read_horizon
+    perform pg_current_xact_id(); -- assigned before a generation is drawn: see read_horizon
     perform sidecar_internal.free_generation(w.id);
     execute format('insert into sidecar_internal.events_%s (%s, force) select %s, true from sidecar_internal.failures d cross join lateral %s
                     where d.watch_id = $1 and ($2 is null or d.key = $2) and ($3 is null or d.reason = $3) and r.k1 is not null',
@@ -57,7 +59,8 @@ end $$;
 comment on function sidecar.retry is
     'Enqueues failed rows of a watch again: one key, all failures with one reason, or all. Returns how many.';
 
--- Refuses to give up vectors for a model that makes them of another length: nothing could take their place. Warns of one that no sidecar runs.
+-- Raises if a running sidecar with that model makes vectors of another length: nothing could replace the cleared vectors. Warns
+-- of a model that no sidecar runs.
 create or replace function sidecar_internal.check_move_to(w sidecar_internal.watches, model text) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -82,14 +85,14 @@ begin
     end if;
 end $$;
 
--- All rows again. With `model` (a model id or a fingerprint other than the present one, or 'any' for whichever sidecar
--- comes first) the old vectors are cleared before the first new one is written: two spaces never stand in one column.
+-- Embeds all rows again. With `model` (a model id or a fingerprint other than the present one, or 'any' for the first sidecar
+-- that claims it) the old vectors are cleared before the first new one is written: a column never holds vectors of two models.
 create or replace function sidecar.reembed(relation regclass, target text default null, model text default null) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     w sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
 begin
-    -- FOR UPDATE waits for completes in hand; later ones see the changed fingerprint and drop their vectors.
+    -- FOR UPDATE waits for completions in flight; later ones see the changed fingerprint and discard their vectors.
     select * into strict w from sidecar_internal.watches x where x.id = w.id for update;
     if reembed.model not in (coalesce(w.fingerprint, ''), coalesce(w.encoder, '')) then
         perform sidecar_internal.check_move_to(w, reembed.model);
@@ -105,8 +108,8 @@ comment on function sidecar.reembed is
     'Embeds all rows of a watch again. model => a model id, a fingerprint or ''any'' moves the watch to another model of the same '
     'number of dimensions; the old vectors are cleared first.';
 
--- Caps a watch, all watches of a table, or (no table) all, at so many rows a second, live ones and backfill together. NULL
--- lifts the cap. Returns how many watches it changed.
+-- Limits one watch, all watches of a table, or (no table) all, to a number of rows per second, live rows and backfill together.
+-- NULL removes the limit. Returns how many watches it changed.
 create or replace function sidecar.set_rate(relation regclass default null, target text default null, rows_per_s double precision default null)
 returns integer language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare

@@ -1,6 +1,6 @@
--- The extension pgvector: the schema it lives in, and whether it is new enough.
+-- The extension pgvector: its schema, and whether it is new enough.
 
--- The schema that pgvector lives in. Raises where it is missing or older than the halfvec index casts we rely on.
+-- The schema that pgvector is installed in. Raises if it is missing or older than the halfvec index casts that we rely on.
 create or replace function sidecar_internal.vector_schema() returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -19,7 +19,7 @@ begin
     return found_schema;
 end $$;
 
--- Why no vector can be stored or compared here, and what to run; NULL where it can.
+-- Why no vector can be stored or compared, and what to run; NULL if all is well.
 create or replace function sidecar_internal.pgvector_fault() returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -32,7 +32,7 @@ exception when undefined_object or feature_not_supported then
     return sqlerrm || '. ' || remedy;
 end $$;
 
--- Warns of versions whose HNSW indexes are known to break under VACUUM (0.8.3 and 0.8.4 mended them).
+-- Warns of versions whose HNSW indexes are known to break under VACUUM (fixed in 0.8.3 and 0.8.4).
 create or replace function sidecar_internal.warn_of_old_pgvector() returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare

@@ -1,13 +1,14 @@
--- The tables of one watch: events_N, delayed_N and ledger_N, and the generations that order them.
+-- The tables of one watch, events_N, delayed_N and ledger_N, and the generations that order them.
 
+-- Creates events_N, delayed_N and asleep_N of a watch.
 create or replace function sidecar_internal.create_queue(watch_id integer, key_definitions text[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     keys text := sidecar_internal.for_each_key(key_definitions, key_definitions, 'k%1$s %3$s');
 begin
-    -- "Bring this key up to date." Append-only, duplicates are fine; a NULL key is a TRUNCATE. No CHECK: it would cost each
-    -- row of a user's INSERT 1.5 us. The small fillfactor keeps leases HOT. The partial index holds the backfill's few outstanding events, so that its share of the claims need
-    -- not be looked for behind a large live backlog.
+    -- An event means "bring this key up to date". Append-only, duplicates are harmless; a NULL key is a TRUNCATE. There is no
+    -- CHECK, which would cost each row of a user's INSERT 1.5 us. The small fillfactor keeps leases HOT. The partial index holds
+    -- the few outstanding events of the backfill, which are then found without reading a large live backlog.
     execute format($sql$
         create table sidecar_internal.events_%1$s (
             gen bigint primary key default nextval('sidecar_internal.generation'),
@@ -36,10 +37,10 @@ begin
     perform sidecar_internal.create_register(watch_id);
 end $$;
 
--- asleep_N: until when a sidecar sleeps that would fetch from this queue, in ms since 1970. A sequence, because triggers
--- read it for every row: it is one value that is overwritten in place, outside of snapshots, where an updated row leaves a
--- version for each nap that an old snapshot keeps (13 -> 642 ms for an UPDATE of 1,000 rows after a day). It expires by itself,
--- so a sidecar that is killed in its sleep costs nothing for longer.
+-- Creates asleep_N, the time until which a sidecar that would fetch from this queue is asleep, in ms since 1970. It is a
+-- sequence because triggers read it for every row: a sequence is one value that is overwritten in place, outside of snapshots,
+-- where an updated row would leave a version per nap that an old snapshot keeps (13 -> 642 ms for an UPDATE of 1,000 rows after
+-- a day). It expires by itself, so a sidecar that is killed while asleep costs nothing for longer.
 create or replace function sidecar_internal.create_register(watch_id integer) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -47,11 +48,11 @@ begin
     perform setval(format('sidecar_internal.asleep_%s', watch_id), 1);
 end $$;
 
--- Which events may still come, for the horizon of a sidecar: above `drawn`, or of the transactions in flight. `drawn` is read
--- before the transactions are looked at: volatile, so that each statement has its own snapshot. A snapshot ends behind the last
--- transaction that is over: those after it, which may have drawn long ago, are not listed in it. So all ids up to the next one
--- that will be given are in flight (age() knows it, without taking one); ids of subtransactions among them do no harm. Should
--- they be too many to list, a `drawn` of 0 says that nothing is known for now.
+-- What a sidecar needs to know which events may still appear: those above `drawn`, and those of transactions in flight. `drawn`
+-- is read before the transactions: the function is volatile, so that each statement has its own snapshot. A snapshot ends after
+-- the last finished transaction: later ones, which may have drawn long ago, are not listed in it. So all ids up to the next one
+-- to be assigned count as in flight (age() tells it without assigning one); ids of subtransactions among them do no harm. If
+-- they are too many to list, `drawn` is 0: nothing is known for now.
 create or replace function sidecar_internal.read_horizon(out drawn bigint, out next_xid text, out in_flight text[])
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -64,7 +65,7 @@ begin
     next_low := age('3'::xid) + 3::bigint;
     seen := pg_current_snapshot();
     listed_below := pg_snapshot_xmax(seen)::text::bigint;
-    -- Ids of 32 bits, modulo 2^32; the snapshot may be newer than the look before it.
+    -- 32-bit ids, modulo 2^32; the snapshot may be newer than next_low.
     unlisted := greatest((next_low - listed_below + 2147483648) & 4294967295, 2147483648) - 2147483648;
     next_xid := (listed_below + unlisted)::text;
     if unlisted > 2000 then
@@ -76,19 +77,19 @@ begin
     end if;
 end $$;
 
--- The generation above which a statement has to look for events. `front`: the generation above which all stand that were
--- visible at the last look; then a transaction that was in flight, a generation below its own, the next one ...: if it has
--- ended by now, in the caller's snapshot, its events may stand there.
+-- The generation above which a statement has to look for events. `front` is the generation above which all events stood that
+-- were visible at the last look, followed by pairs: a transaction that was in flight, and a generation below its own. If it has
+-- ended by now, in the caller's snapshot, its events may be there.
 create or replace function sidecar_internal.horizon_floor(front bigint[]) returns bigint
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select least(front[1], min(front[i + 1]) filter (where pg_visible_in_snapshot(front[i]::text::xid8, pg_current_snapshot())))
         from generate_series(2, cardinality(front) - 1, 2) i;
 $$;
 
--- What the stored vector was made of. `content_hash` NULL is a tombstone: the row is gone, but a slower sidecar may still
--- hold an older event of it. `version` is drawn at random by whoever writes the entry: it tells two entries of a key apart, also
--- after a crash of the server, which may give the id of a lost transaction again. The partial indexes find tombstones, and empty
--- and failed rows; ordinary rows are in neither, nor are texts that were cut, which may be all there are.
+-- Creates ledger_N, which records what each stored vector was made from. `content_hash` NULL is a tombstone: the row is gone,
+-- but a slower sidecar may still hold an older event of it. `version` is drawn at random with each write and tells two entries
+-- of a key apart, also after a server crash, which may assign the id of a lost transaction again. The partial indexes find
+-- tombstones, and empty and failed rows; ordinary rows are in neither, nor are truncated texts, which may be all there are.
 create or replace function sidecar_internal.create_ledger(watch_id integer, key_definitions text[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -113,9 +114,9 @@ begin
     $sql$, watch_id, keys, key_names);
 end $$;
 
--- What is left of a watch when its triggers are gone. `keep_ledger`: watching the table again finds what it has done.
--- Ledger before events: the order in which sidecar.status reads them. CASCADE: a companion, or a copy of the table that was
--- restored without us, may still have triggers that call the functions.
+-- Drops what is left of a watch when its triggers are gone. `keep_ledger` keeps what is known of its vectors for the next watch
+-- of the table. Drops the ledger before the events, the order in which sidecar.status reads them. CASCADE, because a companion
+-- or a restored copy of the table may still have triggers that call the functions.
 create or replace function sidecar_internal.drop_queue(watch_id integer, keep_ledger boolean) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 begin
@@ -130,8 +131,9 @@ begin
     delete from sidecar_internal.index_failures f where f.watch_id = drop_queue.watch_id;
 end $$;
 
--- Lifts the sequence above every generation in use. A restore of data without its sequence would otherwise hand out
--- generations below the ledger's, and every result would look overtaken. Called once at start.
+-- Raises the sequence above every generation in use. After a restore of data without its sequence it would otherwise return
+-- generations below the ledger's, and every result would look outdated. Each sidecar calls it once at its start. Primary keys
+-- of events_N and delayed_N, sequential scans of ledgers.
 create or replace function sidecar_internal.raise_generation() returns bigint
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -147,7 +149,7 @@ begin
             used := greatest(used, found_gen);
         end loop;
     end loop;
-    -- A margin, because others draw from the sequence between our look at it and setval.
+    -- With a margin, because other sessions draw from the sequence before setval.
     perform setval('sidecar_internal.generation', used + 100000)
         from sidecar_internal.generation s where used > case when s.is_called then s.last_value else s.last_value - 1 end;
     if found then
@@ -156,8 +158,8 @@ begin
     return used;
 end $$;
 
--- Gives the events of one queue that nobody holds generations of now. While the sequence lagged some took theirs below
--- `truncated_gen`: their results would count as overtaken by a TRUNCATE that came before them. Their order stays.
+-- Gives new generations to the events of a queue that are not leased. While the sequence lagged, some got generations below
+-- `truncated_gen`, so their results would look older than a TRUNCATE that came before them. Their order is kept.
 create or replace function sidecar_internal.renumber_events(watch_id integer) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -170,7 +172,7 @@ begin
     end if;
 end $$;
 
--- NULL where the table is empty or missing.
+-- The highest generation in a table. NULL if it is empty or missing.
 create or replace function sidecar_internal.highest_generation(queue text) returns bigint
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -182,7 +184,7 @@ begin
     return highest;
 end $$;
 
--- The tables of one watch in schema `sidecar`.
+-- The tables of one watch in schema sidecar_internal.
 create or replace function sidecar_internal.queue_of(watch_id integer) returns setof regclass
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select c.oid::regclass from pg_class c
@@ -190,8 +192,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
           and c.relname ~ format('^(events|delayed|ledger|former)_%s$', watch_id);
 $$;
 
--- Gives what belongs to a watch to the installer, whoever called sidecar.watch: so trigger functions run with the rights of
--- one role that has none on users' tables, and a later migration may change all of it.
+-- Makes the installer the owner of all that belongs to a watch, whatever role called sidecar.watch: trigger functions then run with
+-- the rights of a role that has none on users' tables, and a later migration may change everything.
 create or replace function sidecar_internal.own_queue(watch_id integer) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -208,7 +210,7 @@ begin
     end loop;
 end $$;
 
--- A FROM item: the keys that wait, as e.k1, e.k2 ...
+-- A FROM item of all keys in the queue, as e.k1, e.k2 ...
 create or replace function sidecar_internal.pending_of(w sidecar_internal.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select format('(select %1$s from sidecar_internal.events_%2$s union all select %1$s from sidecar_internal.delayed_%2$s) e',

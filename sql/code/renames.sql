@@ -1,25 +1,25 @@
--- What users change under a watch: renamed columns are followed, dropped tables forgotten, the rest is a fault that status names.
+-- Users' changes to a watched table: renamed columns are followed, dropped tables forgotten, everything else is a fault that
+-- status shows.
 
--- The columns that a trigger of a watch names, by their present names. It keeps their numbers, so it follows a rename.
-create or replace function sidecar_internal.columns_of_trigger(w sidecar_internal.watches, home regclass, suffix text) returns text[]
+-- The columns that a trigger of a watch names, by their present names. A trigger stores column numbers, so it follows a rename.
+create or replace function sidecar_internal.columns_of_trigger(w sidecar_internal.watches, relation regclass, suffix text) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select array_agg(distinct a.attname::text)
         from pg_trigger t
         join pg_depend d on d.classid = 'pg_trigger'::regclass and d.objid = t.oid
                         and d.refclassid = 'pg_class'::regclass and d.refobjid = t.tgrelid and d.refobjsubid > 0
         join pg_attribute a on a.attrelid = t.tgrelid and a.attnum = d.refobjsubid
-        where t.tgrelid = home and t.tgname = format('sidecar_%s_%s', w.id, suffix);
+        where t.tgrelid = columns_of_trigger.relation and t.tgname = format('sidecar_%s_%s', w.id, suffix);
 $$;
 
--- The watch with the names that its target and its source have now, where one source column was renamed at most. A renamed
--- key is another matter: the trigger functions name it.
+-- The watch with the present names of its source and target columns, as far as triggers and indexes show them.
 create or replace function sidecar_internal.with_present_names(w sidecar_internal.watches) returns sidecar_internal.watches
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     named text[] := sidecar_internal.columns_of_trigger(w, w.relation, 'update');
     target_named text[] := sidecar_internal.columns_of_trigger(w, coalesce(w.companion, w.relation), 'target');
     lost text[] := array(select distinct c from unnest(w.source) c where c <> all (named));
-    -- The trigger also knows what a virtual column is computed from.
+    -- The trigger also depends on the inputs of a virtual column.
     found text[] := array(select c from unnest(named) c
                           where c <> all (w.source || w.key_columns || sidecar_internal.generation_inputs(w.relation, named)));
 begin
@@ -32,8 +32,8 @@ begin
     return w;
 end $$;
 
--- Why the sidecar's statements would fail on a watch, or hit something else than they mean; NULL if they would not. It
--- leaves such a watch alone. Without triggers, too: that is how a watch looks while it is being restored.
+-- Why the watched table no longer fits the watch; NULL if it does. Names what changed: table, companion, triggers, key, source
+-- or target.
 create or replace function sidecar_internal.structure_fault(w sidecar_internal.watches) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -81,7 +81,7 @@ exception when invalid_table_definition or undefined_column or datatype_mismatch
     return sqlerrm;
 end $$;
 
--- Removes all that is left of a watch whose table was dropped. False: somebody is in the way, or it belongs to another role.
+-- Removes all that is left of a watch whose table was dropped. Returns false if something is locked or belongs to another role.
 create or replace function sidecar_internal.forget_watch(watch_id integer) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '250ms' as $$
 declare
@@ -94,7 +94,7 @@ begin
     begin
         perform sidecar_internal.release_companion(w);
     exception when insufficient_privilege then
-        null; -- Another role's table: its trigger has nothing to do from now on.
+        null; -- Another role's table: its trigger does nothing from now on.
     end;
     perform sidecar_internal.drop_queue(watch_id, keep_ledger => false);
     delete from sidecar_internal.watches x where x.id = forget_watch.watch_id;
@@ -103,11 +103,11 @@ exception when lock_not_available or deadlock_detected or insufficient_privilege
     return false;
 end $$;
 
--- Writes the present names of its columns into a watch. False: not now.
+-- Stores the present column names in the watch. Returns false if something is locked; it is tried again later.
 create or replace function sidecar_internal.apply_renames(w sidecar_internal.watches, present sidecar_internal.watches) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '250ms' as $$
 begin
-    -- A former watch of the column that had this name before: the ledger is of vectors that are gone.
+    -- A former watch of the column that had this name: its ledger describes vectors that are gone.
     perform sidecar_internal.forget_watch(x.id) from sidecar_internal.watches x
         where x.relation = w.relation and x.target = present.target and x.id <> w.id and x.unwatched_at is not null;
     update sidecar_internal.watches x set source = present.source, target = present.target
@@ -117,9 +117,9 @@ exception when lock_not_available or deadlock_detected or unique_violation then
     return false;
 end $$;
 
--- Brings `watches` up to date with what users did to their tables: takes up new names of columns, forgets watches whose
--- table was dropped. Says what it did, a line each; what is locked is left for the next time. Called by running sidecars,
--- whose role owns nothing here.
+-- Brings `watches` up to date with users' changes: stores renamed columns, forgets watches whose table was dropped. Returns one
+-- line for each change; what is locked is left for the next call. Running sidecars call it, whose role owns nothing here, so it
+-- runs as the installer.
 create or replace function sidecar_internal.follow_changes(only_relation regclass default null, new_target text default null) returns setof text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -146,18 +146,19 @@ begin
     perform sidecar_internal.rename_former_target(only_relation, new_target);
 end $$;
 
--- After unwatch no trigger tells that a target was renamed. The only former watch of the table whose column is gone is taken
--- for that of `new_target`. A mistake does no harm: a ledger entry counts only where content and vector are what it says.
+-- Stores the new name of a target that was renamed after unwatch, when no trigger shows it. The table's only former watch whose
+-- column is gone is taken to be that of `new_target`. A wrong guess does no harm: a ledger entry counts only if content and
+-- vector match it.
 create or replace function sidecar_internal.rename_former_target(relation regclass, new_target text) returns void
 language sql set search_path = pg_catalog, pg_temp set lock_timeout = '2s' as $$
-    with orphan as (
-        select w.id, coalesce(w.companion, w.relation) as home from sidecar_internal.watches w
+    with unmatched as (
+        select w.id, coalesce(w.companion, w.relation) as vector_table from sidecar_internal.watches w
         where w.relation = rename_former_target.relation and w.unwatched_at is not null
           and not exists (select from pg_attribute a where a.attrelid = coalesce(w.companion, w.relation)
                           and a.attname = w.target and not a.attisdropped)
     )
-    update sidecar_internal.watches w set target = new_target from orphan o
-    where w.id = o.id and (select count(*) from orphan) = 1
-      and exists (select from pg_attribute a where a.attrelid = o.home and a.attname = new_target and not a.attisdropped)
-      and not exists (select from sidecar_internal.watches x where coalesce(x.companion, x.relation) = o.home and x.target = new_target);
+    update sidecar_internal.watches w set target = new_target from unmatched o
+    where w.id = o.id and (select count(*) from unmatched) = 1
+      and exists (select from pg_attribute a where a.attrelid = o.vector_table and a.attname = new_target and not a.attisdropped)
+      and not exists (select from sidecar_internal.watches x where coalesce(x.companion, x.relation) = o.vector_table and x.target = new_target);
 $$;

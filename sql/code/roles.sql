@@ -1,6 +1,6 @@
--- Installer, worker and reader: who may do what, and what a role lacks.
+-- Installer, worker and reader: their privileges, and what a role lacks.
 
--- Roles that were granted something by us, told by tables that nobody else has a use for.
+-- Roles with grants of ours, recognised by privileges on tables that no other role has a use for.
 create or replace function sidecar_internal.roles() returns table (role regrole, kind text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select a.grantee::regrole, case when bool_or(c.relname = 'sidecars') then 'worker' else 'reader' end
@@ -11,13 +11,14 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         group by a.grantee;
 $$;
 
+-- The role that owns both schemas.
 create or replace function sidecar_internal.installer() returns regrole
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select n.nspowner::regrole from pg_namespace n where n.nspname = 'sidecar';
 $$;
 
--- Whether a role with these functions can do no more than before: they run with its own rights. Trigger functions and the
--- few that run with ours are left out; readers get what changes nothing.
+-- True if a role of this kind may execute the function without gaining rights: functions that run with the caller's rights, and
+-- a few listed ones that run with ours. Trigger functions are excluded; readers get only what changes nothing.
 create or replace function sidecar_internal.may_call(kind text, function oid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select p.proname in ('status_of', 'status_exact', 'wait_embedded', 'wait_one_embedded', 'check_row_exists', 'events_of_key',
@@ -42,7 +43,7 @@ begin
                    'sidecar_internal.index_failures to %s', views, role);
     if kind = 'worker' then
         execute format('grant select on all tables in schema sidecar, sidecar_internal to %s', role);
-        -- Not the columns that functions of ours make statements of.
+        -- Without the columns that our functions build statements from.
         execute format('grant update (%s) on sidecar_internal.watches to %s', (
             select string_agg(quote_ident(a.attname), ', ') from pg_attribute a
                 where a.attrelid = 'sidecar_internal.watches'::regclass
@@ -58,6 +59,7 @@ begin
     end loop;
 end $$;
 
+-- Grants a worker the tables of one watch.
 create or replace function sidecar_internal.grant_queue(watch_id integer, role regrole) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -71,7 +73,7 @@ begin
     end if;
 end $$;
 
--- The columns of the watched table that a watch works with, those that are there. `written`: the target, if it stands there.
+-- The columns of the watched table that a watch works with, of those that exist. `written` is the target if it is one of them.
 create or replace function sidecar_internal.columns_of(w sidecar_internal.watches, out readable text, out written text, out keys text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select string_agg(quote_ident(a.attname), ', ' order by a.attnum) filter (where a.attname <> w.target or w.companion is null or a.attname = any (w.expose)),
@@ -82,10 +84,10 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
           and a.attname = any (w.key_columns || w.source || w.target || w.expose);
 $$;
 
--- What a role lacks to work on a watch, and the statements that mend it.
+-- What a role lacks to work on a watch, and the statements that grant it.
 create or replace function sidecar_internal.denials_of(w sidecar_internal.watches, role name) returns table (what text, remedy text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    with home as (
+    with watched as (
         select c.oid, c.relnamespace from pg_class c where c.oid in (w.relation, w.companion)
     ), column_right as (
         select r.action, string_agg(quote_ident(a.attname), ', ' order by a.attnum) as columns
@@ -97,13 +99,13 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     ), table_right as (
         select string_agg(r.action, ', ' order by r.position) as actions
             from unnest(array['select', 'insert', 'update', 'delete']) with ordinality as r(action, position)
-            where exists (select from home h where h.oid = w.companion)
+            where exists (select from watched h where h.oid = w.companion)
               and not has_table_privilege(denials_of.role, w.companion, r.action)
     ), denial(what, remedy) as (
         select format('%I may not use schema %I', denials_of.role, n.nspname),
                format('grant usage on schema %I to %I', n.nspname, denials_of.role)
             from pg_namespace n
-            where (n.oid in (select h.relnamespace from home h) or n.oid = (select e.extnamespace from pg_extension e where e.extname = 'vector'))
+            where (n.oid in (select h.relnamespace from watched h) or n.oid = (select e.extnamespace from pg_extension e where e.extname = 'vector'))
               and not has_schema_privilege(denials_of.role, n.oid, 'usage')
         union all
         select format('%I may not %s %s of %s', denials_of.role, c.action, c.columns, w.relation),
@@ -114,19 +116,19 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         union all
         select format('row-level security of %s hides rows from %I', h.oid::regclass, denials_of.role),
                format('alter role %I bypassrls', denials_of.role)
-            from home h where sidecar_internal.rls_hides(h.oid, denials_of.role)
+            from watched h where sidecar_internal.rls_hides(h.oid, denials_of.role)
     )
     select * from denial d where exists (select from pg_roles r where r.rolname = denials_of.role);
 $$;
 
--- The same in one line; NULL: it lacks nothing.
+-- The same in one line. NULL if it lacks nothing.
 create or replace function sidecar_internal.denial_of(w sidecar_internal.watches, role name) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select string_agg(d.what || ': ' || d.remedy, '; ' order by d.what) from sidecar_internal.denials_of(w, role) d;
 $$;
 
--- Gives the workers what they need of the user's tables, and the installer what it needs to count rows, as far as the caller
--- may. Warns of what is missing then.
+-- Grants the workers what they need of the user's tables, and the installer what it needs to count rows, as far as the caller
+-- may. Warns of what is still missing.
 create or replace function sidecar_internal.grant_table(w sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -162,7 +164,7 @@ begin
     end loop;
 end $$;
 
--- USAGE on the schemas of a watch's tables and of pgvector, where it is missing and the caller may grant it.
+-- Grants USAGE on the schemas of a watch's tables and of pgvector, where it is missing and the caller may grant it.
 create or replace function sidecar_internal.grant_schemas(w sidecar_internal.watches, role regrole) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -177,8 +179,8 @@ begin
     end loop;
 end $$;
 
--- Takes back what grant_table gave, except what other watches of the table need. The schemas stay open. Warns where it fails:
--- ending a watch must not depend on it.
+-- Revokes what grant_table granted, except what other watches of the table need. USAGE on schemas stays. Warns if that fails:
+-- the end of a watch must not depend on it.
 create or replace function sidecar_internal.revoke_table(w sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -188,11 +190,11 @@ declare
     other sidecar_internal.watches;
 begin
     if readable = '' or not exists (select from pg_class k where k.oid = w.relation and pg_has_role(k.relowner, 'usage')) then
-        return; -- all its columns are gone, or the table is, or it is somebody else's
+        return; -- its columns or the table are gone, or it belongs to another role
     end if;
     for worker in select r.role from sidecar_internal.roles() r where r.kind = 'worker' union select sidecar_internal.installer() loop
         if exists (select from pg_class k where k.oid = w.relation and k.relowner = worker) then
-            continue; -- the owner's rights are not ours to take
+            continue; -- an owner's privileges are not from us
         end if;
         execute format('revoke select (%s) on %s from %s', readable, w.relation, worker);
         if c.written is not null then
@@ -209,8 +211,8 @@ exception when others then
     raise warning 'the sidecar''s grants on % could not be taken back: %', w.relation, sqlerrm;
 end $$;
 
--- Makes a role the one that `sidecar serve` may connect as: now, and for whatever is watched later. For tables of other
--- owners it warns: let them call it, too.
+-- Makes a role one that `sidecar serve` may connect as, now and for later watches. Warns of tables of other owners, who have to
+-- call it, too.
 create or replace function sidecar.grant_worker(role regrole) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -229,7 +231,7 @@ comment on function sidecar.grant_worker is
     'Grants a role what `sidecar serve` needs when it connects as that role, for present and future watches. Owners of watched '
     'tables call it for their tables.';
 
--- Lets a role read status and failures, wait for rows and search. Rights on the searched tables are yours to give.
+-- Lets a role read status and failures, wait for rows and search. Rights on the searched tables are granted by their owners.
 create or replace function sidecar.grant_reader(role regrole) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -240,6 +242,7 @@ comment on function sidecar.grant_reader is
     'Grants a role what it needs to read status and failures, wait for rows and search. Rights on the searched tables are granted '
     'separately.';
 
+-- Raises if there is no such role.
 create or replace function sidecar_internal.check_role(role regrole) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
@@ -249,7 +252,7 @@ begin
     end if;
 end $$;
 
--- Takes back all that grant_worker and grant_reader gave to a role.
+-- Revokes all that grant_worker and grant_reader granted to a role.
 create or replace function sidecar.revoke_grants(role regrole) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -270,13 +273,13 @@ begin
 end $$;
 comment on function sidecar.revoke_grants is 'Revokes everything that grant_worker and grant_reader granted to a role.';
 
--- After a migration: roles get what is new. Installs call it; a recorded role is never dropped by it.
+-- Grants roles what a migration added. Installs call it.
 create or replace function sidecar_internal.renew_grants() returns void
 language sql set search_path = pg_catalog, pg_temp as $$
     select sidecar_internal.grant_schema(r.role, r.kind) from sidecar_internal.roles() r;
 $$;
 
--- Those that a role may not read; NULL: it may read all.
+-- The exposed columns that a role may not read. NULL if it may read all.
 create or replace function sidecar_internal.unreadable_columns(w sidecar_internal.watches, role name) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select string_agg(quote_ident(a.attname), ', ' order by a.attnum)

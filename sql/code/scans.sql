@@ -1,6 +1,6 @@
--- Keyset scans over a watched table.
+-- Scans, which read a whole watched table in key order.
 
--- Starts a scan from the first key, whatever became of an earlier one.
+-- Starts a scan from the first key, whatever the state of an earlier one.
 create or replace function sidecar_internal.start_scan(watch_id integer, purpose text, force boolean default false) returns void
 language sql set search_path = pg_catalog, pg_temp as $$
     insert into sidecar_internal.scans (watch_id, purpose, force) values (watch_id, purpose, force)
@@ -9,8 +9,8 @@ language sql set search_path = pg_catalog, pg_temp as $$
             started_at = now(), finished_at = null, passed_by = '{}', rows_seen = 0, bytes_seen = 0, found = 0, next_page_at = '-infinity';
 $$;
 
--- Has a sidecar compare every row with what the ledger says of it, and enqueue what differs: contents changed with the
--- triggers off, vectors overwritten, entries missing. Progress and number found stand in sidecar_internal.scans.
+-- Starts a scan that compares every row with its ledger entry and enqueues differences: contents changed while triggers were
+-- off, overwritten vectors, missing entries. Progress and the number found are in sidecar.scans.
 create or replace function sidecar.verify(relation regclass, target text default null) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare

@@ -1,8 +1,8 @@
 -- Search in SQL: the nearest vectors, and hybrid search: merged with the best full-text matches by reciprocal rank fusion.
 
--- Both used to fail in a session whose first search had failed: what was to be put back was neither a value nor NULL.
--- The rows nearest to a vector: their keys and cosine distances (0 to 2), nearest first. Through the index, which goes on
--- until it has found k rows. `query_vector` is a vector's text, '[0.1, ...]', so that this works wherever pgvector lives.
+-- The rows nearest to a vector: keys and cosine distances (0 to 2), nearest first. Through the index, which is scanned until k
+-- rows are found. `query_vector` is the text of a vector, '[0.1, ...]', so that this works in whichever schema pgvector is
+-- installed. Settings are restored by hand: in a session whose first search failed, the value to restore is the empty string.
 create or replace function sidecar.search(relation regclass, query_vector text, target text default null, k integer default 10)
 returns table (key jsonb, distance double precision)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -11,21 +11,21 @@ declare
     w sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     ext text := quote_ident(sidecar_internal.vector_schema());
     type text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
-    home constant regclass := coalesce(w.companion, w.relation);
-    home_key constant text[] := sidecar_internal.exact_keys(w, home, 'h');
+    vector_table constant regclass := coalesce(w.companion, w.relation);
+    vector_key constant text[] := sidecar_internal.exact_keys(w, vector_table, 'h');
     measure text := format('h.%I%s operator(%s.<=>) $1::%s', w.target, case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type);
 begin
     if search.k is null or search.k < 1 then
         raise exception 'k is %', coalesce(search.k::text, 'NULL')
             using errcode = 'invalid_parameter_value', hint = 'Say how many rows you want, for example 10.';
     end if;
-    -- Not as a setting of the function: a role that is no superuser could not restore it from a dump.
+    -- Not as a setting of the function, which only a superuser could restore from a dump.
     perform set_config('hnsw.iterative_scan', 'strict_order', true);
     return query execute format('select jsonb_build_object(%s), r.distance from (select %s, (%s)::float8 as distance from %s h where h.%I is not null%s
                                  order by %s limit $2) r order by r.distance',
-        sidecar_internal.key_fields(w, 'r'), sidecar_internal.for_each_key(w.key_columns, home_key, '%3$s as k%1$s'), measure, home, w.target,
+        sidecar_internal.key_fields(w, 'r'), sidecar_internal.for_each_key(w.key_columns, vector_key, '%3$s as k%1$s'), measure, vector_table, w.target,
         case when w.companion is not null then format(' and exists (select from %s t where %s)', w.relation,
-            sidecar_internal.for_each_key(home_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) else '' end, measure)
+            sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) else '' end, measure)
         using query_vector, k;
     perform set_config('hnsw.iterative_scan', former_scan, true);
 end $$;
@@ -33,8 +33,8 @@ comment on function sidecar.search is
     'The k rows nearest to a vector, which is passed as text: keys and cosine distances (0 to 2), nearest first, through the '
     'index.';
 
--- A row for people to read: an array of objects (a function takes 100 arguments, an object has 50 of the columns, in their
--- order). Without vectors, and of a bytea only its length, {"bytes": 2048}. NULL if there is no row with this canonical key.
+-- A row as an array of objects, for people to read (a function takes 100 arguments, so an object has 50 of the columns, in
+-- their order). Without vectors; of a bytea only its length, {"bytes": 2048}. NULL if there is no row with this canonical key.
 create or replace function sidecar_internal.show_row(w sidecar_internal.watches, key jsonb) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -54,17 +54,17 @@ begin
     return shown;
 end $$;
 
--- The tsvector that is searched: a column of that type as it is, so that its GIN index serves; text columns joined with a
--- space, NULLs skipped, in the very words of the GIN index that the documents tell people to create.
+-- The tsvector expression that is searched. A column of that type is used directly, so that its GIN index serves; text columns
+-- are joined with a space, NULLs skipped, in the very expression of the GIN index that the documentation recommends.
 create or replace function sidecar_internal.search_document(relation regclass, columns text[], config regconfig) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    stranger text := (select c.name from unnest(columns) c(name)
+    missing text := (select c.name from unnest(columns) c(name)
                       where not exists (select from pg_attribute a where a.attrelid = relation and a.attname = c.name
                                         and a.attnum > 0 and not a.attisdropped) limit 1);
 begin
-    if stranger is not null or coalesce(cardinality(columns), 0) = 0 or array_position(columns, null) is not null then
-        raise exception 'table % has no column %', relation, coalesce(quote_literal(stranger), 'NULL')
+    if missing is not null or coalesce(cardinality(columns), 0) = 0 or array_position(columns, null) is not null then
+        raise exception 'table % has no column %', relation, coalesce(quote_literal(missing), 'NULL')
             using errcode = 'undefined_column', hint = 'Name text columns, or one tsvector column: document => array[''title''].';
     elsif cardinality(columns) = 1 and exists (select from pg_attribute a where a.attrelid = relation and a.attname = columns[1]
                                                and a.atttypid = 'tsvector'::regtype) then
@@ -75,7 +75,7 @@ begin
             from unnest(columns) with ordinality c(name, n));
 end $$;
 
--- ' and t.tenant = '7'' for {"tenant": 7}; null is IS NULL. The column's type reads the value.
+-- The condition for a filter: ' and t.tenant = '7'' for {"tenant": 7}; null becomes IS NULL. The column's type reads the value.
 create or replace function sidecar_internal.search_condition(filter jsonb) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select coalesce(string_agg(case when f.value is null then format(' and t.%I is null', f.key)
@@ -83,9 +83,9 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     from jsonb_each_text(filter) f;
 $$;
 
--- What hybrid_search runs. $1 query vector, $2 tsquery, $3 candidates, $4 RRF constant, $5 and $6 weights, $7 k.
--- Ranks are shared by equals, equal scores come in the order of the key: the same data gives the same answer. The nearest are
--- cut off with their ties, not by their key, because Postgres 16 would not use the HNSW index with a second sort column.
+-- The statement of hybrid_search. $1 query vector, $2 tsquery, $3 candidates, $4 RRF constant, $5 and $6 weights, $7 k. Equal
+-- values share a rank, and equal scores are ordered by key: the same data gives the same answer. The nearest rows are cut off
+-- with their ties and not by key, because Postgres 16 would not use the HNSW index with a second sort column.
 create or replace function sidecar_internal.hybrid_statement(w sidecar_internal.watches, document text, condition text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -143,7 +143,7 @@ begin
     if numnode(words) = 0 then
         words := null;
     end if;
-    -- Not as a setting of the function: a role that is no superuser could not restore it from a dump.
+    -- Not as a setting of the function, which only a superuser could restore from a dump.
     perform set_config('hnsw.iterative_scan', 'strict_order', true);
     return query execute sidecar_internal.hybrid_statement(w, sidecar_internal.search_document(relation, coalesce(document, w.source), config),
                                                   sidecar_internal.search_condition(filter))

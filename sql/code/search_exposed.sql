@@ -1,6 +1,6 @@
--- POST /search: keys and distances of any watch; other columns, and filters on them, only those that the watch exposes.
+-- POST /search: keys and distances of any watch; other columns, and filters on them, only if the watch exposes them.
 
--- Those that are still there, in the order of the watch.
+-- The exposed columns that still exist, in the order of the watch.
 create or replace function sidecar_internal.exposed_columns(w sidecar_internal.watches) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select array(select e.name from unnest(w.expose) with ordinality e(name, n)
@@ -8,7 +8,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                                and a.attnum > 0 and not a.attisdropped) order by e.n);
 $$;
 
--- Refuses columns that are not there, and those whose content is of no use in an answer.
+-- Raises for columns that do not exist, and for those whose content is of no use in an answer.
 create or replace function sidecar_internal.check_exposed(relation regclass, expose text[]) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -33,9 +33,10 @@ begin
     end loop;
 end $$;
 
--- What a search may be asked for: key and exposed columns that are there. `filter_type` is the type that reads a filter's value;
--- NULL: it cannot be filtered by. Built-in types and enums only: a cast or an operator of another type may be a function that
--- its owner made for the purpose, and it would run with the rights of whoever searches. Enums are compared by their labels.
+-- The columns that a search may name: key and exposed columns that exist. `filter_type` is the type that reads a filter's
+-- value; NULL if the column cannot be filtered by. Built-in types and enums only: casts and operators of other types may be
+-- functions that their owner made for the purpose, and they would run with the rights of the searching role. Enums are compared
+-- by their labels.
 create or replace function sidecar_internal.searchable_columns(w sidecar_internal.watches) returns table (name text, filter_type text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select a.attname, case when t.typtype = 'e' or t.oid in ('bool'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype,
@@ -50,7 +51,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (w.key_columns || w.expose);
 $$;
 
--- An expression for a column's value in JSON, as to_json writes it; of types that are not built in, their text. (to_json calls
+-- An expression for a column's value in JSON, as to_json writes it; for types that are not built in, their text. (to_json calls
 -- casts to json that a type's owner has made; concat does not.)
 create or replace function sidecar_internal.shown_value(relation regclass, column_name text, expression text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -59,7 +60,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         where a.attrelid = shown_value.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
 $$;
 
--- A column that is shown, as an expression: of a type of Postgres's own it must still be that. Others become text.
+-- A shown column as an expression. A built-in type must still be the type of the column; others become text.
 create or replace function sidecar_internal.found_column(relation regclass, row_name text, column_name text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select format(case when b.type < 16384 and b.type <> a.atttypid then 'sidecar_internal.exactly((null::%3$s[])[1], %1$s.%2$I)'
@@ -69,7 +70,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         where a.attrelid = found_column.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
 $$;
 
--- A column that is filtered by, as an expression to be compared with values of `type`; see sidecar_internal.exactly.
+-- A filtered column as an expression to compare with values of `type`; see exactly.
 create or replace function sidecar_internal.filtered_column(w sidecar_internal.watches, row_name text, column_name text, out expression text, out type text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select case when c.is_enum then format('case when %1$s.%2$I is not null then concat(%1$s.%2$I) end', row_name, c.name)
@@ -82,8 +83,9 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
               where s.name = column_name) c;
 $$;
 
--- What search_exposed runs. $1 the query vector, $2 k, $3 for each column of the filter, in their order, the value that is wanted, or
--- the literal of an array of them. That is read in a subquery: once, where a bare cast would be called for every row. The index gives the nearest by its own, shorter numbers; distances are those of the stored vectors.
+-- The statement of search_exposed. $1 the query vector, $2 k, $3 for each column of the filter, in their order, the wanted
+-- value or the literal of an array of them. The array is read in a subquery, once, where a plain cast would run for every row.
+-- The index orders by its own, shorter numbers; the distances returned are those of the stored vectors.
 create or replace function sidecar_internal.search_exposed_statement(w sidecar_internal.watches, columns text[], filter jsonb, document text[]) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -122,7 +124,7 @@ begin
         sidecar_internal.for_each_key(w.key_columns, null, 'n.k%1$s'));
 end $$;
 
--- The first column of a filter whose type cannot read the value, and what it says of it. NULL: all can be read.
+-- The first column of a filter whose type cannot read the value, and the error. NULL if all can be read.
 create or replace function sidecar_internal.find_unreadable_filter_value(w sidecar_internal.watches, filter jsonb, out column_name text, out complaint text)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -156,7 +158,7 @@ end $$;
 --   filter            column -> value, or a list of values of which one fits; null is IS NULL. Key and exposed columns
 --   columns           which of the exposed columns; unset: all of them
 --   document          columns whose text comes along, joined with a space: exposed ones, or the watch's own source
--- Through the index, which goes on until it has found k rows, or has looked at hnsw.max_scan_tuples of them.
+-- Through the index, which is scanned until k rows are found, or hnsw.max_scan_tuples were read.
 create or replace function sidecar.search_exposed(
     relation regclass, query_vector real[], target text default null, k integer default 10, filter jsonb default '{}',
     columns text[] default null, document text[] default '{}'
@@ -164,7 +166,7 @@ create or replace function sidecar.search_exposed(
 language plpgsql stable rows 10 set search_path = pg_catalog, pg_temp as $$
 declare
     settings constant text[] := array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'];
-    -- Before pgvector's library is loaded it is NULL, and after a transaction that set it and failed it is ''.
+    -- NULL before pgvector's library is loaded, and '' after a failed transaction that set it.
     former constant text[] := array(select nullif(current_setting(s, true), '') from unnest(settings) with ordinality u(s, n) order by n);
     w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     exposed constant text[] := sidecar_internal.exposed_columns(w);
@@ -203,7 +205,7 @@ begin
     if fault is not null then
         raise exception '%', fault using errcode = 'invalid_text_representation';
     end if;
-    -- Not as settings of the function: a role that is no superuser could not restore it from a dump.
+    -- Not as settings of the function, which only a superuser could restore from a dump.
     -- relaxed_order, because the statement sorts what was found: measured with a filter that 1 of 200 rows meets (ef_search = 40),
     -- strict_order finds 79 % of the nearest, this 94 %, and no iteration 3 %.
     perform set_config(settings[1], 'relaxed_order', true), set_config(settings[2], least(greatest(2 * k, 100), 1000)::text, true),

@@ -1,4 +1,4 @@
--- What the views status and failures show.
+-- The contents of the views status and failures.
 
 -- The nearest-neighbour query that the index serves. $1 is the query vector.
 create or replace function sidecar_internal.search_statement(w sidecar_internal.watches) returns text
@@ -18,7 +18,7 @@ begin
                   sidecar_internal.for_each_key(w.key_columns, null, '%2$I'), distance);
 end $$;
 
--- What to do about a watch that no running sidecar may fill.
+-- What to do about a watch that no running sidecar can serve.
 create or replace function sidecar_internal.advise_on_model(w sidecar_internal.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select case when s.dimensions = w.dimensions
@@ -29,7 +29,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         order by s.dimensions <> w.dimensions, s.started_at limit 1
 $$;
 
--- What the watch is doing, or why it is not.
+-- What the watch is doing, or why it does nothing.
 create or replace function sidecar_internal.state_of(w sidecar_internal.watches, pending bigint) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -60,7 +60,7 @@ begin
         else coalesce(sidecar_internal.index_trouble(w), 'up to date') end;
 end $$;
 
--- Why the sidecar leaves a watch alone, or may miss changes; NULL where neither is so.
+-- Why a watch cannot work, and what to run; NULL if it can.
 create or replace function sidecar_internal.fault_of(w sidecar_internal.watches) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -68,7 +68,7 @@ declare
 begin
     if fault = 'the table is gone' then
         return format('%s: select sidecar.unwatch(%s, %L)', fault, w.relation::oid, w.target);
-    elsif fault = sidecar_internal.pgvector_fault() then  -- without the extension its columns are gone, with an old one they wait
+    elsif fault = sidecar_internal.pgvector_fault() then  -- without the extension its columns are gone, with an old version they remain
         return fault || case when exists (select from pg_extension e where e.extname = 'vector') then '' else ' Then call sidecar.watch again' end;
     elsif starts_with(fault, w.companion || ' has no column ') and not exists (
             select from pg_attribute a where a.attrelid = w.companion and a.attname = w.target and not a.attisdropped) then
@@ -94,8 +94,8 @@ begin
     return null;
 end $$;
 
--- Of the keys in the queue: how many, how many of them have a ledger entry (they wait for an update, not for their first
--- vector), and since when the oldest waits. Of a very long queue events are counted for keys, and estimated.
+-- The number of keys in the queue, how many of them have a ledger entry (they wait for an update, not for their first vector),
+-- and when the oldest was enqueued. For a very long queue events are counted instead of keys, and estimated.
 create or replace function sidecar_internal.count_queue(w sidecar_internal.watches, out keys bigint, out updates bigint, out oldest timestamptz,
                                                 out estimated boolean, out truncates bigint, out is_emptied boolean)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -107,7 +107,7 @@ begin
     estimated := false;
     truncates := 0;
     is_emptied := false;
-    -- Most of many watches have nothing in their queues, and planning what follows costs more than looking.
+    -- Most queues are empty, and planning the statements below costs more than this test.
     bytes := pg_relation_size(format('sidecar_internal.events_%s', w.id)) + pg_relation_size(format('sidecar_internal.delayed_%s', w.id));
     if bytes > 0 then
         execute format('select exists (select from sidecar_internal.events_%1$s) or exists (select from sidecar_internal.delayed_%1$s)', w.id) into is_busy;
@@ -131,7 +131,7 @@ begin
         execute format('select e.enqueued_at from sidecar_internal.events_%s e order by e.gen limit 1', w.id) into oldest;
         return;
     end if;
-    -- A TRUNCATE is an event without a key. Until it is done the ledger tells of vectors that are gone.
+    -- A TRUNCATE is an event without a key. Until it is processed the ledger describes vectors that are gone.
     execute format('select count(*), coalesce(bool_or(e.force), false) from sidecar_internal.events_%s e where e.k1 is null', w.id)
         into truncates, is_emptied;
     execute format('select count(q.k1), count(l.gen), min(q.enqueued_at)
@@ -143,9 +143,9 @@ begin
         into keys, updates, oldest;
 end $$;
 
--- Ledger entries by what they say. Counted where the ledger is small or it is asked for. Of a large one, tombstones, failures
--- and empty rows are counted while they are few, by their indexes; texts that were cut or cannot be read, which may be nearly all,
--- are estimated from a few hundred pages.
+-- Ledger entries by kind. Counted if the ledger is small or `exact`. For a large one, tombstones, failures and empty rows are
+-- counted by their indexes while they are few; truncated and unreadable texts, which may be nearly all, are estimated from a
+-- few hundred pages.
 create or replace function sidecar_internal.count_ledger(w sidecar_internal.watches, exact boolean, out entries bigint, out empty bigint, out failed bigint,
                                      out truncated bigint, out unreadable bigint, out estimated boolean)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -182,8 +182,9 @@ begin
     entries := greatest(entries, empty + failed);
 end $$;
 
--- Rows that the ledger knows nothing of, counted one by one. NULL where our role may not read them, or where the key has got
--- another type since: comparing it may call a function of its owner's with our rights. (Or gets one just now: that is an error.)
+-- The number of rows without a ledger entry, counted one by one. NULL if our role may not read the table, or if the key's type
+-- has changed: comparing it might call a function of its owner's with our rights. (A type that changes during the call is an
+-- error.)
 create or replace function sidecar_internal.count_unknown(w sidecar_internal.watches) returns bigint
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -200,13 +201,15 @@ begin
     return n;
 end $$;
 
+-- True if the watch has a companion that was dropped.
 create or replace function sidecar_internal.companion_is_gone(w sidecar_internal.watches) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select w.companion is not null and not exists (select from pg_class c where c.oid = w.companion);
 $$;
 
--- For readers too, so it runs with the rights of the schema's owner, and calls no code of users'.
--- All that it calls looks into catalogs by keys, once for each watch: planning these looks for each anew took a fifth of its time.
+-- The rows of sidecar.status. Readers call it, so it runs with the rights of the installer, and calls no code of users'. All
+-- functions it calls look into the catalogs by key, with plans that are kept: planning these queries for each watch took a
+-- fifth of its time.
 create or replace function sidecar_internal.status_of(only_relation regclass, exact boolean) returns table (
     relation regclass, target text, kind text, source text[], companion regclass, state text,
     rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric,
@@ -241,8 +244,8 @@ begin
             end if;
             embedded := ledger.entries - ledger.empty - ledger.failed;
             empty := ledger.empty; failed := ledger.failed; truncated := ledger.truncated; unreadable := ledger.unreadable;
-            -- A row that is neither in the ledger nor in the queue has still to be met by the backfill. Once that is over the
-            -- queue alone knows: the difference of two estimates would never come to rest.
+            -- A row that is neither in the ledger nor in the queue is still to be read by the backfill. After that only the
+            -- queue counts: the difference of two estimates would never settle at 0.
             unknown := case when exact and rows is not null then sidecar_internal.count_unknown(w) end;
             pending := case when unknown is not null then unknown + queue.updates
                 when exists (select from sidecar_internal.scans s
@@ -258,7 +261,7 @@ begin
             index_statement := case when rows is not null and knows_vectors then sidecar_internal.index_statement(w) end;
             state := sidecar_internal.state_of(w, pending);
         exception when undefined_table or syntax_error then
-            -- A table was dropped after this statement's snapshot was taken; what is gone prints as its number.
+            -- A table was dropped after the snapshot of this statement; its regclass prints as a number.
             raise warning 'watch % is left out: %', w.id, sqlerrm;
             continue;
         end;
@@ -266,7 +269,7 @@ begin
     end loop;
 end $$;
 
--- Whether vectors of this sidecar belong into this watch.
+-- True if vectors of this sidecar belong into this watch.
 create or replace function sidecar_internal.can_serve(w sidecar_internal.watches, s sidecar_internal.sidecars) returns boolean
 language sql immutable set search_path = pg_catalog, pg_temp as $$
     select s.dimensions = w.dimensions

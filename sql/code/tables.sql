@@ -1,6 +1,6 @@
 -- Watched tables of every shape: what cannot be watched, partition trees, row-level security, numbers of rows.
 
--- Refuses what cannot be watched, or not by this role.
+-- Raises for a relation that cannot be watched, or not by this role.
 create or replace function sidecar_internal.check_relation(relation regclass) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -32,7 +32,7 @@ begin
     end if;
 end $$;
 
--- The kind of a source: 'text' or 'image', from the columns' types; an explicit kind must agree with them.
+-- The kind of a source, 'text' or 'image', from the columns' types. An explicit kind must agree with them.
 create or replace function sidecar_internal.kind_of_source(relation regclass, source text[], kind text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -62,6 +62,7 @@ begin
     return kinds[1];
 end $$;
 
+-- The kind of one source column. Raises for a type that holds neither text nor pictures.
 create or replace function sidecar_internal.kind_of_column(relation regclass, name text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -84,9 +85,10 @@ begin
                      'column: alter table ... add column ... text generated always as (...) stored;';
 end $$;
 
--- Rows of a table: counted where that is cheap or asked for, else estimated as the planner does: rows a page at the last
--- ANALYZE, times the pages of now; also where our role may not read it. Partitions that were never analysed are taken for as
--- dense as the others; a table that never was is counted up to 256 MB. A tree of many partitions is never counted by itself: that would lock all of it.
+-- The number of rows of a table: counted if that is cheap or `exact`, else estimated as the planner does, by rows per page at
+-- the last ANALYZE times the present pages; also estimated if our role may not read it. Partitions that were never analysed are
+-- taken to be as dense as the others; a table that never was is counted up to 256 MB. A tree of many partitions is never
+-- counted unless `exact`: that would lock all of it.
 create or replace function sidecar_internal.count_rows(relation regclass, exact boolean, out n bigint, out estimated boolean)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -103,7 +105,7 @@ begin
     if (select c.relkind = 'p' from pg_class c where c.oid = count_rows.relation) then
         leaves := array(select t.home from sidecar_internal.tree_of(count_rows.relation) t where t.is_leaf);
     end if;
-    -- One by one, with a plan that is kept: a join would read all of pg_class, an aggregate be planned anew for each watch.
+    -- One by one, with a cached plan: a join would read all of pg_class, and an aggregate be planned again for each watch.
     for leaf in select l.oid from unnest(leaves) l(oid) loop
         select c.oid, c.reltuples, c.relpages, pg_relation_size(c.oid) / page_bytes as pages into leaf
             from pg_class c where c.oid = leaf.oid and c.relkind = 'r';
@@ -129,7 +131,7 @@ begin
     end if;
 end $$;
 
--- Of a table that was never analysed, from a few hundred of its pages.
+-- Rows per page of a table that was never analysed, from a few hundred of its pages.
 create or replace function sidecar_internal.sample_rows_per_page(relation regclass) returns double precision
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -144,7 +146,7 @@ begin
     return rows / (pages * share);
 end $$;
 
--- The table itself, or every table of a partition tree, roots first. `parent` is NULL for the topmost. From the catalogue:
+-- The table itself, or all tables of a partition tree, roots first. `parent` is NULL for the topmost. From the catalog:
 -- pg_partition_tree would lock each of the partitions, which may be thousands.
 create or replace function sidecar_internal.tree_of(relation regclass, out home regclass, out parent regclass, out is_leaf boolean, out level integer)
 returns setof record language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -160,14 +162,14 @@ returns setof record language sql stable set search_path = pg_catalog, pg_temp a
     select t.home, t.parent, t.kind <> 'p', t.level from tree t order by t.level, t.home;
 $$;
 
--- A primary key does not cover the children of an inheritance parent: two rows may have the same key.
+-- True for a parent or child of table inheritance. A primary key does not cover the children: two rows may have the same key.
 create or replace function sidecar_internal.inherits(relation regclass) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select exists (select from pg_inherits i join pg_class p on p.oid = i.inhparent
                    where p.relkind = 'r' and inherits.relation in (i.inhparent, i.inhrelid));
 $$;
 
--- Refuses a row that cannot hold the vector: it would get no column, or another watch or a rule would write it.
+-- Raises if the watched row cannot hold the vector: it cannot get the column, or another watch or a rule would write it.
 create or replace function sidecar_internal.check_target_row(w sidecar_internal.watches) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -197,7 +199,7 @@ begin
     end if;
 end $$;
 
--- Whether row-level security hides rows of a table from a role (as Postgres decides it: BYPASSRLS is not inherited).
+-- True if row-level security hides rows of a table from a role, as Postgres decides it (BYPASSRLS is not inherited).
 create or replace function sidecar_internal.rls_hides(relation regclass, role name) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select exists (select from pg_class c, pg_roles r
@@ -206,7 +208,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                      and (c.relforcerowsecurity or not pg_has_role(r.oid, c.relowner, 'usage')));
 $$;
 
--- Refuses a table that hides rows from whoever is to read it, before anything is changed: its rows would be missing.
+-- Raises for a table that hides rows from a sidecar's role, before anything is changed: hidden rows would look deleted. Warns
+-- if no such role is known yet.
 create or replace function sidecar_internal.check_row_security(relation regclass) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -227,7 +230,7 @@ begin
     end if;
 end $$;
 
--- Whether our role may read a table whole, and doing so calls nobody's code: no policy's function.
+-- True if our role may read the whole table and doing so calls no user's code, such as the function of a policy.
 create or replace function sidecar_internal.may_count(relation regclass) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select has_schema_privilege(c.relnamespace, 'usage') and has_any_column_privilege(c.oid, 'select') and not row_security_active(c.oid)

@@ -1,6 +1,6 @@
--- The column that holds the vector, in the watched row.
+-- The column that holds the vector in the watched row.
 
--- The arguments of sidecar.watch that need no table to be judged.
+-- Raises for arguments of sidecar.watch that are wrong for any table.
 create or replace function sidecar_internal.check_options(target text, source text[], dimensions integer, index_kind text) returns void
 language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -24,7 +24,7 @@ begin
     end if;
 end $$;
 
--- Whether the vector column must be added. Raises for one that is there and does not fit.
+-- True if the vector column has to be added. Raises for an existing one that does not fit.
 create or replace function sidecar_internal.target_is_missing(w sidecar_internal.watches) returns boolean
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -57,14 +57,15 @@ begin
     return false;
 end $$;
 
+-- Adds the vector column. Locks the table ACCESS EXCLUSIVE.
 create or replace function sidecar_internal.add_target(w sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     execute format('alter table %s add column %I %I.vector(%s)', w.relation, w.target, sidecar_internal.vector_schema(), w.dimensions);
 end $$;
 
--- Measured: an UPDATE of another column of 1,000 rows takes 3 ms beside a companion; with an HNSW index on the same row 1.0 s
--- (halfvec) or 2.4 s (vector). Our own writes to the rows are not counted.
+-- Warns of a table with many updates. Measured: an UPDATE of another column of 1,000 rows takes 3 ms beside a companion, and
+-- with an HNSW index on the same row 1.0 s (halfvec) or 2.4 s (vector). Our own writes to the rows are not counted.
 create or replace function sidecar_internal.warn_of_updates(w sidecar_internal.watches) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -82,7 +83,8 @@ begin
     end if;
 end $$;
 
--- The number of dimensions is the model's, which a watch made before a sidecar runs cannot know.
+-- Warns if no running sidecar makes vectors of this length. The length is the model's, which is not known before a sidecar
+-- runs.
 create or replace function sidecar_internal.warn_of_dimensions(w sidecar_internal.watches) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -96,7 +98,7 @@ begin
     end if;
 end $$;
 
--- Removes the vectors themselves.
+-- Drops the vectors: the column, or the companion. Locks its table ACCESS EXCLUSIVE.
 create or replace function sidecar_internal.drop_target(w sidecar_internal.watches, limits record) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 begin

@@ -1,6 +1,7 @@
 -- sidecar.uninstall.
 
--- What users made out of our objects, and would lose with them: views, functions, columns and constraints of theirs.
+-- Users' objects that depend on ours and would be dropped with them: views, functions, columns and constraints. NULL if there
+-- are none.
 create or replace function sidecar_internal.used_by_others() returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     with ours as (
@@ -21,7 +22,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         where coalesce(d.relation, d.routine) !~ '^sidecar(_internal)?\.';
 $$;
 
--- Removes the schemas and the triggers that call them. The vectors stay: columns, companion tables and their indexes.
+-- Drops both schemas and the triggers that call them. The vectors stay: columns, companion tables and their indexes. Waits for
+-- locks as locks.sql describes.
 create or replace function sidecar.uninstall(force boolean default false) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 declare
@@ -49,7 +51,7 @@ begin
             perform set_config('lock_timeout', limits.own, true);
             return;
         exception when lock_not_available then
-            null; -- All of it is undone, and users' tables are free again.
+            null; -- The try is undone, and users' tables are unlocked.
         end;
     end loop;
     perform sidecar_internal.raise_in_use(w.relation, w.companion, null, limits.own, limits.began);

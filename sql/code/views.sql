@@ -1,4 +1,4 @@
--- The views that users read. After the functions that they call: only bodies of functions may name what comes later.
+-- The views that users read. They come after the functions that they call: only bodies of functions may name later objects.
 
 create or replace view sidecar.status as select * from sidecar_internal.status_of(null, false);
 
@@ -18,8 +18,8 @@ create or replace view sidecar.scans as
     from sidecar_internal.scans s join sidecar_internal.watches w on w.id = s.watch_id
     where w.unwatched_at is null;
 
--- Index builds under way, as far as the role may see them: its own, or all with pg_read_all_stats. `percent` is that of the
--- phase. One watch's index is told from another's by its column; a build that is not CONCURRENTLY hides its index until it ends.
+-- Index builds in progress, as far as the role may see them: its own, or all with pg_read_all_stats. `percent` is that of the
+-- phase. The column tells which watch an index belongs to; a build without CONCURRENTLY hides its index until it ends.
 create or replace view sidecar.index_builds as
     select w.id as watch_id, w.relation, w.target, p.relid::regclass as home, p.pid, p.phase,
            round(100 * least(1, coalesce(p.blocks_done::numeric / nullif(p.blocks_total, 0),

@@ -1,6 +1,6 @@
--- sidecar.wait_embedded, for readers too: the row is looked for with their own rights; ledger and events are ours to read.
+-- sidecar.wait_embedded. Readers call it: the row is looked for with their rights, ledger and events are read with ours.
 
--- Whether a row version that we can see was written by our own, still open transaction.
+-- True if a visible row version was written by our own, still open transaction.
 create or replace function sidecar_internal.is_own_uncommitted(row_xmin xid) returns boolean
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -19,7 +19,7 @@ begin
 end $$;
 
 -- Waits until the row's present content is in its vector, for one target or for all of the table's. Raises
---   55000  in the transaction that wrote the row (nobody else sees it yet), or under REPEATABLE READ and above
+--   55000  in the transaction that wrote the row (no other session sees it yet), or under REPEATABLE READ and above
 --   02000  if there is no such row
 --   SC001  after timeout_ms
 --   SC002  if the row cannot be embedded: the message says why
@@ -49,8 +49,8 @@ comment on procedure sidecar.wait_embedded is
     'row cannot be embedded, 02000 if there is no such row.';
 
 -- Follows the events of the key that are visible now until they are gone: through leases, delays, and the new generations that
--- delayed events come back with. Generations would not do: they do not order contents. An edit takes its generation before
--- it commits, and a scan may meanwhile take a higher one and read the old content.
+-- delayed events get. Comparing generations would not do: they do not order contents. An edit takes its generation before it
+-- commits, and a scan may meanwhile take a higher one and read the old content.
 create or replace function sidecar_internal.wait_one_embedded(w sidecar_internal.watches, key jsonb, deadline timestamptz, timeout_ms integer)
 returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -82,7 +82,7 @@ begin
     end loop;
 end $$;
 
--- Whether the ledger has a row of which no event tells. Raises where the row cannot be embedded.
+-- True if the ledger is current for a row without queued events. Raises if the row cannot be embedded.
 create or replace function sidecar_internal.is_done(w sidecar_internal.watches, key jsonb) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -95,7 +95,7 @@ begin
     return coalesce(found_state.state = 'done', false);
 end $$;
 
--- With the caller's own rights, and under his row-level security.
+-- Raises if the row does not exist, with the caller's own rights and under their row-level security.
 create or replace function sidecar_internal.check_row_exists(w sidecar_internal.watches, key jsonb) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -110,12 +110,13 @@ begin
     end if;
 end $$;
 
--- What follows is for readers too, and runs with the rights of the schema's owner: ledger and events are his to read. They
--- take the number of a watch, not its row: what a caller makes up must not reach a statement. They tell whether a row is done,
--- never what it holds: a hash of a content that is short enough to guess gives it away.
+-- Readers call the functions below, which run with the rights of the installer, because ledger and events are closed to readers.
+-- They take the id of a watch, not its row: invented values must not reach a statement. They return whether a row is done, never
+-- a hash: that of a short content would give the content away.
 
--- The events of a key, those of a TRUNCATE among them: their generations, by which they are found again until they get others,
--- and their times, which they keep; NULL where there are none. `only_times`: of these alone. `is_own`: this very transaction made one.
+-- The events of a key, including those of a TRUNCATE: their generations, by which they are found until they get others, and
+-- their times, which they keep; NULL if there are none. `only_times` restricts the result to these. `is_own`: this very
+-- transaction created one. Sequential scans of events_N and delayed_N.
 create or replace function sidecar_internal.events_of_key(watch_id integer, key jsonb, only_times timestamptz[] default null,
                                                  out gens bigint[], out times timestamptz[], out is_own boolean)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -136,7 +137,7 @@ begin
     end if;
 end $$;
 
--- Whether one of these generations still is in the queue, by its primary keys.
+-- True if one of these generations is still in the queue. By the primary keys.
 create or replace function sidecar_internal.is_waiting(watch_id integer, gens bigint[]) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -150,8 +151,8 @@ begin
     return is_one;
 end $$;
 
--- Where a row stands of which no event tells: 'done' (embedded, or nothing to embed), 'failed' and why, or NULL: its turn has
--- not come yet, or what the ledger says of it is void.
+-- The state of a row without queued events: 'done' (embedded, or nothing to embed), 'failed' and why, or NULL: it has not been
+-- processed yet, or its ledger entry is void.
 create or replace function sidecar_internal.state_of_row(watch_id integer, key jsonb, out state text, out reason text)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -171,6 +172,7 @@ begin
     end if;
 end $$;
 
+-- The state of one watch, for readers.
 create or replace function sidecar_internal.state_of_watch(watch_id integer) returns text
 language sql security definer set search_path = pg_catalog, pg_temp as $$
     select sidecar_internal.state_of(w, 1) from sidecar_internal.watches w where w.id = watch_id;

@@ -1,15 +1,15 @@
--- sidecar.watch and sidecar.unwatch.
+-- sidecar.watch.
 --
--- Order of locks, here and in the sidecar: watch row -> the user's table -> companion -> ledger -> events. A complete holds
--- the watch row FOR SHARE while it writes; the other way round it would wait for us, and we for it.
+-- Order of locks, here and in the sidecar: watch row -> the user's table -> companion -> ledger -> events. A completion holds
+-- the watch row FOR SHARE while it writes; in another order the two would deadlock.
 
--- The active or former watch of (relation, target); NULL where there was none.
+-- The active or former watch of (relation, target); NULL if there was none.
 create or replace function sidecar_internal.find_watch(relation regclass, target text) returns sidecar_internal.watches
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select w from sidecar_internal.watches w where w.relation = find_watch.relation and w.target = find_watch.target;
 $$;
 
--- Like find_watch, but raises unless the watch is active. `target` NULL: the only watch of the table.
+-- The active watch. Raises if there is none. `target` NULL stands for the only watch of the table.
 create or replace function sidecar_internal.get_watch(relation regclass, target text) returns sidecar_internal.watches
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -35,81 +35,11 @@ begin
         using errcode = 'undefined_object', hint = format('Its targets: %s', targets);
 end $$;
 
--- Takes off the tables that are still there what we put on them: triggers, and what belongs to a companion.
-create or replace function sidecar_internal.release_tables(w sidecar_internal.watches, limits record) returns void
-language plpgsql set search_path = pg_catalog, pg_temp as $$
-declare
-    home regclass;
-begin
-    for home in select t.home from sidecar_internal.triggers_of(w) t group by t.home order by t.home = w.relation desc loop
-        perform sidecar_internal.lock_table(home, 'access exclusive', limits);
-    end loop;
-    perform sidecar_internal.drop_triggers(w);
-    perform sidecar_internal.release_companion(w);
-end $$;
-
--- Ends a watch. Vectors and ledger stay, so that watching again does only what has changed, unless `drop_target`.
--- Works for a table that was dropped, too: select sidecar.unwatch(16384, 'photo_embedding'). `drop_target` also for a watch
--- that has ended.
-create or replace function sidecar.unwatch(relation regclass, target text default null, drop_target boolean default false)
-returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
-declare
-    w sidecar_internal.watches;
-    limits constant record := sidecar_internal.wait_limits();
-begin
-    if exists (select from pg_class c where c.oid = unwatch.relation) then
-        perform sidecar_internal.follow_changes(relation);
-    end if;
-    w := sidecar_internal.find_watch(relation, target);
-    if w.id is null or (w.unwatched_at is not null and not drop_target) then
-        w := sidecar_internal.get_watch(relation, target);
-    end if;
-    for attempt in 1 .. limits.tries loop
-        begin
-            perform sidecar_internal.end_watch(w.id, relation, drop_target, limits);
-            perform set_config('lock_timeout', limits.own, true);
-            perform pg_notify('sidecar_watches', '');
-            return;
-        exception when lock_not_available then
-            null; -- All of it is undone, and the user's table is free again.
-        end;
-    end loop;
-    perform sidecar_internal.raise_in_use(w.relation, w.companion, w.id, limits.own, limits.began);
-end $$;
 comment on function sidecar.unwatch is
     'Ends a watch. The vectors stay, and watching again embeds only what has changed since; drop_target => true drops the vectors '
     'too. target may be omitted where the table has one watch.';
 
--- One try of unwatch, or of the first half of watch(replace). Raises lock_not_available.
-create or replace function sidecar_internal.end_watch(watch_id integer, relation regclass, drop_target boolean, limits record) returns void
-language plpgsql set search_path = pg_catalog, pg_temp as $$
-declare
-    w sidecar_internal.watches;
-    is_there constant boolean := exists (select from pg_class c where c.oid = end_watch.relation);
-begin
-    perform set_config('lock_timeout', limits.theirs, true);
-    select * into w from sidecar_internal.watches x where x.id = watch_id and (x.unwatched_at is null or drop_target) for update;
-    if not found then
-        raise exception 'table % is not watched any longer', relation using errcode = 'undefined_object',
-            hint = 'Another session has just ended the watch.';
-    end if;
-    perform set_config('lock_timeout', limits.ours, true);
-    perform sidecar_internal.release_tables(w, limits);
-    perform sidecar_internal.revoke_table(w);
-    -- A companion that was dropped before a dump may have left its number to another table.
-    if drop_target and exists (select from pg_class c where c.oid = coalesce(w.companion, w.relation))
-            and (w.companion is null or exists (select from pg_attribute a where a.attrelid = w.companion and a.attname = w.target
-                                                and a.atttypid = format('%I.vector', sidecar_internal.vector_schema())::regtype)) then
-        perform sidecar_internal.drop_target(w, limits);
-    end if;
-    perform sidecar_internal.drop_queue(w.id, keep_ledger => is_there and not drop_target);
-    if is_there and not drop_target then
-        update sidecar_internal.watches x set unwatched_at = now(), paused = false, broken = null where x.id = w.id;
-    else
-        delete from sidecar_internal.watches x where x.id = w.id;
-    end if;
-end $$;
-
+-- Creates queue, ledger, triggers and companion objects of a watch, grants what workers need, and starts the backfill.
 create or replace function sidecar_internal.install_watch(w sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -131,7 +61,7 @@ begin
     perform pg_notify('sidecar_watches', '');
 end $$;
 
--- Raises for what cannot be watched as asked; fills in what was left out. Changes nothing.
+-- Raises for what cannot be watched as requested; fills in what was omitted. Changes nothing.
 create or replace function sidecar_internal.checked_watch(wanted sidecar_internal.watches, companion_name text) returns sidecar_internal.watches
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
@@ -156,15 +86,15 @@ begin
     return wanted;
 end $$;
 
--- Whether two calls ask for the same.
+-- True if two calls ask for the same watch.
 create or replace function sidecar_internal.is_same_watch(a sidecar_internal.watches, b sidecar_internal.watches) returns boolean
 language sql immutable set search_path = pg_catalog, pg_temp as $$
     select (a.kind, a.source, a.dimensions, a.index_kind, a.model, a.companion)
         is not distinct from (b.kind, b.source, b.dimensions, b.index_kind, b.model, b.companion);
 $$;
 
--- Writes the watch's row. A former one is taken up again with its ledger, unless its vectors were of another type.
--- (Keys that were merely renamed keep it: an entry counts only where content and vector are what it says.)
+-- Stores the watch. A former one is used again with its ledger, unless its vectors had another type. (Renamed key columns keep
+-- the ledger: an entry counts only if content and vector match it.)
 create or replace function sidecar_internal.save_watch(wanted sidecar_internal.watches, former sidecar_internal.watches) returns sidecar_internal.watches
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -187,13 +117,13 @@ begin
             values (wanted.relation, wanted.key_columns, wanted.key_types, wanted.kind, wanted.source, wanted.target,
                     wanted.companion, wanted.dimensions, wanted.index_kind, wanted.model, wanted.expose)
             returning * into saved;
-        perform sidecar_internal.drop_queue(saved.id, keep_ledger => false); -- of a watch with this number whose row was not restored
+        perform sidecar_internal.drop_queue(saved.id, keep_ledger => false); -- left by a watch with this id whose row was not restored
         return saved;
     end if;
     if not fits or not sidecar_internal.retype_ledger(former.id, former.key_types, wanted.key_types) then
         perform sidecar_internal.drop_queue(former.id, keep_ledger => false);
     end if;
-    -- The new generation voids what the ledger says until the backfill has looked at the row: it may have changed since.
+    -- The new generation invalidates the ledger entries until the backfill has read their rows, which may have changed since.
     update sidecar_internal.watches w
         set key_columns = wanted.key_columns, key_types = wanted.key_types, kind = wanted.kind, source = wanted.source,
             companion = wanted.companion, dimensions = wanted.dimensions, index_kind = wanted.index_kind, model = wanted.model,
@@ -205,15 +135,15 @@ begin
     return saved;
 end $$;
 
--- Whether a watch is in working order, and the table's key still what it was.
+-- True if a watch works, and the table's key is unchanged.
 create or replace function sidecar_internal.is_intact(w sidecar_internal.watches, key_columns text[], key_types text[]) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select (w.key_columns, w.key_types) = (is_intact.key_columns, is_intact.key_types) and sidecar_internal.structure_fault(w) is null
         and w.broken is null and not exists (select from sidecar_internal.breakages b where b.watch_id = w.id) and sidecar_internal.triggers_fit(w);
 $$;
 
--- Locks, saves and installs. Writers of the table wait from here to the end of the transaction, so that no row falls
--- between the triggers and the backfill. NULL: another session watched it while we waited for the lock.
+-- Locks, stores and installs a watch. Writers of the table wait from here to the end of the transaction, so that no row is
+-- missed between triggers and backfill. Returns NULL if another session watched the table during the wait for the lock.
 create or replace function sidecar_internal.start_watch(wanted sidecar_internal.watches, former sidecar_internal.watches, companion_name text, limits record)
 returns integer
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -238,7 +168,7 @@ begin
     perform sidecar_internal.prepare_ledger(former, saved);
     perform sidecar_internal.install_watch(saved);
     if former.id is not null then
-        perform sidecar_internal.start_scan(saved.id, 'sweep'); -- for what was deleted while nobody watched
+        perform sidecar_internal.start_scan(saved.id, 'sweep'); -- finds what was deleted while the table was not watched
     end if;
     if former.dimensions <> wanted.dimensions then
         perform sidecar_internal.start_scan(saved.id, 'clear');
@@ -252,7 +182,7 @@ begin
     return saved.id;
 end $$;
 
--- Shows other columns from now on, without a new backfill. What is shown no more, the workers may read no more.
+-- Exposes other columns from now on, without a new backfill. Workers lose SELECT on columns that are no longer exposed.
 create or replace function sidecar_internal.change_exposure(w sidecar_internal.watches, wanted text[]) returns sidecar_internal.watches
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -263,7 +193,7 @@ begin
     return w;
 end $$;
 
--- One try of watch. NULL: another session watched the table meanwhile. Raises lock_not_available.
+-- One try of watch. Returns NULL if another session watched the table meanwhile. Raises lock_not_available.
 create or replace function sidecar_internal.try_watch(wanted sidecar_internal.watches, companion_name text, replace boolean, limits record) returns integer
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -291,9 +221,9 @@ begin
     return sidecar_internal.start_watch(wanted, former, companion_name, limits);
 end $$;
 
--- Keeps target up to date with source, from now on and for the rows that are there. Returns the watch's id. The same call
--- again changes nothing; if something is missing or broken it mends it. Another companion, or none any longer: the vectors
--- move, and are not made again.
+-- Keeps target up to date with source, for present rows and later changes. Returns the id of the watch. The same call again
+-- changes nothing, and repairs what is missing or broken. If the companion changes, or there is none any more, the vectors are
+-- moved and not computed again.
 create or replace function sidecar.watch(
     relation regclass, source text[], target text default null, kind text default null, companion text default null,
     dimensions integer default 1152, model text default null, index text default 'halfvec', replace boolean default false,
@@ -317,7 +247,7 @@ begin
             perform set_config('lock_timeout', limits.own, true);
             return coalesce(made, sidecar.watch(relation, source, target, kind, companion, dimensions, model, index, replace, expose));
         exception when lock_not_available then
-            null; -- All of it is undone, and the user's table is free again.
+            null; -- The try is undone, and the user's table is unlocked.
         end;
     end loop;
     perform sidecar_internal.raise_in_use(relation, wanted.companion, (sidecar_internal.find_watch(relation, wanted.target)).id, limits.own, limits.began);
@@ -327,7 +257,7 @@ comment on function sidecar.watch(regclass, text[], text, text, text, integer, t
     'and for each change from now on. Returns the number of the watch. The same call again changes nothing and repairs what is '
     'missing; replace => true changes a watch.';
 
--- The usual case of one source column.
+-- The same for one source column.
 create or replace function sidecar.watch(
     relation regclass, source text, target text default null, kind text default null, companion text default null,
     dimensions integer default 1152, model text default null, index text default 'halfvec', replace boolean default false,

@@ -2,13 +2,13 @@
 -- them. An older sidecar runs beside a newer schema, so a function that changes its arguments, its result or its meaning gets a new
 -- name (find_work_v2), and the old one stays for one release.
 
--- Which watches have something to do, and small chores for all of them: one call each, however many there are.
+-- Which watches have work, and small chores: one call for all watches.
 
--- Of these watches, those with `waiting` events that may be claimed, or `due` delayed ones whose time has come. A queue of no
--- bytes is empty, which takes a fifth of the time to see; else primary key of events_N, index delayed_N_run_at. A queue that
--- somebody has locked, as unwatch does, is passed by after 10 ms; any other error is for the claim to meet, which knows what to
--- say of it. `floors`: of each of the watches, the generation above which all its events stood when the horizon was looked at;
--- `late`: transactions that were in flight then, each with a generation below its own (see sidecar_internal.horizon_floor).
+-- Of these watches, those with events that may be claimed (`waiting`) or delayed events that are due (`due`). A queue without
+-- pages is empty, which takes a fifth of the time to see; otherwise reads the primary key of events_N and index
+-- delayed_N_run_at. A queue that is locked, as by unwatch, is skipped after 10 ms; any other error is left to the claim, which
+-- knows how to report it. `floors`: for each watch, the generation above which all its events stood when the horizon was read;
+-- `late`: transactions that were in flight then, each with a generation below its own (see horizon_floor).
 create or replace function sidecar_internal.find_work(watch_ids integer[], floors bigint[], late bigint[])
 returns table (watch_id integer, waiting boolean, due boolean)
 language plpgsql stable set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
@@ -40,7 +40,7 @@ begin
     end loop;
 end $$;
 
--- The first events of these watches above their floors, leased or not: NULL where there are none. No row for a queue that is
+-- The first events of these watches above their floors, leased or not: NULL if there are none. No row for a queue that is
 -- locked or gone.
 create or replace function sidecar_internal.find_first(watch_ids integer[], floors bigint[]) returns table (watch_id integer, first bigint)
 language plpgsql stable set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
@@ -60,8 +60,8 @@ begin
     end loop;
 end $$;
 
--- Starts the sweeps of these watches whose last one ended so many seconds ago; the first comes that long after the watch.
--- Returns how many it started. Writes nothing where none is due.
+-- Starts the sweeps of these watches whose last one ended `interval_s` ago; the first comes that long after the watch. Returns
+-- how many it started. Writes nothing if none is due.
 create or replace function sidecar_internal.start_sweeps(watch_ids integer[], interval_s double precision) returns bigint
 language sql set search_path = pg_catalog, pg_temp as $$
     with due as (
@@ -79,8 +79,8 @@ language sql set search_path = pg_catalog, pg_temp as $$
     select count(*) from started s where s.has_started;
 $$;
 
--- Deletes tombstones that no older event needs any more: one is needed while an older event may still be in somebody's hands.
--- Index ledger_N_tombstones. What is locked or gone is left; returns why, a line for each watch.
+-- Deletes tombstones that no older event needs: a tombstone is needed while an older event may be in flight. By index
+-- ledger_N_tombstones. Skips what is locked or gone; returns why, one line per watch.
 create or replace function sidecar_internal.delete_tombstones(watch_ids integer[], floors bigint[]) returns setof text
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
 declare
@@ -99,8 +99,8 @@ begin
     end loop;
 end $$;
 
--- Of these watches, those for whose index a statement is left: they want one and have something to put into it, or a former one
--- has to go. Not those that rest after a failure.
+-- Of these watches, those with an index statement left to run: they want an index and have vectors to put into it, or a former
+-- index has to be dropped. Not those that wait after a failure.
 create or replace function sidecar_internal.find_unindexed(watch_ids integer[]) returns setof integer
 language plpgsql stable set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
 declare
@@ -117,13 +117,13 @@ begin
                 return next w.id;
             end if;
         exception when others then
-            return next w.id; -- The index keeper's own statement meets it again, and knows what to say of it.
+            return next w.id; -- The index keeper's statement raises it again, and reports it.
         end;
     end loop;
 end $$;
 
--- Registers of watches, which their triggers read: `asleep` for so many seconds from now on, `awake` from now on. Sequences: they
--- are overwritten in place. One that is locked, as by unwatch, is left as it is; a watch that was dropped has none.
+-- Sets the registers that triggers read: `asleep` for `for_s` from now on, `awake` from now on. They are sequences, which are
+-- overwritten in place. A locked one, as by unwatch, is left as it is; a dropped watch has none.
 create or replace function sidecar_internal.mark_asleep(asleep integer[], for_s double precision, awake integer[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
 declare
