@@ -3976,7 +3976,7 @@ begin
     if found_schema is null then
         raise exception 'the pgvector extension is not installed in database "%"', current_database()
             using errcode = 'undefined_object', hint = 'Run: create extension vector;';
-    elsif string_to_array(split_part(found_version, '-', 1), '.')::int[] < array[0, 8, 0] then
+    elsif string_to_array(substring(found_version from '^[0-9]+(?:[.][0-9]+)*'), '.')::int[] < array[0, 8, 0] then
         raise exception 'pgvector % is too old: 0.8.0 or newer is needed', found_version
             using errcode = 'feature_not_supported', hint = 'Install a newer pgvector, then: alter extension vector update;';
     end if;
@@ -4057,7 +4057,7 @@ CREATE FUNCTION sidecar_internal.warn_of_old_pgvector() RETURNS void
 declare
     version text := (select e.extversion from pg_extension e where e.extname = 'vector');
 begin
-    if string_to_array(split_part(version, '-', 1), '.')::int[] < array[0, 8, 4] then
+    if string_to_array(substring(version from '^[0-9]+(?:[.][0-9]+)*'), '.')::int[] < array[0, 8, 4] then
         raise warning 'pgvector % has known faults in HNSW indexes', version
             using hint = 'Install 0.8.4 or newer, then: alter extension vector update;';
     end if;

@@ -18,7 +18,7 @@ from (select e.extversion as version, n.nspname as vector_schema, a.default_vers
              current_setting('server_version_num')::integer / 10000 as server
       from (select) nothing left join pg_extension e on e.extname = 'vector' left join pg_namespace n on n.oid = e.extnamespace
       left join pg_available_extensions a on a.name = 'vector') f
-where f.vector_schema is null or string_to_array(split_part(f.version, '-', 1), '.')::integer[] < array[0, 8, 4]
+where f.vector_schema is null or string_to_array(substring(f.version from '^[0-9]+(?:[.][0-9]+)*'), '.')::integer[] < array[0, 8, 4]
 
 -- name: read_only
 -- The server is a standby, or the settings of this session make new transactions read-only. (The transaction of a check is

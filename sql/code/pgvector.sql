@@ -1,6 +1,7 @@
 -- The extension pgvector: its schema, and whether it is new enough.
 
 -- The schema that pgvector is installed in. Raises if it is missing or older than the halfvec index casts that we rely on.
+-- Of a version only the numbers count: AlloyDB's pgvector is called 0.8.0.google-4.
 create or replace function sidecar_internal.vector_schema() returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -12,7 +13,7 @@ begin
     if found_schema is null then
         raise exception 'the pgvector extension is not installed in database "%"', current_database()
             using errcode = 'undefined_object', hint = 'Run: create extension vector;';
-    elsif string_to_array(split_part(found_version, '-', 1), '.')::int[] < array[0, 8, 0] then
+    elsif string_to_array(substring(found_version from '^[0-9]+(?:[.][0-9]+)*'), '.')::int[] < array[0, 8, 0] then
         raise exception 'pgvector % is too old: 0.8.0 or newer is needed', found_version
             using errcode = 'feature_not_supported', hint = 'Install a newer pgvector, then: alter extension vector update;';
     end if;
@@ -38,7 +39,7 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     version text := (select e.extversion from pg_extension e where e.extname = 'vector');
 begin
-    if string_to_array(split_part(version, '-', 1), '.')::int[] < array[0, 8, 4] then
+    if string_to_array(substring(version from '^[0-9]+(?:[.][0-9]+)*'), '.')::int[] < array[0, 8, 4] then
         raise warning 'pgvector % has known faults in HNSW indexes', version
             using hint = 'Install 0.8.4 or newer, then: alter extension vector update;';
     end if;

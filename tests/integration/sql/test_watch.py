@@ -289,6 +289,14 @@ def test_a_pgvector_with_known_faults_is_warned_of(items: Connection) -> None:
     assert warning.startswith("pgvector 0.8.3 has known faults")
 
 
+@pytest.mark.parametrize("version", ["0.8.5.google-4", "0.8.5-dev", "1.0"])
+def test_a_version_of_pgvector_that_a_vendor_built_is_read_by_its_numbers(items: Connection, version: str) -> None:
+    run(items, f"update pg_extension set extversion = '{version}' where extname = 'vector'")
+    with warnings_of(items) as warnings:
+        run(items, WATCH)
+    assert warnings == []
+
+
 def test_a_watch_in_a_rolled_back_transaction_leaves_nothing(items: Connection) -> None:
     before = _everything(items)
     with items.transaction(force_rollback=True):
