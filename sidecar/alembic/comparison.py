@@ -1,6 +1,6 @@
 """Compares the watches that models declare with those of the database, when autogenerate runs.
 
-A table whose `info` has no key "sidecar" is left alone: its watches are managed by hand-written migrations.
+A table whose `info` has no key "sidecar" is not compared: its watches are managed by hand-written migrations.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sidecar.alembic.watch import Watch, declared_watches
 def compare_watches(
     context: AutogenContext, upgrade_ops: UpgradeOps, _schemas: set[str | None]
 ) -> PriorityDispatchResult:
-    """Watches end before anything else changes, and start when everything else is there."""
+    """Puts the end of watches before all other operations, and their start after them."""
     managed = [
         (table, watches)
         for table in context.sorted_tables
@@ -64,7 +64,7 @@ def _is_same(connection: Connection, declared: Watch, schema: str, stored: Store
 
 
 def _companion_of(connection: Connection, declared: Watch, schema: str) -> tuple[str, str] | None:
-    """(schema, name), as sidecar.watch understands it."""
+    """The (schema, name) that sidecar.watch would use for a companion."""
     if declared.companion is None:
         return None
     parts = connection.scalar(text("select parse_ident(:companion)"), {"companion": declared.companion})

@@ -1,4 +1,4 @@
-"""Keeps autogenerate's hands off what the sidecar has made. What the models declare is compared as ever."""
+"""Filters that keep autogenerate from dropping what the sidecar created. Declared objects are compared as usual."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IncludeName: TypeAlias = Callable[[Any, Any, MutableMapping[Any, Any]], bool]
 
 
 def include_object(connection: Connection, also: IncludeObject | None = None) -> IncludeObject:
-    """For `context.configure(include_object=…)`. `also` is a filter of your own, asked where ours has no objection.
+    """For `context.configure(include_object=…)`. `also` is a filter of your own, called for what ours includes.
 
     Leaves out, as long as the models do not have them: vector columns and companion tables of active watches, the HNSW
     indexes on them (unless the watch says `index => 'none'`), and schemas `sidecar` and `sidecar_internal`. Reads the

@@ -19,12 +19,14 @@ _NO_SUCH_FUNCTION = "42883"
 
 
 class SidecarMissing(SchemaError, CommandError):
-    """The database has no schema `sidecar`, or one that is too old. Alembic's command line prints it as one line."""
+    """The database has no schema `sidecar`, or an older version of it. Printed as one line by Alembic's CLI."""
 
 
 @Operations.register_operation("sidecar_watch")
 class WatchOp(MigrateOperation):
-    """Starts a watch, or changes it. `former` is what a change replaces, where that is known: reversing restores it."""
+    """Starts or changes a watch. `former` is the watch that a change replaces, if known; the reverse operation restores
+    it.
+    """
 
     def __init__(self, watch: Watch, *, replace: bool = False, former: Watch | None = None) -> None:
         self.watch = watch
@@ -48,7 +50,7 @@ class WatchOp(MigrateOperation):
         operations.invoke(cls(Watch.of(relation, source, options), replace=replace))
 
     def reverse(self) -> MigrateOperation:
-        """The way back keeps the vectors. A change of which the former watch is not known cannot be reversed."""
+        """The reverse operation, which keeps the vectors. Raises ValueError for a change without a known former one."""
         if not self.replace:
             return UnwatchOp(self.watch.relation, self.watch.target, schema=self.watch.schema, existing=self.watch)
         if self.former is None:
@@ -95,7 +97,7 @@ class UnwatchOp(MigrateOperation):
         operations.invoke(cls(relation, target, drop_target=drop_target, schema=schema))
 
     def reverse(self) -> WatchOp:
-        """Raises ValueError where the watch that ends is not known."""
+        """The operation that starts the watch again. Raises ValueError if it is unknown."""
         if self.existing is None:
             raise ValueError(f"cannot reverse the end of the watch on {self.relation!r}: give it as `existing`")
         return WatchOp(self.existing)
@@ -119,7 +121,7 @@ def _unwatch(operations: Operations, operation: UnwatchOp) -> None:
 
 
 def _quoted(operations: Operations, schema: str | None, relation: str) -> str:
-    """As regclass reads it."""
+    """The quoted name of a table, as regclass reads it."""
     preparer = operations.migration_context.dialect.identifier_preparer
     names = (relation,) if schema is None else (schema, relation)
     return ".".join(preparer.quote(name) for name in names)
@@ -150,14 +152,14 @@ def _type_of(value: object) -> TypeEngine[Any] | None:
 
 
 def _print(operations: Operations, statement: TextClause) -> None:
-    """For `--sql`, whether or not the project's env.py asks for literal_binds."""
+    """Prints the statement for `--sql`, with its values even if the project's env.py does not set literal_binds."""
     dialect = operations.migration_context.dialect
     compiled = statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
     operations.migration_context.impl.static_output(f"{compiled}{operations.migration_context.impl.command_terminator}")
 
 
 def _is_missing(error: DBAPIError, function: str) -> bool:
-    """Whether it is our schema that is missing, or the function itself: not one that it calls."""
+    """True if schema `sidecar` or the function itself is missing, and not a function that it calls."""
     # Every driver has its own name for it.
     sqlstate = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
     message = str(error.orig).partition("\n")[0]

@@ -1,4 +1,4 @@
-"""How autogenerate writes our operations into a migration."""
+"""Renders the operations as Python code of a migration, for autogenerate."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ def _render(
 
 
 def _plain(value: Any) -> Any:
-    """SQLAlchemy's quoted_name is a str whose repr may say more than the name."""
+    """A plain str: the repr of SQLAlchemy's quoted_name may contain more than the name."""
     return str(value) if isinstance(value, str) else value

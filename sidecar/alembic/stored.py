@@ -1,4 +1,4 @@
-"""What the database says is watched."""
+"""Reads watches, and what the sidecar created for them, from the database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from sidecar.alembic.watch import Watch
 
-# Before 0019 it was schema `sidecar`.
+# Tables were in schema `sidecar` before revision 0019.
 _SCHEMA_OF_WATCHES = text("""
     select case when to_regclass('sidecar_internal.watches') is not null then 'sidecar_internal'
                 when to_regclass('sidecar.watches') is not null then 'sidecar' end
@@ -23,8 +23,9 @@ _WATCHES = """
     where w.unwatched_at is null order by w.id
 """
 
-# The vectors' home is the watched table or the companion, and its partitions. An HNSW index on them is the sidecar's,
-# unless the watch leaves indexes to others.
+# Vectors are in the watched table or the companion, and their partitions. An HNSW index on them is the sidecar's,
+# unless
+# the watch has index => 'none'.
 _MADE = """
     with home as (
         select h.oid, w.target, w.companion is not null as is_companion, w.index_kind
@@ -52,7 +53,7 @@ _MADE = """
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Something that the sidecar has made or may make: `type` is 'table', 'column' or 'index'. `table` has it."""
+    """An object that the sidecar created or may create. `type` is 'table', 'column' or 'index'; `table` contains it."""
 
     type: str
     schema: str
@@ -62,14 +63,14 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class StoredWatch:
-    """`watch.schema` is always there, and `companion` is (schema, name) or None."""
+    """An active watch. `watch.schema` is always set; `companion` is (schema, name) or None."""
 
     watch: Watch
     companion: tuple[str, str] | None
 
 
 def load_made(connection: Connection) -> frozenset[Made]:
-    """Of all active watches. Empty where schema `sidecar` is missing."""
+    """The objects of all active watches. Empty if schema `sidecar` is missing."""
     schema = connection.scalar(_SCHEMA_OF_WATCHES)
     if schema is None:
         return frozenset()
@@ -77,7 +78,7 @@ def load_made(connection: Connection) -> frozenset[Made]:
 
 
 def load_watches(connection: Connection) -> list[StoredWatch]:
-    """The active ones. Empty where schema `sidecar` is missing."""
+    """All active watches. Empty if schema `sidecar` is missing."""
     schema_of_watches = connection.scalar(_SCHEMA_OF_WATCHES)
     if schema_of_watches is None:
         return []

@@ -14,7 +14,7 @@ _OPTIONAL = ("kind", "companion", "dimensions", "model", "index")
 
 
 class WatchOptions(TypedDict, total=False):
-    """What may be left out. Everything means what it means in SQL: see docs/sql.md."""
+    """Options of a watch, with the meaning they have in SQL: see docs/sql.md."""
 
     target: str | None
     kind: str | None
@@ -46,7 +46,7 @@ class Watch:
 
     @classmethod
     def of(cls, relation: str, source: str | Sequence[str], options: WatchOptions) -> Watch:
-        """Raises CommandError for an option there is not, or no source."""
+        """A watch from keyword options. Raises CommandError for an unknown option, or without a source."""
         columns = (source,) if isinstance(source, str) else tuple(source)
         if not columns:
             raise CommandError(f"the watch on {relation!r} has no source: name at least one column")
@@ -60,7 +60,7 @@ class Watch:
 
     @property
     def call(self) -> dict[str, Any]:
-        """The arguments of sidecar.watch after the relation, without those that are at their defaults."""
+        """The arguments of sidecar.watch after the relation, without those that have their defaults."""
         optional = {name: getattr(self, name) for name in _OPTIONAL}
         defaults = {field.name: field.default for field in fields(self)}
         return {
@@ -72,9 +72,9 @@ class Watch:
 
 
 def declared_watches(table: Table) -> list[Watch] | None:
-    """Of `Table(info={"sidecar": [{"source": …, …}]})`; None where the table says nothing.
+    """The watches of `Table(info={"sidecar": [{"source": …, …}]})`; None if the table declares none.
 
-    Raises CommandError for what is not a list of mappings with a source.
+    Raises CommandError for anything but a list of mappings with a source.
     """
     declared = table.info.get(INFO_KEY)
     if declared is None:

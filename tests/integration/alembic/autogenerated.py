@@ -1,4 +1,4 @@
-"""What autogenerate finds between models and a database, in one transaction that is rolled back."""
+"""Runs autogenerate on models and a database, in a transaction that is rolled back."""
 
 from __future__ import annotations
 

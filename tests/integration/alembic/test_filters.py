@@ -1,4 +1,4 @@
-"""What autogenerate leaves alone, and what it does not."""
+"""What the filters leave out of autogenerate, and what they do not."""
 
 from __future__ import annotations
 

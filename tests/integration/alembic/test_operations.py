@@ -1,4 +1,4 @@
-"""op.sidecar_watch and op.sidecar_unwatch by themselves."""
+"""op.sidecar_watch and op.sidecar_unwatch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The example project: what its users type, and what comes of it."""
+"""The example project, as its users run it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table that tests of changed columns are about."""
+"""The table for tests of changed columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A database with a history, and what must become of it after a restore."""
+"""A database with watches in many states, and what must be true of it after a restore."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sidecar.status says of a watch, sooner or later."""
+"""Waits for a state in sidecar.status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watched columns that are changed by users who forget the recipe: no statement fails, and status tells."""
+"""Watched columns that are changed without the recipe: no statement fails, and status names the fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables that are dropped: what we kept of them goes, and a table that comes back under their name is a new one."""
+"""Dropped tables: all that was kept for them is removed, and a table of the same name is a new one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dumped and restored: the sidecar goes on where it was, and embeds nothing twice."""
+"""Dumped and restored databases: the sidecar continues, and embeds nothing twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pgvector that is dropped, or older than we need, under watches: their state says so, and what to do."""
+"""pgvector that is dropped, or older than required, under watches: their state names it and the remedy."""
 
 from __future__ import annotations
 

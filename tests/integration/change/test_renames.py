@@ -1,4 +1,4 @@
-"""What is renamed is followed, while rows are in flight."""
+"""Renamed tables and columns are followed, while rows are in flight."""
 
 from __future__ import annotations
 

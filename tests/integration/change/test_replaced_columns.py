@@ -1,4 +1,4 @@
-"""A watched column is renamed and another takes its name, while a sidecar is at work that has not heard of it."""
+"""A watched column is renamed and another takes its name, while a sidecar still uses the old names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A schema without its rows, as `pg_dump --schema-only`, Rails' structure.sql and clones leave it: migrate mends it."""
+"""A schema restored without its rows, as by `pg_dump --schema-only` or Rails' structure.sql: migrate repairs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uninstalled: the vectors stay, and nothing else."""
+"""uninstall keeps the vectors, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Migrations while sidecars are up: an older one goes on working, a newer one waits."""
+"""Migrations under running sidecars: an older one goes on working, a newer one waits."""
 
 from __future__ import annotations
 

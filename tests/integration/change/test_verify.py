@@ -1,4 +1,4 @@
-"""sidecar.verify: what no trigger saw is found, and nothing else."""
+"""sidecar.verify finds what no trigger recorded, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sidecar verify`: starts it, follows it, tells what it found."""
+"""`sidecar verify` starts a verification, follows it, and reports what it found."""
 
 from __future__ import annotations
 

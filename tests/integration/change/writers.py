@@ -1,4 +1,4 @@
-"""Users who write to a watched table while something happens to its schema."""
+"""Users who write to a watched table during a migration."""
 
 from __future__ import annotations
 

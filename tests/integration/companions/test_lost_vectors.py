@@ -1,4 +1,4 @@
-"""Vectors that users delete from a companion come back by themselves."""
+"""Vectors that users delete from a companion are embedded again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors move from the row to a companion and back, and are not made again."""
+"""Vectors move from the row to a companion and back, and are not computed again."""
 
 from __future__ import annotations
 

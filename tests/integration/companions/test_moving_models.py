@@ -1,4 +1,4 @@
-"""A watch moves while its vectors are to be of another space: the two never mix."""
+"""A watch moves while it changes its model: vectors of the two are never mixed."""
 
 from __future__ import annotations
 

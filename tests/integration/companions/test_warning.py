@@ -1,4 +1,4 @@
-"""`watch` warns where a table is updated so often that an HNSW index on the same row would be felt."""
+"""`watch` warns about tables whose many updates an HNSW index on the same row would slow down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Roles with nothing but their grants, and a database whose schema `sidecar` one of them has installed."""
+"""Roles with nothing but their grants, and a database in which one of them installed the schemas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of roles share."""
+"""Fixtures for tests of roles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever owns a table names its columns, and gets nobody's rights but his own by it."""
+"""The owner of a table chooses its column names, and gains nobody else's rights by it."""
 
 from __future__ import annotations
 

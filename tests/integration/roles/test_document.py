@@ -1,4 +1,4 @@
-"""docs/roles.md does what it says, statement by statement, as the roles it names."""
+"""The statements of docs/roles.md work as the roles that it names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever owns the type of a key may give it casts at any time, and gets nobody's rights but his own by it."""
+"""The owner of a key's type may add casts at any time, and gains nobody else's rights by it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who owns a watched table may change it as he likes, and gets none of the installer's rights by it."""
+"""The owner of a watched table may change it at any time, and gains none of the installer's rights by it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who installs, and who may watch."""
+"""Who may install and watch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing that a user makes runs with our rights, wherever he puts it and however he sets his search_path."""
+"""Nothing that a user creates runs with our rights, in whatever schema and with whatever search_path."""
 
 from __future__ import annotations
 

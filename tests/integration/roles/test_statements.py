@@ -1,4 +1,4 @@
-"""What runs with our rights resolves nothing through what a user can define: read in the statements themselves."""
+"""Statements that run with our rights resolve nothing through objects that a user can define."""
 
 from __future__ import annotations
 

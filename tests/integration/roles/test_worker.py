@@ -1,4 +1,4 @@
-"""The sidecar runs as a role that may do what its statements need, and nothing else."""
+"""The sidecar runs as a role that has only the rights its statements need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sidecar's role may not do, and what happens where it may not do enough."""
+"""What the worker's role may not do, and what happens if a right is missing."""
 
 from __future__ import annotations
 

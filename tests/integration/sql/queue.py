@@ -1,4 +1,4 @@
-"""What triggers left for the sidecar, and what a sidecar would have left in the ledger."""
+"""Stand-ins for a sidecar: take the events that triggers enqueued, and write the ledger entries it would write."""
 
 from __future__ import annotations
 

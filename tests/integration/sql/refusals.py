@@ -1,4 +1,4 @@
-"""Calls of sidecar.watch that must be refused, with what they must be told."""
+"""Calls of sidecar.watch that must be rejected, each with SQLSTATE, message and hint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's psql, so to speak: statements, their answers, and the errors they get."""
+"""A user's session: statements, their results, and the errors they raise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A watch that cannot record a change fails nobody's statement: it warns once, and says so in sidecar.status."""
+"""A watch that cannot record a change fails no user's statement: it warns once, and sidecar.status shows it."""
 
 from __future__ import annotations
 

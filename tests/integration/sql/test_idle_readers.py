@@ -1,4 +1,4 @@
-"""A reader that is idle in its transaction, as dashboards are, holds up neither writers nor our calls for ever."""
+"""A session that is idle in a transaction after a read blocks neither writers nor our calls for long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every type of key goes the whole way: trigger, claim, read, complete, companion, sweep of a deleted row."""
+"""Every type of key works in triggers, claims, reads, completions, companions and sweeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watching and unwatching beside other transactions: they wait for each other in one order, and not for ever."""
+"""watch and unwatch beside other transactions: locks are taken in one order, and waits are bounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schema goes up, down and up again, refuses to go where it would break users' tables, and comes out as golden."""
+"""Migrations up, down to base and up again give the golden schema, and stop where they would break users' tables."""
 
 from __future__ import annotations
 

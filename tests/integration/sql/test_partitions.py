@@ -1,4 +1,4 @@
-"""Partitioned tables and single partitions: rows come and go through the tree, or straight into a leaf."""
+"""Partitioned tables and single partitions: rows are written through the tree or directly to a leaf."""
 
 from __future__ import annotations
 

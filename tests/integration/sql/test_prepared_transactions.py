@@ -1,4 +1,4 @@
-"""PREPARE TRANSACTION fails after a NOTIFY, so where it is in use our triggers send none."""
+"""PREPARE TRANSACTION fails after a NOTIFY, so triggers send none where it may be used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""sidecar.status, status_exact and failures: what an operator reads."""
+"""sidecar.status, status_exact and failures."""
 
 from __future__ import annotations
 

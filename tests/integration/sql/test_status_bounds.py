@@ -1,4 +1,4 @@
-"""`sidecar.status` looks at a bounded part of large tables, ledgers and trees."""
+"""`sidecar.status` reads a bounded part of large tables, ledgers and trees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A vector that somebody else writes is wrong: an ORM that saves whole rows puts an old one back."""
+"""A vector written by something other than a sidecar is enqueued, as by an ORM that saves whole rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What could make a user's statement fail, or spill, because of our triggers: and does not."""
+"""Faults that could make a trigger fail a user's statement, or spill to disk, and do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Triggers run with the rights of the one who watches, for users without any, and look up nothing in users' schemas."""
+"""Triggers run with the installer's rights, for users without any, and look up nothing in users' schemas."""
 
 from __future__ import annotations
 

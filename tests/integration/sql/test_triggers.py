@@ -1,4 +1,4 @@
-"""What a user's statement enqueues: exactly the keys whose vector it may have made wrong."""
+"""A user's statement enqueues exactly the keys whose vector it may have outdated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""sidecar.unwatch ends a watch and leaves the vectors, unless it is told to drop them."""
+"""sidecar.unwatch ends a watch and keeps the vectors, unless `drop_target`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sidecar.watch accepts, what it makes, and what the same call does the second time."""
+"""What sidecar.watch accepts and creates; the same call again changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot be watched is refused before anything changes: SQLSTATE, what is wrong, and what to do."""
+"""What cannot be watched is rejected before anything changes, with SQLSTATE, message and hint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to a table while nobody watches it is made good when somebody does again."""
+"""Changes made while a table is not watched are found when it is watched again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep now: what no event told of is found by it, each hour by default."""
+"""Runs a sweep at once, which finds what no event reported; by default it runs every hour."""
 
 from __future__ import annotations
 

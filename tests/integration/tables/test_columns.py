@@ -1,4 +1,4 @@
-"""Columns that a vector may be made of: each type that holds text, domains, and generated columns."""
+"""Source columns of each type: text types, domains, and generated columns."""
 
 from __future__ import annotations
 

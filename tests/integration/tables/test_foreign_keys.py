@@ -1,4 +1,4 @@
-"""Foreign keys from and to a watched table: what they change by themselves is followed, and nobody waits."""
+"""Foreign keys from and to a watched table: changes that they cascade are followed, and nothing blocks."""
 
 from __future__ import annotations
 

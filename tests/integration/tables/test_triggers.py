@@ -1,4 +1,4 @@
-"""Triggers of the user's own: those that change the source unseen, that stand in our way, and that come later."""
+"""Users' triggers: ones that change the source unseen, ones that reject the vector, and ones created later."""
 
 from __future__ import annotations
 

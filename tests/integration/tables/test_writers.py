@@ -1,4 +1,4 @@
-"""Every way to write rows: what fires the triggers is embedded at once, what does not is found by the sweep."""
+"""All ways to write rows: those that fire triggers are embedded at once, the sweep finds the others."""
 
 from __future__ import annotations
 
