@@ -139,7 +139,8 @@ class _Process:
 
         def stop_soon(*_signal: object) -> None:
             self.deadline.start()  # at once: the loop may be busy for longer than the deadline
-            loop.call_soon_threadsafe(self._stop)
+            with suppress(RuntimeError):  # the loop is closed: all has ended already
+                loop.call_soon_threadsafe(self._stop)
 
         for number in _signals():
             signal.signal(number, stop_soon)

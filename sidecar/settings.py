@@ -228,6 +228,10 @@ class Settings(BaseSettings):
     """More keys, one a line; read again when the file changes."""
     allow_anonymous: bool = False
     """Serve other machines without any key. Without keys and without this, only loopback is served."""
+    sidecar_url: str | None = Field(
+        default=None, json_schema_extra={"allowed": "an address such as http://127.0.0.1:9000"}
+    )
+    """The service that `sidecar search` asks. Unset: port BIND_PORT of this machine."""
     sidecar_api_key: SecretStr | None = Field(
         default=None, json_schema_extra={"allowed": "a key of 16 or more characters, without its scopes"}
     )

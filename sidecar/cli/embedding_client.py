@@ -40,7 +40,9 @@ class EmbeddingClient:
     def __init__(self, url: str, key: str | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ConfigurationError([f"--url {url}: an address such as http://127.0.0.1:9000 is expected"])
+            raise ConfigurationError(
+                [f"--url or SIDECAR_URL, {url}: an address such as http://127.0.0.1:9000 is expected"]
+            )
         self._url = url.rstrip("/")
         self._key = key
 

@@ -33,7 +33,9 @@ def search(  # noqa: PLR0913 - one parameter for every option of the command
     text: Annotated[bool, typer.Option("--text", help="QUERY is a text, even if a file has that name.")] = False,
     url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="The service. Default: port BIND_PORT (9000) here.", show_default=False),
+        typer.Option(
+            metavar="URL", help="The service. Default: SIDECAR_URL, or port BIND_PORT (9000) here.", show_default=False
+        ),
     ] = None,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
@@ -103,6 +105,7 @@ def _make_client(url: str | None) -> EmbeddingClient:
 
     settings = load_settings()
     key = settings.sidecar_api_key
+    url = url or settings.sidecar_url
     return EmbeddingClient(url or f"http://127.0.0.1:{settings.bind_port}", key.get_secret_value() if key else None)
 
 

@@ -10,6 +10,7 @@ import typer
 from sidecar.cli.errors import PortUnavailable
 from sidecar.cli.options import DatabaseUrl
 from sidecar.listening import CannotListen, open_listeners
+from sidecar.port_holder import name_port_holder
 
 if TYPE_CHECKING:
     from sidecar.config import Settings
@@ -61,7 +62,7 @@ def check_port(bind_host: str, port: int, advice: str) -> None:
         listeners = open_listeners(bind_host, port)
     except CannotListen as error:
         if error.number == errno.EADDRINUSE:
-            message = f"port {port} of {error.host} is in use by another program.\nHINT: {advice}"
+            message = f"port {port} of {error.host} is in use by {name_port_holder(port)}.\nHINT: {advice}"
         else:
             message = f"{error}\nHINT: BIND_HOST and BIND_PORT (or --port) say where."
         raise PortUnavailable(message) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,17 +37,36 @@ class DemoDirectory:
         """A file with the URL of the running Postgres, password included: only its owner can read it."""
         return self.path / "database_url"
 
-    def write_url(self, url: str) -> None:
-        # Replaced, not rewritten: the permissions of an earlier run's file may have been opened.
-        self.url_file.unlink(missing_ok=True)
-        with os.fdopen(os.open(self.url_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(url + "\n")
+    @property
+    def env_file(self) -> Path:
+        """A file for a shell to source: `sidecar.demo.shell_environment` writes it. Only its owner can read it."""
+        return self.path / "env"
 
-    def clear(self) -> None:
-        """Removes what earlier runs left; other files stay."""
-        for directory in (self.postgres, self.earlier_model):
-            shutil.rmtree(directory, ignore_errors=not directory.exists())
-        self.url_file.unlink(missing_ok=True)
+    @property
+    def kept_port(self) -> int | None:
+        """The port of the Postgres of earlier runs; None before the first, or if the file was damaged."""
+        try:
+            port = int(self._port_file.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return port if 0 < port < 65536 else None
+
+    def keep_port(self, port: int) -> None:
+        if self.kept_port != port:
+            write_private(self._port_file, f"{port}\n")
+
+    @property
+    def _port_file(self) -> Path:
+        return self.path / "postgres_port"
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replaces the file by one that only its owner can read. A reader, or a crash, never sees half of it."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    new.replace(path)
 
 
 def choose_directory() -> Path:

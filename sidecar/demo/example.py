@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import psycopg
 
 from sidecar.demo.emoji import Emoji, read_emoji
+from sidecar.errors import StatementRejected
 from sidecar.postgres.statements import read_statements
 
 TABLE = "emoji"
@@ -17,16 +18,36 @@ def statement(name: str) -> bytes:
     return read_statements("sidecar.demo", "demo.sql")[name].encode()
 
 
-def create_example(url: str) -> bool:
-    """Creates, fills and watches the table in one transaction. False if it exists: it belongs to the user by then."""
+def create_example(url: str, *, anew: bool = False) -> bool:
+    """Creates, fills and watches the table in one transaction. False if it exists: it belongs to the user by then.
+
+    `anew`: drops the table of an earlier run first, in the same transaction. Raises StatementRejected, and changes
+    nothing, if something depends on that.
+    """
     with psycopg.connect(url) as connection:
+        connection.execute(statement("mark_example"))
+        if anew and connection.execute(statement("is_example")).fetchone() == (True,):
+            _drop(connection)
         if connection.execute(statement("has_example")).fetchone() == (True,):
             return False
         connection.execute(statement("create_example"))
+        connection.execute(statement("comment_example"))
         _copy(connection, read_emoji())
         for source in ("name", "picture"):
             connection.execute(statement("watch_example"), (source, f"{source}_embedding"))
     return True
+
+
+def _drop(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    try:
+        connection.execute(statement("unwatch_example"))
+        connection.execute(statement("drop_example"))
+    except psycopg.Error as error:
+        sqlstate, detail = error.sqlstate or "", error.diag.message_detail or ""
+        hint = "Drop that first, or start without --fresh."
+        raise StatementRejected(
+            f"{error.diag.message_primary or error}: {detail}".rstrip(": "), sqlstate, hint
+        ) from error
 
 
 def _copy(connection: psycopg.Connection[tuple[object, ...]], rows: Iterable[Emoji]) -> None:

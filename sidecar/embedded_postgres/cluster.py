@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,10 @@ class Cluster:
         return str(self.data) if longest <= _MAX_SOCKET_PATH else ""
 
     @property
+    def _deleted(self) -> Path:
+        return self.directory / "cluster.deleted"
+
+    @property
     def _password_file(self) -> Path:
         return self.directory / "postgres.password"
 
@@ -79,16 +84,24 @@ class Cluster:
     def initialise(self, *, sync: bool) -> Path:
         """Runs initdb unless it was run before. Returns the folder of the server's programs."""
         programs = copy_programs_for(self.user, self.version, self.directory)
+        shutil.rmtree(self._deleted, ignore_errors=True)
         if not self.data.exists():
             self._run_initdb(programs, sync=sync)
-        version = (self.data / "PG_VERSION").read_text().strip()
+        version = stored_version(self.directory)
         if version != self.version:
             raise DatabaseUnavailable(
                 f"{self.directory} holds the data of PostgreSQL {version}, not {self.version}."
-                " Choose another data directory, or remove this one."
+                f" Choose version {version}, or another data directory."
             )
         self._remove_stale_pid_file()
         return programs
+
+    def delete_data(self) -> None:
+        """Deletes all databases. The password stays, for the next server. Needs the lock on the log."""
+        shutil.rmtree(self._deleted, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            self.data.rename(self._deleted)  # at once: if the rest is interrupted, `initialise` goes on with it
+        shutil.rmtree(self._deleted, ignore_errors=True)
 
     def read_postmaster(self) -> Postmaster | None:
         """The state of the server; None if there is none, or it has not written everything yet."""
@@ -105,7 +118,8 @@ class Cluster:
         unfinished.mkdir()
         self.user.give_ownership(unfinished, 0o700)
         self._password_file.touch(mode=0o600)
-        self._password_file.write_text(secrets.token_urlsafe(24))
+        if not self.password:
+            self._password_file.write_text(secrets.token_urlsafe(24))
         self.user.share_with_group(self._password_file, 0o600 if self.user.name is None else 0o640)
         command: list[str | Path] = [
             programs / "initdb",
@@ -136,3 +150,11 @@ class Cluster:
         program = Path(f"/proc/{postmaster.pid}/comm") if postmaster else None
         if program and program.exists() and program.read_text().strip() != "postgres":
             (self.data / "postmaster.pid").unlink()
+
+
+def stored_version(directory: Path) -> str | None:
+    """The major version of Postgres that made the databases in `directory`; None if there are none."""
+    try:
+        return (directory / "cluster" / "PG_VERSION").read_text().strip()
+    except FileNotFoundError:
+        return None

@@ -107,6 +107,17 @@ class EmbeddedPostgres:
             with self._cluster().log.open("ab") as log:
                 _lock(log, self._cluster())
 
+    def delete_data(self) -> None:
+        """Deletes all databases of the stopped server. Its password stays, for the next start, which makes new ones.
+
+        Raises DatabaseUnavailable if a server runs there.
+        """
+        cluster = self._cluster()
+        if cluster.directory.exists():
+            with cluster.log.open("ab") as log:
+                _lock(log, cluster)
+                cluster.delete_data()
+
     def _cluster(self) -> Cluster:
         return Cluster(self._data_dir, self.version, find_server_user())
 

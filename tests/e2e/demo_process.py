@@ -42,8 +42,11 @@ class Demo:
     def commands(self) -> list[str]:
         """The commands that it suggests to type next."""
         lines = self.output.partition("Type next")[2].partition("The model is")[0].splitlines()
-        paragraphs = "\n".join(line if line.startswith("    ") else "" for line in lines).split("\n\n")
-        return [paragraph.strip() for paragraph in paragraphs if paragraph.strip()]
+        return [line.strip() for line in lines if line.startswith("    ")]
+
+    @property
+    def env_file(self) -> Path:
+        return self.data_dir / "env"
 
     @property
     def _url_file(self) -> Path:
@@ -58,7 +61,8 @@ class Demo:
         self._wait_for(lambda: "Type next" in self.output, "the demo to answer searches")
 
     def await_postgres(self) -> None:
-        self._wait_for(self._url_file.exists, "the demo's Postgres")
+        """Waits until its Postgres has schema and example."""
+        self._wait_for(lambda: "both watched" in self.output, "the demo's Postgres")
 
     def end(self, number: signal.Signals) -> int:
         """Sends the signal and returns the exit code. Fails unless all its processes are gone within ten seconds."""

@@ -1,4 +1,4 @@
-"""The demo's data directory: where it is, its lock, and what is deleted from it."""
+"""The demo's data directory: where it is, its lock, and what it keeps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.demo.directory import choose_directory, open_directory
+from sidecar.demo.directory import choose_directory, open_directory, write_private
 from sidecar.errors import ConfigurationError, DatabaseUnavailable
 
 
@@ -52,20 +52,21 @@ def test_a_path_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
         pass
 
 
-def test_clear_removes_what_a_run_left_and_nothing_else(tmp_path: Path) -> None:
-    with open_directory(tmp_path / "data") as directory:
-        (directory.postgres / "cluster").mkdir(parents=True)
-        directory.earlier_model.mkdir()
-        directory.write_url("postgresql://host/db")
-        (directory.path / "notes.txt").touch()
-        directory.clear()
-        assert {path.name for path in directory.path.iterdir()} == {"demo.lock", "notes.txt"}
-        directory.clear()
-
-
-def test_only_its_owner_can_read_the_url_file(tmp_path: Path) -> None:
+def test_only_its_owner_can_read_the_files_with_the_password(tmp_path: Path) -> None:
     with open_directory(tmp_path / "data") as directory:
         directory.url_file.touch(mode=0o644)
-        directory.write_url("postgresql://postgres:secret@host/db")
+        write_private(directory.url_file, "postgresql://postgres:secret@host/db\n")
         assert directory.url_file.read_text() == "postgresql://postgres:secret@host/db\n"
         assert stat.S_IMODE(directory.url_file.stat().st_mode) == 0o600
+        assert {path.name for path in directory.path.iterdir()} == {"demo.lock", "database_url"}
+
+
+@pytest.mark.parametrize("damage", ["", "x", "0", "70000"])
+def test_the_directory_keeps_the_port_and_a_damaged_file_is_none(tmp_path: Path, damage: str) -> None:
+    with open_directory(tmp_path / "data") as directory:
+        assert directory.kept_port is None
+        directory.keep_port(15433)
+    with open_directory(tmp_path / "data") as directory:
+        assert directory.kept_port == 15433
+        (directory.path / "postgres_port").write_text(damage)
+        assert directory.kept_port is None
