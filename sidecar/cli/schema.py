@@ -11,6 +11,7 @@ import typer
 from sidecar.cli.database import find_direct_url, open_database
 from sidecar.cli.options import DatabaseUrl, Json
 from sidecar.cli.output import make_console, print_json
+from sidecar.cli.watch import describe_remains
 
 if TYPE_CHECKING:
     from sidecar.operations.restored_schema import RestoredSchema
@@ -86,17 +87,18 @@ def uninstall(
 ) -> None:
     """Remove schema `sidecar` and its triggers. Your vectors stay: columns, companion tables, indexes.
 
+    Whatever stays is listed with the statement that removes it.
+
     Example: sidecar uninstall --yes
     """
     with open_database(database_url) as operations:
-        vectors = operations.kept_vectors()
+        remains = operations.remains()
         if not yes:
             typer.echo("This removes schema `sidecar`, with all watches, queues and ledgers.", err=True)
             typer.confirm(f"Remove it from database {operations.database_name}?", abort=True, err=True)
         with make_console().status("Removing …"):
             operations.uninstall(force=force)
     if as_json:
-        print_json({"removed": True, "kept": vectors})
+        print_json({"removed": True, "remains": remains})
         return
-    kept = [f"  {v.companion or v.relation}.{v.target}" for v in vectors]
-    typer.echo("\n".join(["The sidecar is removed.", *(["These vectors stay:", *kept] if kept else [])]))
+    typer.echo(f"The sidecar is removed. What stays, and what removes it:\n{describe_remains(remains)}")

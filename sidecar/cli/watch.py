@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,7 @@ from sidecar.cli.options import DatabaseUrl, Json, Table, Target
 from sidecar.cli.output import make_console, print_json
 
 if TYPE_CHECKING:
+    from sidecar.operations.operations import Remains
     from sidecar.postgres.status import WatchStatus
 
 
@@ -98,15 +100,32 @@ def unwatch(
 ) -> None:
     """End a watch. Its vectors stay where they are, and are used again when the watch is started again.
 
-    Example: sidecar unwatch products --target photo_embedding
+    Whatever stays is listed with the statement that removes it. --drop-target also works after the watch has ended.
+
+    \b
+    Examples:
+      sidecar unwatch products --target photo_embedding
+      sidecar unwatch products --target photo_embedding --drop-target
     """
     with open_database(database_url) as operations, make_console().status(f"Unwatching {table} …"):
-        relation, column = operations.unwatch(table, target, drop_target=drop_target)
+        ended = operations.unwatch(table, target, drop_target=drop_target)
     vectors = "deleted" if drop_target else "kept"
     if as_json:
-        print_json({"relation": relation, "target": column, "vectors": vectors})
-    else:
-        typer.echo(f"{relation}.{column} is no longer watched. Its vectors are {vectors}.")
+        print_json(
+            {"relation": ended.relation, "target": ended.target, "vectors": vectors, "remains": ended.remains},
+        )
+        return
+    typer.echo(f"{ended.relation}.{ended.target} is no longer watched. Its vectors are {vectors}.")
+    if ended.remains:
+        typer.echo(f"What stays, and what removes it:\n{describe_remains(ended.remains)}")
+    if ended.remains and not drop_target:
+        command = f"sidecar unwatch {quote(table)} --target {quote(ended.target)} --drop-target"
+        typer.echo(f"Or delete the vectors and their index: {command}")
+
+
+def describe_remains(remains: list[Remains]) -> str:
+    """Two lines for each: a thing that stays, and the statement that removes it."""
+    return "\n".join(f"  {each.what}\n    {each.statement}" for each in remains)
 
 
 def _describe_watch(watched: WatchStatus) -> str:

@@ -46,12 +46,20 @@ class WatchRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptVectors:
-    """Vectors that stay after `uninstall`: column `target` of table `relation`, or of its companion."""
+class Remains:
+    """A thing in a user's schema that outlives a watch, such as a column, and the statement that removes it."""
+
+    what: str
+    statement: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndedWatch:
+    """A watch that `unwatch` has ended, with all that stays of it, in an order in which it can be removed."""
 
     relation: str
     target: str
-    companion: str | None
+    remains: list[Remains]
 
 
 class Operations:
@@ -73,9 +81,12 @@ class Operations:
         )
         return next(watch for watch in self.status(r.table) if watch.watch_id == watch_id)
 
-    def unwatch(self, table: str, target: str | None, *, drop_target: bool) -> tuple[str, str]:
-        """Ends the watch; returns the names of its table and target. `drop_target` deletes its vectors too."""
-        return self._run_on_watch("unwatch", (table, target, drop_target))
+    def unwatch(self, table: str, target: str | None, *, drop_target: bool) -> EndedWatch:
+        """Ends the watch. `drop_target` deletes its vectors too, also those of a watch that has ended."""
+        [watch] = self._rows("watch_to_end", (table, target, drop_target))
+        self._value("unwatch", (table, watch["target"], drop_target))
+        remains = [Remains(**row) for row in self._rows("remains", (watch["watch"],))]
+        return EndedWatch(watch["relation"], watch["target"], remains)
 
     def retry(self, table: str, target: str | None, *, key: str | None, reason: str | None) -> int:
         """Enqueues failed rows again: of a key (JSON), of a reason, or all. Returns how many."""
@@ -142,9 +153,9 @@ class Operations:
         """Starts a verification of all rows, which sidecars continue whether or not this process follows it."""
         return Verifier(self._connection, table, target)
 
-    def kept_vectors(self) -> list[KeptVectors]:
-        """Vectors that `uninstall` leaves: those of all watches, ended ones too, whose table still exists."""
-        return [KeptVectors(**row) for row in self._rows("kept_vectors", ())]
+    def remains(self) -> list[Remains]:
+        """All that `uninstall` leaves, in an order in which it can be removed."""
+        return [Remains(**row) for row in self._rows("remains_of_all", ())]
 
     def uninstall(self, *, force: bool) -> None:
         """Drops schema `sidecar` and its triggers in one transaction; `force`: even while sidecars are running."""

@@ -8,8 +8,17 @@ select sidecar.watch($1::regclass, $2::text[], target => $3::text, kind => $4::t
 -- name: name_of_watch
 select w.relation::text, w.target from sidecar_internal.get_watch($1::regclass, $2::text) w
 
+-- name: watch_to_end
+-- The whole watch as text, for `remains`: nothing else may be left of it.
+select w.relation::text as relation, w.target, w::text as watch
+from sidecar_internal.watch_to_end($1::regclass, $2::text, $3::boolean) w
+
 -- name: unwatch
-select sidecar.unwatch($1::regclass, $2::text, $3::boolean)
+-- Without the notices, which say the same as `remains`.
+select sidecar.unwatch($1::regclass, $2::text, $3::boolean) from set_config('client_min_messages', 'warning', true)
+
+-- name: remains
+select r.what, r.statement from sidecar_internal.remains_of($1::sidecar_internal.watches) r
 
 -- name: retry
 select sidecar.retry($1::regclass, $2::text, $3::jsonb, $4::text)
@@ -48,11 +57,9 @@ from sidecar.failures_by_reason f
 where ($1::regclass is null or f.relation = $1::regclass) and ($2::text is null or f.target = $2::text)
 order by f.failures desc, f.relation::text, f.target, f.reason
 
--- name: kept_vectors
--- Watches that were ended are in the table, too.
-select w.relation::text as relation, w.target, w.companion::text as companion
-from sidecar_internal.watches w join pg_class c on c.oid = w.relation
-order by 1, 2
+-- name: remains_of_all
+select r.what, r.statement from sidecar_internal.remains_of_all() r
 
 -- name: uninstall
-select sidecar.uninstall($1::boolean)
+-- Without the notices, which say the same as `remains_of_all`.
+select sidecar.uninstall($1::boolean) from set_config('client_min_messages', 'warning', true)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Self, TypeAlias
 
 import psycopg
@@ -57,13 +58,7 @@ def connect_to_schema(url: SecretStr, warn: Warn) -> Iterator[Connection]:
     for note in read_address(url.get_secret_value()).notes:
         warn(f"the database's address: {note}", None)
     with connect_as_user(url) as connection:
-        connection.add_notice_handler(
-            lambda notice: (
-                warn(notice.message_primary or "", notice.message_hint)
-                if notice.severity_nonlocalized == "WARNING"
-                else None
-            )
-        )
+        connection.add_notice_handler(partial(_pass_on, warn))
         with translate_psycopg_errors():
             row = connection.execute(_SQL["is_migrated"].encode()).fetchone()
             assert row is not None
@@ -73,6 +68,12 @@ def connect_to_schema(url: SecretStr, warn: Warn) -> Iterator[Connection]:
                 )
             _check_revision(connection)
         yield connection
+
+
+def _pass_on(warn: Warn, notice: psycopg.errors.Diagnostic) -> None:
+    """Warnings, and notices that say what to do; the others tell of each object that a statement touches."""
+    if notice.severity_nonlocalized == "WARNING" or notice.message_hint:
+        warn(notice.message_primary or "", notice.message_hint)
 
 
 def _check_revision(connection: Connection) -> None:

@@ -22,16 +22,25 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         where coalesce(d.relation, d.routine) !~ '^sidecar(_internal)?\.';
 $$;
 
--- Drops both schemas and the triggers that call them. The vectors stay: columns, companion tables and their indexes. Waits for
--- locks as locks.sql describes.
-create or replace function sidecar.uninstall(force boolean default false) returns void
+-- Drops both schemas without a NOTICE for each object.
+create or replace function sidecar_internal.drop_schemas() returns void
 language plpgsql set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
+begin
+    drop schema sidecar, sidecar_internal cascade;
+end $$;
+
+-- Drops both schemas and the triggers that call them. The vectors stay: columns, companion tables and their indexes. Notices
+-- name all that stays, with the statement that removes it. Waits for locks as locks.sql describes.
+create or replace function sidecar.uninstall(force boolean default false) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     running text := (select string_agg(format('%s (process %s)', s.host, s.pid), ', ') from sidecar_internal.sidecars s
                      where s.seen_at > clock_timestamp() - interval '30 s');
     users text := sidecar_internal.used_by_others();
     limits constant record := sidecar_internal.wait_limits();
     w sidecar_internal.watches;
+    remains jsonb;
+    stays record;
 begin
     if running is not null and not force then
         raise exception 'a sidecar is running on this database: %', running using errcode = 'object_in_use',
@@ -43,12 +52,19 @@ begin
     for attempt in 1 .. limits.tries loop
         begin
             perform set_config('lock_timeout', limits.theirs, true);
-            for w in select * from sidecar_internal.watches x order by x.id for update loop
+            perform from sidecar_internal.watches x order by x.id for update;
+            -- All of them at once: revoke_table leaves what other watches of the table need.
+            update sidecar_internal.watches x set unwatched_at = now() where x.unwatched_at is null;
+            for w in select * from sidecar_internal.watches x order by x.id loop
                 perform sidecar_internal.release_tables(w, limits);
                 perform sidecar_internal.revoke_table(w);
             end loop;
-            drop schema sidecar, sidecar_internal cascade;
+            remains := (select jsonb_agg(r) from sidecar_internal.remains_of_all() r);
+            perform sidecar_internal.drop_schemas();
             perform set_config('lock_timeout', limits.own, true);
+            for stays in select r.what, r.statement from jsonb_to_recordset(remains) r(what text, statement text) loop
+                raise notice '% stays', stays.what using hint = 'To remove it: ' || stays.statement;
+            end loop;
             return;
         exception when lock_not_available then
             null; -- The try is undone, and users' tables are unlocked.

@@ -14,8 +14,34 @@ begin
     perform sidecar_internal.release_companion(w);
 end $$;
 
+-- The watch that unwatch ends: an active one or, with `drop_target`, also one that has ended. `target` NULL: the only one.
+create or replace function sidecar_internal.watch_to_end(relation regclass, target text, drop_target boolean) returns sidecar_internal.watches
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    is_watched constant boolean := exists (select from sidecar_internal.watches x where x.relation = watch_to_end.relation and x.unwatched_at is null);
+    ended text[];
+    calls text;
+begin
+    select array_agg(x.target order by x.target), string_agg(format('select sidecar.unwatch(%L, %L, drop_target => true);', x.relation, x.target), ' ' order by x.target)
+        into ended, calls
+        from sidecar_internal.watches x
+        where x.relation = watch_to_end.relation and x.unwatched_at is not null
+          and (x.target = watch_to_end.target or (watch_to_end.target is null and not is_watched));
+    if ended is null then
+        return sidecar_internal.get_watch(relation, target);
+    elsif drop_target and cardinality(ended) = 1 then
+        return sidecar_internal.find_watch(relation, ended[1]);
+    elsif drop_target then
+        raise exception 'table % has % watches that have ended', relation, cardinality(ended) using errcode = 'ambiguous_column',
+            hint = 'Name the target: ' || calls;
+    end if;
+    raise exception '% is not watched any longer', case when cardinality(ended) > 1 then format('table %s', relation) else format('%s.%I', relation, ended[1]) end
+        using errcode = 'undefined_object', hint = 'Its vectors have stayed. To delete them: ' || calls;
+end $$;
+
 -- Ends a watch. Vectors and ledger stay, so that watching again embeds only what has changed, unless `drop_target`. Also works
 -- for a dropped table: select sidecar.unwatch(16384, 'photo_embedding'). `drop_target` also works for a watch that has ended.
+-- Notices name what stays in the user's schemas, with the statement that removes it.
 create or replace function sidecar.unwatch(relation regclass, target text default null, drop_target boolean default false)
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -25,15 +51,13 @@ begin
     if exists (select from pg_class c where c.oid = unwatch.relation) then
         perform sidecar_internal.follow_changes(relation);
     end if;
-    w := sidecar_internal.find_watch(relation, target);
-    if w.id is null or (w.unwatched_at is not null and not drop_target) then
-        w := sidecar_internal.get_watch(relation, target);
-    end if;
+    w := sidecar_internal.watch_to_end(relation, target, drop_target);
     for attempt in 1 .. limits.tries loop
         begin
             perform sidecar_internal.end_watch(w.id, relation, drop_target, limits);
             perform set_config('lock_timeout', limits.own, true);
             perform pg_notify('sidecar_watches', '');
+            perform sidecar_internal.report_remains(w);
             return;
         exception when lock_not_available then
             null; -- The try is undone, and the user's table is unlocked.

@@ -86,3 +86,26 @@ def test_unwatch_keeps_the_vectors_unless_asked_to_drop_them(db: Db, command_lin
     assert "are deleted" in command_line.succeed("unwatch", "products", "--target", "f", "--drop-target")
     assert (has_column("e"), has_column("f")) == (True, False)
     assert watches(db) == []
+
+
+def test_unwatch_lists_what_stays_and_drop_target_works_afterwards(watched: Db, command_line: CommandLine) -> None:
+    watched.execute("select sidecar.watch('products', source => 'title', target => 'f')")
+    text = command_line.succeed("unwatch", "products", "--target", "e")
+    assert "  column public.products.e with its vectors\n    alter table public.products drop column e;\n" in text
+    command = text.splitlines()[-1].partition(": ")[2]
+    assert command == "sidecar unwatch products --target e --drop-target"
+    ended = parse(command_line.succeed("unwatch", "products", "--target", "f", "--json"))
+    assert [each["statement"] for each in ended["remains"]] == ["alter table public.products drop column f;"]
+    assert "its vectors have stayed" in command_line.fail("unwatch", "products", "--target", "e").lower()
+    assert "are deleted" in command_line.succeed(*command.split()[1:])
+    ended = parse(command_line.succeed("unwatch", "products", "--drop-target", "--json"))
+    assert (ended["target"], ended["vectors"], ended["remains"]) == ("f", "deleted", [])
+
+
+def test_a_move_says_what_removes_the_former_home(watched: Db, command_line: CommandLine) -> None:
+    watched.execute("update sidecar_internal.watches set fingerprint = 'f', encoder = 'm'")
+    outcome = command_line(
+        *("watch", "products", "--source", "title", "--target", "e", "--companion", "vectors", "--replace")
+    )
+    assert outcome.code == 0
+    assert "alter table public.products drop column e;" in outcome.stderr

@@ -63,9 +63,16 @@ def test_drop_target_leaves_nothing(db: Connection, watch_id: int) -> None:
 
 def test_drop_target_works_after_the_watch_has_ended(db: Connection, watch_id: int) -> None:
     run(db, "select sidecar.unwatch('items')")
-    run(db, "select sidecar.unwatch('items', 'e', drop_target => true)")
+    run(db, "select sidecar.unwatch('items', drop_target => true)")
     assert _objects(db) == []
     assert value(db, "select to_regclass('vectors')") is None
+
+
+def test_drop_target_works_after_the_watch_has_ended_and_beside_another_watch(db: Connection, watch_id: int) -> None:
+    run(db, "select sidecar.watch('items', 'title', target => 'f', dimensions => 3)")
+    run(db, "select sidecar.unwatch('items', 'e')")
+    run(db, "select sidecar.unwatch('items', 'e', drop_target => true)")
+    assert run(db, "select target from sidecar_internal.watches") == [("f",)]
 
 
 def test_a_watch_whose_table_was_dropped_is_forgotten_as_status_says(db: Connection, watch_id: int) -> None:
@@ -89,8 +96,13 @@ def test_what_is_not_watched_is_an_error_that_names_what_is(db: Connection, watc
         run(db, "select sidecar.unwatch('items')")
     run(db, "select sidecar.unwatch('items', 'f')")
     run(db, "select sidecar.unwatch('items')")
-    with refused(db, "42704", "is not watched", "sidecar.status lists"):
+    drop = r"select sidecar.unwatch\('public.items', '{}', drop_target => true\);"
+    with refused(db, "42704", "table public.items is not watched any longer", f"{drop.format('e')} {drop.format('f')}"):
         run(db, "select sidecar.unwatch('items')")
+    with refused(db, "42704", "public.items.f is not watched any longer", drop.format("f")):
+        run(db, "select sidecar.unwatch('items', 'f')")
+    with refused(db, "42702", "has 2 watches that have ended", f"Name the target: {drop.format('e')}"):
+        run(db, "select sidecar.unwatch('items', drop_target => true)")
 
 
 def test_a_dropped_companion_does_not_hold_it_up(db: Connection, watch_id: int) -> None:
