@@ -12,6 +12,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from docsite.dialect import for_python_markdown
 from docsite.links import Link, replace_targets
 
 ROOT = Path(__file__).parents[1]
@@ -40,9 +41,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_context: object) -> str:
-    """Has links lead to where their files stand in the site."""
+    """Has links lead to where their files stand in the site, in the generator's Markdown."""
     place = page.file.src_uri
-    return replace_targets(markdown, lambda link: _place_of_link(link, place))
+    return for_python_markdown(replace_targets(markdown, lambda link: _place_of_link(link, place)))
 
 
 def _copies(file: File) -> set[str]:

@@ -61,6 +61,15 @@ def test_a_link_to_a_source_file_leads_to_a_copy_of_it(site: Path) -> None:
         assert (site / "repository" / copy).read_bytes() == (ROOT / copy).read_bytes()
 
 
+def test_no_markdown_is_left_over(site: Path) -> None:
+    """What a forge shows as a list, a table, code or a link, and the generator did not take for one."""
+    for path in _pages(site):
+        article = path.read_text(encoding="utf-8").partition("<article")[2].partition("</article>")[0]
+        text = re.sub(r"<(pre|code)\b.*?</\1>|<[^>]+>", "", article, flags=re.DOTALL)
+        assert not re.findall(r"^\s*(?:[-*] \S|```|\|).*|.*\]\(.*|.*\*\*\S.*", text, re.MULTILINE), path.name
+        assert "\\|" not in article, path.name
+
+
 def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     for path in [*site.rglob("*.html"), *site.rglob("*.css")]:
         found = ("".join(groups) for groups in _LOADED.findall(path.read_text(encoding="utf-8")))
