@@ -17,8 +17,33 @@ comment on function sidecar.installation is 'The revision of our tables, and a d
 
 -- name: finish
 -- A script. A pgvector that is too old is rejected here, not at the first watch. Execute is revoked from public: roles that were
--- granted something get what is new. Watches get today's trigger functions. Locks queues whose owner changes.
+-- granted something get what is new. Watches get today's trigger functions. Locks tables whose owner changes.
+-- What a superuser made goes to the installer first: it replaces that with its next migration, and its trigger functions and
+-- members call it. A member of the installer that may not become it keeps what it made.
 select sidecar_internal.vector_schema();
+do $$
+declare
+    installer constant regrole := sidecar_internal.installer();
+    made record;
+begin
+    for made in
+        select format('%s %s', case c.relkind when 'v' then 'view' when 'S' then 'sequence' else 'table' end, c.oid::regclass) as name
+            from pg_class c
+            where c.relnamespace in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace) and c.relkind in ('r', 'p', 'v', 'S')
+              and c.relowner <> installer
+              and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
+                              and (d.deptype = 'e' or (d.deptype in ('a', 'i') and c.relkind = 'S')))
+        union all
+        select format('routine %s', p.oid::regprocedure)
+            from pg_proc p
+            where p.pronamespace in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace) and p.proowner <> installer
+              and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e') loop
+        execute format('alter %s owner to %s', made.name, installer);
+    end loop;
+exception when insufficient_privilege then
+    raise warning 'what % made stays its own: %', current_user, sqlerrm
+        using hint = 'Let the owner of schema sidecar, or a superuser, run: sidecar migrate';
+end $$;
 revoke all on all routines in schema sidecar, sidecar_internal from public;
 select sidecar_internal.renew_grants();
 do $$

@@ -51,6 +51,28 @@ async def test_an_installer_without_the_right_to_create_a_schema_is_told_so(empt
         migrate(empty.installer)
 
 
+async def test_what_a_superuser_migrates_belongs_to_the_installer(empty: Stage) -> None:
+    """Otherwise trigger functions, which run as the installer, may call nothing, and users' statements fail."""
+    cast = empty.cast
+    async with user(empty.admin) as admin, user(empty.owner) as owner:
+        await run(admin, f"create extension vector; create schema sidecar authorization {cast.installer}")
+        await run(admin, f"create schema shop authorization {cast.owner}")
+        migrate(empty.admin)
+        await run(owner, "create table shop.items (id bigint primary key, title text)")
+        await run(owner, "select sidecar.watch('shop.items', 'title', target => 'embedding', dimensions => 16)")
+        await run(owner, "insert into shop.items values (1, 'a')")
+        assert await value(owner, "select pending from sidecar.status") == 1
+        owners = """
+            select distinct owner::regrole::text from (
+                select c.relowner, c.relnamespace from pg_class c
+                union all select p.proowner, p.pronamespace from pg_proc p
+            ) made (owner, schema) where schema in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace)
+        """
+        assert await run(admin, owners) == [(cast.installer,)]
+        await run(owner, "drop function sidecar.installation()")  # as if other code were installed
+        assert migrate(empty.installer).code_replaced
+
+
 async def test_the_owner_of_a_table_has_to_be_a_member_of_the_installer(stage: Stage, admin: Connection) -> None:
     await run(admin, f"create schema other authorization {stage.cast.stranger}")
     async with user(stage.stranger) as stranger:
