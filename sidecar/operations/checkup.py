@@ -85,10 +85,11 @@ def _check_revision(connection: Connection, checkup: Checkup) -> bool:
     absent = "it is not there"
     try:
         row = connection.execute(_INSTALLATION["revision"].encode()).fetchone()
-        if row is None and connection.execute(_INSTALLATION["has_tables"].encode()).fetchone() == (True,):
+        has_tables = connection.execute(_INSTALLATION["has_tables"].encode()).fetchone() == (True,)
+        if row is None and has_tables:
             absent = "its tables are there without their rows, as after a restore of the schema alone"
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-        row = None
+        row, has_tables = None, False
     except psycopg.errors.InsufficientPrivilege as error:
         checkup.not_checked.append(NotChecked("migrations", error.diag.message_primary or str(error)))
         return True
@@ -98,6 +99,11 @@ def _check_revision(connection: Connection, checkup: Checkup) -> bool:
         what = f"it is at revision {revision}, this version needs {head}" if revision else absent
         why = "sidecars of this version wait until the schema is migrated"
         checkup.findings.append(_schema_finding("problem", what, why, "sidecar migrate"))
+    elif not has_tables:
+        what = "the tables of schema sidecar_internal are not there, as after a restore of one schema alone"
+        why = "sidecars of this version wait until both schemas are there; migrate says how"
+        checkup.findings.append(_schema_finding("problem", what, why, "sidecar migrate"))
+        return False
     elif revision > head:
         what = f"it is at revision {revision}, this version knows {head}"
         why = "a newer sidecar migrated it; this one works, but misses what is new"

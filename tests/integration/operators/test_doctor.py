@@ -175,6 +175,12 @@ def test_a_database_that_is_not_migrated_gets_the_command_to_migrate(
     assert examine(command_line)["findings"] == []
 
 
+@pytest.mark.parametrize("schema", ["sidecar", "sidecar_internal"])
+def test_one_schema_without_the_other_is_a_problem(schema: str, db: Connection, command_line: CommandLine) -> None:
+    run(db, f"drop schema {schema} cascade")
+    assert checks(examine(command_line)) == ["migrations"]
+
+
 def test_an_index_without_vectors_is_not_reported_missing(db: Connection, command_line: CommandLine) -> None:
     run(db, "update sidecar_internal.ledger_1 set content_hash = 'failed', vector_digest = null")
     run(db, "set sidecar.writer = 'on'; update items set e = null; reset sidecar.writer")
