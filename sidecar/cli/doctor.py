@@ -91,7 +91,8 @@ def _describe_database(checkup: Checkup) -> str:
 def _print_finding(finding: Finding) -> None:
     typer.echo(f"{finding.severity.upper()}  {finding.check}: {shorten(_headline(finding), 400)}")
     typer.echo(f"    why    {shorten(finding.why, 400)}")
-    typer.echo(f"    {finding.run_in:<6} {finding.remedy}")
+    for line in finding.remedy.split("\n"):
+        typer.echo(f"    {finding.run_in:<6} {line}")
 
 
 def _headline(finding: Finding) -> str:

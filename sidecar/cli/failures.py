@@ -22,7 +22,10 @@ def failures(
     target: Target = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many at most, the newest first.")] = 100,
     by_reason: Annotated[
-        bool, typer.Option("--by-reason", help="One line for each reason: how many, an example, and what to do.")
+        bool,
+        typer.Option(
+            "--by-reason", help="For each reason: how many, an example, what to do, and the query that finds the rows."
+        ),
     ] = False,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
@@ -64,8 +67,11 @@ def _print_reasons(found: list[FailuresByReason], *, as_json: bool) -> None:
         typer.echo(f"{reason.relation}.{reason.target}: {reason.failures:,} × {reason.reason}")
         typer.echo(f"    such as  {shorten(f'{reason.example_key}: {reason.example_message}', 200)}")
         typer.echo(f"    to do    {reason.advice}")
-        options = f"--target {quote(reason.target)} --reason {reason.reason}"
-        typer.echo(f"    retry    sidecar retry {quote(reason.relation)} {options}")
+        if reason.rows_statement:
+            typer.echo(f"    rows     {reason.rows_statement}")
+        if reason.retry_statement:
+            options = f"--target {quote(reason.target)} --reason {reason.reason}"
+            typer.echo(f"    retry    sidecar retry {quote(reason.relation)} {options}")
 
 
 def retry(  # noqa: PLR0913 - one parameter for every option of the command

@@ -268,7 +268,7 @@ where w.unwatched_at is null and w.companion is not null and sidecar_internal.st
 -- Failed rows by reason.
 select 'warning' as severity, format('%s.%I', f.relation, f.target) as subject,
        format('%s failed: %s, such as %s: %s', case f.failures when 1 then '1 row' else f.failures || ' rows' end, f.reason, f.example_key, left(f.example_message, 200)) as what, f.advice as why,
-       format('select sidecar.retry(%L, %L, reason => %L);', f.relation, f.target, f.reason) as remedy, 'psql' as run_in
+       concat_ws(E'\n', f.rows_statement, f.retry_statement) as remedy, 'psql' as run_in
 from sidecar.failures_by_reason f
 
 -- name: sidecars

@@ -52,7 +52,8 @@ where ($1::regclass is null or f.relation = $1::regclass) and ($2::text is null 
 order by f.at desc limit $3::bigint
 
 -- name: failures_by_reason
-select f.relation::text, f.target, f.reason, f.failures, f.oldest, f.newest, f.example_key::text, f.example_message, f.advice
+select f.relation::text, f.target, f.reason, f.failures, f.oldest, f.newest, f.example_key::text, f.example_message, f.advice,
+       f.rows_statement, f.retry_statement
 from sidecar.failures_by_reason f
 where ($1::regclass is null or f.relation = $1::regclass) and ($2::text is null or f.target = $2::text)
 order by f.failures desc, f.relation::text, f.target, f.reason

@@ -92,7 +92,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class FailuresByReason:
-    """A row of sidecar.failures_by_reason. `example_key` is JSON."""
+    """A row of sidecar.failures_by_reason. `example_key` is JSON. No `retry_statement`: only other content helps."""
 
     relation: str
     target: str
@@ -103,6 +103,8 @@ class FailuresByReason:
     example_key: str
     example_message: str
     advice: str
+    rows_statement: str | None
+    retry_statement: str | None
 
 
 @dataclass(frozen=True, slots=True)

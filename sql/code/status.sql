@@ -275,24 +275,3 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     select s.dimensions = w.dimensions
         and case when w.fingerprint is not null then s.fingerprint = w.fingerprint else w.model is null or w.model in (s.model, s.fingerprint) end;
 $$;
-
--- What to do about rows that failed for a reason.
-create or replace function sidecar_internal.advice_on(reason text) returns text
-language sql immutable set search_path = pg_catalog, pg_temp as $$
-    select case
-        when reason in ('not_a_picture', 'truncated_picture', 'unsupported_format')
-            then 'Put a whole picture of a known format into the row: it is tried again by itself.'
-        when reason = 'too_many_pixels' then 'Scale the picture down, or raise MAX_IMAGE_PIXELS and retry.'
-        when reason = 'too_many_bytes' then 'Make the content smaller, or raise the limit that the message names and retry.'
-        when reason = 'decode_timeout' then 'Raise DECODE_TIMEOUT_S, or give the machine more CPUs, and retry.'
-        when reason in ('decode_crashed', 'decode_out_of_memory')
-            then 'Save the picture anew, or raise DECODE_MEMORY_BYTES, and retry.'
-        when reason = 'no_vector' then 'Set MODEL_PRECISION=fp32 and retry, or change the content.'
-        when reason = 'device_out_of_memory' then 'Lower BATCH_MAX_VIEWS, or free memory on the device, and retry.'
-        when reason = 'worker_crashed' then 'The sidecar''s log says what ended it; mend that and retry.'
-        when reason = 'read_rejected'
-            then 'Mend the row, or what computes the column: it is tried again when the row changes, or on retry.'
-        when reason in ('write_rejected', 'write_suppressed')
-            then 'A constraint or trigger of the table refused the vector: mend it and retry.'
-        else 'The message says what was wrong; mend it and retry.' end;
-$$;

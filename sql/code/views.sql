@@ -35,7 +35,9 @@ create or replace view sidecar.index_builds as
 
 create or replace view sidecar.failures_by_reason as
     select w.relation, w.target, g.reason, g.failures, g.oldest, g.newest, e.key as example_key, e.message as example_message,
-           sidecar_internal.advice_on(g.reason) as advice, w.id as watch_id
+           sidecar_internal.advice_on(g.reason) as advice, w.id as watch_id, sidecar_internal.rows_statement(w, g.reason) as rows_statement,
+           case when sidecar_internal.retry_helps(g.reason)
+                then format('select sidecar.retry(%L, %L, reason => %L);', w.relation, w.target, g.reason) end as retry_statement
     from (select d.watch_id, d.reason, count(*) as failures, min(d.failed_at) as oldest, max(d.failed_at) as newest
           from sidecar_internal.failures d group by d.watch_id, d.reason) g
     join sidecar_internal.watches w on w.id = g.watch_id
@@ -75,6 +77,9 @@ comment on column sidecar.failures_by_reason.oldest is 'When the first of them f
 comment on column sidecar.failures_by_reason.newest is 'When the last of them failed.';
 comment on column sidecar.failures_by_reason.example_key is 'Primary key of the latest one.';
 comment on column sidecar.failures_by_reason.advice is 'What to do about failures of this reason.';
+comment on column sidecar.failures_by_reason.rows_statement is 'The query that shows these rows, joined with the watched table.';
+comment on column sidecar.failures_by_reason.retry_statement is
+    'What tries them again once the advice is followed; NULL where only other content helps, which is tried again by itself.';
 comment on view sidecar.index_builds is 'HNSW index builds in progress, as far as the role may see them.';
 comment on column sidecar.index_builds.percent is 'Progress of the present phase.';
 comment on column sidecar.index_builds.home is 'The table that is being indexed: the watched table, its companion, or a partition.';

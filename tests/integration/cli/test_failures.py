@@ -34,17 +34,24 @@ def test_failures_are_grouped_by_reason_with_example_and_advice(watched_twice: D
         """ values (1, '{"id": 2}', 1, 5, 'not_a_picture', 'It is [broken].')"""
     )
     text = command_line.succeed("failures", "products", "--by-reason").splitlines()
+    assert [line.split()[0] for line in text] == [
+        *("products.e:", "such", "to", "rows"),  # no retry, which could not help
+        *("products.e:", "such", "to", "rows", "retry"),
+    ]
     assert text[0] == "products.e: 2 × not_a_picture"
     assert "It is [broken]." in text[1]
-    assert text[3].split(maxsplit=1)[1] == "sidecar retry products --target e --reason not_a_picture"
     assert text[4] == "products.e: 1 × worker_crashed"
+    assert text[8].split(maxsplit=1)[1] == "sidecar retry products --target e --reason worker_crashed"
     (first, second) = parse(command_line.succeed("failures", "--by-reason", "--json"))
     assert (first["reason"], first["failures"], second["reason"], second["failures"]) == (
         *("not_a_picture", 2),
         *("worker_crashed", 1),
     )
     assert first["example_key"]["id"] in {1, 2}
-    assert first["advice"].startswith("Put a whole picture")
+    assert first["advice"].startswith("Replace the content by a picture")
+    rows = watched_twice.execute(first["rows_statement"]).fetchall()
+    assert sorted((key, message) for key, _, message in rows) == [(1, "It is [broken]."), (2, "It is [broken].")]
+    assert first["retry_statement"] is None
 
 
 def test_retry_of_a_table_of_one_key_or_of_one_reason(watched: Db, command_line: CommandLine) -> None:
