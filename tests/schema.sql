@@ -435,7 +435,6 @@ COMMENT ON FUNCTION sidecar.status_exact(relation regclass) IS 'sidecar.status w
 CREATE FUNCTION sidecar.uninstall(force boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET client_min_messages TO 'warning'
     AS $$
 declare
     running text := (select string_agg(format('%s (process %s)', s.host, s.pid), ', ') from sidecar_internal.sidecars s
@@ -443,6 +442,8 @@ declare
     users text := sidecar_internal.used_by_others();
     limits constant record := sidecar_internal.wait_limits();
     w sidecar_internal.watches;
+    remains jsonb;
+    stays record;
 begin
     if running is not null and not force then
         raise exception 'a sidecar is running on this database: %', running using errcode = 'object_in_use',
@@ -454,12 +455,19 @@ begin
     for attempt in 1 .. limits.tries loop
         begin
             perform set_config('lock_timeout', limits.theirs, true);
-            for w in select * from sidecar_internal.watches x order by x.id for update loop
+            perform from sidecar_internal.watches x order by x.id for update;
+            -- All of them at once: revoke_table leaves what other watches of the table need.
+            update sidecar_internal.watches x set unwatched_at = now() where x.unwatched_at is null;
+            for w in select * from sidecar_internal.watches x order by x.id loop
                 perform sidecar_internal.release_tables(w, limits);
                 perform sidecar_internal.revoke_table(w);
             end loop;
-            drop schema sidecar, sidecar_internal cascade;
+            remains := (select jsonb_agg(r) from sidecar_internal.remains_of_all() r);
+            perform sidecar_internal.drop_schemas();
             perform set_config('lock_timeout', limits.own, true);
+            for stays in select r.what, r.statement from jsonb_to_recordset(remains) r(what text, statement text) loop
+                raise notice '% stays', stays.what using hint = 'To remove it: ' || stays.statement;
+            end loop;
             return;
         exception when lock_not_available then
             null; -- The try is undone, and users' tables are unlocked.
@@ -481,15 +489,13 @@ begin
     if exists (select from pg_class c where c.oid = unwatch.relation) then
         perform sidecar_internal.follow_changes(relation);
     end if;
-    w := sidecar_internal.find_watch(relation, target);
-    if w.id is null or (w.unwatched_at is not null and not drop_target) then
-        w := sidecar_internal.get_watch(relation, target);
-    end if;
+    w := sidecar_internal.watch_to_end(relation, target, drop_target);
     for attempt in 1 .. limits.tries loop
         begin
             perform sidecar_internal.end_watch(w.id, relation, drop_target, limits);
             perform set_config('lock_timeout', limits.own, true);
             perform pg_notify('sidecar_watches', '');
+            perform sidecar_internal.report_remains(w);
             return;
         exception when lock_not_available then
             null; -- The try is undone, and the user's table is unlocked.
@@ -635,22 +641,23 @@ CREATE FUNCTION sidecar_internal.advice_on(reason text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select case
-        when reason in ('not_a_picture', 'truncated_picture', 'unsupported_format')
-            then 'Put a whole picture of a known format into the row: it is tried again by itself.'
-        when reason = 'too_many_pixels' then 'Scale the picture down, or raise MAX_IMAGE_PIXELS and retry.'
-        when reason = 'too_many_bytes' then 'Make the content smaller, or raise the limit that the message names and retry.'
-        when reason = 'decode_timeout' then 'Raise DECODE_TIMEOUT_S, or give the machine more CPUs, and retry.'
-        when reason in ('decode_crashed', 'decode_out_of_memory')
-            then 'Save the picture anew, or raise DECODE_MEMORY_BYTES, and retry.'
-        when reason = 'no_vector' then 'Set MODEL_PRECISION=fp32 and retry, or change the content.'
-        when reason = 'device_out_of_memory' then 'Lower BATCH_MAX_VIEWS, or free memory on the device, and retry.'
-        when reason = 'worker_crashed' then 'The sidecar''s log says what ended it; mend that and retry.'
-        when reason = 'read_rejected'
-            then 'Mend the row, or what computes the column: it is tried again when the row changes, or on retry.'
-        when reason in ('write_rejected', 'write_suppressed')
-            then 'A constraint or trigger of the table refused the vector: mend it and retry.'
-        else 'The message says what was wrong; mend it and retry.' end;
+    select case reason
+        when 'not_a_picture' then 'Replace the content by a picture, or set it to NULL; the row is then tried again by itself.'
+        when 'truncated_picture' then 'The file is cut off or damaged: replace it by the whole file, or set it to NULL; the row is then tried again by itself.'
+        when 'unsupported_format' then 'Convert the picture to JPEG or PNG, or set it to NULL; the row is then tried again by itself.'
+        when 'too_many_pixels' then 'Scale the picture down, and the row is tried again by itself; or raise MAX_IMAGE_PIXELS, restart the sidecar, and retry.'
+        when 'too_many_bytes' then 'Make the content smaller, and the row is tried again by itself; or raise the limit that the message names, restart the sidecar, and retry.'
+        when 'decode_timeout' then 'Raise DECODE_TIMEOUT_S, or give the machine more CPUs; restart the sidecar, and retry.'
+        when 'decode_crashed' then 'Save the picture again in another program, and the row is tried again by itself; or raise DECODE_MEMORY_BYTES, restart the sidecar, and retry.'
+        when 'decode_out_of_memory' then 'Scale the picture down, and the row is tried again by itself; or raise DECODE_MEMORY_BYTES, restart the sidecar, and retry.'
+        when 'no_vector' then 'Change the content, and the row is tried again by itself; or set MODEL_PRECISION=fp32, restart the sidecar, and retry.'
+        when 'device_out_of_memory' then 'Lower BATCH_MAX_VIEWS, or free memory on the device; restart the sidecar, and retry.'
+        when 'device_error' then 'The sidecar''s log has the error of the device: repair its driver or hardware, restart the sidecar, and retry.'
+        when 'worker_crashed' then 'The sidecar''s log says what ended it: repair that, and retry.'
+        when 'read_rejected' then 'Repair the value, and the row is tried again by itself; or repair the function, view or storage that it comes from, and retry.'
+        when 'write_rejected' then 'A constraint, trigger or right of the table refused the vector: change it, and retry.'
+        when 'write_suppressed' then 'A BEFORE trigger of the table dropped or changed the write of the vector: change it, and retry.'
+        else 'The message says what was wrong: repair that, and retry.' end;
 $$;
 
 CREATE FUNCTION sidecar_internal.advise_on_model(w sidecar_internal.watches) RETURNS text
@@ -1698,6 +1705,15 @@ begin
     delete from sidecar_internal.breakages b where b.watch_id = drop_queue.watch_id;
     delete from sidecar_internal.index_failures f where f.watch_id = drop_queue.watch_id;
 end $_$;
+
+CREATE FUNCTION sidecar_internal.drop_schemas() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET client_min_messages TO 'warning'
+    AS $$
+begin
+    drop schema sidecar, sidecar_internal cascade;
+end $$;
 
 CREATE FUNCTION sidecar_internal.drop_target(w sidecar_internal.watches, limits record) RETURNS void
     LANGUAGE plpgsql
@@ -3127,6 +3143,81 @@ begin
     perform sidecar_internal.release_companion(w);
 end $$;
 
+CREATE FUNCTION sidecar_internal.remains_in(w sidecar_internal.watches, home regclass) RETURNS TABLE(what text, statement text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET quote_all_identifiers TO 'off'
+    AS $$
+declare
+    vectors record;
+begin
+    select a.attnum, c.relkind into vectors from pg_attribute a join pg_class c on c.oid = a.attrelid
+        where a.attrelid = home and a.attname = w.target and not a.attisdropped
+          and a.atttypid = (select t.oid from pg_type t join pg_extension e on e.extname = 'vector' and e.extnamespace = t.typnamespace
+                            where t.typname = 'vector');
+    if not found then
+        return;
+    end if;
+    return query
+        select format('index %s', i.indexrelid::regclass),
+               format(case vectors.relkind when 'p' then 'drop index if exists %s;' else 'drop index concurrently if exists %s;' end, i.indexrelid::regclass)
+            from pg_index i
+            where i.indrelid = home and exists (
+                select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
+                    and d.refclassid = 'pg_class'::regclass and d.refobjid = home and d.refobjsubid = vectors.attnum)
+            order by i.indexrelid::regclass::text;
+    if home = w.relation then
+        return query select format('column %s.%I with its vectors', home, w.target), format('alter table %s drop column %I;', home, w.target);
+    else
+        return query select format('table %s with its vectors', home), format('drop table %s;', home);
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.remains_of(w sidecar_internal.watches, with_all boolean DEFAULT false) RETURNS TABLE(what text, statement text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET quote_all_identifiers TO 'off'
+    AS $$
+declare
+    present constant regclass := coalesce(w.companion, w.relation);
+begin
+    if sidecar_internal.has_view(w) then
+        return query select format('view %s', w.companion_view), format('drop view %s;', w.companion_view);
+    end if;
+    return query select r.* from sidecar_internal.remains_in(w, present) r;
+    if w.moved_from <> present then
+        return query select r.* from sidecar_internal.remains_in(w, w.moved_from) r;
+    end if;
+    return query
+        select format('USAGE on schema %I for role %s', n.nspname, a.grantee::regrole), format('revoke usage on schema %I from %s;', n.nspname, a.grantee::regrole)
+        from pg_namespace n cross join aclexplode(n.nspacl) a
+        where n.oid in (select c.relnamespace from pg_class c where c.oid in (w.relation, w.companion))
+          and a.privilege_type = 'USAGE' and a.grantee <> n.nspowner
+          and a.grantee in (select r.role from sidecar_internal.roles() r where r.kind = 'worker' union select sidecar_internal.installer())
+          and (with_all or not exists (
+              select from sidecar_internal.watches x join pg_class c on c.oid in (x.relation, x.companion)
+              where x.id <> w.id and x.unwatched_at is null and c.relnamespace = n.oid))
+        order by 1;
+end $$;
+
+CREATE FUNCTION sidecar_internal.remains_of_all() RETURNS TABLE(what text, statement text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with remains as (
+        select r.what, r.statement, min(w.id * 1000 + r.number) as place
+            from sidecar_internal.watches w cross join lateral sidecar_internal.remains_of(w, true) with ordinality r(what, statement, number)
+            where exists (select from pg_class c where c.oid = w.relation)
+            group by r.what, r.statement
+    )
+    select s.what, s.statement from (
+        select r.what, r.statement, r.place from remains r
+        union all
+        select 'extension vector, if nothing else uses it', 'drop extension vector;', 9223372036854775807
+            from pg_extension e where e.extname = 'vector') s
+        order by s.place;
+$$;
+
 CREATE FUNCTION sidecar_internal.rename_former_target(relation regclass, new_target text) RETURNS void
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3204,6 +3295,25 @@ begin
             using hint = former.statement || ';';
     end loop;
 end $$;
+
+CREATE FUNCTION sidecar_internal.report_remains(w sidecar_internal.watches) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    remains record;
+begin
+    for remains in select r.what, r.statement from sidecar_internal.remains_of(w) r loop
+        raise notice '% stays', remains.what using hint = 'To remove it: ' || remains.statement;
+    end loop;
+end $$;
+
+CREATE FUNCTION sidecar_internal.retry_helps(reason text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select reason not in ('not_a_picture', 'truncated_picture', 'unsupported_format');
+$$;
 
 CREATE FUNCTION sidecar_internal.retype_ledger(watch_id integer, former_types text[], wanted_types text[]) RETURNS boolean
     LANGUAGE plpgsql
@@ -3291,6 +3401,30 @@ CREATE FUNCTION sidecar_internal.roles() RETURNS TABLE(role regrole, kind text)
                or (c.oid = 'sidecar_internal.progress'::regclass and a.privilege_type = 'SELECT'))
         group by a.grantee;
 $$;
+
+CREATE FUNCTION sidecar_internal.rows_statement(w sidecar_internal.watches, reason text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET quote_all_identifiers TO 'off'
+    AS $_$
+declare
+    columns constant text[] := array(select a.attname from pg_attribute a where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped);
+    shown text := sidecar_internal.for_each_key(w.key_columns, null, 't.%2$I');
+begin
+    if not w.key_columns <@ columns then
+        return null;
+    elsif rows_statement.reason <> 'read_rejected' and w.source <@ columns then
+        shown := shown || (select string_agg(format(case w.kind when 'image' then ', octet_length(t.%1$I) as %2$I' else ', left(t.%1$I::text, 80) as %1$I' end,
+                                                    s.c, s.c || '_bytes'), '' order by s.i)
+                           from unnest(w.source) with ordinality s(c, i) where w.kind = 'image' or s.c <> all (w.key_columns));
+    end if;
+    return format('select %s, f.message from sidecar.failures f join %s t on %s where f.relation = %L::regclass and f.target = %L and f.reason = %L order by f.at desc;',
+                  shown, w.relation,
+                  (select string_agg(format(case w.key_types[k.i] when 'jsonb' then 't.%1$I = f.key->%1$L' else 't.%1$I = (f.key->>%1$L)::%2$s' end,
+                                            k.c, w.key_types[k.i]), ' and ' order by k.i)
+                   from unnest(w.key_columns) with ordinality k(c, i)),
+                  w.relation, w.target, rows_statement.reason);
+end $_$;
 
 CREATE FUNCTION sidecar_internal.running_builds() RETURNS jsonb
     LANGUAGE sql STABLE
@@ -4097,6 +4231,32 @@ CREATE FUNCTION sidecar_internal.watch_statement(w sidecar_internal.watches) RET
                       from unnest(sidecar_internal.exposed_columns(w)) with ordinality u(c, i)) || ']', ''));
 $$;
 
+CREATE FUNCTION sidecar_internal.watch_to_end(relation regclass, target text, drop_target boolean) RETURNS sidecar_internal.watches
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    is_watched constant boolean := exists (select from sidecar_internal.watches x where x.relation = watch_to_end.relation and x.unwatched_at is null);
+    ended text[];
+    calls text;
+begin
+    select array_agg(x.target order by x.target), string_agg(format('select sidecar.unwatch(%L, %L, drop_target => true);', x.relation, x.target), ' ' order by x.target)
+        into ended, calls
+        from sidecar_internal.watches x
+        where x.relation = watch_to_end.relation and x.unwatched_at is not null
+          and (x.target = watch_to_end.target or (watch_to_end.target is null and not is_watched));
+    if ended is null then
+        return sidecar_internal.get_watch(relation, target);
+    elsif drop_target and cardinality(ended) = 1 then
+        return sidecar_internal.find_watch(relation, ended[1]);
+    elsif drop_target then
+        raise exception 'table % has % watches that have ended', relation, cardinality(ended) using errcode = 'ambiguous_column',
+            hint = 'Name the target: ' || calls;
+    end if;
+    raise exception '% is not watched any longer', case when cardinality(ended) > 1 then format('table %s', relation) else format('%s.%I', relation, ended[1]) end
+        using errcode = 'undefined_object', hint = 'Its vectors have stayed. To delete them: ' || calls;
+end $$;
+
 CREATE FUNCTION sidecar_internal.with_present_names(w sidecar_internal.watches) RETURNS sidecar_internal.watches
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4164,7 +4324,12 @@ CREATE VIEW sidecar.failures_by_reason AS
     e.key AS example_key,
     e.message AS example_message,
     sidecar_internal.advice_on(g.reason) AS advice,
-    w.id AS watch_id
+    w.id AS watch_id,
+    sidecar_internal.rows_statement(w.*, g.reason) AS rows_statement,
+        CASE
+            WHEN sidecar_internal.retry_helps(g.reason) THEN format('select sidecar.retry(%L, %L, reason => %L);'::text, w.relation, w.target, g.reason)
+            ELSE NULL::text
+        END AS retry_statement
    FROM ((( SELECT d.watch_id,
             d.reason,
             count(*) AS failures,
@@ -4190,6 +4355,10 @@ COMMENT ON COLUMN sidecar.failures_by_reason.newest IS 'When the last of them fa
 COMMENT ON COLUMN sidecar.failures_by_reason.example_key IS 'Primary key of the latest one.';
 
 COMMENT ON COLUMN sidecar.failures_by_reason.advice IS 'What to do about failures of this reason.';
+
+COMMENT ON COLUMN sidecar.failures_by_reason.rows_statement IS 'The query that shows these rows, joined with the watched table.';
+
+COMMENT ON COLUMN sidecar.failures_by_reason.retry_statement IS 'What tries them again once the advice is followed; NULL where only other content helps, which is tried again by itself.';
 
 CREATE VIEW sidecar.index_builds AS
  SELECT w.id AS watch_id,
@@ -4491,6 +4660,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.drop_foreign_triggers(w sidecar_internal
 
 REVOKE ALL ON FUNCTION sidecar_internal.drop_queue(watch_id integer, keep_ledger boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.drop_schemas() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.drop_target(w sidecar_internal.watches, limits record) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.drop_triggers(w sidecar_internal.watches) FROM PUBLIC;
@@ -4653,6 +4824,12 @@ REVOKE ALL ON FUNCTION sidecar_internal.release_companion(w sidecar_internal.wat
 
 REVOKE ALL ON FUNCTION sidecar_internal.release_tables(w sidecar_internal.watches, limits record) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.remains_in(w sidecar_internal.watches, home regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.remains_of(w sidecar_internal.watches, with_all boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.remains_of_all() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.rename_former_target(relation regclass, new_target text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.rename_ledger(watch_id integer, present text, wanted text) FROM PUBLIC;
@@ -4665,6 +4842,10 @@ REVOKE ALL ON FUNCTION sidecar_internal.report_breakage(watch_id integer, code t
 
 REVOKE ALL ON FUNCTION sidecar_internal.report_former_indexes(w sidecar_internal.watches) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.report_remains(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.retry_helps(reason text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.retype_ledger(watch_id integer, former_types text[], wanted_types text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.revoke_table(w sidecar_internal.watches) FROM PUBLIC;
@@ -4672,6 +4853,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.revoke_table(w sidecar_internal.watches)
 REVOKE ALL ON FUNCTION sidecar_internal.rls_hides(relation regclass, role name) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.roles() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.rows_statement(w sidecar_internal.watches, reason text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.running_builds() FROM PUBLIC;
 
@@ -4752,5 +4935,7 @@ REVOKE ALL ON FUNCTION sidecar_internal.warn_of_old_pgvector() FROM PUBLIC;
 REVOKE ALL ON FUNCTION sidecar_internal.warn_of_updates(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.watch_statement(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.watch_to_end(relation regclass, target text, drop_target boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.with_present_names(w sidecar_internal.watches) FROM PUBLIC;
