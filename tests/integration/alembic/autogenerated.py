@@ -37,15 +37,15 @@ def odd_table(watches: Any = None) -> MetaData:
 
 
 def differences(connection: Connection, metadata: MetaData, **options: Any) -> UpgradeOps:
-    """What autogenerate finds, with our filter over one that knows the tables of `metadata` only."""
+    """The differences that autogenerate finds, our filter wrapping one that includes only the tables of `metadata`."""
     known = {(table.schema, table.name) for table in metadata.tables.values()}
     watched = {"article_vectors", "vectors"}
 
-    def of_mine(item: Any, name: Any, type_: Any, _reflected: bool, _compare_to: Any) -> bool:
+    def include_model_tables(item: Any, name: Any, type_: Any, _reflected: bool, _compare_to: Any) -> bool:
         return type_ != "table" or (item.schema, name) in known or name in watched
 
     options = {
-        "include_object": sidecar.alembic.include_object(connection, of_mine),
+        "include_object": sidecar.alembic.include_object(connection, include_model_tables),
         "include_schemas": True,
         **options,
     }

@@ -14,7 +14,7 @@ from tests.sqlalchemy_url import sqlalchemy_url
 
 @pytest.fixture
 def project(tmp_path: Path, database_url: str) -> Project:
-    """The example project, on a migrated database in which it has not done anything yet."""
+    """The example project, on a database with the sidecar's schema and none of the project's tables."""
     return Project.copy_to(tmp_path / "project", database_url)
 
 
@@ -27,7 +27,7 @@ def shared_database_url(postgres_server: Server, migrated_template: str) -> Iter
 
 @pytest.fixture
 def transaction(shared_database_url: str) -> Iterator[Connection]:
-    """An open transaction, rolled back at the end: what a migration and autogenerate do, they do in it."""
+    """An open transaction, rolled back at the end; migrations and autogenerate run in it."""
     with create_engine(sqlalchemy_url(shared_database_url), poolclass=NullPool).connect() as connection:
         yield connection
 

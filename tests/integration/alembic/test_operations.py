@@ -29,7 +29,7 @@ def connection(transaction: Connection) -> Connection:
 
 
 def op(connection: Connection) -> Any:
-    """As a migration sees it."""
+    """Alembic's `op`, as in a migration."""
     return Operations(MigrationContext.configure(connection))
 
 
@@ -41,7 +41,7 @@ def watches(connection: Connection) -> list[Any]:
     return [tuple(row) for row in connection.execute(text(query))]
 
 
-def test_every_option_reaches_sidecar_watch(connection: Connection) -> None:
+def test_every_option_is_passed_to_sidecar_watch(connection: Connection) -> None:
     options = {"target": "it's 100%", "kind": "text", "dimensions": 16, "model": "a:b", "index": "vector"}
     op(connection).sidecar_watch("products", ["title"], schema="public", **options)
     assert watches(connection) == [("it's 100%", ["title"], 16, "vector", "a:b", True)]
@@ -49,7 +49,7 @@ def test_every_option_reaches_sidecar_watch(connection: Connection) -> None:
     assert watches(connection) == [("it's 100%", ["title"], 16, "none", None, True)]
 
 
-def test_unwatch_keeps_the_vectors_unless_told_otherwise(connection: Connection) -> None:
+def test_unwatch_keeps_the_vectors_unless_drop_target_is_set(connection: Connection) -> None:
     op(connection).sidecar_watch("products", "title", dimensions=16)
     op(connection).sidecar_unwatch("products")
     assert watches(connection)[0][-1] is False
@@ -60,19 +60,19 @@ def test_unwatch_keeps_the_vectors_unless_told_otherwise(connection: Connection)
         connection.execute(text("select title_embedding from products"))
 
 
-def test_a_watch_goes_with_its_transaction(connection: Connection) -> None:
+def test_a_watch_is_rolled_back_with_its_transaction(connection: Connection) -> None:
     op(connection).sidecar_watch("products", "title", dimensions=16)
     assert len(watches(connection)) == 1
     connection.rollback()
     assert watches(connection) == []
 
 
-def test_what_sidecar_watch_refuses_keeps_its_hint(connection: Connection) -> None:
+def test_a_rejection_by_sidecar_watch_keeps_its_hint(connection: Connection) -> None:
     with pytest.raises(ProgrammingError, match=r"(?s)has no column 'titel'.*Column names are case-sensitive"):
         op(connection).sidecar_watch("products", "titel")
 
 
-def test_exposed_columns_may_be_one_or_several(connection: Connection) -> None:
+def test_expose_accepts_one_column_or_several(connection: Connection) -> None:
     exposed = text("select expose from sidecar_internal.watches where target = :target")
     op(connection).sidecar_watch("products", "title", target="a", dimensions=16, expose="title")
     op(connection).sidecar_watch("products", "title", target="b", dimensions=16, expose=["id", "title"])
@@ -80,12 +80,12 @@ def test_exposed_columns_may_be_one_or_several(connection: Connection) -> None:
     assert connection.scalar(exposed, {"target": "b"}) == ["id", "title"]
 
 
-def test_an_unknown_option_is_named(connection: Connection) -> None:
+def test_an_unknown_option_is_named_in_the_error(connection: Connection) -> None:
     with pytest.raises(CommandError, match=r"unknown options \['dimension'\]"):
         op(connection).sidecar_watch("products", "title", dimension=16)
 
 
-def test_without_our_schema_the_error_says_what_to_run_and_keeps_its_cause(plain_database_url: str) -> None:
+def test_a_missing_sidecar_schema_is_an_error_with_the_command_to_run_and_its_cause(plain_database_url: str) -> None:
     engine = create_engine(sqlalchemy_url(plain_database_url), poolclass=NullPool)
     with engine.connect() as connection:
         connection.execute(text(PRODUCTS))
@@ -96,13 +96,13 @@ def test_without_our_schema_the_error_says_what_to_run_and_keeps_its_cause(plain
     assert isinstance(caught.value.__cause__, ProgrammingError)
 
 
-def test_a_fault_inside_our_schema_is_not_taken_for_a_missing_one(connection: Connection) -> None:
+def test_an_error_inside_the_sidecar_schema_is_not_reported_as_a_missing_schema(connection: Connection) -> None:
     connection.execute(text("drop function sidecar_internal.warn_of_old_pgvector"))
     with pytest.raises(ProgrammingError, match="warn_of_old_pgvector"):
         op(connection).sidecar_watch("products", "title", dimensions=16)
 
 
-async def test_it_works_over_asyncpg(database_url: str, plain_database_url: str) -> None:
+async def test_operations_run_over_asyncpg(database_url: str, plain_database_url: str) -> None:
     def watch(connection: Connection) -> list[Any]:
         connection.execute(text(PRODUCTS))
         op(connection).sidecar_watch("products", ["title"], dimensions=16, replace=False)
@@ -119,7 +119,7 @@ async def test_it_works_over_asyncpg(database_url: str, plain_database_url: str)
             await connection.run_sync(watch)
 
 
-def test_a_schema_that_is_too_old_to_watch_is_named(plain_database_url: str) -> None:
+def test_a_schema_too_old_for_an_option_is_reported_with_its_version(plain_database_url: str) -> None:
     migrate(plain_database_url)
     engine = create_engine(sqlalchemy_url(plain_database_url), poolclass=NullPool)
     with engine.connect() as connection:
@@ -131,7 +131,7 @@ def test_a_schema_that_is_too_old_to_watch_is_named(plain_database_url: str) -> 
             op(connection).sidecar_watch("products", "title")
 
 
-def test_operations_reverse_both_ways() -> None:
+def test_watch_and_unwatch_operations_reverse_into_each_other() -> None:
     watch = Watch("products", ("photo",), "photo_embedding", index="none", schema="shop")
     there = WatchOp(watch)
     back = there.reverse()
@@ -143,7 +143,7 @@ def test_operations_reverse_both_ways() -> None:
     assert back.to_diff_tuple() == ("sidecar_unwatch", "shop", "products", "photo_embedding")
 
 
-def test_what_was_there_before_must_be_known_to_go_back() -> None:
+def test_an_operation_without_the_previous_options_cannot_be_reversed() -> None:
     watch = Watch("products", ("photo",), "photo_embedding")
     with pytest.raises(ValueError, match="give it as `existing`"):
         UnwatchOp("products").reverse()
@@ -151,7 +151,7 @@ def test_what_was_there_before_must_be_known_to_go_back() -> None:
         WatchOp(watch, replace=True).reverse()
 
 
-def test_it_needs_alembic_and_sqlalchemy_only() -> None:
+def test_importing_the_operations_needs_only_alembic_and_sqlalchemy() -> None:
     program = """
 import sys
 heavy = ["torch", "asyncpg", "psycopg", "pydantic", "pydantic_settings", "numpy", "pgvector", "typer", "starlette"]

@@ -1,4 +1,4 @@
-"""The example project, as its users run it."""
+"""The example project, migrated with Alembic's command line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def fill(db: Connection) -> None:
 
 
 async def finish(db: Connection) -> None:
-    """Waits until every vector is there, and every index."""
+    """Waits until every vector and every index exists."""
     await wait_until_async(lambda: _is_done(db), "all vectors and indexes", timeout_s=30)
 
 
@@ -51,7 +51,7 @@ async def vector(db: Connection, query: str) -> Any:
 
 
 @pytest.mark.long
-async def test_autogenerate_finds_nothing_to_do_beside_a_running_sidecar(
+async def test_autogenerate_finds_no_difference_while_a_sidecar_is_running(
     project: Project, database_url: str, tmp_path: Path
 ) -> None:
     encoder = HashEncoder()
@@ -72,7 +72,7 @@ async def test_autogenerate_finds_nothing_to_do_beside_a_running_sidecar(
         assert "op." not in written.split("def upgrade")[1], written
 
 
-async def test_without_the_filter_autogenerate_would_drop_what_the_sidecar_made(
+async def test_without_the_filter_autogenerate_drops_what_the_sidecar_created(
     project: Project, database_url: str
 ) -> None:
     project.edit("env.py", "include_object=sidecar.alembic.include_object(connection),", "")
@@ -91,10 +91,10 @@ async def test_without_the_filter_autogenerate_would_drop_what_the_sidecar_made(
         r"drop_index\(.*'article_vectors_embedding_hnsw_3'",
     ):
         assert re.search(lost, upgrade), (lost, upgrade)
-    assert "notes" not in upgrade  # those are in the models
+    assert "notes" not in upgrade  # notes are in the models
 
 
-async def test_the_way_back_keeps_vectors_so_that_the_way_up_embeds_nothing_again(
+async def test_downgrade_keeps_the_vectors_and_a_second_upgrade_embeds_nothing(
     project: Project, database_url: str
 ) -> None:
     encoder = HashEncoder()
@@ -118,7 +118,7 @@ async def test_the_way_back_keeps_vectors_so_that_the_way_up_embeds_nothing_agai
 
 
 @pytest.mark.long
-def test_the_way_back_drops_vectors_where_it_says_so(project: Project, database_url: str) -> None:
+def test_downgrade_drops_the_vectors_if_the_migration_sets_drop_target(project: Project, database_url: str) -> None:
     project.succeed("upgrade", "0002")
     project.succeed("downgrade", "base")
     with psycopg.connect(database_url) as connection:
@@ -129,9 +129,7 @@ def test_the_way_back_drops_vectors_where_it_says_so(project: Project, database_
 
 
 @pytest.mark.long
-def test_a_migration_that_cannot_lock_its_table_in_time_leaves_nothing_behind(
-    project: Project, database_url: str
-) -> None:
+def test_a_migration_that_times_out_on_a_lock_is_rolled_back_completely(project: Project, database_url: str) -> None:
     project.succeed("upgrade", "0002")
     with psycopg.connect(database_url) as reader:
         reader.execute("lock table notes in row exclusive mode")
@@ -143,7 +141,7 @@ def test_a_migration_that_cannot_lock_its_table_in_time_leaves_nothing_behind(
     project.succeed("upgrade", "head")
 
 
-def test_without_our_schema_a_migration_says_what_to_run_and_leaves_nothing_behind(
+def test_a_migration_without_the_sidecar_schema_names_the_command_to_run_and_is_rolled_back(
     tmp_path: Path, plain_database_url: str
 ) -> None:
     project = Project.copy_to(tmp_path / "project", plain_database_url)
@@ -159,7 +157,7 @@ def test_without_our_schema_a_migration_says_what_to_run_and_leaves_nothing_behi
         assert connection.execute("select to_regclass('products')").fetchone() == (None,)
 
 
-def test_both_version_tables_share_the_database(project: Project, database_url: str) -> None:
+def test_the_version_tables_of_project_and_sidecar_coexist_in_one_database(project: Project, database_url: str) -> None:
     project.succeed("stamp", "head")
     with psycopg.connect(database_url) as connection:
         assert connection.execute("select * from public.alembic_version").fetchall() == [("0004",)]
@@ -167,7 +165,7 @@ def test_both_version_tables_share_the_database(project: Project, database_url: 
 
 
 @pytest.mark.long
-def test_offline_the_statements_are_printed_and_run_as_they_are(project: Project, database_url: str) -> None:
+def test_the_sql_printed_in_offline_mode_runs_unchanged(project: Project, database_url: str) -> None:
     script = project.succeed("upgrade", "head", "--sql")
     assert (
         "select sidecar.watch(cast('press.articles' as regclass), source => ARRAY['title', 'body'], "

@@ -15,7 +15,7 @@ PROJECT = Path(__file__).parent / "project"
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """`directory` is the test's own. Warnings are errors."""
+    """The project in `directory`, which belongs to one test. Warnings are errors."""
 
     directory: Path
     database_url: str
@@ -26,7 +26,7 @@ class Project:
         return cls(directory, database_url)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`alembic ARGUMENTS`."""
+        """Runs `alembic ARGUMENTS`."""
         return subprocess.run(
             [sys.executable, "-W", "error", "-m", "alembic", *arguments],
             cwd=self.directory,
@@ -38,17 +38,17 @@ class Project:
         )
 
     def succeed(self, *arguments: str) -> str:
-        """What it printed."""
+        """Runs `alembic ARGUMENTS`, which must succeed; returns its stdout."""
         done = self.run(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     async def succeed_beside(self, *arguments: str) -> str:
-        """As `succeed`, while this process's event loop goes on."""
+        """Like `succeed`, without blocking this process's event loop."""
         return await asyncio.to_thread(self.succeed, *arguments)
 
     def fail(self, *arguments: str) -> str:
-        """What it said."""
+        """Runs `alembic ARGUMENTS`, which must fail; returns its output."""
         done = self.run(*arguments)
         assert done.returncode != 0, done.stdout
         return done.stdout + done.stderr
@@ -60,7 +60,7 @@ class Project:
         path.write_text(text.replace(old, new), encoding="utf-8")
 
     def autogenerate(self, name: str) -> str:
-        """Writes revision `name` from what the models and the database differ in; returns its text."""
+        """Autogenerates revision `name` from the differences between models and database; returns its text."""
         self.succeed("revision", "--autogenerate", "--rev-id", name, "-m", name)
         (path,) = (self.directory / "versions").glob(f"{name}_*.py")
         return path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Watches of `items` that move: what tests of it share."""
+"""Moves the watch on `items` between row and companion."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ each_way = pytest.mark.parametrize(("before", "after"), WAYS, ids=["out of the r
 
 
 async def move(db: Connection, companion: str | None, **options: Any) -> WatchedTable:
-    """The watch on `items` gets another home, as its user does it."""
+    """Moves the watch on `items` to another vector table, as a user would."""
     return await watch(db, ["items"], ["title"], companion=companion, replace=True, **options)
 
 
 async def embed_all(database_url: str, table: WatchedTable, encoder: GatedEncoder) -> None:
-    """Every row has its vector; the encoder's count begins anew."""
+    """Embeds every row, then resets the encoder's counts."""
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
     encoder.texts.clear()

@@ -9,7 +9,7 @@ from tests.integration.ingest.watched_table import Connection, run, user, value,
 from tests.waiting import wait_until_async
 
 
-async def test_deleted_ones_come_back(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+async def test_deleted_vectors_are_embedded_again(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
     table = await make_texts(db, 10, companion="vectors")
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
@@ -19,9 +19,7 @@ async def test_deleted_ones_come_back(database_url: str, db: Connection, encoder
     assert encoder.texts["title 4"] == 1
 
 
-async def test_what_the_sidecar_deletes_enqueues_nothing(
-    database_url: str, db: Connection, encoder: GatedEncoder
-) -> None:
+async def test_deletes_by_the_sidecar_enqueue_nothing(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
     table = await make_texts(db, 3, companion="vectors")
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
@@ -34,7 +32,7 @@ async def test_what_the_sidecar_deletes_enqueues_nothing(
 STATUS = "select state, embedded, pending, coverage from sidecar.status"
 
 
-async def test_truncated_ones_come_back_at_once_and_status_does_not_count_them_meanwhile(
+async def test_truncated_vectors_are_embedded_again_at_once_and_status_counts_them_as_pending(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 30, companion="vectors")
@@ -49,13 +47,13 @@ async def test_truncated_ones_come_back_at_once_and_status_does_not_count_them_m
         encoder.open()
         await table.settle_right(encoder)
     await run(db, "truncate vectors")
-    [(_, embedded, pending, coverage)] = await run(db, STATUS)  # nobody is there to do anything about it
+    [(_, embedded, pending, coverage)] = await run(db, STATUS)  # no sidecar is running
     assert (embedded, pending, coverage) == (0, 30, 0)
     assert await table.count("events") == 1, "however many vectors there were"
     assert max(encoder.texts.values()) == 2
 
 
-async def test_a_truncate_that_is_rolled_back_has_no_effect(
+async def test_a_truncate_of_the_companion_that_is_rolled_back_has_no_effect(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 3, companion="vectors")
@@ -68,7 +66,7 @@ async def test_a_truncate_that_is_rolled_back_has_no_effect(
     assert max(encoder.texts.values()) == 1
 
 
-async def test_edits_beside_a_truncate_of_the_vectors_are_not_lost(
+async def test_edits_concurrent_with_a_truncate_of_the_companion_are_not_lost(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 60, companion="vectors")
@@ -82,7 +80,7 @@ async def test_edits_beside_a_truncate_of_the_vectors_are_not_lost(
         await table.settle_right(encoder)
 
 
-async def test_all_vectors_deleted_come_back_and_are_not_counted_meanwhile(
+async def test_a_delete_of_all_vectors_makes_every_row_pending_and_all_are_embedded_again(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 30, companion="vectors")
@@ -96,7 +94,7 @@ async def test_all_vectors_deleted_come_back_and_are_not_counted_meanwhile(
     assert state != "up to date"
 
 
-async def test_a_companion_that_is_dropped_counts_for_nothing_and_is_filled_anew_when_watched_again(
+async def test_a_dropped_companion_has_no_coverage_and_is_filled_after_watch_recreates_it(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 30, companion="vectors")
@@ -111,7 +109,7 @@ async def test_a_companion_that_is_dropped_counts_for_nothing_and_is_filled_anew
     assert max(encoder.texts.values()) == 2
 
 
-async def test_a_truncate_of_the_watched_table_is_pending_until_the_ledger_is_clear(
+async def test_a_truncate_of_the_watched_table_is_pending_until_the_ledger_is_empty(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 30, companion="vectors")
@@ -126,7 +124,7 @@ async def test_a_truncate_of_the_watched_table_is_pending_until_the_ledger_is_cl
     assert (await run(db, "select pending, embedded from sidecar.status")) == [(0, 0)]
 
 
-async def test_what_is_locked_when_a_truncate_is_cleared_is_come_back_for(
+async def test_a_vector_locked_while_a_truncate_is_cleared_is_deleted_after_the_lock_is_released(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 30, companion="vectors")
@@ -145,8 +143,8 @@ async def test_what_is_locked_when_a_truncate_is_cleared_is_come_back_for(
     assert await table.count("ledger") == 0
 
 
-async def test_a_watch_that_has_gone_does_not_fail_a_delete(db: Connection) -> None:
-    """The trigger asks for the watch each time; what is left of it must never stand in a user's way."""
+async def test_deletes_from_the_companion_succeed_after_the_watch_is_broken_or_ended(db: Connection) -> None:
+    """The trigger looks up the watch each time; remains of a watch must never fail a user's statement."""
     await make_texts(db, 3, companion="vectors")
     await run(db, "insert into vectors select 1, array_fill(1, array[16])::vector")
     await run(db, "drop table sidecar_internal.events_1")

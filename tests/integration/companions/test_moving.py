@@ -1,4 +1,4 @@
-"""Vectors move from the row to a companion and back, and are not computed again."""
+"""Vectors move from the row to a companion and back without being encoded again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.waiting import wait_until_async
 
 
 @each_way
-async def test_nothing_is_encoded_again(
+async def test_a_move_encodes_nothing(
     database_url: str, db: Connection, encoder: GatedEncoder, before: str | None, after: str | None
 ) -> None:
     rows = 2 * scans.MOVE_PAGE_ROWS + 7
@@ -34,10 +34,10 @@ async def test_nothing_is_encoded_again(
 
 
 @each_way
-async def test_what_changed_meanwhile_is_encoded_and_only_that(
+async def test_rows_changed_during_a_move_are_encoded_and_no_others(
     database_url: str, db: Connection, encoder: GatedEncoder, before: str | None, after: str | None
 ) -> None:
-    """Also where the change comes after the move began, in a row that has not moved yet."""
+    """Also rows that change after the move began and before they are moved."""
     table = await make_texts(db, 50, companion=before)
     await embed_all(database_url, table, encoder)
     await run(db, "select sidecar.unwatch('items')")
@@ -54,10 +54,10 @@ async def test_what_changed_meanwhile_is_encoded_and_only_that(
 
 
 @each_way
-async def test_what_was_embedded_in_the_new_place_is_not_overwritten(
+async def test_a_move_does_not_overwrite_newer_results_in_the_new_vector_table(
     database_url: str, db: Connection, encoder: GatedEncoder, before: str | None, after: str | None
 ) -> None:
-    """A row that was emptied, and done with, before its old vector came along."""
+    """One row was emptied, and completed, before its old vector was moved."""
     table = await make_texts(db, 10, companion=before)
     await embed_all(database_url, table, encoder)
     table = await move(db, after)
@@ -72,7 +72,7 @@ async def test_what_was_embedded_in_the_new_place_is_not_overwritten(
     assert await table.ledger_hash((1,)) == "empty"
 
 
-async def test_search_goes_to_the_new_place_at_once_and_status_tells_how_much_is_there(
+async def test_search_reads_the_new_vector_table_at_once_and_status_shows_its_coverage(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 20)
@@ -95,7 +95,9 @@ async def test_search_goes_to_the_new_place_at_once_and_status_tells_how_much_is
     assert (await run(db, query))[0][1:] == (20, 0, 100)
 
 
-async def test_there_and_back_before_it_has_moved(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+async def test_moving_back_before_the_first_move_is_done(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
     table = await make_texts(db, 30)
     await embed_all(database_url, table, encoder)
     await move(db, "vectors")
@@ -107,10 +109,10 @@ async def test_there_and_back_before_it_has_moved(database_url: str, db: Connect
     assert await value(db, "select to_regclass('sidecar_internal.former_1')") is None
 
 
-async def test_there_and_back_after_it_has_moved_clears_what_is_stale(
+async def test_moving_back_after_the_first_move_replaces_stale_vectors(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    """The column still has the vectors of then."""
+    """The column still holds the vectors from before the first move."""
     table = await make_texts(db, 10)
     await embed_all(database_url, table, encoder)
     table = await move(db, "vectors")
@@ -125,7 +127,7 @@ async def test_there_and_back_after_it_has_moved_clears_what_is_stale(
     assert encoder.texts == {}
 
 
-async def test_a_former_home_that_is_dropped_too_early_costs_encoding(
+async def test_dropping_the_former_vector_table_before_the_move_is_done_encodes_all_rows(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 10)
@@ -137,7 +139,7 @@ async def test_a_former_home_that_is_dropped_too_early_costs_encoding(
     assert sum(encoder.texts.values()) == 10
 
 
-async def test_the_former_home_can_go_when_all_has_moved(
+async def test_the_former_vector_table_can_be_dropped_after_the_move(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     heard: list[str] = []
@@ -159,7 +161,7 @@ async def test_the_former_home_can_go_when_all_has_moved(
     assert sum(encoder.texts.values()) == 4
 
 
-async def test_a_locked_row_does_not_hold_up_the_others(
+async def test_a_locked_row_does_not_delay_the_move_of_other_rows(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 20, companion="vectors")
@@ -177,7 +179,7 @@ async def test_a_locked_row_does_not_hold_up_the_others(
             await table.settle_right(encoder)
 
 
-async def test_crashing_on_the_way_loses_nothing(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+async def test_a_crash_during_a_move_loses_nothing(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
     table = await make_texts(db, 3 * scans.MOVE_PAGE_ROWS)
     await embed_all(database_url, table, encoder)
     table = await move(db, "vectors")
@@ -193,7 +195,7 @@ async def test_crashing_on_the_way_loses_nothing(database_url: str, db: Connecti
     assert encoder.texts == {}
 
 
-async def test_a_row_that_admits_no_vector_does_not_stop_the_others_from_moving_into_the_row(
+async def test_a_row_that_rejects_its_vector_does_not_stop_the_move_of_other_rows(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     rows = scans.MOVE_PAGE_ROWS + 50

@@ -1,4 +1,4 @@
-"""A watch moves while it changes its model: vectors of the two are never mixed."""
+"""A watch moves while its model changes: vectors of the two models are never mixed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.integration.ingest.items import make_texts
 from tests.integration.ingest.watched_table import Connection, run, value, watch
 
 
-async def test_vectors_of_another_space_do_not_move(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+async def test_vectors_of_another_model_do_not_move(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
     table = await make_texts(db, 10)
     await embed_all(database_url, table, encoder)
     table = await move(db, "vectors", model="another")
@@ -23,7 +23,7 @@ async def test_vectors_of_another_space_do_not_move(database_url: str, db: Conne
 
 @each_way
 @pytest.mark.parametrize("reembed_first", [True, False])
-async def test_nor_where_the_model_is_changed_beside_it(
+async def test_vectors_do_not_move_if_reembed_changes_the_model_before_or_after_the_move(
     database_url: str,
     db: Connection,
     encoder: GatedEncoder,
@@ -31,7 +31,7 @@ async def test_nor_where_the_model_is_changed_beside_it(
     after: str | None,
     reembed_first: bool,
 ) -> None:
-    """The old vectors were to be cleared, and stand in both places."""
+    """The old vectors are due to be cleared, in both places."""
     table = await make_texts(db, 10, companion=before)
     await embed_all(database_url, table, encoder)
     if reembed_first:
@@ -45,7 +45,7 @@ async def test_nor_where_the_model_is_changed_beside_it(
         await table.settle_right(other)
 
 
-async def test_an_unwatched_table_whose_vectors_were_to_be_cleared_is_cleared_when_it_is_watched_again(
+async def test_vectors_still_to_be_cleared_at_unwatch_are_cleared_after_the_next_watch(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 10)

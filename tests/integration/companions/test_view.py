@@ -1,4 +1,4 @@
-"""The view beside a companion joins it to its table, and shows no row whose source is gone."""
+"""The view next to a companion joins it to its table, without vectors of deleted rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def listen(db: Connection) -> list[str]:
     return heard
 
 
-async def test_it_joins_and_hides_vectors_without_a_row(
+async def test_the_view_joins_and_hides_vectors_of_deleted_rows(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     heard = listen(db)
@@ -36,7 +36,7 @@ async def test_it_joins_and_hides_vectors_without_a_row(
         wanted = str(encoder.vector_of("title 3").tolist())
         nearest = "select id, title from vectors_view order by embedding::halfvec(16) <=> %s::halfvec(16) limit 1"
         assert await run(db, nearest, wanted) == [(3, "title 3")]
-    await run(db, "delete from items where id = 3")  # nobody is there to take its vector away
+    await run(db, "delete from items where id = 3")  # no sidecar is running that would delete its vector
     assert await value(db, "select count(*) from vectors where id = 3") == 1
     assert (await run(db, nearest, wanted))[0][0] != 3
 
@@ -57,8 +57,10 @@ async def test_the_index_serves_the_view_and_the_documented_query(
         assert "Index Scan using vectors_embedding_hnsw_1" in plan, plan
 
 
-async def test_names_that_clash_do_not(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
-    """The table has a column named like the target, and one named like ours."""
+async def test_columns_named_like_the_target_or_a_key_column_do_not_conflict_in_the_view(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    """The table has a column named like the target, and one named like a key column of ours."""
     await run(db, "create table items (id int primary key, title text, embedding text, k1 int)")
     await run(db, "insert into items values (1, 'a', 'mine', 7)")
     table = await watch(db, ["items"], ["title"], companion="vectors")
@@ -70,7 +72,7 @@ async def test_names_that_clash_do_not(database_url: str, db: Connection, encode
     assert await value(db, "select embedding is not null from vectors_view")
 
 
-async def test_it_follows_renames_and_lets_other_columns_change(
+async def test_the_view_follows_renames_and_does_not_block_changes_of_other_columns(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     await make_texts(db, 2, companion="vectors")
@@ -93,7 +95,7 @@ async def test_it_follows_renames_and_lets_other_columns_change(
     assert await value(db, "select to_regclass('thing_vectors')") is None
 
 
-async def test_a_relation_of_the_user_s_is_not_touched(db: Connection) -> None:
+async def test_a_users_relation_with_the_name_of_the_view_is_not_touched(db: Connection) -> None:
     heard = listen(db)
     await run(db, "create table vectors_view (mine int)")
     await make_texts(db, 1, companion="vectors")
@@ -103,8 +105,8 @@ async def test_a_relation_of_the_user_s_is_not_touched(db: Connection) -> None:
     assert await value(db, COLUMNS, "vectors_view") == ["mine"]
 
 
-async def test_it_is_gone_while_nobody_watches_and_comes_back(db: Connection) -> None:
-    """It would stand in the way of changes to the watched columns."""
+async def test_unwatch_drops_the_view_and_watch_creates_it_again(db: Connection) -> None:
+    """The view would block changes to the watched columns."""
     await make_texts(db, 1, companion="vectors")
     with pytest.raises(psycopg.Error):
         await run(db, "alter table items alter title type varchar(100)")
@@ -118,7 +120,7 @@ async def test_it_is_gone_while_nobody_watches_and_comes_back(db: Connection) ->
     assert await value(db, COLUMNS, "vectors_view") == ["id", "title", "embedding"]
 
 
-async def test_a_view_that_the_user_builds_on_stays(db: Connection) -> None:
+async def test_unwatch_keeps_the_view_if_a_users_view_depends_on_it(db: Connection) -> None:
     heard = listen(db)
     await make_texts(db, 1, companion="vectors")
     await run(db, "create view mine as select * from vectors_view")
@@ -130,7 +132,7 @@ async def test_a_view_that_the_user_builds_on_stays(db: Connection) -> None:
 
 
 @pytest.mark.parametrize("table", ["items", "vectors"])
-async def test_dropping_a_table_asks_for_cascade_and_names_the_view(db: Connection, table: str) -> None:
+async def test_drop_table_fails_without_cascade_and_names_the_view(db: Connection, table: str) -> None:
     await make_texts(db, 1, companion="vectors")
     with pytest.raises(psycopg.errors.DependentObjectsStillExist) as caught:
         await run(db, f"drop table {table}")
@@ -140,13 +142,13 @@ async def test_dropping_a_table_asks_for_cascade_and_names_the_view(db: Connecti
     assert await value(db, "select to_regclass('vectors_view')") is None
 
 
-async def test_moving_back_into_the_row_takes_it_away(db: Connection) -> None:
+async def test_moving_the_vectors_into_the_row_drops_the_view(db: Connection) -> None:
     await make_texts(db, 1, companion="vectors")
     await watch(db, ["items"], ["title"], replace=True)
     assert await value(db, "select to_regclass('vectors_view')") is None
 
 
-async def test_owner_and_readers_are_those_of_the_watched_table(database_url: str, db: Connection) -> None:
+async def test_the_view_has_the_owner_and_the_readers_of_the_watched_table(database_url: str, db: Connection) -> None:
     await run(db, "create table items (id int primary key, title text)")
     try:
         await run(db, "create role companion_owner")
@@ -163,13 +165,13 @@ async def test_owner_and_readers_are_those_of_the_watched_table(database_url: st
             await run(session, "select * from vectors")
             await run(db, "revoke select on items from companion_reader")
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                await run(session, "select * from vectors_view")  # it lends nobody the rights of its owner
+                await run(session, "select * from vectors_view")  # the view does not run with its owner's rights
     finally:
         await run(db, "drop owned by companion_owner, companion_reader cascade")
         await run(db, "drop role companion_owner, companion_reader")
 
 
-async def test_a_table_whose_rows_are_hidden_shares_its_vectors_with_nobody(db: Connection) -> None:
+async def test_readers_of_a_table_with_row_security_get_no_rights_on_its_vectors(db: Connection) -> None:
     heard = listen(db)
     await run(db, "create table items (id int primary key, title text)")
     await run(db, "grant select on items to public")
@@ -181,8 +183,8 @@ async def test_a_table_whose_rows_are_hidden_shares_its_vectors_with_nobody(db: 
     assert await value(db, readable, "vectors_view") is True
 
 
-async def test_a_view_of_the_user_s_that_got_its_number_is_not_dropped(db: Connection) -> None:
-    """A dump has the number of a relation that is gone, and a restore may give it to another."""
+async def test_a_users_view_that_reuses_the_oid_is_not_dropped(db: Connection) -> None:
+    """A dump holds the OID of a dropped relation, and a restore may assign it to another one."""
     await make_texts(db, companion="vectors")
     await run(db, "drop view vectors_view")
     await run(db, "create view theirs as select id from items")
@@ -191,7 +193,7 @@ async def test_a_view_of_the_user_s_that_got_its_number_is_not_dropped(db: Conne
     assert await value(db, "select to_regclass('theirs') is not null")
 
 
-async def test_its_number_is_forgotten_with_it(db: Connection) -> None:
+async def test_the_oid_of_a_dropped_view_is_cleared(db: Connection) -> None:
     await make_texts(db, companion="vectors")
     await run(db, "select sidecar.unwatch('items')")
     assert await value(db, "select companion_view from sidecar_internal.watches") is None

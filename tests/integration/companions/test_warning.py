@@ -22,7 +22,7 @@ async def until_counted(db: Connection, updates: int) -> None:
 
 
 async def update_often(database_url: str, table: str) -> None:
-    """1,100 updates of 10 rows, by a session that ends, and so tells of them."""
+    """1,100 updates of 10 rows, by a session that ends, and so reports its statistics."""
     async with user(database_url) as session:
         await run(session, f"insert into {table} select i, 'x', 0 from generate_series(1, 10) i")
         await run(session, f"do $$ begin for i in 1..110 loop update {table} set price = i; end loop; end $$")
@@ -36,7 +36,7 @@ async def warnings(db: Connection, **options: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("partitioned", [False, True], ids=["table", "partitions"])
-async def test_an_often_updated_table_is_better_off_with_a_companion(
+async def test_watch_recommends_a_companion_for_a_frequently_updated_table(
     database_url: str, db: Connection, partitioned: bool
 ) -> None:
     await run(
@@ -57,7 +57,7 @@ async def test_an_often_updated_table_is_better_off_with_a_companion(
     assert await warnings(db, index="none") == []
 
 
-async def test_our_own_writes_are_not_counted(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+async def test_updates_by_the_sidecar_are_not_counted(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
     await run(db, "create table items (id int primary key, title text, price int)")
     await run(db, "insert into items select i, 'title ' || i from generate_series(1, 1200) i")
     table = await watch(db, ["items"], ["title"])

@@ -1,4 +1,4 @@
-"""A user's environment, as `alembic init` makes it, with three lines of the sidecar's."""
+"""A user's environment, as `alembic init` makes it, with three lines added for the sidecar."""
 
 import os
 

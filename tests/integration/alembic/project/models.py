@@ -1,4 +1,4 @@
-"""A shop. Its watches are declared here (products), or stand in hand-written migrations only (articles, notes)."""
+"""Models of a shop. Watches are declared here (products) or only in hand-written migrations (articles, notes)."""
 
 from pgvector.sqlalchemy import Vector
 from sqlalchemy import Index, literal_column
@@ -10,7 +10,7 @@ class Base(DeclarativeBase):
 
 
 class Product(Base):
-    """The vectors of the photos are in the model; those of title and brand are known to SQL only."""
+    """The vectors of the photos are in the model; those of title and brand exist only in SQL."""
 
     __tablename__ = "products"
     __table_args__ = (
@@ -32,7 +32,7 @@ class Product(Base):
 
 
 class Article(Base):
-    """In another schema, and its vectors in a companion table."""
+    """A table in another schema, with its vectors in a companion."""
 
     __tablename__ = "articles"
     __table_args__ = ({"schema": "press"},)
@@ -43,7 +43,7 @@ class Article(Base):
 
 
 class Note(Base):
-    """With an HNSW index of the project's own."""
+    """A table whose HNSW index the project creates itself."""
 
     __tablename__ = "notes"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""Tables and a watch in one transaction."""
+"""Creates tables and a watch in one transaction."""
 
 import sqlalchemy as sa
 from alembic import op

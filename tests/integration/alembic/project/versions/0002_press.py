@@ -1,4 +1,4 @@
-"""A companion table in another schema. The way back drops the vectors."""
+"""Adds a companion in another schema. The downgrade drops the vectors."""
 
 import sqlalchemy as sa
 from alembic import op

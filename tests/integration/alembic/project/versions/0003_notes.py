@@ -1,4 +1,4 @@
-"""A watch whose index is the project's own affair. The way back keeps the vectors."""
+"""Adds a watch whose index the project creates itself. The downgrade keeps the vectors."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""The index of the notes, built while everybody goes on writing."""
+"""Builds the index of the notes concurrently, without blocking writers."""
 
 import sqlalchemy as sa
 from alembic import op
