@@ -1,4 +1,4 @@
-"""The table for tests of changed columns."""
+"""The watched table for tests of changed columns."""
 
 from __future__ import annotations
 

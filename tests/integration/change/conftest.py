@@ -1,4 +1,4 @@
-"""What tests of change share."""
+"""Fixtures for tests of upgrades, renames, dumps and dropped tables."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def encoder() -> GatedEncoder:
 
 @pytest.fixture
 async def db(database_url: str) -> AsyncIterator[Connection]:
-    """A user's session, in autocommit. The oracle looks through it too."""
+    """A user's session, in autocommit. The oracle reads through it too."""
     async with user(database_url) as connection:
         yield connection

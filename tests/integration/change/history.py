@@ -1,4 +1,4 @@
-"""A database with watches in many states, and what must be true of it after a restore."""
+"""A database with watches in many states, and checks of it after a restore."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PENDING = {"changed": 1, "new": 1, "title 11": 1, "in flight": 1}
 
 @dataclass(frozen=True, slots=True)
 class Dumps:
-    """Of a database with a history. `tables` are those that are watched in it, `dead_leases` what the dead one held."""
+    """Dumps of a database from `make_history`: its watched tables, and the lease tokens of the crashed sidecar."""
 
     directory: Path
     tables: list[WatchedTable]
@@ -52,7 +52,7 @@ def dumps_of(url: str, version: str) -> Iterator[Dumps]:
 
 
 async def make_history(url: str, db: Connection, encoder: GatedEncoder) -> list[WatchedTable]:
-    """Two watched tables with vectors and indexes, a failure, pending changes, and rows in a dead sidecar's hands."""
+    """Two watched tables with vectors and indexes, a failure, pending changes, and rows leased by a crashed sidecar."""
     await run(db, "create schema shop")
     items = await make_texts(db, 30, index="halfvec")
     await run(db, "create table shop.photos (shop text, nr int, caption text, primary key (shop, nr))")
@@ -63,7 +63,7 @@ async def make_history(url: str, db: Connection, encoder: GatedEncoder) -> list[
         await photos.settle_right(encoder)
 
         async def has_indexes() -> bool:
-            # pg_dump leaves out those that are not valid yet.
+            # pg_dump omits indexes that are not valid yet.
             indexes = "select pg_get_indexdef(indexrelid) as made from pg_index where indisvalid"
             return bool(await value(db, f"select count(*) = 2 from ({indexes}) i where made like '%% hnsw %%'"))
 
@@ -81,7 +81,7 @@ async def make_history(url: str, db: Connection, encoder: GatedEncoder) -> list[
     return [items, photos]
 
 
-async def check_it_goes_on(url: str, connection: Connection, dumps: Dumps) -> None:
+async def check_embedding_continues(url: str, connection: Connection, dumps: Dumps) -> None:
     encoder = GatedEncoder()
     async with running_ingest(url, encoder):
         await check_pending_is_embedded(connection, dumps, encoder)
@@ -92,7 +92,7 @@ async def check_it_goes_on(url: str, connection: Connection, dumps: Dumps) -> No
 
 
 async def check_pending_is_embedded(connection: Connection, dumps: Dumps, encoder: GatedEncoder) -> None:
-    """What was pending when the dump was made, once, and nothing else; and what is written from now on."""
+    """Rows pending at the time of the dump are embedded, once, and no others; so are rows written from now on."""
     items, photos = (replace(table, connection=connection) for table in dumps.tables)
     await items.end_leases(dumps.dead_leases)
     await items.settle_without_delays()

@@ -1,5 +1,5 @@
-"""Other releases than this one: older commits out of git's history, and the next one, with a revision that only tests
-have.
+"""Other releases: older commits from git's history, and a next one, with a revision that exists only in
+tests.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ except ModuleNotFoundError:
 migrate(sys.argv[1])
 """
 
-# What a release may do: expand the tables, those of present watches too, and replace code.
+# What a release may change: add to the tables, those of existing watches included, and replace code.
 NEXT_REVISION = "9000"
 NEXT_TABLES = """
 alter table sidecar_internal.watches add column remark text;
@@ -67,7 +67,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$ select w.rema
 
 @contextmanager
 def checkout_of(commit: str) -> Iterator[Path]:
-    """The code of `commit`. Skips the test where there is no history."""
+    """A checkout of `commit`. Skips the test if there is no git history."""
     archive = subprocess.run(["git", "archive", commit, *PARTS], cwd=CHECKOUT, capture_output=True, check=False)
     if archive.returncode != 0:
         pytest.skip("needs a checkout with its history")
@@ -88,13 +88,13 @@ def next_release(head: str) -> Iterator[Path]:
         (directory / "sql" / "code" / "remarks.sql").write_text(NEXT_CODE)
         queue = directory / "sql" / "code" / "queue.sql"
         ledger = "version bigint not null default (floor(random() * 9007199254740992))::bigint,"
-        assert ledger in queue.read_text(), "create_ledger is what a release has to change along"
+        assert ledger in queue.read_text(), "a release has to change create_ledger too"
         queue.write_text(queue.read_text().replace(ledger, f"{ledger}\n            remark text,"))
         yield directory
 
 
 def migrate_here(checkout: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs this `migrate` on the migrations and SQL files of another release: at once, without a new interpreter."""
+    """Runs this `migrate` with the migrations and SQL files of another release, without starting an interpreter."""
     with monkeypatch.context() as patch:
         patch.setattr(shipped, "PACKAGE", checkout / "sidecar")
         migrate(url)

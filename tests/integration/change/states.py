@@ -7,7 +7,7 @@ from tests.waiting import wait_until_async
 
 
 async def until_all_are(state: str, db: Connection) -> None:
-    """Until every watch is in this state. The heartbeat that `up to date` needs is every two seconds."""
+    """Waits until every watch is in this state. `up to date` needs a heartbeat, sent every two seconds."""
     states: list[str] = []
 
     async def are() -> bool:

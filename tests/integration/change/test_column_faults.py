@@ -1,4 +1,4 @@
-"""Watched columns that are changed without the recipe: no statement fails, and status names the fault."""
+"""Watched columns changed without the recipe: no user's statement fails, and status names the fault."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.waiting import wait_until_async
         ("alter table items alter embedding type vector(3)", "0A000", "sidecar_1_target on table items depends"),
     ],
 )
-async def test_postgres_refuses_to_drop_or_retype_what_is_watched_and_names_the_sidecar(
+async def test_postgres_refuses_to_drop_or_retype_a_watched_column_and_names_the_trigger(
     db: Connection, statement: str, sqlstate: str, detail: str
 ) -> None:
     await run(db, CREATE)
@@ -43,7 +43,7 @@ async def test_postgres_refuses_to_drop_or_retype_what_is_watched_and_names_the_
     assert detail in (caught.value.diag.message_detail or "")
 
 
-# What users do without unwatch, what status says then, a statement of theirs that must work, and the source to watch.
+# A change made without unwatch, the state it causes, a user's statement that must work, and the source to watch then.
 FORGOTTEN = {
     "drop source": (
         "alter table items drop title cascade",
@@ -85,7 +85,7 @@ FORGOTTEN = {
 
 
 @pytest.mark.parametrize("name", FORGOTTEN)
-async def test_what_users_forget_marks_the_watch_and_fails_no_statement(
+async def test_a_change_without_unwatch_breaks_the_watch_but_no_users_statement(
     database_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     change, reason, statement, source = FORGOTTEN[name]
@@ -102,7 +102,7 @@ async def test_what_users_forget_marks_the_watch_and_fails_no_statement(
         await run(db, statement)
         await run(db, "insert into items (id, brand) values (100, 'while broken')")
         await run(db, "delete from items where id = 2")
-        for i in range(3):  # ingest goes on with the others, and does not go on about this one
+        for i in range(3):  # ingest serves the other watches, and does not repeat its log lines on this one
             await run(db, "insert into others values (%s, 'x')", i)
             await others.settle_right(encoder)
         said = [record.message for record in caplog.records if "items" in record.message]
@@ -119,7 +119,7 @@ async def test_what_users_forget_marks_the_watch_and_fails_no_statement(
         await until_all_are("up to date", db)
 
 
-async def test_a_renamed_key_warns_the_writer_once_and_watch_mends_it(
+async def test_a_renamed_key_warns_the_writer_once_and_watching_again_repairs_it(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     await run(db, CREATE)
@@ -141,7 +141,7 @@ async def test_a_renamed_key_warns_the_writer_once_and_watch_mends_it(
     assert dict(encoder.texts) == {"lost": 1, "lost too": 1}
 
 
-async def test_a_fault_that_its_user_takes_back_is_over(
+async def test_a_broken_watch_recovers_when_the_change_is_undone(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     await run(db, CREATE)
@@ -150,10 +150,10 @@ async def test_a_fault_that_its_user_takes_back_is_over(
         await table.settle_right(encoder)
         await run(db, "alter table items rename id to number")
 
-        async def is_left_alone() -> bool:
+        async def is_broken() -> bool:
             return str(await value(db, "select state from sidecar.status")).startswith("broken")
 
-        await wait_until_async(is_left_alone, "the fault to be seen")
+        await wait_until_async(is_broken, "the fault to be seen")
         await run(db, "alter table items rename number to id")
         await run(db, "update items set title = 'as before' where id = 1")
         await table.settle_right(encoder)

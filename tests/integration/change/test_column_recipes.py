@@ -1,4 +1,4 @@
-"""Watched columns that are renamed, retyped or dropped by the recipe: only what changed is embedded."""
+"""Watched columns renamed, retyped or dropped by the documented recipe: only changed rows are embedded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion
 from tests.integration.ingest.watched_table import Connection, run
 
-# The migration between unwatch and watch, what is watched then, and how many of 20 rows have other content.
+# The migration between unwatch and watch, the key and source watched after it, and how many of 20 rows changed.
 RECIPES = {
     "rename source": ("alter table items rename title to name", "id", "name", 0),
     "retype source": ("alter table items alter title type text", "id", "title", 0),
@@ -38,7 +38,7 @@ RECIPES = {
     [(name, None) for name in RECIPES if name != "another key"]
     + [(name, "vectors") for name in ("rename source", "retype source", "rename key", "retype key to text")],
 )
-async def test_the_recipe_embeds_only_what_changed(
+async def test_the_recipe_embeds_only_changed_rows(
     database_url: str, db: Connection, encoder: GatedEncoder, name: str, companion: str | None
 ) -> None:
     migration, key, source, changed = RECIPES[name]
@@ -61,7 +61,7 @@ async def test_the_recipe_embeds_only_what_changed(
         await until_all_are("up to date", db)
 
 
-async def test_another_primary_key_embeds_all(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+async def test_another_primary_key_embeds_all_rows(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
     migration, key, source, changed = RECIPES["another key"]
     await run(db, CREATE)
     table = await watch_items(db, "id", "title", None)
@@ -77,17 +77,17 @@ async def test_another_primary_key_embeds_all(database_url: str, db: Connection,
 
 
 @in_row_and_companion
-async def test_a_target_that_is_renamed_or_dropped_by_the_recipe(
+async def test_the_recipe_renames_or_drops_a_target(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
-    home = companion or "items"
+    vector_table = companion or "items"
     await run(db, CREATE)
     table = await watch_items(db, "id", "title", companion)
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
         async with db.transaction():
             await run(db, "select sidecar.unwatch('items')")
-            await run(db, f"alter table {home} rename embedding to vector")
+            await run(db, f"alter table {vector_table} rename embedding to vector")
             renamed = await watch_items(db, "id", "title", companion, target="vector")
         await renamed.settle_right(encoder)
         assert (renamed.watch_id, sum(encoder.calls)) == (table.watch_id, 20)

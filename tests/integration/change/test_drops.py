@@ -1,4 +1,4 @@
-"""Dropped tables: all that was kept for them is removed, and a table of the same name is a new one."""
+"""Dropped tables: everything stored for them is removed, and a new table of the same name starts afresh."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ LEFT = """
 """
 
 
-async def until_forgotten(db: Connection) -> None:
-    async def is_forgotten() -> bool:
+async def until_cleaned_up(db: Connection) -> None:
+    async def is_cleaned_up() -> bool:
         return not await run(db, LEFT)
 
-    await wait_until_async(is_forgotten, "everything of the watch to go")
+    await wait_until_async(is_cleaned_up, "everything of the watch to go")
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ async def until_forgotten(db: Connection) -> None:
         (None, "drop schema public cascade; create schema public"),
     ],
 )
-async def test_a_dropped_table_is_cleaned_up_after(
+async def test_a_running_sidecar_cleans_up_after_a_dropped_table(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None, drop: str
 ) -> None:
     if "schema" in drop:
@@ -48,19 +48,19 @@ async def test_a_dropped_table_is_cleaned_up_after(
         await encoder.until_held()
         await run(db, drop)
         encoder.open()
-        await until_forgotten(db)
+        await until_cleaned_up(db)
         stays = drop == "drop table items cascade"
         assert await value(db, "select to_regclass('vectors') is not null") is stays
 
         again = await make_texts(db, 3, companion=companion)
         assert again.watch_id != table.watch_id
-        if stays:  # with vectors of rows that the new table has not
+        if stays:  # with vectors of rows that are not in the new table
             await run(db, "select sidecar.verify('items')")
         await again.settle_right(encoder)
         assert not running.task.done()
 
 
-async def test_without_a_sidecar_status_says_so_and_the_next_watch_cleans_up(db: Connection) -> None:
+async def test_without_a_sidecar_status_reports_a_dropped_table_and_the_next_watch_cleans_up(db: Connection) -> None:
     table = await make_texts(db, 5, companion="vectors")
     oid = await value(db, "select 'items'::regclass::oid")
     await run(db, "drop table items cascade")
@@ -74,14 +74,14 @@ async def test_without_a_sidecar_status_says_so_and_the_next_watch_cleans_up(db:
     assert not [name for (name,) in await run(db, LEFT) if f"_{table.watch_id}" in name]
 
 
-async def test_former_watches_are_forgotten_with_their_table(
+async def test_former_watches_are_removed_after_their_table_is_dropped(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     await make_texts(db, 5)
     await run(db, "select sidecar.unwatch('items')")
     await run(db, "drop table items")
     async with running_ingest(database_url, encoder):
-        await until_forgotten(db)
+        await until_cleaned_up(db)
 
 
 async def test_a_drop_that_is_rolled_back_changes_nothing(
@@ -98,7 +98,7 @@ async def test_a_drop_that_is_rolled_back_changes_nothing(
         await table.settle_right(encoder)
 
 
-async def test_a_dropped_companion_marks_the_watch_and_watch_makes_it_anew(
+async def test_a_dropped_companion_breaks_the_watch_and_watch_with_replace_recreates_it(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 5, companion="vectors")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.change.dumps import dump, restore, version_of
-from tests.integration.change.history import Dumps, check_it_goes_on, check_pending_is_embedded, dumps_of
+from tests.integration.change.history import Dumps, check_embedding_continues, check_pending_is_embedded, dumps_of
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import insert_titles, make_texts
@@ -34,7 +34,7 @@ def dumps(history_url: str) -> Iterator[Dumps]:
 
 @pytest.fixture(scope="module")
 def old_dumps(postgres_server: Server) -> Iterator[Dumps]:
-    """Of a server of version 16, by a newer pg_dump."""
+    """Dumps of a Postgres 16 server, made by a newer pg_dump."""
     from sidecar.operations.migrations import migrate
 
     version = version_of(postgres_server.url)
@@ -59,22 +59,24 @@ async def restored(restored_url: str) -> AsyncIterator[Connection]:
 
 
 @BOTH
-async def test_a_dump_of_the_whole_database_restores_whole(
+async def test_a_dump_of_the_whole_database_is_restored_completely(
     dumps: Dumps, restored_url: str, restored: Connection, format_name: str
 ) -> None:
     await restore(dumps.file(format_name), restored_url)
-    await check_it_goes_on(restored_url, restored, dumps)
+    await check_embedding_continues(restored_url, restored, dumps)
 
 
 @BOTH
-async def test_a_dump_of_postgres_16_restores_on_a_newer_one(
+async def test_a_dump_of_postgres_16_is_restored_on_a_newer_version(
     old_dumps: Dumps, restored_url: str, restored: Connection, format_name: str
 ) -> None:
     await restore(old_dumps.file(format_name), restored_url)
-    await check_it_goes_on(restored_url, restored, old_dumps)
+    await check_embedding_continues(restored_url, restored, old_dumps)
 
 
-async def test_a_sidecar_may_wait_for_the_restore(dumps: Dumps, restored_url: str, restored: Connection) -> None:
+async def test_a_sidecar_started_before_the_restore_embeds_the_restored_rows(
+    dumps: Dumps, restored_url: str, restored: Connection
+) -> None:
     encoder = GatedEncoder()
     async with running_ingest(restored_url, encoder) as running:
         await restore(dumps.file("custom"), restored_url)
@@ -82,24 +84,26 @@ async def test_a_sidecar_may_wait_for_the_restore(dumps: Dumps, restored_url: st
         assert not running.task.done()
 
 
-async def test_a_sidecar_leaves_a_restore_alone_until_it_is_done(
+async def test_a_sidecar_embeds_nothing_until_a_restore_has_created_the_triggers(
     dumps: Dumps, restored_url: str, restored: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Rows are there before primary keys and triggers are."""
+    """A restore copies rows before it creates primary keys and triggers."""
     encoder = GatedEncoder()
     async with running_ingest(restored_url, encoder):
         await restore(dumps.file("custom"), restored_url, "--section=pre-data", "--section=data")
 
-        async def knows_them() -> bool:
+        async def reported_all_watches() -> bool:
             return sum("left alone: its triggers are gone" in r.message for r in caplog.records) == len(dumps.tables)
 
-        await wait_until_async(knows_them, "the sidecar to see the watches")
+        await wait_until_async(reported_all_watches, "the sidecar to see the watches")
         assert not encoder.texts
         await restore(dumps.file("custom"), restored_url, "--section=post-data")
         await check_pending_is_embedded(restored, dumps, encoder)
 
 
-async def test_a_sidecar_may_run_while_its_database_is_replaced(dumps: Dumps, restored_url: str) -> None:
+async def test_a_sidecar_keeps_running_while_its_database_is_dropped_and_restored(
+    dumps: Dumps, restored_url: str
+) -> None:
     await restore(dumps.file("custom"), restored_url)
     encoder = GatedEncoder()
     async with running_ingest(restored_url, encoder) as running:
@@ -116,27 +120,29 @@ async def test_a_sidecar_may_run_while_its_database_is_replaced(dumps: Dumps, re
         assert not running.task.done()
 
 
-async def test_data_alone_is_restored_with_the_triggers_disabled(
+async def test_a_data_only_restore_with_triggers_disabled_keeps_all_vectors(
     dumps: Dumps, restored_url: str, restored: Connection
 ) -> None:
     await restore(dumps.file("custom"), restored_url, "--schema-only")
     await restore(dumps.file("custom"), restored_url, "--data-only", "--disable-triggers")
-    await check_it_goes_on(restored_url, restored, dumps)
+    await check_embedding_continues(restored_url, restored, dumps)
 
 
-async def test_data_alone_with_the_triggers_on_is_refused_by_foreign_keys(dumps: Dumps, restored_url: str) -> None:
+async def test_a_data_only_restore_with_triggers_enabled_fails_on_foreign_keys(dumps: Dumps, restored_url: str) -> None:
     await restore(dumps.file("custom"), restored_url, "--schema-only")
     complaints = await restore(dumps.file("custom"), restored_url, "--data-only", check=False)
     assert "violates foreign key constraint" in complaints
 
 
-async def test_a_sequence_that_was_left_behind_is_raised(dumps: Dumps, restored_url: str, restored: Connection) -> None:
+async def test_a_generation_sequence_that_lags_after_a_restore_is_raised(
+    dumps: Dumps, restored_url: str, restored: Connection
+) -> None:
     await restore(dumps.file("custom"), restored_url)
     await run(restored, "alter sequence sidecar_internal.generation restart")
-    await check_it_goes_on(restored_url, restored, dumps)
+    await check_embedding_continues(restored_url, restored, dumps)
 
 
-async def test_chosen_schemas_are_restored_together_with_schema_sidecar(
+async def test_selected_schemas_are_restored_together_with_schema_sidecar(
     dumps: Dumps, history_url: str, restored_url: str, restored: Connection
 ) -> None:
     dump(
@@ -151,10 +157,10 @@ async def test_chosen_schemas_are_restored_together_with_schema_sidecar(
     await run(restored, "create extension vector")
     complaints = await restore(dumps.file("chosen"), restored_url, check=False)
     assert complaints.count("error:") == complaints.count('schema "public" already exists'), complaints
-    await check_it_goes_on(restored_url, restored, dumps)
+    await check_embedding_continues(restored_url, restored, dumps)
 
 
-async def test_a_schema_restored_without_sidecar_is_watched_again(
+async def test_tables_restored_without_schema_sidecar_can_be_watched_again(
     database_url: str, db: Connection, open_tmp_path: Path, postgres_server: Server, migrated_template: str
 ) -> None:
     encoder = GatedEncoder()
@@ -179,10 +185,10 @@ async def test_a_schema_restored_without_sidecar_is_watched_again(
             assert await value(other, "select count(*) from pg_trigger where tgrelid = 'items'::regclass") == 5
 
 
-async def test_a_table_restored_into_its_own_database_is_watched_again(
+async def test_a_dropped_table_restored_into_its_database_can_be_watched_again(
     database_url: str, db: Connection, open_tmp_path: Path
 ) -> None:
-    """Its triggers come along and call the functions of the watch of the table that was dropped."""
+    """The restored triggers call functions of the watch on the dropped table."""
     encoder = GatedEncoder()
     table = await make_texts(db, 10)
     file = open_tmp_path / "dump.custom"

@@ -1,4 +1,4 @@
-"""pgvector that is dropped, or older than required, under watches: their state names it and the remedy."""
+"""pgvector dropped, or older than required, while tables are watched: status names the fault and the remedy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DROP = "drop extension vector cascade"
 
 
 @in_row_and_companion
-async def test_the_state_names_an_extension_that_was_dropped_and_what_it_says_mends_the_watch(
+async def test_status_names_a_dropped_extension_and_the_remedy_it_states_repairs_the_watch(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     table = await make_texts(db, 5, companion=companion)
@@ -40,7 +40,7 @@ async def test_the_state_names_an_extension_that_was_dropped_and_what_it_says_me
         await again.settle_right(encoder)
 
 
-async def test_the_state_names_an_extension_that_is_too_old(db: Connection) -> None:
+async def test_status_names_an_extension_that_is_too_old(db: Connection) -> None:
     await make_texts(db)
     await make_texts_beside(db)
     await run(db, "update pg_extension set extversion = '0.7.4' where extname = 'vector'")
@@ -55,7 +55,7 @@ async def make_texts_beside(db: Connection) -> None:
     await watch(db, ["items"], ["title"], target="other", companion="others")
 
 
-async def test_a_running_sidecar_fills_a_watch_whose_extension_comes_back(
+async def test_a_running_sidecar_refills_a_watch_after_its_extension_is_recreated(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 5)

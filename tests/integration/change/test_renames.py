@@ -17,7 +17,7 @@ from tests.waiting import wait_until_async
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """`there` and `back` take turns. `after` is the watched table once it is there."""
+    """Statements `there` and `back` that rename and undo it; `after` is the watched table after `there`."""
 
     there: str
     back: str
@@ -59,13 +59,13 @@ RENAMES = {
 
 
 @pytest.mark.parametrize("name", RENAMES)
-async def test_a_rename_costs_rows_in_flight_no_attempt(
+async def test_a_rename_does_not_count_as_a_failed_attempt_of_rows_in_flight(
     database_url: str, db: Connection, encoder: GatedEncoder, name: str
 ) -> None:
     rename = RENAMES[name]
     await run(db, "create schema shop")
     table = await make_texts(db, companion="vectors" if rename.companion else None)
-    rounds = 7  # more than the attempts a row has
+    rounds = 7  # more than the maximum of attempts
     async with running_ingest(database_url, encoder) as running:
         encoder.close()
         await run(db, "insert into items values (1, 'in flight')")
@@ -73,13 +73,13 @@ async def test_a_rename_costs_rows_in_flight_no_attempt(
             await encoder.until_held()
             await run(db, rename.back if i % 2 else rename.there)
             encoder.open()
-            encoder.close()  # the one that waits goes on, the next one waits
+            encoder.close()  # releases the held call; the next one is held
 
-            async def has_gone_on(done: int = i + 1) -> bool:
+            async def has_encoded(done: int = i + 1) -> bool:
                 return len(encoder.calls) >= done
 
-            await wait_until_async(has_gone_on, "the encoder to go on")
-            if name == "source":  # is not needed to write the vector, which is as right as before
+            await wait_until_async(has_encoded, "the encoder to go on")
+            if name == "source":  # not needed to write the vector, which is still right
                 await run(db, f"update items set {'title' if i % 2 else 'name'} = 'in flight {i}'")
         await encoder.until_held()
         assert await table.count("events", "attempts > 1") == 0
@@ -103,29 +103,31 @@ async def test_a_rename_costs_rows_in_flight_no_attempt(
 
 
 @in_row_and_companion
-async def test_a_table_that_takes_the_place_of_another_is_left_alone(
+async def test_a_table_that_takes_the_name_of_a_renamed_one_is_not_written(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     table = await make_texts(db, companion=companion)
-    home = companion or "items"
-    await run(db, f"create table new_home (like {home} including indexes)")
+    vector_table = companion or "items"
+    await run(db, f"create table new_home (like {vector_table} including indexes)")
     await run(db, "insert into new_home (id) values (1), (2)" if not companion else "select")
     async with running_ingest(database_url, encoder):
         encoder.close()
         await insert_titles(db, 1, 2)
         await encoder.until_held()
         async with db.transaction():
-            await run(db, f"alter table {home} rename to old_home")
-            await run(db, f"alter table new_home rename to {home}")
+            await run(db, f"alter table {vector_table} rename to old_home")
+            await run(db, f"alter table new_home rename to {vector_table}")
         encoder.open()
 
         old_home = sql.Identifier("old_home")
         renamed = replace(table, companion=old_home) if companion else replace(table, table=old_home)
         await renamed.settle_right(encoder)
-    assert await value(db, f"select count(embedding) from {home}") == 0
+    assert await value(db, f"select count(embedding) from {vector_table}") == 0
 
 
-async def test_a_renamed_source_embeds_nothing_again(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+async def test_a_renamed_source_column_embeds_no_row_again(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
     table = await make_texts(db, 20)
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
@@ -134,7 +136,7 @@ async def test_a_renamed_source_embeds_nothing_again(database_url: str, db: Conn
         await run(db, "update items set name = 'changed' where id = 7")
         renamed = replace(table, source=("name",))
         await renamed.settle_right(encoder)
-        # The name that was given up means another column now.
+        # The former name now belongs to another column.
         await run(db, "alter table items add column title text default 'not watched'")
         await run(db, "update items set title = 'still not watched'")
         await run(db, "select sidecar.reembed('items')")
@@ -144,7 +146,7 @@ async def test_a_renamed_source_embeds_nothing_again(database_url: str, db: Conn
     assert "not watched" not in encoder.texts
 
 
-async def test_watch_and_unwatch_know_a_watch_by_its_new_names_at_once(db: Connection) -> None:
+async def test_watch_and_unwatch_find_a_watch_by_its_new_names_in_the_renaming_transaction(db: Connection) -> None:
     table = await make_texts(db, 1)
     async with db.transaction():
         await run(db, "alter table items rename embedding to e")
@@ -157,7 +159,7 @@ async def test_watch_and_unwatch_know_a_watch_by_its_new_names_at_once(db: Conne
     assert await value(db, "select array_agg(target) from sidecar_internal.watches") == ["f"]
 
 
-async def test_two_columns_renamed_at_once_are_too_many_to_follow(
+async def test_two_source_columns_renamed_in_one_transaction_break_the_watch_until_watched_again(
     database_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     await run(db, "create table items (id bigint primary key, title text, brand text)")

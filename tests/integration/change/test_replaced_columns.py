@@ -13,7 +13,7 @@ from tests.integration.ingest.items import insert_titles, make_texts
 from tests.integration.ingest.watched_table import Connection, run, value
 
 
-async def test_a_source_is_read_from_the_column_that_is_watched(
+async def test_the_source_is_read_from_the_renamed_column(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db)
@@ -28,18 +28,21 @@ async def test_a_source_is_read_from_the_column_that_is_watched(
 
 
 @pytest.mark.parametrize("companion", [None, "vectors"])
-async def test_a_vector_in_hand_goes_to_the_column_that_is_watched(
+async def test_a_vector_in_flight_is_written_to_the_renamed_column(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     table = await make_texts(db, companion=companion)
-    home = companion or "items"
+    vector_table = companion or "items"
     async with running_ingest(database_url, encoder):
         encoder.close()
         await insert_titles(db, 1, 2)
         await encoder.until_held()
         async with db.transaction():
-            await run(db, f"alter table {home} rename embedding to former_embedding")
-            await run(db, f"alter table {home} add column embedding vector({encoder.dimensions})")
+            await run(db, f"alter table {vector_table} rename embedding to former_embedding")
+            await run(db, f"alter table {vector_table} add column embedding vector({encoder.dimensions})")
         encoder.open()
         await replace(table, target="former_embedding").settle_right(encoder)
-    assert await value(db, sql.SQL("select count(embedding) from {}").format(sql.Identifier(home)).as_string()) == 0
+    assert (
+        await value(db, sql.SQL("select count(embedding) from {}").format(sql.Identifier(vector_table)).as_string())
+        == 0
+    )

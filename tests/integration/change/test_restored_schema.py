@@ -36,7 +36,7 @@ OPEN_TO_ALL = """
 
 @pytest.fixture(scope="module")
 def source_url(postgres_server: Server, migrated_template: str) -> Iterator[str]:
-    """Watched tables of several shapes, none of which has the number that it would get again."""
+    """A database with several kinds of watches, whose ids differ from those that new watches would get."""
 
     async def make(url: str) -> None:
         async with user(url) as db:
@@ -74,7 +74,7 @@ async def restore_schema(source_url: str, url: str, *options: str) -> None:
 
 
 @pytest.mark.parametrize("options", [(), ("--no-owner", "--no-privileges")], ids=["plain", "as rails does"])
-async def test_migrate_takes_up_a_schema_without_its_rows_and_watching_again_fills_rows(
+async def test_migrate_repairs_a_schema_without_its_rows_and_watching_again_embeds_all(
     source_url: str, restored_url: str, restored: Connection, options: tuple[str, ...]
 ) -> None:
     await restore_schema(source_url, restored_url, *options)
@@ -113,10 +113,10 @@ async def test_migrate_takes_up_a_schema_without_its_rows_and_watching_again_fil
     ],
     ids="+".join,
 )
-async def test_chosen_schemas_without_rows_are_taken_up(
+async def test_migrate_repairs_selected_schemas_restored_without_rows(
     source_url: str, restored_url: str, restored: Connection, schemas: tuple[str, ...], open_tmp_path: Path
 ) -> None:
-    """psql goes on after what fails: schema public is there already, triggers lack functions."""
+    """psql continues after errors: schema public exists already, functions of triggers are missing."""
     await run(restored, "create extension vector")
     dump(source_url, open_tmp_path / "chosen.sql", "--schema-only", *(f"--schema={name}" for name in schemas))
     await asyncio.to_thread(
@@ -134,7 +134,7 @@ async def test_chosen_schemas_without_rows_are_taken_up(
         await items.settle_right(encoder)
 
 
-async def test_a_role_that_is_no_superuser_takes_up_what_it_restored(
+async def test_a_role_without_superuser_repairs_a_schema_that_it_restored(
     source_url: str, restored_url: str, restored: Connection
 ) -> None:
     await run(restored, "create role deployer login password 'pw'")
@@ -165,11 +165,11 @@ async def test_a_role_that_is_no_superuser_takes_up_what_it_restored(
         await run(restored, "drop role deployer")
 
 
-async def test_watch_works_in_a_restored_schema_before_anybody_migrates_it(
+async def test_watch_works_in_a_restored_schema_before_it_is_migrated(
     source_url: str, restored_url: str, restored: Connection
 ) -> None:
     await restore_schema(source_url, restored_url)
-    await run(restored, "select setval('sidecar_internal.watches_id_seq', 3)")  # the number whose tables are there
+    await run(restored, "select setval('sidecar_internal.watches_id_seq', 3)")  # the next id, 4, has leftover tables
     items = await watch(restored, ["items"], ["title"])
     assert items.watch_id == 4
     await asyncio.to_thread(migrate, restored_url)
@@ -179,7 +179,7 @@ async def test_watch_works_in_a_restored_schema_before_anybody_migrates_it(
         await items.settle_right(encoder)
 
 
-async def test_watches_whose_rows_were_restored_go_on_and_new_ones_get_numbers_of_their_own(
+async def test_restored_watches_keep_working_and_new_ones_get_unused_ids(
     source_url: str, restored_url: str, restored: Connection, open_tmp_path: Path
 ) -> None:
     await restore_schema(source_url, restored_url)
@@ -210,7 +210,7 @@ async def test_watches_whose_rows_were_restored_go_on_and_new_ones_get_numbers_o
         await wait_until_async(are_embedded, "the rows of the watch that was restored")
 
 
-async def test_a_watch_whose_queue_was_not_restored_is_mended_by_watching_again(
+async def test_a_watch_restored_without_its_queue_is_repaired_by_watching_again(
     source_url: str, restored_url: str, restored: Connection, open_tmp_path: Path
 ) -> None:
     await restore_schema(source_url, restored_url)
@@ -225,7 +225,7 @@ async def test_a_watch_whose_queue_was_not_restored_is_mended_by_watching_again(
         await items.settle_right(encoder)
 
 
-async def test_a_sidecar_waits_for_migrate_and_commands_name_it(
+async def test_after_a_restore_without_rows_a_sidecar_waits_and_commands_name_migrate(
     source_url: str,
     restored_url: str,
     restored: Connection,
@@ -255,7 +255,9 @@ async def test_a_sidecar_waits_for_migrate_and_commands_name_it(
         assert not running.task.done()
 
 
-async def test_base_removes_a_schema_without_its_rows(source_url: str, restored_url: str, restored: Connection) -> None:
+async def test_migrate_base_removes_a_schema_without_its_rows(
+    source_url: str, restored_url: str, restored: Connection
+) -> None:
     await restore_schema(source_url, restored_url)
     await asyncio.to_thread(migrate, restored_url, "base")
     assert await run(restored, NUMBERED) == []
@@ -263,7 +265,7 @@ async def test_base_removes_a_schema_without_its_rows(source_url: str, restored_
     await insert_titles(restored, 1, 3)
 
 
-async def test_tables_of_a_version_that_cannot_be_told_are_refused_and_left_alone(
+async def test_migrate_refuses_tables_of_an_unknown_revision_and_changes_nothing(
     source_url: str, restored_url: str, restored: Connection
 ) -> None:
     await asyncio.to_thread(migrate, restored_url, "0016")
@@ -274,7 +276,7 @@ async def test_tables_of_a_version_that_cannot_be_told_are_refused_and_left_alon
     assert await value(restored, "select count(*) from sidecar.watches") == 0
 
 
-async def test_tables_that_were_restored_without_the_other_schema_are_refused_and_left_alone(
+async def test_migrate_refuses_sidecar_internal_without_schema_sidecar_and_changes_nothing(
     source_url: str, restored_url: str, restored: Connection
 ) -> None:
     await restore_schema(source_url, restored_url)
@@ -285,7 +287,7 @@ async def test_tables_that_were_restored_without_the_other_schema_are_refused_an
     assert await run(restored, NUMBERED) == before
 
 
-async def test_a_schema_that_was_restored_with_its_revision_but_without_the_tables_is_refused(
+async def test_migrate_refuses_schema_sidecar_without_the_tables_of_sidecar_internal(
     restored_url: str, restored: Connection
 ) -> None:
     await asyncio.to_thread(migrate, restored_url)
@@ -294,10 +296,10 @@ async def test_a_schema_that_was_restored_with_its_revision_but_without_the_tabl
         await asyncio.to_thread(migrate, restored_url)
 
 
-async def test_a_restore_without_privileges_lets_nobody_call_our_functions_once_it_is_migrated(
+async def test_migrate_revokes_execute_from_public_after_a_restore_without_privileges(
     source_url: str, restored_url: str, restored: Connection, open_tmp_path: Path
 ) -> None:
-    """With all of its rows, at the newest revision, and with this version's functions."""
+    """The restored schema has its rows, the newest revision and this version's functions."""
     dump(source_url, open_tmp_path / "all.sql", "--no-privileges")
     await restore(open_tmp_path / "all.sql", restored_url)
     assert await value(restored, OPEN_TO_ALL) > 0

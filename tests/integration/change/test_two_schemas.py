@@ -1,4 +1,4 @@
-"""The step from one schema to two (0019): what was made by 0018 goes on, and a sidecar of 0018 stops without harm."""
+"""The migration from one schema to two (0019): watches of 0018 keep working, and a 0018 sidecar stops safely."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tests.schema_dump import GOLDEN, dump_schema
 from tests.servers import Server
 from tests.waiting import wait_until_async
 
-BEFORE, COMMIT_BEFORE = "0018", "8abb59a"  # the last commit whose newest migration it is
+BEFORE, COMMIT_BEFORE = "0018", "8abb59a"  # the last commit whose newest migration is 0018
 
 OBJECTS_ON_USERS_TABLES = """
     select t.tgrelid::regclass::text, t.tgname, t.tgenabled, t.tgfoid from pg_trigger t
     where t.tgname ~ '^sidecar_' order by 1, 2
 """
-# By number: the same objects with the same privileges, whatever their schema.
+# By OID: the same objects with the same privileges, whatever their schema.
 PRIVILEGES = """
     select c.oid, c.relowner, c.relacl::text from pg_class c
     join pg_namespace n on n.oid = c.relnamespace and n.nspname in ('sidecar', 'sidecar_internal')
@@ -60,17 +60,17 @@ async def db(url: str) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def stands_still(db: Connection) -> bool:
-    """No vector is written for a second."""
+async def no_vector_is_written(db: Connection) -> bool:
+    """Counts the vectors twice, a second apart."""
     before = await value(db, "select count(embedding) from items")
     await asyncio.sleep(1)
     return bool(await value(db, "select count(embedding) = %s from items", before))
 
 
-async def test_a_sidecar_of_before_stops_embedding_and_a_new_one_takes_over(
+async def test_a_0018_sidecar_stops_embedding_after_the_migration_and_a_new_one_takes_over(
     url: str, db: Connection, checkout_before: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It finds none of its tables. No user's statement fails, and what it had leased comes back with its lease."""
+    """It finds none of its tables. No user's statement fails, and its claims are freed when their leases expire."""
     table = await make_texts(db, 3000)
     writers = Writers(url)
     async with sidecar_process(url, checkout=checkout_before, view_ms=0.3) as old, asyncio.TaskGroup() as group:
@@ -82,8 +82,10 @@ async def test_a_sidecar_of_before_stops_embedding_and_a_new_one_takes_over(
             await writers.until_each_wrote(5)
         finally:
             writers.stop()
-        await wait_until_async(lambda: stands_still(db), "the old one to stop", 30)
-        assert await value(db, "select count(embedding) < 3000 from items"), "all was done before the migration"
+        await wait_until_async(lambda: no_vector_is_written(db), "the old one to stop", 30)
+        assert await value(db, "select count(embedding) < 3000 from items"), (
+            "all rows were embedded before the migration"
+        )
         assert "running sidecars are of a version that does not find its tables any more: " in caplog.text
         assert await old.terminate(15) == 0
     async with running_ingest(url, GatedEncoder()) as running:
@@ -92,7 +94,7 @@ async def test_a_sidecar_of_before_stops_embedding_and_a_new_one_takes_over(
         assert not running.task.done()
 
 
-async def test_a_sidecar_of_before_that_starts_afterwards_says_what_is_missing(
+async def test_a_0018_sidecar_started_after_the_migration_logs_what_is_missing(
     url: str, db: Connection, checkout_before: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     table = await make_texts(db, 3)
@@ -113,7 +115,7 @@ async def test_a_sidecar_of_before_that_starts_afterwards_says_what_is_missing(
 
 
 async def watch_everything(db: Connection, worker: str, reader: str) -> list[WatchedTable]:
-    """In the row, in a companion, in a partition tree, and a watch whose vectors are on the move."""
+    """Watches in the row, in a companion and in a partition tree, and one whose vectors are to be moved."""
     await run(db, f"create role {worker}")
     await run(db, f"create role {reader}")
     await run(db, "select sidecar.grant_worker(%s::text::regrole)", worker)
@@ -130,7 +132,7 @@ async def watch_everything(db: Connection, worker: str, reader: str) -> list[Wat
     return [*tables, await watch(db, ["parts"], ["title"])]
 
 
-async def test_watches_of_before_go_on_with_their_triggers_views_and_privileges(
+async def test_watches_of_0018_keep_their_triggers_views_and_privileges(
     url: str, db: Connection, checkout_before: Path
 ) -> None:
     worker, reader = (f"{role}_{urlsplit(url).path[-12:]}" for role in ("worker", "reader"))
@@ -140,7 +142,7 @@ async def test_watches_of_before_go_on_with_their_triggers_views_and_privileges(
         async with sidecar_process(url, checkout=checkout_before) as old:
             await some_rows_are_embedded(db, 20)
             assert await old.terminate(15) == 0
-        # From the row to a companion: the former ledger waits for the new sidecar.
+        # From the row to a companion: the new sidecar has to work through the former ledger.
         await run(
             db,
             "select sidecar.watch('moved', 'title', target => 'embedding', companion => 'moved_vectors', "
@@ -172,13 +174,13 @@ async def test_watches_of_before_go_on_with_their_triggers_views_and_privileges(
         await run(db, f"drop role {worker}, {reader}")
 
 
-def test_the_schema_is_as_one_that_was_made_afresh(url: str) -> None:
+def test_the_migrated_schema_equals_a_fresh_one(url: str) -> None:
     migrate(url)
     assert dump_schema(url) == GOLDEN.read_text(encoding="utf-8")
     assert not migrate(url).code_replaced
 
 
-async def test_a_dump_of_before_is_restored_and_migrated(
+async def test_a_dump_of_0018_is_restored_and_migrated(
     url: str, db: Connection, checkout_before: Path, postgres_server: Server, open_tmp_path: Path
 ) -> None:
     table = await make_texts(db, 10)
@@ -193,14 +195,16 @@ async def test_a_dump_of_before_is_restored_and_migrated(
         assert current_revision(restored_url) == head_revision()
         async with user(restored_url) as restored:
             pending = await value(restored, "select pending from sidecar.status")
-            assert pending == 11, "what was embedded before the dump is not embedded again"
+            assert pending == 11, "rows embedded before the dump are not pending"
             await run(restored, "update items set title = 'after the restore' where id = 1")
             restored_table = replace(table, connection=restored)
             async with running_ingest(restored_url, GatedEncoder()):
                 await check_all_is_right(restored, restored_table)
 
 
-async def test_it_is_refused_where_a_schema_of_that_name_holds_something_else(url: str, db: Connection) -> None:
+async def test_the_migration_is_refused_if_a_users_schema_has_the_name_sidecar_internal(
+    url: str, db: Connection
+) -> None:
     await run(db, "create schema sidecar_internal; create table sidecar_internal.theirs (i int)")
     with pytest.raises(StatementRejected, match="sidecar_internal is there and is not empty") as caught:
         await asyncio.to_thread(migrate, url)
@@ -211,7 +215,7 @@ async def test_it_is_refused_where_a_schema_of_that_name_holds_something_else(ur
     assert await value(db, "select count(*) from theirs.theirs") == 0
 
 
-async def test_an_installer_that_may_not_create_schemas_is_told_what_to_have_granted(
+async def test_an_installer_without_the_create_privilege_gets_a_hint_with_the_grant(
     plain_database_url: str, checkout_before: Path
 ) -> None:
     parts = urlsplit(plain_database_url)
@@ -241,7 +245,7 @@ async def test_an_installer_that_may_not_create_schemas_is_told_what_to_have_gra
             await run(admin, f"drop table if exists items; drop owned by {installer} cascade; drop role {installer}")
 
 
-async def test_a_writer_that_is_in_a_transaction_is_not_waited_for(url: str, db: Connection) -> None:
+async def test_the_migration_does_not_wait_for_a_writers_open_transaction(url: str, db: Connection) -> None:
     table = await make_texts(db, 3)
     async with user(url, autocommit=False) as writer:
         await run(writer, "insert into items values (100, 'being written')")
@@ -253,9 +257,7 @@ async def test_a_writer_that_is_in_a_transaction_is_not_waited_for(url: str, db:
         await check_all_is_right(db, table)
 
 
-async def test_a_reader_of_failures_that_stays_open_fails_the_migration_and_nothing_changes(
-    url: str, db: Connection
-) -> None:
+async def test_a_migration_blocked_by_a_reader_of_failures_fails_and_changes_nothing(url: str, db: Connection) -> None:
     async with user(url, autocommit=False) as reader:
         await run(reader, "select * from sidecar.failures")
         with pytest.raises(StatementRejected) as caught:

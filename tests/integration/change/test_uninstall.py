@@ -1,4 +1,4 @@
-"""uninstall keeps the vectors, and nothing else."""
+"""uninstall removes everything except the vectors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOISE = re.compile(r"^(--.*|SET .*|SELECT pg_catalog\.set_config.*|\\(un)?restri
 
 
 def schema_of(url: str, directory: Path) -> set[str]:
-    """The statements of a dump, without data."""
+    """The statements of a schema-only dump."""
     file = directory / "schema.sql"
     dump(url, file, "--schema-only")
     return {statement.strip() for statement in NOISE.sub("", file.read_text(encoding="utf-8")).split(";\n")}
@@ -44,7 +44,7 @@ TABLES = """
     insert into items values (1, 'a');
     insert into shop.photos values (1, 'b');
 """
-# What may be left of a sidecar that worked on them.
+# All that a sidecar may leave behind in those tables.
 VECTORS = """
     alter table items add embedding vector(16), add other vector(16);
     create index items_embedding_hnsw_1 on items using hnsw ((embedding::halfvec(16)) halfvec_cosine_ops);
@@ -56,7 +56,7 @@ VECTORS = """
 
 @pytest.fixture
 def wanted(plain_database_url: str, tmp_path: Path) -> set[str]:
-    """The schema that must be left, as dumped."""
+    """The statements that a dump must consist of after uninstall."""
     with psycopg.connect(plain_database_url, autocommit=True) as plain:
         plain.execute(b"create extension vector")
         plain.execute(TABLES.encode())
@@ -64,8 +64,8 @@ def wanted(plain_database_url: str, tmp_path: Path) -> set[str]:
     return schema_of(plain_database_url, tmp_path)
 
 
-async def watch_them(url: str, db: Connection, encoder: GatedEncoder) -> None:
-    """In rows, in a companion, in partitions, no longer, and in a table that is gone."""
+async def make_watches(url: str, db: Connection, encoder: GatedEncoder) -> None:
+    """Watches in rows, in a companion and in partitions, a former one, and one on a dropped table."""
     items = await watch(db, ["items"], ["title"], index="halfvec")
     photos = await watch(db, ["shop", "photos"], ["caption"], ["nr"], companion="vectors")
     await watch(db, ["parts"], ["title"])
@@ -79,7 +79,7 @@ async def watch_them(url: str, db: Connection, encoder: GatedEncoder) -> None:
         await photos.settle_right(encoder)
 
         async def has_index() -> bool:
-            # A dump leaves out one that is not valid yet.
+            # A dump omits an index that is not valid yet.
             indexes = "select pg_get_indexdef(indexrelid) as made from pg_index where indisvalid"
             return bool(await value(db, f"select exists (select from ({indexes}) i where made like '%% hnsw %%')"))
 
@@ -87,7 +87,7 @@ async def watch_them(url: str, db: Connection, encoder: GatedEncoder) -> None:
     await run(db, "drop table gone")
 
 
-async def test_only_vectors_are_left(
+async def test_uninstall_leaves_only_the_vectors(
     database_url: str,
     wanted: set[str],
     db: Connection,
@@ -96,7 +96,7 @@ async def test_only_vectors_are_left(
     command_line: CommandLine,
 ) -> None:
     await run(db, TABLES)
-    await watch_them(database_url, db, encoder)
+    await make_watches(database_url, db, encoder)
     said = command_line.succeed("uninstall", "--yes")
     assert "  table shop.vectors with its vectors\n    drop table shop.vectors;\n" in said
     left = schema_of(database_url, tmp_path)
@@ -106,7 +106,7 @@ async def test_only_vectors_are_left(
     assert "sidecar migrate" in command_line.fail("uninstall", "--yes")
 
 
-async def test_a_running_sidecar_is_in_the_way_unless_forced(
+async def test_uninstall_is_refused_while_a_sidecar_runs_unless_forced(
     database_url: str,
     db: Connection,
     encoder: GatedEncoder,
@@ -133,7 +133,7 @@ async def test_a_running_sidecar_is_in_the_way_unless_forced(
         assert await value(db, "select count(embedding) from items") == 3
 
 
-async def test_the_question_can_be_answered_with_no(
+async def test_answering_no_to_the_confirmation_changes_nothing(
     database_url: str, db: Connection, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await make_texts(db, 1)
@@ -143,7 +143,7 @@ async def test_the_question_can_be_answered_with_no(
     assert await value(db, "select count(*) from sidecar.status") == 1
 
 
-async def test_what_others_made_of_our_schema_is_in_the_way(db: Connection) -> None:
+async def test_uninstall_is_refused_while_users_objects_depend_on_the_schema(db: Connection) -> None:
     await make_texts(db, 1)
     await run(db, "create view dashboard as select state from sidecar.status")
     with pytest.raises(psycopg.errors.DependentObjectsStillExist, match=r"schema sidecar is used by public\.dashboard"):
@@ -153,7 +153,7 @@ async def test_what_others_made_of_our_schema_is_in_the_way(db: Connection) -> N
     assert await value(db, "select to_regnamespace('sidecar')") is None
 
 
-async def test_it_can_be_installed_again_and_the_vectors_are_taken_up(
+async def test_the_vectors_are_used_again_after_a_new_installation(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     from sidecar.operations.migrations import migrate

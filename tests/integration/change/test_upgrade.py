@@ -1,4 +1,4 @@
-"""Migrations under running sidecars: an older one goes on working, a newer one waits."""
+"""Migrations under running sidecars: an older sidecar keeps working, a newer one waits."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from tests.schema_dump import GOLDEN, dump_schema
 from tests.servers import Server
 from tests.waiting import wait_until_async
 
-OLD_REVISION, OLD_COMMIT = "0016", "fe89ad6"  # the last commit whose newest migration it is
+OLD_REVISION, OLD_COMMIT = "0016", "fe89ad6"  # the last commit whose newest migration is 0016
 
 OTHER_CODE = f"""
     create or replace function sidecar.installation(out revision text, out code_digest text)
     language sql immutable as $$ select '{head_revision()}', 'another' $$
 """
-# Before and after ledgers knew of unreadable texts, which was part of 0017 for two hours.
+# Before and after unreadable texts were added to ledgers, which was part of 0017 for two hours.
 COMMITS_AT_0017 = ["54cc4ec", "95fc3ea"]
 SHARED_CHANGES = """
     select (select count(*) from pg_attribute where attrelid = 'sidecar_internal.watches'::regclass and attname =
@@ -55,7 +55,7 @@ def next_checkout() -> Iterator[Path]:
 
 @pytest.fixture
 def old_url(plain_database_url: str, old_checkout: Path) -> str:
-    """A database whose schema the code of then made."""
+    """A database migrated by the code of OLD_COMMIT."""
     migrate_with(old_checkout, plain_database_url)
     assert current_revision(plain_database_url) == OLD_REVISION
     return plain_database_url
@@ -67,10 +67,10 @@ async def db(old_url: str) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def test_an_older_sidecar_goes_on_while_and_after_its_schema_is_migrated(
+async def test_an_older_sidecar_keeps_working_during_and_after_a_migration(
     database_url: str, next_checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """This one is the older, and the next release has a revision that only this test knows."""
+    """This checkout is the older release; the next one has a revision that exists only in tests."""
     async with user(database_url) as db:
         table = await make_texts(db, 3000)
         writers = Writers(database_url)
@@ -85,20 +85,20 @@ async def test_an_older_sidecar_goes_on_while_and_after_its_schema_is_migrated(
             finally:
                 writers.stop()
             assert current_revision(database_url) == NEXT_REVISION
-            assert embedded < 3000, "the migration came when everything was done"
+            assert embedded < 3000, "all rows were embedded before the migration"
             await check_all_is_right(db, table)
             assert await value(db, "select count(*) from sidecar_internal.sidecars") == 1
             assert await old.terminate(15) == 0
         unchanged = {f"title {i}" for i in range(1, 3001)}
         assert set(old.texts) >= unchanged
-        assert max(old.texts[text] for text in unchanged) <= 2, "more than rows in flight were embedded twice"
+        assert max(old.texts[text] for text in unchanged) <= 2, "rows that were not in flight were embedded twice"
         async with sidecar_process(database_url, checkout=next_checkout) as new:
             await run(db, "update items set title = 'by the new one' where id = 1")
             await check_all_is_right(db, table)
             assert await new.terminate(15) == 0
 
 
-async def test_both_versions_work_side_by_side(database_url: str, next_checkout: Path) -> None:
+async def test_sidecars_of_both_versions_work_side_by_side(database_url: str, next_checkout: Path) -> None:
     async with user(database_url) as db:
         table = await make_texts(db, 10)
         migrate_with(next_checkout, database_url)
@@ -118,7 +118,7 @@ async def test_both_versions_work_side_by_side(database_url: str, next_checkout:
             assert await new.terminate(15) == 0
 
 
-async def test_a_release_alters_tables_and_replaces_code_once(database_url: str, next_checkout: Path) -> None:
+async def test_a_migration_alters_tables_and_replaces_code_only_once(database_url: str, next_checkout: Path) -> None:
     async with user(database_url) as db:
         await make_texts(db, 3)
         assert await run(db, SHARED_CHANGES) == [(0, 0, False)]
@@ -131,10 +131,10 @@ async def test_a_release_alters_tables_and_replaces_code_once(database_url: str,
         assert before == after
 
 
-def test_an_upgraded_schema_is_as_a_fresh_one(
+def test_an_upgraded_schema_equals_a_fresh_one(
     plain_database_url: str, next_checkout: Path, old_checkout: Path, postgres_server: Server
 ) -> None:
-    """From the baseline to today's; and from today's to the next release."""
+    """Upgraded from OLD_COMMIT to this checkout, and on to the next release."""
     migrate_with(old_checkout, plain_database_url)
     migrate(plain_database_url)
     assert dump_schema(plain_database_url) == GOLDEN.read_text(encoding="utf-8")
@@ -144,7 +144,7 @@ def test_an_upgraded_schema_is_as_a_fresh_one(
         assert dump_schema(plain_database_url) == dump_schema(fresh_url)
 
 
-def test_going_back_a_release_leaves_the_newer_schema_as_it_is(database_url: str, next_checkout: Path) -> None:
+def test_migrate_of_an_older_release_leaves_a_newer_schema_unchanged(database_url: str, next_checkout: Path) -> None:
     migrate_with(next_checkout, database_url)
     before = dump_schema(database_url)
     assert not migrate(database_url).code_replaced
@@ -152,7 +152,7 @@ def test_going_back_a_release_leaves_the_newer_schema_as_it_is(database_url: str
 
 
 @pytest.mark.parametrize("commit", COMMITS_AT_0017)
-async def test_what_ran_from_a_checkout_between_releases_is_upgraded(
+async def test_a_schema_from_a_commit_between_releases_is_upgraded(
     plain_database_url: str, encoder: GatedEncoder, commit: str
 ) -> None:
     with checkout_of(commit) as checkout:
@@ -168,7 +168,7 @@ async def test_what_ran_from_a_checkout_between_releases_is_upgraded(
         assert await value(connection, "select pending from public.dashboard") == 0
 
 
-async def test_a_sidecar_that_is_newer_than_the_schema_waits_for_migrate(
+async def test_a_sidecar_newer_than_the_schema_waits_for_migrate(
     old_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     table = await make_texts(db, 3)
@@ -184,7 +184,7 @@ async def test_a_sidecar_that_is_newer_than_the_schema_waits_for_migrate(
         await table.settle_right(encoder)
 
 
-def test_commands_refuse_a_schema_that_is_older_than_they_are(
+def test_commands_refuse_an_older_schema(
     old_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", old_url)
@@ -197,7 +197,7 @@ def test_commands_refuse_a_schema_that_is_older_than_they_are(
         assert "HINT: sidecar migrate" in said
 
 
-async def test_a_sidecar_works_on_a_schema_that_is_newer_than_it_knows(
+async def test_a_sidecar_works_on_a_newer_schema(
     old_url: str, db: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     migrate(old_url)
@@ -216,9 +216,7 @@ NEW_TRIGGERS = (
 
 
 @pytest.mark.parametrize("companion", [None, "vectors"])
-async def test_triggers_of_before_are_renewed_by_a_migration(
-    old_url: str, db: Connection, companion: str | None
-) -> None:
+async def test_old_triggers_are_renewed_by_a_migration(old_url: str, db: Connection, companion: str | None) -> None:
     await make_texts(db, 3, companion=companion)
     await asyncio.to_thread(migrate, old_url)
     assert await value(db, NEW_TRIGGERS)
@@ -227,7 +225,7 @@ async def test_triggers_of_before_are_renewed_by_a_migration(
     assert await value(db, "select count(*) from sidecar_internal.events_1") == 1
 
 
-async def test_a_table_that_is_in_use_keeps_its_old_triggers_and_is_no_longer_held_up(
+async def test_a_migration_skips_the_triggers_of_a_locked_table_and_logs_how_to_renew_them(
     old_url: str, db: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     await make_texts(db, 3)
@@ -246,7 +244,7 @@ async def test_a_table_that_is_in_use_keeps_its_old_triggers_and_is_no_longer_he
     assert await value(db, NEW_TRIGGERS)
 
 
-async def test_an_older_schema_that_was_restored_without_its_rows_is_upgraded(
+async def test_an_older_schema_restored_without_its_rows_is_upgraded(
     old_url: str, db: Connection, encoder: GatedEncoder, postgres_server: Server, open_tmp_path: Path
 ) -> None:
     await make_texts(db)
@@ -264,10 +262,10 @@ async def test_an_older_schema_that_was_restored_without_its_rows_is_upgraded(
                 await items.settle_right(encoder)
 
 
-async def test_a_sidecar_says_once_that_the_functions_are_another_versions(
+async def test_a_sidecar_logs_once_that_the_functions_are_of_another_version(
     database_url: str, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The tables are at its revision: it works."""
+    """The tables are at the sidecar's revision, so it works."""
     async with user(database_url) as connection:
         table = await make_texts(connection, 3)
         await run(connection, OTHER_CODE)

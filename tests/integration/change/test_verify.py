@@ -1,4 +1,4 @@
-"""sidecar.verify finds what no trigger recorded, and nothing else."""
+"""sidecar.verify finds changes that no trigger recorded, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.waiting import wait_until_async
 
 
 async def verify(db: Connection) -> dict[str, Any]:
-    """Starts it and waits for its end."""
+    """Starts a verification and waits until it is finished."""
     await run(db, "select sidecar.verify('items')")
     columns = "rows_seen, bytes_seen, found, finished_at is not null as finished"
     query = f"select to_jsonb(s) from (select {columns} from sidecar_internal.scans where purpose = 'verify') s"
@@ -26,8 +26,8 @@ async def verify(db: Connection) -> dict[str, Any]:
     return result
 
 
-async def unseen(db: Connection, *statements: str) -> None:
-    """As a bulk load with the triggers off."""
+async def run_without_triggers(db: Connection, *statements: str) -> None:
+    """Runs statements with triggers disabled, as a bulk load does."""
     await run(db, "set session_replication_role = replica")
     for statement in statements:
         await run(db, statement)
@@ -35,7 +35,7 @@ async def unseen(db: Connection, *statements: str) -> None:
 
 
 @in_row_and_companion
-async def test_it_finds_what_no_trigger_saw_and_embeds_only_that(
+async def test_it_finds_rows_changed_without_triggers_and_embeds_only_those(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     table = await make_texts(db, 100, companion=companion)
@@ -45,7 +45,7 @@ async def test_it_finds_what_no_trigger_saw_and_embeds_only_that(
         assert (await verify(db))["found"] == 0
         encoder.texts.clear()
 
-        await unseen(
+        await run_without_triggers(
             db,
             "update items set title = 'changed' where id = 1",
             "update items set title = null where id = 2",
@@ -62,7 +62,7 @@ async def test_it_finds_what_no_trigger_saw_and_embeds_only_that(
         await run(db, gone)
         await run(db, "reset sidecar.writer")
 
-        # 1-6, 10, 101, 108, and of the ledger's orphans 7 and 8.
+        # 1-6, 10, 101, 108, and the ledger entries without a row: 7 and 8.
         found = await verify(db)
         await table.settle_right(encoder)
         assert found["found"] == 11
@@ -74,19 +74,19 @@ async def test_it_finds_what_no_trigger_saw_and_embeds_only_that(
     }
 
 
-async def test_it_finds_vectors_without_a_row_in_a_companion(
+async def test_it_deletes_vectors_without_a_row_from_a_companion(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 3, companion="vectors")
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
-        await unseen(db, "insert into vectors select 77, embedding from vectors where id = 1")
+        await run_without_triggers(db, "insert into vectors select 77, embedding from vectors where id = 1")
         assert (await verify(db))["found"] == 1
         await table.settle_right(encoder)
     assert await value(db, "select array_agg(id order by id) from vectors") == [1, 2, 3]
 
 
-async def test_blank_empty_and_failed_rows_are_as_recorded(
+async def test_blank_empty_and_failed_rows_count_as_unchanged(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     await run(db, "create table items (id int primary key, photo bytea, title text)")
@@ -111,7 +111,7 @@ async def test_blank_empty_and_failed_rows_are_as_recorded(
             (0, 4),
             (0, 4),
         ]
-        await unseen(
+        await run_without_triggers(
             db, "update items set title = 'was blank' where id = 3", "update items set title = '' where id = 4"
         )
         await run(db, "select sidecar.verify('items', 'title_embedding')")
@@ -131,7 +131,9 @@ async def test_pictures_are_compared_by_their_bytes(database_url: str, db: Conne
     assert encoder.views == 1
 
 
-async def test_a_row_that_waits_already_is_not_found(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+async def test_rows_that_are_already_pending_are_not_counted_as_found(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
     table = await make_texts(db, 10)
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
@@ -142,7 +144,7 @@ async def test_a_row_that_waits_already_is_not_found(database_url: str, db: Conn
         await table.settle_right(encoder)
 
 
-async def test_it_keeps_to_its_bytes_per_second_and_tells_how_far_it_is(
+async def test_it_keeps_to_verify_bytes_per_s_and_reports_progress(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     await run(db, "create table items (id int, part int, title text, primary key (id, part))")
@@ -171,13 +173,13 @@ async def test_it_keeps_to_its_bytes_per_second_and_tells_how_far_it_is(
     assert len(seen) >= 4, "progress shows"
 
 
-async def test_a_verification_that_was_cut_off_goes_on(
+async def test_an_interrupted_verification_is_resumed_by_the_next_sidecar(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 3000)
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
-    await unseen(db, "update items set title = 'changed' where id = 1 or id = 3000")
+    await run_without_triggers(db, "update items set title = 'changed' where id = 1 or id = 3000")
     await run(db, "select sidecar.verify('items')")
     slow = 64 * 1024
     async with running_ingest(database_url, encoder, verify_bytes_per_s=slow):

@@ -21,7 +21,7 @@ def command_line(database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     return CommandLine(monkeypatch, capsys)
 
 
-async def test_it_tells_how_many_rows_differ(
+async def test_it_prints_how_many_rows_differ(
     database_url: str, db: Connection, encoder: GatedEncoder, command_line: CommandLine
 ) -> None:
     table = await make_texts(db, 20)
@@ -38,7 +38,7 @@ async def test_it_tells_how_many_rows_differ(
         await table.settle_right(encoder)
 
 
-async def test_without_a_sidecar_it_says_so_and_waits_for_one(
+async def test_without_a_running_sidecar_it_prints_a_hint_and_waits(
     database_url: str, db: Connection, encoder: GatedEncoder, command_line: CommandLine
 ) -> None:
     await make_texts(db, 3)
@@ -60,7 +60,7 @@ async def test_a_table_that_is_not_watched_is_an_error(db: Connection, command_l
     assert "is not watched" in await asyncio.to_thread(command_line.fail, "verify", "items")
 
 
-async def test_a_watch_that_ends_meanwhile_ends_it(db: Connection, command_line: CommandLine) -> None:
+async def test_it_fails_if_the_table_is_unwatched_meanwhile(db: Connection, command_line: CommandLine) -> None:
     await make_texts(db, 3)
     waiting = asyncio.create_task(asyncio.to_thread(command_line, "verify", "items"), name="verify")
 

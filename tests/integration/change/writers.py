@@ -13,7 +13,7 @@ from tests.waiting import wait_until_async
 
 
 class Writers:
-    """Users who insert, update and delete until they are told to stop. No statement of theirs may fail."""
+    """Users who insert, update and delete until `stop` is called. None of their statements may fail."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -32,7 +32,7 @@ class Writers:
                 self.writes[number] += 1
 
     async def until_each_wrote(self, more: int) -> None:
-        """`more` rounds from now."""
+        """Waits until each writer has completed `more` rounds from now."""
         before = self.writes.copy()
 
         async def have() -> bool:
