@@ -1,4 +1,4 @@
-"""One table that is watched twice: with the vector in its rows, and with a companion."""
+"""A table with two watches: one in-row, one with a companion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.integration.tables.sweeping import until_clean
 
 
 async def watch_both(db: Connection, table: str, *key: str, source: str = "title") -> list[WatchedTable]:
-    """The vector columns are called `embedding` and `vector`."""
+    """Watches the table twice, with targets `embedding` in the row and `vector` in a companion."""
     return [
         await watch(db, [table], [source], key),
         await watch(db, [table], [source], key, target="vector", companion=f"{table}_vectors"),
@@ -23,7 +23,7 @@ async def settle_right(watched: Sequence[WatchedTable], encoder: HashEncoder) ->
         await table.settle_right(encoder)
 
 
-async def all_clean(db: Connection, watched: Sequence[WatchedTable]) -> None:
-    """Until the ledgers know nothing but rows of the table, and each of them."""
+async def until_all_clean(db: Connection, watched: Sequence[WatchedTable]) -> None:
+    """Waits until both ledgers have an entry for every row of the table and no others."""
     for table in watched:
         await until_clean(db, table)

@@ -1,4 +1,4 @@
-"""Two databases of one server: what is written to the publisher's `items` arrives in the subscriber's."""
+"""Logical replication of `items` between two databases of one server."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ ITEMS = "create table items (id bigint primary key, title text, price integer de
 
 @dataclass(frozen=True, slots=True)
 class Replication:
-    """Sessions on both sides."""
+    """Sessions on publisher and subscriber."""
 
     publisher: Connection
     subscriber: Connection
 
     async def arrive(self) -> None:
-        """Waits until the subscriber has what the publisher has."""
+        """Waits until the subscriber has the publisher's rows."""
         query = "select id, title, price from items order by id"
 
         async def is_there() -> bool:
@@ -34,17 +34,17 @@ class Replication:
 
 
 def url_of(connection: Connection) -> str:
-    """That it was opened with."""
+    """The URL that the connection was opened with."""
     info = connection.info
     return f"postgresql://{info.user}:{info.password}@{info.host}:{info.port}/{info.dbname}"
 
 
 @asynccontextmanager
 async def subscribed(publisher: Connection, subscriber: Connection) -> AsyncIterator[Replication]:
-    """Rows that the publisher has already are copied. Both sides have `items`, which alone is published."""
+    """Both sides have `items`, the only published table. Its existing rows are copied."""
     slot = f"slot_{await value(publisher, 'select oid from pg_database where datname = current_database()')}"
     await run(publisher, "create publication of_items for table items with (publish_via_partition_root = true)")
-    # On one and the same server CREATE SUBSCRIPTION would wait for itself if it made the slot.
+    # Within one server CREATE SUBSCRIPTION would wait for itself if it created the slot.
     await run(publisher, f"select pg_create_logical_replication_slot('{slot}', 'pgoutput')")
     await run(
         subscriber,

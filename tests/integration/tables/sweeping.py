@@ -1,4 +1,4 @@
-"""Runs a sweep at once, which finds what no event reported; by default it runs every hour."""
+"""Runs a sweep at once; by default one runs every hour. It finds changes that no event reported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.waiting import wait_until_async
 
 
 async def sweep(db: Connection, table: WatchedTable, encoder: GatedEncoder) -> None:
-    """Starts one as the scanner does when an hour is over, waits for its end, and checks every vector."""
+    """Starts a sweep as the scanner does every hour, waits until it is done, and checks every vector."""
     await run(
         db,
         """
@@ -22,7 +22,7 @@ async def sweep(db: Connection, table: WatchedTable, encoder: GatedEncoder) -> N
 
 
 async def until_clean(db: Connection, table: WatchedTable) -> None:
-    """Until the ledger knows nothing but rows of the table, and each of them."""
+    """Waits until the ledger has an entry for every row of the table and no others."""
 
     async def is_clean() -> bool:
         entries = await table.count("ledger", "content_hash is not null")

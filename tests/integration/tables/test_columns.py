@@ -1,4 +1,4 @@
-"""Source columns of each type: text types, domains, and generated columns."""
+"""Source columns of every type: text types, domains and generated columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GENERATED = {
 }
 
 
-async def test_any_type_that_is_text_may_be_a_source(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+async def test_every_text_type_can_be_a_source(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
     await run(db, "create domain one_line as varchar(60) check (value !~ '\\n')")
     await run(db, "create domain headline as one_line not null check (value <> 'forbidden')")
     watched = []
@@ -38,7 +38,9 @@ async def test_any_type_that_is_text_may_be_a_source(database_url: str, db: Conn
             assert await table.ledger_hash((3,)) == "empty"
 
 
-async def test_a_domain_over_bytea_holds_pictures(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+async def test_a_domain_over_bytea_is_read_as_pictures(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
     await run(db, "create domain file as bytea check (octet_length(value) < 100000); create domain photo as file")
     await run(db, "create table items (id bigint primary key, photo photo)")
     table = await watch(db, ["items"], ["photo"])
@@ -49,7 +51,7 @@ async def test_a_domain_over_bytea_holds_pictures(database_url: str, db: Connect
 
 
 @pytest.mark.parametrize("generated", GENERATED.values(), ids=GENERATED)
-async def test_a_generated_column_follows_the_columns_it_is_made_of(
+async def test_a_generated_source_is_embedded_again_when_its_inputs_change(
     database_url: str, db: Connection, encoder: GatedEncoder, generated: str
 ) -> None:
     if generated.endswith("virtual") and db.info.server_version < 180000:
@@ -71,7 +73,7 @@ async def test_a_generated_column_follows_the_columns_it_is_made_of(
         assert encoder.texts == {"BRAND 1": 2, "NEW": 2}
 
 
-async def test_other_types_are_refused_with_the_recipe_for_them(db: Connection) -> None:
+async def test_other_types_are_refused_with_a_hint_how_to_convert_them(db: Connection) -> None:
     await run(db, "create type mood as enum ('good')")
     await run(db, "create type pair as (x text, y text)")
     for type_ in ("json", "jsonb", "xml", "mood", "integer", "tsvector", "text[]", "pair"):
@@ -82,7 +84,9 @@ async def test_other_types_are_refused_with_the_recipe_for_them(db: Connection) 
         await run(db, "drop table items")
 
 
-async def test_the_recipe_for_json_works(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
+async def test_a_jsonb_field_is_embedded_through_a_generated_column(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
     await run(db, "create table items (id bigint primary key, doc jsonb)")
     await run(db, "insert into items values (1, '{\"title\": \"a text\"}'), (2, '{}')")
     await run(db, "alter table items add column title text generated always as (doc->>'title') stored")
@@ -94,7 +98,7 @@ async def test_the_recipe_for_json_works(database_url: str, db: Connection, enco
     assert encoder.texts == {"a text": 1, "another": 2}
 
 
-async def computed_from_a(db: Connection, manner: str) -> WatchedTable:
+async def watch_column_generated_from_a(db: Connection, manner: str) -> WatchedTable:
     if db.info.server_version < 180000:
         pytest.skip("another expression came with Postgres 17, virtual generated columns with 18")
     await run(
@@ -108,10 +112,10 @@ async def computed_from_a(db: Connection, manner: str) -> WatchedTable:
 
 
 @pytest.mark.parametrize("manner", ["stored", "virtual"])
-async def test_another_expression_of_a_generated_column_is_taken_up_by_verify(
+async def test_verify_finds_rows_after_the_expression_of_a_generated_source_changed(
     database_url: str, db: Connection, encoder: GatedEncoder, manner: str
 ) -> None:
-    watched = await computed_from_a(db, manner)
+    watched = await watch_column_generated_from_a(db, manner)
     async with running_ingest(database_url, encoder):
         await watched.settle_right(encoder)
         await run(db, "alter table items alter title set expression as (a || '!')")
@@ -119,10 +123,10 @@ async def test_another_expression_of_a_generated_column_is_taken_up_by_verify(
         await watched.settle_right(encoder)
 
 
-async def test_a_virtual_column_computed_from_other_columns_is_at_fault_until_watched_again(
+async def test_a_virtual_source_computed_from_other_columns_breaks_the_watch_until_watched_again(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    watched = await computed_from_a(db, "virtual")
+    watched = await watch_column_generated_from_a(db, "virtual")
     async with running_ingest(database_url, encoder):
         await watched.settle_right(encoder)
         await run(db, "alter table items alter title set expression as (b)")

@@ -1,4 +1,4 @@
-"""Foreign keys from and to a watched table: changes that they cascade are followed, and nothing blocks."""
+"""Foreign keys from and to a watched table: cascaded changes are embedded, and nothing blocks."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ SCHEMA = """
 
 
 @in_row_and_companion
-async def test_what_a_foreign_key_changes_is_followed(
+async def test_changes_cascaded_by_a_foreign_key_are_embedded(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
-    """The source refers to another table, and so does a part of the key. One table is partitioned, one is not."""
+    """The source and a part of the key are foreign keys. Of the two tables one is partitioned."""
     partitioning = "" if companion else "partition by list (shop)"
     for statement in SCHEMA.format(partitioning=partitioning).split(";")[:-1]:
         await run(db, statement)
@@ -62,10 +62,10 @@ async def test_what_a_foreign_key_changes_is_followed(
         assert await value(db, "select count(item) from orders") == 3
 
 
-async def test_a_row_gets_its_vector_while_an_open_transaction_refers_to_it(
+async def test_a_vector_is_written_while_an_open_transaction_references_its_row(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    """A foreign-key check holds FOR KEY SHARE to the end of its transaction; and is not kept waiting by our lock."""
+    """A foreign-key check holds FOR KEY SHARE until its transaction ends, and does not wait for a completion."""
     await run(db, "create table items (id bigint primary key, title text)")
     await run(db, "create table orders (id bigint primary key, item bigint references items)")
     await run(db, "insert into items values (1, 'first'), (2, 'second')")
@@ -76,7 +76,7 @@ async def test_a_row_gets_its_vector_while_an_open_transaction_refers_to_it(
         await run(db, "update items set title = 'changed' where id = 1")
         await table.settle_right(encoder)
         async with db.transaction():
-            await run(db, "select from items for no key update")  # as complete does
+            await run(db, "select from items for no key update")  # as the completion does
             await run(buyer, "set statement_timeout = '2s'")
             await run(buyer, "insert into orders values (2, 2)")
         await buyer.commit()

@@ -1,4 +1,4 @@
-"""Keys that are equal but spelled differently, keys that Postgres computes, and primary keys of unusual kinds."""
+"""Keys that are equal but spelled differently, generated keys, and unusual kinds of primary keys."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tests.encoders import HashEncoder
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.watched_table import Connection, WatchedTable, run, value
-from tests.integration.tables.both_places import all_clean, settle_right, watch_both
+from tests.integration.tables.both_places import settle_right, until_all_clean, watch_both
 from tests.integration.tables.sweeping import sweep, until_clean
 
-# A table; its key's type; three spellings of one and the same key; another key.
+# By table: the key's type, three spellings of one key, another key.
 RESPELLED = {
     "numbers": ("numeric", ["1.0", "1.00", "1"], "2"),
     "doubles": ("double precision", ["'-0'", "'0'", "'-0.0'"], "1"),
@@ -27,18 +27,20 @@ CASE_BLIND = "create collation case_blind (provider = icu, locale = 'und-u-ks-le
 
 
 async def check_joined(db: Connection, table: WatchedTable, encoder: HashEncoder) -> None:
-    """As a user's query sees it: each row of the table has one vector, and the right one."""
-    name, home = (each.as_string(db) for each in (table.table, table.companion or table.table))
-    rows = await run(db, f"select t.title, h.{table.target}::text from {name} t join {home} h using (id)")
+    """Checks with a user's join that each row of the table has exactly one vector, and the right one."""
+    name, vectors = (each.as_string(db) for each in (table.table, table.companion or table.table))
+    rows = await run(db, f"select t.title, h.{table.target}::text from {name} t join {vectors} h using (id)")
     assert (
-        len(rows) == await value(db, f"select count(*) from {name}") == await value(db, f"select count(*) from {home}")
+        len(rows)
+        == await value(db, f"select count(*) from {name}")
+        == await value(db, f"select count(*) from {vectors}")
     )
     for title, vector in rows:
         np.testing.assert_allclose(json.loads(vector), encoder.vector_of(title), atol=1e-6)
 
 
 async def respell(db: Connection, name: str, spellings: list[str]) -> None:
-    """Every spelling has its event; the row that is left has the second one."""
+    """Enqueues an event for every spelling; the remaining row has the second one."""
     first, second, third = spellings
     for turn, spelling in enumerate([second, third, first]):
         await run(db, f"update {name} set id = {spelling}, title = 'turn {turn}' where id = {first}")
@@ -70,14 +72,14 @@ async def check_respelled(
             assert await table.failures() == {}
 
 
-async def test_a_key_that_is_only_spelled_differently_is_the_same_key(
+async def test_different_spellings_of_a_key_are_the_same_key(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    """All its spellings are in one batch; there is one row, one ledger entry and one vector."""
+    """All spellings are in one batch; one row, one ledger entry and one vector remain."""
     await check_respelled(db, encoder, database_url, RESPELLED)
 
 
-async def test_a_key_in_another_case_is_the_same_key_where_the_collation_says_so(
+async def test_keys_that_differ_in_case_are_the_same_under_a_case_insensitive_collation(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     try:
@@ -87,8 +89,10 @@ async def test_a_key_in_another_case_is_the_same_key_where_the_collation_says_so
     await check_respelled(db, encoder, database_url, WORDS)
 
 
-async def test_keys_may_be_generated_or_an_identity(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
-    """A generated key changes without being named in the UPDATE."""
+async def test_generated_and_identity_columns_work_as_keys(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    """A generated key changes although the UPDATE does not name it."""
     await run(
         db,
         """
@@ -106,10 +110,10 @@ async def test_keys_may_be_generated_or_an_identity(database_url: str, db: Conne
         await run(db, "insert into items (shop, title) values ('new', 'new')")
         await run(db, "delete from items where id = 3")
         await settle_right(both, encoder)
-        await all_clean(db, both)
+        await until_all_clean(db, both)
 
 
-async def test_a_deferrable_primary_key_may_be_broken_until_the_commit(
+async def test_a_deferrable_primary_key_may_be_violated_until_the_commit(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     await run(db, "create table items (id bigint primary key deferrable initially deferred, title text)")
@@ -123,12 +127,10 @@ async def test_a_deferrable_primary_key_may_be_broken_until_the_commit(
             await run(db, "update items set id = 1 where title = 'title 2'")
             await run(db, "delete from items where title = 'title 3'")
         await settle_right(both, encoder)
-        await all_clean(db, both)
+        await until_all_clean(db, both)
 
 
-async def test_a_temporal_primary_key_is_a_key_like_others(
-    database_url: str, db: Connection, encoder: GatedEncoder
-) -> None:
+async def test_a_temporal_primary_key_works_as_a_key(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
     if db.info.server_version < 180000:
         pytest.skip("WITHOUT OVERLAPS came with Postgres 18")
     await run(
@@ -151,4 +153,4 @@ async def test_a_temporal_primary_key_is_a_key_like_others(
         await settle_right(both, encoder)
         for table in both:
             await sweep(db, table, encoder)
-        await all_clean(db, both)
+        await until_all_clean(db, both)

@@ -1,4 +1,4 @@
-"""The HNSW index of a partition tree: one on each leaf, built concurrently, and one above that takes them together."""
+"""The HNSW index of a partition tree: one on each leaf, built concurrently, and one on each of their parents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from tests.integration.ingest.composition import DIMENSIONS, running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, value, watch
-from tests.integration.tables.trees import TREES, make_stranger, plant
+from tests.integration.tables.trees import TREES, make_attachable_table, plant
 from tests.waiting import wait_until_async
 
 INDEXES = """
@@ -27,7 +27,7 @@ async def watch_nested(db: Connection, index: str = "halfvec") -> WatchedTable:
 
 
 async def indexed(db: Connection) -> set[str]:
-    """Tables with a valid HNSW index."""
+    """The tables with a valid HNSW index."""
     return {table for table, _, valid in await run(db, INDEXES) if valid}
 
 
@@ -39,7 +39,7 @@ async def until_indexed(db: Connection) -> None:
 
 
 async def nodes_of_search(db: Connection, table: WatchedTable) -> list[dict[str, Any]]:
-    """The plan of the documented query. The rows are few: the planner must be told that sorting them is no way out."""
+    """The plan of the documented query, with sorting disabled: for so few rows the planner would prefer it."""
     query = await value(db, "select query from sidecar.status where watch_id = %s", table.watch_id)
     async with db.transaction(force_rollback=True):
         await run(db, "set local enable_sort = off")
@@ -53,14 +53,14 @@ async def nodes_of_search(db: Connection, table: WatchedTable) -> list[dict[str,
     return nodes
 
 
-async def test_every_leaf_gets_its_index_and_the_documented_query_uses_them(
+async def test_every_leaf_gets_an_index_and_the_documented_query_uses_all_of_them(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await watch_nested(db)
     async with running_ingest(database_url, encoder):
         encoder.close()
         await encoder.until_held()
-        assert await run(db, INDEXES) == [], "the backlog comes first"
+        assert await run(db, INDEXES) == [], "the index is built after the backlog"
         encoder.open()
         await table.settle_right(encoder)
         await until_indexed(db)
@@ -75,14 +75,14 @@ async def test_every_leaf_gets_its_index_and_the_documented_query_uses_them(
     assert not {"Sort", "Seq Scan"} & {node["Node Type"] for node in nodes}, nodes
 
 
-async def test_partitions_that_come_later_get_theirs_from_postgres(
+async def test_postgres_creates_the_index_on_partitions_added_later(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await watch_nested(db, "vector")
     async with running_ingest(database_url, encoder):
         await until_indexed(db)
         await run(db, "create table items_jp partition of items for values in ('jp')")
-        await make_stranger(db, "stranger", with_target=True)
+        await make_attachable_table(db, "stranger", with_target=True)
         await run(db, "insert into stranger (region, id, title) values ('cn', 1, 'far')")
         await run(db, "alter table items attach partition stranger for values in ('cn')")
         await run(db, "insert into items values ('jp', 1, 'farther')")
@@ -95,10 +95,10 @@ async def oids_of_indexes(db: Connection) -> dict[str, int]:
     return dict(await run(db, f"select index, index::regclass::oid::bigint from ({INDEXES}) as x(home, index, valid)"))
 
 
-async def test_what_an_interrupted_build_left_is_gone_on_with(
+async def test_an_interrupted_build_is_resumed_and_its_valid_indexes_are_kept(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    """The trunk and one branch are done, of the other a leaf is, and one leaf has an invalid leftover."""
+    """The root and one branch are done; in the other branch one leaf is missing and one has an invalid index."""
     table = await watch_nested(db)
     script = await value(db, "select index_statement from sidecar.status")
     for step in script.split(";\n"):
@@ -118,7 +118,7 @@ async def test_what_an_interrupted_build_left_is_gone_on_with(
     assert {name for name in after if before.get(name) != after[name]} == {spoiled, missing}
 
 
-async def test_the_script_in_status_is_all_that_an_owner_has_to_run(db: Connection) -> None:
+async def test_the_index_statement_in_status_builds_all_indexes(db: Connection) -> None:
     table = await watch_nested(db)
     script = await value(db, "select index_statement from sidecar.status")
     for step in script.split(";\n"):
@@ -127,20 +127,20 @@ async def test_the_script_in_status_is_all_that_an_owner_has_to_run(db: Connecti
     assert await value(db, "select index from sidecar.status") == f"public.items_embedding_hnsw_{table.watch_id}"
 
 
-async def test_writers_of_the_tree_do_not_wait_for_the_index(
+async def test_writers_do_not_queue_behind_the_lock_of_the_parents_index(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    """The index above the leaves needs a lock that an open transaction does not grant; others must not queue behind."""
+    """The parent's index needs a lock that conflicts with an open transaction; writers must not queue behind it."""
     table = await watch_nested(db)
     async with user(database_url, autocommit=False) as old, running_ingest(database_url, encoder):
         await run(old, "insert into items values ('eu', 1000, 'not committed yet')")
 
-        async def was_in_the_way() -> bool:
+        async def is_waiting_for_the_lock() -> bool:
             return bool(
                 await value(db, "select count(*) from pg_locks where relation = 'items'::regclass and not granted")
             )
 
-        await wait_until_async(was_in_the_way, "the index to be tried")
+        await wait_until_async(is_waiting_for_the_lock, "the index to be tried")
         await run(db, "set statement_timeout = '1s'")
         for i in range(2000, 2010):
             await run(db, "insert into items values ('us', %s, 'meanwhile')", i)
@@ -149,7 +149,7 @@ async def test_writers_of_the_tree_do_not_wait_for_the_index(
         await until_indexed(db)
 
 
-async def test_two_sidecars_and_leaves_whose_names_begin_alike(
+async def test_two_sidecars_build_indexes_on_leaves_with_equal_truncated_names(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     await run(db, "create table items (id bigint primary key, title text) partition by range (id)")

@@ -1,4 +1,4 @@
-"""Partitioned tables, from the row to its vector: writes through any table of the tree, and trees that change."""
+"""Partitioned tables, end to end: writes through any table of the tree, and changes to the tree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion
 from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, value, watch
 from tests.integration.tables.sweeping import sweep, until_clean
-from tests.integration.tables.trees import TREES, Tree, make_stranger, plant
+from tests.integration.tables.trees import TREES, Tree, make_attachable_table, plant
 
 every_tree = pytest.mark.parametrize(
     ("tree", "companion"),
@@ -32,7 +32,7 @@ async def watch_tree(db: Connection, tree: Tree, companion: str | None = None) -
 
 
 @every_tree
-async def test_writes_through_any_table_of_the_tree_are_followed(
+async def test_writes_through_any_table_of_the_tree_are_embedded(
     database_url: str, db: Connection, encoder: GatedEncoder, tree: Tree, companion: str | None
 ) -> None:
     table = await watch_tree(db, tree, companion)
@@ -61,11 +61,11 @@ async def test_writes_through_any_table_of_the_tree_are_followed(
 
 
 @trees_that_grow
-async def test_a_partition_that_is_attached_with_rows_and_detached_again_is_found_by_the_sweep(
+async def test_the_sweep_finds_rows_of_attached_and_detached_partitions(
     database_url: str, db: Connection, encoder: GatedEncoder, tree: Tree, companion: str | None
 ) -> None:
     table = await watch_tree(db, tree, companion)
-    await make_stranger(db, "stranger", with_target=companion is None)
+    await make_attachable_table(db, "stranger", with_target=companion is None)
     region, first = tree.free_row
     await run(
         db,
@@ -96,7 +96,7 @@ async def test_a_partition_that_is_attached_with_rows_and_detached_again_is_foun
         assert len(await table.vectors()) == 30
 
 
-async def test_what_was_changed_in_a_partition_while_it_was_detached_is_found_by_verify(
+async def test_verify_finds_rows_changed_while_their_partition_was_detached(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await watch_tree(db, TREES["list"])
@@ -110,7 +110,7 @@ async def test_what_was_changed_in_a_partition_while_it_was_detached_is_found_by
         await table.settle_right(encoder)
 
 
-async def test_a_partition_that_is_detached_concurrently_takes_its_vectors_along(
+async def test_a_concurrently_detached_partition_keeps_its_vectors(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await watch_tree(db, TREES["list"])
@@ -123,7 +123,7 @@ async def test_a_partition_that_is_detached_concurrently_takes_its_vectors_along
     assert await value(db, "select count(*) from pg_trigger where tgrelid = 'items_eu'::regclass") == 0
 
 
-async def test_a_leaf_that_is_truncated_is_found_by_the_sweep_and_filled_again(
+async def test_the_sweep_finds_a_truncated_leaf_which_is_then_refilled(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await watch_tree(db, TREES["nested"], "vectors")
@@ -140,7 +140,7 @@ async def test_a_leaf_that_is_truncated_is_found_by_the_sweep_and_filled_again(
 
 
 @trees_that_grow
-async def test_partitions_that_are_made_later_are_followed_from_their_first_row(
+async def test_partitions_created_after_the_watch_are_embedded_from_their_first_row(
     database_url: str, db: Connection, encoder: GatedEncoder, tree: Tree, companion: str | None
 ) -> None:
     table = await watch_tree(db, tree, companion)
@@ -160,10 +160,10 @@ async def test_partitions_that_are_made_later_are_followed_from_their_first_row(
 
 
 @in_row_and_companion
-async def test_rows_that_move_between_partitions_while_they_are_embedded_lose_nothing(
+async def test_rows_that_move_between_partitions_while_in_flight_lose_no_vector(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
-    """An update that waits for a row which moves meanwhile fails with 40001: ours must not, nor make a user's."""
+    """An UPDATE that waits for a row being moved fails with 40001: neither the sidecar's nor a user's may."""
     table = await watch_tree(db, TREES["nested"], companion)
 
     async def move(ids: range) -> None:
@@ -182,7 +182,7 @@ async def test_rows_that_move_between_partitions_while_they_are_embedded_lose_no
         await until_clean(db, table)
 
 
-async def test_a_trigger_that_is_disabled_on_one_partition_is_reported_and_mended(
+async def test_a_trigger_disabled_on_one_partition_is_reported_and_watch_repairs_it(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await watch_tree(db, TREES["nested"])

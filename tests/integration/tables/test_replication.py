@@ -1,4 +1,4 @@
-"""A subscriber of logical replication: what the apply worker writes is embedded like any other write."""
+"""A subscriber of logical replication: rows written by the apply worker are embedded like all others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import make_texts
 from tests.integration.ingest.watched_table import Connection, run, user, value, watch
-from tests.integration.tables.both_places import all_clean, settle_right, watch_both
+from tests.integration.tables.both_places import settle_right, until_all_clean, watch_both
 from tests.integration.tables.replication import ITEMS, subscribed, url_of
 from tests.servers import Server, open_directory
 from tests.waiting import wait_until_async
@@ -33,7 +33,7 @@ CHANGES = (
 
 @pytest.fixture(scope="module")
 def logical_server(postgres_server: Server) -> Iterator[Server]:
-    """Of the version that the other tests run on."""
+    """A server with wal_level logical, of the version that the other tests use."""
     with psycopg.connect(postgres_server.url) as connection:
         version = str(connection.info.server_version // 10000)
     if version not in VERSIONS:
@@ -44,7 +44,7 @@ def logical_server(postgres_server: Server) -> Iterator[Server]:
 
 @pytest.fixture
 async def publisher(logical_server: Server) -> AsyncIterator[Connection]:
-    """Has ten `items`, and nothing of ours."""
+    """A database with ten `items` and without the sidecar's schema."""
     with logical_server.lend_database() as url:
         async with user(url) as connection:
             await run(connection, ITEMS)
@@ -68,7 +68,7 @@ SHAPES = {"table": "", "partitioned": " partition by range (id)"}
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-async def test_a_subscribed_table_is_followed(
+async def test_replicated_changes_of_a_subscribed_table_are_embedded(
     publisher: Connection, subscriber: Connection, encoder: GatedEncoder, shape: str
 ) -> None:
     await run(subscriber, ITEMS + shape)
@@ -83,15 +83,15 @@ async def test_a_subscribed_table_is_followed(
             for change in CHANGES:
                 await replication.publish(change)
                 await settle_right(both, encoder)
-            await all_clean(subscriber, both)
+            await until_all_clean(subscriber, both)
             assert await state(subscriber) == "up to date"
-    assert encoder.texts["title 4"] == 0, "an update of another column is none of ours"
+    assert encoder.texts["title 4"] == 0, "an update of another column is not embedded"
 
 
-async def test_one_partition_of_a_subscribed_tree_is_followed(
+async def test_replicated_changes_of_one_watched_partition_are_embedded(
     publisher: Connection, subscriber: Connection, encoder: GatedEncoder
 ) -> None:
-    """The subscription knows the root alone."""
+    """The subscription contains only the root."""
     await run(subscriber, ITEMS + SHAPES["partitioned"])
     await run(subscriber, "create table items_low partition of items for values from (0) to (15)")
     await run(subscriber, "create table items_high partition of items for values from (15) to (200)")
@@ -103,10 +103,10 @@ async def test_one_partition_of_a_subscribed_tree_is_followed(
         assert len(await table.vectors()) == 12
 
 
-async def test_a_table_that_is_watched_first_and_subscribed_then_is_reported_and_mended(
+async def test_a_table_subscribed_after_it_was_watched_is_reported_and_watch_repairs_it(
     publisher: Connection, subscriber: Connection, encoder: GatedEncoder
 ) -> None:
-    """Its triggers do not fire for the apply worker; watching again mends them, and looks at every row."""
+    """Its triggers do not fire for the apply worker; watching again replaces them and scans every row."""
     await run(subscriber, ITEMS)
     table = await watch(subscriber, ["items"], ["title"])
     async with running_ingest(url_of(subscriber), encoder), subscribed(publisher, subscriber) as replication:
@@ -119,10 +119,10 @@ async def test_a_table_that_is_watched_first_and_subscribed_then_is_reported_and
         await table.settle_right(encoder)
 
 
-async def test_a_watched_table_that_is_published_sends_its_vectors_along(
+async def test_a_published_watched_table_replicates_its_vectors(
     publisher: Connection, subscriber: Connection, encoder: GatedEncoder
 ) -> None:
-    """The other way round: here the vectors are made, there they arrive as an ordinary column."""
+    """The publisher's sidecar writes the vectors; they reach the subscriber as an ordinary column."""
     here, there = subscriber, publisher
     await run(here, ITEMS)
     await run(here, "insert into items select i, 'title ' || i from generate_series(1, 3) i")
@@ -141,10 +141,10 @@ async def test_a_watched_table_that_is_published_sends_its_vectors_along(
         await wait_until_async(have_arrived, "the vectors to arrive")
 
 
-async def test_a_publication_of_all_tables_keeps_nothing_of_ours_from_working(
+async def test_a_publication_for_all_tables_does_not_break_the_sidecars_tables(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    """It publishes our tables too, so each of them needs a replica identity."""
+    """It includes the sidecar's tables, so each of them needs a replica identity."""
     await run(db, "create publication everything for all tables")
     table = await make_texts(db, 3)
     async with running_ingest(database_url, encoder):

@@ -1,4 +1,4 @@
-"""Several vectors of one row: made by one sidecar, or by two with different models while users write."""
+"""Several vectors of one row, written by one sidecar, or by two with different models while users write."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.watched_table import Connection, picture, run, user, value, watch
 
 
-async def test_one_table_has_pictures_texts_and_two_vectors_of_the_same_source(
+async def test_one_table_can_have_watches_on_pictures_on_texts_and_two_on_the_same_source(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     await run(db, "create table items (id bigint primary key, title text, body text, photo bytea)")
@@ -42,7 +42,7 @@ async def test_one_table_has_pictures_texts_and_two_vectors_of_the_same_source(
     assert await run(db, "select distinct state, failed from sidecar.status") == [("no sidecar is running", 0)]
 
 
-async def test_unwatching_one_of_them_leaves_the_others(
+async def test_unwatching_one_target_leaves_the_other_watches(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     await run(db, "create table items (id bigint primary key, title text)")
@@ -57,10 +57,10 @@ async def test_unwatching_one_of_them_leaves_the_others(
 
 
 @pytest.mark.parametrize("has_trigger", [False, True], ids=["plain", "with a before trigger"])
-async def test_two_sidecars_with_different_models_write_two_columns_of_the_same_rows_at_once(
+async def test_two_sidecars_with_different_models_write_the_same_rows_concurrently(
     database_url: str, db: Connection, has_trigger: bool
 ) -> None:
-    """Nothing is lost, and nobody gets a deadlock: neither the users nor the sidecars."""
+    """Nothing is lost, and neither users nor sidecars run into a deadlock."""
     await run(db, "create table items (id bigint primary key, title text, price integer default 0)")
     if has_trigger:
         await run(

@@ -1,4 +1,4 @@
-"""Users' triggers: ones that change the source unseen, ones that reject the vector, and ones created later."""
+"""Users' triggers: ones that set the source, ones that reject the vector, and ones created later."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def make_trigger(db: Connection) -> None:
 
 
 @in_row_and_companion
-async def test_a_source_that_a_before_trigger_makes_follows_whatever_it_is_made_of(
+async def test_a_source_set_by_a_before_trigger_is_embedded_when_its_inputs_change(
     database_url: str, db: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     await make_described(db)
@@ -41,10 +41,10 @@ async def test_a_source_that_a_before_trigger_makes_follows_whatever_it_is_made_
     assert encoder.texts == {"title 1 costs 7": 1, "title 2 costs 7": 1, "six costs 6": 1}
 
 
-async def test_a_source_that_changes_at_every_update_comes_to_rest_with_a_companion(
+async def test_a_source_that_changes_with_every_update_is_embedded_once_with_a_companion(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    """In the row, writing the vector would change the source again."""
+    """With the vector in the row, writing it would change the source again."""
     await run(db, "create table items (id bigint primary key, words text, edition integer default 0)")
     await run(
         db,
@@ -61,7 +61,7 @@ async def test_a_source_that_changes_at_every_update_comes_to_rest_with_a_compan
     assert encoder.texts == {"first": 1, "edition 1": 1}
 
 
-async def test_a_before_trigger_that_comes_after_the_watch_is_reported_and_mended(
+async def test_a_before_trigger_created_after_the_watch_is_reported_and_watch_repairs_it(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     await make_described(db)
@@ -71,7 +71,7 @@ async def test_a_before_trigger_that_comes_after_the_watch_is_reported_and_mende
         await table.settle_right(encoder)
         await make_trigger(db)
         assert "call sidecar.watch again" in await value(db, "select state from sidecar.status")
-        await run(db, "update items set price = 2")  # not seen: it names no column that is watched
+        await run(db, "update items set price = 2")  # not enqueued: the statement names no watched column
         assert await table.count("events") == 0
         assert (await watch(db, ["items"], ["words"])).watch_id == table.watch_id
         await table.settle_right(encoder)
@@ -82,7 +82,7 @@ async def test_a_before_trigger_that_comes_after_the_watch_is_reported_and_mende
 
 
 @pytest.mark.parametrize("instead", ["null", "old.embedding"])
-async def test_a_before_trigger_that_changes_our_vector_is_a_failure_of_its_row_alone(
+async def test_a_before_trigger_that_changes_the_vector_fails_only_its_row(
     database_url: str, db: Connection, encoder: GatedEncoder, instead: str
 ) -> None:
     table = await make_texts(db, 5)
@@ -109,7 +109,7 @@ async def test_a_before_trigger_that_changes_our_vector_is_a_failure_of_its_row_
         assert await table.failures() == {}
 
 
-async def test_a_trigger_of_the_users_that_raises_is_a_failure_that_says_why(
+async def test_a_users_trigger_that_raises_is_a_failure_with_its_message(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     table = await make_texts(db, 3)
@@ -131,10 +131,10 @@ async def test_a_trigger_of_the_users_that_raises_is_a_failure_that_says_why(
         await table.settle_right(encoder)
 
 
-async def test_the_users_triggers_see_our_write_and_can_tell_it(
+async def test_users_triggers_fire_for_the_sidecars_update_and_can_recognize_it(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
-    """The documented exception: a vector in the row is an UPDATE of the row. A companion has not got it."""
+    """Documented: writing a vector into the row is an UPDATE of the row. With a companion it is not."""
     await run(db, "create table log (id bigint, by_sidecar boolean)")
     await run(
         db,

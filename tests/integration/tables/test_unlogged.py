@@ -1,4 +1,4 @@
-"""An unlogged table is empty after a crash of the server; what the sidecar knows of it is not."""
+"""A crash of the server empties an unlogged table, but not its ledger."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SETTINGS = {"fsync": "off", "max_connections": "30"}
 
 
 def crash(server: EmbeddedPostgres, data_dir: Path) -> None:
-    """Ends it without a shutdown, and waits until it is gone."""
+    """Kills the server without a shutdown, and waits until it has ended."""
     [pid_file] = data_dir.rglob("postmaster.pid")
     os.kill(int(pid_file.read_text().split()[0]), signal.SIGQUIT)
     server.stop()
 
 
-async def test_a_crash_that_empties_the_table_is_found_by_the_sweep(open_tmp_path: Path, encoder: GatedEncoder) -> None:
+async def test_the_sweep_finds_an_unlogged_table_emptied_by_a_crash(open_tmp_path: Path, encoder: GatedEncoder) -> None:
     data_dir = open_tmp_path / "data"
     with EmbeddedPostgres(data_dir, "18", settings=SETTINGS) as server:
         migrate(server.url)

@@ -1,4 +1,4 @@
-"""Tables that cannot hold a vector in their rows, that others inherit from, and that a crash empties."""
+"""Tables that cannot hold a vector in their rows, and tables with inheritance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.waiting import wait_until_async
 
 @dataclass(frozen=True, slots=True)
 class Misplaced:
-    """After `setup` a watch of `table` is refused, unless the vectors are kept in a companion."""
+    """After `setup` an in-row watch on `table` is refused; one with a companion is not."""
 
     setup: Sequence[str]
     table: str
@@ -64,7 +64,7 @@ MISPLACED = {
 
 
 @pytest.mark.parametrize("case", MISPLACED.values(), ids=MISPLACED)
-async def test_a_row_that_cannot_hold_the_vector_is_refused_and_a_companion_helps(
+async def test_a_table_that_cannot_hold_vectors_in_its_rows_is_refused_without_a_companion(
     database_url: str, db: Connection, encoder: GatedEncoder, case: Misplaced
 ) -> None:
     for statement in case.setup:
@@ -79,7 +79,7 @@ async def test_a_row_that_cannot_hold_the_vector_is_refused_and_a_companion_help
         await table.settle_right(encoder)
 
 
-async def test_a_root_is_refused_while_one_of_its_partitions_is_watched(db: Connection) -> None:
+async def test_watching_a_root_is_refused_while_one_of_its_partitions_is_watched(db: Connection) -> None:
     await plant(db, TREES["list"])
     await run(db, "alter table items add column embedding vector(16)")
     await watch(db, ["items_eu"], ["title"], ["region", "id"])
@@ -87,7 +87,7 @@ async def test_a_root_is_refused_while_one_of_its_partitions_is_watched(db: Conn
         await watch(db, ["items"], ["title"], ["region", "id"])
 
 
-async def test_inheritance_that_comes_later_is_reported_and_ends_no_sidecar(
+async def test_inheritance_added_after_the_watch_breaks_it_without_stopping_the_sidecar(
     database_url: str, db: Connection, encoder: GatedEncoder
 ) -> None:
     """A child may have a row with the same key."""
@@ -114,8 +114,8 @@ async def test_inheritance_that_comes_later_is_reported_and_ends_no_sidecar(
         await again.settle_right(encoder)
 
 
-async def test_a_foreign_table_can_never_become_a_partition(db: Connection) -> None:
-    """Postgres's own rule: a primary key cannot cover it."""
+async def test_postgres_refuses_a_foreign_table_as_partition_of_a_watched_tree(db: Connection) -> None:
+    """A primary key cannot include a foreign table."""
     await plant(db, TREES["list"])
     await watch(db, ["items"], ["title"], ["region", "id"])
     await run(db, "create foreign data wrapper nowhere")

@@ -1,4 +1,4 @@
-"""All ways to write rows: those that fire triggers are embedded at once, the sweep finds the others."""
+"""All ways to write rows: those that fire triggers are embedded at once, the others after a sweep."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.watched_table import Connection, WatchedTable, run, value
-from tests.integration.tables.both_places import all_clean, settle_right, watch_both
+from tests.integration.tables.both_places import settle_right, until_all_clean, watch_both
 from tests.integration.tables.sweeping import sweep
 
 STATEMENTS = (
@@ -45,7 +45,7 @@ async def make(db: Connection, shape: str) -> list[WatchedTable]:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-async def test_every_statement_that_writes_is_followed(
+async def test_rows_written_by_every_kind_of_statement_are_embedded(
     database_url: str, db: Connection, encoder: GatedEncoder, shape: str
 ) -> None:
     both = await make(db, shape)
@@ -58,15 +58,15 @@ async def test_every_statement_that_writes_is_followed(
             for i in range(500, 520):
                 await copy.write_row((i, f"copied {i}"))
         await settle_right(both, encoder)
-        await all_clean(db, both)
+        await until_all_clean(db, both)
         assert await value(db, "select count(*) from sidecar.failures") == 0
 
 
 @pytest.mark.parametrize("shape", ["table", "partitioned"])
-async def test_what_is_loaded_as_a_replica_is_found_by_the_sweep(
+async def test_the_sweep_finds_rows_loaded_with_session_replication_role_replica(
     database_url: str, db: Connection, encoder: GatedEncoder, shape: str
 ) -> None:
-    """As pglogical and other tools load: no ordinary trigger fires."""
+    """Ordinary triggers do not fire, as with pglogical and other loaders."""
     both = await make(db, shape)
     async with running_ingest(database_url, encoder):
         await settle_right(both, encoder)
@@ -81,7 +81,7 @@ async def test_what_is_loaded_as_a_replica_is_found_by_the_sweep(
         for table in both:
             assert await table.count("events") == 0
             await sweep(db, table, encoder)
-        await all_clean(db, both)
+        await until_all_clean(db, both)
 
 
 async def test_truncate_and_load_in_one_transaction(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
@@ -94,4 +94,4 @@ async def test_truncate_and_load_in_one_transaction(database_url: str, db: Conne
                 for i in range(10, 30):
                     await copy.write_row((i, f"title {i if i % 2 else -i}"))
         await settle_right(both, encoder)
-        await all_clean(db, both)
+        await until_all_clean(db, both)

@@ -1,4 +1,4 @@
-"""Partition trees: by list, range and hash, and nested, whose leaves differ in the order of their columns."""
+"""Partition trees: by list, range and hash, and nested. Their leaves differ in column order."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tests.integration.ingest.watched_table import Connection, run
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Table `items (region, id, title, price)`. `leaf` takes ('eu', 1), `other_leaf` takes ('us', 101).
+    """Table `items (region, id, title, price)`. `leaf` holds ('eu', 1), `other_leaf` holds ('us', 101).
 
-    A partition for `free_bounds` can be made or attached; it takes `free_row` and those with a somewhat higher id.
+    A partition for `free_bounds` can be created or attached; it holds `free_row` and the next higher ids.
     """
 
     statements: Sequence[str]
@@ -79,8 +79,8 @@ async def plant(db: Connection, tree: Tree) -> None:
         await run(db, statement)
 
 
-async def make_stranger(db: Connection, name: str, *, with_target: bool) -> None:
-    """A table that can be attached, with its columns in another order, and one that is gone."""
+async def make_attachable_table(db: Connection, name: str, *, with_target: bool) -> None:
+    """Creates a table that can be attached: another column order, and a dropped column."""
     columns = "gone text, price integer, title text, id integer not null, region text not null"
     await run(db, f"create table {name} ({columns}{', embedding vector(16)' if with_target else ''})")
     await run(db, f"alter table {name} drop column gone, add primary key (region, id)")
