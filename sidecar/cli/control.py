@@ -49,7 +49,7 @@ def rate(
       sidecar rate all none
     """
     cap = _parse_rate(rows_per_s)
-    with open_database(database_url) as operations:
+    with open_database(database_url, "worker") as operations:
         changed = operations.set_rate(None if table == "all" else table, target, cap)
     if as_json:
         print_json({"table": table, "target": target, "rows_per_s": cap, "changed": changed})
@@ -76,7 +76,7 @@ def reembed(
 
     Example: sidecar reembed products --target photo_embedding
     """
-    with open_database(database_url) as operations:
+    with open_database(database_url, "worker") as operations:
         relation, column = operations.reembed(table, target, model)
         watch = next((watch for watch in operations.status(table) if watch.target == column), None)
     if as_json:
@@ -90,7 +90,7 @@ def reembed(
 
 
 def _set_paused(table: str | None, target: str | None, paused: bool, as_json: bool, database_url: str | None) -> None:
-    with open_database(database_url) as operations:
+    with open_database(database_url, "worker") as operations:
         changed = operations.set_paused(table, target, paused=paused)
     if as_json:
         print_json({"table": table, "target": target, "paused": paused, "changed": changed})

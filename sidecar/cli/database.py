@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sidecar.cli.errors import warn
 from sidecar.errors import ConfigurationError
@@ -38,12 +38,17 @@ def find_direct_url(option: str | None) -> SecretStr:
 
 
 @contextmanager
-def open_database(option: str | None) -> Iterator[Operations]:
+def open_database(
+    option: str | None, right: Literal["reader", "worker", "installer"] = "reader", table: str | None = None
+) -> Iterator[Operations]:
     """Operations on the command's database, whose schema is migrated; the server's warnings go to stderr.
+
+    `right`: what the command needs, on `table`; where the role lacks it, the error's hint grants it.
 
     Raises ConfigurationError, DatabaseError.
     """
     from sidecar.operations.operations import open_operations
+    from sidecar.operations.rights import Right
 
-    with open_operations(find_database_url(option), warn) as operations:
+    with open_operations(find_database_url(option), warn, Right(right), table) as operations:
         yield operations

@@ -51,10 +51,11 @@ def doctor(
 
 
 def _examine(url: SecretStr, listen_url: SecretStr, limits: Limits) -> Checkup:
-    from sidecar.operations.checkup import check_database, check_sessions
+    from sidecar.operations.checkup import check_database, check_rights, check_sessions
     from sidecar.operations.session import connect_as_user, translate_psycopg_errors
 
     with connect_as_user(url) as connection, translate_psycopg_errors():
+        check_rights(connection)
         checkup = check_database(connection, limits)
         asyncio.run(check_sessions(url, listen_url, checkup))
     checkup.findings.sort(key=lambda finding: _SEVERITIES.index(finding.severity))

@@ -101,7 +101,7 @@ def retry(  # noqa: PLR0913 - one parameter for every option of the command
         raise typer.BadParameter("it goes with neither --target nor --key", param_hint="--all")
     if not everything and table is None:
         raise typer.BadParameter("name one, or give --all", param_hint="TABLE")
-    with open_database(database_url) as operations, make_console(stderr=True).status("Retrying …"):
+    with open_database(database_url, "worker") as operations, make_console(stderr=True).status("Retrying …"):
         if everything:
             enqueued = operations.retry_all(table, reason=reason)
         else:

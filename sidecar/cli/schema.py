@@ -91,7 +91,7 @@ def uninstall(
 
     Example: sidecar uninstall --yes
     """
-    with open_database(database_url) as operations:
+    with open_database(database_url, "installer") as operations:
         remains = operations.remains()
         if not yes:
             typer.echo("This removes schema `sidecar`, with all watches, queues and ledgers.", err=True)

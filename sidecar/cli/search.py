@@ -51,7 +51,7 @@ def search(  # noqa: PLR0913 - one parameter for every option of the command
       sidecar search products shoe.jpg --target photo_embedding --limit 3
     """
     picture = None if text else _read_picture(query)
-    with open_database(database_url) as operations:
+    with open_database(database_url, "reader", table) as operations:
         watch = operations.watch_to_search(table, _choose_target(operations, table, target))
         vector = _embed(_make_client(url), query, picture)
         _check_space(watch, vector)

@@ -32,7 +32,7 @@ RootPath: TypeAlias = Annotated[
 def serve(port: Port = None, database_url: DatabaseUrl = None, root_path: RootPath = None) -> None:
     """Embed rows and queries, until Ctrl-C: the rows of watched tables, and what is sent over REST.
 
-    Everything is set by environment variables (docs/settings.md). The default model weighs 3.5 GB and wants a GPU;
+    Everything is set by environment variables. The default model weighs 3.5 GB and wants a GPU;
     HF_TOKEN is for models that Hugging Face gives to members only.
 
     Example: DATABASE_URL=postgresql://me:secret@localhost/shop sidecar serve --port 9100

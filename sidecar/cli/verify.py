@@ -26,7 +26,7 @@ def verify(table: Table, target: Target = None, as_json: Json = False, database_
 
     Example: sidecar verify products --target photo_embedding
     """
-    with open_database(database_url) as operations:
+    with open_database(database_url, "worker") as operations:
         verification = _follow(operations.verify(table, target))
     if as_json:
         print_json(verification)

@@ -81,7 +81,7 @@ def watch(  # noqa: PLR0913 - one parameter for every option of the command
     from sidecar.operations.operations import WatchRequest
 
     request = WatchRequest(table, source, target, kind, companion, index, model, dimensions, replace, expose or [])
-    with open_database(database_url) as operations, make_console().status(f"Watching {table} …"):
+    with open_database(database_url, "installer", table) as operations, make_console().status(f"Watching {table} …"):
         watched = operations.watch(request)
     if as_json:
         print_json(watched)
@@ -107,7 +107,7 @@ def unwatch(
       sidecar unwatch products --target photo_embedding
       sidecar unwatch products --target photo_embedding --drop-target
     """
-    with open_database(database_url) as operations, make_console().status(f"Unwatching {table} …"):
+    with open_database(database_url, "installer", table) as operations, make_console().status(f"Unwatching {table} …"):
         ended = operations.unwatch(table, target, drop_target=drop_target)
     vectors = "deleted" if drop_target else "kept"
     if as_json:

@@ -15,9 +15,12 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
+from sidecar.errors import StatementRejected
 from sidecar.operations.findings import Checkup, Finding, Limits, NotChecked, Severity
+from sidecar.operations.rights import Right, grant_hint
 from sidecar.operations.session import CommandCursor, Connection
 from sidecar.operations.session_probe import find_session_faults, probe_sessions
+from sidecar.postgres.remedies import NOT_PERMITTED
 from sidecar.postgres.shipped import code_digest, head_revision
 from sidecar.postgres.statements import read_statements
 from sidecar.redaction import redact
@@ -31,6 +34,14 @@ _INSTALLATION = read_statements("sidecar.operations", "installation.sql")
 def check_statements() -> Mapping[str, str]:
     """The statement of each check, by the name of the check."""
     return read_statements("sidecar.operations", "checks.sql")
+
+
+def check_rights(connection: Connection) -> None:
+    """Raises StatementRejected, with the grant as its hint, for a role that may look at nothing of schema `sidecar`."""
+    row = connection.execute(_SQL["closed_schema"].encode()).fetchone()
+    if row is not None:
+        hint = grant_hint(connection, Right.READER)
+        raise StatementRejected(f"role {row[0]} may not look at schema {row[1]}", NOT_PERMITTED, hint)
 
 
 def check_database(connection: Connection, limits: Limits, clock: Callable[[], float] = time.time) -> Checkup:

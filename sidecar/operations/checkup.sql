@@ -18,3 +18,8 @@ select pg_has_role('pg_read_all_stats', 'usage')
 -- For the transaction of one check; its time limit, with its unit, is the parameter.
 select set_config('transaction_read_only', 'on', true), set_config('statement_timeout', $1, true),
        set_config('lock_timeout', '1s', true), set_config('search_path', 'pg_catalog, pg_temp', true)
+
+-- name: closed_schema
+-- A schema of ours that this role may not use.
+select current_user, n.nspname from pg_namespace n
+where n.nspname in ('sidecar', 'sidecar_internal') and not has_schema_privilege(n.oid, 'usage') order by n.nspname limit 1

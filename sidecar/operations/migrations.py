@@ -17,7 +17,9 @@ from alembic.config import Config
 from sidecar.errors import DatabaseUnavailable, SchemaError, StatementRejected
 from sidecar.operations.installed_code import renew_triggers
 from sidecar.operations.restored_schema import BASELINE, RestoredSchema
+from sidecar.operations.rights import migration_hint
 from sidecar.postgres.address import read_address
+from sidecar.postgres.remedies import NOT_PERMITTED, READ_ONLY, READ_ONLY_HINT
 from sidecar.postgres.session_settings import set_settings
 from sidecar.postgres.shipped import head_revision, migrations_directory, sql_directory
 from sidecar.postgres.statements import read_statements
@@ -49,10 +51,11 @@ _SQL = read_statements("sidecar.operations", "migrations.sql")
 _INSTALLATION = read_statements("sidecar.operations", "installation.sql")
 _AGAIN = "Nothing was changed: run it again when it is over. pg_stat_activity shows who holds locks, and since when."
 _HINTS = {
-    "42501": "Nothing was changed. Connect as the role that owns schema `sidecar`, or as a superuser: docs/roles.md.",
+    "42501": "Nothing was changed. Connect as the owner of schema `sidecar`, or as a superuser.",
     "55P03": "A transaction that uses schema `sidecar` or a watched table is still open. " + _AGAIN,
     "57014": "Another `sidecar migrate`, or a table that is in use, took too long. " + _AGAIN,
     "40P01": _AGAIN,
+    READ_ONLY: READ_ONLY_HINT,
 }
 
 
@@ -182,5 +185,12 @@ def _translate_errors(url: str) -> Iterator[None]:
         cause = getattr(error, "orig", error)
         if not isinstance(cause, psycopg.Error) or cause.sqlstate is None or cause.sqlstate.startswith(("08", "57P")):
             raise DatabaseUnavailable(f"cannot migrate {redact(url)}: {redact(str(cause)).strip()}") from error
-        hint = cause.diag.message_hint or _HINTS.get(cause.sqlstate)
+        hint = cause.diag.message_hint or _missing_right(url, cause.sqlstate) or _HINTS.get(cause.sqlstate)
         raise StatementRejected(cause.diag.message_primary or str(cause), cause.sqlstate, hint) from error
+
+
+def _missing_right(url: str, sqlstate: str) -> str | None:
+    if sqlstate != NOT_PERMITTED:
+        return None
+    with connect(url, autocommit=True) as connection:
+        return migration_hint(connection)

@@ -14,6 +14,7 @@ from typing import Any
 from psycopg.rows import dict_row
 from pydantic import SecretStr
 
+from sidecar.operations.rights import Right
 from sidecar.operations.search import FoundRows, SearchableWatch, find_watch, run_search
 from sidecar.operations.session import (
     CommandCursor,
@@ -181,7 +182,9 @@ class Operations:
 
 
 @contextmanager
-def open_operations(url: SecretStr, warn: Warn) -> Iterator[Operations]:
+def open_operations(
+    url: SecretStr, warn: Warn, right: Right = Right.READER, table: str | None = None
+) -> Iterator[Operations]:
     """Connects to a migrated database. `warn` gets the server's warnings. Raises DatabaseUnavailable, SchemaError."""
-    with connect_to_schema(url, warn) as connection:
+    with connect_to_schema(url, warn, right, table) as connection:
         yield Operations(connection)

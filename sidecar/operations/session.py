@@ -19,7 +19,9 @@ from psycopg.rows import Row
 from pydantic import SecretStr
 
 from sidecar.errors import DatabaseUnavailable, SchemaError, StatementRejected
+from sidecar.operations.rights import Right, grant_hint
 from sidecar.postgres.address import read_address
+from sidecar.postgres.remedies import NOT_PERMITTED, READ_ONLY, READ_ONLY_HINT, connection_hint
 from sidecar.postgres.session_settings import COMMAND_SETTINGS, set_settings
 from sidecar.postgres.shipped import describe_old_schema, head_revision
 from sidecar.postgres.statements import read_statements
@@ -29,10 +31,11 @@ Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 Warn: TypeAlias = Callable[[str, str | None], None]
 """Receives a warning of the server and its hint."""
 
-_NOT_PERMITTED = "42501"
+OLDEST_SERVER = 15
 _UNKNOWN_TABLE = {"42P01", "42602", "3F000"}  # undefined_table, invalid_name, invalid_schema_name
 _SQL = read_statements("sidecar.operations", "installation.sql")
 _SETTINGS = set_settings(COMMAND_SETTINGS, local=True)
+_TABLE = re.compile(r"(?:permission denied for|must be owner of) table (\S+)")
 _PARAMETER = re.compile(r"\$(\d+)")
 
 
@@ -50,24 +53,42 @@ class CommandCursor(psycopg.RawCursor[Row]):
 
 
 @contextmanager
-def connect_to_schema(url: SecretStr, warn: Warn) -> Iterator[Connection]:
+def connect_to_schema(
+    url: SecretStr, warn: Warn, right: Right = Right.READER, table: str | None = None
+) -> Iterator[Connection]:
     """Like connect_as_user, for a schema `sidecar` that is at least as new as this code.
 
-    `warn` gets the server's warnings. Raises SchemaError where the schema is missing or too old.
+    `warn` gets the server's warnings. Raises SchemaError where the schema is missing or too old. What the
+    role may not do is raised as StatementRejected, whose hint grants it `right`, and what that takes on `table`.
     """
     for note in read_address(url.get_secret_value()).notes:
         warn(f"the database's address: {note}", None)
     with connect_as_user(url) as connection:
         connection.add_notice_handler(partial(_pass_on, warn))
-        with translate_psycopg_errors():
-            row = connection.execute(_SQL["is_migrated"].encode()).fetchone()
-            assert row is not None
-            if not row[1]:
-                raise SchemaError(
-                    f'database "{row[0]}" has no schema `sidecar`, or an older one.\nHINT: sidecar migrate'
-                )
-            _check_revision(connection)
-        yield connection
+        with _naming_grants(connection, right, table):
+            with translate_psycopg_errors():
+                row = connection.execute(_SQL["is_migrated"].encode()).fetchone()
+                assert row is not None
+                if not row[1]:
+                    raise SchemaError(
+                        f'database "{row[0]}" has no schema `sidecar`, or an older one.\nHINT: sidecar migrate'
+                    )
+                _check_revision(connection)
+            yield connection
+
+
+@contextmanager
+def _naming_grants(connection: Connection, right: Right, table: str | None) -> Iterator[None]:
+    try:
+        yield
+    except StatementRejected as error:
+        if error.sqlstate != NOT_PERMITTED:
+            raise
+        named = _TABLE.search(error.message)
+        hint = grant_hint(connection, right, table or (named and named[1]))
+        if hint is None:
+            raise
+        raise StatementRejected(error.message, error.sqlstate, hint) from error
 
 
 def _pass_on(warn: Warn, notice: psycopg.errors.Diagnostic) -> None:
@@ -109,9 +130,15 @@ def connect_as_user(url: SecretStr) -> Iterator[Connection]:
         reason = str(error).removeprefix("connection failed: ").partition("\n")[0]
         raise DatabaseUnavailable(
             f"cannot connect to {redact(address)}: {redact(reason)}\n"
-            "HINT: Does the server run there? Are user and password right? The URL is DATABASE_URL or --database-url."
+            f"HINT: {connection_hint(reason, read_address(address).options.get('user') or '')}"
         ) from error
     with connection:
+        if connection.info.server_version < OLDEST_SERVER * 10000:
+            version = connection.info.parameter_status("server_version")
+            raise SchemaError(
+                f"the server is PostgreSQL {version}; {OLDEST_SERVER} or newer is needed.\n"
+                "HINT: Upgrade the server, or name another one in DATABASE_URL or --database-url."
+            )
         yield connection
 
 
@@ -126,8 +153,8 @@ def translate_psycopg_errors() -> Iterator[None]:
         hint = error.diag.message_hint
         if hint is None and error.sqlstate in _UNKNOWN_TABLE:
             hint = "Name it as schema.table; a name with capitals or blanks needs double quotes inside the shell's."
-        if hint is None and error.sqlstate == _NOT_PERMITTED:
-            hint = (
-                "Connect as a role that may, as the table's owner or the installer: docs/roles.md has who may do what."
-            )
+        if hint is None and error.sqlstate == NOT_PERMITTED:
+            hint = "Connect as the owner of the table or of schema `sidecar`, or as a superuser."
+        if hint is None and error.sqlstate == READ_ONLY:
+            hint = READ_ONLY_HINT
         raise StatementRejected(error.diag.message_primary or str(error), error.sqlstate, hint) from error

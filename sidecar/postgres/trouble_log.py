@@ -56,4 +56,4 @@ def _kind(error: DatabaseError) -> str:
 
 def _with_hint(error: DatabaseError) -> str:
     hint = getattr(error, "hint", None)
-    return f"{error}. {hint}" if hint else str(error)
+    return f"{error}. HINT: {hint}" if hint else str(error)

@@ -1,0 +1,73 @@
+"""The rights that a command needs, and the statement that grants them where they are missing."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from sidecar.postgres.statements import read_statements
+
+_SQL = read_statements("sidecar.operations", "rights.sql")
+
+
+class Right(StrEnum):
+    """What a command needs: to read status and failures, to work on queues, or to change watches and schema."""
+
+    READER = "reader"
+    WORKER = "worker"
+    INSTALLER = "installer"
+
+
+def grant_hint(connection: psycopg.Connection[Any], right: Right, table: str | None = None) -> str | None:
+    """Who has to run which statement, so that this role may run a command that needs `right` on `table`."""
+    owner = next(iter(_rows(connection, "schema_owner")), None)
+    if owner is None:
+        return None
+    role, name = owner["quoted_role"], owner["role"].replace("'", "''")
+    tables = _rows(connection, "table_owners", table) if table is not None else []
+    statements = []
+    if right is Right.INSTALLER:
+        missing = [o for o in (owner, *tables) if not o["is_member"]]
+        if any(o["is_superuser"] for o in missing):
+            superuser = next(o["owner"] for o in missing if o["is_superuser"])
+            info = connection.info
+            url = f"postgresql://{superuser}:PASSWORD@{info.host}:{info.port}/{info.dbname}"
+            return f"Connect as the owner: export DATABASE_URL='{url}'"
+        roles = ", ".join(dict.fromkeys(o["owner"] for o in missing))
+        statements += [f"grant {roles} to {role};"] if roles else []
+    elif not owner["is_member"]:
+        quoted = '"' + name.replace('"', '""') + '"' if role.startswith('"') else name
+        statements.append(f"select sidecar.grant_{right}('{quoted}');")
+    if right is Right.READER:
+        for each in tables:
+            statements.append(
+                f"grant usage on schema {each['schema']} to {role}; grant select on {each['name']} to {role};"
+            )
+    if not statements:
+        return None
+    who = dict.fromkeys(o["owner"] for o in (owner, *tables))
+    return f"Let {' or '.join(who)}, or a superuser, run: {' '.join(statements)}"
+
+
+def migration_hint(connection: psycopg.Connection[Any]) -> str | None:
+    """Who has to run which statement, so that this role may migrate."""
+    if (hint := grant_hint(connection, Right.INSTALLER)) is not None:
+        return hint
+    [database] = _rows(connection, "database")
+    if not database["may_create"]:
+        statement = f"grant create on database {database['name']} to {database['role']};"
+        return f"Let the owner of the database, or a superuser, run: {statement}"
+    return None
+
+
+def _rows(connection: psycopg.Connection[Any], name: str, table: str | None = None) -> list[dict[str, Any]]:
+    statement = _SQL[name].replace("$1", sql.Literal(table).as_string(connection))
+    with psycopg.ClientCursor(connection, row_factory=dict_row) as cursor:
+        try:
+            return cursor.execute(statement.encode()).fetchall()
+        except psycopg.errors.InvalidParameterValue:  # no name of a table, which the command reports itself
+            return []

@@ -1,0 +1,19 @@
+-- Statements of rights.py. They read catalogues only, so any role may run them.
+
+-- name: schema_owner
+-- Owner of schema `sidecar`, whether it is a superuser, and whether this role may act for it. No row without the schema.
+select current_user::text as role, quote_ident(current_user) as quoted_role, quote_ident(r.rolname) as owner, r.rolsuper as is_superuser,
+       pg_has_role(r.oid, 'usage') as is_member
+from pg_namespace n join pg_roles r on r.oid = n.nspowner where n.nspname = 'sidecar'
+
+-- name: table_owners
+-- Owners of the tables that a user may mean by this name.
+select distinct quote_ident(r.rolname) as owner, r.rolsuper as is_superuser, pg_has_role(r.oid, 'usage') as is_member,
+       format('%I.%I', n.nspname, c.relname) as name, quote_ident(n.nspname) as schema
+from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_roles r on r.oid = c.relowner
+cross join (select parse_ident($1) as parts) p
+where c.relkind in ('r', 'p') and c.relname = p.parts[cardinality(p.parts)]
+  and (cardinality(p.parts) = 1 or n.nspname = p.parts[1]) and n.nspname not in ('pg_catalog', 'information_schema')
+
+-- name: database
+select quote_ident(current_database()) as name, quote_ident(current_user) as role, has_database_privilege(current_database(), 'create') as may_create

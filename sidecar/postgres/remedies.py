@@ -1,0 +1,63 @@
+"""What to type when the server refuses a connection or a statement: the text after HINT."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+NOT_PERMITTED = "42501"
+READ_ONLY = "25006"
+READ_ONLY_HINT = (
+    "Connect to the primary if this server is a standby; else `sidecar doctor` names the setting that makes "
+    "transactions read-only, with the statement that resets it."
+)
+_WHERE = "in DATABASE_URL or --database-url"
+# Message of libpq or the server → hint. The first that matches is taken; groups of the message go into the hint.
+_CONNECTION: Mapping[str, str] = {
+    r'database "(.+?)" does not exist': (
+        f"Correct the name of the database {_WHERE} (`psql -l` lists them), or create it: create database {{0}};"
+    ),
+    r'role "(.+?)" does not exist': f"Correct the user {_WHERE}, or create it: create role {{0}} login;",
+    r'role "(.+?)" is not permitted to log in': "Let a superuser run: alter role {0} login;",
+    r'permission denied for database "(.+?)"': (
+        "Let the owner of the database run: grant connect on database {0} to {user};"
+    ),
+    r'password authentication failed for user "(.+?)"': (
+        f"Correct the password {_WHERE}, or set it: alter role {{0}} password '...';"
+    ),
+    r"no password supplied": f"Add the password {_WHERE}: postgresql://user:password@host:5432/database",
+    r"does not support SSL, but SSL was required": f"Change sslmode=require to sslmode=prefer {_WHERE}.",
+    r"no pg_hba.conf entry .*(?:no encryption|SSL off)": f"The server may want SSL: add ?sslmode=require {_WHERE}.",
+    r"no pg_hba.conf entry": "Let the server's administrator add a line for this client to pg_hba.conf.",
+    r"certificate verify failed|root certificate file": (
+        f"Name the file of the authority that signed the server's certificate, sslrootcert=FILE, {_WHERE}."
+    ),
+    r"could not translate host name|failed to resolve host|Name or service not known": f"Correct the host {_WHERE}.",
+    r"Connection refused|No such file or directory": (
+        f"Nothing listens there: start the server, or correct host and port {_WHERE}."
+    ),
+    r"timeout|timed out": f"Check host, port and firewall {_WHERE}: nothing answered.",
+    r"too many (?:clients|connections)|remaining connection slots": (
+        "Close idle sessions, or raise it and restart the server: alter system set max_connections = 200;"
+    ),
+    r"starting up|shutting down|in recovery mode": "The server starts, stops or recovers: try again in a moment.",
+}
+_FIRST_CHECK = f"Check host, port, user, password and the name of the database {_WHERE}."
+
+
+def connection_hint(message: str, user: str = "") -> str:
+    """What to do about a connection that failed with this message."""
+    for pattern, hint in _CONNECTION.items():
+        if found := re.search(pattern, message):
+            return hint.format(*map(_quote, found.groups()), user=_quote(user))
+    return _FIRST_CHECK
+
+
+def grant_worker_hint(user: str) -> str:
+    """The statement that lets a role serve."""
+    name = _quote(user).replace("'", "''")
+    return f"Let the owner of schema `sidecar` run: select sidecar.grant_worker('{name}');"
+
+
+def _quote(name: str) -> str:
+    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,75 @@
+"""Each command of a role without rights ends with one ERROR and one HINT, whose statement helps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.command_line import CommandLine
+from tests.integration.roles.cast import PASSWORD, Stage
+from tests.integration.sql.session import run
+
+COMMANDS = {
+    "status": (),
+    "failures": (),
+    "doctor": (),
+    "pause": (),
+    "resume": (),
+    "rate": ("all", "none"),
+    "retry": ("shop.items",),
+    "reembed": ("shop.items",),
+    "watch": ("shop.items", "--source", "title", "--target", "other", "--dimensions", "16"),
+    "unwatch": ("shop.items",),
+    "uninstall": ("--yes",),
+}
+
+
+@pytest.fixture
+def newcomer(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of a role that may log in, and nothing else. DATABASE_URL is its own."""
+    with psycopg.connect(stage.admin, autocommit=True) as admin:
+        name = f"newcomer_{admin.info.dbname}"
+        run(admin, f"create role {name} login password '{PASSWORD}'")
+        run(admin, f"set role {stage.cast.owner}")
+        run(admin, "create table shop.items (id bigint primary key, title text)")
+        run(admin, "select sidecar.watch('shop.items', 'title', target => 'e', dimensions => 16)")
+        run(admin, "reset role")
+        monkeypatch.setenv("DATABASE_URL", stage.cast.url(stage.admin, name))
+        yield name
+        for command in ("reassign owned by {} to postgres", "drop owned by {}", "drop role {}"):
+            admin.execute(sql.SQL(command).format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    return CommandLine(monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_statement_of_the_hint_lets_the_command_run(
+    stage: Stage, newcomer: str, command_line: CommandLine, command: str
+) -> None:
+    run_hint(stage, command_line.fail(command, *COMMANDS[command]))
+    if command == "uninstall":  # needs the owner of each watched table, too
+        run_hint(stage, command_line.fail(command, *COMMANDS[command]))
+    outcome = command_line(command, *COMMANDS[command])
+    assert outcome.code in ({0, 3} if command == "doctor" else {0}), outcome
+
+
+def test_migrate_asks_for_the_right_that_it_lacks(stage: Stage, newcomer: str, command_line: CommandLine) -> None:
+    run_hint(stage, command_line.fail("migrate"))
+    assert "Nothing to do" in command_line.succeed("migrate")
+    with psycopg.connect(stage.admin, autocommit=True) as admin:
+        run(admin, "drop schema sidecar, sidecar_internal cascade")
+    run_hint(stage, command_line.fail("migrate"))
+    assert "nothing →" in command_line.succeed("migrate")
+
+
+def run_hint(stage: Stage, error: str) -> None:
+    [statements] = re.findall(r"^HINT: .* run: (.*)$", error, re.MULTILINE)
+    with psycopg.connect(stage.admin, autocommit=True) as admin:
+        run(admin, statements)
