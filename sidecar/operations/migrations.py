@@ -146,9 +146,10 @@ def _check_target_revision(present: str | None, revision: str) -> None:
 def _check_nothing_is_watched(url: str) -> None:
     """Raises StatementRejected while there are active watches: 'base' is refused before anything is done."""
     with _open_session(url) as connection:
-        if connection.execute(_INSTALLATION["has_tables"].encode()).fetchone() == (False,):
+        [schema] = connection.execute(_SQL["schema_of_watches"].encode()).fetchone() or (None,)
+        if schema is None:
             return
-        if connection.execute(_SQL["active_watch"].encode()).fetchone() is not None:
+        if connection.execute(_SQL["active_watch"].format(schema=schema).encode()).fetchone() is not None:
             raise StatementRejected(
                 "there are active watches",
                 "2BP01",

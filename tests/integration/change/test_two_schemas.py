@@ -215,6 +215,13 @@ async def test_the_migration_is_refused_if_a_users_schema_has_the_name_sidecar_i
     assert await value(db, "select count(*) from theirs.theirs") == 0
 
 
+async def test_base_is_refused_with_the_reason_while_something_is_watched(url: str, db: Connection) -> None:
+    await make_texts(db, 1)
+    with pytest.raises(StatementRejected, match="there are active watches"):
+        await asyncio.to_thread(migrate, url, "base")
+    assert current_revision(url) == BEFORE
+
+
 async def test_an_installer_without_the_create_privilege_gets_a_hint_with_the_grant(
     plain_database_url: str, checkout_before: Path
 ) -> None:
