@@ -48,7 +48,7 @@ class ExitDeadline:
         threading.Thread(target=self._run, name=_DEADLINE_THREAD, daemon=True).start()
 
     def cancel(self) -> None:
-        """Cancels the deadline: what it was for has ended in time."""
+        """Cancels the deadline, because the process stops in time."""
         self._cancelled.set()
         if self._started:
             faulthandler.cancel_dump_traceback_later()

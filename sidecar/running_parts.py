@@ -19,7 +19,7 @@ _READ_WATCHES_S = 1.0  # a scrape waits no longer for the database
 
 
 class RunningParts:
-    """An http.health.ProcessStatus. Parts are None until `sidecar.app` has opened them.
+    """The open parts, as an http.health.ProcessStatus. A part is None until `sidecar.app` has opened it.
 
     A model that failed its self-test shows as `model`, but `models` stays None.
     """

@@ -180,7 +180,7 @@ def server_config(settings: Settings, app: Starlette) -> uvicorn.Config:
         log_config=None,
         http=BoundedHttpProtocol,
         ws="none",
-        access_log=False,  # sidecar.http.middleware.observed writes ours
+        access_log=False,  # sidecar.http.middleware.request_observation writes ours
         server_header=False,
         proxy_headers=False,  # otherwise any local client could spoof its address in the log
         timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type] # the event loop accepts fractions of a second

@@ -1,4 +1,4 @@
-"""For your own Alembic project: `import sidecar.alembic` in its env.py.
+"""Alembic operations and filters for users' own projects: `import sidecar.alembic` in env.py.
 
 Gives migrations `op.sidecar_watch` and `op.sidecar_unwatch`; lets models declare their watches, which autogenerate then
 writes into migrations (`info={"sidecar": [{"source": "photo"}]}` of a Table); and keeps autogenerate from dropping what

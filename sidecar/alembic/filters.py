@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import Column, Connection, Index, Table
 from sqlalchemy.schema import SchemaItem
 
-from sidecar.alembic.stored import Made, load_made
+from sidecar.alembic.stored import SidecarObject, load_sidecar_objects
 
 SCHEMAS = ("sidecar", "sidecar_internal")
 
@@ -22,19 +22,18 @@ def include_object(connection: Connection, also: IncludeObject | None = None) ->
 
     Leaves out, as long as the models do not have them: vector columns and companion tables of active watches, the HNSW
     indexes on them (unless the watch says `index => 'none'`), and schemas `sidecar` and `sidecar_internal`. Reads the
-        watches once, when
-    autogenerate first asks.
+    watches once, when autogenerate first asks.
     """
 
     @cache
-    def made() -> frozenset[Made]:
-        return load_made(connection)
+    def sidecar_objects() -> frozenset[SidecarObject]:
+        return load_sidecar_objects(connection)
 
     def include(item: SchemaItem, name: str | None, type_: str, reflected: bool, compare_to: SchemaItem | None) -> bool:
         table = item if isinstance(item, Table) else item.table if isinstance(item, (Column, Index)) else None
         if reflected and compare_to is None and table is not None:
             schema = table.schema or connection.dialect.default_schema_name or "public"
-            if schema in SCHEMAS or Made(type_, schema, table.name, str(name)) in made():
+            if schema in SCHEMAS or SidecarObject(type_, schema, table.name, str(name)) in sidecar_objects():
                 return False
         return also is None or also(item, name, type_, reflected, compare_to)
 

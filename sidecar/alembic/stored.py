@@ -24,9 +24,8 @@ _WATCHES = """
 """
 
 # Vectors are in the watched table or the companion, and their partitions. An HNSW index on them is the sidecar's,
-# unless
-# the watch has index => 'none'.
-_MADE = """
+# unless the watch has index => 'none'.
+_SIDECAR_OBJECTS = """
     with home as (
         select h.oid, w.target, w.companion is not null as is_companion, w.index_kind
         from {schema}.watches w
@@ -52,7 +51,7 @@ _MADE = """
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class SidecarObject:
     """An object that the sidecar created or may create. `type` is 'table', 'column' or 'index'; `table` contains it."""
 
     type: str
@@ -69,12 +68,12 @@ class StoredWatch:
     companion: tuple[str, str] | None
 
 
-def load_made(connection: Connection) -> frozenset[Made]:
+def load_sidecar_objects(connection: Connection) -> frozenset[SidecarObject]:
     """The objects of all active watches. Empty if schema `sidecar` is missing."""
     schema = connection.scalar(_SCHEMA_OF_WATCHES)
     if schema is None:
         return frozenset()
-    return frozenset(Made(*row) for row in connection.execute(text(_MADE.format(schema=schema))))
+    return frozenset(SidecarObject(*row) for row in connection.execute(text(_SIDECAR_OBJECTS.format(schema=schema))))
 
 
 def load_watches(connection: Connection) -> list[StoredWatch]:

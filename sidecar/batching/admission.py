@@ -59,7 +59,7 @@ class Admission:
 
     @contextmanager
     def preparing(self, lane: Lane, items: int) -> Iterator[None]:
-        """Hold capacity for `items` while they are prepared. Raises Overloaded. For rows none is held: they block."""
+        """Holds capacity for `items` while they are prepared. Raises Overloaded. For rows none is held: they block."""
         self.reject_if_full(lane, items)
         held = 0 if lane.is_of_rows else items
         self._queues[lane].preparing += held
@@ -74,7 +74,7 @@ class Admission:
 
     @contextmanager
     def reserve(self, lane: Lane, items: int) -> Iterator[Reservation]:
-        """Reserve capacity for a request that is prepared in parts. Raises Overloaded."""
+        """Reserves capacity for a request that is prepared in parts. Raises Overloaded."""
         self.reject_if_full(lane, items)
         reservation = Reservation(self._queues[lane], items, partial(self._telemetry.job_dropped, lane.value))
         try:
@@ -83,7 +83,7 @@ class Admission:
             reservation.release()
 
     async def enqueue(self, job: Job, *, may_block: bool) -> None:
-        """Put a job into its lane. If the lane is full, block for a job of rows or with `may_block`.
+        """Puts a job into its lane. If the lane is full, blocks for a job of rows or with `may_block`.
 
         Raises Overloaded, DeviceError.
         """
@@ -108,7 +108,7 @@ class Admission:
             queue.blocked -= job.waiting
 
     def drop(self, job: Job) -> None:
-        """Remove a job whose caller was cancelled before the device had taken all of it."""
+        """Removes a job whose caller was cancelled before the device had taken all of it."""
         waited_s = time.monotonic() - job.enqueued_s if job.enqueued_s else None
         self._telemetry.job_dropped(job.lane.value, job.waiting, waited_s)
         with self._changed:
@@ -121,11 +121,11 @@ class Admission:
         return Overloaded(message, self._rates.retry_after_s(lane, self._queues[lane].kinds(), shortfall))
 
     def notify_freed(self) -> None:
-        """Have blocked jobs check again whether they fit."""
+        """Has blocked jobs check again whether they fit."""
         self._capacity_freed.set()
 
     def record(self, finished: FinishedBatch) -> None:
-        """Update the rates at which lanes drain."""
+        """Updates the rates at which lanes drain."""
         self._rates.add(finished.batch, finished.duration_s)
 
     def _reject_if_short(self, lane: Lane, items: int, ahead: int) -> None:
@@ -166,7 +166,7 @@ class Reservation:
 
     @contextmanager
     def preparing(self, items: int) -> Iterator[None]:
-        """Release the capacity of one part once it has been prepared, or that has failed."""
+        """Releases the capacity of one part once it has been prepared, or that has failed."""
         try:
             yield
         except asyncio.CancelledError:
@@ -176,7 +176,7 @@ class Reservation:
             self._release(min(items, self._items))
 
     def release(self) -> None:
-        """Release what is left."""
+        """Releases what is left."""
         self._release(self._items)
 
     def _release(self, items: int) -> None:

@@ -128,11 +128,11 @@ class Batcher:
         self._admission.reject_if_full(lane, items)
 
     def preparing(self, lane: Lane, items: int) -> AbstractContextManager[None]:
-        """Hold capacity for about `items` while they are prepared. Raises Overloaded. For rows none is held."""
+        """Holds capacity for about `items` while they are prepared. Raises Overloaded. For rows none is held."""
         return self._admission.preparing(lane, items)
 
     def reserve(self, lane: Lane, items: int) -> AbstractContextManager[Reservation]:
-        """Reserve capacity for a request of about `items` that is prepared in parts. Raises Overloaded."""
+        """Reserves capacity for a request of about `items` that is prepared in parts. Raises Overloaded."""
         return self._admission.reserve(lane, items)
 
     def rejection(self, lane: Lane, shortfall: int, message: str) -> Overloaded:
@@ -179,13 +179,13 @@ class Batcher:
         return await self._encode(PairInputs(pairs, scorer), Lane.RERANK, may_block=may_block)
 
     async def check_device(self, kind: Kind, lane: Lane) -> None:
-        """Encode a known input, to tell a failing device from a failing input. Raises DeviceError for the device."""
+        """Encodes a known input, to tell a failing device from a failing input. Raises DeviceError for the device."""
         rows = await self._encode(known_input(self._encoder, kind), lane, may_block=True)
         if np.isnan(rows).any():
             raise DeviceError(f"The device fails: {NOT_FINITE}. Try MODEL_PRECISION=fp32.")
 
     async def run(self) -> None:
-        """Run the device thread until cancelled; every unanswered job fails at the end.
+        """Runs the device thread until cancelled; every unanswered job fails at the end.
 
         Raises what broke the device thread, or DeviceLost once the device is given up. When cancelled, the running
         micro-batch ends first, so that the device is free; a device in trouble is not waited for.

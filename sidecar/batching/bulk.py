@@ -46,7 +46,7 @@ class BulkRequests:
 
     @contextmanager
     def reserve(self, items: int) -> Iterator[Reservation]:
-        """Admit a request of this size. Raises Overloaded."""
+        """Admits a request of this size. Raises Overloaded."""
         if self._waiting and (shortfall := self._waiting + items - self._max_waiting) > 0:
             message = (
                 f"Large requests of {self._waiting} in all wait already, and {items} more do not fit. Try again later."

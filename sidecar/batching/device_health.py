@@ -38,7 +38,9 @@ _GPU_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class HealthLimits:
-    """`max_failures` micro-batches of a kind failing in a row are followed by a probe; a call longer than `timeout_s`
+    """Limits by which a device is judged.
+
+    `max_failures` micro-batches of a kind failing in a row are followed by a probe; a call longer than `timeout_s`
     hangs; a device that has not recovered after `recovery_s` is given up.
     """
 
@@ -104,7 +106,7 @@ class DeviceHealth:
 
     @contextmanager
     def call(self, what: str) -> Iterator[None]:
-        """Wrap one call to the device, in any thread: a DeviceCall."""
+        """Wraps one call to the device, in any thread: a DeviceCall."""
         call = _Call(what)
         with self._lock:
             self._calls.append(call)
@@ -191,7 +193,7 @@ class DeviceHealth:
         raise DeviceLost(f"{trouble}; the process ends so that another one can begin afresh")
 
     def _report(self) -> None:
-        """Log the state if it changed."""
+        """Logs the state if it changed."""
         with self._lock:
             trouble = self._trouble() or ""
             changed, self._reported = trouble != self._reported, trouble
@@ -232,7 +234,7 @@ def known_input(encoder: Encoder, kind: Kind) -> Inputs:
 
 
 def run_probe(encoder: Encoder, kind: Kind) -> None:
-    """Encode the known input of a kind, in the device thread. Blocks. Raises DeviceError if the device fails on it.
+    """Encodes the known input of a kind, in the device thread. Blocks. Raises DeviceError if the device fails on it.
 
     A view that does not fit into memory is not a failure, whereas a text is.
     """

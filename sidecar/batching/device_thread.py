@@ -89,7 +89,7 @@ class DeviceThread:
         return self._running
 
     def start(self, on_taken: OnTaken, on_finished: OnFinished) -> Future[None]:
-        """Start the thread. The future is done when it ends, with the exception that broke it, if any."""
+        """Starts the thread. The future is done when it ends, with the exception that broke it, if any."""
         end: Future[None] = Future()
         end.set_running_or_notify_cancel()
         # A daemon: a device that hangs must not keep the process from ending.
@@ -98,7 +98,7 @@ class DeviceThread:
         return end
 
     def close(self) -> None:
-        """Take no more micro-batches; the running one is the last."""
+        """Takes no more micro-batches; the running one is the last."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -126,7 +126,7 @@ class DeviceThread:
             end.set_result(None)
 
     def _next_step(self) -> MicroBatch | Kind | None:
-        """Wait for a micro-batch, or until the known input of a kind is to be tried; None once closed."""
+        """Waits for a micro-batch, or until the known input of a kind is to be tried; None once closed."""
         with self._changed:
             while not self._closed:
                 if (kind := self._health.probe_due()) is not None:
@@ -151,7 +151,7 @@ class DeviceThread:
         return FinishedBatch(batch, encoded, len(attempts.failed), began_s, ended_s)
 
     def _settle(self, finished: FinishedBatch) -> None:
-        """Update the queues. Not left to the event loop: when it runs, the next micro-batch has been taken."""
+        """Updates the queues. Not left to the event loop: when it runs, the next micro-batch has been taken."""
         self._window.record_device_free()
         with self._changed:
             self._running = None

@@ -43,7 +43,9 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """`vector` is (dimensions,) float32, unit length. `truncated`: the text was longer than the model reads.
+    """An embedded text or picture. `truncated`: the text was longer than the model reads.
+
+    `vector` is (dimensions,) float32, unit length.
 
     `tokens` is what the model read: tokens of a text, or views of a picture. `unreadable`: its tokenizer does not know
     at least half of what it read of the text.
@@ -119,7 +121,7 @@ class Embedder:
         self._batcher.reject_if_full(lane, items)
 
     def reserve(self, texts: int, pictures: int) -> AbstractContextManager[Reservation]:
-        """Reserve capacity of the query lane for a request, all or nothing, during the block. Raises Overloaded.
+        """Reserves capacity of the query lane for a request, all or nothing, during the block. Raises Overloaded.
 
         The texts of a bulk request are not included: they wait outside the lane.
         """
@@ -149,7 +151,7 @@ class Embedder:
         return [answer or self._keep(text, next(encoded)) for text, answer in zip(texts, answers, strict=True)]
 
     async def embed_picture(self, image: bytes, lane: Lane, reservation: Reservation | None = None) -> Embedded:
-        """Decode and encode the bytes of one picture.
+        """Decodes and encodes the bytes of one picture.
 
         `reservation` is that of the request, if it holds one: its pictures block where a new request is rejected.
         Raises PictureRejected (`no_vector` if the model computes no finite numbers of a view), Overloaded, DeviceError.
@@ -164,7 +166,7 @@ class Embedder:
         return Embedded(vector, truncated=False, tokens=len(picture.views))
 
     async def check_device(self, kind: Kind, lane: Lane) -> None:
-        """Encode a known input, to tell a failing device from a failing input. Raises DeviceError for the device."""
+        """Encodes a known input, to tell a failing device from a failing input. Raises DeviceError for the device."""
         await self._batcher.check_device(kind, lane)
 
     async def _encode(
@@ -199,7 +201,7 @@ class Embedder:
                 return await self._decoders.decode(image, lane.rank)
 
     def _keep(self, text: str, answer: Embedded | TextRejected) -> Embedded | TextRejected:
-        """Put a vector into the cache; returns what the cache will return."""
+        """Puts a vector into the cache; returns what the cache will return."""
         if isinstance(answer, TextRejected):
             return answer
         vector = answer.vector.copy()  # a row of a larger array, which it would keep alive

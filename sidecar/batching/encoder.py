@@ -114,6 +114,8 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class _HasFraming(Protocol):
+    """An encoder that says how it fits pictures into square views."""
+
     @property
     def framing(self) -> Framing: ...
 

@@ -65,6 +65,8 @@ Item: TypeAlias = tuple[Inputs, int]
 
 
 class TextInputs(Inputs):
+    """Tokenised texts. Equal token ids are one item."""
+
     kind = Kind.TEXT
 
     def __init__(self, texts: Sequence[PreparedText]) -> None:

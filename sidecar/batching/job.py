@@ -67,7 +67,7 @@ class Job:
         return len(self.inputs) - self.taken
 
     def add_rows(self, rows: NDArray[np.float32]) -> None:
-        """Append the results of the next items; the last ones complete the answer.
+        """Appends the results of the next items; the last ones complete the answer.
 
         A single thread takes items in order, so their results come back in that order.
         """
@@ -76,7 +76,7 @@ class Job:
             self.answer.set_result(np.concatenate(self._rows))
 
     def fail(self, error: Exception) -> None:
-        """Set the answer to `error`, unless it is set already or the caller was cancelled."""
+        """Sets the answer to `error`, unless it is set already or the caller was cancelled."""
         if not self.answer.done():
             self.answer.set_exception(error)
 

@@ -57,7 +57,7 @@ class LaneQueue:
         self._count(job.kind, job.waiting)
 
     def drop(self, job: Job) -> bool:
-        """Remove the items of a job that the device has not taken; False if there are none."""
+        """Removes the items of a job that the device has not taken; False if there are none."""
         if job not in self._jobs:
             return False
         del self._jobs[job]
@@ -81,7 +81,7 @@ class LaneQueue:
         return next(job for job in self._jobs if job.kind is kind)
 
     def take(self, group: Hashable, budget: BatchBudget) -> list[JobSlice]:
-        """Remove items of a group as far as the budget goes."""
+        """Removes items of a group as far as the budget goes."""
         jobs = [job for job in self._jobs if job.inputs.group == group]
         starts = {job: job.taken for job in jobs}
         if self._in_order:
@@ -98,7 +98,7 @@ class LaneQueue:
         return slices
 
     def end_turn(self, kind: Kind) -> None:
-        """Put a kind that led a micro-batch of this lane behind the other kinds."""
+        """Puts a kind that led a micro-batch of this lane behind the other kinds."""
         if kind in self._led:
             self._led.remove(kind)
         self._led.append(kind)
@@ -122,7 +122,7 @@ class BatchBudget:
         self._keys: set[Hashable] = set()
 
     def take_from(self, job: Job, keep: int = 0) -> bool:
-        """Take as many of the job's next items as fit while `keep` stays unused; False if some of them remain."""
+        """Takes as many of the job's next items as fit while `keep` stays unused; False if some of them remain."""
         while job.waiting:
             key = job.inputs.key(job.taken)
             if key not in self._keys:

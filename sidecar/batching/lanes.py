@@ -14,7 +14,9 @@ from sidecar.config import Settings
 
 @dataclass(frozen=True, slots=True)
 class BatchSettings:
-    """`max_views` bounds a micro-batch; `window_s` is how long queries may gather (see batcher.py).
+    """Settings of lanes and micro-batches. `max_views` bounds a micro-batch.
+
+    `window_s` is how long queries may gather (see batcher.py).
 
     Queues are bounded in views (pairs); INGEST and BACKFILL have the same bound, one each. Shares are fractions of the
     device's time while other lanes wait, too.
@@ -65,7 +67,7 @@ class LaneQueues:
         self._lanes[job.lane].push(job)
 
     def drop(self, job: Job) -> bool:
-        """Remove the items of a job that the device has not taken; False if there are none."""
+        """Removes the items of a job that the device has not taken; False if there are none."""
         return self._lanes[job.lane].drop(job)
 
     def others_wait(self, lane: Lane) -> bool:
@@ -78,7 +80,7 @@ class LaneQueues:
         return self._scheduler.choose(waiting) if waiting else None
 
     def take(self, leader: Lane, size: int) -> MicroBatch:
-        """Take items of the leading lane's next group; other lanes, in order, fill what is left of `size`."""
+        """Takes items of the leading lane's next group; other lanes, in order, fill what is left of `size`."""
         waiting = frozenset((lane, kind) for lane, queue in self._lanes.items() for kind in queue.kinds())
         job = self._lanes[leader].next_job()
         budget = BatchBudget(size)
@@ -90,5 +92,5 @@ class LaneQueues:
         return MicroBatch(slices, leader, waiting)
 
     def charge(self, batch: MicroBatch, duration_s: float) -> None:
-        """Account for the device time of a finished micro-batch."""
+        """Accounts for the device time of a finished micro-batch."""
         self._scheduler.charge(batch, duration_s)

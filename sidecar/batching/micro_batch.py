@@ -24,7 +24,7 @@ LONGEST_PAUSE_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """`slices` are all of one group and of different jobs; at least one, none of them empty.
+    """Parts of jobs that are encoded in one call: at least one, none empty, all of one group and of different jobs.
 
     `leader` is the lane that chose the group; `waiting`: the lanes and kinds that had items just before it was taken.
     """
@@ -50,7 +50,7 @@ class MicroBatch:
         return [lane for lane in Lane if lane in lanes]
 
     def encode(self, encoder: Encoder, attempts: FitAttempts) -> EncodedBatch:
-        """Encode each distinct item once. Blocks.
+        """Encodes each distinct item once. Blocks.
 
         A batch that does not fit into the device's memory is halved and retried, down to single items; `attempts`
         records each try. Any other device error fails every job, since the item that caused it is unknown. An item
@@ -102,7 +102,7 @@ class EncodedBatch:
 
 @dataclass(frozen=True, slots=True)
 class _Results:
-    """`rows` has one for each item; the row of an item whose index is in `faults` is meaningless."""
+    """A row for each item. The row of an item whose index is in `faults` is meaningless."""
 
     rows: Rows
     faults: dict[int, DeviceOutOfMemory]
@@ -138,7 +138,7 @@ def _copy(error: DeviceError) -> DeviceError:
 
 
 def _blank_invalid_rows(inputs: Inputs, results: _Results) -> int:
-    """Set invalid rows to NaN; returns their number."""
+    """Sets invalid rows to NaN; returns their number."""
     invalid = inputs.invalid_rows(results.rows)
     invalid[list(results.faults)] = False
     results.rows[invalid] = np.nan
@@ -147,7 +147,7 @@ def _blank_invalid_rows(inputs: Inputs, results: _Results) -> int:
 
 @dataclass(frozen=True, slots=True)
 class FitAttempts:
-    """Weights of what was sent to the device in one go: those that fitted into its memory, and those that did not."""
+    """Weights of the calls to the device for one micro-batch: those that fitted into memory, and those that did not."""
 
     fitted: list[int] = field(default_factory=list)
     failed: list[int] = field(default_factory=list)
@@ -174,7 +174,7 @@ class SizeLimits:
         return min(limit * 2, self._max_weight) if now >= self._try_larger_at[kind] else limit
 
     def update(self, kind: Kind, attempts: FitAttempts, now: float) -> None:
-        """Adjust the limit of a kind by the attempts that one micro-batch took."""
+        """Adjusts the limit of a kind by the attempts that one micro-batch took."""
         limit = self._limits[kind]
         if attempts.failed:
             largest = max(attempts.fitted, default=max(min(attempts.failed) - 1, 1))

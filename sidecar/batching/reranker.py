@@ -75,7 +75,7 @@ class Reranker:
     async def score_documents(
         self, query: str, documents: Sequence[str], max_document_tokens: int | None = None
     ) -> ScoredDocuments:
-        """Score the documents, loading the model first if necessary. Equal documents are scored once.
+        """Scores the documents, loading the model first if necessary. Equal documents are scored once.
 
         Raises RerankModelFailed, TextRejected (`query_too_long`), Overloaded, DeviceError, DeviceOutOfMemory.
         """
@@ -115,7 +115,7 @@ class Reranker:
     async def _prepare(
         self, scorer: PairScorer, query: str, documents: Sequence[str], max_document_tokens: int | None
     ) -> list[PreparedPair]:
-        """Tokenise a few documents at a time, so that no thread runs on for long once the caller is cancelled."""
+        """Tokenises a few documents at a time, so that no thread runs on for long once the caller is cancelled."""
         pairs: list[PreparedPair] = []
         for chunk in split_texts(documents):
             prepare = partial(scorer.prepare_pairs, query, chunk, max_document_tokens)
@@ -174,7 +174,7 @@ class LazyScorer:
         return f"failed: {self._failure}" if self._failure else "not loaded yet"
 
     def start(self) -> None:
-        """Start loading, unless that was done already or a pause after a failure is not over."""
+        """Starts loading, unless that was done already or a pause after a failure is not over."""
         if self._ended or self._scorer is not None or self._loading is not None:
             return
         if self._pause_left_s() <= 0:
@@ -192,13 +192,13 @@ class LazyScorer:
         return self._scorer
 
     def cancel(self) -> None:
-        """Stop loading for good, because the process ends: waiting callers fail at once. Idempotent."""
+        """Stops loading for good, because the process ends: waiting callers fail at once. Idempotent."""
         self._ended, self._failure = True, "the process is shutting down"
         if self._loading is not None:
             self._loading.cancel()
 
     async def close(self) -> None:
-        """Cancel, and wait for the task to end. The thread that loads is not waited for."""
+        """Cancels, and waits for the task to end. The thread that loads is not waited for."""
         self.cancel()
         if self._loading is not None:
             await asyncio.wait([self._loading])
@@ -210,16 +210,17 @@ class LazyScorer:
         try:
             self._scorer = await self._load()
         except SidecarError as error:
-            self._fail(str(error))
+            self._start_pause(str(error))
         except (asyncio.CancelledError, KeyboardInterrupt):
             raise
         except BaseException:  # a panic of a library in Rust is not an Exception
             logger.exception("Loading the reranking model failed.")
-            self._fail("something went wrong here; the log has more")
+            self._start_pause("something went wrong here; the log has more")
         finally:
             self._loading = None
 
-    def _fail(self, reason: str) -> None:
+    def _start_pause(self, reason: str) -> None:
+        """Keeps the reason of a failed load, and allows the next load after a pause."""
         pause_s = self._pauses.next_s()
         logger.error(
             "The reranking model cannot be loaded; the first request after %g s tries again: %s", pause_s, reason

@@ -43,7 +43,7 @@ class LaneScheduler:
         return self._choose_row_lane(waiting) if lane.is_of_rows else lane
 
     def charge(self, batch: MicroBatch, duration_s: float) -> None:
-        """Account for the device time of a finished micro-batch."""
+        """Accounts for the device time of a finished micro-batch."""
         if batch.leader is Lane.QUERY:
             self._others_may_begin_s = duration_s * self._worth
         else:

@@ -1,4 +1,4 @@
-"""How errors reach the user: a line or two on stderr, with --json an object on stdout too, and the exit code."""
+"""Reports errors to the user: a line or two on stderr, with --json an object on stdout too, and the exit code."""
 
 from __future__ import annotations
 

@@ -58,6 +58,7 @@ def _print_lines(found: FoundRows, watch: SearchableWatch, emoji: int) -> None:
 
 
 def _text_columns(found: FoundRows, watch: SearchableWatch, emoji: int) -> list[int]:
+    """The columns that hold texts, by index, except the key and the column `emoji`."""
     return [
         index
         for index, column in enumerate(found.columns)

@@ -1,4 +1,4 @@
-"""What commands print to stdout: text, tables, JSON."""
+"""Output of the commands on stdout: text, tables, JSON."""
 
 from __future__ import annotations
 

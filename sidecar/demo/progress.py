@@ -1,4 +1,4 @@
-"""What the demo prints on its way: a line per step, and the progress of embedding the rows."""
+"""Output of the demo while it starts: a line per step, and the progress of embedding the rows."""
 
 from __future__ import annotations
 
@@ -85,5 +85,7 @@ class EmbeddingProgress:
 
 
 class _SpeedColumn(ProgressColumn):
+    """The rows per second of a bar that still moves."""
+
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.0f} rows/s" if task.speed and not task.finished else "")

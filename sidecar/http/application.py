@@ -21,8 +21,8 @@ from sidecar.http.docs.endpoints import DocumentEndpoints
 from sidecar.http.limits import RequestLimits
 from sidecar.http.middleware.browsers import SecurityHeaders, cors_middleware
 from sidecar.http.middleware.error_handling import EXCEPTION_HANDLERS, UnexpectedErrors
-from sidecar.http.middleware.observed import Observed
 from sidecar.http.middleware.paths import StripRootPath, StripTrailingSlash
+from sidecar.http.middleware.request_observation import ObserveRequests
 from sidecar.http.middleware.route_label import RouteLabel
 from sidecar.http.operation import Endpoint, MediaType, Operation, Scope
 from sidecar.http.protocol.refusals import AnswerRefusedHeads
@@ -33,7 +33,10 @@ from sidecar.telemetry.telemetry import Telemetry
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """What lies between clients and operations. `root_path` and `cors_origins` are ROOT_PATH and CORS_ALLOW_ORIGINS."""
+    """Limits, access checks and instruments around all operations.
+
+    `root_path` and `cors_origins` are ROOT_PATH and CORS_ALLOW_ORIGINS.
+    """
 
     limits: RequestLimits
     access: Access
@@ -63,7 +66,7 @@ def _middleware(operations: Sequence[Operation], edge: Edge) -> list[Middleware]
     return [
         Middleware(StripRootPath, root_path=edge.root_path, is_served=label.is_route),
         Middleware(StripTrailingSlash, pages=pages),
-        Middleware(Observed, telemetry=telemetry, label=label),
+        Middleware(ObserveRequests, telemetry=telemetry, label=label),
         Middleware(SecurityHeaders),
         *cors_middleware(edge.cors_origins, _page_headers(operations)),
         Middleware(DrainUnreadBody, max_bytes=2 * limits.max_body_bytes),

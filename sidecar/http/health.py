@@ -89,7 +89,7 @@ class StatusAnswer(AnswerModel):
 
 
 class HealthEndpoints:
-    """All of them answer while the database is down. `read_watches` is None without a database."""
+    """/livez, /readyz, /healthz and /status, also while the database is down. `read_watches`: None without one."""
 
     def __init__(
         self, readiness: Readiness, process: ProcessStatus, objectives: Objectives, read_watches: ReadWatches | None

@@ -20,6 +20,8 @@ Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
 class MediaType(StrEnum):
+    """The media types of bodies and answers."""
+
     JSON = "application/json"
     FORM = "multipart/form-data"
     TEXT = "text/plain"

@@ -1,4 +1,4 @@
-"""The way of one claimed batch: read → decide → encode → write. No transaction is open while the device works.
+"""Processes one claimed batch: read → decide → encode → write. No transaction is open while the device works.
 
 A row of the batch ends in one of these ways; its events leave the lease keeper's `held` at the same time:
 
@@ -195,7 +195,7 @@ class Batch:
         watch = self._claim.watch
         delays_s = {gen: retry_delay_s(r.claimed.attempts) for r in retried for gen in r.claimed.gens}
         for r in retried:
-            logger.info("a row of %s is tried again later: %s: %s", watch.label, r.reason, r.message)
+            logger.info("a row of %s is tried again later: %s: %s", watch.quoted_name, r.reason, r.message)
         with self._context.measured("delay"):
             async with self._context.database.connection() as connection:
                 await delay(connection, watch, delays_s, self._claim.lease, attempt_counts=True)
@@ -205,7 +205,7 @@ class Batch:
 
 
 async def clear_truncated(database: Database, watch: Watch, lease: Lease, event: Event) -> None:
-    """Clears what a TRUNCATE leaves behind, in chunks: ledger, failures and companion rows of lower generations.
+    """Clears the rows that a TRUNCATE leaves behind, in chunks: ledger, failures and companion, below its generation.
 
     After a TRUNCATE of the watched table, results that were read before are void. After a TRUNCATE of a companion, by a
     user, the rows are still there: a new backfill begins. Results in flight need not be voided then: `complete` finds

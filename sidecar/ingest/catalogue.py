@@ -72,7 +72,9 @@ class Catalogue:
             self._log_if_left_alone(watch)
             # A broken watch has just been logged, with its reason.
             if watch.broken is None and watch.id in earlier:
-                logger.warning("watch %d on %s changed under its sidecar: %s", watch.id, watch.label, earlier[watch.id])
+                logger.warning(
+                    "watch %d on %s changed under its sidecar: %s", watch.id, watch.quoted_name, earlier[watch.id]
+                )
 
     def _reset_failures_of_changed(self, former: Sequence[Watch]) -> None:
         """Keeps only the failures of watches that are as they were: a changed watch starts afresh."""
@@ -121,7 +123,7 @@ class Catalogue:
             await connection.execute(statement("mark_broken"), watch.id, str(error))
         self._logged[watch.id] = f"is broken and left alone: {error}"  # or the next load would log it again
         logger.error(
-            "watch %d on %s is broken and left alone: %s. Call sidecar.watch again.", watch.id, watch.label, error
+            "watch %d on %s is broken and left alone: %s. Call sidecar.watch again.", watch.id, watch.quoted_name, error
         )
 
     def mark_healthy(self, watch: Watch) -> None:
@@ -145,7 +147,7 @@ class Catalogue:
     def _log_once(self, watch: Watch, message: str) -> None:
         if self._logged.get(watch.id) != message:
             self._logged[watch.id] = message
-            logger.warning("watch %d on %s %s", watch.id, watch.label, message)
+            logger.warning("watch %d on %s %s", watch.id, watch.quoted_name, message)
 
 
 def _advice(watch: Watch, identity: Identity) -> str:

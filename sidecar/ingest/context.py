@@ -1,4 +1,4 @@
-"""What the parts of ingest share: services, limits, the keys in flight, and the progress to report."""
+"""State that the parts of ingest share: services, limits, the keys in flight, and the progress to report."""
 
 from __future__ import annotations
 
@@ -69,6 +69,8 @@ class KeysInFlight:
 
 @dataclass(slots=True)
 class _Unreported:
+    """Vectors and lags of one watch since the last report."""
+
     embedded: int = 0
     lags_ms: list[float] = field(default_factory=list)
 
@@ -101,7 +103,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the parts of ingest share. Created once, when ingest starts.
+    """Services and state that the parts of ingest share. Created once, when ingest starts.
 
     `table_locks` serialise the writes of this sidecar to one table, separately for live changes and for a backfill: a
     write of 256 rows takes a second where there is an HNSW index. `row_wait_slots` bound the connections that wait for

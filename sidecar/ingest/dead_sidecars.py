@@ -96,7 +96,7 @@ class DeadSidecars:
                         above_gen, count = await free_leases(connection, watch, dead, above_gen, EVENTS_PER_STATEMENT)
                 released += count
         except (Contention, WatchChanged, StatementRejected) as error:
-            logger.info("leases of a dead sidecar on %s wait: %s", watch.label, error)
+            logger.info("leases of a dead sidecar on %s wait: %s", watch.quoted_name, error)
             return None
         return released
 

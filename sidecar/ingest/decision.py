@@ -1,4 +1,4 @@
-"""What a claimed row needs, decided before anything is encoded, and when a failed attempt is repeated.
+"""Decides what a claimed row needs, before anything is encoded, and when a failed attempt is repeated.
 
 read ─► MISSING      the row is gone: its ledger entry and companion row go too
     ├─► EMPTY        the source is NULL or empty: the vector is cleared

@@ -153,7 +153,7 @@ class IndexKeeper:
         if watch.id not in self._owner_asked:
             self._owner_asked.add(watch.id)
             logger.warning(
-                "the index of %s is the owner's to build. Let %s run: %s", watch.label, state.owner, state.script
+                "the index of %s is the owner's to build. Let %s run: %s", watch.quoted_name, state.owner, state.script
             )
 
     async def _postpone(self, watch: Watch, error: DatabaseError) -> None:
@@ -161,11 +161,11 @@ class IndexKeeper:
         failure = Failure.from_error(error)
         self._context.telemetry.index_build_ended("gave_way" if failure.gave_way else "failed")
         level = logging.INFO if failure.gave_way else logging.WARNING
-        logger.log(level, "the index of %s has to wait: %s", watch.label, failure.reason)
+        logger.log(level, "the index of %s has to wait: %s", watch.quoted_name, failure.reason)
         try:
             await self._record_failure(watch, failure)
         except DatabaseError as unrecorded:
-            logger.warning("could not record that the index of %s has to wait: %s", watch.label, unrecorded)
+            logger.warning("could not record that the index of %s has to wait: %s", watch.quoted_name, unrecorded)
             self._unrecorded[watch.id] = failure
 
     async def _record_failure(self, watch: Watch, failure: Failure) -> None:
@@ -174,7 +174,7 @@ class IndexKeeper:
             next_s = await connection.fetchval(statement("record_index_failure"), *arguments)
         self._unrecorded.pop(watch.id, None)
         if next_s is not None:
-            logger.info("the index of %s is tried again in %.0f s", watch.label, next_s)
+            logger.info("the index of %s is tried again in %.0f s", watch.quoted_name, next_s)
 
     async def _build(self, connection: asyncpg.Connection[asyncpg.Record], watch: Watch) -> None:
         async with background(self._cancel_if_blocking(connection.get_server_pid()), f"yield-{watch.id}"):
@@ -192,7 +192,7 @@ class IndexKeeper:
         except asyncpg.InsufficientResourcesError as error:
             if error.sqlstate != _OUT_OF_MEMORY and not _SHARED_MEMORY.search(str(error)):
                 raise  # the disk is full, for instance
-            logger.warning("building the index of %s again, without parallel workers: %s", watch.label, error)
+            logger.warning("building the index of %s again, without parallel workers: %s", watch.quoted_name, error)
             await connection.execute(statement("disable_parallel_build"))
             await self._run_steps(connection, watch)
 
@@ -221,12 +221,12 @@ class IndexKeeper:
         if not state.is_owner:
             await connection.execute(statement("set_role"), state.owner)
         for step in state.steps:
-            logger.info("for the index of %s: %s", watch.label, step)
+            logger.info("for the index of %s: %s", watch.quoted_name, step)
             await _run_step(connection, step)
         await self._delete_failure(watch)
         if not state.only_drops:
             self._context.telemetry.index_build_ended("built")
-            logger.info("the index of %s is ready", watch.label)
+            logger.info("the index of %s is ready", watch.quoted_name)
 
     async def _delete_failure(self, watch: Watch) -> None:
         async with self._context.database.connection() as connection:
@@ -253,7 +253,7 @@ async def _drop_leftovers(connection: asyncpg.Connection[asyncpg.Record], watch:
             for step in takewhile(lambda step: step.startswith("drop index concurrently "), state.steps):
                 await _run_step(connection, step)
     except DatabaseError as error:
-        logger.info("what the build of the index of %s left is dropped later: %s", watch.label, error)
+        logger.info("what the build of the index of %s left is dropped later: %s", watch.quoted_name, error)
 
 
 async def _state_of(connection: Connection, watch: Watch, above_gen: int) -> IndexState | None:

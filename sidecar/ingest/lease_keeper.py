@@ -67,10 +67,10 @@ class LeaseKeeper:
                 await asyncio.sleep(RELEASE_RETRY_S)
                 await self._release(released)
         except WatchChanged as error:
-            logger.debug("nothing to release on %s any longer: %s", self._watch.label, error)
+            logger.debug("nothing to release on %s any longer: %s", self._watch.quoted_name, error)
         except DatabaseError as error:
             self._context.liveness.left_leases = True
-            logger.warning("could not release %d events on %s: %s", len(released), self._watch.label, error)
+            logger.warning("could not release %d events on %s: %s", len(released), self._watch.quoted_name, error)
         else:
             self._context.telemetry.events_done(self._watch.name, {("given_back", reason): len(released)})
 
@@ -90,14 +90,16 @@ class LeaseKeeper:
                     async with self._context.database.connection() as connection:
                         renewed = await renew_lease(connection, self._watch, sorted(asked), self._lease)
             except WatchChanged as error:
-                logger.debug("nothing to renew on %s any longer: %s", self._watch.label, error)
+                logger.debug("nothing to renew on %s any longer: %s", self._watch.quoted_name, error)
                 continue
             except DatabaseError as error:
-                logger.warning("could not renew %d leases on %s: %s", len(asked), self._watch.label, error)
+                logger.warning("could not renew %d leases on %s: %s", len(asked), self._watch.quoted_name, error)
                 continue
             if missing := asked - renewed:
                 # Events completed during the renewal are missing too; only those still held were claimed by others.
                 lost = missing & self.held
                 self.held -= lost
                 if lost:
-                    logger.warning("lost the lease of %d events on %s to another sidecar", len(lost), self._watch.label)
+                    logger.warning(
+                        "lost the lease of %d events on %s to another sidecar", len(lost), self._watch.quoted_name
+                    )

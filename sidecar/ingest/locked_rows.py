@@ -70,6 +70,7 @@ class LockedRows:
                 return
 
     async def _write_one_by_one(self) -> None:
+        """Waits for the lock of each row in turn, and after each wait that was too long tries all others at once."""
         timed_out = 0
         while self._waiting:
             first, *others = self._waiting

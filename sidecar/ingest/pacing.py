@@ -1,4 +1,4 @@
-"""How many rows to claim from a watch now, and when to leave it alone.
+"""Limits claims: their size, the rate of a watch, and the pause after its statements have failed.
 
 ClaimSize       as many rows as the device encodes in half a second, so that a slow device does not hold leases on
                 rows another sidecar could process
@@ -56,6 +56,8 @@ class ClaimSize:
 
 @dataclass(slots=True)
 class _TokenBucket:
+    """The rows that may be claimed from one watch: `tokens` when it was last filled, at `filled_at` on the clock."""
+
     rows_per_s: float
     tokens: float
     filled_at: float
@@ -131,5 +133,5 @@ class WatchBackoffs:
         self._retry_at.pop(watch_id, None)
 
     def is_waiting(self, watch_id: int) -> bool:
-        """Whether the watch must still be left alone."""
+        """Whether nothing is claimed from the watch yet."""
         return self._clock() < self._retry_at.get(watch_id, float("-inf"))

@@ -103,7 +103,7 @@ class Scanner:
                 raise
             self._page_sizes.halve(watch.id)
             delay_s = self._watch_backoffs.record_failure(watch.id)
-            logger.info("scans of %s wait %.1f s: %s", watch.label, delay_s, error)
+            logger.info("scans of %s wait %.1f s: %s", watch.quoted_name, delay_s, error)
             return True
         self._watch_backoffs.record_success(watch.id)
         return busy
@@ -173,7 +173,7 @@ class Scanner:
                 page = await sweep_page(connection, watch, self._page_sizes.rows(watch.id, SWEEP_PAGE_ROWS))
         self._next_sweep[watch.id] = time.monotonic() + SWEEP_PAUSE_S
         if page is not None and page.enqueued:
-            logger.warning("the sweep of %s found rows that no event told of: %d", watch.label, page.enqueued)
+            logger.warning("the sweep of %s found rows that no event told of: %d", watch.quoted_name, page.enqueued)
             self._on_enqueued()
         if page is None or page.last:
             self._on_change()
@@ -194,7 +194,9 @@ class Scanner:
         if page is not None:
             self._next_verify[watch.id] = time.monotonic() + page.wait_s
             if page.enqueued:
-                logger.warning("verifying %s found rows that differ from their ledger: %d", watch.label, page.enqueued)
+                logger.warning(
+                    "verifying %s found rows that differ from their ledger: %d", watch.quoted_name, page.enqueued
+                )
                 self._on_enqueued()
         self._finish_page(watch, "verification", page)
         return page is not None and not page.last
@@ -209,7 +211,7 @@ class Scanner:
         if page is None or page.last:
             self._on_change()
         if page is not None and page.last:
-            logger.info("%s of %s: every row is enqueued or done", what, watch.label)
+            logger.info("%s of %s: every row is enqueued or done", what, watch.quoted_name)
 
 
 class PageSizes:
@@ -223,7 +225,7 @@ class PageSizes:
         self._shares: dict[int, float] = {}  # of the usual rows, by watch
 
     def rows(self, watch_id: int, usual_rows: int) -> int:
-        """Rows of the next page, where `usual_rows` are the most."""
+        """The size of the next page, at most `usual_rows`."""
         return max(1, int(usual_rows * self._shares.get(watch_id, 1.0)))
 
     def halve(self, watch_id: int) -> None:

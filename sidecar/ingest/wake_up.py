@@ -1,4 +1,4 @@
-"""When the worker sleeps, what wakes it, and when triggers are asked to send notifications.
+"""The worker's sleep: what ends it, and when triggers are asked to send notifications.
 
     AWAKE    claiming. Nothing asks for notifications, so under load triggers send no NOTIFY at all.
     ASLEEP   a claim found nothing. The sleep is announced (and committed), one more claim is made, then the worker

@@ -155,7 +155,7 @@ class Worker:
             if not await self._context.database.is_reachable():
                 raise
             delay_s = self._watch_backoffs.record_failure(watch.id)
-            logger.warning("claims from %s wait %.1f s: %s", watch.label, delay_s, error)
+            logger.warning("claims from %s wait %.1f s: %s", watch.quoted_name, delay_s, error)
         return None
 
     def _is_full(self, lane: Lane) -> bool:
@@ -196,7 +196,11 @@ class Worker:
         except DatabaseError as error:
             delay_s = self._watch_backoffs.record_failure(claim.watch.id)
             logger.warning(
-                "%d rows of %s are given back for %.1f s: %s", len(claim.events), claim.watch.label, delay_s, error
+                "%d rows of %s are given back for %.1f s: %s",
+                len(claim.events),
+                claim.watch.quoted_name,
+                delay_s,
+                error,
             )
         finally:
             self._batches_in_flight[claim.lane] -= 1

@@ -67,7 +67,7 @@ class Writer:
         except TimedOut as error:
             if len(results) == 1:
                 raise
-            logger.info("%d rows of %s in halves: %s", len(results), self._watch.label, error)
+            logger.info("%d rows of %s in halves: %s", len(results), self._watch.quoted_name, error)
             parts = [list(results[: len(results) // 2]), list(results[len(results) // 2 :])]
         report = WriteReport()
         for part in parts:
@@ -121,7 +121,7 @@ class Writer:
             raise error
         reason = "write_suppressed" if isinstance(error, WriteSuppressed) else "write_rejected"
         code = "" if isinstance(error, WriteSuppressed) else f" (SQLSTATE {error.sqlstate})"
-        logger.warning("%s refuses the vector of key %s: %s", self._watch.label, result.key, error)
+        logger.warning("%s refuses the vector of key %s: %s", self._watch.quoted_name, result.key, error)
         failed = replace(result, keeps_vector=True)
         # An unreadable source keeps its own reason, which may also be why the write fails: in a trigger that reads it,
         # say.

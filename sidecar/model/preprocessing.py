@@ -20,7 +20,10 @@ _INTERPOLATIONS = {"bicubic": "bicubic", "bilinear": "bilinear", "random": "bicu
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """A pixel becomes `(value / 255 - mean) / std`, per channel RGB. `framing`: how a whole picture is fitted."""
+    """How pixels become the model's input: `(value / 255 - mean) / std`, per channel RGB.
+
+    `framing` is how a whole picture is fitted into the input.
+    """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]

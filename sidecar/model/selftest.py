@@ -24,6 +24,8 @@ _MISMATCH_ERRORS = (ValueError, TypeError, LookupError, AttributeError, Assertio
 
 @runtime_checkable
 class _HasPrecision(Protocol):
+    """An encoder that says in which number format it computes."""
+
     @property
     def precision(self) -> Precision: ...
 

@@ -163,7 +163,7 @@ class Operations:
         self._value("uninstall", (force,))
 
     def _run_on_watch(self, name: str, parameters: tuple[object, ...]) -> tuple[str, str]:
-        """Runs a statement on one watch; returns the names that its table and target had before."""
+        """Runs the statement `name` on one watch; returns the watch's table and target, read before the statement."""
         with translate_psycopg_errors():
             row = self._connection.execute(_SQL["name_of_watch"].encode(), parameters[:2]).fetchone()
             self._connection.execute(_SQL[name].encode(), parameters)

@@ -106,6 +106,7 @@ async def _time_notification(listening: Session, notifying: Session) -> float | 
 
 
 async def _value(session: Session, name: str) -> Any:
+    """The one value that the statement `name` returns."""
     async with asyncio.timeout(CONNECT_TIMEOUT_S):
         row = await (await session.execute(_SQL[name].encode())).fetchone()
     assert row is not None

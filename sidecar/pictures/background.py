@@ -27,9 +27,9 @@ def choose_background(rgba: Image.Image) -> int:
     small = sampled.reduce(max(1, -(-max(sampled.size) // _SIDE)))
     edge = _edges(small.getchannel("A"))
     weight = sum(level * count for level, count in enumerate(edge.histogram()))
-    if weight == 0 or _hidden(small, edge, WHITE) <= _MOST_HIDDEN * weight:
+    if weight == 0 or _hidden_weight(small, edge, WHITE) <= _MOST_HIDDEN * weight:
         return WHITE
-    return min((BLACK, GREY), key=lambda level: _hidden(small, edge, level))
+    return min((BLACK, GREY), key=lambda level: _hidden_weight(small, edge, level))
 
 
 def _sample(rgba: Image.Image) -> Image.Image:
@@ -49,8 +49,8 @@ def _edges(alpha: Image.Image) -> Image.Image:
     return edge if edge.getextrema() != (0, 0) else alpha
 
 
-def _hidden(rgba: Image.Image, edge: Image.Image, level: int) -> float:
-    """The weight of the edge that is invisible on a background of that level."""
+def _hidden_weight(rgba: Image.Image, edge: Image.Image, level: int) -> float:
+    """How much of the weight of `edge` is invisible on a background of the grey `level`."""
     distances = [band.point(lambda value: abs(value - level)) for band in rgba.convert("RGB").split()]
     farthest = ImageChops.lighter(ImageChops.lighter(*distances[:2]), distances[2])
     hidden = farthest.point([round(255 * _share_hidden(distance)) for distance in range(256)])

@@ -66,7 +66,7 @@ class Pixels:
 def to_pixels(
     picture: Image.Image, profile: bytes | None = None, samples: SampleFormat = DEFAULT_SAMPLE_FORMAT
 ) -> Pixels:
-    """Turn a loaded picture upright, scale its samples to 8 bits, and composite transparent pixels on a background.
+    """Turns a loaded picture upright, scales its samples to 8 bits, and composites transparent pixels on a background.
 
     Raises PictureRejected if float samples are not finite.
     """
@@ -85,7 +85,7 @@ def to_rgb(picture: Image.Image) -> Image.Image:
 
 
 def _turn_upright(picture: Image.Image) -> Image.Image:
-    """Apply the orientation in EXIF, or else the one in XMP."""
+    """Applies the orientation in EXIF, or else the one in XMP."""
     # libheif has already applied `irot` and `imir`, which take precedence in HEIF.
     if picture.format == "HEIF":
         return picture
@@ -110,7 +110,7 @@ def _read_xmp(picture: Image.Image) -> int:
 
 
 def _to_8_bits(picture: Image.Image, samples: SampleFormat) -> Image.Image:
-    """Scale samples linearly, so that black is 0 and white 255; Pillow would clip them instead.
+    """Scales samples linearly, so that black is 0 and white 255; Pillow would clip them instead.
 
     Returns mode L, or LA if a value is transparent.
     """

@@ -261,13 +261,13 @@ async def open_connection(
         except _TRY_NEXT_HOST as error:
             first_error = first_error or error
         else:
-            _keep_alive(connection, address.options)
+            _set_keepalives(connection, address.options)
             return connection
     assert first_error is not None, "an address has a host"
     raise first_error
 
 
-def _keep_alive(connection: asyncpg.Connection[asyncpg.Record], options: Mapping[str, str]) -> None:
+def _set_keepalives(connection: asyncpg.Connection[asyncpg.Record], options: Mapping[str, str]) -> None:
     """Sets TCP keepalives, which asyncpg leaves at the kernel's default: a lost peer is noticed after two hours."""
     transport: asyncio.Transport = connection._transport  # type: ignore[attr-defined] # noqa: SLF001 - no other way
     borrowed = transport.get_extra_info("socket")

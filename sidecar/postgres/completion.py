@@ -192,11 +192,11 @@ async def _lock_watch_and_events(
         *(named.column_numbers, (*named.key_columns, *named.source), named.target_number, named.target),
     )
     if row is None or not row["active"]:
-        raise WatchChanged(f"{watch.label} is no longer watched")
+        raise WatchChanged(f"{watch.quoted_name} is no longer watched")
     if not (row["same_tables"] and row["same_columns"]):
-        raise WatchChanged(f"{watch.label} was renamed or dropped")
+        raise WatchChanged(f"{watch.quoted_name} was renamed or dropped")
     if row["fingerprint"] != fingerprint:
-        raise WatchChanged(f"{watch.label} now holds vectors of {row['fingerprint']}")
+        raise WatchChanged(f"{watch.quoted_name} now holds vectors of {row['fingerprint']}")
     return _LockedEvents(frozenset(row["held"] or ()), row["truncated_gen"], row["has_failures"])
 
 

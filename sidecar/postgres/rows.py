@@ -158,7 +158,7 @@ async def _fetch(connection: Connection, watch: Watch, keys: Sequence[Key], limi
             *key_parameters(keys),
         )
     if len(records) != len(keys):
-        raise WatchChanged(f"{watch.label} has several rows with one key: another table inherits from it")
+        raise WatchChanged(f"{watch.quoted_name} has several rows with one key: another table inherits from it")
     return records
 
 

@@ -161,7 +161,7 @@ async def _verify_phase(
 async def _scan_without_rows(
     connection: Connection, watch: Watch, purpose: str, scan: asyncpg.Record, max_rows: int
 ) -> Page:
-    """Enqueues ledger entries, or companion vectors, without a row."""
+    """Enqueues the keys of the next ledger entries, or companion vectors, whose row is gone."""
     record = await _fetch_page(connection, watch, f"{scan['phase']}_page", scan, max_rows)
     return await _save_scan(connection, watch, purpose, record, max_rows, phase=scan["phase"])
 

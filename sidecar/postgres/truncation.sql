@@ -5,7 +5,7 @@
 update sidecar_internal.watches w set truncated_gen = greatest(w.truncated_gen, $2) where w.id = $1
 
 -- name: count_ledger_blocks
--- The size of the ledger, for clear_truncated_*.
+-- The size of the ledger in blocks, for clear_truncated_in_row and clear_truncated_in_companion.
 select pg_relation_size('{ledger}'::regclass) / current_setting('block_size')::integer
 
 -- name: clear_truncated_in_row

@@ -35,13 +35,13 @@ class Watch:
     scans: frozenset[str]
 
     @property
-    def label(self) -> str:
-        """Its name in logs, with identifiers quoted: "public"."products".photo_embedding"""
+    def quoted_name(self) -> str:
+        """The watch's name with identifiers quoted as in SQL, for logs: "public"."products".photo_embedding"""
         return f"{self.identifiers.table}.{self.identifiers.target}"
 
     @property
     def name(self) -> str:
-        """Its name in metrics and traces: public.products.photo_embedding"""
+        """The watch's name in metrics and traces: public.products.photo_embedding"""
         return f"{self.identifiers.table}.{self.target_name}"
 
     @property

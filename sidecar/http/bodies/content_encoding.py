@@ -86,6 +86,8 @@ class _DecompressedBody:
 
 
 class _Inflater(Protocol):
+    """The decompressor that zlib.decompressobj() makes, whose class has no public name."""
+
     @property
     def eof(self) -> bool: ...
     @property
@@ -120,7 +122,7 @@ class Decoder:
         self._needs_input = False  # too few bytes to recognise the format
 
     def add(self, data: bytes) -> None:
-        """Append compressed input."""
+        """Appends compressed input."""
         self._input = self._input[self._position :] + data
         self._position = 0
         self._needs_input = False
@@ -131,7 +133,7 @@ class Decoder:
         return self._holds_output or (self._position < len(self._input) and not self._needs_input)
 
     def read(self) -> bytes:
-        """Decompress the next 8 KiB: less than 512 KiB, perhaps nothing. Raises InputError."""
+        """Decompresses the next 8 KiB: less than 512 KiB, perhaps nothing. Raises InputError."""
         pieces: list[bytes] = []
         output_bytes, until = 0, self._position + _SLICE_BYTES
         while output_bytes < _PIECE_BYTES and self._position < until and self.has_more:

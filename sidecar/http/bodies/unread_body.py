@@ -1,4 +1,4 @@
-"""Answers that are ready before their request's body has arrived."""
+"""Drains bodies of which the rest has not been read when their answer is ready."""
 
 from __future__ import annotations
 

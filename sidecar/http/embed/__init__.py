@@ -1,1 +1,1 @@
-"""`/embed/…`, and `contents`, through which the foreign APIs embed."""
+"""`/embed/…`, and `contents`, by which the endpoints of foreign APIs embed."""

@@ -1,4 +1,4 @@
-"""The seam between foreign APIs and the model: a request's texts and pictures in order, checked and embedded."""
+"""Checks and embeds the texts and pictures of a request to a foreign API, in order."""
 
 from __future__ import annotations
 

@@ -35,7 +35,10 @@ _HEADERS = (
 
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
-    """`hosts` are the patterns of ALLOW_IMAGE_URLS; `timeout_s` covers a whole fetch, from name lookup to body."""
+    """Limits of fetches. `timeout_s` covers a whole fetch, from name lookup to body.
+
+    `hosts` are the patterns of ALLOW_IMAGE_URLS.
+    """
 
     hosts: tuple[str, ...]
     max_bytes: int

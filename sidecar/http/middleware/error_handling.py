@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, 
 from sidecar.errors import RerankModelFailed, SidecarError
 from sidecar.http.errors import error_response, error_response_to
 from sidecar.http.middleware.missing_paths import not_found_message
-from sidecar.http.middleware.observed import CLIENT_CLOSED_REQUEST, loggable_path
+from sidecar.http.middleware.request_observation import CLIENT_CLOSED_REQUEST, loggable_path
 from sidecar.readiness import NotReady, Readiness
 from sidecar.telemetry.request_context import current_request_id
 

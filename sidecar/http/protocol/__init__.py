@@ -1,1 +1,1 @@
-"""HTTP/1.1 on a connection, in place of what uvicorn leaves open."""
+"""HTTP/1.1 on one connection: uvicorn's protocol, with the checks and bounds that it lacks."""

@@ -15,7 +15,7 @@ _VERSIONS = ("1.0", "1.1")
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the parser read: names of headers in lower case, `version` such as 1.1, `target` as it was sent."""
+    """The head of a request, parsed: names of headers in lower case, `version` such as 1.1, `target` as it was sent."""
 
     method: bytes
     target: bytes

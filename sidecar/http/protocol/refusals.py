@@ -1,4 +1,4 @@
-"""Answers to bytes that never became a request: there is neither method nor path, only what is wrong."""
+"""Answers to malformed requests, of which neither method nor path is known."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class AnswerRefusedHeads:
 
 
 def refused_scope(scope: Scope, headers: list[tuple[bytes, bytes]], error: InputError) -> Scope:
-    """`scope`, which describes the connection, as that of a request to be answered with `error`."""
+    """A copy of `scope`, that of a malformed request, by which AnswerRefusedHeads answers it with `error`."""
     return {
         **scope,
         "type": "http",

@@ -33,7 +33,7 @@ _INTERIM_ANSWER = b"HTTP/1.1 102 Processing\r\n\r\n"
 
 
 class RequestProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with the decisions above. `cycle` is the newest request, `_running` the one in work."""
+    """uvicorn's protocol, with the decisions above. `cycle` is the newest request, `_running` the one being served."""
 
     _in_head = False
     _in_body = False

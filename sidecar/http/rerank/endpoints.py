@@ -57,6 +57,7 @@ class RerankEndpoints:
         ]
 
     async def rerank(self, request: Request, version: str) -> Response:
+        """Scores and orders the documents. `documents` are answered in the shape of that `version` of Cohere's API."""
         models, reranker = self._models_with_capacity()
         limits = self._limits
         body = await read_json(request, RerankBody, limits)

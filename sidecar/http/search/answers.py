@@ -110,7 +110,7 @@ def _found_row(ranked: RankedRow, probability: float | None) -> dict[str, Any]:
 
 
 def _pair_scale(search: ResolvedSearch) -> PairScale | None:
-    """The model's scale if query and rows are a text and a picture; it was trained on no other pairs."""
+    """By what a distance becomes a probability; None unless a text finds pictures or a picture texts, as trained."""
     query_kind = "text" if search.body.text is not None else "image" if search.body.image is not None else None
     is_pair = {query_kind, search.watch.kind} == {"text", "image"}
     return search.models.pair_scale if is_pair else None

@@ -101,7 +101,7 @@ def _answer(image: bytes, settings: DecoderSettings, shared_file: int) -> dict[s
 
 
 def _decode(image: bytes, settings: DecoderSettings, shared_file: int) -> tuple[float, ...]:
-    """Overwrite `image` in the shared file with its views; returns their weights."""
+    """Overwrites `image` in the shared file with its views; returns their weights."""
     pixels = decode_pixels(image, settings.max_image_pixels)
     plan = plan_views(*pixels.picture.size, settings.views)
     offset = 0

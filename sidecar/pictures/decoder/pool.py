@@ -46,7 +46,7 @@ class DecoderPool:
         return sum(process is not None and process.alive for process in self._processes)
 
     async def start(self) -> None:
-        """Start all children and wait until each is ready. Raises DecoderUnavailable."""
+        """Starts all children and waits until each is ready. Raises DecoderUnavailable."""
         try:
             for slot in range(self._settings.processes):
                 await self._process_in_slot(slot)
@@ -55,7 +55,7 @@ class DecoderPool:
             raise
 
     async def decode(self, image: bytes, rank: int = 0) -> DecodedPicture:
-        """Decode a picture, turn it upright and cut it into views. `rank`: 0 goes first, up to RANKS - 1.
+        """Decodes a picture, turns it upright and cuts it into views. `rank`: 0 goes first, up to RANKS - 1.
 
         If the caller is cancelled, its child is killed and replaced. Raises PictureRejected, DecoderUnavailable.
         """
@@ -73,7 +73,7 @@ class DecoderPool:
         raise DecoderUnavailable(f"Decoder processes died {MAX_ATTEMPTS} times before they began with a picture.")
 
     async def close(self) -> None:
-        """Stop all children; callers that wait for a picture get DecoderUnavailable. Idempotent."""
+        """Stops all children; callers that wait for a picture get DecoderUnavailable. Idempotent."""
         if self._closed:
             return
         self._closed = True

@@ -59,7 +59,7 @@ class DecoderProcess:
 
     @classmethod
     async def start(cls, settings: DecoderSettings) -> DecoderProcess:
-        """Start a child and wait until it is ready. Raises OSError, DecoderDied."""
+        """Starts a child and waits until it is ready. Raises OSError, DecoderDied."""
         shared_file = open_shared_file()
         try:
             child = await _spawn(settings, shared_file)
@@ -82,7 +82,7 @@ class DecoderProcess:
         return not self._killed and self._child.returncode is None
 
     async def decode(self, image: bytes) -> DecodedPicture:
-        """Decode one picture. The child is killed on timeout and cancellation.
+        """Decodes one picture. The child is killed on timeout and cancellation.
 
         Raises PictureRejected, DecoderUnavailable, and DecoderDied if the child died before it received the picture, so
         that another process may decode it.
@@ -106,7 +106,7 @@ class DecoderProcess:
         return outcome
 
     def kill(self) -> None:
-        """Kill the child; a task that waits for its answer gets DecoderUnavailable."""
+        """Kills the child; a task that waits for its answer gets DecoderUnavailable."""
         self._killed = True
         if self._child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -114,7 +114,7 @@ class DecoderProcess:
                 os.kill(self._child.pid, signal.SIGKILL)
 
     async def stop(self) -> str:
-        """Kill the child, release its resources, and return how it ended, for a message. Idempotent."""
+        """Kills the child, releases its resources, and returns how it ended, for a message. Idempotent."""
         self.kill()
         returncode = await self._child.wait()
         assert self._child.stdin is not None
@@ -166,7 +166,7 @@ class DecoderProcess:
             raise DecoderDied from error
 
     async def _log_stderr(self) -> None:
-        """Log stderr in whole lines: a read from a pipe may end anywhere."""
+        """Logs stderr in whole lines: a read from a pipe may end anywhere."""
         assert self._child.stderr is not None
         rest = b""
         while words := await self._child.stderr.read(4096):
@@ -209,7 +209,7 @@ def open_shared_file() -> BinaryIO:
 
 
 async def write_shared(file: BinaryIO, content: bytes) -> None:
-    """Write `content` to the start of the file, in steps between which other tasks run. Raises OSError."""
+    """Writes `content` to the start of the file, in steps between which other tasks run. Raises OSError."""
     view = memoryview(content)
     offset = 0
     while offset < len(view):
@@ -218,7 +218,7 @@ async def write_shared(file: BinaryIO, content: bytes) -> None:
 
 
 async def read_shared(file: BinaryIO, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Read an array of `shape`, uint8, from the start of the file, in steps. Raises EOFError if the file is shorter."""
+    """Reads an array of `shape`, uint8, from the start of the file, in steps. Raises EOFError if it is shorter."""
     array = np.empty(shape, dtype=np.uint8)
     view = array.reshape(-1).data
     offset = 0

@@ -1,1 +1,1 @@
-"""What is known of each image format: its signature, how it is opened, its quirks and its damage."""
+"""Image formats: their signatures, how files are opened, and the quirks and damage that are handled."""

@@ -16,7 +16,7 @@ def is_deep(picture: ImageFile.ImageFile) -> bool:
 
 
 def decode_low_bytes(picture: ImageFile.ImageFile) -> None:
-    """Make Pillow decode the lower 8 bits, by declaring the opposite byte order: it keeps the byte it takes for the
+    """Makes Pillow decode the lower 8 bits, by declaring the opposite byte order: it keeps the byte it takes for the
     upper one."""
     for index, tile in enumerate(picture.tile):
         raw_mode = _raw_mode(tile)

@@ -37,6 +37,8 @@ class SanitisedPng:
 
 
 class _Chunk(NamedTuple):
+    """A chunk of a PNG file, by its place in the file."""
+
     kind: bytes
     start: int  # of its data
     length: int

@@ -43,7 +43,7 @@ class OpenedPicture:
     skips_default_image: bool = False
 
     def seek_first_frame(self) -> None:
-        """Seek past the default image if it is to be skipped; Pillow decodes it to do so. Raises as Pillow."""
+        """Seeks past the default image if it is to be skipped; Pillow decodes it to do so. Raises as Pillow."""
         if self.skips_default_image:
             self.picture.seek(1)
 
@@ -142,6 +142,8 @@ def _is_truncated_box_file(image: bytes) -> bool:
 
 
 class _Format(NamedTuple):
+    """The functions that read files of one format."""
+
     open: Callable[[bytes], OpenedPicture]
     is_truncated: Callable[[bytes], bool]
 

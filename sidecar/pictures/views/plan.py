@@ -22,6 +22,8 @@ MAX_SEEN_RATIO = 3
 
 
 class Size(NamedTuple):
+    """Width and height in pixels."""
+
     width: int
     height: int
 
@@ -61,7 +63,7 @@ class ViewPlan:
 
 
 def plan_views(width: int, height: int, settings: ViewSettings) -> ViewPlan:
-    """Plan the views of a picture of `width` x `height` pixels: five crops per tile and scale, without duplicates.
+    """Plans the views of a picture of `width` x `height` pixels: five crops per tile and scale, without duplicates.
 
     Without TTA there is one view: the whole picture in the model's own framing. With an anchor weight that view is
     added, or its weight is added to an equal crop.

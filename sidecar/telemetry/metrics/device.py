@@ -1,4 +1,4 @@
-"""The device: what it is, the micro-batches that it runs, and its memory."""
+"""Metrics of the device: its name and precision, the micro-batches that it runs, and its memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests: durations, those in flight, and memory reserved for their bodies."""
+"""Metrics of requests: durations, those in flight, and memory reserved for their bodies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sidecar.telemetry.metrics.instruments import DURATION_BUCKETS_S, OTHER, Bul
 
 
 class HttpMetrics:
-    """The label `route` takes only documented routes: a client cannot create series."""
+    """Metrics of requests. The label `route` takes only documented routes: a client cannot create series."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._durations = BulkHistogram(

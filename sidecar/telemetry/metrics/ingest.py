@@ -1,4 +1,4 @@
-"""Ingest: outcomes and lag of events, by watch."""
+"""Metrics of ingest: outcomes and lag of events, by watch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ OutcomeCounts = Mapping[tuple[str, str], int]
 
 
 class IngestMetrics:
-    """The label `watch` is `schema.table.target`. Methods take whole batches: rows are too many for one call each."""
+    """Metrics of events and batches. Methods take whole batches: rows are too many for one call each.
+
+    The label `watch` is `schema.table.target`.
+    """
 
     def __init__(self, registry: CollectorRegistry, max_watches: int = MAX_WATCHES) -> None:
         self._watch = BoundedLabel(max_watches)

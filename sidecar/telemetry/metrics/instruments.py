@@ -97,6 +97,8 @@ class OptionalGauge(Collector):
 
 @dataclass(slots=True)
 class _Series:
+    """The values that a histogram has for one combination of labels."""
+
     counts: list[int]  # by bucket, the last one without an upper bound; not cumulative
     sum: float = 0.0
 

@@ -1,4 +1,4 @@
-"""The way of work to the device: depth of the lanes, durations of the stages, hits of the query cache."""
+"""Metrics of work before it is on the device: depth of the lanes, durations of the stages, hits of the query cache."""
 
 from __future__ import annotations
 

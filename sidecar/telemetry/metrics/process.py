@@ -1,4 +1,4 @@
-"""The process and its children: version, readiness, lag of the event loop, decoder processes."""
+"""Metrics of the process and its children: version, readiness, lag of the event loop, decoder processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LAG_INTERVAL_S = 0.5
 
 
 class ProcessMetrics:
-    """Includes `process_cpu_seconds_total`, `process_resident_memory_bytes` and the like, on Linux."""
+    """Metrics of this process. On Linux also `process_cpu_seconds_total`, `process_resident_memory_bytes` and so on."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         ProcessCollector(registry=registry)

@@ -18,7 +18,7 @@ from sidecar.telemetry.metrics.watches import WatchMetrics
 
 
 class Metrics:
-    """Names follow Prometheus: base units, `_total` for counters. No label takes what a client sends."""
+    """All metrics. Names follow Prometheus: base units, `_total` for counters. No label takes what a client sends."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""Progress of each watch, as last read from the database."""
+"""Metrics of the progress of each watch, as last read from the database."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from sidecar.http.middleware.observed import Observed
+from sidecar.http.middleware.request_observation import ObserveRequests
 from sidecar.http.middleware.route_label import RouteLabel
 from sidecar.http.operation import Operation
 from sidecar.telemetry.request_context import current_request_id
@@ -63,9 +63,9 @@ async def send(_message: Message) -> None:
     return None
 
 
-def observed(behind: Behind, telemetry: Telemetry, path: str = "/items") -> Observed:
+def observed(behind: Behind, telemetry: Telemetry, path: str = "/items") -> ObserveRequests:
     label = RouteLabel([Operation("GET", path, nothing, "", None, None)])  # type: ignore[arg-type]
-    return Observed(behind, telemetry, label)
+    return ObserveRequests(behind, telemetry, label)
 
 
 @pytest.mark.parametrize(

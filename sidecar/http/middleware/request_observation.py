@@ -41,7 +41,7 @@ class _Observation:
     duration_s: float = 0.0
 
 
-class Observed:
+class ObserveRequests:
     """Wraps all middleware that can answer, so that every answer is observed, refusals and timeouts included.
 
     Probes and scrapes, which come every few seconds, have no span, and no log line above DEBUG unless they fail. A
