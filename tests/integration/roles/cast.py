@@ -1,4 +1,4 @@
-"""Roles with nothing but their grants, and a database in which one of them installed the schemas."""
+"""Roles that have only their grants, and a database in which one of them installed the schemas."""
 
 from __future__ import annotations
 
@@ -15,29 +15,31 @@ from sidecar.operations.migrations import migrate
 from tests.integration.sql.session import run
 from tests.servers import Server
 
-ROLES = ("installer", "owner", "worker", "reader", "stranger")
+ROLES = ("installer", "owner", "worker", "reader", "outsider")
 PASSWORD = "pw"
 
 
 @dataclass(frozen=True)
 class Cast:
-    """Names of roles, none of them a superuser. `owner` owns schema `shop` and is a member of `installer`."""
+    """Names of roles, none a superuser. `owner` owns schema `shop` and is a member of `installer`; `outsider` has no
+    grants.
+    """
 
     installer: str
     owner: str
     worker: str
     reader: str
-    stranger: str
+    outsider: str
 
     def url(self, database_url: str, role: str) -> str:
-        """The database, as this role sees it."""
+        """The database's URL for this role."""
         parts = urlsplit(database_url)
         return urlunsplit(parts._replace(netloc=f"{quote(role)}:{PASSWORD}@{parts.hostname}:{parts.port}"))
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A database of the test's own. `admin` is a superuser, for what nobody of the cast may do."""
+    """A database for one test. `admin` is the URL of a superuser, for statements that no role of the cast may run."""
 
     cast: Cast
     admin: str
@@ -59,13 +61,13 @@ class Stage:
         return self.cast.url(self.admin, self.cast.reader)
 
     @property
-    def stranger(self) -> str:
-        return self.cast.url(self.admin, self.cast.stranger)
+    def outsider(self) -> str:
+        return self.cast.url(self.admin, self.cast.outsider)
 
 
 @contextmanager
 def cast_of_roles(server: Server) -> Iterator[Cast]:
-    """Created on the server, and dropped at the end: no database may hold anything of theirs then."""
+    """Creates the roles and drops them at the end, when no database may contain objects or grants of theirs."""
     suffix = uuid4().hex[:8]
     cast = Cast(*(f"{role} {suffix}" if role == "worker" else f"{role}_{suffix}" for role in ROLES))
     names = [sql.Identifier(name) for name in vars(cast).values()]

@@ -32,14 +32,14 @@ def stage(postgres_server: Server, cast: Cast, installed_template: str) -> Itera
 
 @pytest.fixture
 async def owner(stage: Stage) -> AsyncIterator[Connection]:
-    """A session of the tables' owner. The oracle looks through it too: he is a member of the installer."""
+    """A session of the tables' owner, a member of the installer. The oracle reads through it too."""
     async with user(stage.owner) as connection:
         yield connection
 
 
 @pytest.fixture
 async def admin(stage: Stage) -> AsyncIterator[Connection]:
-    """A session of a superuser, for what nobody of the cast may do."""
+    """A session of a superuser, for statements that no role of the cast may run."""
     async with user(stage.admin) as connection:
         yield connection
 

@@ -1,4 +1,4 @@
-"""The table that these tests are about, as its owner makes and watches it."""
+"""The table of these tests, created and watched by its owner."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ async def make_items(owner: Connection, rows: int = 0) -> None:
 
 
 async def watch_texts(owner: Connection, rows: int = 0, **options: Any) -> WatchedTable:
-    """`make_items`, with its titles watched."""
+    """Runs `make_items` and watches the titles."""
     await make_items(owner, rows)
     return await watch(owner, ["shop", "items"], ["title"], **options)

@@ -1,4 +1,4 @@
-"""The owner of a table chooses its column names, and gains nobody else's rights by it."""
+"""Column names chosen by a table's owner inject no SQL into functions that run with other roles' rights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from psycopg import sql
 from tests.integration.ingest.watched_table import Connection, run, value
 from tests.integration.roles.cast import Stage
 
-# What ends a quoted body, does something, and goes on with a body.
+# Names that end a quoted body, run a statement, and open a body again.
 NAMES = tuple(f"{quote};select shop.note();select {quote}" for quote in ("$f$", "$body$", "$outer$", "'"))
 AUDIT = """
 create table shop.audit (name text);
@@ -19,7 +19,7 @@ set check_function_bodies = off
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_the_name_of_a_key_is_no_code_for_whoever_watches_or_migrates(
+async def test_the_name_of_a_key_column_is_never_executed_by_watch_or_migrate(
     stage: Stage, owner: Connection, admin: Connection, name: str
 ) -> None:
     await owner.execute(AUDIT)

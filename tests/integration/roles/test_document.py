@@ -1,4 +1,4 @@
-"""The statements of docs/roles.md work as the roles that it names."""
+"""The statements of docs/roles.md succeed when run as the roles that the page names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROLES = ("sidecar_installer", "shop_owner", "sidecar_worker", "shop_reader")
 
 @pytest.fixture
 def database_url(postgres_server: Server) -> Iterator[str]:
-    """A database of the document's own; its roles are gone afterwards."""
+    """A database for the page's statements; the roles they create are dropped afterwards."""
     try:
         with postgres_server.lend_database() as url:
             yield url
@@ -40,7 +40,7 @@ def url_of(database_url: str, role: str) -> str:
     return urlunsplit(parts._replace(netloc=who))
 
 
-async def test_every_block_runs_as_the_role_that_it_names(database_url: str) -> None:
+async def test_every_block_succeeds_as_the_role_that_it_names(database_url: str) -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     blocks = BLOCK.findall(text)
     assert len(blocks) == text.count("```sql") == 7

@@ -1,4 +1,4 @@
-"""The owner of a key's type may add casts at any time, and gains nobody else's rights by it."""
+"""The owner of a key's type may add casts at any time, without gaining other roles' rights."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tests.integration.ingest.watched_table import Connection, WatchedTable, pic
 from tests.integration.roles.cast import Stage
 from tests.waiting import wait_until_async
 
-# Every function here writes down in whose name it runs, also when the planner calls it; a sequence outlives a rollback.
+# Every function here records the role it runs as, also if the planner calls it; a sequence survives a rollback.
 AUDIT = """
 set search_path = shop;
 create table audit (name text, what text);
 grant insert on audit to public; grant usage on schema shop to public;
-create sequence strangers; grant usage on sequence strangers to public;
+create sequence other_callers; grant usage on sequence other_callers to public;
 create function note(what text) returns void language plpgsql as $f$ begin
     insert into shop.audit values (current_user, what);
     if current_user <> (select relowner::regrole::text from pg_catalog.pg_class where oid = 'shop.audit'::regclass) then
-        perform pg_catalog.nextval('shop.strangers');
+        perform pg_catalog.nextval('shop.other_callers');
     end if;
 end $f$;
 create function noted(what text) returns boolean language plpgsql immutable as $f$
@@ -54,15 +54,15 @@ TARGETS = ("text", "varchar", "json", "jsonb", "bytea")
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """How its owner makes the type of a key, which type gets the casts, and what four keys look like."""
+    """A key's type: the statements that create it, the type that gets the casts, and four keys."""
 
     type: str
     makes: str
     keys: tuple[str, ...]
-    cast_from: str | None = None  # another type than that of the key
+    cast_from: str | None = None  # if not the key's type
 
     def casts(self) -> str:
-        """From the type and its array to what text and JSON are made of, and back."""
+        """Casts from the type and its array to the types used for text and JSON, and back."""
         base = f"shop.{self.cast_from or self.type}"
         made = OPERATORS.format(type=base)
         for name, target in enumerate(TARGETS):
@@ -99,7 +99,7 @@ async def run_all(connection: Connection, script: str) -> None:
 
 
 async def make_items(owner: Connection, family: Family, companion: str | None, casts: str) -> WatchedTable:
-    """Two of the pictures are none. `casts`: made 'before' the watch, or 'after' it."""
+    """Watches a table of which two pictures are invalid. `casts` are created 'before' the watch or 'after' it."""
     await run_all(owner, AUDIT)
     if family.cast_from == "forged":
         await run_all(owner, "create type forged as (x text)")
@@ -117,13 +117,13 @@ async def make_items(owner: Connection, family: Family, companion: str | None, c
     return table
 
 
-async def strangers(stage: Stage, owner: Connection) -> list[tuple[str, str]]:
-    """Who else ran a function of the owner's, and which, as far as it was committed."""
+async def other_callers(stage: Stage, owner: Connection) -> list[tuple[str, str]]:
+    """The other roles that ran a function of the owner's, and which one; an unknown role if rolled back."""
     found = [
         row for row in await run(owner, "select distinct name, what from shop.audit") if row[0] != stage.cast.owner
     ]
     if await value(owner, "select is_called from shop.strangers"):
-        found.append(("somebody", "in a transaction that was rolled back, or in one of those"))
+        found.append(("unknown role", "recorded by the sequence, perhaps in a transaction that was rolled back"))
     return found
 
 
@@ -139,7 +139,7 @@ READING = [
 
 
 async def read_all(connection: Connection, key: str) -> None:
-    """What a reader may call. What it raises is of no matter here, only whose code ran."""
+    """Calls everything that a reader may call. Errors are ignored: only the code that ran matters."""
     key_json = f"jsonb_build_object('id', {key}::text)"
     for statement in (*READING, f"call sidecar.wait_embedded('shop.items', {key_json}, timeout_ms => 0)"):
         try:
@@ -150,7 +150,7 @@ async def read_all(connection: Connection, key: str) -> None:
 
 @pytest.mark.parametrize(("family", "casts"), [(family, casts) for family in FAMILIES for casts in ("before", "after")])
 @in_row_and_companion
-async def test_no_cast_of_a_key_s_type_is_called(
+async def test_no_cast_of_a_keys_type_is_called(
     stage: Stage, owner: Connection, encoder: GatedEncoder, companion: str | None, family: str, casts: str
 ) -> None:
     table = await make_items(owner, FAMILIES[family], companion, casts)
@@ -185,16 +185,16 @@ async def test_no_cast_of_a_key_s_type_is_called(
         await run(owner, "truncate items")
         await table.settle()
         await read_all(admin, first)
-    assert await strangers(stage, owner) == []
+    assert await other_callers(stage, owner) == []
     assert await run(owner, "select * from sidecar_internal.breakages") == []
 
 
-async def test_the_casts_would_be_called(stage: Stage, owner: Connection) -> None:
-    """Negative control: by a statement that casts, in the name of whoever runs it."""
+async def test_the_casts_are_called_by_a_statement_that_casts(stage: Stage, owner: Connection) -> None:
+    """Negative control: they run as the role that runs the statement."""
     await make_items(owner, FAMILIES["enum"], None, "after")
     async with user(stage.worker) as worker:
         await run(worker, "select id::text, array['a']::text[]::shop.mood[] from shop.items")
-    assert {name for name, _ in await strangers(stage, owner)} == {stage.cast.worker, "somebody"}
+    assert {name for name, _ in await other_callers(stage, owner)} == {stage.cast.worker, "unknown role"}
 
 
 REFUSED = {
@@ -211,19 +211,19 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("type_", REFUSED)
-async def test_what_cannot_be_made_safe_is_refused(stage: Stage, owner: Connection, type_: str) -> None:
+async def test_key_types_that_cannot_be_made_safe_are_refused(stage: Stage, owner: Connection, type_: str) -> None:
     await run_all(owner, AUDIT)
     await run_all(owner, REFUSED[type_])
     await run(owner, "create table items (id bad primary key, title text)")
     with pytest.raises(psycopg.errors.FeatureNotSupported, match="cannot be a key here"):
         await run(owner, "select sidecar.watch('shop.items', 'title', dimensions => 16)")
-    assert await strangers(stage, owner) == []
+    assert await other_callers(stage, owner) == []
 
 
-async def test_an_implicit_cast_made_later_breaks_the_watch_and_status_says_so(
+async def test_an_implicit_cast_created_after_the_watch_breaks_it_until_dropped(
     stage: Stage, owner: Connection, admin: Connection, encoder: GatedEncoder
 ) -> None:
-    """Comparisons of its values are ambiguous then, in every statement: Postgres will not choose."""
+    """The cast makes every comparison of the type's values ambiguous, an error in Postgres."""
     table = await make_items(owner, FAMILIES["enum"], None, "never")
     async with running_ingest(stage.worker, encoder, pictures=True):
         await table.settle()
@@ -241,7 +241,7 @@ async def test_an_implicit_cast_made_later_breaks_the_watch_and_status_says_so(
 
         await wait_until_async(is_intact, "the watch to be whole again")
         await table.settle()
-    assert await strangers(stage, owner) == []
+    assert await other_callers(stage, owner) == []
 
 
 SWAPS = {
@@ -259,10 +259,10 @@ create type forged as (x text);
 
 
 @pytest.mark.parametrize("swap", SWAPS)
-async def test_a_column_that_gets_another_type_under_a_running_sidecar_calls_no_cast(
+async def test_replacing_a_column_by_one_of_another_type_under_a_running_sidecar_calls_no_cast(
     stage: Stage, owner: Connection, admin: Connection, encoder: GatedEncoder, swap: str
 ) -> None:
-    """Its statements are parsed anew at once, long before the sidecar looks at its watches again."""
+    """Postgres parses the sidecar's statements again at once, before the sidecar reloads its watches."""
     await run_all(owner, AUDIT + FORGED)
     await run(owner, "create table items (id bigint primary key, photo bytea)")
     for i in range(6):
@@ -286,4 +286,4 @@ async def test_a_column_that_gets_another_type_under_a_running_sidecar_calls_no_
     finally:
         encoder.open()
     assert table.watch_id == 1
-    assert await strangers(stage, owner) == []
+    assert await other_callers(stage, owner) == []

@@ -1,4 +1,4 @@
-"""The owner of a watched table may change it at any time, and gains none of the installer's rights by it."""
+"""The owner of a watched table may change its columns at any time, without gaining the installer's rights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.integration.ingest.watched_table import Connection, run, user, value
 from tests.integration.roles.cast import Stage
 from tests.integration.roles.items import watch_texts
 
-# A cast of his own: an INSERT into a column of the wanted type calls it, or the planner, because it is immutable.
+# The owner's cast: an INSERT into a column of the target type calls it, or the planner does, as it is immutable.
 FORGERY = """
 create table audit (name text);
 grant insert on audit to public;
@@ -35,7 +35,7 @@ async def forge(owner: Connection, table: str, forged: str) -> None:
 
 
 @pytest.mark.parametrize("forged", ["forged", "disguised"])
-async def test_a_cast_to_the_key_s_type_is_not_called(stage: Stage, owner: Connection, forged: str) -> None:
+async def test_the_trigger_does_not_call_a_cast_to_the_keys_type(stage: Stage, owner: Connection, forged: str) -> None:
     await watch_texts(owner, 1)
     await forge(owner, "items", forged)
     await run(owner, f"insert into items (former_id, title, id) values (7, 'a', row(1)::{forged})")
@@ -48,7 +48,9 @@ async def test_a_cast_to_the_key_s_type_is_not_called(stage: Stage, owner: Conne
 
 
 @pytest.mark.parametrize("forged", ["forged", "disguised"])
-async def test_nor_where_vectors_are_deleted(stage: Stage, owner: Connection, forged: str) -> None:
+async def test_the_companions_trigger_does_not_call_a_cast_to_the_keys_type(
+    stage: Stage, owner: Connection, forged: str
+) -> None:
     await watch_texts(owner, 1, companion="vectors")
     await forge(owner, "vectors", forged)
     vector = "array_fill(0.5::real, array[16])::public.vector"
@@ -57,8 +59,8 @@ async def test_nor_where_vectors_are_deleted(stage: Stage, owner: Connection, fo
     assert await run(owner, "select * from audit") == []
 
 
-async def test_the_forged_cast_would_be_called(stage: Stage, owner: Connection) -> None:
-    """Negative control: the same INSERT by a function that does not look at the type."""
+async def test_the_forged_cast_is_called_by_a_function_without_the_check(stage: Stage, owner: Connection) -> None:
+    """Negative control: the same INSERT by a function that does not check the type."""
     await watch_texts(owner, 1)
     await forge(owner, "items", "forged")
     async with user(stage.installer) as installer:
@@ -75,7 +77,7 @@ async def test_the_forged_cast_would_be_called(stage: Stage, owner: Connection) 
     assert await value(owner, "select name from audit") == stage.cast.installer
 
 
-async def test_a_key_that_became_a_domain_still_fits(stage: Stage, owner: Connection) -> None:
+async def test_a_key_of_a_domain_type_is_recorded(stage: Stage, owner: Connection) -> None:
     await run(owner, "create domain shop.item_id as bigint check (value > 0)")
     await run(owner, "create table shop.things (id shop.item_id primary key, title text)")
     await run(owner, "select sidecar.watch('shop.things', 'title', dimensions => 3)")
@@ -85,7 +87,7 @@ async def test_a_key_that_became_a_domain_still_fits(stage: Stage, owner: Connec
     assert await run(owner, "select * from sidecar_internal.breakages") == []
 
 
-async def test_a_type_that_took_the_name_of_the_key_s_is_not_cast_to(stage: Stage, owner: Connection) -> None:
+async def test_keys_are_not_cast_to_a_new_type_with_the_name_of_the_keys_type(stage: Stage, owner: Connection) -> None:
     await run(owner, "set search_path = shop")
     await run(owner, "create type mood as enum ('glad')")
     await run(owner, "create table audit (name text)")
@@ -103,7 +105,7 @@ async def test_a_type_that_took_the_name_of_the_key_s_is_not_cast_to(stage: Stag
         owner,
         "create function note() returns text language sql as 'insert into shop.audit values (user) returning name'",
     )
-    for name in ("mood", "former_mood"):  # there is no operator to compare them, so both become text
+    for name in ("mood", "former_mood"):  # no operator compares the two types, so both would be cast to text
         await run(owner, f"create function text_of({name}) returns text language sql as 'select shop.note()'")
         await run(owner, f"create cast ({name} as text) with function text_of({name}) as implicit")
     await run(owner, f"select {events}, {state}")

@@ -1,4 +1,4 @@
-"""The HNSW index needs the rights of the table's owner."""
+"""Building the HNSW index needs the rights of the table's owner."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def until_indexed(owner: Connection) -> None:
 
 @in_row_and_companion
 @pytest.mark.parametrize("membership", ["", "with inherit false"])
-async def test_a_worker_that_is_a_member_of_the_owner_builds_it(
+async def test_a_worker_that_is_a_member_of_the_owner_builds_the_index(
     stage: Stage, owner: Connection, admin: Connection, encoder: GatedEncoder, membership: str, companion: str | None
 ) -> None:
     table = await watch_texts(owner, 20, index="halfvec", companion=companion)
@@ -37,15 +37,15 @@ async def test_a_worker_that_is_a_member_of_the_owner_builds_it(
             await until_indexed(owner)
     finally:
         await run(admin, f'revoke {stage.cast.owner} from "{stage.cast.worker}"')
-    home = f"shop.{companion or 'items'}"
+    vector_table = f"shop.{companion or 'items'}"
     owners = """
         select distinct pg_get_userbyid(c.relowner) from pg_index i join pg_class c on c.oid = i.indexrelid
         where i.indrelid = %s::text::regclass
     """
-    assert await run(owner, owners, home) == [(stage.cast.owner,)]
+    assert await run(owner, owners, vector_table) == [(stage.cast.owner,)]
 
 
-async def test_another_worker_asks_the_owner_and_notices_when_he_has(
+async def test_a_worker_without_membership_logs_the_statement_for_the_owner_and_notices_the_index(
     stage: Stage, owner: Connection, encoder: GatedEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     table = await watch_texts(owner, 20, index="halfvec")
@@ -64,10 +64,10 @@ async def test_another_worker_asks_the_owner_and_notices_when_he_has(
     assert caplog.text.count("is the owner's to build") == 1
 
 
-async def test_its_build_gives_way_though_it_may_not_see_other_sessions(
+async def test_a_workers_build_yields_to_blocked_sessions_without_pg_read_all_stats(
     stage: Stage, owner: Connection, admin: Connection, encoder: GatedEncoder
 ) -> None:
-    """Without pg_read_all_stats a role does not see what the sessions of others wait for."""
+    """Without pg_read_all_stats a role does not see the wait events of other roles' sessions."""
     table = await watch_texts(owner, 20, index="halfvec")
     await run(admin, f'grant {stage.cast.owner} to "{stage.cast.worker}"')
     try:
@@ -87,10 +87,10 @@ async def test_its_build_gives_way_though_it_may_not_see_other_sessions(
         await run(admin, f'revoke {stage.cast.owner} from "{stage.cast.worker}"')
 
 
-async def test_who_may_not_see_its_progress_sees_that_it_is_built(
+async def test_a_reader_that_cannot_see_build_progress_sees_the_state_building(
     stage: Stage, owner: Connection, admin: Connection, encoder: GatedEncoder
 ) -> None:
-    """Or `doctor` would call the index invalid, and the statement that mends it would end the build."""
+    """Otherwise `doctor` would report an invalid index, and its remedy would cancel the build."""
     table = await watch_texts(owner, 20, index="halfvec")
     await run(admin, f'grant {stage.cast.owner} to "{stage.cast.worker}"')
     try:
@@ -118,14 +118,16 @@ MINE = "create index concurrently mine on shop.items using hnsw ((embedding::hal
 
 
 @pytest.mark.parametrize("command", [MINE, "reindex index concurrently shop.mine"], ids=["create", "reindex"])
-async def test_what_another_role_builds_by_hand_is_left_to_it(stage: Stage, owner: Connection, command: str) -> None:
-    """Taken for a leftover and dropped, it would go as soon as it is valid: the DROP waits for the end of the build."""
+async def test_an_index_being_built_by_another_role_is_not_dropped(
+    stage: Stage, owner: Connection, command: str
+) -> None:
+    """A DROP of it as an invalid leftover would wait for the build, and then drop a valid index."""
     watch_id = (await watch_texts(owner, 20, index="halfvec")).watch_id
     name = f"mine_hnsw_{watch_id}"
     async with user(stage.admin) as dba, user(stage.admin, autocommit=False) as old:
         if command != MINE:
             await run(dba, MINE.replace("mine", name))
-        await run(old, "insert into shop.items values (1000, 'x')")  # an older transaction, for which a build waits
+        await run(old, "insert into shop.items values (1000, 'x')")  # an older transaction that the build waits for
         build = asyncio.create_task(run(dba, command.replace("mine", name)))
         try:
 

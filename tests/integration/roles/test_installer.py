@@ -1,4 +1,4 @@
-"""Who may install and watch."""
+"""The rights that installing and watching need."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def empty(postgres_server: Server, cast: Cast) -> Iterator[Stage]:
         yield Stage(cast, url)
 
 
-async def test_an_installer_creates_extension_and_schema_where_it_may(empty: Stage) -> None:
+async def test_an_installer_with_the_create_privilege_creates_extension_and_schema(empty: Stage) -> None:
     async with user(empty.admin) as admin:
         [(name, trusted)] = await run(
             admin,
@@ -46,13 +46,13 @@ async def test_an_installer_creates_extension_and_schema_where_it_may(empty: Sta
         )
 
 
-async def test_an_installer_without_the_right_to_create_a_schema_is_told_so(empty: Stage) -> None:
+async def test_an_installer_without_the_create_privilege_gets_an_error(empty: Stage) -> None:
     with pytest.raises(StatementRejected, match="permission denied for database"):
         migrate(empty.installer)
 
 
-async def test_what_a_superuser_migrates_belongs_to_the_installer(empty: Stage) -> None:
-    """Otherwise trigger functions, which run as the installer, may call nothing, and users' statements fail."""
+async def test_objects_migrated_by_a_superuser_are_owned_by_the_installer(empty: Stage) -> None:
+    """Otherwise trigger functions, which run as the installer, could call nothing, and users' statements would fail."""
     cast = empty.cast
     async with user(empty.admin) as admin, user(empty.owner) as owner:
         await run(admin, f"create extension vector; create schema sidecar authorization {cast.installer}")
@@ -69,34 +69,36 @@ async def test_what_a_superuser_migrates_belongs_to_the_installer(empty: Stage) 
             ) made (owner, schema) where schema in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace)
         """
         assert await run(admin, owners) == [(cast.installer,)]
-        await run(owner, "drop function sidecar.installation()")  # as if other code were installed
+        await run(owner, "drop function sidecar.installation()")  # as if another version's code were installed
         assert migrate(empty.installer).code_replaced
 
 
-async def test_the_owner_of_a_table_has_to_be_a_member_of_the_installer(stage: Stage, admin: Connection) -> None:
-    await run(admin, f"create schema other authorization {stage.cast.stranger}")
-    async with user(stage.stranger) as stranger:
-        await run(stranger, "create table other.items (id int primary key, title text)")
+async def test_a_table_owner_who_is_not_a_member_of_the_installer_cannot_watch(stage: Stage, admin: Connection) -> None:
+    await run(admin, f"create schema other authorization {stage.cast.outsider}")
+    async with user(stage.outsider) as outsider:
+        await run(outsider, "create table other.items (id int primary key, title text)")
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for schema sidecar"):
-            await run(stranger, "select sidecar.watch('other.items', 'title')")
+            await run(outsider, "select sidecar.watch('other.items', 'title')")
 
 
-async def test_or_the_installer_a_member_of_the_owner(stage: Stage, admin: Connection, encoder: GatedEncoder) -> None:
-    await run(admin, f"create schema other authorization {stage.cast.stranger}")
-    async with user(stage.stranger) as stranger, user(stage.installer) as installer:
-        await run(stranger, "create table other.items (id int primary key, title text)")
+async def test_an_installer_that_is_a_member_of_the_table_owner_can_watch(
+    stage: Stage, admin: Connection, encoder: GatedEncoder
+) -> None:
+    await run(admin, f"create schema other authorization {stage.cast.outsider}")
+    async with user(stage.outsider) as outsider, user(stage.installer) as installer:
+        await run(outsider, "create table other.items (id int primary key, title text)")
         with pytest.raises(psycopg.Error):
             await run(installer, "select sidecar.watch('other.items', 'title')")
-        await run(admin, f"grant {stage.cast.stranger} to {stage.cast.installer}")
+        await run(admin, f"grant {stage.cast.outsider} to {stage.cast.installer}")
         try:
             table = await watch(installer, ["other", "items"], ["title"], companion="vectors")
             async with running_ingest(stage.worker, encoder):
-                await run(stranger, "insert into other.items values (1, 'a'), (2, 'b')")
+                await run(outsider, "insert into other.items values (1, 'a'), (2, 'b')")
                 await table.settle_right(encoder)
         finally:
-            await run(admin, f"revoke {stage.cast.stranger} from {stage.cast.installer}")
+            await run(admin, f"revoke {stage.cast.outsider} from {stage.cast.installer}")
         owner = "select relowner::regrole::text from pg_class where oid = 'other.vectors'::regclass"
-        assert await value(admin, owner) == stage.cast.stranger
+        assert await value(admin, owner) == stage.cast.outsider
 
 
 async def test_only_the_owner_of_a_table_may_watch_it(stage: Stage, owner: Connection, admin: Connection) -> None:
@@ -105,7 +107,7 @@ async def test_only_the_owner_of_a_table_may_watch_it(stage: Stage, owner: Conne
         await run(owner, "select sidecar.watch('public.theirs', 'title')")
 
 
-async def test_pgvector_in_a_schema_that_the_worker_may_not_use_is_said(
+async def test_watch_warns_if_the_worker_has_no_usage_on_the_schema_of_pgvector(
     stage: Stage, owner: Connection, admin: Connection
 ) -> None:
     await run(admin, "create schema extensions")
@@ -118,7 +120,7 @@ async def test_pgvector_in_a_schema_that_the_worker_may_not_use_is_said(
     assert [said for said in heard if "cannot work on shop.items yet" in said and said.endswith(remedy)], heard
 
 
-async def test_a_migration_renews_the_grants(stage: Stage, owner: Connection) -> None:
+async def test_a_migration_renews_the_workers_grants(stage: Stage, owner: Connection) -> None:
     await make_items(owner, 1)
     await run(
         owner, f"revoke execute on function sidecar_internal.status_of(regclass, boolean) from {stage.cast.reader}"
@@ -127,7 +129,7 @@ async def test_a_migration_renews_the_grants(stage: Stage, owner: Connection) ->
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             await run(reader, "select * from sidecar.status")
         async with user(stage.installer) as installer:
-            await run(installer, "drop function sidecar.installation()")  # as if other code were installed
+            await run(installer, "drop function sidecar.installation()")  # as if another version's code were installed
         migrate(stage.installer)
         await run(reader, "select * from sidecar.status")
 

@@ -1,4 +1,4 @@
-"""A reader sees status and failures, waits for rows and searches; the rest is closed to it."""
+"""A reader may see status and failures, wait for rows and search, and may do nothing else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def reader(stage: Stage) -> AsyncIterator[Connection]:
 
 
 async def let_read(stage: Stage, owner: Connection) -> None:
-    """What an owner grants to whoever searches his tables."""
+    """Grants the reader what it needs to search `shop.items`."""
     await run(owner, f"grant usage on schema shop to {stage.cast.reader}")
     await run(owner, f"grant select on all tables in schema shop to {stage.cast.reader}")
 
@@ -37,7 +37,7 @@ async def refuses(connection: Connection, statement: str, *sqlstates: str) -> No
 
 
 @in_row_and_companion
-async def test_it_reads_status_waits_and_searches(
+async def test_a_reader_sees_status_waits_for_rows_and_searches(
     stage: Stage, owner: Connection, reader: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     table = await watch_texts(owner, 5, companion=companion)
@@ -54,7 +54,7 @@ async def test_it_reads_status_waits_and_searches(
     assert nearest[:2] == (3, "title 3")
 
 
-async def test_it_hears_why_a_row_is_not_embedded(
+async def test_wait_embedded_tells_a_reader_why_a_row_is_not_embedded(
     stage: Stage, owner: Connection, reader: Connection, encoder: GatedEncoder
 ) -> None:
     await run(owner, "create table shop.items (id bigint primary key, photo bytea)")
@@ -74,7 +74,7 @@ async def test_it_hears_why_a_row_is_not_embedded(
     await refuses(reader, call.replace("1}", "7}"), "02000")
 
 
-async def test_it_may_wait_only_for_rows_that_it_may_read(
+async def test_a_reader_can_wait_only_for_rows_that_it_may_read(
     stage: Stage, owner: Connection, reader: Connection, encoder: GatedEncoder
 ) -> None:
     table = await watch_texts(owner, 2)
@@ -90,7 +90,9 @@ async def test_it_may_wait_only_for_rows_that_it_may_read(
     await refuses(reader, call, "02000")
 
 
-async def test_it_searches_by_command_and_by_words(stage: Stage, owner: Connection, encoder: GatedEncoder) -> None:
+async def test_a_reader_uses_the_search_command_and_hybrid_search(
+    stage: Stage, owner: Connection, encoder: GatedEncoder
+) -> None:
     table = await watch_texts(owner, 5)
     await let_read(stage, owner)
     async with running_ingest(stage.worker, encoder):
@@ -107,10 +109,10 @@ async def test_it_searches_by_command_and_by_words(stage: Stage, owner: Connecti
         assert await value(reader, by_words, str(wanted)) == {"id": 3}
 
 
-async def test_no_answer_that_a_reader_gets_holds_a_hash(
+async def test_no_result_visible_to_a_reader_contains_a_hash(
     stage: Stage, owner: Connection, reader: Connection, encoder: GatedEncoder
 ) -> None:
-    """A phone number is found by trying all of them, where its SHA-256 is known."""
+    """With its SHA-256 a phone number can be found by trying all of them."""
     table = await watch_texts(owner, 1, expose=["title"])
     await let_read(stage, owner)
     async with running_ingest(stage.worker, encoder):
@@ -134,11 +136,11 @@ async def test_no_answer_that_a_reader_gets_holds_a_hash(
         f"select v from sidecar.{v} v" for v in ("status", "failures", "failures_by_reason", "index_builds", "scans")
     ]
     search = "select sidecar.search_exposed('shop.items', array_fill(0.5::real, array[16]))"
-    told = [await run(reader, query) for query in (*(f"select {call}" for call in calls.values()), *views, search)]
-    assert any(told)
+    results = [await run(reader, query) for query in (*(f"select {call}" for call in calls.values()), *views, search)]
+    assert any(results)
     for secret in (content_hash, digest):
-        assert secret.hex() not in str(told)
-        assert repr(secret)[2:-1] not in str(told)
+        assert secret.hex() not in str(results)
+        assert repr(secret)[2:-1] not in str(results)
     returned = "and 'bytea'::regtype = any (p.proallargtypes || p.prorettype)"
     assert await run(reader, callable_ + returned) == []
 
@@ -169,20 +171,20 @@ FORBIDDEN = [
 ]
 
 
-async def test_it_can_do_nothing_else(stage: Stage, owner: Connection, reader: Connection) -> None:
+async def test_a_reader_can_do_nothing_else(stage: Stage, owner: Connection, reader: Connection) -> None:
     assert (await watch_texts(owner, 1)).watch_id == 1
     for statement in FORBIDDEN:
         await refuses(reader, statement)
 
 
-async def test_somebody_without_grants_can_do_nothing_at_all(stage: Stage, owner: Connection) -> None:
+async def test_a_role_without_grants_can_do_nothing(stage: Stage, owner: Connection) -> None:
     await watch_texts(owner, 1)
-    async with user(stage.stranger) as stranger:
+    async with user(stage.outsider) as outsider:
         for statement in ("select * from sidecar.status", "select sidecar_internal.status_of(null, false)", *FORBIDDEN):
-            await refuses(stranger, statement)
+            await refuses(outsider, statement)
 
 
-async def test_taking_the_grants_back_leaves_nothing(stage: Stage, owner: Connection, reader: Connection) -> None:
+async def test_revoke_grants_leaves_no_privilege_behind(stage: Stage, owner: Connection, reader: Connection) -> None:
     await watch_texts(owner, 1)
     await run(owner, "select sidecar.revoke_grants(%s::text::regrole)", stage.cast.reader)
     await refuses(reader, "select * from sidecar.status")

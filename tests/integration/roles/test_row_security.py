@@ -1,4 +1,4 @@
-"""Rows that a policy hides are never taken for deleted ones."""
+"""Rows hidden by a policy are never mistaken for deleted ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HIDE = "alter table shop.items enable row level security; create policy low on s
 
 @asynccontextmanager
 async def bypassing(admin: Connection, role: str) -> AsyncIterator[None]:
-    """The role has BYPASSRLS for a while."""
+    """Gives the role BYPASSRLS within the block."""
     await run(admin, f'alter role "{role}" bypassrls')
     try:
         yield
@@ -46,7 +46,7 @@ async def vectors(table: WatchedTable) -> int:
     return sum(v is not None for v in (await table.vectors()).values())
 
 
-async def test_a_table_that_hides_rows_from_the_worker_is_refused(
+async def test_watching_a_table_that_hides_rows_from_the_worker_is_refused(
     stage: Stage, owner: Connection, admin: Connection, encoder: GatedEncoder
 ) -> None:
     await make_items(owner, 5)
@@ -62,7 +62,7 @@ async def test_a_table_that_hides_rows_from_the_worker_is_refused(
 
 
 @in_row_and_companion
-async def test_policies_that_come_while_it_runs_stop_it_and_no_vector_goes(
+async def test_row_security_enabled_under_a_running_sidecar_stops_the_watch_and_deletes_no_vector(
     stage: Stage, owner: Connection, admin: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     table = await watch_texts(owner, 5, companion=companion)
@@ -82,7 +82,7 @@ async def test_policies_that_come_while_it_runs_stop_it_and_no_vector_goes(
     assert await vectors(table) == 5
 
 
-async def test_the_policy_of_these_tests_does_hide_rows(stage: Stage, owner: Connection) -> None:
+async def test_the_policy_of_these_tests_hides_rows_from_the_worker(stage: Stage, owner: Connection) -> None:
     """Negative control: without `row_security = off` the worker's role would read hidden rows as missing."""
     await watch_texts(owner, 5)
     await hide(owner)
@@ -93,7 +93,7 @@ async def test_the_policy_of_these_tests_does_hide_rows(stage: Stage, owner: Con
             await run(worker, "select id from shop.items")
 
 
-async def test_the_owner_embeds_his_rows_unless_security_is_forced_on_him(
+async def test_a_sidecar_running_as_the_owner_embeds_all_rows_unless_row_security_is_forced(
     stage: Stage, owner: Connection, encoder: GatedEncoder
 ) -> None:
     await run(owner, "select sidecar.revoke_grants(%s::text::regrole)", f'"{stage.cast.worker}"')
@@ -110,7 +110,7 @@ async def test_the_owner_embeds_his_rows_unless_security_is_forced_on_him(
     assert await vectors(table) == 5
 
 
-async def test_where_nobody_is_known_to_work_on_it_watch_warns(stage: Stage, owner: Connection) -> None:
+async def test_watch_warns_about_row_security_if_no_worker_role_is_known(stage: Stage, owner: Connection) -> None:
     await run(owner, "select sidecar.revoke_grants(%s::text::regrole)", f'"{stage.cast.worker}"')
     await make_items(owner)
     await hide(owner)
@@ -120,8 +120,8 @@ async def test_where_nobody_is_known_to_work_on_it_watch_warns(stage: Stage, own
     assert any("shop.items has row-level security" in said and "BYPASSRLS" in said for said in heard), heard
 
 
-async def test_a_policy_s_function_never_runs_with_our_rights(stage: Stage, owner: Connection) -> None:
-    """Status counts rows; where that would run a policy for the installer, it estimates."""
+async def test_a_policys_function_never_runs_with_the_installers_rights(stage: Stage, owner: Connection) -> None:
+    """Status counts rows, but estimates them if counting would run a policy as the installer."""
     await watch_texts(owner, 5)
     await run(owner, ["create table shop.seen (name text)", " grant insert on shop.seen to public"][0])
     await run(owner, "grant insert on shop.seen to public")
@@ -141,5 +141,5 @@ async def test_a_policy_s_function_never_runs_with_our_rights(stage: Stage, owne
         assert await value(reader, "select count(*) from sidecar.status") == 1
         await run(reader, "select * from sidecar.status_exact('shop.items')")
         assert await run(owner, "select distinct name from shop.seen") == []
-        await run(reader, "select id from shop.items")  # the policy works: it runs for whoever reads
+        await run(reader, "select id from shop.items")  # the policy works: its function runs as the reading role
     assert await run(owner, "select distinct name from shop.seen") == [(stage.cast.reader,)]

@@ -1,4 +1,4 @@
-"""`POST /search` as the worker's role, with nothing but its grants."""
+"""`POST /search` run as the worker's role, which has only its grants."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make_shop(stage: Stage) -> None:
         make_products(connection)
 
 
-async def test_watch_grants_what_a_search_reads_and_nothing_more(stage: Stage, owner: Connection) -> None:
+async def test_watch_grants_the_worker_select_on_the_exposed_columns_only(stage: Stage, owner: Connection) -> None:
     make_shop(stage)
     async with searching(stage.worker, make_encoder()) as client, user(stage.worker) as worker:
         answer = await search(client, **BODY, k=1, filter={"tenant": 7})
@@ -33,7 +33,7 @@ async def test_watch_grants_what_a_search_reads_and_nothing_more(stage: Stage, o
         assert await value(worker, readable) is False
 
 
-async def test_a_column_that_the_role_may_not_read_is_said_to_be_denied_and_the_rest_is_found(
+async def test_an_exposed_column_without_grant_fails_a_search_unless_other_columns_are_named(
     stage: Stage, owner: Connection
 ) -> None:
     make_shop(stage)
@@ -48,7 +48,7 @@ async def test_a_column_that_the_role_may_not_read_is_said_to_be_denied_and_the_
         assert "price" in (await search(client, **BODY, k=1))["results"][0]["columns"]
 
 
-async def test_rows_that_a_policy_hides_fail_the_search_rather_than_be_left_out(
+async def test_row_security_that_hides_rows_fails_the_search_instead_of_omitting_them(
     stage: Stage, owner: Connection, admin: Connection
 ) -> None:
     make_shop(stage)
@@ -63,7 +63,7 @@ async def test_rows_that_a_policy_hides_fail_the_search_rather_than_be_left_out(
             assert len((await search(client, **BODY))["results"]) == 6
 
 
-async def test_a_reader_searches_in_sql_with_rights_and_policies_of_his_own(
+async def test_search_exposed_applies_the_readers_own_rights_and_policies(
     stage: Stage, owner: Connection, admin: Connection
 ) -> None:
     make_shop(stage)

@@ -1,4 +1,4 @@
-"""Nothing that a user creates runs with our rights, in whatever schema and with whatever search_path."""
+"""No object of a user runs with the installer's rights, whatever its schema and the search_path."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.integration.ingest.watched_table import Connection, run, user, value
 from tests.integration.roles.cast import Stage
 from tests.integration.roles.items import watch_texts
 
-# Those that run with the rights of the installer; each needs a reason to be here.
+# The functions that run with the installer's rights; each needs a reason to be here.
 DEFINERS = {
     "report_breakage": "a trigger's fault is recorded for users without rights on our schema",
     "enqueue_1_statement": "triggers enqueue for users without rights on our schema",
@@ -57,11 +57,11 @@ TYPES = ("text", "bigint", "integer", "name", "oid", "timestamptz", "jsonb")
 
 
 async def cast_shadows(attacker: Connection, schema: str) -> None:
-    """Everything that our functions call, under the same names, in a schema that comes first."""
+    """Creates shadows of everything that the sidecar's functions call, in a schema that is searched first."""
     for statement in SHADOWS.format(schema=schema).replace("\n ", " ").split(";\n"):
         if statement.strip():
             await run(attacker, statement)
-    types = TYPES if schema == "public" else (*TYPES, "public.vector")  # public has the real ones
+    types = TYPES if schema == "public" else (*TYPES, "public.vector")  # public contains the real type
     for type_ in types:
         for statement in OPERATORS.format(schema=schema, type=type_).split("create "):
             if statement.strip():
@@ -70,7 +70,7 @@ async def cast_shadows(attacker: Connection, schema: str) -> None:
 
 async def set_the_stage(stage: Stage, owner: Connection, admin: Connection) -> None:
     await watch_texts(owner, 2, companion="vectors")
-    name = stage.cast.stranger
+    name = stage.cast.outsider
     await run(owner, f"grant usage on schema shop to {name}")
     await run(owner, f"grant select, insert, update, delete, truncate on shop.items, shop.vectors to {name}")
     await run(
@@ -86,11 +86,11 @@ PATHS = ["evil, public, pg_catalog", "pg_temp, evil, pg_catalog", "public, pg_te
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_shadows_of_our_names_are_not_called(
+async def test_shadowed_functions_operators_and_types_are_not_called(
     stage: Stage, owner: Connection, admin: Connection, path: str
 ) -> None:
     await set_the_stage(stage, owner, admin)
-    async with user(stage.stranger) as attacker:
+    async with user(stage.outsider) as attacker:
         for schema in ("evil", "public"):
             await cast_shadows(attacker, schema)
         await run(attacker, "create temp table changed_rows (id bigint)")
@@ -112,15 +112,17 @@ async def test_shadows_of_our_names_are_not_called(
         )
         await run(attacker, "truncate shop.items")
         seen = await run(attacker, "select name, what from evil.audit union select name, what from public.audit")
-    assert {name for name, _ in seen} <= {stage.cast.stranger}, seen
+    assert {name for name, _ in seen} <= {stage.cast.outsider}, seen
     assert await value(owner, "select count(*) from sidecar_internal.events_1") > 5, (
-        "the triggers fired, and wrote to our table"
+        "the triggers fired and enqueued events"
     )
     assert await run(owner, "select * from sidecar_internal.breakages") == []
 
 
-async def test_the_shadows_would_be_seen(stage: Stage, owner: Connection, admin: Connection) -> None:
-    """Negative control: a function that does not pin its search_path falls for them, with its owner's rights."""
+async def test_the_shadows_are_called_by_a_function_without_a_pinned_search_path(
+    stage: Stage, owner: Connection, admin: Connection
+) -> None:
+    """Negative control: they run with the rights of the function's owner."""
     await set_the_stage(stage, owner, admin)
     await run(owner, "create table shop.log (at timestamptz)")
     await run(
@@ -130,7 +132,7 @@ async def test_the_shadows_would_be_seen(stage: Stage, owner: Connection, admin:
             begin insert into shop.log values (clock_timestamp()); end $$
         """,
     )
-    async with user(stage.stranger) as attacker:
+    async with user(stage.outsider) as attacker:
         await cast_shadows(attacker, "evil")
         await run(attacker, "grant usage on schema evil to public")
         await run(attacker, f"set search_path = {PATHS[0]}")
@@ -138,8 +140,8 @@ async def test_the_shadows_would_be_seen(stage: Stage, owner: Connection, admin:
         assert await run(attacker, "select distinct name from evil.audit") == [(stage.cast.owner,)]
 
 
-async def test_a_forged_watch_reaches_no_statement_that_runs_with_our_rights(stage: Stage, owner: Connection) -> None:
-    """Their arguments are numbers, tables and keys; a row of `watches` that a reader makes up is his own affair."""
+async def test_no_security_definer_function_takes_a_row_of_watches(stage: Stage, owner: Connection) -> None:
+    """Their arguments are numbers, tables and keys, so a forged row of `watches` cannot be passed to them."""
     await watch_texts(owner, 1)
     composite = """
         select p.proname from pg_proc p
@@ -149,7 +151,9 @@ async def test_a_forged_watch_reaches_no_statement_that_runs_with_our_rights(sta
     assert await run(owner, composite) == []
 
 
-async def test_every_function_pins_its_search_path_and_few_run_with_our_rights(stage: Stage, owner: Connection) -> None:
+async def test_every_function_pins_its_search_path_and_only_listed_ones_are_security_definer(
+    stage: Stage, owner: Connection
+) -> None:
     await watch_texts(owner, 1)
     functions = await run(
         owner,
@@ -162,4 +166,7 @@ async def test_every_function_pins_its_search_path_and_few_run_with_our_rights(s
     assert {name for name, _, _, is_public in functions if is_public} == set()
     assert {name for name, is_definer, _, _ in functions if is_definer} == set(DEFINERS)
     loose = {name for name, _, is_pinned, _ in functions if not is_pinned}
-    assert loose <= {"hybrid_search", "exactly"}  # its vectors' operators stand in pgvector's schema; it names nothing
+    assert loose <= {
+        "hybrid_search",
+        "exactly",
+    }  # needs pgvector's operators; names no object

@@ -1,4 +1,4 @@
-"""Statements that run with our rights resolve nothing through objects that a user can define."""
+"""Statements that run with the worker's or installer's rights resolve nothing through users' objects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.integration.ingest.items import in_row_and_companion
 from tests.integration.ingest.watched_table import Connection, run
 from tests.integration.roles.cast import Stage
 
-# A column of a user's: nothing is looked up for it by its type in ORDER BY, IS NULL, and what takes "any".
+# Uses of a user's column that look up nothing by its type: ORDER BY, IS NULL, and functions of "any".
 HARMLESS = (
     r"sidecar_internal\.exactly\(\([^()]*\)(?:\.\w+|\.\"\w+\"|\[1\]), {column}\)",
     r"sidecar_internal\.exactly\({column}, v\.embedding\)",
@@ -34,8 +34,8 @@ create table items ("Mood" mood, "Id" bigint, "Sku" sku, "Title" text, "Photo" b
 """
 
 
-async def watches(stage: Stage, owner: Connection, companion: str | None) -> list[Watch]:
-    """One of texts and one of pictures."""
+async def make_watches(stage: Stage, owner: Connection, companion: str | None) -> list[Watch]:
+    """A watch on texts and one on pictures."""
     for statement in MAKES.split(";"):
         await run(owner, statement)
     for source in ("Title", "Photo"):
@@ -51,17 +51,17 @@ async def watches(stage: Stage, owner: Connection, companion: str | None) -> lis
 
 
 def rendered(watch: Watch) -> Iterator[tuple[str, str]]:
-    """Name and text, without comments, of every statement: of pages both the first and the following ones."""
+    """Name and text, without comments, of every statement; of paged ones both the first page and the next."""
     for name, continued in itertools.product(statements(), (False, True)):
         yield name, " ".join(line.split("--")[0] for line in watch.sql(name, continued=continued).splitlines())
 
 
 @in_row_and_companion
-async def test_the_worker_s_statements_use_users_columns_only_as_of_the_types_they_had(
+async def test_the_workers_statements_use_users_columns_only_with_the_types_recorded_by_watch(
     stage: Stage, owner: Connection, companion: str | None
 ) -> None:
     seen = 0
-    for watch in await watches(stage, owner, companion):
+    for watch in await make_watches(stage, owner, companion):
         column = r'\b[tch]\."(?:Id|Mood|Sku|Photo|Title|Photo_e|Title_e)"'
         for name, text in rendered(watch):
             if name.startswith("write_vectors_in_") and ("companion" in name) is not watch.has_companion:
@@ -76,10 +76,10 @@ async def test_the_worker_s_statements_use_users_columns_only_as_of_the_types_th
 
 
 @in_row_and_companion
-async def test_the_worker_s_statements_cast_no_key_of_a_user_s_type(
+async def test_the_workers_statements_cast_no_key_of_a_users_type(
     stage: Stage, owner: Connection, companion: str | None
 ) -> None:
-    for watch in await watches(stage, owner, companion):
+    for watch in await make_watches(stage, owner, companion):
         for name, sql in rendered(watch):
             for keyword in ("mood", "k1::", ".k1)::", "to_json"):
                 assert keyword not in sql.replace('"Mood"', ""), (name, sql)
@@ -88,15 +88,15 @@ async def test_the_worker_s_statements_cast_no_key_of_a_user_s_type(
 
 CASTS_IN_CODE = (
     r"(?:new|old|\br|\bt|\be|\bl|\bh)\.(?:%\d\$[Is]|k%\d\$s|%I|k1|\"\w+\")\s*::",  # of a key or a column
-    r"\)\s*::%\d\$s|\)\s*::%s(?!\()|\]\s*::%\d\$s",  # to a type that is named
+    r"\)\s*::%\d\$s|\)\s*::%s(?!\()|\]\s*::%\d\$s",  # to a named type
     r"->>[^)]*\)::",
     r"\bto_jsonb?\(|\brow_to_json\(",
 )
 
 
-async def test_no_function_that_runs_with_our_rights_casts_a_key(stage: Stage, owner: Connection) -> None:
-    """Nor one that it calls. Those for one watch are read as they were made."""
-    await watches(stage, owner, "vectors")
+async def test_no_security_definer_function_or_its_callees_cast_a_key(stage: Stage, owner: Connection) -> None:
+    """Functions generated for one watch are checked in their generated form."""
+    await make_watches(stage, owner, "vectors")
     sources = dict(
         await run(
             owner,
@@ -134,5 +134,5 @@ async def test_no_function_that_runs_with_our_rights_casts_a_key(stage: Stage, o
         "select t.k1::text",
     ],
 )
-def test_the_patterns_find_what_was_there_once(careless: str) -> None:
+def test_the_patterns_match_casts_that_once_existed(careless: str) -> None:
     assert any(re.search(pattern, careless) for pattern in CASTS_IN_CODE)

@@ -17,7 +17,7 @@ from tests.integration.roles.items import watch_texts
 
 
 @in_row_and_companion
-async def test_texts_are_backfilled_and_followed(
+async def test_the_worker_embeds_existing_and_changed_texts(
     stage: Stage, owner: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     table = await watch_texts(owner, 300, companion=companion)
@@ -36,7 +36,7 @@ async def test_texts_are_backfilled_and_followed(
 
 
 @in_row_and_companion
-async def test_a_partition_tree_needs_no_more_than_grants_on_its_root(
+async def test_a_partition_tree_needs_only_grants_on_its_root(
     stage: Stage, owner: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     await run(owner, "create table shop.items (id bigint primary key, title text) partition by range (id)")
@@ -52,7 +52,7 @@ async def test_a_partition_tree_needs_no_more_than_grants_on_its_root(
         await table.settle_right(encoder)
 
 
-async def test_status_and_failures_are_read_as_the_service_reads_them(
+async def test_the_worker_reads_status_and_failures_with_the_services_statements(
     stage: Stage, owner: Connection, encoder: GatedEncoder
 ) -> None:
     table = await watch_texts(owner, 3)
@@ -69,7 +69,7 @@ async def test_status_and_failures_are_read_as_the_service_reads_them(
 
 
 @in_row_and_companion
-async def test_vectors_move_with_its_grants(
+async def test_the_worker_moves_vectors_between_row_and_companion(
     stage: Stage, owner: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     table = await watch_texts(owner, 30, companion=companion)
@@ -83,7 +83,7 @@ async def test_vectors_move_with_its_grants(
 
 
 @in_row_and_companion
-async def test_pictures_their_failures_and_retries(
+async def test_the_worker_embeds_pictures_records_failures_and_retries_them(
     stage: Stage, owner: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     await run(owner, "create table shop.items (id bigint primary key, photo bytea)")
@@ -102,7 +102,7 @@ async def test_pictures_their_failures_and_retries(
 
 
 @in_row_and_companion
-async def test_pausing_embedding_anew_and_sweeping(
+async def test_the_worker_handles_pause_reembed_and_sweeps(
     stage: Stage, owner: Connection, admin: Connection, encoder: GatedEncoder, companion: str | None
 ) -> None:
     table = await watch_texts(owner, 20, companion=companion)
@@ -124,7 +124,7 @@ async def test_pausing_embedding_anew_and_sweeping(
         await table.settle_right(other)
 
 
-async def test_it_gets_its_grants_on_tables_that_were_watched_before_it_was_named(
+async def test_grant_worker_grants_rights_on_tables_watched_before(
     stage: Stage, owner: Connection, admin: Connection, encoder: GatedEncoder
 ) -> None:
     await run(owner, "select sidecar.revoke_grants(%s::text::regrole)", f'"{stage.cast.worker}"')

@@ -1,4 +1,4 @@
-"""What the worker's role may not do, and what happens if a right is missing."""
+"""Statements that the worker's role may not run, and the effect of a missing right."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FORBIDDEN = [
 ]
 
 
-async def test_it_can_do_nothing_else(stage: Stage, owner: Connection) -> None:
+async def test_the_worker_can_do_nothing_else(stage: Stage, owner: Connection) -> None:
     await watch_texts(owner, 1)
     async with user(stage.worker) as worker:
         await run(worker, "select id, title, embedding from shop.items for no key update")
@@ -50,7 +50,7 @@ async def test_it_can_do_nothing_else(stage: Stage, owner: Connection) -> None:
             assert caught.value.sqlstate in {"42501", "42704"}, (statement, caught.value)
 
 
-async def test_the_grants_go_with_the_watch_but_not_those_that_another_needs(stage: Stage, owner: Connection) -> None:
+async def test_unwatch_revokes_grants_that_no_other_watch_needs(stage: Stage, owner: Connection) -> None:
     await watch_texts(owner, 1)
     await watch(owner, ["shop", "items"], ["secret"], target="e", companion="secrets")
     await run(owner, "select sidecar.unwatch('shop.items', 'embedding')")
@@ -69,7 +69,7 @@ async def test_the_grants_go_with_the_watch_but_not_those_that_another_needs(sta
 
 
 @in_row_and_companion
-async def test_a_missing_right_charges_no_row_and_is_mended_by_granting_it(
+async def test_a_missing_right_fails_no_row_and_granting_it_resumes_the_watch(
     stage: Stage, owner: Connection, encoder: GatedEncoder, companion: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     table = await watch_texts(owner, 5, companion=companion)
@@ -101,14 +101,14 @@ async def test_a_missing_right_charges_no_row_and_is_mended_by_granting_it(
     assert caplog.text.count("is broken and left alone") == 1, caplog.text
     assert [r.message for r in caplog.records if r.levelname in {"WARNING", "ERROR"}] == [
         f"watch {table.watch_id} on shop.items.embedding is broken and left alone: {said.removeprefix('denied: ')}"
-    ], "one line for one change of state"
-    assert "refuses the vector" not in caplog.text  # nor did it try row by row
+    ], "one line per change of state"
+    assert "refuses the vector" not in caplog.text  # it did not retry row by row
 
 
-async def test_an_error_of_a_user_s_trigger_that_names_no_right_of_ours_is_its_row_s(
+async def test_insufficient_privilege_raised_by_a_users_trigger_fails_only_its_row(
     stage: Stage, owner: Connection, encoder: GatedEncoder
 ) -> None:
-    """Negative control: not every 42501 is a missing grant; one such row must not hold up the others."""
+    """Negative control: not every 42501 is a missing grant; one such row must not delay the others."""
     table = await watch_texts(owner, 5)
     await run(
         owner,
@@ -130,8 +130,8 @@ async def test_an_error_of_a_user_s_trigger_that_names_no_right_of_ours_is_its_r
     assert [reason for reason, _ in (await table.failures()).values()] == ["write_rejected"]
 
 
-async def test_what_belongs_to_a_watch_is_the_installer_s(stage: Stage, owner: Connection) -> None:
-    """So that its functions have no rights on users' tables, and a later migration may change it."""
+async def test_the_objects_of_a_watch_are_owned_by_the_installer(stage: Stage, owner: Connection) -> None:
+    """So functions of a watch have no rights on users' tables, and a later migration may replace them."""
     await watch_texts(owner, 1)
     strange = """
         select c.relname::text from pg_class c where c.relnamespace in ('sidecar'::regnamespace,
