@@ -1,4 +1,4 @@
-"""A type like citext, which is not on every server: 'A' = 'a', by an operator that is not one of Postgres's own."""
+"""A type like citext, which not every server has: 'A' = 'a', by an operator that is not built in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OPERATORS = {"<": (1, ">"), "<=": (2, ">="), "=": (3, "="), ">=": (4, "<="), ">
 
 
 def create_case_blind_text(db: Connection) -> None:
-    """Creates type `case_blind` with what a primary key needs."""
+    """Creates type `case_blind` with the operators that a primary key needs."""
     run(db, _CREATE)
     for name, (number, commutator) in _OPERATORS.items():
         run(

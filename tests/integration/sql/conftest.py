@@ -1,9 +1,9 @@
-"""Most tests here run in one transaction, rolled back at its end, in a database that all of them share.
+"""Most tests here run in one transaction, rolled back at the end, in a database that they share.
 
 shared_database_url     for the whole run
 └── db                  a session in a transaction that is rolled back
 database_url
-└── committed           a session in autocommit, in a database of the test's own: for tests with several sessions
+└── committed           a session in autocommit, in a database for one test: for tests with several sessions
 """
 
 from __future__ import annotations

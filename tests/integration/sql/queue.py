@@ -1,4 +1,4 @@
-"""Stand-ins for a sidecar: take the events that triggers enqueued, and write the ledger entries it would write."""
+"""Stand-ins for a sidecar: they take enqueued events, and write the ledger entries that a sidecar would write."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.integration.sql.session import Connection, Row, run
 
 
 def take_events(db: Connection, watch_id: int, columns: str = "k1") -> list[Row]:
-    """The events there are, oldest first, and removes them."""
+    """Removes and returns all events, oldest first."""
     return run(
         db,
         f"""
@@ -19,7 +19,7 @@ def take_events(db: Connection, watch_id: int, columns: str = "k1") -> list[Row]
 
 
 def take_keys(db: Connection, watch_id: int) -> list[Any]:
-    """The first key column of the events there are, sorted, and removes them. A TRUNCATE is None."""
+    """Removes all events and returns their first key column, sorted. The key of a TRUNCATE is None."""
     return sorted((key for (key,) in take_events(db, watch_id)), key=lambda key: (key is None, key))
 
 
@@ -32,7 +32,7 @@ def embed(
     truncated: bool = False,
     unreadable: bool = False,
 ) -> None:
-    """The ledger after a complete: by default with a vector. Also `b"empty"` and `b"failed"`. The events are done."""
+    """Writes ledger entries as a completion does, by default with a vector; else `b"empty"` or `b"failed"`."""
     digest = b"d" * 32 if content_hash is None else None
     run(
         db,
@@ -52,7 +52,7 @@ def embed(
 
 
 def fail(db: Connection, watch_id: int, key: Any, reason: str = "not_a_picture", message: str = "not an image") -> None:
-    """The ledger and the failure after a complete with a NULL vector. The key column is `id`."""
+    """Writes the ledger entry and the failure of a completion without a vector. The key column is `id`."""
     embed(db, watch_id, key, content_hash=b"failed")
     run(
         db,
@@ -76,7 +76,7 @@ def finish_backfill(db: Connection, watch_id: int) -> None:
 
 
 def run_a_sidecar(db: Connection, model: str = "m", fingerprint: str = "f", dimensions: int = 3) -> None:
-    """Its heartbeat."""
+    """Writes the heartbeat of a sidecar."""
     run(
         db,
         """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Refusal:
-    """`call` is made after `setup` and must fail with the rest."""
+    """`call` after `setup` must fail with the other fields."""
 
     name: str
     setup: str

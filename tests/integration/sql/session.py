@@ -15,20 +15,20 @@ Row: TypeAlias = tuple[Any, ...]
 
 
 def run(connection: Connection, query: str, *parameters: Any) -> list[Row]:
-    """The rows of one statement; parameters are `%s`. Without any, many statements may be given, and % means itself."""
+    """The rows of one statement with parameters `%s`. Without parameters: several statements, and % is literal."""
     cursor = connection.execute(query.encode(), parameters or None)
     return cursor.fetchall() if cursor.description else []
 
 
 def value(connection: Connection, query: str, *parameters: Any) -> Any:
-    """The first column of the only row."""
+    """The first column of the single row."""
     [(first, *_)] = run(connection, query, *parameters)
     return first
 
 
 @contextmanager
 def refused(connection: Connection, sqlstate: str, message: str, hint: str) -> Iterator[None]:
-    """The block's statement must fail, with this SQLSTATE, and both patterns must be found; its effects are undone."""
+    """Requires the block's statement to fail with this SQLSTATE, message and hint (patterns); rolls it back."""
     with pytest.raises(psycopg.Error) as caught, connection.transaction():
         yield
     diagnostic = caught.value.diag
@@ -40,7 +40,7 @@ def refused(connection: Connection, sqlstate: str, message: str, hint: str) -> I
 
 @contextmanager
 def warnings_of(connection: Connection) -> Iterator[list[str]]:
-    """Collects what the block's statements are warned of: the message, a line break, the hint."""
+    """Collects the warnings of the block's statements: message, line break, hint."""
     heard: list[str] = []
 
     def hear(diagnostic: psycopg.errors.Diagnostic) -> None:
@@ -56,7 +56,7 @@ def warnings_of(connection: Connection) -> Iterator[list[str]]:
 
 @contextmanager
 def another_session(database_url: str, *, autocommit: bool = True) -> Iterator[Connection]:
-    """What is still open at its end is rolled back."""
+    """A second session; an open transaction is rolled back at the end."""
     with psycopg.connect(database_url, autocommit=autocommit) as connection:
         yield connection
         if not connection.closed:

@@ -1,4 +1,4 @@
-"""A watch that cannot record a change fails no user's statement: it warns once, and sidecar.status shows it."""
+"""A watch that cannot record changes fails no user's statement: it warns once, and sidecar.status shows it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WRITES = [
 
 @pytest.fixture(params=["table", "partitioned table"])
 def watch_id(request: pytest.FixtureRequest, db: Connection) -> int:
-    """A watch whose key column was renamed behind its back."""
+    """A watch whose key column was renamed without a new call of sidecar.watch."""
     if request.param == "table":
         run(db, "create table items (id int primary key, title text)")
     else:
@@ -35,7 +35,7 @@ def watch_id(request: pytest.FixtureRequest, db: Connection) -> int:
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_writes_go_on_and_warn_once(db: Connection, watch_id: int, write: str) -> None:
+def test_writes_to_a_broken_watch_succeed_and_warn_once(db: Connection, watch_id: int, write: str) -> None:
     with warnings_of(db) as warnings:
         rows = db.execute(write.encode()).rowcount
         run(db, write.replace("100,", "200,").replace("101,", "201,"))
@@ -45,14 +45,14 @@ def test_writes_go_on_and_warn_once(db: Connection, watch_id: int, write: str) -
     assert "until sidecar.watch is called again" in warning
 
 
-def test_status_says_what_is_broken(db: Connection, watch_id: int) -> None:
+def test_status_names_the_fault_of_a_broken_watch(db: Connection, watch_id: int) -> None:
     run(db, "delete from items")
     state = value(db, "select state from sidecar.status where watch_id = %s", watch_id)
     assert state.startswith("broken: ")
     assert state.endswith("call sidecar.watch again")
 
 
-def test_a_fault_that_rolls_back_is_reported_by_the_next_statement(db: Connection, watch_id: int) -> None:
+def test_a_warning_that_was_rolled_back_is_repeated_by_the_next_statement(db: Connection, watch_id: int) -> None:
     with warnings_of(db) as warnings, db.transaction(force_rollback=True):
         run(db, WRITES[0])
     with warnings_of(db) as more:
@@ -60,7 +60,7 @@ def test_a_fault_that_rolls_back_is_reported_by_the_next_statement(db: Connectio
     assert len(warnings) == len(more) == 1
 
 
-def test_the_same_call_of_watch_mends_it(db: Connection, watch_id: int) -> None:
+def test_calling_watch_again_repairs_a_broken_watch(db: Connection, watch_id: int) -> None:
     run(db, "delete from items where key = 1")
     assert value(db, "select sidecar.watch('items', source => 'title', dimensions => 3)") == watch_id
     with warnings_of(db) as warnings:
@@ -70,7 +70,7 @@ def test_the_same_call_of_watch_mends_it(db: Connection, watch_id: int) -> None:
     assert run(db, "select key_columns from sidecar_internal.watches where id = %s", watch_id) == [(["key"],)]
 
 
-def test_a_missing_queue_fails_no_statement_either(db: Connection) -> None:
+def test_a_missing_event_table_fails_no_statement(db: Connection) -> None:
     run(db, "create table items (id int primary key, title text)")
     watch_id = value(db, "select sidecar.watch('items', source => 'title', dimensions => 3)")
     run(db, "insert into items values (1, 'a')")
@@ -82,7 +82,7 @@ def test_a_missing_queue_fails_no_statement_either(db: Connection) -> None:
     assert len(warnings) == 1
 
 
-def test_a_renamed_source_column_still_enqueues(db: Connection) -> None:
+def test_an_update_of_a_renamed_source_column_is_enqueued(db: Connection) -> None:
     run(db, "create table items (id int primary key, title text)")
     watch_id = value(db, "select sidecar.watch('items', source => 'title', target => 'e', dimensions => 3)")
     run(db, "insert into items values (1, 'a')")
@@ -91,8 +91,8 @@ def test_a_renamed_source_column_still_enqueues(db: Connection) -> None:
     assert take_keys(db, watch_id) == [1, 1]
 
 
-def test_recording_a_change_costs_no_subtransaction_id(db: Connection) -> None:
-    """A snapshot holds 64 of them; a transaction with more slows down everybody."""
+def test_recording_a_change_uses_no_subtransaction_id(db: Connection) -> None:
+    """A snapshot caches 64 of them; a transaction with more slows down all sessions."""
     run(db, "create table items (id int primary key, title text)")
     watch_id = value(db, "select sidecar.watch('items', source => 'title', dimensions => 3)")
     for i in range(5):

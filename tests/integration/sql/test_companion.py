@@ -1,4 +1,4 @@
-"""A companion: a table of its own for the vectors, with the primary key of the watched one."""
+"""A companion: a separate table for the vectors, with the primary key of the watched table."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _columns(db: Connection, table: str) -> list[tuple[str, str, bool, str | Non
     return [(row[0], row[1], row[2], row[3]) for row in rows]
 
 
-def test_it_is_made_beside_the_table_with_its_key(db: Connection) -> None:
+def test_a_companion_is_created_in_the_tables_schema_with_its_key(db: Connection) -> None:
     watch_id = value(db, WATCH.format("vectors"))
     assert value(db, "select companion::text from sidecar_internal.watches where id = %s", watch_id) == "shop.vectors"
     assert _columns(db, "shop.vectors") == [
@@ -47,18 +47,18 @@ def test_it_is_made_beside_the_table_with_its_key(db: Connection) -> None:
     assert value(db, "select count(*) from pg_attribute where attrelid = 'shop.items'::regclass and attname = 'e'") == 0
 
 
-def test_it_may_be_named_with_a_schema_and_quotes(db: Connection) -> None:
+def test_a_companions_name_may_be_qualified_and_quoted(db: Connection) -> None:
     run(db, 'create schema "Odd, Place"')
     run(db, WATCH.format('"Odd, Place"."the ""Vectors"""'))
     assert value(db, "select companion::text from sidecar_internal.watches") == '"Odd, Place"."the ""Vectors"""'
 
 
-def test_unquoted_names_are_folded_as_everywhere(db: Connection) -> None:
+def test_unquoted_companion_names_are_folded_to_lower_case(db: Connection) -> None:
     run(db, WATCH.format("Vectors"))
     assert value(db, "select companion::text from sidecar_internal.watches") == "shop.vectors"
 
 
-def test_an_existing_one_that_fits_is_used(db: Connection) -> None:
+def test_an_existing_table_with_the_right_columns_is_used_as_companion(db: Connection) -> None:
     run(
         db,
         """
@@ -98,7 +98,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_one_that_does_not_fit_is_refused(db: Connection, name: str) -> None:
+def test_an_existing_table_with_other_columns_is_refused_as_companion(db: Connection, name: str) -> None:
     setup, companion, sqlstate, message, hint = REFUSALS[name]
     run(db, setup)
     with refused(db, sqlstate, message, hint):
@@ -110,7 +110,7 @@ def test_a_target_that_is_named_like_a_key_column_is_refused(db: Connection) -> 
         run(db, WATCH.format("vectors").replace("'e'", "'id'"))
 
 
-def test_two_watches_do_not_share_one(db: Connection) -> None:
+def test_two_watches_cannot_share_a_companion(db: Connection) -> None:
     """Each would delete the rows of the other."""
     run(db, WATCH.format("vectors"))
     run(db, "alter table shop.vectors add f vector(3), alter e drop not null")
@@ -120,7 +120,7 @@ def test_two_watches_do_not_share_one(db: Connection) -> None:
         run(db, WATCH.format("vectors").replace("'e'", "'f'"))
 
 
-def test_the_hint_for_one_that_a_former_watch_holds_works(db: Connection) -> None:
+def test_the_hint_about_a_former_watchs_companion_works(db: Connection) -> None:
     run(db, WATCH.format("vectors"))
     run(db, "select sidecar.unwatch('shop.items')")
     run(db, "create table shop.others (like shop.items including all)")
@@ -133,7 +133,7 @@ def test_the_hint_for_one_that_a_former_watch_holds_works(db: Connection) -> Non
     run(db, other)
 
 
-def test_a_dropped_companion_is_reported_and_replaced(db: Connection) -> None:
+def test_a_dropped_companion_is_reported_and_watch_recreates_it(db: Connection) -> None:
     watch_id = value(db, WATCH.format("vectors"))
     run(db, "drop table shop.vectors cascade")
     assert "companion table is gone" in value(db, "select state from sidecar.status")
@@ -143,7 +143,7 @@ def test_a_dropped_companion_is_reported_and_replaced(db: Connection) -> None:
     assert value(db, "select companion::text from sidecar_internal.watches") == "shop.vectors"
 
 
-def test_it_has_no_foreign_key_so_truncate_and_key_changes_go_on(db: Connection) -> None:
+def test_a_companion_has_no_foreign_key_that_would_block_truncate_or_key_changes(db: Connection) -> None:
     run(db, WATCH.format("vectors"))
     run(db, "insert into shop.items values ('eu', 1, 'a')")
     run(db, "insert into shop.vectors values ('eu', 1, '[1,2,3]')")

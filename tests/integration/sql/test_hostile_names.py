@@ -1,4 +1,4 @@
-"""Names of the user's: with spaces and quotes in them, as long as they may be, and those that we use ourselves."""
+"""Users' names with spaces and quotes, of the maximum length, and equal to names that the sidecar uses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONG = "ü" * 31 + "x"  # 63 bytes
 
 @dataclass(frozen=True)
 class Names:
-    """Of a schema, a table, its key and source columns, the target, and the companion."""
+    """Names of a schema, a table, its key and source columns, the target, and the companion."""
 
     schema: str
     table: str
@@ -64,7 +64,7 @@ async def _insert(db: Connection, names: Names, table: sql.Identifier, number: i
 
 
 async def _watch_with_two_rows(db: Connection, names: Names, place: str) -> WatchedTable:
-    """One row is there before, the other comes and changes afterwards."""
+    """One row exists before the watch; the other is inserted and updated afterwards."""
     table = await _create(db, names)
     await _insert(db, names, table, 1)
     companion = names.companion if place == "companion" else None
@@ -76,7 +76,7 @@ async def _watch_with_two_rows(db: Connection, names: Names, place: str) -> Watc
 
 
 async def _spoil(db: Connection, names: Names, watched: WatchedTable) -> None:
-    """Changes the key of one row, and removes all vectors while no trigger looks."""
+    """With triggers disabled, changes the key of one row and removes all vectors."""
     key, target = sql.Identifier(names.key[0]), sql.Identifier(names.target)
     await db.execute(sql.SQL("update {} set {} = 77 where {} = 1").format(watched.table, key, key))
     remove = sql.SQL("delete from {}") if watched.companion else sql.SQL("update {} set {} = null")
@@ -86,7 +86,7 @@ async def _spoil(db: Connection, names: Names, watched: WatchedTable) -> None:
 
 
 async def _ask_for_each(db: Connection, watched: Sequence[WatchedTable]) -> None:
-    """What a user says of a table: every answer must be about its two rows."""
+    """Calls each public function on the table: every result must cover its two rows."""
     for each in watched:
         name = each.table.as_string(db)
         [(query, rows, state)] = await run(

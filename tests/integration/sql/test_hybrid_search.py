@@ -1,4 +1,4 @@
-"""sidecar.hybrid_search: vectors and words, each ranked for itself, merged by reciprocal rank fusion."""
+"""sidecar.hybrid_search: rankings by vector and by words, merged with reciprocal rank fusion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.waiting import wait_until
 DOCUMENT = "to_tsvector('english', coalesce(title, '') || ' ' || coalesce(brand, ''))"
 NORTH = "[0,1,0]"
 
-# By distance from NORTH: 1, 2, 3, 4. Of cats: 3 and 4, which says it twice. 5 has no vector yet, 6 no text.
+# By distance from NORTH: 1, 2, 3, 4. "cats" is in 3, and twice in 4. 5 has no vector yet, 6 no text.
 ITEMS = """
     create table items (id bigint primary key, title text, brand text, tenant integer);
     select sidecar.watch('items', array['title', 'brand'], target => 'e', dimensions => 3);
@@ -53,17 +53,17 @@ def test_scores_are_the_sum_of_reciprocal_ranks(items: Connection) -> None:
     ]
 
 
-def test_weights_the_constant_and_k_count(items: Connection) -> None:
+def test_weights_rrf_constant_and_k_are_applied(items: Connection) -> None:
     found = search(items, f"'{NORTH}', 'cat', k => 2, rrf_constant => 0, vector_weight => 0.5, text_weight => 3")
     assert found == [("4", pytest.approx(0.5 / 4 + 3 / 1), 4, 1), ("3", pytest.approx(0.5 / 3 + 3 / 2), 3, 2)]
     assert keys(items, f"'{NORTH}', 'cat', k => 0") == []
 
 
-def test_each_side_proposes_as_many_candidates_as_it_is_told(items: Connection) -> None:
+def test_candidates_limits_each_ranking(items: Connection) -> None:
     assert keys(items, f"'{NORTH}', 'cat', candidates => 1") == ["1", "4"]
 
 
-def test_the_distance_is_the_cosine_distance_of_rows_found_by_their_vector(items: Connection) -> None:
+def test_the_distance_is_the_cosine_distance_for_rows_found_by_vector(items: Connection) -> None:
     query = f"select key, distance from sidecar.hybrid_search('items', '{NORTH}', 'ship')"
     distances = {key["id"]: distance for key, distance in run(items, query)}
     assert distances[4] == pytest.approx(1 - 0.5**0.5, abs=1e-3)
@@ -71,14 +71,14 @@ def test_the_distance_is_the_cosine_distance_of_rows_found_by_their_vector(items
 
 
 @pytest.mark.parametrize("text", ["''", "'   '", "'the'", "null", "'!!'"])
-def test_without_words_only_vectors_count_and_nothing_is_said(items: Connection, text: str) -> None:
+def test_with_an_empty_text_rows_are_ranked_by_vector_without_a_notice(items: Connection, text: str) -> None:
     heard: list[str | None] = []
     items.add_notice_handler(lambda diagnostic: heard.append(diagnostic.message_primary))
     assert keys(items, f"'{NORTH}', {text}") == ["1", "2", "3", "4", "6"]
     assert heard == []
 
 
-def test_without_a_vector_only_words_count(items: Connection) -> None:
+def test_without_a_vector_rows_are_ranked_by_words(items: Connection) -> None:
     assert search(items, "null, 'cat'") == [
         ("4", pytest.approx(1 / 61), None, 1),
         ("3", pytest.approx(1 / 62), None, 2),
@@ -86,29 +86,35 @@ def test_without_a_vector_only_words_count(items: Connection) -> None:
     assert keys(items, "null, ''") == []
 
 
-def test_words_are_in_the_syntax_of_web_search_engines(items: Connection) -> None:
+def test_the_text_is_parsed_as_a_web_search_query(items: Connection) -> None:
     assert keys(items, "null, 'ship -nord or mug'") == ["1"]
     assert keys(items, """null, '"ship nord" :* & | !'""") == ["2", "5"]
     assert keys(items, """null, '"nord ship" :* & | !'""") == []
 
 
-def test_equals_share_their_rank_and_come_in_the_order_of_the_key(items: Connection) -> None:
+def test_ties_share_their_rank_and_are_ordered_by_key(items: Connection) -> None:
     run(items, "insert into items values (10, 'a cat', 'Nord', 1), (9, 'a cat', 'Nord', 1)")
     run(items, "update items set e = '[0.2,1,0]' where id in (9, 10)")
     run(items, "update items set tenant = 5 where id = 3")  # moves it to the end of the table
     found = search(items, f"'{NORTH}', 'cat', k => 3")
     assert [(row[0], row[2], row[3]) for row in found] == [("3", 3, 2), ("9", 3, 2), ("10", 3, 2)]
     assert len({row[1] for row in found}) == 1
-    assert keys(items, f"'{NORTH}', '', candidates => 3") == ["1", "2", "3", "9", "10"]  # nobody is cut off by chance
+    assert keys(items, f"'{NORTH}', '', candidates => 3") == [
+        "1",
+        "2",
+        "3",
+        "9",
+        "10",
+    ]  # ties are not cut off at random
 
 
-def test_a_filter_holds_for_both_sides(items: Connection) -> None:
+def test_a_filter_applies_to_both_rankings(items: Connection) -> None:
     assert keys(items, f"'{NORTH}', 'ship', filter => '{{\"tenant\": 1}}'") == ["2", "1", "6"]
     assert keys(items, f"'{NORTH}', 'ship', filter => '{{\"tenant\": null}}'") == ["5"]
     assert keys(items, f"'{NORTH}', 'ship', filter => '{{\"tenant\": 2, \"brand\": \"Nord\"}}'") == ["3"]
 
 
-def test_a_filter_is_a_value_and_never_sql(items: Connection) -> None:
+def test_filter_values_are_never_executed_as_sql(items: Connection) -> None:
     hostile = "x' or true --"
     filter_ = psycopg.types.json.Jsonb({"brand": hostile})
     query = "select count(*) from sidecar.hybrid_search('items', %s, 'ship', filter => %s)"
@@ -119,7 +125,7 @@ def test_a_filter_is_a_value_and_never_sql(items: Connection) -> None:
         value(items, query, NORTH, psycopg.types.json.Jsonb({"id = 1 or true --": 1}))
 
 
-def test_a_tsvector_column_is_searched_as_it_is(items: Connection) -> None:
+def test_a_tsvector_column_is_searched_directly(items: Connection) -> None:
     run(items, "alter table items add words tsvector generated always as (to_tsvector('simple', title)) stored")
     assert keys(items, "null, 'cats', document => '{words}', config => 'simple'") == ["4"]
     assert keys(items, "null, 'cat', document => '{words}', config => 'simple'") == ["3"]
@@ -130,7 +136,7 @@ def test_other_columns_than_the_watched_ones_may_be_searched(items: Connection) 
     assert keys(items, "null, 'nord', document => '{title}'") == []
 
 
-def test_pictures_are_searched_with_the_text_beside_them(db: Connection) -> None:
+def test_pictures_are_searched_together_with_a_text_column(db: Connection) -> None:
     run(
         db,
         """
@@ -142,14 +148,14 @@ def test_pictures_are_searched_with_the_text_beside_them(db: Connection) -> None
         """,
     )
     call = f"'{NORTH}', 'cat', target => 'e', document => '{{title}}'"
-    assert keys(db, call) == ["1", "3"]  # 4 stands in the companion, but its row is gone
+    assert keys(db, call) == ["1", "3"]  # 4 is in the companion, but its row was deleted
     with refused(db, "22023", "target 'e' is made of pictures", "Name text columns"):
         search(db, f"'{NORTH}', 'cat', target => 'e'")
     with refused(db, "42702", "has 2 watches", "Name the target"):
         search(db, f"'{NORTH}', 'cat'")
 
 
-def test_a_partitioned_table_with_a_key_of_two_columns(db: Connection) -> None:
+def test_a_partitioned_table_with_a_two_column_key_is_searched(db: Connection) -> None:
     run(
         db,
         """
@@ -169,7 +175,7 @@ def test_a_partitioned_table_with_a_key_of_two_columns(db: Connection) -> None:
 
 
 @pytest.mark.parametrize("name", ["%s", 'a"b', "k1", "distance", "Order By", "it's", "place"])
-def test_names_are_quoted(db: Connection, name: str) -> None:
+def test_names_that_need_quotes_are_searched(db: Connection, name: str) -> None:
     quoted = '"' + name.replace('"', '""') + '"'
     literal = quoted.replace("'", "''")
     run(db, f"create table {quoted} ({quoted} bigint primary key, title text)")
@@ -195,14 +201,14 @@ def test_names_are_quoted(db: Connection, name: str) -> None:
         ("'[1,2]', 'a'", "22000", "expected 3 dimensions, not 2", ""),
     ],
 )
-def test_what_makes_no_sense_is_refused(
+def test_invalid_arguments_are_refused(
     items: Connection, arguments: str, sqlstate: str, message: str, hint: str
 ) -> None:
     with refused(items, sqlstate, re.escape(message), hint):
         search(items, arguments)
 
 
-def test_it_reads_with_the_rights_of_its_caller_and_in_a_session_that_has_not_seen_a_vector(
+def test_hybrid_search_uses_the_callers_rights_and_works_as_the_first_use_of_vectors_in_a_session(
     database_url: str, committed: Connection
 ) -> None:
     run(committed, ITEMS)
@@ -230,7 +236,7 @@ def test_it_reads_with_the_rights_of_its_caller_and_in_a_session_that_has_not_se
         run(committed, "drop owned by hybrid_reader cascade; drop role hybrid_reader")
 
 
-def test_pgvector_may_stand_in_another_schema(plain_database_url: str) -> None:
+def test_pgvector_may_be_installed_in_another_schema(plain_database_url: str) -> None:
     from sidecar.operations.migrations import migrate
 
     with psycopg.connect(plain_database_url, autocommit=True) as connection:
@@ -243,7 +249,7 @@ def test_pgvector_may_stand_in_another_schema(plain_database_url: str) -> None:
 
 @pytest.fixture
 def many(committed: Connection) -> Connection:
-    """5,000 items of 32 dimensions, with the index the sidecar builds and the one the documents tell people to."""
+    """5,000 items of 32 dimensions, with the sidecar's HNSW index and the documented GIN index."""
     run(
         committed,
         f"""
@@ -264,7 +270,7 @@ def scans(connection: Connection) -> dict[str, int]:
     return dict(run(connection, "select indexrelname, idx_scan from pg_stat_user_indexes where relname = 'items'"))
 
 
-def test_it_uses_the_hnsw_index_and_the_gin_index(many: Connection) -> None:
+def test_hybrid_search_uses_the_hnsw_and_the_gin_index(many: Connection) -> None:
     before = scans(many)
     assert len(search(many, "(select e from items where id = 3), 'cats', k => 60")) == 60
     wait_until(lambda: sum(scans(many).values()) >= sum(before.values()) + 3, "the statistics of three scans")
@@ -288,14 +294,14 @@ def plan_of(connection: Connection, table: str) -> str:
     return "\n".join(row[0] for row in run(connection, explain))
 
 
-def test_neither_side_reads_the_whole_table(many: Connection) -> None:
+def test_neither_ranking_scans_the_whole_table(many: Connection) -> None:
     plan = plan_of(many, "items")
     assert re.search(r"Limit\n\s*->  Index Scan using items_hnsw on items t\n\s*Order By: .*<=>", plan), plan
     assert "Bitmap Index Scan on items_gin" in plan
     assert "Seq Scan" not in plan
 
 
-def test_nor_does_it_where_the_vectors_stand_in_a_companion(many: Connection) -> None:
+def test_vectors_in_a_companion_are_searched_by_index(many: Connection) -> None:
     run(
         many,
         """
@@ -314,7 +320,7 @@ def test_nor_does_it_where_the_vectors_stand_in_a_companion(many: Connection) ->
     assert "Seq Scan" not in plan
 
 
-def test_nor_does_it_in_a_partitioned_table(many: Connection) -> None:
+def test_a_partitioned_table_is_searched_by_index(many: Connection) -> None:
     run(
         many,
         """
@@ -335,6 +341,6 @@ def test_nor_does_it_in_a_partitioned_table(many: Connection) -> None:
     assert "Seq Scan" not in plan
 
 
-def test_more_candidates_than_one_pass_over_the_index_finds_are_found(many: Connection) -> None:
+def test_more_candidates_than_hnsw_ef_search_are_found(many: Connection) -> None:
     assert len(search(many, "(select e from items where id = 3), '', k => 200")) == 200  # hnsw.ef_search is 40
-    assert value(many, "select current_setting('hnsw.iterative_scan')") == "off"  # the caller's own
+    assert value(many, "select current_setting('hnsw.iterative_scan')") == "off"  # the caller's setting is unchanged

@@ -1,4 +1,4 @@
-"""A session that is idle in a transaction after a read blocks neither writers nor our calls for long."""
+"""A session that is idle in a transaction after a read blocks writers and sidecar calls only briefly."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ READS = {
     "the view": "select * from vectors_view",
     "a dump": "lock table sidecar_internal.ledger_{id}, sidecar_internal.events_{id} in access share mode",
 }
-LONGEST_WRITE_S = 2.0  # without a reader it takes a millisecond; with it, as long as one try
+LONGEST_WRITE_S = 2.0  # a millisecond without a reader, with one the time of one lock attempt
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 def in_a_session(url: str, query: str, lock_timeout: str = "400ms") -> Any:
     with another_session(url) as session:
         run(session, f"set lock_timeout = '{lock_timeout}'")
-        run(session, "set statement_timeout = '8s'")  # a call without a bound ends here, with another error
+        run(session, "set statement_timeout = '8s'")  # a call that would wait forever fails with another error
         return run(session, query)
 
 
@@ -62,7 +62,7 @@ def longest_write_s(db: Connection, until: Future[Any]) -> float:
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("read", READS)
-def test_a_call_gives_up_in_time_and_says_who_is_in_the_way(
+def test_a_call_blocked_by_an_idle_reader_times_out_and_names_its_session(
     database_url: str, committed: Connection, threads: ThreadPoolExecutor, watch_id: int, call: str, read: str
 ) -> None:
     before = run(committed, "select w::text from sidecar_internal.watches w")
@@ -79,7 +79,7 @@ def test_a_call_gives_up_in_time_and_says_who_is_in_the_way(
     in_a_session(database_url, CALLS[call])
 
 
-def test_without_a_lock_timeout_of_the_caller_s_it_gives_up_all_the_same(
+def test_a_blocked_call_times_out_even_without_lock_timeout(
     database_url: str, committed: Connection, threads: ThreadPoolExecutor, watch_id: int
 ) -> None:
     with another_session(database_url, autocommit=False) as reader:
@@ -92,7 +92,7 @@ def test_without_a_lock_timeout_of_the_caller_s_it_gives_up_all_the_same(
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_reader_that_ends_in_time_is_waited_for(
+def test_a_call_succeeds_after_the_reader_ends(
     database_url: str, committed: Connection, threads: ThreadPoolExecutor, watch_id: int, call: str
 ) -> None:
     with another_session(database_url, autocommit=False) as reader:
@@ -103,10 +103,10 @@ def test_a_reader_that_ends_in_time_is_waited_for(
     done.result(timeout=10)
 
 
-def test_watching_again_beside_a_dump_does_not_hold_up_writers(
+def test_watching_again_during_a_dump_does_not_block_writers(
     database_url: str, committed: Connection, threads: ThreadPoolExecutor, watch_id: int
 ) -> None:
-    """It locks the table against writers only, which a dump does not mind; but the ledger of before goes."""
+    """Its lock on the table does not conflict with a dump, but dropping the former ledger does."""
     run(committed, "select sidecar.unwatch('items', 'e')")
     with another_session(database_url, autocommit=False) as dump:
         run(dump, f"lock table items, sidecar_internal.ledger_{watch_id} in access share mode")
@@ -119,7 +119,7 @@ def test_watching_again_beside_a_dump_does_not_hold_up_writers(
     in_a_session(database_url, again)
 
 
-def test_a_watch_whose_table_was_dropped_is_left_while_somebody_reads_its_queue(
+def test_a_watch_on_a_dropped_table_is_cleaned_up_after_readers_of_its_queue_end(
     database_url: str, committed: Connection, watch_id: int
 ) -> None:
     run(committed, "create table others (id int primary key, title text)")

@@ -11,7 +11,7 @@ import pytest
 from tests.integration.sql.session import Connection, another_session, run, value
 from tests.waiting import wait_until
 
-DIMENSIONS = 1152  # of the default model: small vectors would be planned differently
+DIMENSIONS = 1152  # those of the default model; the planner treats smaller vectors differently
 
 
 def _make_items(db: Connection, companion: str | None, index: str = "halfvec", dimensions: int = 3) -> None:
@@ -26,8 +26,8 @@ def _make_items(db: Connection, companion: str | None, index: str = "halfvec", d
 
 
 def _fill(db: Connection, companion: str | None) -> None:
-    """10,000 rows, each with the sum of two random vectors: more would take long."""
-    run(db, "set session_replication_role = replica")  # the queue is not what is tested
+    """Inserts 10,000 rows, each with the sum of two random vectors; more would take long."""
+    run(db, "set session_replication_role = replica")  # no events: the queue is not tested here
     run(
         db,
         """
@@ -45,7 +45,7 @@ def _fill(db: Connection, companion: str | None) -> None:
 
 
 def _build(db: Connection) -> None:
-    """As status says."""
+    """Builds the index with the statement in status."""
     run(db, value(db, "select index_statement from sidecar.status"))
     assert value(db, "select index_statement from sidecar.status") is None
 
@@ -62,7 +62,7 @@ def _plan_of(db: Connection, query: str, vector: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("companion", [None, "vectors"], ids=["in-row", "companion"])
-def test_the_documented_query_uses_the_index_verbatim_under_default_settings(
+def test_the_documented_query_uses_the_index_unchanged_with_default_settings(
     committed: Connection, companion: str | None
 ) -> None:
     _make_items(committed, companion, dimensions=DIMENSIONS)
@@ -93,7 +93,9 @@ def test_the_documented_query_uses_the_index_verbatim_under_default_settings(
         ("none", None, "e <=> $1::vector(3)"),
     ],
 )
-def test_index_and_query_fit_each_other(db: Connection, index: str, created: str | None, queried: str) -> None:
+def test_every_kind_of_index_matches_the_query_in_status(
+    db: Connection, index: str, created: str | None, queried: str
+) -> None:
     _make_items(db, None, index)
     [(statement, query)] = run(db, "select index_statement, query from sidecar.status")
     expected = (
@@ -106,7 +108,9 @@ def test_index_and_query_fit_each_other(db: Connection, index: str, created: str
     run(db, query.replace("$1", "%s"), "[1,2,3]")
 
 
-def test_pgvector_in_another_schema_is_named_with_it(plain_database_url: str, committed: Connection) -> None:
+def test_index_and_query_are_qualified_with_the_schema_of_pgvector(
+    plain_database_url: str, committed: Connection
+) -> None:
     run(committed, 'create schema "Ext"; alter extension vector set schema "Ext"')
     _make_items(committed, "vectors")
     run(committed, "insert into vectors values (1, '[1,2,3]')")
@@ -135,20 +139,20 @@ def _watch_id(db: Connection) -> int:
         "(title)",
     ],
 )
-def test_an_index_that_the_query_cannot_use_does_not_count(db: Connection, index: str) -> None:
+def test_an_index_that_the_query_cannot_use_is_ignored(db: Connection, index: str) -> None:
     _make_items(db, None)
     run(db, "alter table items add f vector(3)")
     run(db, f"create index mine on items {index}")
     assert value(db, "select index from sidecar.status") == "not built yet"
 
 
-def test_an_index_of_the_user_s_own_that_serves_the_query_counts(db: Connection) -> None:
+def test_a_users_index_that_the_query_can_use_is_accepted(db: Connection) -> None:
     _make_items(db, None)
     run(db, "create index mine on items using hnsw ((e::halfvec(3)) halfvec_cosine_ops) with (m = 8)")
     assert value(db, "select index from sidecar.status") == "public.mine"
 
 
-def test_an_invalid_leftover_is_shown_and_a_valid_one_preferred(db: Connection) -> None:
+def test_an_invalid_index_is_reported_unless_a_valid_one_exists(db: Connection) -> None:
     _make_items(db, None)
     for name in ("left_over", "good"):
         run(db, f"create index {name} on items using hnsw ((e::halfvec(3)) halfvec_cosine_ops)")
@@ -158,7 +162,7 @@ def test_an_invalid_leftover_is_shown_and_a_valid_one_preferred(db: Connection) 
     assert value(db, "select index from sidecar.status") == "invalid: public.left_over"
 
 
-def test_an_invalid_index_of_the_user_s_own_is_not_dropped(db: Connection) -> None:
+def test_a_users_invalid_index_is_not_dropped(db: Connection) -> None:
     _make_items(db, None)
     run(db, "create index mine on items using hnsw ((e::halfvec(3)) halfvec_cosine_ops)")
     run(db, "update pg_index set indisvalid = false where indexrelid = 'mine'::regclass")
@@ -167,13 +171,13 @@ def test_an_invalid_index_of_the_user_s_own_is_not_dropped(db: Connection) -> No
     assert "drop" not in statement
 
 
-def test_no_index_is_wanted_where_none_was_asked_for(db: Connection) -> None:
+def test_no_index_is_requested_with_index_none(db: Connection) -> None:
     _make_items(db, None, "none")
     run(db, "create index mine on items using hnsw (e vector_cosine_ops)")
     assert value(db, "select index from sidecar.status") == "none"
 
 
-def test_a_long_name_is_cut_to_63_bytes(committed: Connection) -> None:
+def test_a_long_index_name_is_cut_to_63_bytes(committed: Connection) -> None:
     run(committed, f"create table {'ü' * 31} (id int primary key, title text)")
     run(committed, f"select sidecar.watch('{'ü' * 31}', 'title', target => '{'e' * 63}', dimensions => 3)")
     _build(committed)
@@ -183,7 +187,7 @@ def test_a_long_name_is_cut_to_63_bytes(committed: Connection) -> None:
     assert len(name.encode()) in (62, 63)
 
 
-def test_an_index_under_construction_is_shown(shared_database_url: str, tidied: Connection) -> None:
+def test_an_index_being_built_is_reported_as_building(shared_database_url: str, tidied: Connection) -> None:
     _make_items(tidied, None)
 
     def build() -> None:
@@ -191,7 +195,7 @@ def test_an_index_under_construction_is_shown(shared_database_url: str, tidied: 
             run(session, value(session, "select index_statement from sidecar.status"))
 
     with ThreadPoolExecutor() as threads:
-        with another_session(shared_database_url, autocommit=False) as writer:  # whom the build waits for
+        with another_session(shared_database_url, autocommit=False) as writer:  # the build waits for this transaction
             run(writer, "insert into items values (1, 'a')")
             built = threads.submit(build)
             status = "select index from sidecar.status"

@@ -1,4 +1,4 @@
-"""Every type of key works in triggers, claims, reads, completions, companions and sweeps."""
+"""Every key type works in triggers, claims, reads, completions, companions and sweeps."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def _create(db: Connection, name: str, place: str, source: str) -> tuple[s
 
 
 @pytest.mark.parametrize("place", ["in row", "companion"])
-async def test_rows_with_any_key_are_embedded_changed_and_deleted(database_url: str, place: str) -> None:
+async def test_rows_are_embedded_updated_and_deleted_with_every_key_type(database_url: str, place: str) -> None:
     encoder = HashEncoder(dimensions=DIMENSIONS)
     watched: dict[str, WatchedTable] = {}
     async with user(database_url) as db, running_ingest(database_url, encoder) as _:
@@ -78,7 +78,7 @@ async def test_rows_with_any_key_are_embedded_changed_and_deleted(database_url: 
         assert set(statuses) == {("up to date", 0, 0, 0)}
 
 
-async def test_keys_survive_the_cursor_of_the_backfill_and_the_json_of_failures(database_url: str) -> None:
+async def test_every_key_type_survives_the_scan_cursor_and_the_json_of_failures(database_url: str) -> None:
     encoder = HashEncoder(dimensions=DIMENSIONS)
     watched: dict[str, WatchedTable] = {}
     async with user(database_url) as db:

@@ -1,4 +1,4 @@
-"""watch and unwatch beside other transactions: locks are taken in one order, and waits are bounded."""
+"""watch and unwatch concurrent with other transactions: locks are taken in one order, waits are bounded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Start = Callable[[str], "Future[Any]"]
 
 @pytest.fixture
 def start(shared_database_url: str, tidied: Connection) -> Iterator[Start]:
-    """Runs a statement in a session of its own, in the background."""
+    """Runs a statement in a separate session, in the background."""
 
     def in_a_session(query: str) -> Any:
         with another_session(shared_database_url) as session:
@@ -38,7 +38,7 @@ def _wait_for_waiters(db: Connection, n: int) -> None:
 
 
 @pytest.mark.parametrize("call", [WATCH, REPLACE, UNWATCH])
-def test_a_table_in_use_is_waited_for_no_longer_than_the_session_s_lock_timeout(
+def test_a_call_waits_for_a_locked_table_up_to_the_sessions_lock_timeout(
     shared_database_url: str, tidied: Connection, start: Start, call: str
 ) -> None:
     if call != WATCH:
@@ -57,7 +57,7 @@ def test_a_table_in_use_is_waited_for_no_longer_than_the_session_s_lock_timeout(
 
 
 @pytest.mark.parametrize("call", [WATCH, UNWATCH])
-def test_a_table_that_becomes_free_in_time_is_changed(
+def test_a_call_succeeds_once_a_writers_lock_is_released(
     shared_database_url: str, tidied: Connection, start: Start, call: str
 ) -> None:
     if call != WATCH:
@@ -70,7 +70,7 @@ def test_a_table_that_becomes_free_in_time_is_changed(
     assert value(tidied, "select count(*) from sidecar_internal.watches where unwatched_at is null") == (call == WATCH)
 
 
-def test_two_sessions_that_watch_the_same_get_the_same_watch(
+def test_two_concurrent_calls_of_watch_create_one_watch(
     shared_database_url: str, tidied: Connection, start: Start
 ) -> None:
     with another_session(shared_database_url, autocommit=False) as writer:
@@ -81,7 +81,9 @@ def test_two_sessions_that_watch_the_same_get_the_same_watch(
     assert value(tidied, "select count(*) from sidecar_internal.watches") == 1
 
 
-def test_no_row_falls_between_triggers_and_backfill(shared_database_url: str, tidied: Connection, start: Start) -> None:
+def test_a_row_inserted_while_watch_commits_is_enqueued(
+    shared_database_url: str, tidied: Connection, start: Start
+) -> None:
     with another_session(shared_database_url, autocommit=False) as watcher:
         watch_id = value(watcher, WATCH)
         inserted = start("insert into items values (1, 'a') returning id")
@@ -92,10 +94,10 @@ def test_no_row_falls_between_triggers_and_backfill(shared_database_url: str, ti
 
 
 @pytest.mark.parametrize("call", [UNWATCH, REPLACE, WATCH.replace("3)", "3, replace => true, companion => 'vectors')")])
-def test_a_complete_in_hand_is_waited_for_before_the_table_is_locked(
+def test_a_call_waits_for_a_running_completion_before_it_locks_the_table(
     shared_database_url: str, tidied: Connection, start: Start, call: str
 ) -> None:
-    """Otherwise the complete would wait for the table, and we for the watch that it holds."""
+    """Otherwise a deadlock: the completion would wait for the table, the call for its lock on the watch."""
     run(tidied, WATCH)
     with another_session(shared_database_url, autocommit=False) as completer:
         run(completer, "select from sidecar_internal.watches for share")
@@ -107,7 +109,7 @@ def test_a_complete_in_hand_is_waited_for_before_the_table_is_locked(
     done.result(timeout=10)
 
 
-def test_the_same_call_again_does_not_lock_the_table(
+def test_repeating_the_same_call_does_not_lock_the_table(
     shared_database_url: str, tidied: Connection, start: Start
 ) -> None:
     watch_id = value(tidied, WATCH)
@@ -117,7 +119,7 @@ def test_the_same_call_again_does_not_lock_the_table(
         assert value(tidied, WATCH) == watch_id
 
 
-def test_readers_go_on_while_an_existing_column_is_watched(
+def test_watching_an_existing_column_does_not_block_readers(
     shared_database_url: str, tidied: Connection, start: Start
 ) -> None:
     run(tidied, "alter table items add e vector(3)")
@@ -127,7 +129,7 @@ def test_readers_go_on_while_an_existing_column_is_watched(
         assert run(tidied, "select * from items") == []
 
 
-def test_a_call_that_waited_for_another_sees_what_that_left(
+def test_a_call_that_waited_for_another_sees_its_result(
     shared_database_url: str, tidied: Connection, start: Start
 ) -> None:
     run(tidied, WATCH)
@@ -149,7 +151,7 @@ def test_a_call_that_waited_for_another_sees_what_that_left(
         second.result(timeout=10)
 
 
-def test_two_sessions_that_watch_again_take_up_the_former_watch_once(
+def test_two_concurrent_calls_revive_a_former_watch_once(
     shared_database_url: str, tidied: Connection, start: Start
 ) -> None:
     watch_id = value(tidied, WATCH)

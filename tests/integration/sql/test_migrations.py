@@ -1,4 +1,4 @@
-"""Migrations up, down to base and up again give the golden schema, and stop where they would break users' tables."""
+"""Upgrade, downgrade to base and upgrade again give the golden schema; watched tables refuse a downgrade."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ MIGRATE = "import sys; from sidecar.operations.migrations import migrate; migrat
 
 @pytest.fixture
 def plain(plain_database_url: str) -> Iterator[Connection]:
-    """A session in a database where nothing of ours has been."""
+    """A session in a database without the sidecar's schema."""
     with psycopg.connect(plain_database_url, autocommit=True) as connection:
         yield connection
 
 
-def test_up_gives_the_golden_schema_and_so_does_up_after_down(plain_database_url: str) -> None:
+def test_upgrade_gives_the_golden_schema_also_after_a_downgrade_to_base(plain_database_url: str) -> None:
     migrate(plain_database_url)
     assert current_revision(plain_database_url) == head_revision()
     first = dump_schema(plain_database_url)
-    assert first == GOLDEN.read_text(encoding="utf-8"), "If the change is meant: make schema"
+    assert first == GOLDEN.read_text(encoding="utf-8"), "If the change is intended: make schema"
 
     migrate(plain_database_url, "base")
     assert current_revision(plain_database_url) is None
@@ -41,7 +41,7 @@ def test_up_gives_the_golden_schema_and_so_does_up_after_down(plain_database_url
     assert dump_schema(plain_database_url) == first
 
 
-def test_code_that_runs_twice_is_the_same(plain_database_url: str, plain: Connection) -> None:
+def test_running_the_code_files_twice_gives_the_same_schema(plain_database_url: str, plain: Connection) -> None:
     migrate(plain_database_url)
     first = dump_schema(plain_database_url)
     run(plain, "drop function sidecar.installation()")
@@ -49,7 +49,7 @@ def test_code_that_runs_twice_is_the_same(plain_database_url: str, plain: Connec
     assert dump_schema(plain_database_url) == first
 
 
-def test_a_function_that_differs_from_todays_is_replaced(plain_database_url: str, plain: Connection) -> None:
+def test_migrate_replaces_a_function_that_differs(plain_database_url: str, plain: Connection) -> None:
     migrate(plain_database_url)
     first = dump_schema(plain_database_url)
     run(
@@ -65,23 +65,21 @@ def test_a_function_that_differs_from_todays_is_replaced(plain_database_url: str
     assert dump_schema(plain_database_url) == first
 
 
-def test_there_is_no_way_down_but_to_base(plain_database_url: str) -> None:
+def test_a_downgrade_to_any_revision_but_base_is_refused(plain_database_url: str) -> None:
     migrate(plain_database_url)
     with pytest.raises(SchemaError, match="there is no way down to '0016', only to 'base'"):
         migrate(plain_database_url, "0016")
     assert current_revision(plain_database_url) == head_revision()
 
 
-def test_a_schema_from_before_the_baseline_is_refused_with_the_way_out(
-    plain_database_url: str, plain: Connection
-) -> None:
+def test_a_schema_older_than_the_baseline_is_refused_with_a_remedy(plain_database_url: str, plain: Connection) -> None:
     migrate(plain_database_url)
     run(plain, "update sidecar.alembic_version set version_num = '0009'")
     with pytest.raises(SchemaError, match="at 0009; this version upgrades from 0016 on"):
         migrate(plain_database_url)
 
 
-def test_a_database_that_is_up_to_date_is_left_alone(database_url: str, committed: Connection) -> None:
+def test_migrate_changes_nothing_in_a_database_that_is_up_to_date(database_url: str, committed: Connection) -> None:
     before = run(
         committed,
         "select oid, proname, xmin::text from pg_proc where pronamespace in ('sidecar'::regnamespace, "
@@ -95,8 +93,8 @@ def test_a_database_that_is_up_to_date_is_left_alone(database_url: str, committe
     )
 
 
-def test_two_deploys_at_once_both_succeed(plain_database_url: str, plain: Connection) -> None:
-    run(plain, "select pg_advisory_lock(hashtextextended('sidecar.migrate', 0))")  # so that they meet at the start
+def test_two_concurrent_migrations_both_succeed(plain_database_url: str, plain: Connection) -> None:
+    run(plain, "select pg_advisory_lock(hashtextextended('sidecar.migrate', 0))")  # so that both start at the same time
     both = [
         subprocess.Popen([sys.executable, "-c", MIGRATE, plain_database_url], stderr=subprocess.PIPE, text=True)
         for _ in range(2)
@@ -110,7 +108,7 @@ def test_two_deploys_at_once_both_succeed(plain_database_url: str, plain: Connec
     assert current_revision(plain_database_url) == head_revision()
 
 
-def test_a_migration_that_fails_leaves_the_one_before_whole(plain_database_url: str, plain: Connection) -> None:
+def test_a_failed_migration_leaves_the_previous_revision_intact(plain_database_url: str, plain: Connection) -> None:
     migrate(plain_database_url, "0016")
     run(plain, "create view sidecar.failures as select 1 as other")
     before = dump_schema(plain_database_url)
@@ -122,7 +120,7 @@ def test_a_migration_that_fails_leaves_the_one_before_whole(plain_database_url: 
     assert current_revision(plain_database_url) == head_revision()
 
 
-def test_the_way_down_is_refused_before_anything_is_gone_while_a_table_is_watched(
+def test_a_downgrade_is_refused_without_changes_while_a_table_is_watched(
     database_url: str, committed: Connection
 ) -> None:
     run(committed, "create table items (id int primary key, title text)")
@@ -135,7 +133,7 @@ def test_the_way_down_is_refused_before_anything_is_gone_while_a_table_is_watche
     assert value(committed, "select pending from sidecar.status") == 1
 
 
-def test_the_hint_of_the_refused_way_down_works_and_former_ledgers_go_with_it(
+def test_the_hint_of_a_refused_downgrade_works_and_former_ledgers_are_dropped(
     database_url: str, committed: Connection
 ) -> None:
     run(committed, "create table items (id int primary key, title text)")
@@ -152,7 +150,7 @@ def test_the_hint_of_the_refused_way_down_works_and_former_ledgers_go_with_it(
     assert value(committed, "select to_regclass('vectors')::text") == "vectors"
 
 
-def test_a_server_without_pgvector_is_an_error_that_says_where_to_get_it(
+def test_a_server_without_pgvector_is_an_error_that_says_how_to_install_it(
     plain_database_url: str, plain: Connection
 ) -> None:
     if plain.info.server_version < 180000:
@@ -174,7 +172,7 @@ def test_a_pgvector_that_is_too_old_is_an_error_that_says_how_to_update(
     assert "alter extension vector update" in (caught.value.hint or "")
 
 
-def test_a_role_that_may_not_create_schemas_migrates_the_one_it_was_given(
+def test_a_role_without_the_create_privilege_migrates_schemas_it_owns(
     plain_database_url: str, plain: Connection
 ) -> None:
     run(
@@ -196,7 +194,7 @@ def test_a_role_that_may_not_create_schemas_migrates_the_one_it_was_given(
         run(plain, "drop owned by sidecar_installer cascade; drop role sidecar_installer")
 
 
-def test_alembic_in_a_checkout_migrates_the_database_of_the_environment(plain_database_url: str) -> None:
+def test_the_alembic_command_in_a_checkout_migrates_database_url(plain_database_url: str) -> None:
     checkout = migrations_directory().parent
 
     def upgrade(**environment: str) -> subprocess.CompletedProcess[str]:
@@ -214,25 +212,25 @@ def test_alembic_in_a_checkout_migrates_the_database_of_the_environment(plain_da
 
 
 @pytest.mark.parametrize("search_path", ["''", "nowhere", "sidecar, public", "pg_catalog"])
-def test_the_extension_goes_to_public_where_the_search_path_names_no_home_for_it(
+def test_the_extension_is_created_in_public_if_the_search_path_names_no_other_schema(
     plain_database_url: str, plain: Connection, search_path: str
 ) -> None:
-    """In schema sidecar it would go with `uninstall`, and users' vectors with it."""
+    """In schema sidecar `uninstall` would drop it, and users' vectors with it."""
     run(plain, f"alter database {plain.info.dbname} set search_path = {search_path}")
     migrate(plain_database_url)
     home = "select extnamespace::regnamespace::text from pg_extension where extname = 'vector'"
     assert value(plain, home) == "public"
 
 
-def test_types_of_users_do_not_reach_the_schema(plain_database_url: str, plain: Connection) -> None:
+def test_users_types_do_not_shadow_the_types_of_the_schema(plain_database_url: str, plain: Connection) -> None:
     run(plain, "create schema theirs; create domain theirs.text as varchar(3); create type theirs.regclass as (a int)")
     run(plain, f"alter database {plain.info.dbname} set search_path = theirs, pg_catalog, public")
     migrate(plain_database_url)
     assert dump_schema(plain_database_url).replace("theirs.", "public.") == GOLDEN.read_text(encoding="utf-8")
 
 
-def test_a_failing_first_migration_leaves_nothing_behind(plain_database_url: str, plain: Connection) -> None:
-    """Not even the schema, or the extension."""
+def test_a_failed_first_migration_leaves_nothing_behind(plain_database_url: str, plain: Connection) -> None:
+    """Neither the schema nor the extension."""
     run(
         plain,
         "create extension vector; create function public.refuse() returns event_trigger language plpgsql as "
@@ -250,7 +248,7 @@ def test_a_failing_first_migration_leaves_nothing_behind(plain_database_url: str
 
 
 def test_settings_of_the_database_do_not_stop_a_migration(plain_database_url: str, plain: Connection) -> None:
-    """Another deploy holds the lock for longer than they allow."""
+    """Another migration holds the lock for longer than the timeouts."""
     limits = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
     settings = [
         f"{name} = '100ms'" for name in limits + ["transaction_timeout"] * (plain.info.server_version >= 170000)
@@ -271,7 +269,7 @@ def test_settings_of_the_database_do_not_stop_a_migration(plain_database_url: st
     assert current_revision(plain_database_url) == head_revision()
 
 
-def test_a_lock_that_is_not_free_is_told_and_nothing_is_changed(
+def test_a_migration_that_cannot_get_a_lock_fails_and_changes_nothing(
     plain_database_url: str, plain: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sidecar.operations.migrations.LOCK_TIMEOUT", "200ms")
@@ -285,7 +283,9 @@ def test_a_lock_that_is_not_free_is_told_and_nothing_is_changed(
     assert (current_revision(plain_database_url), dump_schema(plain_database_url)) == ("0016", before)
 
 
-def test_a_role_that_may_not_is_told_whose_the_schema_is(database_url: str, committed: Connection) -> None:
+def test_a_role_that_may_not_migrate_gets_a_hint_to_connect_as_the_schemas_owner(
+    database_url: str, committed: Connection
+) -> None:
     run(committed, "drop function sidecar.installation()")
     run(committed, "create role stranger_to_it login password 'pw'")
     parts = urlsplit(database_url)

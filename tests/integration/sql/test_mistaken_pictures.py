@@ -1,4 +1,4 @@
-"""The SQL in the message about a picture that is stored as text does what it says."""
+"""The SQL in the message about a picture stored as text converts it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STORED = {
 
 
 @pytest.mark.parametrize("stored", STORED.values(), ids=STORED)
-def test_the_sql_of_the_message_gives_the_picture(db: Connection, stored: bytes) -> None:
+def test_the_sql_in_the_message_converts_the_text_to_the_picture(db: Connection, stored: bytes) -> None:
     with pytest.raises(PictureRejected) as caught:
         decode_rgb(stored, 1_000_000)
     expression = re.search(r"in SQL: (.*)\.$", caught.value.message)

@@ -17,7 +17,7 @@ def watch_id(db: Connection) -> int:
     return watch
 
 
-def test_pause_and_resume_take_one_watch_a_table_or_all(db: Connection, watch_id: int) -> None:
+def test_pause_and_resume_apply_to_one_watch_a_table_or_all(db: Connection, watch_id: int) -> None:
     run(db, "create table others (id int primary key, title text)")
     run(db, "select sidecar.watch('items', 'title', target => 'f', dimensions => 3)")
     run(db, "select sidecar.watch('others', 'title', target => 'e', dimensions => 3)")
@@ -35,7 +35,7 @@ def test_pause_and_resume_take_one_watch_a_table_or_all(db: Connection, watch_id
 
 
 @pytest.mark.parametrize("call", ["pause", "resume"])
-def test_pausing_what_is_not_watched_is_an_error(db: Connection, watch_id: int, call: str) -> None:
+def test_pausing_an_unwatched_table_is_an_error(db: Connection, watch_id: int, call: str) -> None:
     run(db, "create table others (id int primary key)")
     with refused(db, "42704", "table public.others is not watched", ""):
         run(db, f"select sidecar.{call}('others')")
@@ -51,7 +51,7 @@ def test_changes_are_enqueued_while_paused(db: Connection, watch_id: int) -> Non
     assert take_events(db, watch_id) == [(6,)]
 
 
-def test_retry_enqueues_failed_rows_by_key_by_reason_or_all(db: Connection, watch_id: int) -> None:
+def test_retry_enqueues_failed_rows_by_key_or_reason_or_all(db: Connection, watch_id: int) -> None:
     fail(db, watch_id, 1, "not_a_picture")
     fail(db, watch_id, 2, "not_a_picture")
     fail(db, watch_id, 3, "decode_timeout")
@@ -63,16 +63,16 @@ def test_retry_enqueues_failed_rows_by_key_by_reason_or_all(db: Connection, watc
     assert sorted(take_events(db, watch_id)) == [(1,), (2,), (3,)]
     assert value(db, "select sidecar.retry('items', key => '{\"id\": 4}')") == 0
     assert value(db, "select sidecar.retry('items', key => '{\"id\": 1}', reason => 'decode_timeout')") == 0
-    assert value(db, "select count(*) from sidecar.failures") == 3, "only a complete deletes failures"
+    assert value(db, "select count(*) from sidecar.failures") == 3, "only a completion deletes failures"
 
 
 @pytest.mark.parametrize("key", ['{"id": "1"}', '{"id": " 1 "}'])
-def test_a_key_may_be_written_in_any_way_that_its_type_reads(db: Connection, watch_id: int, key: str) -> None:
+def test_retry_accepts_every_spelling_of_a_key_that_its_type_accepts(db: Connection, watch_id: int, key: str) -> None:
     fail(db, watch_id, 1)
     assert value(db, "select sidecar.retry('items', key => %s)", key) == 1
 
 
-def test_a_timestamp_in_the_key_is_found_whatever_the_session_s_settings(db: Connection) -> None:
+def test_a_timestamp_key_is_found_under_any_datestyle_and_timezone(db: Connection) -> None:
     run(db, "create table readings (at timestamptz, day date, took interval, note text, primary key (at, day, took))")
     watch_id = value(db, "select sidecar.watch('readings', 'note', dimensions => 3)")
     run(db, "set local timezone = 'UTC'")
@@ -91,7 +91,7 @@ def test_a_timestamp_in_the_key_is_found_whatever_the_session_s_settings(db: Con
 
 
 @pytest.mark.parametrize("key", ['{"nr": 1}', '{"id": 1, "nr": 2}', "{}", "[1]", "1", "null"])
-def test_a_key_with_other_columns_is_an_error_that_shows_the_right_ones(
+def test_a_key_with_wrong_columns_is_an_error_that_names_the_right_ones(
     db: Connection, watch_id: int, key: str
 ) -> None:
     with refused(db, "22023", "does not name the key columns of public.items", "key => '{\"id\": [.]{3}}'"):
@@ -117,7 +117,7 @@ def test_reembed_enqueues_all_rows_with_force(db: Connection, watch_id: int) -> 
         ("any", None, None, ["backfill", "clear"]),
     ],
 )
-def test_reembed_with_another_model_forgets_the_fingerprint_and_clears_first(
+def test_reembed_with_another_model_resets_the_fingerprint_and_clears_the_vectors_first(
     db: Connection, watch_id: int, model: str | None, pinned: str | None, wanted: str | None, scans: list[str]
 ) -> None:
     run(db, "update sidecar_internal.watches set fingerprint = 'f', encoder = 'm'")
@@ -129,10 +129,10 @@ def test_reembed_with_another_model_forgets_the_fingerprint_and_clears_first(
 
 
 @pytest.mark.parametrize("model", ["m", "f"])
-def test_a_move_to_a_model_of_another_length_is_refused_and_changes_nothing(
+def test_reembed_with_a_model_of_other_dimensions_is_refused_and_changes_nothing(
     db: Connection, watch_id: int, model: str
 ) -> None:
-    """The watch gave up the vectors that it had, and nothing could ever take their place."""
+    """Otherwise the vectors would be cleared and could never be written again."""
     run(db, "update sidecar_internal.watches set fingerprint = 'older', encoder = 'older'")
     run_a_sidecar(db, dimensions=512)
     message = f"{model} makes vectors of 512 dimensions, which public.items.e cannot hold: they have 3"
@@ -141,7 +141,7 @@ def test_a_move_to_a_model_of_another_length_is_refused_and_changes_nothing(
     assert value(db, "select fingerprint from sidecar_internal.watches") == "older"
 
 
-def test_a_move_to_a_model_that_nobody_runs_is_warned_of(db: Connection, watch_id: int) -> None:
+def test_reembed_warns_about_a_model_that_no_sidecar_runs(db: Connection, watch_id: int) -> None:
     run_a_sidecar(db)
     with warnings_of(db) as warnings:
         run(db, "select sidecar.reembed('items', model => 'mispelt')")
@@ -159,7 +159,7 @@ def test_a_watch_without_vectors_has_nothing_to_clear(db: Connection, watch_id: 
     assert value(db, "select model from sidecar_internal.watches") == "other"
 
 
-def test_a_second_reembed_starts_over_and_keeps_the_force_of_the_first(db: Connection, watch_id: int) -> None:
+def test_a_second_reembed_restarts_the_scan_and_keeps_the_first_ones_force(db: Connection, watch_id: int) -> None:
     run(db, "select sidecar.reembed('items')")
     run(db, "update sidecar_internal.scans set last_key = '{3}'")
     run(db, "select sidecar_internal.start_scan(%s, 'backfill')", watch_id)
@@ -169,9 +169,9 @@ def test_a_second_reembed_starts_over_and_keeps_the_force_of_the_first(db: Conne
     assert run(db, "select force from sidecar_internal.scans") == [(False,)]
 
 
-def test_generations_start_above_every_one_in_use(db: Connection, watch_id: int) -> None:
+def test_raise_generation_moves_the_sequence_above_every_generation_in_use(db: Connection, watch_id: int) -> None:
     def after_restore(table: str, columns: str, values: str) -> int:
-        """As after a restore of rows without the sequence."""
+        """Simulates a restore of the rows without the sequence."""
         with db.transaction(force_rollback=True):
             run(db, f"insert into sidecar_internal.{table}_{watch_id} ({columns}) values ({values})")
             run(db, "alter sequence sidecar_internal.generation restart with 1")
@@ -187,7 +187,7 @@ def test_generations_start_above_every_one_in_use(db: Connection, watch_id: int)
     assert value(db, "select nextval('sidecar_internal.generation')") > 4000000
 
 
-def test_generations_go_on_where_nothing_was_lost(db: Connection, watch_id: int) -> None:
+def test_raise_generation_keeps_a_sequence_that_is_already_above(db: Connection, watch_id: int) -> None:
     embed(db, watch_id, 1)
     last = value(db, "select last_value from sidecar_internal.generation")
     run(db, "select sidecar_internal.raise_generation()")

@@ -1,4 +1,4 @@
-"""Partitioned tables and single partitions: rows are written through the tree or directly to a leaf."""
+"""Partitioned tables and single partitions: rows written through the tree or directly to a leaf."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def tree(db: Connection) -> Connection:
     return db
 
 
-def test_writes_through_the_parent_and_straight_into_a_leaf_are_enqueued(tree: Connection) -> None:
+def test_writes_through_the_parent_and_directly_to_a_leaf_are_enqueued(tree: Connection) -> None:
     watch_id = value(tree, "select sidecar.watch('tree', source => 'title', dimensions => 3)")
     run(tree, "insert into tree values ('eu', 1, 'a'), ('us', 1, 'b')")
     run(tree, "insert into tree_us values ('us', 2, 'c')")
@@ -46,20 +46,20 @@ def test_a_row_that_moves_to_another_partition_is_enqueued_under_both_keys(tree:
     assert sorted(take_events(tree, watch_id, "k1, k2")) == [("eu", 1), ("us", 1)]
 
 
-def test_partitions_made_later_are_enqueued_too(tree: Connection) -> None:
+def test_writes_to_partitions_created_after_the_watch_are_enqueued(tree: Connection) -> None:
     watch_id = value(tree, "select sidecar.watch('tree', source => 'title', dimensions => 3)")
     run(tree, "create table tree_jp partition of tree for values in ('jp')")
     run(tree, "insert into tree_jp values ('jp', 1, 'a')")
     assert take_events(tree, watch_id, "k1, k2") == [("jp", 1)]
 
 
-def test_a_truncate_of_the_tree_is_one_event(tree: Connection) -> None:
+def test_a_truncate_of_the_tree_enqueues_one_event(tree: Connection) -> None:
     watch_id = value(tree, "select sidecar.watch('tree', source => 'title', dimensions => 3)")
     run(tree, "truncate tree")
     assert take_keys(tree, watch_id) == [None]
 
 
-def test_a_watched_leaf_sees_what_comes_through_its_parent(tree: Connection) -> None:
+def test_a_watched_leaf_enqueues_writes_through_its_parent(tree: Connection) -> None:
     watch_id = value(tree, "select sidecar.watch('tree_us', source => 'title', target => 'e', companion => 'e_us')")
     run(tree, "insert into tree values ('us', 1, 'a'), ('eu', 1, 'b')")
     run(tree, "update tree set title = 'new'")
@@ -69,7 +69,7 @@ def test_a_watched_leaf_sees_what_comes_through_its_parent(tree: Connection) -> 
     assert take_keys(tree, watch_id) == [None]
 
 
-def test_a_before_trigger_of_a_partition_alone_is_reckoned_with(tree: Connection) -> None:
+def test_an_update_by_a_before_trigger_on_one_partition_is_enqueued(tree: Connection) -> None:
     run(
         tree,
         """
@@ -91,7 +91,7 @@ def test_unwatch_leaves_no_trigger_on_any_partition(tree: Connection) -> None:
     assert value(tree, "select count(*) from pg_trigger where tgname like 'sidecar%'") == 0
 
 
-def test_a_watched_table_that_becomes_a_partition_is_watched_on(tree: Connection) -> None:
+def test_a_watched_table_attached_as_a_partition_stays_watched(tree: Connection) -> None:
     run(tree, "create table tree_jp (like tree including all)")
     call = "select sidecar.watch('tree_jp', source => 'title', target => 'e', companion => 'e_jp')"
     watch_id = value(tree, call)

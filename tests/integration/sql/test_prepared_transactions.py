@@ -14,7 +14,7 @@ from tests.servers import open_directory
 
 @pytest.fixture
 def prepared(postgres_version: str) -> Iterator[Connection]:
-    """A session on a server that was started again with prepared transactions, beside a sidecar that sleeps."""
+    """A session on a server restarted with prepared transactions enabled, while a sidecar sleeps."""
     settings = {"fsync": "off", "max_prepared_transactions": "5"}
     with open_directory() as directory:
         with EmbeddedPostgres(directory / "data", postgres_version, settings={"fsync": "off"}) as server:
@@ -32,7 +32,7 @@ def prepared(postgres_version: str) -> Iterator[Connection]:
             yield session
 
 
-def test_a_user_s_transaction_can_be_prepared_whatever_it_wrote(prepared: Connection) -> None:
+def test_a_transaction_with_any_kind_of_write_can_be_prepared(prepared: Connection) -> None:
     run(prepared, "begin")
     run(prepared, "insert into items values (1, 'a'), (2, 'b')")
     run(prepared, "update items set title = 'c', id = id + 10")

@@ -34,12 +34,12 @@ COMMENTED = """
 """
 
 
-def test_it_holds_what_is_listed_here_and_nothing_else(db: Connection) -> None:
+def test_the_schema_contains_exactly_the_listed_objects(db: Connection) -> None:
     assert {name for name, _ in run(db, OBJECTS)} == set(PUBLIC.split())
     assert run(db, TYPES) == []
 
 
-def test_everything_in_it_has_a_description(db: Connection) -> None:
+def test_every_public_object_has_a_description(db: Connection) -> None:
     for name, description in run(db, OBJECTS):
         assert description, f"{name} has no COMMENT ON"
         assert len(description) < 320, f"the description of {name} is longer than two sentences"
@@ -48,8 +48,8 @@ def test_everything_in_it_has_a_description(db: Connection) -> None:
         assert run(db, "select obj_description(%s::text::regnamespace, 'pg_namespace')", schema) != [(None,)]
 
 
-def test_the_documents_name_nothing_else_of_it() -> None:
-    """Nor anything of sidecar_internal in a statement to be copied, which the next version may change."""
+def test_the_docs_use_only_listed_objects() -> None:
+    """Statements to be copied also use nothing of sidecar_internal, which the next version may change."""
     pages = "\n".join(path.read_text(encoding="utf-8") for path in DOCS.rglob("*.md"))
     named = set(re.findall(r"(?:from|call|select|join) sidecar\.(\w+)", pages))
     assert named <= set(PUBLIC.split())

@@ -6,7 +6,7 @@ from tests.integration.sql.queue import take_keys
 from tests.integration.sql.session import Connection, run, value
 
 
-def test_what_a_replication_worker_writes_is_enqueued(db: Connection) -> None:
+def test_rows_written_by_a_replication_worker_are_enqueued(db: Connection) -> None:
     run(db, "create table items (id int primary key, title text)")
     run(db, "set local allow_system_table_mods = on")
     run(db, "insert into pg_subscription_rel (srsubid, srrelid, srsubstate) values (1, 'items'::regclass, 'r')")
@@ -20,7 +20,7 @@ def test_what_a_replication_worker_writes_is_enqueued(db: Connection) -> None:
     assert take_keys(db, watch_id) == [1, 1, 1]
 
 
-def test_a_table_that_is_subscribed_after_it_was_watched_is_reported_and_mended(db: Connection) -> None:
+def test_a_table_subscribed_after_it_was_watched_is_reported_and_watch_repairs_it(db: Connection) -> None:
     run(db, "create table items (id int primary key, title text)")
     call = "select sidecar.watch('items', source => 'title', dimensions => 3)"
     watch_id = value(db, call)

@@ -26,7 +26,7 @@ def _exact(db: psycopg.Connection[Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def watch_id(db: Connection) -> int:
-    """Ten rows: the backfill is over, a sidecar runs, and nothing is embedded yet."""
+    """A watch on ten rows: the backfill is finished, a sidecar runs, and nothing is embedded yet."""
     run(db, "create table items (id bigint primary key, title text, price int)")
     watch: int = value(db, WATCH)
     run(db, "insert into items select i, 'x' from generate_series(1, 10) i")
@@ -42,7 +42,7 @@ def _counts(status: dict[str, Any]) -> dict[str, int]:
     return {name: status[name] for name in _COUNTS}
 
 
-def test_a_new_watch_says_what_it_watches(db: Connection, watch_id: int) -> None:
+def test_status_shows_the_columns_of_a_new_watch(db: Connection, watch_id: int) -> None:
     status = _status(db)
     assert (status["relation"], status["target"], status["kind"], status["source"]) == ("items", "e", "text", ["title"])
     assert (status["companion"], status["index"], status["model"], status["fingerprint"]) == (
@@ -57,7 +57,7 @@ def test_a_new_watch_says_what_it_watches(db: Connection, watch_id: int) -> None
 
 
 @pytest.mark.parametrize("read", [_status, _exact])
-def test_every_row_is_counted_where_it_belongs(db: Connection, watch_id: int, read: Any) -> None:
+def test_status_counts_embedded_pending_failed_and_empty_rows(db: Connection, watch_id: int, read: Any) -> None:
     for key in range(1, 5):
         embed(db, watch_id, key)
     embed(db, watch_id, 5, content_hash=b"empty")
@@ -65,16 +65,16 @@ def test_every_row_is_counted_where_it_belongs(db: Connection, watch_id: int, re
     embed(db, watch_id, 7, truncated=True)
     embed(db, watch_id, 1, unreadable=True)
     assert _counts(read(db)) == dict(zip(_COUNTS, (10, 5, 3, 1, 1, 1, 1), strict=True))
-    assert float(read(db)["coverage"]) == 55.6  # of the nine that have something to embed
+    assert float(read(db)["coverage"]) == 55.6  # of the nine rows that are not empty
     run(db, "update items set title = 'new' where id <= 2")
     run(db, "update items set title = 'newer' where id <= 2")
-    assert read(db)["pending"] == 5, "an embedded row that waits for an update is pending, and once"
+    assert read(db)["pending"] == 5, "an embedded row with a pending update counts as pending, once"
     run(db, "delete from items where id = 3")
-    assert read(db)["pending"] == 6, "so is one whose ledger entry must go"
+    assert read(db)["pending"] == 6, "so does one whose ledger entry must be deleted"
 
 
 @pytest.mark.parametrize("read", [_status, _exact])
-def test_everything_done_is_nothing_pending(db: Connection, watch_id: int, read: Any) -> None:
+def test_nothing_is_pending_after_every_row_is_embedded(db: Connection, watch_id: int, read: Any) -> None:
     for key in range(1, 11):
         embed(db, watch_id, key)
     run(db, f"insert into sidecar_internal.ledger_{watch_id} (k1, gen) values (99, 1)")  # a tombstone
@@ -83,7 +83,7 @@ def test_everything_done_is_nothing_pending(db: Connection, watch_id: int, read:
     assert (status["state"], float(status["coverage"]), status["oldest_pending"]) == ("up to date", 100.0, None)
 
 
-def test_rows_that_the_backfill_has_not_met_are_pending(db: Connection) -> None:
+def test_rows_not_yet_reached_by_the_backfill_are_pending(db: Connection) -> None:
     run(db, "create table items (id bigint primary key, title text)")
     run(db, "insert into items select i, 'x' from generate_series(1, 10) i")
     watch_id = value(db, WATCH)
@@ -96,12 +96,12 @@ def test_rows_that_the_backfill_has_not_met_are_pending(db: Connection) -> None:
     assert _status(db)["pending"] == 11
 
 
-def test_only_exact_status_finds_rows_that_no_event_told_of(db: Connection, watch_id: int) -> None:
+def test_only_status_exact_counts_rows_that_no_event_reported(db: Connection, watch_id: int) -> None:
     take_events(db, watch_id)
     assert (_status(db)["pending"], _exact(db)["pending"]) == (0, 10)
 
 
-def test_an_event_that_is_put_off_is_pending(db: Connection, watch_id: int) -> None:
+def test_a_delayed_event_is_pending(db: Connection, watch_id: int) -> None:
     for key in range(1, 11):
         embed(db, watch_id, key)
     run(
@@ -142,12 +142,12 @@ STATES = {
 
 
 @pytest.mark.parametrize("change", STATES)
-def test_the_state_says_what_is_going_on(db: Connection, watch_id: int, change: str) -> None:
+def test_the_state_column_describes_every_situation(db: Connection, watch_id: int, change: str) -> None:
     run(db, change)
     assert _status(db)["state"] == STATES[change]
 
 
-def test_what_the_state_says_to_type_moves_the_watch(db: Connection, watch_id: int) -> None:
+def test_the_statement_in_the_state_column_moves_the_watch_to_the_running_model(db: Connection, watch_id: int) -> None:
     run(db, "update sidecar_internal.watches set fingerprint = 'g', encoder = 'm'")
     run(db, _status(db)["state"].partition("to move it there: ")[2])
     assert _status(db)["state"] in {"backfilling", "clearing old vectors"}
@@ -173,7 +173,7 @@ def test_a_large_table_is_estimated_after_analyze_and_follows_its_growth(db: Con
     assert (_exact(db)["rows"], _exact(db)["estimated"]) == (30000, False)
 
 
-def test_an_estimate_leaves_nothing_pending_when_the_queue_is_empty(db: Connection, watch_id: int) -> None:
+def test_an_estimated_table_has_nothing_pending_when_the_queue_is_empty(db: Connection, watch_id: int) -> None:
     run(db, "insert into items select i, repeat('x', 900) from generate_series(11, 20000) i")
     run(db, f"delete from sidecar_internal.events_{watch_id}")
     run(db, "analyze items")
@@ -207,14 +207,14 @@ def test_failures_show_key_reason_and_attempts(db: Connection, watch_id: int) ->
     assert run(db, "select * from sidecar.failures") == []
 
 
-def test_status_exact_takes_one_table(db: Connection, watch_id: int) -> None:
+def test_status_exact_accepts_one_table(db: Connection, watch_id: int) -> None:
     run(db, "create table others (id int primary key, title text)")
     run(db, "select sidecar.watch('others', 'title', dimensions => 3)")
     assert value(db, "select count(*) from sidecar.status") == 2
     assert value(db, "select relation::text from sidecar.status_exact('others')") == "others"
 
 
-def test_a_watch_whose_tables_are_just_being_dropped_hides_no_other_watch(db: Connection, watch_id: int) -> None:
+def test_status_shows_other_watches_while_the_tables_of_one_are_being_dropped(db: Connection, watch_id: int) -> None:
     run(db, "create table others (id int primary key, title text)")
     run(db, "select sidecar.watch('others', 'title', dimensions => 3)")
     run(db, f"drop table sidecar_internal.ledger_{watch_id}")
@@ -224,7 +224,7 @@ def test_a_watch_whose_tables_are_just_being_dropped_hides_no_other_watch(db: Co
     assert warnings == [f'watch {watch_id} is left out: relation "sidecar_internal.ledger_{watch_id}" does not exist']
 
 
-def test_status_plans_its_looks_into_the_catalogs_once_for_all_watches(db: Connection) -> None:
-    """Planned for each of 300 watches they took a fifth of the time, which a busy machine cannot tell apart."""
+def test_status_plans_its_catalog_queries_once_for_all_watches(db: Connection) -> None:
+    """Planning per watch took a fifth of the time with 300 watches, too little to measure on a busy machine."""
     settings = "select proconfig from pg_proc where oid = 'sidecar_internal.status_of(regclass, boolean)'::regprocedure"
     assert "plan_cache_mode=force_generic_plan" in value(db, settings)

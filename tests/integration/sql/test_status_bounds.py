@@ -1,4 +1,4 @@
-"""`sidecar.status` reads a bounded part of large tables, ledgers and trees."""
+"""`sidecar.status` reads only a bounded part of large tables, ledgers and trees."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def watch_id(db: Connection) -> int:
     return number
 
 
-def test_texts_that_were_cut_are_in_no_index_of_exceptions(db: Connection, watch_id: int) -> None:
+def test_truncated_texts_are_not_in_the_index_of_exceptions(db: Connection, watch_id: int) -> None:
     fill_ledger(db, watch_id, 1, 5000, "sha256('x')", truncated="true")
     sizes = run(
         db,
@@ -48,7 +48,7 @@ def test_texts_that_were_cut_are_in_no_index_of_exceptions(db: Connection, watch
     assert status(db)["truncated"] == 5000
 
 
-def test_of_a_large_ledger_failures_and_empty_rows_are_counted_and_cut_texts_estimated(
+def test_for_a_large_ledger_failed_and_empty_rows_are_counted_and_truncated_texts_estimated(
     db: Connection, watch_id: int
 ) -> None:
     fill_ledger(db, watch_id, 1, 120_000, "sha256(i::text::bytea)", truncated="i % 4 = 0")
@@ -73,7 +73,7 @@ def test_of_a_large_ledger_failures_and_empty_rows_are_counted_and_cut_texts_est
     assert exact == [(120_000, 3, 7, 30_000, False)]
 
 
-def test_a_partition_that_was_never_analysed_does_not_have_the_tree_counted(db: Connection) -> None:
+def test_a_partition_that_was_never_analysed_does_not_cause_a_full_count(db: Connection) -> None:
     run(
         db,
         """
@@ -92,7 +92,9 @@ def test_a_partition_that_was_never_analysed_does_not_have_the_tree_counted(db: 
     assert status(db)["estimated"]
     assert status(db)["rows"] == pytest.approx(20_000, rel=0.02)
 
-    run(db, "insert into items select i, 'x' from generate_series(200000, 204999) i")  # as dense as the others
+    run(
+        db, "insert into items select i, 'x' from generate_series(200000, 204999) i"
+    )  # same rows per page as the others
 
     assert status(db)["rows"] == pytest.approx(25_000, rel=0.02)
 
@@ -122,7 +124,7 @@ def test_status_locks_no_partition(db: Connection) -> None:
         run(db, "commit")
 
 
-def test_a_long_queue_is_estimated(db: Connection, watch_id: int) -> None:
+def test_the_length_of_a_long_queue_is_estimated(db: Connection, watch_id: int) -> None:
     run(db, f"insert into sidecar_internal.events_{watch_id} (k1) select i from generate_series(1, 200000) i")
     assert status(db)["pending"] == pytest.approx(200_000, rel=0.05)
     assert status(db)["estimated"]

@@ -12,7 +12,7 @@ PLACES = [("items", None), ("vectors", "vectors")]
 
 @pytest.fixture(params=PLACES, ids=["in-row", "companion"])
 def place(request: pytest.FixtureRequest, db: Connection) -> tuple[str, int]:
-    """The table that holds the vectors of `items`, and the watch. The row has a vector."""
+    """The table with the vectors of `items`, and the watch id. The only row has a vector."""
     home, companion = request.param
     run(db, "create table items (id int primary key, title text)")
     watch_id = value(
@@ -39,20 +39,20 @@ def test_an_overwritten_vector_is_enqueued_with_force(
     assert take_events(db, watch_id, "k1, force") == [(1, True)]
 
 
-def test_the_same_vector_again_enqueues_nothing(db: Connection, place: tuple[str, int]) -> None:
+def test_writing_the_same_vector_again_enqueues_nothing(db: Connection, place: tuple[str, int]) -> None:
     home, watch_id = place
     run(db, f"update {home} set id = id, e = '[1,2,3]'")
     assert take_events(db, watch_id) == []
 
 
-def test_what_the_sidecar_writes_enqueues_nothing(db: Connection, place: tuple[str, int]) -> None:
+def test_vectors_written_by_the_sidecar_enqueue_nothing(db: Connection, place: tuple[str, int]) -> None:
     home, watch_id = place
     run(db, "set local sidecar.writer = 'on'")
     run(db, f"update {home} set e = '[3,2,1]'")
     assert take_events(db, watch_id) == []
 
 
-def test_a_content_changed_by_a_session_that_calls_itself_the_sidecar_is_enqueued_all_the_same(
+def test_a_changed_source_is_enqueued_even_if_the_session_sets_sidecar_writer(
     db: Connection, place: tuple[str, int]
 ) -> None:
     _, watch_id = place

@@ -1,4 +1,4 @@
-"""Faults that could make a trigger fail a user's statement, or spill to disk, and do not."""
+"""Situations in which a trigger must not fail a user's statement or spill to disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def run_without_files(db: Connection, statement: str) -> None:
 
 
 @pytest.mark.parametrize("companion", [None, "item_vectors"])
-def test_bulk_statements_write_no_temporary_files(db: Connection, companion: str | None) -> None:
+def test_triggers_of_bulk_statements_write_no_temporary_files(db: Connection, companion: str | None) -> None:
     run(db, "create table items (id int primary key, title text, photo bytea)")
     watch_id = value(
         db, "select sidecar.watch('items', source => 'photo', companion => %s, dimensions => 3)", companion
@@ -52,7 +52,7 @@ WRITES = {
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_a_generation_that_lags_behind_restored_events_fails_no_statement(db: Connection, write: str) -> None:
+def test_a_generation_sequence_that_lags_behind_restored_events_fails_no_statement(db: Connection, write: str) -> None:
     run(db, "create table items (id int primary key, title text)")
     watch_id = value(
         db, "select sidecar.watch('items', source => 'title', companion => 'item_vectors', dimensions => 3)"
@@ -76,7 +76,7 @@ def test_a_generation_that_lags_behind_restored_events_fails_no_statement(db: Co
     assert run(db, "select * from sidecar_internal.breakages") == []
 
 
-def test_events_that_were_enqueued_while_the_generation_lagged_are_not_taken_for_truncated(db: Connection) -> None:
+def test_events_enqueued_while_the_generation_lagged_do_not_count_as_before_a_truncate(db: Connection) -> None:
     run(db, "create table items (id int primary key, title text)")
     watch_id = value(db, "select sidecar.watch('items', source => 'title', dimensions => 3)")
     lowest = value(db, "select nextval('sidecar_internal.generation')")
@@ -92,8 +92,8 @@ def test_events_that_were_enqueued_while_the_generation_lagged_are_not_taken_for
     assert min(gen for gen, _ in events) > lowest + 1000
 
 
-def test_no_function_is_called_that_the_user_may_not_call(db: Connection) -> None:
-    """Without `OF`, because of the BEFORE trigger, the comparison runs for every update."""
+def test_the_trigger_condition_calls_no_function_that_the_user_may_not_call(db: Connection) -> None:
+    """A BEFORE trigger makes the update trigger one without `OF`, whose comparison runs for every update."""
     run(
         db,
         """
@@ -127,7 +127,7 @@ def test_no_function_is_called_that_the_user_may_not_call(db: Connection) -> Non
     assert take_events(db, watch_id, "k1, force") == [(1, False)]
 
 
-def test_a_row_whose_virtual_column_cannot_be_computed_can_be_repaired(db: Connection) -> None:
+def test_an_update_can_repair_a_row_whose_virtual_column_raises(db: Connection) -> None:
     if db.info.server_version < 180000:
         pytest.skip("virtual generated columns came with Postgres 18")
     run(
@@ -157,7 +157,7 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_cast_to_text_that_is_made_after_the_watch_is_never_called(db: Connection, family: str) -> None:
+def test_a_cast_to_text_created_after_the_watch_is_never_called(db: Connection, family: str) -> None:
     create, one, other = FAMILIES[family]
     run(db, create)
     run(db, "create table items (id key primary key, title text, note key)")
@@ -184,8 +184,8 @@ def test_a_cast_to_text_that_is_made_after_the_watch_is_never_called(db: Connect
     assert run(db, "select * from sidecar_internal.breakages") == []
 
 
-def test_a_schema_without_its_watches_enqueues_nothing(db: Connection) -> None:
-    """As a dump of the schema alone is restored: sequences begin anew, and tables are empty."""
+def test_triggers_enqueue_nothing_in_a_schema_restored_without_its_rows(db: Connection) -> None:
+    """As after restoring a schema-only dump: sequences are reset, and tables are empty."""
     run(db, "create table items (id int primary key, title text)")
     watch_id = value(db, "select sidecar.watch('items', source => 'title', companion => 'vectors', dimensions => 3)")
     run(

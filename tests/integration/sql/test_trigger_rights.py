@@ -1,4 +1,4 @@
-"""Triggers run with the installer's rights, for users without any, and look up nothing in users' schemas."""
+"""Triggers run with the installer's rights, also for users without any, and look up nothing in users' schemas."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.integration.sql.session import Connection, refused, run, value
 
 @pytest.fixture
 def watch_id(db: Connection) -> int:
-    """The session is `shop_user`, who may write to items and knows nothing of schema `sidecar`."""
+    """A watch on items; the session's role `shop_user` may write to it and has no rights on schema `sidecar`."""
     run(
         db,
         """
@@ -23,7 +23,7 @@ def watch_id(db: Connection) -> int:
     return watch
 
 
-def test_a_user_without_rights_on_our_schema_writes_as_before(db: Connection, watch_id: int) -> None:
+def test_a_user_without_rights_on_schema_sidecar_can_write_to_a_watched_table(db: Connection, watch_id: int) -> None:
     run(db, "set local role shop_user")
     run(db, "insert into items values (1, 'a'), (2, 'b')")
     run(db, "update items set title = 'c' where id = 1")
@@ -36,7 +36,7 @@ def test_a_user_without_rights_on_our_schema_writes_as_before(db: Connection, wa
     assert take_keys(db, watch_id) == [1, 1, 1, 2, 2, None]
 
 
-def test_users_cannot_call_anything_of_ours(db: Connection, watch_id: int) -> None:
+def test_users_cannot_call_the_sidecars_functions(db: Connection, watch_id: int) -> None:
     run(db, "grant usage on schema sidecar, sidecar_internal to shop_user")
     callable_by_all = run(
         db,
@@ -58,7 +58,7 @@ def test_every_function_pins_its_search_path(db: Connection, watch_id: int) -> N
             and not 'search_path=pg_catalog, pg_temp' = any (coalesce(p.proconfig, '{}'))
         """,
     )
-    assert loose == [("exactly",)]  # it names nothing
+    assert loose == [("exactly",)]  # it names no object
 
 
 _HOSTILE_FUNCTIONS = """
@@ -76,7 +76,7 @@ create operator evil.<> (leftarg = {type}, rightarg = {type}, function = evil.hi
 """
 
 
-def test_operators_and_functions_in_the_user_s_schemas_are_not_used(db: Connection, watch_id: int) -> None:
+def test_triggers_use_no_operators_or_functions_from_users_schemas(db: Connection, watch_id: int) -> None:
     run(db, f"select setval('sidecar_internal.asleep_{watch_id}', (extract(epoch from now()) * 1000)::bigint + 60000)")
     run(db, "create schema evil authorization shop_user")
     run(db, "set local role shop_user")
@@ -97,7 +97,7 @@ def test_operators_and_functions_in_the_user_s_schemas_are_not_used(db: Connecti
     ]  # fmt: skip
 
 
-def test_watching_is_not_led_astray_by_the_caller_s_search_path(db: Connection) -> None:
+def test_watch_uses_no_objects_from_the_callers_search_path(db: Connection) -> None:
     run(db, "create schema evil")
     run(db, _HOSTILE_FUNCTIONS)
     for type_ in ("text", "name", "oid", "integer"):
@@ -112,7 +112,7 @@ def test_watching_is_not_led_astray_by_the_caller_s_search_path(db: Connection) 
     assert take_keys(db, watch_id) == [1]
 
 
-def test_a_domain_s_check_is_not_run_with_the_watcher_s_rights(db: Connection) -> None:
+def test_a_domains_check_does_not_run_with_the_rights_of_the_caller_of_watch(db: Connection) -> None:
     run(
         db,
         """

@@ -1,4 +1,4 @@
-"""A user's statement enqueues exactly the keys whose vector it may have outdated."""
+"""A user's statement enqueues exactly the keys whose vectors it may have made stale."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def test_an_update_of_a_source_column_enqueues_the_rows_that_changed(db: Connect
     assert take_keys(db, watch_id) == [4]
 
 
-def test_an_update_of_a_source_column_to_what_it_was_enqueues_nothing(db: Connection, watch_id: int) -> None:
+def test_an_update_of_a_source_column_to_the_same_value_enqueues_nothing(db: Connection, watch_id: int) -> None:
     run(db, "update items set title = title, brand = brand, id = id, price = 9")
     assert take_keys(db, watch_id) == []
 
 
-def test_null_and_empty_are_different_contents(db: Connection, watch_id: int) -> None:
+def test_a_change_between_null_and_empty_is_enqueued(db: Connection, watch_id: int) -> None:
     run(db, "update items set title = null where id = 1")
     run(db, "update items set title = '' where id = 1")
     assert take_keys(db, watch_id) == [1, 1]
@@ -58,21 +58,21 @@ def test_a_truncate_enqueues_one_event_without_a_key(db: Connection, watch_id: i
     assert take_keys(db, watch_id) == [None]
 
 
-def test_what_is_rolled_back_enqueues_nothing(db: Connection, watch_id: int) -> None:
+def test_a_rolled_back_statement_enqueues_nothing(db: Connection, watch_id: int) -> None:
     with refused(db, "22012", "division by zero", ""):
         run(db, "update items set title = 'new'")
         run(db, "select 1 / 0")
     assert take_keys(db, watch_id) == []
 
 
-def test_a_statement_without_rows_enqueues_nothing(db: Connection, watch_id: int) -> None:
+def test_a_statement_that_affects_no_row_enqueues_nothing(db: Connection, watch_id: int) -> None:
     run(db, "insert into items select 9, 'x' where false")
     run(db, "update items set title = 'x' where false")
     run(db, "delete from items where false")
     assert take_keys(db, watch_id) == []
 
 
-def test_on_conflict_do_update_enqueues_what_it_inserted_and_what_it_changed(db: Connection, watch_id: int) -> None:
+def test_on_conflict_do_update_enqueues_inserted_and_updated_rows(db: Connection, watch_id: int) -> None:
     run(
         db,
         """
@@ -83,7 +83,7 @@ def test_on_conflict_do_update_enqueues_what_it_inserted_and_what_it_changed(db:
     assert take_keys(db, watch_id) == [2, 6]
 
 
-def test_merge_enqueues_what_it_inserted_updated_and_deleted(db: Connection, watch_id: int) -> None:
+def test_merge_enqueues_inserted_updated_and_deleted_rows(db: Connection, watch_id: int) -> None:
     run(
         db,
         """
@@ -103,7 +103,7 @@ def test_copy_enqueues_every_row(db: Connection, watch_id: int) -> None:
     assert take_keys(db, watch_id) == [10, 11, 12]
 
 
-def test_writes_in_one_statement_s_ctes_are_all_enqueued(db: Connection, watch_id: int) -> None:
+def test_writes_in_ctes_of_one_statement_are_all_enqueued(db: Connection, watch_id: int) -> None:
     run(
         db,
         """
@@ -133,7 +133,7 @@ def test_foreign_key_cascades_are_enqueued(db: Connection, watch_id: int) -> Non
     assert sorted(take_events(db, parts, "k1, k2")) == [(2, 1), (100, 1), (100, 2)]
 
 
-def test_an_update_of_other_columns_does_not_even_call_a_trigger_function(db: Connection, watch_id: int) -> None:
+def test_an_update_of_other_columns_calls_no_trigger_function(db: Connection, watch_id: int) -> None:
     run(db, "set local track_functions = 'all'")
     calls = (
         "select "
@@ -145,7 +145,7 @@ def test_an_update_of_other_columns_does_not_even_call_a_trigger_function(db: Co
     assert value(db, calls) == 3
 
 
-def test_events_know_when_they_were_enqueued_and_are_live(db: Connection, watch_id: int) -> None:
+def test_events_of_triggers_are_live_and_have_their_time(db: Connection, watch_id: int) -> None:
     began = value(db, "select clock_timestamp()")
     run(db, "insert into items (id) values (6)")
     [(at, backfill, force, attempts, token)] = take_events(
@@ -155,7 +155,7 @@ def test_events_know_when_they_were_enqueued_and_are_live(db: Connection, watch_
     assert (backfill, force, attempts, token) == (False, False, 0, None)
 
 
-def test_text_is_compared_as_bytes_whatever_its_type_calls_equal(db: Connection) -> None:
+def test_text_is_compared_as_bytes_not_by_its_types_equality(db: Connection) -> None:
     create_case_blind_text(db)
     run(db, "create table names (id int primary key, name case_blind)")
     watch_id = value(db, "select sidecar.watch('names', source => 'name', dimensions => 3)")
@@ -202,7 +202,7 @@ def test_a_vector_that_a_before_trigger_overwrites_is_enqueued(db: Connection) -
 
 
 @pytest.mark.parametrize("generated", ["stored", "virtual"])
-def test_a_generated_source_is_enqueued_when_what_it_is_made_of_changes(db: Connection, generated: str) -> None:
+def test_a_generated_source_is_enqueued_when_its_inputs_change(db: Connection, generated: str) -> None:
     if generated == "virtual" and db.info.server_version < 180000:
         pytest.skip("virtual generated columns came with Postgres 18")
     run(
@@ -227,7 +227,7 @@ def test_pictures_are_compared_as_bytes(db: Connection) -> None:
     assert take_keys(db, watch_id) == [2]
 
 
-def test_a_source_that_is_the_key_as_well_is_enqueued(db: Connection) -> None:
+def test_a_change_of_a_key_that_is_also_the_source_is_enqueued(db: Connection) -> None:
     run(db, "create table tags (name text primary key)")
     watch_id = value(db, "select sidecar.watch('tags', source => 'name', dimensions => 3)")
     run(db, "insert into tags values ('a')")
@@ -235,7 +235,7 @@ def test_a_source_that_is_the_key_as_well_is_enqueued(db: Connection) -> None:
     assert take_keys(db, watch_id) == ["a", "a", "b"]
 
 
-def test_two_watches_of_a_table_are_enqueued_each_for_its_own_source(db: Connection, watch_id: int) -> None:
+def test_two_watches_of_a_table_enqueue_changes_of_their_own_source_only(db: Connection, watch_id: int) -> None:
     other = value(db, "select sidecar.watch('items', source => 'stored', target => 'other', dimensions => 3)")
     run(db, "update items set title = 'x' where id = 1")
     run(db, "update items set stored = 'x' where id = 2")

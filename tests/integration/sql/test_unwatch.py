@@ -40,7 +40,7 @@ def _objects(db: Connection) -> list[str]:
     return sorted(name for (name,) in rows)
 
 
-def test_it_keeps_vectors_and_ledger_and_nothing_else(db: Connection, watch_id: int) -> None:
+def test_unwatch_keeps_only_the_vectors_and_the_ledger(db: Connection, watch_id: int) -> None:
     run(db, "insert into sidecar_internal.breakages (watch_id, code, message) values (%s, 'x', 'y')", watch_id)
     with warnings_of(db) as warnings:
         run(db, "select sidecar.unwatch('items', 'e')")
@@ -53,7 +53,7 @@ def test_it_keeps_vectors_and_ledger_and_nothing_else(db: Connection, watch_id: 
     assert run(db, f"select e from {home} where false") == []
 
 
-def test_drop_target_leaves_nothing(db: Connection, watch_id: int) -> None:
+def test_unwatch_with_drop_target_leaves_nothing(db: Connection, watch_id: int) -> None:
     run(db, "select sidecar.unwatch('items', drop_target => true)")
     assert _objects(db) == []
     assert value(db, "select count(*) from sidecar_internal.watches") == 0
@@ -75,7 +75,7 @@ def test_drop_target_works_after_the_watch_has_ended_and_beside_another_watch(db
     assert run(db, "select target from sidecar_internal.watches") == [("f",)]
 
 
-def test_a_watch_whose_table_was_dropped_is_forgotten_as_status_says(db: Connection, watch_id: int) -> None:
+def test_the_statement_in_status_removes_a_watch_on_a_dropped_table(db: Connection, watch_id: int) -> None:
     run(db, "drop table items cascade")
     state = value(db, "select state from sidecar.status")
     said, _, call = state.partition(": select ")
@@ -85,7 +85,7 @@ def test_a_watch_whose_table_was_dropped_is_forgotten_as_status_says(db: Connect
     assert value(db, "select count(*) from sidecar_internal.watches") == 0
 
 
-def test_what_is_not_watched_is_an_error_that_names_what_is(db: Connection, watch_id: int) -> None:
+def test_unwatching_an_unwatched_table_is_an_error_that_names_the_watched_ones(db: Connection, watch_id: int) -> None:
     run(db, "create table others (id int primary key, title text)")
     with refused(db, "42704", "table public.others is not watched", "select sidecar.watch"):
         run(db, "select sidecar.unwatch('others')")
@@ -105,21 +105,21 @@ def test_what_is_not_watched_is_an_error_that_names_what_is(db: Connection, watc
         run(db, "select sidecar.unwatch('items', drop_target => true)")
 
 
-def test_a_dropped_companion_does_not_hold_it_up(db: Connection, watch_id: int) -> None:
+def test_unwatch_succeeds_after_the_companion_was_dropped(db: Connection, watch_id: int) -> None:
     run(db, "drop table if exists vectors cascade")
     run(db, "select sidecar.unwatch('items', drop_target => true)")
     assert _objects(db) == []
 
 
-def test_other_watches_of_the_table_go_on(db: Connection, watch_id: int) -> None:
+def test_unwatch_keeps_other_watches_of_the_table(db: Connection, watch_id: int) -> None:
     other = value(db, "select sidecar.watch('items', 'title', target => 'f', dimensions => 3)")
     run(db, "select sidecar.unwatch('items', 'e')")
     run(db, "update items set title = 'new' where id = 1")
     assert run(db, f"select k1 from sidecar_internal.events_{other}") == [(1,)]
 
 
-def test_another_table_that_got_the_number_of_a_dropped_companion_is_not_dropped(db: Connection) -> None:
-    """A dump has the number of a table that is gone, and a restore may give it to another."""
+def test_a_table_that_reuses_the_oid_of_a_dropped_companion_is_not_dropped(db: Connection) -> None:
+    """A dump holds the OID of a dropped table, and a restore may assign it to another one."""
     run(db, "create table items (id int primary key, title text); create table others (id int primary key)")
     run(db, "select sidecar.watch('items', 'title', target => 'e', companion => 'vectors', dimensions => 3)")
     run(db, "drop table vectors cascade")

@@ -17,14 +17,16 @@ CALL = """call sidecar.wait_embedded('items', '{"id": 1}', timeout_ms => 0)"""
 
 @pytest.fixture
 def watch_id(tidied: Connection) -> int:
-    """Rows 1 to 3 wait for their first vector."""
+    """A watch on rows 1 to 3, which have no vector yet."""
     run(tidied, "create table items (id bigint primary key, title text, price int)")
     watch: int = value(tidied, "select sidecar.watch('items', 'title', target => 'e', dimensions => 3)")
     run(tidied, "insert into items select i, 'x' from generate_series(1, 3) i")
     return watch
 
 
-def test_it_returns_once_the_row_is_embedded(shared_database_url: str, tidied: Connection, watch_id: int) -> None:
+def test_wait_embedded_returns_once_the_row_is_embedded(
+    shared_database_url: str, tidied: Connection, watch_id: int
+) -> None:
     def wait() -> None:
         with another_session(shared_database_url) as session:
             run(session, """call sidecar.wait_embedded('items', '{"id": 1}', timeout_ms => 20000)""")
@@ -38,19 +40,19 @@ def test_it_returns_once_the_row_is_embedded(shared_database_url: str, tidied: C
         waiting.result(timeout=10)
 
 
-def test_an_embedded_row_is_not_waited_for(tidied: Connection, watch_id: int) -> None:
+def test_wait_embedded_returns_at_once_for_an_embedded_row(tidied: Connection, watch_id: int) -> None:
     embed(tidied, watch_id, 1)
     run(tidied, CALL)
     run(tidied, "update items set price = 1")
     run(tidied, CALL)
 
 
-def test_an_empty_row_counts_as_done(tidied: Connection, watch_id: int) -> None:
+def test_an_empty_row_counts_as_embedded(tidied: Connection, watch_id: int) -> None:
     embed(tidied, watch_id, 1, content_hash=b"empty")
     run(tidied, CALL)
 
 
-def test_a_row_that_is_not_embedded_in_time_is_an_error_that_says_why(tidied: Connection, watch_id: int) -> None:
+def test_a_timeout_is_an_error_that_says_why_the_row_is_not_embedded(tidied: Connection, watch_id: int) -> None:
     message = r'row {"id": 1} of public.items was not embedded within 0 ms'
     with refused(tidied, "SC001", message, "The watch on e: no sidecar is running"):
         run(tidied, CALL)
@@ -69,7 +71,7 @@ def test_a_changed_row_is_waited_for_again(tidied: Connection, watch_id: int) ->
         run(tidied, CALL)
 
 
-def test_a_row_whose_event_is_put_off_is_waited_for(tidied: Connection, watch_id: int) -> None:
+def test_a_row_with_a_delayed_event_is_waited_for(tidied: Connection, watch_id: int) -> None:
     embed(tidied, watch_id, 1)
     run(
         tidied,
@@ -82,10 +84,10 @@ def test_a_row_whose_event_is_put_off_is_waited_for(tidied: Connection, watch_id
         run(tidied, CALL)
 
 
-def test_an_edit_is_waited_for_though_a_scan_took_a_higher_generation_and_wrote_the_old_content(
+def test_an_edit_is_waited_for_after_a_scan_with_a_higher_generation_wrote_the_old_content(
     shared_database_url: str, tidied: Connection, watch_id: int
 ) -> None:
-    """Generations do not order contents: that of the edit was taken before the scan's, and committed after it read."""
+    """Generations do not order contents: the edit's is lower than the scan's, but it committed after the scan read."""
     embed(tidied, watch_id, 1)
     with another_session(shared_database_url, autocommit=False) as editor:
         run(editor, "update items set title = 'new' where id = 1")
@@ -102,7 +104,7 @@ def test_an_edit_is_waited_for_though_a_scan_took_a_higher_generation_and_wrote_
 
 
 def delay(db: Connection, watch_id: int) -> None:
-    """As the sidecar does after a failed attempt."""
+    """Delays the event, as the sidecar does after a failed attempt."""
     run(
         db,
         f"""
@@ -124,7 +126,7 @@ def return_due(db: Connection, watch_id: int) -> None:
     )
 
 
-def test_an_event_is_followed_through_delays_and_new_generations_and_later_ones_are_not_waited_for(
+def test_an_event_is_followed_through_delays_and_later_events_are_not_waited_for(
     shared_database_url: str, tidied: Connection, watch_id: int
 ) -> None:
     embed(tidied, watch_id, 1)
@@ -148,12 +150,12 @@ def test_an_event_is_followed_through_delays_and_new_generations_and_later_ones_
         run(tidied, f"insert into sidecar_internal.events_{watch_id} (k1, attempts) values (1, 7)")
         done.append(True)
         run(tidied, f"delete from sidecar_internal.events_{watch_id} where k1 = 1 and attempts < 7")
-        assert waiting.result(timeout=10), "the event was lost sight of"
+        assert waiting.result(timeout=10), "the event was not followed"
     assert value(tidied, f"select count(*) from sidecar_internal.events_{watch_id} where k1 = 1") == 1
 
 
-def test_a_truncate_that_is_not_done_yet_is_waited_for(tidied: Connection, watch_id: int) -> None:
-    """Its clearing would take ledger entry and vector of a row that came back."""
+def test_a_pending_truncate_is_waited_for(tidied: Connection, watch_id: int) -> None:
+    """Clearing it may delete ledger entry and vector of a row that was inserted again."""
     embed(tidied, watch_id, 1)
     run(tidied, f"insert into sidecar_internal.events_{watch_id} default values")
     with refused(tidied, "SC001", "was not embedded", ""):
@@ -166,7 +168,7 @@ def test_a_truncate_that_is_not_done_yet_is_waited_for(tidied: Connection, watch
     ("key", "other"),
     [("7", '"7"'), ('"7"', "7"), ('{"a": [1, null]}', '{"a": [1]}'), ("null", '"null"'), ('""', "[]")],
 )
-def test_a_jsonb_key_is_the_value_itself(tidied: Connection, key: str, other: str) -> None:
+def test_a_jsonb_key_column_is_passed_as_its_json_value(tidied: Connection, key: str, other: str) -> None:
     run(tidied, "create table others (id jsonb primary key, title text)")
     watch = value(tidied, "select sidecar.watch('others', 'title', target => 'e', dimensions => 3)")
     run(tidied, "insert into others values (%s::jsonb, 'x')", key)
@@ -192,14 +194,14 @@ def test_a_jsonb_key_is_the_value_itself(tidied: Connection, key: str, other: st
     )
 
 
-def test_a_row_of_before_a_truncate_that_came_back_is_waited_for(tidied: Connection, watch_id: int) -> None:
+def test_a_row_inserted_again_after_a_truncate_is_waited_for(tidied: Connection, watch_id: int) -> None:
     embed(tidied, watch_id, 1)
     run(tidied, "update sidecar_internal.watches set truncated_gen = nextval('sidecar_internal.generation')")
     with refused(tidied, "SC001", "was not embedded", ""):
         run(tidied, CALL)
 
 
-def test_vectors_that_are_about_to_be_cleared_do_not_count(tidied: Connection, watch_id: int) -> None:
+def test_vectors_that_are_due_to_be_cleared_are_not_accepted(tidied: Connection, watch_id: int) -> None:
     embed(tidied, watch_id, 1)
     run(tidied, "update sidecar_internal.watches set fingerprint = 'f', encoder = 'm'")
     run(tidied, "select sidecar.reembed('items', model => 'any')")
@@ -213,7 +215,9 @@ def test_a_failed_row_is_an_error_with_the_reason(tidied: Connection, watch_id: 
         run(tidied, CALL)
 
 
-def test_the_transaction_that_wrote_the_row_is_told_at_once(tidied: Connection, watch_id: int) -> None:
+def test_calling_it_in_the_transaction_that_wrote_the_row_is_an_error_at_once(
+    tidied: Connection, watch_id: int
+) -> None:
     embed(tidied, watch_id, 1)
     for write in ("update items set title = 'new' where id = 1", "insert into items values (1, 'x')"):
         with tidied.transaction(force_rollback=True):
@@ -225,7 +229,7 @@ def test_the_transaction_that_wrote_the_row_is_told_at_once(tidied: Connection, 
                 run(tidied, CALL)
 
 
-def test_a_transaction_that_wrote_something_else_may_wait(tidied: Connection, watch_id: int) -> None:
+def test_a_transaction_that_wrote_other_tables_may_wait(tidied: Connection, watch_id: int) -> None:
     embed(tidied, watch_id, 1)
     with tidied.transaction(force_rollback=True):
         run(tidied, "update items set title = 'new' where id = 2")
@@ -233,7 +237,7 @@ def test_a_transaction_that_wrote_something_else_may_wait(tidied: Connection, wa
 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
-def test_a_transaction_that_cannot_see_what_others_commit_is_told(
+def test_a_repeatable_read_or_serializable_transaction_is_an_error(
     tidied: Connection, watch_id: int, level: str
 ) -> None:
     run(tidied, f"set default_transaction_isolation = '{level}'")
@@ -241,21 +245,19 @@ def test_a_transaction_that_cannot_see_what_others_commit_is_told(
         run(tidied, CALL)
 
 
-def test_a_row_that_is_not_there_is_an_error(tidied: Connection, watch_id: int) -> None:
+def test_a_missing_row_is_an_error(tidied: Connection, watch_id: int) -> None:
     with refused(tidied, "02000", r'table public.items has no row {"id": 4}', "deleted, or inserted by a transaction"):
         run(tidied, CALL.replace("1", "4"))
 
 
-def test_a_row_that_is_deleted_meanwhile_is_an_error(
-    shared_database_url: str, tidied: Connection, watch_id: int
-) -> None:
+def test_a_row_deleted_while_waiting_is_an_error(shared_database_url: str, tidied: Connection, watch_id: int) -> None:
     run(tidied, "delete from items where id = 1")
     with refused(tidied, "02000", "has no row", ""):
         run(tidied, CALL)
 
 
 @pytest.mark.parametrize("timeout", ["null", "-1"])
-def test_a_timeout_that_is_none_is_an_error(tidied: Connection, watch_id: int, timeout: str) -> None:
+def test_a_null_or_negative_timeout_is_an_error(tidied: Connection, watch_id: int, timeout: str) -> None:
     with refused(tidied, "22023", "timeout_ms is", "milliseconds"):
         run(tidied, CALL.replace("=> 0", f"=> {timeout}"))
 

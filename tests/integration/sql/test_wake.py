@@ -1,4 +1,4 @@
-"""A NOTIFY costs a lock that the whole cluster shares, so it is sent only while a sidecar sleeps."""
+"""NOTIFY takes a cluster-wide lock at commit, so triggers send one only while a sidecar sleeps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.integration.sql.session import Connection, another_session, run, valu
 
 @pytest.fixture
 def listener(database_url: str, committed: Connection) -> Iterator[Connection]:
-    """A session that listens, over a watched table with one row."""
+    """A session that listens; one table with one row is watched."""
     run(committed, "create table items (id int primary key, title text, price int)")
     run(committed, "select sidecar.watch('items', source => 'title', dimensions => 3)")
     run(committed, "insert into items values (1, 'one')")
@@ -30,7 +30,7 @@ def _sleep(db: Connection, seconds: int) -> None:
 
 
 def _heard(db: Connection, listener: Connection) -> list[str]:
-    """The payloads on channel `sidecar` since the last call. What was committed before is delivered before the mark."""
+    """The payloads on channel `sidecar` since the last call, delimited by a marker notification."""
     run(db, "select setval('sidecar_internal.notified', 0)")  # as if 5 ms had passed
     run(listener, "listen mark")
     run(db, "notify mark")
@@ -52,7 +52,7 @@ STATEMENTS = [
 ]
 
 
-def test_a_sleeping_sidecar_is_woken_once_a_transaction(committed: Connection, listener: Connection) -> None:
+def test_a_sleeping_sidecar_is_notified_once_per_transaction(committed: Connection, listener: Connection) -> None:
     _sleep(committed, -1)
     _sleep(committed, 60)
     for statement in STATEMENTS:
@@ -60,14 +60,14 @@ def test_a_sleeping_sidecar_is_woken_once_a_transaction(committed: Connection, l
         assert _heard(committed, listener) == [""], statement
 
 
-def test_nobody_is_notified_while_no_sidecar_sleeps(committed: Connection, listener: Connection) -> None:
+def test_no_notification_is_sent_while_no_sidecar_sleeps(committed: Connection, listener: Connection) -> None:
     _sleep(committed, -1)
     for statement in STATEMENTS:
         run(committed, statement)
     assert _heard(committed, listener) == []
 
 
-def test_statements_that_enqueue_nothing_wake_nobody(committed: Connection, listener: Connection) -> None:
+def test_statements_that_enqueue_nothing_send_no_notification(committed: Connection, listener: Connection) -> None:
     _sleep(committed, 60)
     run(committed, "insert into items select 5, 'x' where false")
     run(committed, "delete from items where false")
@@ -76,7 +76,7 @@ def test_statements_that_enqueue_nothing_wake_nobody(committed: Connection, list
     assert _heard(committed, listener) == []
 
 
-def test_a_rolled_back_write_wakes_nobody(committed: Connection, listener: Connection) -> None:
+def test_a_rolled_back_write_sends_no_notification(committed: Connection, listener: Connection) -> None:
     _sleep(committed, 60)
     with committed.transaction(force_rollback=True):
         run(committed, "insert into items values (2, 'two')")
@@ -90,7 +90,7 @@ def test_retry_wakes_a_sleeping_sidecar(committed: Connection, listener: Connect
     assert _heard(committed, listener) == [""]
 
 
-def test_sidecars_are_told_of_changed_watches(committed: Connection, listener: Connection) -> None:
+def test_sidecars_are_notified_of_changed_watches(committed: Connection, listener: Connection) -> None:
     run(listener, "listen sidecar_watches")
     for statement in (
         "select sidecar.watch('items', source => 'title', target => 'other', dimensions => 3)",
@@ -103,8 +103,8 @@ def test_sidecars_are_told_of_changed_watches(committed: Connection, listener: C
         assert _heard(committed, listener) == [""], statement
 
 
-def test_a_burst_is_notified_of_once(committed: Connection, listener: Connection) -> None:
-    """A commit that notifies waits for all others that do."""
+def test_a_burst_of_writes_sends_one_notification(committed: Connection, listener: Connection) -> None:
+    """Commits that notify are serialized."""
     _sleep(committed, 60)
     _heard(committed, listener)
     run(committed, "insert into items values (2, 'two')")
@@ -113,7 +113,7 @@ def test_a_burst_is_notified_of_once(committed: Connection, listener: Connection
     assert len(_heard(committed, listener)) <= 2
 
 
-def test_naps_leave_nothing_behind_that_an_old_snapshot_keeps(
+def test_announcing_sleep_leaves_no_dead_rows_for_an_old_snapshot(
     database_url: str, committed: Connection, listener: Connection
 ) -> None:
     with another_session(database_url, autocommit=False) as old:

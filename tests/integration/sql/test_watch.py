@@ -1,4 +1,4 @@
-"""What sidecar.watch accepts and creates; the same call again changes nothing."""
+"""The calls that sidecar.watch accepts and the objects it creates; repeating a call changes nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _type_of(db: Connection, table: str, column: str) -> str:
 
 
 def _everything(db: Connection) -> list[tuple[object, ...]]:
-    """All that a watch consists of."""
+    """All objects and rows of a watch."""
     return run(
         db,
         """
@@ -57,7 +57,7 @@ def _everything(db: Connection) -> list[tuple[object, ...]]:
         ("small_blob", "image"),
     ],
 )
-def test_the_kind_comes_from_the_type(db: Connection, type_: str, kind: str) -> None:
+def test_the_kind_of_a_watch_follows_from_the_source_type(db: Connection, type_: str, kind: str) -> None:
     run(
         db,
         """
@@ -74,7 +74,7 @@ def test_the_kind_comes_from_the_type(db: Connection, type_: str, kind: str) -> 
     assert take_keys(db, watch_id) == [1, 1]
 
 
-def test_a_missing_target_is_added_with_the_name_and_size_by_default(items: Connection) -> None:
+def test_a_missing_target_is_added_with_default_name_and_dimensions(items: Connection) -> None:
     run(items, "select sidecar.watch('items', 'title')")
     assert _type_of(items, "items", "title_embedding") == "vector(1152)"
     [(target, dimensions, index, companion, model)] = run(
@@ -92,7 +92,7 @@ def test_an_existing_target_is_used_and_keeps_its_vectors(items: Connection, typ
     assert value(items, "select e::text from items") == "[1,2,3]"
 
 
-def test_rows_that_are_there_are_left_to_the_backfill(items: Connection) -> None:
+def test_existing_rows_are_left_to_the_backfill(items: Connection) -> None:
     run(items, "insert into items values (1, 'a')")
     watch_id = value(items, WATCH)
     assert take_keys(items, watch_id) == []
@@ -116,7 +116,7 @@ def test_the_same_call_again_changes_nothing(items: Connection) -> None:
     ["source => 'brand'", "source => array['title', 'brand']", "source => 'title', model => 'm'",
      "source => 'title', index => 'none'", "source => 'title', companion => 'vectors'"],
 )  # fmt: skip
-def test_another_call_is_refused_unless_it_says_replace(items: Connection, difference: str) -> None:
+def test_a_different_call_is_refused_without_replace(items: Connection, difference: str) -> None:
     watch_id = value(items, WATCH)
     call = f"select sidecar.watch('items', target => 'e', dimensions => 3, {difference}%s)"
     with refused(
@@ -127,7 +127,7 @@ def test_another_call_is_refused_unless_it_says_replace(items: Connection, diffe
     assert value(items, call.replace("%s", "")) == watch_id
 
 
-def test_other_dimensions_need_another_column(items: Connection) -> None:
+def test_other_dimensions_need_another_target_column(items: Connection) -> None:
     run(items, WATCH)
     with refused(items, "42804", "but the watch asks for 4 dimensions", "dimensions => 3"):
         run(items, WATCH.replace("3)", "4, replace => true)"))
@@ -155,7 +155,7 @@ def test_replace_keeps_a_pause(items: Connection) -> None:
     assert value(items, "select paused from sidecar_internal.watches")
 
 
-def test_two_watches_do_not_write_the_same_column(items: Connection) -> None:
+def test_two_watches_cannot_have_the_same_target(items: Connection) -> None:
     run(items, WATCH)
     run(items, "create table others (id bigint primary key, title text)")
     with refused(
@@ -179,7 +179,7 @@ MENDED = [
 
 
 @pytest.mark.parametrize("fault", MENDED)
-def test_the_same_call_mends_what_is_missing_or_broken(items: Connection, fault: str) -> None:
+def test_repeating_the_call_repairs_missing_or_broken_objects(items: Connection, fault: str) -> None:
     watch_id = value(items, WATCH)
     run(items, "insert into items values (1, 'a')")
     run(items, fault.format(watch_id))
@@ -194,7 +194,7 @@ def test_the_same_call_mends_what_is_missing_or_broken(items: Connection, fault:
     assert take_keys(items, watch_id) == [1, 2, 2, 2]
 
 
-def test_watching_again_after_unwatch_finds_the_ledger_but_trusts_it_only_after_the_backfill(items: Connection) -> None:
+def test_watching_again_after_unwatch_reuses_the_ledger_only_after_the_backfill(items: Connection) -> None:
     watch_id = value(items, WATCH)
     run(items, "insert into items values (1, 'a')")
     embed(items, watch_id, 1)
@@ -210,7 +210,7 @@ def test_watching_again_after_unwatch_finds_the_ledger_but_trusts_it_only_after_
     run(items, """call sidecar.wait_embedded('items', '{"id": 1}', timeout_ms => 0)""")
 
 
-def test_watching_again_with_other_keys_forgets_the_ledger(items: Connection) -> None:
+def test_watching_again_with_another_key_discards_the_ledger(items: Connection) -> None:
     watch_id = value(items, WATCH)
     run(items, "insert into items values (1, 'a')")
     embed(items, watch_id, 1)
@@ -222,7 +222,7 @@ def test_watching_again_with_other_keys_forgets_the_ledger(items: Connection) ->
     assert value(items, f"select count(*) from sidecar_internal.ledger_{watch_id}") == 0
 
 
-def test_watching_again_with_other_dimensions_clears_what_is_left_of_the_old(items: Connection) -> None:
+def test_watching_again_with_other_dimensions_clears_the_old_vectors(items: Connection) -> None:
     run(items, "alter table items add e vector")
     watch_id = value(items, WATCH)
     run(items, "update sidecar_internal.watches set fingerprint = 'f', encoder = 'm'")
@@ -236,7 +236,7 @@ def test_watching_again_with_other_dimensions_clears_what_is_left_of_the_old(ite
     ]
 
 
-def test_another_model_moves_the_watch_as_reembed_does(items: Connection) -> None:
+def test_replace_with_another_model_acts_like_reembed(items: Connection) -> None:
     run(items, WATCH)
     run(items, "update sidecar_internal.watches set fingerprint = 'f', encoder = 'm'")
     run(items, WATCH.replace("3)", "3, model => 'm', replace => true)"))
@@ -250,7 +250,7 @@ def test_another_model_moves_the_watch_as_reembed_does(items: Connection) -> Non
     ]
 
 
-def test_an_index_in_a_table_with_many_updates_is_warned_of(committed: Connection) -> None:
+def test_watch_warns_about_an_index_on_a_frequently_updated_table(committed: Connection) -> None:
     run(committed, "create table items (id int primary key, title text, n int default 0)")
     run(committed, "insert into items select i, 'a' from generate_series(1, 6000) i")
     run(committed, "update items set n = 1")
@@ -268,8 +268,8 @@ def test_an_index_in_a_table_with_many_updates_is_warned_of(committed: Connectio
     assert "companion =>" in warning
 
 
-def test_a_watch_with_dimensions_that_no_running_model_makes_is_warned_of(items: Connection) -> None:
-    """The default is 1152: with CLIP's 512 nothing would ever be embedded, and only the state would say why."""
+def test_watch_warns_about_dimensions_that_no_running_model_has(items: Connection) -> None:
+    """The default is 1152: with CLIP's 512 no row would ever be embedded, and only the state would show why."""
     run_a_sidecar(items, dimensions=512)
     with warnings_of(items) as warnings:
         run(items, "select sidecar.watch('items', 'title')")
@@ -281,7 +281,7 @@ def test_a_watch_with_dimensions_that_no_running_model_makes_is_warned_of(items:
     assert warnings == []
 
 
-def test_a_pgvector_with_known_faults_is_warned_of(items: Connection) -> None:
+def test_watch_warns_about_a_pgvector_version_with_known_bugs(items: Connection) -> None:
     run(items, "update pg_extension set extversion = '0.8.3' where extname = 'vector'")
     with warnings_of(items) as warnings:
         run(items, WATCH)
@@ -290,7 +290,7 @@ def test_a_pgvector_with_known_faults_is_warned_of(items: Connection) -> None:
 
 
 @pytest.mark.parametrize("version", ["0.8.5.google-4", "0.8.5-dev", "1.0"])
-def test_a_version_of_pgvector_that_a_vendor_built_is_read_by_its_numbers(items: Connection, version: str) -> None:
+def test_a_vendors_pgvector_version_is_parsed_by_its_numbers(items: Connection, version: str) -> None:
     run(items, f"update pg_extension set extversion = '{version}' where extname = 'vector'")
     with warnings_of(items) as warnings:
         run(items, WATCH)

@@ -1,4 +1,4 @@
-"""What cannot be watched is rejected before anything changes, with SQLSTATE, message and hint."""
+"""Calls of watch that are refused before anything changes, with SQLSTATE, message and hint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.integration.sql.session import Connection, refused, run, value
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.name)
-def test_it_is_refused_and_nothing_is_left_behind(db: Connection, refusal: Refusal) -> None:
+def test_a_refused_watch_leaves_nothing_behind(db: Connection, refusal: Refusal) -> None:
     run(db, ITEMS)
     run(db, refusal.setup)
     with refused(db, refusal.sqlstate, refusal.message, refusal.hint):
@@ -19,7 +19,7 @@ def test_it_is_refused_and_nothing_is_left_behind(db: Connection, refusal: Refus
     assert value(db, "select count(*) from pg_trigger where tgname like 'sidecar%'") == 0
 
 
-def test_a_key_that_is_compared_by_an_extension_s_operator_is_refused(db: Connection) -> None:
+def test_a_key_compared_by_an_extensions_operator_is_refused(db: Connection) -> None:
     create_case_blind_text(db)
     run(db, "create table users (region int, email case_blind, bio text, primary key (region, email))")
     with refused(db, "0A000", "key column public.users.email has type public.case_blind, which cannot", "bigint, uuid"):
@@ -27,7 +27,7 @@ def test_a_key_that_is_compared_by_an_extension_s_operator_is_refused(db: Connec
 
 
 @pytest.mark.parametrize("type_", ["integer[]", "pair", "pairs"])
-def test_a_key_of_several_values_in_one_column_is_refused(db: Connection, type_: str) -> None:
+def test_a_composite_or_array_key_column_is_refused(db: Connection, type_: str) -> None:
     run(db, "create type pair as (x int, y int); create domain pairs as int[]")
     run(db, f"create table things (id {type_} primary key, title text)")
     with refused(db, "0A000", "key column public.things.id has type", "of several such columns"):

@@ -10,7 +10,7 @@ from tests.integration.ingest.watched_table import run, user, watch
 
 
 @pytest.mark.parametrize("companion", [None, "vectors"], ids=["in-row", "companion"])
-async def test_changes_and_deletes_between_two_watches_are_found_and_the_rest_is_not_encoded_again(
+async def test_watching_again_finds_changed_and_deleted_rows_and_encodes_no_others(
     database_url: str, companion: str | None
 ) -> None:
     encoder = HashEncoder(dimensions=DIMENSIONS)

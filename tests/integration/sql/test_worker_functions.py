@@ -30,7 +30,7 @@ The statements call a function that tests/worker_functions.txt does not list. Ad
 
 
 def called_functions() -> set[str]:
-    """Schema and name of all that the shipped statements call, those that Python renders included."""
+    """Schema and name of all functions called by shipped statements, including those rendered in Python."""
     sources = [
         path for suffix in ("sql", "py") for path in PACKAGE.rglob(f"*.{suffix}") if "operations" not in path.parts
     ]
