@@ -80,7 +80,7 @@ def test_an_error_has_its_kind_as_code_and_a_separate_hint(command_line: Command
     outcome = command_line("status", "--json", "--database-url", "postgresql://me:hunter2@127.0.0.1:1/shop")
     error = parse(outcome.stdout)["error"]
     assert (outcome.code, error["code"]) == (1, "database_unavailable")
-    assert error["hint"].startswith("Does the server run there?")
+    assert error["hint"].startswith("Nothing listens there")
     assert "hunter2" not in outcome.stdout
 
 
