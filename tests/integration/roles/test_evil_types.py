@@ -122,7 +122,7 @@ async def other_callers(stage: Stage, owner: Connection) -> list[tuple[str, str]
     found = [
         row for row in await run(owner, "select distinct name, what from shop.audit") if row[0] != stage.cast.owner
     ]
-    if await value(owner, "select is_called from shop.strangers"):
+    if await value(owner, "select is_called from shop.other_callers"):
         found.append(("unknown role", "recorded by the sequence, perhaps in a transaction that was rolled back"))
     return found
 
