@@ -162,7 +162,9 @@ def test_the_default_url_has_the_port_of_the_settings(
 
 
 def test_a_malformed_url_is_refused(titles: Db, command_line: CommandLine) -> None:
-    assert "--url localhost:9000" in command_line.fail("search", "products", "a hat", "--url", "localhost:9000", code=2)
+    assert "--url or SIDECAR_URL, localhost:9000" in command_line.fail(
+        "search", "products", "a hat", "--url", "localhost:9000", code=2
+    )
 
 
 def test_an_empty_text_is_refused(titles: Db, service: Process, command_line: CommandLine) -> None:
