@@ -17,7 +17,7 @@ PAGES = {FOLDER / "command-line.md": command_line_page, FOLDER / "rest.md": rest
 
 
 def write_pages() -> None:
-    """Writes every reference page anew. Starts a Postgres for the one of SQL."""
+    """Writes every reference page; starts a Postgres to read SQL's from."""
     for page, make in PAGES.items():
         page.write_text(make(), encoding="utf-8")
     with embedded_server("18") as server:

@@ -109,7 +109,7 @@ def migrate(connection: Connection, migrated: Migrated) -> None:
     with context.begin_transaction():  # the caller's
         context.run_migrations()
     if context.get_context().get_current_revision() == head_revision():
-        migrated.code_replaced = install_code(connection, anew=migrated.restored is not None or before is None)
+        migrated.code_replaced = install_code(connection, force=migrated.restored is not None or before is None)
         if before is not None and before < TABLES_MOVE:
             _warn_of_sidecars_of_before(connection)
             connection.execute(text(AWAIT_WRITERS))

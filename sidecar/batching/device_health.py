@@ -126,7 +126,7 @@ class DeviceHealth:
             self._failing.pop(kind, None)
 
     def record_failure(self, kind: Kind) -> bool:
-        """A micro-batch of the kind had no result. True if so many did in a row that a known input should be tried."""
+        """Counts a failed micro-batch. True if `max_failures` of the kind failed in a row: a probe is due."""
         with self._lock:
             self._failures[kind] += 1
             return self._failures[kind] >= self.limits.max_failures

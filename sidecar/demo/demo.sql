@@ -2,7 +2,8 @@
 select to_regclass('public.emoji') is not null
 
 -- name: mark_example
--- What --fresh may drop. Tables of earlier demos have no comment, but an identity that begins where nobody else's does.
+-- Whether the table is the demo's, so that --fresh may drop it. Earlier demos' tables have no comment, but an identity that
+-- begins at 10001.
 do $$
 begin
     if exists (select from pg_class c

@@ -18,15 +18,15 @@ def statement(name: str) -> bytes:
     return read_statements("sidecar.demo", "demo.sql")[name].encode()
 
 
-def create_example(url: str, *, anew: bool = False) -> bool:
+def create_example(url: str, *, recreate: bool = False) -> bool:
     """Creates, fills and watches the table in one transaction. False if it exists: it belongs to the user by then.
 
-    `anew`: drops the table of an earlier run first, in the same transaction. Raises StatementRejected, and changes
-    nothing, if something depends on that.
+    `recreate`: drops the table of an earlier run first, in the same transaction. Raises StatementRejected, and changes
+    nothing, if another object depends on that table.
     """
     with psycopg.connect(url) as connection:
         connection.execute(statement("mark_example"))
-        if anew and connection.execute(statement("is_example")).fetchone() == (True,):
+        if recreate and connection.execute(statement("is_example")).fetchone() == (True,):
             _drop(connection)
         if connection.execute(statement("has_example")).fetchone() == (True,):
             return False

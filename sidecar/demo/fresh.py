@@ -2,7 +2,7 @@
 
 Made by the demo are the table `emoji`, its two watches, and the files of the directory. The table is known by its
 comment (`mark_example` in demo.sql gives it to those of earlier demos). Everything else in the demo's Postgres is
-somebody's work: it is named, and deleted only if somebody says so.
+the user's: it is listed, and deleted only with their consent.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class FreshRefused(SidecarError):
 
 
 class Restart(Enum):
-    """What begins anew."""
+    """What `--fresh` recreates."""
 
     EVERYTHING = "the whole Postgres: it was deleted"
     EXAMPLE = "the example's table, among what stays"
@@ -48,7 +48,7 @@ class Foreign:
         return "\n".join([*names, *([f"  and {more} more"] if more > 0 else [])])
 
 
-# Asks whether all of it is to be deleted, too; None if nobody can be asked.
+# Asks whether to delete all of it as well; None without a terminal to ask on.
 AskToDelete: TypeAlias = Callable[[Foreign], bool | None]
 
 
@@ -82,7 +82,7 @@ def start_over(directory: DemoDirectory, version: str, ask: AskToDelete) -> Rest
 
 def _reason(foreign: Foreign, directory: DemoDirectory, version: str) -> str:
     if not foreign.separable:
-        return "the demo's table cannot be made anew without the loss of that"
+        return "the demo's table cannot be recreated without losing it"
     return f"that is in PostgreSQL {stored_version(directory.postgres)}, and the demo was to start with {version}"
 
 

@@ -130,8 +130,8 @@ def _is_settled(watch: WatchStatus) -> bool:
 def reembed_outdated(url: str, fingerprint: str, directory: DemoDirectory) -> list[str]:
     """Re-embeds watches whose vectors come from an earlier demo's model, and deletes that model from `directory`.
 
-    Otherwise they would wait for that model for ever. Watches of models that the user chose are left alone. Returns
-    the `table.target` of each watch that is embedded again.
+    Such a watch would wait for its model forever. Watches of models that the user chose do not change. Returns the
+    `table.target` of each watch that is embedded again.
     """
     targets = []
     with psycopg.connect(url) as connection:

@@ -66,7 +66,7 @@ class _Run:
         """Returns the exit code of the service."""
         directory, version = self._directory, self._choose_version()
         restart = None if self._options.fresh is None else start_over(directory, version, self._options.fresh)
-        postgres = self._prepare(version, anew=restart is Restart.EXAMPLE)
+        postgres = self._prepare(version, recreate=restart is Restart.EXAMPLE)
         settings = demo_settings(self._settings, postgres.url)
         service_url = url_of_service(settings)
         write_private(directory.url_file, f"{postgres.url}\n")
@@ -89,7 +89,7 @@ class _Run:
             stored = None
         return self._options.postgres_version or stored or _NEWEST_POSTGRES
 
-    def _prepare(self, version: str, *, anew: bool) -> EmbeddedPostgres:
+    def _prepare(self, version: str, *, recreate: bool) -> EmbeddedPostgres:
         steps, directory = self._steps, self._directory
 
         def start() -> EmbeddedPostgres:
@@ -99,7 +99,7 @@ class _Run:
         self._postgres = postgres
         steps.run("Schema `sidecar` up to date (sidecar migrate)", lambda: migrate(postgres.url))
         step = f"Table `{TABLE}`: names and pictures, both watched"
-        if not steps.run(step, lambda: create_example(postgres.url, anew=anew)):
+        if not steps.run(step, lambda: create_example(postgres.url, recreate=recreate)):
             steps.print("(as the last run left it)")
         return postgres
 

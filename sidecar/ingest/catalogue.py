@@ -1,12 +1,12 @@
 """The watches of the database, and which of them this sidecar works on.
 
-    FOREIGN     wants another model, fingerprint or number of dimensions: left alone, with one line in the log
+    FOREIGN     wants another model, fingerprint or number of dimensions: skipped, with one line in the log
     WRITABLE    may hold this encoder's vectors. The first batch pins the fingerprint of a watch that has none.
                 CLAIMABLE, unless it is paused or its old vectors are being cleared
     SUSPECT     its statements met something renamed, dropped or forbidden. All watches are loaded again, and if the
                 watch has changed, it starts afresh. If it meets the same as it was before, MAX_FAILURES times in a row,
                 it is
-    BROKEN      recorded in the database, and left alone by all sidecars until `sidecar.watch` is called again
+    BROKEN      recorded in the database, and skipped by all sidecars until `sidecar.watch` is called again
 
 Watches are loaded at the start, after a notification, every few seconds, and after a statement met a changed table.
 """
@@ -39,7 +39,7 @@ class Catalogue:
         self._failures: Counter[int] = Counter()  # in a row, by watch; at most one per load
         self._errors: dict[int, WatchChanged | StatementRejected] = {}  # since the last load, by watch
         self._loading = asyncio.Lock()
-        self._logged: dict[int, str] = {}  # why a watch is left alone, by watch
+        self._logged: dict[int, str] = {}  # why a watch is skipped, by watch
         self.stale = True
         self.all: list[Watch] = []
 

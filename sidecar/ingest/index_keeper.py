@@ -157,7 +157,7 @@ class IndexKeeper:
             )
 
     async def _postpone(self, watch: Watch, error: DatabaseError) -> None:
-        """Records the failure, so that all sidecars leave the index alone for a while."""
+        """Records the failure, so that no sidecar tries the index again for a while."""
         failure = Failure.from_error(error)
         self._context.telemetry.index_build_ended("gave_way" if failure.gave_way else "failed")
         level = logging.INFO if failure.gave_way else logging.WARNING

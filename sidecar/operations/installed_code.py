@@ -20,13 +20,13 @@ _SQL = read_statements("sidecar.operations", "installed_code.sql")
 _INSTALLATION = read_statements("sidecar.operations", "installation.sql")
 
 
-def install_code(connection: Connection, *, anew: bool = False) -> bool:
+def install_code(connection: Connection, *, force: bool = False) -> bool:
     """Replaces all functions and views, in the caller's transaction. Returns False if they were today's already.
 
-    `anew`: replaces them in any case, as after a restore, which may have left some out.
+    `force`: replaces them even if they are current, as after a restore, which may have left some out.
     """
     is_current = _installed(connection) == (head_revision(), code_digest())
-    if is_current and not anew and not connection.execute(text(_SQL["is_public"])).scalar():
+    if is_current and not force and not connection.execute(text(_SQL["is_public"])).scalar():
         return False
     connection.execute(text(_SQL["prepare"]))
     driver = connection.connection.dbapi_connection

@@ -244,7 +244,7 @@ class Database:
         """Closes the connection if its session is lost; expires all others, too, if the error concerns the server."""
         if isinstance(error, asyncpg.PostgresError) and str(error).startswith(_STALE_TYPE_ERRORS):
             await self._expire()
-            raise DatabaseUnavailable(f"pgvector was made anew: {shorten(str(error), 100)}") from error
+            raise DatabaseUnavailable(f"pgvector was created again: {shorten(str(error), 100)}") from error
         if isinstance(error, _UNAVAILABLE):
             with suppress(asyncpg.InterfaceError):  # the pool may have noticed it already
                 connection.terminate()

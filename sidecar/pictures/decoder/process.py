@@ -98,7 +98,7 @@ class DecoderProcess:
                 f"The picture took longer than {self._settings.timeout_s:g} s to decode (DECODE_TIMEOUT_S). "
                 "Scale it down, or save it as a baseline JPEG.",
             ) from error
-        except BaseException:  # nobody waits for what the child is doing
+        except BaseException:  # the caller has gone, so no result is awaited
             self.kill()
             raise
         if isinstance(outcome, PictureRejected):

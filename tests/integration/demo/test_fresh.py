@@ -1,4 +1,4 @@
-"""`--fresh` on the demo's own Postgres: what the demo made begins anew, what others made is named and stays."""
+"""`--fresh` on the demo's own Postgres: what the demo made is recreated, what others made is listed and kept."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def run(directory: DemoDirectory, version: str, *statements: LiteralString) -> l
 
 def example_anew(directory: DemoDirectory, version: str) -> bool:
     with EmbeddedPostgres(directory.postgres, version, settings={"fsync": "off"}) as postgres:
-        return create_example(postgres.url, anew=True)
+        return create_example(postgres.url, recreate=True)
 
 
 def password(directory: DemoDirectory) -> str:
@@ -129,7 +129,7 @@ def test_what_others_added_to_the_example_is_lost_only_if_they_say_so(
 ) -> None:
     run(directory, postgres_version, *_IN_THE_EXAMPLE)
     asked = Asked(False)
-    with pytest.raises(FreshRefused, match="nothing was deleted: the demo's table cannot be made anew"):
+    with pytest.raises(FreshRefused, match="nothing was deleted: the demo's table cannot be recreated"):
         start_over(directory, postgres_version, asked)
     assert set(_PARTS) <= set(asked.names)
     assert run(directory, postgres_version, "select count(*) from emoji where name = 'my own'") == [[(1,)]]

@@ -1,4 +1,4 @@
-"""How many rows may be claimed from a watch, and when it is left alone, on a clock that the test sets."""
+"""How many rows may be claimed from a watch, and when it is skipped, on a clock that the test sets."""
 
 from __future__ import annotations
 
