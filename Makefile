@@ -5,8 +5,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# More arguments for pip, for instance the index of PyTorch's CPU build.
+RUN_STAMP := $(VENV)/.installed-to-run
+# More arguments for pip.
 PIP_ARGS ?=
+# An index with CPU builds of PyTorch, for install-cpu; by default the one that pip uses here is searched.
+INDEX ?=
 # More arguments for `sidecar demo`, pytest and the benchmarks.
 ARGS ?=
 # Processes that run the tests, each with a Postgres of its own; a file's tests stay together. 0: one, for a debugger.
@@ -25,20 +28,24 @@ install: $(STAMP) ## Make .venv with everything in it (again only if pyproject.t
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] \
 		+ ". Name another one: make install PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@$(BIN)/python -m installation run $(PIP_ARGS)
+	@touch $@
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	@test -f $(STAMP) || printf '%s\n' \
-		'The first time takes minutes: on Linux PyTorch comes with CUDA, 6 GB on the disk. Without a GPU its CPU build' \
-		'will do: stop this with Ctrl-C, look up the index of CPU builds on the page pytorch.org/get-started, and type' \
-		'  make install PIP_ARGS="--extra-index-url <that index>"'
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_ARGS) \
-		--constraint constraints.txt --editable '.[embedded,dev,site]'
-	@touch $(STAMP)
+	@$(BIN)/python -m installation all $(PIP_ARGS)
+	@touch $@ $(RUN_STAMP)
+
+.PHONY: install-cpu
+install-cpu: | $(BIN)/python ## Make .venv with what `make run` needs, and PyTorch's CPU build (from another index: INDEX=its URL)
+	@$(BIN)/python -m installation cpu $(if $(INDEX),--index '$(INDEX)') $(PIP_ARGS)
+	@touch $(RUN_STAMP)
 
 .PHONY: run
-run: $(STAMP) ## Start Postgres, a table of emoji and the service on :9000, until Ctrl-C
-	$(BIN)/sidecar demo $(ARGS)
+run: $(RUN_STAMP) ## Start Postgres, a table of emoji and the service on :9000, until Ctrl-C; installs no more than it needs
+	@$(BIN)/sidecar demo $(ARGS)
 
 .PHONY: test
 test: $(STAMP) ## Run all tests (a part of them: make test ARGS="tests/unit -k config")

@@ -45,7 +45,7 @@ def run_demo(directory: DemoDirectory, settings: Settings, console: Console, opt
     run = _Run(directory, settings, steps, options)
     try:
         exit_code = run.run()
-    except _Ended:
+    except SystemExit:  # by a signal, before the service handled them in order
         exit_code = 0
     finally:
         _on_signals(_ignore)  # a second Ctrl-C does not cut off the shutdown of Postgres
@@ -104,10 +104,6 @@ class _Run:
         return postgres
 
 
-class _Ended(SystemExit):
-    """A signal asked for the end before the service handled signals."""
-
-
 def _on_signals(handler: object) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
@@ -116,7 +112,7 @@ def _on_signals(handler: object) -> None:
 
 def _end(*_signal: object) -> None:
     _on_signals(_ignore)
-    raise _Ended(0)
+    raise SystemExit(0)
 
 
 def _ignore(*_signal: object) -> None:

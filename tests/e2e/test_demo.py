@@ -180,7 +180,6 @@ def test_it_leaves_no_process_behind_and_starts_again_with_its_data(demo: Demo, 
     with psycopg.connect(demo.database_url, autocommit=True) as connection:
         connection.execute("update emoji set category = 'mine' where id = 3")
         connection.execute("delete from emoji where id > 10000")
-        connection.execute("create database shop")
     url, env = demo.database_url, demo.env_file.read_text()
     assert demo.end(signal.SIGINT) == 0
     assert demo.output.endswith(f"Stopped. The data stays in {demo.data_dir}.\n")
@@ -198,8 +197,14 @@ def test_it_leaves_no_process_behind_and_starts_again_with_its_data(demo: Demo, 
 
 
 def test_fresh_deletes_what_the_demo_did_not_make_only_if_told_so(directory: Path) -> None:
-    """In the directory that the test before has left, with a database `shop`. SIGKILL leaves no process behind."""
+    """In the directory that the test before has left. SIGKILL leaves no process behind."""
     data_dir = directory / "data"
+    version = stored_version(data_dir / "postgres") or ""
+    with (
+        EmbeddedPostgres(data_dir / "postgres", version) as postgres,
+        psycopg.connect(postgres.url, autocommit=True) as connection,
+    ):
+        connection.execute("create database shop")
     command = [sidecar_command(), "demo", "--data-dir", str(data_dir), "--port", str(find_free_port()), "--fresh"]
     refused = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     assert refused.returncode == 1
