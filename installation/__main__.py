@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from installation.cpu_builds import choose_cpu_build, constrain_to, read_versions
+from installation.cpu_builds import choose_cpu_builds, constrain_to, read_versions
 
 _CONSTRAINTS = Path("constraints.txt")
-_CHOSEN_BUILD = Path(sys.prefix) / "torch-cpu.txt"  # as long as .venv lives: `make test` keeps the build of install-cpu
+_CHOSEN_BUILD = (
+    Path(sys.prefix) / "torch-cpu.json"
+)  # as long as .venv lives: `make test` keeps the build of install-cpu
 _EXTRAS = {"run": "embedded", "cpu": "embedded", "all": "embedded,dev,site"}
 _INTERRUPTED = 130
 _PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -19,12 +23,12 @@ _PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 # The wheels, and what they unpack to: measured on Linux x86-64 with Python 3.11 and the versions of constraints.txt.
 _SIZES = {
     "cuda": "With PyTorch for CUDA: 3.2 GB to download, 6.3 GB on the disk.",
-    "cpu": "With PyTorch for CPUs: 0.4 GB to download, 1.5 GB on the disk.",
+    "cpu": "With PyTorch for CPUs: 0.4 GB to download, 1.6 GB on the disk.",
     "tools": "What only tests and docs need: 0.4 GB on the disk.",
 }
 _NO_CPU_BUILD = """\
-ERROR: The package index that pip uses here has no CPU build of PyTorch: of its {count} versions of torch for this \
-machine, none ends in +cpu.
+ERROR: The package index that pip uses here has no CPU build of PyTorch that belongs together: versions for this machine
+that end in +cpu are of torch: {torch}; of torchvision: {torchvision}.
 HINT: PyTorch's install page names an index that has them: make install-cpu INDEX=<its URL>
       Or take the build with CUDA, which works without a GPU too: make run"""
 
@@ -47,17 +51,26 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _choose_cpu_build(for_pip: Sequence[str]) -> bool:
-    """Remembers the build for this and later installations. False, with an error printed, if the index has none."""
-    asked = subprocess.run([*_PIP, "index", "versions", "torch", *for_pip], capture_output=True, text=True, check=False)
-    versions = read_versions(asked.stdout)
-    build = choose_cpu_build(versions, _CONSTRAINTS.read_text())
-    if build is None:
-        problem = _NO_CPU_BUILD.format(count=len(versions)) if versions else f"ERROR: {asked.stderr.strip()}"
-        print(problem, file=sys.stderr)  # noqa: T201
+    """Remembers the builds for this and later installations. False, with an error printed, if the index has none."""
+    versions = {}
+    for package in ("torch", "torchvision"):
+        command = [*_PIP, "index", "versions", package, *for_pip]
+        asked = subprocess.run(command, capture_output=True, text=True, check=False)
+        versions[package] = read_versions(asked.stdout)
+        if not versions[package]:
+            print(f"ERROR: pip finds no {package} for this machine: {asked.stderr.strip()}", file=sys.stderr)  # noqa: T201
+            return False
+    builds = choose_cpu_builds(versions["torch"], versions["torchvision"], _CONSTRAINTS.read_text())
+    if builds is None:
+        print(_NO_CPU_BUILD.format(**{name: _cpu_versions(found) for name, found in versions.items()}), file=sys.stderr)  # noqa: T201
         return False
-    _CHOSEN_BUILD.write_text(f"{build}\n")
-    print(f"The index has PyTorch {build}.")  # noqa: T201
+    _CHOSEN_BUILD.write_text(json.dumps(builds))
+    print(f"The index has torch {builds['torch']} and torchvision {builds['torchvision']}.")  # noqa: T201
     return True
+
+
+def _cpu_versions(versions: Sequence[str]) -> str:
+    return ", ".join(version for version in versions if version.endswith("+cpu")) or "none"
 
 
 def _announce(what: str, for_pip: Sequence[str]) -> None:
@@ -79,13 +92,19 @@ def _install(extras: str, for_pip: Sequence[str]) -> int:
     constraints = _CONSTRAINTS
     if _CHOSEN_BUILD.exists():
         constraints = _CHOSEN_BUILD.with_name("constraints.txt")
-        constraints.write_text(constrain_to(_CHOSEN_BUILD.read_text().strip(), _CONSTRAINTS.read_text()))
+        constraints.write_text(constrain_to(json.loads(_CHOSEN_BUILD.read_text()), _CONSTRAINTS.read_text()))
     command = [*_PIP, "install", *for_pip, "--constraint", str(constraints), "--editable", f".[{extras}]"]
-    pip = subprocess.Popen(command)
+    # In a process group of its own: it is interrupted once, however often Ctrl-C is pressed while it tidies up.
+    pip = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         return pip.wait()
     except KeyboardInterrupt:
-        pip.wait()  # the terminal has told it, too
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        pip.send_signal(signal.SIGINT)
+        pip.wait()
         raise
 
 

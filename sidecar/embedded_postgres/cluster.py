@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,18 +133,30 @@ class Cluster:
         ]
         command += ["--auth=scram-sha-256", f"--pwfile={self._password_file}", *_LOCALE[self.version]]
         command += [] if sync else ["--no-sync"]
-        ended = subprocess.run(
+        code, output = self._run_to_its_end(command)
+        if code != 0:
+            raise DatabaseUnavailable(f"initdb failed in {self.directory}:\n{output}".rstrip())
+        unfinished.rename(self.data)
+
+    def _run_to_its_end(self, command: Sequence[str | Path]) -> tuple[int, str]:
+        """Exit code and output. If this is interrupted, the program and those it started are gone before it returns."""
+        program = subprocess.Popen(
             command,
             cwd="/",
             env=ENVIRONMENT,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            check=False,
+            start_new_session=True,
             **self.user.popen_arguments(),
         )
-        if ended.returncode != 0:
-            raise DatabaseUnavailable(f"initdb failed in {self.directory}:\n{ended.stdout}{ended.stderr}".rstrip())
-        unfinished.rename(self.data)
+        try:
+            output, _ = program.communicate()
+        except BaseException:
+            os.killpg(program.pid, signal.SIGKILL)
+            program.communicate()  # the pipe closes with the last of them
+            raise
+        return program.returncode, output
 
     def _remove_stale_pid_file(self) -> None:
         """Postgres refuses to start while the process named in a stale file exists, even if it is another program."""

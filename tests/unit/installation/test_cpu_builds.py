@@ -5,23 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from installation.cpu_builds import choose_cpu_build, constrain_to, read_versions
+from installation.cpu_builds import choose_cpu_builds, constrain_to, read_versions
 
 CONSTRAINTS = "numpy==2.4.6\ntorch==2.14.1\ntorchvision==0.29.1\ntransformers==5.23.0\n"
 
 
-def make_index(directory: Path, *versions: str) -> str:
-    """The URL of an index with empty wheels of torch."""
-    (directory / "torch").mkdir()
-    names = [f"torch-{version}-py3-none-any.whl" for version in versions]
-    for name in names:
-        (directory / "torch" / name).touch()
-    links = "".join(f'<a href="{name}">{name}</a>' for name in names)
-    (directory / "torch" / "index.html").write_text(f"<!DOCTYPE html><html><body>{links}</body></html>")
+def make_index(directory: Path, torch: Sequence[str], torchvision: Sequence[str]) -> str:
+    """The URL of an index with empty wheels."""
+    for package, versions in (("torch", torch), ("torchvision", torchvision)):
+        (directory / package).mkdir()
+        names = [f"{package}-{version}-py3-none-any.whl" for version in versions]
+        for name in names:
+            (directory / package / name).touch()
+        links = "".join(f'<a href="{name}">{name}</a>' for name in names)
+        (directory / package / "index.html").write_text(f"<!DOCTYPE html><html><body>{links}</body></html>")
     return directory.as_uri()
 
 
@@ -31,43 +33,50 @@ def environment(index: str) -> dict[str, str]:
     return {**kept, "PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": index}
 
 
+def ask_pip(package: str, index: str) -> list[str]:
+    command = [sys.executable, "-m", "pip", "index", "versions", package]
+    return read_versions(
+        subprocess.run(command, env=environment(index), capture_output=True, text=True, check=True).stdout
+    )
+
+
+def test_pip_says_which_builds_an_index_has(tmp_path: Path) -> None:
+    index = make_index(tmp_path, ["2.14.1", "2.14.1+cpu", "2.13.0+cpu"], ["0.29.1+cpu"])
+    assert ask_pip("torch", index) == ["2.14.1+cpu", "2.14.1", "2.13.0+cpu"]
+    assert ask_pip("torchvision", index) == ["0.29.1+cpu"]
+
+
 @pytest.mark.parametrize(
-    ("versions", "build"),
+    ("torch", "torchvision", "builds"),
     [
-        (["2.15.0+cpu", "2.14.1+cpu", "2.14.1"], "2.14.1+cpu"),
-        (["2.14.1", "2.9.1+cpu", "2.13.0+cpu"], "2.13.0+cpu"),
-        (["2.14.1", "2.14.1+cu130"], None),
-        (["2.5.1+cpu"], None),
+        (["2.15.0+cpu", "2.14.1+cpu", "2.14.1"], ["0.30.0+cpu", "0.29.1+cpu"], ("2.14.1+cpu", "0.29.1+cpu")),
+        (["2.14.1", "2.9.1+cpu", "2.13.0+cpu"], ["0.28.0+cpu", "0.24.1+cpu"], ("2.13.0+cpu", "0.28.0+cpu")),
+        (["2.14.1+cpu", "2.13.0+cpu"], ["0.29.1", "0.28.0+cpu"], ("2.13.0+cpu", "0.28.0+cpu")),
+        (["2.14.1+cpu"], ["0.29.1"], None),
+        (["2.14.1", "2.14.1+cu130"], ["0.29.1+cpu"], None),
+        (["2.5.1+cpu"], ["0.20.1+cpu"], None),
     ],
 )
-def test_the_pinned_version_is_taken_else_the_newest_that_the_index_has(
-    tmp_path: Path, versions: list[str], build: str | None
+def test_the_pinned_pair_is_taken_else_the_newest_that_belongs_together(
+    torch: list[str], torchvision: list[str], builds: tuple[str, str] | None
 ) -> None:
-    command = [sys.executable, "-m", "pip", "index", "versions", "torch"]
-    index = make_index(tmp_path, *versions)
-    ended = subprocess.run(command, env=environment(index), capture_output=True, text=True, check=True)
-    found = read_versions(ended.stdout)
-    assert sorted(found) == sorted(versions)
-    assert choose_cpu_build(found, CONSTRAINTS) == build
+    expected = None if builds is None else dict(zip(("torch", "torchvision"), builds, strict=True))
+    assert choose_cpu_builds(torch, torchvision, CONSTRAINTS) == expected
 
 
-@pytest.mark.parametrize(
-    ("build", "expected"),
-    [
-        ("2.14.1+cpu", ["numpy==2.4.6", "transformers==5.23.0", "torchvision==0.29.1", "torch==2.14.1+cpu"]),
-        ("2.13.0+cpu", ["numpy==2.4.6", "transformers==5.23.0", "torch==2.13.0+cpu"]),
-    ],
-)
-def test_another_torch_gets_the_torchvision_that_belongs_to_it(build: str, expected: list[str]) -> None:
-    assert constrain_to(build, CONSTRAINTS).splitlines() == expected
+def test_the_builds_replace_what_the_constraints_name() -> None:
+    builds = {"torch": "2.13.0+cpu", "torchvision": "0.28.0+cpu"}
+    expected = ["numpy==2.4.6", "transformers==5.23.0", "torch==2.13.0+cpu", "torchvision==0.28.0+cpu"]
+    assert constrain_to(builds, CONSTRAINTS).splitlines() == expected
 
 
-def test_an_index_without_cpu_builds_is_said_plainly_and_nothing_is_installed(tmp_path: Path) -> None:
+def test_an_index_without_both_cpu_builds_is_said_plainly_and_nothing_is_installed(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "installation", "cpu"]
-    index = make_index(tmp_path, "2.14.1", "2.14.0")
+    index = make_index(tmp_path, ["2.14.1+cpu", "2.14.0"], ["0.29.1"])
     ended = subprocess.run(command, env=environment(index), capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr.startswith("ERROR: The package index that pip uses here has no CPU build of PyTorch: of its 2 ")
+    assert ended.stderr.startswith("ERROR: The package index that pip uses here has no CPU build of PyTorch")
+    assert "of torch: 2.14.1+cpu; of torchvision: none." in ended.stderr
     assert "HINT: PyTorch's install page names an index that has them: make install-cpu INDEX=" in ended.stderr
 
 
