@@ -52,7 +52,7 @@ def _is_finished(watch: WatchStatus) -> bool:
     """True if no row is pending, and the index is built, unless none is wanted or there are no vectors to index."""
     if watch.needs_repair:
         raise SchemaError(f"{watch.name} is {watch.state}")
-    if watch.pending or watch.state != "up to date":
+    if watch.pending or not watch.state.startswith("up to date"):
         return False
     return watch.index_statement is None or not watch.embedded
 
@@ -154,7 +154,7 @@ class _Lines:
 
 def _describe_rate(watch: WatchStatus, rate: Rate) -> str:
     if not watch.pending:
-        return "done"
+        return f"done, {watch.failed:,} failed" if watch.failed else "done"
     eta_s = rate.eta_s(watch.pending)
     left = "" if eta_s is None else f", {timedelta(seconds=round(eta_s))} left"
     return f"{rate.per_s or 0:.0f} rows/s{left}"

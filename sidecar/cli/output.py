@@ -23,6 +23,13 @@ def make_console(*, stderr: bool = False) -> Console:
     return console
 
 
+def paint(text: str, colour: str | None) -> str:
+    """`text` in a colour, on a terminal; as it is elsewhere, with NO_COLOR, and with None."""
+    console = make_console()
+    has_colours = console.is_terminal and not console.is_dumb_terminal and not console.no_color
+    return typer.style(text, fg=colour) if has_colours and colour is not None else text
+
+
 def print_json(value: object) -> None:
     """Prints one line of JSON. Dataclasses become objects, times ISO 8601, and other types that JSON lacks text."""
     typer.echo(json.dumps(value, default=_as_json, ensure_ascii=False))

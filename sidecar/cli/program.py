@@ -18,13 +18,14 @@ from sidecar.cli.schema import migrate, uninstall
 from sidecar.cli.search import search
 from sidecar.cli.serve import serve
 from sidecar.cli.status import status
+from sidecar.cli.texts import texts
 from sidecar.cli.verify import verify
 from sidecar.cli.watch import unwatch, watch
 from sidecar.errors import SidecarError
 
 _IN_ORDER_OF_USE = (
     *(demo, serve, migrate, plan, watch, unwatch, status, search),
-    *(failures, retry, pause, resume, rate, reembed, verify, doctor, uninstall),
+    *(failures, retry, texts, pause, resume, rate, reembed, verify, doctor, uninstall),
 )
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from math import floor
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sidecar.cli.database import open_database
 from sidecar.cli.options import DatabaseUrl, Json, OptionalTable
-from sidecar.cli.output import print_json
+from sidecar.cli.output import paint, print_json
 
 if TYPE_CHECKING:
-    from sidecar.postgres.status import WatchStatus
+    from sidecar.postgres.status import Health, WatchStatus
+
+_COLOURS: Mapping[Health, str] = {"ok": "green", "working": "cyan", "warning": "yellow", "problem": "red"}
 
 
 def status(
@@ -47,29 +52,37 @@ def status(
         watches = operations.status(table, exact=exact)
     if as_json:
         print_json(watches)
-    elif not watches:
-        typer.echo("Nothing is watched yet. Start with: sidecar watch TABLE --source COLUMN")
-    else:
-        for watch in watches:
-            _print_watch(watch)
+        return
+    from sidecar.postgres.status_summary import summarize
+
+    summary = summarize(watches)
+    typer.echo(paint(summary.text, _COLOURS[summary.health]))
+    if not watches:
+        typer.echo("Start with: sidecar watch TABLE --source COLUMN")
+    for watch in watches:
+        typer.echo()
+        _print_watch(watch)
 
 
 def _print_watch(watch: WatchStatus) -> None:
+    typer.echo(paint(f"{watch.name}: {watch.state}", _COLOURS[watch.health]))
     facts = {
         "source": f"{', '.join(watch.source)} ({watch.kind})",
         "vectors": _describe_companion(watch),
         "rows": _describe_rows(watch),
         "oldest": watch.oldest_pending_s and f"waiting for {timedelta(seconds=round(watch.oldest_pending_s))}",
-        "failed": watch.failed and f"{watch.failed:,}: sidecar failures {watch.relation}",
+        "failed": _describe_failed(watch),
+        "truncated": _describe_texts(watch, watch.truncated, "longer than the model reads", "--truncated"),
+        "unreadable": _describe_texts(watch, watch.unreadable, "in words that the model does not know", "--unreadable"),
         "rate": watch.rows_per_s and f"at most {watch.rows_per_s:g} rows a second",
         "index": watch.index,
         "build": _describe_build(watch),
         "model": watch.model or "none yet",
     }
-    typer.echo(f"{watch.name}: {watch.state}")
     for name, fact in facts.items():
         if fact:
-            typer.echo(f"    {name:<8}{fact}")
+            is_notable = name in {"failed", "truncated", "unreadable"} or (name == "index" and _lacks_index(watch))
+            typer.echo(paint(f"    {name:<11}{fact}", _COLOURS["warning"] if is_notable else None))
 
 
 def _describe_companion(watch: WatchStatus) -> str | None:
@@ -94,10 +107,49 @@ def _describe_build(watch: WatchStatus) -> str | None:
     return f"{watch.index_statement.replace(chr(10), ' ')};"
 
 
+def _lacks_index(watch: WatchStatus) -> bool:
+    return (watch.index or "").startswith(("building failed", "invalid"))
+
+
 def _describe_rows(watch: WatchStatus) -> str | None:
     if watch.rows is None:  # the table is gone
         return None
-    done = "" if watch.coverage is None else f" ({watch.coverage:g} %)"
-    counts = [f"{watch.embedded:,} embedded{done}", f"{watch.pending or 0:,} pending"]
+    counts = [f"{watch.up_to_date:,} embedded{_describe_share(watch)}", f"{watch.pending or 0:,} pending"]
+    if watch.outdated:
+        some = (
+            "their former vectors" if watch.outdated == watch.pending else f"the former vectors of {watch.outdated:,}"
+        )
+        counts[-1] += f" (searches use {some} until then)"
+    counts += [f"{watch.failed:,} failed"] if watch.failed else []
     counts += [f"{watch.empty:,} empty"] if watch.empty else []
     return f"{'about ' if watch.estimated else ''}{watch.rows:,}: {', '.join(counts)}"
+
+
+def _describe_share(watch: WatchStatus) -> str:
+    """How many of the rows with content are embedded: never 100 % while one is not."""
+    with_content = (watch.rows or 0) - watch.empty
+    if with_content <= 0:
+        return ""
+    return f" ({floor(1000 * min(watch.up_to_date / with_content, 1)) / 10:g} %)"
+
+
+def _describe_failed(watch: WatchStatus) -> str | None:
+    if not watch.failed:
+        return None
+    again = f", {watch.retrying:,} being tried again" if watch.retrying else ""
+    return f"{_count_of(watch.failed, 'row')}{again}: sidecar failures {_name_as_arguments(watch)}"
+
+
+def _describe_texts(watch: WatchStatus, number: int, what: str, option: str) -> str | None:
+    if not number:
+        return None
+    verb = "is" if number == 1 else "are"
+    return f"{_count_of(number, 'text')} {verb} {what}: sidecar texts {_name_as_arguments(watch)} {option}"
+
+
+def _count_of(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _name_as_arguments(watch: WatchStatus) -> str:
+    return f"{quote(watch.relation)} --target {quote(watch.target)}"

@@ -25,7 +25,7 @@ from sidecar.operations.session import (
 )
 from sidecar.operations.verification import Verifier
 from sidecar.postgres.statements import read_statements
-from sidecar.postgres.status import Failure, FailuresByReason, IndexBuild, WatchStatus
+from sidecar.postgres.status import Failure, FailuresByReason, IndexBuild, MisreadText, WatchStatus
 
 _SQL = read_statements("sidecar.operations", "operations.sql")
 
@@ -131,6 +131,14 @@ class Operations:
         if table is not None and not found:
             self.failures(table, target, 1)
         return found
+
+    def truncated_texts(self, table: str, target: str | None, limit: int) -> list[MisreadText]:
+        """Rows whose text is longer than the model reads, in the order of the key."""
+        return [MisreadText(**row) for row in self._rows("truncated_texts", (table, target, limit))]
+
+    def unreadable_texts(self, table: str, target: str | None, limit: int) -> list[MisreadText]:
+        """Rows with a text of which the tokenizer knows hardly a word, in the order of the key."""
+        return [MisreadText(**row) for row in self._rows("unreadable_texts", (table, target, limit))]
 
     def index_builds(self) -> dict[int, IndexBuild]:
         """Running index builds that this role may see, by the id of their watch."""

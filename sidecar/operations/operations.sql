@@ -36,7 +36,7 @@ select sidecar.reembed(w.relation, w.target, $3::text) from sidecar_internal.get
 select s.relation::text, s.target, s.kind, s.source, s.companion::text, s.state, s.rows, s.embedded, s.pending, s.failed, s.empty,
        s.truncated, s.coverage::float8, extract(epoch from s.oldest_pending)::float8 as oldest_pending_s, s.lag_ms, s.index,
        s.model, s.fingerprint, s.query, s.estimated, s.watch_id, s.index_statement, s.rows_per_s, s.companion_view::text,
-       s.unreadable
+       s.unreadable, s.outdated, s.retrying, s.health
 from sidecar_internal.status_of($1::regclass, $2::boolean) s
 
 -- name: index_builds
@@ -57,6 +57,13 @@ select f.relation::text, f.target, f.reason, f.failures, f.oldest, f.newest, f.e
 from sidecar.failures_by_reason f
 where ($1::regclass is null or f.relation = $1::regclass) and ($2::text is null or f.target = $2::text)
 order by f.failures desc, f.relation::text, f.target, f.reason
+
+-- name: truncated_texts
+-- The primary key of the ledger, in order.
+select t.key::text, t.embedded_at from sidecar.truncated_texts($1::regclass, $2::text, $3::integer) t
+
+-- name: unreadable_texts
+select t.key::text, t.embedded_at from sidecar.unreadable_texts($1::regclass, $2::text, $3::integer) t
 
 -- name: remains_of_all
 select r.what, r.statement from sidecar_internal.remains_of_all() r

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal, TypeAlias
 
 from sidecar.postgres.database import Database
 from sidecar.postgres.statements import statement
+
+Health: TypeAlias = Literal["ok", "working", "warning", "problem"]
 
 # How `state` begins while nothing is embedded; the function state_of in SQL writes it.
 _NEEDS_REPAIR = ("broken", "denied")
@@ -18,7 +21,8 @@ _IDLE = (*_BLOCKED, "no sidecar")
 class WatchStatus:
     """A row of sidecar.status. `estimated`: some counts are the planner's.
 
-    `index_statement` builds what is missing of the index. `rows_per_s` is the rate cap that a user set.
+    `index_statement` builds what is missing of the index. `rows_per_s` is the rate cap that a user set. `outdated` of
+    the `embedded` rows and `retrying` of the `failed` ones are among the `pending` ones, too.
     """
 
     relation: str
@@ -46,6 +50,9 @@ class WatchStatus:
     rows_per_s: float | None
     companion_view: str | None
     unreadable: int
+    outdated: int
+    retrying: int
+    health: Health
 
     @property
     def name(self) -> str:
@@ -56,6 +63,11 @@ class WatchStatus:
     def rows_done(self) -> int:
         """Rows that are not pending."""
         return max((self.rows or 0) - (self.pending or 0), 0)
+
+    @property
+    def up_to_date(self) -> int:
+        """Rows whose vector is that of their present content."""
+        return max(self.embedded - self.outdated, 0)
 
     @property
     def is_broken(self) -> bool:
@@ -105,6 +117,14 @@ class FailuresByReason:
     advice: str
     rows_statement: str | None
     retry_statement: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MisreadText:
+    """A row of sidecar.truncated_texts or unreadable_texts. `key` is JSON."""
+
+    key: str
+    embedded_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

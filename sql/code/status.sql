@@ -29,8 +29,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         order by s.dimensions <> w.dimensions, s.started_at limit 1
 $$;
 
--- What the watch is doing, or why it does nothing.
-create or replace function sidecar_internal.state_of(w sidecar_internal.watches, pending bigint) returns text
+-- What the watch is doing, or why it does nothing. `failed`: rows that are not being tried again.
+create or replace function sidecar_internal.state_of(w sidecar_internal.watches, pending bigint, failed bigint default 0) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     scan text := (select s.purpose from sidecar_internal.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep'
@@ -57,8 +57,21 @@ begin
         when scan = 'verify' then (select format('verifying: %s rows compared, %s differ', s.rows_seen, s.found)
                                    from sidecar_internal.scans s where s.watch_id = w.id and s.purpose = 'verify')
         when pending > 0 then 'catching up'
-        else coalesce(sidecar_internal.index_trouble(w), 'up to date') end;
+        else coalesce(sidecar_internal.index_trouble(w),
+                      'up to date' || case when failed > 0 then format(', but %s failed', case failed when 1 then '1 row' else failed || ' rows' end) else '' end) end;
 end $$;
+
+-- One word for programs and colours: problem (rows are not embedded until somebody acts), warning (some are not, or a person wants it
+-- so), working, ok. `state` and `index` are those of the view.
+create or replace function sidecar_internal.health_of(state text, index text, pending bigint, failed bigint) returns text
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select case
+        when state ~ '^(broken|denied|waiting for a sidecar)' then 'problem'
+        when state = 'no sidecar is running' then case when pending > 0 then 'problem' else 'warning' end
+        when state = 'paused' or failed > 0 or index ~ '^(building failed|invalid)' then 'warning'
+        when state <> 'up to date' or index ~ '^building' then 'working'
+        else 'ok' end;
+$$;
 
 -- Why a watch cannot work, and what to run; NULL if it can.
 create or replace function sidecar_internal.fault_of(w sidecar_internal.watches) returns text
@@ -94,9 +107,12 @@ begin
     return null;
 end $$;
 
--- The number of keys in the queue, how many of them have a ledger entry (they wait for an update, not for their first vector),
--- and when the oldest was enqueued. For a very long queue events are counted instead of keys, and estimated.
-create or replace function sidecar_internal.count_queue(w sidecar_internal.watches, out keys bigint, out updates bigint, out oldest timestamptz,
+-- The number of keys in the queue, how many of them have a ledger entry (`known`: they wait for an update, not for their first
+-- vector), and when the oldest was enqueued. Of those with an entry above `since_gen`, which count_ledger leaves to us: how many
+-- (`updates`), how many with a vector (`outdated`) or a failure (`retrying`). For a very long queue events are counted instead of
+-- keys, and estimated.
+create or replace function sidecar_internal.count_queue(w sidecar_internal.watches, since_gen bigint default null, out keys bigint, out known bigint,
+                                                out updates bigint, out outdated bigint, out retrying bigint, out oldest timestamptz,
                                                 out estimated boolean, out truncates bigint, out is_emptied boolean)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -107,6 +123,7 @@ begin
     estimated := false;
     truncates := 0;
     is_emptied := false;
+    known := 0; updates := 0; outdated := 0; retrying := 0;
     -- Most queues are empty, and planning the statements below costs more than this test.
     bytes := pg_relation_size(format('sidecar_internal.events_%s', w.id)) + pg_relation_size(format('sidecar_internal.delayed_%s', w.id));
     if bytes > 0 then
@@ -114,19 +131,17 @@ begin
     end if;
     if not is_busy then
         keys := 0;
-        updates := 0;
         return;
     end if;
     if sidecar_internal.key_fault(w) is not null then  -- its keys cannot be compared with the ledger's
-        execute format('select count(q.k1), 0, min(q.enqueued_at) from (
+        execute format('select count(q.k1), min(q.enqueued_at) from (
                             select %2$s, min(enqueued_at) as enqueued_at from (select %2$s, enqueued_at from sidecar_internal.events_%1$s
                                 union all select %2$s, enqueued_at from sidecar_internal.delayed_%1$s) e group by %2$s) q', w.id, k)
-            into keys, updates, oldest;
+            into keys, oldest;
         return;
     end if;
     if bytes > 16 * 1024 * 1024 then
         keys := (sidecar_internal.count_rows(format('sidecar_internal.events_%s', w.id), false)).n + (sidecar_internal.count_rows(format('sidecar_internal.delayed_%s', w.id), false)).n;
-        updates := 0;
         estimated := true;
         execute format('select e.enqueued_at from sidecar_internal.events_%s e order by e.gen limit 1', w.id) into oldest;
         return;
@@ -134,20 +149,24 @@ begin
     -- A TRUNCATE is an event without a key. Until it is processed the ledger describes vectors that are gone.
     execute format('select count(*), coalesce(bool_or(e.force), false) from sidecar_internal.events_%s e where e.k1 is null', w.id)
         into truncates, is_emptied;
-    execute format('select count(q.k1), count(l.gen), min(q.enqueued_at)
+    execute format('select count(q.k1), count(l.gen), count(*) filter (where l.is_above), count(*) filter (where l.is_above and l.vector_digest is not null),
+                           count(*) filter (where l.is_above and l.content_hash = ''failed''), min(q.enqueued_at)
                     from (select %2$s, min(enqueued_at) as enqueued_at
                           from (select %2$s, enqueued_at from sidecar_internal.events_%1$s
                                 union all select %2$s, enqueued_at from sidecar_internal.delayed_%1$s) e
                           group by %2$s) q
-                    left join (select %2$s, gen from sidecar_internal.ledger_%1$s where content_hash is not null) l using (%2$s)', w.id, k)
-        into keys, updates, oldest;
+                    left join (select %2$s, gen, content_hash, vector_digest, ($1 is null or gen > $1) as is_above
+                               from sidecar_internal.ledger_%1$s where content_hash is not null) l using (%2$s)', w.id, k)
+        into keys, known, updates, outdated, retrying, oldest using since_gen;
 end $$;
 
 -- Ledger entries by kind. Counted if the ledger is small or `exact`. For a large one, tombstones, failures and empty rows are
 -- counted by their indexes while they are few; truncated and unreadable texts, which may be nearly all, are estimated from a
--- few hundred pages.
-create or replace function sidecar_internal.count_ledger(w sidecar_internal.watches, exact boolean, out entries bigint, out empty bigint, out failed bigint,
-                                     out truncated bigint, out unreadable bigint, out estimated boolean)
+-- few hundred pages. Of the entries up to `since_gen`, written before all rows began to be embedded again: how many (`updates`),
+-- how many with a vector (`outdated`) or a failure (`retrying`).
+create or replace function sidecar_internal.count_ledger(w sidecar_internal.watches, exact boolean, since_gen bigint default null, out entries bigint,
+                                     out empty bigint, out failed bigint, out truncated bigint, out unreadable bigint,
+                                     out updates bigint, out outdated bigint, out retrying bigint, out estimated boolean)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     ledger constant regclass := format('sidecar_internal.ledger_%s', w.id);
@@ -161,24 +180,31 @@ begin
     if not estimated then
         execute format('select count(l.content_hash), count(*) filter (where l.content_hash = ''empty''),
                                count(*) filter (where l.content_hash = ''failed''), count(*) filter (where l.truncated),
-                               count(*) filter (where l.unreadable) from %s l', ledger)
-            into entries, empty, failed, truncated, unreadable;
+                               count(*) filter (where l.unreadable), count(l.content_hash) filter (where l.gen <= $1),
+                               count(l.vector_digest) filter (where l.gen <= $1),
+                               count(*) filter (where l.gen <= $1 and l.content_hash = ''failed'') from %s l', ledger)
+            into entries, empty, failed, truncated, unreadable, updates, outdated, retrying using since_gen;
         return;
     end if;
     share := least(1, 256 / pages);
     execute format('select count(*) as rows, count(*) filter (where l.truncated) as truncated, count(*) filter (where l.unreadable) as unreadable,
-                           count(*) filter (where l.content_hash = ''empty'') as empty
-                    from %s l tablesample system (%s) repeatable (0)', ledger, 100 * share) into sample;
+                           count(*) filter (where l.content_hash = ''empty'') as empty, count(l.content_hash) filter (where l.gen <= $1) as updates,
+                           count(l.vector_digest) filter (where l.gen <= $1) as outdated,
+                           count(*) filter (where l.gen <= $1 and l.content_hash = ''failed'') as retrying
+                    from %s l tablesample system (%s) repeatable (0)', ledger, 100 * share) into sample using since_gen;
     execute format('select count(*) from (select from %s l where l.content_hash is null limit 100000) x', ledger) into tombstones;
     entries := (sidecar_internal.count_rows(ledger, false)).n - tombstones;
     truncated := least(entries, round(sample.truncated / share));
     unreadable := least(entries, round(sample.unreadable / share));
+    updates := least(entries, round(sample.updates / share));
+    outdated := least(entries, round(sample.outdated / share));
     failed := (select count(*) from sidecar_internal.failures d where d.watch_id = w.id);
     if pg_relation_size(exceptions) < 1024 * 1024 then
         execute format('select count(*) filter (where l.content_hash = ''empty'') from %s l where octet_length(l.content_hash) < 32', ledger) into empty;
     else
         empty := least(entries, round(sample.empty / share));
     end if;
+    retrying := least(failed, round(sample.retrying / share));
     entries := greatest(entries, empty + failed);
 end $$;
 
@@ -215,7 +241,7 @@ create or replace function sidecar_internal.status_of(only_relation regclass, ex
     rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric,
     oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text,
     estimated boolean, watch_id integer, index_statement text, rows_per_s double precision, companion_view regclass,
-    unreadable bigint)
+    unreadable bigint, outdated bigint, retrying bigint, health text)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp set row_security = off set plan_cache_mode = force_generic_plan as $$
 declare
     w sidecar_internal.watches;
@@ -223,6 +249,7 @@ declare
     ledger record;
     queue record;
     unknown bigint;
+    since_gen bigint;
     builds constant jsonb := sidecar_internal.running_builds();
     knows_vectors constant boolean := sidecar_internal.pgvector_fault() is null;
 begin
@@ -237,29 +264,35 @@ begin
                 select c.n, c.estimated into rows, estimated from sidecar_internal.count_rows(w.relation, exact) c;
                 query := case when knows_vectors then sidecar_internal.search_statement(w) end;
             end if;
-            ledger := sidecar_internal.count_ledger(w, exact);
-            queue := sidecar_internal.count_queue(w);
+            since_gen := (select s.start_gen from sidecar_internal.scans s
+                          where s.watch_id = w.id and s.purpose = 'backfill' and s.force and s.finished_at is null);
+            ledger := sidecar_internal.count_ledger(w, exact, since_gen);
+            queue := sidecar_internal.count_queue(w, since_gen);
             if queue.is_emptied or sidecar_internal.companion_is_gone(w) then
                 ledger.entries := 0; ledger.empty := 0; ledger.failed := 0; ledger.truncated := 0; ledger.unreadable := 0;
+                ledger.updates := 0; ledger.outdated := 0; ledger.retrying := 0; queue.outdated := 0; queue.retrying := 0;
             end if;
             embedded := ledger.entries - ledger.empty - ledger.failed;
             empty := ledger.empty; failed := ledger.failed; truncated := ledger.truncated; unreadable := ledger.unreadable;
+            outdated := least(embedded, ledger.outdated + queue.outdated);
+            retrying := least(failed, ledger.retrying + queue.retrying);
             -- A row that is neither in the ledger nor in the queue is still to be read by the backfill. After that only the
             -- queue counts: the difference of two estimates would never settle at 0.
             unknown := case when exact and rows is not null then sidecar_internal.count_unknown(w) end;
-            pending := case when unknown is not null then unknown + queue.updates
+            pending := case when unknown is not null then unknown + ledger.updates + queue.updates
                 when exists (select from sidecar_internal.scans s
                              where s.watch_id = w.id and s.purpose in ('clear', 'backfill') and s.finished_at is null)
-                    then greatest(rows - ledger.entries, queue.keys - queue.updates) + queue.updates
+                    then greatest(rows - ledger.entries, queue.keys - queue.known) + ledger.updates + queue.updates
                 when queue.is_emptied then greatest(rows, queue.keys)
                 else queue.keys + queue.truncates end;
             estimated := estimated or ledger.estimated or queue.estimated;
             oldest_pending := clock_timestamp() - queue.oldest;
-            coverage := case when rows > empty then round(100.0 * least(1, embedded::numeric / (rows - empty)), 1) end;
+            coverage := case when rows > empty then trunc(100.0 * least(1, embedded::numeric / (rows - empty)), 1) end;
             lag_ms := (select round(p.lag_ms::numeric, 1) from sidecar_internal.progress p where p.watch_id = w.id);
             index := sidecar_internal.index_of(w, builds);
             index_statement := case when rows is not null and knows_vectors then sidecar_internal.index_statement(w) end;
-            state := sidecar_internal.state_of(w, pending);
+            state := sidecar_internal.state_of(w, pending, failed - retrying);
+            health := sidecar_internal.health_of(state, index, pending, failed - retrying);
         exception when undefined_table or syntax_error then
             -- A table was dropped after the snapshot of this statement; its regclass prints as a number.
             raise warning 'watch % is left out: %', w.id, sqlerrm;

@@ -50,13 +50,18 @@ comment on view sidecar.status is
 comment on column sidecar.status.state is
     'What the watch is doing, or why it does nothing and what to run.';
 comment on column sidecar.status.rows is 'Rows of the table.';
-comment on column sidecar.status.embedded is 'Rows that have their vector.';
+comment on column sidecar.status.embedded is 'Rows that have a vector.';
 comment on column sidecar.status.pending is 'Rows that are still to be embedded, or embedded again.';
+comment on column sidecar.status.outdated is
+    'Of the embedded rows, those that are pending: they keep their present vector until they are embedded again.';
 comment on column sidecar.status.failed is 'Rows that cannot be embedded: see sidecar.failures.';
+comment on column sidecar.status.retrying is 'Of the failed rows, those that are pending: they changed, or were retried.';
+comment on column sidecar.status.health is
+    'problem (rows are not embedded until somebody acts), warning (rows failed, the watch is paused, or its index cannot be built), working or ok.';
 comment on column sidecar.status.empty is 'Rows without content; their vector is NULL.';
-comment on column sidecar.status.truncated is 'Texts that were longer than the model reads.';
-comment on column sidecar.status.unreadable is 'Texts of which the tokenizer of the model knows hardly a word.';
-comment on column sidecar.status.coverage is 'Percentage of the rows with content that are embedded.';
+comment on column sidecar.status.truncated is 'Texts that are longer than the model reads: their ends have no part in the vectors. See sidecar.truncated_texts.';
+comment on column sidecar.status.unreadable is 'Texts of which the tokenizer of the model knows hardly a word. See sidecar.unreadable_texts.';
+comment on column sidecar.status.coverage is 'Percentage of the rows with content that have a vector, an outdated one or not.';
 comment on column sidecar.status.oldest_pending is 'How long the oldest pending change has waited.';
 comment on column sidecar.status.lag_ms is 'Milliseconds from commit to vector, mean of the last changes.';
 comment on column sidecar.status.index is 'The HNSW index, or why there is none.';

@@ -65,7 +65,7 @@ def test_status_counts_embedded_pending_failed_and_empty_rows(db: Connection, wa
     embed(db, watch_id, 7, truncated=True)
     embed(db, watch_id, 1, unreadable=True)
     assert _counts(read(db)) == dict(zip(_COUNTS, (10, 5, 3, 1, 1, 1, 1), strict=True))
-    assert float(read(db)["coverage"]) == 55.6  # of the nine rows that are not empty
+    assert float(read(db)["coverage"]) == 55.5  # of the nine that have something to embed, never rounded up to 100
     run(db, "update items set title = 'new' where id <= 2")
     run(db, "update items set title = 'newer' where id <= 2")
     assert read(db)["pending"] == 5, "an embedded row with a pending update counts as pending, once"
@@ -228,3 +228,78 @@ def test_status_plans_its_catalog_queries_once_for_all_watches(db: Connection) -
     """Planning per watch took a fifth of the time with 300 watches, too little to measure on a busy machine."""
     settings = "select proconfig from pg_proc where oid = 'sidecar_internal.status_of(regclass, boolean)'::regprocedure"
     assert "plan_cache_mode=force_generic_plan" in value(db, settings)
+
+
+@pytest.mark.parametrize("read", [_status, _exact])
+def test_rows_that_are_embedded_again_are_outdated_until_they_have_been(
+    db: Connection, watch_id: int, read: Any
+) -> None:
+    for key in range(1, 10):
+        embed(db, watch_id, key)
+    fail(db, watch_id, 10)
+    names = ("embedded", "outdated", "pending", "failed", "retrying")
+    assert [read(db)[name] for name in names] == [9, 0, 0, 1, 0]
+    run(db, "select sidecar.reembed('items')")
+    assert [read(db)[name] for name in names] == [9, 9, 10, 1, 1], "also those that the scan has not come to"
+    embed(db, watch_id, 1)
+    assert [read(db)[name] for name in names] == [9, 8, 9, 1, 1]
+    run(db, "update items set title = 'new' where id in (1, 2)")
+    assert [read(db)[name] for name in names] == [9, 9, 10, 1, 1], "a row that waits for two reasons counts once"
+    finish_backfill(db, watch_id)
+    assert [read(db)[name] for name in names] == [9, 2, 2, 1, 0]
+
+
+def test_a_failed_row_that_changed_is_being_tried_again(db: Connection, watch_id: int) -> None:
+    for key in range(1, 9):
+        embed(db, watch_id, key)
+    fail(db, watch_id, 9)
+    fail(db, watch_id, 10)
+    status = _status(db)
+    assert (status["state"], status["failed"], status["retrying"]) == ("up to date, but 2 rows failed", 2, 0)
+    run(db, "update items set title = 'new' where id = 9")
+    status = _status(db)
+    assert (status["state"], status["failed"], status["retrying"]) == ("catching up", 2, 1)
+    assert (status["pending"], status["health"]) == (1, "warning")
+
+
+HEALTH = {
+    "select 1": "ok",
+    "delete from sidecar_internal.sidecars": "warning",
+    "delete from sidecar_internal.sidecars; update items set title = 'new'": "problem",
+    "update items set title = 'new'": "working",
+    "select sidecar.reembed('items')": "working",
+    "select sidecar.pause()": "warning",
+    "update sidecar_internal.watches set fingerprint = 'g'": "problem",
+    "update sidecar_internal.watches set broken = 'gone'": "problem",
+    "insert into sidecar_internal.index_failures (watch_id, message, next_try_at) "
+    "select watch_id, 'no room', now() from sidecar.status": "warning",
+}
+
+
+@pytest.mark.parametrize("change", HEALTH)
+def test_health_is_one_word_for_programs(db: Connection, watch_id: int, change: str) -> None:
+    for key in range(1, 11):
+        embed(db, watch_id, key)
+    run(db, change)
+    assert _status(db)["health"] == HEALTH[change]
+
+
+def test_a_failed_row_is_a_warning(db: Connection, watch_id: int) -> None:
+    fail(db, watch_id, 1)
+    assert _status(db)["health"] == "warning"
+
+
+def test_texts_that_were_cut_are_listed_by_key(db: Connection, watch_id: int) -> None:
+    embed(db, watch_id, 7, truncated=True)
+    embed(db, watch_id, 3, truncated=True)
+    embed(db, watch_id, 4, unreadable=True)
+    assert run(db, "select key from sidecar.truncated_texts('items')") == [({"id": 3},), ({"id": 7},)]
+    assert run(db, "select key from sidecar.truncated_texts('items', 'e', max_rows => 1)") == [({"id": 3},)]
+    assert run(db, "select key from sidecar.unreadable_texts('items')") == [({"id": 4},)]
+    assert run(
+        db,
+        "select i.id, i.title from items i join sidecar.truncated_texts('items', max_rows => null) t "
+        "on i.id = (t.key->>'id')::bigint order by i.id",
+    ) == [(3, "x"), (7, "x")]
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="max_rows is 0"):
+        run(db, "select sidecar.truncated_texts('items', max_rows => 0)")
