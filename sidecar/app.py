@@ -54,6 +54,7 @@ from sidecar.model.selftest import run_self_test
 from sidecar.pictures.decoder.pool import DecoderPool
 from sidecar.pictures.decoder.settings import DecoderSettings
 from sidecar.postgres.database import Database
+from sidecar.postgres.outage import Outage
 from sidecar.postgres.status import read_status
 from sidecar.postgres.watch_reader import WatchReader
 from sidecar.process_exit import EXIT_CONFIGURATION
@@ -146,9 +147,11 @@ class Sidecar:
         self._telemetry = make_telemetry(settings, self._objectives)
         self._device_health = DeviceHealth(HealthLimits.from_settings(settings))
         self._readiness = Readiness(lambda: self._device_health.trouble)
-        self._parts = RunningParts(settings, self._readiness, self._device_health)
+        self._outage = Outage()
+        self._parts = RunningParts(settings, self._readiness, self._device_health, self._outage)
         url = settings.database_url
-        self._database = Database(url, settings.listen_database_url, settings.database_pool_size) if url else None
+        pool = (settings.listen_database_url, settings.database_pool_size, self._outage)
+        self._database = Database(url, *pool) if url else None
         self._watch_reader = WatchReader(self._database, self._telemetry.metrics.watches) if self._database else None
         self._ingest: Ingest | None = None
         self._scorer: LazyScorer | None = None
@@ -186,7 +189,7 @@ class Sidecar:
             *CohereEndpoints(embedder, aliases).operations(),
             *TeiEndpoints(embedder, self._readiness).operations(),
             *RerankEndpoints(get_models, limits, images, rerank_aliases).operations(),
-            *HealthEndpoints(self._readiness, self._parts, self._objectives, read_watches).operations(),
+            *HealthEndpoints(self._readiness, self._parts, self._objectives, self._outage, read_watches).operations(),
             *MetricsEndpoint(telemetry.metrics, refresh_gauges).operations(),
             *SearchEndpoint(get_models, limits, images, self._database, telemetry).operations(),
         ]
@@ -305,7 +308,11 @@ class Sidecar:
         await database.open()
         try:
             async with self.supervisor.running("watch-reader", reader.run()):
-                yield
+                if self._parts.ingests:  # which notices by itself
+                    yield
+                else:
+                    async with self.supervisor.running("database-watch", database.keep_watch()):
+                        yield
         finally:
             await database.close()
 
@@ -340,7 +347,7 @@ class Sidecar:
         if not self._parts.ingests:
             yield
             return
-        self._ingest = Ingest(self._settings, embedder, encoder, self._telemetry)
+        self._ingest = Ingest(self._settings, embedder, encoder, self._telemetry, self._outage)
         async with self.supervisor.running("ingest", self._ingest.run()) as task:
             try:
                 yield

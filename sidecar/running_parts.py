@@ -11,6 +11,7 @@ from sidecar.batching.lane_queue import LaneDepth
 from sidecar.config import Settings
 from sidecar.http.models import ModelInfo, Models
 from sidecar.pictures.decoder.pool import DecoderPool
+from sidecar.postgres.outage import Outage
 from sidecar.postgres.watch_reader import WatchReader
 from sidecar.readiness import Readiness, State
 from sidecar.telemetry.metrics.registry import Metrics
@@ -24,13 +25,16 @@ class RunningParts:
     A model that failed its self-test shows as `model`, but `models` stays None.
     """
 
-    def __init__(self, settings: Settings, readiness: Readiness, device_health: DeviceHealth) -> None:
+    def __init__(
+        self, settings: Settings, readiness: Readiness, device_health: DeviceHealth, outage: Outage | None = None
+    ) -> None:
         self.model: ModelInfo | None = None
         self.models: Models | None = None
         self.decoders: DecoderPool | None = None
         self._settings = settings
         self._readiness = readiness
         self._device_health = device_health
+        self._outage = outage or Outage()
 
     @property
     def ingests(self) -> bool:
@@ -59,7 +63,9 @@ class RunningParts:
                 return "ending"
             case State.STOPPING:
                 return "stopping"
-        return "starting" if self.models is None else "running"
+        if self.models is None:
+            return "starting"
+        return "running" if self._outage.since is None else "waiting for the database"
 
     @property
     def rerank(self) -> str:

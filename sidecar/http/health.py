@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel, Field
@@ -13,12 +14,14 @@ from starlette.responses import Response
 
 import sidecar
 from sidecar.batching.lane_queue import LaneDepth
-from sidecar.errors import DatabaseError
+from sidecar.errors import DatabaseError, DatabaseUnavailable
 from sidecar.http.body_models import AnswerModel
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.models import ModelInfo
 from sidecar.http.operation import Endpoint, MediaType, Operation, Scope
-from sidecar.postgres.status import WatchStatus
+from sidecar.postgres.outage import Outage
+from sidecar.postgres.status import Health, WatchStatus
+from sidecar.postgres.status_summary import summarize
 from sidecar.readiness import Readiness
 from sidecar.redaction import redact
 from sidecar.telemetry.metrics.registry import Metrics
@@ -26,6 +29,7 @@ from sidecar.telemetry.objectives import ObjectiveReport, Objectives
 
 _READ_WATCHES_TIMEOUT_S = 5.0
 _Database: TypeAlias = Literal["none", "ok", "unavailable"]
+_DATABASE = "`none` (REST only), `ok`, `not tried yet`, or `gone since …, trying again`."
 
 # Reads sidecar.status, a dataclass for each watch. Raises DatabaseError, which /status reports.
 ReadWatches: TypeAlias = Callable[[], Awaitable[Sequence[WatchStatus]]]
@@ -46,7 +50,7 @@ class ProcessStatus(Protocol):
 
     @property
     def ingest(self) -> str:
-        """`running`, `starting`, `stopping`, `ending`, or `off: …` with the reason."""
+        """`running`, `starting`, `waiting for the database`, `stopping`, `ending`, or `off: …` with the reason."""
         ...
 
     @property
@@ -69,7 +73,11 @@ class HealthAnswer(AnswerModel):
     ready: bool
     version: str
     model: ModelInfo | None = Field(description="Null until it is loaded.")
-    ingest: str = Field(description="`running`, `starting`, `stopping`, `ending` or `off: …` with the reason.")
+    ingest: str = Field(
+        description="`running`, `starting`, `waiting for the database`, `stopping`, `ending` or `off: …`."
+    )
+    database: str = Field(description=_DATABASE)
+    database_gone_since: datetime | None = Field(description="Null while it can be used.")
     uptime_s: float
 
 
@@ -78,12 +86,17 @@ class StatusAnswer(AnswerModel):
     version: str
     model: ModelInfo | None = Field(description="Null until it is loaded.")
     lanes: Mapping[str, LaneDepth] = Field(description="By name; empty until the model is loaded.")
-    ingest: str = Field(description="`running`, `starting`, `stopping`, `ending` or `off: …` with the reason.")
+    ingest: str = Field(
+        description="`running`, `starting`, `waiting for the database`, `stopping`, `ending` or `off: …`."
+    )
     rerank: str = Field(
         description="`off`, `not loaded yet`, `loading`, `loaded`, `failed: …` (to load) or `failing: …` (to score)."
     )
     database: Literal["none", "ok", "unavailable"]
     database_detail: str | None
+    database_gone_since: datetime | None = Field(description="Null while it can be used.")
+    summary: str | None = Field(description="The state of all watches in a sentence. Null while `watches` is.")
+    health: Health | None = Field(description="The worst of the watches'. Null while `watches` is.")
     watches: Sequence[WatchStatus] | None = Field(description="Null while the database does not tell.")
     objectives: Mapping[str, ObjectiveReport]
 
@@ -92,11 +105,17 @@ class HealthEndpoints:
     """/livez, /readyz, /healthz and /status, also while the database is down. `read_watches`: None without one."""
 
     def __init__(
-        self, readiness: Readiness, process: ProcessStatus, objectives: Objectives, read_watches: ReadWatches | None
+        self,
+        readiness: Readiness,
+        process: ProcessStatus,
+        objectives: Objectives,
+        outage: Outage,
+        read_watches: ReadWatches | None,
     ) -> None:
         self._readiness = readiness
         self._process = process
         self._objectives = objectives
+        self._outage = outage
         self._read_watches = read_watches
         self._started_at = time.monotonic()
 
@@ -118,6 +137,8 @@ class HealthEndpoints:
                 version=sidecar.__version__,
                 model=self._process.model,
                 ingest=self._process.ingest,
+                database="none" if self._read_watches is None else str(self._outage),
+                database_gone_since=self._outage.since,
                 uptime_s=round(time.monotonic() - self._started_at, 1),
             )
         )
@@ -134,6 +155,7 @@ class HealthEndpoints:
     async def status(self, _request: Request) -> Response:
         """Always 200, with what is known: `watches` is null while the database cannot be read."""
         database, detail, watches = await self._database()
+        summary = None if watches is None else summarize(watches)
         return JsonResponse(
             StatusAnswer(
                 status=self._readiness_text(),
@@ -144,6 +166,9 @@ class HealthEndpoints:
                 rerank=redact(self._process.rerank),
                 database=database,
                 database_detail=detail,
+                database_gone_since=self._outage.since,
+                summary=summary and summary.text,
+                health=summary and summary.health,
                 watches=watches,
                 objectives=self._objectives.report(),
             )
@@ -172,6 +197,8 @@ class HealthEndpoints:
             async with asyncio.timeout(_READ_WATCHES_TIMEOUT_S):
                 return "ok", None, await self._read_watches()
         except DatabaseError as error:
+            if isinstance(error, DatabaseUnavailable):
+                self._outage.report(error)
             return "unavailable", redact(str(error)), None
         except TimeoutError:
             return "unavailable", f"No answer within {_READ_WATCHES_TIMEOUT_S:g} s.", None

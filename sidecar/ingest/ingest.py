@@ -23,7 +23,7 @@ from uuid import uuid4
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder
 from sidecar.concurrency import background, running_tasks
-from sidecar.errors import DatabaseError, SchemaError, StatementRejected, WatchChanged
+from sidecar.errors import DatabaseError, DatabaseUnavailable, SchemaError, StatementRejected, WatchChanged
 from sidecar.ingest.catalogue import Catalogue
 from sidecar.ingest.claiming import WorkFinder
 from sidecar.ingest.context import Context, Progress
@@ -37,6 +37,7 @@ from sidecar.postgres.database import Database, reconnect_backoff
 from sidecar.postgres.heartbeat import Identity, announce_sleep, sign_off
 from sidecar.postgres.listener import Listener
 from sidecar.postgres.liveness import LivenessLock
+from sidecar.postgres.outage import Outage
 from sidecar.postgres.remedies import NOT_PERMITTED, grant_worker_hint
 from sidecar.postgres.session_guard import SessionGuard
 from sidecar.postgres.shipped import code_digest, describe_old_schema, head_revision
@@ -54,14 +55,20 @@ class Ingest:
     """All of ingest; one per process. The settings must have a `database_url`."""
 
     def __init__(
-        self, settings: Settings, embedder: Embedder, encoder: Encoder, telemetry: Telemetry | None = None
+        self,
+        settings: Settings,
+        embedder: Embedder,
+        encoder: Encoder,
+        telemetry: Telemetry | None = None,
+        outage: Outage | None = None,
     ) -> None:
         if settings.database_url is None:
             raise ValueError("ingest needs DATABASE_URL")
         self._settings = settings
         for problem in address_problems(settings.database_url, settings.listen_database_url):
             logger.warning("the database's address: %s", problem)
-        self._database = Database(settings.database_url, settings.listen_database_url, settings.database_pool_size)
+        url, listen_url = settings.database_url, settings.listen_database_url
+        self._database = Database(url, listen_url, settings.database_pool_size, outage)
         identity = Identity(uuid4(), encoder.model_id, encoder.fingerprint, encoder.dimensions)
         catalogue = Catalogue(self._database, identity)
         self._context = Context(
@@ -95,6 +102,7 @@ class Ingest:
             lambda channel: self._on_notification(channel, wake_up),
             context.telemetry,
             context.liveness,
+            self._database.outage,
         )
         scanner = Scanner(context, finder, worker.expect_events, lambda: self._reload_watches(wake_up))
         parts = {
@@ -121,10 +129,15 @@ class Ingest:
         while True:
             try:
                 await self._check_schema()
+            except DatabaseUnavailable as error:
+                self._database.report(error)
+                await asyncio.sleep(backoff.next_s())
             except DatabaseError as error:
+                self._database.report_success()
                 trouble.report(error)
                 await asyncio.sleep(backoff.next_s())
             else:
+                self._database.report_success()
                 trouble.resolve()
                 return
 

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from sidecar.concurrency import Backoff
 from sidecar.errors import Contention, DatabaseError, DatabaseUnavailable, StatementRejected, TimedOut, WatchChanged
 from sidecar.postgres.address import open_connection, read_address
+from sidecar.postgres.outage import Outage
 from sidecar.postgres.session_settings import SESSION_SETTINGS, TCP_SETTINGS
 from sidecar.postgres.statements import statement
 from sidecar.postgres.transaction_pooling import DirectConnection, TransactionPooledConnection
@@ -30,6 +31,7 @@ CONNECT_TIMEOUT_S = 12.0  # of the pool: longer than one attempt to connect, who
 COMMAND_TIMEOUT_S = 60.0
 MAX_CONNECTIONS = 8
 CLOSE_TIMEOUT_S = 2.0
+WATCH_INTERVAL_S = 5.0
 # Between attempts to reach a database that is away: rows wait no longer than that once it is back.
 FIRST_RECONNECT_S, LAST_RECONNECT_S = 0.1, 3.0
 
@@ -154,13 +156,17 @@ class Database:
     """A connection pool. It connects on first use, so that the process starts while the database is down.
 
     `listen_url` leads past a pooler in transaction mode: if it is given, `url` is assumed to lead to one. Otherwise a
-    pooler is recognised by its losing the session's settings.
+    pooler is recognised by its losing the session's settings. Databases of one process share their `outage`.
 
     Raises ConfigurationError for an address that cannot be parsed, which no retry would cure.
     """
 
     def __init__(
-        self, url: SecretStr, listen_url: SecretStr | None = None, max_connections: int = MAX_CONNECTIONS
+        self,
+        url: SecretStr,
+        listen_url: SecretStr | None = None,
+        max_connections: int = MAX_CONNECTIONS,
+        outage: Outage | None = None,
     ) -> None:
         for each in (url, listen_url):
             if each is not None:
@@ -170,16 +176,31 @@ class Database:
         self._behind_pooler = listen_url is not None
         self._max_connections = max_connections
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
-        self._outages = TroubleLog(logger, "the database cannot be used, rows wait")
+        self.outage = outage or Outage()
         self._refusals = TroubleLog(logger, "rows wait, the database refuses what a sidecar has to do")
 
     def report(self, error: DatabaseError) -> None:
         """Logs an error of any user of the database, if its kind is new."""
-        (self._outages if isinstance(error, DatabaseUnavailable) else self._refusals).report(error)
+        (self.outage if isinstance(error, DatabaseUnavailable) else self._refusals).report(error)
 
     def report_success(self) -> None:
-        """A write succeeded: logs the end of an outage, if there was one."""
-        self._outages.resolve()
+        """A write succeeded: ends the outage, if there was one."""
+        self.outage.resolve()
+
+    async def keep_watch(self) -> None:
+        """Tries the database now and then, until cancelled, where nothing else would notice that it is gone or back."""
+        backoff = reconnect_backoff()
+        while True:
+            try:
+                async with self.connection() as connection:
+                    await connection.fetchval(statement("ping"))
+            except DatabaseError as error:
+                self.report(error)
+                await asyncio.sleep(backoff.next_s())
+            else:
+                self.report_success()
+                backoff = reconnect_backoff()
+                await asyncio.sleep(WATCH_INTERVAL_S)
 
     async def open(self) -> None:
         with translate_asyncpg_errors():

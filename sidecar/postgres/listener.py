@@ -20,6 +20,7 @@ from sidecar.concurrency import Backoff
 from sidecar.errors import DatabaseError, DatabaseUnavailable, StatementRejected
 from sidecar.postgres.database import open_session, reconnect_backoff, translate_asyncpg_errors
 from sidecar.postgres.liveness import LivenessLock
+from sidecar.postgres.outage import Outage, SessionTrouble
 from sidecar.postgres.statements import statement
 from sidecar.postgres.trouble_log import TroubleLog
 from sidecar.telemetry.telemetry import Telemetry
@@ -47,13 +48,15 @@ class Listener:
         on_wake: Callable[[str], None],
         telemetry: Telemetry | None = None,
         liveness: LivenessLock | None = None,
+        outage: Outage | None = None,
     ) -> None:
         self._url = url
         self._on_wake = on_wake
         self._liveness = liveness
         self._telemetry = telemetry or Telemetry()
         self.connected = False
-        self._trouble = TroubleLog(logger, "no notifications are heard (polling goes on)")
+        trouble = TroubleLog(logger, "no notifications are heard (polling goes on)")
+        self._trouble = SessionTrouble(trouble, outage or Outage())
         self._telemetry.set_listener_connected(connected=False)
 
     async def run(self) -> None:
@@ -63,10 +66,10 @@ class Listener:
             try:
                 connection = await open_session(self._url)
             except StatementRejected as error:
-                self._trouble.report(error)
+                self._trouble.refused(error)
                 backoff = Backoff(POOLER_RETRY_S, POOLER_RETRY_S)
             except DatabaseError as error:
-                self._trouble.report(error)
+                self._trouble.refused(error)
             else:
                 backoff = reconnect_backoff()
                 await self._listen(connection)
@@ -82,7 +85,7 @@ class Listener:
                 for channel in CHANNELS:
                     await connection.add_listener(channel, self._notified)
                 self._is_connected(True)
-                self._trouble.resolve()
+                self._trouble.opened()
                 for channel in CHANNELS:
                     self._on_wake(channel)
                 while not lost.is_set():
@@ -91,7 +94,7 @@ class Listener:
                     await self._ping(connection)
                     await self._hold_liveness(connection)
         except DatabaseError as error:
-            self._trouble.report(error)
+            self._trouble.lost(error)
         finally:
             self._is_connected(False)
             if self._liveness is not None:

@@ -17,11 +17,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from typing import TYPE_CHECKING
 
 from sidecar.errors import DatabaseError
 from sidecar.postgres.database import Database, close_session, translate_asyncpg_errors
+from sidecar.postgres.outage import SessionTrouble
 from sidecar.postgres.statements import statement
 from sidecar.postgres.trouble_log import TroubleLog
+
+if TYPE_CHECKING:
+    import asyncpg
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +39,8 @@ class SessionGuard:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._trouble = TroubleLog(logger, "the guard of the sidecar's sessions cannot run")
+        trouble = TroubleLog(logger, "the guard of the sidecar's sessions cannot run")
+        self._trouble = SessionTrouble(trouble, database.outage)
         self._held_until = float("-inf")  # on the clock of time.monotonic
         self._wanted = asyncio.Event()
         self._runs = asyncio.Event()  # also set if the guard could not start: rows do not wait for it
@@ -49,28 +55,31 @@ class SessionGuard:
         """Runs the guard while it is held, until cancelled."""
         while True:
             try:
-                await self._run_guard()
+                connection = await self._database.connect_outside_pool()
             except DatabaseError as error:
-                self._trouble.report(error)
+                self._trouble.refused(error)
+            else:
+                try:
+                    await self._run_guard(connection)
+                except DatabaseError as error:
+                    self._trouble.lost(error)
+                finally:
+                    await close_session(connection)
             self._runs.set()
             await asyncio.sleep(RETRY_S)
 
-    async def _run_guard(self) -> None:
+    async def _run_guard(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         """Ends only with an error: DatabaseError."""
         with translate_asyncpg_errors():
-            connection = await self._database.connect_outside_pool()
-            try:
-                await connection.execute(statement("prepare_guard"))
-                self._trouble.resolve()
-                while True:
-                    if time.monotonic() >= self._held_until:
-                        self._runs.clear()
-                        self._wanted.clear()
-                        await self._wanted.wait()
-                    self._runs.set()  # callers of `hold` continue when the statement is on its way
-                    await connection.execute(_guard_statement(self._held_until - time.monotonic()))
-            finally:
-                await close_session(connection)
+            await connection.execute(statement("prepare_guard"))
+            self._trouble.opened()
+            while True:
+                if time.monotonic() >= self._held_until:
+                    self._runs.clear()
+                    self._wanted.clear()
+                    await self._wanted.wait()
+                self._runs.set()  # callers of `hold` continue when the statement is on its way
+                await connection.execute(_guard_statement(self._held_until - time.monotonic()))
 
 
 def _guard_statement(for_s: float) -> str:

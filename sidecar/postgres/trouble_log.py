@@ -10,6 +10,7 @@ from sidecar.errors import DatabaseError, DatabaseUnavailable
 QUIET_S = 60.0  # a fault that comes and goes is logged once in this time
 # Classes of SQLSTATE that say more than a lost connection: read-only, authentication, no such database, resources.
 _OWN_REASONS = ("25", "28", "3D", "53")
+_AWAY = "away"
 
 
 class TroubleLog:
@@ -31,7 +32,7 @@ class TroubleLog:
         if kind in self._kinds or now - self._logged.get(kind, float("-inf")) < QUIET_S:
             self._logger.debug("%s, still: %s", self._what, error)
         else:
-            self._logger.warning("%s: %s", self._what, _with_hint(error))
+            self._logger.warning("%s", self._describe_beginning(_with_hint(error)))
             self._logged[kind] = now
             self._is_logged = True
         self._kinds.add(kind)
@@ -41,16 +42,27 @@ class TroubleLog:
         if self._since is None:
             return
         level = logging.INFO if self._is_logged else logging.DEBUG
-        self._logger.log(level, "%s: no longer, after %.1f s", self._what, time.monotonic() - self._since)
+        self._logger.log(level, "%s", self._describe_end(time.monotonic() - self._since))
         self._since, self._is_logged = None, False
         self._kinds.clear()
+
+    def _describe_beginning(self, reason: str) -> str:
+        return f"{self._what}: {reason}"
+
+    def _describe_end(self, seconds: float) -> str:
+        return f"{self._what}: no longer, after {seconds:.1f} s"
+
+
+def is_away(error: DatabaseError) -> bool:
+    """Whether the database does not answer, rather than refuse: too many connections, say, or a wrong password."""
+    return _kind(error) == _AWAY
 
 
 def _kind(error: DatabaseError) -> str:
     """What identifies a fault across attempts: messages differ, naming ports or another way to lose a connection."""
     code = getattr(error, "sqlstate", None) or getattr(error.__cause__, "sqlstate", None) or ""
     if isinstance(error, DatabaseUnavailable):
-        return code if code.startswith(_OWN_REASONS) else "away"
+        return code if code.startswith(_OWN_REASONS) else _AWAY
     return f"{type(error).__name__} {code}"
 
 
